@@ -1,0 +1,63 @@
+"""oneticket: find a lottery ticket once, keep it in a safe file, carry it anywhere, and know whether it won.
+
+The names here are the whole public face; each is imported from its room when it is first asked for.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from oneticket.data.spec import DataSpec as DataSpec
+    from oneticket.ground.errors import OneticketError as OneticketError
+    from oneticket.lottery.controls import Source as Source
+    from oneticket.lottery.place import Place as Place
+    from oneticket.lottery.search import search as search
+    from oneticket.lottery.spec import SearchSpec as SearchSpec
+    from oneticket.lottery.spec import TransferSpec as TransferSpec
+    from oneticket.lottery.transfer import transfer as transfer
+    from oneticket.models.spec import ModelSpec as ModelSpec
+    from oneticket.optim.spec import OptimizerSpec as OptimizerSpec
+    from oneticket.pruning.spec import PruningSpec as PruningSpec
+    from oneticket.ticket.book import Book as Book
+    from oneticket.ticket.contract import Contract as Contract
+    from oneticket.ticket.guard import Guard as Guard
+    from oneticket.ticket.guard import attach as attach
+    from oneticket.ticket.mask import Mask as Mask
+    from oneticket.ticket.ticket import Ticket as Ticket
+    from oneticket.training.spec import TrainingSpec as TrainingSpec
+
+__version__ = "0.1.0"
+
+_ROOMS = {
+    "Book": "ticket.book",
+    "Contract": "ticket.contract",
+    "DataSpec": "data.spec",
+    "Guard": "ticket.guard",
+    "Mask": "ticket.mask",
+    "ModelSpec": "models.spec",
+    "OneticketError": "ground.errors",
+    "OptimizerSpec": "optim.spec",
+    "Place": "lottery.place",
+    "PruningSpec": "pruning.spec",
+    "SearchSpec": "lottery.spec",
+    "Source": "lottery.controls",
+    "Ticket": "ticket.ticket",
+    "TrainingSpec": "training.spec",
+    "TransferSpec": "lottery.spec",
+    "attach": "ticket.guard",
+    "search": "lottery.search",
+    "transfer": "lottery.transfer",
+}
+__all__ = sorted(_ROOMS)
+
+
+def __getattr__(name: str) -> object:
+    if name not in _ROOMS:
+        raise AttributeError(f"module 'oneticket' has no attribute {name!r}; it has {', '.join(__all__)}")
+    return getattr(import_module(f"oneticket.{_ROOMS[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]

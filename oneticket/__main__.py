@@ -1,0 +1,5 @@
+"""`python -m oneticket` is `oneticket`."""
+
+from oneticket.cli.app import main
+
+main()

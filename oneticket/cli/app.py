@@ -1,0 +1,155 @@
+"""The command line: five commands whose flags come from the specs. Nothing heavy is imported before a command runs."""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+from cyclopts import App, CycloptsError, Parameter
+from rich.console import Console
+
+from oneticket.cli.flags import flags
+from oneticket.ground.errors import OneticketError, SpecError
+from oneticket.ground.spec import Spec
+from oneticket.study.spec import CarrySpec, FindSpec
+
+DONE, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
+
+app = App(
+    name="oneticket",
+    help="Find a lottery ticket once, keep it in a safe file, carry it anywhere, and see whether it won.",
+    help_epilogue="Exit codes: 0 done, 1 something failed, 2 a mistake in the request, 130 interrupted (run again).",
+    version_flags=["--version"],
+    help_on_error=False,
+    suppress_keyboard_interrupt=False,
+)
+
+Rows = Annotated[Path | None, Parameter(help="Write one row per trained network to this .csv, .json or .parquet file.")]
+Device = Annotated[str, Parameter(help="Where to compute: auto, cpu, cuda or mps.", env_var="ONETICKET_DEVICE")]
+Keep = Annotated[Path, Parameter(help="Folder in which finished work is kept for reuse.", env_var="ONETICKET_STORE")]
+Quiet = Annotated[bool, Parameter(help="No progress, no tables.", negative="")]
+KEEP = Path(".oneticket")
+
+
+def with_flags(spec: type[Spec]) -> Callable[[Callable[..., int]], Callable[..., int]]:
+    """Give a command that takes `given: dict` one keyword argument per field of the spec instead."""
+
+    def wrap(command: Callable[..., int]) -> Callable[..., int]:
+        made = {flag.variable: flag.argument() for flag in flags(spec)}
+        own = [p for p in inspect.signature(command, eval_str=True).parameters.values() if p.name != "given"]
+
+        def wrapped(*args: Any, **kwargs: Any) -> int:
+            given = {name: kwargs.pop(name, None) for name in made}
+            return command(*args, given=given, **kwargs)
+
+        wrapped.__name__, wrapped.__doc__ = command.__name__, command.__doc__
+        wrapped.__signature__ = inspect.Signature([*own, *made.values()])  # type: ignore[attr-defined]
+        wrapped.__annotations__ = {p.name: p.annotation for p in [*own, *made.values()]}
+        return wrapped
+
+    return wrap
+
+
+@app.command
+@with_flags(FindSpec)
+def find(
+    *,
+    out: Annotated[Path, Parameter(help="Folder for the books (one per replicate) and the rows.")],
+    given: dict[str, Any],
+    spec: Annotated[Path | None, Parameter(help="A TOML file with the same settings; flags go before it.")] = None,
+    rows: Rows = None,
+    device: Device = "auto",
+    store: Keep = KEEP,
+    quiet: Quiet = False,
+) -> int:
+    """Find tickets: train, prune the smallest weights, rewind the rest, again; leaves a book of all levels.
+
+    Example:
+
+    oneticket find --data digits:a --model lenet-300-100 --optimizer sgd --levels 20 --replicates 3 --out digits-a
+    """
+    from oneticket.cli.find import find as command
+
+    return command(given=given, spec=spec, out=out, rows=rows, device=device, store=store, quiet=quiet)
+
+
+@app.command
+@with_flags(CarrySpec)
+def transfer(
+    source: Annotated[Path, Parameter(help="A folder that `find` made, or one book file.")],
+    /,
+    *,
+    given: dict[str, Any],
+    spec: Annotated[Path | None, Parameter(help="A TOML file with the same settings; flags go before it.")] = None,
+    rows: Rows = None,
+    device: Device = "auto",
+    store: Keep = KEEP,
+    quiet: Quiet = False,
+) -> int:
+    """Carry tickets to other data or another optimizer, beside the dense network and the controls.
+
+    What is not asked for (model, training, optimizer) is as the source was trained.
+
+    Example:
+
+    oneticket transfer digits-a --data digits:b --optimizer adam --controls reinit,global-random --rows rows.csv
+    """
+    from oneticket.cli.transfer import transfer as command
+
+    return command(source, given=given, spec=spec, rows=rows, device=device, store=store, quiet=quiet)
+
+
+@app.command
+def show(
+    file: Annotated[Path, Parameter(help="A ticket file, a book file, or a folder that `find` made.")],
+    /,
+    *,
+    level: Annotated[int | None, Parameter(help="Show this level's density per layer.")] = None,
+) -> int:
+    """Print the card of a ticket or book: model, data, optimizer, rewind contract, lineage, cost, scores, densities."""
+    from oneticket.cli.show import show as command
+
+    return command(file, level=level)
+
+
+@app.command
+def verify(
+    file: Annotated[Path, Parameter(help="A ticket file, a book file, or a folder that `find` made.")], /
+) -> int:
+    """Prove that a ticket or book is whole: digest, id, counts and nesting are derived anew from its content."""
+    from oneticket.cli.show import verify as command
+
+    return command(file)
+
+
+@app.command
+def demo(
+    *,
+    out: Annotated[Path, Parameter(help="Folder for tickets, rows and charts.")] = Path("demo"),
+    store: Keep = KEEP,
+    quiet: Quiet = False,
+) -> int:
+    """The whole method in a minute: tickets from one half of scikit-learn's digits, carried to the other half."""
+    from oneticket.cli.demo import demo as command
+
+    return command(out=out, store=store, quiet=quiet)
+
+
+def main(tokens: list[str] | None = None) -> None:
+    """Run a command and leave with its exit code; a user's mistake is told in words, without a traceback."""
+    told = Console(stderr=True, soft_wrap=True)
+    try:
+        code = app(tokens, exit_on_error=False, print_error=False)
+    except (CycloptsError, SpecError) as error:
+        told.print(f"oneticket: {error}", style="red", highlight=False, markup=False)
+        code = USAGE
+    except OneticketError as error:
+        told.print(f"oneticket: {error}", style="red", highlight=False, markup=False)
+        code = FAILED
+    except KeyboardInterrupt:
+        told.print("oneticket: interrupted; run the same command to go on", style="yellow", highlight=False)
+        code = INTERRUPTED
+    sys.exit(code)

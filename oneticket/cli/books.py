@@ -1,0 +1,21 @@
+"""The books at a path that a user gave: a folder that `find` made, or one file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from oneticket.ground.errors import FileError
+from oneticket.ticket.book import Book, book_files
+
+
+def books_at(path: Path) -> dict[int, tuple[Path, Book]]:
+    """Replicate -> (file, book). FileError if there is none, or if a file is damaged."""
+    if not path.exists():
+        raise FileError(f"{path}: no such file or folder; `oneticket find --out {path}` makes one")
+    if path.is_dir():
+        files = book_files(path)
+        if not files:
+            raise FileError(f"{path}: the folder holds no book-0.safetensors; `oneticket find --out {path}` makes one")
+        return {replicate: (file, Book.load(file)) for replicate, file in files.items()}
+    book = Book.load(path)
+    return {int(book.lineage.get("replicate", 0)): (path, book)}

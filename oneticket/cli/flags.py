@@ -1,0 +1,149 @@
+"""Flags made from specs: every field of every spec is one flag, so that nothing is described or checked twice."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from inspect import Parameter as Argument
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
+
+from cyclopts import Group, Parameter
+from pydantic.fields import FieldInfo
+from pydantic_core import PydanticUndefined
+
+from oneticket.ground.errors import SpecError
+from oneticket.ground.spec import Spec
+from oneticket.ground.when import When
+
+S = TypeVar("S", bound=Spec)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Flag:
+    """One field as a flag: where it stands in the spec, and what the command line says of it."""
+
+    name: str
+    path: tuple[str, ...]
+    field: FieldInfo
+    group: str
+
+    @property
+    def variable(self) -> str:
+        """The name under which its value reaches the command's function."""
+        return "__".join(self.path)
+
+    @property
+    def switch(self) -> bool:
+        """Whether it is given as --name or --no-name."""
+        return bool in (self.field.annotation, *get_args(self.field.annotation))
+
+    def argument(self) -> Argument:
+        """The flag as a keyword argument that cyclopts understands."""
+        shown = self.field.default
+        known = [] if shown in (None, (), PydanticUndefined, "") or self.switch else [f"[default: {_text(shown)}]"]
+        choices = [f"[{'|'.join(map(str, options))}]"] if (options := _choices(self.field.annotation)) else []
+        words = " ".join([self.field.description or "", *choices, *known])
+        meta = Parameter(
+            name=f"--{self.name}",
+            help=words,
+            group=Group(self.group.capitalize(), sort_key=1 if self.group == "data" else 2),
+            show_default=False,
+            negative=None if self.switch else "",
+        )
+        kind: Any = bool | None if self.switch else str | None
+        return Argument(self.variable, Argument.KEYWORD_ONLY, default=None, annotation=Annotated[kind, meta])
+
+
+def flags(spec: type[Spec], path: tuple[str, ...] = ()) -> Iterator[Flag]:
+    """The flags of a spec, those of its inner specs among them; a `name` field takes its spec's kind as its flag."""
+    for name, field in spec.model_fields.items():
+        inner = field.annotation
+        if isinstance(inner, type) and issubclass(inner, Spec):
+            yield from flags(inner, (*path, name))
+        else:
+            flag = spec.kind if name == "name" else name.replace("_", "-")
+            yield Flag(name=flag, path=(*path, name), field=field, group=spec.kind)
+
+
+def collect(spec: type[Spec], given: Mapping[str, Any], base: Mapping[str, Any]) -> dict[str, Any]:
+    """The mapping of a spec: `base` (from a file, or what a source was trained with) with the flags given laid over."""
+    merged: dict[str, Any] = json.loads(json.dumps(base))
+    for name, field in spec.model_fields.items():
+        if field.is_required():
+            merged.setdefault(name, {})  # so that what is missing is named, not where it would stand
+    for flag in flags(spec):
+        value = given.get(flag.variable)
+        if value is None:
+            continue
+        place, fields = merged, spec.model_fields
+        for part in flag.path[:-1]:
+            if isinstance(place.get(part), str):
+                place[part] = {"name": place[part]}
+            usual = fields[part].default
+            place = place.setdefault(part, {"name": usual.name} if hasattr(usual, "name") else {})
+            fields = fields[part].annotation.model_fields  # type: ignore[union-attr]
+        if flag.path[-1] == "name" and place.get("name") not in (None, value):
+            place.clear()  # another optimizer or model does not inherit the settings of the one it replaces
+        place[flag.path[-1]] = value if flag.switch else _value(value, flag)
+    return merged
+
+
+def read(spec: type[S], given: Mapping[str, Any]) -> S:
+    """The spec of that mapping; a mistake is named by its flag as well as by its field."""
+    try:
+        return spec.read(given)
+    except SpecError as error:
+        names = {".".join((spec.kind, *flag.path)): f"--{flag.name}" for flag in flags(spec)}
+        for where, inner in ((".".join((spec.kind, *flag.path[:-1])), flag) for flag in flags(spec)):
+            names.setdefault(where, f"--{inner.group}")
+        lines = []
+        for line in str(error).splitlines():
+            where, _, rest = line.partition(": ")
+            while where and where not in names:
+                where = where.rpartition(".")[0]
+            lines.append(f"{names[where]}: {rest}" if where and rest else line)
+        raise SpecError("\n".join(lines)) from None
+
+
+def from_file(path: Path | None) -> dict[str, Any]:
+    """A TOML file as a mapping; SpecError naming the file and the line of a mistake."""
+    if path is None:
+        return {}
+    try:
+        return tomllib.loads(path.read_text("utf-8"))
+    except OSError as error:
+        raise SpecError(f"{path}: cannot be read: {error.strerror}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SpecError(f"{path}: not a TOML file: {error}") from None
+
+
+def _value(text: str, flag: Flag) -> Any:
+    """The text of a flag as TOML would hold it: words stay words, numbers become numbers, commas separate."""
+    kind = flag.field.annotation
+    if kind is str:
+        return text
+    if get_origin(kind) is tuple or any(get_origin(option) is tuple for option in get_args(kind)):
+        return [_plain(part.strip()) for part in text.split(",") if part.strip() not in ("", "none")]
+    return _plain(text)
+
+
+def _plain(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+
+
+def _choices(kind: Any) -> list[Any]:
+    """The words that a field allows, where it allows only some."""
+    options = [kind, *get_args(kind)]
+    return [word for option in options if get_origin(option) is Literal for word in get_args(option)]
+
+
+def _text(value: object) -> str:
+    if isinstance(value, tuple):
+        return ",".join(map(str, value))
+    return str(value) if isinstance(value, str | int | float | When) else json.dumps(value)

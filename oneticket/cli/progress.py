@@ -1,0 +1,115 @@
+"""Progress: a live bar on a terminal, now and then a plain line elsewhere. Written to standard error."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+
+from oneticket.ground import clock
+
+if TYPE_CHECKING:
+    from oneticket.study.step import Step
+    from oneticket.training.loop import Run
+
+PLAIN_EVERY = 10.0  # seconds between plain lines
+
+
+@dataclass(kw_only=True)
+class View:
+    """What is shown of a run: how many trainings are done, which one is under way, how long the rest may take."""
+
+    console: Console
+    total: int
+    bar: Progress | None = None
+    task: TaskID | None = None
+    began: float = field(default_factory=clock.now)
+    shown: float = field(default_factory=clock.now)
+    over: float = 0.0
+    worked: int = 0
+    reused: int = 0
+    now: str = ""
+
+    def observe(self, step: Step, event: str) -> None:
+        """Hear of a step from the engine."""
+        if event == "begun":
+            self.now = describe(step)
+            self._show(0.0)
+            return
+        self.over += 1
+        self.reused += event == "reused"
+        self.worked += event == "done"
+        if event == "failed":
+            self.console.print(f"failed: {describe(step)}", style="red", highlight=False)
+        self._show(0.0)
+
+    def watch(self, run: Run) -> None:
+        """See a training's position, as a watcher; looks at the clock, never at the device."""
+        if clock.now() - self.shown >= (0.2 if self.bar else PLAIN_EVERY):
+            self._show(run.position / len(run.losses))
+
+    def _show(self, part: float) -> None:
+        rest = self._rest(part)
+        if self.bar is not None and self.task is not None:
+            self.bar.update(self.task, completed=self.over + part, now=self.now, rest=rest)
+            self.shown = clock.now()
+        elif clock.now() - self.shown >= PLAIN_EVERY:
+            self.shown = clock.now()
+            self.console.print(
+                f"{int(self.over)}/{self.total} done; {self.now}, {part:.0%}; {rest}", highlight=False, soft_wrap=True
+            )
+
+    def _rest(self, part: float) -> str:
+        """How long the rest may take, if it goes on as since the beginning."""
+        worked = self.worked + part
+        left = self.total - self.over - part
+        if worked <= 0 or clock.now() - self.began < 1:
+            return "estimating"
+        return f"about {spoken((clock.now() - self.began) / worked * left)} left"
+
+
+@contextmanager
+def view(total: int, *, quiet: bool = False) -> Iterator[View]:
+    """A view of `total` steps, drawn as fits the terminal."""
+    console = Console(stderr=True, quiet=quiet)
+    if quiet or not console.is_terminal:
+        yield View(console=console, total=total)
+        return
+    columns: Sequence[Any] = (
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[now]}"),
+        TextColumn("[dim]{task.fields[rest]}"),
+        TimeElapsedColumn(),
+    )
+    with Progress(*columns, console=console, transient=True) as bar:
+        task = bar.add_task("", total=total, now="", rest="")
+        yield View(console=console, total=total, bar=bar, task=task)
+
+
+def describe(step: Step) -> str:
+    """A step in a few words."""
+    args = step.args
+    if step.kind == "transfer":
+        target = args["transfer"]
+        what = f"{args['arm']} at level {args['level']} on {target['data']['name']} with {target['optimizer']['name']}"
+    else:
+        what = "the first steps" if step.kind == "rewind" else f"level {args['level']}"
+        what += f" of {args['data']['name']} with {args['optimizer']['name']}"
+    return f"{what}, replicate {args['replicate']}"
+
+
+def spoken(seconds: float) -> str:
+    """A length of time in words.
+
+    >>> spoken(42), spoken(600), spoken(9000)
+    ('42 s', '10 min', '2 h 30 min')
+    """
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 100 else f"{minutes // 60} h {minutes % 60} min"

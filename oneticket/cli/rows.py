@@ -1,0 +1,47 @@
+"""Rows into a file: CSV, JSON or Parquet, by its ending."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from oneticket.ground import disk
+from oneticket.ground.errors import SpecError, StoreError, unknown
+
+if TYPE_CHECKING:
+    import pandas
+
+    from oneticket.study.rows import Row
+
+
+def check_rows(path: Path | None) -> None:
+    """Refuse, before any work, an ending that no rows can be written to: SpecError."""
+    if path is not None and path.suffix not in ENDINGS:
+        raise SpecError(f"--rows {path}: {unknown('ending', path.suffix, ENDINGS)}")
+
+
+def write_rows(rows: Sequence[Row], path: Path) -> None:
+    """Write the rows in the format of the file's ending, whole or not at all; StoreError if the disk refuses."""
+    import pandas
+
+    from oneticket.study.rows import COLUMNS
+
+    try:
+        disk.replace(path, ENDINGS[path.suffix](pandas.DataFrame(list(rows), columns=list(COLUMNS))))
+    except OSError as error:
+        raise StoreError(f"cannot write the rows to {path}: {error.strerror}") from error
+
+
+def _parquet(frame: pandas.DataFrame) -> bytes:
+    buffer = io.BytesIO()
+    frame.to_parquet(buffer, index=False)
+    return buffer.getvalue()
+
+
+ENDINGS: dict[str, Callable[[pandas.DataFrame], bytes]] = {
+    ".csv": lambda frame: str(frame.to_csv(index=False)).encode(),
+    ".json": lambda frame: str(frame.to_json(orient="records", indent=1)).encode(),
+    ".parquet": _parquet,
+}

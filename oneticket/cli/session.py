@@ -1,0 +1,56 @@
+"""What `find`, `transfer` and `demo` share: run steps with progress, stop well on Ctrl-C, and tell how it went."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+
+from rich.console import Console
+
+from oneticket.cli.progress import describe, spoken, view
+from oneticket.ground import clock
+from oneticket.lottery.place import Place
+from oneticket.study.plan import closure
+from oneticket.study.run import Piles, run
+from oneticket.study.step import Step
+from oneticket.study.store import Store
+
+
+def run_steps(steps: Sequence[Step], *, store: Store, place: Place, quiet: bool) -> Piles:
+    """Run a plan with progress on standard error, and say at the end what was done, reused and lost."""
+    began = clock.now()
+    total = sum(step.file is None for step in closure(steps))
+    with view(total, quiet=quiet) as shown, stop_requests() as asked:
+        here = replace(place, watchers=(shown.watch,), stop=asked)
+        piles = run(steps, store=store, place=here, observe=shown.observe)
+    told = Console(stderr=True, quiet=quiet, soft_wrap=True)
+    spent = spoken(clock.now() - began)
+    said = f"{len(piles.done)} steps done in {spent}, {len(piles.reused)} reused from {store.root}"
+    told.print(said, highlight=False)
+    for step, error in piles.failed:
+        Console(stderr=True, soft_wrap=True).print(f"failed: {describe(step)}: {error}", style="red", markup=False)
+    if piles.not_run:
+        told.print(f"{len(piles.not_run)} steps not run, for want of those that failed", style="red")
+    return piles
+
+
+@contextmanager
+def stop_requests() -> Iterator[Callable[[], bool]]:
+    """Turn the first Ctrl-C into a request to stop after the step under way, when a checkpoint is written.
+
+    A second Ctrl-C ends at once; the last checkpoint then stands.
+    """
+    asked: list[int] = []
+
+    def ask(number: int, _frame: object) -> None:
+        if asked:
+            raise KeyboardInterrupt
+        asked.append(number)
+
+    before = signal.signal(signal.SIGINT, ask)
+    try:
+        yield lambda: bool(asked)
+    finally:
+        signal.signal(signal.SIGINT, before)

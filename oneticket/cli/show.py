@@ -1,0 +1,131 @@
+"""`oneticket show` and `oneticket verify`: what a file says of itself, and whether it is true."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from oneticket.cli.books import books_at
+from oneticket.cli.tables import out, print_facts, print_table
+from oneticket.ground.errors import FileError, SpecError
+from oneticket.report.stats import mean_interval
+from oneticket.report.table import Table
+from oneticket.report.words import percent, plus_minus
+from oneticket.ticket import file as ticket_file
+from oneticket.ticket.book import Book, book_files
+from oneticket.ticket.ticket import Ticket
+
+
+def show(path: Path, *, level: int | None) -> int:
+    """Print the card of a ticket, a book, or a folder of books."""
+    if path.is_file():
+        thing = ticket_file.load(path)
+        if isinstance(thing, Ticket):
+            if level is not None:
+                raise SpecError(f"--level: {path} is a single ticket, not a book")
+            print_facts([("ticket", path), *_common(thing), ("density", _density(thing))])
+            print_table(_layers(thing))
+            return 0
+    books = {replicate: book for replicate, (_, book) in books_at(path).items()}
+    first = next(iter(books.values()))
+    deepest = min(book.levels for book in books.values())
+    level = deepest if level is None else level
+    if not 0 <= level <= deepest:
+        raise SpecError(f"--level: expected 0 to {deepest}, got {level}")
+    replicates = f"{len(books)} ({', '.join(map(str, books))})"
+    print_facts(
+        [("book", path), ("replicates", replicates), *_common(first), ("levels", f"0 to {deepest}"), *_cost(books)]
+    )
+    print_table(_levels(books, deepest))
+    print_table(_layers(first[level]))
+    return 0
+
+
+def verify(path: Path) -> int:
+    """Check a file, or every book of a folder, to the last bit; FileError at the first untruth."""
+    files = [path]
+    if path.is_dir():
+        files = list(book_files(path).values())
+        if not files:
+            raise FileError(f"{path}: the folder holds no book-0.safetensors")
+    for one in files:
+        facts = ticket_file.verify(one)
+        levels = f", levels 0 to {facts.levels}" if facts.kind == "book" else ""
+        said = (
+            f"{one}: good. {facts.kind} {facts.id[:16]}, {facts.living} of {facts.total} weights live at the sparsest"
+        )
+        out().print(f"{said}{levels}, {facts.size} bytes, format {facts.format}", highlight=False, soft_wrap=True)
+    return 0
+
+
+def _common(thing: Ticket | Book) -> Iterator[tuple[str, object]]:
+    yield "id", thing.id
+    if thing.model:
+        spec = thing.model.get("spec", {})
+        yield (
+            "network",
+            f"{spec.get('name', '?')}, images {thing.model.get('shape')}, {thing.model.get('classes')} classes",
+        )
+    search: Mapping[str, Any] = thing.lineage.get("search", {})
+    for name in ("data", "optimizer", "training", "pruning"):
+        if name in search:
+            yield name, ", ".join(f"{k} {_word(v)}" for k, v in search[name].items() if v not in (None, [], {}))
+    if search:
+        yield "seed", search.get("seed")
+    yield "rewind", f"{thing.contract.rewind} (step {thing.contract.step})"
+    for name, value in thing.contract.plain().items():
+        if name not in ("rewind", "step", "head"):
+            yield f"  {name}", value
+    yield "  head", ", ".join(thing.contract.head) or "not named"
+    if "data_digest" in thing.lineage:
+        yield "data digest", thing.lineage["data_digest"]
+    if isinstance(thing, Ticket) and "level" in thing.lineage:
+        yield "level", thing.lineage["level"]
+
+
+def _cost(books: Mapping[int, Book]) -> Iterator[tuple[str, object]]:
+    """What finding took, in deterministic units; levels that were not recorded count as none."""
+    steps = sum(record.get("steps", 0) for book in books.values() for record in book.records)
+    examples = sum(record.get("examples", 0) for book in books.values() for record in book.records)
+    trainings = sum(len(book) for book in books.values())
+    yield "cost", f"{trainings} trainings, {steps:,} steps, {examples:,} images seen"
+
+
+def _levels(books: Mapping[int, Book], deepest: int) -> Table:
+    rows = []
+    for level in range(deepest + 1):
+        accuracies = [book.records[level].get("accuracy") for book in books.values() if level < len(book.records)]
+        known = [value for value in accuracies if value is not None]
+        shown = plus_minus(mean_interval(known)) if known else "—"
+        densities = {percent(book.density(level)) for book in books.values()}
+        living = next(iter(books.values())).mask(level).living
+        rows.append((str(level), " / ".join(sorted(densities)), f"{living:,}", shown))
+    return Table(
+        title="Scores of the search, each level trained from the rewind point",
+        header=("level", "density", "weights", "accuracy"),
+        rows=tuple(rows),
+        caption=f"Accuracy on the test set, mean ± half the 95 % t interval; n = {len(books)}; — not recorded.",
+    )
+
+
+def _layers(ticket: Ticket) -> Table:
+    rows = [
+        (name, "×".join(map(str, living.shape)), f"{int(living.sum()):,}", percent(float(living.float().mean())))
+        for name, living in ticket.mask.items()
+    ]
+    dense = sorted(set(ticket.weights) - set(ticket.mask))
+    return Table(
+        title=f"Layers at density {percent(ticket.density)}",
+        header=("layer", "shape", "living", "density"),
+        rows=tuple(rows),
+        caption=f"Dense by policy: {', '.join(dense[:6])}{f' and {len(dense) - 6} more' if len(dense) > 6 else ''}.",
+    )
+
+
+def _density(ticket: Ticket) -> str:
+    return f"{percent(ticket.density)} ({ticket.mask.living:,} of {ticket.mask.total:,} weights)"
+
+
+def _word(value: object) -> str:
+    return ",".join(map(str, value)) if isinstance(value, list) else str(value)

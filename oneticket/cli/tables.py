@@ -1,0 +1,50 @@
+"""Tables on the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Sequence
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.table import Table as Drawn
+
+from oneticket.report.table import Table, tables
+
+if TYPE_CHECKING:
+    from oneticket.study.rows import Row
+
+
+def print_tables(rows: Sequence[Row], *, levels: Collection[int] | None = None) -> None:
+    """Print the comparison: one table per target and optimizer, arms in rows, densities in columns."""
+    for table in tables(rows, levels=levels):
+        print_table(table)
+
+
+def print_table(table: Table) -> None:
+    """Print one table, with its title above and its caption below; plain text where there is no terminal."""
+    drawn = Drawn(box=None)
+    for number, name in enumerate(table.header):
+        drawn.add_column(name, justify="right" if number else "left", no_wrap=True)
+    for row in table.rows:
+        drawn.add_row(*row)
+    console = out()
+    console.print(table.title, style="bold", highlight=False)
+    console.print(drawn)
+    console.print(table.caption, style="dim", highlight=False)
+    console.print()
+
+
+def print_facts(facts: Iterable[tuple[str, object]]) -> None:
+    """Print names and values, one a line."""
+    drawn = Drawn(box=None, show_header=False)
+    drawn.add_column(style="bold", no_wrap=True)
+    drawn.add_column(overflow="fold")
+    for name, value in facts:
+        drawn.add_row(name, str(value))
+    out().print(drawn, highlight=False)
+
+
+def out() -> Console:
+    """Standard output: as wide as the terminal, or wide enough for any table where there is none."""
+    console = Console()
+    return console if console.is_terminal else Console(width=160)

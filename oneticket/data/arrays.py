@@ -1,0 +1,131 @@
+"""Sets that come as arrays: scikit-learn's digits, MNIST-1D, and `.npz` files."""
+
+from __future__ import annotations
+
+import contextlib
+import random
+import zipfile
+from collections.abc import Iterator
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from oneticket.data.sources import Raw, Source, Split, fingerprint, settle
+from oneticket.data.subset import Ints
+from oneticket.ground.canon import digest
+from oneticket.ground.errors import DataError
+
+
+def digits() -> Source:
+    """scikit-learn's 1,797 scanned digits, 8 x 8 grey of 17 levels, with a fixed held-out test part of 360.
+
+    Source: Alpaydin and Kaynak, Optical Recognition of Handwritten Digits, UCI, 1998.
+    """
+
+    def read() -> Raw:
+        with _undisturbed():
+            from sklearn.datasets import load_digits
+
+            found = load_digits()
+        images = (found.images * 15).astype(np.uint8)[:, None]
+        names = [str(name) for name in found.target_names]
+        return settle({"all": Split(images=images, labels=found.target.astype(np.int64))}, names, "digits")
+
+    return Source(where="digits", fingerprint=_package("scikit-learn"), streams=False, read=read)
+
+
+def mnist1d() -> Source:
+    """MNIST-1D: 4,000 / 1,000 generated signals of 40 points in 10 classes, float32 (N, 1, 1, 40), its published seed.
+
+    Source: Greydanus and Kobak, Scaling Down Deep Learning with MNIST-1D, ICML 2024.
+    """
+
+    def read() -> Raw:
+        with _undisturbed():
+            from mnist1d.data import get_dataset_args, make_dataset
+
+            made = make_dataset(get_dataset_args())
+        splits = {
+            name: Split(images=made[x].astype(np.float32)[:, None, None], labels=made[y].astype(np.int64))
+            for name, x, y in (("train", "x", "y"), ("test", "x_test", "y_test"))
+        }
+        return settle(splits, [str(digit) for digit in range(10)], "mnist1d")
+
+    return Source(where="mnist1d", fingerprint=_package("mnist1d", "numpy", "scipy"), streams=False, read=read)
+
+
+def npz(path: Path) -> Source:
+    """An `.npz` file: x_train, y_train, and x_test, y_test (else a fifth is held out), and if wanted names `classes`.
+
+    Images are uint8 or float32 / float64, (N, H, W), (N, C, H, W) or (N, H, W, C) with C 1 or 3, or signals (N, L).
+    """
+    where = str(path)
+
+    def read() -> Raw:
+        try:
+            with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
+                arrays = {name: file[name] for name in file.files}
+        except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+            raise DataError(f"{where}: cannot read this .npz file: {error}; write it again with numpy.savez") from None
+        missing = [name for name in ("x_train", "y_train") if name not in arrays]
+        missing += ["y_test"] if "x_test" in arrays and "y_test" not in arrays else []
+        if missing:
+            raise DataError(
+                f"{where}: no array {', '.join(missing)}; expected x_train, y_train, x_test, y_test, "
+                f"got {', '.join(arrays)}"
+            )
+        parts = ("train", "test") if "x_test" in arrays else ("train",)
+        splits = {part: _split(arrays[f"x_{part}"], arrays[f"y_{part}"], f"{where}: {part}") for part in parts}
+        shapes = {np.shape(split.images)[1:] for split in splits.values()}
+        if len(shapes) > 1:
+            raise DataError(f"{where}: training and test images differ in shape: {sorted(shapes)}")
+        highest = max(int(split.labels.max(initial=0)) for split in splits.values())
+        names = arrays["classes"].tolist() if "classes" in arrays else range(highest + 1)
+        return settle(splits, [str(name) for name in names], where)
+
+    return Source(where=where, fingerprint=fingerprint([("npz", path)])[0], streams=False, read=read)
+
+
+def _split(x: NDArray[np.generic], y: NDArray[np.generic], where: str) -> Split:
+    if not np.issubdtype(y.dtype, np.integer) or y.ndim != 1 or len(y) != len(x):
+        raise DataError(f"{where}: expected {len(x)} whole-number labels, got {y.dtype} of shape {y.shape}")
+    return Split(images=_images(x, where), labels=_whole(y))
+
+
+def _whole(y: NDArray[np.generic]) -> Ints:
+    return y.astype(np.int64)
+
+
+def _images(x: NDArray[np.generic], where: str) -> NDArray[np.generic]:
+    if x.dtype in (np.float32, np.float64):
+        x = x.astype(np.float32)
+        if not np.isfinite(x).all():
+            raise DataError(f"{where}: images hold NaN or infinite values; remove them")
+    elif x.dtype != np.uint8:
+        raise DataError(f"{where}: expected images of uint8 or float32, got {x.dtype}")
+    if x.ndim == 2:
+        return x[:, None, None]
+    if x.ndim == 3:
+        return x[:, None]
+    if x.ndim == 4 and x.shape[1] in (1, 3):
+        return x
+    if x.ndim == 4 and x.shape[3] in (1, 3):
+        return np.ascontiguousarray(x.transpose(0, 3, 1, 2))
+    raise DataError(f"{where}: expected images with 1 or 3 channels, (N, C, H, W) or (N, H, W, C), got shape {x.shape}")
+
+
+@contextlib.contextmanager
+def _undisturbed() -> Iterator[None]:
+    """Put the global random states back: importing scikit-learn draws from one, MNIST-1D's generator seeds both."""
+    ours, theirs = random.getstate(), np.random.get_state()  # noqa: NPY002
+    try:
+        yield
+    finally:
+        random.setstate(ours)
+        np.random.set_state(theirs)  # noqa: NPY002
+
+
+def _package(*names: str) -> str:
+    return digest([[name, version(name)] for name in names])

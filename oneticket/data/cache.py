@@ -1,0 +1,81 @@
+"""The decode cache: what was once decoded, kept as safetensors. Without it everything works, more slowly."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+
+from oneticket.ground import canon, disk
+from oneticket.ticket.values import fingerprint
+
+Made = tuple[dict[str, torch.Tensor], object]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Entry:
+    """Tensors by name, a JSON note, and the SHA-256 over both."""
+
+    tensors: dict[str, torch.Tensor]
+    note: object
+    sum: str
+
+
+def folder() -> Path:
+    """The cache folder: ONETICKET_CACHE, or ~/.cache/oneticket."""
+    return Path(os.environ.get("ONETICKET_CACHE") or "~/.cache/oneticket").expanduser()
+
+
+def writable(path: Path) -> bool:
+    """Whether files can be written under a folder; makes the folder if need be."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path):
+            return True
+    except OSError:
+        return False
+
+
+def cached(key: object, make: Callable[[], Made]) -> Entry:
+    """What `make` gave for this key, from the cache where it is there and whole, else made and kept.
+
+    An entry that fails its checksum counts as absent. A folder that cannot be written is worked around in silence.
+    """
+    path = folder() / "decoded" / f"{canon.digest(key)}.safetensors"
+    found = _read(path)
+    if found is None:
+        tensors, note = make()
+        found = Entry(tensors=tensors, note=note, sum=_sum(tensors, note))
+        with contextlib.suppress(OSError):
+            _write(path, found)
+    return found
+
+
+def _read(path: Path) -> Entry | None:
+    try:
+        with safe_open(path, framework="pt") as file:
+            # A copy, because safetensors maps the file, and what the file does later must not reach the data.
+            tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118
+            kept = json.loads((file.metadata() or {})["oneticket"])
+        entry = Entry(tensors=tensors, note=kept["note"], sum=kept["sum"])
+    except (OSError, SafetensorError, KeyError, TypeError, ValueError):
+        return None
+    return entry if entry.sum == _sum(entry.tensors, entry.note) else None
+
+
+def _write(path: Path, entry: Entry) -> None:
+    """Whole or not at all: written beside, then renamed in."""
+    text = canon.dumps({"note": entry.note, "sum": entry.sum})
+    disk.replace(path, save(entry.tensors, metadata={"oneticket": text}))
+
+
+def _sum(tensors: dict[str, torch.Tensor], note: object) -> str:
+    return canon.digest([note, fingerprint({name: tensor.contiguous() for name, tensor in tensors.items()})])

@@ -1,0 +1,104 @@
+"""Which source a name means: generated sets, then the data home, then local paths, then the Hub."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+from oneticket.data import arrays, hub
+from oneticket.data.folder import folder, is_folder
+from oneticket.data.sources import Source
+from oneticket.data.table import loaded, parquet
+from oneticket.ground.errors import DataError
+
+
+def home() -> Path | None:
+    """The data home: the folder ONETICKET_DATA with local copies, laid out as on the Hub; None if not set."""
+    text = os.environ.get("ONETICKET_DATA")
+    return Path(text).expanduser() if text else None
+
+
+def find(name: str) -> Source:
+    """The source of a set (without its half); raises DataError saying where it looked and what to do.
+
+    >>> find("digits").where
+    'digits'
+    """
+    if name in GENERATED:
+        return GENERATED[name]()
+    places, streams = _places(name), name in STREAMED
+    for place in places:
+        source = _local(place, streams=streams)
+        if source is not None:
+            return source
+    looked = ", ".join(map(str, places)) or "no local folder (ONETICKET_DATA is not set)"
+    repo, config = HUB.get(name) or _repo(name)
+    if not repo:
+        advice = ARCHIVES.get(name, "check the path")
+        raise DataError(f"dataset {name!r} not found; looked in {looked}; {advice}")
+    try:
+        parts = hub.fetched(repo, config)
+    except DataError as error:
+        raise DataError(
+            f"dataset {name!r} not found; looked in {looked}; then {error}. Set ONETICKET_DATA to a folder that holds "
+            f"{'/'.join(filter(None, (repo, config)))}/<split>-*.parquet, or try again with network access"
+        ) from None
+    return loaded(parts, hub.kept_in(parts), name, streams=streams)
+
+
+def _places(name: str) -> list[Path]:
+    """The local paths that a name may stand for."""
+    root = home()
+    if name in HUB or name in ARCHIVES:
+        repo, config = HUB.get(name, (None, None))
+        inside = [f"{repo}/{config}", f"{repo}/data", repo] if repo else []
+        return [root / place for place in (*inside, name, f"{name}_standard")] if root else []
+    at_home = [root / name] if root and not name.startswith((".", "~", "/")) else []
+    return [*at_home, Path(name).expanduser()]
+
+
+def _local(place: Path, *, streams: bool) -> Source | None:
+    if place.is_file() and place.suffix == ".npz":
+        return arrays.npz(place)
+    if not place.is_dir():
+        return None
+    if any(place.glob("*.parquet")):
+        return parquet(place, streams=streams)
+    if is_folder(place):
+        return folder(place, streams=streams)
+    configs = sorted(child for child in place.iterdir() if child.is_dir() and any(child.glob("*.parquet")))
+    if len(configs) > 1:
+        raise DataError(
+            f"{place}: holds several sets; name one: {', '.join(f'{place}/{child.name}' for child in configs)}"
+        )
+    if configs:
+        return parquet(configs[0], streams=streams)
+    if not any(place.iterdir()):
+        raise DataError(f"{place}: the folder is empty; expected train/<class>/*.png or <split>-*.parquet")
+    files = sorted(path for path in place.rglob("*") if path.is_file())
+    return loaded(hub.local(place), files, str(place), streams=streams)
+
+
+def _repo(name: str) -> tuple[str | None, str | None]:
+    match = re.fullmatch(r"(\w[\w.-]*/[\w.-]+?)(?:/([\w.-]+))?", name)
+    return (match[1], match[2]) if match and not name.endswith(".npz") else (None, None)
+
+
+GENERATED: dict[str, Callable[[], Source]] = {"digits": arrays.digits, "mnist1d": arrays.mnist1d}
+
+HUB: dict[str, tuple[str, str]] = {
+    "mnist": ("ylecun/mnist", "mnist"),
+    "fashion_mnist": ("zalando-datasets/fashion_mnist", "fashion_mnist"),
+    "svhn": ("ufldl-stanford/svhn", "cropped_digits"),
+    "cifar10": ("uoft-cs/cifar10", "plain_text"),
+    "cifar100": ("uoft-cs/cifar100", "cifar100"),
+    "imagenet": ("ILSVRC/imagenet-1k", "default"),
+}
+
+ARCHIVES: dict[str, str] = {
+    "places365": "set ONETICKET_DATA and unpack the official archive there, to places365_standard/train and /val",
+}
+
+STREAMED = frozenset(("imagenet", "places365"))

@@ -1,0 +1,112 @@
+"""The `datasets` library: sets fetched from the Hub, and local sets that need its loaders."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from oneticket.data.cache import folder, writable
+from oneticket.ground import disk
+from oneticket.ground.errors import DataError
+
+PATIENCE = 10.0
+"""Seconds to wait for the Hub's first answer."""
+
+
+def fetched(repo: str, config: str | None) -> Mapping[str, Any]:
+    """The splits of a Hub dataset, from an earlier fetch if there was one; raises DataError with the reason for none.
+
+    Nothing asks the network twice: a note in the cache says where the first fetch left its files.
+    """
+    note = folder() / "hub" / f"{repo}/{config or 'default'}.json".replace("/", "--")
+    return _kept(note) or _fetch(repo, config, note)
+
+
+def kept_in(parts: Mapping[str, Any]) -> list[Path]:
+    """The Arrow files that splits are mapped from."""
+    return [Path(file["filename"]) for _, part in sorted(parts.items()) for file in part.cache_files]
+
+
+def arrow(files: Mapping[str, list[Path]]) -> Mapping[str, Any]:
+    """Large Parquet files as memory-mapped Arrow tables; raises DataError if they cannot be read."""
+    try:
+        return _load("parquet", data_files={split: [str(path) for path in found] for split, found in files.items()})
+    except Exception as error:
+        place = next(iter(files.values()))[0].parent
+        raise DataError(f"{place}: cannot read these Parquet files: {_first(error)}; fetch them again") from None
+
+
+def local(root: Path) -> Mapping[str, Any]:
+    """Whatever else `datasets.load_dataset` makes of a folder, for example one with a metadata.csv."""
+    try:
+        return _load(str(root))
+    except Exception as error:
+        raise DataError(
+            f"{root}: neither an image folder (train/<class>/*.png), nor <split>-*.parquet, nor anything that the "
+            f"datasets library can load: {_first(error)}"
+        ) from None
+
+
+def _fetch(repo: str, config: str | None, note: Path) -> Mapping[str, Any]:
+    from huggingface_hub import HfApi
+    from huggingface_hub.errors import OfflineModeIsEnabled
+
+    try:
+        HfApi().dataset_info(repo, timeout=PATIENCE)  # fails at once where load_dataset would retry for half a minute
+        parts = _load(repo, name=config)
+    except OfflineModeIsEnabled:
+        raise DataError("the Hub was not asked, because HF_HUB_OFFLINE is set") from None
+    except Exception as error:
+        raise DataError(f"the Hub gave no {repo}: {_first(error)}") from None
+    files = {split: [str(path) for path in kept_in({split: part})] for split, part in parts.items()}
+    with contextlib.suppress(OSError):
+        disk.replace(note, json.dumps(files).encode())
+    return parts
+
+
+def _kept(note: Path) -> Mapping[str, Any] | None:
+    try:
+        files = json.loads(note.read_text())
+        from datasets import Dataset, concatenate_datasets
+
+        return {
+            split: concatenate_datasets([Dataset.from_file(file) for file in found]) for split, found in files.items()
+        }
+    except (OSError, ValueError):
+        return None
+
+
+def _load(path: str, name: str | None = None, data_files: Mapping[str, list[str]] | None = None) -> Mapping[str, Any]:
+    from datasets import load_dataset
+
+    cache = folder() / "datasets"
+    with _quiet():
+        parts = load_dataset(path, name, data_files=data_files, cache_dir=str(cache) if writable(cache) else None)
+    return dict(parts)
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Without the progress bars of either library."""
+    import datasets.utils.logging as theirs
+    from huggingface_hub.utils.tqdm import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
+
+    bars, downloads = theirs.is_progress_bar_enabled(), not are_progress_bars_disabled()
+    theirs.disable_progress_bar()
+    disable_progress_bars()
+    try:
+        yield
+    finally:
+        if bars:
+            theirs.enable_progress_bar()
+        if downloads:
+            enable_progress_bars()
+
+
+def _first(error: BaseException) -> str:
+    """An error in one line."""
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0][:300]}" if lines else type(error).__name__

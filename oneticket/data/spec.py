@@ -1,0 +1,104 @@
+"""What data is asked for, as a value. Nothing here looks at disks or imports torch."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+from pydantic import Field, ValidationInfo, field_validator
+
+from oneticket.ground.errors import unknown
+from oneticket.ground.spec import Spec
+
+
+class DataSpec(Spec):
+    """A dataset, the part of it to use, and the shape and augmentation of its images.
+
+    `flip` and `crop` left out become the set's usual ones, so that `plain()` is complete.
+
+    >>> DataSpec(name="cifar10:a").plain()["crop"], DataSpec(name="cifar10:a").half
+    (4, 'a')
+    """
+
+    kind: ClassVar[str] = "data"
+
+    name: str = Field(
+        description="Dataset: a known name (digits, fashion_mnist, cifar10, ...), a Hub id (org/name), a folder of "
+        "images or Parquet files, or an .npz file. Add :a or :b for one of two fixed halves of the training images."
+    )
+    classes: int | None = Field(None, ge=2, description="Use only the first so many classes; all if left out.")
+    per_class: int | None = Field(
+        None,
+        ge=1,
+        description="Use only so many training images of each class; all if left out. The test set stays whole.",
+    )
+    size: int | None = Field(
+        None, ge=1, le=4096, description="Height and width of the images in pixels; the set's own if left out."
+    )
+    channels: Literal[1, 3] | None = Field(
+        None, description="Colour channels: 1 turns colour to grey, 3 repeats grey; the set's own if left out."
+    )
+    fit: Literal["resize", "pad"] = Field(
+        "resize", description="How images get to another size: resized, or padded with black on all sides."
+    )
+    flip: bool | None = Field(
+        None,
+        validate_default=True,
+        description="Mirror training images left to right at random; what is usual for the set if left out.",
+    )
+    crop: int | None = Field(
+        None,
+        ge=0,
+        le=256,
+        validate_default=True,
+        description="Shift training images at random by up to so many pixels; 0 for none, the set's usual if left out.",
+    )
+
+    @property
+    def set(self) -> str:
+        """The name without the half."""
+        return self.name[:-2] if self.half else self.name
+
+    @property
+    def half(self) -> Literal["a", "b"] | None:
+        """Which half of the training images is used, or None for all."""
+        return "a" if self.name.endswith(":a") else "b" if self.name.endswith(":b") else None
+
+    @field_validator("name")
+    @classmethod
+    def _known(cls, name: str) -> str:
+        bare = name[:-2] if name[-2:] in (":a", ":b") else name
+        if bare in USUAL or "/" in bare or "\\" in bare or bare.endswith(".npz"):
+            return name
+        stem, colon, half = bare.rpartition(":")
+        if colon and stem in USUAL:
+            raise ValueError(f"a half is ':a' or ':b', got ':{half}' in {name!r}")
+        raise ValueError(f"{unknown('dataset', bare, USUAL)}; or org/name on the Hub, ./folder, ./file.npz")
+
+    @field_validator("flip")
+    @classmethod
+    def _usual_flip(cls, flip: bool | None, info: ValidationInfo) -> bool:
+        return _usual(info)[0] if flip is None else flip
+
+    @field_validator("crop")
+    @classmethod
+    def _usual_crop(cls, crop: int | None, info: ValidationInfo) -> int:
+        return _usual(info)[1] if crop is None else crop
+
+
+def _usual(info: ValidationInfo) -> tuple[bool, int]:
+    return USUAL.get(str(info.data.get("name")).removesuffix(":a").removesuffix(":b"), (False, 0))
+
+
+# The known sets, each with its usual flip and crop. Digits mean something else mirrored; ImageNet and Places365 are
+# streamed, where every training image is a random resized crop already.
+USUAL: dict[str, tuple[bool, int]] = {
+    "digits": (False, 0),
+    "mnist1d": (False, 0),
+    "mnist": (False, 0),
+    "fashion_mnist": (False, 0),
+    "svhn": (False, 4),
+    "cifar10": (True, 4),
+    "cifar100": (True, 4),
+    "imagenet": (True, 0),
+    "places365": (True, 0),
+}

@@ -1,0 +1,96 @@
+"""Which images of a set are used: halves, first classes, so many per class, and a held-out fifth.
+
+All arrangements are fixed for ever: they depend on the labels alone, on no replicate, library version or machine.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from oneticket.data.spec import DataSpec
+from oneticket.ground.errors import DataError
+
+Ints = NDArray[np.int64]
+
+
+def half(labels: Ints, which: str) -> Ints:
+    """Positions of half `a` or `b`, ascending: disjoint, together everything, and equal per class but for an odd image.
+
+    Odd classes give their extra image to a and b in turn.
+
+    >>> [half(np.array([0, 1, 0, 1]), which).tolist() for which in "ab"]
+    [[0, 3], [1, 2]]
+    """
+    parts = []
+    for label, shuffled in _by_class(labels, "half"):
+        cut = (len(shuffled) + (label % 2 == 0)) // 2
+        parts.append(shuffled[:cut] if which == "a" else shuffled[cut:])
+    return _join(parts)
+
+
+def some(labels: Ints, per_class: int) -> Ints:
+    """Positions of `per_class` images of each class, ascending; fewer are always among more.
+
+    Raises DataError where a class has not so many.
+
+    >>> np.array([0, 1, 0, 1])[some(np.array([0, 1, 0, 1]), 1)].tolist()
+    [1, 0]
+    """
+    groups = _by_class(labels, "some")
+    for label, shuffled in groups:
+        if len(shuffled) < per_class:
+            raise DataError(
+                f"per_class={per_class}: class {label} has only {len(shuffled)} training images; ask for fewer"
+            )
+    return _join([shuffled[:per_class] for _, shuffled in groups])
+
+
+def held_out(labels: Ints, share: float = 0.2) -> tuple[Ints, Ints]:
+    """Positions for training and test of a set with one split: `ceil(share * n)` for test, classes in proportion.
+
+    >>> [len(part) for part in held_out(np.arange(50) % 5)]
+    [40, 10]
+    """
+    groups = [shuffled for _, shuffled in _by_class(labels, "held out")]
+    exact = np.array([share * len(group) for group in groups])
+    counts = np.floor(exact).astype(int)
+    left = int(np.ceil(share * len(labels))) - int(counts.sum())
+    counts[np.argsort(counts - exact, kind="stable")[:left]] += 1
+    pairs = list(zip(groups, counts, strict=True))
+    return _join([group[count:] for group, count in pairs]), _join([group[:count] for group, count in pairs])
+
+
+def choose(spec: DataSpec, train: Ints, test: Ints, classes: int) -> tuple[Ints, Ints]:
+    """Positions of the training and test images that a spec asks for, given the labels of both parts.
+
+    Half, then classes, then per class; only `classes` touches the test part. Raises DataError where there are too few.
+    """
+    count = spec.classes or classes
+    if count > classes:
+        raise DataError(f"classes={count}: {spec.set} has only {classes} classes")
+    rows = half(train, spec.half) if spec.half else np.arange(len(train))
+    rows = rows[train[rows] < count]
+    if spec.per_class:
+        rows = rows[some(train[rows], spec.per_class)]
+    return rows, np.flatnonzero(test < count)
+
+
+def _by_class(labels: Ints, purpose: str) -> list[tuple[int, Ints]]:
+    """Each class with its positions in a fixed scattered order."""
+    keys = _scatter(len(labels), int.from_bytes(purpose.encode(), "little"))
+    order = np.lexsort((keys, labels))
+    found, starts = np.unique(labels[order], return_index=True)
+    return list(zip(found.tolist(), np.split(order, starts[1:]), strict=True)) if len(labels) else []
+
+
+def _scatter(count: int, seed: int) -> NDArray[np.uint64]:
+    """A key per position by the SplitMix64 hash; no library promises to keep its own permutations for ever."""
+    z = (np.arange(1, count + 1, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15)) ^ np.uint64(seed)
+    for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
+        z = (z ^ (z >> np.uint64(shift))) * np.uint64(factor)
+    return z ^ (z >> np.uint64(31))
+
+
+def _join(parts: list[Ints]) -> Ints:
+    return np.sort(np.concatenate(parts)) if parts else np.empty(0, np.int64)

@@ -1,0 +1,103 @@
+"""The base of all specs: frozen, typed, complete, and read from Python, TOML and flags by the same rules."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainSerializer, ValidationError, model_validator
+
+from oneticket.ground.errors import SpecError, unknown
+from oneticket.ground.when import When
+
+
+def _when(value: object) -> When:
+    if isinstance(value, When):
+        return value
+    try:
+        return When.parse(value)
+    except SpecError as error:
+        raise ValueError(str(error)) from None
+
+
+Time = Annotated[When, BeforeValidator(_when), PlainSerializer(str, return_type=str)]
+"""A `When` as a spec field: given and written as text."""
+
+
+if TYPE_CHECKING:
+    from pydantic._internal._model_construction import ModelMetaclass
+else:
+    ModelMetaclass = type(BaseModel)
+
+
+class _Speaking(ModelMetaclass):
+    """Makes `SomeSpec(...)` raise SpecError, while an inner spec's mistakes reach the outer one with their path."""
+
+    def __call__(cls, *args: Any, **fields: Any) -> Any:
+        try:
+            return super().__call__(*args, **fields)
+        except ValidationError as error:
+            raise SpecError(_words(cls, error)) from None  # type: ignore[arg-type]
+
+
+class Spec(BaseModel, metaclass=_Speaking):
+    """A frozen, validated value that says what is to be done. Equal specs mean equal work.
+
+    A spec with a `name` can be given as that name alone. `plain()` is its complete JSON form: no default is left out,
+    so it can serve in an address.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, arbitrary_types_allowed=True)
+    kind: ClassVar[str] = "spec"
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_name(cls, given: Any) -> Any:
+        return {"name": given} if isinstance(given, str) and "name" in cls.model_fields else given
+
+    @classmethod
+    def read(cls, given: object) -> Self:
+        """Build from a name, a mapping (of a TOML table, of flags) or a spec; raises SpecError naming the field."""
+        try:
+            return cls.model_validate(given)
+        except ValidationError as error:
+            raise SpecError(_words(cls, error)) from None
+
+    def plain(self) -> dict[str, Any]:
+        """The complete JSON form: `read(spec.plain()) == spec`."""
+        return self.model_dump(mode="json")
+
+    def but(self, **changes: Any) -> Self:
+        """A copy with some fields changed, validated again."""
+        return type(self).read({**dict(self), **changes})
+
+
+def _words(cls: type[Spec], error: ValidationError) -> str:
+    """Every mistake on a line of its own: the field, what came, what is allowed."""
+    lines = []
+    for mistake in error.errors():
+        path = [str(part) for part in mistake["loc"] if not str(part).startswith("function-")]
+        where, came = ".".join([cls.kind, *path]), mistake["input"]
+        if mistake["type"] == "extra_forbidden":
+            lines.append(f"{'.'.join([cls.kind, *path[:-1]])}: {unknown('field', path[-1], _fields(cls, path[:-1]))}")
+            continue
+        reason = mistake["msg"].removeprefix("Value error, ")
+        reason = reason[:1].lower() + reason[1:]
+        shown = "" if mistake["type"] in ("missing", "value_error") else f", got {_short(came)}"
+        lines.append(f"{where}: {reason}{shown}")
+    return "\n".join(lines)
+
+
+def _fields(cls: type[BaseModel], path: list[str]) -> list[str]:
+    for part in path:
+        field = cls.model_fields.get(part)
+        inner = field.annotation if field else None
+        if not (isinstance(inner, type) and issubclass(inner, BaseModel)):
+            break
+        cls = inner
+    return list(cls.model_fields)
+
+
+def _short(value: object) -> str:
+    text = dict(value) if isinstance(value, Mapping) else value
+    return repr(text) if len(repr(text)) <= 80 else repr(text)[:77] + "..."

@@ -1,0 +1,1 @@
+"""Floor 5: the search for tickets, their transfer, the controls."""

@@ -1,0 +1,126 @@
+"""The arms of a comparison: the ticket, the dense network, and the controls that take one property of the ticket away.
+
+An arm is one function from a source, new weights and a random generator to the ticket that is trained in its place. New
+weights are a second draw from the init distribution, never the draw that the ticket itself began from.
+
+| arm                   | mask                  | weights                                            |
+|-----------------------|-----------------------|----------------------------------------------------|
+| dense                 | full                  | the replicate's own initialisation                 |
+| ticket                | the ticket's          | rewound                                            |
+| own                   | the target's own      | rewound on the target                              |
+| reinit                | the ticket's          | new                                                |
+| permuted-weights      | the ticket's          | the ticket's living ones, permuted in each layer   |
+| layerwise-random      | permuted in each layer| new                                                |
+| layerwise-random-kept | permuted in each layer| rewound                                            |
+| global-random         | permuted over layers  | new (the paper's random ticket)                    |
+| signs                 | the ticket's          | new magnitudes under the ticket's signs            |
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from oneticket.ground.errors import CarryError
+from oneticket.ticket.mask import Mask
+from oneticket.ticket.ticket import Ticket
+
+Tensors = Mapping[str, Tensor]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """Where an arm is taken from: a ticket and, if it comes from a book, all rewind weights, the pruned ones too."""
+
+    ticket: Ticket
+    rewind: Tensors | None = None
+
+
+Control = Callable[[Source, Tensors, torch.Generator], Ticket]
+
+
+def ticket(source: Source, new: Tensors, generator: torch.Generator) -> Ticket:
+    """The ticket itself (of the source, or the target's own)."""
+    return source.ticket
+
+
+def dense(source: Source, new: Tensors, generator: torch.Generator) -> Ticket:
+    """All weights, newly initialised; `new` is here the replicate's own initialisation."""
+    return _with(source.ticket, mask=Mask.full(source.ticket.mask), weights=new)
+
+
+def reinit(source: Source, new: Tensors, generator: torch.Generator) -> Ticket:
+    """Same mask, new weights: does the initialisation matter? (Frankle and Carbin, 2019)"""
+    return _with(source.ticket, mask=source.ticket.mask, weights=new)
+
+
+def permuted_weights(source: Source, new: Tensors, generator: torch.Generator) -> Ticket:
+    """Same mask, the living rewound weights permuted within each layer: does each weight's place matter?"""
+    given = source.ticket
+    weights = dict(given.weights)
+    for name, living in given.mask.items():
+        values = given.weights[name].clone()
+        alive = values[living]
+        values[living] = alive[torch.randperm(len(alive), generator=generator)]
+        weights[name] = values
+    return _with(given, mask=given.mask, weights=weights)
+
+
+def layerwise_random(source: Source, new: Tensors, generator: torch.Generator) -> Ticket:
+    """The mask permuted within each layer, new weights: do layer densities suffice? (Su et al., 2020)"""
+    return _with(source.ticket, mask=_layerwise(source.ticket.mask, generator), weights=new)
+
+
+def layerwise_random_kept(source: Source, new: Tensors, generator: torch.Generator) -> Ticket:
+    """The mask permuted within each layer over the rewind weights: does it matter which of them live?
+
+    Raises CarryError if the source is a ticket file, which has lost the weights that its mask leaves out.
+    """
+    if source.rewind is None:
+        raise CarryError("layerwise-random-kept needs all rewind weights, which a ticket file has lost; give its book")
+    return _with(source.ticket, mask=_layerwise(source.ticket.mask, generator), weights=source.rewind)
+
+
+def global_random(source: Source, new: Tensors, generator: torch.Generator) -> Ticket:
+    """The mask permuted over all layers at once, new weights: the paper's random ticket (Morcos et al., 2019)."""
+    mask = source.ticket.mask
+    flat = torch.cat([living.flatten() for living in mask.values()])
+    flat = flat[torch.randperm(len(flat), generator=generator)]
+    parts = torch.split(flat, [living.numel() for living in mask.values()])
+    shuffled = {name: part.view(mask[name].shape) for name, part in zip(mask, parts, strict=True)}
+    return _with(source.ticket, mask=Mask(shuffled), weights=new)
+
+
+def signs(source: Source, new: Tensors, generator: torch.Generator) -> Ticket:
+    """Same mask, new magnitudes under the ticket's signs: are the signs what is won? (Zhou et al., 2019)"""
+    given, weights = source.ticket, dict(new)
+    for name in given.mask:
+        weights[name] = torch.copysign(new[name], given.weights[name])
+    return _with(given, mask=given.mask, weights=weights)
+
+
+def _layerwise(mask: Mask, generator: torch.Generator) -> Mask:
+    shuffled = {}
+    for name, living in mask.items():
+        shuffled[name] = living.flatten()[torch.randperm(living.numel(), generator=generator)].view(living.shape)
+    return Mask(shuffled)
+
+
+def _with(given: Ticket, *, mask: Mask, weights: Tensors) -> Ticket:
+    return Ticket(mask=mask, weights=weights, contract=given.contract, model=given.model)
+
+
+ARMS: dict[str, Control] = {
+    "dense": dense,
+    "ticket": ticket,
+    "own": ticket,
+    "reinit": reinit,
+    "permuted-weights": permuted_weights,
+    "layerwise-random": layerwise_random,
+    "global-random": global_random,
+    "layerwise-random-kept": layerwise_random_kept,
+    "signs": signs,
+}

@@ -1,0 +1,66 @@
+"""Where work is done: the device, the data at hand, where to keep checkpoints, who watches. Never part of a result."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+
+from oneticket.data import load as data_load
+from oneticket.data.load import Data
+from oneticket.data.spec import DataSpec
+from oneticket.ground.errors import SpecError
+from oneticket.training.watch import Watcher
+
+
+def never() -> bool:
+    """Nobody asks to stop."""
+    return False
+
+
+KEPT = 3  # datasets held in memory at once: a source, a target, and one more
+
+
+@dataclass(kw_only=True)
+class Place:
+    """The surroundings of a step.
+
+    `checkpoint`: file to write and resume from, or None. `every`: seconds between checkpoints. `stop`: asked after
+    every optimizer step; once it says True, a checkpoint is written and KeyboardInterrupt raised.
+    """
+
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+    checkpoint: Path | None = None
+    every: float = 20.0
+    watchers: tuple[Watcher, ...] = ()
+    stop: Callable[[], bool] = never
+    _data: OrderedDict[object, Data] = field(default_factory=OrderedDict, repr=False)
+
+    def data(self, spec: DataSpec, like: tuple[int, int, int] | None = None) -> Data:
+        """The dataset of that spec, adapted to the shape `like`, loaded once."""
+        key = (spec.model_dump_json(), like)
+        if key not in self._data:
+            while len(self._data) >= KEPT:
+                self._data.popitem(last=False)
+            self._data[key] = data_load.load(spec, device=self.device, like=like)
+        self._data.move_to_end(key)
+        return self._data[key]
+
+
+def device(name: str = "auto") -> torch.device:
+    """The device of that name; `auto` takes CUDA, then MPS, then the CPU. Raises SpecError if it is not there.
+
+    >>> device("cpu")
+    device(type='cpu')
+    """
+    here = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if name == "auto":
+        name = "cuda" if here["cuda"] else "mps" if here["mps"] else "cpu"
+    kind = name.split(":")[0]
+    if not here.get(kind, False):
+        usable = ", ".join(k for k, there in here.items() if there)
+        raise SpecError(f"device: expected auto or one of those here ({usable}), got {name!r}")
+    return torch.device(name)

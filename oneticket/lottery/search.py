@@ -1,0 +1,215 @@
+"""The search: train, prune the smallest, put the survivors back, again (iterative magnitude pruning with rewinding).
+
+    W_0 from the init distribution;  W_k = W_0 trained to step k
+    level n:  train W_k x mask_n from step k to the end;  mask_{n+1} = prune(trained weights, mask_n)
+
+Every level, the dense level 0 too, starts from the same W_k with a fresh optimizer and follows the schedule from step k
+with the same data order, so levels differ in nothing but their masks. Frankle and Carbin (2019), Morcos et al. (2019).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from oneticket.data.batches import per_epoch
+from oneticket.data.load import Data
+from oneticket.ground.errors import PruneError, SpecError
+from oneticket.ground.streams import Streams
+from oneticket.lottery.place import Place
+from oneticket.lottery.spec import SearchSpec
+from oneticket.lottery.training import run_training
+from oneticket.models.build import build
+from oneticket.models.parts import head, prunable
+from oneticket.pruning.allocate import allocate
+from oneticket.pruning.criteria import score
+from oneticket.pruning.select import select
+from oneticket.ticket.book import Book, mask_at
+from oneticket.ticket.contract import Contract
+from oneticket.ticket.mask import Mask
+
+Tensors = Mapping[str, Tensor]
+MOST_LEVELS = 100
+ZERO = 1e-8  # a trained weight below this is zero by itself ("natural sparsity", Caron et al., 2020)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Level:
+    """What training one level leaves: the masks up to the next level, its losses, and its record.
+
+    `pruned_at`: per prunable weight the level that first lacks it, 0 while it lives (uint8).
+    """
+
+    pruned_at: Tensors
+    losses: Tensor
+    record: Mapping[str, Any]
+
+
+def rewind_weights(spec: SearchSpec, replicate: int, place: Place) -> dict[str, Tensor]:
+    """W_k: parameters and buffers of the dense network after `spec.rewind` steps, on the CPU."""
+    data, streams = place.data(spec.data), Streams(root=spec.seed, replicate=replicate)
+    model = _fresh(spec, data, streams)
+    stop = rewind_step(spec, data)
+    if stop:
+        run_training(
+            model,
+            Mask({}),
+            data=data,
+            optimizer=spec.optimizer,
+            training=spec.training,
+            streams=streams,
+            start=0,
+            stop=stop,
+            place=place,
+            measured=False,
+        )
+    return {name: value.detach().to("cpu", copy=True).contiguous() for name, value in model.state_dict().items()}
+
+
+def level(
+    spec: SearchSpec, replicate: int, number: int, *, rewind: Tensors, pruned_at: Tensors | None, place: Place
+) -> Level:
+    """Train level `number` and prune for the next; `pruned_at` is what the level above it left (None for level 0)."""
+    data, streams = place.data(spec.data), Streams(root=spec.seed, replicate=replicate)
+    model = _fresh(spec, data, streams)
+    names = prunable(model, spec.model.prunable)
+    initial = {name: model.get_parameter(name).detach().clone() for name in names}
+    pruned_at = pruned_at or {name: torch.zeros(initial[name].shape, dtype=torch.uint8) for name in names}
+    mask = mask_at(pruned_at, number)
+    if number and not any((at == number).any() for at in pruned_at.values()):
+        raise PruneError(
+            f"level {number} would prune nothing: {mask.living} weights live, and {spec.pruning.fraction} of them "
+            "rounds to none; ask for fewer levels or a larger fraction"
+        )
+    model.load_state_dict({**rewind, **mask.project({name: rewind[name] for name in names})})
+    trained = run_training(
+        model,
+        mask,
+        data=data,
+        optimizer=spec.optimizer,
+        training=spec.training,
+        streams=streams,
+        start=rewind_step(spec, data),
+        stop=None,
+        place=place,
+    )
+    weights = {name: model.get_parameter(name).detach().cpu() for name in names}
+    assert trained.measure is not None
+    zeros = sum(int((weights[name].abs() < ZERO).sum()) for name in names) - (mask.total - mask.living)
+    return Level(
+        pruned_at=_prune(spec, pruned_at, mask, number, weights, initial, streams),
+        losses=trained.losses,
+        record={
+            "level": number,
+            "density": mask.density,
+            "living": mask.living,
+            "accuracy": trained.measure.accuracy,
+            "loss": trained.measure.loss,
+            "train_loss": float(trained.losses[-per_epoch(data, spec.training.batch) :].mean()),
+            "natural_zeros": zeros / mask.total,
+            "steps": trained.steps,
+            "examples": trained.examples,
+            "data_digest": data.digest,
+        },
+    )
+
+
+def book(
+    spec: SearchSpec,
+    replicate: int,
+    *,
+    rewind: Tensors,
+    pruned_at: Tensors,
+    records: Sequence[Mapping[str, Any]],
+    place: Place,
+) -> Book:
+    """Bind a search into a book, as deep as there are records; what was pruned for deeper levels is left out."""
+    data = place.data(spec.data)
+    model = _fresh(spec, data, Streams(root=spec.seed, replicate=replicate))
+    deepest = len(records) - 1
+    return Book(
+        weights=rewind,
+        pruned_at={name: torch.where(at > deepest, 0, at) for name, at in pruned_at.items()},
+        levels=deepest,
+        contract=Contract(
+            rewind=str(spec.rewind),
+            step=rewind_step(spec, data),
+            head=head(model),
+        ),
+        model=network(spec, place),
+        lineage={"search": spec.plain(), "replicate": replicate, "data_digest": data.digest},
+        records=tuple(dict(each) for each in records),
+    )
+
+
+def network(spec: SearchSpec, place: Place) -> dict[str, Any]:
+    """What a ticket of that search says of its network: the model's spec, the images' shape, the number of classes."""
+    data = place.data(spec.data)
+    return {"spec": spec.model.plain(), "shape": list(data.shape), "classes": len(data.classes)}
+
+
+def search(spec: SearchSpec, *, levels: int, replicate: int = 0, place: Place | None = None) -> Book:
+    """Search down to `levels` and bind the book; the whole method in five lines.
+
+    Raises SpecError when the rewind point lies beyond the training, and what data, model and training raise.
+
+    >>> quick = {"data": "digits:a", "model": "lenet-300-100", "training": {"budget": "1ep"}, "rewind": "1it"}
+    >>> found = search(SearchSpec(**quick), levels=2)
+    >>> [round(record["density"], 2) for record in found.records]
+    [1.0, 0.8, 0.64]
+    """
+    place = place or Place()
+    rewind = rewind_weights(spec, replicate, place)
+    done: list[Level] = []
+    for number in range(levels + 1):
+        pruned_at = done[-1].pruned_at if done else None
+        done.append(level(spec, replicate, number, rewind=rewind, pruned_at=pruned_at, place=place))
+    records = [each.record for each in done]
+    return book(spec, replicate, rewind=rewind, pruned_at=done[-1].pruned_at, records=records, place=place)
+
+
+def _fresh(spec: SearchSpec, data: Data, streams: Streams) -> nn.Module:
+    return build(spec.model, shape=data.shape, classes=len(data.classes), seed=streams.seed("init"))
+
+
+def rewind_step(spec: SearchSpec, data: Data) -> int:
+    """The rewind point as an absolute step; SpecError if training ends before it."""
+    epoch = per_epoch(data, spec.training.batch)
+    step, total = spec.rewind.steps(epoch), spec.training.budget.steps(epoch)
+    if step >= total:
+        raise SpecError(
+            f"search.rewind: {spec.rewind} is step {step}, but training.budget {spec.training.budget} ends at step "
+            f"{total} ({epoch} steps an epoch); rewind earlier or train longer"
+        )
+    return step
+
+
+def _prune(
+    spec: SearchSpec, pruned_at: Tensors, mask: Mask, number: int, trained: Tensors, initial: Tensors, streams: Streams
+) -> Tensors:
+    """`pruned_at` with the next level written in; one-shot writes all levels at level 0 and leaves them alone after."""
+    one_shot = spec.pruning.shots == "one-shot"
+    if one_shot and number > 0:
+        return pruned_at
+    after = {name: at.clone() for name, at in pruned_at.items()}
+    scores = score(
+        spec.pruning.criterion,
+        trained=trained,
+        initial=initial,
+        generator=streams.generator("prune", number),
+    )
+    for next_level in range(number + 1, MOST_LEVELS + 1 if one_shot else number + 2):
+        counts = {name: int(mask[name].sum()) for name in mask}
+        pruning = spec.pruning
+        shares = allocate(pruning.scope, living=counts, fraction=pruning.fraction, allow_empty=pruning.allow_empty)
+        if not any(share.prune for share in shares):
+            break
+        left = select(mask, scores, shares, allow_empty=pruning.allow_empty)
+        for name in mask:
+            after[name][mask[name] & ~left[name]] = next_level
+        mask = left
+    return after

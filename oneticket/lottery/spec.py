@@ -1,0 +1,60 @@
+"""What to search and where to carry it, as specs."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+from pydantic import Field
+
+from oneticket.data.spec import DataSpec
+from oneticket.ground.spec import Spec, Time
+from oneticket.ground.when import When
+from oneticket.models.spec import ModelSpec
+from oneticket.optim.spec import OptimizerSpec
+from oneticket.pruning.spec import PruningSpec
+from oneticket.training.spec import TrainingSpec
+
+Control = Literal[
+    "own", "reinit", "permuted-weights", "layerwise-random", "global-random", "layerwise-random-kept", "signs"
+]
+"""The networks that a transfer sets beside the dense one and the ticket; `lottery/controls` says what each is."""
+
+
+class SearchSpec(Spec):
+    """A search for tickets. How deep it goes is not part of it: level n is the same work however many follow.
+
+    >>> SearchSpec(data="digits:a", model="lenet-300-100").optimizer.name
+    'sgd'
+    """
+
+    kind: ClassVar[str] = "search"
+
+    data: DataSpec
+    model: ModelSpec
+    optimizer: OptimizerSpec = OptimizerSpec(name="sgd")
+    training: TrainingSpec = TrainingSpec()
+    pruning: PruningSpec = PruningSpec()
+    rewind: Time = Field(
+        When(count=1, unit="ep"),
+        description="The point of training whose weights every level starts from.",
+    )
+    seed: int = Field(0, ge=0, lt=2**63, description="Root of all random streams.")
+
+
+class TransferSpec(Spec):
+    """Where a ticket is carried, and how it trains there. Nothing is pruned on the target.
+
+    >>> TransferSpec(data="digits:b", optimizer="adam").head
+    'fresh'
+    """
+
+    kind: ClassVar[str] = "transfer"
+
+    data: DataSpec
+    optimizer: OptimizerSpec = OptimizerSpec(name="sgd")
+    training: TrainingSpec = TrainingSpec()
+    head: Literal["fresh", "keep", "sparse"] = Field(
+        "fresh",
+        description="The output layer on the target: new, the ticket's own, or the ticket's own under its mask.",
+    )
+    seed: int = Field(0, ge=0, lt=2**63, description="Root of all random streams.")

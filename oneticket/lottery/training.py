@@ -1,0 +1,75 @@
+"""One training, from weights to trained weights: what the search and the transfer have in common."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from oneticket.data.batches import batches, per_epoch, test_batches
+from oneticket.data.load import Data
+from oneticket.ground.streams import Streams
+from oneticket.lottery.place import Place
+from oneticket.models.parts import head
+from oneticket.optim.build import build as build_optimizers
+from oneticket.optim.spec import OptimizerSpec
+from oneticket.ticket.guard import attach
+from oneticket.ticket.mask import Mask
+from oneticket.training import checkpoint
+from oneticket.training.loop import Run, train
+from oneticket.training.measure import Measure, measure
+from oneticket.training.spec import TrainingSpec
+from oneticket.training.watch import finite, keeper, watched
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trained:
+    """What a training left: the losses of its steps (float32, CPU) and, where asked, its measure on the test set."""
+
+    losses: Tensor
+    measure: Measure | None
+    steps: int
+    examples: int
+
+
+def run_training(
+    model: nn.Module,
+    mask: Mask,
+    *,
+    data: Data,
+    optimizer: OptimizerSpec,
+    training: TrainingSpec,
+    streams: Streams,
+    start: int,
+    stop: int | None,
+    place: Place,
+    measured: bool = True,
+) -> Trained:
+    """Train `model` in place, its mask held, from schedule step `start` to `stop` (None: to the end), and measure it.
+
+    Moves the model to `place.device`, and resumes from `place.checkpoint` if one is there.
+    """
+    epoch = per_epoch(data, training.batch)
+    total = training.budget.steps(epoch)
+    stop = total if stop is None else stop
+    # Convolutions run up to 1.6 times faster in this layout, and never slower (VGG, ResNet, Conv-n on a CPU); other
+    # layers do not mind.
+    model.to(place.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    optimizers = build_optimizers(optimizer, model, head=head(model))
+    with attach(model, optimizers, mask, rule=training.guard) as guard:
+        run = Run.begin(model, optimizers, precision=training.precision, position=start, total=total)
+        if place.checkpoint is not None:
+            checkpoint.load(place.checkpoint, run)
+        keep = keeper(place.checkpoint, seconds=place.every, stop=place.stop)
+        feed = batches(data, batch=training.batch, streams=streams, start=run.position, stop=stop)
+        steps = train(run, feed, training=training, optimizer=optimizer, streams=streams, per_epoch=epoch, stop=stop)
+        for _ in watched(steps, run, [finite(stop), keep, *place.watchers]):
+            pass
+        guard.audit()
+    return Trained(
+        losses=run.losses[start:stop].to("cpu", torch.float32),
+        measure=measure(model, test_batches(data)) if measured else None,
+        steps=stop - start,
+        examples=(stop - start) * training.batch,
+    )

@@ -1,0 +1,109 @@
+"""Transfer: a ticket, or a control in its place, trained on the target. Nothing is pruned there.
+
+All arms of a replicate get the same new output layer, the same data order and augmentation, and the same number of
+steps, so that they differ in nothing but what the arm says (Morcos et al., 2019).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor, nn
+
+from oneticket.data.batches import per_epoch
+from oneticket.ground.errors import CarryError, SpecError, unknown
+from oneticket.ground.streams import Streams
+from oneticket.lottery.controls import ARMS, Source
+from oneticket.lottery.place import Place
+from oneticket.lottery.spec import TransferSpec
+from oneticket.lottery.training import run_training
+from oneticket.models.build import build
+from oneticket.models.parts import head, prunable
+from oneticket.models.spec import ModelSpec
+from oneticket.ticket.carry import apply
+from oneticket.ticket.contract import Contract
+from oneticket.ticket.mask import Mask
+from oneticket.ticket.ticket import Ticket
+
+
+@dataclass(frozen=True, kw_only=True)
+class Transferred:
+    """What a transfer leaves: the losses of its steps (float32) and its record."""
+
+    losses: Tensor
+    record: Mapping[str, Any]
+
+
+def blank(network: Mapping[str, Any]) -> Ticket:
+    """A ticket of that network (spec, shape, classes) with nothing pruned: what the dense arm starts from."""
+    model = _build(network, seed=0)
+    output = head(model)
+    mask = Mask.full({name: model.get_parameter(name) for name in prunable(model, network["spec"]["prunable"])})
+    return Ticket(
+        mask=mask, weights=model.state_dict(), contract=Contract(rewind="0it", step=0, head=output), model=network
+    )
+
+
+def transfer(
+    spec: TransferSpec, *, source: Source, arm: str = "ticket", replicate: int = 0, place: Place | None = None
+) -> Transferred:
+    """Train one arm on the target and measure it.
+
+    The network is the source's, built anew with an output layer for the target's classes; the target's images are
+    brought to the size and channels that the source's network was found with, unless `spec.data` says otherwise.
+
+    Raises SpecError for an unknown arm, CarryError if the source does not say its network or does not fit.
+
+    >>> from oneticket.lottery.search import search
+    >>> from oneticket.lottery.spec import SearchSpec
+    >>> quick = {"budget": "1ep"}
+    >>> book = search(SearchSpec(data="digits:a", model="lenet-300-100", training=quick, rewind="1it"), levels=1)
+    >>> spec = TransferSpec(data="digits:b", optimizer="adam", training=quick)
+    >>> round(transfer(spec, source=Source(ticket=book[1], rewind=book.weights), arm="reinit").record["density"], 2)
+    0.8
+    """
+    place = place or Place()
+    if arm not in ARMS:
+        raise SpecError(unknown("arm", arm, ARMS))
+    known = source.ticket.model
+    if not known:
+        raise CarryError("the ticket does not say which network it is for; apply it to your model with Ticket.apply")
+    network, shape = ModelSpec.read(known["spec"]), tuple(known["shape"])
+    data, streams = place.data(spec.data, like=shape), Streams(root=spec.seed, replicate=replicate)
+    stream = "init" if arm == "dense" else "reinit"
+    new = _build(known, seed=streams.seed(stream)).state_dict()
+    carried = ARMS[arm](source, new, streams.generator("shuffle", arm))
+    model = build(network, shape=data.shape, classes=len(data.classes), seed=streams.seed("head"))
+    held = apply(carried, model, head=spec.head).mask
+    trained = run_training(
+        model,
+        held,
+        data=data,
+        optimizer=spec.optimizer,
+        training=spec.training,
+        streams=streams,
+        start=0,
+        stop=None,
+        place=place,
+    )
+    assert trained.measure is not None
+    return Transferred(
+        losses=trained.losses,
+        record={
+            "density": held.density,
+            "living": held.living,
+            "accuracy": trained.measure.accuracy,
+            "loss": trained.measure.loss,
+            "train_loss": float(trained.losses[-per_epoch(data, spec.training.batch) :].mean()),
+            "steps": trained.steps,
+            "examples": trained.examples,
+            "data_digest": data.digest,
+        },
+    )
+
+
+def _build(network: Mapping[str, Any], seed: int) -> nn.Module:
+    spec = ModelSpec.read(network["spec"])
+    return build(spec, shape=tuple(network["shape"]), classes=network["classes"], seed=seed)

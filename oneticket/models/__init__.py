@@ -1,0 +1,1 @@
+"""Floor 3: the networks, their heads and what in them may be pruned."""

@@ -1,0 +1,73 @@
+"""From a model's spec to a freshly initialised model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+import torch
+from torch import nn
+
+from oneticket.ground.errors import ModelError
+from oneticket.models import factory
+from oneticket.models.conv import conv
+from oneticket.models.layers import Shape
+from oneticket.models.mlp import mlp
+from oneticket.models.parts import head, head_name
+from oneticket.models.resnet import Basic, Bottleneck, thin, wide
+from oneticket.models.spec import ModelSpec
+from oneticket.models.vgg import vgg
+
+Builder = Callable[[ModelSpec, Shape, int], nn.Module]
+
+
+def build(spec: ModelSpec, *, shape: Shape, classes: int, seed: int) -> nn.Module:
+    """The model on the CPU, with initial weights drawn from `seed`; torch's global generators are left as they were.
+
+    `shape` is (channels, height, width) of one input. The same arguments give the same bits, and for known models
+    another number of classes changes the output layer only. A factory's draws are covered as far as they use torch's
+    CPU generator; its model gets the attribute `head_name`, the name of its output layer. Raises ModelError if the
+    model does not fit the shape, or a factory fails or has no recognisable head.
+
+    >>> net = build(ModelSpec(name="mlp", widths=(5,)), shape=(1, 1, 40), classes=10, seed=0)
+    >>> net(torch.zeros(2, 1, 1, 40)).shape
+    torch.Size([2, 10])
+    """
+    if len(shape) != 3 or min(shape) < 1 or classes < 1:
+        raise ModelError(f"expected a shape (channels, height, width) and classes of 1 or more, got {shape}, {classes}")
+    # Ours are laid out without values, so that torch's own first values cost neither time nor draws.
+    with torch.random.fork_rng(devices=[]), torch.device("cpu" if spec.own else "meta"):
+        builder = _own(spec.name) if spec.own else _BUILDERS[spec.name]
+        torch.default_generator.manual_seed(seed)  # torch.manual_seed would seed the accelerators too
+        model = builder(spec, shape, classes)
+    if spec.own:
+        _name_head(model, spec.head, classes)
+    return model
+
+
+def _own(path: str) -> Builder:
+    return partial(factory.call, factory.find(path))
+
+
+def _name_head(model: nn.Module, name: str, classes: int) -> None:
+    if name or getattr(model, "head_name", None) is None:
+        model.head_name = name or head_name(model, classes=classes)  # type: ignore[assignment]
+    head(model)
+
+
+_BUILDERS: dict[str, Builder] = {
+    "lenet-300-100": partial(mlp, widths=(300, 100)),
+    "mlp": mlp,
+    "conv-2": partial(conv, pairs=(64,)),
+    "conv-4": partial(conv, pairs=(64, 128)),
+    "conv-6": partial(conv, pairs=(64, 128, 256)),
+    "resnet-20": partial(thin, blocks=3),
+    "resnet-32": partial(thin, blocks=5),
+    "resnet-56": partial(thin, blocks=9),
+    "resnet-18": partial(wide, block=Basic, blocks=(2, 2, 2, 2)),
+    "resnet-50": partial(wide, block=Bottleneck, blocks=(3, 4, 6, 3)),
+    "vgg-11": partial(vgg, convs=(1, 1, 2, 2, 2)),
+    "vgg-13": partial(vgg, convs=(2, 2, 2, 2, 2)),
+    "vgg-16": partial(vgg, convs=(2, 2, 3, 3, 3)),
+    "vgg-19": partial(vgg, convs=(2, 2, 4, 4, 4)),
+}

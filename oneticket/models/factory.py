@@ -1,0 +1,80 @@
+"""The user's own models, made by a function found by its import path."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import inspect
+from collections.abc import Callable
+from functools import reduce
+from typing import Any
+
+from torch import nn
+
+from oneticket.ground.errors import ModelError
+from oneticket.models.layers import Shape
+from oneticket.models.spec import ModelSpec
+
+Factory = Callable[..., Any]
+
+
+def find(path: str) -> Factory:
+    """The callable at `package.module:factory`. Importing runs the module's code: only name modules you trust.
+
+    >>> find("torch.nn:Linear").__name__
+    'Linear'
+    """
+    module_name, _, name = path.partition(":")
+    try:
+        module = importlib.import_module(module_name)
+    except ImportError as error:
+        raise ModelError(
+            f"model {path!r}: cannot import {module_name!r} ({error}); install it or put its folder on PYTHONPATH"
+        ) from error
+    try:
+        found = reduce(getattr, name.split("."), module)
+    except AttributeError:
+        near = difflib.get_close_matches(name, dir(module), n=3)
+        hint = f"; did you mean {' or '.join(near)}?" if near else ""
+        raise ModelError(f"model {path!r}: {module_name!r} has no {name!r}{hint}") from None
+    if not callable(found):
+        raise ModelError(f"model {path!r}: expected a function or class that makes a model, got {found!r}")
+    return found
+
+
+def call(factory: Factory, spec: ModelSpec, shape: Shape, classes: int) -> nn.Module:
+    """Make the model with keyword arguments only: those of `spec.args` and, as the signature allows, two of the data's.
+
+    The number of classes is passed as `classes` if the signature names it, else as `num_classes` if it names that or
+    takes `**kwargs`. `shape` (channels, height, width) is passed if the signature names it. Raises ModelError if the
+    factory takes no number of classes, does not take the arguments, fails, or makes something else than a module.
+    """
+    try:
+        signature = inspect.signature(factory)
+    except ValueError as error:
+        raise ModelError(
+            f"model {spec.name!r}: its signature cannot be read ({error}); wrap it in a function"
+        ) from None
+    slots = signature.parameters.values()
+    taken = {slot.name for slot in slots if slot.kind in (slot.KEYWORD_ONLY, slot.POSITIONAL_OR_KEYWORD)}
+    greedy = any(slot.kind is slot.VAR_KEYWORD for slot in slots)
+    given: dict[str, Any] = dict(spec.args)
+    if "classes" in taken:
+        given["classes"] = classes
+    elif "num_classes" in taken or greedy:
+        given["num_classes"] = classes
+    else:
+        raise ModelError(f"model {spec.name!r}: {signature} takes neither `classes` nor `num_classes`; add one")
+    if "shape" in taken:
+        given["shape"] = shape
+    try:
+        signature.bind(**given)
+    except TypeError as error:
+        raise ModelError(f"model {spec.name!r}: {error}; it takes {signature}, given were {', '.join(given)}") from None
+    try:
+        model = factory(**given)
+    except Exception as error:
+        raise ModelError(f"model {spec.name!r} failed while it was made: {type(error).__name__}: {error}") from error
+    if not isinstance(model, nn.Module):
+        raise ModelError(f"model {spec.name!r}: expected a torch.nn.Module, got {type(model).__name__}")
+    return model

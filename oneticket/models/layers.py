@@ -1,0 +1,65 @@
+"""What our networks are made of."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Mapping
+from typing import Literal, final
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+Shape = tuple[int, int, int]
+"""Channels, height and width of one image."""
+
+
+@final
+class Net(nn.Sequential):
+    """Named layers in a row, the last of which is the output layer."""
+
+    def __init__(self, layers: Mapping[str, nn.Module]) -> None:
+        super().__init__(OrderedDict(layers))
+
+    @property
+    def head_name(self) -> str:
+        """The name of the output layer."""
+        return next(reversed(self._modules))
+
+
+@final
+class Halve(nn.Module):
+    """Max-pooling of 2x2, left out once the map is a single row or column, so that every image size fits."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Pool (N, C, H, W) to (N, C, H // 2, W // 2)."""
+        return F.max_pool2d(x, 2) if min(x.shape[-2:]) > 1 else x
+
+
+def scaled(count: int, width: float) -> int:
+    """`count` channels or units times the width factor, rounded, at least 1.
+
+    >>> scaled(64, 0.5), scaled(3, 0.1)
+    (32, 1)
+    """
+    return max(1, round(count * width))
+
+
+def initialise(net: Net, *, conv: Literal["xavier", "kaiming"]) -> Net:
+    """Give every layer fresh values on the CPU, drawn from torch's generator, and return the net.
+
+    Linear: Xavier normal, std = sqrt(2 / (fan_in + fan_out)). Convolution: the same, or Kaiming normal,
+    std = sqrt(2 / fan_out). Biases are 0. BatchNorm has scale 1 and shift 0. Layers draw in their order and the head
+    comes last, so the same seed gives the same body for any number of classes.
+    """
+    net.to_empty(device="cpu")
+    for layer in net.modules():
+        if isinstance(layer, nn.BatchNorm2d):
+            layer.reset_parameters()
+        elif isinstance(layer, nn.Conv2d | nn.Linear):
+            if conv == "kaiming" and isinstance(layer, nn.Conv2d):
+                nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
+            else:
+                nn.init.xavier_normal_(layer.weight)
+            if layer.bias is not None:
+                nn.init.zeros_(layer.bias)
+    return net

@@ -1,0 +1,115 @@
+"""Which model: a name from the table, or your own by import path."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Literal
+
+from pydantic import Field, JsonValue, PositiveInt, ValidationInfo, field_validator
+
+from oneticket.ground import canon
+from oneticket.ground.errors import unknown
+from oneticket.ground.spec import Spec
+
+
+class ModelSpec(Spec):
+    """A network, up to its input shape, number of classes and seed, which come from the data and the replicate.
+
+    A field that does not apply to the named model is refused, so that no setting is silently without effect.
+
+    >>> ModelSpec(name="mlp").widths
+    (100, 100)
+    >>> ModelSpec(name="vgg19")  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+        ...
+    oneticket.ground.errors.SpecError: model.name: unknown model 'vgg19'; did you mean 'vgg-19'? Known: conv-2, ...
+    """
+
+    kind: ClassVar[str] = "model"
+    name: str = Field(description="A known model, such as resnet-20, or your own as 'package.module:factory'.")
+    width: float = Field(default=1.0, gt=0, description="Factor on the number of channels or units of every layer.")
+    widths: tuple[PositiveInt, ...] = Field(
+        default=(),
+        validate_default=True,
+        description="mlp only: units of each hidden layer, input side first; 100, 100 unless given.",
+    )
+    stem: Literal["auto", "small", "imagenet"] = Field(
+        default="auto",
+        description="resnet-18 and resnet-50 only: the first layers. 'imagenet' is a 7x7 convolution of stride 2 and a"
+        " pooling, 'small' a 3x3 convolution; 'auto' takes 'imagenet' for images of 64 pixels or more in height and"
+        " width. Name it when a ticket is to move between small and large images.",
+    )
+    prunable: tuple[str, ...] = Field(
+        default=(),
+        description="Name patterns of the weights that may be pruned, such as 'layer1.*'; '!pattern' takes some out."
+        " Empty: all weights of linear and convolution layers except the output layer.",
+    )
+    head: str = Field(
+        default="",
+        description="Your own models only: the dotted name of the output layer, where it is not the last linear or"
+        " convolution layer with one output per class.",
+    )
+    args: dict[str, JsonValue] = Field(
+        default_factory=dict, description="Your own models only: keyword arguments for the factory."
+    )
+
+    @property
+    def own(self) -> bool:
+        """Whether the name is an import path rather than a known model."""
+        return ":" in self.name
+
+    @field_validator("name")
+    @classmethod
+    def _known(cls, name: str) -> str:
+        if name in KNOWN or _is_path(name):
+            return name
+        raise ValueError(f"{unknown('model', name, KNOWN)}; your own: 'package.module:factory'")
+
+    @field_validator("width", "widths", "stem", "head", "args")
+    @classmethod
+    def _applies(cls, value: Any, info: ValidationInfo) -> Any:
+        name, field = info.data.get("name"), info.field_name
+        if name is None or field is None:
+            return value
+        fields = _fields(name)
+        if field not in fields and value != cls.model_fields[field].get_default(call_default_factory=True):
+            raise ValueError(f"does not apply to {name}; what does apply: {', '.join(fields)}")
+        return (100, 100) if name == "mlp" and field == "widths" and not value else value
+
+    @field_validator("args")
+    @classmethod
+    def _free(cls, args: dict[str, JsonValue]) -> dict[str, JsonValue]:
+        taken = sorted({"classes", "num_classes", "shape"} & set(args))
+        if taken:
+            raise ValueError(f"{', '.join(taken)} cannot be given: it comes from the data")
+        canon.dumps(args)  # refuses NaN and infinity, which have no JSON form
+        return args
+
+
+def _is_path(name: str) -> bool:
+    halves = name.split(":")
+    return len(halves) == 2 and all(part.isidentifier() for half in halves for part in half.split("."))
+
+
+def _fields(name: str) -> tuple[str, ...]:
+    return ("head", "args", "prunable") if _is_path(name) else (*_EXTRA.get(name, ()), "width", "prunable")
+
+
+KNOWN: dict[str, str] = {
+    "lenet-300-100": "fully connected, 300 and 100 hidden units; the classic for MNIST",
+    "mlp": "fully connected, hidden layers as given by widths",
+    "conv-2": "2 convolutions and 3 linear layers; the lottery ticket paper's smallest for CIFAR-10",
+    "conv-4": "4 convolutions and 3 linear layers",
+    "conv-6": "6 convolutions and 3 linear layers",
+    "resnet-20": "residual, 20 layers, 0.27 M parameters; made for CIFAR-10",
+    "resnet-32": "residual, 32 layers, 0.47 M parameters; made for CIFAR-10",
+    "resnet-56": "residual, 56 layers, 0.86 M parameters; made for CIFAR-10",
+    "resnet-18": "residual, 18 layers, 11 M parameters; made for ImageNet",
+    "resnet-50": "residual, 50 layers, 24 M parameters; made for ImageNet",
+    "vgg-11": "11 layers with BatchNorm, 9 M parameters, any image size",
+    "vgg-13": "13 layers with BatchNorm, 9 M parameters, any image size",
+    "vgg-16": "16 layers with BatchNorm, 15 M parameters, any image size",
+    "vgg-19": "19 layers with BatchNorm, 20 M parameters, any image size",
+}
+"""The models known by name, each in one line."""
+
+_EXTRA: dict[str, tuple[str, ...]] = {"mlp": ("widths",), "resnet-18": ("stem",), "resnet-50": ("stem",)}

@@ -1,0 +1,133 @@
+"""Which optimizer, and how its learning rate moves."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import Field, ValidationInfo, field_validator
+
+from oneticket.ground.spec import Spec, Time
+from oneticket.ground.when import When
+
+Rate = Annotated[float, Field(ge=0, lt=1)]
+
+
+class OptimizerSpec(Spec):
+    """An optimizer and its learning-rate schedule.
+
+    A field left out takes the default of the named optimizer or schedule, and is None (milestones: empty) where it does
+    not apply; given where it does not apply, it is refused. So the spec always shows every setting in force.
+
+    >>> spec = OptimizerSpec(name="sgd")
+    >>> spec.lr, spec.momentum, spec.weight_decay, spec.betas
+    (0.1, 0.9, 0.0001, None)
+    >>> OptimizerSpec(name="adam", momentum=0.9)
+    Traceback (most recent call last):
+        ...
+    oneticket.ground.errors.SpecError: optimizer.momentum: does not apply to adam; leave it out
+    """
+
+    kind: ClassVar[str] = "optimizer"
+    name: Literal["sgd", "adam", "adamw", "rmsprop", "muon"] = Field(
+        description="The optimizer. muon trains the hidden weight matrices of linear layers, and AdamW all the rest."
+    )
+    lr: Annotated[float, Field(gt=0)] | None = Field(
+        default=None,
+        validate_default=True,
+        description="Learning rate at the schedule's height: sgd 0.1, adam, adamw and rmsprop 0.001, muon 0.02.",
+    )
+    rest_lr: Annotated[float, Field(gt=0)] | None = Field(
+        default=None, validate_default=True, description="muon only: learning rate of the AdamW for the rest; 0.001."
+    )
+    momentum: Rate | None = Field(
+        default=None, validate_default=True, description="Momentum: sgd 0.9, rmsprop 0, muon 0.95."
+    )
+    nesterov: bool | None = Field(
+        default=None, validate_default=True, description="Nesterov momentum: sgd no, muon yes."
+    )
+    betas: tuple[Rate, Rate] | None = Field(
+        default=None,
+        validate_default=True,
+        description="Decay of the two running means of adam, adamw and muon's AdamW: 0.9, 0.999.",
+    )
+    weight_decay: Annotated[float, Field(ge=0)] | None = Field(
+        default=None,
+        validate_default=True,
+        description="Pull of every parameter towards zero: sgd 0.0001, adamw and muon 0.01, adam and rmsprop 0. Part of"
+        " the gradient in sgd, adam and rmsprop; apart from it in adamw and muon.",
+    )
+    schedule: Literal["constant", "step", "cosine"] = Field(
+        default="constant",
+        description="constant; step: times gamma at each milestone; cosine: down to 0 at the end of training.",
+    )
+    milestones: tuple[Time, ...] = Field(
+        default=(),
+        validate_default=True,
+        description="step only: the times at which the learning rate drops, such as 80ep and 120ep, all in one unit.",
+    )
+    gamma: Annotated[float, Field(gt=0)] | None = Field(
+        default=None, validate_default=True, description="step only: the factor at each milestone; 0.1."
+    )
+    warmup: Time = Field(
+        default=When(count=0, unit="it"), description="Time over which the learning rate first rises in a line; 0it."
+    )
+
+    @field_validator("lr", "rest_lr", "momentum", "nesterov", "betas", "weight_decay")
+    @classmethod
+    def _of_optimizer(cls, value: Any, info: ValidationInfo) -> Any:
+        return _settle(value, info, "name", _OPTIMIZERS)
+
+    @field_validator("gamma")
+    @classmethod
+    def _of_schedule(cls, value: Any, info: ValidationInfo) -> Any:
+        return _settle(value, info, "schedule", _SCHEDULES)
+
+    @field_validator("nesterov")
+    @classmethod
+    def _needs_momentum(cls, value: bool | None, info: ValidationInfo) -> bool | None:
+        if value and info.data.get("momentum") == 0:
+            raise ValueError("needs momentum above 0")
+        return value
+
+    @field_validator("milestones")
+    @classmethod
+    def _in_order(cls, value: tuple[When, ...], info: ValidationInfo) -> tuple[When, ...]:
+        schedule = info.data.get("schedule")
+        if schedule in ("constant", "cosine") and value:
+            raise ValueError(f"does not apply to a {schedule} schedule; leave it out, or set schedule to step")
+        if schedule == "step" and not value:
+            raise ValueError("a step schedule needs at least one, such as 80ep")
+        if len({time.unit for time in value}) > 1:
+            raise ValueError(f"expected one unit, ep or it, got {', '.join(map(str, value))}")
+        if any(early >= late for early, late in pairwise([0, *(time.count for time in value)])):
+            raise ValueError(f"expected rising times above 0, got {', '.join(map(str, value))}")
+        return value
+
+
+def _settle(value: Any, info: ValidationInfo, chooser: str, table: dict[str, dict[str, Any]]) -> Any:
+    """The value given, or else the default in the chosen row; a field without default there does not apply."""
+    chosen, field = info.data.get(chooser), info.field_name
+    if chosen is None or field is None:
+        return value
+    if value is not None and field not in table[chosen]:
+        raise ValueError(f"does not apply to {chosen}; leave it out")
+    return table[chosen].get(field) if value is None else value
+
+
+_OPTIMIZERS: dict[str, dict[str, Any]] = {
+    "sgd": {"lr": 0.1, "momentum": 0.9, "nesterov": False, "weight_decay": 1e-4},
+    "adam": {"lr": 1e-3, "betas": (0.9, 0.999), "weight_decay": 0.0},
+    "adamw": {"lr": 1e-3, "betas": (0.9, 0.999), "weight_decay": 1e-2},
+    "rmsprop": {"lr": 1e-3, "momentum": 0.0, "weight_decay": 0.0},
+    "muon": {
+        "lr": 0.02,
+        "rest_lr": 1e-3,
+        "momentum": 0.95,
+        "nesterov": True,
+        "betas": (0.9, 0.999),
+        "weight_decay": 1e-2,
+    },
+}
+
+_SCHEDULES: dict[str, dict[str, Any]] = {"constant": {}, "step": {"gamma": 0.1}, "cosine": {}}

@@ -1,0 +1,1 @@
+"""Floor 2: score, allocate, select: which weights live on."""

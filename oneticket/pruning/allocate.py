@@ -1,0 +1,54 @@
+"""Allocation: how many weights each group of tensors loses."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from fractions import Fraction
+
+from oneticket.ground.errors import PruneError, unknown
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Share:
+    """Of the living weights of the tensors `names`, taken together, `prune` many are to go."""
+
+    names: tuple[str, ...]
+    prune: int
+
+
+def whole(living: Mapping[str, int]) -> list[tuple[str, ...]]:
+    """One group of all tensors: a single threshold, so layers end at different densities."""
+    return [tuple(sorted(living))]
+
+
+def layerwise(living: Mapping[str, int]) -> list[tuple[str, ...]]:
+    """Every tensor a group of its own: layers stay at equal density."""
+    return [(name,) for name in sorted(living)]
+
+
+def allocate(scope: str, *, living: Mapping[str, int], fraction: float, allow_empty: bool = True) -> tuple[Share, ...]:
+    """The shares of a level: a group of `n` living weights loses `floor(fraction * n)`.
+
+    With `allow_empty=False` it loses at most what leaves one weight in every tensor that has any. `living` counts
+    living weights by tensor name. Raises PruneError for an unknown scope.
+
+    >>> allocate("global", living={"a": 10, "b": 5}, fraction=0.2)
+    (Share(names=('a', 'b'), prune=3),)
+    """
+    if scope not in SCOPES:
+        raise PruneError(unknown("scope", scope, SCOPES))
+    # As written: 0.2 means one fifth, not the binary number just above it.
+    part = Fraction(str(fraction))
+    shares = []
+    for names in SCOPES[scope](living):
+        counts = [living[name] for name in names]
+        most = sum(counts) if allow_empty else sum(count - 1 for count in counts if count)
+        shares.append(Share(names=names, prune=min(int(part * sum(counts)), most)))
+    return tuple(shares)
+
+
+SCOPES: dict[str, Callable[[Mapping[str, int]], list[tuple[str, ...]]]] = {
+    "global": whole,
+    "layerwise": layerwise,
+}

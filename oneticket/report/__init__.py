@@ -1,0 +1,1 @@
+"""Floor 7: statistics, tables and charts."""

@@ -1,0 +1,90 @@
+"""The verdict: what was seen, in one sentence that claims no more than its intervals do."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from itertools import groupby
+
+from oneticket.report.summary import Line, Row, Summary, over, places, summary
+from oneticket.report.words import ARMS, number, percent
+
+
+def sentence(rows: Iterable[Row]) -> str:
+    """What was seen at the sparsest level that all arms have: one sentence for each setting and ticket.
+
+    A difference is above or below only where its 95 % interval leaves out 0; with one replicate nothing is claimed.
+    Raises SpecError as `summary` does.
+
+    >>> row = {"model": "lenet-300-100", "target_data": "digits:b", "target_optimizer": "sgd", "replicate": 0}
+    >>> dense = {**row, "arm": "dense", "level": 0, "density": 1.0, "accuracy": 0.97}
+    >>> found = {"source_data": "digits:a", "source_optimizer": "sgd", "level": 20, "density": 0.012, "accuracy": 0.95}
+    >>> sentence([dense, {**row, **found, "arm": "ticket"}])  # doctest: +NORMALIZE_WHITESPACE
+    'At 1.2 % of the weights on digits:b under sgd, the ticket from digits:a (sgd) reached 0.950 in one replicate
+    (n = 1): no interval can be given, and no claim is made about how it compares with the dense network.'
+    """
+    summaries = summary(rows)
+    where, blocks = places(summaries), groupby(summaries, key=lambda one: one.setting)
+    return " ".join(said for setting, block in blocks for said in _sentences(list(block), where[setting]))
+
+
+def _sentences(block: list[Summary], place: str) -> list[str]:
+    tickets = list(dict.fromkeys(one.line for one in block if one.line.arm == "ticket"))
+    if not tickets:
+        return [f"On {place}, no ticket was trained, so nothing can be said about one."]
+    return [_sentence(ticket, block, place) for ticket in tickets]
+
+
+def _sentence(line: Line, block: list[Summary], place: str) -> str:
+    levels: dict[Line, set[int]] = {}
+    for one in block:
+        if one.line == line or _controls(one.line, line):
+            levels.setdefault(one.line, set()).add(one.level)
+    level = max(set.intersection(*levels.values()) or levels[line])
+    at = {one.line: one for one in block if one.level == level or one.line == Line(arm="dense")}
+    ticket = at[line]
+    # The controls in their usual order, then the dense network.
+    rivals = [at[other] for other in (*levels, Line(arm="dense")) if other in at and other != line]
+    lacking = [ARMS[other.arm].phrase for other in levels if other not in at]
+    end = f"; not trained at this density: {_listed(lacking, 'and')}" if lacking else ""
+    end += "." if Line(arm="dense") in at else "; the dense network was not trained."
+    named = f"the ticket from {line.source}" if line.source else "the ticket"
+    start = f"At {percent(ticket.density)} of the weights on {place}, {named} reached {number(ticket.accuracy.mean)}"
+    low, high, n = ticket.accuracy.low, ticket.accuracy.high, ticket.accuracy.n
+    if low is None or high is None:
+        against = _listed([_named(rival, ticket) for rival in rivals], "or") or "anything"
+        claim = f"no interval can be given, and no claim is made about how it compares with {against}"
+        return f"{start} in one replicate (n = 1): {claim}{end}"
+    seen = _listed([_seen(ticket, rival) for rival in rivals], "and")
+    return f"{start} [{number(low)}, {number(high)}] (95 % interval, n = {n}){': ' if seen else ''}{seen}{end}"
+
+
+def _controls(other: Line, ticket: Line) -> bool:
+    """Whether a line is a control of this ticket, not of another one, or the target's own ticket."""
+    return other.arm == "own" or (other.arm not in ("dense", "ticket") and other.source == ticket.source)
+
+
+def _seen(ticket: Summary, rival: Summary) -> str:
+    compared, name = over(ticket, rival), _named(rival, ticket)
+    if compared is None:
+        return f"not comparable with {name} (no replicate in common)"
+    difference, seen = compared.difference, compared.seen
+    if difference.low is None or difference.high is None or seen is None:
+        return f"not comparable with {name} (only one replicate in common)"
+    sign = seen or 1
+    low, high = sorted((sign * difference.low, sign * difference.high))
+    pairs = "" if difference.n == ticket.accuracy.n else f"; {difference.n} pairs"
+    size = f"{number(sign * difference.mean)} [{number(low)}, {number(high)}{pairs}]"
+    return f"{size} {'above' if seen > 0 else 'below'} {name}" if seen else f"not seen to differ from {name} ({size})"
+
+
+def _named(rival: Summary, ticket: Summary) -> str:
+    """A rival, with its density where one level means two of them."""
+    density = percent(rival.density)
+    alike = rival.line.arm == "dense" or density == percent(ticket.density)
+    return ARMS[rival.line.arm].phrase + ("" if alike else f" at {density} of the weights")
+
+
+def _listed(parts: list[str], word: str) -> str:
+    if len(parts) < 3:
+        return f" {word} ".join(parts)
+    return f"{', '.join(parts[:-1])}, {word} {parts[-1]}"

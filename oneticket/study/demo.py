@@ -1,0 +1,36 @@
+"""The demo's plan: digits half a to half b, SGD and Adam both ways, LeNet-300-100, 20 levels, 3 replicates."""
+
+from __future__ import annotations
+
+from oneticket.lottery.place import Place
+from oneticket.lottery.search import network
+from oneticket.lottery.spec import SearchSpec, TransferSpec
+from oneticket.optim.spec import OptimizerSpec
+from oneticket.study.plan import Origin, search_steps, transfer_steps
+from oneticket.study.step import Step
+
+LEVELS, REPLICATES = 20, 3
+SHOWN = (5, 10, 15, 20)
+CARRIED = (3, 5, 8, 10, 13, 15, 18, 20)
+ARMS = ("dense", "ticket", "reinit", "global-random")
+SEARCHES = {
+    name: SearchSpec(data="digits:a", model="lenet-300-100", optimizer=OptimizerSpec(name=name), rewind="20it")
+    for name in ("sgd", "adam")
+}
+TARGETS = {name: TransferSpec(data="digits:b", optimizer=OptimizerSpec(name=name)) for name in ("sgd", "adam")}
+
+
+def plan(place: Place) -> tuple[dict[tuple[str, int], tuple[Step, ...]], tuple[Step, ...]]:
+    """The searches by (optimizer, replicate), and all transfers."""
+    searches = {
+        (name, replicate): search_steps(spec, levels=LEVELS, replicate=replicate)
+        for name, spec in SEARCHES.items()
+        for replicate in range(REPLICATES)
+    }
+    transfers: dict[str, Step] = {}
+    for (name, replicate), levels in searches.items():
+        origin = Origin(replicate=replicate, network=network(SEARCHES[name], place), levels=levels)
+        for target in TARGETS.values():
+            for step in transfer_steps(target, origin=origin, own=None, arms=ARMS, levels=CARRIED):
+                transfers[step.key] = step
+    return searches, tuple(transfers.values())

@@ -1,0 +1,89 @@
+"""What each kind of step does: the lottery's functions, with outcomes going in and out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from torch import Tensor
+
+from oneticket.ground.errors import StoreError
+from oneticket.lottery.controls import Source
+from oneticket.lottery.place import Place
+from oneticket.lottery.search import book, level, rewind_weights
+from oneticket.lottery.spec import SearchSpec, TransferSpec
+from oneticket.lottery.transfer import blank, transfer
+from oneticket.study.step import Outcome, Step
+from oneticket.ticket.book import Book
+
+Needs = Sequence[Outcome]
+
+
+def work(step: Step, needs: Needs, place: Place) -> Outcome:
+    """Do the step: a pure function of its arguments and of what it needs."""
+    return KINDS[step.kind](step, needs, place)
+
+
+def bind(steps: Sequence[Step], rewind: Outcome, levels: Sequence[Outcome], place: Place) -> Book:
+    """The book of a search whose level steps, from 0 on, had these outcomes."""
+    spec, replicate = _search_spec(steps[0].args)
+    records = [level.record for level in levels]
+    return book(spec, replicate, rewind=rewind.tensors, pruned_at=_pruned_at(levels[-1]), records=records, place=place)
+
+
+def open_book(step: Step) -> Book:
+    """The book that an input step names; StoreError if the file holds another one by now."""
+    assert step.file is not None
+    read = Book.load(step.file)
+    if read.id != step.args["id"]:
+        raise StoreError(f"{step.file} was changed while it was in use: expected book {step.args['id']}, got {read.id}")
+    return read
+
+
+def _rewind(step: Step, needs: Needs, place: Place) -> Outcome:
+    args = {name: value for name, value in step.args.items() if name != "replicate"}
+    return Outcome(record={}, tensors=rewind_weights(SearchSpec.read(args), step.args["replicate"], place))
+
+
+def _train_level(step: Step, needs: Needs, place: Place) -> Outcome:
+    spec, replicate = _search_spec(step.args)
+    pruned_at = _pruned_at(needs[1]) if len(needs) > 1 else None
+    done = level(spec, replicate, step.args["level"], rewind=needs[0].tensors, pruned_at=pruned_at, place=place)
+    pruned = {f"pruned_at/{name}": at for name, at in done.pruned_at.items()}
+    return Outcome(record=done.record, tensors={**pruned, "losses": done.losses})
+
+
+def _transfer(step: Step, needs: Needs, place: Place) -> Outcome:
+    spec = TransferSpec.read(step.args["transfer"])
+    arm, replicate, number = step.args["arm"], step.args["replicate"], step.args["level"]
+    if not step.needs:
+        source = Source(ticket=blank(step.args["network"]))
+    else:
+        read = open_book(step.needs[0]) if step.needs[0].file else _shallow_book(step, needs, number, place)
+        source = Source(ticket=read[number], rewind=read.weights)
+    done = transfer(spec, source=source, arm=arm, replicate=replicate, place=place)
+    return Outcome(record={"level": number, **done.record}, tensors={"losses": done.losses})
+
+
+def _shallow_book(step: Step, needs: Needs, deepest: int, place: Place) -> Book:
+    """The book down to one level, from the rewind weights and the level that pruned for it."""
+    spec, replicate = _search_spec(step.needs[1].args)
+    records: list[Mapping[str, Any]] = [{}] * (deepest + 1)
+    return book(spec, replicate, rewind=needs[0].tensors, pruned_at=_pruned_at(needs[1]), records=records, place=place)
+
+
+def _search_spec(args: Mapping[str, Any]) -> tuple[SearchSpec, int]:
+    fields = {name: value for name, value in args.items() if name not in ("level", "replicate")}
+    return SearchSpec.read(fields), int(args["replicate"])
+
+
+def _pruned_at(outcome: Outcome) -> dict[str, Tensor]:
+    prefix = "pruned_at/"
+    return {name.removeprefix(prefix): at for name, at in outcome.tensors.items() if name.startswith(prefix)}
+
+
+KINDS: dict[str, Callable[[Step, Needs, Place], Outcome]] = {
+    "rewind": _rewind,
+    "level": _train_level,
+    "transfer": _transfer,
+}

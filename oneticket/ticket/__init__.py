@@ -1,0 +1,1 @@
+"""Floor 1: masks, tickets, books, their file, carrying and guarding. Needs torch and safetensors only."""

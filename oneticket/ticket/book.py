@@ -1,0 +1,248 @@
+"""The book: what one search leaves, every level of it."""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from oneticket.ground.canon import digest
+from oneticket.ground.errors import FileError, PruneError, SpecError
+from oneticket.ticket.contract import Contract
+from oneticket.ticket.mask import Mask
+from oneticket.ticket.names import listed
+from oneticket.ticket.ticket import Ticket
+from oneticket.ticket.values import facts, fingerprint, held, rebuilt
+
+MOST_LEVELS = 255
+SLACK = 1.25
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Book:
+    """One set of rewind weights and, per prunable weight, the level at which it was pruned: nested by construction.
+
+    - `weights`: parameters and buffers at the rewind point, unmasked.
+    - `pruned_at`: name -> uint8 in the weight's shape; 0 lives at every level, n lives below level n only.
+    - `levels`: the sparsest level, 0 to 255; level 0 is full.
+    - `contract`, `model`, `lineage`: as a ticket's.
+    - `records`: none, or one JSON mapping per level 0 to `levels` (scores, deterministic cost): evidence, not identity.
+
+    `book[level]` is a ticket, `len(book)` is `levels + 1`, and iterating runs through the tickets. Raises PruneError
+    when the parts do not fit, SpecError for a level or density that is not there.
+
+    >>> book = Book(weights={"w": torch.tensor([3.0, 2.0, 1.0, 4.0])}, levels=2,
+    ...             pruned_at={"w": torch.tensor([0, 2, 1, 0], dtype=torch.uint8)},
+    ...             contract=Contract(rewind="0it", step=0))
+    >>> book.densities, book[1].weights["w"].tolist(), book.at(density=0.5).lineage["level"]
+    ((1.0, 0.75, 0.5), [3.0, 2.0, 0.0, 4.0], 2)
+    """
+
+    weights: Mapping[str, Tensor] = field(repr=False)
+    pruned_at: Mapping[str, Tensor] = field(repr=False)
+    levels: int
+    contract: Contract
+    model: Mapping[str, Any] = field(default_factory=dict)
+    lineage: Mapping[str, Any] = field(default_factory=dict)
+    records: Sequence[Mapping[str, Any]] = field(default=(), repr=False)
+
+    def __post_init__(self) -> None:
+        if type(self.levels) is not int or not 0 <= self.levels <= MOST_LEVELS:
+            raise PruneError(f"book.levels: expected a whole number from 0 to {MOST_LEVELS}, got {self.levels!r}")
+        object.__setattr__(self, "weights", held(self.weights, "book weights"))
+        object.__setattr__(self, "pruned_at", held(self.pruned_at, "book pruned_at"))
+        for name, pruned_at in self.pruned_at.items():
+            weight = self.weights.get(name)
+            if weight is None or weight.shape != pruned_at.shape or not weight.is_floating_point():
+                found = "no such weight" if weight is None else f"{weight.dtype} {tuple(weight.shape)}"
+                raise PruneError(f"book {name!r}: pruned_at needs a float weight {tuple(pruned_at.shape)}, got {found}")
+            if pruned_at.dtype != torch.uint8:
+                raise PruneError(f"book {name!r}: pruned_at must be uint8, got {pruned_at.dtype}")
+            if pruned_at.numel() and int(pruned_at.max()) > self.levels:
+                raise PruneError(
+                    f"book {name!r}: a weight is pruned at level {int(pruned_at.max())}, the book ends at {self.levels}"
+                )
+        if len(self.records) not in (0, len(self)):
+            raise PruneError(
+                f"book.records: expected none or {len(self)} (levels 0 to {self.levels}), got {len(self.records)}"
+            )
+        records = tuple(facts(record, f"book.records[{level}]") for level, record in enumerate(self.records))
+        object.__setattr__(self, "records", records)
+        for name in ("model", "lineage"):
+            object.__setattr__(self, name, facts(getattr(self, name), f"book.{name}"))
+
+    @classmethod
+    def from_masks(
+        cls,
+        masks: Sequence[Mask],
+        *,
+        weights: Mapping[str, Tensor],
+        contract: Contract,
+        model: Mapping[str, Any] | None = None,
+        lineage: Mapping[str, Any] | None = None,
+        records: Sequence[Mapping[str, Any]] = (),
+    ) -> Book:
+        """The book of these masks, level 0 (full) first; raises PruneError unless each lies within the one before."""
+        if not masks or masks[0].living != masks[0].total:
+            raise PruneError("book: the masks must begin with level 0, which is full")
+        for level in range(1, len(masks)):
+            if not masks[level] <= masks[level - 1]:
+                raise PruneError(f"book: the mask of level {level} does not lie within the mask of level {level - 1}")
+        pruned_at = {name: torch.zeros(shape, dtype=torch.uint8) for name, shape in masks[0].shapes.items()}
+        for level in range(len(masks) - 1, 0, -1):
+            for name, living in masks[level].items():
+                pruned_at[name].masked_fill_(~living, level)
+        return cls(
+            weights=weights,
+            pruned_at=pruned_at,
+            levels=len(masks) - 1,
+            contract=contract,
+            model=model or {},
+            lineage=lineage or {},
+            records=records,
+        )
+
+    def __len__(self) -> int:
+        return self.levels + 1
+
+    def __iter__(self) -> Iterator[Ticket]:
+        return (self[level] for level in range(len(self)))
+
+    def __getitem__(self, level: int) -> Ticket:
+        return Ticket(
+            mask=self.mask(level),
+            weights=self.weights,
+            contract=self.contract,
+            model=self.model,
+            lineage={**self.lineage, "level": level},
+            evidence=self.records[level] if self.records else {},
+        )
+
+    def mask(self, level: int) -> Mask:
+        """The mask of a level."""
+        self._check(level)
+        return mask_at(self.pruned_at, level)
+
+    @property
+    def densities(self) -> tuple[float, ...]:
+        """living / all prunable weights, per level, counted without building a mask."""
+        deaths = torch.zeros(len(self), dtype=torch.int64)
+        for at in self.pruned_at.values():
+            deaths += torch.bincount(at.flatten(), minlength=len(self))
+        total = int(deaths.sum())
+        dead = deaths.index_fill(0, torch.tensor(0), 0).cumsum(0).tolist()
+        return tuple((total - gone) / total if total else 1.0 for gone in dead)
+
+    def density(self, level: int) -> float:
+        """The density of a level."""
+        self._check(level)
+        return self.densities[level]
+
+    def at(self, *, density: float) -> Ticket:
+        """The ticket whose density is nearest in ratio, the denser on a tie.
+
+        Raises SpecError for a density that is not in (0, 1], or below the sparsest level's by more than a factor 1.25.
+        """
+        if isinstance(density, bool) or not isinstance(density, int | float) or not 0 < density <= 1:
+            raise SpecError(f"density: expected a number above 0 and up to 1, got {density!r}")
+        reached = self.densities
+        if density * SLACK < reached[-1]:
+            raise SpecError(
+                f"density {density:g}: the book ends at level {self.levels} with density {reached[-1]:.4g}; "
+                "ask for more, or search further"
+            )
+        away = [abs(math.log(here / density)) if here else math.inf for here in reached]
+        return self[away.index(min(away))]
+
+    @property
+    def id(self) -> str:
+        """SHA-256, as 64 hex digits, over weights, levels, contract, model and lineage; never over records."""
+        return digest(
+            {
+                "kind": "book",
+                "weights": fingerprint(self.weights),
+                "pruned_at": fingerprint(self.pruned_at),
+                "levels": self.levels,
+                "contract": self.contract.plain(),
+                "model": dict(self.model),
+                "lineage": dict(self.lineage),
+            }
+        )
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str], *, replicate: int | None = None) -> Book:
+        """A book from its file, or from a folder of books by `replicate` (0 unless told); raises FileError."""
+        from oneticket.ticket import file
+
+        if os.path.isdir(path):
+            path = _of_folder(path, 0 if replicate is None else replicate)
+        elif replicate is not None and os.path.exists(path):
+            raise FileError(f"{path}: `replicate` chooses from a folder of books, this is one file: leave it out")
+        found = file.load(path)
+        if not isinstance(found, Book):
+            raise FileError(f"{path}: expected a book, got a ticket; use Ticket.load")
+        return found
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the book's file, whole or not at all; raises FileError."""
+        from oneticket.ticket import file
+
+        file.save(self, path)
+
+    def _check(self, level: int) -> None:
+        if type(level) is not int or not 0 <= level <= self.levels:
+            raise SpecError(f"level: the book has levels 0 to {self.levels}, got {level!r}")
+
+    def __eq__(self, other: object) -> bool:
+        return self.id == other.id if isinstance(other, Book) else NotImplemented
+
+    def __hash__(self) -> int:
+        return hash(self.id)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return rebuilt(self)
+
+
+def mask_at(pruned_at: Mapping[str, Tensor], level: int) -> Mask:
+    """The mask of a level, from the level (uint8) that first lacks each weight, 0 for those that live on.
+
+    >>> mask_at({"w": torch.tensor([0, 1, 2], dtype=torch.uint8)}, 1)["w"]
+    tensor([ True, False,  True])
+    """
+    return Mask({name: (at == 0) | (at > level) for name, at in pruned_at.items()})
+
+
+def book_file(folder: str | os.PathLike[str], replicate: int) -> Path:
+    """Where a folder of books keeps a replicate.
+
+    >>> book_file("books", 3).as_posix()
+    'books/book-3.safetensors'
+    """
+    return Path(folder) / f"book-{replicate}.safetensors"
+
+
+def book_files(folder: str | os.PathLike[str]) -> dict[int, Path]:
+    """Replicate -> file, of the books in a folder, in order; raises FileError if it cannot be listed."""
+    try:
+        found = [_NAME.fullmatch(entry) for entry in os.listdir(folder)]
+    except OSError as error:
+        raise FileError(f"{folder}: cannot be listed: {error.strerror}") from error
+    return {number: book_file(folder, number) for number in sorted(int(match[1]) for match in found if match)}
+
+
+def _of_folder(folder: str | os.PathLike[str], replicate: int) -> Path:
+    paths = book_files(folder)
+    if replicate not in paths:
+        held_here = f"replicates {listed([str(number) for number in paths])}" if paths else "no books"
+        raise FileError(f"{folder}: no book of replicate {replicate}; the folder holds {held_here}")
+    return paths[replicate]
+
+
+_NAME = re.compile(r"book-(0|[1-9]\d{0,8})\.safetensors")

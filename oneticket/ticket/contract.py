@@ -1,0 +1,92 @@
+"""The rewind contract: what a ticket means by "rewind", written down, because every tool means something else."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+from oneticket.ground.errors import FileError, SpecError, unknown
+from oneticket.ground.when import When
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Contract:
+    """How training starts from a ticket. A loader honours every field or refuses; no field is implied.
+
+    - `rewind`, `step`: the rewind point, in words (`1ep`, `500it`) and as the absolute optimizer step.
+    - `weights`, `buffers`: parameters and BatchNorm statistics both come from that step ("rewound").
+    - `optimizer`: its state starts empty ("fresh").
+    - `schedule`: training goes on at `step` of the learning-rate schedule ("continued").
+    - `order`: data order is a function of the replicate and the absolute step ("paired").
+    - `dead`: pruned weights are zero and are held at zero ("zero-held").
+    - `head`: names of the output layer's parameters, which a transfer may replace.
+
+    Raises SpecError for a value that this version cannot honour. From Frankle et al. 2020, arXiv 1912.05671.
+
+    >>> Contract(rewind="500it", step=500, head=("fc.weight", "fc.bias")).schedule
+    'continued'
+    """
+
+    rewind: str
+    step: int
+    weights: str = "rewound"
+    buffers: str = "rewound"
+    optimizer: str = "fresh"
+    schedule: str = "continued"
+    order: str = "paired"
+    dead: str = "zero-held"
+    head: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        when = When.parse(self.rewind)
+        if str(when) != self.rewind:
+            raise SpecError(f"contract.rewind: expected {str(when)!r}, the plain form, got {self.rewind!r}")
+        if type(self.step) is not int or not 0 <= self.step < 2**53:
+            raise SpecError(f"contract.step: expected a whole number of optimizer steps, got {self.step!r}")
+        if (when.unit == "it" or when.count == 0) and self.step != when.count:
+            raise SpecError(f"contract.step: {self.rewind!r} is step {when.count}, got {self.step}")
+        for field, honoured in HONOURED.items():
+            if getattr(self, field) not in honoured:
+                can = ", ".join(map(repr, honoured))
+                raise SpecError(
+                    f"contract.{field}: this version can honour {can}, got {getattr(self, field)!r}; "
+                    "rewind by hand or use the tool that wrote it"
+                )
+        if not isinstance(self.head, tuple) or not all(isinstance(name, str) and name for name in self.head):
+            raise SpecError(f"contract.head: expected a tuple of parameter names, got {self.head!r}")
+        if len(set(self.head)) != len(self.head):
+            raise SpecError(f"contract.head: a name comes twice in {self.head!r}")
+
+    def plain(self) -> dict[str, Any]:
+        """The complete JSON form: `Contract.read(contract.plain()) == contract`."""
+        return {**asdict(self), "head": list(self.head)}
+
+    @classmethod
+    def read(cls, plain: object) -> Contract:
+        """Build from the JSON form; raises FileError for a field that is missing or unknown or cannot be honoured."""
+        if not isinstance(plain, Mapping):
+            raise FileError(f"contract: expected a mapping, got {type(plain).__name__}")
+        known = [field.name for field in fields(cls)]
+        for name in plain:
+            if name not in known:
+                raise FileError(f"contract: {unknown('field', name, known)}; a newer version may honour it")
+        for name in known:
+            if name not in plain:
+                raise FileError(f"contract.{name}: missing; every field must be written down")
+        if not isinstance(plain["head"], list):
+            raise FileError(f"contract.head: expected a list of parameter names, got {plain['head']!r}")
+        try:
+            return cls(**{**plain, "head": tuple(plain["head"])})
+        except SpecError as error:
+            raise FileError(str(error)) from None
+
+
+HONOURED: dict[str, tuple[str, ...]] = {
+    "weights": ("rewound",),
+    "buffers": ("rewound",),
+    "optimizer": ("fresh",),
+    "schedule": ("continued",),
+    "order": ("paired",),
+    "dead": ("zero-held",),
+}

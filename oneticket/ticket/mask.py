@@ -1,0 +1,176 @@
+"""Which weights live: a value outside the model."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Collection, Iterator, Mapping
+from typing import Self
+
+import torch
+from torch import Tensor
+
+from oneticket.ground.canon import digest
+from oneticket.ground.errors import PruneError
+from oneticket.ticket import names
+from oneticket.ticket.values import copied, from_raw, raw
+
+
+class Mask(Mapping[str, Tensor]):
+    """Parameter name -> bool tensor, True where the weight lives. A name that is absent is dense by policy.
+
+    The bits are kept packed and a look-up unpacks a fresh tensor, so no caller can change a mask. Names come sorted.
+    `a <= b` says that every living weight of `a` lives in `b`, over the same names and shapes.
+
+    Raises PruneError for anything but bool tensors. From Frankle & Carbin 2019, arXiv 1803.03635.
+
+    >>> mask = Mask({"fc.weight": torch.tensor([[True, False], [True, True]])})
+    >>> mask.living, mask.total, mask.density
+    (3, 4, 0.75)
+    >>> mask <= Mask.full(mask)
+    True
+    """
+
+    __slots__ = ("_bits", "_shapes")
+
+    def __init__(self, living: Mapping[str, Tensor]) -> None:
+        if not isinstance(living, Mapping):
+            raise PruneError(f"mask: expected a mapping from name to bool tensor, got {type(living).__name__}")
+        for name, tensor in living.items():
+            names.check(name, "mask")
+            if not isinstance(tensor, Tensor):
+                raise PruneError(f"mask {name!r}: expected a bool tensor, got {type(tensor).__name__}")
+            if tensor.dtype != torch.bool or tensor.layout != torch.strided or tensor.is_meta:
+                raise PruneError(
+                    f"mask {name!r}: expected a dense bool tensor, got {tensor.dtype}, layout {tensor.layout}, "
+                    f"on {tensor.device}; from zeros and ones use `values != 0`"
+                )
+        self._shapes = {name: tuple(living[name].shape) for name in sorted(living)}
+        self._bits = {name: _pack(living[name]) for name in self._shapes}
+
+    @classmethod
+    def full(cls, like: Mapping[str, Tensor | tuple[int, ...]]) -> Self:
+        """The mask in which everything lives, of the given tensors or shapes."""
+        shapes = {name: tuple(thing.shape if isinstance(thing, Tensor) else thing) for name, thing in like.items()}
+        return cls({name: torch.ones(shape, dtype=torch.bool) for name, shape in shapes.items()})
+
+    @classmethod
+    def unpack(cls, packed: Mapping[str, Tensor], shapes: Mapping[str, tuple[int, ...]]) -> Self:
+        """The mask whose `pack()` is given; raises PruneError for wrong names, sizes or padding."""
+        if set(packed) != set(shapes):
+            raise PruneError(
+                f"packed mask: bits and shapes must have the same names; bits {names.listed(set(packed))}, "
+                f"shapes {names.listed(set(shapes))}"
+            )
+        for name, bits in packed.items():
+            total = math.prod(shapes[name])
+            if bits.dtype != torch.uint8 or bits.dim() != 1 or bits.numel() != _bytes(total):
+                raise PruneError(
+                    f"packed mask {name!r}: shape {tuple(shapes[name])} needs {_bytes(total)} uint8 in one dimension, "
+                    f"got {bits.dtype} {tuple(bits.shape)}"
+                )
+            if total % 8 and int(bits[-1]) >> total % 8:
+                raise PruneError(f"packed mask {name!r}: the padding bits of the last byte are not zero")
+        made = cls({})
+        made._shapes = {name: tuple(shapes[name]) for name in sorted(shapes)}
+        made._bits = {name: raw(copied(packed[name])) for name in made._shapes}
+        return made
+
+    def pack(self) -> dict[str, Tensor]:
+        """Name -> uint8, 1-D: eight weights a byte, the first in the lowest bit, padding bits zero."""
+        return {name: from_raw(bits, torch.uint8, (len(bits),)) for name, bits in self._bits.items()}
+
+    def __getitem__(self, name: str) -> Tensor:
+        shape, bits = self._shapes[name], self._bits[name]
+        bytes_ = from_raw(bits, torch.uint8, (len(bits), 1))
+        return (bytes_ & _ORDER).flatten()[: math.prod(shape)].bool().reshape(shape)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._shapes)
+
+    def __len__(self) -> int:
+        return len(self._shapes)
+
+    @property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Name -> shape."""
+        return dict(self._shapes)
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Name -> number of living weights."""
+        return {name: _number(bits).bit_count() for name, bits in self._bits.items()}
+
+    @property
+    def living(self) -> int:
+        """The number of living weights."""
+        return sum(self.counts.values())
+
+    @property
+    def total(self) -> int:
+        """The number of weights, living or pruned, under the mask's names."""
+        return sum(math.prod(shape) for shape in self._shapes.values())
+
+    @property
+    def density(self) -> float:
+        """living / total; 1.0 for a mask of nothing."""
+        return self.living / self.total if self.total else 1.0
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 over names, shapes and bits, as 64 hex digits."""
+        bits = {name: hashlib.sha256(bits).hexdigest() for name, bits in self._bits.items()}
+        return digest({name: [list(shape), bits[name]] for name, shape in self._shapes.items()})
+
+    def without(self, dropped: Collection[str]) -> Mask:
+        """The mask without these names: they become dense by policy."""
+        packed = {name: bits for name, bits in self.pack().items() if name not in dropped}
+        return Mask.unpack(packed, {name: self._shapes[name] for name in packed})
+
+    def project(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """New tensors whose pruned entries are exactly +0.0, NaN and infinity included; other names come through as is.
+
+        Raises PruneError for a masked name that is missing or has another shape.
+        """
+        for name, shape in self._shapes.items():
+            if name not in tensors or tuple(tensors[name].shape) != shape:
+                found = tuple(tensors[name].shape) if name in tensors else "no such tensor"
+                raise PruneError(f"mask {name!r}: expected a tensor of shape {shape}, got {found}")
+        return {
+            name: tensor.masked_fill(~self[name].to(tensor.device), 0) if name in self._shapes else tensor
+            for name, tensor in tensors.items()
+        }
+
+    def __le__(self, other: Mask) -> bool:
+        if not isinstance(other, Mask):
+            return NotImplemented
+        pairs = ((_number(self._bits[name]), _number(other._bits.get(name, b""))) for name in self._shapes)
+        return self._shapes == other._shapes and all(mine & ~theirs == 0 for mine, theirs in pairs)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Mask):
+            return NotImplemented
+        return self._shapes == other._shapes and self._bits == other._bits
+
+    def __hash__(self) -> int:
+        return hash(self.digest)
+
+    def __repr__(self) -> str:
+        return f"Mask({len(self)} tensors, {self.living:,} of {self.total:,} weights live, density {self.density:.4g})"
+
+
+def _bytes(total: int) -> int:
+    return -(-total // 8)
+
+
+def _pack(living: Tensor) -> bytes:
+    padded = torch.zeros(_bytes(living.numel()), 8, dtype=torch.uint8)
+    padded.view(-1)[: living.numel()] = living.detach().to("cpu").reshape(-1)
+    return raw((padded * _ORDER).sum(dim=1, dtype=torch.uint8))
+
+
+def _number(bits: bytes) -> int:
+    return int.from_bytes(bits, "little")
+
+
+_ORDER = torch.tensor([1, 2, 4, 8, 16, 32, 64, 128], dtype=torch.uint8)

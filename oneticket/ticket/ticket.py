@@ -1,0 +1,140 @@
+"""The ticket: a mask, the weights to start from, and what both mean."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any
+
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from oneticket.ground.canon import digest
+from oneticket.ground.errors import FileError, PruneError
+from oneticket.ticket import carry, guard
+from oneticket.ticket.carry import Carried
+from oneticket.ticket.contract import Contract
+from oneticket.ticket.guard import Guard
+from oneticket.ticket.mask import Mask
+from oneticket.ticket.values import facts, fingerprint, held, rebuilt
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Ticket:
+    """A sparse trainable initialisation. The constructor copies the weights and sets pruned entries to exactly +0.0.
+
+    - `mask`: which weights live; its names are among the weights' names.
+    - `weights`: parameters and buffers at the rewind point, by the model's own names, on the CPU.
+    - `contract`: what "rewind" means here.
+    - `model`: JSON that describes the network, `{}` when unknown.
+    - `lineage`: JSON on how it was found (specs, replicate, level).
+    - `evidence`: JSON scores and deterministic cost. Never part of the identity.
+
+    Equal tickets have equal ids. Raises PruneError when mask and weights do not fit or weights are not finite,
+    SpecError for what JSON cannot hold. From Morcos et al. 2019, arXiv 1906.02773.
+
+    >>> import torch
+    >>> mask = Mask({"fc.weight": torch.tensor([[True, False]])})
+    >>> weights = {"fc.weight": torch.tensor([[0.5, 2.0]]), "fc.bias": torch.zeros(1)}
+    >>> ticket = Ticket(mask=mask, weights=weights, contract=Contract(rewind="0it", step=0))
+    >>> ticket.density, ticket.weights["fc.weight"].tolist()
+    (0.5, [[0.5, 0.0]])
+    """
+
+    mask: Mask
+    weights: Mapping[str, Tensor] = field(repr=False)
+    contract: Contract
+    model: Mapping[str, Any] = field(default_factory=dict)
+    lineage: Mapping[str, Any] = field(default_factory=dict)
+    evidence: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        weights = held(self.weights, "ticket weights")
+        for name in self.mask:
+            if name in weights and not weights[name].is_floating_point():
+                raise PruneError(f"mask {name!r}: only floating-point weights can be pruned, got {weights[name].dtype}")
+        object.__setattr__(self, "weights", MappingProxyType(self.mask.project(weights)))
+        for name in ("model", "lineage", "evidence"):
+            object.__setattr__(self, name, facts(getattr(self, name), f"ticket.{name}"))
+
+    @property
+    def density(self) -> float:
+        """Living / all weights under the mask's names."""
+        return self.mask.density
+
+    @property
+    def id(self) -> str:
+        """SHA-256, as 64 hex digits, over mask, weights, contract, model and lineage; never over evidence."""
+        return digest(
+            {
+                "kind": "ticket",
+                "mask": self.mask.digest,
+                "weights": fingerprint(self.weights),
+                "contract": self.contract.plain(),
+                "model": dict(self.model),
+                "lineage": dict(self.lineage),
+            }
+        )
+
+    @classmethod
+    def load(
+        cls,
+        path: str | os.PathLike[str],
+        *,
+        level: int | None = None,
+        density: float | None = None,
+        replicate: int | None = None,
+    ) -> Ticket:
+        """A ticket from its file, or from a book file or a folder of books by `level` or by `density`.
+
+        A folder's replicate 0 is meant unless told. Raises FileError for a bad file or a missing choice, SpecError for
+        a level or density that the book does not hold.
+        """
+        from oneticket.ticket import file
+        from oneticket.ticket.book import Book
+
+        found = (
+            Book.load(path, replicate=replicate) if replicate is not None or os.path.isdir(path) else file.load(path)
+        )
+        if isinstance(found, Ticket):
+            if level is not None or density is not None:
+                raise FileError(f"{path}: holds one ticket; `level` and `density` choose from a book: leave them out")
+            return found
+        if (level is None) == (density is None):
+            raise FileError(
+                f"{path}: a book of levels 0 to {found.levels}, density 1 to {found.density(found.levels):.4g}; "
+                f"choose one with either level=... or density=..."
+            )
+        return found[level] if level is not None else found.at(density=density or 0.0)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the ticket's file, whole or not at all; raises FileError."""
+        from oneticket.ticket import file
+
+        file.save(self, path)
+
+    def apply(self, model: nn.Module, *, head: str = "fresh") -> Carried:
+        """Write the weights into the model in place: `carry.apply`."""
+        return carry.apply(self, model, head=head)
+
+    def attach(
+        self,
+        model: nn.Module,
+        optimizer: Optimizer | Sequence[Optimizer],
+        *,
+        head: str = "fresh",
+        rule: str = "gate+project",
+    ) -> Guard:
+        """Hold the mask: `guard.attach`. Give the `head` that `apply` got; only "sparse" holds the head's own mask."""
+        return guard.attach(model, optimizer, carry.mask(self, head=head), rule=rule)
+
+    def __eq__(self, other: object) -> bool:
+        return self.id == other.id if isinstance(other, Ticket) else NotImplemented
+
+    def __hash__(self) -> int:
+        return hash(self.id)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return rebuilt(self)

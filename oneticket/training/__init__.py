@@ -1,0 +1,1 @@
+"""Floor 4: the loop, its watchers, measuring and checkpoints."""

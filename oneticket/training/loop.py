@@ -1,0 +1,108 @@
+"""The training loop: a generator that yields once per optimizer step, after the guard has projected.
+
+Whoever drives it may look, save or stop between two steps; nothing it does between them can change the weights that
+come out. Positions are absolute on the schedule, so a rewound or resumed run goes on where it stands.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+from torch.optim import Optimizer
+
+from oneticket.ground.errors import TrainingError
+from oneticket.ground.streams import Streams
+from oneticket.models.parts import random_forward
+from oneticket.optim.schedule import lr_factor, set_lr
+from oneticket.optim.spec import OptimizerSpec
+from oneticket.training.spec import TrainingSpec
+
+PRECISION = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+@dataclass(kw_only=True)
+class Run:
+    """A training under way: what a checkpoint must hold for it to go on to the same bits.
+
+    `losses` has one float32 entry per step of the whole schedule, on the device; entries not yet reached are zero.
+    """
+
+    model: nn.Module
+    optimizers: Sequence[Optimizer]
+    scaler: torch.amp.GradScaler
+    losses: Tensor
+    position: int
+
+    @classmethod
+    def begin(
+        cls, model: nn.Module, optimizers: Sequence[Optimizer], *, precision: str, position: int, total: int
+    ) -> Run:
+        """A run at `position` of a schedule of `total` steps; TrainingError if the device lacks the precision."""
+        device = next(model.parameters()).device
+        if precision == "float16" and device.type != "cuda":
+            raise TrainingError(f"precision float16 needs a CUDA device, got {device.type}; use bfloat16 or float32")
+        return cls(
+            model=model,
+            optimizers=optimizers,
+            scaler=torch.amp.GradScaler(device.type, enabled=precision == "float16"),
+            losses=torch.zeros(total, device=device),
+            position=position,
+        )
+
+    @property
+    def device(self) -> torch.device:
+        """Where the run computes."""
+        return self.losses.device
+
+
+def train(
+    run: Run,
+    batches: Iterator[tuple[Tensor, Tensor]],
+    *,
+    training: TrainingSpec,
+    optimizer: OptimizerSpec,
+    streams: Streams,
+    per_epoch: int,
+    stop: int,
+) -> Iterator[int]:
+    """Train from `run.position` to `stop`, yielding the number of steps done after each.
+
+    `batches` yields (images (N,C,H,W) float32, labels (N,) int64) from `run.position` on, on the run's device. The loss
+    is the mean cross-entropy; it stays on the device, in `run.losses`.
+    """
+    draws = random_forward(run.model)
+    parameters = [p for p in run.model.parameters() if p.requires_grad]
+    total = len(run.losses)
+    run.model.train()
+    while run.position < stop:
+        set_lr(run.optimizers, lr_factor(optimizer, run.position, per_epoch=per_epoch, total=total))
+        images, labels = next(batches)
+        for each in run.optimizers:
+            each.zero_grad(set_to_none=True)
+        loss = _loss(run, images, labels, training, streams if draws else None)
+        run.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
+        if training.clip is not None:
+            for each in run.optimizers:
+                run.scaler.unscale_(each)
+            nn.utils.clip_grad_norm_(parameters, training.clip)
+        for each in run.optimizers:
+            run.scaler.step(each)
+        run.scaler.update()
+        run.losses[run.position] = loss.detach()
+        run.position += 1
+        yield run.position
+
+
+def _loss(run: Run, images: Tensor, labels: Tensor, training: TrainingSpec, streams: Streams | None) -> Tensor:
+    """The loss of one batch; a forward pass that draws numbers does so from the step's own stream."""
+    dtype = PRECISION[training.precision]
+    cuda = [run.device] if run.device.type == "cuda" else []
+    with torch.random.fork_rng(devices=cuda, enabled=streams is not None):
+        if streams is not None:
+            torch.manual_seed(streams.seed("forward", run.position))
+        with torch.autocast(run.device.type, dtype=dtype, enabled=dtype != torch.float32):
+            return cross_entropy(run.model(images), labels, label_smoothing=training.smoothing)

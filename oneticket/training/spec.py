@@ -1,0 +1,34 @@
+"""How to train, as a spec."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+from pydantic import Field
+
+from oneticket.ground.spec import Spec, Time
+from oneticket.ground.when import When
+
+
+class TrainingSpec(Spec):
+    """Length, batch and arithmetic of one training.
+
+    >>> TrainingSpec(budget="2ep").plain()["budget"]
+    '2ep'
+    """
+
+    kind: ClassVar[str] = "training"
+
+    budget: Time = Field(
+        When(count=15, unit="ep"), description="How long a network trains: epochs (15ep) or steps (500it)."
+    )
+    batch: int = Field(64, ge=1, description="Images per step.")
+    smoothing: float = Field(0.0, ge=0, lt=1, description="Label smoothing.")
+    clip: float | None = Field(None, gt=0, description="Largest norm of the whole gradient.")
+    precision: Literal["float32", "bfloat16", "float16"] = Field(
+        "float32", description="Arithmetic of the forward pass; weights stay float32. float16 needs CUDA."
+    )
+    guard: Literal["gate+project", "project"] = Field(
+        "gate+project",
+        description="How pruned weights are held: gradients gated and weights projected, or weights projected only.",
+    )

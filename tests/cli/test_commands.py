@@ -1,0 +1,246 @@
+"""The command line as a user meets it: the documented examples, the files they leave, the exit codes, the mistakes."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pandas
+import pytest
+
+import oneticket
+from oneticket.cli.app import main
+from oneticket.cli.flags import flags
+from oneticket.study.spec import CarrySpec, FindSpec
+from oneticket.ticket.book import book_file
+
+ROOT = Path(__file__).parents[2]
+DATA = ROOT.parent / "shared" / "data"
+FIND = "find --data digits:a --model lenet-300-100 --optimizer sgd --levels 3 --replicates 2 --budget 1ep --rewind 3it"
+REQUIRED = (
+    "arm, model, source_data, source_optimizer, target_data, target_optimizer, "
+    "level, density, replicate, accuracy, loss, seconds"
+)
+
+
+def oneticket_cli(words: str, capsys: pytest.CaptureFixture[str]) -> tuple[int, str, str]:
+    """Run a command in this process: exit code, standard output, standard error."""
+    with pytest.raises(SystemExit) as left:
+        main(words.split())
+    told = capsys.readouterr()
+    return int(left.value.code or 0), told.out, told.err
+
+
+@pytest.fixture(autouse=True)
+def _in_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("ONETICKET_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("COLUMNS", "200")
+
+
+def test_find_show_verify_transfer(capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, err = oneticket_cli(f"{FIND} --out digits-a", capsys)
+    assert code == 0, err
+    assert "8 steps done" in err or "10 steps done" in err
+    assert "dense" in out and "ticket from digits:a (sgd)" in out
+    code, _, err = oneticket_cli(f"{FIND} --out digits-a", capsys)
+    assert (code, "0 steps done" in err, "10 reused" in err) == (0, True, True)
+
+    code, out, _ = oneticket_cli("show digits-a", capsys)
+    assert code == 0
+    for said in (
+        "lenet-300-100",
+        "digits:a",
+        "rewind",
+        "3it (step 3)",
+        "fresh",
+        "fc1.weight",
+        "51 %",
+        "steps",
+        "n = 2",
+    ):
+        assert said in out, said
+    code, out, _ = oneticket_cli("verify digits-a", capsys)
+    assert (code, out.count(": good.")) == (0, 2)
+
+    code, out, err = oneticket_cli(
+        "transfer digits-a --data digits:b --optimizer adam --controls reinit,global-random,own --levels 1,3 "
+        "--rows rows.csv",
+        capsys,
+    )
+    assert code == 0, err
+    rows = pandas.read_csv("rows.csv")
+    assert set(REQUIRED.split(", ")) <= set(rows.columns)
+    assert len(rows) == 2 * (1 + 4 * 2)
+    assert set(rows.arm) == {"dense", "ticket", "reinit", "global-random", "own"}
+    assert set(rows.target_optimizer) == {"adam"} and set(rows.target_data) == {"digits:b"}
+    assert set(rows[rows.arm == "ticket"].source_optimizer) == {"sgd"}
+    assert set(rows[rows.arm == "own"].source_data) == {"digits:b"}
+    assert rows.steps.nunique() == 1, "all arms have one budget"
+
+    book = oneticket.Book.load("digits-a", replicate=1)
+    ticket = oneticket.Ticket.load("digits-a", density=0.5)
+    ticket.save("one.safetensors")
+    assert len(book) == 4
+    code, out, _ = oneticket_cli("show one.safetensors", capsys)
+    assert (code, "51 %" in out) == (0, True)
+    code, out, _ = oneticket_cli("verify one.safetensors", capsys)
+    assert (code, "good. ticket" in out) == (0, True)
+
+
+def test_rows_in_every_format(capsys: pytest.CaptureFixture[str]) -> None:
+    read = {"csv": pandas.read_csv, "json": pandas.read_json, "parquet": pandas.read_parquet}
+    tables = {}
+    for ending, reader in read.items():
+        code, *_ = oneticket_cli(f"{FIND} --out a --rows r.{ending} --quiet", capsys)
+        assert code == 0
+        tables[ending] = reader(f"r.{ending}")
+        assert len(tables[ending]) == 8
+    assert list(tables["csv"].columns) == list(tables["json"].columns) == list(tables["parquet"].columns)
+    assert tables["csv"].accuracy.tolist() == pytest.approx(tables["parquet"].accuracy.tolist())
+
+
+def test_books_are_the_same_bytes_anywhere(capsys: pytest.CaptureFixture[str]) -> None:
+    for folder in ("one", "two"):
+        oneticket_cli(f"{FIND} --out {folder} --store {folder}-store --quiet", capsys)
+    assert book_file("one", 1).read_bytes() == book_file("two", 1).read_bytes()
+
+
+def test_settings_from_a_file_and_flags_before_it(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("s.toml").write_text(
+        'levels = 1\n[search]\ndata = "digits:b"\nmodel = {name = "mlp", widths = [8]}\nrewind = "0it"\n'
+        '[search.optimizer]\nname = "adam"\nlr = 0.01\n[search.training]\nbudget = "4it"\n'
+    )
+    code, _, err = oneticket_cli("find --spec s.toml --lr 0.02 --data digits:a --out a --quiet", capsys)
+    assert code == 0, err
+    search = oneticket.Book.load("a").lineage["search"]
+    assert (search["optimizer"]["lr"], search["data"]["name"], search["model"]["widths"]) == (0.02, "digits:a", [8])
+    code, _, err = oneticket_cli("find --spec s.toml --optimizer sgd --out b --quiet", capsys)
+    assert oneticket.Book.load("b").lineage["search"]["optimizer"]["lr"] == 0.1, "another optimizer, its own settings"
+
+
+MISTAKES = {
+    "": (2, "--out"),
+    "--out a": (2, "--data"),
+    "--out a --data digit --model mlp": (2, "--data: unknown dataset 'digit'; did you mean 'digits'"),
+    "--out a --data digits --model lenet": (2, "--model: unknown model 'lenet'; did you mean 'lenet-300-100'"),
+    "--out a --data digits --model mlp --lr -1": (2, "--lr: input should be greater than 0, got -1"),
+    "--out a --data digits --model mlp --lr fast": (2, "--lr: input should be a valid number"),
+    "--out a --data digits --model mlp --rewind 3": (2, "--rewind: expected a time such as '2ep' (epochs)"),
+    "--out a --data digits --model mlp --rewind 99ep": (2, "rewind earlier or train longer"),
+    "--out a --data digits --model mlp --levels many": (2, "--levels: input should be a valid integer"),
+    "--out a --data digits --model mlp --optimizer sdg": (2, "--optimizer: input should be 'sgd'"),
+    "--out a --data digits --model mlp --optimizer adam --momentum 0.9": (2, "--momentum: does not apply to adam"),
+    "--out a --data digits --model mlp --modell x": (2, "--modell"),
+    "--out a --data digits --model mlp --rows r.txt": (2, "unknown ending '.txt'"),
+    "--out a --data digits --model mlp --device tpu": (2, "device: expected auto or one of those here"),
+    "--out a --data digits --model mlp --spec none.toml": (2, "none.toml: cannot be read"),
+    "--out a --data ./nowhere --model mlp": (1, "nowhere"),
+    "--out /proc/nothing --data digits --model mlp": (1, "/proc/nothing"),
+}
+
+
+@pytest.mark.parametrize("words", MISTAKES)
+def test_mistakes_are_told_and_leave_nothing(words: str, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    code, expected = MISTAKES[words]
+    came, out, err = oneticket_cli(f"find {words} --quiet" if words else "find --quiet", capsys)
+    assert (came, out) == (code, "")
+    assert expected in err
+    assert "Traceback" not in err
+    assert not [file for file in tmp_path.rglob("*.safetensors") if "cache" not in file.parts]
+
+
+def test_a_folder_of_another_search_is_left_alone(capsys: pytest.CaptureFixture[str]) -> None:
+    oneticket_cli(f"{FIND} --out a --quiet", capsys)
+    before = book_file("a", 0).read_bytes()
+    code, _, err = oneticket_cli(f"{FIND} --lr 0.05 --out a --quiet", capsys)
+    assert (code, "holds the books of another search" in err) == (2, True)
+    assert book_file("a", 0).read_bytes() == before
+    code, *_ = oneticket_cli(f"{FIND.replace('--levels 3', '--levels 4')} --out a --quiet", capsys)
+    assert (code, len(oneticket.Book.load("a"))) == (0, 5), "going deeper is the same search"
+
+
+def test_bad_sources_are_told(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("empty").mkdir()
+    Path("text.safetensors").write_text("hello")
+    for command in ("show", "verify", "transfer"):
+        more = " --data digits" if command == "transfer" else ""
+        for source, expected in [
+            ("nowhere", "o such file"),
+            ("empty", "holds no book"),
+            ("text.safetensors", "text.safetensors"),
+        ]:
+            code, _, err = oneticket_cli(f"{command} {source}{more}", capsys)
+            assert (code, expected in err) == (1, True), (command, source, err)
+    oneticket_cli(f"{FIND} --out a --quiet", capsys)
+    for words, expected in [
+        ("--levels 9", "--levels: a/book-0.safetensors holds levels 0 to 3, got 9"),
+        ("--controls reint", "--controls"),
+        ("--head bald", "--head"),
+    ]:
+        code, _, err = oneticket_cli(f"transfer a --data digits:b {words}", capsys)
+        assert (code, expected in err) == (2, True), err
+    damaged = bytearray(book_file("a", 0).read_bytes())
+    damaged[-1] ^= 1
+    book_file("a", 0).write_bytes(damaged)
+    for command in ("show a", "verify a", "transfer a --data digits:b"):
+        code, _, err = oneticket_cli(command, capsys)
+        assert (code, "book-0.safetensors" in err) == (1, True), err
+
+
+def test_ctrl_c_leaves_a_state_that_goes_on() -> None:
+    words = FIND.replace("--levels 3", "--levels 60").replace("1ep", "8ep").split()
+    command = [sys.executable, "-m", "oneticket", *words, "--out", "a"]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, env={**os.environ})
+    store = Path(".oneticket")
+    for _ in range(300):
+        if len(list(store.rglob("*.safetensors"))) > 3:
+            break
+        time.sleep(0.1)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert b"run the same command to go on" in err
+    assert b"Traceback" not in err
+
+
+def test_help_is_quick_to_read_and_names_every_flag(capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, _ = oneticket_cli("--help", capsys)
+    assert code == 0
+    assert all(command in out for command in ("find", "transfer", "show", "verify", "demo", "Exit codes"))
+    for command, spec in (("find", FindSpec), ("transfer", CarrySpec)):
+        code, out, _ = oneticket_cli(f"{command} --help", capsys)
+        assert code == 0
+        for flag in flags(spec):
+            assert re.search(rf"--{flag.name}\b", out), flag.name
+            assert flag.field.description, flag.name
+
+
+def test_options_are_frozen() -> None:
+    golden = json.loads((Path(__file__).parent / "golden" / "options.json").read_text())
+    now = {spec.kind: [[f.name, ".".join(f.path)] for f in flags(spec)] for spec in (FindSpec, CarrySpec)}
+    assert now == golden, "an option changed: users' scripts depend on it; change golden/options.json only on purpose"
+    for spec in (FindSpec, CarrySpec):
+        names = [flag.name for flag in flags(spec)]
+        assert len(set(names)) == len(names)
+
+
+def test_the_issue_of_a_new_version(capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, _ = oneticket_cli("--version", capsys)
+    assert (code, out.strip()) == (0, oneticket.__version__)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not DATA.exists(), reason="../shared/data is not here")
+def test_find_on_fashion_mnist(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ONETICKET_DATA", str(DATA))
+    words = "find --data fashion_mnist --per-class 20 --model conv-4 --width 0.25 --levels 2 --budget 1ep --rewind 0it"
+    code, out, err = oneticket_cli(f"{words} --out f", capsys)
+    assert code == 0, err
+    assert "conv-4 on fashion_mnist(per_class=20)" in out

@@ -1,0 +1,213 @@
+import os
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from PIL import Image
+
+from oneticket.data.load import load
+from oneticket.data.spec import DataSpec
+from oneticket.ground.errors import DataError
+
+
+def npz(path, pictures, **changes):
+    x, y = pictures
+    arrays = {"x_train": x[:150], "y_train": y[:150] % 2, "x_test": x[150:], "y_test": y[150:] % 2, **changes}
+    np.savez(path, **{name: array for name, array in arrays.items() if array is not None})
+    return str(path)
+
+
+BAD_ARRAYS = {
+    "key missing": ({"y_train": None}, "no array y_train"),
+    "label negative": ({"y_train": np.full(150, -1)}, "label -1, outside 0"),
+    "label out of range": ({"classes": np.array(["a"])}, "label 1, outside 0..0"),
+    "class without images": ({"classes": np.array(["a", "b", "c"])}, "no training images of class c"),
+    "labels not whole": ({"y_train": np.zeros(150)}, "whole-number labels, got float64"),
+    "labels too few": ({"y_train": np.zeros(3, np.int64)}, "expected 150 whole-number labels"),
+    "wrong channels": ({"x_train": np.zeros((150, 8, 8, 4), np.uint8)}, "1 or 3 channels"),
+    "wrong type": ({"x_train": np.zeros((150, 8, 8), np.int32)}, "uint8 or float32, got int32"),
+    "not finite": ({"x_train": np.full((150, 8, 8), np.nan)}, "NaN"),
+    "shapes differ": ({"x_train": np.zeros((150, 8, 8), np.uint8)}, "differ in shape"),
+    "empty split": ({"x_test": np.zeros((0, 32, 32, 3), np.uint8), "y_test": np.zeros(0, np.int64)}, "'test' is empty"),
+    "pickled": ({"y_train": np.array([{}] * 150)}, "cannot read this .npz"),
+}
+
+
+@pytest.mark.parametrize("case", BAD_ARRAYS)
+def test_bad_arrays(case, pictures, tmp_path):
+    changes, words = BAD_ARRAYS[case]
+    with pytest.raises(DataError, match=words):
+        load(DataSpec(name=npz(tmp_path / "set.npz", pictures, **changes)))
+
+
+def corrupt_npz(root, pictures):
+    (root / "set.npz").write_bytes(b"PK\x03\x04 not much")
+    return root / "set.npz"
+
+
+def empty_folder(root, pictures):
+    (root / "set").mkdir()
+    return root / "set"
+
+
+def empty_class(root, pictures):
+    place = folder(root, pictures)
+    (place / "train" / "kind2").mkdir()
+    (place / "test" / "kind2").mkdir()
+    Image.fromarray(pictures[0][0]).save(place / "test" / "kind2" / "a.png")
+    return place
+
+
+def empty_train(root, pictures):
+    (root / "set" / "train").mkdir(parents=True)
+    return root / "set"
+
+
+def corrupt_image(root, pictures):
+    place = folder(root, pictures)
+    whole = (place / "train" / "kind0" / "0.png").read_bytes()
+    (place / "train" / "kind0" / "0.png").write_bytes(whole[: len(whole) // 2])
+    return place
+
+
+def deep_image(root, pictures):
+    place = folder(root, pictures)
+    Image.fromarray(np.zeros((32, 32), np.uint16)).save(place / "train" / "kind0" / "0.png")
+    return place
+
+
+def differing_sizes(root, pictures):
+    place = folder(root, pictures)
+    Image.fromarray(pictures[0][0]).resize((40, 40)).save(place / "train" / "kind0" / "0.png")
+    return place
+
+
+def folder(root, pictures):
+    for part in ("train", "test"):
+        for label in (0, 1):
+            (root / "set" / part / f"kind{label}").mkdir(parents=True)
+            for number in range(3):
+                Image.fromarray(pictures[0][number]).save(root / "set" / part / f"kind{label}" / f"{number}.png")
+    return root / "set"
+
+
+def corrupt_parquet(root, pictures):
+    (root / "train-00000-of-00001.parquet").write_bytes(b"PAR1 not much PAR1")
+    return root
+
+
+def parquet_without_images(root, pictures):
+    pq.write_table(pa.table({"text": ["a"], "label": [0]}), root / "train-0.parquet")
+    return root
+
+
+def parquet_without_labels(root, pictures):
+    pq.write_table(pa.table({"image": [b"a"]}), root / "train-0.parquet")
+    return root
+
+
+def parquet_with_unlabelled(root, pictures):
+    pq.write_table(pa.table({"image": [b"a", b"b"], "label": [0, None]}), root / "train-0.parquet")
+    return root
+
+
+def parquet_without_train(root, pictures):
+    table = pa.table({"image": [b"a"], "label": [0]})
+    pq.write_table(table, root / "test-0.parquet")
+    pq.write_table(table, root / "extra-0.parquet")
+    return root
+
+
+def empty_parquet(root, pictures):
+    schema = pa.schema([("image", pa.binary()), ("label", pa.int64())])
+    pq.write_table(schema.empty_table(), root / "train-0.parquet")
+    return root
+
+
+def two_sets(root, pictures):
+    for name in ("plain", "fancy"):
+        (root / name).mkdir()
+        pq.write_table(pa.table({"image": [b"a"], "label": [0]}), root / name / "train-0.parquet")
+    return root
+
+
+def nothing_known(root, pictures):
+    (root / "notes.txt").write_text("hello")
+    return root
+
+
+BAD_PLACES = {
+    corrupt_npz: "cannot read this .npz",
+    empty_folder: "the folder is empty",
+    empty_class: "test has class kind2, which has no training images",
+    empty_train: "'train' is empty",
+    corrupt_image: "cannot decode an image .*kind0/0.png",
+    deep_image: "8-bit images, got mode 'I;16'",
+    differing_sizes: "images differ in size .*set size",
+    corrupt_parquet: "cannot read this Parquet file",
+    parquet_without_images: "no image column .*columns are text, label",
+    parquet_without_labels: "no label column",
+    parquet_with_unlabelled: "1 images have no label",
+    parquet_without_train: "no training split",
+    empty_parquet: "'train' is empty",
+    two_sets: "holds several sets; name one: .*fancy, .*plain",
+    nothing_known: "no image column .*columns are text",
+}
+
+
+@pytest.mark.parametrize("make", BAD_PLACES, ids=lambda make: make.__name__)
+def test_bad_places(make, pictures, tmp_path):
+    with pytest.raises(DataError, match=BAD_PLACES[make]):
+        load(DataSpec(name=str(make(tmp_path, pictures))))
+
+
+@pytest.mark.parametrize(
+    ("spec", "like", "words"),
+    [
+        ({"name": "digits", "classes": 11}, None, "classes=11: digits has only 10"),
+        ({"name": "digits", "per_class": 500}, None, "class 0 has only 142 training images"),
+        ({"name": "digits", "size": 4, "fit": "pad"}, None, "cannot pad 8 x 8 to 4 x 4"),
+        ({"name": "digits"}, (2, 8, 8), "1 channels into 2"),
+        ({"name": "mnist1d"}, (1, 8, 8), "signal"),
+        ({"name": "digits"}, (1, 1, 40), "signal"),
+    ],
+)
+def test_asking_for_what_a_set_has_not(spec, like, words):
+    with pytest.raises(DataError, match=words):
+        load(DataSpec(**spec), like=like)
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("mnist", r"looked in .*ylecun/mnist.* HF_HUB_OFFLINE is set.*Set ONETICKET_DATA"),
+        ("imagenet", r"ILSVRC/imagenet-1k/default/<split>-\*.parquet"),
+        ("places365", r"unpack the official archive"),
+        ("nobody/nothing", r"not found; looked in .*nobody/nothing"),
+        ("./no/such/folder", "check the path"),
+        ("nowhere.npz", "check the path"),
+    ],
+)
+def test_missing_sets_say_where_they_were_looked_for(name, words, tmp_path, monkeypatch):
+    monkeypatch.setenv("ONETICKET_DATA", str(tmp_path))
+    with pytest.raises(DataError, match=words):
+        load(DataSpec(name=name))
+
+
+def test_unreachable_hub_is_a_quick_error(tmp_path):
+    code = (
+        "import time; from oneticket.data.load import load; from oneticket.data.spec import DataSpec\n"
+        "import huggingface_hub; start = time.monotonic()\n"
+        "try: load(DataSpec(name='mnist'))\n"
+        "except Exception as error: print(type(error).__name__, time.monotonic() - start < 8, error)"
+    )
+    settings = {"HF_ENDPOINT": "http://127.0.0.1:9", "HF_HUB_OFFLINE": "0", "ONETICKET_CACHE": str(tmp_path)}
+    environment = {**os.environ, **settings, "HF_HOME": str(tmp_path / "hf")}
+    start = time.monotonic()
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("DataError True"), done.stdout + done.stderr
+    assert time.monotonic() - start < 60

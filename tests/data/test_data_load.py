@@ -1,0 +1,206 @@
+import io
+import json
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from oneticket.data.batches import batches, test_batches
+from oneticket.data.load import load
+from oneticket.data.spec import DataSpec
+from oneticket.ground.streams import Streams
+
+# name: training images, test images, shape, classes, mean of the first channel as published or as it came out
+SETS = {
+    "digits": (1437, 360, (1, 8, 8), 10, 0.287),
+    "mnist1d": (4000, 1000, (1, 1, 40), 10, 0.0),
+    "fashion_mnist": (60000, 10000, (1, 28, 28), 10, 0.286),
+    "svhn": (862, 221, (3, 32, 32), 10, 0.456),
+    "cifar10": (20000, 10000, (3, 32, 32), 10, 0.493),
+    "cifar100": (10000, 2000, (3, 32, 32), 100, 0.506),
+}
+GENERATED = ("digits", "mnist1d")
+
+
+@pytest.mark.parametrize("name", SETS)
+def test_real_sets(name, request):
+    if name not in GENERATED:
+        request.getfixturevalue("shared")
+    data = load(DataSpec(name=name))
+    train, test, shape, classes, mean = SETS[name]
+    assert (len(data.train), len(data.test), data.shape, len(data.classes)) == (train, test, shape, classes)
+    assert data.mean[0] == pytest.approx(mean, abs=1e-3)
+    assert data.train.images.dtype == (torch.float32 if name == "mnist1d" else torch.uint8)
+    assert data.train.labels.dtype == torch.int64
+    assert len(data.digest) == 64
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        DataSpec(name="digits"),
+        DataSpec(name="mnist1d:a"),
+        DataSpec(name="digits", classes=3, per_class=50, size=12, channels=3),
+        DataSpec(name="svhn", flip=False, crop=0),
+    ],
+    ids=lambda spec: spec.name,
+)
+def test_training_part_in_use_has_mean_0_and_deviation_1(spec, request):
+    if spec.name == "svhn":
+        request.getfixturevalue("shared")
+    data = load(spec)
+    (x, _), *_ = batches(data, batch=len(data.train), streams=Streams(root=0, replicate=0), start=0, stop=1)
+    assert x.mean((0, 2, 3)).abs().max() < 1e-4
+    assert (x.std((0, 2, 3), correction=0) - 1).abs().max() < 1e-4
+
+
+def test_every_test_image_once_and_in_order():
+    data = load(DataSpec(name="digits"))
+    x, y = (torch.cat(part) for part in zip(*test_batches(data, 100), strict=True))
+    assert y.equal(data.test.labels)
+    assert torch.allclose(x * data.std[0] + data.mean[0], data.test.images / 255, atol=1e-6)
+
+
+def test_adaptation_by_spec_and_by_likeness():
+    assert load(DataSpec(name="digits", size=16, channels=3)).shape == (3, 16, 16)
+    like = load(DataSpec(name="digits"), like=(3, 16, 16))
+    assert like.shape == (3, 16, 16)
+    assert like.digest == load(DataSpec(name="digits", size=16, channels=3)).digest
+    assert load(DataSpec(name="digits", size=10), like=(3, 16, 16)).shape == (3, 10, 10)
+    assert like.train.images[:, 0].equal(like.train.images[:, 2])
+
+
+def test_padding_keeps_the_pixels():
+    plain, padded = load(DataSpec(name="digits")), load(DataSpec(name="digits", size=12, fit="pad"))
+    assert padded.train.images[:, :, 2:10, 2:10].equal(plain.train.images)
+    assert padded.train.images.sum() == plain.train.images.sum()
+
+
+def test_resizing_keeps_constant_images_constant_and_grey_is_luma():
+    from oneticket.data.adapt import adapt
+
+    red = torch.zeros(2, 3, 8, 8, dtype=torch.uint8)
+    red[:, 0] = 200
+    assert adapt(red, (3, 13, 13), "resize").eq(torch.tensor([200, 0, 0]).view(1, 3, 1, 1)).all()
+    assert adapt(red, (1, 8, 8), "resize").unique().tolist() == [60]
+
+
+def save_npz(path, pictures, **changes):
+    x, y = pictures
+    arrays = {"x_train": x[:150], "y_train": y[:150], "x_test": x[150:], "y_test": y[150:], **changes}
+    np.savez(path, **{name: array for name, array in arrays.items() if array is not None})
+    return str(path)
+
+
+@pytest.mark.parametrize("form", ["NHWC", "NCHW", "NHW", "float"])
+def test_npz_in_every_layout(form, pictures, tmp_path):
+    x, y = pictures
+    order = np.random.default_rng(0).permutation(len(x))
+    x, y = x[order], y[order]
+    images = {"NHWC": x, "NCHW": x.transpose(0, 3, 1, 2), "NHW": x[..., 0], "float": (x / 255).astype(np.float32)}[form]
+    data = load(DataSpec(name=save_npz(tmp_path / "set.npz", (images, y))))
+    assert data.shape == ((1, 32, 32) if form == "NHW" else (3, 32, 32))
+    assert data.train.images.dtype == (torch.float32 if form == "float" else torch.uint8)
+    back = data.train.images if form != "float" else (data.train.images * 255).round().byte()
+    assert back[:, 0].numpy().tolist() == x[:150, ..., 0].tolist()
+
+
+def test_local_folder_of_one_size(pictures, tmp_path):
+    x, y = pictures
+    for number, (pixels, label) in enumerate(zip(x, y, strict=True)):
+        place = tmp_path / "flowers" / f"kind{label}"
+        place.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(pixels).save(place / f"{number:03}.png")
+    data = load(DataSpec(name=str(tmp_path / "flowers")))
+    assert (len(data.train), len(data.test), data.shape) == (160, 40, (3, 32, 32))
+    assert data.test.labels.bincount().tolist() == [4] * 10
+    assert {image.numpy().tobytes() for image in data.train.images} <= {
+        image.transpose(2, 0, 1).tobytes() for image in x
+    }
+    before = data.digest
+    Image.fromarray(255 - x[0]).save(tmp_path / "flowers" / f"kind{y[0]}" / "000.png")
+    assert load(DataSpec(name=str(tmp_path / "flowers"))).digest != before
+
+
+def test_folder_of_differing_sizes_is_cropped_to_size(photos):
+    data = load(DataSpec(name=str(photos / "places365_standard"), size=24))
+    assert (data.shape, len(data.classes)) == ((3, 24, 24), 4)
+
+
+def test_data_home_is_looked_in_by_hub_id_and_by_path(shared):
+    by_name = load(DataSpec(name="svhn", flip=False, crop=0))
+    by_id = load(DataSpec(name="ufldl-stanford/svhn"))
+    by_path = load(DataSpec(name=str(shared / "ufldl-stanford/svhn/cropped_digits")))
+    assert by_name.digest == by_id.digest == by_path.digest
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # datasets leaves the .csv open
+def test_what_only_the_datasets_library_can_read(pictures, tmp_path):
+    x, y = pictures
+    lines = ["file_name,label"]
+    for number, (pixels, label) in enumerate(zip(x, y, strict=True)):
+        Image.fromarray(pixels).save(tmp_path / f"{number:03}.png")
+        lines.append(f"{number:03}.png,{label}")
+    (tmp_path / "metadata.csv").write_text("\n".join(lines))
+    data = load(DataSpec(name=str(tmp_path)))
+    assert (len(data.train), len(data.test), data.shape, len(data.classes)) == (160, 40, (3, 32, 32), 10)
+    Image.fromarray(255 - x[0]).save(tmp_path / "000.png")
+    assert load(DataSpec(name=str(tmp_path))).digest != data.digest
+
+
+def write_parquet(path, pictures, parts):
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    for part, rows in parts.items():
+        images = []
+        for pixels in pictures[0][rows]:
+            file = io.BytesIO()
+            Image.fromarray(pixels).save(file, "PNG")
+            images.append({"bytes": file.getvalue(), "path": None})
+        pq.write_table(pa.table({"image": images, "label": pictures[1][rows]}), path / f"{part}-00000-of-00001.parquet")
+
+
+def test_validation_is_the_test_where_test_labels_are_hidden(pictures, tmp_path):
+    x, y = pictures
+    odd = np.arange(len(x)) % 2 == 1
+    hidden = (x, np.full_like(y, -1))
+    write_parquet(tmp_path, pictures, {"train": ~odd, "validation": odd})
+    write_parquet(tmp_path, hidden, {"test": odd})
+    data = load(DataSpec(name=str(tmp_path)))
+    assert (len(data.train), data.test.labels.tolist()) == (100, y[odd].tolist())
+
+
+def test_large_parquet_streams_from_arrow_files(pictures, tmp_path, monkeypatch):
+    odd = np.arange(len(pictures[0])) % 2 == 1
+    write_parquet(tmp_path, pictures, {"train": ~odd, "test": odd})
+    held = load(DataSpec(name=str(tmp_path)))
+    for room in ("sources", "table"):
+        monkeypatch.setattr(f"oneticket.data.{room}.LARGE", 0)
+    data = load(DataSpec(name=str(tmp_path), size=28), workers=1)
+    x, y = (torch.cat(part) for part in zip(*test_batches(data, 32), strict=True))
+    assert y.equal(held.test.labels)
+    assert x.shape == (100, 3, 28, 28)
+
+
+def test_what_was_fetched_once_needs_no_network(pictures, tmp_path, monkeypatch):
+    from datasets import load_dataset
+
+    monkeypatch.setenv("ONETICKET_CACHE", str(tmp_path))
+    write_parquet(tmp_path, pictures, {"train": np.arange(len(pictures[0]))})
+    part = load_dataset("parquet", data_files=str(tmp_path / "*.parquet"), cache_dir=str(tmp_path / "datasets"))[
+        "train"
+    ]
+    (tmp_path / "hub").mkdir()
+    note = {"train": [file["filename"] for file in part.cache_files]}
+    (tmp_path / "hub" / "someone--pictures--default.json").write_text(json.dumps(note))
+    data = load(DataSpec(name="someone/pictures"))
+    assert (len(data.train), len(data.test), data.shape) == (160, 40, (3, 32, 32))
+
+
+def test_generated_signals_are_the_same_every_time():
+    from oneticket.data.arrays import mnist1d
+
+    first, second = mnist1d().read(), mnist1d().read()
+    assert np.array_equal(first.train.images, second.train.images)

@@ -1,0 +1,132 @@
+"""The laws of the search: exact counts, exact starts, repeatable to the bit, and the same work however deep it goes."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+from tables import MODELS
+
+from oneticket.ground.errors import PruneError, SpecError
+from oneticket.lottery.place import Place
+from oneticket.lottery.search import book, level, rewind_weights, search
+from oneticket.lottery.spec import SearchSpec
+from oneticket.models.build import build
+from oneticket.pruning.spec import PruningSpec
+from oneticket.ticket.book import Book
+from oneticket.training.loop import Run
+
+LEVELS = 4
+PRUNINGS = {
+    "global": PruningSpec(),
+    "layerwise": PruningSpec(scope="layerwise", fraction=0.3),
+    "one-shot": PruningSpec(shots="one-shot", fraction=0.5),
+    "random": PruningSpec(criterion="random"),
+    "magnitude-at-init": PruningSpec(criterion="magnitude-at-init"),
+    "kept-alive": PruningSpec(fraction=0.8, allow_empty=False),
+}
+
+
+def spec(pruning: str = "global", model: str = "mlp", rewind: str = "3it") -> SearchSpec:
+    training = {"budget": "12it", "batch": 32}
+    return SearchSpec(
+        data={"name": "digits:a", "per_class": 20},
+        model=MODELS[model],
+        training=training,
+        pruning=PRUNINGS[pruning],
+        rewind=rewind,
+    )
+
+
+@pytest.fixture(scope="module")
+def books() -> dict[str, Book]:
+    return {name: search(spec(name), levels=LEVELS) for name in PRUNINGS}
+
+
+@pytest.mark.parametrize("pruning", PRUNINGS)
+def test_counts_are_what_the_rounding_rule_says(pruning: str, books: dict[str, Book]) -> None:
+    found, fraction = books[pruning], PRUNINGS[pruning].fraction
+    assert found.mask(0).living == found.mask(0).total
+    for n in range(1, LEVELS + 1):
+        above, below = found.mask(n - 1), found.mask(n)
+        assert below <= above
+        groups = [[name] for name in above] if pruning == "layerwise" else [list(above)]
+        for names in groups:
+            before = sum(int(above[name].sum()) for name in names)
+            gone = before - sum(int(below[name].sum()) for name in names)
+            least = len(names) if pruning == "kept-alive" else 0
+            assert gone == min(before * round(fraction * 10) // 10, before - least)
+        assert found.records[n]["living"] == below.living
+    if pruning == "kept-alive":
+        assert all(int(living.sum()) for living in found.mask(LEVELS).values())
+
+
+def test_prunings_differ(books: dict[str, Book]) -> None:
+    at_one = {name: books[name].mask(1) for name in ("global", "random", "magnitude-at-init")}
+    assert len(set(at_one.values())) == 3
+    assert books["one-shot"].mask(1).living == books["one-shot"].mask(1).total - books["one-shot"].mask(1).total // 2
+
+
+@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("rewind", ["0it", "2it", "1ep"])
+def test_every_level_starts_at_rewind_weights_times_mask(model: str, rewind: str) -> None:
+    asked = spec(model=model, rewind=rewind)
+    starts: list[dict[str, torch.Tensor]] = []
+    place = Place()
+    weights = rewind_weights(asked, 0, place)
+    step = {"0it": 0, "2it": 2, "1ep": 6}[rewind]
+
+    def look(run: Run) -> None:
+        if run.position == step + 1:
+            starts.append({name: value.clone() for name, value in run.model.state_dict().items()})
+
+    frozen = asked.but(optimizer={"name": "sgd", "lr": 1e-300, "momentum": 0, "weight_decay": 0})
+    pruned_at = None
+    for number in range(2):
+        here = replace(place, watchers=(look,))
+        done = level(frozen, 0, number, rewind=weights, pruned_at=pruned_at, place=here)
+        bound = book(frozen, 0, rewind=weights, pruned_at=done.pruned_at, records=[{}] * (number + 1), place=place)
+        masked = bound[number].mask.project(dict(weights))
+        assert all(torch.equal(starts[number][name], masked[name]) for name in parameters(asked))
+        pruned_at = done.pruned_at
+    assert bound.contract.step == step
+
+
+def parameters(asked: SearchSpec) -> list[str]:
+    """Parameters only: BatchNorm statistics move in a step, whatever the learning rate."""
+    return [name for name, _ in build(asked.model, shape=(1, 8, 8), classes=10, seed=0).named_parameters()]
+
+
+def test_the_rewind_point_matters() -> None:
+    place = Place()
+    early, late = (rewind_weights(spec(rewind=when), 0, place) for when in ("0it", "5it"))
+    assert not torch.equal(early["fc1.weight"], late["fc1.weight"])
+    with pytest.raises(SpecError, match=r"search.rewind: 12it is step 12, but training.budget 12it ends at step 12"):
+        rewind_weights(spec(rewind="12it"), 0, place)
+
+
+def test_repeatable_to_the_bit_and_replicates_differ(books: dict[str, Book]) -> None:
+    again = search(spec(), levels=LEVELS)
+    assert again.id == books["global"].id
+    assert again.records == books["global"].records
+    other = search(spec(), levels=1, replicate=1)
+    assert other.mask(1) != again.mask(1)
+
+
+def test_deeper_is_the_same_work_and_more(books: dict[str, Book]) -> None:
+    shallow = search(spec(), levels=2)
+    assert [shallow.mask(n) for n in range(3)] == [books["global"].mask(n) for n in range(3)]
+    assert shallow.records == books["global"].records[:3]
+
+
+def test_a_level_that_would_prune_nothing_is_refused() -> None:
+    tiny = spec().but(model={"name": "mlp", "widths": (1,)}, pruning={"fraction": 0.9})
+    with pytest.raises(PruneError, match=r"level 2 would prune nothing: 7 weights live, and 0.9 of them|level 3"):
+        search(tiny, levels=5)
+
+
+def test_natural_zeros_are_counted_among_the_living() -> None:
+    shrunk = spec(rewind="0it").but(optimizer={"name": "sgd", "lr": 1e-9, "momentum": 0, "weight_decay": 1e9})
+    assert search(shrunk, levels=1).records[1]["natural_zeros"] == pytest.approx(0.8, abs=0.001)
+    assert search(spec(), levels=0).records[0]["natural_zeros"] < 0.01

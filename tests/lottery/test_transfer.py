@@ -1,0 +1,143 @@
+"""The laws of transfer and controls: each arm keeps what it promises to keep and changes what it promises to change."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from tables import CONTROLS, MODELS
+
+from oneticket.ground.errors import CarryError, SpecError
+from oneticket.lottery.controls import ARMS, Source
+from oneticket.lottery.place import Place, device
+from oneticket.lottery.search import search
+from oneticket.lottery.spec import SearchSpec, TransferSpec
+from oneticket.lottery.transfer import blank, transfer
+from oneticket.models.build import build
+from oneticket.ticket.book import Book
+from oneticket.ticket.ticket import Ticket
+
+QUICK = {"budget": "6it", "batch": 32}
+SMALL = {"name": "digits:a", "per_class": 20}
+
+
+@pytest.fixture(scope="module")
+def found() -> Book:
+    return search(SearchSpec(data=SMALL, model=MODELS["lenet"], training=QUICK, rewind="2it"), levels=5)
+
+
+@pytest.fixture(scope="module")
+def source(found: Book) -> Source:
+    return Source(ticket=found[5], rewind=found.weights)
+
+
+def new_weights(seed: int = 7) -> dict[str, torch.Tensor]:
+    return dict(build(MODELS["lenet"], shape=(1, 8, 8), classes=10, seed=seed).state_dict())
+
+
+def arm(name: str, source: Source, seed: int = 0) -> Ticket:
+    return ARMS[name](source, new_weights(), torch.Generator().manual_seed(seed))
+
+
+# what each arm keeps of the ticket: (mask, living count per layer, living count, weights where both live)
+KEEPS = {
+    "dense": (False, False, False, False),
+    "reinit": (True, True, True, False),
+    "permuted-weights": (True, True, True, False),
+    "layerwise-random": (False, True, True, False),
+    "layerwise-random-kept": (False, True, True, True),
+    "global-random": (False, False, True, False),
+    "signs": (True, True, True, False),
+}
+
+
+@pytest.mark.parametrize("name", CONTROLS)
+def test_keeps_and_differs_as_promised(name: str, source: Source) -> None:
+    given, made = source.ticket, arm(name, source)
+    both = {n: given.mask[n] & made.mask[n] for n in given.mask}
+    equal = all(torch.equal(given.weights[n][both[n]], made.weights[n][both[n]]) for n in both)
+    assert (
+        made.mask == given.mask,
+        made.mask.counts == given.mask.counts,
+        made.mask.living == given.mask.living,
+        equal,
+    ) == KEEPS[name]
+    for n in made.mask:
+        assert not made.weights[n][~made.mask[n]].any()
+
+
+@pytest.mark.parametrize("name", CONTROLS)
+def test_drawn_from_its_generator_alone(name: str, source: Source) -> None:
+    assert arm(name, source).id == arm(name, source).id
+    shuffled = name in ("permuted-weights", "layerwise-random", "layerwise-random-kept", "global-random")
+    assert (arm(name, source, seed=1).id != arm(name, source).id) == shuffled
+
+
+def test_what_only_some_arms_promise(source: Source, found: Book) -> None:
+    given, fresh = source.ticket, new_weights()
+    permuted = arm("permuted-weights", source)
+    for n, living in given.mask.items():
+        assert torch.equal(permuted.weights[n][living].sort().values, given.weights[n][living].sort().values)
+    signed = arm("signs", source)
+    for n, living in given.mask.items():
+        assert torch.equal(signed.weights[n].sign(), given.weights[n].sign())
+        assert torch.equal(signed.weights[n].abs()[living], fresh[n].abs()[living])
+    kept = arm("layerwise-random-kept", source)
+    for n, living in kept.mask.items():
+        assert torch.equal(kept.weights[n][living], found.weights[n][living])
+    with pytest.raises(CarryError, match="needs all rewind weights"):
+        arm("layerwise-random-kept", Source(ticket=given))
+    everything = arm("dense", source)
+    assert everything.density == 1
+    assert all(torch.equal(everything.weights[n], fresh[n]) for n in fresh)
+
+
+@pytest.mark.parametrize("name", sorted(ARMS))
+def test_budgets_are_equal_and_nothing_is_pruned_on_the_target(name: str, source: Source) -> None:
+    spec = TransferSpec(data={"name": "digits:b", "per_class": 20}, optimizer="adam", training=QUICK)
+    done = transfer(spec, source=source, arm=name)
+    assert (done.record["steps"], done.record["examples"]) == (6, 192)
+    assert done.record["living"] == (source.ticket.mask.total if name == "dense" else source.ticket.mask.living)
+    assert len(done.losses) == 6
+    assert transfer(spec, source=source, arm=name).record == done.record
+
+
+def test_arms_are_paired_and_replicates_are_not(source: Source) -> None:
+    spec = TransferSpec(
+        data=SMALL, optimizer={"name": "sgd", "lr": 1e-300, "momentum": 0, "weight_decay": 0}, training=QUICK
+    )
+    full = Source(ticket=blank(source.ticket.model))
+    losses = {n: transfer(spec, source=full, arm="dense", replicate=n).losses for n in (0, 1)}
+    assert not torch.equal(losses[0], losses[1])
+    # With the same weights under both, head and order alone decide the losses: reinit of a full mask and the ticket's
+    # own weights differ in the body only.
+    again = transfer(spec, source=full, arm="dense", replicate=0).losses
+    assert torch.equal(losses[0], again)
+
+
+def test_other_classes_sizes_and_channels(source: Source) -> None:
+    fewer = transfer(TransferSpec(data={"name": "digits", "classes": 3}, training=QUICK), source=source)
+    assert fewer.record["density"] == source.ticket.density
+    conv = SearchSpec(data={**SMALL, "size": 16, "channels": 3}, model=MODELS["vgg-11"], training=QUICK, rewind="0it")
+    colour = search(conv, levels=1)
+    moved = transfer(TransferSpec(data="digits:b", training=QUICK), source=Source(ticket=colour[1]))
+    assert moved.record["density"] == pytest.approx(0.8, abs=0.01)
+
+
+def test_heads(source: Source) -> None:
+    for head in ("fresh", "keep"):
+        transfer(TransferSpec(data=SMALL, training=QUICK, head=head), source=source)
+    with pytest.raises(CarryError, match="sparse"):
+        transfer(TransferSpec(data=SMALL, training=QUICK, head="sparse"), source=source)
+    with pytest.raises(CarryError, match=r"fc3"):
+        transfer(TransferSpec(data={"name": "digits", "classes": 3}, training=QUICK, head="keep"), source=source)
+
+
+def test_bad_requests(source: Source) -> None:
+    with pytest.raises(SpecError, match="unknown arm 'tickt'; did you mean 'ticket'"):
+        transfer(TransferSpec(data=SMALL), source=source, arm="tickt")
+    nameless = Ticket(mask=source.ticket.mask, weights=source.ticket.weights, contract=source.ticket.contract)
+    with pytest.raises(CarryError, match="does not say which network"):
+        transfer(TransferSpec(data=SMALL), source=Source(ticket=nameless))
+    with pytest.raises(SpecError, match=r"device: expected auto or one of those here \(cpu.*\), got 'tpu'"):
+        device("tpu")
+    assert Place().device.type == "cpu"

@@ -1,0 +1,177 @@
+"""Laws of every optimizer row and schedule."""
+
+import math
+
+import pytest
+import torch
+from sklearn.datasets import load_digits
+from torch import nn
+from torch.nn import functional as F
+
+from oneticket.ground.errors import ModelError, SpecError
+from oneticket.optim.build import build
+from oneticket.optim.schedule import lr_factor, set_lr
+from oneticket.optim.spec import OptimizerSpec
+
+STEP = {"schedule": "step", "milestones": ("2ep", "3ep")}
+ROWS = [
+    {"name": "sgd"},
+    {"name": "sgd", "momentum": 0},
+    {"name": "sgd", "nesterov": True, "lr": 0.05, "weight_decay": 0},
+    {"name": "adam"},
+    {"name": "adam", "lr": 3e-3, "betas": (0.8, 0.99), "weight_decay": 1e-4},
+    {"name": "adamw"},
+    {"name": "rmsprop"},
+    {"name": "rmsprop", "momentum": 0.5},
+    {"name": "muon"},
+    {"name": "muon", "rest_lr": 3e-3, "nesterov": False},
+    {"name": "sgd", **STEP, "warmup": "10it"},
+    {"name": "adam", "lr": 3e-3, "schedule": "cosine", "warmup": "1ep"},
+]
+HEAD = ("4.weight", "4.bias")
+
+
+def net():
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Conv2d(1, 4, 3), nn.Flatten(), nn.Linear(144, 32), nn.ReLU(), nn.Linear(32, 10))
+
+
+@pytest.fixture(autouse=True)
+def _keep_rng():
+    with torch.random.fork_rng(devices=[]):
+        yield
+
+
+@pytest.fixture(scope="module")
+def digits():
+    inputs, labels = load_digits(return_X_y=True)
+    return torch.tensor(inputs, dtype=torch.float32).reshape(-1, 1, 8, 8) / 16, torch.tensor(labels)
+
+
+@pytest.mark.parametrize("row", ROWS, ids=str)
+def test_plain_reads_back(row):
+    spec = OptimizerSpec.read(row)
+    assert OptimizerSpec.read(spec.plain()) == spec
+    assert spec.plain().keys() == OptimizerSpec.model_fields.keys()
+    assert hash(OptimizerSpec.read(row)) == hash(spec)
+
+
+@pytest.mark.parametrize("row", ROWS, ids=str)
+def test_every_row_learns_digits(row, digits):
+    spec, model, (inputs, labels) = OptimizerSpec.read(row), net(), digits
+    optimizers = build(spec, model, head=HEAD)
+    before = F.cross_entropy(model(inputs), labels).item()
+    order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(0)).split(128)
+    for step in range(120):
+        set_lr(optimizers, lr_factor(spec, step, per_epoch=len(order), total=120))
+        batch = order[step % len(order)]
+        F.cross_entropy(model(inputs[batch]), labels[batch]).backward()
+        for optimizer in optimizers:
+            optimizer.step()
+            optimizer.zero_grad()
+    assert F.cross_entropy(model(inputs), labels).item() < 0.75 * before
+
+
+@pytest.mark.parametrize("row", ROWS, ids=str)
+def test_every_trainable_parameter_is_held_once(row):
+    model = net()
+    model[0].bias.requires_grad_(False)
+    optimizers = build(OptimizerSpec.read(row), model, head=HEAD)
+    held = [id(weight) for one in optimizers for group in one.param_groups for weight in group["params"]]
+    assert sorted(held) == sorted(id(weight) for weight in model.parameters() if weight.requires_grad)
+
+
+@pytest.mark.parametrize("row", ROWS, ids=str)
+def test_torch_gets_the_settings_of_the_spec(row):
+    spec = OptimizerSpec.read(row)
+    group = build(spec, net(), head=HEAD)[0].param_groups[0]
+    ours = {"lr", "momentum", "nesterov", "betas", "weight_decay"} & set(group)
+    applies = {name: value for name in ours if (value := getattr(spec, name)) is not None}
+    assert {"lr", "weight_decay"} <= applies.keys()
+    assert {name: group[name] for name in applies} == applies
+
+
+def test_muon_takes_hidden_matrices_and_adamw_the_rest():
+    model = nn.ModuleDict({"embed": nn.Embedding(5, 4), "conv": nn.Conv2d(1, 1, 3), "body": nn.Linear(4, 4)})
+    model["head"] = nn.Linear(4, 3)
+    spec = OptimizerSpec(name="muon", rest_lr=0.003, weight_decay=0.02)
+    muon, rest = build(spec, model, head=("head.weight", "head.bias"))
+    assert muon.param_groups[0]["param_names"] == ["body.weight"]
+    assert (type(muon), type(rest)) == (torch.optim.Muon, torch.optim.AdamW)
+    assert (rest.param_groups[0]["lr"], rest.param_groups[0]["weight_decay"]) == (0.003, 0.02)
+
+
+def test_muon_without_a_hidden_matrix_is_refused():
+    with pytest.raises(ModelError, match=r"muon trains hidden matrices.*take adamw"):
+        build(OptimizerSpec(name="muon"), nn.Linear(3, 2), head=("weight", "bias"))
+
+
+def test_a_frozen_model_is_refused():
+    with pytest.raises(ModelError, match="no parameter that requires a gradient"):
+        build(OptimizerSpec(name="sgd"), nn.Linear(3, 2).requires_grad_(False), head=())
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"name": "sdg"}, "optimizer.name: input should be 'sgd'"),
+        ({"name": "adam", "momentum": 0.9}, "optimizer.momentum: does not apply to adam"),
+        ({"name": "adam", "nesterov": False}, "optimizer.nesterov: does not apply to adam"),
+        ({"name": "sgd", "betas": (0.9, 0.9)}, "optimizer.betas: does not apply to sgd"),
+        ({"name": "sgd", "rest_lr": 0.1}, "optimizer.rest_lr: does not apply to sgd"),
+        ({"name": "rmsprop", "nesterov": True}, "optimizer.nesterov: does not apply to rmsprop"),
+        ({"name": "sgd", "nesterov": True, "momentum": 0}, "needs momentum above 0"),
+        ({"name": "sgd", "lr": 0}, "optimizer.lr: input should be greater than 0"),
+        ({"name": "sgd", "lr": math.inf}, "optimizer.lr"),
+        ({"name": "sgd", "momentum": 1}, "optimizer.momentum"),
+        ({"name": "sgd", "gamma": 0.1}, "optimizer.gamma: does not apply to constant"),
+        ({"name": "sgd", "milestones": ("1ep",)}, "milestones: does not apply to a constant schedule"),
+        ({"name": "sgd", "schedule": "cosine", "milestones": ("1ep",)}, "does not apply to a cosine schedule"),
+        ({"name": "sgd", "schedule": "step"}, "a step schedule needs at least one"),
+        ({"name": "sgd", "schedule": "step", "milestones": ("2ep", "2ep")}, "expected rising times.*2ep, 2ep"),
+        ({"name": "sgd", "schedule": "step", "milestones": ("0it",)}, "expected rising times above 0"),
+        ({"name": "sgd", "schedule": "step", "milestones": ("2ep", "900it")}, "expected one unit"),
+        ({"name": "sgd", "warmup": "soon"}, "optimizer.warmup: expected a time"),
+    ],
+)
+def test_what_cannot_be_meant_is_refused(given, message):
+    with pytest.raises(SpecError, match=message):
+        OptimizerSpec.read(given)
+
+
+def test_every_field_is_described():
+    assert all(field.description for field in OptimizerSpec.model_fields.values())
+
+
+@pytest.mark.parametrize(
+    ("fields", "factors"),
+    [
+        ({}, {0: 1, 39: 1}),
+        ({"warmup": "4it"}, {0: 0.25, 1: 0.5, 3: 1, 4: 1, 39: 1}),
+        ({"warmup": "1ep"}, {0: 0.1, 9: 1, 10: 1}),
+        (STEP, {0: 1, 19: 1, 20: 0.1, 29: 0.1, 30: 0.01, 39: 0.01}),
+        ({**STEP, "gamma": 0.5, "warmup": "40it"}, {0: 1 / 40, 19: 0.5, 20: 21 / 80, 39: 0.25}),
+        ({"schedule": "cosine"}, {0: 1, 10: (1 + math.sqrt(0.5)) / 2, 20: 0.5, 40: 0, 50: 0}),
+        ({"schedule": "cosine", "warmup": "1ep"}, {0: 0.1, 9: 1, 10: 1, 25: 0.5, 40: 0}),
+        ({"schedule": "cosine", "warmup": "80it"}, {0: 1 / 80, 39: 0.5}),
+    ],
+    ids=str,
+)
+def test_schedules_at_their_boundaries(fields, factors):
+    spec = OptimizerSpec(name="sgd", **fields)
+    assert {step: lr_factor(spec, step, per_epoch=10, total=40) for step in factors} == pytest.approx(factors)
+
+
+def test_the_learning_rate_does_not_drift():
+    optimizers = build(OptimizerSpec(name="muon"), net(), head=HEAD)
+    for factor in [0.1, 0.3, 0.7] * 50:
+        set_lr(optimizers, factor)
+    set_lr(optimizers, 1.0)
+    assert [one.param_groups[0]["lr"] for one in optimizers] == [0.02, 0.001]
+
+
+def test_a_foreign_optimizer_keeps_its_first_learning_rate_as_base():
+    foreign = torch.optim.SGD(net().parameters(), lr=0.5)
+    set_lr([foreign], 0.5)
+    set_lr([foreign], 0.1)
+    assert foreign.param_groups[0]["lr"] == 0.05

@@ -1,0 +1,99 @@
+from __future__ import annotations
+
+import random
+import struct
+import xml.etree.ElementTree as xml
+
+import pytest
+
+from oneticket.ground.errors import SpecError, StoreError
+from oneticket.report.chart import accuracy_chart, write
+
+
+def panels(rows) -> list[dict]:
+    return [panel for line in accuracy_chart(rows).to_dict()["vconcat"] for panel in line["hconcat"]]
+
+
+def test_the_same_rows_draw_the_same_bytes(study, tmp_path) -> None:
+    rows = study(levels=[0, 10, 20])
+    shuffled = random.Random(1).sample(rows, len(rows))
+    first = [file.read_bytes() for file in write(accuracy_chart(rows), tmp_path / "a", "accuracy")]
+    second = [file.read_bytes() for file in write(accuracy_chart(shuffled), tmp_path / "b", "accuracy")]
+    assert first == second
+    assert sorted(file.name for file in (tmp_path / "a").iterdir()) == ["accuracy.png", "accuracy.svg"]
+
+
+def test_the_figure_says_what_it_shows(study, tmp_path) -> None:
+    svg, png = write(accuracy_chart(study(levels=[0, 10, 20]), title="Do tickets travel?"), tmp_path, "accuracy")
+    words = [text.strip() for text in xml.fromstring(svg.read_text()).itertext() if text.strip()]
+    for expected in (
+        "Do tickets travel?",
+        "lenet-300-100 on digits:b, n = 3 replicates",
+        "Points: means. Bands: 95 % Student t intervals, cut at 0 and 1. Dashed: the dense network.",
+        "digits:b under adam",
+        "digits:b under sgd",
+        "weights kept",
+        "test accuracy",
+        "100 %",
+        "1.2 %",
+    ):
+        assert expected in words
+    for name in ("dense", "ticket from digits:a (sgd)", "new weights, same mask", "global random"):
+        assert words.count(name) == 1, "one legend for all panels"
+    width, _ = struct.unpack(">II", png.read_bytes()[16:24])
+    assert width > 1800
+
+
+def test_bands_stay_within_accuracies(study) -> None:
+    spec = accuracy_chart(study(replicates=range(2), spread=0.05)).to_dict()
+    assert len(spec["datasets"]) == 2
+    for values in spec["datasets"].values():
+        assert min(value["low"] for value in values) == 0
+        assert max(value["high"] for value in values) == 1
+
+
+@pytest.mark.parametrize(
+    ("fall", "spread", "domain"), [(0.86, 0.004, [0.0, 1.0]), (0.02, 0.001, [0.9, 1.0]), (0.0, 0.0, [0.95, 1.0])]
+)
+def test_the_accuracy_axis_fits(study, fall: float, spread: float, domain: list[float]) -> None:
+    (panel,) = panels(study(optimizers=["sgd"], arms=["dense", "ticket"], fall={"ticket": fall}, spread=spread))
+    found = [layer["encoding"]["y"]["scale"]["domain"] for layer in panel["layer"]]
+    assert found == [domain] * 6
+
+
+def test_density_falls_to_the_right(study) -> None:
+    left, right = panels(study())[0]["layer"][-1]["encoding"]["x"]["scale"]["domain"]
+    assert left > 1 > 0.8**20 > right
+
+
+def test_one_replicate_has_no_band(study, tmp_path) -> None:
+    chart = accuracy_chart(study(replicates=[0], levels=[0, 20]))
+    assert chart.to_dict()["title"]["subtitle"][1].startswith("Points: means. No band: one replicate")
+    assert all(file.stat().st_size for file in write(chart, tmp_path, "one"))
+
+
+def test_panels_stand_in_a_line_per_dataset(study, searched) -> None:
+    spec = accuracy_chart(searched() + study()).to_dict()
+    titles = [[panel["title"]["text"] for panel in line["hconcat"]] for line in spec["vconcat"]]
+    assert titles == [["digits:a under sgd"], ["digits:b under adam", "digits:b under sgd"]]
+
+
+@pytest.mark.parametrize("sources", [[("digits:a", "sgd")], [("digits:a", "sgd"), ("digits:a", "adam")]])
+def test_no_two_lines_look_alike(study, sources) -> None:
+    arms = ["dense", "ticket", "own", "reinit", "permuted-weights", "signs"]
+    arms += ["layerwise-random", "layerwise-random-kept", "global-random"]
+    (panel,) = panels(study(arms=arms, optimizers=["sgd"], sources=sources, levels=[0, 20]))
+    scales = [panel["layer"][-1]["encoding"][channel]["scale"] for channel in ("color", "shape")]
+    assert scales[0]["domain"] == scales[1]["domain"]
+    looks = list(zip(scales[0]["range"], scales[1]["range"], strict=True))
+    assert len(set(looks)) == len(looks) == 2 + 7 * len(sources)
+
+
+def test_what_cannot_be_written_is_refused(study, tmp_path) -> None:
+    chart = accuracy_chart(study(levels=[20]))
+    for name in ("", "a/b", ".", "a/"):
+        with pytest.raises(SpecError, match="name: expected"):
+            write(chart, tmp_path, name)
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StoreError, match="cannot write charts"):
+        write(chart, tmp_path / "file", "accuracy")

@@ -1,0 +1,125 @@
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from oneticket.report.verdict import sentence
+
+START = "At 1.2 % of the weights on digits:b under sgd, the ticket from digits:a (sgd) reached "
+SIZE = r"−?\d\.\d{3} \[−?\d\.\d{3}, −?\d\.\d{3}\]"
+
+
+def said(rows) -> str:
+    """The sentence with its numbers taken out: what is claimed."""
+    return re.sub(SIZE, "#", sentence(rows)).removeprefix(START)
+
+
+def test_the_usual_case_with_its_numbers(study) -> None:
+    assert sentence(study(optimizers=["sgd"])) == (
+        "At 1.2 % of the weights on digits:b under sgd, the ticket from digits:a (sgd) reached 0.951 [0.939, 0.963] "
+        "(95 % interval, n = 3): 0.330 [0.320, 0.340] above the same mask with new weights, 0.842 [0.830, 0.854] above "
+        "the global random ticket, and 0.020 [0.013, 0.027] below the dense network."
+    )
+
+
+@pytest.mark.parametrize(
+    ("arm", "fall", "claim"),
+    [
+        ("reinit", 0.3, "# above the same mask with new weights"),
+        ("reinit", -0.02, "# below the same mask with new weights"),
+        ("reinit", 0.0, "not seen to differ from the same mask with new weights (#)"),
+        ("own", 0.3, "# above the target's own ticket"),
+        ("signs", 0.3, "# above the same mask and signs with new magnitudes"),
+        ("permuted-weights", 0.3, "# above the same mask with its weights permuted"),
+        ("layerwise-random", 0.3, "# above the layerwise random ticket"),
+        ("layerwise-random-kept", 0.3, "# above the layerwise random mask over rewound weights"),
+        ("global-random", 0.3, "# above the global random ticket"),
+    ],
+)
+def test_what_was_seen_is_what_is_said(study, arm: str, fall: float, claim: str) -> None:
+    rows = study(optimizers=["sgd"], arms=["ticket", arm], fall={arm: fall}, spread=0.002)
+    assert said(rows) == f"# (95 % interval, n = 3): {claim}; the dense network was not trained."
+
+
+@pytest.mark.parametrize(
+    ("fall", "claim"),
+    [(0.1, "# below"), (-0.02, "# above"), (0.0, "not seen to differ from")],
+)
+def test_the_dense_network_may_be_beaten(study, fall: float, claim: str) -> None:
+    rows = study(optimizers=["sgd"], arms=["dense", "ticket"], fall={"ticket": fall}, spread=0.001)
+    assert said(rows) == f"# (95 % interval, n = 3): {claim} the dense network{'' if fall else ' (#)'}."
+
+
+def test_bounds_of_a_fall_are_in_order(study) -> None:
+    rows = study(arms=["dense", "ticket"], fall={"ticket": 0.3})
+    got = re.search(r"(\S+) \[(\S+), (\S+)\] below the dense", sentence(rows))
+    mean, low, high = (float(text) for text in got.groups())
+    assert 0 < low < mean < high
+
+
+def test_one_replicate_claims_nothing(study) -> None:
+    got = sentence(study(optimizers=["sgd"], replicates=[0]))
+    assert got.endswith(
+        "in one replicate (n = 1): no interval can be given, and no claim is made about how it compares with "
+        "the same mask with new weights, the global random ticket, or the dense network."
+    )
+    assert "above" not in got
+    assert "below" not in got
+
+
+def test_the_level_is_the_sparsest_of_all_arms(study) -> None:
+    rows = [row for row in study(optimizers=["sgd"]) if row["arm"] != "reinit" or row["level"] <= 10]
+    assert sentence(rows).startswith("At 11 % of the weights")
+
+
+def test_an_arm_at_other_levels_only_is_named(study) -> None:
+    rows = study(optimizers=["sgd"], levels=[5, 20])
+    rows = [row for row in rows if row["arm"] == "dense" or (row["arm"] == "reinit") == (row["level"] == 5)]
+    got = said(rows)
+    assert got.startswith("# (95 % interval, n = 3): # above the global random ticket and ")
+    assert got.endswith("; not trained at this density: the same mask with new weights.")
+
+
+@pytest.mark.parametrize(
+    ("replicates", "words"),
+    [
+        ([0, 1], r"; 2 pairs\] above the global random ticket\."),
+        ([0], r": not comparable with the global random ticket \(only one replicate in common\)\."),
+        ([8, 9], r": not comparable with the global random ticket \(no replicate in common\)\."),
+    ],
+)
+def test_pairs_that_are_missing_are_said(study, replicates: list[int], words: str) -> None:
+    rows = study(optimizers=["sgd"], arms=["ticket"])
+    rows += study(optimizers=["sgd"], arms=["global-random"], replicates=replicates)
+    assert re.search(words.removesuffix(r"\.") + "; the dense network was not trained", sentence(rows))
+
+
+def test_a_ticket_alone_and_no_ticket(study) -> None:
+    assert said(study(optimizers=["sgd"], arms=["ticket"])) == (
+        "# (95 % interval, n = 3); the dense network was not trained."
+    )
+    assert sentence(study(optimizers=["sgd"], arms=["ticket"], replicates=[0])).endswith(
+        "no claim is made about how it compares with anything; the dense network was not trained."
+    )
+    assert sentence(study(optimizers=["sgd"], arms=["dense"])) == (
+        "On digits:b under sgd, no ticket was trained, so nothing can be said about one."
+    )
+
+
+def test_each_setting_and_ticket_has_its_sentence(study, searched) -> None:
+    rows = searched() + study(sources=[("digits:a", "sgd"), ("digits:a", "adam")])
+    got = re.findall(r"on (\S+ under \S+), the ticket from (\S+ \(\w+\))", sentence(rows))
+    assert got == [
+        ("digits:a under sgd", "digits:a (sgd)"),
+        ("digits:b under adam", "digits:a (adam)"),
+        ("digits:b under adam", "digits:a (sgd)"),
+        ("digits:b under sgd", "digits:a (adam)"),
+        ("digits:b under sgd", "digits:a (sgd)"),
+    ]
+
+
+def test_another_density_at_the_same_level_is_said(study) -> None:
+    rows = study(optimizers=["sgd"], arms=["ticket", "own"], levels=[20], fall={"own": 0.3})
+    rows = [{**row, "density": 0.5 if row["arm"] == "own" else row["density"]} for row in rows]
+    assert "above the target's own ticket at 50 % of the weights;" in sentence(rows)

@@ -1,0 +1,188 @@
+"""The laws of studies: frozen addresses, nothing done twice, failures contained, damage noticed."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from oneticket.ground.errors import OneticketError, SpecError, StoreError
+from oneticket.lottery.place import Place
+from oneticket.lottery.search import network, search
+from oneticket.lottery.spec import SearchSpec, TransferSpec
+from oneticket.study.plan import Origin, book_step, closure, search_steps, transfer_steps
+from oneticket.study.rows import COLUMNS, rows
+from oneticket.study.run import run
+from oneticket.study.step import Outcome, Step
+from oneticket.study.store import Store
+from oneticket.study.work import bind
+from oneticket.ticket.book import Book, book_file
+from oneticket.training.loop import Run
+
+QUICK = {"budget": "6it", "batch": 32}
+SPEC = SearchSpec(
+    data={"name": "digits:a", "per_class": 10}, model={"name": "mlp", "widths": (12,)}, training=QUICK, rewind="2it"
+)
+TARGET = TransferSpec(data={"name": "digits:b", "per_class": 10}, optimizer="adam", training=QUICK)
+
+
+def plan(spec: SearchSpec = SPEC, levels: int = 2) -> tuple[tuple[Step, ...], tuple[Step, ...]]:
+    found = search_steps(spec, levels=levels, replicate=0)
+    origin = Origin(replicate=0, network=network(spec, Place()), levels=found)
+    arms = ("dense", "ticket", "reinit", "layerwise-random-kept")
+    return found, transfer_steps(TARGET, origin=origin, own=origin, arms=arms, levels=range(levels + 1))
+
+
+def test_addresses_are_frozen() -> None:
+    # A change here makes every stored result of every user worthless: raise a version in step.VERSIONS instead.
+    found, carried = plan()
+    assert [step.key[:16] for step in (found[0].needs[0], *found, carried[0], carried[-1])] == FROZEN
+
+
+def test_every_setting_is_part_of_the_address() -> None:
+    key = search_steps(SPEC, levels=0, replicate=0)[0].key
+    changes = [
+        {"data": {"name": "digits:b", "per_class": 10}},
+        {"model": {"name": "mlp", "widths": (13,)}},
+        {"optimizer": {"name": "sgd", "lr": 0.2}},
+        {"training": {**QUICK, "guard": "project"}},
+        {"pruning": {"allow_empty": False}},
+        {"rewind": "3it"},
+        {"seed": 1},
+    ]
+    keys = {search_steps(SPEC.but(**change), levels=0, replicate=0)[0].key for change in changes}
+    assert len(keys | {key, search_steps(SPEC, levels=0, replicate=1)[0].key}) == len(changes) + 2
+
+
+def test_done_once_and_extended_for_what_is_new_only(tmp_path: Path) -> None:
+    store, place = Store(tmp_path), Place()
+    found, carried = plan()
+    first = run([*found, *carried], store=store, place=place)
+    assert len(first.done) == len(closure([*found, *carried])) == 1 + 3 + 1 + 3 * 3
+    again = run([*found, *carried], store=store, place=place)
+    assert (again.done, len(again.reused)) == ((), len(first.done))
+    deeper, wider = plan(levels=3)
+    more = run([*deeper, *wider], store=store, place=place)
+    assert [step.args["level"] for step in more.done] == [3, 3, 3, 3]
+
+
+def test_the_plan_gives_what_the_plain_search_gives(tmp_path: Path) -> None:
+    store, place = Store(tmp_path), Place()
+    found, carried = plan()
+    run([*found, *carried], store=store, place=place)
+    bound = bind(found, store.get(found[0].needs[0]), [store.get(step) for step in found], place)
+    plain = search(SPEC, levels=2)
+    assert bound.id == plain.id
+    assert bound.records == plain.records
+    file = book_file(tmp_path, 0)
+    bound.save(file)
+    origin = Origin(replicate=0, network=plain.model, book=book_step(plain, file))
+    from_file = transfer_steps(TARGET, origin=origin, own=None, arms=("dense", "ticket", "reinit"), levels=range(3))
+    piles = run(from_file, store=store, place=place)
+    assert len(piles.reused) == 1, "the dense arm is the same work wherever the ticket comes from"
+    table = {(row["arm"], row["level"]): row["accuracy"] for row in rows(carried, store)}
+    for row in rows(from_file, store):
+        assert row["accuracy"] == table[row["arm"], row["level"]]
+        assert row["source_data"] == (None if row["arm"] == "dense" else "digits:a(per_class=10)")
+        assert tuple(row) == COLUMNS
+
+
+def test_a_changed_book_file_is_noticed(tmp_path: Path) -> None:
+    file = book_file(tmp_path, 0)
+    search(SPEC, levels=1).save(file)
+    book = Book.load(file)
+    origin = Origin(replicate=0, network=book.model, book=book_step(book, file))
+    steps = transfer_steps(TARGET, origin=origin, own=None, arms=("ticket",), levels=(1,))
+    search(SPEC.but(seed=1), levels=1).save(file)
+    failed = run(steps, store=Store(tmp_path), place=Place()).failed
+    assert "was changed while it was in use" in str(failed[0][1])
+
+
+def test_one_failing_branch_does_not_stop_the_others(tmp_path: Path) -> None:
+    bad = SPEC.but(optimizer={"name": "sgd", "lr": 1e30, "momentum": 0, "weight_decay": 0})
+    steps = [*search_steps(bad, levels=1, replicate=0), *search_steps(SPEC, levels=1, replicate=0)]
+    heard: list[str] = []
+    piles = run(steps, store=Store(tmp_path), place=Place(), observe=lambda step, event: heard.append(event))
+    assert (len(piles.done), len(piles.failed), len(piles.not_run)) == (3, 1, 2)
+    assert "try a lower --lr" in str(piles.failed[0][1])
+    assert heard == ["begun", "failed", "not run", "not run", *["begun", "done"] * 3]
+
+
+def test_damage_is_told_and_mended_by_running_again(tmp_path: Path) -> None:
+    store, place = Store(tmp_path), Place()
+    steps = search_steps(SPEC, levels=1, replicate=0)
+    run(steps, store=store, place=place)
+    good = {path: path.read_bytes() for path in tmp_path.rglob("*.safetensors")}
+    for path, content in good.items():
+        path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    for step in closure(steps):
+        with pytest.raises(StoreError, match="remove it and run again"):
+            store.get(step)
+    for path in good:
+        path.unlink()
+    run(steps, store=store, place=place)
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*.safetensors")} == good
+
+
+def test_a_store_that_cannot_be_written_fails_cleanly(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("not a folder")
+    piles = run(search_steps(SPEC, levels=0, replicate=0), store=Store(tmp_path / "file"), place=Place())
+    assert isinstance(piles.failed[0][1], OneticketError)
+    assert "cannot" in str(piles.failed[0][1])
+
+
+def test_stop_and_go_on(tmp_path: Path) -> None:
+    straight, stopped = Store(tmp_path / "straight"), Store(tmp_path / "stopped")
+    steps = search_steps(SPEC, levels=1, replicate=0)
+    run(steps, store=straight, place=Place())
+    seen: list[int] = []
+
+    def count(run: Run) -> None:
+        seen.append(run.position)
+
+    while True:
+        place = replace(Place(), watchers=(count,), stop=lambda: bool(len(seen) % 3 == 2))
+        try:
+            run(steps, store=stopped, place=place)
+            break
+        except KeyboardInterrupt:
+            seen.append(-1)
+    assert len(seen) >= 10
+    for step in closure(steps):
+        one, other = straight.get(step), stopped.get(step)
+        assert one.record == other.record
+        assert all(torch.equal(one.tensors[name], other.tensors[name]) for name in one.tensors)
+    assert not list((tmp_path / "stopped" / "under-way").iterdir())
+
+
+def test_what_cannot_be_planned_is_refused() -> None:
+    with pytest.raises(SpecError, match="levels: expected 0 to 100, got 101"):
+        search_steps(SPEC, levels=101, replicate=0)
+    found, _ = plan()
+    origin = Origin(replicate=0, network={}, levels=found)
+    with pytest.raises(SpecError, match="level: expected 0 to 2, the levels of the source, got 3"):
+        transfer_steps(TARGET, origin=origin, own=None, arms=("ticket",), levels=(3,))
+    with pytest.raises(SpecError, match="own search is not planned"):
+        transfer_steps(TARGET, origin=origin, own=None, arms=("own",), levels=(1,))
+
+
+def test_provenance_lies_beside_and_may_be_lost(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    step = Step(kind="rewind", args={"seed": 0})
+    store.put(step, Outcome(record={"a": 0.1}, tensors={"t": torch.arange(3)}), seconds=1.5, device="cpu")
+    assert store.provenance(step)["seconds"] == 1.5
+    next(tmp_path.rglob("*.json")).unlink()
+    assert store.provenance(step) == {}
+    assert store.get(step).record == {"a": 0.1}
+
+
+FROZEN = [
+    "2b300fa6a0aee4bc",
+    "feb081be9f2c2bd6",
+    "19e31384da30a824",
+    "c135f2a174e65772",
+    "8c4e2c636880c2b6",
+    "8754ba2a1ce65008",
+]

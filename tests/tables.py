@@ -1,0 +1,29 @@
+"""The tables that laws are applied to: a new optimizer, model or control is one new row here."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from oneticket.lottery.controls import ARMS
+from oneticket.models.spec import ModelSpec
+
+OPTIMIZERS: dict[str, dict[str, Any]] = {
+    "sgd": {"name": "sgd"},
+    "sgd-plain": {"name": "sgd", "momentum": 0, "weight_decay": 0},
+    "sgd-nesterov": {"name": "sgd", "nesterov": True, "weight_decay": 1e-2},
+    "sgd-schedule": {"name": "sgd", "schedule": "step", "milestones": ["1ep"], "warmup": "5it"},
+    "adam": {"name": "adam", "weight_decay": 1e-2, "schedule": "cosine"},
+    "adamw": {"name": "adamw"},
+    "rmsprop": {"name": "rmsprop", "momentum": 0.9},
+    "muon": {"name": "muon"},
+}
+
+MODELS: dict[str, ModelSpec] = {
+    "lenet": ModelSpec(name="lenet-300-100", width=0.1),
+    "mlp": ModelSpec(name="mlp", widths=(20, 10)),
+    "conv-2": ModelSpec(name="conv-2", width=0.1),
+    "resnet-20": ModelSpec(name="resnet-20", width=0.25),
+    "vgg-11": ModelSpec(name="vgg-11", width=0.05),
+}
+
+CONTROLS = [arm for arm in ARMS if arm not in ("ticket", "own")]

@@ -1,0 +1,45 @@
+"""A tiny network's ticket and book, the same bits on every machine: no random number is drawn."""
+
+from collections.abc import Iterator
+
+import pytest
+import torch
+
+from oneticket.ticket.book import Book
+from oneticket.ticket.contract import Contract
+from oneticket.ticket.mask import Mask
+from oneticket.ticket.ticket import Ticket
+
+CONTRACT = Contract(rewind="1ep", step=5, head=("fc.weight", "fc.bias"))
+WEIGHTS = {
+    "conv.weight": torch.arange(-9.0, 9.0).reshape(2, 1, 3, 3) / 8,
+    "half.weight": torch.arange(10, dtype=torch.bfloat16) + 1,
+    "norm.running_var": torch.tensor([0.5, 2.0], dtype=torch.float64),
+    "norm.num_batches_tracked": torch.tensor(5),
+    "fc.weight": torch.tensor([[1.5, -0.75]]),
+    "fc.bias": torch.tensor([-0.0]),
+}
+SHARED = {"weights": WEIGHTS, "contract": CONTRACT, "model": {"name": "tiny", "shape": [1, 8, 8], "classes": 1}}
+MASKS = [
+    Mask({"conv.weight": WEIGHTS["conv.weight"] < limit, "half.weight": WEIGHTS["half.weight"] < 8 * limit})
+    for limit in (2.0, 0.75, -0.5)
+]
+
+
+@pytest.fixture(autouse=True)
+def _seeded() -> Iterator[None]:
+    """Models and inputs made in a test are the same at every run, and the global state is given back."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        yield
+
+
+@pytest.fixture
+def ticket() -> Ticket:
+    return Ticket(mask=MASKS[1], lineage={"replicate": 0}, evidence={"accuracy": 0.925}, **SHARED)
+
+
+@pytest.fixture
+def book() -> Book:
+    records = [{"accuracy": 0.9, "examples": 100 * level} for level in range(3)]
+    return Book.from_masks(MASKS, lineage={"replicate": 0}, records=records, **SHARED)

@@ -1,0 +1,187 @@
+import copy
+import dataclasses
+
+import pytest
+import torch
+from torch import nn
+
+from oneticket.ground.errors import CarryError
+from oneticket.ticket import carry
+from oneticket.ticket.contract import Contract
+from oneticket.ticket.mask import Mask
+from oneticket.ticket.ticket import Ticket
+
+
+class Net(nn.Module):
+    """A body with BatchNorm, a head, and a buffer that is not saved."""
+
+    def __init__(self, classes: int = 4, seed: int = 0) -> None:
+        super().__init__()
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            self.conv = nn.Conv2d(3, 8, 3, bias=False)
+            self.norm = nn.BatchNorm2d(8)
+            self.fc = nn.Linear(8, classes)
+        self.register_buffer("scratch", torch.zeros(1), persistent=False)
+
+    def forward(self, images):
+        return self.fc(self.norm(self.conv(images)).relu().mean((2, 3)))
+
+
+HEAD = ("fc.weight", "fc.bias")
+
+
+def found(classes: int = 4, *, masked: tuple[str, ...] = ("conv.weight", "fc.weight")) -> Ticket:
+    source = Net(classes, seed=1)
+    source.norm.running_var.fill_(2.5)
+    source.norm.num_batches_tracked.fill_(7)
+    weights = source.state_dict()
+    mask = Mask({name: weights[name] > 0 for name in masked})
+    return Ticket(mask=mask, weights=weights, contract=Contract(rewind="0it", step=0, head=HEAD))
+
+
+def snapshot(model: nn.Module) -> dict[str, torch.Tensor]:
+    return {name: value.detach().clone() for name, value in model.state_dict().items()}
+
+
+def equal(a, b, names) -> bool:
+    return all(torch.equal(a[name], b[name]) for name in names)
+
+
+BODY = ("conv.weight", "norm.weight", "norm.bias", "norm.running_mean", "norm.running_var", "norm.num_batches_tracked")
+
+
+@pytest.mark.parametrize(
+    ("head", "matched", "fresh", "held"),
+    [
+        ("fresh", BODY, HEAD, ["conv.weight"]),
+        ("keep", BODY + HEAD, (), ["conv.weight"]),
+        ("sparse", BODY + HEAD, (), ["conv.weight", "fc.weight"]),
+    ],
+)
+def test_the_head_is_as_asked_and_the_rest_is_the_ticket(head, matched, fresh, held):
+    ticket, model = found(), Net()
+    before = snapshot(model)
+    carried = ticket.apply(model, head=head)
+    after = model.state_dict()
+    assert equal(after, ticket.weights, matched)
+    assert equal(after, before, fresh)
+    assert sorted(carried.matched) == sorted(matched)
+    assert sorted(carried.fresh) == sorted(carried.left) == sorted(fresh)
+    assert list(carried.mask) == held
+    assert carried.mask == carry.mask(ticket, head=head)
+    assert carried.density == carried.mask.density
+    assert f"carried {len(matched)} tensors" in str(carried)
+
+
+def test_another_number_of_classes_is_no_matter_with_a_fresh_head():
+    ticket, model = found(classes=4), Net(classes=10)
+    carried = ticket.apply(model)
+    assert equal(model.state_dict(), ticket.weights, BODY)
+    assert carried.fresh == ("fc.bias", "fc.weight")
+    with pytest.raises(CarryError, match=r"fc.weight: ticket \(4, 8\), model \(10, 8\)"):
+        ticket.apply(model, head="keep")
+
+
+def test_the_model_keeps_its_objects_dtype_layout_and_flags():
+    model = Net().to(torch.bfloat16).to(memory_format=torch.channels_last)
+    model.conv.weight.requires_grad_(False)
+    before = {
+        name: (id(value), value.dtype, value.stride()) for name, value in model.state_dict(keep_vars=True).items()
+    }
+    ticket = found()
+    ticket.apply(model, head="keep")
+    assert before == {
+        name: (id(value), value.dtype, value.stride()) for name, value in model.state_dict(keep_vars=True).items()
+    }
+    assert torch.equal(model.conv.weight, ticket.weights["conv.weight"].to(torch.bfloat16))
+    assert [parameter.requires_grad for parameter in model.parameters()] == [False, True, True, True, True]
+
+
+def test_attach_holds_what_apply_carried():
+    for head, held in (("fresh", 1), ("keep", 1), ("sparse", 2)):
+        model, ticket = Net(), found()
+        carried = ticket.apply(model, head=head)
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+        with ticket.attach(model, optimizer, head=head) as guard:
+            model(torch.ones(2, 3, 5, 5)).square().sum().backward()
+            optimizer.step()
+            assert guard.audit().parameters == held
+            assert guard.mask == carried.mask
+
+
+def bare(model: nn.Module) -> nn.Module:
+    return nn.ModuleDict({"module": model})
+
+
+def without_norm(model: nn.Module) -> nn.Module:
+    del model.norm
+    return model
+
+
+def deeper(model: nn.Module) -> nn.Module:
+    model.extra = nn.Linear(2, 2)
+    return model
+
+
+def lazy(model: nn.Module) -> nn.Module:
+    model.fc = nn.LazyLinear(4)
+    return model
+
+
+@pytest.mark.parametrize(
+    ("change", "head", "words"),
+    [
+        (bare, "fresh", "there behind 'module.': hand over the inner model, `model.module`"),
+        (without_norm, "fresh", "only in the ticket: norm.bias, norm.num_batches_tracked"),
+        (deeper, "fresh", "only in the model: extra.bias, extra.weight"),
+        (lambda model: model.to("meta"), "fresh", "materialise it first"),
+        (lazy, "keep", "materialise it first"),
+        (lambda model: setattr(model, "conv", nn.Conv2d(1, 8, 3, bias=False)) or model, "fresh", "ticket (8, 3, 3, 3)"),
+        (lambda model: setattr(model.norm, "running_var", torch.ones(8).int()) or model, "fresh", "model torch.int32"),
+        (lambda model: model, "frsh", "unknown head policy 'frsh'; did you mean 'fresh'?"),
+    ],
+)
+def test_a_misfit_is_told_from_both_sides_and_touches_nothing(change, head, words):
+    model = change(Net())
+    before = copy.deepcopy(model)
+    with pytest.raises(CarryError) as caught:
+        found().apply(model, head=head)
+    assert words in str(caught.value)
+    for name, value in model.state_dict().items():
+        if not nn.parameter.is_lazy(value) and not value.is_meta:
+            assert torch.equal(value, before.state_dict()[name])
+
+
+def test_a_ticket_from_a_wrapped_model_is_told_as_such():
+    inner = found()
+    weights = {f"module.{name}": value for name, value in inner.weights.items()}
+    wrapped = Ticket(mask=Mask({}), weights=weights, contract=dataclasses.replace(inner.contract, head=()))
+    with pytest.raises(CarryError, match=r"there without 'module\.': the names come from a wrapped model"):
+        wrapped.apply(Net(), head="keep")
+
+
+def test_head_policies_that_the_ticket_cannot_honour_are_refused():
+    with pytest.raises(CarryError, match="no mask on its head"):
+        found(masked=("conv.weight",)).apply(Net(), head="sparse")
+    headless = dataclasses.replace(found(), contract=Contract(rewind="0it", step=0))
+    with pytest.raises(CarryError, match="names no head, so nothing can be left fresh; use head='keep'"):
+        headless.apply(Net())
+    assert headless.apply(Net(), head="keep").mask == headless.mask
+
+
+def test_tied_parameters_must_get_one_value():
+    class Tied(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.a, self.b = nn.Linear(3, 3, bias=False), nn.Linear(3, 3, bias=False)
+            self.b.weight = self.a.weight
+
+    contract = Contract(rewind="0it", step=0)
+    one, other = torch.eye(3), torch.ones(3, 3)
+    model = Tied()
+    Ticket(mask=Mask({}), weights={"a.weight": one, "b.weight": one}, contract=contract).apply(model, head="keep")
+    assert torch.equal(model.a.weight, one)
+    with pytest.raises(CarryError, match=r"b.weight: tied to a.weight in the model"):
+        Ticket(mask=Mask({}), weights={"a.weight": one, "b.weight": other}, contract=contract).apply(model, head="keep")
+    assert torch.equal(model.a.weight, one)

@@ -1,0 +1,346 @@
+import copy
+import gc
+import weakref
+
+import pytest
+import torch
+from torch import nn
+from torch.optim import SGD, Adam
+
+from oneticket.ground.errors import GuardError
+from oneticket.ticket.guard import attach
+from oneticket.ticket.mask import Mask
+
+EYE = torch.eye(3).bool()
+
+
+def pair(optimizer=Adam):
+    model = nn.Sequential(nn.Linear(3, 3), nn.ReLU(), nn.Linear(3, 3))
+    return model, optimizer(model.parameters(), lr=0.1)
+
+
+def step(model, *optimizers, zero=True):
+    for optimizer in optimizers:
+        optimizer.zero_grad()
+    model(torch.randn(8, 3)).square().mean().backward()
+    for optimizer in optimizers:
+        optimizer.step()
+
+
+def fingerprint(model, optimizer):
+    """Everything a guard might leave behind."""
+    return (
+        {name: sorted(vars(module)) for name, module in model.named_modules()},
+        {
+            name: (id(p), sorted(vars(p)), len(p._post_accumulate_grad_hooks or ()))
+            for name, p in model.named_parameters()
+        },
+        [len(hooks) for name, hooks in sorted(vars(optimizer).items()) if name.endswith("_hooks")],
+        [len(hooks) for module in model.modules() for name, hooks in sorted(vars(module).items()) if "hooks" in name],
+        sorted(model.state_dict()),
+        sorted(vars(optimizer)),
+    )
+
+
+def test_attach_zeroes_weights_gradients_and_moments_at_once():
+    model, optimizer = pair()
+    step(model, optimizer)
+    assert optimizer.state[model[0].weight]["exp_avg"][~EYE].any()
+    guard = attach(model, optimizer, {"0.weight": EYE})
+    state = optimizer.state[model[0].weight]
+    for tensor in (model[0].weight, model[0].weight.grad, state["exp_avg"], state["exp_avg_sq"]):
+        assert (tensor[~EYE] == 0).all()
+        assert tensor[EYE].all()
+    assert model[2].weight.all()
+    assert str(guard.audit()) == "6 pruned weights in 1 parameters and 2 moments are exactly zero"
+
+
+def test_detach_leaves_nothing_behind():
+    model, optimizer = pair()
+    step(model, optimizer)
+    before = fingerprint(model, optimizer)
+    guard = attach(model, optimizer, {"0.weight": EYE, "2.weight": ~EYE})
+    during = fingerprint(model, optimizer)
+    assert during[0] == before[0]
+    assert during[3:] == before[3:], "modules are never hooked and state_dict never changes"
+    assert during[1] != before[1]
+    step(model, optimizer)
+    guard.detach()
+    guard.detach()
+    assert fingerprint(model, optimizer) == before
+    step(model, optimizer)
+    assert model[0].weight[~EYE].any()
+    with pytest.raises(GuardError, match="was detached and holds nothing"):
+        guard.audit()
+
+
+def test_a_context_manager_detaches_even_after_an_error():
+    model, optimizer = pair()
+    guard = attach(model, optimizer, {"0.weight": EYE})
+    assert "attached" in repr(guard)
+    with pytest.raises(ZeroDivisionError), guard:
+        raise ZeroDivisionError
+    assert "detached" in repr(guard)
+    attach(model, optimizer, {"0.weight": EYE}).detach()
+
+
+def test_copies_are_plain():
+    model, optimizer = pair()
+    attach(model, optimizer, {"0.weight": EYE})
+    model_copy, optimizer_copy = copy.deepcopy((model, optimizer))
+    step(model_copy, optimizer_copy)
+    assert model_copy[0].weight[~EYE].any()
+    assert not model_copy[0].weight._post_accumulate_grad_hooks
+    step(model, optimizer)
+    assert not model[0].weight[~EYE].any()
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float64])
+def test_a_model_that_changes_its_dtype_stays_held(dtype):
+    model, optimizer = pair(SGD)
+    guard = attach(model, optimizer, {"0.weight": EYE})
+    model.to(dtype)
+    model(torch.randn(8, 3, dtype=dtype)).square().mean().backward()
+    optimizer.step()
+    guard.audit()
+    assert model[0].weight[EYE].all()
+    assert not model[0].weight.grad[~EYE].any()
+
+
+def test_a_full_mask_and_an_unnamed_parameter_cost_nothing():
+    model, optimizer = pair()
+    guard = attach(model, optimizer, Mask.full({"0.weight": (3, 3)}))
+    assert not any(parameter._post_accumulate_grad_hooks for parameter in model.parameters())
+    assert guard.audit().parameters == 0
+    step(model, optimizer)
+
+
+def test_nothing_is_kept_alive():
+    gc.collect()
+    gc.disable()
+    try:
+        model, optimizer = pair()
+        step(model, optimizer)
+        guard = attach(model, optimizer, {"0.weight": EYE})
+        step(model, optimizer)
+        alive = [weakref.ref(thing) for thing in (model, optimizer, guard)]
+        del model, optimizer, guard
+        assert [ref() for ref in alive] == [None, None, None]
+    finally:
+        gc.enable()
+
+
+def test_a_guard_that_nobody_keeps_still_holds():
+    model, optimizer = pair()
+    attach(model, optimizer, {"0.weight": EYE})
+    gc.collect()
+    step(model, optimizer)
+    assert not model[0].weight[~EYE].any()
+
+
+def test_a_guard_that_died_with_its_optimizer_gates_no_more():
+    model, optimizer = pair()
+    attach(model, optimizer, {"0.weight": EYE})
+    del optimizer
+    gc.collect()
+    optimizer = SGD(model.parameters(), lr=0.1)
+    step(model, optimizer)
+    assert model[0].weight[~EYE].any()
+    attach(model, optimizer, {"0.weight": EYE})
+
+
+def test_several_optimizers_share_a_guard():
+    model, _ = pair()
+    optimizers = [SGD(model[0].parameters(), lr=0.1, momentum=0.9), Adam(model[2].parameters())]
+    guard = attach(model, optimizers, {"0.weight": EYE, "2.weight": EYE})
+    step(model, *optimizers)
+    assert guard.audit().moments == 3
+
+
+@pytest.mark.parametrize("optimizer", [lambda p, lr: SGD(p, lr=lr, momentum=0.9), Adam])
+def test_loaded_optimizer_state_is_swept_before_it_acts(optimizer):
+    model, made = pair(optimizer)
+    step(model, made)
+    dense = copy.deepcopy(made.state_dict())
+    guard = attach(model, made, {"0.weight": EYE})
+    made.load_state_dict(dense)
+    with pytest.raises(GuardError, match="moments at pruned weights that are not zero: 6"):
+        guard.audit()
+    step(model, made)
+    guard.audit()
+
+
+def test_loaded_weights_are_seen_by_the_audit_and_projected_at_the_next_step():
+    model, optimizer = pair()
+    dense = copy.deepcopy(model.state_dict())
+    guard = attach(model, optimizer, {"0.weight": EYE})
+    model.load_state_dict(dense)
+    with pytest.raises(GuardError, match=r"0.weight: pruned weights that are not zero: 6"):
+        guard.audit()
+    step(model, optimizer)
+    guard.audit()
+
+
+def test_a_frozen_parameter_is_projected_and_gated_once_it_thaws():
+    model, optimizer = pair()
+    model[0].weight.requires_grad_(False)
+    guard = attach(model, optimizer, {"0.weight": EYE})
+    with torch.no_grad():
+        model[0].weight.fill_(1.0)
+    step(model, optimizer)
+    assert guard.audit().parameters == 1
+    model[0].weight.requires_grad_(True)
+    with pytest.raises(GuardError, match="no gate on its gradient"):
+        guard.audit()
+    step(model, optimizer)
+    guard.audit()
+
+
+def test_a_replaced_parameter_is_held_and_told():
+    model, optimizer = pair()
+    guard = attach(model, optimizer, {"0.weight": EYE})
+    old = model[0].weight
+    model[0].weight = nn.Parameter(torch.ones(3, 3))
+    with pytest.raises(GuardError) as caught:
+        guard.audit()
+    for words in ("not zero: 6", "no optimizer has this parameter", "no gate on its gradient"):
+        assert words in str(caught.value)
+    step(model, optimizer)
+    assert torch.equal(model[0].weight, torch.eye(3))
+    assert not old._post_accumulate_grad_hooks
+    with pytest.raises(GuardError, match="no optimizer has this parameter") as caught:
+        guard.audit()
+    assert "no gate" not in str(caught.value)
+    optimizer.add_param_group({"params": [model[0].weight]})
+    step(model, optimizer)
+    guard.audit()
+    assert not torch.equal(model[0].weight[EYE], torch.ones(3))
+
+
+@pytest.mark.parametrize(
+    ("tamper", "words"),
+    [
+        (lambda m, o, g: m[0].weight.data.fill_(torch.nan), "0.weight: pruned weights that are not zero: 6"),
+        (lambda m, o, g: o.state[m[0].weight]["exp_avg"].fill_(1), "0.weight: Adam moments"),
+        (lambda m, o, g: m[0].weight._post_accumulate_grad_hooks.clear(), "0.weight: no gate"),
+        (lambda m, o, g: o._optimizer_step_post_hooks.clear(), "lost the guard's hooks"),
+        (lambda m, o, g: o.param_groups[0]["params"].pop(0), "0.weight: no optimizer has this parameter"),
+        (lambda m, o, g: setattr(g, "mask", Mask.full({"0.weight": (3, 3)})), "0.weight: what is held is not the mask"),
+        (lambda m, o, g: m.__delitem__(0), "0.weight: not in the model any more"),
+        (lambda m, o, g: setattr(m[0], "weight", nn.Parameter(torch.ones(2, 3))), "0.weight: now of shape (2, 3)"),
+    ],
+)
+def test_the_audit_finds(tamper, words):
+    model, optimizer = pair()
+    guard = attach(model, optimizer, {"0.weight": EYE})
+    step(model, optimizer)
+    guard.audit()
+    tamper(model, optimizer, guard)
+    with pytest.raises(GuardError, match="the mask does not hold:\n") as caught:
+        guard.audit()
+    assert words in str(caught.value)
+
+
+def test_a_model_that_lost_its_parameter_cannot_step_on_in_silence():
+    model, optimizer = pair()
+    attach(model, optimizer, {"2.weight": EYE})
+    loss = model(torch.ones(1, 3)).sum()
+    del model[2]
+    loss.backward()
+    with pytest.raises(GuardError, match=r"2\.weight: the model changed under the guard"):
+        optimizer.step()
+
+
+def wrapped(model, optimizer):
+    attach(nn.ModuleDict({"module": model}), optimizer, {"0.weight": EYE})
+
+
+def compiled(model, optimizer):
+    attach(torch.compile(model, backend="eager"), optimizer, {"0.weight": EYE})
+
+
+def whole_numbers(model, optimizer):
+    model[0].weight = nn.Parameter(torch.ones(3, 3).int(), requires_grad=False)
+    attach(model, optimizer, {"0.weight": EYE})
+
+
+def lazy(model, optimizer):
+    model[2] = nn.LazyLinear(3)
+    attach(model, optimizer, {"2.weight": EYE})
+
+
+def tied(model, optimizer):
+    model[2].weight = model[0].weight
+    attach(model, optimizer, {"0.weight": EYE, "2.weight": ~EYE})
+
+
+def twice(model, optimizer):
+    attach(model, optimizer, {"2.weight": EYE}, rule="project")
+    attach(model, SGD(model.parameters(), lr=0.1), {"0.weight": EYE, "2.weight": EYE})
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        (lambda m, o: attach(m, o, {"9.weight": EYE}), "no parameters of the model: 9.weight; the model has 0.bias"),
+        (wrapped, "behind 'module.': hand over the inner model, `model.module`"),
+        (compiled, "behind '_orig_mod.': hand over the inner model, `model._orig_mod`"),
+        (lambda m, o: attach(m, o, {"0.weight": EYE[:2]}), "expected a dense parameter of shape (2, 3)"),
+        (whole_numbers, "torch.int32"),
+        (lambda m, o: attach(m, SGD([m[2].weight], lr=1), {"0.weight": EYE}), "no optimizer has 0.weight; hand over"),
+        (lambda m, o: attach(m, [], {"0.weight": EYE}), "no optimizer has"),
+        (lambda m, o: attach(m, "adam", {"0.weight": EYE}), "expected torch optimizers, got str"),
+        (lambda m, o: attach(m, o, {"0.weight": EYE}, rule="gate"), "unknown rule 'gate'"),
+        (lazy, "2.weight: the parameter has no values yet"),
+        (lambda m, o: attach(m.to("meta"), o, {"0.weight": EYE}), "0.weight: the parameter has no values yet"),
+        (tied, "2.weight: tied to 0.weight in the model, but their masks differ"),
+        (twice, "2.weight: already held by Guard(Mask(1 tensors"),
+    ],
+)
+def test_what_cannot_be_held_is_refused_and_nothing_is_touched(call, words):
+    model, optimizer = pair()
+    before = copy.deepcopy(model.state_dict())
+    with pytest.raises(GuardError) as caught:
+        call(model, optimizer)
+    assert words in str(caught.value)
+    if not model[0].weight.is_meta and call not in (whole_numbers, tied):
+        assert torch.equal(model[0].weight, before["0.weight"])
+    assert not model[0].weight._post_accumulate_grad_hooks
+
+
+@pytest.mark.parametrize("named", [["0.weight"], ["2.weight"], ["0.weight", "2.weight"]])
+def test_tied_parameters_share_a_mask(named):
+    model, optimizer = pair()
+    model[2].weight = model[0].weight
+    guard = attach(model, optimizer, dict.fromkeys(named, EYE))
+    step(model, optimizer)
+    assert guard.audit().parameters == 1
+    assert len(model[0].weight._post_accumulate_grad_hooks) == 1
+
+
+def test_a_compiled_forward_is_held_like_any_other():
+    model, optimizer = pair()
+    guard = attach(model, optimizer, {"0.weight": EYE})
+    fast = torch.compile(model, backend="aot_eager")
+    for _ in range(2):
+        step(fast, optimizer)
+        guard.audit()
+
+
+def test_a_sparse_gradient_is_refused_in_words():
+    model = nn.Embedding(3, 3, sparse=True)
+    optimizer = SGD(model.parameters(), lr=0.1)
+    attach(model, optimizer, {"weight": EYE})
+    with pytest.raises(GuardError, match="gradient cannot be gated"):
+        model(torch.tensor([0])).sum().backward()
+
+
+def test_the_guard_draws_no_random_number_and_keeps_threads():
+    model, optimizer = pair()
+    step(model, optimizer)
+    before = torch.get_rng_state(), torch.get_num_threads(), torch.is_grad_enabled()
+    with attach(model, optimizer, {"0.weight": EYE}) as guard:
+        optimizer.step()
+        guard.audit()
+    assert torch.equal(before[0], torch.get_rng_state())
+    assert before[1:] == (torch.get_num_threads(), torch.is_grad_enabled())

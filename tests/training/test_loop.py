@@ -1,0 +1,202 @@
+"""The laws of training: resuming equals going straight on, watchers change nothing, a bad loss stops the run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from tables import MODELS, OPTIMIZERS
+from torch import nn
+
+from oneticket.data.batches import batches, per_epoch, test_batches
+from oneticket.data.load import Data, load
+from oneticket.data.spec import DataSpec
+from oneticket.ground.errors import TrainingError
+from oneticket.ground.streams import Streams
+from oneticket.models.build import build
+from oneticket.models.parts import head
+from oneticket.models.spec import ModelSpec
+from oneticket.optim.build import build as build_optimizers
+from oneticket.optim.spec import OptimizerSpec
+from oneticket.training import checkpoint
+from oneticket.training.loop import Run, train
+from oneticket.training.measure import measure
+from oneticket.training.spec import TrainingSpec
+from oneticket.training.watch import finite, keeper, watched
+
+STREAMS = Streams(root=0, replicate=0)
+TRAINING = TrainingSpec(budget="20it", batch=32, smoothing=0.1, clip=1.0)
+
+
+@pytest.fixture(scope="module")
+def digits() -> Data:
+    return load(DataSpec(name="digits", per_class=40, crop=1))
+
+
+def begin(data: Data, model: ModelSpec, optimizer: OptimizerSpec, training: TrainingSpec = TRAINING) -> Run:
+    net = build(model, shape=data.shape, classes=10, seed=0)
+    made = build_optimizers(optimizer, net, head=head(net))
+    return Run.begin(net, made, precision=training.precision, position=0, total=training.budget.steps(12))
+
+
+def go(
+    run: Run, data: Data, optimizer: OptimizerSpec, stop: int = 20, training: TrainingSpec = TRAINING
+) -> Iterator[int]:
+    feed = batches(data, batch=training.batch, streams=STREAMS, start=run.position, stop=stop)
+    return train(
+        run, feed, training=training, optimizer=optimizer, streams=STREAMS, per_epoch=per_epoch(data, 32), stop=stop
+    )
+
+
+def same(a: Run, b: Run) -> bool:
+    one, other = a.model.state_dict(), b.model.state_dict()
+    return all(torch.equal(one[name], other[name]) for name in one) and torch.equal(a.losses, b.losses)
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+@pytest.mark.parametrize("at", [1, 13])
+def test_resume_equals_the_straight_run(optimizer: str, at: int, digits: Data, tmp_path: Path) -> None:
+    spec = OptimizerSpec.read(OPTIMIZERS[optimizer])
+    straight = begin(digits, MODELS["lenet"], spec)
+    for position in go(straight, digits, spec):
+        if position == at:
+            checkpoint.save(tmp_path / "run", straight)
+    resumed = begin(digits, MODELS["lenet"], spec)
+    assert checkpoint.load(tmp_path / "run", resumed)
+    assert resumed.position == at
+    for _ in go(resumed, digits, spec):
+        pass
+    assert same(straight, resumed)
+
+
+@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_resume_holds_for_every_model(model: str, precision: str, digits: Data, tmp_path: Path) -> None:
+    spec, training = OptimizerSpec(name="sgd"), TRAINING.but(precision=precision)
+    straight = begin(digits, MODELS[model], spec, training)
+    for position in go(straight, digits, spec, 4, training):
+        if position == 2:
+            checkpoint.save(tmp_path / "run", straight)
+    resumed = begin(digits, MODELS[model], spec, training)
+    assert checkpoint.load(tmp_path / "run", resumed)
+    for _ in go(resumed, digits, spec, 4, training):
+        pass
+    assert same(straight, resumed)
+
+
+def test_precision_matters(digits: Data) -> None:
+    spec = OptimizerSpec(name="sgd")
+    runs = []
+    for precision in ("float32", "bfloat16"):
+        training = TRAINING.but(precision=precision)
+        runs.append(begin(digits, MODELS["lenet"], spec, training))
+        for _ in go(runs[-1], digits, spec, 3, training):
+            pass
+    assert not same(*runs)
+    assert torch.allclose(runs[0].losses, runs[1].losses, rtol=0.02, atol=0.02)
+    with pytest.raises(TrainingError, match="float16 needs a CUDA device"):
+        begin(digits, MODELS["lenet"], spec, TRAINING.but(precision="float16"))
+
+
+def test_watchers_change_nothing(digits: Data, tmp_path: Path) -> None:
+    spec = OptimizerSpec(name="sgd")
+    alone, seen = begin(digits, MODELS["resnet-20"], spec), begin(digits, MODELS["resnet-20"], spec)
+    for _ in go(alone, digits, spec, 6):
+        pass
+    looked: list[float] = []
+
+    def look(run: Run) -> None:
+        looked.append(measure(run.model, test_batches(digits)).accuracy)
+        torch.rand(7)
+
+    state = torch.get_rng_state()
+    keep = keeper(tmp_path / "run", seconds=0, stop=lambda: False)
+    for _ in watched(go(seen, digits, spec, 6), seen, [finite(6, every=1), keep, look]):
+        pass
+    torch.set_rng_state(state)
+    assert len(looked) == 6
+    assert same(alone, seen)
+
+
+class Noisy(nn.Module):
+    """A network whose forward pass draws random numbers."""
+
+    def __init__(self, classes: int, shape: tuple[int, int, int]) -> None:
+        super().__init__()
+        self.hidden = nn.Linear(shape[0] * shape[1] * shape[2], 20)
+        self.head = nn.Linear(20, classes)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return self.head(nn.functional.dropout(self.hidden(images.flatten(1)), training=self.training))
+
+
+def test_a_forward_pass_that_draws_resumes_too(digits: Data, tmp_path: Path) -> None:
+    spec, noisy = OptimizerSpec(name="sgd"), ModelSpec(name=f"{__name__}:Noisy")
+    straight = begin(digits, noisy, spec)
+    for position in go(straight, digits, spec, 6):
+        if position == 3:
+            checkpoint.save(tmp_path / "run", straight)
+    resumed = begin(digits, noisy, spec)
+    assert checkpoint.load(tmp_path / "run", resumed)
+    torch_state = torch.get_rng_state()
+    torch.manual_seed(99)
+    for _ in go(resumed, digits, spec, 6):
+        pass
+    torch.set_rng_state(torch_state)
+    assert same(straight, resumed)
+
+
+@pytest.mark.parametrize("every", [1, 7, 50])
+def test_a_loss_that_is_not_finite_stops_the_run_and_names_the_step(every: int, digits: Data) -> None:
+    spec = OptimizerSpec(name="sgd", lr=1e30, momentum=0, weight_decay=0)
+    run = begin(digits, MODELS["mlp"], spec, TRAINING.but(clip=None))
+    steps = go(run, digits, spec, 20, TRAINING.but(clip=None))
+    with pytest.raises(TrainingError, match=r"the loss is (nan|inf) at step [12] \(lr 1e\+30\); try a lower --lr"):
+        for _ in watched(steps, run, [finite(20, every=every)]):
+            pass
+
+
+def test_stopping_leaves_a_checkpoint(digits: Data, tmp_path: Path) -> None:
+    spec = OptimizerSpec(name="sgd")
+    run = begin(digits, MODELS["mlp"], spec)
+    keep = keeper(tmp_path / "run", seconds=1e9, stop=lambda: run.position >= 5)
+    with pytest.raises(KeyboardInterrupt):
+        for _ in watched(go(run, digits, spec), run, [keep]):
+            pass
+    again = begin(digits, MODELS["mlp"], spec)
+    assert checkpoint.load(tmp_path / "run", again)
+    assert again.position == 5
+
+
+def test_a_checkpoint_that_does_not_fit_is_left_alone(digits: Data, tmp_path: Path) -> None:
+    spec = OptimizerSpec(name="sgd")
+    run, file = begin(digits, MODELS["mlp"], spec), tmp_path / "run"
+    assert not checkpoint.load(file, run)
+    for content in (b"", b"not a checkpoint", b"\x08\0\0\0\0\0\0\0{}      "):
+        file.write_bytes(content)
+        assert not checkpoint.load(file, run)
+    checkpoint.save(file, begin(digits, MODELS["lenet"], spec))
+    assert not checkpoint.load(file, run)
+    assert run.position == 0
+
+
+def test_clipping_bounds_the_gradient(digits: Data) -> None:
+    spec = OptimizerSpec(name="sgd", lr=1.0, momentum=0, weight_decay=0)
+    run = begin(digits, MODELS["mlp"], spec)
+    training = TRAINING.but(clip=1e-3)
+    before = [p.detach().clone() for p in run.model.parameters()]
+    for _ in go(run, digits, spec, 1, training):
+        pass
+    moved = sum(((p.detach() - b) ** 2).sum() for p, b in zip(run.model.parameters(), before, strict=True)).sqrt()
+    assert float(moved) == pytest.approx(1e-3, rel=1e-3)
+
+
+def test_measure_counts_every_image_and_restores_the_mode(digits: Data) -> None:
+    net = build(MODELS["resnet-20"], shape=digits.shape, classes=10, seed=0).train()
+    whole, parts = measure(net, test_batches(digits, 1000)), measure(net, test_batches(digits, 7))
+    assert whole.count == parts.count == len(digits.test)
+    assert whole.accuracy == parts.accuracy
+    assert whole.loss == pytest.approx(parts.loss, rel=1e-5)
+    assert net.training
