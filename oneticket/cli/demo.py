@@ -21,6 +21,7 @@ from oneticket.ticket.book import Book, book_file
 def demo(*, out: Path, store: Path, quiet: bool) -> int:
     """Find, carry, compare; leave books, a ticket, rows and a chart in `out`, and say in one sentence what was seen."""
     from oneticket.report.chart import accuracy_chart, write
+    from oneticket.report.summary import pooled
     from oneticket.report.verdict import sentence
 
     for optimizer in SEARCHES:
@@ -51,5 +52,5 @@ def demo(*, out: Path, store: Path, quiet: bool) -> int:
         print_tables(found, levels=SHOWN)
         for name, file in [("chart", pictures[0]), ("", pictures[1]), ("ticket", ticket), ("rows", out / "rows.csv")]:
             told.print(f"{name:7} {file}", highlight=False)
-        told.print(f"\n{sentence(found)}", highlight=False, soft_wrap=True)
+        told.print(f"\n{sentence(pooled(found))}", highlight=False, soft_wrap=True)
     return 0

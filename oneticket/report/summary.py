@@ -97,6 +97,35 @@ def summary(rows: Iterable[Row]) -> list[Summary]:
     return sorted(summaries, key=_order)
 
 
+def pooled(rows: Iterable[Row]) -> list[Row]:
+    """The rows averaged over optimizers, of the source and of the target: one per arm, level and replicate.
+
+    Raises SpecError if a replicate lacks a combination that another has, since averages would then not be comparable.
+
+    >>> row = {"model": "m", "target_data": "digits:b", "arm": "dense", "level": 0, "density": 1.0, "replicate": 0}
+    >>> row |= {"source_data": None, "source_optimizer": None, "head": "fresh"}
+    >>> sgd, adam = {**row, "target_optimizer": "sgd", "accuracy": 1}, {**row, "target_optimizer": "adam", "accuracy": 0}
+    >>> [(one["target_optimizer"], one["accuracy"]) for one in pooled([sgd, adam])]
+    [('adam and sgd', 0.5)]
+    """
+    groups: dict[tuple[Any, ...], dict[int, list[Row]]] = {}
+    for row in rows:
+        kept = ("model", "target_data", "head", "arm", "source_data", "level")
+        groups.setdefault(tuple(row[name] for name in kept), {}).setdefault(row["replicate"], []).append(row)
+    made: list[Row] = []
+    for (*_, arm, _, level), replicates in groups.items():
+        if len({len(group) for group in replicates.values()}) > 1:
+            raise SpecError(f"{arm} at level {level}: not every replicate has every combination of optimizers")
+        for group in replicates.values():
+            names = {
+                name: " and ".join(sorted({row[name] for row in group if row[name]})) or None
+                for name in ("source_optimizer", "target_optimizer")
+            }
+            means = {name: statistics.fmean(row[name] for row in group) for name in ("density", "accuracy")}
+            made.append({**group[0], **names, **means, "key": None})
+    return made
+
+
 def over(a: Summary, b: Summary) -> Paired | None:
     """By how much a is above b, over the replicates that both have; None if there are none."""
     return paired(a.values, b.values) if a.values.keys() & b.values.keys() else None

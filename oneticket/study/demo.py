@@ -10,8 +10,8 @@ from oneticket.study.plan import Origin, search_steps, transfer_steps
 from oneticket.study.step import Step
 
 LEVELS, REPLICATES = 20, 3
-SHOWN = (5, 10, 15, 20)
-CARRIED = (3, 5, 8, 10, 13, 15, 18, 20)
+SHOWN = (5, 11, 17, 20)
+CARRIED = (5, 8, 11, 14, 17, 20)
 ARMS = ("dense", "ticket", "reinit", "global-random")
 SEARCHES = {
     name: SearchSpec(data="digits:a", model="lenet-300-100", optimizer=OptimizerSpec(name=name), rewind="20it")
