@@ -104,7 +104,8 @@ def pooled(rows: Iterable[Row]) -> list[Row]:
 
     >>> row = {"model": "m", "target_data": "digits:b", "arm": "dense", "level": 0, "density": 1.0, "replicate": 0}
     >>> row |= {"source_data": None, "source_optimizer": None, "head": "fresh"}
-    >>> sgd, adam = {**row, "target_optimizer": "sgd", "accuracy": 1}, {**row, "target_optimizer": "adam", "accuracy": 0}
+    >>> sgd = {**row, "target_optimizer": "sgd", "accuracy": 1}
+    >>> adam = {**row, "target_optimizer": "adam", "accuracy": 0}
     >>> [(one["target_optimizer"], one["accuracy"]) for one in pooled([sgd, adam])]
     [('adam and sgd', 0.5)]
     """
