@@ -98,23 +98,11 @@ def level(
         place=place,
     )
     weights = {name: model.get_parameter(name).detach().cpu() for name in names}
-    assert trained.measure is not None
     zeros = sum(int((weights[name].abs() < ZERO).sum()) for name in names) - (mask.total - mask.living)
     return Level(
         pruned_at=_prune(spec, pruned_at, mask, number, weights, initial, streams),
         losses=trained.losses,
-        record={
-            "level": number,
-            "density": mask.density,
-            "living": mask.living,
-            "accuracy": trained.measure.accuracy,
-            "loss": trained.measure.loss,
-            "train_loss": float(trained.losses[-per_epoch(data, spec.training.batch) :].mean()),
-            "natural_zeros": zeros / mask.total,
-            "steps": trained.steps,
-            "examples": trained.examples,
-            "data_digest": data.digest,
-        },
+        record={"level": number, "natural_zeros": zeros / mask.total, **trained.record},
     )
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -18,19 +20,17 @@ from oneticket.ticket.guard import attach
 from oneticket.ticket.mask import Mask
 from oneticket.training import checkpoint
 from oneticket.training.loop import Run, train
-from oneticket.training.measure import Measure, measure
+from oneticket.training.measure import measure
 from oneticket.training.spec import TrainingSpec
 from oneticket.training.watch import finite, keeper, watched
 
 
 @dataclass(frozen=True, kw_only=True)
 class Trained:
-    """What a training left: the losses of its steps (float32, CPU) and, where asked, its measure on the test set."""
+    """What a training left: the losses of its steps (float32, CPU) and, where it was measured, its record."""
 
     losses: Tensor
-    measure: Measure | None
-    steps: int
-    examples: int
+    record: Mapping[str, Any]
 
 
 def run_training(
@@ -58,7 +58,7 @@ def run_training(
     model.to(place.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimizers = build_optimizers(optimizer, model, head=head(model))
     with attach(model, optimizers, mask, rule=training.guard) as guard:
-        run = Run.begin(model, optimizers, precision=training.precision, position=start, total=total)
+        run = Run.begin(model, optimizers, precision=training.precision, position=start, total=total, about=data.digest)
         if place.checkpoint is not None:
             checkpoint.load(place.checkpoint, run)
         keep = keeper(place.checkpoint, seconds=place.every, stop=place.stop)
@@ -67,9 +67,20 @@ def run_training(
         for _ in watched(steps, run, [finite(stop), keep, *place.watchers]):
             pass
         guard.audit()
+    losses = run.losses[start:stop].to("cpu", torch.float32)
+    if not measured:
+        return Trained(losses=losses, record={})
+    found = measure(model, test_batches(data))
     return Trained(
-        losses=run.losses[start:stop].to("cpu", torch.float32),
-        measure=measure(model, test_batches(data)) if measured else None,
-        steps=stop - start,
-        examples=(stop - start) * training.batch,
+        losses=losses,
+        record={
+            "density": mask.density,
+            "living": mask.living,
+            "accuracy": found.accuracy,
+            "loss": found.loss,
+            "train_loss": float(losses[-epoch:].mean()),
+            "steps": stop - start,
+            "examples": (stop - start) * min(training.batch, len(data.train)),
+            "data_digest": data.digest,
+        },
     )

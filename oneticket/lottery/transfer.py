@@ -7,18 +7,16 @@ steps, so that they differ in nothing but what the arm says (Morcos et al., 2019
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
-from torch import Tensor, nn
+from torch import nn
 
-from oneticket.data.batches import per_epoch
 from oneticket.ground.errors import CarryError, SpecError, unknown
 from oneticket.ground.streams import Streams
 from oneticket.lottery.controls import ARMS, Source
 from oneticket.lottery.place import Place
 from oneticket.lottery.spec import TransferSpec
-from oneticket.lottery.training import run_training
+from oneticket.lottery.training import Trained, run_training
 from oneticket.models.build import build
 from oneticket.models.parts import head, prunable
 from oneticket.models.spec import ModelSpec
@@ -26,14 +24,6 @@ from oneticket.ticket.carry import apply
 from oneticket.ticket.contract import Contract
 from oneticket.ticket.mask import Mask
 from oneticket.ticket.ticket import Ticket
-
-
-@dataclass(frozen=True, kw_only=True)
-class Transferred:
-    """What a transfer leaves: the losses of its steps (float32) and its record."""
-
-    losses: Tensor
-    record: Mapping[str, Any]
 
 
 def blank(network: Mapping[str, Any]) -> Ticket:
@@ -48,7 +38,7 @@ def blank(network: Mapping[str, Any]) -> Ticket:
 
 def transfer(
     spec: TransferSpec, *, source: Source, arm: str = "ticket", replicate: int = 0, place: Place | None = None
-) -> Transferred:
+) -> Trained:
     """Train one arm on the target and measure it.
 
     The network is the source's, built anew with an output layer for the target's classes; the target's images are
@@ -77,7 +67,7 @@ def transfer(
     carried = ARMS[arm](source, new, streams.generator("shuffle", arm))
     model = build(network, shape=data.shape, classes=len(data.classes), seed=streams.seed("head"))
     held = apply(carried, model, head=spec.head).mask
-    trained = run_training(
+    return run_training(
         model,
         held,
         data=data,
@@ -87,20 +77,6 @@ def transfer(
         start=0,
         stop=None,
         place=place,
-    )
-    assert trained.measure is not None
-    return Transferred(
-        losses=trained.losses,
-        record={
-            "density": held.density,
-            "living": held.living,
-            "accuracy": trained.measure.accuracy,
-            "loss": trained.measure.loss,
-            "train_loss": float(trained.losses[-per_epoch(data, spec.training.batch) :].mean()),
-            "steps": trained.steps,
-            "examples": trained.examples,
-            "data_digest": data.digest,
-        },
     )
 
 

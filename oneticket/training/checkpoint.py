@@ -22,7 +22,7 @@ def save(path: Path, run: Run) -> None:
     """
     tensors: dict[str, Tensor] = {f"model/{name}": value for name, value in run.model.state_dict().items()}
     tensors["losses"] = run.losses[: run.position]
-    plain: dict[str, object] = {"position": run.position, "scaler": run.scaler.state_dict()}
+    plain: dict[str, object] = {"about": run.about, "position": run.position, "scaler": run.scaler.state_dict()}
     for number, optimizer in enumerate(run.optimizers):
         rest = {}
         for index, state in optimizer.state_dict()["state"].items():
@@ -47,6 +47,8 @@ def load(path: Path, run: Run) -> bool:
             plain = json.loads(file.metadata()["run"])
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
     except (OSError, SafetensorError, KeyError, TypeError, ValueError):
+        return False
+    if plain.get("about") != run.about:
         return False
     weights = {name.removeprefix("model/"): value for name, value in tensors.items() if name.startswith("model/")}
     if {k: v.shape for k, v in weights.items()} != {k: v.shape for k, v in run.model.state_dict().items()}:

@@ -29,6 +29,7 @@ class Run:
     """A training under way: what a checkpoint must hold for it to go on to the same bits.
 
     `losses` has one float32 entry per step of the whole schedule, on the device; entries not yet reached are zero.
+    `about` says what the run is a run of: a checkpoint of another is not its own.
     """
 
     model: nn.Module
@@ -36,10 +37,18 @@ class Run:
     scaler: torch.amp.GradScaler
     losses: Tensor
     position: int
+    about: str = ""
 
     @classmethod
     def begin(
-        cls, model: nn.Module, optimizers: Sequence[Optimizer], *, precision: str, position: int, total: int
+        cls,
+        model: nn.Module,
+        optimizers: Sequence[Optimizer],
+        *,
+        precision: str,
+        position: int,
+        total: int,
+        about: str = "",
     ) -> Run:
         """A run at `position` of a schedule of `total` steps; TrainingError if the device lacks the precision."""
         device = next(model.parameters()).device
@@ -51,6 +60,7 @@ class Run:
             scaler=torch.amp.GradScaler(device.type, enabled=precision == "float16"),
             losses=torch.zeros(total, device=device),
             position=position,
+            about=about,
         )
 
     @property

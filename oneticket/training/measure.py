@@ -29,15 +29,17 @@ def measure(model: nn.Module, batches: Iterable[tuple[Tensor, Tensor]]) -> Measu
     """
     modes = {module: module.training for module in model.modules()}
     model.eval()
-    right: Tensor | int = 0
-    loss: Tensor | float = 0.0
+    rights: list[Tensor] = []
+    losses: list[Tensor] = []
     count = 0
     with torch.no_grad():
         for images, labels in batches:
             out = model(images)
-            right = right + (out.argmax(1) == labels).sum()
-            loss = loss + cross_entropy(out, labels, reduction="sum").double()
+            rights.append((out.argmax(1) == labels).sum())
+            losses.append(cross_entropy(out, labels, reduction="sum"))
             count += len(labels)
     for module, mode in modes.items():
         module.training = mode
-    return Measure(accuracy=int(right) / count, loss=float(loss) / count, count=count)
+    # Summed in double precision on the CPU, since not every device has it.
+    right, loss = int(torch.stack(rights).sum()), float(torch.stack(losses).cpu().double().sum())
+    return Measure(accuracy=right / count, loss=loss / count, count=count)

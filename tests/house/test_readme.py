@@ -1,0 +1,56 @@
+"""The README, executed line by line."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from oneticket.cli.app import main
+
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text()
+DATA = ROOT.parent / "shared" / "data"
+COMMANDS = [line for block in re.findall(r"```sh\n(.*?)```", README, re.S) for line in block.splitlines() if line]
+
+
+def test_the_first_result_comes_early() -> None:
+    assert README.splitlines().index("make demo     # again: everything is reused, in seconds") < 25
+
+
+@pytest.mark.slow
+def test_every_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.chdir(tmp_path)
+    ran = []
+    for line in COMMANDS:
+        words = line.split("#")[0].split()
+        if words[0] == "make":
+            assert re.search(rf"^{words[1]}:", (ROOT / "Makefile").read_text(), re.M)
+            continue
+        if words[0].startswith("ONETICKET_DATA="):
+            if not DATA.exists():
+                continue
+            monkeypatch.setenv("ONETICKET_DATA", str(DATA))
+            # Hours as written; the same work on a tenth of the width and a three-hundredth of the images is seconds.
+            words = [*words[1:], "--per-class", "20", "--width", "0.1", "--budget", "1ep", "--rewind", "1it"]
+        assert words[0] == "oneticket", line
+        with pytest.raises(SystemExit) as left:
+            main(words[1:])
+        assert left.value.code == 0, (line, capsys.readouterr().err)
+        ran.append(words[1])
+    assert ran[:3] == ["find", "show", "transfer"]
+    assert (tmp_path / "rows.csv").exists()
+
+
+def test_every_python_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    import torch
+
+    monkeypatch.chdir(tmp_path)
+    blocks = re.findall(r"```python\n(.*?)```", README, re.S)
+    assert blocks
+    with torch.random.fork_rng():
+        for block in blocks:
+            exec(compile(block, "README.md", "exec"), {})
+    assert "exactly zero" in capsys.readouterr().out
+    assert (tmp_path / "mine.safetensors").exists()
