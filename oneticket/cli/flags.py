@@ -29,6 +29,7 @@ class Flag:
     path: tuple[str, ...]
     field: FieldInfo
     group: str
+    required: bool
 
     @property
     def variable(self) -> str:
@@ -45,7 +46,8 @@ class Flag:
         shown = self.field.default
         known = [] if shown in (None, (), PydanticUndefined, "") or self.switch else [f"[default: {_text(shown)}]"]
         choices = [f"[{'|'.join(map(str, options))}]"] if (options := _choices(self.field.annotation)) else []
-        words = " ".join([self.field.description or "", *choices, *known])
+        needed = ["[required]"] if self.required else []
+        words = " ".join([self.field.description or "", *choices, *known, *needed])
         meta = Parameter(
             name=f"--{self.name}",
             help=words,
@@ -57,15 +59,16 @@ class Flag:
         return Argument(self.variable, Argument.KEYWORD_ONLY, default=None, annotation=Annotated[kind, meta])
 
 
-def flags(spec: type[Spec], path: tuple[str, ...] = ()) -> Iterator[Flag]:
+def flags(spec: type[Spec], path: tuple[str, ...] = (), *, required: bool = True) -> Iterator[Flag]:
     """The flags of a spec, those of its inner specs among them; a `name` field takes its spec's kind as its flag."""
     for name, field in spec.model_fields.items():
         inner = field.annotation
         if isinstance(inner, type) and issubclass(inner, Spec):
-            yield from flags(inner, (*path, name))
+            yield from flags(inner, (*path, name), required=required and field.is_required())
         else:
             flag = spec.kind if name == "name" else name.replace("_", "-")
-            yield Flag(name=flag, path=(*path, name), field=field, group=spec.kind)
+            needed = required and field.is_required()
+            yield Flag(name=flag, path=(*path, name), field=field, group=spec.kind, required=needed)
 
 
 def collect(spec: type[Spec], given: Mapping[str, Any], base: Mapping[str, Any]) -> dict[str, Any]:

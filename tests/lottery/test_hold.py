@@ -1,4 +1,4 @@
-"""The law of the guard in our own loop: after every step of every optimizer, pruned weights and moments are exactly zero."""
+"""The law of the guard in our own loop: after every optimizer step, pruned weights and moments are exactly zero."""
 
 from __future__ import annotations
 

@@ -1,0 +1,48 @@
+"""Write a results page from rows: `python results/page.py NAME ROWS.csv < words.md`, run in the repository's root.
+
+The words come on standard input; tables, verdict, chart and the facts of the run are made from the rows alone.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pandas
+
+from oneticket.cli.rows import write_rows
+from oneticket.report.chart import accuracy_chart, write
+from oneticket.report.table import tables
+from oneticket.report.verdict import sentence
+
+
+def page(name: str, rows: list[dict[str, object]], words: str, folder: Path) -> None:
+    """`folder/NAME/`: README.md, rows.csv, accuracy.svg and accuracy.png."""
+    folder = folder / name
+    folder.mkdir(parents=True, exist_ok=True)
+    write_rows(rows, folder / "rows.csv")
+    write(accuracy_chart(rows), folder, "accuracy")
+    lines = [words.strip(), "", "## What was seen", "", *sentence(rows).replace(". At ", ".\n\nAt ").split("\n"), ""]
+    for show in ("accuracy", "over-dense"):
+        for table in tables(rows, show=show):
+            lines += [
+                f"**{table.title}**",
+                "",
+                "| " + " | ".join(table.header) + " |",
+                "|---" * len(table.header) + "|",
+            ]
+            lines += ["| " + " | ".join(row) + " |" for row in table.rows]
+            lines += ["", table.caption, ""]
+    seconds = sum(float(str(row["seconds"])) for row in rows)
+    lines += ["![Accuracy over density](accuracy.svg)", ""]
+    lines += [
+        f"{len(rows)} trained networks, {seconds / 60:.0f} min of training in all; every one is a row of `rows.csv`."
+    ]
+    (folder / "README.md").write_text("\n".join(lines) + "\n")
+
+
+if __name__ == "__main__":
+    read = pandas.concat([pandas.read_csv(file) for file in sys.argv[2:]])
+    page(
+        sys.argv[1], read.astype(object).where(read.notna(), None).to_dict("records"), sys.stdin.read(), Path("results")
+    )
