@@ -39,7 +39,7 @@ def demo(*, out: Path, store: Path, quiet: bool) -> int:
     steps = [step for found in searches.values() for step in found] + list(transfers)
     piles = run_steps(steps, store=kept, place=place, quiet=quiet)
     for (optimizer, replicate), levels in searches.items():
-        save_book(levels, kept, place, book_file(out / f"digits-a-{optimizer}", replicate))
+        save_book(levels, kept, book_file(out / f"digits-a-{optimizer}", replicate))
     if piles.failed:
         return 1
     ticket = out / "ticket.safetensors"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -36,31 +37,29 @@ def find(
     kept, place = Store(store), Place(device=device_named(device))
     rewind_step(asked.search, place.data(asked.search.data))
     searches = [
-        search_steps(asked.search, levels=asked.levels, replicate=replicate) for replicate in range(asked.replicates)
+        search_steps(asked.search, levels=asked.levels, replicate=replicate, place=place)
+        for replicate in range(asked.replicates)
     ]
     steps = [step for each in searches for step in each]
     piles = run_steps(steps, store=kept, place=place, quiet=quiet)
     for replicate, levels in enumerate(searches):
-        save_book(levels, kept, place, book_file(out, replicate))
+        save_book(levels, kept, book_file(out, replicate))
     found = rows_of(steps, kept)
     write_rows(found, out / "rows.csv")
     if rows is not None:
         write_rows(found, rows)
-    if not quiet:
+    if found and not quiet:
         print_tables(found)
         stdout().print(f"books and rows are in {out}; `oneticket show {out}` prints the card", highlight=False)
     return 1 if piles.failed else 0
 
 
-def save_book(levels: Sequence[Step], store: Store, place: Place, file: Path) -> None:
+def save_book(levels: Sequence[Step], store: Store, file: Path) -> None:
     """Bind the levels that are done, from 0 without a gap, and save them; nothing if level 0 is not there."""
-    done = []
-    for step in levels:
-        if not store.has(step):
-            break
-        done.append(store.get(step))
+    done = list(takewhile(store.has, levels))
     if done:
-        bind(levels, store.get(levels[0].needs[0]), done, place).save(file)
+        records = [store.record(step) for step in done]
+        bind(done[0], (store.get(done[0].needs[0]), store.get(done[-1])), records).save(file)
 
 
 def make_folder(out: Path) -> None:

@@ -89,7 +89,9 @@ def collect(spec: type[Spec], given: Mapping[str, Any], base: Mapping[str, Any])
             place = place.setdefault(part, {"name": usual.name} if hasattr(usual, "name") else {})
             fields = fields[part].annotation.model_fields  # type: ignore[union-attr]
         if flag.path[-1] == "name" and place.get("name") not in (None, value):
-            place.clear()  # another optimizer or model does not inherit the settings of the one it replaces
+            # Another optimizer or model does not inherit the settings of the one it replaces, except for the schedule.
+            for name in set(place) - {"schedule", "milestones", "gamma", "warmup"}:
+                del place[name]
         place[flag.path[-1]] = value if flag.switch else _value(value, flag)
     return merged
 

@@ -10,11 +10,13 @@ from oneticket.cli.books import books_at
 from oneticket.cli.flags import collect, from_file, read
 from oneticket.cli.rows import check_rows, write_rows
 from oneticket.cli.session import run_steps
+from oneticket.cli.tables import out as stdout
 from oneticket.cli.tables import print_tables
 from oneticket.ground.errors import CarryError, SpecError
 from oneticket.lottery.place import Place
 from oneticket.lottery.place import device as device_named
 from oneticket.lottery.spec import SearchSpec, TransferSpec
+from oneticket.report.verdict import sentence
 from oneticket.study.plan import Origin, book_step, search_steps, transfer_steps
 from oneticket.study.rows import rows as rows_of
 from oneticket.study.spec import CarrySpec
@@ -36,7 +38,9 @@ def transfer(
     """Carry, print the comparison, and write the rows where asked."""
     books = books_at(source)
     first = next(iter(books.values()))[1]
-    asked = read(CarrySpec, collect(CarrySpec, given, {"transfer": as_source(first), **from_file(spec)}))
+    written = from_file(spec)
+    base = {**written, "transfer": {**as_source(first), **written.get("transfer", {})}}
+    asked = read(CarrySpec, collect(CarrySpec, given, base))
     check_rows(rows)
     levels = asked.levels or tuple(range(1, first.levels + 1))
     for file, book in books.values():
@@ -50,13 +54,14 @@ def transfer(
         origin = Origin(replicate=replicate, network=book.model, book=book_step(book, file))
         own = own_search(book, asked.transfer, max(levels), replicate, place) if "own" in asked.controls else None
         arms = ("dense", "ticket", *asked.controls)
-        steps += transfer_steps(asked.transfer, origin=origin, own=own, arms=arms, levels=levels)
+        steps += transfer_steps(asked.transfer, origin=origin, own=own, arms=arms, levels=levels, place=place)
     piles = run_steps(steps, store=kept, place=place, quiet=quiet)
     found = rows_of(steps, kept)
     if rows is not None:
         write_rows(found, rows)
-    if not quiet:
+    if found and not quiet:
         print_tables(found)
+        stdout().print(sentence(found), highlight=False, soft_wrap=True)
     return 1 if piles.failed else 0
 
 
@@ -78,7 +83,7 @@ def own_search(book: Book, target: TransferSpec, levels: int, replicate: int, pl
     if place.data(data).shape != (channels, height, width):
         if height != width:
             raise SpecError(f"--controls own: needs square images, the source was found with {height} x {width}")
-        data = data.but(size=height, channels=channels)
+        data = data.but(size=data.size or height, channels=data.channels or channels)
     spec = SearchSpec.read(
         {
             **search,
@@ -89,5 +94,7 @@ def own_search(book: Book, target: TransferSpec, levels: int, replicate: int, pl
         }
     )
     return Origin(
-        replicate=replicate, network=book.model, levels=search_steps(spec, levels=levels, replicate=replicate)
+        replicate=replicate,
+        network=book.model,
+        levels=search_steps(spec, levels=levels, replicate=replicate, place=place),
     )

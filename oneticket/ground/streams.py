@@ -36,8 +36,8 @@ class Streams:
         text = dumps([self.root, self.replicate, name, *at])
         return int.from_bytes(hashlib.sha256(text.encode("ascii")).digest()[:8], "big") >> 1
 
-    def generator(self, name: str, *at: int | str, device: str = "cpu") -> torch.Generator:
-        """A fresh torch generator for the stream `name` at a position."""
+    def generator(self, name: str, *at: int | str) -> torch.Generator:
+        """A fresh torch generator, on the CPU, for the stream `name` at a position."""
         import torch
 
-        return torch.Generator(device=device).manual_seed(self.seed(name, *at))
+        return torch.Generator().manual_seed(self.seed(name, *at))

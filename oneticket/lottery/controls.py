@@ -7,7 +7,7 @@ weights are a second draw from the init distribution, never the draw that the ti
 |-----------------------|-----------------------|----------------------------------------------------|
 | dense                 | full                  | the replicate's own initialisation                 |
 | ticket                | the ticket's          | rewound                                            |
-| own                   | the target's own      | rewound on the target                              |
+| own                   | the target's own      | rewound on the target, so k steps of it ahead      |
 | reinit                | the ticket's          | new                                                |
 | permuted-weights      | the ticket's          | the ticket's living ones, permuted in each layer   |
 | layerwise-random      | permuted in each layer| new                                                |

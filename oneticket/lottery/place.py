@@ -38,6 +38,7 @@ class Place:
     watchers: tuple[Watcher, ...] = ()
     stop: Callable[[], bool] = never
     _data: OrderedDict[object, Data] = field(default_factory=OrderedDict, repr=False)
+    _digests: dict[object, str] = field(default_factory=dict, repr=False)
 
     def data(self, spec: DataSpec, like: tuple[int, int, int] | None = None) -> Data:
         """The dataset of that spec, adapted to the shape `like`, loaded once."""
@@ -48,6 +49,13 @@ class Place:
             self._data[key] = data_load.load(spec, device=self.device, like=like)
         self._data.move_to_end(key)
         return self._data[key]
+
+    def digest(self, spec: DataSpec, like: tuple[int, int, int] | None = None) -> str:
+        """The digest of that dataset's content, which is part of the address of every step that uses it."""
+        key = (spec.model_dump_json(), like)
+        if key not in self._digests:
+            self._digests[key] = self.data(spec, like).digest
+        return self._digests[key]
 
 
 def device(name: str = "auto") -> torch.device:

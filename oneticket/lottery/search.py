@@ -21,20 +21,31 @@ from oneticket.data.load import Data
 from oneticket.ground.errors import PruneError, SpecError
 from oneticket.ground.streams import Streams
 from oneticket.lottery.place import Place
-from oneticket.lottery.spec import SearchSpec
+from oneticket.lottery.spec import MOST_LEVELS, SearchSpec
 from oneticket.lottery.training import run_training
 from oneticket.models.build import build
 from oneticket.models.parts import head, prunable
 from oneticket.pruning.allocate import allocate
 from oneticket.pruning.criteria import score
 from oneticket.pruning.select import select
-from oneticket.ticket.book import Book, mask_at
+from oneticket.ticket.book import Book
 from oneticket.ticket.contract import Contract
 from oneticket.ticket.mask import Mask
 
 Tensors = Mapping[str, Tensor]
-MOST_LEVELS = 100
 ZERO = 1e-8  # a trained weight below this is zero by itself ("natural sparsity", Caron et al., 2020)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rewound:
+    """W_k, and the facts that tickets from it must state.
+
+    `weights`: parameters and buffers, on the CPU. `record`: network (spec, shape, classes), step k, names of the head's
+    parameters, and the data's digest.
+    """
+
+    weights: Tensors
+    record: Mapping[str, Any]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,10 +60,10 @@ class Level:
     record: Mapping[str, Any]
 
 
-def rewind_weights(spec: SearchSpec, replicate: int, place: Place) -> dict[str, Tensor]:
-    """W_k: parameters and buffers of the dense network after `spec.rewind` steps, on the CPU."""
+def rewind_weights(spec: SearchSpec, replicate: int, place: Place) -> Rewound:
+    """W_k: the dense network after `spec.rewind` steps."""
     data, streams = place.data(spec.data), Streams(root=spec.seed, replicate=replicate)
-    model = _fresh(spec, data, streams)
+    model = _fresh(spec, network(spec, place), streams)
     stop = rewind_step(spec, data)
     if stop:
         run_training(
@@ -67,25 +78,34 @@ def rewind_weights(spec: SearchSpec, replicate: int, place: Place) -> dict[str, 
             place=place,
             measured=False,
         )
-    return {name: value.detach().to("cpu", copy=True).contiguous() for name, value in model.state_dict().items()}
+    return Rewound(
+        weights={name: value.detach().to("cpu", copy=True).contiguous() for name, value in model.state_dict().items()},
+        record={
+            "network": network(spec, place),
+            "step": stop,
+            "head": list(head(model)),
+            "data_digest": data.digest,
+        },
+    )
 
 
 def level(
-    spec: SearchSpec, replicate: int, number: int, *, rewind: Tensors, pruned_at: Tensors | None, place: Place
+    spec: SearchSpec, replicate: int, number: int, *, rewound: Rewound, pruned_at: Tensors | None, place: Place
 ) -> Level:
     """Train level `number` and prune for the next; `pruned_at` is what the level above it left (None for level 0)."""
     data, streams = place.data(spec.data), Streams(root=spec.seed, replicate=replicate)
-    model = _fresh(spec, data, streams)
+    model = _fresh(spec, rewound.record["network"], streams)
     names = prunable(model, spec.model.prunable)
     initial = {name: model.get_parameter(name).detach().clone() for name in names}
     pruned_at = pruned_at or {name: torch.zeros(initial[name].shape, dtype=torch.uint8) for name in names}
-    mask = mask_at(pruned_at, number)
+    ticket = book(spec, replicate, rewound=rewound, pruned_at=pruned_at, records=[{}] * (number + 1))[number]
+    mask = ticket.mask
     if number and not any((at == number).any() for at in pruned_at.values()):
         raise PruneError(
             f"level {number} would prune nothing: {mask.living} weights live, and {spec.pruning.fraction} of them "
             "rounds to none; ask for fewer levels or a larger fraction"
         )
-    model.load_state_dict({**rewind, **mask.project({name: rewind[name] for name in names})})
+    ticket.apply(model, head="sparse" if set(ticket.contract.head) & set(mask) else "keep")
     trained = run_training(
         model,
         mask,
@@ -93,7 +113,7 @@ def level(
         optimizer=spec.optimizer,
         training=spec.training,
         streams=streams,
-        start=rewind_step(spec, data),
+        start=ticket.contract.step,
         stop=None,
         place=place,
     )
@@ -107,29 +127,17 @@ def level(
 
 
 def book(
-    spec: SearchSpec,
-    replicate: int,
-    *,
-    rewind: Tensors,
-    pruned_at: Tensors,
-    records: Sequence[Mapping[str, Any]],
-    place: Place,
+    spec: SearchSpec, replicate: int, *, rewound: Rewound, pruned_at: Tensors, records: Sequence[Mapping[str, Any]]
 ) -> Book:
     """Bind a search into a book, as deep as there are records; what was pruned for deeper levels is left out."""
-    data = place.data(spec.data)
-    model = _fresh(spec, data, Streams(root=spec.seed, replicate=replicate))
-    deepest = len(records) - 1
+    deepest, facts = len(records) - 1, rewound.record
     return Book(
-        weights=rewind,
+        weights=rewound.weights,
         pruned_at={name: torch.where(at > deepest, 0, at) for name, at in pruned_at.items()},
         levels=deepest,
-        contract=Contract(
-            rewind=str(spec.rewind),
-            step=rewind_step(spec, data),
-            head=head(model),
-        ),
-        model=network(spec, place),
-        lineage={"search": spec.plain(), "replicate": replicate, "data_digest": data.digest},
+        contract=Contract(rewind=str(spec.rewind), step=facts["step"], head=tuple(facts["head"])),
+        model=facts["network"],
+        lineage={"search": spec.plain(), "replicate": replicate, "data_digest": facts["data_digest"]},
         records=tuple(dict(each) for each in records),
     )
 
@@ -141,7 +149,7 @@ def network(spec: SearchSpec, place: Place) -> dict[str, Any]:
 
 
 def search(spec: SearchSpec, *, levels: int, replicate: int = 0, place: Place | None = None) -> Book:
-    """Search down to `levels` and bind the book; the whole method in five lines.
+    """Search down to `levels` (0 to 100) and bind the book; the whole method in a few lines.
 
     Raises SpecError when the rewind point lies beyond the training, and what data, model and training raise.
 
@@ -150,18 +158,21 @@ def search(spec: SearchSpec, *, levels: int, replicate: int = 0, place: Place | 
     >>> [round(record["density"], 2) for record in found.records]
     [1.0, 0.8, 0.64]
     """
+    if not 0 <= levels <= MOST_LEVELS:
+        raise SpecError(f"levels: expected 0 to {MOST_LEVELS}, got {levels}")
     place = place or Place()
-    rewind = rewind_weights(spec, replicate, place)
+    rewound = rewind_weights(spec, replicate, place)
     done: list[Level] = []
     for number in range(levels + 1):
         pruned_at = done[-1].pruned_at if done else None
-        done.append(level(spec, replicate, number, rewind=rewind, pruned_at=pruned_at, place=place))
+        done.append(level(spec, replicate, number, rewound=rewound, pruned_at=pruned_at, place=place))
     records = [each.record for each in done]
-    return book(spec, replicate, rewind=rewind, pruned_at=done[-1].pruned_at, records=records, place=place)
+    return book(spec, replicate, rewound=rewound, pruned_at=done[-1].pruned_at, records=records)
 
 
-def _fresh(spec: SearchSpec, data: Data, streams: Streams) -> nn.Module:
-    return build(spec.model, shape=data.shape, classes=len(data.classes), seed=streams.seed("init"))
+def _fresh(spec: SearchSpec, known: Mapping[str, Any], streams: Streams) -> nn.Module:
+    """The network at initialisation, W_0."""
+    return build(spec.model, shape=tuple(known["shape"]), classes=known["classes"], seed=streams.seed("init"))
 
 
 def rewind_step(spec: SearchSpec, data: Data) -> int:

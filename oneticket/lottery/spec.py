@@ -14,6 +14,9 @@ from oneticket.optim.spec import OptimizerSpec
 from oneticket.pruning.spec import PruningSpec
 from oneticket.training.spec import TrainingSpec
 
+MOST_LEVELS = 100
+"""The deepest that a search may go; 0.8^100 keeps two weights in ten thousand million."""
+
 Control = Literal[
     "own", "reinit", "permuted-weights", "layerwise-random", "global-random", "layerwise-random-kept", "signs"
 ]

@@ -37,12 +37,15 @@ def blank(network: Mapping[str, Any]) -> Ticket:
 
 
 def transfer(
-    spec: TransferSpec, *, source: Source, arm: str = "ticket", replicate: int = 0, place: Place | None = None
+    spec: TransferSpec, *, source: Source, arm: str = "ticket", replicate: int | None = None, place: Place | None = None
 ) -> Trained:
     """Train one arm on the target and measure it.
 
     The network is the source's, built anew with an output layer for the target's classes; the target's images are
     brought to the size and channels that the source's network was found with, unless `spec.data` says otherwise.
+
+    The target's schedule begins at its step 0. `replicate`: the source's own unless given. An arm and its `-kept` twin
+    draw the same masks.
 
     Raises SpecError for an unknown arm, CarryError if the source does not say its network or does not fit.
 
@@ -55,6 +58,7 @@ def transfer(
     0.8
     """
     place = place or Place()
+    replicate = int(source.ticket.lineage.get("replicate", 0)) if replicate is None else replicate
     if arm not in ARMS:
         raise SpecError(unknown("arm", arm, ARMS))
     known = source.ticket.model
@@ -64,7 +68,7 @@ def transfer(
     data, streams = place.data(spec.data, like=shape), Streams(root=spec.seed, replicate=replicate)
     stream = "init" if arm == "dense" else "reinit"
     new = _build(known, seed=streams.seed(stream)).state_dict()
-    carried = ARMS[arm](source, new, streams.generator("shuffle", arm))
+    carried = ARMS[arm](source, new, streams.generator("shuffle", arm.removesuffix("-kept")))
     model = build(network, shape=data.shape, classes=len(data.classes), seed=streams.seed("head"))
     held = apply(carried, model, head=spec.head).mask
     return run_training(

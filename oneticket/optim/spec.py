@@ -21,7 +21,7 @@ class OptimizerSpec(Spec):
 
     >>> spec = OptimizerSpec(name="sgd")
     >>> spec.lr, spec.momentum, spec.weight_decay, spec.betas
-    (0.1, 0.9, 0.0001, None)
+    (0.02, 0.9, 0.0001, None)
     >>> OptimizerSpec(name="adam", momentum=0.9)
     Traceback (most recent call last):
         ...
@@ -35,7 +35,7 @@ class OptimizerSpec(Spec):
     lr: Annotated[float, Field(gt=0)] | None = Field(
         default=None,
         validate_default=True,
-        description="Learning rate at the schedule's height: sgd 0.1, adam, adamw and rmsprop 0.001, muon 0.02.",
+        description="Learning rate at the schedule's height: sgd 0.02, adam, adamw and rmsprop 0.001, muon 0.02.",
     )
     rest_lr: Annotated[float, Field(gt=0)] | None = Field(
         default=None, validate_default=True, description="muon only: learning rate of the AdamW for the rest; 0.001."
@@ -116,7 +116,7 @@ def _settle(value: Any, info: ValidationInfo, chooser: str, table: dict[str, dic
 
 
 _OPTIMIZERS: dict[str, dict[str, Any]] = {
-    "sgd": {"lr": 0.1, "momentum": 0.9, "nesterov": False, "weight_decay": 1e-4},
+    "sgd": {"lr": 0.02, "momentum": 0.9, "nesterov": False, "weight_decay": 1e-4},
     "adam": {"lr": 1e-3, "betas": (0.9, 0.999), "weight_decay": 0.0},
     "adamw": {"lr": 1e-3, "betas": (0.9, 0.999), "weight_decay": 1e-2},
     "rmsprop": {"lr": 1e-3, "momentum": 0.0, "weight_decay": 0.0},

@@ -110,13 +110,19 @@ def pooled(rows: Iterable[Row]) -> list[Row]:
     [('adam and sgd', 0.5)]
     """
     groups: dict[tuple[Any, ...], dict[int, list[Row]]] = {}
+    rows = list(rows)
+    grid: dict[tuple[Any, ...], set[tuple[str | None, str]]] = {}
+    for row in rows:
+        pair = (row["source_optimizer"], row["target_optimizer"])
+        grid.setdefault((row["arm"] == "dense", row["replicate"], row["arm"], row["level"]), set()).add(pair)
+    for dense in (True, False):
+        if len({frozenset(pairs) for (is_dense, *_), pairs in grid.items() if is_dense == dense}) > 1:
+            raise SpecError("not every arm, level and replicate has every combination of optimizers")
     for row in rows:
         kept = ("model", "target_data", "head", "arm", "source_data", "level")
         groups.setdefault(tuple(row[name] for name in kept), {}).setdefault(row["replicate"], []).append(row)
     made: list[Row] = []
-    for (*_, arm, _, level), replicates in groups.items():
-        if len({len(group) for group in replicates.values()}) > 1:
-            raise SpecError(f"{arm} at level {level}: not every replicate has every combination of optimizers")
+    for replicates in groups.values():
         for group in replicates.values():
             names = {
                 name: " and ".join(sorted({row[name] for row in group if row[name]})) or None

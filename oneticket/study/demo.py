@@ -13,17 +13,18 @@ LEVELS, REPLICATES = 20, 3
 SHOWN = (5, 11, 17, 20)
 CARRIED = (5, 8, 11, 14, 17, 20)
 ARMS = ("dense", "ticket", "reinit", "global-random")
+OPTIMIZERS = {"sgd": OptimizerSpec(name="sgd", lr=0.1), "adam": OptimizerSpec(name="adam")}
 SEARCHES = {
-    name: SearchSpec(data="digits:a", model="lenet-300-100", optimizer=OptimizerSpec(name=name), rewind="20it")
-    for name in ("sgd", "adam")
+    name: SearchSpec(data="digits:a", model="lenet-300-100", optimizer=OPTIMIZERS[name], rewind="20it")
+    for name in OPTIMIZERS
 }
-TARGETS = {name: TransferSpec(data="digits:b", optimizer=OptimizerSpec(name=name)) for name in ("sgd", "adam")}
+TARGETS = {name: TransferSpec(data="digits:b", optimizer=optimizer) for name, optimizer in OPTIMIZERS.items()}
 
 
 def plan(place: Place) -> tuple[dict[tuple[str, int], tuple[Step, ...]], tuple[Step, ...]]:
     """The searches by (optimizer, replicate), and all transfers."""
     searches = {
-        (name, replicate): search_steps(spec, levels=LEVELS, replicate=replicate)
+        (name, replicate): search_steps(spec, levels=LEVELS, replicate=replicate, place=place)
         for name, spec in SEARCHES.items()
         for replicate in range(REPLICATES)
     }
@@ -31,6 +32,6 @@ def plan(place: Place) -> tuple[dict[tuple[str, int], tuple[Step, ...]], tuple[S
     for (name, replicate), levels in searches.items():
         origin = Origin(replicate=replicate, network=network(SEARCHES[name], place), levels=levels)
         for target in TARGETS.values():
-            for step in transfer_steps(target, origin=origin, own=None, arms=ARMS, levels=CARRIED):
+            for step in transfer_steps(target, origin=origin, own=None, arms=ARMS, levels=CARRIED, place=place):
                 transfers[step.key] = step
     return searches, tuple(transfers.values())

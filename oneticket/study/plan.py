@@ -8,28 +8,32 @@ from pathlib import Path
 from typing import Any
 
 from oneticket.ground.errors import SpecError
-from oneticket.lottery.search import MOST_LEVELS
-from oneticket.lottery.spec import SearchSpec, TransferSpec
+from oneticket.lottery.place import Place
+from oneticket.lottery.spec import MOST_LEVELS, SearchSpec, TransferSpec
 from oneticket.study.step import Step
 from oneticket.ticket.book import Book
 
 
-def search_steps(spec: SearchSpec, *, levels: int, replicate: int) -> tuple[Step, ...]:
+def search_steps(spec: SearchSpec, *, levels: int, replicate: int, place: Place) -> tuple[Step, ...]:
     """The steps of a search, from level 0 to `levels`; each level needs the rewind weights and the level above it.
 
-    >>> steps = search_steps(SearchSpec(data="digits:a", model="lenet-300-100"), levels=2, replicate=0)
+    The digest of the data is part of each address: data that changed under its name means other work.
+
+    >>> steps = search_steps(SearchSpec(data="digits:a", model="lenet-300-100"), levels=2, replicate=0, place=Place())
     >>> [step.args["level"] for step in steps], steps[2].needs[1] is steps[1]
     ([0, 1, 2], True)
     """
     if not 0 <= levels <= MOST_LEVELS:
         raise SpecError(f"levels: expected 0 to {MOST_LEVELS}, got {levels}")
-    plain = spec.plain()
-    trained = {name: plain[name] for name in ("data", "model", "optimizer", "training", "rewind", "seed")}
-    rewind = Step(kind="rewind", args={**trained, "replicate": replicate})
+    plain = {**spec.plain(), "replicate": replicate, "data_digest": place.digest(spec.data)}
+    trained = {
+        name: plain[name]
+        for name in ("data", "data_digest", "model", "optimizer", "training", "rewind", "seed", "replicate")
+    }
+    rewind = Step(kind="rewind", args=trained)
     steps: list[Step] = []
     for number in range(levels + 1):
-        args = {**plain, "replicate": replicate, "level": number}
-        steps.append(Step(kind="level", args=args, needs=(rewind, *steps[-1:])))
+        steps.append(Step(kind="level", args={**plain, "level": number}, needs=(rewind, *steps[-1:])))
     return tuple(steps)
 
 
@@ -60,13 +64,26 @@ class Origin:
 
 
 def transfer_steps(
-    spec: TransferSpec, *, origin: Origin, own: Origin | None, arms: Iterable[str], levels: Iterable[int]
+    spec: TransferSpec,
+    *,
+    origin: Origin,
+    own: Origin | None,
+    arms: Iterable[str],
+    levels: Iterable[int],
+    place: Place,
 ) -> tuple[Step, ...]:
     """One step per arm and level; the dense arm once, needing nothing, so that all sources share it."""
     steps = []
     levels = tuple(levels)
+    channels, height, width = origin.network["shape"]
+    digest = place.digest(spec.data, (channels, height, width))
     for arm in arms:
-        shared: dict[str, Any] = {"transfer": spec.plain(), "arm": arm, "replicate": origin.replicate}
+        shared: dict[str, Any] = {
+            "transfer": spec.plain(),
+            "data_digest": digest,
+            "arm": arm,
+            "replicate": origin.replicate,
+        }
         if arm == "dense":
             steps.append(Step(kind="transfer", args={**shared, "level": 0, "network": dict(origin.network)}))
             continue

@@ -7,7 +7,7 @@ from typing import ClassVar
 from pydantic import Field
 
 from oneticket.ground.spec import Spec
-from oneticket.lottery.spec import Control, SearchSpec, TransferSpec
+from oneticket.lottery.spec import MOST_LEVELS, Control, SearchSpec, TransferSpec
 
 
 class FindSpec(Spec):
@@ -21,7 +21,7 @@ class FindSpec(Spec):
 
     search: SearchSpec
     levels: int = Field(
-        20, ge=0, le=100, description="How many times to prune: level n keeps (1 - fraction)^n of the weights."
+        20, ge=0, le=MOST_LEVELS, description="How many times to prune: level n keeps (1 - fraction)^n of the weights."
     )
     replicates: int = Field(
         1, ge=1, le=10_000, description="How many times to search, each with random streams of its own."
@@ -40,7 +40,6 @@ class CarrySpec(Spec):
     transfer: TransferSpec
     controls: tuple[Control, ...] = Field(
         ("reinit", "global-random"),
-        description="Arms beside the dense network and the ticket: own, reinit, permuted-weights, layerwise-random, "
-        "global-random, layerwise-random-kept, signs; or none.",
+        description="Arms beside the dense network and the ticket, separated by commas; none for no others.",
     )
     levels: tuple[int, ...] = Field((), description="Levels of the source to carry, such as 5,10,20; all unless given.")

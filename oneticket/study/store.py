@@ -52,6 +52,16 @@ class Store:
             raise StoreError(f"{file} is damaged: its content has another digest than it says; remove it and run again")
         return Outcome(record=plain["record"], tensors=tensors)
 
+    def record(self, step: Step) -> Mapping[str, Any]:
+        """The outcome's record alone, read without its tensors and so not checked against its digest."""
+        file = self._file(step)
+        try:
+            with safe_open(file, "pt") as opened:
+                read: Mapping[str, Any] = json.loads(opened.metadata()["outcome"])["record"]
+        except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
+            raise StoreError(f"{file} cannot be read ({error}); remove it and run again") from error
+        return read
+
     def put(self, step: Step, outcome: Outcome, *, seconds: float, device: str) -> None:
         """Keep an outcome, its provenance first; StoreError, with nothing half-written, if the disk refuses."""
         tensors = {name: value.contiguous() for name, value in outcome.tensors.items()}
@@ -72,7 +82,8 @@ class Store:
         except OSError as error:
             raise StoreError(f"cannot write to the store {self.root}: {error.strerror}") from error
         with contextlib.suppress(OSError):
-            self.checkpoint(step).unlink(missing_ok=True)
+            for left in (checkpoint := self.checkpoint(step)).parent.glob(f"*{checkpoint.name}*"):
+                left.unlink()  # the checkpoint, and what a kill in the middle of writing it left
 
     def provenance(self, step: Step) -> Mapping[str, Any]:
         """When, where and how long the step ran; empty if that was lost."""

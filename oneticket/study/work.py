@@ -10,7 +10,7 @@ from torch import Tensor
 from oneticket.ground.errors import StoreError
 from oneticket.lottery.controls import Source
 from oneticket.lottery.place import Place
-from oneticket.lottery.search import book, level, rewind_weights
+from oneticket.lottery.search import Rewound, book, level, rewind_weights
 from oneticket.lottery.spec import SearchSpec, TransferSpec
 from oneticket.lottery.transfer import blank, transfer
 from oneticket.study.step import Outcome, Step
@@ -24,11 +24,10 @@ def work(step: Step, needs: Needs, place: Place) -> Outcome:
     return KINDS[step.kind](step, needs, place)
 
 
-def bind(steps: Sequence[Step], rewind: Outcome, levels: Sequence[Outcome], place: Place) -> Book:
-    """The book of a search whose level steps, from 0 on, had these outcomes."""
-    spec, replicate = _search_spec(steps[0].args)
-    records = [level.record for level in levels]
-    return book(spec, replicate, rewind=rewind.tensors, pruned_at=_pruned_at(levels[-1]), records=records, place=place)
+def bind(step: Step, needs: Needs, records: Sequence[Mapping[str, Any]]) -> Book:
+    """A search's book, from any of its level steps, (rewind weights, deepest level), and the records from level 0."""
+    spec, replicate = _search_spec(step.args)
+    return book(spec, replicate, rewound=_rewound(needs[0]), pruned_at=_pruned_at(needs[1]), records=records)
 
 
 def open_book(step: Step) -> Book:
@@ -41,14 +40,14 @@ def open_book(step: Step) -> Book:
 
 
 def _rewind(step: Step, needs: Needs, place: Place) -> Outcome:
-    args = {name: value for name, value in step.args.items() if name != "replicate"}
-    return Outcome(record={}, tensors=rewind_weights(SearchSpec.read(args), step.args["replicate"], place))
+    done = rewind_weights(*_search_spec(step.args), place)
+    return Outcome(record=done.record, tensors=done.weights)
 
 
 def _train_level(step: Step, needs: Needs, place: Place) -> Outcome:
-    spec, replicate = _search_spec(step.args)
     pruned_at = _pruned_at(needs[1]) if len(needs) > 1 else None
-    done = level(spec, replicate, step.args["level"], rewind=needs[0].tensors, pruned_at=pruned_at, place=place)
+    rewound, number = _rewound(needs[0]), step.args["level"]
+    done = level(*_search_spec(step.args), number, rewound=rewound, pruned_at=pruned_at, place=place)
     pruned = {f"pruned_at/{name}": at for name, at in done.pruned_at.items()}
     return Outcome(record=done.record, tensors={**pruned, "losses": done.losses})
 
@@ -59,22 +58,19 @@ def _transfer(step: Step, needs: Needs, place: Place) -> Outcome:
     if not step.needs:
         source = Source(ticket=blank(step.args["network"]))
     else:
-        read = open_book(step.needs[0]) if step.needs[0].file else _shallow_book(step, needs, number, place)
+        read = open_book(step.needs[0]) if step.needs[0].file else bind(step.needs[1], needs, [{}] * (number + 1))
         source = Source(ticket=read[number], rewind=read.weights)
     done = transfer(spec, source=source, arm=arm, replicate=replicate, place=place)
     return Outcome(record={"level": number, **done.record}, tensors={"losses": done.losses})
 
 
-def _shallow_book(step: Step, needs: Needs, deepest: int, place: Place) -> Book:
-    """The book down to one level, from the rewind weights and the level that pruned for it."""
-    spec, replicate = _search_spec(step.needs[1].args)
-    records: list[Mapping[str, Any]] = [{}] * (deepest + 1)
-    return book(spec, replicate, rewind=needs[0].tensors, pruned_at=_pruned_at(needs[1]), records=records, place=place)
-
-
 def _search_spec(args: Mapping[str, Any]) -> tuple[SearchSpec, int]:
-    fields = {name: value for name, value in args.items() if name not in ("level", "replicate")}
+    fields = {name: value for name, value in args.items() if name not in ("level", "replicate", "data_digest")}
     return SearchSpec.read(fields), int(args["replicate"])
+
+
+def _rewound(outcome: Outcome) -> Rewound:
+    return Rewound(weights=outcome.tensors, record=outcome.record)
 
 
 def _pruned_at(outcome: Outcome) -> dict[str, Tensor]:

@@ -137,8 +137,12 @@ class Guard:
         _ATTACHED.discard(self)
 
     def _before(self, optimizer: Optimizer, *_: object) -> None:
-        """What came past the gates since the last step (assigned gradients, loaded or replaced state) is zeroed."""
+        """What came past the gates since the last step (loaded weights or state, assigned gradients) is zeroed.
+
+        Weights too: weight decay would carry them into the moments.
+        """
         for parameter, hold in self._each():
+            zero(parameter, hold.keep)
             if RULES[self.rule]:
                 hold.gate(parameter)
             hold.clear(_moments(optimizer, parameter), known_too=False)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -46,27 +47,29 @@ def load(path: Path, run: Run) -> bool:
         with safe_open(path, "pt") as file:
             plain = json.loads(file.metadata()["run"])
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
+        if plain["about"] != run.about:
+            return False
+        states = [_state(number, plain, tensors) for number in range(len(run.optimizers))]
     except (OSError, SafetensorError, KeyError, TypeError, ValueError):
-        return False
-    if plain.get("about") != run.about:
         return False
     weights = {name.removeprefix("model/"): value for name, value in tensors.items() if name.startswith("model/")}
     if {k: v.shape for k, v in weights.items()} != {k: v.shape for k, v in run.model.state_dict().items()}:
         return False
     run.model.load_state_dict(weights)
-    for number, optimizer in enumerate(run.optimizers):
-        state: dict[int, dict[str, object]] = {}
-        prefix = f"optimizer/{number}/"
-        for name, value in tensors.items():
-            if name.startswith(prefix):
-                index, key = name.removeprefix(prefix).split("/", 1)
-                state.setdefault(int(index), {})[key] = value
-        for name, value in plain[f"optimizer/{number}"].items():
-            index, key = name.split("/", 1)
-            state.setdefault(int(index), {})[key] = value
+    for optimizer, state in zip(run.optimizers, states, strict=True):
         optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
     run.scaler.load_state_dict(plain["scaler"])
     run.position = int(plain["position"])
     with torch.no_grad():
         run.losses[: run.position] = tensors["losses"].to(run.device)
     return True
+
+
+def _state(number: int, plain: dict[str, Any], tensors: dict[str, Tensor]) -> dict[int, dict[str, object]]:
+    """One optimizer's state, by the index of the parameter."""
+    prefix, state = f"optimizer/{number}/", dict[int, dict[str, object]]()
+    found = {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
+    for name, value in (found | plain[f"optimizer/{number}"]).items():
+        index, key = name.split("/", 1)
+        state.setdefault(int(index), {})[key] = value
+    return state

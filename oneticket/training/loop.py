@@ -7,6 +7,7 @@ come out. Positions are absolute on the schedule, so a rewound or resumed run go
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 
 import torch
@@ -107,12 +108,26 @@ def train(
         yield run.position
 
 
+@contextmanager
+def _draws(device: torch.device, seed: int) -> Iterator[None]:
+    """Torch's global generators, seeded on the CPU and on this device, and put back after."""
+    cuda = [device] if device.type == "cuda" else []
+    mps = torch.mps.get_rng_state() if device.type == "mps" else None
+    with torch.random.fork_rng(devices=cuda):
+        torch.default_generator.manual_seed(seed)
+        if cuda:
+            with torch.cuda.device(device):
+                torch.cuda.manual_seed(seed)
+        if mps is not None:
+            torch.mps.manual_seed(seed)
+        yield
+    if mps is not None:
+        torch.mps.set_rng_state(mps)
+
+
 def _loss(run: Run, images: Tensor, labels: Tensor, training: TrainingSpec, streams: Streams | None) -> Tensor:
     """The loss of one batch; a forward pass that draws numbers does so from the step's own stream."""
     dtype = PRECISION[training.precision]
-    cuda = [run.device] if run.device.type == "cuda" else []
-    with torch.random.fork_rng(devices=cuda, enabled=streams is not None):
-        if streams is not None:
-            torch.manual_seed(streams.seed("forward", run.position))
-        with torch.autocast(run.device.type, dtype=dtype, enabled=dtype != torch.float32):
-            return cross_entropy(run.model(images), labels, label_smoothing=training.smoothing)
+    draws = nullcontext() if streams is None else _draws(run.device, streams.seed("forward", run.position))
+    with draws, torch.autocast(run.device.type, dtype=dtype, enabled=dtype != torch.float32):
+        return cross_entropy(run.model(images), labels, label_smoothing=training.smoothing)

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from oneticket.ground.spec import Spec, Time
 from oneticket.ground.when import When
+
+
+def _some(budget: When) -> When:
+    if not budget.count:
+        raise ValueError(f"expected a time above 0, got {budget}")
+    return budget
 
 
 class TrainingSpec(Spec):
@@ -19,7 +25,7 @@ class TrainingSpec(Spec):
 
     kind: ClassVar[str] = "training"
 
-    budget: Time = Field(
+    budget: Annotated[Time, AfterValidator(_some)] = Field(
         When(count=15, unit="ep"), description="How long a network trains: epochs (15ep) or steps (500it)."
     )
     batch: int = Field(64, ge=1, description="Images per step.")

@@ -22,10 +22,11 @@ def watched(steps: Iterable[int], run: Run, watchers: Iterable[Watcher]) -> Iter
         yield position
 
 
-def finite(stop: int, *, every: int = 50) -> Watcher:
+def finite(stop: int, *, every: int) -> Watcher:
     """Stop a run whose loss became NaN or infinite: TrainingError with the step, the learning rate and what to try.
 
-    Looks at `stop` and every so many steps, at all losses since its last look: the step it names is the first bad one.
+    Looks at `stop` and every so many steps, at all losses since its last look: the step it names is the first bad one,
+    the learning rate that of the look.
     """
     seen = [0]
 

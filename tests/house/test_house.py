@@ -28,17 +28,16 @@ PERMITS = {
 }
 
 
-def uses(tree: ast.AST) -> set[str]:
-    found = set()
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            found |= {alias.name.split(".")[0] for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-            found.add(node.module.split(".")[0])
-        elif isinstance(node, ast.Call):
-            name = ast.unparse(node.func)
-            found |= {name, name.rpartition(".")[2]} if not name.endswith(".print") else set()
-    return found
+DRAWS = ("rand", "randn", "randint", "randperm", "normal_", "uniform_", "bernoulli_", "multinomial", "rand_like")
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_draw_names_its_generator(path: Path) -> None:
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Call) and ast.unparse(node.func).rpartition(".")[2] in DRAWS:
+            initialises = "models" in path.parts  # inside `build`, which forks and seeds the global generator
+            own = ast.unparse(node.func).startswith("draw.")  # a `random.Random` of a given seed
+            assert initialises or own or any(word.arg == "generator" for word in node.keywords), ast.unparse(node)
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))

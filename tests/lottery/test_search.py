@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
 from tables import MODELS
 
+from oneticket.data.load import load
 from oneticket.ground.errors import PruneError, SpecError
 from oneticket.lottery.place import Place
 from oneticket.lottery.search import book, level, rewind_weights, search
@@ -73,9 +74,9 @@ def test_prunings_differ(books: dict[str, Book]) -> None:
 def test_every_level_starts_at_rewind_weights_times_mask(model: str, rewind: str) -> None:
     asked = spec(model=model, rewind=rewind)
     starts: list[dict[str, torch.Tensor]] = []
-    place = Place()
-    weights = rewind_weights(asked, 0, place)
+    rewound = rewind_weights(asked, 0, Place())
     step = {"0it": 0, "2it": 2, "1ep": 6}[rewind]
+    assert rewound.record["step"] == step
 
     def look(run: Run) -> None:
         if run.position == step + 1:
@@ -84,12 +85,13 @@ def test_every_level_starts_at_rewind_weights_times_mask(model: str, rewind: str
     frozen = asked.but(optimizer={"name": "sgd", "lr": 1e-300, "momentum": 0, "weight_decay": 0})
     pruned_at = None
     for number in range(2):
-        here = replace(place, watchers=(look,))
-        done = level(frozen, 0, number, rewind=weights, pruned_at=pruned_at, place=here)
-        bound = book(frozen, 0, rewind=weights, pruned_at=done.pruned_at, records=[{}] * (number + 1), place=place)
-        masked = bound[number].mask.project(dict(weights))
+        done = level(frozen, 0, number, rewound=rewound, pruned_at=pruned_at, place=Place(watchers=(look,)))
+        bound = book(frozen, 0, rewound=rewound, pruned_at=done.pruned_at, records=[{}] * (number + 1))
+        masked = bound[number].mask.project(dict(rewound.weights))
         assert all(torch.equal(starts[number][name], masked[name]) for name in parameters(asked))
+        assert len(done.losses) == 12 - step
         pruned_at = done.pruned_at
+    assert len(starts) == 2
     assert bound.contract.step == step
 
 
@@ -98,10 +100,59 @@ def parameters(asked: SearchSpec) -> list[str]:
     return [name for name, _ in build(asked.model, shape=(1, 8, 8), classes=10, seed=0).named_parameters()]
 
 
+def test_rewind_weights_are_those_of_a_straight_run() -> None:
+    straight: list[dict[str, torch.Tensor]] = []
+
+    def look(run: Run) -> None:
+        if run.position == 3:
+            straight.append({name: value.clone() for name, value in run.model.state_dict().items()})
+
+    dense = rewind_weights(spec(rewind="0it"), 0, Place())
+    level(spec(rewind="0it"), 0, 0, rewound=dense, pruned_at=None, place=Place(watchers=(look,)))
+    found = rewind_weights(spec(rewind="3it"), 0, Place()).weights
+    assert all(torch.equal(found[name], straight[0][name]) for name in found)
+
+
+def test_searched_networks_stay_sparse_at_every_step() -> None:
+    runs: list[Run] = []
+    counts: list[set[int]] = []
+
+    def look(run: Run) -> None:
+        if run not in runs:
+            runs.append(run)
+            counts.append(set())
+        counts[-1].add(sum(int(run.model.get_parameter(f"fc{n}.weight").count_nonzero()) for n in (1, 2)))
+
+    found = search(spec(), levels=2, place=Place(watchers=(look,)))
+    assert [max(count) for count in counts[1:]] == [found.mask(number).living for number in range(3)]
+
+
+def test_accuracy_is_that_of_the_test_set() -> None:
+    last: list[torch.nn.Module] = []
+    asked = spec(rewind="0it")
+    place = Place(watchers=(lambda run: last.append(run.model),))
+    record = search(asked, levels=0, place=place).records[0]
+    data = load(asked.data)
+    images = (data.test.images.float() / 255 - data.mean[0]) / data.std[0]
+    with torch.no_grad():
+        right = last[-1].eval()(images).argmax(1) == data.test.labels
+    assert record["accuracy"] == pytest.approx(float(right.float().mean()), abs=1e-6)
+    assert record["examples"] == 12 * 32
+
+
+def test_a_checkpoint_of_another_training_is_not_taken_up(tmp_path: Path) -> None:
+    plain = search(spec(), levels=2)
+    beside = search(spec(), levels=2, place=Place(checkpoint=tmp_path / "run", every=0))
+    assert (tmp_path / "run").exists()
+    assert (beside.id, beside.records) == (plain.id, plain.records)
+    again = search(spec().but(seed=1), levels=1, place=Place(checkpoint=tmp_path / "run"))
+    assert again.id == search(spec().but(seed=1), levels=1).id
+
+
 def test_the_rewind_point_matters() -> None:
     place = Place()
     early, late = (rewind_weights(spec(rewind=when), 0, place) for when in ("0it", "5it"))
-    assert not torch.equal(early["fc1.weight"], late["fc1.weight"])
+    assert not torch.equal(early.weights["fc1.weight"], late.weights["fc1.weight"])
     with pytest.raises(SpecError, match=r"search.rewind: 12it is step 12, but training.budget 12it ends at step 12"):
         rewind_weights(spec(rewind="12it"), 0, place)
 
@@ -124,6 +175,12 @@ def test_a_level_that_would_prune_nothing_is_refused() -> None:
     tiny = spec().but(model={"name": "mlp", "widths": (1,)}, pruning={"fraction": 0.9})
     with pytest.raises(PruneError, match=r"level 2 would prune nothing: 7 weights live, and 0.9 of them|level 3"):
         search(tiny, levels=5)
+
+
+def test_impossible_depths_are_refused() -> None:
+    for levels in (-1, 101):
+        with pytest.raises(SpecError, match=f"levels: expected 0 to 100, got {levels}"):
+            search(spec(), levels=levels)
 
 
 def test_natural_zeros_are_counted_among_the_living() -> None:

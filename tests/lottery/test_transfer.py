@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any, get_args
+
 import pytest
 import torch
 from tables import CONTROLS, MODELS
@@ -10,13 +12,16 @@ from oneticket.ground.errors import CarryError, SpecError
 from oneticket.lottery.controls import ARMS, Source
 from oneticket.lottery.place import Place, device
 from oneticket.lottery.search import search
-from oneticket.lottery.spec import SearchSpec, TransferSpec
+from oneticket.lottery.spec import Control, SearchSpec, TransferSpec
 from oneticket.lottery.transfer import blank, transfer
 from oneticket.models.build import build
+from oneticket.report.words import ARMS as WORDS
 from oneticket.ticket.book import Book
 from oneticket.ticket.ticket import Ticket
+from oneticket.training.loop import Run
 
 QUICK = {"budget": "6it", "batch": 32}
+STILL = {"name": "sgd", "lr": 1e-300, "momentum": 0, "weight_decay": 0}
 SMALL = {"name": "digits:a", "per_class": 20}
 
 
@@ -91,6 +96,11 @@ def test_what_only_some_arms_promise(source: Source, found: Book) -> None:
     assert all(torch.equal(everything.weights[n], fresh[n]) for n in fresh)
 
 
+def test_every_list_of_arms_is_the_same() -> None:
+    assert {*get_args(Control), "dense", "ticket"} == set(ARMS) == set(WORDS)
+    assert set(KEEPS) == set(CONTROLS)
+
+
 @pytest.mark.parametrize("name", sorted(ARMS))
 def test_budgets_are_equal_and_nothing_is_pruned_on_the_target(name: str, source: Source) -> None:
     spec = TransferSpec(data={"name": "digits:b", "per_class": 20}, optimizer="adam", training=QUICK)
@@ -101,17 +111,73 @@ def test_budgets_are_equal_and_nothing_is_pruned_on_the_target(name: str, source
     assert transfer(spec, source=source, arm=name).record == done.record
 
 
+def watch_first_step(spec: TransferSpec, source: Source, arm: str, replicate: int | None = None) -> dict[str, Any]:
+    """The network before its first step (its learning rate is nothing), the first images, and what is held."""
+    seen: dict[str, Any] = {}
+
+    def look(run: Run) -> None:
+        state = {name: value.clone() for name, value in run.model.state_dict().items()}
+        seen.setdefault("start", state)
+        seen["end"] = state
+
+    done = transfer(spec, source=source, arm=arm, replicate=replicate, place=Place(watchers=(look,)))
+    return {**seen, "record": done.record, "losses": done.losses}
+
+
 def test_arms_are_paired_and_replicates_are_not(source: Source) -> None:
-    spec = TransferSpec(
-        data=SMALL, optimizer={"name": "sgd", "lr": 1e-300, "momentum": 0, "weight_decay": 0}, training=QUICK
-    )
+    spec = TransferSpec(data={"name": "digits:b", "per_class": 20}, optimizer=STILL, training=QUICK)
+    arms = {name: watch_first_step(spec, source, name)["start"] for name in ("dense", "ticket", "reinit", "signs")}
+    for name in arms:
+        assert torch.equal(arms[name]["fc3.weight"], arms["ticket"]["fc3.weight"]), "one new head for all arms"
+        assert name == "ticket" or not torch.equal(arms[name]["fc1.weight"], arms["ticket"]["fc1.weight"])
+    # The same network under another arm's name sees the same batches in the same order.
     full = Source(ticket=blank(source.ticket.model))
-    losses = {n: transfer(spec, source=full, arm="dense", replicate=n).losses for n in (0, 1)}
-    assert not torch.equal(losses[0], losses[1])
-    # With the same weights under both, head and order alone decide the losses: reinit of a full mask and the ticket's
-    # own weights differ in the body only.
-    again = transfer(spec, source=full, arm="dense", replicate=0).losses
-    assert torch.equal(losses[0], again)
+    one, other = (watch_first_step(spec, full, name, replicate=0)["losses"] for name in ("ticket", "own"))
+    assert torch.equal(one, other)
+    third = watch_first_step(spec, full, "ticket", replicate=1)
+    assert not torch.equal(one, third["losses"])
+    assert not torch.equal(third["start"]["fc3.weight"], arms["ticket"]["fc3.weight"])
+
+
+def test_new_weights_are_not_those_the_ticket_began_from(found: Book) -> None:
+    at_start = search(SearchSpec(data=SMALL, model=MODELS["lenet"], training=QUICK, rewind="0it"), levels=1)
+    spec = TransferSpec(data=SMALL, optimizer=STILL, training=QUICK)
+    source = Source(ticket=at_start[1], rewind=at_start.weights)
+    begun = {
+        name: watch_first_step(spec, source, name)["start"]["fc1.weight"] for name in ("ticket", "reinit", "dense")
+    }
+    living = source.ticket.mask["fc1.weight"]
+    assert torch.equal(begun["dense"][living], begun["ticket"][living]), "at 0it, both are the replicate's W_0"
+    assert not (begun["reinit"][living] == begun["ticket"][living]).any()
+
+
+def test_transferred_networks_stay_sparse_and_dense_ones_dense(source: Source) -> None:
+    spec = TransferSpec(data={"name": "digits:b", "per_class": 20}, optimizer="adam", training=QUICK)
+    for name in ARMS:
+        end = watch_first_step(spec, source, name)["end"]
+        alive = sum(int(end[n].count_nonzero()) for n in source.ticket.mask)
+        expected = source.ticket.mask.total if name == "dense" else source.ticket.mask.living
+        assert alive == expected, name
+
+
+def test_the_source_says_its_replicate(found: Book) -> None:
+    spec = TransferSpec(data=SMALL, optimizer=STILL, training=QUICK)
+    other = search(SearchSpec(data=SMALL, model=MODELS["lenet"], training=QUICK, rewind="2it"), levels=1, replicate=3)
+    source = Source(ticket=other[1], rewind=other.weights)
+    assert torch.equal(
+        watch_first_step(spec, source, "ticket")["losses"], watch_first_step(spec, source, "ticket", 3)["losses"]
+    )
+    assert not torch.equal(
+        watch_first_step(spec, source, "ticket")["losses"], watch_first_step(spec, source, "ticket", 0)["losses"]
+    )
+
+
+def test_kept_controls_draw_the_same_masks(source: Source) -> None:
+    spec = TransferSpec(data=SMALL, optimizer=STILL, training=QUICK)
+    new, kept = (
+        watch_first_step(spec, source, name)["start"] for name in ("layerwise-random", "layerwise-random-kept")
+    )
+    assert all(torch.equal(new[n] != 0, kept[n] != 0) for n in source.ticket.mask)
 
 
 def test_other_classes_sizes_and_channels(source: Source) -> None:
@@ -124,10 +190,25 @@ def test_other_classes_sizes_and_channels(source: Source) -> None:
 
 
 def test_heads(source: Source) -> None:
-    for head in ("fresh", "keep"):
-        transfer(TransferSpec(data=SMALL, training=QUICK, head=head), source=source)
+    def begun(head: str, given: Source = source) -> dict[str, torch.Tensor]:
+        return watch_first_step(TransferSpec(data=SMALL, optimizer=STILL, training=QUICK, head=head), given, "ticket")[
+            "start"
+        ]
+
+    fresh, kept, own = begun("fresh"), begun("keep"), source.ticket.weights["fc3.weight"]
+    assert torch.equal(kept["fc3.weight"], own)
+    assert not torch.equal(fresh["fc3.weight"], own)
+    assert torch.equal(kept["fc1.weight"], fresh["fc1.weight"])
     with pytest.raises(CarryError, match="sparse"):
-        transfer(TransferSpec(data=SMALL, training=QUICK, head="sparse"), source=source)
+        begun("sparse")
+    with_head = MODELS["lenet"].but(prunable=("*", "fc3.weight"))
+    all_pruned = search(SearchSpec(data=SMALL, model=with_head, training=QUICK, rewind="2it"), levels=3)
+    given = Source(ticket=all_pruned[3], rewind=all_pruned.weights)
+    density = {
+        head: float((begun(head, given)["fc3.weight"] != 0).float().mean()) for head in ("fresh", "keep", "sparse")
+    }
+    assert density["fresh"] == 1
+    assert density["sparse"] < 1
     with pytest.raises(CarryError, match=r"fc3"):
         transfer(TransferSpec(data={"name": "digits", "classes": 3}, training=QUICK, head="keep"), source=source)
 

@@ -21,6 +21,7 @@ from oneticket.study.work import bind
 from oneticket.ticket.book import Book, book_file
 from oneticket.training.loop import Run
 
+PLACE = Place()
 QUICK = {"budget": "6it", "batch": 32}
 SPEC = SearchSpec(
     data={"name": "digits:a", "per_class": 10}, model={"name": "mlp", "widths": (12,)}, training=QUICK, rewind="2it"
@@ -29,10 +30,10 @@ TARGET = TransferSpec(data={"name": "digits:b", "per_class": 10}, optimizer="ada
 
 
 def plan(spec: SearchSpec = SPEC, levels: int = 2) -> tuple[tuple[Step, ...], tuple[Step, ...]]:
-    found = search_steps(spec, levels=levels, replicate=0)
-    origin = Origin(replicate=0, network=network(spec, Place()), levels=found)
+    found = search_steps(spec, levels=levels, replicate=0, place=PLACE)
+    origin = Origin(replicate=0, network=network(spec, PLACE), levels=found)
     arms = ("dense", "ticket", "reinit", "layerwise-random-kept")
-    return found, transfer_steps(TARGET, origin=origin, own=origin, arms=arms, levels=range(levels + 1))
+    return found, transfer_steps(TARGET, origin=origin, own=origin, arms=arms, levels=range(levels + 1), place=PLACE)
 
 
 def test_addresses_are_frozen() -> None:
@@ -42,7 +43,7 @@ def test_addresses_are_frozen() -> None:
 
 
 def test_every_setting_is_part_of_the_address() -> None:
-    key = search_steps(SPEC, levels=0, replicate=0)[0].key
+    key = search_steps(SPEC, levels=0, replicate=0, place=PLACE)[0].key
     changes = [
         {"data": {"name": "digits:b", "per_class": 10}},
         {"model": {"name": "mlp", "widths": (13,)}},
@@ -52,8 +53,8 @@ def test_every_setting_is_part_of_the_address() -> None:
         {"rewind": "3it"},
         {"seed": 1},
     ]
-    keys = {search_steps(SPEC.but(**change), levels=0, replicate=0)[0].key for change in changes}
-    assert len(keys | {key, search_steps(SPEC, levels=0, replicate=1)[0].key}) == len(changes) + 2
+    keys = {search_steps(SPEC.but(**change), levels=0, replicate=0, place=PLACE)[0].key for change in changes}
+    assert len(keys | {key, search_steps(SPEC, levels=0, replicate=1, place=PLACE)[0].key}) == len(changes) + 2
 
 
 def test_done_once_and_extended_for_what_is_new_only(tmp_path: Path) -> None:
@@ -72,14 +73,15 @@ def test_the_plan_gives_what_the_plain_search_gives(tmp_path: Path) -> None:
     store, place = Store(tmp_path), Place()
     found, carried = plan()
     run([*found, *carried], store=store, place=place)
-    bound = bind(found, store.get(found[0].needs[0]), [store.get(step) for step in found], place)
+    bound = bind(found[0], (store.get(found[0].needs[0]), store.get(found[-1])), [store.record(step) for step in found])
     plain = search(SPEC, levels=2)
     assert bound.id == plain.id
     assert bound.records == plain.records
     file = book_file(tmp_path, 0)
     bound.save(file)
     origin = Origin(replicate=0, network=plain.model, book=book_step(plain, file))
-    from_file = transfer_steps(TARGET, origin=origin, own=None, arms=("dense", "ticket", "reinit"), levels=range(3))
+    arms = ("dense", "ticket", "reinit")
+    from_file = transfer_steps(TARGET, origin=origin, own=None, arms=arms, levels=range(3), place=PLACE)
     piles = run(from_file, store=store, place=place)
     assert len(piles.reused) == 1, "the dense arm is the same work wherever the ticket comes from"
     table = {(row["arm"], row["level"]): row["accuracy"] for row in rows(carried, store)}
@@ -94,7 +96,7 @@ def test_a_changed_book_file_is_noticed(tmp_path: Path) -> None:
     search(SPEC, levels=1).save(file)
     book = Book.load(file)
     origin = Origin(replicate=0, network=book.model, book=book_step(book, file))
-    steps = transfer_steps(TARGET, origin=origin, own=None, arms=("ticket",), levels=(1,))
+    steps = transfer_steps(TARGET, origin=origin, own=None, arms=("ticket",), levels=(1,), place=PLACE)
     search(SPEC.but(seed=1), levels=1).save(file)
     failed = run(steps, store=Store(tmp_path), place=Place()).failed
     assert "was changed while it was in use" in str(failed[0][1])
@@ -102,7 +104,7 @@ def test_a_changed_book_file_is_noticed(tmp_path: Path) -> None:
 
 def test_one_failing_branch_does_not_stop_the_others(tmp_path: Path) -> None:
     bad = SPEC.but(optimizer={"name": "sgd", "lr": 1e30, "momentum": 0, "weight_decay": 0})
-    steps = [*search_steps(bad, levels=1, replicate=0), *search_steps(SPEC, levels=1, replicate=0)]
+    steps = [step for spec in (bad, SPEC) for step in search_steps(spec, levels=1, replicate=0, place=PLACE)]
     heard: list[str] = []
     piles = run(steps, store=Store(tmp_path), place=Place(), observe=lambda step, event: heard.append(event))
     assert (len(piles.done), len(piles.failed), len(piles.not_run)) == (3, 1, 2)
@@ -112,7 +114,7 @@ def test_one_failing_branch_does_not_stop_the_others(tmp_path: Path) -> None:
 
 def test_damage_is_told_and_mended_by_running_again(tmp_path: Path) -> None:
     store, place = Store(tmp_path), Place()
-    steps = search_steps(SPEC, levels=1, replicate=0)
+    steps = search_steps(SPEC, levels=1, replicate=0, place=PLACE)
     run(steps, store=store, place=place)
     good = {path: path.read_bytes() for path in tmp_path.rglob("*.safetensors")}
     for path, content in good.items():
@@ -128,14 +130,14 @@ def test_damage_is_told_and_mended_by_running_again(tmp_path: Path) -> None:
 
 def test_a_store_that_cannot_be_written_fails_cleanly(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("not a folder")
-    piles = run(search_steps(SPEC, levels=0, replicate=0), store=Store(tmp_path / "file"), place=Place())
+    piles = run(search_steps(SPEC, levels=0, replicate=0, place=PLACE), store=Store(tmp_path / "file"), place=Place())
     assert isinstance(piles.failed[0][1], OneticketError)
     assert "cannot" in str(piles.failed[0][1])
 
 
 def test_stop_and_go_on(tmp_path: Path) -> None:
     straight, stopped = Store(tmp_path / "straight"), Store(tmp_path / "stopped")
-    steps = search_steps(SPEC, levels=1, replicate=0)
+    steps = search_steps(SPEC, levels=1, replicate=0, place=PLACE)
     run(steps, store=straight, place=Place())
     seen: list[int] = []
 
@@ -159,13 +161,13 @@ def test_stop_and_go_on(tmp_path: Path) -> None:
 
 def test_what_cannot_be_planned_is_refused() -> None:
     with pytest.raises(SpecError, match="levels: expected 0 to 100, got 101"):
-        search_steps(SPEC, levels=101, replicate=0)
+        search_steps(SPEC, levels=101, replicate=0, place=PLACE)
     found, _ = plan()
-    origin = Origin(replicate=0, network={}, levels=found)
+    origin = Origin(replicate=0, network=network(SPEC, PLACE), levels=found)
     with pytest.raises(SpecError, match="level: expected 0 to 2, the levels of the source, got 3"):
-        transfer_steps(TARGET, origin=origin, own=None, arms=("ticket",), levels=(3,))
+        transfer_steps(TARGET, origin=origin, own=None, arms=("ticket",), levels=(3,), place=PLACE)
     with pytest.raises(SpecError, match="own search is not planned"):
-        transfer_steps(TARGET, origin=origin, own=None, arms=("own",), levels=(1,))
+        transfer_steps(TARGET, origin=origin, own=None, arms=("own",), levels=(1,), place=PLACE)
 
 
 def test_provenance_lies_beside_and_may_be_lost(tmp_path: Path) -> None:
@@ -179,10 +181,10 @@ def test_provenance_lies_beside_and_may_be_lost(tmp_path: Path) -> None:
 
 
 FROZEN = [
-    "2b300fa6a0aee4bc",
-    "feb081be9f2c2bd6",
-    "19e31384da30a824",
-    "c135f2a174e65772",
-    "8c4e2c636880c2b6",
-    "8754ba2a1ce65008",
+    "52079688b92ae630",
+    "bc77e342f491d83f",
+    "a555094caf47a914",
+    "d70bb09fce747904",
+    "8b09ea05dd130770",
+    "4f67f8ffdd51b29a",
 ]
