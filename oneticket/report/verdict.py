@@ -72,7 +72,8 @@ def _seen(ticket: Summary, rival: Summary) -> str:
         return f"not comparable with {name} (only one replicate in common)"
     if seen and difference.low == difference.high:
         way = "above" if seen > 0 else "below"
-        return f"{number(abs(difference.mean))} {way} {name} in every replicate alike (no spread, so no interval)"
+        pairs = f"in each of {difference.n} pairs alike (no spread, so no interval)"
+        return f"{number(abs(difference.mean))} {way} {name} {pairs}"
     sign = seen or 1
     low, high = sorted((sign * difference.low, sign * difference.high))
     pairs = "" if difference.n == ticket.accuracy.n else f"; {difference.n} pairs"

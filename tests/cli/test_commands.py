@@ -122,7 +122,7 @@ def test_settings_from_a_file_and_flags_before_it(capsys: pytest.CaptureFixture[
     search = oneticket.Book.load("a").lineage["search"]
     assert (search["optimizer"]["lr"], search["data"]["name"], search["model"]["widths"]) == (0.02, "digits:a", [8])
     code, _, err = oneticket_cli("find --spec s.toml --optimizer sgd --out b --quiet", capsys)
-    assert oneticket.Book.load("b").lineage["search"]["optimizer"]["lr"] == 0.1, "another optimizer, its own settings"
+    assert oneticket.Book.load("b").lineage["search"]["optimizer"]["lr"] == 0.02, "another optimizer, its own settings"
 
 
 MISTAKES = {
@@ -194,6 +194,42 @@ def test_bad_sources_are_told(capsys: pytest.CaptureFixture[str]) -> None:
         assert (code, "book-0.safetensors" in err) == (1, True), err
 
 
+def test_what_is_not_asked_for_is_as_the_source_was_trained(capsys: pytest.CaptureFixture[str]) -> None:
+    cosine = "--schedule cosine --warmup 3it --optimizer adam --lr 0.003"
+    oneticket_cli(f"{FIND.replace('--optimizer sgd', cosine)} --out a --quiet", capsys)
+    Path("t.toml").write_text('levels = [2]\ncontrols = []\n[transfer]\ndata = "digits:b"\n')
+    for number, words in enumerate(["--data digits:b --levels 2 --controls none", "--spec t.toml"]):
+        code, _, err = oneticket_cli(f"transfer a {words} --rows {number}.csv", capsys)
+        assert code == 0, err
+        row = pandas.read_csv(f"{number}.csv").iloc[-1]
+        assert (row.target_optimizer, row.lr, row.schedule, row.budget) == ("adam", 0.003, "cosine", "1ep")
+    code, *_ = oneticket_cli("transfer a --spec t.toml --optimizer sgd --rows 2.csv", capsys)
+    row = pandas.read_csv("2.csv").iloc[-1]
+    assert (code, row.lr, row.schedule) == (0, 0.02, "cosine"), "another optimizer keeps the schedule, not the rate"
+
+
+def test_data_that_changed_under_its_name_is_other_work(capsys: pytest.CaptureFixture[str]) -> None:
+    numpy = pytest.importorskip("numpy")
+    draw = numpy.random.default_rng(0)
+    images, labels = draw.integers(0, 256, (60, 6, 6), dtype=numpy.uint8), numpy.arange(60) % 3
+    words = "find --data ./s.npz --model mlp --widths 8 --levels 1 --budget 2ep --batch 10 --quiet --out a"
+    numpy.savez("s.npz", x_train=images, y_train=labels, x_test=images, y_test=labels)
+    assert oneticket_cli(words, capsys)[0] == 0
+    before = oneticket.Book.load("a")
+    numpy.savez("s.npz", x_train=images, y_train=labels[::-1], x_test=images, y_test=labels)
+    assert oneticket_cli(words, capsys)[0] == 0
+    after = oneticket.Book.load("a")
+    assert after.lineage["data_digest"] != before.lineage["data_digest"]
+    assert after.records[0]["train_loss"] != before.records[0]["train_loss"]
+
+
+def test_a_training_that_diverges_fails_in_words(capsys: pytest.CaptureFixture[str]) -> None:
+    for words in ("--budget 9it --rewind 1it", "--budget 1it --rewind 0it"):
+        find = f"find --data digits --model mlp --levels 1 --lr 1e30 --momentum 0 {words} --out a"
+        code, _, err = oneticket_cli(find, capsys)
+        assert (code, "try a lower --lr" in err, "Traceback" in err) == (1, True, False), err
+
+
 def test_ctrl_c_leaves_a_state_that_goes_on() -> None:
     words = FIND.replace("--levels 3", "--levels 60").replace("1ep", "8ep").split()
     command = [sys.executable, "-m", "oneticket", *words, "--out", "a"]
@@ -243,4 +279,4 @@ def test_find_on_fashion_mnist(capsys: pytest.CaptureFixture[str], monkeypatch: 
     words = "find --data fashion_mnist --per-class 20 --model conv-4 --width 0.25 --levels 2 --budget 1ep --rewind 0it"
     code, out, err = oneticket_cli(f"{words} --out f", capsys)
     assert code == 0, err
-    assert "conv-4 on fashion_mnist(per_class=20)" in out
+    assert "conv-4(width=0.25) on fashion_mnist(per_class=20)" in out

@@ -16,7 +16,7 @@ from oneticket.optim.spec import OptimizerSpec
 STEP = {"schedule": "step", "milestones": ("2ep", "3ep")}
 ROWS = [
     {"name": "sgd"},
-    {"name": "sgd", "momentum": 0},
+    {"name": "sgd", "momentum": 0, "lr": 0.1},
     {"name": "sgd", "nesterov": True, "lr": 0.05, "weight_decay": 0},
     {"name": "adam"},
     {"name": "adam", "lr": 3e-3, "betas": (0.8, 0.99), "weight_decay": 1e-4},
@@ -25,7 +25,7 @@ ROWS = [
     {"name": "rmsprop", "momentum": 0.5},
     {"name": "muon"},
     {"name": "muon", "rest_lr": 3e-3, "nesterov": False},
-    {"name": "sgd", **STEP, "warmup": "10it"},
+    {"name": "sgd", "lr": 0.1, **STEP, "warmup": "10it"},
     {"name": "adam", "lr": 3e-3, "schedule": "cosine", "warmup": "1ep"},
 ]
 HEAD = ("4.weight", "4.bias")

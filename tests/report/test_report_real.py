@@ -24,9 +24,10 @@ def trained(tmp_path_factory) -> list[Row]:
     spec = SearchSpec(data="digits:a", model="lenet-300-100", training=quick, rewind="1it")
     target = TransferSpec(data="digits:b", training=quick)
     for replicate in range(2):
-        levels = search_steps(spec, levels=1, replicate=replicate)
+        levels = search_steps(spec, levels=1, replicate=replicate, place=place)
         origin = Origin(replicate=replicate, network=network(spec, place), levels=levels)
-        carried = transfer_steps(target, origin=origin, own=None, arms=("dense", "ticket", "reinit"), levels=[1])
+        arms = ("dense", "ticket", "reinit")
+        carried = transfer_steps(target, origin=origin, own=None, arms=arms, levels=[1], place=place)
         steps += [*levels, *carried]
     assert not run(steps, store=store, place=place).failed
     return rows(steps, store)

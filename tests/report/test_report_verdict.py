@@ -4,6 +4,8 @@ import re
 
 import pytest
 
+from oneticket.ground.errors import SpecError
+from oneticket.report.summary import pooled
 from oneticket.report.verdict import sentence
 
 START = "At 1.2 % of the weights on digits:b under sgd, the ticket from digits:a (sgd) reached "
@@ -91,7 +93,7 @@ def test_an_arm_at_other_levels_only_is_named(study) -> None:
 )
 def test_pairs_that_are_missing_are_said(study, replicates: list[int], words: str) -> None:
     rows = study(optimizers=["sgd"], arms=["ticket"])
-    rows += study(optimizers=["sgd"], arms=["global-random"], replicates=replicates)
+    rows += study(optimizers=["sgd"], arms=["global-random"], replicates=replicates, spread=0.01)
     assert re.search(words.removesuffix(r"\.") + "; the dense network was not trained", sentence(rows))
 
 
@@ -123,3 +125,24 @@ def test_another_density_at_the_same_level_is_said(study) -> None:
     rows = study(optimizers=["sgd"], arms=["ticket", "own"], levels=[20], fall={"own": 0.3})
     rows = [{**row, "density": 0.5 if row["arm"] == "own" else row["density"]} for row in rows]
     assert "above the target's own ticket at 50 % of the weights;" in sentence(rows)
+
+
+def test_differences_without_spread_claim_no_interval(study) -> None:
+    rows = study(optimizers=("sgd",), arms=("dense", "ticket", "reinit"), spread=0.0)
+    assert (
+        "0.330 above the same mask with new weights in each of 3 pairs alike (no spread, so no interval)"
+        in sentence(rows)
+    )
+    assert "0.020 below the dense network in each of 3 pairs alike" in sentence(rows)
+
+
+def test_pooling_averages_over_optimizers_and_needs_them_all(study) -> None:
+    rows = study(sources=(("digits:a", "sgd"), ("digits:a", "adam")))
+    said = sentence(pooled(rows))
+    assert said.startswith(
+        "At 1.2 % of the weights on digits:b under adam and sgd, the ticket from digits:a (adam and sgd)"
+    )
+    assert said.count("At ") == 1
+    lacking = [row for row in rows if not (row["arm"] == "reinit" and row["source_optimizer"] == "adam")]
+    with pytest.raises(SpecError, match="not every arm, level and replicate has every combination of optimizers"):
+        pooled(lacking)

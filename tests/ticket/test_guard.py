@@ -170,8 +170,15 @@ def test_loaded_optimizer_state_is_swept_before_it_acts(optimizer):
     guard.audit()
 
 
-def test_loaded_weights_are_seen_by_the_audit_and_projected_at_the_next_step():
-    model, optimizer = pair()
+@pytest.mark.parametrize(
+    "optimizer",
+    [
+        lambda p, lr: SGD(p, lr=lr, momentum=0.9, weight_decay=0.1),
+        lambda p, lr: Adam(p, lr=lr, weight_decay=0.1),
+    ],
+)
+def test_loaded_weights_are_seen_by_the_audit_and_projected_before_they_act(optimizer):
+    model, optimizer = pair(optimizer)
     dense = copy.deepcopy(model.state_dict())
     guard = attach(model, optimizer, {"0.weight": EYE})
     model.load_state_dict(dense)
