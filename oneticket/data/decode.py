@@ -55,13 +55,17 @@ def stack(items: Sequence[Item], where: str, size: int | None) -> NDArray[np.uin
     Images that differ in size need `size`, and are then resized on the shorter side and cropped to the middle.
     A set with any colour image is a colour set. Raises DataError for a damaged image or differing sizes without `size`.
     """
-    images = [opened(item, where) for item in items]
-    shapes = {image.size for image in images}
-    if len(shapes) > 1:
-        if size is None:
-            some = ", ".join(f"{width} x {height}" for width, height in sorted(shapes)[:3])
-            raise DataError(f"{where}: images differ in size ({some}, ...); set size, for example size=32")
-        images = [centre(image, size, size) for image in images]
+    images: list[Image.Image] = []
+    mixed = False
+    for item in items:
+        image = opened(item, where)
+        if not mixed and images and image.size != images[0].size:
+            if size is None:
+                some = " and ".join(f"{width} x {height}" for width, height in (images[0].size, image.size))
+                raise DataError(f"{where}: images differ in size ({some}); set size, for example size=32")
+            mixed, images = True, [centre(seen, size, size) for seen in images]
+        # Cropped as they come: a folder of photographs would not fit in memory at full size.
+        images.append(centre(image, size, size) if mixed and size else image)
     if len({image.mode for image in images}) > 1:
         images = [image.convert("RGB") for image in images]
     return np.stack([pixels(image) for image in images])
