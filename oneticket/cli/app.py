@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import sys
 from collections.abc import Callable
@@ -148,6 +149,10 @@ def main(tokens: list[str] | None = None) -> None:
         code = USAGE
     except OneticketError as error:
         told.print(f"oneticket: {error}", style="red", highlight=False, markup=False)
+        code = FAILED
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            told.print(f"oneticket: cannot write the output: {error.strerror}", style="red", highlight=False)
         code = FAILED
     except KeyboardInterrupt:
         told.print("oneticket: interrupted; run the same command to go on", style="yellow", highlight=False)

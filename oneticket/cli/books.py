@@ -6,6 +6,7 @@ from pathlib import Path
 
 from oneticket.ground.errors import FileError
 from oneticket.ticket.book import Book, book_files
+from oneticket.ticket.file import load
 
 
 def books_at(path: Path) -> dict[int, tuple[Path, Book]]:
@@ -17,5 +18,7 @@ def books_at(path: Path) -> dict[int, tuple[Path, Book]]:
         if not files:
             raise FileError(f"{path}: the folder holds no book-0.safetensors; `oneticket find --out {path}` makes one")
         return {replicate: (file, Book.load(file)) for replicate, file in files.items()}
-    book = Book.load(path)
+    book = load(path)
+    if not isinstance(book, Book):
+        raise FileError(f"{path}: is a single ticket; give the book, or the folder of books, that it came from")
     return {int(book.lineage.get("replicate", 0)): (path, book)}

@@ -7,13 +7,12 @@ from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
-from oneticket.cli.books import books_at
 from oneticket.cli.flags import collect, from_file, read
 from oneticket.cli.rows import check_rows, write_rows
 from oneticket.cli.session import run_steps
 from oneticket.cli.tables import out as stdout
 from oneticket.cli.tables import print_tables
-from oneticket.ground.errors import SpecError, StoreError
+from oneticket.ground.errors import FileError, SpecError, StoreError
 from oneticket.lottery.place import Place
 from oneticket.lottery.place import device as device_named
 from oneticket.lottery.search import rewind_step
@@ -23,7 +22,7 @@ from oneticket.study.spec import FindSpec
 from oneticket.study.step import Step
 from oneticket.study.store import Store
 from oneticket.study.work import bind
-from oneticket.ticket.book import book_file, book_files
+from oneticket.ticket.book import Book, book_file, book_files
 
 
 def find(
@@ -32,9 +31,9 @@ def find(
     """Search, and leave `book-0.safetensors`, `book-1.safetensors`, ... and `rows.csv` in `out`."""
     asked = read(FindSpec, collect(FindSpec, given, from_file(spec)))
     check_rows(rows)
-    check_out(out, asked)
-    make_folder(out)
     kept, place = Store(store), Place(device=device_named(device))
+    check_out(out, asked, place)
+    make_folder(out)
     rewind_step(asked.search, place.data(asked.search.data))
     searches = [
         search_steps(asked.search, levels=asked.levels, replicate=replicate, place=place)
@@ -70,8 +69,21 @@ def make_folder(out: Path) -> None:
         raise StoreError(f"--out {out}: cannot be made: {error.strerror}") from error
 
 
-def check_out(out: Path, asked: FindSpec) -> None:
-    """Refuse a folder that holds the books of another search: SpecError, before anything is trained."""
-    for _, book in books_at(out).values() if out.exists() and book_files(out) else ():
-        if book.lineage.get("search") != asked.search.plain():
-            raise SpecError(f"--out {out}: holds the books of another search; choose another folder or remove that one")
+def check_out(out: Path, asked: FindSpec, place: Place) -> None:
+    """Refuse, before anything is trained, a folder whose books would be lost: of another search, or of a larger one."""
+    if not out.is_dir():
+        return
+    other = "choose another folder or remove that one"
+    for replicate, file in book_files(out).items():
+        try:
+            book = Book.load(file)
+        except FileError as error:
+            raise FileError(f"{error}; remove that file, and it will be made anew") from None
+        known = (book.lineage.get("search"), book.lineage.get("data_digest"))
+        if known != (asked.search.plain(), place.digest(asked.search.data)):
+            raise SpecError(f"--out {out}: holds the books of another search, or of data that has changed; {other}")
+        if replicate >= asked.replicates or book.levels > asked.levels:
+            held = f"replicate {replicate} down to level {book.levels}"
+            raise SpecError(
+                f"--out {out}: holds {held}, more than is asked for; ask for as many and as deep, or {other}"
+            )

@@ -71,45 +71,72 @@ def flags(spec: type[Spec], path: tuple[str, ...] = (), *, required: bool = True
             yield Flag(name=flag, path=(*path, name), field=field, group=spec.kind, required=needed)
 
 
-def collect(spec: type[Spec], given: Mapping[str, Any], base: Mapping[str, Any]) -> dict[str, Any]:
-    """The mapping of a spec: `base` (from a file, or what a source was trained with) with the flags given laid over."""
-    merged: dict[str, Any] = json.loads(json.dumps(base))
-    for name, field in spec.model_fields.items():
-        if field.is_required():
-            merged.setdefault(name, {})  # so that what is missing is named, not where it would stand
+def collect(spec: type[Spec], given: Mapping[str, Any], *under: Mapping[str, Any]) -> dict[str, Any]:
+    """The mapping of a spec: the flags given, laid over a file, laid over what a source was trained with."""
+    asked: dict[str, Any] = {}
     for flag in flags(spec):
         value = given.get(flag.variable)
-        if value is None:
-            continue
-        place, fields = merged, spec.model_fields
-        for part in flag.path[:-1]:
-            if isinstance(place.get(part), str):
-                place[part] = {"name": place[part]}
-            usual = fields[part].default
-            place = place.setdefault(part, {"name": usual.name} if hasattr(usual, "name") else {})
-            fields = fields[part].annotation.model_fields  # type: ignore[union-attr]
-        if flag.path[-1] == "name" and place.get("name") not in (None, value):
-            # Another optimizer or model does not inherit the settings of the one it replaces, except for the schedule.
-            for name in set(place) - {"schedule", "milestones", "gamma", "warmup"}:
-                del place[name]
-        place[flag.path[-1]] = value if flag.switch else _value(value, flag)
-    return merged
+        if value is not None:
+            place = asked
+            for part in flag.path[:-1]:
+                place = place.setdefault(part, {})
+            place[flag.path[-1]] = value if flag.switch else _value(value, flag)
+    merged: Any = {}
+    for layer in (*under, asked):
+        merged = _over(merged, layer)
+    made: dict[str, Any] = _complete(spec, merged)
+    return made
+
+
+def _over(below: Any, above: Any) -> Any:
+    """One setting over another, table by table. A name alone stands for a table.
+
+    Another optimizer or model does not inherit the settings of the one it replaces, except for the schedule.
+    """
+    if isinstance(above, Mapping) and isinstance(below, str):
+        below = {"name": below}
+    if isinstance(below, Mapping) and isinstance(above, str):
+        above = {"name": above}
+    if isinstance(above, Mapping) and not isinstance(below, Mapping):
+        return below  # a mistake, which validation is to find
+    if not isinstance(below, Mapping) or not isinstance(above, Mapping):
+        return above
+    if "name" in above and below.get("name", above["name"]) != above["name"]:
+        below = {name: below[name] for name in ("schedule", "milestones", "gamma", "warmup") if name in below}
+    return {**below, **{name: _over(below[name], value) if name in below else value for name, value in above.items()}}
+
+
+def _complete(spec: type[Spec], given: Any) -> Any:
+    """Add the usual name where settings came without one, and empty tables, so that what they lack is named."""
+    if not isinstance(given, Mapping):
+        return given
+    made = dict(given)
+    for name, field in spec.model_fields.items():
+        inner = field.annotation
+        if isinstance(inner, type) and issubclass(inner, Spec) and (field.is_required() or name in made):
+            usual = {"name": field.default.name} if hasattr(field.default, "name") else {}
+            made[name] = _complete(inner, _over(usual, made.get(name, {})))
+    return made
 
 
 def read(spec: type[S], given: Mapping[str, Any]) -> S:
-    """The spec of that mapping; a mistake is named by its flag as well as by its field."""
+    """The spec of that mapping; a mistake is named by its flag, or by its place in the file if no flag is at fault."""
     try:
         return spec.read(given)
     except SpecError as error:
         names = {".".join((spec.kind, *flag.path)): f"--{flag.name}" for flag in flags(spec)}
-        for where, inner in ((".".join((spec.kind, *flag.path[:-1])), flag) for flag in flags(spec)):
-            names.setdefault(where, f"--{inner.group}")
+        for flag in flags(spec):
+            if flag.path[-1] == "name":
+                names[".".join((spec.kind, *flag.path[:-1]))] = f"--{flag.name}"
         lines = []
         for line in str(error).splitlines():
             where, _, rest = line.partition(": ")
-            while where and where not in names:
-                where = where.rpartition(".")[0]
-            lines.append(f"{names[where]}: {rest}" if where and rest else line)
+            field = where
+            while field and field not in names:
+                field = field.rpartition(".")[0]
+            in_file = where.removeprefix(f"{spec.kind}.") + ": "
+            told = f"{names[field]}: " if field and not rest.startswith("unknown field") else in_file
+            lines.append(told + rest)
         raise SpecError("\n".join(lines)) from None
 
 

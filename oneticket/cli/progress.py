@@ -43,8 +43,6 @@ class View:
         self.over += 1
         self.reused += event == "reused"
         self.worked += event == "done"
-        if event == "failed":
-            self.console.print(f"failed: {describe(step)}", style="red", highlight=False)
         self._show(0.0)
 
     def watch(self, run: Run) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,9 +18,13 @@ if TYPE_CHECKING:
 
 
 def check_rows(path: Path | None) -> None:
-    """Refuse, before any work, an ending that no rows can be written to: SpecError."""
-    if path is not None and path.suffix not in ENDINGS:
+    """Refuse, before any work, an ending or a place that no rows can be written to: SpecError."""
+    if path is None:
+        return
+    if path.suffix not in ENDINGS:
         raise SpecError(f"--rows {path}: {unknown('ending', path.suffix, ENDINGS)}")
+    if path.is_dir() or not os.access(path.parent, os.W_OK):
+        raise SpecError(f"--rows {path}: expected a file in a folder that is there and can be written to")
 
 
 def write_rows(rows: Sequence[Row], path: Path) -> None:

@@ -29,8 +29,13 @@ def run_steps(steps: Sequence[Step], *, store: Store, place: Place, quiet: bool)
     spent = spoken(clock.now() - began)
     said = f"{len(piles.done)} steps done in {spent}, {len(piles.reused)} reused from {store.root}"
     told.print(said, highlight=False)
+    reasons: dict[str, list[Step]] = {}
     for step, error in piles.failed:
-        Console(stderr=True, soft_wrap=True).print(f"failed: {describe(step)}: {error}", style="red", markup=False)
+        reasons.setdefault(str(error), []).append(step)
+    for reason, steps_failed in reasons.items():
+        more = f" and {len(steps_failed) - 1} more" if len(steps_failed) > 1 else ""
+        failed = f"failed: {describe(steps_failed[0])}{more}: {reason}"
+        Console(stderr=True, soft_wrap=True).print(failed, style="red", highlight=False, markup=False)
     if piles.not_run:
         told.print(f"{len(piles.not_run)} steps not run, for want of those that failed", style="red")
     return piles

@@ -24,7 +24,7 @@ def show(path: Path, *, level: int | None) -> int:
         if isinstance(thing, Ticket):
             if level is not None:
                 raise SpecError(f"--level: {path} is a single ticket, not a book")
-            print_facts([("ticket", path), *_common(thing), ("density", _density(thing))])
+            print_facts([("ticket", path), *_common(thing), ("density", _density(thing)), *_evidence(thing)])
             print_table(_layers(thing))
             return 0
     books = {replicate: book for replicate, (_, book) in books_at(path).items()}
@@ -82,6 +82,15 @@ def _common(thing: Ticket | Book) -> Iterator[tuple[str, object]]:
         yield "data digest", thing.lineage["data_digest"]
     if isinstance(thing, Ticket) and "level" in thing.lineage:
         yield "level", thing.lineage["level"]
+
+
+def _evidence(ticket: Ticket) -> Iterator[tuple[str, object]]:
+    """The scores and the cost that came along, of one network: evidence, not identity."""
+    if "replicate" in ticket.lineage:
+        yield "replicate", ticket.lineage["replicate"]
+    for name, value in ticket.evidence.items():
+        if name not in ("level", "density", "living", "data_digest"):
+            yield name.replace("_", " "), f"{value:.4g}" if isinstance(value, float) else f"{value:,}"
 
 
 def _cost(books: Mapping[int, Book]) -> Iterator[tuple[str, object]]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.table import Table as Drawn
 
-from oneticket.report.table import Table, tables
+from oneticket.report.table import COLUMNS, Table, tables
 
 if TYPE_CHECKING:
     from oneticket.study.rows import Row
@@ -16,8 +16,12 @@ if TYPE_CHECKING:
 
 def print_tables(rows: Sequence[Row], *, levels: Collection[int] | None = None) -> None:
     """Print the comparison: one table per target and optimizer, arms in rows, densities in columns."""
-    for table in tables(rows, levels=levels):
+    shown = tables(rows, levels=levels)
+    for table in shown:
         print_table(table)
+    there = len({row["level"] for row in rows})
+    if levels is None and there > COLUMNS:
+        out().print(f"{COLUMNS} of {there} levels are shown; the rows have them all.", highlight=False)
 
 
 def print_table(table: Table) -> None:

@@ -38,9 +38,7 @@ def transfer(
     """Carry, print the comparison, and write the rows where asked."""
     books = books_at(source)
     first = next(iter(books.values()))[1]
-    written = from_file(spec)
-    base = {**written, "transfer": {**as_source(first), **written.get("transfer", {})}}
-    asked = read(CarrySpec, collect(CarrySpec, given, base))
+    asked = read(CarrySpec, collect(CarrySpec, given, {"transfer": as_source(first)}, from_file(spec)))
     check_rows(rows)
     levels = asked.levels or tuple(range(1, first.levels + 1))
     for file, book in books.values():

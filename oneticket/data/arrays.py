@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import random
 import zipfile
+import zlib
 from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
@@ -67,7 +68,7 @@ def npz(path: Path) -> Source:
         try:
             with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
                 arrays = {name: file[name] for name in file.files}
-        except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
             raise DataError(f"{where}: cannot read this .npz file: {error}; write it again with numpy.savez") from None
         missing = [name for name in ("x_train", "y_train") if name not in arrays]
         missing += ["y_test"] if "x_test" in arrays and "y_test" not in arrays else []
@@ -89,8 +90,11 @@ def npz(path: Path) -> Source:
 
 
 def _split(x: NDArray[np.generic], y: NDArray[np.generic], where: str) -> Split:
-    if not np.issubdtype(y.dtype, np.integer) or y.ndim != 1 or len(y) != len(x):
-        raise DataError(f"{where}: expected {len(x)} whole-number labels, got {y.dtype} of shape {y.shape}")
+    count = len(x) if x.ndim else 0
+    if not np.issubdtype(y.dtype, np.integer) or y.shape != (count,):
+        raise DataError(f"{where}: expected {count} whole-number labels, got {y.dtype} of shape {y.shape}")
+    if y.max(initial=0) >= max(count, 1):
+        raise DataError(f"{where}: label {y.max()} of {count} images; labels count the classes from 0 without gaps")
     return Split(images=_images(x, where), labels=_whole(y))
 
 

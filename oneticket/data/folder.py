@@ -31,7 +31,9 @@ def folder(root: Path, *, streams: bool = False) -> Source:
 
     def read() -> Raw:
         first = next((files[name] for name in TRAIN if name in files), None) or next(iter(files.values()), [])
-        classes = sorted({name for name, _ in first})
+        # By folders, not by files: a class without images is a mistake, not a smaller set.
+        trained = next((root / name for name in TRAIN if name in files), root)
+        classes = sorted({name for name, _ in first} | {child.name for child in _folders(trained)})
         numbers = {name: number for number, name in enumerate(classes)}
         for split, found in files.items():
             strange = sorted({name for name, _ in found} - set(classes))

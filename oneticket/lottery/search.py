@@ -148,7 +148,9 @@ def network(spec: SearchSpec, place: Place) -> dict[str, Any]:
     return {"spec": spec.model.plain(), "shape": list(data.shape), "classes": len(data.classes)}
 
 
-def search(spec: SearchSpec, *, levels: int, replicate: int = 0, place: Place | None = None) -> Book:
+def search(
+    spec: SearchSpec | Mapping[str, Any], *, levels: int, replicate: int = 0, place: Place | None = None
+) -> Book:
     """Search down to `levels` (0 to 100) and bind the book; the whole method in a few lines.
 
     Raises SpecError when the rewind point lies beyond the training, and what data, model and training raise.
@@ -158,6 +160,7 @@ def search(spec: SearchSpec, *, levels: int, replicate: int = 0, place: Place | 
     >>> [round(record["density"], 2) for record in found.records]
     [1.0, 0.8, 0.64]
     """
+    spec = SearchSpec.read(spec)
     if not 0 <= levels <= MOST_LEVELS:
         raise SpecError(f"levels: expected 0 to {MOST_LEVELS}, got {levels}")
     place = place or Place()

@@ -40,9 +40,29 @@ def build(spec: ModelSpec, *, shape: Shape, classes: int, seed: int) -> nn.Modul
         builder = _own(spec.name) if spec.own else _BUILDERS[spec.name]
         torch.default_generator.manual_seed(seed)  # torch.manual_seed would seed the accelerators too
         model = builder(spec, shape, classes)
-    if spec.own:
-        _name_head(model, spec.head, classes)
+        if spec.own:
+            _name_head(model, spec.head, classes)
+            _try(model, shape, classes)
     return model
+
+
+def _try(model: nn.Module, shape: Shape, classes: int) -> None:
+    """Run two blank images through a model that is not ours; ModelError unless two rows of logits come out."""
+    modes = {module: module.training for module in model.modules()}
+    model.eval()
+    try:
+        with torch.no_grad():
+            out = model(torch.zeros(2, *shape))
+    except Exception as error:
+        raise ModelError(
+            f"{type(model).__name__} fails on images of shape (2, {', '.join(map(str, shape))}): {error}"
+        ) from error
+    finally:
+        for module, mode in modes.items():
+            module.training = mode
+    came = tuple(out.shape) if isinstance(out, torch.Tensor) else type(out).__name__
+    if came != (2, classes):
+        raise ModelError(f"{type(model).__name__}: expected logits of shape (2, {classes}) for two images, got {came}")
 
 
 def _own(path: str) -> Builder:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import difflib
+import hashlib
 import importlib
 import inspect
 from collections.abc import Callable
 from functools import reduce
+from pathlib import Path
 from typing import Any
 
 from torch import nn
@@ -40,6 +42,19 @@ def find(path: str) -> Factory:
     if not callable(found):
         raise ModelError(f"model {path!r}: expected a function or class that makes a model, got {found!r}")
     return found
+
+
+def source_digest(path: str) -> str:
+    """SHA-256 of the file that the factory is written in: another text may be another network.
+
+    >>> source_digest("torch.nn:Linear") == source_digest("torch.nn:Bilinear")
+    True
+    """
+    try:
+        file = inspect.getsourcefile(inspect.unwrap(find(path)))
+    except TypeError:  # built in, or an object that can be called
+        file = None
+    return hashlib.sha256(Path(file).read_bytes()).hexdigest() if file else ""
 
 
 def call(factory: Factory, spec: ModelSpec, shape: Shape, classes: int) -> nn.Module:

@@ -10,6 +10,8 @@ from typing import Any
 from oneticket.ground.errors import SpecError
 from oneticket.lottery.place import Place
 from oneticket.lottery.spec import MOST_LEVELS, SearchSpec, TransferSpec
+from oneticket.models.factory import source_digest
+from oneticket.models.spec import ModelSpec
 from oneticket.study.step import Step
 from oneticket.ticket.book import Book
 
@@ -26,11 +28,9 @@ def search_steps(spec: SearchSpec, *, levels: int, replicate: int, place: Place)
     if not 0 <= levels <= MOST_LEVELS:
         raise SpecError(f"levels: expected 0 to {MOST_LEVELS}, got {levels}")
     plain = {**spec.plain(), "replicate": replicate, "data_digest": place.digest(spec.data)}
-    trained = {
-        name: plain[name]
-        for name in ("data", "data_digest", "model", "optimizer", "training", "rewind", "seed", "replicate")
-    }
-    rewind = Step(kind="rewind", args=trained)
+    plain |= _code(spec.model)
+    # Searches that differ in pruning alone share their rewind weights.
+    rewind = Step(kind="rewind", args={name: value for name, value in plain.items() if name != "pruning"})
     steps: list[Step] = []
     for number in range(levels + 1):
         steps.append(Step(kind="level", args={**plain, "level": number}, needs=(rewind, *steps[-1:])))
@@ -83,6 +83,7 @@ def transfer_steps(
             "data_digest": digest,
             "arm": arm,
             "replicate": origin.replicate,
+            **_code(ModelSpec.read(origin.network["spec"])),
         }
         if arm == "dense":
             steps.append(Step(kind="transfer", args={**shared, "level": 0, "network": dict(origin.network)}))
@@ -92,6 +93,11 @@ def transfer_steps(
             raise SpecError("arm own: the target's own search is not planned")
         steps += [Step(kind="transfer", args={**shared, "level": n}, needs=source.needs(n)) for n in levels]
     return tuple(steps)
+
+
+def _code(model: ModelSpec) -> dict[str, str]:
+    """What an own model's address has beside its name: the digest of the file that it is written in."""
+    return {"model_digest": source_digest(model.name)} if model.own else {}
 
 
 def closure(steps: Iterable[Step]) -> tuple[Step, ...]:

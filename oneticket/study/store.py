@@ -35,8 +35,14 @@ class Store:
         self.root = root
 
     def has(self, step: Step) -> bool:
-        """Whether the step's outcome is there."""
-        return self._file(step).exists()
+        """Whether the step's outcome is there and can be opened; one cut short counts as absent and is made anew."""
+        if not self._file(step).exists():
+            return False
+        try:
+            self.record(step)
+        except StoreError:
+            return False
+        return True
 
     def get(self, step: Step) -> Outcome:
         """Read an outcome back and check it; StoreError if it is missing or damaged."""

@@ -65,7 +65,8 @@ def _transfer(step: Step, needs: Needs, place: Place) -> Outcome:
 
 
 def _search_spec(args: Mapping[str, Any]) -> tuple[SearchSpec, int]:
-    fields = {name: value for name, value in args.items() if name not in ("level", "replicate", "data_digest")}
+    """The spec and the replicate among a step's arguments; what else is there is for the address alone."""
+    fields = {name: value for name, value in args.items() if name in SearchSpec.model_fields}
     return SearchSpec.read(fields), int(args["replicate"])
 
 

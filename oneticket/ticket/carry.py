@@ -59,6 +59,8 @@ def apply(ticket: Ticket, model: nn.Module, *, head: str = "fresh") -> Carried:
     >>> print(apply(ticket, target))
     carried 4 tensors (1 of 2 weights live, density 0.5); fresh: bias; left: bias
     """
+    if not isinstance(model, nn.Module):
+        raise CarryError(f"expected a torch module, got {type(model).__name__}")
     kept = mask(ticket, head=head)
     names = set(ticket.contract.head)
     found = {name: value for name, value in model.state_dict(keep_vars=True).items() if isinstance(value, Tensor)}

@@ -60,9 +60,11 @@ def attach(
     ...     print(guard.audit(), model.weight.tolist())
     1 pruned weights in 1 parameters and 1 moments are exactly zero [2.25, 0.0]
     """
+    if not isinstance(model, nn.Module):
+        raise GuardError(f"expected a torch module, got {_kind(model)}")
     if rule not in RULES:
         raise GuardError(unknown("rule", rule, RULES))
-    optimizers = [optimizer] if isinstance(optimizer, Optimizer) else list(optimizer)
+    optimizers: list[Optimizer] = [*optimizer] if isinstance(optimizer, Sequence) else [optimizer]
     for one in optimizers:
         if not isinstance(one, Optimizer) or not hasattr(one, "_optimizer_step_post_hooks"):
             raise GuardError(

@@ -19,13 +19,14 @@ from oneticket.ground.errors import GuardError
 
 
 class Hold:
-    """Keeps the pruned weights of one parameter at zero. It never refers to the parameter, so it keeps none alive."""
+    """Keeps the pruned weights of one parameter at zero. It refers to the parameter weakly, so it keeps none alive."""
 
-    __slots__ = ("_clean", "_handle", "keep")
+    __slots__ = ("_clean", "_gated", "_handle", "keep")
 
     def __init__(self, like: Tensor, living: Tensor) -> None:
         self.keep = torch.empty_like(like.detach(), dtype=WORDS[like.dtype]).copy_(living).neg_()
         self._handle: RemovableHandle | None = None
+        self._gated: weakref.ref[Tensor] | None = None
         self._clean: list[weakref.ref[Tensor]] = []
 
     def follow(self, parameter: Tensor, *, gate: bool) -> None:
@@ -33,6 +34,7 @@ class Hold:
         self.keep = self.keep.to(device=parameter.device, dtype=WORDS[parameter.dtype])
         if gate and not self.gates(parameter):
             self.ungate()
+            self._gated = weakref.ref(parameter)
             self._handle = parameter.register_post_accumulate_grad_hook(self.gate)  # type: ignore[no-untyped-call]
 
     def gate(self, parameter: Tensor) -> None:
@@ -51,10 +53,13 @@ class Hold:
         return self._handle is not None and self._handle.id in hooks
 
     def ungate(self) -> None:
-        """Take the gate off."""
+        """Take the gate off, and the place where it hung if nothing else hangs there."""
         if self._handle is not None:
             self._handle.remove()
-        self._handle = None
+            parameter = self._gated() if self._gated is not None else None
+            if parameter is not None and not parameter._post_accumulate_grad_hooks:
+                parameter._post_accumulate_grad_hooks = None  # type: ignore[assignment]
+        self._handle = self._gated = None
 
     def clear(self, moments: Sequence[Tensor], *, known_too: bool) -> None:
         """Zero moments at pruned weights: those not seen before, and those known to be clean only if told."""

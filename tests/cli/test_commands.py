@@ -138,6 +138,7 @@ MISTAKES = {
     "--out a --data digits --model mlp --optimizer sdg": (2, "--optimizer: input should be 'sgd'"),
     "--out a --data digits --model mlp --optimizer adam --momentum 0.9": (2, "--momentum: does not apply to adam"),
     "--out a --data digits --model mlp --modell x": (2, "--modell"),
+    "--out a --data digits --model mlp --rows /proc/none/r.csv": (2, "can be written to"),
     "--out a --data digits --model mlp --rows r.txt": (2, "unknown ending '.txt'"),
     "--out a --data digits --model mlp --device tpu": (2, "device: expected auto or one of those here"),
     "--out a --data digits --model mlp --spec none.toml": (2, "none.toml: cannot be read"),
@@ -164,6 +165,51 @@ def test_a_folder_of_another_search_is_left_alone(capsys: pytest.CaptureFixture[
     assert book_file("a", 0).read_bytes() == before
     code, *_ = oneticket_cli(f"{FIND.replace('--levels 3', '--levels 4')} --out a --quiet", capsys)
     assert (code, len(oneticket.Book.load("a"))) == (0, 5), "going deeper is the same search"
+
+
+def test_a_shallower_search_does_not_replace_a_deeper_one(capsys: pytest.CaptureFixture[str]) -> None:
+    oneticket_cli(f"{FIND} --out a --quiet", capsys)
+    for fewer in ("--levels 1", "--replicates 1"):
+        words = re.sub(rf"{fewer.split()[0]} \d", fewer, FIND)
+        code, _, err = oneticket_cli(f"{words} --out a --quiet", capsys)
+        assert (code, "more than is asked for" in err) == (2, True), err
+    assert len(oneticket.Book.load("a", replicate=1)) == 4
+
+
+def test_an_own_model_is_its_code(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(".")
+    code = """
+import torch
+def net(classes):
+    layers = torch.nn.Linear(64, {}), torch.nn.ReLU(), torch.nn.Linear({}, classes)
+    return torch.nn.Sequential(torch.nn.Flatten(), *layers)
+"""
+    keys = set()
+    for width in (8, 80):
+        Path("mine_to_edit.py").write_text(code.format(width, width))
+        sys.modules.pop("mine_to_edit", None)
+        model = "--model mine_to_edit:net --levels 0 --budget 2it --rewind 0it"
+        words = f"find --data digits {model} --out {width} --quiet"
+        exit_code, _, err = oneticket_cli(words, capsys)
+        assert exit_code == 0, err
+        keys.add(pandas.read_csv(f"{width}/rows.csv").key[0])
+    assert len(keys) == 2
+    Path("wrong_shape.py").write_text(code.format(7, 8))
+    exit_code, _, err = oneticket_cli("find --data digits --model wrong_shape:net --levels 0 --out w", capsys)
+    assert (exit_code, "fails on images of shape (2, 1, 8, 8)" in err) == (1, True), err
+
+
+def test_mistakes_in_a_file_are_told_by_their_place(capsys: pytest.CaptureFixture[str]) -> None:
+    for text, expected in [
+        ("[training]\nbatch = 3\n", "find: unknown field 'training'"),
+        ("[search]\nlr = 3\n", "unknown field 'lr'"),
+        ('[search]\ndata = "digits"\nmodel = "mlp"\noptimizer = 3\n', "optimizer"),
+        ("[search.training]\nbudget = 1979-05-27\n", "--budget: expected a time"),
+        ("levels = [", "not a TOML file"),
+    ]:
+        Path("bad.toml").write_text(text)
+        code, _, err = oneticket_cli("find --spec bad.toml --lr 0.1 --data digits --model mlp --out a", capsys)
+        assert (code, expected in err, "Traceback" in err) == (2, True, False), err
 
 
 def test_bad_sources_are_told(capsys: pytest.CaptureFixture[str]) -> None:
@@ -198,13 +244,17 @@ def test_what_is_not_asked_for_is_as_the_source_was_trained(capsys: pytest.Captu
     cosine = "--schedule cosine --warmup 3it --optimizer adam --lr 0.003"
     oneticket_cli(f"{FIND.replace('--optimizer sgd', cosine)} --out a --quiet", capsys)
     Path("t.toml").write_text('levels = [2]\ncontrols = []\n[transfer]\ndata = "digits:b"\n')
-    for number, words in enumerate(["--data digits:b --levels 2 --controls none", "--spec t.toml"]):
+    Path("u.toml").write_text(
+        'levels = [2]\ncontrols = []\n[transfer]\ndata = "digits:b"\noptimizer = "adam"\ntraining = {batch = 64}\n'
+    )
+    wanted = ["--data digits:b --levels 2 --controls none", "--spec t.toml", "--spec u.toml"]
+    for number, words in enumerate(wanted):
         code, _, err = oneticket_cli(f"transfer a {words} --rows {number}.csv", capsys)
         assert code == 0, err
         row = pandas.read_csv(f"{number}.csv").iloc[-1]
         assert (row.target_optimizer, row.lr, row.schedule, row.budget) == ("adam", 0.003, "cosine", "1ep")
-    code, *_ = oneticket_cli("transfer a --spec t.toml --optimizer sgd --rows 2.csv", capsys)
-    row = pandas.read_csv("2.csv").iloc[-1]
+    code, *_ = oneticket_cli("transfer a --spec t.toml --optimizer sgd --rows s.csv", capsys)
+    row = pandas.read_csv("s.csv").iloc[-1]
     assert (code, row.lr, row.schedule) == (0, 0.02, "cosine"), "another optimizer keeps the schedule, not the rate"
 
 
@@ -217,8 +267,11 @@ def test_data_that_changed_under_its_name_is_other_work(capsys: pytest.CaptureFi
     assert oneticket_cli(words, capsys)[0] == 0
     before = oneticket.Book.load("a")
     numpy.savez("s.npz", x_train=images, y_train=labels[::-1], x_test=images, y_test=labels)
-    assert oneticket_cli(words, capsys)[0] == 0
-    after = oneticket.Book.load("a")
+    code, _, err = oneticket_cli(words, capsys)
+    assert (code, "of data that has changed" in err) == (2, True), "a book of the old data is not lost unasked"
+    assert oneticket.Book.load("a").id == before.id
+    assert oneticket_cli(words.replace("--out a", "--out b"), capsys)[0] == 0
+    after = oneticket.Book.load("b")
     assert after.lineage["data_digest"] != before.lineage["data_digest"]
     assert after.records[0]["train_loss"] != before.records[0]["train_loss"]
 

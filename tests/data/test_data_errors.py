@@ -143,7 +143,7 @@ def nothing_known(root, pictures):
 BAD_PLACES = {
     corrupt_npz: "cannot read this .npz",
     empty_folder: "the folder is empty",
-    empty_class: "test has class kind2, which has no training images",
+    empty_class: "no training images of class kind2",
     empty_train: "'train' is empty",
     corrupt_image: "cannot decode an image .*kind0/0.png",
     deep_image: "8-bit images, got mode 'I;16'",

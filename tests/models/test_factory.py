@@ -44,12 +44,31 @@ def greedy(**kwargs):
     return nn.Sequential(nn.Flatten(), nn.Linear(4, kwargs["num_classes"]))
 
 
-def composite(classes):
-    return nn.ModuleDict({"body": nn.Linear(4, 4), "top": nn.Sequential(nn.Linear(4, 8), nn.Linear(8, classes))})
+class composite(nn.Module):
+    def __init__(self, classes):
+        super().__init__()
+        self.body = nn.Linear(4, 4)
+        self.top = nn.Sequential(nn.Linear(4, 8), nn.Linear(8, classes))
+
+    def forward(self, x):
+        return self.top(self.body(x.flatten(1)))
 
 
-def headless(classes):
-    return nn.Sequential(nn.Linear(4, classes + 1))
+class headless(nn.Sequential):
+    def __init__(self, classes):
+        super().__init__(nn.Linear(4, classes + 1))
+
+    def forward(self, x):
+        return super().forward(x.flatten(1))[:, :-1]
+
+
+def of_another_shape(classes):
+    return nn.Sequential(nn.Flatten(), nn.Linear(5, classes))
+
+
+class Undecided(Two):
+    def forward(self, x):
+        return {"logits": super().forward(x)}
 
 
 def no_classes(depth):
@@ -118,6 +137,8 @@ def test_each_way_to_take_the_classes_and_to_name_the_head(own, name, fields, la
         ("Two", {"args": {"depth": 1}}, "unexpected keyword argument 'depth'; it takes .*hidden=6"),
         ("breaks", {}, "failed while it was made: RuntimeError: out of ideas"),
         ("not_a_model", {}, "expected a torch.nn.Module, got int"),
+        ("of_another_shape", {}, r"fails on images of shape \(2, 1, 2, 2\): mat1 and mat2 shapes"),
+        ("Undecided", {}, r"expected logits of shape \(2, 10\) for two images, got dict"),
         (
             "headless",
             {},
