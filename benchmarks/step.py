@@ -1,10 +1,11 @@
 """What a training step costs: the guard over no guard, and channels_last over the default layout.
 
 `python benchmarks/step.py` prints ratios of medians, both sides interleaved in one run, with n and the quartiles of the
-ratio of neighbouring steps. One thread. Seen on 2026-11-22 (2 shared CPU
-cores, AMD EPYC, torch 2.13.0; batch 128): the guard at 10 % density costs 1.10 [1.07, 1.13] of a step of LeNet-300-100 at
-28 x 28 (n = 60), 1.02 [0.99, 1.05] of ResNet-20 at half width (n = 12), 1.02 [0.98, 1.04] of VGG-11 at a quarter (n = 16);
-channels_last takes 0.74 [0.70, 0.82] and 0.72 [0.66, 0.73] of the default layout's time on the latter two.
+ratio of neighbouring steps. One thread. Seen on 2026-11-22 (2 shared CPU cores, AMD EPYC, torch 2.13.0; batch 128):
+
+- the guard at 10 % density costs 1.10 [1.07, 1.13] of a step of LeNet-300-100 at 28 x 28 (n = 60), 1.02 [0.99, 1.05] of
+  ResNet-20 at half width (n = 12), 1.02 [0.98, 1.04] of VGG-11 at a quarter (n = 16);
+- channels_last takes 0.74 [0.70, 0.82] and 0.72 [0.66, 0.73] of the default layout's time on the latter two.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from oneticket.ground.errors import DataError
 
@@ -23,7 +23,10 @@ def opened(item: Item, where: str, channels: int | None = None) -> Image.Image:
         image.load()
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         shown = f"{len(item)} bytes" if isinstance(item, bytes) else item
-        raise DataError(f"{where}: cannot decode an image ({shown}): {error}; replace the file and try again") from None
+        reason = "it is no image" if isinstance(error, UnidentifiedImageError) else error
+        raise DataError(
+            f"{where}: cannot decode an image ({shown}): {reason}; replace the file and try again"
+        ) from None
     if image.mode.startswith(("I", "F")):
         raise DataError(
             f"{where}: expected 8-bit images, got mode {image.mode!r}; convert them, or use float32 in an .npz file"

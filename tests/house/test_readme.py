@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 from oneticket.cli.app import main
+from oneticket.cli.flags import collect, from_file, read
+from oneticket.study.spec import FindSpec
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
@@ -54,3 +56,13 @@ def test_every_python_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caps
             exec(compile(block, "README.md", "exec"), {})
     assert "exactly zero" in capsys.readouterr().out
     assert (tmp_path / "mine.safetensors").exists()
+
+
+def test_the_settings_file(tmp_path: Path) -> None:
+    blocks = re.findall(r"```toml\n(.*?)```", README, re.S)
+    assert blocks
+    for number, block in enumerate(blocks):
+        file = tmp_path / f"{number}.toml"
+        file.write_text(block)
+        asked = read(FindSpec, collect(FindSpec, {"search__optimizer__lr": "0.2"}, from_file(file)))
+        assert (asked.replicates, asked.search.model.name, asked.search.optimizer.lr) == (3, "vgg-19", 0.2)
