@@ -12,7 +12,7 @@ from oneticket.cli.session import run_steps
 from oneticket.cli.tables import out as stdout
 from oneticket.cli.tables import print_tables
 from oneticket.lottery.place import Place
-from oneticket.study.demo import ARMS, LEVELS, SEARCHES, SHOWN, TARGETS, plan
+from oneticket.study.demo import ARMS, CARRIED, LEVELS, SEARCHES, TARGETS, plan
 from oneticket.study.rows import rows as rows_of
 from oneticket.study.store import Store
 from oneticket.ticket.book import Book, book_file
@@ -49,7 +49,7 @@ def demo(*, out: Path, store: Path, quiet: bool) -> int:
     pictures = write(accuracy_chart(found), out, "accuracy")
     if not quiet:
         told.print()
-        print_tables(found, levels=SHOWN)
+        print_tables(found, levels=CARRIED)
         for name, file in [("chart", pictures[0]), ("", pictures[1]), ("ticket", ticket), ("rows", out / "rows.csv")]:
             told.print(f"{name:7} {file}", highlight=False)
         told.print(f"\n{sentence(pooled(found))}", highlight=False, soft_wrap=True)

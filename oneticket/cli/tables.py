@@ -28,7 +28,7 @@ def print_table(table: Table) -> None:
     """Print one table, with its title above and its caption below; plain text where there is no terminal."""
     drawn = Drawn(box=None)
     for number, name in enumerate(table.header):
-        drawn.add_column(name, justify="right" if number else "left", no_wrap=number > 0)
+        drawn.add_column(name, justify="right" if number else "left", overflow="fold")
     for row in table.rows:
         drawn.add_row(*row)
     console = out()

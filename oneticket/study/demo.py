@@ -10,8 +10,7 @@ from oneticket.study.plan import Origin, search_steps, transfer_steps
 from oneticket.study.step import Step
 
 LEVELS, REPLICATES = 20, 3
-SHOWN = (5, 11, 17, 20)
-CARRIED = (5, 8, 11, 14, 17, 20)
+CARRIED = (5, 11, 17, 20)
 ARMS = ("dense", "ticket", "reinit", "global-random")
 OPTIMIZERS = {"sgd": OptimizerSpec(name="sgd", lr=0.1), "adam": OptimizerSpec(name="adam")}
 SEARCHES = {
