@@ -128,7 +128,7 @@ class Book:
     def mask(self, level: int) -> Mask:
         """The mask of a level."""
         self._check(level)
-        return mask_at(self.pruned_at, level)
+        return Mask({name: (at == 0) | (at > level) for name, at in self.pruned_at.items()})
 
     @property
     def densities(self) -> tuple[float, ...]:
@@ -208,15 +208,6 @@ class Book:
 
     def __reduce__(self) -> tuple[Any, ...]:
         return rebuilt(self)
-
-
-def mask_at(pruned_at: Mapping[str, Tensor], level: int) -> Mask:
-    """The mask of a level, from the level (uint8) that first lacks each weight, 0 for those that live on.
-
-    >>> mask_at({"w": torch.tensor([0, 1, 2], dtype=torch.uint8)}, 1)["w"]
-    tensor([ True, False,  True])
-    """
-    return Mask({name: (at == 0) | (at > level) for name, at in pruned_at.items()})
 
 
 def book_file(folder: str | os.PathLike[str], replicate: int) -> Path:
