@@ -10,10 +10,11 @@ from pathlib import Path
 
 import pandas
 
-from oneticket.cli.rows import write_rows
-from oneticket.report.chart import accuracy_chart, write
-from oneticket.report.table import tables
+from oneticket.charts.accuracy import accuracy_chart
+from oneticket.charts.chart import write
+from oneticket.report.export import write_rows
 from oneticket.report.verdict import sentence
+from oneticket.stats.table import tables
 
 
 def page(name: str, rows: list[dict[str, object]], words: str, folder: Path) -> None:

@@ -1,20 +1,18 @@
-"""The command line: five commands whose flags come from the specs. Nothing heavy is imported before a command runs."""
+"""The command line: commands whose flags come from the specs. Nothing heavy is imported before a command runs."""
 
 from __future__ import annotations
 
 import contextlib
-import inspect
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
 from cyclopts import App, CycloptsError, Parameter
 from rich.console import Console
 
-from oneticket.cli.flags import flags
+from oneticket.cli.parameters import KEEP, Device, Keep, Quiet, Rows, with_flags
+from oneticket.cli.studies import report, status, store, study
 from oneticket.ground.errors import OneticketError, SpecError
-from oneticket.ground.spec import Spec
 from oneticket.study.spec import CarrySpec, FindSpec
 
 DONE, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
@@ -27,31 +25,6 @@ app = App(
     help_on_error=False,
     suppress_keyboard_interrupt=False,
 )
-
-Rows = Annotated[Path | None, Parameter(help="Write one row per trained network to this .csv, .json or .parquet file.")]
-Device = Annotated[str, Parameter(help="Where to compute: auto, cpu, cuda or mps.", env_var="ONETICKET_DEVICE")]
-Keep = Annotated[Path, Parameter(help="Folder in which finished work is kept for reuse.", env_var="ONETICKET_STORE")]
-Quiet = Annotated[bool, Parameter(help="No progress, no tables.", negative="")]
-KEEP = Path(".oneticket")
-
-
-def with_flags(spec: type[Spec]) -> Callable[[Callable[..., int]], Callable[..., int]]:
-    """Give a command that takes `given: dict` one keyword argument per field of the spec instead."""
-
-    def wrap(command: Callable[..., int]) -> Callable[..., int]:
-        made = {flag.variable: flag.argument() for flag in flags(spec)}
-        own = [p for p in inspect.signature(command, eval_str=True).parameters.values() if p.name != "given"]
-
-        def wrapped(*args: Any, **kwargs: Any) -> int:
-            given = {name: kwargs.pop(name, None) for name in made}
-            return command(*args, given=given, **kwargs)
-
-        wrapped.__name__, wrapped.__doc__ = command.__name__, command.__doc__
-        wrapped.__signature__ = inspect.Signature([*own, *made.values()])  # type: ignore[attr-defined]
-        wrapped.__annotations__ = {p.name: p.annotation for p in [*own, *made.values()]}
-        return wrapped
-
-    return wrap
 
 
 @app.command
@@ -137,6 +110,10 @@ def demo(
     from oneticket.cli.demo import demo as command
 
     return command(out=out, store=store, quiet=quiet)
+
+
+for command in (study, report, status, store):
+    app.command(command)
 
 
 def main(tokens: list[str] | None = None) -> None:

@@ -7,49 +7,54 @@ from pathlib import Path
 import torch
 
 from oneticket.cli.find import make_folder, save_book
-from oneticket.cli.rows import write_rows
 from oneticket.cli.session import run_steps
 from oneticket.cli.tables import out as stdout
 from oneticket.cli.tables import print_tables
 from oneticket.lottery.place import Place
-from oneticket.study.demo import ARMS, CARRIED, LEVELS, SEARCHES, TARGETS, plan
+from oneticket.report.export import write_rows
+from oneticket.store.store import Store
+from oneticket.study.file import read_study
+from oneticket.study.grid import plan
+from oneticket.study.plan import searches
 from oneticket.study.rows import rows as rows_of
-from oneticket.study.store import Store
 from oneticket.ticket.book import Book, book_file
 
 
-def demo(*, out: Path, store: Path, quiet: bool) -> int:
+def demo(*, out: Path, store: str, quiet: bool) -> int:
     """Find, carry, compare; leave books, a ticket, rows and a chart in `out`, and say in one sentence what was seen."""
-    from oneticket.report.chart import accuracy_chart, write
-    from oneticket.report.summary import pooled
+    from oneticket.charts.accuracy import accuracy_chart
+    from oneticket.charts.chart import write
     from oneticket.report.verdict import sentence
+    from oneticket.stats.regroup import pooled
 
-    for optimizer in SEARCHES:
+    study, kept, place = read_study(Path("demo")), Store(store), Place()
+    for optimizer in study.optimizers:
         make_folder(out / f"digits-a-{optimizer}")
     torch.set_num_threads(1)  # networks this small gain nothing from a second one
-    kept, place = Store(store), Place()
-    searches, transfers = plan(place)
-    told = stdout()
+    asked = plan(study, place)
+    told, both = stdout(), " and ".join(study.optimizers)
     if not quiet:
         told.print(
-            f"Finding tickets of LeNet-300-100 on half a of scikit-learn's digits under {' and '.join(SEARCHES)}, and\n"
-            f"carrying them to half b under {' and '.join(TARGETS)} beside {', '.join(ARMS)}.\n",
+            f"Finding tickets of LeNet-300-100 on half a of scikit-learn's digits under {both}, and\n"
+            f"carrying them to half b beside {', '.join(arm for arm in study.arms if arm != 'ticket')}.\n",
             highlight=False,
         )
-    steps = [step for found in searches.values() for step in found] + list(transfers)
+    # The sparsest level is trained in the searches too, for the books to say how well it does there.
+    origins = searches(asked.cells)
+    steps = [step for origin in origins for step in origin.levels] + [cell.step for cell in asked.cells]
     piles = run_steps(steps, store=kept, place=place, quiet=quiet)
-    for (optimizer, replicate), levels in searches.items():
-        save_book(levels, kept, book_file(out / f"digits-a-{optimizer}", replicate))
+    for origin in origins:
+        save_book(origin, kept, book_file(out / f"digits-a-{origin.search['optimizer']['name']}", origin.replicate))
     if piles.failed:
         return 1
     ticket = out / "ticket.safetensors"
-    Book.load(out / "digits-a-sgd")[LEVELS].save(ticket)
-    write_rows(rows_of(steps, kept), out / "rows.csv")
-    found = rows_of(transfers, kept)
+    Book.load(out / "digits-a-sgd")[max(study.levels)].save(ticket)
+    found = rows_of(asked.cells, kept, asked.names)
+    write_rows(found, out / "rows.csv")
     pictures = write(accuracy_chart(found), out, "accuracy")
     if not quiet:
         told.print()
-        print_tables(found, levels=CARRIED)
+        print_tables(found, levels=study.levels)
         for name, file in [("chart", pictures[0]), ("", pictures[1]), ("ticket", ticket), ("rows", out / "rows.csv")]:
             told.print(f"{name:7} {file}", highlight=False)
         told.print(f"\n{sentence(pooled(found))}", highlight=False, soft_wrap=True)

@@ -2,31 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
 from oneticket.cli.flags import collect, from_file, read
-from oneticket.cli.rows import check_rows, write_rows
 from oneticket.cli.session import run_steps
 from oneticket.cli.tables import out as stdout
 from oneticket.cli.tables import print_tables
+from oneticket.engine.work import bind
 from oneticket.ground.errors import FileError, SpecError, StoreError
 from oneticket.lottery.place import Place
 from oneticket.lottery.place import device as device_named
 from oneticket.lottery.search import rewind_step
-from oneticket.study.plan import search_steps
+from oneticket.report.export import check_rows, write_rows
+from oneticket.store.store import Store
+from oneticket.study.plan import Origin, search_cells, search_origin
 from oneticket.study.rows import rows as rows_of
 from oneticket.study.spec import FindSpec
-from oneticket.study.step import Step
-from oneticket.study.store import Store
-from oneticket.study.work import bind
 from oneticket.ticket.book import Book, book_file, book_files
 
 
 def find(
-    *, given: Mapping[str, Any], spec: Path | None, out: Path, rows: Path | None, device: str, store: Path, quiet: bool
+    *, given: Mapping[str, Any], spec: Path | None, out: Path, rows: Path | None, device: str, store: str, quiet: bool
 ) -> int:
     """Search, and leave `book-0.safetensors`, `book-1.safetensors`, ... and `rows.csv` in `out`."""
     asked = read(FindSpec, collect(FindSpec, given, from_file(spec)))
@@ -34,16 +33,16 @@ def find(
     kept, place = Store(store), Place(device=device_named(device))
     check_out(out, asked, place)
     make_folder(out)
-    rewind_step(asked.search, place.data(asked.search.data))
+    rewind_step(asked.search, place.facts(asked.search.data))
     searches = [
-        search_steps(asked.search, levels=asked.levels, replicate=replicate, place=place)
+        search_origin(asked.search, levels=asked.levels, replicate=replicate, place=place)
         for replicate in range(asked.replicates)
     ]
-    steps = [step for each in searches for step in each]
-    piles = run_steps(steps, store=kept, place=place, quiet=quiet)
-    for replicate, levels in enumerate(searches):
-        save_book(levels, kept, book_file(out, replicate))
-    found = rows_of(steps, kept)
+    cells = [cell for origin in searches for cell in search_cells(origin)]
+    piles = run_steps([cell.step for cell in cells], store=kept, place=place, quiet=quiet)
+    for origin in searches:
+        save_book(origin, kept, book_file(out, origin.replicate))
+    found = rows_of(cells, kept)
     write_rows(found, out / "rows.csv")
     if rows is not None:
         write_rows(found, rows)
@@ -53,9 +52,9 @@ def find(
     return 1 if piles.failed else 0
 
 
-def save_book(levels: Sequence[Step], store: Store, file: Path) -> None:
+def save_book(origin: Origin, store: Store, file: Path) -> None:
     """Bind the levels that are done, from 0 without a gap, and save them; nothing if level 0 is not there."""
-    done = list(takewhile(store.has, levels))
+    done = list(takewhile(store.has, origin.levels))
     if done:
         records = [store.record(step) for step in done]
         bind(done[0], (store.get(done[0].needs[0]), store.get(done[-1])), records).save(file)
@@ -80,7 +79,7 @@ def check_out(out: Path, asked: FindSpec, place: Place) -> None:
         except FileError as error:
             raise FileError(f"{error}; remove that file, and it will be made anew") from None
         known = (book.lineage.get("search"), book.lineage.get("data_digest"))
-        if known != (asked.search.plain(), place.digest(asked.search.data)):
+        if known != (asked.search.plain(), place.facts(asked.search.data).digest):
             raise SpecError(f"--out {out}: holds the books of another search, or of data that has changed; {other}")
         if replicate >= asked.replicates or book.levels > asked.levels:
             held = f"replicate {replicate} down to level {book.levels}"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from inspect import Parameter as Argument
@@ -15,8 +14,9 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from oneticket.ground.errors import SpecError
-from oneticket.ground.spec import Spec
+from oneticket.ground.spec import Spec, over
 from oneticket.ground.when import When
+from oneticket.study.file import toml
 
 S = TypeVar("S", bound=Spec)
 
@@ -83,27 +83,9 @@ def collect(spec: type[Spec], given: Mapping[str, Any], *under: Mapping[str, Any
             place[flag.path[-1]] = value if flag.switch else _value(value, flag)
     merged: Any = {}
     for layer in (*under, asked):
-        merged = _over(merged, layer)
+        merged = over(merged, layer)
     made: dict[str, Any] = _complete(spec, merged)
     return made
-
-
-def _over(below: Any, above: Any) -> Any:
-    """One setting over another, table by table. A name alone stands for a table.
-
-    Another optimizer or model does not inherit the settings of the one it replaces, except for the schedule.
-    """
-    if isinstance(above, Mapping) and isinstance(below, str):
-        below = {"name": below}
-    if isinstance(below, Mapping) and isinstance(above, str):
-        above = {"name": above}
-    if isinstance(above, Mapping) and not isinstance(below, Mapping):
-        return below  # a mistake, which validation is to find
-    if not isinstance(below, Mapping) or not isinstance(above, Mapping):
-        return above
-    if "name" in above and below.get("name", above["name"]) != above["name"]:
-        below = {name: below[name] for name in ("schedule", "milestones", "gamma", "warmup") if name in below}
-    return {**below, **{name: _over(below[name], value) if name in below else value for name, value in above.items()}}
 
 
 def _complete(spec: type[Spec], given: Any) -> Any:
@@ -115,7 +97,7 @@ def _complete(spec: type[Spec], given: Any) -> Any:
         inner = field.annotation
         if isinstance(inner, type) and issubclass(inner, Spec) and (field.is_required() or name in made):
             usual = {"name": field.default.name} if hasattr(field.default, "name") else {}
-            made[name] = _complete(inner, _over(usual, made.get(name, {})))
+            made[name] = _complete(inner, over(usual, made.get(name, {})))
     return made
 
 
@@ -141,15 +123,8 @@ def read(spec: type[S], given: Mapping[str, Any]) -> S:
 
 
 def from_file(path: Path | None) -> dict[str, Any]:
-    """A TOML file as a mapping; SpecError naming the file and the line of a mistake."""
-    if path is None:
-        return {}
-    try:
-        return tomllib.loads(path.read_text("utf-8"))
-    except OSError as error:
-        raise SpecError(f"{path}: cannot be read: {error.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise SpecError(f"{path}: not a TOML file: {error}") from None
+    """The settings in a TOML file, if one is given."""
+    return {} if path is None else toml(path)
 
 
 def _value(text: str, flag: Flag) -> Any:

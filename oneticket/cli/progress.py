@@ -13,10 +13,17 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from oneticket.ground import clock
 
 if TYPE_CHECKING:
-    from oneticket.study.step import Step
+    from oneticket.store.step import Step
     from oneticket.training.loop import Run
 
 PLAIN_EVERY = 10.0  # seconds between plain lines
+ENDS = ("done", "reused", "failed", "not run")
+TOLD = {
+    "elsewhere": "somebody else is at it; waiting for what comes out",
+    "lost": "whoever was at it is gone; begun again from its last checkpoint",
+    "there already": "done twice: somebody else put the same outcome meanwhile",
+    "drifted": "done twice, with another outcome; the first stays, and `oneticket store show` tells of both",
+}
 
 
 @dataclass(kw_only=True)
@@ -32,18 +39,27 @@ class View:
     over: float = 0.0
     worked: int = 0
     reused: int = 0
-    now: str = ""
+    under_way: dict[str, str] = field(default_factory=dict)
 
     def observe(self, step: Step, event: str) -> None:
         """Hear of a step from the engine."""
-        if event == "begun":
-            self.now = describe(step)
-            self._show(0.0)
-            return
-        self.over += 1
-        self.reused += event == "reused"
-        self.worked += event == "done"
+        if event in TOLD:
+            self.console.print(f"{describe(step)}: {TOLD[event]}", highlight=False, soft_wrap=True)
+        if event in ("begun", "lost"):
+            self.under_way[step.key] = describe(step)
+        elif event not in ("there already", "drifted"):
+            self.under_way.pop(step.key, None)
+        if event in ENDS:
+            self.over += 1
+            self.reused += event == "reused"
+            self.worked += event == "done"
         self._show(0.0)
+
+    @property
+    def now(self) -> str:
+        """What is being done."""
+        more = f" and {len(self.under_way) - 1} more" if len(self.under_way) > 1 else ""
+        return next(iter(self.under_way.values()), "") + more
 
     def watch(self, run: Run) -> None:
         """See a training's position, as a watcher; looks at the clock, never at the device."""
@@ -92,9 +108,12 @@ def view(total: int, *, quiet: bool = False) -> Iterator[View]:
 def describe(step: Step) -> str:
     """A step in a few words."""
     args = step.args
+    if step.kind == "book":
+        return f"reading book {args['id'][:16]}"
     if step.kind == "transfer":
         target = args["transfer"]
-        what = f"{args['arm']} at level {args['level']} on {target['data']['name']} with {target['optimizer']['name']}"
+        at = f" at level {args['level']}" if "level" in args else f" of {args['living']:,}" if args["living"] else ""
+        what = f"{args['arm']}{at} on {target['data']['name']} with {target['optimizer']['name']}"
     else:
         what = "the first steps" if step.kind == "rewind" else f"level {args['level']}"
         what += f" of {args['data']['name']} with {args['optimizer']['name']}"
@@ -104,10 +123,12 @@ def describe(step: Step) -> str:
 def spoken(seconds: float) -> str:
     """A length of time in words.
 
-    >>> spoken(42), spoken(600), spoken(9000)
-    ('42 s', '10 min', '2 h 30 min')
+    >>> spoken(42), spoken(600), spoken(9000), spoken(1e6)
+    ('42 s', '10 min', '2 h 30 min', '12 days')
     """
     if seconds < 100:
         return f"{seconds:.0f} s"
     minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 100 else f"{minutes // 60} h {minutes % 60} min"
+    if minutes < 100:
+        return f"{minutes} min"
+    return f"{minutes // 60} h {minutes % 60} min" if minutes < 2880 else f"{round(minutes / 1440):,} days"

@@ -1,4 +1,4 @@
-"""What `find`, `transfer` and `demo` share: run steps with progress, stop well on Ctrl-C, and tell how it went."""
+"""What every command that runs steps shares: run steps with progress, stop well on Ctrl-C, and tell how it went."""
 
 from __future__ import annotations
 
@@ -10,24 +10,40 @@ from dataclasses import replace
 from rich.console import Console
 
 from oneticket.cli.progress import describe, spoken, view
+from oneticket.engine.engine import Engine, run
+from oneticket.engine.front import Observer, Piles
 from oneticket.ground import clock
 from oneticket.lottery.place import Place
+from oneticket.store.step import Step
+from oneticket.store.store import Store
 from oneticket.study.plan import closure
-from oneticket.study.run import Piles, run
-from oneticket.study.step import Step
-from oneticket.study.store import Store
+
+INLINE = Engine(name="inline")
 
 
-def run_steps(steps: Sequence[Step], *, store: Store, place: Place, quiet: bool) -> Piles:
+def run_steps(
+    steps: Sequence[Step],
+    *,
+    store: Store,
+    place: Place,
+    quiet: bool,
+    engine: Engine = INLINE,
+    heard: Sequence[Observer] = (),
+) -> Piles:
     """Run a plan with progress on standard error, and say at the end what was done, reused and lost."""
     began = clock.now()
-    total = sum(step.file is None for step in closure(steps))
+    total = len(closure(steps))
     with view(total, quiet=quiet) as shown, stop_requests() as asked:
+
+        def observe(step: Step, event: str) -> None:
+            for each in (shown.observe, *heard):
+                each(step, event)
+
         here = replace(place, watchers=(shown.watch,), stop=asked)
-        piles = run(steps, store=store, place=here, observe=shown.observe)
+        piles = run(steps, store=store, place=here, observe=observe, engine=engine)
     told = Console(stderr=True, quiet=quiet, soft_wrap=True)
     spent = spoken(clock.now() - began)
-    said = f"{len(piles.done)} steps done in {spent}, {len(piles.reused)} reused from {store.root}"
+    said = f"{len(piles.done)} steps done in {spent}, {len(piles.reused)} reused from {store.url}"
     told.print(said, highlight=False)
     reasons: dict[str, list[Step]] = {}
     for step, error in piles.failed:

@@ -9,9 +9,9 @@ from typing import Any
 from oneticket.cli.books import books_at
 from oneticket.cli.tables import out, print_facts, print_table
 from oneticket.ground.errors import FileError, SpecError
-from oneticket.report.stats import mean_interval
-from oneticket.report.table import Table
-from oneticket.report.words import percent, plus_minus
+from oneticket.stats.stats import mean_interval
+from oneticket.stats.table import Table
+from oneticket.stats.words import percent, plus_minus
 from oneticket.ticket import file as ticket_file
 from oneticket.ticket.book import Book, book_files
 from oneticket.ticket.ticket import Ticket

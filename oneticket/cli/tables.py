@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.table import Table as Drawn
 
-from oneticket.report.table import COLUMNS, Table, tables
+from oneticket.stats.table import COLUMNS, Table, tables
 
 if TYPE_CHECKING:
     from oneticket.study.rows import Row

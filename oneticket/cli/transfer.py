@@ -8,7 +8,6 @@ from typing import Any
 
 from oneticket.cli.books import books_at
 from oneticket.cli.flags import collect, from_file, read
-from oneticket.cli.rows import check_rows, write_rows
 from oneticket.cli.session import run_steps
 from oneticket.cli.tables import out as stdout
 from oneticket.cli.tables import print_tables
@@ -16,12 +15,12 @@ from oneticket.ground.errors import CarryError, SpecError
 from oneticket.lottery.place import Place
 from oneticket.lottery.place import device as device_named
 from oneticket.lottery.spec import SearchSpec, TransferSpec
+from oneticket.report.export import check_rows, write_rows
 from oneticket.report.verdict import sentence
-from oneticket.study.plan import Origin, book_step, search_steps, transfer_steps
+from oneticket.store.store import Store
+from oneticket.study.plan import Cell, Origin, book_origin, search_origin, transfer_cells
 from oneticket.study.rows import rows as rows_of
 from oneticket.study.spec import CarrySpec
-from oneticket.study.step import Step
-from oneticket.study.store import Store
 from oneticket.ticket.book import Book
 
 
@@ -32,7 +31,7 @@ def transfer(
     spec: Path | None,
     rows: Path | None,
     device: str,
-    store: Path,
+    store: str,
     quiet: bool,
 ) -> int:
     """Carry, print the comparison, and write the rows where asked."""
@@ -45,16 +44,16 @@ def transfer(
         if beyond := [level for level in levels if not 0 <= level <= book.levels]:
             raise SpecError(f"--levels: {file} holds levels 0 to {book.levels}, got {beyond[0]}")
     kept, place = Store(store), Place(device=device_named(device))
-    steps: list[Step] = []
+    cells: list[Cell] = []
     for replicate, (file, book) in books.items():
         if not book.model:
             raise CarryError(f"{file} does not say which network it is for; apply it to your model with Ticket.apply")
-        origin = Origin(replicate=replicate, network=book.model, book=book_step(book, file))
+        origin = book_origin(book, file, replicate)
         own = own_search(book, asked.transfer, max(levels), replicate, place) if "own" in asked.controls else None
         arms = ("dense", "ticket", *asked.controls)
-        steps += transfer_steps(asked.transfer, origin=origin, own=own, arms=arms, levels=levels, place=place)
-    piles = run_steps(steps, store=kept, place=place, quiet=quiet)
-    found = rows_of(steps, kept)
+        cells += transfer_cells(asked.transfer, origin=origin, own=own, arms=arms, levels=levels, place=place)
+    piles = run_steps([cell.step for cell in cells], store=kept, place=place, quiet=quiet)
+    found = rows_of(cells, kept)
     if rows is not None:
         write_rows(found, rows)
     if found and not quiet:
@@ -78,7 +77,7 @@ def own_search(book: Book, target: TransferSpec, levels: int, replicate: int, pl
         )
     channels, height, width = book.model["shape"]
     data = target.data
-    if place.data(data).shape != (channels, height, width):
+    if place.facts(data).shape != (channels, height, width):
         if height != width:
             raise SpecError(f"--controls own: needs square images, the source was found with {height} x {width}")
         data = data.but(size=data.size or height, channels=data.channels or channels)
@@ -91,8 +90,4 @@ def own_search(book: Book, target: TransferSpec, levels: int, replicate: int, pl
             "seed": target.seed,
         }
     )
-    return Origin(
-        replicate=replicate,
-        network=book.model,
-        levels=search_steps(spec, levels=levels, replicate=replicate, place=place),
-    )
+    return search_origin(spec, levels=levels, replicate=replicate, place=place)

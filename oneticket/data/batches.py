@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 import torch
 
 from oneticket.data.augment import augment, roll
+from oneticket.data.facts import Facts
 from oneticket.data.load import Data, Images
 from oneticket.data.stream import Stream
 from oneticket.ground.errors import SpecError
@@ -15,21 +16,25 @@ from oneticket.ground.streams import Streams
 Batch = tuple[torch.Tensor, torch.Tensor]
 
 
-def per_epoch(data: Data, batch: int) -> int:
+def per_epoch(data: Data | Facts, batch: int) -> int:
     """Training steps in an epoch: full batches only, or one short batch if the set has fewer images than one.
 
     Raises SpecError for a batch size below 1.
     """
     if batch < 1:
         raise SpecError(f"expected a batch size of at least 1, got {batch}")
-    return max(1, len(data.train) // batch)
+    return max(1, (data.images if isinstance(data, Facts) else len(data.train)) // batch)
 
 
-def batches(data: Data, *, batch: int, streams: Streams, start: int, stop: int) -> Iterator[Batch]:
+def batches(
+    data: Data, *, batch: int, streams: Streams, start: int, stop: int, rank: int = 0, ranks: int = 1
+) -> Iterator[Batch]:
     """Training batches for the absolute steps start, ..., stop - 1: x float32 (B, C, H, W) normalised, y int64 (B,).
 
     Step s lies in epoch e = s // per_epoch. An epoch's order comes from the stream ("order", e), its flips and crops
     from ("augment", e). A batch therefore depends on nothing before it, and a resumed run sees the same, bit for bit.
+
+    Of several ranks each gets its share, an equal part of every batch; SpecError if the batch has no such parts.
 
     >>> from oneticket.data.load import load
     >>> from oneticket.data.spec import DataSpec
@@ -37,7 +42,10 @@ def batches(data: Data, *, batch: int, streams: Streams, start: int, stop: int) 
     >>> [x.shape for x, y in batches(data, batch=64, streams=streams, start=5, stop=6)]
     [torch.Size([64, 1, 8, 8])]
     """
-    plan = _plan(data, batch, streams, range(start, stop))
+    if (size := min(batch, len(data.train))) % ranks:
+        raise SpecError(f"training.batch: expected a multiple of the {ranks} ranks that share each batch, got {size}")
+    whole = _plan(data, batch, streams, range(start, stop))
+    plan = ((rows.chunk(ranks)[rank], dice.chunk(ranks)[rank]) for rows, dice in whole)
     if isinstance(data.train, Stream):
         orders = ((rows.tolist(), dice[:, 0].tolist()) for rows, dice in plan)
         yield from _normalised(data, data.train.read(orders))

@@ -11,6 +11,7 @@ import torch
 from oneticket.data.adapt import Shape, adapt
 from oneticket.data.cache import Made, cached
 from oneticket.data.decode import stack
+from oneticket.data.facts import Facts
 from oneticket.data.find import find
 from oneticket.data.moments import Moments, from_histogram, histogram, moments
 from oneticket.data.sources import Source, Split, check_classes
@@ -53,6 +54,11 @@ class Data:
     flip: bool
     crop: int
     device: torch.device
+
+    @property
+    def facts(self) -> Facts:
+        """What planning must know of it."""
+        return Facts(shape=self.shape, classes=len(self.classes), images=len(self.train), digest=self.digest)
 
 
 def load(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self, get_args, get_origin
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainSerializer, ValidationError, model_validator
 
@@ -72,6 +72,24 @@ class Spec(BaseModel, metaclass=_Speaking):
         return type(self).read({**dict(self), **changes})
 
 
+def over(below: Any, above: Any) -> Any:
+    """One plain setting over another, table by table. A name alone stands for a table.
+
+    Another optimizer or model does not inherit the settings of the one it replaces, except for the schedule.
+    """
+    if isinstance(above, Mapping) and isinstance(below, str):
+        below = {"name": below}
+    if isinstance(below, Mapping) and isinstance(above, str):
+        above = {"name": above}
+    if isinstance(above, Mapping) and not isinstance(below, Mapping):
+        return below  # a mistake, which validation is to find
+    if not isinstance(below, Mapping) or not isinstance(above, Mapping):
+        return above
+    if "name" in above and below.get("name", above["name"]) != above["name"]:
+        below = {name: below[name] for name in ("schedule", "milestones", "gamma", "warmup") if name in below}
+    return {**below, **{name: over(below[name], value) if name in below else value for name, value in above.items()}}
+
+
 def _words(cls: type[Spec], error: ValidationError) -> str:
     """Every mistake on a line of its own: the field, what came, what is allowed."""
     lines = []
@@ -89,9 +107,14 @@ def _words(cls: type[Spec], error: ValidationError) -> str:
 
 
 def _fields(cls: type[BaseModel], path: list[str]) -> list[str]:
-    for part in path:
+    """The fields of the spec at that path, through tables of named specs too."""
+    parts = iter(path)
+    for part in parts:
         field = cls.model_fields.get(part)
         inner = field.annotation if field else None
+        if get_origin(inner) is dict:
+            inner = get_args(inner)[1]
+            next(parts, None)  # its name in the table
         if not (isinstance(inner, type) and issubclass(inner, BaseModel)):
             break
         cls = inner

@@ -12,7 +12,9 @@ weights are a second draw from the init distribution, never the draw that the ti
 | permuted-weights      | the ticket's          | the ticket's living ones, permuted in each layer   |
 | layerwise-random      | permuted in each layer| new                                                |
 | layerwise-random-kept | permuted in each layer| rewound                                            |
-| global-random         | permuted over layers  | new (the paper's random ticket)                    |
+| global-random         | as many, anywhere     | new (the paper's random ticket)                    |
+| corrected-random      | as many, natural      | new                                                |
+|                       | zeros last            |                                                    |
 | signs                 | the ticket's          | new magnitudes under the ticket's signs            |
 """
 
@@ -33,10 +35,14 @@ Tensors = Mapping[str, Tensor]
 
 @dataclass(frozen=True, kw_only=True)
 class Source:
-    """Where an arm is taken from: a ticket and, if it comes from a book, all rewind weights, the pruned ones too."""
+    """Where an arm is taken from: a ticket and, as far as they are known, what its search left beside it.
+
+    `rewind`: all rewind weights, the pruned ones too. `zeros`: which weights the dense network brought to zero itself.
+    """
 
     ticket: Ticket
     rewind: Tensors | None = None
+    zeros: Mask | None = None
 
 
 Control = Callable[[Source, Tensors, torch.Generator], Ticket]
@@ -85,13 +91,25 @@ def layerwise_random_kept(source: Source, new: Tensors, generator: torch.Generat
 
 
 def global_random(source: Source, new: Tensors, generator: torch.Generator) -> Ticket:
-    """The mask permuted over all layers at once, new weights: the paper's random ticket (Morcos et al., 2019)."""
+    """The mask permuted over all layers at once, new weights: the paper's random ticket (Morcos et al., 2019).
+
+    It keeps of the ticket its density alone, so that all tickets of one network and density share it.
+    """
     mask = source.ticket.mask
-    flat = torch.cat([living.flatten() for living in mask.values()])
-    flat = flat[torch.randperm(len(flat), generator=generator)]
-    parts = torch.split(flat, [living.numel() for living in mask.values()])
-    shuffled = {name: part.view(mask[name].shape) for name, part in zip(mask, parts, strict=True)}
-    return _with(source.ticket, mask=Mask(shuffled), weights=new)
+    return _with(source.ticket, mask=_first(mask, torch.randperm(mask.total, generator=generator)), weights=new)
+
+
+def corrected_random(source: Source, new: Tensors, generator: torch.Generator) -> Ticket:
+    """As global random, but natural zeros are taken last: does a ticket beat chance beyond what training drops itself?
+
+    Without natural zeros it is the global random ticket. Raises CarryError if they are not known. Caron et al., 2020.
+    """
+    mask = source.ticket.mask
+    if source.zeros is None:
+        raise CarryError("corrected-random needs to know which weights the source's dense network brought to zero")
+    order = torch.randperm(mask.total, generator=generator)
+    zero = torch.cat([source.zeros[name].flatten() for name in mask])[order]
+    return _with(source.ticket, mask=_first(mask, torch.cat([order[~zero], order[zero]])), weights=new)
 
 
 def signs(source: Source, new: Tensors, generator: torch.Generator) -> Ticket:
@@ -100,6 +118,14 @@ def signs(source: Source, new: Tensors, generator: torch.Generator) -> Ticket:
     for name in given.mask:
         weights[name] = torch.copysign(new[name], given.weights[name])
     return _with(given, mask=given.mask, weights=weights)
+
+
+def _first(mask: Mask, order: Tensor) -> Mask:
+    """As many living weights as in `mask`: the first ones in an order over all layers' weights."""
+    flat = torch.zeros(mask.total, dtype=torch.bool)
+    flat[order[: mask.living]] = True
+    parts = torch.split(flat, [living.numel() for living in mask.values()])
+    return Mask({name: part.view(mask[name].shape) for name, part in zip(mask, parts, strict=True)})
 
 
 def _layerwise(mask: Mask, generator: torch.Generator) -> Mask:
@@ -121,6 +147,7 @@ ARMS: dict[str, Control] = {
     "permuted-weights": permuted_weights,
     "layerwise-random": layerwise_random,
     "global-random": global_random,
+    "corrected-random": corrected_random,
     "layerwise-random-kept": layerwise_random_kept,
     "signs": signs,
 }

@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import torch
 
 from oneticket.data import load as data_load
+from oneticket.data.facts import Facts, nominal
 from oneticket.data.load import Data
 from oneticket.data.spec import DataSpec
-from oneticket.ground.errors import SpecError
+from oneticket.ground.errors import DataError, SpecError
+from oneticket.training.checkpoint import Slot
 from oneticket.training.watch import Watcher
 
 
@@ -28,17 +29,25 @@ KEPT = 3  # datasets held in memory at once: a source, a target, and one more
 class Place:
     """The surroundings of a step.
 
-    `checkpoint`: file to write and resume from, or None. `every`: seconds between checkpoints. `stop`: asked after
-    every optimizer step; once it says True, a checkpoint is written and KeyboardInterrupt raised.
+    `checkpoint`: where to write one and resume from, or None. `every`: seconds between checkpoints. `stop`: asked after
+    every optimizer step; once it says True, a checkpoint is written and KeyboardInterrupt raised. `spent`: the seconds
+    that earlier processes spent on what was resumed last. `rank` of `ranks`: which one this is of several processes
+    that do one training together, each with its share of every batch. `pretend`: plan with known sets that are not at
+    hand, too.
     """
 
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
-    checkpoint: Path | None = None
+    checkpoint: Slot | None = None
     every: float = 20.0
     watchers: tuple[Watcher, ...] = ()
     stop: Callable[[], bool] = never
+    spent: float = 0.0
+    rank: int = 0
+    ranks: int = 1
+    pretend: bool = False
+    absent: set[str] = field(default_factory=set)
     _data: OrderedDict[object, Data] = field(default_factory=OrderedDict, repr=False)
-    _digests: dict[object, str] = field(default_factory=dict, repr=False)
+    _facts: dict[object, Facts] = field(default_factory=dict, repr=False)
 
     def data(self, spec: DataSpec, like: tuple[int, int, int] | None = None) -> Data:
         """The dataset of that spec, adapted to the shape `like`, loaded once."""
@@ -50,12 +59,22 @@ class Place:
         self._data.move_to_end(key)
         return self._data[key]
 
-    def digest(self, spec: DataSpec, like: tuple[int, int, int] | None = None) -> str:
-        """The digest of that dataset's content, which is part of the address of every step that uses it."""
+    def facts(self, spec: DataSpec, like: tuple[int, int, int] | None = None) -> Facts:
+        """What planning must know of that dataset; its digest is part of the address of every step that uses it.
+
+        With `pretend`, a known set that is not at hand counts as published, and its name is noted in `absent`.
+        """
         key = (spec.model_dump_json(), like)
-        if key not in self._digests:
-            self._digests[key] = self.data(spec, like).digest
-        return self._digests[key]
+        if key not in self._facts:
+            try:
+                self._facts[key] = self.data(spec, like).facts
+            except DataError:
+                published = nominal(spec, like) if self.pretend else None
+                if published is None:
+                    raise
+                self._facts[key] = published
+                self.absent.add(spec.set)
+        return self._facts[key]
 
 
 def device(name: str = "auto") -> torch.device:

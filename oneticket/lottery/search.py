@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from oneticket.data.batches import per_epoch
-from oneticket.data.load import Data
+from oneticket.data.facts import Facts
 from oneticket.ground.errors import PruneError, SpecError
 from oneticket.ground.streams import Streams
 from oneticket.lottery.place import Place
@@ -33,7 +33,6 @@ from oneticket.ticket.contract import Contract
 from oneticket.ticket.mask import Mask
 
 Tensors = Mapping[str, Tensor]
-ZERO = 1e-8  # a trained weight below this is zero by itself ("natural sparsity", Caron et al., 2020)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,10 +51,12 @@ class Rewound:
 class Level:
     """What training one level leaves: the masks up to the next level, its losses, and its record.
 
-    `pruned_at`: per prunable weight the level that first lacks it, 0 while it lives (uint8).
+    `pruned_at`: per prunable weight the level that first lacks it, 0 while it lives (uint8). `zeros`: which of the
+    living ones training itself brought to zero.
     """
 
     pruned_at: Tensors
+    zeros: Mask
     losses: Tensor
     record: Mapping[str, Any]
 
@@ -64,7 +65,7 @@ def rewind_weights(spec: SearchSpec, replicate: int, place: Place) -> Rewound:
     """W_k: the dense network after `spec.rewind` steps."""
     data, streams = place.data(spec.data), Streams(root=spec.seed, replicate=replicate)
     model = _fresh(spec, network(spec, place), streams)
-    stop = rewind_step(spec, data)
+    stop = rewind_step(spec, data.facts)
     if stop:
         run_training(
             model,
@@ -118,11 +119,11 @@ def level(
         place=place,
     )
     weights = {name: model.get_parameter(name).detach().cpu() for name in names}
-    zeros = sum(int((weights[name].abs() < ZERO).sum()) for name in names) - (mask.total - mask.living)
     return Level(
         pruned_at=_prune(spec, pruned_at, mask, number, weights, initial, streams),
+        zeros=trained.zeros,
         losses=trained.losses,
-        record={"level": number, "natural_zeros": zeros / mask.total, **trained.record},
+        record={"level": number, **trained.record},
     )
 
 
@@ -144,8 +145,8 @@ def book(
 
 def network(spec: SearchSpec, place: Place) -> dict[str, Any]:
     """What a ticket of that search says of its network: the model's spec, the images' shape, the number of classes."""
-    data = place.data(spec.data)
-    return {"spec": spec.model.plain(), "shape": list(data.shape), "classes": len(data.classes)}
+    facts = place.facts(spec.data)
+    return {"spec": spec.model.plain(), "shape": list(facts.shape), "classes": facts.classes}
 
 
 def search(
@@ -178,9 +179,9 @@ def _fresh(spec: SearchSpec, known: Mapping[str, Any], streams: Streams) -> nn.M
     return build(spec.model, shape=tuple(known["shape"]), classes=known["classes"], seed=streams.seed("init"))
 
 
-def rewind_step(spec: SearchSpec, data: Data) -> int:
+def rewind_step(spec: SearchSpec, facts: Facts) -> int:
     """The rewind point as an absolute step; SpecError if training ends before it."""
-    epoch = per_epoch(data, spec.training.batch)
+    epoch = per_epoch(facts, spec.training.batch)
     step, total = spec.rewind.steps(epoch), spec.training.budget.steps(epoch)
     if step >= total:
         raise SpecError(

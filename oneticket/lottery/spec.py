@@ -18,7 +18,14 @@ MOST_LEVELS = 100
 """The deepest that a search may go; 0.8^100 keeps two weights in ten thousand million."""
 
 Control = Literal[
-    "own", "reinit", "permuted-weights", "layerwise-random", "global-random", "layerwise-random-kept", "signs"
+    "own",
+    "reinit",
+    "permuted-weights",
+    "layerwise-random",
+    "layerwise-random-kept",
+    "global-random",
+    "corrected-random",
+    "signs",
 ]
 """The networks that a transfer sets beside the dense one and the ticket; `lottery/controls` says what each is."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -25,16 +25,23 @@ from oneticket.ticket.values import fingerprint
 from oneticket.training import checkpoint
 from oneticket.training.loop import Run, train
 from oneticket.training.measure import measure
+from oneticket.training.ranks import Agreement, same, spread
 from oneticket.training.spec import TrainingSpec
-from oneticket.training.watch import finite, keeper, watched
+from oneticket.training.watch import Watcher, finite, keeper, watched
+
+ZERO = 1e-8  # a trained weight below this is zero by itself ("natural sparsity", Caron et al., 2020)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Trained:
-    """What a training left: the losses of its steps (float32, CPU) and, where it was measured, its record."""
+    """What a training left: the losses of its steps (float32, CPU) and, where it was measured, its record.
+
+    `zeros`: the weights under the mask's names that live and that training itself brought to zero.
+    """
 
     losses: Tensor
     record: Mapping[str, Any]
+    zeros: Mask
 
 
 def run_training(
@@ -52,7 +59,8 @@ def run_training(
 ) -> Trained:
     """Train `model` in place, its mask held, from schedule step `start` to `stop` (None: to the end), and measure it.
 
-    Moves the model to `place.device`, and resumes from `place.checkpoint` if one is there.
+    Moves the model to `place.device`, and resumes from `place.checkpoint` if one is there. Of several ranks, which meet
+    in torch's default process group, the first one alone writes checkpoints and measures.
     """
     epoch = per_epoch(data, training.batch)
     total = training.budget.steps(epoch)
@@ -67,39 +75,54 @@ def run_training(
         start,
         stop,
         mask.digest,
+        *([place.ranks] if place.ranks > 1 else []),
     ]
     about = digest([given, fingerprint({name: value.contiguous() for name, value in model.state_dict().items()})])
     # Convolutions take about a quarter less time a step in this layout (benchmarks/step.py); other layers do not mind.
     model.to(place.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    look = 1 if place.device.type == "cpu" else 50
+    network, together, stopping, draws = model, list[Watcher](), place.stop, streams
+    if place.ranks > 1:
+        network = spread(model, mask=mask.digest, about=about)
+        agreement = Agreement(place.stop, every=look)
+        together, stopping = [agreement], agreement.stop
+        draws = replace(streams, root=streams.seed("forward", "rank", place.rank))
     optimizers = build_optimizers(optimizer, model, head=head(model))
     with attach(model, optimizers, mask, rule=training.guard) as guard:
-        run = Run.begin(model, optimizers, precision=training.precision, position=start, total=total, about=about)
-        if place.checkpoint is not None:
-            checkpoint.load(place.checkpoint, run)
-        keep = keeper(place.checkpoint, seconds=place.every, stop=place.stop)
-        feed = batches(data, batch=training.batch, streams=streams, start=run.position, stop=stop)
-        steps = train(run, feed, training=training, optimizer=optimizer, streams=streams, per_epoch=epoch, stop=stop)
-        for _ in watched(
-            steps, run, [finite(stop, every=1 if run.device.type == "cpu" else 50), keep, *place.watchers]
-        ):
+        run = Run.begin(network, optimizers, precision=training.precision, position=start, total=total, about=about)
+        if place.checkpoint is not None and checkpoint.load(place.checkpoint, run):
+            place.spent = run.spent
+        if place.ranks > 1:
+            same("checkpoint", f"{run.position:08x}", run.device, TrainingError)
+        keep = keeper(None if place.rank else place.checkpoint, seconds=place.every, stop=stopping)
+        share = {"rank": place.rank, "ranks": place.ranks}
+        feed = batches(data, batch=training.batch, streams=streams, start=run.position, stop=stop, **share)
+        steps = train(run, feed, training=training, optimizer=optimizer, streams=draws, per_epoch=epoch, stop=stop)
+        for _ in watched(steps, run, [*together, finite(stop, every=look), keep, *place.watchers]):
             pass
         guard.audit()
     losses = run.losses[start:stop].to("cpu", torch.float32)
-    if not measured:
-        return Trained(losses=losses, record={})
+    if not measured or place.rank:
+        return Trained(losses=losses, record={}, zeros=Mask({}))
     found = measure(model, test_batches(data))
     if not math.isfinite(found.loss):
         raise TrainingError(f"the test loss after {stop} steps is {found.loss}; try a lower --lr, or --clip 1.0")
+    trained = {name: model.get_parameter(name).detach().cpu() for name in mask}
+    zeros = Mask({name: (weights.abs() < ZERO) & mask[name] for name, weights in trained.items()})
     return Trained(
         losses=losses,
+        zeros=zeros,
         record={
             "density": mask.density,
             "living": mask.living,
             "accuracy": found.accuracy,
             "loss": found.loss,
             "train_loss": float(losses[-epoch:].mean()),
+            "natural_zeros": zeros.living / zeros.total if zeros.total else 0.0,
             "steps": stop - start,
             "examples": (stop - start) * min(training.batch, len(data.train)),
+            "classes": len(data.classes),
+            "images": len(data.train),
             "data_digest": data.digest,
         },
     )

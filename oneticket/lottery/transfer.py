@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import torch
 from torch import nn
 
 from oneticket.ground.errors import CarryError, SpecError, unknown
@@ -26,14 +27,21 @@ from oneticket.ticket.mask import Mask
 from oneticket.ticket.ticket import Ticket
 
 
-def blank(network: Mapping[str, Any]) -> Ticket:
-    """A ticket of that network (spec, shape, classes) with nothing pruned: what the dense arm starts from."""
+def blank(network: Mapping[str, Any], living: int | None = None) -> Ticket:
+    """A ticket of that network (spec, shape, classes) that was never searched for: its first `living` weights, or all.
+
+    It is what those arms start from that keep nothing of a ticket but its network and its density.
+    """
     model = _build(network, seed=0)
-    output = head(model)
     mask = Mask.full({name: model.get_parameter(name) for name in prunable(model, network["spec"]["prunable"])})
-    return Ticket(
-        mask=mask, weights=model.state_dict(), contract=Contract(rewind="0it", step=0, head=output), model=network
-    )
+    if living is not None:
+        left, first = living, {}
+        for name, full in mask.items():
+            first[name] = (torch.arange(full.numel()) < left).view(full.shape)
+            left -= min(left, full.numel())
+        mask = Mask(first)
+    contract = Contract(rewind="0it", step=0, head=head(model))
+    return Ticket(mask=mask, weights=model.state_dict(), contract=contract, model=network)
 
 
 def transfer(
@@ -45,7 +53,7 @@ def transfer(
     brought to the size and channels that the source's network was found with, unless `spec.data` says otherwise.
 
     The target's schedule begins at its step 0. `replicate`: the source's own unless given. An arm and its `-kept` twin
-    draw the same masks.
+    draw the same masks, and so do global-random and corrected-random where training leaves no natural zeros.
 
     Raises SpecError for an unknown arm, CarryError if the source does not say its network or does not fit.
 
@@ -68,7 +76,7 @@ def transfer(
     data, streams = place.data(spec.data, like=shape), Streams(root=spec.seed, replicate=replicate)
     stream = "init" if arm == "dense" else "reinit"
     new = _build(known, seed=streams.seed(stream)).state_dict()
-    carried = ARMS[arm](source, new, streams.generator("shuffle", arm.removesuffix("-kept")))
+    carried = ARMS[arm](source, new, streams.generator("shuffle", DRAWS.get(arm, arm)))
     model = build(network, shape=data.shape, classes=len(data.classes), seed=streams.seed("head"))
     held = apply(carried, model, head=spec.head).mask
     return run_training(
@@ -82,6 +90,10 @@ def transfer(
         stop=None,
         place=place,
     )
+
+
+# Arms that are set against each other draw the same.
+DRAWS = {"layerwise-random-kept": "layerwise-random", "corrected-random": "global-random"}
 
 
 def _build(network: Mapping[str, Any], seed: int) -> nn.Module:

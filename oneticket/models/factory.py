@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import difflib
 import hashlib
-import importlib
 import inspect
 from collections.abc import Callable
-from functools import reduce
 from pathlib import Path
 from typing import Any
 
 from torch import nn
 
-from oneticket.ground.errors import ModelError
+from oneticket.ground.errors import ModelError, SpecError
+from oneticket.ground.own import own
 from oneticket.models.layers import Shape
 from oneticket.models.spec import ModelSpec
 
@@ -26,22 +24,10 @@ def find(path: str) -> Factory:
     >>> find("torch.nn:Linear").__name__
     'Linear'
     """
-    module_name, _, name = path.partition(":")
     try:
-        module = importlib.import_module(module_name)
-    except ImportError as error:
-        raise ModelError(
-            f"model {path!r}: cannot import {module_name!r} ({error}); install it or put its folder on PYTHONPATH"
-        ) from error
-    try:
-        found = reduce(getattr, name.split("."), module)
-    except AttributeError:
-        near = difflib.get_close_matches(name, dir(module), n=3)
-        hint = f"; did you mean {' or '.join(near)}?" if near else ""
-        raise ModelError(f"model {path!r}: {module_name!r} has no {name!r}{hint}") from None
-    if not callable(found):
-        raise ModelError(f"model {path!r}: expected a function or class that makes a model, got {found!r}")
-    return found
+        return own(path, "model")
+    except SpecError as error:
+        raise ModelError(str(error)) from error
 
 
 def source_digest(path: str) -> str:

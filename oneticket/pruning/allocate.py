@@ -38,14 +38,32 @@ def allocate(scope: str, *, living: Mapping[str, int], fraction: float, allow_em
     """
     if scope not in SCOPES:
         raise PruneError(unknown("scope", scope, SCOPES))
-    # As written: 0.2 means one fifth, not the binary number just above it.
-    part = Fraction(str(fraction))
     shares = []
     for names in SCOPES[scope](living):
-        counts = [living[name] for name in names]
-        most = sum(counts) if allow_empty else sum(count - 1 for count in counts if count)
-        shares.append(Share(names=names, prune=min(int(part * sum(counts)), most)))
+        counts = [living[name] for name in names if living[name]]
+        shares.append(Share(names=names, prune=_loss(sum(counts), 0 if allow_empty else len(counts), fraction)))
     return tuple(shares)
+
+
+def remaining(scope: str, *, counts: Mapping[str, int], fraction: float, levels: int, allow_empty: bool = True) -> int:
+    """How many weights live after so many levels, of tensors with so many weights: the rule needs no scores.
+
+    >>> remaining("global", counts={"a": 10, "b": 5}, fraction=0.2, levels=2)
+    10
+    """
+    groups = [[counts[name] for name in share.names] for share in allocate(scope, living=counts, fraction=fraction)]
+    living = 0
+    for group in groups:
+        left = sum(group)
+        for _ in range(levels):
+            left -= _loss(left, 0 if allow_empty else len(group), fraction)
+        living += left
+    return living
+
+
+def _loss(living: int, kept: int, fraction: float) -> int:
+    """As written: 0.2 means one fifth, not the binary number just above it."""
+    return min(int(Fraction(str(fraction)) * living), living - kept)
 
 
 SCOPES: dict[str, Callable[[Mapping[str, int]], list[tuple[str, ...]]]] = {

@@ -1,1 +1,1 @@
-"""Floor 7: statistics, tables and charts."""
+"""Floor 7: the report: a page, its Markdown, its files."""

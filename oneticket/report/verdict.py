@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from itertools import groupby
 
-from oneticket.report.summary import Line, Row, Summary, over, places, summary
-from oneticket.report.words import ARMS, number, percent
+from oneticket.stats.regroup import settled
+from oneticket.stats.summary import Line, Row, Summary, over, places, summary
+from oneticket.stats.words import ARMS, listed, number, percent
 
 
 def sentence(rows: Iterable[Row]) -> str:
@@ -22,7 +23,7 @@ def sentence(rows: Iterable[Row]) -> str:
     'At 1.2 % of the weights on digits:b under sgd, the ticket from digits:a (sgd) reached 0.950 in one replicate
     (n = 1): no interval can be given, and no claim is made about how it compares with the dense network.'
     """
-    summaries = summary(rows)
+    summaries = summary(settled(rows))
     where, blocks = places(summaries), groupby(summaries, key=lambda one: one.setting)
     return " ".join(said for setting, block in blocks for said in _sentences(list(block), where[setting]))
 
@@ -37,30 +38,34 @@ def _sentences(block: list[Summary], place: str) -> list[str]:
 def _sentence(line: Line, block: list[Summary], place: str) -> str:
     levels: dict[Line, set[int]] = {}
     for one in block:
-        if one.line == line or _controls(one.line, line):
+        if one.line == line or _controls(one, line):
             levels.setdefault(one.line, set()).add(one.level)
     level = max(set.intersection(*levels.values()) or levels[line])
     at = {one.line: one for one in block if one.level == level or one.line == Line(arm="dense")}
     ticket = at[line]
     # The controls in their usual order, then the dense network.
     rivals = [at[other] for other in (*levels, Line(arm="dense")) if other in at and other != line]
-    lacking = [ARMS[other.arm].phrase for other in levels if other not in at]
-    end = f"; not trained at this density: {_listed(lacking, 'and')}" if lacking else ""
+    home = {one.line for one in block if one.at_home}
+    lacking = [ARMS["own" if other in home else other.arm].phrase for other in levels if other not in at]
+    end = f"; not trained at this density: {listed(lacking, 'and')}" if lacking else ""
     end += "." if Line(arm="dense") in at else "; the dense network was not trained."
     named = f"the ticket from {line.source}" if line.source else "the ticket"
     start = f"At {percent(ticket.density)} of the weights on {place}, {named} reached {number(ticket.accuracy.mean)}"
     low, high, n = ticket.accuracy.low, ticket.accuracy.high, ticket.accuracy.n
     if low is None or high is None:
-        against = _listed([_named(rival, ticket) for rival in rivals], "or") or "anything"
+        against = listed([_named(rival, ticket) for rival in rivals], "or") or "anything"
         claim = f"no interval can be given, and no claim is made about how it compares with {against}"
         return f"{start} in one replicate (n = 1): {claim}{end}"
-    seen = _listed([_seen(ticket, rival) for rival in rivals], "and")
+    seen = listed([_seen(ticket, rival) for rival in rivals], "and")
     return f"{start} [{number(low)}, {number(high)}] (95 % interval, n = {n}){': ' if seen else ''}{seen}{end}"
 
 
-def _controls(other: Line, ticket: Line) -> bool:
-    """Whether a line is a control of this ticket, not of another one, or the target's own ticket."""
-    return other.arm == "own" or (other.arm not in ("dense", "ticket") and other.source == ticket.source)
+def _controls(other: Summary, ticket: Line) -> bool:
+    """Whether a line is a control of this ticket or of all tickets, or another one than this: the target's own."""
+    line = other.line
+    if other.at_home:
+        return line.source != ticket.source
+    return line.arm not in ("dense", "ticket") and line.source in ("", ticket.source)
 
 
 def _seen(ticket: Summary, rival: Summary) -> str:
@@ -85,10 +90,4 @@ def _named(rival: Summary, ticket: Summary) -> str:
     """A rival, with its density where one level means two of them."""
     density = percent(rival.density)
     alike = rival.line.arm == "dense" or density == percent(ticket.density)
-    return ARMS[rival.line.arm].phrase + ("" if alike else f" at {density} of the weights")
-
-
-def _listed(parts: list[str], word: str) -> str:
-    if len(parts) < 3:
-        return f" {word} ".join(parts)
-    return f"{', '.join(parts[:-1])}, {word} {parts[-1]}"
+    return ARMS["own" if rival.at_home else rival.line.arm].phrase + ("" if alike else f" at {density} of the weights")

@@ -1,1 +1,1 @@
-"""Floor 6: steps with addresses, plans, the store and the engine."""
+"""Floor 6: study files, plans, rows and findings."""

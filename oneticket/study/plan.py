@@ -2,68 +2,112 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from oneticket.ground import canon
 from oneticket.ground.errors import SpecError
 from oneticket.lottery.place import Place
+from oneticket.lottery.search import network
 from oneticket.lottery.spec import MOST_LEVELS, SearchSpec, TransferSpec
+from oneticket.lottery.transfer import blank
 from oneticket.models.factory import source_digest
 from oneticket.models.spec import ModelSpec
-from oneticket.study.step import Step
+from oneticket.pruning.allocate import remaining
+from oneticket.pruning.spec import PruningSpec
+from oneticket.store.step import Step
 from oneticket.ticket.book import Book
 
 
-def search_steps(spec: SearchSpec, *, levels: int, replicate: int, place: Place) -> tuple[Step, ...]:
-    """The steps of a search, from level 0 to `levels`; each level needs the rewind weights and the level above it.
+@dataclass(frozen=True, kw_only=True)
+class Origin:
+    """Where tickets come from: the levels of a planned search, or a book in a file.
+
+    `network`: the ticket's `model` mapping (spec, shape, classes). `search`: the plain SearchSpec; empty if not known.
+    `living`: how many weights live at each level.
+    """
+
+    replicate: int
+    network: Mapping[str, Any]
+    search: Mapping[str, Any]
+    living: tuple[int, ...]
+    levels: tuple[Step, ...] = ()
+    book: Step | None = None
+
+    def needs(self, level: int, arm: str) -> tuple[Step, ...]:
+        """What that level is made of: the rewind weights and the level above, which pruned for it; or the book."""
+        if self.book is not None:
+            return (self.book,)
+        zeros = self.levels[:1] if arm == "corrected-random" else ()
+        return (self.levels[0].needs[0], self.levels[max(level - 1, 0)], *zeros)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cell:
+    """One network of a comparison: the step that trains it, and what it stands for. Labels are no part of an address.
+
+    `origin` is None for the arms that keep nothing of a ticket but its density: all sources share them.
+    """
+
+    step: Step
+    arm: str
+    level: int
+    origin: Origin | None = None
+    part: str = field(default="", compare=False)
+
+
+def search_origin(spec: SearchSpec, *, levels: int, replicate: int, place: Place) -> Origin:
+    """A planned search, from level 0 to `levels`; each level needs the rewind weights and the level above it.
 
     The digest of the data is part of each address: data that changed under its name means other work.
 
-    >>> steps = search_steps(SearchSpec(data="digits:a", model="lenet-300-100"), levels=2, replicate=0, place=Place())
-    >>> [step.args["level"] for step in steps], steps[2].needs[1] is steps[1]
+    >>> found = search_origin(SearchSpec(data="digits:a", model="mlp"), levels=2, replicate=0, place=Place())
+    >>> [step.args["level"] for step in found.levels], found.levels[2].needs[1] is found.levels[1]
     ([0, 1, 2], True)
     """
     if not 0 <= levels <= MOST_LEVELS:
         raise SpecError(f"levels: expected 0 to {MOST_LEVELS}, got {levels}")
-    plain = {**spec.plain(), "replicate": replicate, "data_digest": place.digest(spec.data)}
+    plain = {**spec.plain(), "replicate": replicate, "data_digest": place.facts(spec.data).digest}
     plain |= _code(spec.model)
     # Searches that differ in pruning alone share their rewind weights.
     rewind = Step(kind="rewind", args={name: value for name, value in plain.items() if name != "pruning"})
     steps: list[Step] = []
     for number in range(levels + 1):
         steps.append(Step(kind="level", args={**plain, "level": number}, needs=(rewind, *steps[-1:])))
-    return tuple(steps)
+    known = network(spec, place)
+    return Origin(
+        replicate=replicate,
+        network=known,
+        search=spec.plain(),
+        living=_living(spec.pruning, canon.dumps(known), levels),
+        levels=tuple(steps),
+    )
 
 
-def book_step(book: Book, file: Path) -> Step:
-    """A book that lies in a file, as a step: its address is the book's id, wherever the file lies."""
-    return Step(kind="book", args={"id": book.id}, file=file)
+def book_origin(book: Book, file: Path, replicate: int) -> Origin:
+    """A book that lies in a file: its step's address is the book's id, wherever the file lies."""
+    return Origin(
+        replicate=replicate,
+        network=book.model,
+        search=book.lineage.get("search", {}),
+        living=tuple(book.mask(level).living for level in range(len(book))),
+        book=Step(kind="book", args={"id": book.id}, file=file),
+    )
 
 
-@dataclass(frozen=True, kw_only=True)
-class Origin:
-    """Where a transfer's tickets come from: the levels of a planned search, or a book in a file.
-
-    `network`: the ticket's `model` mapping (spec, shape, classes).
-    """
-
-    replicate: int
-    network: Mapping[str, Any]
-    levels: tuple[Step, ...] = ()
-    book: Step | None = None
-
-    def needs(self, level: int) -> tuple[Step, ...]:
-        """The steps that level's ticket is made of: the rewind weights, and the level above, which pruned for it."""
-        if self.book is not None:
-            return (self.book,)
-        if not 0 <= level < len(self.levels):
-            raise SpecError(f"level: expected 0 to {len(self.levels) - 1}, the levels of the source, got {level}")
-        return (self.levels[0].needs[0], self.levels[max(level - 1, 0)])
+def search_cells(origin: Origin) -> tuple[Cell, ...]:
+    """The networks that a search itself trains: the dense one at level 0, then its tickets."""
+    return tuple(
+        Cell(step=step, arm="ticket" if level else "dense", level=level, origin=origin)
+        for level, step in enumerate(origin.levels)
+    )
 
 
-def transfer_steps(
+def transfer_cells(
     spec: TransferSpec,
     *,
     origin: Origin,
@@ -71,33 +115,57 @@ def transfer_steps(
     arms: Iterable[str],
     levels: Iterable[int],
     place: Place,
-) -> tuple[Step, ...]:
-    """One step per arm and level; the dense arm once, needing nothing, so that all sources share it."""
-    steps = []
-    levels = tuple(levels)
+    part: str = "",
+) -> tuple[Cell, ...]:
+    """One cell per arm and level; the dense one once. The target's own ticket is a ticket like any other.
+
+    Raises SpecError for a level that the source does not have, and for an arm whose source is lacking.
+    """
     channels, height, width = origin.network["shape"]
-    digest = place.digest(spec.data, (channels, height, width))
+    like = (channels, height, width)
+    facts = place.facts(spec.data, like)
+    # What keeps nothing of a ticket is a network for the images at hand, whatever the source's were.
+    alone = {**origin.network, "shape": list(facts.shape), "classes": facts.classes}
+    shared = {
+        "transfer": spec.plain(),
+        "data_digest": facts.digest,
+        "replicate": origin.replicate,
+        **_code(ModelSpec.read(origin.network["spec"])),
+    }
+    cells: list[Cell] = []
+    levels = tuple(levels)
     for arm in arms:
-        shared: dict[str, Any] = {
-            "transfer": spec.plain(),
-            "data_digest": digest,
-            "arm": arm,
-            "replicate": origin.replicate,
-            **_code(ModelSpec.read(origin.network["spec"])),
-        }
-        if arm == "dense":
-            steps.append(Step(kind="transfer", args={**shared, "level": 0, "network": dict(origin.network)}))
+        if arm in BLANK:
+            known = {**shared, "arm": arm, "network": alone}
+            for level in (0,) if arm == "dense" else levels:
+                living = None if arm == "dense" else _at(origin, level)
+                step = Step(kind="transfer", args={**known, "living": living})
+                cells.append(Cell(step=step, arm=arm, level=level, part=part))
             continue
         source = own if arm == "own" else origin
         if source is None:
             raise SpecError("arm own: the target's own search is not planned")
-        steps += [Step(kind="transfer", args={**shared, "level": n}, needs=source.needs(n)) for n in levels]
-    return tuple(steps)
+        if arm == "corrected-random" and source.book is not None:
+            raise SpecError(
+                "arm corrected-random: a book does not say which weights the dense network brought to zero; plan the "
+                "search and the transfer in one study"
+            )
+        for level in levels:
+            _at(source, level)
+            args = {**shared, "arm": "ticket" if arm == "own" else arm, "level": level}
+            step = Step(kind="transfer", args=args, needs=source.needs(level, arm))
+            cells.append(Cell(step=step, arm=arm, level=level, origin=source, part=part))
+    return tuple(cells)
 
 
-def _code(model: ModelSpec) -> dict[str, str]:
-    """What an own model's address has beside its name: the digest of the file that it is written in."""
-    return {"model_digest": source_digest(model.name)} if model.own else {}
+def searches(cells: Iterable[Cell]) -> tuple[Origin, ...]:
+    """The planned searches that cells take their tickets from, each once, as deep as any cell needs it."""
+    found: dict[str, Origin] = {}
+    for cell in cells:
+        if cell.origin and cell.origin.levels:
+            root = cell.origin.levels[0].key
+            found[root] = max(found.get(root, cell.origin), cell.origin, key=lambda origin: len(origin.levels))
+    return tuple(found.values())
 
 
 def closure(steps: Iterable[Step]) -> tuple[Step, ...]:
@@ -113,3 +181,28 @@ def closure(steps: Iterable[Step]) -> tuple[Step, ...]:
     for step in steps:
         visit(step)
     return tuple(order.values())
+
+
+@lru_cache(maxsize=256)
+def _living(rule: PruningSpec, network: str, levels: int) -> tuple[int, ...]:
+    """How many weights live at each level: the rule needs no scores."""
+    counts = blank(json.loads(network)).mask.counts
+    return tuple(
+        remaining(rule.scope, counts=counts, fraction=rule.fraction, levels=level, allow_empty=rule.allow_empty)
+        for level in range(levels + 1)
+    )
+
+
+def _at(source: Origin, level: int) -> int:
+    if not 0 <= level < len(source.living):
+        raise SpecError(f"level: expected 0 to {len(source.living) - 1}, the levels of the source, got {level}")
+    return source.living[level]
+
+
+def _code(model: ModelSpec) -> dict[str, str]:
+    """What an own model's address has beside its name: the digest of the file that it is written in."""
+    return {"model_digest": source_digest(model.name)} if model.own else {}
+
+
+BLANK = ("dense", "global-random")
+"""The arms that need a network and a density, but no search."""

@@ -1,4 +1,4 @@
-"""Rows: one flat record per trained network, the same columns whatever trained it."""
+"""Rows: one flat record per trained network of a comparison, the same columns whatever trained it."""
 
 from __future__ import annotations
 
@@ -6,12 +6,17 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from oneticket.data.spec import DataSpec
+from oneticket.ground.canon import dumps
 from oneticket.models.spec import ModelSpec
-from oneticket.study.step import Step
-from oneticket.study.store import Store
-from oneticket.study.work import open_book
+from oneticket.store.step import Step
+from oneticket.store.store import Store
+from oneticket.study.plan import Cell, Origin
 
 Row = dict[str, Any]
+Records = Mapping[str, Mapping[str, Any]]
+Names = Mapping[str, str]
+"""Canonical JSON of a plain DataSpec, ModelSpec or OptimizerSpec -> what a study calls it."""
+
 COLUMNS = (
     *("arm", "model", "source_data", "source_optimizer", "target_data", "target_optimizer"),
     *("level", "density", "replicate", "accuracy", "loss", "seconds"),
@@ -27,74 +32,106 @@ COLUMNS = (
         "weight_decay",
         "schedule",
     ),
-    *("criterion", "scope", "shots", "rewind", "head", "seed", "device", "data_digest", "key"),
+    *("criterion", "scope", "shots", "rewind", "head", "seed", "device", "part"),
+    *("source_name", "source_classes", "source_images", "target_name", "target_classes", "target_images"),
+    *("data_digest", "key"),
 )
 
 
-def rows(steps: Iterable[Step], store: Store) -> list[Row]:
-    """The rows of those steps that trained a network and are done, in the order given."""
-    origins: dict[str, Mapping[str, Any]] = {}
-    return [_row(step, store, origins) for step in steps if step.kind in ("level", "transfer") and store.has(step)]
+def rows(cells: Iterable[Cell], store: Store, names: Names | None = None) -> list[Row]:
+    """The rows of those cells whose networks are trained, in the order given; a network in two cells has two rows."""
+    cells = list(cells)
+    origins = [cell.origin for cell in cells if cell.origin]
+    records = store.records({step.key: step for step in [*(c.step for c in cells), *map(_home, origins)]}.values())
+    provenances = store.provenances({cell.step.key for cell in cells})
+    there = [cell for cell in cells if cell.step.key in records]
+    return [_row(cell, records, provenances.get(cell.step.key, {}), names or {}) for cell in there]
 
 
-def _row(step: Step, store: Store, origins: dict[str, Mapping[str, Any]]) -> Row:
-    args = step.args
-    if step.kind == "level":
-        target, source, arm = args, args, "ticket" if args["level"] else "dense"
-    else:
-        target, source, arm = args["transfer"], _origin(step, origins), args["arm"]
-    provenance = store.provenance(step)
+def _row(cell: Cell, records: Records, provenance: Mapping[str, Any], names: Names) -> Row:
+    step, search = cell.step, cell.origin.search if cell.origin else {}
+    target, record = step.args.get("transfer", step.args), records[step.key]
+    source = _source(cell.origin, records)
     known = {
-        "arm": arm,
-        "model": model_label(source["model"]),
-        "source_data": data_label(source["data"]) if "data" in source else None,
-        "source_optimizer": source["optimizer"]["name"] if "optimizer" in source else None,
-        "target_data": data_label(target["data"]),
-        "target_optimizer": target["optimizer"]["name"],
-        "replicate": args["replicate"],
         "seconds": provenance.get("seconds"),
         "device": provenance.get("device"),
-        "rewind": source.get("rewind"),
+        "rewind": search.get("rewind"),
         "head": target.get("head"),
         "seed": target["seed"],
+        "source_name": search["data"]["name"] if search else None,
+        "source_classes": source.get("classes"),
+        "source_images": source.get("images"),
+        "target_name": target["data"]["name"],
         "key": step.key,
         **{name: target["training"][name] for name in ("budget", "batch")},
         **{name: target["optimizer"][name] for name in ("lr", "weight_decay", "schedule")},
-        **{name: source.get("pruning", {}).get(name) for name in ("criterion", "scope", "shots")},
-        **store.record(step),
+        **{name: search.get("pruning", {}).get(name) for name in ("criterion", "scope", "shots")},
+        **record,
+        "target_classes": record.get("classes"),
+        "target_images": record.get("images"),
+        **labels(cell, names),
     }
     return {column: known.get(column) for column in COLUMNS}
 
 
-def _origin(step: Step, origins: dict[str, Mapping[str, Any]]) -> Mapping[str, Any]:
-    """The search that a transfer's ticket came from; for the dense arm there is none, only its network."""
-    if not step.needs:
-        return {"model": step.args["network"]["spec"]}
-    need = step.needs[0]
-    if need.file is None:
-        return step.needs[-1].args
-    if need.key not in origins:
-        read = open_book(need)
-        origins[need.key] = read.lineage.get("search") or {"model": read.model["spec"]}
-    return origins[need.key]
+def labels(cell: Cell, names: Names) -> Row:
+    """What a cell is called in every table: part, model, arm, source, target, level, replicate."""
+    args = cell.step.args
+    target = args.get("transfer", args)
+    network = cell.origin.network if cell.origin else args["network"]
+    return {
+        "part": cell.part or None,
+        "model": model_label(network["spec"], names),
+        "arm": cell.arm,
+        **source_labels(cell.origin, names),
+        "target_data": data_label(target["data"], names),
+        "target_optimizer": optimizer_label(target["optimizer"], names),
+        "level": cell.level,
+        "replicate": args["replicate"],
+    }
 
 
-def data_label(data: Mapping[str, Any]) -> str:
-    """A dataset's name and what was chosen other than usual, such as `cifar100(classes=10)`.
+def source_labels(origin: Origin | None, names: Names) -> Row:
+    """What the data and the optimizer are called that a ticket was found with; None where that is not known."""
+    search = origin.search if origin else {}
+    return {
+        "source_data": data_label(search["data"], names) if search else None,
+        "source_optimizer": optimizer_label(search["optimizer"], names) if search else None,
+    }
+
+
+def _home(origin: Origin) -> Step:
+    """The step that knows most of where a ticket was found: the dense network of its search, or its book."""
+    return origin.book or origin.levels[0]
+
+
+def _source(origin: Origin | None, records: Records) -> Mapping[str, Any]:
+    """What the source's dense network says of the data that it was found with; nothing where that is not known."""
+    found = records.get(_home(origin).key, {}) if origin else {}
+    return next(iter(found["records"]), {}) if "records" in found else found
+
+
+def data_label(data: Mapping[str, Any], names: Names | None = None) -> str:
+    """What the study calls a dataset, or its name and what was chosen other than usual: `cifar100(classes=10)`.
 
     >>> data_label(DataSpec(name="digits:a", per_class=5).plain())
     'digits:a(per_class=5)'
     """
-    return _label(data, DataSpec.read(data["name"]).plain())
+    return (names or {}).get(dumps(data)) or _label(data, DataSpec.read(data["name"]).plain())
 
 
-def model_label(model: Mapping[str, Any]) -> str:
-    """A model's name and what was chosen other than usual, such as `vgg-11(width=0.125)`.
+def model_label(model: Mapping[str, Any], names: Names | None = None) -> str:
+    """What the study calls a model, or its name and what was chosen other than usual: `vgg-11(width=0.125)`.
 
     >>> model_label(ModelSpec(name="vgg-11", width=0.125).plain())
     'vgg-11(width=0.125)'
     """
-    return _label(model, ModelSpec.read(model["name"]).plain())
+    return (names or {}).get(dumps(model)) or _label(model, ModelSpec.read(model["name"]).plain())
+
+
+def optimizer_label(optimizer: Mapping[str, Any], names: Names | None = None) -> str:
+    """What the study calls an optimizer, or its name."""
+    return (names or {}).get(dumps(optimizer)) or str(optimizer["name"])
 
 
 def _label(chosen: Mapping[str, Any], usual: Mapping[str, Any]) -> str:

@@ -1,13 +1,38 @@
-"""What the commands ask for, as specs: a whole `find`, a whole `transfer`."""
+"""What is asked for, as specs: a whole `find`, a whole `transfer`, a whole study."""
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field, JsonValue, ValidationInfo, field_validator
 
-from oneticket.ground.spec import Spec
+from oneticket.data.spec import DataSpec
+from oneticket.ground.spec import Spec, Time
 from oneticket.lottery.spec import MOST_LEVELS, Control, SearchSpec, TransferSpec
+from oneticket.models.spec import ModelSpec
+from oneticket.optim.spec import OptimizerSpec
+
+Arm = Literal["dense", "ticket", Control]
+Table = dict[str, JsonValue]
+"""Some fields of a spec, laid over those of the study."""
+
+
+def _some(given: tuple[Any, ...]) -> tuple[Any, ...]:
+    if not given:
+        raise ValueError("expected at least one, got none")
+    return given
+
+
+def _sorted(levels: tuple[int, ...]) -> tuple[int, ...]:
+    return tuple(sorted(set(levels)))
+
+
+Level = Annotated[int, Field(ge=0, le=MOST_LEVELS)]
+Levels = Annotated[tuple[Level, ...], AfterValidator(_some), AfterValidator(_sorted)]
+Arms = Annotated[tuple[Arm, ...], AfterValidator(_some)]
+Head = Literal["fresh", "keep", "sparse"]
+Names = Annotated[tuple[str, ...], AfterValidator(_some)]
+Replicates = Annotated[int, Field(ge=1, le=10_000)]
 
 
 class FindSpec(Spec):
@@ -43,3 +68,81 @@ class CarrySpec(Spec):
         description="Arms beside the dense network and the ticket, separated by commas; none for no others.",
     )
     levels: tuple[int, ...] = Field((), description="Levels of the source to carry, such as 5,10,20; all unless given.")
+
+
+class SetSpec(Spec):
+    """A dataset of a study, with what it needs to be trained on.
+
+    >>> SetSpec(data="imagenet", training={"batch": 1536}, rewind="3ep").data.name
+    'imagenet'
+    """
+
+    kind: ClassVar[str] = "set"
+
+    data: DataSpec
+    training: Table = Field(default_factory=dict, description="Fields of TrainingSpec that this set needs otherwise.")
+    rewind: Time | None = Field(None, description="The rewind point of searches on this set.")
+
+
+class PartSpec(Spec):
+    """A grid: every source carried to every target. What is left out is as the study says.
+
+    >>> PartSpec(sources=["digits:a"], targets=["digits:b"], levels=[20, 5]).levels
+    (5, 20)
+    """
+
+    kind: ClassVar[str] = "part"
+
+    sources: Names = Field(description="Where tickets are found: sets of the study, or datasets.")
+    targets: Names | None = Field(None, description="Where they are carried; to the sources unless given.")
+    models: Names | None = Field(None, description="Models of the study, or known ones; may be left out if it has one.")
+    optimizers: Names | None = Field(None, description="Optimizers for sources and targets alike, each with each.")
+    source_optimizers: Names | None = Field(None, description="Optimizers that tickets are found with.")
+    target_optimizers: Names | None = Field(None, description="Optimizers that they are trained with on the targets.")
+    arms: Arms | None = Field(None, description="What is trained on the targets.")
+    levels: Levels | None = Field(None, description="Which levels of the sources are carried.")
+    replicates: Replicates | None = Field(None, description="How often all of it is done.")
+    training: Table = Field(default_factory=dict, description="Fields of TrainingSpec.")
+    pruning: Table = Field(default_factory=dict, description="Fields of PruningSpec.")
+    rewind: Time | None = Field(None, description="The rewind point of its searches.")
+    head: Head | None = Field(None, description="The output layer on the targets.")
+
+    @field_validator("target_optimizers")
+    @classmethod
+    def _both(cls, value: Any, info: ValidationInfo) -> Any:
+        both, source = (info.data.get(name) for name in ("optimizers", "source_optimizers"))
+        if both is not None and (source is not None or value is not None):
+            raise ValueError("give either optimizers, for sources and targets alike, or source_ and target_optimizers")
+        return value
+
+
+class StudySpec(Spec):
+    """A study: named sets, models and optimizers, and the grids that are made of them.
+
+    >>> study = StudySpec(name="mine", levels=[5], parts={"halves": {"sources": ["digits:a"], "targets": ["digits:b"]}})
+    >>> study.arms
+    ('dense', 'ticket', 'reinit', 'global-random')
+    """
+
+    kind: ClassVar[str] = "study"
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$", description="The file's name unless given.")
+    title: str = Field("", description="The report's title.")
+    note: str = Field("", description="What a reader of the report must know.")
+    levels: Levels = Field(
+        description="Which levels of the sources are carried; each search goes as deep as they need."
+    )
+    arms: Arms = Field(("dense", "ticket", "reinit", "global-random"), description="What is trained on the targets.")
+    replicates: Replicates = Field(3, description="How often all of it is done, with random streams of its own.")
+    seed: int = Field(0, ge=0, lt=2**63, description="Root of all random streams.")
+    head: Head = Field("fresh", description="The output layer on the targets.")
+    rewind: Time | None = Field(None, description="The rewind point of all searches; one epoch unless given.")
+    training: Table = Field(default_factory=dict, description="Fields of TrainingSpec for all trainings.")
+    pruning: Table = Field(default_factory=dict, description="Fields of PruningSpec for all searches.")
+    claims: tuple[str, ...] = Field((), description="What the report judges: C1 to C6, or 'package.module:function'.")
+    margin: float = Field(0.02, gt=0, lt=1, description="The difference in accuracy that counts as none.")
+    sets: dict[str, SetSpec] = Field(default_factory=dict, description="Datasets by the names they go by here.")
+    models: dict[str, ModelSpec] = Field(default_factory=dict, description="Models by the names they go by here.")
+    optimizers: dict[str, OptimizerSpec] = Field(default_factory=dict, description="Optimizers, likewise.")
+    parts: dict[str, PartSpec] = Field(min_length=1, description="The grids.")
+    take: tuple[str, ...] = Field((), description="Which parts; all unless given.")

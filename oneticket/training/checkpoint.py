@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
+from safetensors.torch import load as from_bytes
 from safetensors.torch import save as to_bytes
 from torch import Tensor
 
@@ -16,14 +19,45 @@ from oneticket.ground.errors import StoreError
 from oneticket.training.loop import Run
 
 
-def save(path: Path, run: Run) -> None:
-    """Write the run's weights, buffers, optimizer and scaler state, losses and position; whole or not at all.
+class Slot(Protocol):
+    """Where one run keeps its checkpoint: some bytes, replaced whole or not at all."""
 
-    Raises StoreError when the disk refuses.
+    def read(self) -> bytes | None:
+        """What was written last; None if nothing was."""
+
+    def write(self, data: bytes) -> None:
+        """Keep these instead; StoreError if the place refuses."""
+
+
+@dataclass(frozen=True)
+class File:
+    """A slot that is one file."""
+
+    path: Path
+
+    def read(self) -> bytes | None:
+        """The file's content, if it can be read."""
+        with contextlib.suppress(OSError):
+            return self.path.read_bytes()
+        return None
+
+    def write(self, data: bytes) -> None:
+        """Replace the file."""
+        try:
+            disk.replace(self.path, data)
+        except OSError as error:
+            raise StoreError(f"cannot write the checkpoint {self.path}: {error.strerror}") from error
+
+
+def save(slot: Slot, run: Run) -> None:
+    """Write the run's weights, buffers, optimizer and scaler state, losses, position and the seconds spent on it.
+
+    Raises StoreError when the slot refuses.
     """
     tensors: dict[str, Tensor] = {f"model/{name}": value for name, value in run.model.state_dict().items()}
     tensors["losses"] = run.losses[: run.position]
-    plain: dict[str, object] = {"about": run.about, "position": run.position, "scaler": run.scaler.state_dict()}
+    plain: dict[str, object] = {"about": run.about, "position": run.position, "spent": run.seconds}
+    plain["scaler"] = run.scaler.state_dict()
     for number, optimizer in enumerate(run.optimizers):
         rest = {}
         for index, state in optimizer.state_dict()["state"].items():
@@ -35,22 +69,21 @@ def save(path: Path, run: Run) -> None:
         plain[f"optimizer/{number}"] = rest
     # Shared storage (tied weights) is written out for each name: a checkpoint is short-lived and must be simple.
     whole = {name: value.detach().to("cpu", copy=True).contiguous() for name, value in tensors.items()}
-    try:
-        disk.replace(path, to_bytes(whole, {"run": canon.dumps(plain)}))
-    except OSError as error:
-        raise StoreError(f"cannot write the checkpoint {path}: {error.strerror}") from error
+    slot.write(to_bytes(whole, {"run": canon.dumps(plain)}))
 
 
-def load(path: Path, run: Run) -> bool:
+def load(slot: Slot, run: Run) -> bool:
     """Bring the run to where its checkpoint stands; False, with the run untouched, if there is no usable one."""
+    data = slot.read()
+    if data is None:
+        return False
     try:
-        with safe_open(path, "pt") as file:
-            plain = json.loads(file.metadata()["run"])
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
+        tensors = from_bytes(data)
+        plain = json.loads(json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])["__metadata__"]["run"])
         if plain["about"] != run.about:
             return False
         states = [_state(number, plain, tensors) for number in range(len(run.optimizers))]
-    except (OSError, SafetensorError, KeyError, TypeError, ValueError):
+    except (SafetensorError, KeyError, TypeError, ValueError):
         return False
     weights = {name.removeprefix("model/"): value for name, value in tensors.items() if name.startswith("model/")}
     if {k: v.shape for k, v in weights.items()} != {k: v.shape for k, v in run.model.state_dict().items()}:
@@ -59,7 +92,7 @@ def load(path: Path, run: Run) -> bool:
     for optimizer, state in zip(run.optimizers, states, strict=True):
         optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
     run.scaler.load_state_dict(plain["scaler"])
-    run.position = int(plain["position"])
+    run.position, run.spent = int(plain["position"]), float(plain.get("spent", 0.0))
     with torch.no_grad():
         run.losses[: run.position] = tensors["losses"].to(run.device)
     return True

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from torch.optim import Optimizer
 
+from oneticket.ground import clock
 from oneticket.ground.errors import TrainingError
 from oneticket.ground.streams import Streams
 from oneticket.models.parts import random_forward
@@ -30,7 +31,8 @@ class Run:
     """A training under way: what a checkpoint must hold for it to go on to the same bits.
 
     `losses` has one float32 entry per step of the whole schedule, on the device; entries not yet reached are zero.
-    `about` says what the run is a run of: a checkpoint of another is not its own.
+    `about` says what the run is a run of: a checkpoint of another is not its own. `spent`: the seconds that earlier
+    processes spent on it, up to the checkpoint that it goes on from.
     """
 
     model: nn.Module
@@ -39,6 +41,8 @@ class Run:
     losses: Tensor
     position: int
     about: str = ""
+    spent: float = 0.0
+    began: float = field(default_factory=clock.now)
 
     @classmethod
     def begin(
@@ -68,6 +72,11 @@ class Run:
     def device(self) -> torch.device:
         """Where the run computes."""
         return self.losses.device
+
+    @property
+    def seconds(self) -> float:
+        """How long it took so far, earlier processes included."""
+        return self.spent + clock.now() - self.began
 
 
 def train(

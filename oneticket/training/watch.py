@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from pathlib import Path
 
 from oneticket.ground import clock
 from oneticket.ground.errors import TrainingError
@@ -46,14 +45,14 @@ def finite(stop: int, *, every: int) -> Watcher:
     return watch
 
 
-def keeper(path: Path | None, *, seconds: float, stop: Callable[[], bool]) -> Watcher:
+def keeper(slot: checkpoint.Slot | None, *, seconds: float, stop: Callable[[], bool]) -> Watcher:
     """Write a checkpoint when `seconds` have gone by since the last, and when asked to stop: then KeyboardInterrupt."""
     last = [clock.now()]
 
     def watch(run: Run) -> None:
         stopping = stop()
-        if path is not None and (stopping or clock.now() - last[0] >= seconds):
-            checkpoint.save(path, run)
+        if slot is not None and (stopping or clock.now() - last[0] >= seconds):
+            checkpoint.save(slot, run)
             last[0] = clock.now()
         if stopping:
             raise KeyboardInterrupt

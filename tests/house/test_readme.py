@@ -9,6 +9,7 @@ import pytest
 
 from oneticket.cli.app import main
 from oneticket.cli.flags import collect, from_file, read
+from oneticket.study.file import read_study
 from oneticket.study.spec import FindSpec
 
 ROOT = Path(__file__).parents[2]
@@ -36,13 +37,27 @@ def test_every_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: 
             monkeypatch.setenv("ONETICKET_DATA", str(DATA))
             # Hours as written; the same work on a tenth of the width and a three-hundredth of the images is seconds.
             words = [*words[1:], "--per-class", "20", "--width", "0.1", "--budget", "1ep", "--rewind", "1it"]
+        if "studies/paper-small.toml" in words:
+            # Hours as written; the same walk over one part of it, with small data, is seconds.
+            words[words.index("studies/paper-small.toml")] = str(_small(tmp_path))
         assert words[0] == "oneticket", line
         with pytest.raises(SystemExit) as left:
             main(words[1:])
         assert left.value.code == 0, (line, capsys.readouterr().err)
         ran.append(words[1])
     assert ran[:3] == ["find", "show", "transfer"]
+    assert ran[-4:] == ["study", "study", "status", "report"]
+    assert (tmp_path / "report" / "report.html").exists()
     assert (tmp_path / "rows.csv").exists()
+
+
+def _small(folder: Path) -> Path:
+    file = folder / "small.toml"
+    file.write_text(
+        f'include = "{ROOT / "studies" / "digits.toml"}"\nreplicates = 1\nlevels = [1]\narms = ["dense", "ticket"]\n'
+        'take = ["mnist1d"]\ntraining = {budget = "3it"}\nrewind = "1it"\n'
+    )
+    return file
 
 
 def test_every_python_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
@@ -58,11 +73,14 @@ def test_every_python_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caps
     assert (tmp_path / "mine.safetensors").exists()
 
 
-def test_the_settings_file(tmp_path: Path) -> None:
+def test_the_settings_files(tmp_path: Path) -> None:
     blocks = re.findall(r"```toml\n(.*?)```", README, re.S)
-    assert blocks
-    for number, block in enumerate(blocks):
-        file = tmp_path / f"{number}.toml"
-        file.write_text(block)
-        asked = read(FindSpec, collect(FindSpec, {"search__optimizer__lr": "0.2"}, from_file(file)))
-        assert (asked.replicates, asked.search.model.name, asked.search.optimizer.lr) == (3, "vgg-19", 0.2)
+    find, study = blocks
+    file = tmp_path / "find.toml"
+    file.write_text(find)
+    asked = read(FindSpec, collect(FindSpec, {"search__optimizer__lr": "0.2"}, from_file(file)))
+    assert (asked.replicates, asked.search.model.name, asked.search.optimizer.lr) == (3, "vgg-19", 0.2)
+    variant = tmp_path / "variant.toml"
+    variant.write_text(study.replace("paper-small.toml", str(ROOT / "studies" / "paper-small.toml")))
+    read_variant = read_study(variant)
+    assert (read_variant.replicates, read_variant.take) == (6, ("halves",))

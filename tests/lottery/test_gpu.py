@@ -13,6 +13,7 @@ from oneticket.lottery.place import Place
 from oneticket.lottery.search import search
 from oneticket.lottery.spec import SearchSpec, TransferSpec
 from oneticket.lottery.transfer import transfer
+from oneticket.training.checkpoint import File
 
 pytestmark = [
     pytest.mark.gpu,
@@ -56,13 +57,13 @@ def test_a_run_goes_on_from_its_checkpoint(tmp_path: Any) -> None:
     seen: list[int] = []
     stopping = Place(
         device=torch.device("cuda"),
-        checkpoint=tmp_path / "run",
+        checkpoint=File(tmp_path / "run"),
         watchers=(lambda run: seen.append(run.position),),
         stop=lambda: len(seen) >= 20,
     )
     with pytest.raises(KeyboardInterrupt):
         search(asked, levels=0, place=stopping)
     first = len(seen)
-    going = Place(device=torch.device("cuda"), checkpoint=tmp_path / "run", watchers=stopping.watchers)
+    going = Place(device=torch.device("cuda"), checkpoint=File(tmp_path / "run"), watchers=stopping.watchers)
     search(asked, levels=0, place=going)
     assert 20 < len(seen[first:]) < 40

@@ -16,6 +16,7 @@ from oneticket.lottery.spec import SearchSpec
 from oneticket.models.build import build
 from oneticket.pruning.spec import PruningSpec
 from oneticket.ticket.book import Book
+from oneticket.training.checkpoint import File
 from oneticket.training.loop import Run
 
 LEVELS = 4
@@ -142,10 +143,10 @@ def test_accuracy_is_that_of_the_test_set() -> None:
 
 def test_a_checkpoint_of_another_training_is_not_taken_up(tmp_path: Path) -> None:
     plain = search(spec(), levels=2)
-    beside = search(spec(), levels=2, place=Place(checkpoint=tmp_path / "run", every=0))
+    beside = search(spec(), levels=2, place=Place(checkpoint=File(tmp_path / "run"), every=0))
     assert (tmp_path / "run").exists()
     assert (beside.id, beside.records) == (plain.id, plain.records)
-    again = search(spec().but(seed=1), levels=1, place=Place(checkpoint=tmp_path / "run"))
+    again = search(spec().but(seed=1), levels=1, place=Place(checkpoint=File(tmp_path / "run")))
     assert again.id == search(spec().but(seed=1), levels=1).id
 
 

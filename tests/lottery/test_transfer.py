@@ -15,8 +15,9 @@ from oneticket.lottery.search import search
 from oneticket.lottery.spec import Control, SearchSpec, TransferSpec
 from oneticket.lottery.transfer import blank, transfer
 from oneticket.models.build import build
-from oneticket.report.words import ARMS as WORDS
+from oneticket.stats.words import ARMS as WORDS
 from oneticket.ticket.book import Book
+from oneticket.ticket.mask import Mask
 from oneticket.ticket.ticket import Ticket
 from oneticket.training.loop import Run
 
@@ -32,7 +33,10 @@ def found() -> Book:
 
 @pytest.fixture(scope="module")
 def source(found: Book) -> Source:
-    return Source(ticket=found[5], rewind=found.weights)
+    # The last unit of the first layer is what the dense network brought to zero, whether the ticket has it or not.
+    zeros = {name: torch.zeros(shape, dtype=torch.bool) for name, shape in found.mask(5).shapes.items()}
+    zeros["fc1.weight"][-1] = True
+    return Source(ticket=found[5], rewind=found.weights, zeros=Mask(zeros))
 
 
 def new_weights(seed: int = 7) -> dict[str, torch.Tensor]:
@@ -51,6 +55,7 @@ KEEPS = {
     "layerwise-random": (False, True, True, False),
     "layerwise-random-kept": (False, True, True, True),
     "global-random": (False, False, True, False),
+    "corrected-random": (False, False, True, False),
     "signs": (True, True, True, False),
 }
 
@@ -73,7 +78,13 @@ def test_keeps_and_differs_as_promised(name: str, source: Source) -> None:
 @pytest.mark.parametrize("name", CONTROLS)
 def test_drawn_from_its_generator_alone(name: str, source: Source) -> None:
     assert arm(name, source).id == arm(name, source).id
-    shuffled = name in ("permuted-weights", "layerwise-random", "layerwise-random-kept", "global-random")
+    shuffled = name in (
+        "permuted-weights",
+        "layerwise-random",
+        "layerwise-random-kept",
+        "global-random",
+        "corrected-random",
+    )
     assert (arm(name, source, seed=1).id != arm(name, source).id) == shuffled
 
 
@@ -94,6 +105,32 @@ def test_what_only_some_arms_promise(source: Source, found: Book) -> None:
     everything = arm("dense", source)
     assert everything.density == 1
     assert all(torch.equal(everything.weights[n], fresh[n]) for n in fresh)
+
+
+def test_corrected_random_takes_natural_zeros_last(source: Source) -> None:
+    made, given = arm("corrected-random", source).mask, source.ticket.mask
+    assert source.zeros is not None
+    assert not any((made[n] & source.zeros[n]).any() for n in made), "there are enough weights beside them"
+    assert not given <= made
+    none = Source(
+        ticket=source.ticket, zeros=Mask({n: torch.zeros(s, dtype=torch.bool) for n, s in given.shapes.items()})
+    )
+    assert arm("corrected-random", none).id == arm("global-random", source).id
+    most = Source(
+        ticket=source.ticket, zeros=Mask({n: ~given[n] | (torch.arange(s[-1]) > 3) for n, s in given.shapes.items()})
+    )
+    filled, zeros = arm("corrected-random", most).mask, most.zeros
+    assert zeros is not None
+    assert all((~zeros[n] & ~filled[n]).sum() == 0 for n in given), "all that training kept live first"
+    assert filled.living == given.living
+    with pytest.raises(CarryError, match="which weights the source's dense network brought to zero"):
+        arm("corrected-random", Source(ticket=source.ticket))
+
+
+def test_global_random_keeps_the_density_alone(source: Source, found: Book) -> None:
+    other = Source(ticket=blank(found.model, source.ticket.mask.living))
+    assert other.ticket.mask != source.ticket.mask
+    assert arm("global-random", other).mask == arm("global-random", source).mask
 
 
 def test_every_list_of_arms_is_the_same() -> None:

@@ -4,33 +4,32 @@ from __future__ import annotations
 
 import pytest
 
+from oneticket.charts.accuracy import accuracy_chart
+from oneticket.charts.chart import write
+from oneticket.engine.inline import run
 from oneticket.lottery.place import Place
-from oneticket.lottery.search import network
 from oneticket.lottery.spec import SearchSpec, TransferSpec
-from oneticket.report.chart import accuracy_chart, write
-from oneticket.report.summary import summary
-from oneticket.report.table import tables
 from oneticket.report.verdict import sentence
-from oneticket.study.plan import Origin, search_steps, transfer_steps
+from oneticket.stats.summary import summary
+from oneticket.stats.table import tables
+from oneticket.store.store import Store
+from oneticket.study.plan import search_cells, search_origin, transfer_cells
 from oneticket.study.rows import Row, rows
-from oneticket.study.run import run
-from oneticket.study.store import Store
 
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory) -> list[Row]:
-    store, place, steps = Store(tmp_path_factory.mktemp("store")), Place(), []
+    store, place, cells = Store(tmp_path_factory.mktemp("store")), Place(), []
     quick = {"budget": "1ep"}
     spec = SearchSpec(data="digits:a", model="lenet-300-100", training=quick, rewind="1it")
     target = TransferSpec(data="digits:b", training=quick)
     for replicate in range(2):
-        levels = search_steps(spec, levels=1, replicate=replicate, place=place)
-        origin = Origin(replicate=replicate, network=network(spec, place), levels=levels)
+        origin = search_origin(spec, levels=1, replicate=replicate, place=place)
         arms = ("dense", "ticket", "reinit")
-        carried = transfer_steps(target, origin=origin, own=None, arms=arms, levels=[1], place=place)
-        steps += [*levels, *carried]
-    assert not run(steps, store=store, place=place).failed
-    return rows(steps, store)
+        cells += search_cells(origin)
+        cells += transfer_cells(target, origin=origin, own=None, arms=arms, levels=[1], place=place)
+    assert not run([cell.step for cell in cells], store=store, place=place).failed
+    return rows(cells, store)
 
 
 def test_real_rows_are_summed_up(trained) -> None:

@@ -7,8 +7,8 @@ import pytest
 
 from oneticket.ground.errors import SpecError
 from oneticket.lottery.controls import ARMS as TRAINED
-from oneticket.report.summary import Line, labels, over, places, summary
-from oneticket.report.words import ARMS, counts, number, percent
+from oneticket.stats.summary import Line, labels, over, places, summary
+from oneticket.stats.words import ARMS, counts, number, percent
 
 
 def test_every_arm_has_words() -> None:
@@ -59,6 +59,16 @@ def test_a_row_given_twice_counts_once(study) -> None:
     rows = [{**row, "key": str(n)} for n, row in enumerate(study(levels=[3]))]
     assert summary(rows + rows) == summary(rows)
     assert summary(rows + [{**row, "seconds": 1.0} for row in rows]) == summary(rows)
+
+
+def test_parts_that_disagree_are_set_apart(study) -> None:
+    rows = [{**row, "key": str(n), "part": "here"} for n, row in enumerate(study(levels=[3], optimizers=["sgd"]))]
+    again = [{**row, "part": "there"} for row in rows]
+    assert summary(rows + again) == summary(rows), "one network in two parts is one network"
+    other = [{**row, "key": f"{row['key']} longer"} for row in again]
+    assert list(places(summary(rows + other)).values()) == [
+        f"digits:b under sgd in {part}" for part in ("here", "there")
+    ]
 
 
 def test_two_networks_for_one_replicate_are_refused(study) -> None:

@@ -3,8 +3,8 @@ from __future__ import annotations
 import pytest
 
 from oneticket.ground.errors import SpecError
-from oneticket.report.summary import summary
-from oneticket.report.table import SHOWN, tables, text
+from oneticket.stats.summary import summary
+from oneticket.stats.table import SHOWN, tables, text
 
 
 def test_a_table_per_optimizer_with_densities_in_columns(study) -> None:

@@ -5,8 +5,8 @@ import re
 import pytest
 
 from oneticket.ground.errors import SpecError
-from oneticket.report.summary import pooled
 from oneticket.report.verdict import sentence
+from oneticket.stats.regroup import pooled
 
 START = "At 1.2 % of the weights on digits:b under sgd, the ticket from digits:a (sgd) reached "
 SIZE = r"−?\d\.\d{3} \[−?\d\.\d{3}, −?\d\.\d{3}\]"
@@ -36,6 +36,7 @@ def test_the_usual_case_with_its_numbers(study) -> None:
         ("permuted-weights", 0.3, "# above the same mask with its weights permuted"),
         ("layerwise-random", 0.3, "# above the layerwise random ticket"),
         ("layerwise-random-kept", 0.3, "# above the layerwise random mask over rewound weights"),
+        ("corrected-random", 0.3, "# above the random ticket that takes natural zeros last"),
         ("global-random", 0.3, "# above the global random ticket"),
     ],
 )
@@ -134,6 +135,36 @@ def test_differences_without_spread_claim_no_interval(study) -> None:
         in sentence(rows)
     )
     assert "0.020 below the dense network in each of 3 pairs alike" in sentence(rows)
+
+
+SHARED = {"source_data": None, "source_optimizer": None}
+
+
+def shared(rows) -> list[dict]:
+    """As a study has them: the global random ticket belongs to no source, and stands there once."""
+    keyed = [{**row, **(SHARED if row["arm"] == "global-random" else {}), "accuracy": row["accuracy"]} for row in rows]
+    once = {
+        (row["arm"], row["source_optimizer"], row["target_optimizer"], row["level"], row["replicate"]): row
+        for row in keyed
+    }
+    return list(once.values())
+
+
+def test_a_control_of_no_source_is_every_tickets(study) -> None:
+    rows = shared(study(optimizers=["sgd"], sources=[("digits:a", "sgd"), ("digits:a", "adam")]))
+    assert sentence(rows).count("above the global random ticket") == 2
+    pooled_too = sentence(pooled(shared(study(sources=[("digits:a", "sgd"), ("digits:a", "adam")]))))
+    assert "above the global random ticket" in pooled_too
+
+
+def test_the_targets_own_ticket_is_not_compared_with_itself(study) -> None:
+    sources = [("digits:a", "sgd"), ("digits:b", "sgd")]
+    rows = study(arms=["ticket"], optimizers=["sgd"], sources=sources, levels=[20])
+    rows = [{**row, "key": f"{row['source_data']} {row['replicate']}"} for row in rows]
+    rows += [{**row, "arm": "own"} for row in rows if row["source_data"] == "digits:b"]
+    carried, home = sentence(rows).split(" At ")
+    assert carried.count("the target's own ticket") == 1
+    assert "own ticket" not in home
 
 
 def test_pooling_averages_over_optimizers_and_needs_them_all(study) -> None:

@@ -8,16 +8,16 @@ from pathlib import Path
 import pytest
 import torch
 
+from oneticket.engine.inline import run
+from oneticket.engine.work import bind
 from oneticket.ground.errors import OneticketError, SpecError, StoreError
 from oneticket.lottery.place import Place
-from oneticket.lottery.search import network, search
+from oneticket.lottery.search import search
 from oneticket.lottery.spec import SearchSpec, TransferSpec
-from oneticket.study.plan import Origin, book_step, closure, search_steps, transfer_steps
+from oneticket.store.step import Outcome, Step
+from oneticket.store.store import Store
+from oneticket.study.plan import Cell, book_origin, closure, search_origin, transfer_cells
 from oneticket.study.rows import COLUMNS, rows
-from oneticket.study.run import run
-from oneticket.study.step import Outcome, Step
-from oneticket.study.store import Store
-from oneticket.study.work import bind
 from oneticket.ticket.book import Book, book_file
 from oneticket.training.loop import Run
 
@@ -29,11 +29,15 @@ SPEC = SearchSpec(
 TARGET = TransferSpec(data={"name": "digits:b", "per_class": 10}, optimizer="adam", training=QUICK)
 
 
-def plan(spec: SearchSpec = SPEC, levels: int = 2) -> tuple[tuple[Step, ...], tuple[Step, ...]]:
-    found = search_steps(spec, levels=levels, replicate=0, place=PLACE)
-    origin = Origin(replicate=0, network=network(spec, PLACE), levels=found)
+def cells(spec: SearchSpec = SPEC, levels: int = 2) -> tuple[Cell, ...]:
+    origin = search_origin(spec, levels=levels, replicate=0, place=PLACE)
     arms = ("dense", "ticket", "reinit", "layerwise-random-kept")
-    return found, transfer_steps(TARGET, origin=origin, own=origin, arms=arms, levels=range(levels + 1), place=PLACE)
+    return transfer_cells(TARGET, origin=origin, own=origin, arms=arms, levels=range(levels + 1), place=PLACE)
+
+
+def plan(spec: SearchSpec = SPEC, levels: int = 2) -> tuple[tuple[Step, ...], tuple[Step, ...]]:
+    found = search_origin(spec, levels=levels, replicate=0, place=PLACE).levels
+    return found, tuple(cell.step for cell in cells(spec, levels))
 
 
 def test_addresses_are_frozen() -> None:
@@ -43,7 +47,7 @@ def test_addresses_are_frozen() -> None:
 
 
 def test_every_setting_is_part_of_the_address() -> None:
-    key = search_steps(SPEC, levels=0, replicate=0, place=PLACE)[0].key
+    key = search_origin(SPEC, levels=0, replicate=0, place=PLACE).levels[0].key
     changes = [
         {"data": {"name": "digits:b", "per_class": 10}},
         {"model": {"name": "mlp", "widths": (13,)}},
@@ -53,8 +57,8 @@ def test_every_setting_is_part_of_the_address() -> None:
         {"rewind": "3it"},
         {"seed": 1},
     ]
-    keys = {search_steps(SPEC.but(**change), levels=0, replicate=0, place=PLACE)[0].key for change in changes}
-    assert len(keys | {key, search_steps(SPEC, levels=0, replicate=1, place=PLACE)[0].key}) == len(changes) + 2
+    keys = {search_origin(SPEC.but(**change), levels=0, replicate=0, place=PLACE).levels[0].key for change in changes}
+    assert len(keys | {key, search_origin(SPEC, levels=0, replicate=1, place=PLACE).levels[0].key}) == len(changes) + 2
 
 
 def test_done_once_and_extended_for_what_is_new_only(tmp_path: Path) -> None:
@@ -79,12 +83,12 @@ def test_the_plan_gives_what_the_plain_search_gives(tmp_path: Path) -> None:
     assert bound.records == plain.records
     file = book_file(tmp_path, 0)
     bound.save(file)
-    origin = Origin(replicate=0, network=plain.model, book=book_step(plain, file))
+    origin = book_origin(plain, file, 0)
     arms = ("dense", "ticket", "reinit")
-    from_file = transfer_steps(TARGET, origin=origin, own=None, arms=arms, levels=range(3), place=PLACE)
-    piles = run(from_file, store=store, place=place)
+    from_file = transfer_cells(TARGET, origin=origin, own=None, arms=arms, levels=range(3), place=PLACE)
+    piles = run([cell.step for cell in from_file], store=store, place=place)
     assert len(piles.reused) == 1, "the dense arm is the same work wherever the ticket comes from"
-    table = {(row["arm"], row["level"]): row["accuracy"] for row in rows(carried, store)}
+    table = {(row["arm"], row["level"]): row["accuracy"] for row in rows(cells(), store)}
     for row in rows(from_file, store):
         assert row["accuracy"] == table[row["arm"], row["level"]]
         assert row["source_data"] == (None if row["arm"] == "dense" else "digits:a(per_class=10)")
@@ -95,16 +99,16 @@ def test_a_changed_book_file_is_noticed(tmp_path: Path) -> None:
     file = book_file(tmp_path, 0)
     search(SPEC, levels=1).save(file)
     book = Book.load(file)
-    origin = Origin(replicate=0, network=book.model, book=book_step(book, file))
-    steps = transfer_steps(TARGET, origin=origin, own=None, arms=("ticket",), levels=(1,), place=PLACE)
+    origin = book_origin(book, file, 0)
+    planned = transfer_cells(TARGET, origin=origin, own=None, arms=("ticket",), levels=(1,), place=PLACE)
     search(SPEC.but(seed=1), levels=1).save(file)
-    failed = run(steps, store=Store(tmp_path), place=Place()).failed
+    failed = run([cell.step for cell in planned], store=Store(tmp_path), place=Place()).failed
     assert "was changed while it was in use" in str(failed[0][1])
 
 
 def test_one_failing_branch_does_not_stop_the_others(tmp_path: Path) -> None:
     bad = SPEC.but(optimizer={"name": "sgd", "lr": 1e30, "momentum": 0, "weight_decay": 0})
-    steps = [step for spec in (bad, SPEC) for step in search_steps(spec, levels=1, replicate=0, place=PLACE)]
+    steps = [step for spec in (bad, SPEC) for step in search_origin(spec, levels=1, replicate=0, place=PLACE).levels]
     heard: list[str] = []
     piles = run(steps, store=Store(tmp_path), place=Place(), observe=lambda step, event: heard.append(event))
     assert (len(piles.done), len(piles.failed), len(piles.not_run)) == (3, 1, 2)
@@ -114,13 +118,13 @@ def test_one_failing_branch_does_not_stop_the_others(tmp_path: Path) -> None:
 
 def test_damage_is_told_and_mended_by_running_again(tmp_path: Path) -> None:
     store, place = Store(tmp_path), Place()
-    steps = search_steps(SPEC, levels=1, replicate=0, place=PLACE)
+    steps = search_origin(SPEC, levels=1, replicate=0, place=PLACE).levels
     run(steps, store=store, place=place)
     good = {path: path.read_bytes() for path in tmp_path.rglob("*.safetensors")}
     for path, content in good.items():
         path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
     for step in closure(steps):
-        with pytest.raises(StoreError, match="remove it and run again"):
+        with pytest.raises(StoreError, match="`oneticket store verify` sets it aside, then run again"):
             store.get(step)
     for path in good:
         path.unlink()
@@ -130,14 +134,16 @@ def test_damage_is_told_and_mended_by_running_again(tmp_path: Path) -> None:
 
 def test_a_store_that_cannot_be_written_fails_cleanly(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("not a folder")
-    piles = run(search_steps(SPEC, levels=0, replicate=0, place=PLACE), store=Store(tmp_path / "file"), place=Place())
+    piles = run(
+        search_origin(SPEC, levels=0, replicate=0, place=PLACE).levels, store=Store(tmp_path / "file"), place=Place()
+    )
     assert isinstance(piles.failed[0][1], OneticketError)
     assert "cannot" in str(piles.failed[0][1])
 
 
 def test_stop_and_go_on(tmp_path: Path) -> None:
     straight, stopped = Store(tmp_path / "straight"), Store(tmp_path / "stopped")
-    steps = search_steps(SPEC, levels=1, replicate=0, place=PLACE)
+    steps = search_origin(SPEC, levels=1, replicate=0, place=PLACE).levels
     run(steps, store=straight, place=Place())
     seen: list[int] = []
 
@@ -161,13 +167,12 @@ def test_stop_and_go_on(tmp_path: Path) -> None:
 
 def test_what_cannot_be_planned_is_refused() -> None:
     with pytest.raises(SpecError, match="levels: expected 0 to 100, got 101"):
-        search_steps(SPEC, levels=101, replicate=0, place=PLACE)
-    found, _ = plan()
-    origin = Origin(replicate=0, network=network(SPEC, PLACE), levels=found)
+        search_origin(SPEC, levels=101, replicate=0, place=PLACE)
+    origin = search_origin(SPEC, levels=2, replicate=0, place=PLACE)
     with pytest.raises(SpecError, match="level: expected 0 to 2, the levels of the source, got 3"):
-        transfer_steps(TARGET, origin=origin, own=None, arms=("ticket",), levels=(3,), place=PLACE)
+        transfer_cells(TARGET, origin=origin, own=None, arms=("ticket",), levels=(3,), place=PLACE)
     with pytest.raises(SpecError, match="own search is not planned"):
-        transfer_steps(TARGET, origin=origin, own=None, arms=("own",), levels=(1,), place=PLACE)
+        transfer_cells(TARGET, origin=origin, own=None, arms=("own",), levels=(1,), place=PLACE)
 
 
 def test_provenance_lies_beside_and_may_be_lost(tmp_path: Path) -> None:
@@ -182,9 +187,9 @@ def test_provenance_lies_beside_and_may_be_lost(tmp_path: Path) -> None:
 
 FROZEN = [
     "52079688b92ae630",
-    "bc77e342f491d83f",
-    "a555094caf47a914",
-    "d70bb09fce747904",
-    "8b09ea05dd130770",
-    "4f67f8ffdd51b29a",
+    "59bb51060a674109",
+    "eef7682766852402",
+    "207cb6df34c2d4ca",
+    "d9cf27dd2e580e55",
+    "c4213acf2b609d8a",
 ]

@@ -13,7 +13,7 @@ from torch import nn
 from oneticket.data.batches import batches, per_epoch, test_batches
 from oneticket.data.load import Data, load
 from oneticket.data.spec import DataSpec
-from oneticket.ground.errors import TrainingError
+from oneticket.ground.errors import StoreError, TrainingError
 from oneticket.ground.streams import Streams
 from oneticket.models.build import build
 from oneticket.models.parts import head
@@ -62,9 +62,9 @@ def test_resume_equals_the_straight_run(optimizer: str, at: int, digits: Data, t
     straight = begin(digits, MODELS["lenet"], spec)
     for position in go(straight, digits, spec):
         if position == at:
-            checkpoint.save(tmp_path / "run", straight)
+            checkpoint.save(checkpoint.File(tmp_path / "run"), straight)
     resumed = begin(digits, MODELS["lenet"], spec)
-    assert checkpoint.load(tmp_path / "run", resumed)
+    assert checkpoint.load(checkpoint.File(tmp_path / "run"), resumed)
     assert resumed.position == at
     for _ in go(resumed, digits, spec):
         pass
@@ -78,9 +78,9 @@ def test_resume_holds_for_every_model(model: str, precision: str, digits: Data, 
     straight = begin(digits, MODELS[model], spec, training)
     for position in go(straight, digits, spec, 4, training):
         if position == 2:
-            checkpoint.save(tmp_path / "run", straight)
+            checkpoint.save(checkpoint.File(tmp_path / "run"), straight)
     resumed = begin(digits, MODELS[model], spec, training)
-    assert checkpoint.load(tmp_path / "run", resumed)
+    assert checkpoint.load(checkpoint.File(tmp_path / "run"), resumed)
     for _ in go(resumed, digits, spec, 4, training):
         pass
     assert same(straight, resumed)
@@ -112,7 +112,7 @@ def test_watchers_change_nothing(digits: Data, tmp_path: Path) -> None:
         torch.rand(7)
 
     state = torch.get_rng_state()
-    keep = keeper(tmp_path / "run", seconds=0, stop=lambda: False)
+    keep = keeper(checkpoint.File(tmp_path / "run"), seconds=0, stop=lambda: False)
     for _ in watched(go(seen, digits, spec, 6), seen, [finite(6, every=1), keep, look]):
         pass
     torch.set_rng_state(state)
@@ -137,9 +137,9 @@ def test_a_forward_pass_that_draws_resumes_too(digits: Data, tmp_path: Path) -> 
     straight = begin(digits, noisy, spec)
     for position in go(straight, digits, spec, 6):
         if position == 3:
-            checkpoint.save(tmp_path / "run", straight)
+            checkpoint.save(checkpoint.File(tmp_path / "run"), straight)
     resumed = begin(digits, noisy, spec)
-    assert checkpoint.load(tmp_path / "run", resumed)
+    assert checkpoint.load(checkpoint.File(tmp_path / "run"), resumed)
     torch_state = torch.get_rng_state()
     torch.manual_seed(99)
     for _ in go(resumed, digits, spec, 6):
@@ -161,25 +161,38 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_names_the_step(every: int, 
 def test_stopping_leaves_a_checkpoint(digits: Data, tmp_path: Path) -> None:
     spec = OptimizerSpec(name="sgd")
     run = begin(digits, MODELS["mlp"], spec)
-    keep = keeper(tmp_path / "run", seconds=1e9, stop=lambda: run.position >= 5)
+    keep = keeper(checkpoint.File(tmp_path / "run"), seconds=1e9, stop=lambda: run.position >= 5)
     with pytest.raises(KeyboardInterrupt):
         for _ in watched(go(run, digits, spec), run, [keep]):
             pass
     again = begin(digits, MODELS["mlp"], spec)
-    assert checkpoint.load(tmp_path / "run", again)
+    assert checkpoint.load(checkpoint.File(tmp_path / "run"), again)
     assert again.position == 5
 
 
 def test_a_checkpoint_that_does_not_fit_is_left_alone(digits: Data, tmp_path: Path) -> None:
     spec = OptimizerSpec(name="sgd")
-    run, file = begin(digits, MODELS["mlp"], spec), tmp_path / "run"
-    assert not checkpoint.load(file, run)
+    run, slot = begin(digits, MODELS["mlp"], spec), checkpoint.File(tmp_path / "run")
+    assert not checkpoint.load(slot, run)
     for content in (b"", b"not a checkpoint", b"\x08\0\0\0\0\0\0\0{}      "):
-        file.write_bytes(content)
-        assert not checkpoint.load(file, run)
-    checkpoint.save(file, begin(digits, MODELS["lenet"], spec))
-    assert not checkpoint.load(file, run)
+        slot.write(content)
+        assert not checkpoint.load(slot, run)
+    checkpoint.save(slot, begin(digits, MODELS["lenet"], spec))
+    assert not checkpoint.load(slot, run)
     assert run.position == 0
+    (tmp_path / "file").write_text("not a folder")
+    with pytest.raises(StoreError, match="cannot write the checkpoint"):
+        checkpoint.save(checkpoint.File(tmp_path / "file" / "run"), run)
+
+
+def test_a_checkpoint_carries_the_time_spent(digits: Data, tmp_path: Path) -> None:
+    spec, slot = OptimizerSpec(name="sgd"), checkpoint.File(tmp_path / "run")
+    run = begin(digits, MODELS["mlp"], spec)
+    run.spent = 1000.0
+    checkpoint.save(slot, run)
+    again = begin(digits, MODELS["mlp"], spec)
+    assert checkpoint.load(slot, again)
+    assert 1000 < again.spent < again.seconds < 1100
 
 
 def test_clipping_bounds_the_gradient(digits: Data) -> None:

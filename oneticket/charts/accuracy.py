@@ -1,0 +1,243 @@
+"""Accuracy over density: one panel per target, one line per source and arm, beside the dense network."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
+
+import altair as alt
+
+from oneticket.charts import look
+from oneticket.charts.gaps import gaps, missing_in_all
+from oneticket.charts.look import Chart, Record
+from oneticket.stats.regroup import parts, settled
+from oneticket.stats.summary import Line, Row, Setting, Summary, labels, natural_zeros, places, setting_of, summary
+from oneticket.stats.words import ARMS, counts, percent, within
+
+WIDTHS, HEIGHT = {True: 680, False: 450}, 320
+FEW = 5  # lines that may have shaded bands before those hide each other
+NATURAL = 0.001
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Panel:
+    title: str
+    setting: Setting
+    summaries: list[Summary]
+    zeros: float | None
+    missing: list[str]
+
+
+def accuracy_chart(
+    rows: Iterable[Row], title: str = "Accuracy as weights are pruned", missing: Sequence[Row] = ()
+) -> Chart:
+    """Accuracy over density: one panel per setting, one line per arm and source, a dashed rule for the dense network.
+
+    Colours tell sources apart, dashes and shapes arms; where there is one source, all of them tell arms apart. Points
+    are means, bars and bands 95 % Student t intervals, cut at 0 and 1. Density falls to the right, on a logarithmic
+    axis; points of one density stand side by side. Shaded: densities at which the dense network's own zeros would do.
+    Raises SpecError as `summary` does. Colours: Okabe and Ito, 2008; natural sparsity: Caron et al., 2020.
+
+    >>> row = {"model": "lenet-300-100", "target_data": "digits:b", "target_optimizer": "sgd", "level": 0}
+    >>> chart = accuracy_chart([{**row, "arm": "dense", "density": 1, "replicate": r, "accuracy": 0.9} for r in (0, 1)])
+    >>> chart.to_dict()["title"]["subtitle"][0]
+    'lenet-300-100 on digits:b, n = 2 replicates'
+    """
+    rows = settled(rows)
+    every = summary(rows)
+    sources = {one.line.source for one in every if one.line.arm not in ("dense", "own") and one.line.source}
+    several, named = len(sources) > 1, look.short(one.line.source for one in every if one.line.source)
+    panels = _panels(rows, missing)
+    called = labels(every)
+    shown = [_records(panel, called, named, several=several) for panel in panels]
+    width = WIDTHS[len(panels) == 1]
+    records = [record for records in shown for record in records]
+    x = look.density_axis(_reach(panels, records), "at", {one.density for one in every if one.line.arm != "dense"})
+    color, shape, dash = _marks(records, several, width * min(len(panels), 2))
+    drawn = []
+    for number, (panel, records) in enumerate(zip(panels, shown, strict=True)):
+        alike = [
+            record
+            for other, others in zip(panels, shown, strict=True)
+            for record in others
+            if (other.setting.model, other.setting.data) == (panel.setting.model, panel.setting.data)
+        ]
+        y = _scale(alike)
+        drawn.append(_draw(panel, records, x=x, y=y, color=color, shape=shape, dash=dash, number=number, width=width))
+    subtitle = [*_subtitle(every), _natural(panels), missing_in_all(missing, rows)]
+    views = [f"panel_{number}" for number in range(len(drawn))]
+    params = [*look.zooms(views), *look.picks(_fields(color), views)]
+    return look.sheet(drawn, title=title, subtitle=subtitle, params=params)
+
+
+def _panels(rows: Sequence[Row], missing: Sequence[Row]) -> list[_Panel]:
+    made, split = [], parts(rows)
+    models = len({row["model"] for row in rows}) > 1
+    for part, taken in split.items():
+        summaries, zeros = summary(taken), natural_zeros(taken)
+        for setting, place in places(summaries).items():
+            lacking = [row for row in missing if _in(row, part, setting)]
+            named = f"{part}: {place}" if len(split) > 1 else place
+            panel = _Panel(
+                title=f"{setting.model}, {named}" if models else named,
+                setting=setting,
+                summaries=[one for one in summaries if one.setting == setting],
+                zeros=zeros.get(setting),
+                missing=gaps(lacking),
+            )
+            made.append(panel)
+    return made
+
+
+def _in(row: Row, part: str, setting: Setting) -> bool:
+    there = replace(setting_of(row), head=setting.head)
+    return there == replace(setting, part=None) and (row.get("part") or "") == part
+
+
+def _records(panel: _Panel, called: dict[Line, str], named: dict[str, str], *, several: bool) -> list[Record]:
+    lines = list(dict.fromkeys(one.line for one in panel.summaries if one.line.arm != "dense"))
+    densities = sorted({one.density for one in panel.summaries if one.line.arm != "dense"})
+    closest = min((b / a for a, b in pairwise(densities) if b > a * 1.01), default=1.5)
+    # Points of one density stand side by side, within half the way to the next one and an eighth of the axis.
+    span = math.log(densities[-1] / densities[0]) if densities else 0.0
+    room = min(math.log(closest) / 2, span / 8 or 0.1) / max(len(lines), 1)
+    made = []
+    for one in panel.summaries:
+        dense = one.line.arm == "dense"
+        place = 0.0 if dense else lines.index(one.line) - (len(lines) - 1) / 2
+        arm = "ticket" if several and one.at_home else one.line.arm
+        low, high = one.accuracy.low, one.accuracy.high
+        weights = "" if one.living is None else f" ({one.living:,.0f} weights)"
+        made.append(
+            {
+                "at": one.density * math.exp(-room * place),
+                "density": one.density,
+                "dense": dense,
+                "arm": ARMS[arm].label if several or dense else called[one.line],
+                "source": named.get(one.line.source, look.NONE),
+                "mean": one.accuracy.mean,
+                "low": None if low is None else max(0.0, low),
+                "high": None if high is None else min(1.0, high),
+                "n": one.accuracy.n,
+                "accuracy": within(one.accuracy),
+                "kept": percent(one.density) + weights,
+                "over": "—" if one.over_dense is None else within(one.over_dense.difference),
+            }
+        )
+    return made
+
+
+def _reach(panels: list[_Panel], records: list[Record]) -> list[float]:
+    """The densities that the axis shows: the pruned ones, and where natural zeros begin, unless that is far off."""
+    pruned = [record["at"] for record in records if not record["dense"]] or [1.0]
+    begins = [1 - panel.zeros for panel in panels if panel.zeros is not None and panel.zeros > NATURAL]
+    return [*pruned, *(min(1.0, 1.15 * density) for density in begins if max(pruned) / 3 < density < 3 * max(pruned))]
+
+
+def _draw(
+    panel: _Panel,
+    records: list[Record],
+    *,
+    x: alt.X,
+    y: alt.Scale,
+    color: alt.Color,
+    shape: alt.Shape,
+    dash: alt.StrokeDash,
+    number: int,
+    width: int,
+) -> alt.LayerChart:
+    mean, low = (
+        alt.Y(f"{end}:Q", title="test accuracy", scale=y, axis=alt.Axis(tickCount=6)) for end in ("mean", "low")
+    )
+    told = {"accuracy": "accuracy [95 %]", "n": "n", "kept": "weights kept", "arm": "arm", "source": "source"}
+    told["over"] = "above dense [95 %]"
+    tips = [alt.Tooltip(f"{name}:N", title=title) for name, title in told.items()]
+    rule = alt.Chart().transform_filter("datum.dense")
+    line = alt.Chart().transform_filter("!datum.dense").encode(x=x, color=color)
+    line = look.picked(line, _fields(color))
+    bounds, band = (part.transform_filter("isValid(datum.low)").encode(y=low, y2="high:Q") for part in (rule, line))
+    few = len({(record["arm"], record["source"]) for record in records}) <= FEW + 1
+    layers = [
+        *_shade(panel, x),
+        bounds.mark_rect(opacity=0.10, color="#000000"),
+        rule.mark_rule(strokeDash=[6, 4], strokeWidth=1.5, color="#000000").encode(y=mean, tooltip=tips),
+        *([band.mark_area(opacity=0.14, clip=True).encode(detail=["arm:N", "source:N"])] if few else []),
+        band.mark_rule(opacity=0.6, clip=True),
+        line.mark_line(strokeWidth=1.8, clip=True).encode(y=mean, strokeDash=dash, detail=["arm:N", "source:N"]),
+        line.mark_point(filled=True, size=46, opacity=1, clip=True)
+        .encode(y=mean, shape=shape, tooltip=tips)
+        .properties(name=f"panel_{number}"),
+    ]
+    return look.layered(layers, records, look.named(panel.title, width, panel.missing), width=width, height=HEIGHT)
+
+
+def _fields(color: alt.Color) -> list[str]:
+    return ["source", "arm"] if color["shorthand"] == "source:N" else ["arm"]
+
+
+def _shade(panel: _Panel, x: alt.X) -> list[alt.Chart]:
+    most, least = x["scale"]["domain"]
+    if panel.zeros is None or panel.zeros <= NATURAL or 1 - panel.zeros >= most:
+        return []
+    values = [{"from": most, "to": max(1 - panel.zeros, least), "zeros": f"{percent(panel.zeros)} of the weights"}]
+    scaled = alt.X("from:Q", scale=x["scale"], axis=x["axis"], title=x["title"])
+    return [
+        alt.Chart(alt.InlineData(values=values))
+        .mark_rect(color="#999933", opacity=0.14, clip=True)
+        .encode(x=scaled, x2="to:Q", tooltip=[alt.Tooltip("zeros:N", title="zero in the dense network by itself")])
+    ]
+
+
+def _marks(records: list[Record], several: bool, width: int) -> tuple[alt.Color, alt.Shape, alt.StrokeDash]:
+    """Where there are several sources, colours are theirs; else arms have colours, dashes and shapes."""
+    order = [words.label for words in ARMS.values()]
+    lines = [record for record in records if not record["dense"]]
+    arms = list(dict.fromkeys(record["arm"] for record in lines))
+    arms.sort(key=lambda arm: next((n for n, label in enumerate(order) if arm.startswith(label)), 0))
+    sources = sorted({record["source"] for record in lines})
+    by_arm = look.legend(arms, width, title="arm" if several else None, symbolStrokeWidth=0)
+    if several:
+        color = alt.Color(
+            "source:N", scale=look.source_colors(sources), legend=look.legend(sources, width, title="ticket found on")
+        )
+    else:
+        color = alt.Color("arm:N", scale=look.marks(arms), legend=by_arm)
+    shape = alt.Shape("arm:N", scale=look.marks(arms, look.SHAPES), legend=by_arm)
+    return color, shape, alt.StrokeDash("arm:N", scale=look.marks(arms, look.DASHES), legend=by_arm)
+
+
+def _scale(records: list[Record]) -> alt.Scale:
+    """Round bounds around every point and band: fifths for falls, twentieths for small differences."""
+    low = min(record["mean"] if record["low"] is None else record["low"] for record in records)
+    high = max(record["mean"] if record["high"] is None else record["high"] for record in records)
+    steps = 5 if high - low > 0.4 else 20
+    low, high = math.floor(steps * low), max(math.ceil(steps * high), math.floor(steps * low) + 1)
+    return alt.Scale(domain=[low / steps, high / steps], nice=False, zero=False)
+
+
+def _subtitle(summaries: list[Summary]) -> list[str]:
+    models = ", ".join(dict.fromkeys(one.setting.model for one in summaries))
+    data = ", ".join(dict.fromkeys(one.setting.data for one in summaries))
+    numbers = [one.accuracy.n for one in summaries]
+    bands = "Bars and bands: 95 % Student t intervals, cut at 0 and 1."
+    if min(numbers) == 1:
+        bands = "No bars: one replicate, so no interval." if max(numbers) == 1 else f"{bands} No bar: one replicate."
+    dense = " Dashed black: the dense network." if any(one.line.arm == "dense" for one in summaries) else ""
+    return [f"{models} on {data}, {counts(numbers)}", f"Points: means. {bands}{dense}"]
+
+
+def _natural(panels: list[_Panel]) -> str:
+    """What the dense networks brought to zero by themselves; nothing where that was not measured."""
+    zeros = [panel.zeros for panel in panels if panel.zeros is not None]
+    if not zeros:
+        return ""
+    if max(zeros) <= NATURAL:
+        few = f"no more than {percent(max(zeros))}" if max(zeros) else "none"
+        return f"No density is shaded: training by itself brought {few} of the dense networks' weights to zero."
+    span = " to ".join(dict.fromkeys((percent(min(zeros)), percent(max(zeros)))))
+    return (
+        "Shaded: densities at which pruning takes only what the dense network brought to zero by itself "
+        f"({span} of its weights)."
+    )

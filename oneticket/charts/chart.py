@@ -1,0 +1,51 @@
+"""Charts as files: SVG, PNG and PDF that come out the same to the byte."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import altair as alt
+import vl_convert
+
+from oneticket.charts.look import Chart
+from oneticket.ground import disk
+from oneticket.ground.errors import SpecError, StoreError
+
+
+def write(chart: Chart, folder: Path, name: str) -> tuple[Path, Path, Path]:
+    """Write the chart as `name`.svg, `name`.png (twice the size in pixels) and `name`.pdf, and return their paths.
+
+    Each file is there whole or not at all, and the same chart leaves the same bytes. Nothing is fetched from anywhere.
+    Raises SpecError for a name that is a path, StoreError if the disk refuses.
+    """
+    if not name or Path(name).name != name:
+        raise SpecError(f"name: expected the name of a file without folders, such as 'accuracy', got {name!r}")
+    svg, png, pdf = (Path(folder) / f"{name}.{kind}" for kind in ("svg", "png", "pdf"))
+    spec = json.dumps(chart.to_dict())
+    drawn = _numbered(vl_convert.vegalite_to_svg(spec, vl_version=_VERSION, allowed_base_urls=[]), name)
+    try:
+        disk.replace(svg, drawn.encode("utf-8"))
+        disk.replace(png, vl_convert.svg_to_png(drawn, scale=2))
+        disk.replace(pdf, _sorted(vl_convert.svg_to_pdf(drawn)))
+    except OSError as error:
+        raise StoreError(f"cannot write charts to {folder}: {error.strerror}") from error
+    return svg, png, pdf
+
+
+def _numbered(svg: str, name: str) -> str:
+    """The SVG with its clips and gradients numbered from 0: the renderer goes on counting from chart to chart."""
+    known = {found: f"{re.sub(r'[^A-Za-z]', '-', name)}-{n}" for n, found in enumerate(_IDS.findall(svg))}
+    return _USES.sub(lambda use: use[1] + known.get(use[2], use[2]) + use[3], svg)
+
+
+def _sorted(pdf: bytes) -> bytes:
+    """The PDF with the names of its resources in order: they come in another one every time, which means nothing."""
+    return _RESOURCES.sub(lambda block: b"".join(sorted(block[0].splitlines(keepends=True))), pdf)
+
+
+_IDS = re.compile(r' id="((?:clip|gradient_)\d+)"')
+_USES = re.compile(r'( id="|url\(#)((?:clip|gradient_)\d+)("|\))')
+_RESOURCES = re.compile(rb"(?:^ +/[a-z]+\d+ \d+ 0 R\n)+", re.MULTILINE)
+_VERSION = ".".join(alt.SCHEMA_VERSION.removeprefix("v").split(".")[:2])

@@ -1,0 +1,71 @@
+"""The cost ledger: what every search cost, and what carrying its tickets saved."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import altair as alt
+
+from oneticket.charts import look
+from oneticket.charts.look import Chart, Record
+from oneticket.stats.summary import Row
+
+WIDTH, BAND = 560, 58
+UNITS = (("h", 3600.0), ("min", 60.0), ("s", 1.0))
+COST, SAVED = "finding it", "searches not needed"
+
+
+def cost_chart(ledger: Sequence[Row]) -> Chart | None:
+    """Two bars per search: the time that finding took, and the time of the searches that its tickets made needless.
+
+    Sums over all replicates, as measured: there is nothing to give an interval for. None where nothing was searched.
+    """
+    if not ledger:
+        return None
+    longest = max(max(row["seconds"] or 0.0, row["seconds_saved"] or 0.0) for row in ledger)
+    unit, length = next(((name, size) for name, size in UNITS if longest >= 2 * size), UNITS[-1])
+    named = look.short(_source(row) for row in ledger)
+    models = len({row["model"] for row in ledger}) > 1
+    records = [record for row in ledger for record in _records(row, named, unit, length, models=models)]
+    searches = list(dict.fromkeys(record["search"] for record in records))
+    kinds = [COST, SAVED]
+    y = alt.Y("search:N", sort=searches, title=None, scale=alt.Scale(paddingInner=0.3), axis=alt.Axis(ticks=False))
+    x = alt.X("time:Q", title=f"time ({unit})", scale=alt.Scale(domain=[0, longest / length * 1.5], nice=False))
+    color = alt.Color(
+        "kind:N",
+        scale=alt.Scale(domain=kinds, range=[look.PALETTE[1], look.PALETTE[0]]),
+        legend=look.legend(kinds, WIDTH),
+    )
+    told = {"search": "search", "kind": "time of", "said": "time", "work": "work", "n": "replicates"}
+    tips = [alt.Tooltip(f"{name}:N", title=title) for name, title in told.items()]
+    base = alt.Chart().encode(y=y, x=x, yOffset=alt.YOffset("kind:N", sort=kinds))
+    layers = [
+        base.mark_bar(opacity=0.85).encode(color=color, tooltip=tips),
+        base.mark_text(align="left", dx=6, fontSize=12, color=look.INK).encode(text="beside:N"),
+    ]
+    numbers = sorted({row["replicates"] for row in ledger})
+    count = f"n = {' to '.join(map(str, dict.fromkeys((numbers[0], numbers[-1]))))} replicate{'s' * (numbers[-1] > 1)}"
+    subtitle = [
+        f"Time as measured, summed over {count} of each search: a sum, so without an interval.",
+        "Not needed: as many searches at this one's price as there are targets and optimizers that took its tickets.",
+    ]
+    drawn = look.layered(layers, records, look.named("Every search", WIDTH), width=WIDTH, height=BAND * len(searches))
+    return look.sheet([drawn], title="What finding cost, and what carrying saved", subtitle=subtitle)
+
+
+def _records(row: Row, named: dict[str, str], unit: str, length: float, *, models: bool) -> list[Record]:
+    search = f"{row['model']}, {named[_source(row)]}" if models else named[_source(row)]
+    work = f"{row['trainings']:,} trainings, {row['steps']:,} steps, {row['examples']:,} examples"
+    many = row["searches_saved"]
+    saved = f"{many:,} search{'' if many == 1 else 'es'} saved, {row['carried']:,} trainings of carried tickets"
+    made = []
+    for kind, seconds, told in ((COST, row["seconds"], work), (SAVED, row["seconds_saved"], saved)):
+        said = "not known" if seconds is None else f"{seconds / length:,.3g} {unit}"
+        short = f"{row['trainings']:,} trainings" if kind == COST else told.partition(",")[0]
+        record = {"search": search, "kind": kind, "time": (seconds or 0.0) / length, "said": said, "work": told}
+        made.append({**record, "beside": f"{said}, {short}", "n": row["replicates"]})
+    return made
+
+
+def _source(row: Row) -> str:
+    return f"{row['source_data']} ({row['source_optimizer']})"

@@ -1,0 +1,111 @@
+"""The figures of a report, in the order of its page."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from oneticket.charts.accuracy import accuracy_chart
+from oneticket.charts.cost import cost_chart
+from oneticket.charts.curves import curves_chart
+from oneticket.charts.forest import controls_chart
+from oneticket.charts.layers import layers_chart
+from oneticket.charts.look import Chart
+from oneticket.charts.matrices import optimizers_chart, sources_chart
+from oneticket.charts.overlap import overlap_chart
+from oneticket.study.findings import Findings
+
+
+@dataclass(frozen=True, kw_only=True)
+class Figure:
+    """What to call a figure's file, what stands above and below it, and how it is drawn.
+
+    `caption`: what one sees and what may be done with it; the numbers of replicates and what is missing stand in the
+    chart itself, so that a file of it says so too. `needs`: what is lacking where `draw` gives None.
+    """
+
+    name: str
+    title: str
+    caption: str
+    needs: str
+    draw: Callable[[Findings], Chart | None]
+
+
+FIGURES: dict[str, Figure] = {
+    figure.name: figure
+    for figure in (
+        Figure(
+            name="accuracy",
+            title="Accuracy over density",
+            caption="Test accuracy as weights are pruned, one panel per target: colours tell where a ticket was found, "
+            "shapes and dashes the arms; the dashed black line and its grey band are the dense network. Where there is "
+            "one source, colours tell the arms. Points are means over replicates, bars and bands their 95 % Student t "
+            "intervals; points of one density stand side by side, to be told apart. Densities at which pruning takes "
+            "only what training brought to zero by itself are shaded. A click in the legend shows one line alone, with "
+            "shift one more; the wheel and dragging zoom, a double click goes back.",
+            needs="a trained network",
+            draw=lambda found: accuracy_chart(found.rows, missing=found.missing) if found.rows else None,
+        ),
+        Figure(
+            name="sources-and-targets",
+            title="Sources and targets",
+            caption="By how much a ticket of each source is above (blue) or below (orange) the target's own, at the "
+            "sparsest level or another one from the menu: the mean difference paired by replicate, half its 95 % "
+            "Student t interval, and n. A frame says that the interval leaves out 0. Where a source is the target "
+            "itself stands its accuracy.",
+            needs="a ticket carried to other data, and that data's own ticket",
+            draw=lambda found: sources_chart(found.rows, found.missing) if found.rows else None,
+        ),
+        Figure(
+            name="optimizers",
+            title="Optimizers",
+            caption="By how much a ticket found with one optimizer and trained with another on the same data is above "
+            "(blue) or below (orange) the target's own ticket, and the global random ticket: the mean difference "
+            "paired by replicate, half its 95 % Student t interval, and n. Framed: the interval leaves out 0.",
+            needs="a ticket carried to another optimizer on its own data",
+            draw=lambda found: optimizers_chart(found.rows, found.missing) if found.rows else None,
+        ),
+        Figure(
+            name="controls",
+            title="Tickets beside their controls",
+            caption="By how much each ticket is above its controls, the target's own ticket, and the dense network: "
+            "mean paired differences with their 95 % Student t intervals, filled where those leave out 0. One line of "
+            "panels per target, from the densest level shown to the sparsest. n is in the chart.",
+            needs="a ticket and a control with a replicate in common",
+            draw=lambda found: controls_chart(found.rows, found.missing) if found.rows else None,
+        ),
+        Figure(
+            name="layers",
+            title="Where the weights live",
+            caption="The share of each layer's weights that live at every level of a search, as means over replicates: "
+            "pruning over all layers at once empties some of them early. Intervals and counts are under the pointer.",
+            needs="a search",
+            draw=lambda found: layers_chart(found.layers),
+        ),
+        Figure(
+            name="overlap",
+            title="Do searches find the same weights?",
+            caption="The share of a mask's living weights that live in another search's mask too, over density, beside "
+            "what two random masks of that density share (dashed). Points are means over replicates, bars their 95 % "
+            "Student t intervals.",
+            needs="two searches of one model",
+            draw=lambda found: overlap_chart(found.overlaps),
+        ),
+        Figure(
+            name="curves",
+            title="Training curves",
+            caption="Training loss at the sparsest level of each target, on a logarithmic axis: means over replicates "
+            "with their 95 % Student t intervals, colours for sources, dashes for arms, the dense network in black.",
+            needs="a training whose loss was kept",
+            draw=lambda found: curves_chart(found.curves),
+        ),
+        Figure(
+            name="ledger",
+            title="Cost",
+            caption="What each search cost in all its replicates, and what as many searches would have cost as there "
+            "are targets and optimizers that took its tickets instead. Sums of measured times, so without intervals.",
+            needs="a search",
+            draw=lambda found: cost_chart(found.ledger),
+        ),
+    )
+}

@@ -1,0 +1,124 @@
+"""Heat maps of paired differences: tiles with their numbers, marked where the interval leaves out 0."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import altair as alt
+
+from oneticket.charts import look
+from oneticket.charts.look import Record
+from oneticket.stats.stats import Interval
+from oneticket.stats.words import number, within
+
+TILE, LOW = 118, 66
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tile:
+    """What a source gave a target at one level: an accuracy, and the difference to what it is measured against.
+
+    Without a difference the accuracy stands there, without that either the tile is missing.
+    """
+
+    source: str
+    target: str
+    level: int
+    kept: str
+    accuracy: Interval | None
+    difference: Interval | None
+    own: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Matrix:
+    """One heat map: a title, its tiles, and the names of both sides in their order."""
+
+    title: str
+    sources: Sequence[str]
+    targets: Sequence[str]
+    tiles: Sequence[Tile]
+
+
+def heat(matrix: Matrix, *, most: float, x: str, y: str, legend: bool = True) -> alt.LayerChart:
+    """Targets across, sources down; the colour is the difference, from -most to most. Shows the level of the menu."""
+    records = [_record(tile) for tile in matrix.tiles]
+    gap = alt.Scale(paddingInner=0.05, paddingOuter=0.0)
+    across = alt.X(
+        "target:N",
+        title=x,
+        sort=list(matrix.targets),
+        scale=gap,
+        axis=_axis(labelAngle=0, labelLimit=TILE - 4, orient="top"),
+    )
+    down = alt.Y("source:N", title=y, sort=list(matrix.sources), scale=gap, axis=_axis(labelLimit=200))
+    color = alt.Color(
+        "value:Q",
+        title="difference in accuracy",
+        scale=alt.Scale(domain=[-most, 0, most], range=[look.BELOW, look.EVEN, look.ABOVE], interpolate="rgb"),
+        legend=alt.Legend(orient="bottom", format="+.2~r", gradientLength=300, tickCount=5, titleLimit=0)
+        if legend
+        else None,
+    )
+    told = {"source": y, "target": x, "kept": "weights kept", "difference": "difference [95 %]"}
+    told |= {"accuracy": "accuracy [95 %]", "n": "n"}
+    tips = [alt.Tooltip(f"{name}:N", title=title) for name, title in told.items()]
+    shown = alt.Chart().transform_filter("datum.level === level").encode(x=across, y=down)
+    tile = shown.encode(tooltip=tips)
+    compared, plain = (tile.transform_filter(f"{no}isValid(datum.value)") for no in ("", "!"))
+    layers = [
+        plain.mark_rect(fill=look.PALE, stroke="#bbbbbb", strokeDash=[3, 3]),
+        compared.mark_rect().encode(color=color),
+        compared.transform_filter("datum.seen").mark_rect(fillOpacity=0, stroke=look.INK, strokeWidth=2.5),
+        *(
+            shown.mark_text(fontSize=size, dy=dy, color=look.INK).encode(text=f"{line}:N")
+            for line, size, dy in (("first", 14, -14), ("second", 12, 3), ("third", 11, 19))
+        ),
+    ]
+    kept = json.dumps({str(tile.level): tile.kept for tile in matrix.tiles})
+    said = alt.ExprRef(
+        f"{json.dumps(matrix.title)} + ', at ' + ({kept}[level] || 'no shared level') + ' of the weights'"
+    )
+    title = alt.Title(said, fontSize=15, color=look.INK, offset=8)
+    size = {"width": TILE * len(matrix.targets), "height": LOW * len(matrix.sources)}
+    return look.layered(layers, records, title, **size)
+
+
+def scale_of(tiles: Iterable[Tile]) -> float:
+    """The largest difference either way, on which the colours of all heat maps of a figure end."""
+    return max((abs(tile.difference.mean) for tile in tiles if tile.difference is not None), default=0.0) or 0.01
+
+
+def levels_of(tiles: Iterable[Tile]) -> dict[int, str]:
+    """The levels that tiles have, with the density of each."""
+    return {tile.level: tile.kept for tile in tiles}
+
+
+def _record(tile: Tile) -> Record:
+    value, accuracy = tile.difference, tile.accuracy
+    record = {"source": tile.source, "target": tile.target, "level": tile.level, "kept": tile.kept}
+    record |= {"difference": "—", "accuracy": "—", "n": "—", "value": None, "seen": False}
+    if accuracy is not None:
+        record |= {"accuracy": within(accuracy), "n": str(accuracy.n)}
+    if value is not None:
+        said = _lines(value, sign=True)
+        seen = value.low is not None and value.high is not None and (value.low > 0 or value.high < 0)
+        record |= {"difference": within(value), "n": str(value.n), "value": value.mean, "seen": seen}
+    elif accuracy is not None:
+        said = _lines(accuracy)
+        said = (said[0], said[1], f"{'its own' if tile.own else 'no pair'}, {said[2]}")
+    else:
+        said = ("missing", "", "")
+    return {**record, **dict(zip(("first", "second", "third"), said, strict=True))}
+
+
+def _lines(value: Interval, *, sign: bool = False) -> tuple[str, str, str]:
+    plus = "+" if sign and value.mean > 0 else ""
+    half = "no interval" if value.half is None else f"± {number(value.half)}"
+    return plus + number(value.mean), half, f"n = {value.n}"
+
+
+def _axis(**options: object) -> alt.Axis:
+    return alt.Axis(domain=False, ticks=False, grid=False, titlePadding=10, **options)  # type: ignore[arg-type]

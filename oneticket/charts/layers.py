@@ -1,0 +1,103 @@
+"""Where weights live: the density of every layer over the levels of a search."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import altair as alt
+
+from oneticket.charts import look
+from oneticket.charts.look import Chart, Record
+from oneticket.stats.stats import mean_interval
+from oneticket.stats.summary import Row
+from oneticket.stats.words import counts, percent
+
+WIDTH, ROW, TEXT = 440, 18, 8
+
+
+def layers_chart(layers: Sequence[Row]) -> Chart | None:
+    """Layers down from the input, densities across, the colour is the share of a layer's weights that live.
+
+    Means over replicates, one panel per search; None where there are no searches. An empty layer says so.
+    """
+    if not layers:
+        return None
+    groups: dict[tuple[str, str], dict[tuple[int, str, int], list[Row]]] = {}
+    for row in layers:
+        search = (row["model"], f"{row['source_data']} ({row['source_optimizer']})")
+        groups.setdefault(search, {}).setdefault((row["level"], row["layer"], row["position"]), []).append(row)
+    named, models = look.short(source for _, source in groups), len({model for model, _ in groups}) > 1
+    shown = {search: [_record(tile) for tile in tiles.values()] for search, tiles in sorted(groups.items())}
+    every = [record for records in shown.values() for record in records]
+    least = min((record["mean"] for record in every if record["mean"] > 0), default=0.01)
+    for record in every:
+        record["dark"] = record["mean"] < least**0.5
+    color = alt.Color(
+        "mean:Q",
+        title="living share of the layer",
+        scale=alt.Scale(type="log", domain=[least, 1], scheme="cividis", clamp=True),
+        legend=alt.Legend(
+            orient="bottom",
+            gradientLength=300,
+            labelExpr=look.PERCENT,
+            titleLimit=0,
+            values=[1, 0.3, 0.1, 0.03, 0.01, 0.003, 0.001],
+        ),
+    )
+    drawn = [
+        _draw(records, color, f"{model}, {named[source]}" if models else named[source])
+        for (model, source), records in shown.items()
+    ]
+    widest = max((record["half"] for record in every if record["half"] is not None), default=None)
+    spread = (
+        "One replicate has no interval."
+        if widest is None
+        else f"Half of the widest 95 % Student t interval: {100 * widest:.2g} percentage points."
+    )
+    subtitle = [
+        f"Colour: mean share of a layer's weights that live; {counts([record['n'] for record in every])}.",
+        spread,
+        "Layers from the input down; a crossed tile is a layer that is empty in a replicate or more.",
+    ]
+    return look.sheet(drawn, title="Where the weights live", subtitle=subtitle)
+
+
+def _record(rows: Sequence[Row]) -> Record:
+    first, shares = rows[0], [row["living"] / row["total"] for row in rows]
+    found = mean_interval(shares)
+    bounds = (
+        "" if found.low is None or found.high is None else f" [{percent(max(found.low, 0))}, {percent(found.high)}]"
+    )
+    return {
+        "layer": first["layer"].removesuffix(".weight"),
+        "position": first["position"],
+        "level": first["level"],
+        "kept": percent(first["density"]),
+        "mean": found.mean,
+        "half": found.half,
+        "n": found.n,
+        "said": percent(found.mean),
+        "share": percent(found.mean) + bounds,
+        "living": f"{sum(row['living'] for row in rows) / len(rows):,.0f} of {first['total']:,}",
+        "empty": any(row["living"] == 0 for row in rows),
+    }
+
+
+def _draw(records: list[Record], color: alt.Color, title: str) -> alt.LayerChart:
+    kept = list(dict.fromkeys(record["kept"] for record in sorted(records, key=lambda record: record["level"])))
+    layers = list(dict.fromkeys(record["layer"] for record in sorted(records, key=lambda record: record["position"])))
+    x = alt.X("kept:O", sort=kept, title="weights kept in all", axis=alt.Axis(labelAngle=0, labelOverlap="greedy"))
+    y = alt.Y("layer:N", sort=layers, title=None, axis=alt.Axis(labelLimit=170))
+    told = {"layer": "layer", "kept": "weights kept in all", "share": "of the layer [95 %]", "n": "n"}
+    told |= {"living": "living weights, mean"}
+    tips = [alt.Tooltip(f"{name}:N", title=title) for name, title in told.items()]
+    tile = alt.Chart().encode(x=x, y=y)
+    drawn = [
+        tile.mark_rect(stroke="white").encode(color=color, tooltip=tips),
+        tile.transform_filter("datum.empty").mark_point(shape="cross", angle=45, size=50, filled=True, color="#D55E00"),
+    ]
+    if len(kept) <= TEXT:
+        light = alt.condition("datum.dark", alt.value("white"), alt.value("#111111"))
+        text = tile.transform_filter("!datum.empty").mark_text(fontSize=11).encode(text="said:N", color=light)
+        drawn.append(text)
+    return look.layered(drawn, records, look.named(title, WIDTH), width=WIDTH, height=ROW * len(layers))

@@ -1,0 +1,132 @@
+"""Who carries to whom: sources beside targets, and optimizers beside optimizers, as heat maps."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+import altair as alt
+
+from oneticket.charts import look
+from oneticket.charts.heat import Matrix, Tile, heat, levels_of, scale_of
+from oneticket.charts.look import Chart
+from oneticket.stats.regroup import parts, settled
+from oneticket.stats.summary import Line, Row, Setting, Summary, over, summary
+from oneticket.stats.words import ARMS, counts, percent
+
+At = tuple[str, str, int]
+OWN, RANDOM = "own", "global-random"
+
+
+def sources_chart(rows: Sequence[Row], missing: Sequence[Row] = ()) -> Chart | None:
+    """Every source's ticket beside the target's own, at a level to be chosen; None where no ticket was carried.
+
+    A tile is the paired difference ticket - own; where a ticket is the target's own, its accuracy. Only tickets that
+    were found with the target's optimizer. Raises SpecError as `summary` does.
+    """
+    made = []
+    for title, found, lacking in _blocks(rows, missing):
+        for optimizer in sorted({one.setting.optimizer for one in found}):
+            taken = [one for one in found if {one.setting.optimizer, one.line.optimizer} == {optimizer}]
+            gone = [row for row in lacking if {row["target_optimizer"], row["source_optimizer"]} == {optimizer}]
+            side = {(one.line.data or "", one.setting.data, one.level): one for one in taken}
+            none = {(row["source_data"], row["target_data"], row["level"]) for row in gone}
+            made.append(_matrix(f"{title} under {optimizer}", side, none, found, against=OWN))
+    return _sheet(made, "Tickets elsewhere", ("carried to", "ticket found on"), 1, missing)
+
+
+def optimizers_chart(rows: Sequence[Row], missing: Sequence[Row] = ()) -> Chart | None:
+    """Every optimizer's ticket trained by every other on the same data; None where none was.
+
+    On the left the paired differences to the target's own ticket, on the right to the global random one. Raises
+    SpecError as `summary` does.
+    """
+    made = []
+    for title, found, lacking in _blocks(rows, missing):
+        for data in sorted({one.setting.data for one in found}):
+            taken = [one for one in found if one.setting.data == data == one.line.data]
+            gone = [row for row in lacking if row["target_data"] == data == row["source_data"]]
+            side = {(one.line.optimizer or "", one.setting.optimizer, one.level): one for one in taken}
+            none = {(row["source_optimizer"], row["target_optimizer"], row["level"]) for row in gone}
+            made += [_matrix(f"{title} on {data}", side, none, found, against=against) for against in (OWN, RANDOM)]
+    return _sheet(made, "Tickets under another optimizer", ("trained with", "ticket found with"), 2, missing)
+
+
+def _sheet(
+    made: Sequence[Matrix | None], title: str, sides: tuple[str, str], across: int, missing: Sequence[Row]
+) -> Chart | None:
+    matrices = [one for one in made if one is not None]
+    if not matrices:
+        return None
+    tiles = [tile for one in matrices for tile in one.tiles]
+    x, y = sides
+    numbers = [one.n for tile in tiles for one in [tile.difference or tile.accuracy] if one is not None]
+    subtitle = [
+        f"Numbers: mean paired difference in test accuracy ± half its 95 % Student t interval; {counts(numbers)}.",
+        "Blue: above, orange: below; framed: the interval leaves out 0.",
+        "Dashed: the target's own ticket with its accuracy, a ticket without a pair, or a missing one.",
+        f"{len(missing)} cells asked for are not trained." if missing else "",
+    ]
+    # What stands in one column is measured against one thing, and shares its colours.
+    most = [scale_of(tile for one in matrices[column::across] for tile in one.tiles) for column in range(across)]
+    drawn = [
+        heat(one, most=most[number % across], x=x, y=y, legend=number >= len(matrices) - across)
+        for number, one in enumerate(matrices)
+    ]
+    seen = [tile.level for tile in tiles if tile.difference is not None] or [tile.level for tile in tiles]
+    menu = look.menu(levels_of(tiles), start=max(seen))
+    chart = look.sheet(drawn, title=title, subtitle=subtitle, across=across, params=[menu])
+    chart.resolve = alt.Resolve(scale=alt.ScaleResolveMap(color="independent"))
+    return chart
+
+
+def _blocks(rows: Sequence[Row], missing: Sequence[Row]) -> Iterator[tuple[str, list[Summary], list[Row]]]:
+    """The tickets and random tickets of every part, model and head, and those tickets that are missing."""
+    split = parts(settled(rows))
+    gone = parts(row for row in missing if row["arm"] in ("ticket", "own"))
+    for part, taken in split.items():
+        found = [one for one in summary(taken) if one.line.arm in ("ticket", "own", RANDOM)]
+        kinds = list(dict.fromkeys((one.setting.model, one.setting.head) for one in found))
+        for model, head in kinds:
+            title = f"{part}: {model}" if len(split) > 1 else model
+            title += f" ({head} head)" if (model, head) != (model, kinds[0][1]) else ""
+            block = [one for one in found if (one.setting.model, one.setting.head) == (model, head)]
+            yield title, block, [row for row in gone.get(part, []) if row["model"] == model]
+
+
+def _matrix(
+    title: str, side: Mapping[At, Summary], none: set[At], found: Iterable[Summary], *, against: str
+) -> Matrix | None:
+    """None where no ticket was carried anywhere, or nothing is there to compare with."""
+    found = list(found)
+    rivals = {(one.setting, one.level): one for one in found if _rival(one, against)}
+    kept = {one.level: percent(one.density) for one in found}
+    tickets = {at: one for at, one in side.items() if one.line.arm in ("ticket", "own")}
+    tiles = [
+        _tile(at, tickets.get(at), rivals, kept.get(at[2], f"level {at[2]}"), against)
+        for at in sorted({*tickets, *none})
+    ]
+    if not rivals or all(tile.source == tile.target for tile in tiles):
+        return None
+    sources, targets = ({tile.source: None for tile in tiles}, {tile.target: None for tile in tiles})
+    title = f"{title}, against {ARMS[against].phrase}"
+    return Matrix(title=title, sources=sorted(sources), targets=sorted(targets), tiles=tiles)
+
+
+def _tile(at: At, one: Summary | None, rivals: Mapping[tuple[Setting, int], Summary], kept: str, against: str) -> Tile:
+    source, target, level = at
+    own = one is not None and one.at_home and against == OWN
+    rival = rivals.get((one.setting, level)) if one is not None and not own else None
+    compared = over(one, rival) if one is not None and rival is not None else None
+    return Tile(
+        source=source,
+        target=target,
+        level=level,
+        kept=kept,
+        accuracy=one.accuracy if one else None,
+        difference=compared.difference if compared else None,
+        own=own,
+    )
+
+
+def _rival(one: Summary, against: str) -> bool:
+    return one.at_home if against == OWN else one.line == Line(arm=against)

@@ -1,0 +1,155 @@
+"""Cells: one arm in one setting over the levels, with what a claim chooses it by: where its ticket was found."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+
+from oneticket.data.spec import DataSpec
+from oneticket.ground.errors import SpecError
+from oneticket.stats.summary import Line, Row, Setting, Summary, summary
+from oneticket.stats.words import ARMS
+
+# Networks that differ in their first layer round to slightly other densities.
+SAME_DENSITY = 0.05
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Data:
+    """A dataset as a claim sees it: its name, and its numbers of classes and of training images (None: not known)."""
+
+    name: str
+    classes: int | None
+    images: int | None
+
+    @property
+    def set(self) -> str:
+        """The name without the half."""
+        return DataSpec(name=self.name).set
+
+    @property
+    def half(self) -> str | None:
+        """Which half of the training images it is, or None."""
+        return DataSpec(name=self.name).half
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cell:
+    """One arm in one setting, level by level. `source` is None where it has none, or none is known."""
+
+    setting: Setting
+    line: Line
+    source: Data | None
+    target: Data
+    levels: Mapping[int, Summary]
+
+    @property
+    def name(self) -> str:
+        """What it is called in a sentence, without its place."""
+        return ARMS[self.line.arm].phrase + (f" from {self.line.source}" if self.line.arm == "ticket" else "")
+
+    @property
+    def alike(self) -> bool:
+        """Whether the ticket was found under the optimizer that it is trained with."""
+        return self.line.optimizer == self.setting.optimizer
+
+    @property
+    def home(self) -> bool:
+        """Whether the ticket was found where it is trained: same data, same optimizer."""
+        return self.alike and self.source == self.target
+
+
+@dataclass(frozen=True, kw_only=True)
+class Grid:
+    """All cells of a study."""
+
+    cells: Mapping[tuple[Setting, Line], Cell]
+
+    @property
+    def tickets(self) -> list[tuple[Cell, Data]]:
+        """The tickets whose source is known, each with it."""
+        found = [cell for cell in self.cells.values() if cell.line.arm == "ticket"]
+        return [(cell, cell.source) for cell in found if cell.source is not None]
+
+    @property
+    def owns(self) -> list[Cell]:
+        """Every setting's own ticket, where it has one."""
+        found = [self.own(setting) for setting in dict.fromkeys(setting for setting, _ in self.cells)]
+        return [cell for cell in found if cell is not None]
+
+    def own(self, setting: Setting) -> Cell | None:
+        """The ticket that was found in that setting itself: an `own` arm, or a ticket that has not moved."""
+        here = [cell for (there, _), cell in self.cells.items() if there == setting]
+        own = [cell for cell in here if cell.line.arm == "own"]
+        home = [cell for cell in here if cell.line.arm == "ticket" and cell.home]
+        return next(iter(own + home), None)
+
+    def control(self, cell: Cell, arm: str) -> Cell | None:
+        """What stands beside a ticket: the arm of its own source, or the one that all sources share."""
+        if arm == "own":
+            return self.own(cell.setting)
+        lines = (Line(arm=arm, data=cell.line.data, optimizer=cell.line.optimizer), Line(arm=arm))
+        return next((self.cells[cell.setting, line] for line in lines if (cell.setting, line) in self.cells), None)
+
+
+def grid(rows: Iterable[Row]) -> Grid:
+    """The cells of those rows. Raises SpecError for rows without the columns of a study, or as `summary` does.
+
+    >>> row = {"arm": "ticket", "model": "mlp", "level": 1, "density": 0.8, "replicate": 0, "accuracy": 0.9}
+    >>> row |= {"source_data": "digits:a", "source_optimizer": "sgd", "source_name": "digits:a"}
+    >>> row |= {"target_data": "digits:b", "target_optimizer": "sgd", "target_name": "digits:b"}
+    >>> row |= {"source_classes": 10, "source_images": 720, "target_classes": 10, "target_images": 720}
+    >>> [(cell.home, source.set, source.half) for cell, source in grid([row]).tickets]
+    [(False, 'digits', 'a')]
+    """
+    rows = list(rows)
+    lacking = [name for name in COLUMNS if any(name not in row for row in rows)]
+    if lacking:
+        raise SpecError(f"rows: expected the columns {', '.join(COLUMNS)}, got none of {', '.join(lacking)} in some")
+    targets, sources = _named(rows, "target"), _named(rows, "source")
+    found: dict[tuple[Setting, Line], dict[int, Summary]] = {}
+    for one in summary(rows) if rows else []:
+        found.setdefault((one.setting, one.line), {})[one.level] = one
+    cells = {
+        (setting, line): Cell(
+            setting=setting,
+            line=line,
+            source=None if line.data is None else sources.get(line.data),
+            target=targets[setting.data],
+            levels=levels,
+        )
+        for (setting, line), levels in found.items()
+    }
+    return Grid(cells=cells)
+
+
+def shared_levels(cells: Collection[Cell]) -> frozenset[int]:
+    """The pruned levels that all of those cells have, at one density, with a replicate in common."""
+    common = set[int].intersection(*(set(cell.levels) for cell in cells)) - {0}
+    return frozenset(level for level in common if _comparable([cell.levels[level] for cell in cells]))
+
+
+def sparsest(levels: Iterable[frozenset[int]]) -> int | None:
+    """The last level that is in every one of those sets; None without sets or without such a level."""
+    levels = list(levels)
+    return max(frozenset[int].intersection(*levels), default=None) if levels else None
+
+
+def _comparable(summaries: list[Summary]) -> bool:
+    densities = [one.density for one in summaries]
+    shared = set[int].intersection(*(set(one.values) for one in summaries))
+    return bool(shared) and math.isclose(min(densities), max(densities), rel_tol=SAME_DENSITY)
+
+
+def _named(rows: Iterable[Row], end: str) -> dict[str, Data]:
+    """What each label means, from rows that know it best."""
+    found: dict[str, Data] = {}
+    for row in rows:
+        label, name, images = (row[f"{end}_{what}"] for what in ("data", "name", "images"))
+        if name is not None and (label not in found or found[label].images is None):
+            found[label] = Data(name=name, classes=row[f"{end}_classes"], images=images)
+    return found
+
+
+COLUMNS = tuple(f"{end}_{name}" for end in ("source", "target") for name in ("data", "name", "classes", "images"))

@@ -1,0 +1,228 @@
+"""The paper's claims, each from rows to a verdict; users write their own in the same way.
+
+Morcos, Yu, Paganini and Tian: One ticket to win them all (NeurIPS 2019, arXiv 1906.02773). C4 is in `larger`.
+"""
+
+from __future__ import annotations
+
+import inspect
+import math
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from typing import Any, get_args
+
+from oneticket.claims.cells import Cell, Data, Grid, grid
+from oneticket.claims.claim import MARGIN, NON_INFERIOR, Claim, Outcome, Verdict
+from oneticket.claims.judge import Question, judge
+from oneticket.claims.larger import larger_sources
+from oneticket.claims.pairs import Pair
+from oneticket.ground.errors import OneticketError, SpecError, unknown
+from oneticket.ground.own import own
+from oneticket.stats.summary import Row
+
+STRICTER = ("reinit", "layerwise-random", "corrected-random")
+
+
+def own_data(rows: Sequence[Row], *, margin: float = MARGIN, level: int | None = None) -> Verdict:
+    """C1: on the data and under the optimizer that found it, a ticket beats a random one.
+
+    The effect is own - global random, pooled as `judge` says. Morcos et al., 2019.
+
+    >>> own_data([]).notes
+    ('Missing: tickets on the data and under the optimizer that found them.',)
+    """
+    question = Question(
+        name="C1",
+        statement="Tickets beat random tickets on their own data.",
+        rows="tickets on the data and under the optimizer that found them",
+        against="global-random",
+    )
+    study = grid(rows)
+    return _judged(question, study, study.owns, STRICTER, margin=margin, level=level)
+
+
+def same_distribution(rows: Sequence[Row], *, margin: float = MARGIN, level: int | None = None) -> Verdict:
+    """C2: a ticket from one half of a dataset beats a random one on the other half.
+
+    The effect is ticket - global random, pooled as `judge` says. The halves are cut alike: to the same classes, and to
+    numbers of images that differ by no more than a tenth. Morcos et al., 2019.
+
+    >>> same_distribution([]).notes
+    ('Missing: tickets from one half of a dataset on the other half, under one optimizer.',)
+    """
+    question = Question(
+        name="C2",
+        statement="Tickets from one half of a dataset beat random tickets on the other half.",
+        rows="tickets from one half of a dataset on the other half, under one optimizer",
+        against="global-random",
+    )
+    study = grid(rows)
+    cells = [cell for cell, source in study.tickets if cell.alike and _halves(source, cell.target)]
+    return _judged(question, study, cells, ("own", *STRICTER), margin=margin, level=level)
+
+
+def across_datasets(rows: Sequence[Row], *, margin: float = MARGIN, level: int | None = None) -> Verdict:
+    """C3: a ticket from another dataset is close to the target's own.
+
+    The effect is ticket - own, pooled as `judge` says; the claim holds where a loss of `margin` or more is ruled out.
+    Of the sources cut from one set the largest alone counts: the others are for C4. Morcos et al., 2019.
+
+    >>> across_datasets([]).notes
+    ('Missing: tickets from other datasets (of each the largest source), under one optimizer.',)
+    """
+    question = Question(
+        name="C3",
+        statement="Tickets from other datasets are close to the target's own ticket.",
+        rows="tickets from other datasets (of each the largest source), under one optimizer",
+        against="own",
+        rule=NON_INFERIOR,
+    )
+    study = grid(rows)
+    cells = _largest((cell, source) for cell, source in study.tickets if cell.alike and source.set != cell.target.set)
+    return _judged(question, study, cells, ("global-random", *STRICTER), margin=margin, level=level)
+
+
+def simple_targets(rows: Sequence[Row], *, margin: float = MARGIN, level: int | None = None) -> Verdict:
+    """C5: on a simple target, a ticket from a more complex dataset beats the target's own.
+
+    The effect is ticket - own, pooled as `judge` says, on the targets at the start of `COMPLEXITY` from sources further
+    on in it; of the sources cut from one set the largest alone counts. Morcos et al., 2019.
+
+    >>> simple_targets([]).notes
+    ('Missing: tickets from more complex datasets on fashion_mnist or mnist, under one optimizer.',)
+    """
+    simple = sorted(name for name, rank in COMPLEXITY.items() if rank == 0)
+    question = Question(
+        name="C5",
+        statement="On simple targets, tickets from more complex datasets beat the target's own ticket.",
+        rows=f"tickets from more complex datasets on {' or '.join(simple)}, under one optimizer",
+        against="own",
+    )
+    study = grid(rows)
+    cells = _largest(
+        (cell, source)
+        for cell, source in study.tickets
+        if cell.alike and cell.target.set in simple and COMPLEXITY.get(source.set, 0) > 0
+    )
+    return _judged(question, study, cells, ("global-random", *STRICTER), margin=margin, level=level)
+
+
+def other_optimizer(rows: Sequence[Row], *, margin: float = MARGIN, level: int | None = None) -> Verdict:
+    """C6: a ticket that one optimizer found beats a random one under another, on the same data.
+
+    The effect is ticket - global random under the target's optimizer, pooled as `judge` says over every direction that
+    was run; each is one of the comparisons. Morcos et al., 2019.
+
+    >>> other_optimizer([]).notes
+    ('Missing: tickets under another optimizer than the one that found them, on the same data.',)
+    """
+    question = Question(
+        name="C6",
+        statement="Tickets that one optimizer found beat random tickets under another.",
+        rows="tickets under another optimizer than the one that found them, on the same data",
+        against="global-random",
+    )
+    study = grid(rows)
+    cells = [cell for cell, source in study.tickets if not cell.alike and source == cell.target]
+    verdict = _judged(question, study, cells, ("own", *STRICTER), margin=margin, level=level)
+    ways = {(str(cell.line.optimizer), cell.setting.optimizer) for cell in cells}
+    alone = [f"Only one way was run: from {a} to {b}." for a, b in sorted(ways) if (b, a) not in ways]
+    return replace(verdict, notes=(*verdict.notes, *alone))
+
+
+def claim_named(name: str) -> Claim:
+    """The claim of that name in `CLAIMS`, or an own one as `package.module:function` or `file.py:function`.
+
+    Finding an own one runs the code around it: only name code that you trust. Raises SpecError for an unknown name, or
+    one that cannot be found or called.
+
+    >>> claim_named("C3").__name__
+    'across_datasets'
+    """
+    if name not in CLAIMS and ":" not in name:
+        raise SpecError(f"{unknown('claim', name, CLAIMS)}; or your own: package.module:function, or file.py:function")
+    return CLAIMS[name] if name in CLAIMS else own(name, "claim")
+
+
+def verdicts(
+    rows: Sequence[Row], claims: Iterable[str | Claim], *, margin: float = MARGIN, level: int | None = None
+) -> list[Verdict]:
+    """The verdict of each claim, given by name or as a function, in that order.
+
+    A claim is told the margin and the level if it has arguments of these names. Raises SpecError as `claim_named` does,
+    or if an own claim fails or makes something else than a Verdict.
+
+    >>> [verdict.outcome for verdict in verdicts([], ["C1", larger_sources])]
+    ['not tested', 'not tested']
+    """
+    settings = {"margin": margin, "level": level}
+    return [_verdict(claim, rows, settings) for claim in claims]
+
+
+def _verdict(given: str | Claim, rows: Sequence[Row], settings: dict[str, Any]) -> Verdict:
+    claim: Callable[..., Any] = claim_named(given) if isinstance(given, str) else given
+    try:
+        taken = inspect.signature(claim).parameters
+        made = claim(rows, **{name: value for name, value in settings.items() if name in taken})
+    except OneticketError:
+        raise
+    except Exception as error:
+        if claim in CLAIMS.values():
+            raise
+        raise SpecError(f"claim {given!r} failed: {type(error).__name__}: {error}") from error
+    if not isinstance(made, Verdict):
+        raise SpecError(f"claim {given!r}: expected a Verdict, got {type(made).__name__}; see oneticket.claims.judge")
+    if made.outcome not in get_args(Outcome):
+        raise SpecError(f"claim {given!r}: {unknown('outcome', made.outcome, get_args(Outcome))}")
+    return made
+
+
+def _judged(
+    question: Question, study: Grid, cells: Sequence[Cell], beside: Iterable[str], *, margin: float, level: int | None
+) -> Verdict:
+    pairs = [Pair(ticket=cell, rival=study.control(cell, question.against)) for cell in cells]
+    others = [Pair(ticket=cell, rival=study.control(cell, arm)) for arm in beside for cell in cells]
+    return judge(question, pairs, margin=margin, level=level, beside=others)
+
+
+def _halves(source: Data, target: Data) -> bool:
+    if source.set != target.set or {source.half, target.half} != {"a", "b"} or source.classes != target.classes:
+        return False
+    # Halves of sets with odd classes differ by a few images.
+    return source.images == target.images or math.isclose(source.images or 0, target.images or 0, rel_tol=0.1)
+
+
+def _largest(tickets: Iterable[tuple[Cell, Data]]) -> list[Cell]:
+    """Of the tickets of one set in one setting, those from the most images, then the most classes."""
+    tickets = list(tickets)
+    most: dict[object, tuple[int, int]] = {}
+    for cell, source in tickets:
+        place = cell.setting, source.set
+        most[place] = max(most.get(place, (0, 0)), _size(source))
+    return [cell for cell, source in tickets if most[cell.setting, source.set] == _size(source)]
+
+
+def _size(data: Data) -> tuple[int, int]:
+    return data.images or 0, data.classes or 0
+
+
+# From simple to complex. Grey pictures of one thing in the middle; then colour, with digits before objects; then more
+# classes of the same small pictures; then photographs: of scenes (365 classes), and of objects (1000, many much alike).
+COMPLEXITY: dict[str, int] = {
+    "mnist": 0,
+    "fashion_mnist": 0,
+    "svhn": 1,
+    "cifar10": 2,
+    "cifar100": 3,
+    "places365": 4,
+    "imagenet": 5,
+}
+
+CLAIMS: dict[str, Claim] = {
+    "C1": own_data,
+    "C2": same_distribution,
+    "C3": across_datasets,
+    "C4": larger_sources,
+    "C5": simple_targets,
+    "C6": other_optimizer,
+}

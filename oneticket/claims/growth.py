@@ -1,0 +1,113 @@
+"""Growth: what each doubling of a source's images, or of its classes, does for its ticket on other data."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from oneticket.claims.cells import Cell, Data, Grid, shared_levels
+from oneticket.claims.claim import Comparison, family
+from oneticket.claims.pool import Pool, pool
+from oneticket.stats.stats import paired
+from oneticket.stats.summary import Setting, places
+
+Factor = Literal["images", "classes"]
+Point = tuple[float, Cell]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Growth:
+    """The tickets of one set's sources in one setting that differ in one factor, in groups that are equal in the other.
+
+    Each of `points` is a ticket and its source's place in the group: log2 of the factor, less the group's mean.
+    """
+
+    factor: Factor
+    set: str
+    points: tuple[Point, ...]
+
+    @property
+    def cells(self) -> list[Cell]:
+        """The tickets alone."""
+        return [cell for _, cell in self.points]
+
+    @property
+    def levels(self) -> frozenset[int]:
+        """The levels at which all of them can be compared."""
+        return shared_levels(self.cells)
+
+    @property
+    def name(self) -> str:
+        """What is doubled, and where, in words."""
+        setting = self.cells[0].setting
+        return f"{self.factor} of {self.set}, on {setting.data} under {setting.optimizer} ({setting.model})"
+
+    def slopes(self, level: int) -> dict[int, float]:
+        """The least-squares slope of accuracy per doubling, with one intercept for each group, by replicate."""
+        found = [cell.levels[level].values for cell in self.cells]
+        shared = set[int].intersection(*(set(values) for values in found))
+        at = [place for place, _ in self.points]
+        return {
+            replicate: statistics.linear_regression(at, [values[replicate] for values in found]).slope
+            for replicate in sorted(shared)
+        }
+
+
+def growths(grid: Grid) -> list[Growth]:
+    """All that a study holds, of tickets carried to another set under the optimizer that found them."""
+    found: dict[tuple[Setting, str], list[tuple[Cell, Data]]] = {}
+    for cell, source in grid.tickets:
+        if cell.alike and source.set != cell.target.set and source.images and source.classes:
+            found.setdefault((cell.setting, source.set), []).append((cell, source))
+    made = []
+    for (_, name), tickets in found.items():
+        for factor, other in EQUAL.items():
+            points = _points(tickets, factor, other)
+            if points:
+                made.append(Growth(factor=factor, set=name, points=tuple(points)))
+    return made
+
+
+def grown(found: Iterable[Growth], factor: Factor, level: int) -> Pool:
+    """The slopes of one factor at that level, as one number per replicate."""
+    those = [one for one in found if one.factor == factor]
+    seen = {replicate for one in those for cell in one.cells for replicate in cell.levels[level].values}
+    return pool([one.slopes(level) for one in those], seen)
+
+
+def comparisons(found: Iterable[Growth], level: int) -> tuple[Comparison, ...]:
+    """One comparison per growth that has the level: its slopes against none, p adjusted over all of them."""
+    found = list(found)
+    called = places(one.cells[0].levels[level] for one in found)
+    return family(
+        Comparison(
+            what=f"twice the {one.factor} of {one.set} at equal {EQUAL[one.factor]}",
+            against="once as many",
+            model=one.cells[0].setting.model,
+            where=called[one.cells[0].setting],
+            level=level,
+            density=statistics.fmean(cell.levels[level].density for cell in one.cells),
+            paired=paired(slopes, dict.fromkeys(slopes, 0.0)),
+        )
+        for one in found
+        if (slopes := one.slopes(level))
+    )
+
+
+def _points(tickets: Sequence[tuple[Cell, Data]], factor: Factor, other: Factor) -> list[Point]:
+    groups: dict[int, list[Point]] = {}
+    for cell, source in tickets:
+        groups.setdefault(getattr(source, other), []).append((math.log2(getattr(source, factor)), cell))
+    points = []
+    for group in groups.values():
+        middle = statistics.fmean(place for place, _ in group)
+        if len({place for place, _ in group}) > 1:
+            points += [(place - middle, cell) for place, cell in group]
+    return points
+
+
+# Each factor, and the one that is held equal.
+EQUAL: dict[Factor, Factor] = {"images": "classes", "classes": "images"}

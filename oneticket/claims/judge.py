@@ -1,0 +1,99 @@
+"""Judging: one question, its pairs pooled at one level, and the verdict that its rule gives."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from oneticket.claims import notes
+from oneticket.claims.cells import sparsest
+from oneticket.claims.claim import NON_INFERIOR, SUPERIOR, Outcome, Rule, Verdict
+from oneticket.claims.pairs import Pair, comparisons, pooled
+from oneticket.claims.pool import Pool
+from oneticket.ground.errors import SpecError
+from oneticket.stats.words import ARMS, number, percent
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Question:
+    """What a claim asks: whether `rows` (tickets, in words) are as the rule says beside the arm `against`."""
+
+    name: str
+    statement: str
+    rows: str
+    against: str
+    rule: Rule = SUPERIOR
+
+
+def judge(
+    question: Question,
+    pairs: Iterable[Pair],
+    *,
+    margin: float,
+    level: int | None = None,
+    beside: Iterable[Pair] = (),
+) -> Verdict:
+    """The verdict on a question: the differences of its pairs, pooled, and the rule applied to the pool's interval.
+
+    `level`: the sparsest one that all pairs have, unless given. `beside`: the same tickets beside other arms, for the
+    notes. Pairs that cannot be compared are left out and named; without any, the verdict is `not tested` and says why.
+    Raises SpecError for a margin that is not above 0.
+
+    >>> asked = Question(name="mine", statement="Mine win.", rows="my tickets", against="reinit")
+    >>> verdict = judge(asked, [], margin=0.02)
+    >>> verdict.outcome, verdict.notes
+    ('not tested', ('Missing: my tickets.',))
+    """
+    if not margin > 0:
+        raise SpecError(f"margin: expected more than 0, got {margin}; say which difference would not matter")
+    pairs = list(pairs)
+    able = [pair for pair in pairs if (pair.levels if level is None else level in pair.levels)]
+    chosen = sparsest(pair.levels for pair in able) if level is None or not able else level
+    found = Pool(values={}, left=0) if chosen is None else pooled(able, chosen)
+    outcome: Outcome = "not tested"
+    if chosen is None or found.effect is None:
+        told = [notes.missing(question.rows, question.against, pairs, able, level)]
+    else:
+        outcome = question.rule.decide(found.effect, margin)
+        doubts = notes.doubts(able, chosen, found, outcome, margin, everywhere=question.rule == NON_INFERIOR)
+        outcome = "undecided" if doubts else outcome
+        told = (
+            notes.equivalence(found, margin) if question.rule == NON_INFERIOR else notes.small(found, outcome, margin)
+        )
+        told += doubts
+        told += notes.resampled(found)
+        told += notes.chance(able, chosen, margin)
+        told += notes.beside(beside, chosen, len(able))
+        told += notes.left_out(question.against, pairs, able)
+    return Verdict(
+        claim=question.name,
+        statement=question.statement,
+        outcome=outcome,
+        effect=found.effect,
+        unit="accuracy",
+        margin=margin,
+        rule=_rule(question, able, chosen, found, margin=margin, asked=level is not None),
+        comparisons=() if chosen is None else comparisons(able, chosen),
+        advice=found.advice,
+        notes=tuple(told),
+    )
+
+
+def _rule(
+    question: Question, able: Sequence[Pair], level: int | None, found: Pool, *, margin: float, asked: bool
+) -> str:
+    how = "the one asked for" if asked else "the sparsest that all cells have"
+    return (
+        f"Rows: {question.rows} ({len(able)} cell{'' if len(able) == 1 else 's'}). "
+        f"Level: {how}{'' if level is None else f', {level} ({_kept(able, level)})'}. "
+        f"Effect: accuracy minus that of {ARMS[question.against].phrase}, replicate by replicate, averaged over the "
+        f"cells; mean and 95 % Student t interval over {found.counted}. "
+        f"Decision by that interval: {question.rule.words.format(margin=number(margin))}. "
+        "Cell by cell: paired t-tests, p adjusted over the cells (Holm)."
+    )
+
+
+def _kept(able: Sequence[Pair], level: int) -> str:
+    densities = sorted(pair.ticket.levels[level].density for pair in able)
+    ends = dict.fromkeys(percent(density) for density in (densities[0], densities[-1]))
+    return f"{' to '.join(ends)} of the weights"

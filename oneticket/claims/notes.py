@@ -1,0 +1,124 @@
+"""Notes of a verdict: what else its rows say, what they lack, and what makes the evidence weaker than it looks."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+
+from oneticket.claims.cells import sparsest
+from oneticket.claims.claim import Outcome, said
+from oneticket.claims.pairs import Pair, names, pooled
+from oneticket.claims.pool import Pool
+from oneticket.stats.equivalence import equivalent
+from oneticket.stats.power import NOISE
+from oneticket.stats.stats import bootstrap_interval, mean_interval
+from oneticket.stats.words import ARMS, number, within
+
+
+def beside(pairs: Iterable[Pair], level: int, cells: int) -> list[str]:
+    """The same tickets against other arms: one note per arm, over those of the cells that have it."""
+    able = [(pair.rival.line.arm, pair) for pair in pairs if pair.rival is not None and level in pair.levels]
+    told = []
+    for arm in dict.fromkeys(arm for arm, _ in able):
+        taken = [pair for other, pair in able if other == arm]
+        effect = pooled(taken, level).effect
+        some = "" if len(taken) == cells else f" ({len(taken)} of {cells} cells)"
+        if effect is not None:
+            told.append(f"Against {ARMS[arm].phrase}{some}: {said(effect)}.")
+    return told
+
+
+def equivalence(found: Pool, margin: float) -> list[str]:
+    """Whether the two are shown to be as good as equal, which not being worse does not say."""
+    test = equivalent(found.values, dict.fromkeys(found.values, 0.0), margin)
+    if test.p is None:
+        return []
+    shown, p = "shown" if test.shown else "not shown", "p < 0.001" if test.p < 0.001 else f"p = {number(test.p)}"
+    return [f"Equal on average within ±{number(margin)}: {shown} (two one-sided t-tests, {p})."]
+
+
+def missing(what: str, against: str, pairs: Sequence[Pair], able: Sequence[Pair], level: int | None) -> str:
+    """Why nothing could be pooled."""
+    if not pairs:
+        return f"Missing: {what}."
+    if not able:
+        at = "" if level is None else f" at level {level}"
+        return f"Missing: {ARMS[against].phrase} of the same density{at}, beside {names(pairs)}."
+    lacks = "level" if level is None and sparsest(pair.levels for pair in able) is None else "replicate"
+    return f"Missing: a {lacks} that all cells have: {names(able)}."
+
+
+def left_out(against: str, pairs: Iterable[Pair], able: Iterable[Pair]) -> list[str]:
+    """The pairs that could not be compared; not those that stand a second time, under another head."""
+    kept = {pair.name for pair in able}
+    out = [pair for pair in pairs if pair.name not in kept]
+    return [f"Left out, for want of {ARMS[against].phrase} at a level: {names(out)}."] if out else []
+
+
+def weak(found: Pool) -> list[str]:
+    """An interval without width."""
+    effect = found.effect
+    if effect is None or effect.half is None or effect.half > NOISE:
+        return []
+    return ["The replicates show no spread, so the interval has no width: weak evidence."]
+
+
+def doubts(
+    able: Sequence[Pair], level: int, found: Pool, outcome: Outcome, margin: float, *, everywhere: bool
+) -> list[str]:
+    """Why an effect that would decide does not: no spread, nothing learned, or a cell that says the opposite."""
+    if outcome == "undecided" or found.effect is None:
+        return []
+    told = []
+    if found.effect.half is not None and found.effect.half <= NOISE:
+        told += [f"{said} So it is undecided." for said in weak(found)]
+    if len(_at_chance(able, level, margin)) == len(able):
+        told.append("Undecided, since no network of these cells has learned anything.")
+    if everywhere and outcome == "holds":
+        below = [pair for pair in able if _below(pair, level, margin)]
+        if below:
+            told.append(
+                f"Undecided, since not so everywhere: the interval lies below −{number(margin)} for {names(below)}."
+            )
+    return told
+
+
+def resampled(found: Pool) -> list[str]:
+    """The bootstrap's interval beside Student's, where there are replicates enough to resample."""
+    if len(found.values) < 5:
+        return []
+    one = bootstrap_interval(found.values.values())
+    return [f"Bootstrap ({one.method}) of the effect: {within(one)}."] if one.low is not None else []
+
+
+def _below(pair: Pair, level: int, margin: float) -> bool:
+    differences = pair.differences(level).values()
+    high = mean_interval(differences).high if differences else None
+    return high is not None and high < -margin
+
+
+def chance(able: Sequence[Pair], level: int, margin: float) -> list[str]:
+    """Cells in which neither network has learned anything, so that neither can be above the other."""
+    at = _at_chance(able, level, margin)
+    if not at:
+        return []
+    cells = f"{len(at)} of {len(able)} cells"
+    return [f"In {cells} both are at chance (1 / classes + {number(margin)} at most): {names(at)}."]
+
+
+def _at_chance(able: Sequence[Pair], level: int, margin: float) -> list[Pair]:
+    return [
+        pair
+        for pair in able
+        if pair.rival is not None
+        and max(cell.levels[level].accuracy.mean for cell in (pair.ticket, pair.rival))
+        < 1 / (pair.ticket.target.classes or math.inf) + margin
+    ]
+
+
+def small(found: Pool, outcome: Outcome, margin: float) -> list[str]:
+    """A difference that was seen and would not matter."""
+    high = None if found.effect is None else found.effect.high
+    if outcome != "holds" or high is None or high >= margin:
+        return []
+    return [f"The whole interval lies below the margin of {number(margin)}: seen, but small."]

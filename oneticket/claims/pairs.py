@@ -1,0 +1,73 @@
+"""Pairs: a ticket and what it is set beside in the same setting, and the comparisons that they make."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from oneticket.claims.cells import Cell, shared_levels
+from oneticket.claims.claim import Comparison, family
+from oneticket.claims.pool import Pool, pool
+from oneticket.stats.summary import over, places
+
+NAMED = 3
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pair:
+    """A ticket and its rival; None where that was not trained."""
+
+    ticket: Cell
+    rival: Cell | None
+
+    @property
+    def levels(self) -> frozenset[int]:
+        """The levels at which the two can be compared."""
+        return frozenset() if self.rival is None else shared_levels([self.ticket, self.rival])
+
+    @property
+    def name(self) -> str:
+        """The ticket and its place, in words."""
+        setting = self.ticket.setting
+        return f"{self.ticket.name} on {setting.data} under {setting.optimizer} ({setting.model})"
+
+    def differences(self, level: int) -> dict[int, float]:
+        """By how much the ticket is above its rival, by replicate."""
+        here = self.ticket.levels[level].values
+        there = {} if self.rival is None else self.rival.levels[level].values
+        return {replicate: here[replicate] - there[replicate] for replicate in sorted(here.keys() & there.keys())}
+
+
+def pooled(pairs: Sequence[Pair], level: int) -> Pool:
+    """The differences of all pairs at that level, as one number per replicate."""
+    cells = [cell for pair in pairs for cell in (pair.ticket, pair.rival) if cell is not None]
+    seen = {replicate for cell in cells for replicate in cell.levels[level].values}
+    return pool([pair.differences(level) for pair in pairs], seen)
+
+
+def comparisons(pairs: Sequence[Pair], level: int) -> tuple[Comparison, ...]:
+    """One comparison per pair that has the level, with their p adjusted over all of them."""
+    called = places(pair.ticket.levels[level] for pair in pairs)
+    made = []
+    for pair in pairs:
+        ticket = pair.ticket.levels[level]
+        compared = None if pair.rival is None else over(ticket, pair.rival.levels[level])
+        if pair.rival is not None and compared is not None:
+            one = Comparison(
+                what=pair.ticket.name,
+                against=pair.rival.name,
+                model=ticket.setting.model,
+                where=called[ticket.setting],
+                level=level,
+                density=ticket.density,
+                paired=compared,
+            )
+            made.append(one)
+    return family(made)
+
+
+def names(pairs: Iterable[Pair]) -> str:
+    """The first few pairs by name, and how many more there are."""
+    every = list(dict.fromkeys(pair.name for pair in pairs))
+    more = f"; and {len(every) - NAMED} more" if len(every) > NAMED else ""
+    return "; ".join(every[:NAMED]) + more

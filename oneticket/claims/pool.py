@@ -1,0 +1,50 @@
+"""Pools: one number per replicate from many cells, so that replicates, not cells, are what an interval counts."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from oneticket.stats.power import advice
+from oneticket.stats.stats import Interval, mean_interval
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pool:
+    """The mean over all cells, for every replicate that has them all; `left` counts those that have only some."""
+
+    values: Mapping[int, float]
+    left: int
+
+    @property
+    def effect(self) -> Interval | None:
+        """The mean over replicates with its 95 % Student t interval; None if no replicate has all cells."""
+        return mean_interval(self.values.values()) if self.values else None
+
+    @property
+    def counted(self) -> str:
+        """Over which replicates, in words."""
+        n = len(self.values)
+        ones = "the one replicate that has all cells" if n == 1 else f"the {n or ''} replicates that have all cells"
+        return ones.replace("  ", " ") + (f" ({self.left} left out)" if self.left else "")
+
+    @property
+    def advice(self) -> str:
+        """What so many replicates can show."""
+        return advice(self.values.values())
+
+
+def pool(cells: Iterable[Mapping[int, float]], seen: Iterable[int] = ()) -> Pool:
+    """Cells of paired differences (or slopes) by replicate as one: the mean of each replicate that all of them have.
+
+    Cells of one replicate share their random streams and their controls, so they are no independent evidence.
+    `seen`: replicates of which there are any rows, also such that make no difference.
+
+    >>> pool([{0: 0.25, 1: 0.5}, {0: 0.75, 1: 0.5, 2: 0.0}], seen=[0, 1, 2, 3])
+    Pool(values={0: 0.5, 1: 0.5}, left=2)
+    """
+    cells = list(cells)
+    every = set[int].intersection(*(set(cell) for cell in cells)) if cells else set()
+    values = {replicate: statistics.fmean(cell[replicate] for cell in cells) for replicate in sorted(every)}
+    return Pool(values=values, left=len(set(seen).union(*cells) - every))

@@ -1,0 +1,150 @@
+"""`oneticket store`: what is kept, in a list or one by one; clearing up, and proving that it is whole."""
+
+from __future__ import annotations
+
+from bisect import bisect
+from collections.abc import Collection, Iterator, Mapping
+from typing import Any
+
+from rich.filesize import decimal
+from rich.markup import escape
+
+from oneticket.cli.progress import describe, spoken
+from oneticket.cli.tables import out, print_facts, print_table
+from oneticket.ground.canon import dumps
+from oneticket.ground.errors import SpecError, StoreError, unknown
+from oneticket.stats.table import Table
+from oneticket.stats.words import MISSING
+from oneticket.store import names, upkeep
+from oneticket.store.entry import Head
+from oneticket.store.step import VERSIONS, Step
+from oneticket.store.store import Store
+
+SHORT = 12  # digits of an address that tell any two apart
+NEAR = 6  # addresses to suggest
+
+
+def ls(*, store: str, kind: str | None = None) -> int:
+    """Print a line per entry, those of one kind if asked, by kind and date, and what all of them come to."""
+    if kind is not None and kind not in VERSIONS:
+        raise SpecError(f"--kind: {unknown('kind', kind, VERSIONS)}")
+    kept = Store(store)
+    sizes = kept.files.sizes()
+    entries = {key: sizes[name] for name, key in names.holding(names.OUTCOME, sizes).items()}
+    definitions, provenances = kept.definitions(entries), kept.provenances(entries)
+    shown = [key for key in entries if kind in (None, definitions.get(key, {}).get("kind"))]
+    shown.sort(key=lambda key: (_kind(definitions.get(key)), provenances.get(key, {}).get("date", ""), key))
+    seconds = {key: float(provenances.get(key, {}).get("seconds", 0)) for key in shown}
+    rows = tuple(
+        (
+            f"{key[:SHORT]}  {_kind(definitions.get(key)):8}  {_words(definitions.get(key))}",
+            spoken(seconds[key]) if key in provenances else MISSING,
+            decimal(entries[key]),
+            str(provenances.get(key, {}).get("date", MISSING)),
+        )
+        for key in shown
+    )
+    size, time = decimal(sum(entries[key] for key in shown)), spoken(sum(seconds.values()))
+    drifted = len(names.holding(names.DRIFT, sizes))
+    ending = f"; {drifted} came out differently a second time" if drifted else ""
+    caption = f"{len(shown)} entries, {size}, {time} of work{ending}."
+    print_table(
+        Table(title=f"Store {escape(kept.url)}", header=("step", "time", "size", "date"), rows=rows, caption=caption)
+    )
+    return 0
+
+
+def show(key: str, *, store: str) -> int:
+    """Print all that is known of the entry whose address begins so: definition, record, provenance, needs, tensors."""
+    kept = Store(store)
+    key = _whole(key, kept)
+    head = kept.heads([key]).get(key)
+    if head is None:
+        raise StoreError(f"{key} cannot be read; `oneticket store verify` sets it aside, then run again")
+    print_facts((name, escape(_text(value))) for name, value in _facts(key, kept, head))
+    tensors = head.tensors.items()
+    rows = tuple((name, dtype, "×".join(map(str, shape)) or "one value") for name, (dtype, shape) in tensors)
+    caption = f"{len(rows)} tensors, {decimal(head.size)} in all; digest {head.digest}."
+    print_table(Table(title="Tensors", header=("name", "type", "shape"), rows=rows, caption=caption))
+    return 0
+
+
+def gc(*, store: str, keep: Collection[str] | None = None, dry_run: bool = False) -> int:
+    """Remove what nobody needs, and with `keep` all but those addresses; or only say what would be removed."""
+    kept = Store(store)
+    debris = upkeep.gc(kept, keep=keep, dry_run=dry_run)
+    if debris:
+        rows = tuple((each.name, each.why, decimal(each.size)) for each in sorted(debris, key=lambda each: each.name))
+        done = "would be removed" if dry_run else "removed"
+        caption = f"{len(debris)} files, {decimal(sum(each.size for each in debris))}, {done}."
+        print_table(
+            Table(title=f"Store {escape(kept.url)}", header=("file", "why", "size"), rows=rows, caption=caption)
+        )
+    else:
+        out().print(f"{kept.url}: nothing to remove", highlight=False, markup=False, soft_wrap=True)
+    return 0
+
+
+def verify(*, store: str) -> int:
+    """Prove that every entry is what it says, and set aside those that are not; 1 if there were any."""
+    kept, told = Store(store), out()
+    good = bad = 0
+    for key, trouble in upkeep.verify(kept):
+        if trouble is None:
+            good += 1
+            continue
+        bad += 1
+        what = _words(kept.definitions([key]).get(key))
+        told.print(f"{key[:SHORT]} ({what}): {trouble}; set aside", highlight=False, markup=False, soft_wrap=True)
+    ending = f", {bad} damaged and set aside: the next run makes them anew" if bad else ""
+    told.print(f"{kept.url}: {good} entries are good{ending}", highlight=False, markup=False, soft_wrap=True)
+    return 1 if bad else 0
+
+
+def _facts(key: str, kept: Store, head: Head) -> Iterator[tuple[str, object]]:
+    """Names and values, in the order shown."""
+    defined = kept.definitions([key]).get(key, {})
+    yield "key", key
+    yield "what", _words(defined)
+    yield "kind", f"{_kind(defined)}, version {defined.get('version', MISSING)}"
+    yield from ((f"  {name}", value) for name, value in defined.get("args", {}).items())
+    needs = kept.definitions(defined.get("needs", ()))
+    yield from (("needs", f"{need[:SHORT]}  {_words(needs.get(need))}") for need in defined.get("needs", ()))
+    yield "record", ""
+    yield from ((f"  {name}", value) for name, value in head.record.items())
+    provenance = kept.provenances([key]).get(key, {})
+    yield "provenance", "" if provenance else MISSING
+    yield from ((f"  {name}", value) for name, value in provenance.items())
+    for other in kept.drifts().get(key, ()):
+        yield "drifted", other.get("digest", MISSING)
+        yield from ((f"  {name}", other[name]) for name in ("record", "provenance") if name in other)
+
+
+def _whole(start: str, kept: Store) -> str:
+    """The one address that begins so; SpecError, with those that come nearest, if there is none or more than one."""
+    keys = sorted(kept.keys())
+    fit = [key for key in keys if key.startswith(start)]
+    if len(fit) == 1:
+        return fit[0]
+    at = bisect(keys, start)
+    near = (fit or keys[max(at - NEAR // 2, 0) :])[:NEAR]
+    definitions = kept.definitions(near)
+    lines = [f"  {key[:SHORT]}  {_words(definitions.get(key))}" for key in near]
+    count = f"{len(fit)} entries" if fit else f"none of the {len(keys)} entries"
+    raise SpecError("\n".join([f"{start!r} begins the address of {count} in {kept.url}", *lines]))
+
+
+def _kind(defined: Mapping[str, Any] | None) -> str:
+    return str((defined or {}).get("kind", MISSING))
+
+
+def _words(defined: Mapping[str, Any] | None) -> str:
+    """A step in a few words, from its definition; what another version defined may have none."""
+    try:
+        return describe(Step(kind=defined["kind"], args=defined["args"])) if defined else "of an unknown step"
+    except (KeyError, TypeError):
+        return "of another version"
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else f"{value:.6g}" if isinstance(value, float) else dumps(value)

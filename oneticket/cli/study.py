@@ -1,0 +1,169 @@
+"""`oneticket study`, `report`, `status`: a whole study, what came of it, and how far it is."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from oneticket.claims.claims import claim_named, verdicts
+from oneticket.cli import store as store_commands
+from oneticket.cli.progress import describe, spoken
+from oneticket.cli.session import run_steps
+from oneticket.cli.tables import out as stdout
+from oneticket.cli.tables import print_table
+from oneticket.cli.track import tracking
+from oneticket.engine.engine import Engine, at_once
+from oneticket.ground.errors import SpecError
+from oneticket.lottery.place import Place
+from oneticket.lottery.place import device as device_named
+from oneticket.stats.table import Table
+from oneticket.stats.words import listed
+from oneticket.store.step import Step
+from oneticket.store.store import Store
+from oneticket.study.estimate import Estimate, estimate
+from oneticket.study.findings import findings
+from oneticket.study.grid import Plan
+from oneticket.study.own import plan_of
+from oneticket.study.plan import Cell, closure
+
+
+def study(
+    name: str,
+    *,
+    engine: Engine,
+    dry_run: bool,
+    price: float | None,
+    track: Sequence[str],
+    device: str,
+    store: str,
+    quiet: bool,
+) -> int:
+    """Run what is not done yet of a study, or say what that would cost."""
+    place = Place(device=device_named(device), pretend=dry_run)
+    plan, kept = plan_of(name, place), Store(store)
+    for claim in plan.claims:
+        claim_named(claim)
+    if dry_run:
+        _foresee(plan, kept, place, engine, price)
+        return 0
+    if price is not None:
+        raise SpecError("--price: goes with --dry-run")
+    with tracking(track, kept) as heard:
+        steps = [cell.step for cell in plan.cells]
+        piles = run_steps(steps, store=kept, place=place, quiet=quiet, engine=engine, heard=heard)
+    if not (quiet or piles.failed):
+        stdout().print(f"`oneticket report {name} --out report` writes its report", highlight=False, soft_wrap=True)
+    return 1 if piles.failed else 0
+
+
+def report(name: str, *, out: Path, store: str) -> int:
+    """Write the report of what is there of a study, and say where, with the verdicts."""
+    from oneticket.report.page import write_report
+
+    place = Place(pretend=True)
+    plan = plan_of(name, place)
+    found = findings(plan, Store(store))
+    written = write_report(found, out)
+    told = stdout()
+    for verdict in verdicts(found.rows, plan.claims, margin=plan.margin):
+        told.print(f"{verdict.claim}: {verdict.outcome}. {verdict.statement}", highlight=False, soft_wrap=True)
+    missing = f"; {len(found.missing)} of {len(plan.cells)} cells are not trained yet" if found.missing else ""
+    told.print(f"{len(written)} files, {out / 'report.html'} first{missing}", highlight=False, soft_wrap=True)
+    return 0
+
+
+def status(name: str, *, store: str) -> int:
+    """Print how far a study is, who is at it, and what failed."""
+    plan, kept = plan_of(name, Place(pretend=True)), Store(store)
+    everything = closure(cell.step for cell in plan.cells)
+    there, held, failed = kept.there(step.key for step in everything), kept.claims.holders(), kept.failures()
+
+    def state(step: Step) -> str:
+        marks = (("done", there), ("under way", held), ("failed", failed))
+        return next((word for word, keys in marks if step.key in keys), "to do")
+
+    rows = []
+    for part, cells in _parts(plan):
+        steps = closure(cell.step for cell in cells)
+        counts = Counter(map(state, steps))
+        rows.append((part, str(len(cells)), str(len(steps)), *(str(counts[word]) for word in STATES)))
+    counts = Counter(map(state, everything))
+    rows.append(("all", str(len(plan.cells)), str(len(everything)), *(str(counts[word]) for word in STATES)))
+    table = Table(
+        title=f"{plan.name} in {kept.url}",
+        header=("part", "cells", "steps", *STATES),
+        rows=tuple(rows),
+        caption="Steps that several parts need are counted in each of them, and once in all.",
+    )
+    print_table(table)
+    told = stdout()
+    for step in everything:
+        if state(step) in ("under way", "failed"):
+            why = held.get(step.key) or failed[step.key]
+            told.print(f"{state(step)}: {describe(step)}: {why}", highlight=False, markup=False, soft_wrap=True)
+    return 0
+
+
+def clear(names: Sequence[str], *, dry_run: bool, store: str) -> int:
+    """Clear a store up, keeping what these studies need; without any, all outcomes stay."""
+    keep: set[str] | None = None
+    for name in names:
+        place = Place(pretend=True)
+        plan = plan_of(name, place)
+        if place.absent:
+            raise SpecError(
+                f"--keep {name}: what it needs is not known while {listed(sorted(place.absent))} is not at hand"
+            )
+        keep = (keep or set()) | {step.key for step in closure(cell.step for cell in plan.cells)}
+    return store_commands.gc(store=store, keep=keep, dry_run=dry_run)
+
+
+def _foresee(plan: Plan, store: Store, place: Place, engine: Engine, price: float | None) -> None:
+    """Print steps, trainings, what is there already, and the time that the rest may take."""
+    paces: dict[str, float | None] = {}
+    rows = []
+    for part, cells in [*_parts(plan), ("all", plan.cells)]:
+        one = estimate([cell.step for cell in cells], store=store, place=place, paces=paces)
+        counts = map(str, (len(cells), one.steps, one.trainings, one.kept, one.to_do))
+        rows.append((part, *counts, f"{one.updates:,}", _time(one)))
+    table = Table(
+        title=f"{plan.name}: what there is to do, in {store.url}",
+        header=("part", "cells", "steps", "trainings", "in the store", "to do", "updates to do", "time"),
+        rows=tuple(rows),
+        caption="Time: one training after the other, from their like in the store or from a few updates tried here; "
+        "steps that several parts need are counted in each of them, and once in all.",
+    )
+    print_table(table)
+    told = stdout()
+    if place.absent:
+        said = (
+            f"not at hand, and counted as published: {listed(sorted(place.absent))}; a run needs them (ONETICKET_DATA)"
+        )
+        told.print(said, highlight=False, soft_wrap=True)
+    side = at_once([cell.step for cell in plan.cells], store=store, place=place, engine=engine)
+    where = (
+        "in this process"
+        if side == 1
+        else f"{side} at once under Ray" + (" on this machine" if not engine.address else "")
+    )
+    wall = one.seconds / side
+    cost = f", {price * wall / 3600:.2f} at {price:g} an hour" if price is not None else ""
+    unknown = f", and {one.unknown} trainings whose time is not known" if one.unknown else ""
+    if not one.to_do:
+        told.print("all of it is done", highlight=False)
+        return
+    told.print(f"{where}: about {spoken(wall)}{cost}{unknown}", highlight=False, soft_wrap=True)
+
+
+def _time(one: Estimate) -> str:
+    unknown = f"{one.unknown} trainings not known" if one.unknown else ""
+    return " + ".join(part for part in (spoken(one.seconds) if one.seconds or not unknown else "", unknown) if part)
+
+
+def _parts(plan: Plan) -> Iterator[tuple[str, tuple[Cell, ...]]]:
+    for part in dict.fromkeys(cell.part for cell in plan.cells):
+        yield part or plan.name, tuple(cell for cell in plan.cells if cell.part == part)
+
+
+STATES = ("done", "under way", "failed", "to do")

@@ -1,0 +1,56 @@
+"""Feeding trackers while a study runs: every network that is trained, as soon as it is in the store."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+
+from rich.console import Console
+
+from oneticket.engine.inline import Observer
+from oneticket.ground.errors import OneticketError
+from oneticket.store.step import Step
+from oneticket.store.store import Store
+from oneticket.study.track import Tracker, tracker
+
+
+@contextmanager
+def tracking(asked: Sequence[str], store: Store) -> Iterator[list[Observer]]:
+    """One observer per tracker; one that fails is told of once and left out: a study is worth more than its log."""
+    with ExitStack() as after:
+        heard = []
+        for text in asked:
+            one = tracker(text)
+            after.callback(_quietly, one, text)
+            heard.append(_Feed(one, text, store))
+        yield [each.observe for each in heard]
+
+
+class _Feed:
+    """One tracker, as long as it works."""
+
+    def __init__(self, one: Tracker, text: str, store: Store) -> None:
+        self.tracker: Tracker | None = one
+        self.text, self.store = text, store
+
+    def observe(self, step: Step, event: str) -> None:
+        """Hand over a trained network, new or reused."""
+        if self.tracker is None or event not in ("done", "reused") or step.kind not in ("level", "transfer"):
+            return
+        try:
+            self.tracker.step(step, self.store.get(step), seconds=self.store.provenance(step).get("seconds"))
+        except OneticketError as error:
+            _tell(self.text, error)
+            self.tracker = None
+
+
+def _quietly(one: Tracker, text: str) -> None:
+    try:
+        one.close()
+    except OneticketError as error:
+        _tell(text, error)
+
+
+def _tell(text: str, error: OneticketError) -> None:
+    told = f"--track {text}: {error}"
+    Console(stderr=True, soft_wrap=True).print(told, style="yellow", highlight=False, markup=False)

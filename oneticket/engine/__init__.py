@@ -1,0 +1,1 @@
+"""Floor 6: how a plan is run: in this process, or by Ray side by side."""

@@ -1,0 +1,97 @@
+"""One attempt at a step, the same for every engine: claimed, made out of what it needs, put into the store."""
+
+from __future__ import annotations
+
+import contextlib
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from oneticket.engine.work import work
+from oneticket.ground import clock
+from oneticket.ground.errors import OneticketError, StoreError
+from oneticket.lottery.place import Place
+from oneticket.store.claim import Claim
+from oneticket.store.step import Step
+from oneticket.store.store import Slot, Store
+
+Make = Callable[[Step, Store, Place], str]
+LINES = 8  # of a traceback
+
+
+def make(step: Step, store: Store, place: Place) -> str:
+    """Read what the step needs, do its work, and put what comes out; says what `Store.put` says.
+
+    Of several ranks, the first alone puts.
+    """
+    began, here = clock.now(), replace(place, checkpoint=place.checkpoint or store.slot(step))
+    outcome = work(step, [store.get(need) for need in step.needs], here)
+    if place.rank:
+        return "kept"
+    device = str(place.device) if place.ranks == 1 else f"{place.device}, ranks={place.ranks}"
+    return store.put(step, outcome, seconds=here.spent + clock.now() - began, device=device)
+
+
+class Lost(Exception):
+    """A rank is no more, or broke off in a way that is not the step's; what the others then say is not the cause."""
+
+
+class Broken(StoreError):
+    """A step ended with an error that nobody raised to tell a user; its words are the end of the traceback."""
+
+
+def attempt(step: Step, store: Store, place: Place, make: Make = make) -> str:
+    """Do the step unless it is done or somebody else is at it.
+
+    Says "done" (or "there already" or "drifted", when another put an outcome at the same time), "reused" or
+    "elsewhere", also when somebody took over because this process was silent for too long. Raises what the work raises,
+    which the store remembers (Broken for what is no OneticketError), and KeyboardInterrupt when asked to stop.
+    """
+    store.define(step)
+    with store.claim(step) as claim:
+        if claim is None:
+            return "elsewhere"
+        if store.has(step):
+            return "reused"
+        held = claim
+
+        def stop() -> bool:
+            return held.lost or place.stop()
+
+        try:
+            said = make(step, store, replace(place, stop=stop, checkpoint=_Held(slot=store.slot(step), claim=claim)))
+        except KeyboardInterrupt:
+            if held.lost and not place.stop():
+                return "elsewhere"
+            raise
+        except Lost:
+            raise
+        except OneticketError as error:
+            _remember(step, store, error)
+            raise
+        except Exception as error:
+            last = "\n".join(traceback.format_exc().splitlines()[-LINES:])
+            broken = Broken(f"the step broke off with {type(error).__name__}:\n{last}")
+            _remember(step, store, broken)
+            raise broken from error
+    return "done" if said == "kept" else said
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Held:
+    """A step's checkpoint, as long as the step is held: once somebody took over, it is theirs to write."""
+
+    slot: Slot
+    claim: Claim
+
+    def read(self) -> bytes | None:
+        return self.slot.read()
+
+    def write(self, data: bytes) -> None:
+        if not self.claim.lost:
+            self.slot.write(data)
+
+
+def _remember(step: Step, store: Store, error: OneticketError) -> None:
+    with contextlib.suppress(StoreError):
+        store.note_failure(step, str(error))

@@ -1,0 +1,95 @@
+"""Engines: how a plan is run, here one step after the other, or by Ray side by side; both leave the same store."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+
+from oneticket.engine import inline, run_ray
+from oneticket.engine.cluster import Share
+from oneticket.engine.front import Front, Observer, Piles
+from oneticket.ground.errors import SpecError
+from oneticket.lottery.place import Place
+from oneticket.store.step import Step
+from oneticket.store.store import Store
+
+Name = Literal["auto", "inline", "ray"]
+WORTH = 24  # steps from which on starting Ray, some ten seconds, is made up for
+
+
+@dataclass(frozen=True, kw_only=True)
+class Engine:
+    """Which engine, and what it may take.
+
+    `name`: "auto" takes Ray if it is told of a cluster or of ranks, or if Ray is installed, this machine has room for
+    two steps at once, and the plan has enough of them. `address`: see `run_ray.run`. `cpus`, `gpus`, `memory` (bytes):
+    a step's share, or a rank's; without `gpus`, one on CUDA. `ranks`: how many devices share one training.
+
+    >>> Engine(ranks=2, cpus=4).share("cpu")
+    Share(cpus=4, gpus=0, memory=None)
+    """
+
+    name: Name = "auto"
+    address: str | None = None
+    cpus: float = 1
+    gpus: float | None = None
+    memory: int | None = None
+    ranks: int = 1
+
+    def __post_init__(self) -> None:
+        if self.ranks < 1:
+            raise SpecError(f"ranks: expected at least 1, got {self.ranks}")
+        if self.name == "inline" and (self.address or self.ranks > 1):
+            raise SpecError("the engine inline has neither an address nor ranks; take --engine ray")
+
+    def share(self, device: str) -> Share:
+        """What one step, or one rank of it, gets on that kind of device."""
+        gpus = (1 if device == "cuda" else 0) if self.gpus is None else self.gpus
+        return Share(cpus=self.cpus, gpus=gpus, memory=self.memory)
+
+
+def run(
+    steps: Iterable[Step],
+    *,
+    store: Store,
+    place: Place,
+    observe: Observer | None = None,
+    engine: Engine = Engine(),
+) -> Piles:
+    """Do what is not in the store yet, with that engine; `run` and `run_ray` say what is observed and raised."""
+    steps = tuple(steps)
+    store.define(*steps)  # all of them, also those that are done: a definition may have been lost
+    if not _by_ray(steps, store, place, engine):
+        return inline.run(steps, store=store, place=place, observe=observe)
+    share = engine.share(place.device.type)
+    told = {"address": engine.address, "share": share, "ranks": engine.ranks}
+    return run_ray.run(steps, store=store, place=place, observe=observe, **told)  # type: ignore[arg-type]
+
+
+def at_once(steps: Iterable[Step], *, store: Store, place: Place, engine: Engine) -> int:
+    """How many steps that engine would do side by side on this machine; what a cluster holds is not looked up."""
+    steps = tuple(steps)
+    ray = _by_ray(steps, store, place, engine) and engine.address is None
+    return max(1, int(_room(engine, place) + 1e-9) // engine.ranks) if ray else 1
+
+
+def _by_ray(steps: tuple[Step, ...], store: Store, place: Place, engine: Engine) -> bool:
+    if engine.name != "auto" or engine.address or engine.ranks > 1:
+        return engine.name != "inline"
+    alone = store.url.startswith("memory:") or place.device.type == "mps"
+    if _room(engine, place) < 2 or alone or importlib.util.find_spec("ray") is None:
+        return False
+    front = Front(steps, store=store)
+    return front.left >= WORTH and front.wide >= 2
+
+
+def _room(engine: Engine, place: Place) -> float:
+    """For how many steps this machine has room."""
+    here = {"CPU": os.cpu_count() or 1, "GPU": torch.cuda.device_count()}
+    share = engine.share(place.device.type)
+    return min(here[name] / amount for name, amount in share.resources.items() if name in here)

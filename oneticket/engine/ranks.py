@@ -1,0 +1,85 @@
+"""One step by several ranks: a job of Ray Train, in which each rank does `make` with its share of every batch."""
+
+from __future__ import annotations
+
+import contextlib
+import tempfile
+import threading
+from typing import Any
+
+import torch
+
+from oneticket.engine.attempt import Lost, make
+from oneticket.engine.cluster import Share
+from oneticket.ground.errors import OneticketError
+from oneticket.lottery.place import Place, never
+from oneticket.store.step import Step
+from oneticket.store.store import Store
+
+PAUSE = 0.5  # seconds between two questions whether to stop
+
+
+def make_together(step: Step, store: Store, place: Place, *, ranks: int, share: Share) -> str:
+    """What `attempt.make` does, with `ranks` workers that have a share each; must be called within a worker.
+
+    Raises the OneticketError of whichever rank had one, KeyboardInterrupt when asked to stop, and Lost.
+    """
+    import ray
+    from ray.train import RunConfig, ScalingConfig
+    from ray.train.torch import TorchConfig, TorchTrainer
+    from ray.train.v2.api.exceptions import TrainingFailedError
+
+    told = {"url": store.url, "key": step.key, "every": place.every, "ranks": ranks, "threads": share.threads}
+    scaling = ScalingConfig(num_workers=ranks, use_gpu=bool(share.gpus), resources_per_worker=share.resources)
+    with tempfile.TemporaryDirectory(prefix="ranks-", ignore_cleanup_errors=True) as folder:
+        trainer = TorchTrainer(
+            _rank,
+            train_loop_config={**told, "worker": ray.get_runtime_context().current_actor},
+            torch_config=TorchConfig(backend="nccl" if share.gpus else "gloo"),
+            scaling_config=scaling,
+            run_config=RunConfig(name=step.key[:16], storage_path=folder),
+        )
+        try:
+            result: Any = trainer.fit()
+        except TrainingFailedError as error:
+            raise _cause(error) from error
+    if result.return_value is None:
+        raise KeyboardInterrupt
+    return str(result.return_value)
+
+
+def _rank(told: dict[Any, Any]) -> Any:
+    """What one rank does; what the first one returns is heard. None when asked to stop."""
+    import ray.train
+    from ray.train.torch import get_device
+
+    rank, asked = ray.train.get_context().get_world_rank(), threading.Event()
+    if rank == 0:
+        threading.Thread(target=_listen, args=(told["worker"], asked), daemon=True).start()
+    torch.set_num_threads(told["threads"])
+    stop = never if rank else asked.is_set
+    place = Place(device=get_device(), every=told["every"], stop=stop, rank=rank, ranks=told["ranks"])
+    store = Store(told["url"])
+    try:
+        return make(store.step(told["key"]), store, place)
+    except KeyboardInterrupt:
+        return None
+
+
+def _listen(worker: Any, asked: threading.Event) -> None:
+    """Ask the worker that brought the ranks together, now and then, whether to stop."""
+    import ray
+
+    with contextlib.suppress(ray.exceptions.RayError):
+        while not asked.wait(PAUSE):
+            if ray.get(worker.asked.options(concurrency_group="ears").remote()):
+                asked.set()
+
+
+def _cause(error: Exception) -> Exception:
+    """The error that a rank of the job had for itself, if one did."""
+    failures = getattr(error, "worker_failures", {})
+    found = [getattr(failure, "_base_exc", failure) for _, failure in sorted(failures.items())]
+    ours = [each for each in found if isinstance(each, OneticketError)]
+    words = "; ".join(f"rank {rank}: {str(failure).strip().splitlines()[-1]}" for rank, failure in failures.items())
+    return ours[0] if ours else Lost(words or str(error))

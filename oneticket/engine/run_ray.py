@@ -1,0 +1,194 @@
+"""The Ray engine: steps side by side, from a laptop's cores to a cluster. Ray carries a store's URL and an address."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from oneticket.engine.attempt import attempt
+from oneticket.engine.cluster import Share, cluster, fitting
+from oneticket.engine.front import PAUSE, Front, Observer, Piles
+from oneticket.engine.worker import Answer, Worker
+from oneticket.ground import errors
+from oneticket.ground.errors import OneticketError, SpecError, StoreError
+from oneticket.lottery.place import Place
+from oneticket.store.step import Step
+from oneticket.store.store import Store
+
+LOSSES = 4
+"""How often a step may lose its process before that counts as its own fault."""
+
+STARTS = 12
+"""How many workers in a row may fail to start: until Ray has noticed that a machine is gone, it sends them there."""
+
+
+def run(
+    steps: Iterable[Step],
+    *,
+    store: Store,
+    place: Place,
+    observe: Observer | None = None,
+    address: str | None = None,
+    share: Share | None = None,
+    ranks: int = 1,
+) -> Piles:
+    """Do what is not in the store yet, as many steps at once as there are shares of the machines.
+
+    `address`: this machine alone (None), the cluster it belongs to ("auto"), or that of a `host:port`. A step whose
+    worker or node is lost is begun again, from its last checkpoint. `place` says the kind of device, how often a
+    checkpoint is due, and when to stop: all steps under way then write one. What it watches stays here: workers have no
+    watchers. With `ranks` above 1, every training is shared by so many workers, each with a share of its own.
+
+    Raises SpecError for a share that fits nowhere, StoreError for a store that workers cannot reach and for workers
+    that do not start, and KeyboardInterrupt when asked to stop. `observe` hears what `study.run` says.
+    """
+    if store.url.startswith("memory:"):
+        raise StoreError(f"the store {store.url} is in this process alone; give --store a folder or an s3:// URL")
+    share = share or Share(gpus=1 if place.device.type == "cuda" else 0)
+    if (place.device.type == "cuda") != bool(share.gpus):
+        raise SpecError(f"a step's share: {share.gpus} GPUs do not fit the device {place.device.type}")
+    front = Front(steps, store=store, observe=observe, longest_first=True)
+    if not front.left:
+        return front.piles()
+    with cluster(address):
+        crew = _Crew(store=store, place=place, front=front, share=share, ranks=ranks)
+        try:
+            while front.left:
+                crew.hire()
+                crew.hand_out()
+                crew.hear()
+                if place.stop():
+                    crew.stop()
+                    raise KeyboardInterrupt
+        finally:
+            crew.dismiss()
+    return front.piles()
+
+
+@dataclass(kw_only=True)
+class _Crew:
+    """The workers: those that are coming, those at a step (each by what it promised to answer), and those at rest."""
+
+    store: Store
+    place: Place
+    front: Front
+    share: Share
+    ranks: int
+    coming: dict[Any, Any] = field(default_factory=dict)
+    busy: dict[Any, tuple[Any, Step]] = field(default_factory=dict)
+    idle: list[Any] = field(default_factory=list)
+    losses: Counter[str] = field(default_factory=Counter)
+
+    def hire(self) -> None:
+        """Ask for as many workers as there are steps to begin, and as the machines hold."""
+        import ray
+
+        lacking = self.front.ready - len(self.idle) - len(self.coming)
+        if lacking <= 0:
+            return
+        room = fitting(self.share, each=self.ranks) - len(self.idle) - len(self.coming) - len(self.busy)
+        # Of several ranks, each has a share; the worker that brings them together only waits.
+        alone = {"num_cpus": self.share.cpus, "num_gpus": self.share.gpus, "memory": self.share.memory}
+        options = {"concurrency_groups": {"ears": 1}, **(alone if self.ranks == 1 else {"num_cpus": 0})}
+        kind: Any = ray.remote(**options)(Worker)  # type: ignore[call-overload]
+        for _ in range(min(lacking, room)):
+            worker = kind.remote(
+                url=self.store.url,
+                device=self.place.device.type,
+                every=self.place.every,
+                share=self.share,
+                ranks=self.ranks,
+            )
+            self.coming[worker.hello.remote()] = worker
+
+    def hand_out(self) -> None:
+        """Give every worker at rest a step; what needs a file of this machine is done here."""
+        while self.idle and (step := self.front.take()):
+            try:
+                if step.file is not None:
+                    self.front.end(step, attempt(step, self.store, self.place))
+                    continue
+                self.store.define(step)
+            except OneticketError as error:
+                self.front.fail(step, error)
+                continue
+            worker = self.idle.pop()
+            self.busy[worker.do.remote(step.key)] = worker, step
+
+    def hear(self) -> None:
+        """Wait a moment for answers, and sort what they say."""
+        import ray
+
+        asked = [*self.busy, *self.coming]
+        if not asked:
+            threading.Event().wait(PAUSE)
+            return
+        for ref in ray.wait(asked, num_returns=1, timeout=PAUSE)[0]:
+            worker, step = self.busy.pop(ref) if ref in self.busy else (self.coming.pop(ref), None)
+            try:
+                answer = ray.get(ref)
+            except ray.exceptions.RayError as error:
+                ray.kill(worker)
+                self._lost(step, str(error))
+                continue
+            if step is None or answer["said"] != "broke":
+                self.idle.append(worker)
+            else:
+                ray.kill(worker)  # whatever it broke in its process is gone with it
+            if step is not None:
+                self._sort(step, answer)
+            else:
+                self.losses.pop("", None)
+
+    def stop(self) -> None:
+        """Ask all steps under way to write a checkpoint and stop, and wait until they have."""
+        for worker, _ in self.busy.values():
+            worker.stop.options(concurrency_group="ears").remote()
+        while self.busy:
+            self.hear()
+
+    def dismiss(self) -> None:
+        """End all workers, at once."""
+        import ray
+
+        for worker in [*self.idle, *self.coming.values(), *(worker for worker, _ in self.busy.values())]:
+            with contextlib.suppress(ray.exceptions.RayError):
+                ray.kill(worker)
+        self.idle.clear()
+        self.coming.clear()
+        self.busy.clear()
+
+    def _sort(self, step: Step, answer: Answer) -> None:
+        said, text = answer["said"], answer["text"]
+        if said == "lost":
+            self._lost(step, text)
+        elif said == "failed":
+            kind = getattr(errors, answer["error"], StoreError)
+            self.front.fail(step, kind(text))
+        elif said == "broke":
+            self._fail(step, text)
+        elif said != "stopped":
+            self.front.end(step, said)
+
+    def _lost(self, step: Step | None, words: str) -> None:
+        """Count a loss; a step is begun again, unless it was lost too often by now."""
+        self.losses[step.key if step else ""] += 1
+        often = self.losses[step.key if step else ""]
+        if step is None:
+            if often >= STARTS:
+                raise StoreError(f"Ray's workers do not start, {often} times; the last one: {words}")
+            threading.Event().wait(PAUSE * often)
+        elif often < LOSSES:
+            self.front.end(step, "lost")
+        else:
+            hint = "; if memory ran out, give it a larger share; what it reached is kept, so run again to go on"
+            self._fail(step, f"its worker was lost {often} times{hint}. The last time: {words}")
+
+    def _fail(self, step: Step, words: str) -> None:
+        with contextlib.suppress(StoreError):
+            self.store.note_failure(step, words)
+        self.front.fail(step, StoreError(words))

@@ -1,0 +1,118 @@
+"""What each kind of step does: the lottery's functions, with outcomes going in and out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from torch import Tensor
+
+from oneticket.ground.errors import StoreError
+from oneticket.lottery.controls import Source
+from oneticket.lottery.place import Place
+from oneticket.lottery.search import Rewound, book, level, rewind_weights
+from oneticket.lottery.spec import SearchSpec, TransferSpec
+from oneticket.lottery.transfer import blank, transfer
+from oneticket.store.step import Outcome, Step
+from oneticket.ticket.book import Book
+from oneticket.ticket.contract import Contract
+from oneticket.ticket.mask import Mask
+
+Needs = Sequence[Outcome]
+
+
+def work(step: Step, needs: Needs, place: Place) -> Outcome:
+    """Do the step: a pure function of its arguments and of what it needs."""
+    return KINDS[step.kind](step, needs, place)
+
+
+def bind(step: Step, needs: Needs, records: Sequence[Mapping[str, Any]]) -> Book:
+    """A search's book, from any of its level steps, (rewind weights, deepest level), and the records from level 0."""
+    spec, replicate = _search_spec(step.args)
+    return book(spec, replicate, rewound=_rewound(needs[0]), pruned_at=_pruned_at(needs[1]), records=records)
+
+
+def book_of(outcome: Outcome) -> Book:
+    """The book that was read from a file into the store."""
+    facts = outcome.record
+    return Book(
+        weights=_under("weights/", outcome),
+        pruned_at=_pruned_at(outcome),
+        levels=facts["levels"],
+        contract=Contract.read(facts["contract"]),
+        model=facts["model"],
+        lineage=facts["lineage"],
+        records=tuple(facts["records"]),
+    )
+
+
+def _rewind(step: Step, needs: Needs, place: Place) -> Outcome:
+    done = rewind_weights(*_search_spec(step.args), place)
+    return Outcome(record=done.record, tensors=done.weights)
+
+
+def _train_level(step: Step, needs: Needs, place: Place) -> Outcome:
+    pruned_at = _pruned_at(needs[1]) if len(needs) > 1 else None
+    rewound, number = _rewound(needs[0]), step.args["level"]
+    done = level(*_search_spec(step.args), number, rewound=rewound, pruned_at=pruned_at, place=place)
+    pruned = {f"pruned_at/{name}": at for name, at in done.pruned_at.items()}
+    zeros = {} if number else {f"zeros/{name}": bits for name, bits in done.zeros.pack().items()}
+    return Outcome(record=done.record, tensors={**pruned, **zeros, "losses": done.losses})
+
+
+def _transfer(step: Step, needs: Needs, place: Place) -> Outcome:
+    spec = TransferSpec.read(step.args["transfer"])
+    arm, replicate = step.args["arm"], step.args["replicate"]
+    if not step.needs:
+        source = Source(ticket=blank(step.args["network"], step.args["living"]))
+    else:
+        number = step.args["level"]
+        planned = step.needs[0].kind == "rewind"
+        read = bind(step.needs[1], needs, [{}] * (number + 1)) if planned else book_of(needs[0])
+        zeros = _zeros(needs[2], read[0].mask) if len(needs) > 2 else None
+        source = Source(ticket=read[number], rewind=read.weights, zeros=zeros)
+    done = transfer(spec, source=source, arm=arm, replicate=replicate, place=place)
+    return Outcome(record=done.record, tensors={"losses": done.losses})
+
+
+def _read_book(step: Step, needs: Needs, place: Place) -> Outcome:
+    if step.file is None:
+        raise StoreError(f"book {step.args['id']} is not in the store, and where its file lies is not known here")
+    read = Book.load(step.file)
+    if read.id != step.args["id"]:
+        raise StoreError(f"{step.file} was changed while it was in use: expected book {step.args['id']}, got {read.id}")
+    facts = {"contract": read.contract.plain(), "model": dict(read.model), "lineage": dict(read.lineage)}
+    weights = {f"weights/{name}": value for name, value in read.weights.items()}
+    pruned = {f"pruned_at/{name}": at for name, at in read.pruned_at.items()}
+    records = [dict(record) for record in read.records]
+    return Outcome(record={**facts, "levels": read.levels, "records": records}, tensors={**weights, **pruned})
+
+
+def _search_spec(args: Mapping[str, Any]) -> tuple[SearchSpec, int]:
+    """The spec and the replicate among a step's arguments; what else is there is for the address alone."""
+    fields = {name: value for name, value in args.items() if name in SearchSpec.model_fields}
+    return SearchSpec.read(fields), int(args["replicate"])
+
+
+def _rewound(outcome: Outcome) -> Rewound:
+    return Rewound(weights=outcome.tensors, record=outcome.record)
+
+
+def _pruned_at(outcome: Outcome) -> dict[str, Tensor]:
+    return _under("pruned_at/", outcome)
+
+
+def _zeros(outcome: Outcome, like: Mask) -> Mask:
+    return Mask.unpack(_under("zeros/", outcome), like.shapes)
+
+
+def _under(prefix: str, outcome: Outcome) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): value for name, value in outcome.tensors.items() if name.startswith(prefix)}
+
+
+KINDS: dict[str, Callable[[Step, Needs, Place], Outcome]] = {
+    "rewind": _rewind,
+    "level": _train_level,
+    "transfer": _transfer,
+    "book": _read_book,
+}

@@ -1,0 +1,71 @@
+"""A worker: one process with its share of a machine, which does one step after the other as it is told by address."""
+
+from __future__ import annotations
+
+import threading
+from functools import cached_property, partial
+from typing import TypedDict
+
+import torch
+
+from oneticket.engine.attempt import Broken, Lost, Make, attempt, make
+from oneticket.engine.cluster import Share
+from oneticket.engine.ranks import make_together
+from oneticket.ground.errors import OneticketError
+from oneticket.lottery.place import Place, device
+from oneticket.store.store import Store
+
+
+class Answer(TypedDict):
+    """How a step went: what `attempt` said, or "stopped", "failed", "broke" or "lost" with an error's kind and text."""
+
+    said: str
+    error: str
+    text: str
+
+
+class Worker:
+    """Keeps store and data between steps, since a process that begins must read them anew. Ray makes it an actor."""
+
+    def __init__(self, *, url: str, device: str, every: float, share: Share, ranks: int) -> None:
+        self.store = Store(url)
+        self._device, self._every, self._share, self._ranks = device, every, share, ranks
+        self._asked = threading.Event()
+
+    @cached_property
+    def place(self) -> Place:
+        """Made at the first step: a device that is not there fails steps, not the worker."""
+        return Place(device=device(self._device), every=self._every, stop=self._asked.is_set)
+
+    def hello(self) -> None:
+        """Answer, once this process is up."""
+
+    def do(self, key: str) -> Answer:
+        """Do the step at an address."""
+        torch.set_num_threads(self._share.threads)  # holds for the thread that calls it
+        try:
+            return _answer(attempt(self.store.step(key), self.store, self.place, self._make))
+        except KeyboardInterrupt:
+            return _answer("stopped")
+        except Lost as error:
+            return _answer("lost", error)
+        except Broken as error:
+            return _answer("broke", error)
+        except OneticketError as error:
+            return _answer("failed", error)
+
+    def stop(self) -> None:
+        """Ask the step under way to write a checkpoint and stop; called while `do` runs."""
+        self._asked.set()
+
+    def asked(self) -> bool:
+        """Whether `stop` was called; called while `do` runs."""
+        return self._asked.is_set()
+
+    @property
+    def _make(self) -> Make:
+        return make if self._ranks == 1 else partial(make_together, ranks=self._ranks, share=self._share)
+
+
+def _answer(said: str, error: Exception | None = None) -> Answer:
+    return {"said": said, "error": type(error).__name__, "text": str(error or "")}

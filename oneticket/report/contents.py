@@ -1,0 +1,202 @@
+"""The contents of a report, before they are a page or Markdown: sentences, and tables with their captions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from oneticket.claims.claim import Verdict
+from oneticket.claims.claims import verdicts
+from oneticket.report.methods import methods
+from oneticket.report.verdict import sentence
+from oneticket.stats.regroup import parts, settled
+from oneticket.stats.summary import Row
+from oneticket.stats.table import Table, tables
+from oneticket.stats.words import ARMS, MISSING, counts, number, percent, within
+from oneticket.study.findings import Findings
+
+LISTED = 40  # groups of missing cells on the page; the file has every cell
+
+
+@dataclass(frozen=True, kw_only=True)
+class Contents:
+    """What a report says. `done`: how much is trained. `seen`: what was seen, where the study asks about no claim.
+
+    `tables`: accuracy, `differences`: the same above the dense network; one per part and setting.
+    """
+
+    title: str
+    note: str
+    done: str
+    seen: str
+    verdicts: tuple[Verdict, ...]
+    tables: tuple[Table, ...]
+    differences: tuple[Table, ...]
+    missing: Table | None
+    methods: tuple[str, ...]
+    ledger: Table | None
+
+
+def contents(findings: Findings) -> Contents:
+    """What there is to say of the findings. Raises SpecError as the claims and `tables` do."""
+    plan, rows = findings.plan, findings.rows
+    found = tuple(verdicts(rows, plan.claims, margin=plan.margin))
+    return Contents(
+        title=plan.title or plan.name,
+        note=plan.note,
+        done=_done(findings),
+        seen="" if found else " ".join(sentence(settled(part)) for part in parts(rows).values()),
+        verdicts=found,
+        tables=_tables(rows, "accuracy"),
+        differences=_tables(rows, "over-dense"),
+        missing=_missing(findings.missing),
+        methods=methods(findings),
+        ledger=_ledger(findings),
+    )
+
+
+def effect(verdict: Verdict) -> str:
+    """The effect that decided, with its interval and n.
+
+    >>> from oneticket.stats.stats import Interval
+    >>> told = {"claim": "C1", "statement": "", "outcome": "holds", "unit": "accuracy", "margin": 0.02, "rule": ""}
+    >>> told |= {"comparisons": (), "advice": "", "notes": ()}
+    >>> effect(Verdict(effect=Interval(mean=0.04, low=0.01, high=0.07, n=3), **told))
+    '0.040 [0.010, 0.070] accuracy (95 % interval, n = 3)'
+    """
+    if verdict.effect is None:
+        return "no effect could be pooled"
+    if verdict.effect.half is None:
+        return f"{within(verdict.effect)} {verdict.unit}; no interval can be given"
+    return f"{within(verdict.effect)} {verdict.unit} (95 % interval, n = {verdict.effect.n})"
+
+
+def short(verdict: Verdict) -> str:
+    """The effect or, where there is none, the first note, which says what is missing."""
+    return effect(verdict) if verdict.effect or not verdict.notes else verdict.notes[0]
+
+
+def comparisons(verdict: Verdict) -> Table | None:
+    """Every cell behind a verdict; None where there is none."""
+    given = verdict.comparisons
+    if not given:
+        return None
+    models = len({one.model for one in given}) > 1
+    header = ("what", "against", *(("model",) if models else ()), "where", "weights", "difference", "n", "p", "seen")
+    rows = []
+    for one in given:
+        difference = one.paired.difference
+        place = (*((one.model,) if models else ()), one.where, percent(one.density))
+        numbers = (within(difference), str(difference.n), _p(one.adjusted), SEEN[one.seen])
+        rows.append((one.what, one.against, *place, *numbers))
+    caption = (
+        "Mean paired differences with their 95 % t intervals; p of the paired t-test after Holm's correction over this "
+        f"table; above and below where it is under 0.05; {MISSING} where one replicate gives none."
+    )
+    return Table(title=f"{verdict.claim}: every comparison", header=header, rows=tuple(rows), caption=caption)
+
+
+def duration(seconds: float | None) -> str:
+    """A time in the unit that suits it.
+
+    >>> duration(45), duration(725), duration(12_240), duration(None)
+    ('45 s', '12 min', '3.4 h', '—')
+    """
+    if seconds is None:
+        return MISSING
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:,.1f} h"
+
+
+def _done(findings: Findings) -> str:
+    trained, lacking = len(findings.rows), len(findings.missing)
+    if not trained:
+        return f"Nothing is trained yet: all {lacking:,} cells of the study are missing." if lacking else "No cells."
+    replicates = len({row["replicate"] for row in findings.rows})
+    all_of = f"All {trained:,}" if not lacking else f"{trained:,} of {trained + lacking:,}"
+    alone = ", so that no interval can be given and no claim is made" if replicates == 1 else ""
+    return f"{all_of} cells of the study are trained; {counts([replicates])}{alone}."
+
+
+def _tables(rows: Sequence[Row], show: str) -> tuple[Table, ...]:
+    """Those of every part, which may have trained the same setting in different ways."""
+    several = parts(rows)
+    return tuple(
+        replace(table, title=f"{part}: {table.title}") if len(several) > 1 else table
+        for part, inside in several.items()
+        for table in tables(settled(inside), show=show)
+    )
+
+
+def _missing(cells: Sequence[Row]) -> Table | None:
+    """The cells that are not trained, those of one kind in a row."""
+    if not cells:
+        return None
+    groups: dict[tuple[str, ...], list[Row]] = {}
+    for cell in cells:
+        arm = ARMS[cell["arm"]].label if cell["arm"] in ARMS else cell["arm"]
+        source, target = (_place(cell, end) for end in ("source", "target"))
+        groups.setdefault((cell.get("part") or MISSING, cell["model"], source, target, arm), []).append(cell)
+    rows = [
+        (*group, *(_numbers(cell[name] for cell in alike) for name in ("level", "replicate")), str(len(alike)))
+        for group, alike in sorted(groups.items())
+    ]
+    kinds = f"; {LISTED} of {len(rows)} kinds are listed" if len(rows) > LISTED else ""
+    return Table(
+        title="Cells that are not trained",
+        header=("part", "model", "source", "target", "arm", "levels", "replicates", "cells"),
+        rows=tuple(rows[:LISTED]),
+        caption=f"{len(cells):,} cells{kinds}; missing.csv has every one.",
+    )
+
+
+def _ledger(findings: Findings) -> Table | None:
+    """What finding the tickets cost, and what carrying them saved."""
+    if not findings.ledger:
+        return None
+    header = ("found on", "model", "replicates", "levels", "trainings", "steps", "examples", "time")
+    rows = [
+        (
+            _place(search, "source"),
+            str(search["model"]),
+            *(f"{search[name]:,}" for name in ("replicates", "levels", "trainings", "steps", "examples")),
+            duration(search["seconds"]),
+            f"{search['carried']:,}",
+            f"{search['searches_saved']:,}",
+            duration(search["seconds_saved"]),
+        )
+        for search in findings.ledger
+    ]
+    spent, saved = (sum(search[name] or 0 for search in findings.ledger) for name in ("seconds", "seconds_saved"))
+    networks = {row["key"]: row["seconds"] or 0 for row in findings.rows}
+    return Table(
+        title="What finding cost, and what carrying saved",
+        header=(*header, "carried", "searches saved", "time saved"),
+        rows=tuple(rows),
+        caption=(
+            f"Searching took {duration(spent)} of training in all, and the searches that targets and optimizers were "
+            f"spared would have taken {duration(saved)} at the same price. The {len(networks):,} networks of the "
+            f"comparison took {duration(sum(networks.values()))}."
+        ),
+    )
+
+
+def _place(row: Mapping[str, Any], end: str) -> str:
+    """Such as `digits:a (sgd)`."""
+    data, optimizer = row.get(f"{end}_data"), row.get(f"{end}_optimizer")
+    return f"{data} ({optimizer})" if data else MISSING
+
+
+def _numbers(values: Iterable[int]) -> str:
+    return ", ".join(map(str, sorted(set(values))))
+
+
+def _p(value: float | None) -> str:
+    if value is None:
+        return MISSING
+    return "< 0.001" if value < 0.001 else number(value)
+
+
+SEEN = {1: "above", -1: "below", 0: "not seen", None: MISSING}

@@ -1,0 +1,49 @@
+"""Rows into a file: CSV, JSON or Parquet, by its ending."""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas
+
+from oneticket.ground import disk
+from oneticket.ground.errors import SpecError, StoreError, unknown
+from oneticket.study.rows import COLUMNS
+
+
+def check_rows(path: Path | None) -> None:
+    """Refuse, before any work, an ending or a place that no rows can be written to: SpecError."""
+    if path is None:
+        return
+    if path.suffix not in ENDINGS:
+        raise SpecError(f"--rows {path}: {unknown('ending', path.suffix, ENDINGS)}")
+    if path.is_dir() or not os.access(path.parent, os.W_OK):
+        raise SpecError(f"--rows {path}: expected a file in a folder that is there and can be written to")
+
+
+def write_rows(rows: Sequence[Mapping[str, Any]], path: Path, columns: Sequence[str] = COLUMNS) -> None:
+    """Write those columns of the rows in the format of the file's ending, whole or not at all.
+
+    Raises StoreError if the disk refuses.
+    """
+    try:
+        disk.replace(path, ENDINGS[path.suffix](pandas.DataFrame(list(rows), columns=list(columns))))
+    except OSError as error:
+        raise StoreError(f"cannot write the rows to {path}: {error.strerror}") from error
+
+
+def _parquet(frame: pandas.DataFrame) -> bytes:
+    buffer = io.BytesIO()
+    frame.to_parquet(buffer, index=False)
+    return buffer.getvalue()
+
+
+ENDINGS: dict[str, Callable[[pandas.DataFrame], bytes]] = {
+    ".csv": lambda frame: str(frame.to_csv(index=False)).encode(),
+    ".json": lambda frame: str(frame.to_json(orient="records", indent=1)).encode(),
+    ".parquet": _parquet,
+}

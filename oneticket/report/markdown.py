@@ -1,0 +1,56 @@
+"""The report as plain Markdown, for a repository: the same words and tables as the page, its figures as files."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+
+from oneticket.charts.picture import Picture, undrawn
+from oneticket.report.contents import Contents, comparisons, short
+from oneticket.stats.table import Table
+
+
+def markdown(told: Contents, pictures: Sequence[Picture]) -> str:
+    """The report as Markdown; the pictures are those that lie in `figures/`."""
+    blocks = [f"# {_plain(told.title)}", _plain(told.note), _plain(told.done), "## The answer"]
+    blocks += [_table(_answer(told))] if told.verdicts else [_plain(told.seen or "The study asks about no claim.")]
+    for verdict in told.verdicts:
+        blocks += [f"## {_plain(f'{verdict.claim}: {verdict.outcome}')}", f"**{_plain(verdict.statement)}**"]
+        blocks += [_plain(verdict.rule), *map(_table, filter(None, [comparisons(verdict)])), _plain(verdict.advice)]
+        blocks += ["\n".join(f"- {_plain(note)}" for note in verdict.notes)]
+    blocks += ["## Figures"]
+    for picture in pictures:
+        title = _plain(picture.title)
+        blocks += [f"### {title}", f"![{title}](figures/{picture.files[0]})", _plain(picture.caption)]
+    blocks += [_plain(undrawn(pictures))]
+    blocks += _section("Tables", told.tables)
+    blocks += _section("Tables of differences to the dense network", told.differences)
+    blocks += _section("Missing", [told.missing] if told.missing else [])
+    blocks += ["## Methods", *map(_plain, told.methods)] if told.methods else []
+    blocks += _section("Cost", [told.ledger] if told.ledger else [])
+    return "\n\n".join(block for block in blocks if block) + "\n"
+
+
+def _answer(told: Contents) -> Table:
+    rows = [(one.claim, one.statement, one.outcome, short(one)) for one in told.verdicts]
+    return Table(title="", header=("claim", "says", "outcome", "effect"), rows=tuple(rows), caption="")
+
+
+def _section(title: str, tables: Iterable[Table]) -> list[str]:
+    blocks = [_table(table) for table in tables]
+    return [f"## {title}", *blocks] if blocks else []
+
+
+def _table(table: Table) -> str:
+    lines = [_line(table.header), "|" + "---|" * len(table.header), *map(_line, table.rows)]
+    title = f"**{_plain(table.title)}**" if table.title else ""
+    return "\n\n".join(part for part in (title, "\n".join(lines), _plain(table.caption)) if part)
+
+
+def _line(cells: Iterable[str]) -> str:
+    return "| " + " | ".join(_plain(cell) for cell in cells) + " |"
+
+
+def _plain(text: str) -> str:
+    """The text on one line, with what would be read as HTML, a link, emphasis or a cell's end escaped."""
+    return re.sub(r"([\\`*_\[\]<>|])", r"\\\1", " ".join(text.split()))

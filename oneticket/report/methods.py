@@ -1,0 +1,166 @@
+"""The methods paragraphs: the protocol of a study in prose, with the papers that it follows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from oneticket.ground.canon import dumps
+from oneticket.report.settings import CRITERIA, HEADS, KEPT, SCOPES, SHOTS, length, optimizer, span
+from oneticket.stats.stats import CONFIDENCE
+from oneticket.stats.words import ARMS, counts, listed, number, percent
+from oneticket.study.findings import Findings
+from oneticket.study.rows import data_label, model_label, optimizer_label
+
+
+def methods(findings: Findings) -> tuple[str, ...]:
+    """One paragraph each on networks, data, search, training, transfer, arms, statistics and hardware.
+
+    Settings that take several values in one study are listed; what was not planned is not told.
+
+    >>> from oneticket.study.grid import Plan
+    >>> nothing = dict.fromkeys(("rows", "missing", "layers", "overlaps", "curves", "ledger"), ())
+    >>> protocol = {"source": {"rewind": ["1ep"]}, "source.pruning": {"fraction": [0.2], "criterion": ["magnitude"]}}
+    >>> told = methods(Findings(plan=Plan(name="mine", cells=()), protocol=protocol, **nothing))
+    >>> told[0].partition(":")[0]
+    'Search'
+    """
+    told = (tell(findings) for tell in PARAGRAPHS)
+    return tuple(paragraph for paragraph in told if paragraph)
+
+
+def _networks(findings: Findings) -> str:
+    known = findings.protocol.get("network", {}).get("model", [])
+    if not known:
+        return ""
+    names = _each(_model(model["spec"], findings) for model in known)
+    shapes = _each(" × ".join(map(str, model["shape"])) for model in known)
+    classes = _each(str(model["classes"]) for model in known)
+    patterns = _each(pattern for model in known for pattern in model["spec"].get("prunable", ()))
+    may = f"the weights named {listed(patterns)}" if patterns else "all weights of convolution and linear layers"
+    return (
+        f"Networks: {listed(names)}, for images of {listed(shapes)} (channels × height × width) and {listed(classes)} "
+        f"classes. Pruned were {may}, never the output layer, biases or normalisation parameters."
+    )
+
+
+def _model(spec: Mapping[str, Any], findings: Findings) -> str:
+    """What the study calls it, and what it is."""
+    called, plain = model_label(spec, findings.plan.names), model_label(spec)
+    return called if called == plain else f"{called} ({plain})"
+
+
+def _data(findings: Findings) -> str:
+    protocol, names = findings.protocol, findings.plan.names
+    used = {dumps(data): data for end in ENDS for data in protocol.get(end, {}).get("data", [])}
+    if not used:
+        return ""
+    counted = {
+        row[f"{end}_data"]: (row[f"{end}_classes"], row[f"{end}_images"])
+        for row in findings.rows
+        for end in ENDS
+        if row.get(f"{end}_data") and row.get(f"{end}_images")
+    }
+    told = []
+    for data in used.values():
+        label = data_label(data, names)
+        facts = [f"{data['name']}"] if label != data["name"] else []
+        if label in counted:
+            classes, images = counted[label]
+            facts += [f"{classes:,} classes, {images:,} training images"]
+        facts += ["mirrored at random"] if data.get("flip") else []
+        facts += [f"shifted at random by up to {data['crop']} pixels"] if data.get("crop") else []
+        told.append(label + (f" ({'; '.join(facts)})" if facts else ""))
+    halves = any(str(data["name"]).endswith((":a", ":b")) for data in used.values())
+    rest = " :a and :b are two fixed halves of one training set with no image in common." if halves else ""
+    return (
+        f"Data: {'; '.join(told)}.{rest} Accuracy is the share of the target's test images that are classified right, "
+        "measured once, after training."
+    )
+
+
+def _search(findings: Findings) -> str:
+    found, rule = findings.protocol.get("source", {}), findings.protocol.get("source.pruning", {})
+    if not rule:
+        return ""
+    fractions = listed([percent(fraction) for fraction in rule.get("fraction", [])])
+    which = listed([CRITERIA[name] for name in rule.get("criterion", ["magnitude"])], "or")
+    scope = listed([SCOPES[name] for name in rule.get("scope", ["global"])], "or")
+    shots = listed([SHOTS[name] for name in rule.get("shots", ["iterative"])], "or")
+    rewind = listed([span(when) for when in found.get("rewind", [])])
+    levels = findings.protocol.get("study", {}).get("level", [])
+    kept = sorted({(row["level"], percent(row["density"])) for row in findings.rows if row["arm"] != "dense"})
+    densities = f" ({', '.join(dict.fromkeys(said for _, said in kept))} of the prunable weights)" if kept else ""
+    pruned = [str(level) for level in sorted(levels) if level]
+    return (
+        f"Search: {shots}; from one level to the next {fractions} of the living weights were pruned, {which}, {scope} "
+        "(Han et al., 2015; Frankle and Carbin, 2019). Pruned weights were held at exactly zero. Every level began "
+        f"from the same weights, those of the dense network after {rewind} of training (rewinding; Frankle et al., "
+        "2020; Morcos et al., 2019), with a fresh optimizer."
+        + (f" Compared were level{'s' if len(pruned) > 1 else ''} {listed(pruned)}{densities}." if pruned else "")
+    )
+
+
+def _training(findings: Findings) -> str:
+    protocol, names = findings.protocol, findings.plan.names
+    optimizers = {dumps(one): one for end in ENDS for one in protocol.get(end, {}).get("optimizer", [])}
+    told = [f"{optimizer_label(one, names)} ({optimizer(one)})" for one in optimizers.values()]
+    ends = {end: length(protocol.get(f"{end}.training", {})) for end in ENDS}
+    if len(set(ends.values())) == 1 or not all(ends.values()):
+        lengths = next(filter(None, ends.values()), "")
+    else:
+        lengths = "; ".join(f"{end}s: {said}" for end, said in ends.items())
+    said = [f"Training: {'; '.join(told)}." if told else "", f"{lengths[0].upper()}{lengths[1:]}." if lengths else ""]
+    alike = "All arms of a comparison were trained with the same settings, and none was chosen by its accuracy."
+    return " ".join([*filter(None, said), alike]) if told else ""
+
+
+def _transfer(findings: Findings) -> str:
+    heads = findings.protocol.get("target", {}).get("head", [])
+    if not heads:
+        return ""
+    return (
+        "Transfer: mask and rewound weights came from the source, and were trained on the target from step 0 of its "
+        f"schedule; nothing was pruned there. The output layer was {listed([HEADS[head] for head in heads], 'or')} "
+        "(Morcos et al., 2019)."
+    )
+
+
+def _arms(findings: Findings) -> str:
+    arms = findings.protocol.get("study", {}).get("arm", [])
+    told = [f"{ARMS[arm].label}: {KEPT[arm]}" for arm in ARMS if arm in arms]
+    return f"Arms: {'; '.join(told)}." if told else ""
+
+
+def _statistics(findings: Findings) -> str:
+    replicates = findings.protocol.get("study", {}).get("replicate", [])
+    if not replicates:
+        return ""
+    seeds = {seed for end in ENDS for seed in findings.protocol.get(end, {}).get("seed", [])}
+    roots = f"the root seed{'s' if len(seeds) > 1 else ''} {listed([str(seed) for seed in sorted(seeds)])}"
+    alone = " With one replicate there are no intervals, and no claim is made." if len(replicates) == 1 else ""
+    return (
+        f"Statistics: {counts([len(replicates)])}. The random streams of a replicate (initialisation, data order, "
+        f"augmentation, new output layer, shuffled masks) derive from {roots} and its number; all arms of a replicate "
+        "share its initialisation and data order, so that differences are paired. Means come with "
+        f"{percent(CONFIDENCE)} Student t intervals over replicates; differences are tested by paired t-tests, "
+        f"adjusted within each claim (Holm, 1979), and a difference under {number(findings.plan.margin)} in accuracy "
+        f"counts as none that matters (Schuirmann, 1987; Lakens, 2017).{alone}"
+    )
+
+
+def _hardware(findings: Findings) -> str:
+    devices = _each(str(row["device"]) for row in sorted(findings.rows, key=_device) if row.get("device"))
+    return f"Hardware: the networks were trained on {listed(devices)}." if devices else ""
+
+
+def _device(row: Mapping[str, Any]) -> str:
+    return str(row.get("device") or "")
+
+
+def _each(values: Iterable[str]) -> list[str]:
+    return list(dict.fromkeys(values))
+
+
+ENDS = ("source", "target")
+PARAGRAPHS = (_networks, _data, _search, _training, _transfer, _arms, _statistics, _hardware)

@@ -1,0 +1,61 @@
+"""The report: a folder with one page, its figures as files, the rows, and the same in Markdown."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from oneticket.charts.picture import pictures
+from oneticket.claims.claim import Verdict
+from oneticket.ground import disk
+from oneticket.ground.errors import StoreError
+from oneticket.report.contents import contents
+from oneticket.report.export import write_rows
+from oneticket.report.html import html
+from oneticket.report.markdown import markdown
+from oneticket.study.findings import Findings
+
+CLAIMS = ("claim", "statement", "outcome", "unit", "effect", "low", "high", "n", "margin", "rule", "advice", "notes")
+MISSING = (
+    *("part", "model", "source_data", "source_optimizer", "target_data", "target_optimizer"),
+    *("arm", "level", "replicate"),
+)
+
+
+def write_report(findings: Findings, folder: Path) -> list[Path]:
+    """Write the report of the findings into the folder and return its files, the page first.
+
+    `report.html` needs nothing beside it. With it come `report.md`, every figure in `figures/` as SVG, PNG and PDF,
+    `rows.csv`, `rows.parquet`, `missing.csv` and `claims.csv`. Each file is there whole or not at all, and equal
+    findings leave equal bytes. Raises StoreError, before anything is drawn, if the folder cannot be written to, and
+    SpecError for rows and claims that do not fit.
+
+    >>> import tempfile
+    >>> from oneticket.study.grid import Plan
+    >>> nothing = dict.fromkeys(("rows", "missing", "layers", "overlaps", "curves", "ledger"), ())
+    >>> findings = Findings(plan=Plan(name="mine", cells=()), protocol={}, **nothing)
+    >>> write_report(findings, Path(tempfile.mkdtemp()))[0].name
+    'report.html'
+    """
+    told = contents(findings)
+    files = [folder / name for name in ("rows.csv", "rows.parquet", "missing.csv", "claims.csv")]
+    for file in files[:2]:
+        write_rows(findings.rows, file)
+    write_rows(findings.missing, files[2], MISSING)
+    write_rows([_plain(verdict) for verdict in told.verdicts], files[3], CLAIMS)
+    drawn = pictures(findings, folder / "figures")
+    files += [folder / "figures" / name for picture in drawn for name in picture.files]
+    texts = {folder / "report.html": html(told, drawn), folder / "report.md": markdown(told, drawn)}
+    for file, text in texts.items():
+        try:
+            disk.replace(file, text.encode("utf-8"))
+        except OSError as error:
+            raise StoreError(f"cannot write the report to {folder}: {error.strerror}") from error
+    return [*texts, *files]
+
+
+def _plain(verdict: Verdict) -> dict[str, object]:
+    """A verdict as one row of a table."""
+    effect, names = verdict.effect, ("low", "high", "n")
+    bounds = {"effect": effect and effect.mean, **{name: effect and getattr(effect, name) for name in names}}
+    named = {name: getattr(verdict, name) for name in CLAIMS if name not in bounds}
+    return {**named, **bounds, "notes": " ".join(verdict.notes)}

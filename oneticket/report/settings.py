@@ -1,0 +1,99 @@
+"""Settings in words: what an optimizer, a training, a search or an arm does, as a methods paragraph says it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from oneticket.ground.when import When
+from oneticket.stats.words import listed
+
+
+def optimizer(one: Mapping[str, Any]) -> str:
+    """The settings in force.
+
+    >>> optimizer({"name": "sgd", "lr": 0.03, "momentum": 0.9, "schedule": "cosine", "warmup": "50it"})
+    'learning rate 0.03, momentum 0.9, cosine schedule, after 50 steps of warm-up'
+    """
+    facts = [
+        f"{said} {_value(one[name])}"
+        for name, said in (("lr", "learning rate"), ("rest_lr", "learning rate of the rest"), ("momentum", "momentum"))
+        if one.get(name) is not None
+    ]
+    facts += ["Nesterov"] if one.get("nesterov") else []
+    facts += [f"betas {' and '.join(map(_value, one['betas']))}"] if one.get("betas") else []
+    facts += [f"weight decay {_value(one['weight_decay'])}"] if one.get("weight_decay") is not None else []
+    facts += [f"{one['schedule']} schedule"] if one.get("schedule") else []
+    if one.get("milestones"):
+        facts += [f"times {_value(one['gamma'])} at {listed([span(each) for each in one['milestones']])}"]
+    warm = When.parse(one.get("warmup", "0it"))
+    return ", ".join([*facts, *([f"after {span(str(warm))} of warm-up"] if warm.count else [])])
+
+
+def length(training: Mapping[str, Sequence[Any]]) -> str:
+    """The settings of trainings that are in force, each with all its values.
+
+    >>> length({"budget": ["2ep"], "batch": [50, 64], "clip": [None]})
+    '2 epochs for each training, batches of 50 and 64'
+    """
+    facts = []
+    for name, said in TRAINING.items():
+        values = [value for value in training.get(name, []) if value not in (None, 0.0)]
+        facts += (
+            [said.format(listed([span(value) if name == "budget" else _value(value) for value in values]))]
+            if values
+            else []
+        )
+    return ", ".join(facts)
+
+
+def span(text: str) -> str:
+    """A time in a sentence.
+
+    >>> span("500it"), span("1ep")
+    ('500 steps', '1 epoch')
+    """
+    when = When.parse(text)
+    return f"{when.count:,} {UNITS[when.unit]}{'' if when.count == 1 else 's'}"
+
+
+def _value(value: object) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+UNITS = {"ep": "epoch", "it": "step"}
+TRAINING = {
+    "budget": "{} for each training",
+    "batch": "batches of {}",
+    "smoothing": "label smoothing {}",
+    "clip": "gradients clipped to norm {}",
+    "precision": "{} arithmetic",
+}
+CRITERIA = {
+    "magnitude": "the smallest by magnitude after training",
+    "magnitude-at-init": "the smallest by magnitude at the start",
+    "random": "chosen at random",
+}
+SCOPES = {"global": "by one threshold over all layers", "layerwise": "as many in every layer"}
+SHOTS = {
+    "iterative": "weights were scored anew after the training of every level",
+    "one-shot": "all masks were taken from the dense network",
+}
+HEADS = {
+    "fresh": "new in every arm",
+    "keep": "the ticket's own",
+    "sparse": "the ticket's own under its mask",
+}
+KEPT = {
+    "dense": "all weights, from the replicate's own initialisation",
+    "ticket": "the source's mask over its rewound weights",
+    "own": "the ticket found on the target itself, which has seen it up to its rewind point",
+    "signs": "the ticket's mask and signs, new magnitudes (Zhou et al., 2019)",
+    "permuted-weights": "the ticket's mask, its weights permuted within each layer (Frankle et al., 2021)",
+    "reinit": "the ticket's mask, new weights (Frankle and Carbin, 2019)",
+    "layerwise-random-kept": "the mask permuted within each layer, the source's rewound weights (Frankle et al., 2021)",
+    "layerwise-random": "the mask permuted within each layer, new weights (Su et al., 2020)",
+    "global-random": "as many weights anywhere, new ones (the paper's random ticket; Morcos et al., 2019)",
+    "corrected-random": "as the last, but weights that the dense network brought to zero by itself are pruned first "
+    "(Caron et al., 2020)",
+}

@@ -1,0 +1,77 @@
+"""Rows put together in another way before they are summed up."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterable
+from typing import Any
+
+from oneticket.ground.errors import SpecError
+from oneticket.stats.summary import Row, setting_of
+
+
+def parts(rows: Iterable[Row]) -> dict[str, list[Row]]:
+    """The rows by the part of the study that asked for them, in their order; `""` where there are no parts."""
+    made: dict[str, list[Row]] = {}
+    for row in rows:
+        made.setdefault(row.get("part") or "", []).append(row)
+    return made
+
+
+def sources_of(rows: Iterable[Row]) -> list[str]:
+    """The sources of all rows, such as `svhn (sgd)`, in alphabetical order: their colours are the same everywhere."""
+    return sorted({f"{row['source_data']} ({row['source_optimizer']})" for row in rows if row.get("source_data")})
+
+
+def settled(rows: Iterable[Row]) -> list[Row]:
+    """The rows with each target's own ticket under one arm: `ticket` where the target is among the sources, else `own`.
+
+    Both stand for the same network then, which counts once.
+    """
+    rows = list(rows)
+    home = {setting_of(row) for row in rows if row["arm"] == "ticket" and _at_home(row)}
+    return [{**row, "arm": "ticket"} if row["arm"] == "own" and setting_of(row) in home else row for row in rows]
+
+
+def pooled(rows: Iterable[Row]) -> list[Row]:
+    """The rows averaged over optimizers, of the source and of the target: one per arm, level and replicate.
+
+    What no source has, such as the dense network, is averaged over the target's optimizers alone.
+    Raises SpecError if a replicate lacks a combination that another has, since averages would then not be comparable.
+
+    >>> row = {"model": "m", "target_data": "digits:b", "arm": "dense", "level": 0, "density": 1.0, "replicate": 0}
+    >>> row |= {"source_data": None, "source_optimizer": None, "head": "fresh"}
+    >>> sgd = {**row, "target_optimizer": "sgd", "accuracy": 1}
+    >>> adam = {**row, "target_optimizer": "adam", "accuracy": 0}
+    >>> [(one["target_optimizer"], one["accuracy"]) for one in pooled([sgd, adam])]
+    [('adam and sgd', 0.5)]
+    """
+    groups: dict[tuple[Any, ...], dict[int, list[Row]]] = {}
+    rows = list({(row["arm"], row.get("key") or number): row for number, row in enumerate(rows)}.values())
+    grid: dict[str, dict[tuple[Any, ...], set[tuple[str | None, str]]]] = {}
+    for row in rows:
+        kind = "own" if row["arm"] == "own" else "carried" if row["source_optimizer"] else "sourceless"
+        pair = (row["source_optimizer"], row["target_optimizer"])
+        at = (row["replicate"], row["arm"], row["level"])
+        grid.setdefault(kind, {}).setdefault(at, set()).add(pair)
+    for alike in grid.values():
+        if len({frozenset(pairs) for pairs in alike.values()}) > 1:
+            raise SpecError("not every arm, level and replicate has every combination of optimizers")
+    for row in rows:
+        kept = ("model", "target_data", "head", "arm", "source_data", "level")
+        groups.setdefault(tuple(row[name] for name in kept), {}).setdefault(row["replicate"], []).append(row)
+    made: list[Row] = []
+    for replicates in groups.values():
+        for group in replicates.values():
+            names = {
+                name: " and ".join(sorted({row[name] for row in group if row[name]})) or None
+                for name in ("source_optimizer", "target_optimizer")
+            }
+            means = {name: statistics.fmean(row[name] for row in group) for name in ("density", "accuracy")}
+            made.append({**group[0], **names, **means, "key": None})
+    return made
+
+
+def _at_home(row: Row) -> bool:
+    source = row.get("source_data"), row.get("source_optimizer")
+    return source == (row["target_data"], row["target_optimizer"])

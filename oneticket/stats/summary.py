@@ -1,0 +1,213 @@
+"""Summaries: what the replicates of one arm at one level say, in one place of the grid."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from oneticket.ground.errors import SpecError, unknown
+from oneticket.stats.stats import Interval, Paired, mean_interval, paired
+from oneticket.stats.words import ARMS
+
+Row = Mapping[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Setting:
+    """Where networks are trained: only those of one setting are compared. `part` where parts of a study disagree."""
+
+    model: str
+    data: str
+    optimizer: str
+    head: str | None
+    part: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Line:
+    """An arm and where its ticket was found: what makes one line over the levels. Some come from nowhere."""
+
+    arm: str
+    data: str | None = None
+    optimizer: str | None = None
+
+    @property
+    def source(self) -> str:
+        """Such as `digits:a (sgd)`; empty where there is none or none is known."""
+        return "" if self.data is None else f"{self.data} ({self.optimizer})"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Summary:
+    """One arm at one level: its mean density and its accuracy (0 to 1) with interval.
+
+    `values`: accuracy by replicate. `over_dense`: by how much it is above the dense network, replicate by replicate;
+    None for the dense network itself, or where no replicate has both. `living`: mean number of weights, where known.
+    """
+
+    setting: Setting
+    line: Line
+    level: int
+    density: float
+    values: Mapping[int, float]
+    accuracy: Interval
+    over_dense: Paired | None
+    living: float | None = None
+
+    @property
+    def at_home(self) -> bool:
+        """Whether this is the target's own ticket: the arm `own`, or a ticket that was found where it is trained."""
+        there = Line(arm="ticket", data=self.setting.data, optimizer=self.setting.optimizer)
+        return self.line.arm == "own" or self.line == there
+
+
+def summary(rows: Iterable[Row]) -> list[Summary]:
+    """One summary per setting, line and level, in the same order whatever the order of the rows.
+
+    A row that comes twice (equal, or with the same `key`, as in two parts of a study) counts once; settings in which
+    parts have different networks for one replicate are set apart by part. Raises SpecError for no rows, an unknown arm,
+    an accuracy that is not in 0 to 1, or two different networks for one replicate of a summary.
+
+    >>> row = {"model": "lenet-300-100", "target_data": "digits:b", "target_optimizer": "sgd", "replicate": 0}
+    >>> dense = {**row, "arm": "dense", "level": 0, "density": 1.0, "accuracy": 0.97}
+    >>> found = {"source_data": "digits:a", "source_optimizer": "sgd", "level": 20, "density": 0.012, "accuracy": 0.95}
+    >>> last = summary([dense, {**row, **found, "arm": "ticket"}])[-1]
+    >>> last.line.source, round(last.over_dense.difference.mean, 2)
+    ('digits:a (sgd)', -0.02)
+    """
+    rows = list(rows)
+    for row in rows:
+        _check(row)
+    if not rows:
+        raise SpecError("expected rows of trained networks, got none; run the study first")
+    apart, settings = _apart(rows), [setting_of(row) for row in rows]
+    settings = [
+        replace(one, part=row.get("part")) if one in apart else one for row, one in zip(rows, settings, strict=True)
+    ]
+    transferred = {
+        setting
+        for row, setting in zip(rows, settings, strict=True)
+        if row["arm"] == "dense" and row.get("source_data") is None
+    }
+    groups: dict[tuple[Setting, Line, int], dict[int, Row]] = {}
+    for row, setting in zip(rows, settings, strict=True):
+        line = _line(row, alone=setting not in transferred)
+        _add(groups.setdefault((setting, line, row["level"]), {}), row)
+    values = {at: {replicate: row["accuracy"] for replicate, row in sorted(groups[at].items())} for at in groups}
+    summaries = []
+    for (setting, line, level), accuracy in values.items():
+        dense = values.get((setting, Line(arm="dense"), 0), {})
+        compared = line.arm != "dense" and dense.keys() & accuracy.keys()
+        one = Summary(
+            setting=setting,
+            line=line,
+            level=level,
+            density=statistics.fmean(row["density"] for row in groups[setting, line, level].values()),
+            values=accuracy,
+            accuracy=mean_interval(accuracy.values()),
+            over_dense=paired(accuracy, dense) if compared else None,
+            living=_living(groups[setting, line, level].values()),
+        )
+        summaries.append(one)
+    return sorted(summaries, key=_order)
+
+
+def natural_zeros(rows: Iterable[Row]) -> dict[Setting, float]:
+    """The share of weights that training alone brought to zero in each setting's dense networks, where measured."""
+    found: dict[Setting, dict[int, float]] = {}
+    for row in rows:
+        if row["arm"] == "dense" and row.get("natural_zeros") is not None:
+            found.setdefault(setting_of(row), {})[row["replicate"]] = row["natural_zeros"]
+    return {setting: statistics.fmean(zeros.values()) for setting, zeros in found.items()}
+
+
+def setting_of(row: Row) -> Setting:
+    """Where a row's network was trained."""
+    data, optimizer = row["target_data"], row["target_optimizer"]
+    return Setting(model=row["model"], data=data, optimizer=optimizer, head=row.get("head"))
+
+
+def over(a: Summary, b: Summary) -> Paired | None:
+    """By how much a is above b, over the replicates that both have; None if there are none."""
+    return paired(a.values, b.values) if a.values.keys() & b.values.keys() else None
+
+
+def places(summaries: Iterable[Summary]) -> dict[Setting, str]:
+    """What each setting is called, such as `digits:b under sgd`, with its head where several are shown together."""
+    settings = list(dict.fromkeys(one.setting for one in summaries))
+    called = {}
+    for setting in settings:
+        heads = {other.head for other in settings if replace(other, head=setting.head, part=setting.part) == setting}
+        head = f" ({setting.head} head)" if len(heads) > 1 else ""
+        part = f" in {setting.part}" if setting.part else ""
+        called[setting] = f"{setting.data} under {setting.optimizer}{head}{part}"
+    return called
+
+
+def labels(summaries: Iterable[Summary]) -> dict[Line, str]:
+    """What each line is called, in order; controls name their source only where several are shown together."""
+    lines = sorted({one.line for one in summaries}, key=rank)
+    several = len({line.source for line in lines if line.source and line.arm not in ("dense", "own")}) > 1
+    called = {}
+    for line in lines:
+        said = line.source and (line.arm == "ticket" or (several and line.arm not in ("dense", "own")))
+        called[line] = ARMS[line.arm].label + (f" from {line.source}" if said else "")
+        if line.arm == "dense" and line.source:
+            called[line] += " in the search"
+    return called
+
+
+def _check(row: Row) -> None:
+    if row["arm"] not in ARMS:
+        raise SpecError(unknown("arm", row["arm"], ARMS))
+    accuracy = row["accuracy"]
+    if accuracy is None or not 0 <= accuracy <= 1:
+        raise SpecError(f"accuracy of {_where(row)}: expected 0 to 1, got {accuracy}; leave it out and say so")
+
+
+def _apart(rows: Iterable[Row]) -> set[Setting]:
+    """The settings in which parts of a study have different networks for one replicate of one line and level."""
+    found: dict[tuple[Any, ...], dict[Any, set[Any]]] = {}
+    for row in rows:
+        at = (setting_of(row), _line(row, alone=False), row["level"], row["replicate"])
+        found.setdefault(at, {}).setdefault(row.get("key"), set()).add(row.get("part"))
+    return {setting for (setting, *_), keys in found.items() if len(keys) > 1 and len(set.union(*keys.values())) > 1}
+
+
+def _living(rows: Iterable[Row]) -> float | None:
+    known = [row["living"] for row in rows if row.get("living") is not None]
+    return statistics.fmean(known) if known else None
+
+
+def _line(row: Row, *, alone: bool) -> Line:
+    """A search's dense network is its setting's dense network, unless transfers there trained another."""
+    if row["arm"] == "dense" and alone:
+        return Line(arm="dense")
+    return Line(arm=row["arm"], data=row.get("source_data"), optimizer=row.get("source_optimizer"))
+
+
+def _add(group: dict[int, Row], row: Row) -> None:
+    held = group.setdefault(row["replicate"], row)
+    differ = sorted(name for name in held.keys() | row.keys() if held.get(name) != row.get(name))
+    if differ and (row.get("key") is None or held.get("key") != row["key"]):
+        raise SpecError(
+            f"two networks for {_where(row)} on {row['target_data']} under {row['target_optimizer']}; "
+            f"they differ in {', '.join(differ)}: report them apart"
+        )
+
+
+def _where(row: Row) -> str:
+    return f"{row['arm']}, level {row['level']}, replicate {row['replicate']}"
+
+
+def _order(one: Summary) -> tuple[Any, ...]:
+    setting = one.setting
+    place = (setting.model, setting.data, setting.optimizer, setting.head or "", setting.part or "")
+    return (*place, rank(one.line), one.level)
+
+
+def rank(line: Line) -> tuple[int, str]:
+    """The place of a line in tables and legends."""
+    return list(ARMS).index(line.arm), line.source

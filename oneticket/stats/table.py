@@ -1,0 +1,112 @@
+"""Tables of a report: lines of text, for any renderer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable
+from dataclasses import dataclass
+from itertools import groupby
+
+from oneticket.ground.errors import SpecError, unknown
+from oneticket.stats.stats import Interval
+from oneticket.stats.summary import Row, Summary, labels, places, summary
+from oneticket.stats.words import MISSING, counts, percent, plus_minus
+
+COLUMNS = 5
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Table:
+    """A title, a header, rows of as many cells, and the caption without which the cells mean nothing."""
+
+    title: str
+    header: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    caption: str
+
+
+def tables(rows: Iterable[Row], *, levels: Collection[int] | None = None, show: str = "accuracy") -> list[Table]:
+    """One table per setting with anything to show: arms in rows, densities in columns, means with their intervals.
+
+    `levels`: which ones to show beside the dense network's; without it, five spread evenly over those there are.
+    `show`: `accuracy`, or `over-dense` for the paired differences to the dense network.
+    Raises SpecError for a level that no network has, an unknown `show`, and as `summary` does.
+
+    >>> row = {"model": "lenet-300-100", "target_data": "digits:b", "target_optimizer": "sgd", "level": 0}
+    >>> found = [{**row, "arm": "dense", "density": 1.0, "replicate": n, "accuracy": 0.9} for n in range(3)]
+    >>> print(text(tables(found)[0]))
+    lenet-300-100 on digits:b under sgd
+    arm            100 %
+    dense  0.900 ± 0.000
+    Accuracy, mean ± half the 95 % Student t interval; n = 3 replicates.
+    """
+    if show not in SHOWN:
+        raise SpecError(unknown("show", show, SHOWN))
+    summaries = summary(rows)
+    known = sorted({one.level for one in summaries})
+    strange = sorted(set(levels or ()) - set(known))
+    if strange:
+        raise SpecError(f"levels: expected some of {known}, got {strange}")
+    blocks = groupby(summaries, key=lambda one: one.setting)
+    titles = {setting: f"{setting.model} on {place}" for setting, place in places(summaries).items()}
+    made = [_table(list(block), titles[setting], levels=levels, show=show) for setting, block in blocks]
+    return [table for table in made if table.rows]
+
+
+def text(table: Table) -> str:
+    """The table as plain text, its columns aligned."""
+    lines = [table.header, *table.rows]
+    widths = [max(len(line[column]) for line in lines) for column in range(len(table.header))]
+    cells = [
+        "  ".join([line[0].ljust(widths[0]), *(c.rjust(w) for c, w in zip(line[1:], widths[1:], strict=True))])
+        for line in lines
+    ]
+    return "\n".join([table.title, *cells, table.caption])
+
+
+def _table(block: list[Summary], title: str, *, levels: Collection[int] | None, show: str) -> Table:
+    caption, pick = SHOWN[show]
+    chosen = set(_spread(sorted({one.level for one in block})) if levels is None else levels)
+    # The dense network is always shown, but never as a difference to itself.
+    shown = [one for one in block if (show == "accuracy" if one.line.arm == "dense" else one.level in chosen)]
+    # Levels of one number may differ in density between searches: each density is a column of its own.
+    columns = sorted({_column(one) for one in shown}, key=lambda column: (column[0], -column[2]))
+    keys = list(dict.fromkeys((level, said) for level, said, _ in columns))
+    values = {(one.line, one.level, percent(one.density)): pick(one) for one in shown}
+    most = max((value.n for value in values.values() if value is not None), default=0)
+    rows = [(name, *(_cell(values.get((line, *key)), most) for key in keys)) for line, name in labels(shown).items()]
+    alone = " (no interval can be given)" if most == 1 else ""
+    absent = f"; {MISSING} where there is none" if any(MISSING in row for row in rows) else ""
+    return Table(
+        title=title,
+        header=("arm", *(said for _, said in keys)),
+        rows=tuple(rows),
+        caption=f"{caption}; {counts([most])}{alone}{absent}.",
+    )
+
+
+def _column(one: Summary) -> tuple[int, str, float]:
+    return one.level, percent(one.density), one.density
+
+
+def _cell(value: Interval | None, usual: int) -> str:
+    if value is None:
+        return MISSING
+    return plus_minus(value) + (f" (n = {value.n})" if value.n not in (1, usual) else "")
+
+
+def _spread(levels: list[int]) -> list[int]:
+    last = len(levels) - 1
+    return levels if last < COLUMNS else [levels[round(i * last / (COLUMNS - 1))] for i in range(COLUMNS)]
+
+
+def _over_dense(one: Summary) -> Interval | None:
+    return None if one.over_dense is None else one.over_dense.difference
+
+
+SHOWN: dict[str, tuple[str, Callable[[Summary], Interval | None]]] = {
+    "accuracy": ("Accuracy, mean ± half the 95 % Student t interval", lambda one: one.accuracy),
+    "over-dense": (
+        "Accuracy above the dense network's, mean paired difference ± half its 95 % t interval",
+        _over_dense,
+    ),
+}

@@ -1,0 +1,102 @@
+"""The words and numbers of a report, the same in tables, charts and sentences."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from oneticket.stats.stats import Interval
+
+MISSING = "—"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Words:
+    """What an arm is called: `label` in tables and legends, `phrase` in sentences."""
+
+    label: str
+    phrase: str
+
+
+def percent(density: float) -> str:
+    """A density in percent, to two significant digits.
+
+    >>> percent(1.0), percent(0.32768), percent(0.0353), percent(0.0012)
+    ('100 %', '33 %', '3.5 %', '0.12 %')
+    """
+    return f"{float(f'{100 * density:.2g}'):g} %"
+
+
+def number(value: float) -> str:
+    """A number to three decimals, with a true minus sign and no negative zero.
+
+    >>> number(0.95449), number(-0.0181), number(-0.0001)
+    ('0.954', '−0.018', '0.000')
+    """
+    text = f"{value:.3f}"
+    return "0.000" if text == "-0.000" else text.replace("-", "−")
+
+
+def plus_minus(interval: Interval) -> str:
+    """A mean and half its interval, as in a table's cell; a mean without interval says so.
+
+    >>> plus_minus(Interval(mean=0.95, low=0.925, high=0.975, n=3))
+    '0.950 ± 0.025'
+    >>> plus_minus(Interval(mean=0.95, low=None, high=None, n=1))
+    '0.950 (n = 1)'
+    """
+    if interval.half is None:
+        return f"{number(interval.mean)} (n = {interval.n})"
+    return f"{number(interval.mean)} ± {number(interval.half)}"
+
+
+def within(interval: Interval) -> str:
+    """A mean with the bounds of its interval, as in a tooltip; a mean without interval says so.
+
+    >>> within(Interval(mean=0.95, low=0.925, high=0.975, n=3))
+    '0.950 [0.925, 0.975]'
+    """
+    if interval.low is None or interval.high is None:
+        return f"{number(interval.mean)} (n = {interval.n})"
+    return f"{number(interval.mean)} [{number(interval.low)}, {number(interval.high)}]"
+
+
+def listed(parts: Sequence[str], word: str = "and") -> str:
+    """The parts in a sentence.
+
+    >>> listed(["a"]), listed(["a", "b"]), listed(["a", "b", "c"], "or")
+    ('a', 'a and b', 'a, b, or c')
+    """
+    if len(parts) < 3:
+        return f" {word} ".join(parts)
+    return f"{', '.join(parts[:-1])}, {word} {parts[-1]}"
+
+
+def counts(numbers: list[int]) -> str:
+    """How many replicates, as one number or a range.
+
+    >>> counts([3, 3]), counts([2, 3])
+    ('n = 3 replicates', 'n = 2 to 3 replicates')
+    """
+    low, high = min(numbers), max(numbers)
+    span = str(low) if low == high else f"{low} to {high}"
+    return f"n = {span} replicate{'' if high == 1 else 's'}"
+
+
+# In the order of lines in tables and legends.
+ARMS: dict[str, Words] = {
+    "dense": Words(label="dense", phrase="the dense network"),
+    "ticket": Words(label="ticket", phrase="the ticket"),
+    "own": Words(label="the target's own ticket", phrase="the target's own ticket"),
+    "signs": Words(label="new magnitudes, same mask and signs", phrase="the same mask and signs with new magnitudes"),
+    "permuted-weights": Words(label="permuted weights, same mask", phrase="the same mask with its weights permuted"),
+    "reinit": Words(label="new weights, same mask", phrase="the same mask with new weights"),
+    "layerwise-random-kept": Words(
+        label="layerwise random, rewound weights", phrase="the layerwise random mask over rewound weights"
+    ),
+    "layerwise-random": Words(label="layerwise random", phrase="the layerwise random ticket"),
+    "corrected-random": Words(
+        label="random beside natural zeros", phrase="the random ticket that takes natural zeros last"
+    ),
+    "global-random": Words(label="global random", phrase="the global random ticket"),
+}

@@ -1,0 +1,175 @@
+"""Claims: who is at which step, so that no two do it at once, on one machine or on many; and who is there no more.
+
+A claim is a small file that its holder rewrites every few seconds. It is dead when its process is gone from this very
+machine, or when it was not seen to change for a while by the watcher's own clock: clocks are never compared.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import hashlib
+import json
+import os
+import platform
+import secrets
+import threading
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from oneticket.ground import canon, clock
+from oneticket.ground.errors import StoreError
+from oneticket.store import names
+from oneticket.store.files import Files
+from oneticket.store.provenance import host
+
+BEAT, PATIENCE = 5.0, 60.0  # seconds between two beats, and without one until a claim is dead
+
+
+@dataclass(kw_only=True)
+class Claim:
+    """A step that this process is at. `lost`: somebody took it over, since no beat was seen for too long."""
+
+    files: Files
+    name: str
+    owner: str = field(default_factory=lambda: secrets.token_hex(16))
+    beats: int = 0
+    lost: bool = False
+
+    def content(self) -> bytes:
+        """What the file holds now."""
+        mine = {"host": host(), "machine": _machine(), "pid": os.getpid(), "owner": self.owner, "beat": self.beats}
+        return canon.dumps(mine).encode()
+
+    def beat(self) -> None:
+        """Show that its holder is there, unless it is somebody else's by now."""
+        if self.still():
+            self.beats += 1
+            self.files.write({self.name: self.content()})
+
+    def still(self) -> bool:
+        """Look whether it is held; once lost, it stays so."""
+        self.lost = self.lost or _parsed(self.files.read([self.name]).get(self.name)).get("owner") != self.owner
+        return not self.lost
+
+
+class Claims:
+    """The claims of one store, as seen from this process; `beat` and `patience` in seconds."""
+
+    def __init__(self, files: Files) -> None:
+        self.files, self.beat, self.patience = files, BEAT, PATIENCE
+        self._seen: dict[str, tuple[bytes, float]] = {}
+
+    @contextlib.contextmanager
+    def hold(self, key: str) -> Iterator[Claim | None]:
+        """Hold the step while the block runs; None if somebody else is at it: ask again later."""
+        claim = Claim(files=self.files, name=names.name(key, names.CLAIM))
+        if not self._take(claim, names.name(key, names.HEIR)):
+            yield None
+            return
+        over = threading.Event()
+        beating = threading.Thread(target=self._beat, args=(claim, over), daemon=True, name=f"claim {key[:12]}")
+        beating.start()
+        try:
+            yield claim
+        finally:
+            over.set()
+            beating.join()
+            with contextlib.suppress(StoreError):  # a claim that cannot be removed dies by itself
+                if claim.still():
+                    self.files.remove([claim.name])
+
+    def holder(self, key: str) -> str | None:
+        """Who is at the step, in words; None if nobody is, as far as can be told from one look."""
+        return self._holders([names.name(key, names.CLAIM)]).get(key)
+
+    def holders(self) -> dict[str, str]:
+        """Who is at what, by key, as `holder` says it."""
+        return self._holders(self.files.sizes(names.UNDER_WAY))
+
+    def living(self) -> set[str]:
+        """The keys that somebody is surely at; claims of other machines are watched until they beat, or are dead."""
+        now = first = self._standing(self.files.sizes(names.UNDER_WAY))
+        here = {key for key, content in first.items() if _parsed(content).get("machine") == _machine()}
+        until, pause = clock.now() + self.patience, threading.Event()
+        while any(now.get(key) == content for key, content in first.items() if key not in here) and clock.now() < until:
+            pause.wait(min(1.0, self.patience / 10))
+            now = self._standing(self.files.sizes(names.UNDER_WAY))
+        return {key for key, content in now.items() if key in here or first.get(key) != content}
+
+    def _take(self, claim: Claim, heir: str) -> bool:
+        """Create the claim, or take over a dead one; of several who would, only the one that is heir may."""
+        mine = claim.content()
+        if self.files.create(claim.name, mine):
+            return True
+        there = self.files.read([claim.name]).get(claim.name)
+        if there is None or not self._dead(claim.name, there):
+            return False
+        if not self.files.create(heir, mine):
+            rival = self.files.read([heir]).get(heir)
+            if rival is not None and self._dead(heir, rival):
+                self.files.remove([heir])
+            return False
+        try:
+            taken = self.files.read([claim.name]).get(claim.name) == there
+            if taken:
+                self.files.write({claim.name: mine})
+        finally:
+            self.files.remove([heir])
+        return taken
+
+    def _dead(self, name: str, content: bytes) -> bool:
+        last, since = self._seen.get(name, (None, 0.0))
+        if content != last:
+            since = clock.now()
+            self._seen[name] = (content, since)
+        return _gone(content) or clock.now() - since >= self.patience
+
+    def _beat(self, claim: Claim, over: threading.Event) -> None:
+        while not over.wait(self.beat):
+            with contextlib.suppress(StoreError):  # the place may answer again before the others' patience ends
+                claim.beat()
+
+    def _standing(self, listed: Iterable[str]) -> dict[str, bytes]:
+        """The claims among the listed names, by key, but for those of processes that are gone."""
+        asked = names.holding(names.CLAIM, listed)
+        return {asked[name]: content for name, content in self.files.read(asked).items() if not _gone(content)}
+
+    def _holders(self, listed: Iterable[str]) -> dict[str, str]:
+        told = {key: _parsed(content) for key, content in self._standing(listed).items()}
+        return {key: f"{of.get('host', 'unknown')}, process {of.get('pid', 'unknown')}" for key, of in told.items()}
+
+
+def _parsed(content: bytes | None) -> dict[str, Any]:
+    """What a claim says; nothing if it is not there or was cut short."""
+    try:
+        told = json.loads(content or b"")
+    except ValueError:
+        return {}
+    return told if isinstance(told, dict) else {}
+
+
+def _gone(content: bytes) -> bool:
+    """Whether a claim is by a process of this machine that is there no more."""
+    told = _parsed(content)
+    if os.name != "posix" or told.get("machine") != _machine():  # elsewhere, to ask for a process can end it
+        return False
+    with contextlib.suppress(PermissionError):
+        try:
+            os.kill(int(told["pid"]), 0)
+        except ProcessLookupError:
+            return True
+    return False
+
+
+@functools.cache
+def _machine() -> str:
+    """This very machine since it was started, and the room in it in which process numbers are told apart."""
+    told = [platform.node()]
+    with contextlib.suppress(OSError):
+        told.append(Path("/proc/sys/kernel/random/boot_id").read_text())
+    with contextlib.suppress(OSError):
+        told.append(os.readlink("/proc/self/ns/pid"))
+    return hashlib.sha256("\n".join(told).encode()).hexdigest()[:16]

@@ -1,0 +1,122 @@
+"""Files of a store: bytes by name, each there whole or not at all; in a local folder."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Protocol
+
+from oneticket.ground import disk
+from oneticket.ground.errors import StoreError
+
+
+class Files(Protocol):
+    """Bytes by name under one URL. Every method raises StoreError, in words, when the place refuses."""
+
+    url: str
+
+    def read(self, names: Iterable[str], *, end: int | None = None) -> dict[str, bytes]:
+        """The content, or its first `end` bytes, of those that are there."""
+
+    def size(self, name: str) -> int | None:
+        """The length in bytes; None for one that is not there."""
+
+    def write(self, contents: Mapping[str, bytes]) -> None:
+        """Put each in place all at once; a reader sees the old content or the new, never a part."""
+
+    def create(self, name: str, data: bytes) -> bool:
+        """Write if nothing is there yet, and say whether that came about: of several who try, one hears True."""
+
+    def move(self, name: str, to: str) -> None:
+        """Rename."""
+
+    def remove(self, names: Iterable[str]) -> None:
+        """Remove; what is gone already is fine."""
+
+    def sizes(self, under: str = "") -> dict[str, int]:
+        """The sizes of all files by name, or of those in one folder."""
+
+
+class Folder:
+    """Files in a local folder, which is made when something is first written."""
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = Path(os.path.abspath(path))
+        self.url = str(self.path)
+
+    def read(self, names: Iterable[str], *, end: int | None = None) -> dict[str, bytes]:
+        """See `Files`."""
+        found = {}
+        for name in names:
+            absent = contextlib.suppress(FileNotFoundError, NotADirectoryError)
+            with _told("read", self.url), absent, open(self.path / name, "rb") as file:
+                found[name] = file.read(-1 if end is None else end)
+        return found
+
+    def size(self, name: str) -> int | None:
+        """See `Files`."""
+        with _told("read", self.url), contextlib.suppress(FileNotFoundError, NotADirectoryError):
+            return (self.path / name).stat().st_size
+        return None
+
+    def write(self, contents: Mapping[str, bytes]) -> None:
+        """See `Files`; by a rename."""
+        with _told("write to", self.url):
+            for name, data in contents.items():
+                disk.replace(self.path / name, data)
+
+    def create(self, name: str, data: bytes) -> bool:
+        """See `Files`; by the system's exclusive creation."""
+        path = self.path / name
+        with _told("write to", self.url):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                file = open(path, "xb")  # noqa: SIM115 - what fails to open must not be removed below
+            except FileExistsError:
+                return False
+            try:
+                with file:
+                    file.write(data)
+            except BaseException:
+                with contextlib.suppress(OSError):
+                    path.unlink()
+                raise
+        return True
+
+    def move(self, name: str, to: str) -> None:
+        """See `Files`."""
+        with _told("write to", self.url):
+            (self.path / name).rename(self.path / to)
+
+    def remove(self, names: Iterable[str]) -> None:
+        """See `Files`."""
+        with _told("write to", self.url):
+            for name in names:
+                (self.path / name).unlink(missing_ok=True)
+
+    def sizes(self, under: str = "") -> dict[str, int]:
+        """See `Files`."""
+        found = {}
+        with _told("list", self.url):
+            for folder, _, names in os.walk(self.path / under, onerror=_raise):
+                for name in names:
+                    path = Path(folder, name)
+                    with contextlib.suppress(FileNotFoundError):
+                        found[path.relative_to(self.path).as_posix()] = path.stat().st_size
+        return found
+
+
+@contextlib.contextmanager
+def _told(doing: str, url: str) -> Iterator[None]:
+    """Turn whatever a filesystem raises into StoreError, with its own words."""
+    try:
+        yield
+    except OSError as error:
+        raise StoreError(f"cannot {doing} the store {url}: {error.strerror or error}") from error
+
+
+def _raise(error: OSError) -> None:
+    if not isinstance(error, FileNotFoundError | NotADirectoryError):
+        raise error

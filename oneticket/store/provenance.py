@@ -1,0 +1,48 @@
+"""Provenance: when, where, how long and with what a step was done. It lies beside an outcome and is never hashed."""
+
+from __future__ import annotations
+
+import functools
+import platform
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import oneticket
+from oneticket.ground import clock
+
+
+def provenance(*, seconds: float, device: str) -> dict[str, Any]:
+    """The facts of work that ends now; with the commit of oneticket's own source, where that lies in a repository.
+
+    >>> provenance(seconds=1.5, device="cpu")["versions"]["oneticket"] == oneticket.__version__
+    True
+    """
+    versions = {"torch": torch.__version__, "python": platform.python_version(), "oneticket": oneticket.__version__}
+    about = {"seconds": seconds, "device": device, "date": clock.date(), "host": host(), "versions": versions}
+    return {**about, "commit": found} if (found := _commit()) else about
+
+
+def host() -> str:
+    """The name of this machine."""
+    return platform.node() or "an unnamed machine"
+
+
+@functools.cache
+def _commit() -> str:
+    """The last commit that touched the source, `+` if it was edited since; empty where git knows nothing of it."""
+    here = Path(oneticket.__file__).parent
+    last, edited = (_git(here, *asked) for asked in (("log", "-1", "--format=%H"), ("status", "--porcelain")))
+    return f"{last}+" if last and edited else last
+
+
+def _git(here: Path, *asked: str) -> str:
+    try:
+        done = subprocess.run(
+            ["git", *asked, "--", "."], cwd=here, capture_output=True, text=True, check=False, timeout=10
+        )
+    except (OSError, subprocess.SubprocessError):
+        return ""
+    return done.stdout.strip() if done.returncode == 0 else ""

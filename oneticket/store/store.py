@@ -1,0 +1,232 @@
+"""The store: outcomes by address, in a folder or under any URL. An outcome is there when its one file is."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from collections.abc import Iterable, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Any
+
+from oneticket.ground import clock
+from oneticket.ground.errors import StoreError
+from oneticket.store import definition, entry, names
+from oneticket.store.claim import Claim, Claims
+from oneticket.store.entry import Head
+from oneticket.store.files import Files, Folder
+from oneticket.store.provenance import host, provenance
+from oneticket.store.remote import Remote
+from oneticket.store.step import Outcome, Step
+
+
+class Store:
+    """Outcomes of steps, and what lies beside them. Any number of processes and machines may share one.
+
+    `url`: a folder, or what fsspec can open (`s3://bucket/prefix`); `store.url` opens the same store from anywhere.
+    Nothing is read or written before it is asked for. Every method raises StoreError, in words, if the place refuses.
+
+    >>> store = Store("memory://example")
+    >>> step = Step(kind="rewind", args={"seed": 0})
+    >>> store.put(step, Outcome(record={"a": 1}, tensors={}), seconds=0.1, device="cpu")
+    'kept'
+    >>> store.get(step).record
+    {'a': 1}
+    """
+
+    def __init__(self, url: str | os.PathLike[str]) -> None:
+        given = os.fspath(url).removeprefix("file://")
+        self.files: Files = Remote(given) if "://" in given else Folder(given)
+        self.claims = Claims(self.files)
+        self.url = self.files.url
+        self._steps: dict[str, Step] = {}
+        self._defined: set[str] | None = None
+
+    def keys(self) -> set[str]:
+        """The addresses of all outcomes that are there, from one listing."""
+        listed = self.files.sizes()
+        return set(names.holding(names.OUTCOME, (name for name, size in listed.items() if size)).values())
+
+    def has(self, step: Step) -> bool:
+        """Whether the step's outcome is there and can be opened; one cut short counts as absent and is made anew."""
+        return self._whole(step.key) is not None
+
+    def there(self, keys: Iterable[str]) -> set[str]:
+        """Those of these addresses whose outcomes are there, as `has` says, many looked at at once."""
+        return set(self._wholes(keys))
+
+    def get(self, step: Step) -> Outcome:
+        """Read an outcome back and check it; StoreError if it is missing or damaged."""
+        data = self._read(step.key, names.OUTCOME)
+        if data is None:
+            raise StoreError(f"the store {self.url} has no outcome of step {step.key}; run what makes it")
+        try:
+            return entry.decode(data)
+        except ValueError as error:
+            raise self._damaged(step.key, names.OUTCOME, error) from error
+
+    def record(self, step: Step) -> Mapping[str, Any]:
+        """The outcome's record alone, read without its tensors and so not checked against its digest."""
+        found = self._whole(step.key)
+        if found is None:
+            raise self._damaged(step.key, names.OUTCOME, "missing, or cut short")
+        return found.record
+
+    def records(self, steps: Iterable[Step]) -> dict[str, Mapping[str, Any]]:
+        """The records of those steps that are there, by key, many read at once."""
+        return {key: head.record for key, head in self._wholes(step.key for step in steps).items()}
+
+    def heads(self, keys: Iterable[str]) -> dict[str, Head]:
+        """What the entries at these addresses say of themselves; those not there or damaged are left out."""
+        asked = {names.name(key, names.OUTCOME): key for key in keys}
+        begun = self.files.read(asked, end=entry.GUESS)
+        longer = {name: length for name, start in begun.items() if (length := entry.length(start)) > entry.GUESS}
+        begun |= self.files.read(longer, end=max(longer.values(), default=0))
+        found = {}
+        for name, start in begun.items():
+            with contextlib.suppress(ValueError):
+                found[asked[name]] = entry.head(start)
+        return found
+
+    def put(self, step: Step, outcome: Outcome, *, seconds: float, device: str) -> str:
+        """Keep an outcome, its provenance first; with nothing half-written if the place refuses.
+
+        Returns "kept", "there already" if the same was put by somebody else meanwhile, or "drifted" if another was:
+        that one stays, and what this one says is written beside it.
+        """
+        data, digest = entry.encode(outcome)
+        about = provenance(seconds=seconds, device=device)
+        there = self._whole(step.key)
+        if there is None:
+            self._write(step.key, names.PROVENANCE, about)
+            self.files.write({names.name(step.key, names.OUTCOME): data})
+            said = "kept"
+        elif there.digest == digest:
+            said = "there already"
+        else:
+            drifted = {"digest": digest, "record": dict(outcome.record), "provenance": about}
+            self._write(step.key, f"{names.DRIFT}{digest[:16]}.json", drifted)
+            said = "drifted"
+        with contextlib.suppress(StoreError):  # what is left over does no harm
+            claim = names.name(step.key, names.CLAIM)
+            self.files.remove(n for n in self.files.sizes(names.UNDER_WAY) if step.key in n and n != claim)
+        return said
+
+    def provenance(self, step: Step) -> Mapping[str, Any]:
+        """When, where and how long the step ran; empty if that was lost."""
+        return self.provenances([step.key]).get(step.key, {})
+
+    def provenances(self, keys: Iterable[str]) -> dict[str, Mapping[str, Any]]:
+        """The provenance of the outcomes at these addresses, many read at once; what was lost is left out."""
+        return self._parsed({names.name(key, names.PROVENANCE): key for key in keys})
+
+    def drifts(self) -> dict[str, list[Mapping[str, Any]]]:
+        """The outcomes that came out differently a second time: digest, record and provenance of each, by key."""
+        found: dict[str, list[Mapping[str, Any]]] = {}
+        for name, key in sorted(names.holding(names.DRIFT, self.files.sizes()).items()):
+            found.setdefault(key, []).extend(self._parsed({name: key}).values())
+        return found
+
+    def define(self, *steps: Step) -> None:
+        """Write down what these steps and all that they need are, so that `step` finds them by address, anywhere."""
+        if self._defined is None:
+            self._defined = set(names.holding(names.DEFINITION, self.files.sizes()).values())
+        new, waiting = dict[str, Step](), list(steps)
+        while waiting:
+            step = waiting.pop()
+            if step.key not in new and (step.key not in self._defined or step.key not in self._steps):
+                new[step.key] = step
+                waiting += step.needs
+        lacking = {key: step for key, step in new.items() if key not in self._defined}
+        self.files.write({names.name(key, names.DEFINITION): definition.encode(step) for key, step in lacking.items()})
+        self._defined |= lacking.keys()
+        self._steps |= new
+
+    def step(self, key: str) -> Step:
+        """The step at an address, as it was defined; StoreError if it was not, or not as this version does it."""
+        if key not in self._steps:
+            data = self._read(key, names.DEFINITION)
+            if data is None:
+                raise StoreError(f"the store {self.url} has no definition of step {key}; run the study that plans it")
+            try:
+                self._steps[key] = definition.decode(data, key, self.step)
+            except ValueError as error:
+                raise self._damaged(key, names.DEFINITION, error) from error
+        return self._steps[key]
+
+    def definitions(self, keys: Iterable[str]) -> dict[str, Mapping[str, Any]]:
+        """Kind, version, arguments and needs of the steps at these addresses, unchecked, many read at once."""
+        return self._parsed({names.name(key, names.DEFINITION): key for key in keys})
+
+    def claim(self, step: Step) -> AbstractContextManager[Claim | None]:
+        """Hold a step while a block runs, so that nobody else does it; gives None if somebody else is at it now."""
+        return self.claims.hold(step.key)
+
+    def holder(self, step: Step) -> str | None:
+        """Who is at the step, such as `host, process 123`; None if nobody is. `claims.holders()` tells of all."""
+        return self.claims.holder(step.key)
+
+    def slot(self, step: Step) -> Slot:
+        """Where a step under way keeps its checkpoint."""
+        return Slot(files=self.files, name=names.name(step.key, names.CHECKPOINT))
+
+    def note_failure(self, step: Step, text: str) -> None:
+        """Remember why a step failed, until it is done."""
+        self._write(step.key, names.FAILURE, {"text": text, "date": clock.date(), "host": host()})
+
+    def failure(self, step: Step) -> str | None:
+        """Why the step failed when it was last tried; None if it did not. `failures()` tells of all."""
+        found = self._parsed({names.name(step.key, names.FAILURE): step.key})
+        return str(found[step.key].get("text")) if found else None
+
+    def failures(self) -> dict[str, str]:
+        """Why steps failed, by key."""
+        found = self._parsed(names.holding(names.FAILURE, self.files.sizes(names.UNDER_WAY)))
+        return {key: str(said.get("text")) for key, said in found.items()}
+
+    def _wholes(self, keys: Iterable[str]) -> dict[str, Head]:
+        """The heads of those entries whose files are as long as they say, from one listing."""
+        sizes = self.files.sizes()
+        listed = {key: size for key in keys if (size := sizes.get(names.name(key, names.OUTCOME)))}
+        return {key: head for key, head in self.heads(listed).items() if head.size == listed[key]}
+
+    def _whole(self, key: str) -> Head | None:
+        """The entry's head, if its file is as long as that says."""
+        found = self.heads([key]).get(key)
+        return found if found and self.files.size(names.name(key, names.OUTCOME)) == found.size else None
+
+    def _read(self, key: str, what: str) -> bytes | None:
+        name = names.name(key, what)
+        return self.files.read([name]).get(name)
+
+    def _write(self, key: str, what: str, plain: Mapping[str, Any]) -> None:
+        self.files.write({names.name(key, what): json.dumps(plain, indent=1).encode()})
+
+    def _parsed(self, asked: Mapping[str, str]) -> dict[str, Mapping[str, Any]]:
+        """What these JSON files hold, by key; those not there or damaged are left out."""
+        found: dict[str, Mapping[str, Any]] = {}
+        for name, content in self.files.read(asked).items():
+            with contextlib.suppress(ValueError):
+                found[asked[name]] = dict(json.loads(content))
+        return found
+
+    def _damaged(self, key: str, what: str, error: object) -> StoreError:
+        where = f"{self.url}/{names.name(key, what)}"
+        return StoreError(f"{where} cannot be used: {error}; `oneticket store verify` sets it aside, then run again")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Slot:
+    """One file of a store as the place of a checkpoint."""
+
+    files: Files
+    name: str
+
+    def read(self) -> bytes | None:
+        """The checkpoint, if there is one."""
+        return self.files.read([self.name]).get(self.name)
+
+    def write(self, data: bytes) -> None:
+        """Replace it, whole or not at all."""
+        self.files.write({self.name: data})

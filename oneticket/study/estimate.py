@@ -1,0 +1,164 @@
+"""What a plan will cost: how many trainings are new, and how long they take, from what is known or from a short try."""
+
+from __future__ import annotations
+
+import contextlib
+import statistics
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from oneticket.data.batches import per_epoch
+from oneticket.data.facts import Facts
+from oneticket.data.spec import DataSpec
+from oneticket.ground import clock
+from oneticket.ground.canon import dumps
+from oneticket.ground.errors import DataError
+from oneticket.ground.streams import Streams
+from oneticket.ground.when import When
+from oneticket.lottery.place import Place
+from oneticket.lottery.training import run_training
+from oneticket.models.build import build
+from oneticket.models.spec import ModelSpec
+from oneticket.optim.spec import OptimizerSpec
+from oneticket.store.step import Step
+from oneticket.store.store import Store
+from oneticket.study.plan import closure
+from oneticket.ticket.mask import Mask
+from oneticket.training.loop import Run
+from oneticket.training.spec import TrainingSpec
+
+LEAST, MOST, LONGEST = 3, 15, 3.0  # optimizer steps of a try, and seconds after which it ends
+
+
+@dataclass(frozen=True, kw_only=True)
+class Estimate:
+    """`steps` in all, `trainings` among them, `kept` already in the store; for the rest: optimizer steps and seconds.
+
+    `seconds`: one training after the other on this device; measuring on the test set comes on top. `unknown`: trainings
+    to do whose time could not be found out, since their data are not at hand.
+    """
+
+    steps: int
+    trainings: int
+    kept: int
+    updates: int
+    seconds: float
+    unknown: int
+
+    @property
+    def to_do(self) -> int:
+        """Steps that are not in the store yet."""
+        return self.steps - self.kept
+
+
+def estimate(steps: Iterable[Step], *, store: Store, place: Place, paces: dict[str, float | None]) -> Estimate:
+    """Count the steps and all that they need, and add up what is lacking.
+
+    A step's pace (seconds per optimizer step) is the median of those of its like in the store, on this kind of device;
+    without any, a few are taken and timed. `paces` remembers them from one call to the next.
+    """
+    asked = closure(steps)
+    there = store.there(step.key for step in asked)
+    known = store.provenances(there)
+    samples: dict[str, list[float]] = {}
+    jobs = [(step, _job(step, place)) for step in asked if step.kind != "book"]
+    for step, job in jobs:
+        provenance = known.get(step.key, {})
+        if provenance.get("device") == str(place.device) and job.updates:
+            samples.setdefault(job.like, []).append(float(provenance["seconds"]) / job.updates)
+    paces.update({like: statistics.median(found) for like, found in samples.items()})
+    seconds, updates, unknown = 0.0, 0, 0
+    for step, job in jobs:
+        if step.key in there:
+            continue
+        if job.like not in paces:
+            paces[job.like] = _try(job, place)
+        pace = paces[job.like]
+        updates += job.updates
+        seconds += (pace or 0.0) * job.updates
+        unknown += pace is None and step.kind != "rewind"
+    trainings = sum(step.kind in ("level", "transfer") for step in asked)
+    return Estimate(
+        steps=len(asked), trainings=trainings, kept=len(there), updates=updates, seconds=seconds, unknown=unknown
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Job:
+    """The training of a step, as far as it matters for its time."""
+
+    network: Mapping[str, Any]
+    data: DataSpec
+    facts: Facts
+    optimizer: OptimizerSpec
+    training: TrainingSpec
+    updates: int
+
+    @property
+    def like(self) -> str:
+        """What trainings have in common that take as long per optimizer step."""
+        same = {name: self.network[name] for name in ("spec", "shape")}
+        return dumps([same, self.optimizer.name, self.training.batch, self.training.precision])
+
+
+def _job(step: Step, place: Place) -> _Job:
+    args = step.args
+    asked = args.get("transfer", args)
+    data, training = DataSpec.read(asked["data"]), TrainingSpec.read(asked["training"])
+    if step.kind != "transfer":
+        like, model = None, args["model"]
+    elif not step.needs:
+        like, model = tuple(args["network"]["shape"]), args["network"]["spec"]
+    elif step.needs[0].kind == "rewind":
+        search = step.needs[0].args
+        like, model = place.facts(DataSpec.read(search["data"])).shape, search["model"]
+    else:
+        raise AssertionError("books are carried by `transfer`, which makes no estimates")
+    facts = place.facts(data, like)
+    epoch = per_epoch(facts, training.batch)
+    total = training.budget.steps(epoch)
+    rewound = When.parse(args["rewind"]).steps(epoch) if "rewind" in args else 0
+    updates = rewound if step.kind == "rewind" else total - rewound
+    return _Job(
+        network={"spec": model, "shape": list(facts.shape), "classes": facts.classes},
+        data=data,
+        facts=facts,
+        optimizer=OptimizerSpec.read(asked["optimizer"]),
+        training=training,
+        updates=updates,
+    )
+
+
+def _try(job: _Job, place: Place) -> float | None:
+    """Seconds per optimizer step, over a few steps of the real thing; None where the data are not at hand."""
+    moments = [clock.now()]
+
+    def note(run: Run) -> None:
+        float(run.losses[run.position - 1])  # waits for the device
+        moments.append(clock.now())
+
+    def enough() -> bool:
+        return len(moments) >= MOST or (len(moments) >= LEAST and moments[-1] - moments[0] > LONGEST)
+
+    try:
+        data = place.data(job.data, like=job.facts.shape)
+    except DataError:
+        return None
+    model = build(ModelSpec.read(job.network["spec"]), shape=job.facts.shape, classes=job.facts.classes, seed=0)
+    with contextlib.suppress(KeyboardInterrupt):
+        run_training(
+            model,
+            Mask({}),
+            data=data,
+            optimizer=job.optimizer,
+            training=job.training,
+            streams=Streams(root=0, replicate=0),
+            start=0,
+            stop=None,
+            place=replace(place, watchers=(note,), stop=enough, checkpoint=None),
+            measured=False,
+        )
+    # The first update carries what is done once, and counts only where there is no other.
+    counted = moments[1:] if len(moments) > 2 else moments
+    return (counted[-1] - counted[0]) / (len(counted) - 1)

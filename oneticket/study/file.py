@@ -1,0 +1,91 @@
+"""Study files: TOML, with includes that a variant is laid over, and mistakes named by their place."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from oneticket.ground.errors import SpecError, unknown
+from oneticket.ground.spec import over
+from oneticket.study.spec import StudySpec
+
+Layer = tuple[Path, Mapping[str, Any]]
+
+
+def read_study(path: Path) -> StudySpec:
+    """The study that a file describes; a name without a folder and an ending is one of those that are shipped.
+
+    `include` names files (beside this one) that it is laid over, table by table, the last one on top. Raises SpecError
+    for a file that is missing, no TOML, or includes itself, and for every mistake, with the file and its place in it.
+
+    >>> read_study(Path("demo")).replicates
+    3
+    """
+    if path.parent == Path() and not path.suffix and not path.exists():
+        if path.name not in _shipped():
+            raise SpecError(f"{unknown('study', path.name, _shipped())}; or give the path of a study file (.toml)")
+        path = SHIPPED / f"{path}.toml"
+    layers = _layers(path, ())
+    merged: dict[str, Any] = {}
+    for _, layer in layers:
+        # A study's name is a label: another name does not make it another thing.
+        named = {"name": layer["name"]} if "name" in layer else {}
+        merged = {**over(merged, {key: value for key, value in layer.items() if key != "name"}), **named}
+    merged.setdefault("name", path.stem)
+    try:
+        return StudySpec.read(merged)
+    except SpecError as error:
+        told = [_place(line.removeprefix("study."), layers) for line in str(error).splitlines()]
+        raise SpecError("\n".join(told)) from None
+
+
+def _layers(path: Path, within: tuple[Path, ...]) -> list[Layer]:
+    """The files that this one includes, and then itself."""
+    if path.resolve() in within:
+        raise SpecError(
+            f"{path}: includes itself: {' -> '.join(p.name for p in (*within, path))}; take one include out"
+        )
+    if not path.exists():
+        shipped = "" if within else f"; or one that is shipped: {', '.join(_shipped())}"
+        raise SpecError(f"{path}: no such file; expected a study file (.toml){shipped}")
+    table = toml(path)
+    include = table.pop("include", [])
+    names = [include] if isinstance(include, str) else include
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise SpecError(f"{path}: include: expected the name of a file, or a list of them, got {include!r}")
+    found = [layer for name in names for layer in _layers(path.parent / name, (*within, path.resolve()))]
+    return [*found, (path, table)]
+
+
+def toml(path: Path) -> dict[str, Any]:
+    """A TOML file as a mapping; SpecError naming the file and the line of a mistake."""
+    try:
+        return tomllib.loads(path.read_text("utf-8"))
+    except OSError as error:
+        raise SpecError(f"{path}: cannot be read: {error.strerror}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SpecError(f"{path}: not a TOML file: {error}") from None
+
+
+def _place(line: str, layers: list[Layer]) -> str:
+    """A mistake with the file that made it: the topmost that says anything at that place."""
+    where = line.partition(": ")[0].split(".")
+
+    def depth(layer: Layer) -> int:
+        table: Any = layer[1]
+        for number, part in enumerate(where):
+            if not isinstance(table, Mapping) or part not in table:
+                return number
+            table = table[part]
+        return len(where)
+
+    return f"{max(reversed(layers), key=depth)[0]}: {line}"
+
+
+def _shipped() -> list[str]:
+    return sorted(file.stem for file in SHIPPED.glob("*.toml"))
+
+
+SHIPPED = Path(__file__).parents[1] / "studies"

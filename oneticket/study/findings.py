@@ -1,0 +1,71 @@
+"""Findings: all that a report is made of, read out of the store once. The same store gives the same findings."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from oneticket.store.store import Store
+from oneticket.study.grid import Plan
+from oneticket.study.ledger import ledger
+from oneticket.study.masks import layers, masks, overlaps
+from oneticket.study.plan import Cell, searches
+from oneticket.study.protocol import Protocol, protocol
+from oneticket.study.rows import Row, labels, rows
+
+POINTS = 60  # of a training curve: each is the mean loss of as many steps
+
+
+@dataclass(frozen=True, kw_only=True)
+class Findings:
+    """What is known of a study so far. All parts are lists of flat mappings, ready for tables and charts.
+
+    - `plan`: its name, title, note, claims and margin are the report's.
+    - `rows`: the trained networks of the cells (columns: `study.rows.COLUMNS`).
+    - `missing`: the cells that are not trained: part, model, arm, level, replicate, names of source and target.
+    - `layers`: per search, replicate, level and layer: model, source_data, source_optimizer, replicate, level, density
+      (of the whole mask), layer, position (from the input, 0 first), living, total.
+    - `overlaps`: per pair of searches of one model and replicate, and per level: model, a, b (such as `cifar10 (sgd)`),
+      replicate, level, density, overlap (share of a's living weights that live in b too), chance (the same share of a
+      random mask of b's density).
+    - `curves`: training loss: part, model, arm, source_data, source_optimizer, target_data, target_optimizer, level,
+      density, replicate, step, loss (mean over the steps since the last point).
+    - `ledger`: per search: model, source_data, source_optimizer, replicates, levels, trainings, steps, examples, and
+      seconds (what finding cost), carried (trainings of its tickets), searches_saved (places that took
+      its ticket and were never searched, by replicate), seconds_saved (what those searches would have cost).
+    - `protocol`: the settings as planned, as `study.protocol.protocol` has them.
+    """
+
+    plan: Plan
+    rows: Sequence[Row]
+    missing: Sequence[Row]
+    layers: Sequence[Row]
+    overlaps: Sequence[Row]
+    curves: Sequence[Row]
+    ledger: Sequence[Row]
+    protocol: Protocol
+
+
+def findings(plan: Plan, store: Store) -> Findings:
+    """Read what is there of a plan; what is not is listed as missing. Raises StoreError for a damaged outcome."""
+    cells, names = plan.cells, plan.names
+    there = store.there(cell.step.key for cell in cells)
+    found = masks(searches(cells), store, names)
+    return Findings(
+        plan=plan,
+        rows=rows(cells, store, names),
+        missing=[labels(cell, names) for cell in cells if cell.step.key not in there],
+        layers=layers(found),
+        overlaps=overlaps(found, {cell.level for cell in cells}),
+        curves=[row for cell in cells if cell.step.key in there for row in _curve(cell, plan, store)],
+        ledger=ledger(searches(cells), cells, store, names),
+        protocol=protocol(cells),
+    )
+
+
+def _curve(cell: Cell, plan: Plan, store: Store) -> list[Row]:
+    losses = store.get(cell.step).tensors["losses"].double()
+    every = -(-len(losses) // POINTS)
+    about = {**labels(cell, plan.names), "density": store.record(cell.step)["density"]}
+    spans = [(start, min(start + every, len(losses))) for start in range(0, len(losses), every)]
+    return [{**about, "step": end, "loss": float(losses[start:end].mean())} for start, end in spans]

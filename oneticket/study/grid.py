@@ -1,0 +1,185 @@
+"""From a study to its cells: every source carried to every target, in every part, for every replicate."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from itertools import product
+from typing import Any, TypeVar
+
+from oneticket.ground.canon import dumps
+from oneticket.ground.errors import SpecError, unknown
+from oneticket.ground.spec import Spec, over
+from oneticket.lottery.place import Place
+from oneticket.lottery.search import rewind_step
+from oneticket.lottery.spec import SearchSpec, TransferSpec
+from oneticket.models.spec import ModelSpec
+from oneticket.optim.spec import OptimizerSpec
+from oneticket.study.plan import Cell, Origin, search_origin, transfer_cells
+from oneticket.study.rows import Names, labels
+from oneticket.study.spec import PartSpec, SetSpec, StudySpec
+
+S = TypeVar("S", bound=Spec)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What a study comes down to: its cells, and the words with which it is reported.
+
+    `names`: what the study calls its datasets, models and optimizers. A function that returns a plan is a study too.
+    """
+
+    name: str
+    cells: tuple[Cell, ...]
+    title: str = ""
+    note: str = ""
+    claims: tuple[str, ...] = ()
+    margin: float = 0.02
+    names: Names = field(default_factory=dict)
+
+
+def plan(study: StudySpec, place: Place) -> Plan:
+    """The cells of a study. Loads its datasets, since their content is part of every address; trains nothing.
+
+    Raises SpecError, naming the place in the study, for unknown names and settings that do not fit each other, and
+    DataError for data that is missing.
+
+    >>> study = StudySpec(name="mine", levels=[1, 2], arms=["dense", "ticket"], replicates=2, parts={
+    ...     "halves": {"sources": ["digits:a"], "targets": ["digits:b"], "models": ["mlp"], "optimizers": ["sgd"]}})
+    >>> len(plan(study, Place()).cells)
+    6
+    """
+    strange = sorted(set(study.take) - set(study.parts))
+    if strange:
+        raise SpecError(f"take: {unknown('part', strange[0], study.parts)}")
+    names = {
+        **{dumps(each.data.plain()): name for name, each in study.sets.items()},
+        **{dumps(each.plain()): name for name, each in {**study.models, **study.optimizers}.items()},
+    }
+    cells: dict[str, Cell] = {}
+    for name, part in study.parts.items():
+        if not study.take or name in study.take:
+            for cell in _Grid(study=study, name=name, part=part, place=place).cells():
+                called = dumps(labels(cell, names))
+                other = cells.setdefault(called, cell)
+                if other.step.key != cell.step.key:
+                    raise SpecError(
+                        f"parts.{name}: two networks would be called the same in the report ({called}); give "
+                        "sets that differ in training alone, or sources of several image sizes, parts of their own"
+                    )
+    words = {"title": study.title, "note": study.note, "claims": study.claims, "margin": study.margin}
+    return Plan(name=study.name, cells=tuple(cells.values()), names=names, **words)  # type: ignore[arg-type]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Grid:
+    """One part of a study, with the place that it is planned for."""
+
+    study: StudySpec
+    name: str
+    part: PartSpec
+    place: Place
+
+    def cells(self) -> Iterator[Cell]:
+        part, study = self.part, self.study
+        models = self._named("model", part.models, study.models, ModelSpec)
+        sources = self._named("set", part.sources, study.sets, SetSpec)
+        targets = self._named("set", part.targets or part.sources, study.sets, SetSpec)
+        given = part.source_optimizers or part.optimizers, part.target_optimizers or part.optimizers
+        before, after = (self._named("optimizer", names, study.optimizers, OptimizerSpec) for names in given)
+        arms, levels = part.arms or study.arms, part.levels or study.levels
+        grid = product(models, sources, before, targets, after, range(part.replicates or study.replicates))
+        for model, source, found_with, target, trained_with, replicate in grid:
+            origin = self._origin(model, source, found_with, replicate)
+            spec = self._read(
+                TransferSpec,
+                target,
+                data=target.data,
+                optimizer=trained_with,
+                training=self._training(target),
+                head=part.head or study.head,
+                seed=study.seed,
+            )
+            at_home = source == target and found_with == trained_with
+            own = self._origin(model, target, trained_with, replicate) if "own" in arms and not at_home else None
+            shape = list(self.place.facts(target.data, tuple(origin.network["shape"])).shape)
+            if own and (own.network["shape"] != shape or own.living[0] != origin.living[0]):
+                shapes = f"{origin.network['shape']} and {own.network['shape']}"
+                raise SpecError(f"{self._here}: arm own: images of {shapes}; give the sets one size and channels")
+            taken = [arm for arm in arms if arm != "own" or own]
+            yield from transfer_cells(
+                spec, origin=origin, own=own, arms=taken, levels=levels, place=self.place, part=self.name
+            )
+
+    def _origin(self, model: ModelSpec, source: SetSpec, optimizer: OptimizerSpec, replicate: int) -> Origin:
+        rewind = self.part.rewind or source.rewind or self.study.rewind
+        spec = self._read(
+            SearchSpec,
+            source,
+            data=source.data,
+            model=model,
+            optimizer=optimizer,
+            training=self._training(source),
+            pruning=over(self.study.pruning, self.part.pruning),
+            seed=self.study.seed,
+            **({} if rewind is None else {"rewind": rewind}),
+        )
+        try:
+            rewind_step(spec, self.place.facts(spec.data))
+        except SpecError as error:
+            raise SpecError(f"{self._here}, source {source.data.name}: {error}") from None
+        levels = max(self.part.levels or self.study.levels)
+        origin = search_origin(spec, levels=levels, replicate=replicate, place=self.place)
+        for level in range(1, levels + 1):
+            if origin.living[level] == origin.living[level - 1]:
+                raise SpecError(
+                    f"{self._here}.levels: level {level} of {source.data.name} would prune nothing, since "
+                    f"{origin.living[level]} weights live; ask for levels up to {level - 1}, or a larger fraction"
+                )
+        return origin
+
+    def _training(self, used: SetSpec) -> Mapping[str, Any]:
+        merged: Mapping[str, Any] = over(over(self.study.training, self.part.training), used.training)
+        return merged
+
+    def _read(self, kind: type[S], used: SetSpec, **fields: Any) -> S:
+        """The spec of the merged settings; a mistake is named by the table that it was made in."""
+        try:
+            return kind.read(fields)
+        except SpecError as error:
+            raise SpecError("\n".join(self._place(line, used) for line in str(error).splitlines())) from None
+
+    def _place(self, line: str, used: SetSpec) -> str:
+        where, _, said = line.partition(": ")
+        table, *path = where.split(".")[1:] or [""]
+        name = path[0] if path else said.partition("'")[2].partition("'")[0]  # unknown field 'name'
+        sets = {f"sets.{name}": each for name, each in self.study.sets.items() if each == used}
+        tables: dict[str, Any] = {**sets, self._here: self.part}
+        inner = ".".join([table, *path])
+        for place, spec in tables.items():
+            if name in (getattr(spec, table, None) or {}):
+                return f"{place}.{inner}: {said}"
+        return f"{inner}: {said}"
+
+    def _named(self, what: str, given: tuple[str, ...] | None, known: Mapping[str, S], kind: type[S]) -> list[S]:
+        """What those names mean: what the study defines, or what is known everywhere."""
+        if given is None:
+            if len(known) == 1:
+                return list(known.values())
+            defined = f"several are defined ({', '.join(known)})" if known else "none is defined"
+            raise SpecError(f"{self._here}.{what}s: {defined}; name those that this part takes")
+        found = []
+        for name in given:
+            if name in known:
+                found.append(known[name])
+                continue
+            try:
+                found.append(kind.read({"data": name} if kind is SetSpec else name))
+            except SpecError as error:
+                near = f"{unknown(what, name, known)}; or " if known else ""
+                raise SpecError(f"{self._here}: {near}{str(error).partition(': ')[2]}") from None
+        return found
+
+    @property
+    def _here(self) -> str:
+        return f"parts.{self.name}"

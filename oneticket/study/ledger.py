@@ -1,0 +1,66 @@
+"""The ledger: what each search cost, over its replicates, and what its tickets saved those who took them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence, Set
+from typing import Any
+
+from oneticket.store.step import Step
+from oneticket.store.store import Store
+from oneticket.study.plan import Cell, Origin, closure
+from oneticket.study.rows import Names, Row, labels, model_label, source_labels
+
+
+def ledger(origins: Iterable[Origin], cells: Sequence[Cell], store: Store, names: Names) -> list[Row]:
+    """One row per source. Spared is a search where its ticket was trained and none was done: on another target, with
+    another optimizer, in one replicate. Several sources may spare the same one.
+    """
+    groups: dict[tuple[tuple[str, object], ...], list[Origin]] = {}
+    for origin in origins:
+        about = {"model": model_label(origin.network["spec"], names), **source_labels(origin, names)}
+        groups.setdefault(tuple(about.items()), []).append(origin)
+    tickets = [cell for cell in cells if cell.arm == "ticket" and cell.origin]
+    there = store.records(cell.step for cell in tickets)
+    done = [cell for cell in tickets if cell.step.key in there]
+    searched = {(about["source_data"], about["source_optimizer"]) for about in map(dict, groups)}
+    return [_row(dict(about), searches, done, searched, store, names) for about, searches in groups.items()]
+
+
+def _row(
+    home: Row,
+    searches: Sequence[Origin],
+    done: Sequence[Cell],
+    searched: Set[tuple[object, object]],
+    store: Store,
+    names: Names,
+) -> Row:
+    planned = closure(step for each in searches for step in each.levels)
+    records = store.records(planned)
+    steps = [step for step in planned if step.key in records]
+    provenances = store.provenances(records)
+    seconds = sum(float(provenances.get(step.key, {}).get("seconds", 0.0)) for step in steps)
+    roots = {each.levels[0].key for each in searches}
+    carried = {
+        c.step.key: labels(c, names) for c in done if c.origin and c.origin.levels and c.origin.levels[0].key in roots
+    }
+    places = {(row["target_data"], row["target_optimizer"], row["replicate"]) for row in carried.values()}
+    takers = [place for place in places if place[:2] not in searched]
+    trained = [step for step in steps if step.kind == "level"]
+    return {
+        **home,
+        "replicates": len({step.args["replicate"] for step in trained}),
+        "levels": 1 + max((int(step.args["level"]) for step in trained), default=-1),
+        "trainings": len(trained),
+        "steps": sum(record.get("steps", record.get("step", 0)) for record in records.values()),
+        "examples": sum(_examples(step, records) for step in steps),
+        "seconds": seconds,
+        "carried": len(carried),
+        "searches_saved": len(takers),
+        "seconds_saved": seconds / len(searches) * len(takers),
+    }
+
+
+def _examples(step: Step, records: Mapping[str, Mapping[str, Any]]) -> int:
+    """The images that a step's training saw; those of the rewind point, which is not measured, as its settings say."""
+    record = records[step.key]
+    return int(record.get("examples", record.get("step", 0) * step.args["training"]["batch"]))

@@ -1,0 +1,112 @@
+"""What the masks of a study's searches look like: density layer by layer, and what two sources have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+from itertools import combinations
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from oneticket.models.build import build
+from oneticket.models.spec import ModelSpec
+from oneticket.store.store import Store
+from oneticket.study.plan import Origin
+from oneticket.study.rows import Names, Row, model_label, source_labels
+
+
+@dataclass(frozen=True, kw_only=True)
+class Masks:
+    """The masks of one search, as deep as it has come.
+
+    `pruned_at`: per weight the level that first lacks it, 0 while it lives, in the order of the network's layers.
+    """
+
+    about: Row
+    replicate: int
+    pruned_at: Mapping[str, Tensor]
+    planned: int
+
+    @property
+    def deepest(self) -> int:
+        """The sparsest level that is known, of those that were asked for."""
+        return min(self.planned, max(int(at.max()) for at in self.pruned_at.values()))
+
+    def living(self, level: int) -> Mapping[str, Tensor]:
+        """Which weights live at that level."""
+        return {name: (at == 0) | (at > level) for name, at in self.pruned_at.items()}
+
+
+def masks(origins: Iterable[Origin], store: Store, names: Names) -> list[Masks]:
+    """The masks of those searches that have begun."""
+    found = []
+    for origin in origins:
+        last = next((step for step in reversed(origin.levels) if store.has(step)), None)
+        if last is None:
+            continue
+        tensors = store.get(last).tensors
+        pruned_at = {
+            name: tensors[f"pruned_at/{name}"] for name in _order(origin.network) if f"pruned_at/{name}" in tensors
+        }
+        about = {"model": model_label(origin.network["spec"], names), **source_labels(origin, names)}
+        found.append(
+            Masks(about=about, replicate=origin.replicate, pruned_at=pruned_at, planned=len(origin.levels) - 1)
+        )
+    return found
+
+
+def layers(found: Iterable[Masks]) -> list[Row]:
+    """How many weights live in each layer, per search and level."""
+    rows: list[Row] = []
+    for each in found:
+        total = sum(at.numel() for at in each.pruned_at.values())
+        for level in range(each.deepest + 1):
+            counts = {name: int(living.sum()) for name, living in each.living(level).items()}
+            shared = {
+                **each.about,
+                "replicate": each.replicate,
+                "level": level,
+                "density": sum(counts.values()) / total,
+            }
+            for position, (name, at) in enumerate(each.pruned_at.items()):
+                where = {"layer": name, "position": position, "living": counts[name], "total": at.numel()}
+                rows.append({**shared, **where})
+    return rows
+
+
+def overlaps(found: Iterable[Masks], levels: Collection[int]) -> list[Row]:
+    """What share of one source's living weights lives in another's mask too, beside what chance would share.
+
+    Searches of one replicate begin from the same initial weights, so that their masks can be laid over each other.
+    """
+    rows: list[Row] = []
+    for a, b in combinations(found, 2):
+        shapes = [{name: at.shape for name, at in each.pruned_at.items()} for each in (a, b)]
+        if (a.about["model"], a.replicate, shapes[0]) != (b.about["model"], b.replicate, shapes[1]):
+            continue
+        names = {side: "{source_data} ({source_optimizer})".format(**each.about) for side, each in (("a", a), ("b", b))}
+        for level in sorted(set(levels) - {0}):
+            if level > min(a.deepest, b.deepest):
+                break
+            first, second = (torch.cat([each.flatten() for each in m.living(level).values()]) for m in (a, b))
+            both = int((first & second).sum())
+            rows.append(
+                {
+                    "model": a.about["model"],
+                    **names,
+                    "replicate": a.replicate,
+                    "level": level,
+                    "density": int(first.sum()) / len(first),
+                    "overlap": both / int(first.sum()),
+                    "chance": int(second.sum()) / len(second),
+                }
+            )
+    return rows
+
+
+def _order(network: Mapping[str, Any]) -> list[str]:
+    """The names of a network's parameters, from the input to the output."""
+    model = build(ModelSpec.read(network["spec"]), shape=tuple(network["shape"]), classes=network["classes"], seed=0)
+    return [name for name, _ in model.named_parameters()]

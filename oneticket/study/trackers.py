@@ -1,0 +1,186 @@
+"""The kinds of trackers: TensorBoard, MLflow, Weights & Biases. Their packages are imported when one is opened."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Protocol
+
+from oneticket.ground.errors import SpecError, StoreError
+from oneticket.study.shown import Run
+
+CURVE = "train_loss"
+
+
+class Runs(Protocol):
+    """One kind of tracker, with the runs that it holds; it may raise whatever its package raises."""
+
+    def has(self, run: Run) -> bool: ...
+    def write(self, run: Run) -> None: ...
+    def close(self) -> None: ...
+
+
+class _TensorBoard:
+    """A folder with one folder per run."""
+
+    def __init__(self, where: str) -> None:
+        from torch.utils.tensorboard import summary, writer
+
+        self.folder, self.summary, self.writer = _folder("tensorboard", where), summary, writer
+
+    def has(self, run: Run) -> bool:
+        return (self.folder / run.name).exists()
+
+    def write(self, run: Run) -> None:
+        with tempfile.TemporaryDirectory(prefix=".", dir=self.folder) as beside:
+            made = self.writer.SummaryWriter(f"{beside}/{run.name}")
+            try:
+                assert made.file_writer is not None
+                for part in self.summary.hparams(dict(run.settings), dict(run.results)):
+                    made.file_writer.add_summary(part)
+                for at, loss in run.losses:
+                    made.add_scalar(CURVE, loss, at)
+                for name, value in run.results.items():
+                    made.add_scalar(name, value, run.losses[-1][0])
+            finally:
+                made.close()
+            Path(beside, run.name).rename(self.folder / run.name)
+
+    def close(self) -> None: ...
+
+
+class _MLflow:
+    """A folder, or the server or database of a URI, with one experiment."""
+
+    def __init__(self, where: str) -> None:
+        with _environment(MLFLOW):
+            import mlflow
+
+            self.uri = where if "://" in where else _folder("mlflow", where).resolve().as_uri()
+            try:
+                self.client, self.entities = mlflow.MlflowClient(tracking_uri=self.uri), mlflow.entities
+                there = self.client.get_experiment_by_name("oneticket")
+                self.experiment = there.experiment_id if there else self.client.create_experiment("oneticket")
+                self.finished, self.begun = self._there()
+            except mlflow.exceptions.MlflowException as error:
+                raise StoreError(f"tracker mlflow: {self.uri} cannot be opened: {error}") from error
+
+    def has(self, run: Run) -> bool:
+        return run.key in self.finished
+
+    def write(self, run: Run) -> None:
+        with _environment(MLFLOW):
+            half = self.begun.pop(run.key, None)
+            if half is not None:
+                self.client.delete_run(half)
+            info = self.client.create_run(self.experiment, run_name=run.name, tags={KEY: run.key}).info
+            settings = [self.entities.Param(name, str(value)) for name, value in run.settings.items()]
+            metric = self.entities.Metric
+            for some in _by(100, settings):
+                self.client.log_batch(info.run_id, params=some)
+            self.client.log_batch(
+                info.run_id, metrics=[metric(CURVE, loss, info.start_time, at) for at, loss in run.losses]
+            )
+            ends = [metric(name, value, info.start_time, run.losses[-1][0]) for name, value in run.results.items()]
+            self.client.log_batch(info.run_id, metrics=ends)
+            self.client.set_terminated(info.run_id)
+            self.finished.add(run.key)
+
+    def close(self) -> None: ...
+
+    def _there(self) -> tuple[set[str], dict[str, str]]:
+        """The keys of the runs that are whole, and the ids of the others by key."""
+        finished, begun, token = set[str](), dict[str, str](), None
+        while True:
+            page = self.client.search_runs([self.experiment], max_results=1000, page_token=token)
+            for run in page:
+                key = run.data.tags.get(KEY, "")
+                if run.info.status == "FINISHED":
+                    finished.add(key)
+                else:
+                    begun[key] = run.info.run_id
+            token = page.token
+            if not token:
+                return finished, begun
+
+
+class _Wandb:
+    """A folder with one folder per run, as `wandb sync` takes them."""
+
+    def __init__(self, where: str) -> None:
+        with _environment(WANDB):
+            import wandb
+
+            self.folder, self.wandb = _folder("wandb", where), wandb
+
+    def has(self, run: Run) -> bool:
+        return any(self.folder.glob(f"*run-*-{run.key}"))
+
+    def write(self, run: Run) -> None:
+        with _environment(WANDB), tempfile.TemporaryDirectory(prefix=".", dir=self.folder) as beside:
+            settings = self.wandb.Settings(
+                mode=os.environ.get("WANDB_MODE", "offline"),
+                root_dir=beside,
+                console="off",
+                silent=True,
+                disable_git=True,
+                disable_code=True,
+                x_disable_stats=True,
+                x_disable_meta=True,
+                x_disable_machine_info=True,
+            )
+            with self.wandb.init(
+                project="oneticket",
+                id=run.key,
+                name=run.name,
+                config=dict(run.settings),
+                reinit="create_new",
+                settings=settings,
+            ) as made:
+                for at, loss in run.losses:
+                    made.log({CURVE: loss}, step=at)
+                made.summary.update(dict(run.results))
+            for folder in Path(beside).glob(f"wandb/*run-*-{run.key}"):
+                folder.rename(self.folder / folder.name)
+
+    def close(self) -> None:
+        if self.wandb.run is None:  # a run of the user's own goes on
+            self.wandb.teardown()
+
+
+def _folder(kind: str, where: str) -> Path:
+    if "://" in where:
+        raise SpecError(f"tracker {kind}: expected a folder, got {where}")
+    try:
+        Path(where).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise SpecError(f"tracker {kind}: the folder {where} cannot be made: {error.strerror}") from error
+    return Path(where)
+
+
+def _by(count: int, things: list[Any]) -> Iterable[list[Any]]:
+    return (things[at : at + count] for at in range(0, len(things), count))
+
+
+@contextmanager
+def _environment(wanted: Mapping[str, str]) -> Iterator[None]:
+    """Variables that a package asks for, put back after."""
+    before = {name: os.environ.get(name) for name in wanted}
+    os.environ.update(wanted)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
+KEY = "oneticket.key"
+MLFLOW = {"MLFLOW_ALLOW_FILE_STORE": "true", "MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1"}
+WANDB = {"WANDB_ERROR_REPORTING": "false"}
+TRACKERS: dict[str, Callable[[str], Runs]] = {"tensorboard": _TensorBoard, "mlflow": _MLflow, "wandb": _Wandb}

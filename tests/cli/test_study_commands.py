@@ -1,0 +1,188 @@
+"""Studies on the command line: foreseen, run, extended, looked at, reported, cleared up; and what is refused."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pandas
+import pytest
+
+from oneticket.cli.app import main
+
+STUDY = """
+title = "Halves of the digits"
+levels = [1, 2]
+arms = ["dense", "ticket", "reinit", "global-random"]
+replicates = 2
+rewind = "2it"
+claims = ["C2"]
+[training]
+budget = "6it"
+batch = 32
+[models]
+net = {name = "mlp", widths = [12]}
+[optimizers]
+sgd = "sgd"
+[sets]
+a = {data = {name = "digits:a", per_class = 10}}
+b = {data = {name = "digits:b", per_class = 10}}
+[parts.halves]
+sources = ["a"]
+targets = ["b"]
+"""
+STEPS, CELLS = 2 * (1 + 2 + 1 + 2 + 2 + 2), 2 * (1 + 2 + 2 + 2)
+
+
+def oneticket_cli(words: str, capsys: pytest.CaptureFixture[str]) -> tuple[int, str, str]:
+    """Run a command in this process: exit code, standard output, standard error."""
+    with pytest.raises(SystemExit) as left:
+        main(words.split())
+    told = capsys.readouterr()
+    return int(left.value.code or 0), told.out, told.err
+
+
+@pytest.fixture(autouse=True)
+def _in_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("ONETICKET_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("COLUMNS", "200")
+    (tmp_path / "mine.toml").write_text(STUDY)
+
+
+def test_a_study_from_the_dry_run_to_the_report(capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, err = oneticket_cli("study mine.toml --dry-run --engine inline --price 3", capsys)
+    assert code == 0, err
+    assert f"halves {CELLS} {STEPS}" in " ".join(out.split())
+    assert "in this process: about" in out and "at 3 an hour" in out
+    assert not Path(".oneticket").exists()
+
+    code, out, err = oneticket_cli("study mine.toml --engine inline", capsys)
+    assert code == 0, err
+    assert f"{STEPS} steps done" in err and "0 reused" in err
+    code, _, err = oneticket_cli("study mine.toml --engine inline", capsys)
+    assert (code, "0 steps done" in err, f"{STEPS} reused" in err) == (0, True, True)
+
+    Path("more.toml").write_text('include = "mine.toml"\nreplicates = 3\n')
+    code, out, _ = oneticket_cli("status more.toml", capsys)
+    assert (code, f"all {CELLS * 3 // 2} {STEPS * 3 // 2} {STEPS} 0 0 {STEPS // 2}" in " ".join(out.split())) == (
+        0,
+        True,
+    )
+    code, out, _ = oneticket_cli("report more.toml --out early", capsys)
+    assert code == 0
+    assert f"{CELLS // 2} of {CELLS * 3 // 2} cells are not trained yet" in out
+    assert len(pandas.read_csv("early/missing.csv")) == CELLS // 2
+
+    code, out, _ = oneticket_cli("report mine.toml --out report", capsys)
+    assert code == 0
+    assert "C2: " in out and "report.html" in out
+    rows = pandas.read_csv("report/rows.csv")
+    assert len(rows) == len(pandas.read_parquet("report/rows.parquet")) == CELLS
+    assert set(rows["source_data"].dropna()) == {"a"} and set(rows["model"]) == {"net"}
+    first = {path: path.read_bytes() for path in Path("report").rglob("*") if path.is_file()}
+    oneticket_cli("report mine.toml --out report", capsys)
+    assert {path: path.read_bytes() for path in Path("report").rglob("*") if path.is_file()} == first
+
+
+def test_the_store_on_the_command_line(capsys: pytest.CaptureFixture[str]) -> None:
+    assert oneticket_cli("study mine.toml --engine inline --quiet", capsys)[0] == 0
+    code, out, _ = oneticket_cli("store ls", capsys)
+    assert code == 0 and f"{STEPS} entries" in out
+    code, out, _ = oneticket_cli("store ls --kind rewind", capsys)
+    assert code == 0 and "2 entries" in out
+    damaged = next(path for path in sorted(Path(".oneticket").rglob("*.safetensors")))
+    content = bytearray(damaged.read_bytes())
+    content[-1] ^= 1
+    damaged.write_bytes(content)
+    code, out, _ = oneticket_cli(f"store show {damaged.stem[:10]}", capsys)
+    assert code == 0 and damaged.stem in out and "seconds" in out
+    code, out, _ = oneticket_cli("store verify", capsys)
+    assert code == 1 and f"{STEPS - 1} entries are good, 1 damaged" in out
+    code, _, err = oneticket_cli("study mine.toml --engine inline", capsys)
+    assert code == 0 and "1 steps done" in err and f"{STEPS - 1} reused" in err
+    assert oneticket_cli("store verify", capsys)[0] == 0
+    code, out, _ = oneticket_cli("store gc --dry-run", capsys)
+    assert code == 0 and "damaged, and set aside" in out
+    Path("less.toml").write_text('include = "mine.toml"\nreplicates = 1\n')
+    code, out, _ = oneticket_cli("store gc --keep less.toml", capsys)
+    assert code == 0
+    code, out, _ = oneticket_cli("store ls", capsys)
+    assert f"{STEPS // 2} entries" in out
+
+
+def test_what_a_study_finds_find_need_not_find_again(capsys: pytest.CaptureFixture[str]) -> None:
+    assert oneticket_cli("study mine.toml --engine inline --quiet", capsys)[0] == 0
+    Path("find.toml").write_text(
+        'levels = 2\nreplicates = 2\n[search]\ndata = {name = "digits:a", per_class = 10}\n'
+        'model = {name = "mlp", widths = [12]}\nrewind = "2it"\n[search.training]\nbudget = "6it"\nbatch = 32\n'
+    )
+    code, _, err = oneticket_cli("find --spec find.toml --out found", capsys)
+    assert code == 0, err
+    assert "2 steps done" in err and "6 reused" in err, "only level 2 is new, which no cell of the study needed"
+    transfer = "transfer found --data digits:b --per-class 10 --controls reinit,global-random"
+    code, _, err = oneticket_cli(transfer, capsys)
+    assert code == 0, err
+    assert "6 reused" in err, "a dense network and a global random ticket are the same wherever a ticket comes from"
+
+
+def test_trackers_are_fed(capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("tensorboard", reason="the tracker's package is not installed")
+    code, _, err = oneticket_cli("study mine.toml --engine inline --quiet --track tensorboard:logs", capsys)
+    assert code == 0, err
+    trained = STEPS - 2
+    assert len({path.parent for path in Path("logs").rglob("events*")}) >= trained
+    code, _, err = oneticket_cli("study mine.toml --track pen:paper", capsys)
+    assert code == 2 and "unknown tracker 'pen'" in err
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (STUDY.replace('"reinit"', '"reinitt"'), "arms.2: input should be"),
+        (STUDY.replace("levels = [1, 2]", "levels = [1, 101]"), "levels.1: input should be less than or equal to 100"),
+        (STUDY.replace('targets = ["b"]', 'targets = ["bb"]'), "unknown set 'bb'; did you mean 'b'"),
+        ('include = "mine.toml"\n' + STUDY, "includes itself"),
+        (STUDY + "replicats = 3\n", "parts.halves: unknown field 'replicats'; did you mean 'replicates'"),
+        (STUDY + "x = [\n", "not a TOML file"),
+    ],
+)
+def test_mistakes_in_a_study_are_told_before_anything_runs(
+    text: str, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("mine.toml").write_text(text)
+    code, _, err = oneticket_cli("study mine.toml", capsys)
+    assert (code, said in err, "mine.toml" in err) == (2, True, True), err
+    assert not Path(".oneticket").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("study nothing.toml", "no such file; expected a study file (.toml); or one that is shipped: demo, digits"),
+        ("study mine.toml --engine inline --ranks 2", "neither an address nor ranks; take --engine ray"),
+        ("study mine.toml --price 2", "--price: goes with --dry-run"),
+        ("study mine.toml --engine inline --store s4://x", "s4"),
+        ("store show 00", "none of the 0 entries"),
+        ("store ls --kind lvel", "unknown kind 'lvel'; did you mean 'level'"),
+    ],
+)
+def test_mistakes_in_a_request(words: str, said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    code, _, err = oneticket_cli(words, capsys)
+    assert code in (1, 2) and said in err, err
+
+
+def test_a_store_that_cannot_be_written(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("file").write_text("not a folder")
+    code, _, err = oneticket_cli("study mine.toml --engine inline --store file", capsys)
+    assert code == 1 and "cannot" in err
+    assert Path("file").read_text() == "not a folder"
+
+
+def test_failures_are_remembered_until_they_are_mended(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("mine.toml").write_text(STUDY.replace('sgd = "sgd"', 'sgd = {name = "sgd", lr = 1e30, momentum = 0}'))
+    code, _, err = oneticket_cli("study mine.toml --engine inline --quiet", capsys)
+    assert code == 1 and "try a lower --lr" in err
+    code, out, _ = oneticket_cli("status mine.toml", capsys)
+    assert code == 0 and "failed: " in out and "try a lower --lr" in out
+    assert json.loads(next(Path(".oneticket").rglob("*.failed.json")).read_text())["text"]

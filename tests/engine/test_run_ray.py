@@ -1,0 +1,334 @@
+"""The Ray engine: the same store as the inline one, whatever is killed on the way."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from oneticket.engine import engine, inline, run_ray
+from oneticket.engine.attempt import make
+from oneticket.engine.cluster import Share
+from oneticket.engine.engine import Engine
+from oneticket.ground.errors import SpecError, StoreError, TrainingError
+from oneticket.lottery.place import Place
+from oneticket.lottery.spec import SearchSpec
+from oneticket.store.step import Step
+from oneticket.store.store import Store
+from oneticket.study.plan import closure, search_origin
+
+ray = pytest.importorskip("ray", reason="needs ray")
+
+QUICK = SearchSpec(
+    data={"name": "digits:a", "per_class": 10},
+    model={"name": "mlp", "widths": (12,)},
+    training={"budget": "6it", "batch": 32},
+    rewind="2it",
+)
+ITERATIONS = 100
+SLOW = """
+import os, time
+from torch import nn
+
+class Slow(nn.Module):
+    def harm(self):
+        time.sleep(0.04)
+        with open({log!r}, "a") as file:
+            file.write(f"{{os.getpid()}}\\n")
+
+    def __init__(self, shape, classes):
+        super().__init__()
+        self.layers = nn.Sequential(nn.Linear(shape[1] * shape[2], 8), nn.ReLU(), nn.Linear(8, classes))
+
+    def forward(self, x):
+        if len(x) == 32:  # a training step: neither the test set nor the trial when the network is built
+            self.harm()
+        return self.layers(x.flatten(1))
+
+class Deadly(Slow):
+    def harm(self):
+        os.kill(os.getpid(), 9)
+
+class Broken(Slow):
+    def harm(self):
+        raise KeyError("a mistake of the model's own")
+"""
+
+
+def steps(spec: SearchSpec = QUICK, *, levels: int = 1, replicates: int = 2) -> list[Step]:
+    place = Place()
+    return [
+        step
+        for replicate in range(replicates)
+        for step in search_origin(spec, levels=levels, replicate=replicate, place=place).levels
+    ]
+
+
+def outcomes(store: Store) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in Path(store.url).rglob("*.safetensors")}
+
+
+@pytest.fixture
+def own(tmp_path, monkeypatch) -> Path:
+    """A module of the user's own, with networks that take their time or do harm; it writes down who trains when."""
+    (tmp_path / "own_networks.py").write_text(SLOW.format(log=str(tmp_path / "log")))
+    (tmp_path / "log").touch()
+    monkeypatch.syspath_prepend(tmp_path)
+    yield tmp_path
+    sys.modules.pop("own_networks", None)
+
+
+def slow(name: str = "Slow") -> SearchSpec:
+    training = {"budget": f"{ITERATIONS}it", "batch": 32}
+    return QUICK.but(model=f"own_networks:{name}", training=training, rewind="0it")
+
+
+def trained(folder: Path) -> Counter[int]:
+    """How many training steps each process did."""
+    return Counter(int(pid) for pid in (folder / "log").read_text().split())
+
+
+def kill(pid: int) -> None:
+    os.kill(pid, signal.SIGKILL)
+
+
+@pytest.mark.slow
+def test_serial_and_ray_leave_equal_stores_and_nothing_else(tmp_path) -> None:
+    bad = QUICK.but(optimizer={"name": "sgd", "lr": 1e30, "momentum": 0, "weight_decay": 0})
+    plan = [*steps(bad, replicates=1), *steps(levels=2)]
+    heard: Counter[str] = Counter()
+    serial, parallel = Store(tmp_path / "serial"), Store(tmp_path / "parallel")
+    one = inline.run(plan, store=serial, place=Place())
+    before = signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT), dict(os.environ)
+    two = run_ray.run(plan, store=parallel, place=Place(), observe=lambda step, event: heard.update([event]))
+    assert outcomes(serial) == outcomes(parallel)
+    assert len(outcomes(serial)) == 8
+    assert set(two.done) == set(one.done) and two.reused == ()
+    assert [(step, type(error), str(error)) for step, error in two.failed] == [
+        (step, TrainingError, str(error)) for step, error in one.failed
+    ]
+    assert set(two.not_run) == set(one.not_run) and len(two.not_run) == 2
+    assert parallel.failure(two.failed[0][0]) == str(two.failed[0][1])
+    assert heard == {"begun": 9, "done": 8, "failed": 1, "not run": 2}
+    again = run_ray.run(steps(levels=2), store=parallel, place=Place())
+    assert len(again.reused) == 8 and not again.done
+    assert not ray.is_initialized()
+    assert (signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT), dict(os.environ)) == before
+    assert not list(Path(parallel.url, "under-way").glob("*.claim"))
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs /proc to see which node a process is on")
+def test_a_killed_worker_and_a_killed_node_cost_no_more_than_since_the_last_checkpoint(own) -> None:
+    # In a process of its own: Ray starts no workers for a `Cluster` of a process that had another session before.
+    child = multiprocessing.get_context("spawn").Process(target=kill_a_worker_and_a_node, args=(own,))
+    child.start()
+    child.join()
+    assert child.exitcode == 0
+    child.close()
+
+
+def kill_a_worker_and_a_node(own: Path) -> None:
+    """On a cluster of a head and two nodes with a core each."""
+    from ray.cluster_utils import Cluster
+
+    plan, environment = steps(slow(), levels=0), dict(os.environ)
+    small = {"object_store_memory": 80 * 2**20}
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False, **small})
+    nodes = [cluster.add_node(num_cpus=1, **small) for _ in range(2)]
+    killed: list[int] = []
+
+    def harm() -> bool:
+        lines = (own / "log").read_text().split()
+        at_work = int(lines[-1]) if lines else 0
+        if not killed and len(set(lines)) == 2 and len(lines) >= 30:
+            killed.append(at_work)
+            kill(at_work)
+        elif len(killed) == 1 and len(lines) >= 1.5 * ITERATIONS and at_work not in killed:
+            killed.append(at_work)
+            above = Path(f"/proc/{at_work}/status").read_text().partition("PPid:")[2].split()[0]
+            here = {str(node.all_processes["raylet"][0].process.pid): node for node in nodes}
+            cluster.remove_node(here[above], allow_graceful=False)
+        return False
+
+    store, heard = Store(own / "store"), []
+    try:
+        piles = run_ray.run(
+            plan,
+            store=store,
+            place=Place(every=0, stop=harm),
+            observe=lambda step, event: heard.append(event),
+            address=cluster.address,
+        )
+    finally:
+        cluster.shutdown()
+        os.environ.clear()
+        os.environ.update(environment)
+    assert len(killed) == 2
+    assert (len(piles.done), piles.failed, piles.not_run) == (4, (), ())
+    assert heard.count("lost") == 2
+    assert sum(trained(own).values()) <= 2 * ITERATIONS + 2, "what was lost must be gone on with, not begun anew"
+    serial = Store(own / "serial")
+    inline.run(plan, store=serial, place=Place())
+    assert outcomes(serial) == outcomes(store)
+
+
+@pytest.mark.slow
+def test_a_step_that_kills_its_worker_fails_with_words_and_a_broken_one_with_its_traceback(own, monkeypatch) -> None:
+    monkeypatch.setattr(run_ray, "LOSSES", 2)
+    heard: Counter[str] = Counter()
+    plan = [*(step for name in ("Deadly", "Broken") for step in steps(slow(name), levels=0, replicates=1)), *steps()]
+    store = Store(own / "store")
+    piles = run_ray.run(plan, store=store, place=Place(), observe=lambda step, event: heard.update([event]))
+    assert len(piles.done) == 2 + 2 * 3
+    told = {step.args["model"]["name"].partition(":")[2]: error for step, error in piles.failed}
+    assert all(type(error) is StoreError for error in told.values())
+    assert "its worker was lost 2 times; if memory ran out, give it a larger share" in str(told["Deadly"])
+    assert "broke off with KeyError" in str(told["Broken"]) and "a mistake of the model's own" in str(told["Broken"])
+    assert heard["lost"] == 1
+    assert set(store.failures().values()) == {str(error) for error in told.values()}
+
+
+DRIVER = """
+import sys
+from oneticket.cli.session import stop_requests
+from oneticket.lottery.place import Place
+from oneticket.engine import run_ray
+from oneticket.store.store import Store
+sys.path.insert(0, {tests!r})
+from engine.test_run_ray import slow, steps
+
+if __name__ == "__main__":
+    every = float(sys.argv[1])
+    with stop_requests() as asked:
+        run_ray.run(steps(slow(), levels=0), store=Store("store"), place=Place(every=every, stop=asked))
+"""
+
+
+def marked(mark: str) -> dict[int, str]:
+    """The processes that have this word in their environment, and what they are."""
+    found = {}
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            if mark.encode() in (folder / "environ").read_bytes():
+                found[int(folder.name)] = (folder / "cmdline").read_text().partition("\0")[0]
+        except OSError:
+            continue
+    return found
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="needs /proc to see what is left over")
+@pytest.mark.parametrize("how", ["asked to stop", "killed"])
+def test_a_driver_that_ends_leaves_checkpoints_and_no_process(own, how) -> None:
+    (own / "driver.py").write_text(DRIVER.format(tests=str(Path(__file__).parents[1])))
+    mark = f"ONETICKET_TEST={own}"
+    paths = os.pathsep.join([str(own), str(Path(__file__).parents[2])])
+    environment = {**os.environ, "ONETICKET_TEST": str(own), "PYTHONPATH": paths}
+    # When it is asked to stop, nothing but that may cause a checkpoint.
+    every = "1000" if how == "asked to stop" else "0"
+    driver = subprocess.Popen(
+        [sys.executable, "driver.py", every],
+        cwd=own,
+        env=environment,
+        start_new_session=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        while driver.poll() is None and not (len(trained(own)) == 2 and min(trained(own).values()) >= 5):
+            time.sleep(0.02)
+        assert driver.poll() is None
+        if how == "killed":
+            driver.kill()
+        else:
+            os.killpg(driver.pid, signal.SIGINT)
+        out, err = driver.communicate(timeout=120)
+        until = time.monotonic() + 60
+        # Ray's own agents take a minute and more to notice that all else was killed.
+        while (left := {w for w in marked(mark).values() if "Agent" not in w}) and time.monotonic() < until:
+            time.sleep(0.1)
+    finally:
+        driver.kill()
+        for pid in marked(mark):
+            kill(pid)
+    assert left == set()
+    assert driver.returncode == -(signal.SIGKILL if how == "killed" else signal.SIGINT), err
+    assert (how == "killed") or err.strip().endswith("KeyboardInterrupt")
+    assert out == ""
+    store = Store(own / "store")
+    assert len(list((own / "store" / "under-way").glob("*.safetensors"))) == 2
+    assert len(inline.run(steps(slow(), levels=0), store=store, place=Place()).done) == 2
+    assert sum(trained(own).values()) <= 2 * ITERATIONS + 2
+
+
+@pytest.mark.parametrize("other", ["gives up", "is done"])
+def test_a_step_that_somebody_else_is_at_is_looked_at_again(tmp_path, other) -> None:
+    store, theirs, plan = Store(tmp_path), Store(tmp_path), steps(levels=0, replicates=1)
+    step, heard = closure(plan)[0], []
+    with ExitStack() as held:
+        assert held.enter_context(theirs.claim(step)) is not None
+
+        def observe(step: Step, event: str) -> None:
+            heard.append(event)
+            if event == "elsewhere":
+                if other == "is done":
+                    make(step, theirs, Place())
+                held.close()
+
+        piles = inline.run(plan, store=store, place=Place(), observe=observe)
+    ended = "done" if other == "gives up" else "reused"
+    assert heard == ["begun", "elsewhere", ended, "begun", "done"]
+    assert len(piles.done) == (2 if other == "gives up" else 1)
+
+
+def test_what_cannot_be_run_is_refused_before_anything_is_started(tmp_path) -> None:
+    plan, store = steps(), Store(tmp_path)
+    with pytest.raises(StoreError, match="memory://x is in this process alone"):
+        run_ray.run(plan, store=Store("memory://x"), place=Place())
+    with pytest.raises(SpecError, match="1 GPUs do not fit the device cpu"):
+        run_ray.run(plan, store=store, place=Place(), share=Share(gpus=1))
+    with pytest.raises(SpecError, match="expected CPUs or GPUs above 0"):
+        Share(cpus=0)
+    with pytest.raises(SpecError, match="inline has neither an address nor ranks"):
+        Engine(name="inline", ranks=2)
+    with pytest.raises(SpecError, match="ranks: expected at least 1, got 0"):
+        Engine(ranks=0)
+    assert not ray.is_initialized()
+
+
+@pytest.mark.slow
+def test_a_share_that_fits_nowhere_and_a_cluster_that_is_not_there_are_told(tmp_path) -> None:
+    with pytest.raises(SpecError, match="a step's share of 1000 CPU fits nowhere; there is .* CPU"):
+        run_ray.run(steps(), store=Store(tmp_path), place=Place(), share=Share(cpus=1000))
+    with pytest.raises(StoreError, match="Ray cannot be reached at 127.0.0.1:1"):
+        run_ray.run(steps(), store=Store(tmp_path), place=Place(), address="127.0.0.1:1")
+    assert not ray.is_initialized()
+
+
+def test_auto_takes_ray_for_wide_plans_only(tmp_path, monkeypatch) -> None:
+    taken: list[str] = []
+    monkeypatch.setattr(inline, "run", lambda *_, **__: taken.append("inline"))
+    monkeypatch.setattr(run_ray, "run", lambda *_, **__: taken.append("ray"))
+    monkeypatch.setattr(os, "cpu_count", lambda: 2)
+    place, store = Place(device=torch.device("cpu")), Store(tmp_path)
+    wide, narrow = steps(levels=12), steps(levels=30, replicates=1)
+    engine.run(wide, store=store, place=place)
+    engine.run(narrow, store=store, place=place)
+    engine.run(steps(), store=store, place=place)
+    engine.run(wide, store=Store("memory://y"), place=place)
+    engine.run(wide, store=store, place=place, engine=Engine(cpus=2))
+    engine.run(wide, store=store, place=place, engine=Engine(name="inline"))
+    engine.run(narrow, store=store, place=replace(place), engine=Engine(ranks=2))
+    assert taken == ["ray", *["inline"] * 5, "ray"]

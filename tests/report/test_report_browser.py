@@ -1,0 +1,167 @@
+"""The page in a real browser: drawn, silent, alone, narrow, on paper, without scripts, and under the pointer."""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from made_report import EVIL, reported
+
+from oneticket.report.page import write_report
+
+webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed")
+from selenium.webdriver.common.action_chains import ActionChains  # noqa: E402 - after the check that it is there
+from selenium.webdriver.common.keys import Keys  # noqa: E402
+from selenium.webdriver.support.ui import WebDriverWait  # noqa: E402
+
+BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+DRIVER = shutil.which("chromedriver")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(
+        not (BROWSER and DRIVER), reason="no Chromium with its driver; Debian has both in chromium-driver"
+    ),
+]
+MARKS = ".mark-symbol path, .mark-line path, .mark-rect path, .mark-rule line, .mark-text text"
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The page of a study that has every figure, one missing cell, and attacks for words."""
+    folder = tmp_path_factory.mktemp("report")
+    found = reported(title=EVIL, note=EVIL, optimizers=("sgd", "adam"), sources=("cifar10", "svhn"), **PLACES)
+    return write_report(found, folder)[0]
+
+
+@pytest.fixture(scope="module")
+def driver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """A headless Chromium of its own; none of its processes stays."""
+    options = webdriver.ChromeOptions()
+    options.binary_location = BROWSER
+    profile = tmp_path_factory.mktemp("profile")
+    for flag in ("headless=new", "no-sandbox", "disable-gpu", "disable-dev-shm-usage", f"user-data-dir={profile}"):
+        options.add_argument(f"--{flag}")
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+    service = webdriver.ChromeService(executable_path=DRIVER)
+    running = webdriver.Chrome(options=options, service=service)
+    yield running
+    running.quit()
+    assert service.process.poll() is not None
+
+
+@pytest.fixture
+def opened(driver: Any, page: Path) -> Iterator[Any]:
+    """The page, freshly opened and drawn, on a desktop; what was logged before is forgotten."""
+    driver.get("about:blank")
+    for log in ("browser", "performance"):
+        driver.get_log(log)
+    driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", _screen(1280, 900))
+    driver.get(page.as_uri())
+    WebDriverWait(driver, 120).until(lambda _: driver.execute_script("return document.body.dataset.drawn"))
+    yield driver
+    driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": ""})
+
+
+def test_every_chart_is_drawn_and_nothing_is_complained_of(opened: Any) -> None:
+    charts = opened.execute_script(
+        "return [...document.querySelectorAll('.chart')].map(c => "
+        "[c.dataset.spec, c.dataset.drawn, c.querySelectorAll(arguments[0]).length])",
+        MARKS,
+    )
+    assert len(charts) >= 8, "a figure is missing"
+    for name, drawn, marks in charts:
+        assert drawn == "yes" and marks > 3, name
+    assert opened.get_log("browser") == []
+
+
+def test_no_word_of_a_user_runs(opened: Any) -> None:
+    assert opened.title == " ".join(EVIL.split())
+    assert opened.execute_script("return document.querySelectorAll('main img, header img, header script').length") == 0
+
+
+def test_no_request_leaves_the_page(opened: Any, page: Path) -> None:
+    events = [json.loads(entry["message"])["message"] for entry in opened.get_log("performance")]
+    asked = {event["params"]["request"]["url"] for event in events if event["method"] == "Network.requestWillBeSent"}
+    assert {url for url in asked if not url.startswith("data:")} == {page.as_uri()}
+    assert opened.execute_script("return performance.getEntriesByType('resource').map(e => e.name)") == []
+    refused = opened.execute_async_script(
+        "const done = arguments[0];"
+        "document.addEventListener('securitypolicyviolation', e => done(e.violatedDirective));"
+        "fetch('http://127.0.0.1:9/').catch(() => {});"
+    )
+    assert refused == "connect-src"
+
+
+@pytest.mark.parametrize("width", [320, 360, 768, 1280])
+def test_the_page_itself_never_scrolls_sideways(opened: Any, width: int) -> None:
+    opened.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", _screen(width, 800))
+    assert opened.execute_script("return innerWidth") == width
+    assert opened.execute_script("return document.documentElement.scrollWidth") <= width
+    inside = opened.execute_script(
+        "return [...document.querySelectorAll('.scroll')].filter(b => b.clientWidth > innerWidth).length"
+    )
+    assert inside == 0
+
+
+def test_hovering_shows_the_numbers(opened: Any) -> None:
+    point = _seen(opened, "#figure-accuracy .mark-symbol.role-mark path")
+    ActionChains(opened).move_to_element(point).perform()
+    tip = "return (document.querySelector('#vg-tooltip-element.visible') || {}).innerText"
+    WebDriverWait(opened, 10).until(lambda _: opened.execute_script(tip))
+    assert len(re.findall(r"\d\.\d{3}", opened.execute_script(tip))) >= 3
+
+
+def test_a_click_in_the_legend_toggles_lines(opened: Any) -> None:
+    shown = "return document.querySelectorAll('#figure-accuracy .mark-line path').length"
+    symbol, every = "#figure-accuracy .role-legend-symbol path", opened.execute_script(shown)
+    ActionChains(opened).move_to_element(_seen(opened, symbol)).click().perform()
+    WebDriverWait(opened, 20).until(lambda _: 0 < opened.execute_script(shown) < every)
+    again = ActionChains(opened).move_to_element(_seen(opened, symbol))
+    again.key_down(Keys.SHIFT).click().key_up(Keys.SHIFT).perform()
+    WebDriverWait(opened, 20).until(lambda _: opened.execute_script(shown) == every)
+
+
+def test_paper_shows_everything_whole(opened: Any) -> None:
+    opened.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", _screen(680, 960))  # A4 within its margins
+    opened.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print"})
+    opened.execute_script("dispatchEvent(new Event('beforeprint'))")
+    assert opened.execute_script("return document.querySelectorAll('details:not([open])').length") == 0
+    assert opened.execute_script("return getComputedStyle(document.querySelector('nav')).display") == "none"
+    widths = opened.execute_script(
+        "return [...document.querySelectorAll('.chart svg, table')].map(e => e.getBoundingClientRect().width)"
+    )
+    assert widths and max(widths) <= 680
+    opened.execute_script("dispatchEvent(new Event('afterprint'))")
+    assert opened.execute_script("return document.querySelectorAll('details:not([open])').length") > 0
+    printed = base64.b64decode(opened.execute_cdp_cmd("Page.printToPDF", {})["data"])
+    assert printed.startswith(b"%PDF") and len(re.findall(rb"/Type /Page\b", printed)) >= 3
+
+
+def test_without_scripts_stills_take_the_charts_place(driver: Any, page: Path) -> None:
+    driver.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": True})
+    try:
+        driver.get(page.as_uri())
+        stills = driver.find_elements("css selector", ".chart-box img")
+        assert len(stills) >= 8
+        assert all(still.size["width"] > 200 and still.size["height"] > 100 for still in stills)
+    finally:
+        driver.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": False})
+
+
+def _screen(width: int, height: int) -> dict[str, Any]:
+    return {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 500}
+
+
+def _seen(driver: Any, selector: str) -> Any:
+    found = driver.find_element("css selector", selector)
+    driver.execute_script("arguments[0].scrollIntoView({block: 'center', inline: 'center'})", found)
+    return found
+
+
+PLACES: dict[str, Any] = {"targets": ("cifar10", "svhn"), "levels": (11, 20), "lost": [("reinit", 20, 1)]}

@@ -1,0 +1,176 @@
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import pytest
+from made import SETS, findings
+
+from oneticket.charts.chart import write
+from oneticket.charts.figures import FIGURES
+from oneticket.charts.look import PALETTE
+from oneticket.stats.stats import paired
+
+PAIR = ("cifar10", "svhn")
+SMALL = {"sources": PAIR, "targets": PAIR, "layers": 3}
+BOTH = {"sources": PAIR[:1], "targets": PAIR[:1], "optimizers": ("sgd", "adam"), "layers": 3}
+LONE = {"sources": ("cifar10",), "targets": ("fashion_mnist",), "replicates": 1, "layers": 30, "levels": range(1, 21)}
+ALL = set(FIGURES)
+
+
+def spec(name: str, found) -> dict:
+    return FIGURES[name].draw(found).to_dict()
+
+
+def records(drawn: dict) -> list[dict]:
+    return [record for values in drawn["datasets"].values() for record in values]
+
+
+def words(drawn: dict) -> str:
+    return " ".join(drawn["title"]["subtitle"])
+
+
+def test_figures_are_called_what_they_are() -> None:
+    order = ["accuracy", "sources-and-targets", "optimizers", "controls", "layers", "overlap", "curves", "ledger"]
+    assert list(FIGURES) == order
+    assert all(figure.name == name and figure.title for name, figure in FIGURES.items())
+    means = set(FIGURES) - {"ledger", "layers"}
+    assert all("95 % Student t" in FIGURES[name].caption for name in means)
+
+
+@pytest.mark.parametrize("name", list(FIGURES))
+def test_a_figure_is_written_three_times_with_the_same_bytes(name: str, tmp_path) -> None:
+    found = findings(**(BOTH if name == "optimizers" else SMALL), zeros=0.3, lost=[("reinit", 20, 1)])
+    first, second = (
+        [file.read_bytes() for file in write(FIGURES[name].draw(found), tmp_path / folder, name)] for folder in "ab"
+    )
+    assert first == second
+    assert [data[:4] for data in first] == [b"<svg", b"\x89PNG", b"%PDF"]
+    assert spec(name, found) == spec(name, found)
+
+
+@pytest.mark.parametrize(
+    ("made", "drawn"),
+    [
+        (SMALL, ALL - {"optimizers"}),
+        (BOTH, ALL - {"sources-and-targets"}),
+        (LONE, ALL - {"optimizers", "overlap"}),
+        ({**SMALL, "arms": ("dense",)}, {"accuracy", "layers", "overlap", "curves", "ledger"}),
+    ],
+)
+def test_what_cannot_be_drawn_is_not(made: dict, drawn: set[str], tmp_path) -> None:
+    found = findings(**made)
+    assert {name for name, figure in FIGURES.items() if figure.draw(found) is not None} == drawn
+
+
+def test_nothing_is_drawn_of_nothing() -> None:
+    nothing = dict.fromkeys(("rows", "missing", "layers", "overlaps", "curves", "ledger"), ())
+    found = replace(findings(**LONE), **nothing)
+    assert [figure.draw(found) for figure in FIGURES.values()] == [None] * len(FIGURES)
+
+
+@pytest.mark.parametrize("name", sorted(ALL - {"ledger"}))
+@pytest.mark.parametrize("replicates", [1, 3])
+def test_a_mean_is_never_without_its_n(name: str, replicates: int) -> None:
+    drawn = spec(name, findings(**{**(BOTH if name == "optimizers" else SMALL), "replicates": replicates}))
+    assert f"n = {replicates} replicate" in words(drawn)
+    means = [record for record in records(drawn) if "mean" in record]
+    assert {str(record["n"]) for record in records(drawn) if record["n"] != "—"} == {str(replicates)}
+    if name != "layers":
+        assert all((record["low"] is None) == (replicates == 1) for record in means)
+
+
+def test_the_answer_on_the_tile_is_the_paired_difference() -> None:
+    found = findings()
+    tiles = records(spec("sources-and-targets", found))
+    assert len(tiles) == 3 * len(SETS) ** 2
+    tile = next(t for t in tiles if (t["source"], t["target"], t["level"]) == ("svhn", "cifar10", 20))
+    ticket, own = (
+        {
+            row["replicate"]: row["accuracy"]
+            for row in found.rows
+            if (row["arm"], row["source_data"], row["target_data"], row["level"]) == ("ticket", source, "cifar10", 20)
+        }
+        for source in ("svhn", "cifar10")
+    )
+    known = paired(ticket, own)
+    assert tile["value"] == known.difference.mean
+    assert tile["seen"] == bool(known.seen)
+    home = [tile for tile in tiles if tile["source"] == tile["target"]]
+    assert {(tile["value"], tile["third"]) for tile in home} == {(None, "its own, n = 3")}
+    colors = [layer["encoding"]["color"]["scale"] for layer in _layers(found) if "color" in layer["encoding"]]
+    assert colors[0]["domain"][0] == -colors[0]["domain"][2] == -max(abs(tile["value"] or 0) for tile in tiles)
+
+
+def _layers(found) -> list[dict]:
+    return spec("sources-and-targets", found)["concat"][0]["layer"]
+
+
+def test_a_missing_tile_is_shown_as_missing() -> None:
+    lost = [(arm, 20, replicate) for arm in ("ticket", "own") for replicate in range(3)]
+    drawn = spec("sources-and-targets", findings(**SMALL, lost=lost))
+    tiles = records(drawn)
+    assert {tile["first"] for tile in tiles if tile["level"] == 20} == {"missing"}
+    assert "missing" not in {tile["first"] for tile in tiles if tile["level"] < 20}
+    assert [param["value"] for param in drawn["params"]] == [17], "begins where there is something to see"
+    assert drawn["params"][0]["bind"]["options"] == [20, 17, 11]
+
+
+def test_optimizers_are_set_beside_each_other_on_one_set() -> None:
+    drawn = spec("optimizers", findings(**BOTH))
+    titles = [panel["title"]["text"]["expr"] for panel in drawn["concat"]]
+    assert [title.split('"')[1] for title in titles] == [
+        f"vgg-11 on cifar10, against {rival}" for rival in ("the target's own ticket", "the global random ticket")
+    ]
+    own = [tile for tile in records(drawn) if tile["third"].startswith("its own")]
+    assert {tile["source"] == tile["target"] for tile in own} == {True}
+
+
+@pytest.mark.parametrize(("zeros", "shaded"), [(0.0, False), (0.0005, False), (0.9, True)])
+def test_what_training_drops_itself_is_shaded(zeros: float, shaded: bool) -> None:
+    drawn = spec("accuracy", findings(**SMALL, zeros=zeros))
+    marks = [layer["mark"] for panel in drawn["concat"] for layer in panel["layer"] if "data" in layer]
+    assert len(marks) == (2 if shaded else 0)
+    said = {0.0: "brought none of", 0.0005: "brought no more than 0.05 % of", 0.9: "to zero by itself (90 % of"}
+    assert said[zeros] in words(drawn)
+
+
+def test_missing_cells_are_named_in_their_panel() -> None:
+    drawn = spec("accuracy", findings(**SMALL, lost=[("reinit", 20, 1)]))
+    said = [" ".join(panel["title"]["subtitle"]) for panel in drawn["concat"]]
+    assert said == ["Missing: new weights, same mask at level 20 (2 networks)."] * 2
+    assert "4 of " in words(drawn), "of all cells asked for"
+
+
+def test_the_same_network_in_two_parts_counts_once_in_each() -> None:
+    one, other = (findings(**SMALL, part=part) for part in ("here", "there"))
+    both = replace(one, rows=[*one.rows, *({**row, "accuracy": 0.5} for row in other.rows)])
+    titles = [" ".join(panel["title"]["text"]) for panel in spec("accuracy", both)["concat"]]
+    assert titles == [f"{part}: {data} under sgd" for part in ("here", "there") for data in PAIR]
+    assert {record["n"] for record in records(spec("accuracy", both))} == {3}
+
+
+def test_sources_have_one_colour_everywhere() -> None:
+    found = findings(sources=("svhn",), targets=PAIR, layers=3)
+    for name in ("controls", "curves"):
+        scales = [
+            layer["encoding"]["color"]["scale"]
+            for panel in spec(name, found)["concat"]
+            for layer in panel["layer"]
+            if "scale" in layer["encoding"].get("color", {})
+        ]
+        assert {dict(zip(scale["domain"], scale["range"], strict=True))["svhn"] for scale in scales} == {PALETTE[1]}
+
+
+def test_controls_are_compared_with_their_own_ticket() -> None:
+    drawn = spec("controls", findings(**SMALL))
+    found = {(record["control"], record["source"]) for record in records(drawn)}
+    controls = ["dense", "the target's own ticket", "new weights, same mask", "layerwise random", "global random"]
+    assert found == {(control, source) for control in controls for source in PAIR}
+    assert len(records(drawn)) == 3 * (2 * 2 * len(controls) - 2), "no ticket stands beside itself"
+
+
+def test_nothing_can_be_fetched() -> None:
+    for name in FIGURES:
+        drawn = spec(name, findings(**(BOTH if name == "optimizers" else SMALL)))
+        assert "url" not in json.dumps({key: value for key, value in drawn.items() if key != "$schema"}), name

@@ -1,0 +1,244 @@
+"""The laws of the store, in every sort of place: whole or absent, done once, noticed when it differs, mended."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import resource
+import tempfile
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from stores import LEVEL, OTHER, OUTCOME, STEP, content, put, search
+
+from oneticket.engine.inline import run
+from oneticket.ground.errors import StoreError
+from oneticket.lottery.place import Place
+from oneticket.store import names
+from oneticket.store.step import Outcome, Step
+from oneticket.store.store import Store
+from oneticket.training.loop import Run
+
+
+def test_what_is_put_comes_back(url: str) -> None:
+    store = Store(url)
+    assert (store.keys(), store.has(STEP), store.records([STEP]), store.provenance(STEP)) == (set(), False, {}, {})
+    with pytest.raises(StoreError, match="has no outcome of step"):
+        store.get(STEP)
+    with pytest.raises(StoreError, match="missing, or cut short"):
+        store.record(STEP)
+    assert put(store) == "kept"
+    store = Store(store.url)
+    read = store.get(STEP)
+    assert (read.record, store.record(STEP)) == (OUTCOME.record, OUTCOME.record)
+    assert read.tensors.keys() == OUTCOME.tensors.keys()
+    assert all(torch.equal(read.tensors[name], OUTCOME.tensors[name]) for name in read.tensors)
+    assert (store.keys(), store.has(STEP)) == ({STEP.key}, True)
+    assert store.records([LEVEL, STEP]) == {STEP.key: OUTCOME.record}
+    head = store.heads([STEP.key])[STEP.key]
+    assert dict(head.tensors) == {"t": ("I64", (3,)), "s": ("F32", ())}
+    about = store.provenances([LEVEL.key, STEP.key])[STEP.key]
+    assert about == store.provenance(STEP)
+    assert (about["seconds"], about["device"], set(about["versions"])) == (1.5, "cpu", {"torch", "python", "oneticket"})
+
+
+def test_the_files_of_an_outcome_are_frozen(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    put(store)
+    file = tmp_path / STEP.key[:2] / f"{STEP.key}.safetensors"
+    data = file.read_bytes()
+    head = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
+    digest = "0e9d60e07e3cfa5c52e9fa6650d67862f1e91dbe786c644159a9b729d7fefd71"
+    assert head.pop("__metadata__") == {"outcome": f'{{"digest":"{digest}","record":{{"a":0.1,"b":[1,null]}}}}'}
+    assert {name: (of["dtype"], of["shape"]) for name, of in head.items()} == {"t": ("I64", [3]), "s": ("F32", [])}
+    assert sorted(path.name.partition(".")[2] for path in file.parent.iterdir()) == ["json", "safetensors"]
+
+
+def test_a_folder_means_the_same_wherever_its_url_is_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    store = Store("relative")
+    monkeypatch.chdir("/")
+    put(store)
+    assert store.url == str(tmp_path / "relative")
+    assert Store(store.url).has(STEP) and Store(f"file://{store.url}").has(STEP)
+
+
+def test_records_of_any_length_are_read_without_tensors(url: str) -> None:
+    store, steps = Store(url), [Step(kind="rewind", args={"seed": seed}) for seed in range(3)]
+    for number, step in enumerate(steps):
+        put(store, step, Outcome(record={"long": "x" * number * 20_000}, tensors={"t": torch.zeros(10_000)}))
+    assert [len(record["long"]) for record in store.records(steps).values()] == [0, 20_000, 40_000]
+    assert all(store.has(step) for step in steps)
+
+
+def test_steps_are_found_by_their_address(url: str) -> None:
+    store, book = Store(url), Step(kind="book", args={"id": "x"}, file=Path("somewhere"))
+    top = Step(kind="level", args={"level": 1, "small": 1e-300}, needs=(STEP, LEVEL, book))
+    store.define(top)
+    store.define(top, LEVEL)
+    found = Store(store.url).step(top.key)
+    assert (found, found.key) == (top, top.key)
+    assert found.needs[1].needs == (STEP,)
+    assert found.needs[2].file is None
+    assert store.step(top.key) is top
+    assert store.definitions([STEP.key]) == {
+        STEP.key: {"kind": "rewind", "version": 1, "args": {"seed": 0}, "needs": []}
+    }
+    with pytest.raises(StoreError, match="no definition of step 0000"):
+        store.step("0" * 64)
+
+
+def test_a_definition_that_is_not_true_is_refused(url: str) -> None:
+    store, name = Store(url), names.name(STEP.key, names.DEFINITION)
+    store.define(STEP)
+    good = store.files.read([name])[name]
+    for bad, words in [
+        (good.replace(b'"seed":0', b'"seed":1'), "it is that of another step"),
+        (good[:-9], r"cannot be used: Unterminated|cannot be used: Expecting"),
+        (b"[]", "it cannot be read"),
+        (good.replace(b'"version":1', b'"version":9'), "a rewind of version 9, and this oneticket does version 1"),
+        (good.replace(b'"rewind"', b'"magic"'), "a magic of version 1, and this oneticket does only book, "),
+    ]:
+        store.files.write({name: bad})
+        with pytest.raises(StoreError, match=words):
+            Store(store.url).step(STEP.key)
+
+
+def test_twice_is_said_and_the_first_stays(url: str) -> None:
+    store = Store(url)
+    assert [put(store), put(store)] == ["kept", "there already"]
+    before = content(store)
+    assert store.drifts() == {}
+    assert [put(store, STEP, OTHER), put(store, STEP, OTHER)] == ["drifted", "drifted"]
+    assert content(store) == before
+    (drifted,) = Store(url).drifts()[STEP.key]
+    assert (drifted["record"], drifted["provenance"]["device"]) == (OTHER.record, "cpu")
+    assert drifted["digest"] != store.heads([STEP.key])[STEP.key].digest
+
+
+def test_failures_are_remembered_until_they_are_mended(url: str) -> None:
+    store = Store(url)
+    assert (store.failure(STEP), store.failures()) == (None, {})
+    store.note_failure(STEP, "the loss is nan")
+    assert Store(url).failure(STEP) == "the loss is nan"
+    assert store.failures() == {STEP.key: "the loss is nan"}
+    put(store)
+    assert (store.failure(STEP), store.failures()) == (None, {})
+
+
+def test_a_checkpoint_goes_with_its_outcome(url: str) -> None:
+    store = Store(url)
+    slot = store.slot(STEP)
+    assert slot.read() is None
+    for data in (b"one", b"two"):
+        slot.write(data)
+        assert Store(store.url).slot(STEP).read() == data
+    put(store)
+    assert slot.read() is None
+    assert not store.files.sizes(names.UNDER_WAY)
+
+
+def test_an_entry_that_was_cut_short_is_absent_and_made_anew(url: str) -> None:
+    store, steps = Store(url), search()
+    run(steps, store=store, place=Place())
+    good, name = content(store), names.name(steps[0].key, names.OUTCOME)
+    for left in (0, 5, 300, len(good[name]) - 1):
+        store.files.write({name: good[name][:left]})
+        assert not store.has(steps[0])
+        assert [step.key for step in run(steps, store=store, place=Place()).done] == [steps[0].key]
+        assert content(store) == good
+
+
+def test_the_time_before_a_stop_counts(tmp_path: Path) -> None:
+    store, seen = Store(tmp_path), list[int]()
+
+    def note(run: Run) -> None:
+        run.spent = 1000.0
+        seen.append(run.position)
+
+    with pytest.raises(KeyboardInterrupt):
+        run(search(levels=0)[:1], store=store, place=Place(watchers=(note,), stop=lambda: len(seen) == 4))
+    assert len([name for name in store.files.sizes(names.UNDER_WAY) if name.endswith(".safetensors")]) == 1
+    (step,) = search(levels=0)
+    run([step], store=store, place=Place())
+    assert store.provenance(step)["seconds"] > 1000
+    assert store.provenance(step.needs[0])["seconds"] < 1000
+
+
+def test_a_checkpoint_serves_in_any_store(url: str) -> None:
+    store, seen, steps = Store(url), list[int](), search(levels=0)
+    place = Place(watchers=(lambda run: seen.append(run.position),), stop=lambda: len(seen) == 4)
+    with pytest.raises(KeyboardInterrupt):
+        run(steps, store=store, place=place)
+    assert seen == [1, 2, 3, 4]
+    run(steps, store=Store(store.url), place=replace(place, stop=lambda: False))
+    assert seen == [1, 2, 3, 4, 6], "the fifth was taken when it was asked to stop, and is not taken again"
+
+
+@contextlib.contextmanager
+def not_root() -> Iterator[Path]:
+    """A folder, and for a while the rights of somebody who owns nothing else."""
+    with tempfile.TemporaryDirectory() as folder:
+        os.chmod(folder, 0o777)
+        root = os.geteuid() == 0
+        if root:
+            os.seteuid(65534)
+        try:
+            yield Path(folder)
+        finally:
+            os.chmod(folder, 0o777) if not root else os.seteuid(0)
+
+
+def test_a_place_that_refuses_is_told_in_words() -> None:
+    with not_root() as folder:
+        store = Store(folder)
+        put(store)
+        entry, before = folder / names.name(STEP.key, names.OUTCOME), store.files.sizes()
+        os.chmod(entry.parent, 0o555)
+        with pytest.raises(StoreError, match=f"cannot write to the store {folder}: Permission denied"):
+            put(store, STEP, OTHER)
+        with pytest.raises(StoreError, match="cannot write to the store .*: Permission denied"):
+            store.define(STEP)
+        assert store.files.sizes() == before
+        os.chmod(entry, 0)
+        with pytest.raises(StoreError, match="cannot read the store .*: Permission denied"):
+            store.get(STEP)
+        os.chmod(entry.parent, 0)
+        with pytest.raises(StoreError, match="cannot list the store .*: Permission denied"):
+            store.keys()
+        os.chmod(entry.parent, 0o777)
+
+
+def test_a_full_disk_leaves_nothing_half_written(tmp_path: Path) -> None:
+    store, large = Store(tmp_path), Outcome(record={}, tensors={"t": torch.zeros(100_000)})
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, hard))
+    try:
+        with pytest.raises(StoreError, match=f"cannot write to the store {tmp_path}: File too large"):
+            put(store, STEP, large)
+        with pytest.raises(StoreError, match="File too large"):
+            store.files.create("under-way/large", b"x" * 100_000)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert not store.has(STEP)
+    assert list(store.files.sizes()) == [names.name(STEP.key, names.PROVENANCE)]
+    assert put(store, STEP, large) == "kept"
+
+
+def test_a_file_is_no_folder(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("not a folder")
+    store = Store(tmp_path / "file")
+    assert (store.has(STEP), store.keys()) == (False, set())
+    with pytest.raises(StoreError, match="cannot write to the store"), store.claim(STEP):
+        pass
+
+
+def test_an_url_that_nothing_opens_is_refused_at_once() -> None:
+    with pytest.raises(StoreError, match="needs a package that is not installed: .*adlfs"):
+        Store("abfs://container/prefix")
+    with pytest.raises(StoreError, match="cannot be opened: Protocol not known: magic"):
+        Store("magic://bucket")

@@ -1,0 +1,192 @@
+"""The laws of upkeep: damage is found and mended by itself, debris goes, and nothing that anybody needs."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from stores import LEVEL, OTHER, STEP, content, put, search
+from test_claim import killed_holder
+
+from oneticket.cli import store as command
+from oneticket.engine.inline import run
+from oneticket.ground.errors import SpecError, StoreError
+from oneticket.lottery.place import Place
+from oneticket.store import names
+from oneticket.store.step import Step
+from oneticket.store.store import Store
+from oneticket.store.upkeep import gc, verify
+
+
+def test_verify_finds_damage_and_the_next_run_mends_just_that(url: str) -> None:
+    store, steps = Store(url), search()
+    run(steps, store=store, place=Place())
+    good, bad = content(store), steps[0].key
+    assert dict(verify(store)) == dict.fromkeys(store.keys())
+    name, defined = names.name(bad, names.OUTCOME), names.name(steps[1].key, names.DEFINITION)
+    plain = store.files.read([defined])[defined]
+    store.files.write({name: good[name][:-1] + bytes([good[name][-1] ^ 1])})
+    store.files.write({defined: plain.replace(b'"level":1', b'"level":2')})
+    with pytest.raises(StoreError, match="another digest than it says; `oneticket store verify` sets it aside"):
+        store.get(steps[0])
+    with pytest.raises(StoreError, match="that of another step; `oneticket store verify` sets it aside"):
+        Store(store.url).step(steps[1].key)
+    found = [(key, trouble) for key, trouble in verify(Store(store.url)) if trouble]
+    assert found[0] == (steps[1].key, "its definition is damaged: it is that of another step")
+    assert found[1] == (bad, "its content has another digest than it says")
+    assert names.name(bad, names.DAMAGED) in store.files.sizes()
+    again = Store(store.url)
+    assert [step.key for step in run(steps, store=again, place=Place()).done] == [bad]
+    assert content(store) == good
+    again.define(*steps)
+    assert store.files.read([defined])[defined] == plain
+    assert not [trouble for _, trouble in verify(again) if trouble]
+
+
+def test_gc_removes_what_nobody_needs(tmp_path: Path) -> None:
+    store, cut = Store(tmp_path), f".{STEP.key}.safetensors.x8_y"
+    far, failed, paused, lone = (Step(kind="level", args={"level": n}, needs=(STEP,)) for n in range(10, 14))
+    store.define(LEVEL, failed, paused, lone)
+    put(store, LEVEL)
+    put(store, LEVEL, OTHER)
+    put(store, far)
+    store.note_failure(failed, "the loss is nan")
+    store.slot(paused).write(b"half-way")
+    stays = store.files.sizes().keys() - {names.name(lone.key, names.DEFINITION)}
+    others = {"notes.txt": b"mine", f"{STEP.key[:2]}/readme": b"mine", "under-way/x": b"mine"}
+    debris = {
+        names.name(LEVEL.key, names.CHECKPOINT): "of a step that is done by now",
+        names.name(far.key, names.FAILURE): "of a step that is done by now",
+        "under-way/" + "0" * 64 + ".safetensors": "of a step that nobody knows",
+        names.name(LEVEL.key, names.DAMAGED): "damaged, and set aside",
+        f"{STEP.key[:2]}/{cut}": "left by a write that was cut short",
+        f"under-way/{cut}": "left by a write that was cut short",
+        "00/" + "0" * 64 + ".json": "of an outcome that is not there",
+        names.name(STEP.key, f"{names.DRIFT}{'0' * 16}.json"): "of an outcome that is not there",
+    }
+    store.files.write(dict.fromkeys(debris, b"{}") | others)
+    killed_holder(store.url)
+    debris[names.name(STEP.key, names.CLAIM)] = "the claim of a process that is gone"
+    debris[names.name(lone.key, names.DEFINITION)] = "of an outcome that is not there"
+    before = store.files.sizes()
+    assert {each.name: each.why for each in gc(store, dry_run=True)} == debris
+    assert store.files.sizes() == before
+    gc(store)
+    assert store.files.sizes().keys() == stays | others.keys()
+    assert gc(store) == []
+    assert Store(tmp_path).step(LEVEL.key) == LEVEL
+
+
+def test_gc_spares_what_is_under_way(url: str) -> None:
+    store = Store(url)
+    store.define(LEVEL)
+    put(store)
+    with store.claim(LEVEL):
+        store.slot(LEVEL).write(b"half-way")
+        store.note_failure(LEVEL, "the loss is nan")
+        store.files.write({f"under-way/.{LEVEL.key}.safetensors.x8_y": b"half-writ"})
+        assert gc(store, keep=()) == []
+        assert store.has(STEP), "it is needed by what is under way"
+    assert {each.why for each in gc(store, keep=())} == {
+        "not to be kept",
+        "of a step that nobody knows",
+        "left by a write that was cut short",
+        "of an outcome that is not there",
+    }
+    assert store.files.sizes() == {}
+
+
+def test_gc_keeps_what_is_asked_for(url: str) -> None:
+    store = Store(url)
+    store.define(LEVEL)
+    put(store, LEVEL)
+    put(store)
+    put(store, STEP, OTHER)
+    assert {each.why for each in gc(store, keep={LEVEL.key})} == {"not to be kept"}
+    assert store.keys() == {LEVEL.key}
+    assert store.drifts() == {}
+    assert Store(store.url).step(LEVEL.key).needs == (STEP,), "what is kept can still be explained"
+
+
+# --- the commands
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory: pytest.TempPathFactory) -> Store:
+    """A store in which a search of two levels was done, one of them twice and with another outcome."""
+    store, steps = Store(tmp_path_factory.mktemp("store")), search()
+    run(steps, store=store, place=Place())
+    put(store, steps[1], OTHER)
+    return store
+
+
+def test_ls_has_a_line_per_entry(done: Store, capsys: pytest.CaptureFixture[str]) -> None:
+    assert command.ls(store=done.url) == 0
+    said = capsys.readouterr().out
+    for step in search():
+        line = rf"{step.key[:12]}  level     level {step.args['level']} of digits:a with sgd, replicate 0 .* kB  20..-"
+        assert re.search(line, said)
+    assert re.search(r"3 entries, [\d.]+ kB, \d+ s of work; 1 came out differently a second time\.", said)
+    assert command.ls(store=done.url, kind="rewind") == 0
+    said = capsys.readouterr().out
+    assert "the first steps of digits:a" in said and "level 1" not in said and "1 entries" in said
+    with pytest.raises(SpecError, match="--kind: unknown kind 'levl'; did you mean 'level'"):
+        command.ls(store=done.url, kind="levl")
+
+
+def test_ls_shows_what_was_written_before_definitions_were(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    store = Store(tmp_path)
+    put(store)
+    store.files.remove([names.name(STEP.key, names.PROVENANCE)])
+    assert command.ls(store=store.url) == 0
+    assert f"{STEP.key[:12]}  —         of an unknown step" in capsys.readouterr().out
+
+
+def test_show_tells_all_about_one(done: Store, capsys: pytest.CaptureFixture[str]) -> None:
+    step = search()[1]
+    assert command.show(step.key[:8], store=done.url) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    record, head = done.record(step), done.heads([step.key])[step.key]
+    for fact in [
+        f"key {step.key}",
+        "what level 1 of digits:a with sgd, replicate 0",
+        "kind level, version",
+        "rewind 2it",
+        f"needs {step.needs[0].key[:12]} the first steps of digits:a",
+        f"needs {step.needs[1].key[:12]} level 0 of digits:a",
+        f"accuracy {record['accuracy']:.6g}",
+        f"host {done.provenance(step)['host']}",
+        f"drifted {done.drifts()[step.key][0]['digest']}",
+        "losses F32 4",
+        f"in all; digest {head.digest}",
+    ]:
+        assert fact in said
+
+
+def test_show_names_those_that_come_near(done: Store) -> None:
+    keys = sorted(done.keys())
+    with pytest.raises(SpecError, match=f"'' begins the address of 3 entries in .*\n  {keys[0][:12]}  .*\n.*\n.*"):
+        command.show("", store=done.url)
+    with pytest.raises(SpecError, match=f"begins the address of none of the 3 entries(.|\n)*  {keys[-1][:12]}  "):
+        command.show(keys[-1][:20] + "x", store=done.url)
+
+
+def test_gc_and_verify_say_what_they_did(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    store, steps = Store(tmp_path), search()
+    run(steps, store=store, place=Place())
+    assert (command.gc(store=store.url), command.verify(store=store.url)) == (0, 0)
+    said = capsys.readouterr().out
+    assert f"{store.url}: nothing to remove\n{store.url}: 3 entries are good\n" == said
+    name = names.name(steps[0].key, names.OUTCOME)
+    store.files.write({name: content(store)[name][:-1] + b"?"})
+    assert command.verify(store=store.url) == 1
+    said = capsys.readouterr().out
+    assert f"{steps[0].key[:12]} (level 0 of digits:a with sgd, replicate 0): its content has another digest" in said
+    assert f"{store.url}: 2 entries are good, 1 damaged and set aside: the next run makes them anew\n" in said
+    for dry_run, words in [(True, "2 files, .*, would be removed"), (False, "2 files, .*, removed")]:
+        assert command.gc(store=store.url, dry_run=dry_run) == 0
+        said = capsys.readouterr().out
+        assert re.search(words, said) and names.name(steps[0].key, names.DAMAGED) in said
+    assert command.gc(store=store.url, keep={steps[1].key}) == 0
+    assert store.keys() == {steps[1].key}

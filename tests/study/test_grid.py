@@ -1,0 +1,248 @@
+"""The laws of grids: every distinct training once, labels apart from addresses, what is new alone is new."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from oneticket.engine.inline import run
+from oneticket.ground.errors import DataError, SpecError
+from oneticket.lottery.place import Place
+from oneticket.store.store import Store
+from oneticket.study.estimate import estimate
+from oneticket.study.findings import Findings, findings
+from oneticket.study.grid import Plan, plan
+from oneticket.study.own import plan_of
+from oneticket.study.plan import closure, searches
+from oneticket.study.spec import StudySpec
+
+TINY = {
+    "name": "tiny",
+    "levels": [1, 3],
+    "arms": ["dense", "ticket", "own", "reinit", "global-random", "corrected-random"],
+    "replicates": 2,
+    "rewind": "2it",
+    "training": {"budget": "6it", "batch": 32},
+    "models": {"net": {"name": "mlp", "widths": [12]}},
+    "optimizers": {"sgd": "sgd", "adam": "adam"},
+    "sets": {
+        "a": {"data": {"name": "digits:a", "per_class": 10}},
+        "b": {"data": {"name": "digits:b", "per_class": 10}},
+    },
+    "parts": {"grid": {"sources": ["a", "b"], "optimizers": ["sgd"]}},
+}
+
+
+def tiny(**changes: Any) -> Plan:
+    return plan(StudySpec.read({**TINY, **changes}), Place())
+
+
+def kinds(made: Plan) -> Counter[str]:
+    return Counter(step.kind for step in closure(cell.step for cell in made.cells))
+
+
+def test_every_distinct_training_is_planned_once() -> None:
+    made = tiny()
+    # Level 3 needs levels 0 to 2. On each target: dense, 2 x global-random; per source 2 x ticket, reinit, corrected;
+    # the target's own ticket is what its source carries to itself.
+    assert kinds(made) == {"rewind": 4, "level": 2 * 2 * 3, "transfer": 2 * 2 * (1 + 2 + 2 * 6)}
+    own = [cell for cell in made.cells if cell.arm == "own"]
+    tickets = {cell.step.key for cell in made.cells if cell.arm == "ticket"}
+    assert len(own) == 2 * 2 * 2
+    assert {cell.step.key for cell in own} <= tickets
+
+
+def test_what_is_added_is_all_that_is_new(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    run([cell.step for cell in tiny().cells], store=store, place=Place())
+
+    def new(**changes: Any) -> Counter[str]:
+        steps = closure(cell.step for cell in tiny(**changes).cells)
+        return Counter(step.kind for step in steps if not store.has(step))
+
+    assert not new(title="other words", claims=["C1"], margin=0.01, sets={**TINY["sets"], "c": {"data": "mnist1d"}})
+    assert new(replicates=3) == {"rewind": 2, "level": 6, "transfer": 30}
+    assert new(levels=[1, 2, 3]) == {"transfer": 2 * 2 * (1 + 2 * 3)}, "level 2 of the searches was needed for level 3"
+    halves = {"sources": ["a"], "targets": ["b"], "optimizers": ["adam"], "arms": ["ticket"], "levels": [1]}
+    assert new(parts={**TINY["parts"], "more": halves}) == {"rewind": 2, "level": 2, "transfer": 2}
+
+
+def test_names_are_labels_and_no_part_of_an_address() -> None:
+    one = tiny()
+    other = tiny(
+        name="renamed",
+        models={"other": TINY["models"]["net"]},
+        sets={"x": TINY["sets"]["a"], "y": TINY["sets"]["b"]},
+        parts={"p": {"sources": ["x", "y"], "optimizers": ["sgd"]}},
+    )
+    assert [cell.step.key for cell in one.cells] == [cell.step.key for cell in other.cells]
+    assert set(one.names.values()) == {"net", "sgd", "adam", "a", "b"}
+
+
+@pytest.fixture(scope="module")
+def found(tmp_path_factory: pytest.TempPathFactory) -> tuple[Plan, Store, Findings]:
+    parts = {**TINY["parts"], "adam": {"sources": ["a"], "targets": ["b"], "optimizers": ["adam"], "arms": ["ticket"]}}
+    made, store = tiny(parts=parts), Store(tmp_path_factory.mktemp("store"))
+    steps = [cell.step for cell in made.cells if cell.part == "grid" or cell.step.args["replicate"] == 0]
+    assert not run(steps, store=store, place=Place()).failed
+    return made, store, findings(made, store)
+
+
+def test_rows_and_what_is_missing_are_all_cells(found: tuple[Plan, Store, Findings]) -> None:
+    made, _, known = found
+    assert len(known.rows) + len(known.missing) == len(made.cells)
+    assert {(row["part"], row["replicate"], row["arm"]) for row in known.missing} == {("adam", 1, "ticket")}
+    ticket = next(
+        row for row in known.rows if (row["arm"], row["source_data"], row["target_data"]) == ("ticket", "a", "b")
+    )
+    assert (ticket["source_name"], ticket["source_images"], ticket["source_classes"]) == ("digits:a", 100, 10)
+    assert (ticket["target_name"], ticket["target_images"], ticket["model"]) == ("digits:b", 100, "net")
+    alone = [row for row in known.rows if row["arm"] in ("dense", "global-random")]
+    assert alone and all(row["source_data"] is None for row in alone)
+    own = next(row for row in known.rows if row["arm"] == "own")
+    twin = next(row for row in known.rows if row["arm"] == "ticket" and row["key"] == own["key"])
+    assert (own["accuracy"], own["source_data"], own["target_data"]) == (
+        twin["accuracy"],
+        twin["source_data"],
+        own["source_data"],
+    )
+
+
+def test_layers_and_overlaps_are_those_of_the_masks(found: tuple[Plan, Store, Findings]) -> None:
+    _, _, known = found
+    totals: dict[tuple[Any, ...], list[int]] = {}
+    for row in known.layers:
+        at = (row["source_data"], row["source_optimizer"], row["replicate"], row["level"])
+        both = totals.setdefault(at, [0, 0])
+        both[0] += row["living"]
+        both[1] += row["total"]
+    # 64 x 12 weights are prunable, the output layer is not: 768, then a fifth less each time, rounded in its favour.
+    assert totals["a", "sgd", 0, 0] == [768, 768] and totals["a", "sgd", 0, 3] == [394, 768]
+    assert {row["position"] for row in known.layers} == {0}
+    for row in known.overlaps:
+        assert row["chance"] <= row["overlap"] + 0.2 and 0 < row["overlap"] <= 1
+        assert row["a"] != row["b"]
+    assert {row["level"] for row in known.overlaps} == {1, 3}
+
+
+def test_curves_and_ledger_add_up(found: tuple[Plan, Store, Findings]) -> None:
+    made, store, known = found
+    steps = {row["step"] for row in known.curves}
+    assert steps == {1, 2, 3, 4, 5, 6}
+    cell = next(cell for cell in made.cells if cell.arm == "ticket")
+    losses = store.get(cell.step).tensors["losses"]
+    curve = [row for row in known.curves if row["arm"] == "ticket"][:6]
+    assert [row["loss"] for row in curve] == pytest.approx(losses.tolist())
+    home = next(row for row in known.ledger if (row["source_data"], row["source_optimizer"]) == ("a", "sgd"))
+    assert (home["replicates"], home["levels"], home["trainings"]) == (2, 3, 6)
+    assert home["steps"] == 2 * (2 + 3 * 4)
+    assert (home["carried"], home["searches_saved"]) == (8, 0), "to itself and to b, which was searched too"
+    adam = next(row for row in known.ledger if row["source_optimizer"] == "adam")
+    assert (adam["replicates"], adam["searches_saved"]) == (1, 1)
+    assert known.protocol["study"]["arm"] == [
+        *("dense", "ticket", "reinit", "global-random", "corrected-random", "own")
+    ]
+    assert known.protocol["source.training"]["budget"] == ["6it"]
+
+
+def test_the_same_store_gives_the_same_findings(found: tuple[Plan, Store, Findings]) -> None:
+    made, store, known = found
+    assert findings(made, Store(store.url)) == known
+
+
+def test_corrected_random_equals_global_random_without_natural_zeros(found: tuple[Plan, Store, Findings]) -> None:
+    _, _, known = found
+    at = ("target_data", "replicate", "level", "accuracy", "loss")
+    zeros = [row["natural_zeros"] for row in known.rows if row["arm"] == "dense"]
+    assert set(zeros) == {0.0}
+    plain, corrected = (
+        {tuple(row[name] for name in at) for row in known.rows if row["arm"] == arm}
+        for arm in ("global-random", "corrected-random")
+    )
+    assert plain == corrected
+
+
+def test_searches_are_as_deep_as_any_cell_needs() -> None:
+    parts = {**TINY["parts"], "deep": {"sources": ["a"], "optimizers": ["sgd"], "levels": [5], "arms": ["ticket"]}}
+    deepest = {origin.search["data"]["name"]: len(origin.levels) for origin in searches(tiny(parts=parts).cells)}
+    assert deepest == {"digits:a": 6, "digits:b": 4}
+
+
+def test_estimates_count_what_is_lacking(tmp_path: Path) -> None:
+    made, store, place = tiny(), Store(tmp_path), Place()
+    steps = [cell.step for cell in made.cells]
+    before = estimate(steps, store=store, place=place, paces={})
+    assert (before.steps, before.trainings, before.kept, before.unknown) == (76, 72, 0, 0)
+    assert before.updates == 4 * 2 + 12 * 4 + 60 * 6
+    assert before.seconds > 0
+    run(steps[:3], store=store, place=place)
+    after = estimate(steps, store=store, place=place, paces={})
+    assert after.kept == len(store.keys()) > 3 and after.updates < before.updates
+    assert after.to_do == after.steps - after.kept
+
+
+def test_data_that_are_not_at_hand(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("ONETICKET_DATA", str(tmp_path))
+    monkeypatch.setenv("ONETICKET_CACHE", str(tmp_path))
+    words = {
+        "sets": {"c": {"data": "cifar10"}},
+        "models": {"net": "vgg-11"},
+        "parts": {"p": {"sources": ["c"], "optimizers": ["sgd"]}},
+    }
+    with pytest.raises(DataError):
+        tiny(**words)
+    place = Place(pretend=True)
+    made = plan(StudySpec.read({**TINY, **words}), place)
+    assert place.absent == {"cifar10"}
+    one = estimate([cell.step for cell in made.cells], store=Store(tmp_path / "store"), place=place, paces={})
+    assert (one.unknown, one.trainings) == (24, 24)
+
+
+def test_a_function_is_a_study(tmp_path: Path) -> None:
+    file = tmp_path / "mine.py"
+    file.write_text(
+        "from oneticket.study.grid import plan\nfrom oneticket.study.spec import StudySpec\n"
+        f"def study(place):\n    return plan(StudySpec.read({TINY!r}), place)\n"
+        "def nothing(place):\n    return 3\n"
+    )
+    made = plan_of(f"{file}:study", Place())
+    assert [cell.step.key for cell in made.cells] == [cell.step.key for cell in tiny().cells]
+    with pytest.raises(SpecError, match="expected a function from a Place to a Plan, got int"):
+        plan_of(f"{file}:nothing", Place())
+    with pytest.raises(SpecError, match="has no 'stdy'; did you mean study"):
+        plan_of(f"{file}:stdy", Place())
+    with pytest.raises(SpecError, match="no such file"):
+        plan_of(f"{tmp_path}/other.py:study", Place())
+
+
+def test_what_does_not_fit_is_refused_before_anything_runs() -> None:
+    with pytest.raises(
+        SpecError, match=r"parts.grid.levels: level 27 of digits:a would prune nothing, since 4 weights"
+    ):
+        tiny(levels=[40])
+    twice = {**TINY["sets"], "c": {**TINY["sets"]["a"], "rewind": "1it"}}
+    with pytest.raises(SpecError, match=r"two networks would be called the same in the report"):
+        tiny(sets=twice, parts={"p": {"sources": ["a", "c"], "targets": ["b"], "optimizers": ["sgd"]}})
+    with pytest.raises(SpecError, match=r"take: unknown part 'grd'; did you mean 'grid'"):
+        tiny(take=["grd"])
+    with pytest.raises(SpecError, match=r"parts.grid.optimizers: several are defined \(sgd, adam\); name those"):
+        tiny(parts={"grid": {"sources": ["a"]}})
+    with pytest.raises(SpecError, match=r"search.rewind: 9it is step 9, but training.budget 6it ends"):
+        tiny(rewind="9it")
+    big = {**TINY["sets"], "big": {"data": {"name": "digits:b", "size": 16}}}
+    with pytest.raises(SpecError, match=r"parts.p: arm own: images of .*; give the sets one size and channels"):
+        tiny(sets=big, parts={"p": {"sources": ["a"], "targets": ["big"], "optimizers": ["sgd"]}})
+    own = {"a": {"data": TINY["sets"]["a"]["data"], "training": {"bacth": 3}}}
+    with pytest.raises(SpecError, match=r"sets.a.training: unknown field 'bacth'; did you mean 'batch'"):
+        tiny(sets=own, parts={"grid": {"sources": ["a"], "optimizers": ["sgd"]}})
+
+
+def test_the_shipped_demo_has_its_addresses_for_good() -> None:
+    steps = closure(cell.step for cell in plan_of("demo", Place()).cells)
+    assert (len(steps), steps[0].key[:16], steps[-1].key[:16]) == (252, *DEMO)
+
+
+DEMO = ("16856f3b2caaf5a7", "02f509d9e326e3b7")

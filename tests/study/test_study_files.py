@@ -1,0 +1,286 @@
+"""Study files: the shipped ones plan as counted by hand, variants are short, mistakes are named by their place."""
+
+from __future__ import annotations
+
+import tomllib
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from oneticket.ground.errors import SpecError
+from oneticket.lottery.place import Place
+from oneticket.study.file import SHIPPED, read_study
+from oneticket.study.grid import Plan, plan
+from oneticket.study.plan import closure, searches
+from oneticket.study.spec import StudySpec
+
+BASE = """\
+levels = [1, 2]
+arms = ["dense", "ticket"]
+
+[models]
+mlp = "mlp"
+
+[optimizers]
+sgd = "sgd"
+
+[sets]
+half-a = {data = {name = "digits:a", per_class = 5}}
+half-b = {data = {name = "digits:b", per_class = 5}}
+
+[parts.halves]
+sources = ["half-a"]
+targets = ["half-b"]
+"""
+SETS = "cifar10, cifar100, digits, fashion_mnist, imagenet, mnist, mnist1d, places365, svhn"
+ARMS = (
+    "'dense', 'ticket', 'own', 'reinit', 'permuted-weights', 'layerwise-random', 'layerwise-random-kept', "
+    "'global-random', 'corrected-random' or 'signs'"
+)
+FIELDS = ", ".join(sorted(StudySpec.model_fields))
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def read(**files: str) -> StudySpec:
+    """The study `mine` among files that lie here."""
+    for name, text in files.items():
+        Path(f"{name}.toml").write_text(text)
+    return read_study(Path("mine.toml"))
+
+
+def told(**files: str) -> str:
+    with pytest.raises(SpecError) as error:
+        plan(read(**files), Place())
+    return str(error.value)
+
+
+def parts(made: Plan) -> dict[str, int]:
+    return dict(Counter(cell.part for cell in made.cells))
+
+
+def kinds(made: Plan) -> dict[str, int]:
+    return dict(Counter(step.kind for step in closure(cell.step for cell in made.cells)))
+
+
+def test_the_shipped_ones() -> None:
+    assert {file.stem for file in SHIPPED.glob("*.toml")} >= {"demo", "digits", "paper-small", "paper"}
+    for file in SHIPPED.glob("*.toml"):
+        assert file.read_text().startswith("# "), "the first line says what it is"
+        study = read_study(Path(file.stem))
+        assert study.name == file.stem and study.title and study.claims
+        assert set(study.parts) == set(tomllib.loads(file.read_text())["parts"])
+
+
+def test_demo_and_digits_as_counted_by_hand() -> None:
+    demo = plan(read_study(Path("demo")), Place())
+    # Per replicate: dense under 2 optimizers; at 4 levels ticket and reinit of 2 sources on 2 targets, and
+    # global-random, which both sources share.
+    assert parts(demo) == {"halves": 3 * (2 + 4 * (2 * 2 * 2 + 2))}
+    assert kinds(demo) == {"rewind": 3 * 2, "level": 3 * 2 * 20, "transfer": 126}
+
+    digits = plan(read_study(Path("digits")), Place())
+    # Per replicate and level: 3 arms of each source on each target; global-random and own of each target, but for
+    # MNIST-1D at home under SGD, where the ticket is its own.
+    assert parts(digits) == {
+        "digits": 5 * (4 + 5 * (3 * 2 * 4 + 4 + 4)),
+        "mnist1d": 5 * (2 + 5 * (3 * 2 + 2 + 1)),
+    }
+    # Half a's own tickets of the digits, under both optimizers, are the tickets at home.
+    assert kinds(digits) == {
+        "rewind": 5 * (4 + 2),
+        "level": 5 * (4 + 2) * 20,
+        "transfer": 820 + 235 - 5 * 5 * 2,
+    }
+
+
+def test_paper_small_as_counted_by_hand() -> None:
+    made = plan(read_study(Path("paper-small")), Place(pretend=True))
+    three = 3 * 3  # levels and replicates
+    assert parts(made) == {
+        "datasets": 3 * 4 + three * (2 * 16 + 4 + 4),
+        "halves": 3 + three * 4,
+        "optimizers": 3 * 2 + three * (2 * 4 + 2 + 2),
+        "complexity": 3 * 2 + three * (4 * 2 + 2 + 2),
+    }
+
+
+@pytest.mark.slow
+def test_paper_as_counted_by_hand() -> None:
+    study = read_study(Path("paper"))
+    assert (study.replicates, len(study.levels), max(study.levels)) == (6, 14, 30)
+    place = Place(pretend=True)
+    made = plan(study, place)
+    assert "places365" in place.absent
+    each = 14 * 6  # levels and replicates
+    assert parts(made) == {
+        # dense; ticket, reinit and corrected-random of 36 pairs; own and global-random of 6 targets
+        "vgg-datasets": 6 * 6 + each * (3 * 36 + 2 * 6),
+        "resnet-datasets": 6 * 6 + each * (2 * 36 + 2 * 6),
+        "vgg-halves": 6 + each * 6,
+        "resnet-halves": 6 + each * 5,
+        "optimizers": 6 * 2 + each * (2 * 4 + 2 * 2),
+        "vgg-complexity": 6 * 3 + each * (5 * 3 + 2 * 3),
+        "resnet-complexity": 6 * 3 + each * (5 * 3 + 2 * 3),
+    }
+    found = 13 + 12  # VGG-19: 6 sets, 2 halves, 4 cuts, Adam; ResNet-50: the same without Adam
+    shared = (
+        2 * each * 6  # own tickets of the datasets, which are the tickets at home
+        + (each * (2 + 3) + 6)  # of the optimizers: both own ones, and what SGD does with its own ticket
+        + 2
+        * (each * (3 + 2 * 3) + 6 * 3)  # of the complexities: tickets from all of CIFAR-100, own, global-random, dense
+    )
+    assert kinds(made) == {"rewind": found * 6, "level": found * 6 * 30, "transfer": len(made.cells) - shared}
+    assert len(searches(made.cells)) == found * 6
+    # Networks that keep nothing of a ticket are shared by sources of any image size.
+    dense = [cell for cell in made.cells if cell.arm == "dense" and cell.part == "vgg-datasets"]
+    assert sorted({tuple(cell.step.args["network"]["shape"]) for cell in dense}) == [(3, 32, 32), (3, 224, 224)]
+    on_imagenet = [cell.step.args["transfer"] for cell in dense if cell.step.args["network"]["classes"] == 1000]
+    assert {args["training"]["batch"] for args in on_imagenet} == {1536}
+
+
+def test_a_variant_is_three_lines(here: Path) -> None:
+    mine = read(base=BASE, mine='include = "base.toml"\nreplicates = 2\nmodels.mlp.widths = [20]\n')
+    assert (mine.name, mine.replicates, mine.models["mlp"].widths) == ("mine", 2, (20,))
+    assert (mine.levels, mine.sets) == ((1, 2), read(mine=BASE).sets)
+    assert len(plan(mine, Place()).cells) == 2 * (1 + 2)
+
+
+def test_the_last_include_lies_on_top_and_tables_are_merged(here: Path) -> None:
+    top = '[optimizers.sgd]\nlr = 0.2\n[parts.halves]\nlevels = [3]\n[sets]\nall = {data = "digits"}\n'
+    mine = read(base=BASE, top=top, mine='include = ["base.toml", "top.toml"]\nname = "named"\n')
+    assert (mine.name, mine.optimizers["sgd"].lr, mine.parts["halves"].levels) == ("named", 0.2, (3,))
+    assert list(mine.sets) == ["half-a", "half-b", "all"]
+
+
+def test_take_plans_some_parts(here: Path) -> None:
+    two = BASE + '\n[parts.home]\nsources = ["half-a"]\nlevels = [1]\n'
+    assert parts(plan(read(mine=two), Place())) == {"halves": 3 * 3, "home": 3 * 2}
+    assert parts(plan(read(mine='take = ["home"]\n' + two), Place())) == {"home": 3 * 2}
+    assert told(mine='take = ["hom"]\n' + two) == "take: unknown part 'hom'; did you mean 'home'? Known: halves, home"
+
+
+def test_images_of_two_sizes_in_one_part(here: Path) -> None:
+    large = BASE.replace('["dense", "ticket"]', '["dense", "ticket", "own", "global-random"]').replace(
+        '{name = "digits:a"', '{name = "digits:a", size = 16'
+    )
+    words = "parts.halves: arm own: images of [1, 16, 16] and [1, 8, 8]; give the sets one size and channels"
+    assert told(mine=large) == words
+    sized = large.replace('{name = "digits:b"', '{name = "digits:b", size = 8')
+    assert told(mine=sized) == words, "an MLP for larger images has other weights"
+    sized = sized.replace('"mlp"', '"vgg-11"')
+    both = sized.replace('sources = ["half-a"]', 'sources = ["half-a", "half-b"]')
+    made = plan(read(mine="replicates = 1\n" + both), Place())
+    assert Counter(cell.arm for cell in made.cells) == {"dense": 1, "ticket": 2 * 2, "own": 2, "global-random": 2}
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (('"ticket"]', '"tickt"]'), f"mine.toml: arms.1: input should be {ARMS}, got 'tickt'"),
+        (("[1, 2]", "[1, 101]"), "mine.toml: levels.1: input should be less than or equal to 100, got 101"),
+        (("[1, 2]", "[]"), "mine.toml: levels: expected at least one, got none"),
+        (("[1, 2]", '"deep"'), "mine.toml: levels: input should be a valid tuple, got 'deep'"),
+        (
+            ("levels =", "replicate = 2\nlevels ="),
+            f"mine.toml: study: unknown field 'replicate'; did you mean 'replicates'? Known: {FIELDS}",
+        ),
+        (
+            ('targets = ["half-b"]', 'targets = ["half-b"]\nreplicates = "many"'),
+            "mine.toml: parts.halves.replicates: input should be a valid integer, unable to parse string as an "
+            "integer, got 'many'",
+        ),
+        (
+            ('targets = ["half-b"]', 'targets = ["half-c"]'),
+            "parts.halves: unknown set 'half-c'; did you mean 'half-b'? Known: half-a, half-b; or unknown dataset "
+            f"'half-c'. Known: {SETS}; or org/name on the Hub, ./folder, ./file.npz",
+        ),
+        (
+            ('sgd = "sgd"', 'sgd = "sgd"\nadam = "adam"'),
+            "parts.halves.optimizers: several are defined (sgd, adam); name those that this part takes",
+        ),
+        (
+            ('sgd = "sgd"', ""),
+            "parts.halves.optimizers: none is defined; name those that this part takes",
+        ),
+        (
+            ('sgd = "sgd"', 'sgd = {name = "sgd", betas = [0.9, 0.99]}'),
+            "mine.toml: optimizers.sgd.betas: does not apply to sgd; leave it out",
+        ),
+        (
+            ('targets = ["half-b"]', 'optimizers = ["sgd"]\ntarget_optimizers = ["sgd"]'),
+            "mine.toml: parts.halves.target_optimizers: give either optimizers, for sources and targets alike, or "
+            "source_ and target_optimizers",
+        ),
+        (
+            ('targets = ["half-b"]', 'training = {budget = "1 epoch"}'),
+            "parts.halves.training.budget: expected a time such as '2ep' (epochs) or '500it' (steps), got '1 epoch'",
+        ),
+        (
+            ('targets = ["half-b"]', 'training = {budgt = "1ep"}'),
+            "parts.halves.training: unknown field 'budgt'; did you mean 'budget'? Known: batch, budget, clip, guard, "
+            "precision, smoothing",
+        ),
+        (
+            ("per_class = 5}}\n\n", "per_class = 5}, training = {batch = 0}}\n\n"),
+            "sets.half-b.training.batch: input should be greater than or equal to 1, got 0",
+        ),
+        (
+            ("levels =", 'rewind = "99ep"\nlevels ='),
+            "parts.halves, source digits:a: search.rewind: 99ep is step 99, but training.budget 15ep ends at step 15 "
+            "(1 steps an epoch); rewind earlier or train longer",
+        ),
+        (("levels = [1, 2]", "levels = [1"), "mine.toml: not a TOML file: Unclosed array (at line 2, column 1)"),
+        (
+            ("levels =", "include = 3\nlevels ="),
+            "mine.toml: include: expected the name of a file, or a list of them, got 3",
+        ),
+    ],
+    ids=lambda value: value[1].strip()[:30] if isinstance(value, tuple) else "",
+)
+def test_mistakes_are_told_with_their_place(change: tuple[str, str], words: str, here: Path) -> None:
+    assert change[0] in BASE
+    assert told(mine=BASE.replace(*change)) == words
+
+
+def test_mistakes_in_an_included_file_are_that_files(here: Path) -> None:
+    include = 'include = "base.toml"\n'
+    assert told(base=BASE.replace("[1, 2]", "[-1, 2]"), mine=include) == (
+        "base.toml: levels.0: input should be greater than or equal to 0, got -1"
+    )
+    own = include + '[parts.halves]\narms = ["dense", "tickt"]\n'
+    assert told(base=BASE, mine=own) == f"mine.toml: parts.halves.arms.1: input should be {ARMS}, got 'tickt'"
+    assert told(base="levels = 1 2", mine=include) == (
+        "base.toml: not a TOML file: Expected newline or end of document after a statement (at line 1, column 12)"
+    )
+    both = told(base=BASE.replace('"mlp"', '{name = "mlp", width = 0}'), mine=include + "replicates = 0\n")
+    assert both.splitlines() == [
+        "mine.toml: replicates: input should be greater than or equal to 1, got 0",
+        "base.toml: models.mlp.width: input should be greater than 0, got 0",
+    ]
+
+
+def test_files_that_are_not_there_or_include_themselves(here: Path) -> None:
+    shipped = ", ".join(sorted(file.stem for file in SHIPPED.glob("*.toml")))
+    assert told(base='include = "mine.toml"', mine='include = "base.toml"') == (
+        "mine.toml: includes itself: mine.toml -> base.toml -> mine.toml; take one include out"
+    )
+    assert told(mine='include = "nothing.toml"') == "nothing.toml: no such file; expected a study file (.toml)"
+    for name, words in (
+        (
+            "nothing.toml",
+            f"nothing.toml: no such file; expected a study file (.toml); or one that is shipped: {shipped}",
+        ),
+        (
+            "demmo",
+            f"unknown study 'demmo'; did you mean 'demo'? Known: {shipped}; or give the path of a study file (.toml)",
+        ),
+    ):
+        with pytest.raises(SpecError) as error:
+            read_study(Path(name))
+        assert str(error.value) == words
