@@ -77,7 +77,7 @@ if __name__ == "__main__":
         sys.exit()
     rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 5
     runs = [{engine: apart(engine, BUDGET) for engine in ENGINES} for _ in range(rounds)]
-    short = {engine: apart(engine, "1it") for engine in ENGINES}
+    short = {engine: apart(engine, "2it") for engine in ENGINES}
     for engine in ENGINES:
         tell(f"{engine}: seconds", [run[engine][0] for run in runs])
     for engine in ENGINES[:2]:

@@ -6,6 +6,8 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from rich.console import Console
+
 from oneticket.claims.claims import claim_named, verdicts
 from oneticket.cli import store as store_commands
 from oneticket.cli.progress import describe, spoken
@@ -21,6 +23,7 @@ from oneticket.stats.table import Table
 from oneticket.stats.words import listed
 from oneticket.store.step import Step
 from oneticket.store.store import Store
+from oneticket.study.changed import changed
 from oneticket.study.estimate import Estimate, estimate
 from oneticket.study.findings import findings
 from oneticket.study.grid import Plan
@@ -49,6 +52,7 @@ def study(
         return 0
     if price is not None:
         raise SpecError("--price: goes with --dry-run")
+    _tell_changes(plan, kept)
     with tracking(track, kept) as heard:
         steps = [cell.step for cell in plan.cells]
         piles = run_steps(steps, store=kept, place=place, quiet=quiet, engine=engine, heard=heard)
@@ -63,6 +67,7 @@ def report(name: str, *, out: Path, store: str) -> int:
 
     place = Place(pretend=True)
     plan = plan_of(name, place)
+    _tell_changes(plan, Store(store))
     found = findings(plan, Store(store))
     written = write_report(found, out)
     told = stdout()
@@ -76,6 +81,7 @@ def report(name: str, *, out: Path, store: str) -> int:
 def status(name: str, *, store: str) -> int:
     """Print how far a study is, who is at it, and what failed."""
     plan, kept = plan_of(name, Place(pretend=True)), Store(store)
+    _tell_changes(plan, kept)
     everything = closure(cell.step for cell in plan.cells)
     there, held, failed = kept.there(step.key for step in everything), kept.claims.holders(), kept.failures()
 
@@ -117,6 +123,15 @@ def clear(names: Sequence[str], *, dry_run: bool, store: str) -> int:
             )
         keep = (keep or set()) | {step.key for step in closure(cell.step for cell in plan.cells)}
     return store_commands.gc(store=store, keep=keep, dry_run=dry_run)
+
+
+def _tell_changes(plan: Plan, store: Store) -> None:
+    told = Console(stderr=True, soft_wrap=True)
+    for name, (before, now) in changed(closure(cell.step for cell in plan.cells), store).items():
+        said = (
+            f"{name} is not what it was: digest {before[:12]} then, {now[:12]} now; what was trained on it is done anew"
+        )
+        told.print(said, style="yellow", highlight=False, markup=False)
 
 
 def _foresee(plan: Plan, store: Store, place: Place, engine: Engine, price: float | None) -> None:

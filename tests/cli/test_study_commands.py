@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy
 import pandas
 import pytest
 
@@ -177,6 +178,22 @@ def test_a_store_that_cannot_be_written(capsys: pytest.CaptureFixture[str]) -> N
     code, _, err = oneticket_cli("study mine.toml --engine inline --store file", capsys)
     assert code == 1 and "cannot" in err
     assert Path("file").read_text() == "not a folder"
+
+
+def test_data_that_changed_under_a_study_are_noticed(capsys: pytest.CaptureFixture[str]) -> None:
+    images = numpy.random.default_rng(0).integers(0, 256, (60, 8, 8), dtype=numpy.uint8)
+    parts = {"y_train": numpy.arange(60) % 3, "x_test": images, "y_test": numpy.arange(60) % 3}
+    numpy.savez("mine.npz", x_train=images, **parts)
+    text = STUDY.replace('"digits:a", per_class = 10', '"./mine.npz"').replace(
+        '"digits:b", per_class = 10', '"./mine.npz"'
+    )
+    Path("mine.toml").write_text(text.replace('b = {data = {name = "./mine.npz"}}', "").replace('["b"]', '["a"]'))
+    assert oneticket_cli("study mine.toml --engine inline --quiet", capsys)[0] == 0
+    numpy.savez("mine.npz", x_train=images ^ 1, **parts)
+    for command in ("status mine.toml", "study mine.toml --engine inline --quiet"):
+        code, _, err = oneticket_cli(command, capsys)
+        assert code == 0 and "./mine.npz is not what it was: digest" in err and "done anew" in err
+    assert "is not what it was" not in oneticket_cli("status mine.toml", capsys)[2]
 
 
 def test_failures_are_remembered_until_they_are_mended(capsys: pytest.CaptureFixture[str]) -> None:
