@@ -23,7 +23,7 @@ def read_study(path: Path) -> StudySpec:
     >>> read_study(Path("demo")).replicates
     3
     """
-    if path.parent == Path() and not path.suffix and not path.exists():
+    if path.parent == Path() and not path.suffix and not path.is_file():
         if path.name not in _shipped():
             raise SpecError(f"{unknown('study', path.name, _shipped())}; or give the path of a study file (.toml)")
         path = SHIPPED / f"{path}.toml"

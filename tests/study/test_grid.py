@@ -240,6 +240,12 @@ def test_what_does_not_fit_is_refused_before_anything_runs() -> None:
         tiny(sets=own, parts={"grid": {"sources": ["a"], "optimizers": ["sgd"]}})
 
 
+def test_a_folder_of_that_name_does_not_hide_a_shipped_study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "demo").mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert plan_of("demo", Place()).name == "demo"
+
+
 def test_the_shipped_demo_has_its_addresses_for_good() -> None:
     steps = closure(cell.step for cell in plan_of("demo", Place()).cells)
     assert (len(steps), steps[0].key[:16], steps[-1].key[:16]) == (252, *DEMO)
