@@ -14,10 +14,10 @@ from pathlib import Path
 
 import pandas
 import pytest
+from commands import oneticket_cli
 
 import oneticket
 from oneticket.cli import studies
-from oneticket.cli.app import main
 from oneticket.cli.flags import flags
 from oneticket.study.spec import CarrySpec, FindSpec
 from oneticket.ticket.book import book_file
@@ -29,14 +29,6 @@ REQUIRED = (
     "arm, model, source_data, source_optimizer, target_data, target_optimizer, "
     "level, density, replicate, accuracy, loss, seconds"
 )
-
-
-def oneticket_cli(words: str, capsys: pytest.CaptureFixture[str]) -> tuple[int, str, str]:
-    """Run a command in this process: exit code, standard output, standard error."""
-    with pytest.raises(SystemExit) as left:
-        main(words.split())
-    told = capsys.readouterr()
-    return int(left.value.code or 0), told.out, told.err
 
 
 @pytest.fixture(autouse=True)

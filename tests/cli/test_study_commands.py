@@ -8,8 +8,7 @@ from pathlib import Path
 import numpy
 import pandas
 import pytest
-
-from oneticket.cli.app import main
+from commands import oneticket_cli
 
 STUDY = """
 title = "Halves of the digits"
@@ -33,14 +32,6 @@ sources = ["a"]
 targets = ["b"]
 """
 STEPS, CELLS = 2 * (1 + 2 + 1 + 2 + 2 + 2), 2 * (1 + 2 + 2 + 2)
-
-
-def oneticket_cli(words: str, capsys: pytest.CaptureFixture[str]) -> tuple[int, str, str]:
-    """Run a command in this process: exit code, standard output, standard error."""
-    with pytest.raises(SystemExit) as left:
-        main(words.split())
-    told = capsys.readouterr()
-    return int(left.value.code or 0), told.out, told.err
 
 
 @pytest.fixture(autouse=True)
