@@ -9,10 +9,12 @@ from torch import Tensor
 
 from oneticket.ground.errors import StoreError
 from oneticket.lottery.controls import Source
+from oneticket.lottery.job import Task
 from oneticket.lottery.place import Place
 from oneticket.lottery.search import Rewound, book, level, rewind_weights
 from oneticket.lottery.spec import SearchSpec, TransferSpec
-from oneticket.lottery.transfer import blank, transfer
+from oneticket.lottery.training import do
+from oneticket.lottery.transfer import blank, train_arm
 from oneticket.store.step import Outcome, Step
 from oneticket.ticket.book import Book
 from oneticket.ticket.contract import Contract
@@ -23,7 +25,7 @@ Needs = Sequence[Outcome]
 
 def work(step: Step, needs: Needs, place: Place) -> Outcome:
     """Do the step: a pure function of its arguments and of what it needs."""
-    return KINDS[step.kind](step, needs, place)
+    return do(KINDS[step.kind](step, needs, place), place)
 
 
 def bind(step: Step, needs: Needs, records: Sequence[Mapping[str, Any]]) -> Book:
@@ -46,21 +48,21 @@ def book_of(outcome: Outcome) -> Book:
     )
 
 
-def _rewind(step: Step, needs: Needs, place: Place) -> Outcome:
-    done = rewind_weights(*_search_spec(step.args), place)
+def _rewind(step: Step, needs: Needs, place: Place) -> Task[Outcome]:
+    done = yield from rewind_weights(*_search_spec(step.args), place)
     return Outcome(record=done.record, tensors=done.weights)
 
 
-def _train_level(step: Step, needs: Needs, place: Place) -> Outcome:
+def _train_level(step: Step, needs: Needs, place: Place) -> Task[Outcome]:
     pruned_at = _pruned_at(needs[1]) if len(needs) > 1 else None
     rewound, number = _rewound(needs[0]), step.args["level"]
-    done = level(*_search_spec(step.args), number, rewound=rewound, pruned_at=pruned_at, place=place)
+    done = yield from level(*_search_spec(step.args), number, rewound=rewound, pruned_at=pruned_at, place=place)
     pruned = {f"pruned_at/{name}": at for name, at in done.pruned_at.items()}
     zeros = {} if number else {f"zeros/{name}": bits for name, bits in done.zeros.pack().items()}
     return Outcome(record=done.record, tensors={**pruned, **zeros, "losses": done.losses})
 
 
-def _transfer(step: Step, needs: Needs, place: Place) -> Outcome:
+def _transfer(step: Step, needs: Needs, place: Place) -> Task[Outcome]:
     spec = TransferSpec.read(step.args["transfer"])
     arm, replicate = step.args["arm"], step.args["replicate"]
     if not step.needs:
@@ -71,11 +73,12 @@ def _transfer(step: Step, needs: Needs, place: Place) -> Outcome:
         read = bind(step.needs[1], needs, [{}] * (number + 1)) if planned else book_of(needs[0])
         zeros = _zeros(needs[2], read[0].mask) if len(needs) > 2 else None
         source = Source(ticket=read[number], rewind=read.weights, zeros=zeros)
-    done = transfer(spec, source=source, arm=arm, replicate=replicate, place=place)
+    done = yield from train_arm(spec, source=source, arm=arm, replicate=replicate, place=place)
     return Outcome(record=done.record, tensors={"losses": done.losses})
 
 
-def _read_book(step: Step, needs: Needs, place: Place) -> Outcome:
+def _read_book(step: Step, needs: Needs, place: Place) -> Task[Outcome]:
+    yield from ()  # nothing is trained
     if step.file is None:
         raise StoreError(f"book {step.args['id']} is not in the store, and where its file lies is not known here")
     read = Book.load(step.file)
@@ -110,7 +113,7 @@ def _under(prefix: str, outcome: Outcome) -> dict[str, Tensor]:
     return {name.removeprefix(prefix): value for name, value in outcome.tensors.items() if name.startswith(prefix)}
 
 
-KINDS: dict[str, Callable[[Step, Needs, Place], Outcome]] = {
+KINDS: dict[str, Callable[[Step, Needs, Place], Task[Outcome]]] = {
     "rewind": _rewind,
     "level": _train_level,
     "transfer": _transfer,

@@ -20,9 +20,10 @@ from oneticket.data.batches import per_epoch
 from oneticket.data.facts import Facts
 from oneticket.ground.errors import PruneError, SpecError
 from oneticket.ground.streams import Streams
+from oneticket.lottery.job import Job, Task
 from oneticket.lottery.place import Place
 from oneticket.lottery.spec import MOST_LEVELS, SearchSpec
-from oneticket.lottery.training import run_training
+from oneticket.lottery.training import do
 from oneticket.models.build import build
 from oneticket.models.parts import head, prunable
 from oneticket.pruning.allocate import allocate
@@ -61,22 +62,20 @@ class Level:
     record: Mapping[str, Any]
 
 
-def rewind_weights(spec: SearchSpec, replicate: int, place: Place) -> Rewound:
+def rewind_weights(spec: SearchSpec, replicate: int, place: Place) -> Task[Rewound]:
     """W_k: the dense network after `spec.rewind` steps."""
     data, streams = place.data(spec.data), Streams(root=spec.seed, replicate=replicate)
     model = _fresh(spec, network(spec, place), streams)
     stop = rewind_step(spec, data.facts)
     if stop:
-        run_training(
-            model,
-            Mask({}),
+        yield Job(
+            model=model,
+            mask=Mask({}),
             data=data,
             optimizer=spec.optimizer,
             training=spec.training,
             streams=streams,
-            start=0,
             stop=stop,
-            place=place,
             measured=False,
         )
     return Rewound(
@@ -92,7 +91,7 @@ def rewind_weights(spec: SearchSpec, replicate: int, place: Place) -> Rewound:
 
 def level(
     spec: SearchSpec, replicate: int, number: int, *, rewound: Rewound, pruned_at: Tensors | None, place: Place
-) -> Level:
+) -> Task[Level]:
     """Train level `number` and prune for the next; `pruned_at` is what the level above it left (None for level 0)."""
     data, streams = place.data(spec.data), Streams(root=spec.seed, replicate=replicate)
     model = _fresh(spec, rewound.record["network"], streams)
@@ -107,16 +106,14 @@ def level(
             "rounds to none; ask for fewer levels or a larger fraction"
         )
     ticket.apply(model, head="sparse" if set(ticket.contract.head) & set(mask) else "keep")
-    trained = run_training(
-        model,
-        mask,
+    trained = yield Job(
+        model=model,
+        mask=mask,
         data=data,
         optimizer=spec.optimizer,
         training=spec.training,
         streams=streams,
         start=ticket.contract.step,
-        stop=None,
-        place=place,
     )
     weights = {name: model.get_parameter(name).detach().cpu() for name in names}
     return Level(
@@ -165,11 +162,12 @@ def search(
     if not 0 <= levels <= MOST_LEVELS:
         raise SpecError(f"levels: expected 0 to {MOST_LEVELS}, got {levels}")
     place = place or Place()
-    rewound = rewind_weights(spec, replicate, place)
+    rewound = do(rewind_weights(spec, replicate, place), place)
     done: list[Level] = []
     for number in range(levels + 1):
         pruned_at = done[-1].pruned_at if done else None
-        done.append(level(spec, replicate, number, rewound=rewound, pruned_at=pruned_at, place=place))
+        task = level(spec, replicate, number, rewound=rewound, pruned_at=pruned_at, place=place)
+        done.append(do(task, place))
     records = [each.record for each in done]
     return book(spec, replicate, rewound=rewound, pruned_at=done[-1].pruned_at, records=records)
 

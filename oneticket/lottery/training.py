@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import replace
+from typing import TypeVar
 
 import torch
-from torch import Tensor, nn
 
 from oneticket.data.batches import batches, per_epoch, test_batches
-from oneticket.data.load import Data
 from oneticket.ground.canon import digest
 from oneticket.ground.errors import TrainingError
-from oneticket.ground.streams import Streams
+from oneticket.lottery.job import Job, Task, Trained
 from oneticket.lottery.place import Place
 from oneticket.models.parts import head
 from oneticket.optim.build import build as build_optimizers
-from oneticket.optim.spec import OptimizerSpec
 from oneticket.ticket.guard import attach
 from oneticket.ticket.mask import Mask
 from oneticket.ticket.values import fingerprint
@@ -26,49 +22,37 @@ from oneticket.training import checkpoint
 from oneticket.training.loop import Run, train
 from oneticket.training.measure import measure
 from oneticket.training.ranks import Agreement, same, spread
-from oneticket.training.spec import TrainingSpec
 from oneticket.training.watch import Watcher, finite, keeper, watched
 
 ZERO = 1e-8  # a trained weight below this is zero by itself ("natural sparsity", Caron et al., 2020)
 
-
-@dataclass(frozen=True, kw_only=True)
-class Trained:
-    """What a training left: the losses of its steps (float32, CPU) and, where it was measured, its record.
-
-    `zeros`: the weights under the mask's names that live and that training itself brought to zero.
-    """
-
-    losses: Tensor
-    record: Mapping[str, Any]
-    zeros: Mask
+T = TypeVar("T")
 
 
-def run_training(
-    model: nn.Module,
-    mask: Mask,
-    *,
-    data: Data,
-    optimizer: OptimizerSpec,
-    training: TrainingSpec,
-    streams: Streams,
-    start: int,
-    stop: int | None,
-    place: Place,
-    measured: bool = True,
-) -> Trained:
-    """Train `model` in place, its mask held, from schedule step `start` to `stop` (None: to the end), and measure it.
+def do(task: Task[T], place: Place) -> T:
+    """Do a task, with one training after the other; what it returns."""
+    try:
+        job = next(task)
+        while True:
+            job = task.send(run_training(job, place))
+    except StopIteration as end:
+        return end.value  # type: ignore[no-any-return]
+
+
+def run_training(job: Job, place: Place) -> Trained:
+    """Do one training.
 
     Moves the model to `place.device`, and resumes from `place.checkpoint` if one is there. Of several ranks, which meet
     in torch's default process group, the first one alone writes checkpoints and measures.
     """
+    model, mask, data, training, streams, start = (job.model, job.mask, job.data, job.training, job.streams, job.start)
     epoch = per_epoch(data, training.batch)
     total = training.budget.steps(epoch)
-    stop = total if stop is None else stop
+    stop = total if job.stop is None else job.stop
     # A checkpoint goes on only with the very same training: it would also fit other weights, masks or data.
     given = [
         data.digest,
-        optimizer.plain(),
+        job.optimizer.plain(),
         training.plain(),
         streams.root,
         streams.replicate,
@@ -87,7 +71,7 @@ def run_training(
         agreement = Agreement(place.stop, every=look)
         together, stopping = [agreement], agreement.stop
         draws = replace(streams, root=streams.seed("forward", "rank", place.rank))
-    optimizers = build_optimizers(optimizer, model, head=head(model))
+    optimizers = build_optimizers(job.optimizer, model, head=head(model))
     with attach(model, optimizers, mask, rule=training.guard) as guard:
         run = Run.begin(network, optimizers, precision=training.precision, position=start, total=total, about=about)
         if place.checkpoint is not None and checkpoint.load(place.checkpoint, run):
@@ -97,12 +81,12 @@ def run_training(
         keep = keeper(None if place.rank else place.checkpoint, seconds=place.every, stop=stopping)
         share = {"rank": place.rank, "ranks": place.ranks}
         feed = batches(data, batch=training.batch, streams=streams, start=run.position, stop=stop, **share)
-        steps = train(run, feed, training=training, optimizer=optimizer, streams=draws, per_epoch=epoch, stop=stop)
+        steps = train(run, feed, training=training, optimizer=job.optimizer, streams=draws, per_epoch=epoch, stop=stop)
         for _ in watched(steps, run, [*together, finite(stop, every=look), keep, *place.watchers]):
             pass
         guard.audit()
     losses = run.losses[start:stop].to("cpu", torch.float32)
-    if not measured or place.rank:
+    if not job.measured or place.rank:
         return Trained(losses=losses, record={}, zeros=Mask({}))
     found = measure(model, test_batches(data))
     if not math.isfinite(found.loss):

@@ -15,9 +15,10 @@ from torch import nn
 from oneticket.ground.errors import CarryError, SpecError, unknown
 from oneticket.ground.streams import Streams
 from oneticket.lottery.controls import ARMS, Source
+from oneticket.lottery.job import Job, Task, Trained
 from oneticket.lottery.place import Place
 from oneticket.lottery.spec import TransferSpec
-from oneticket.lottery.training import Trained, run_training
+from oneticket.lottery.training import do
 from oneticket.models.build import build
 from oneticket.models.parts import head, prunable
 from oneticket.models.spec import ModelSpec
@@ -66,6 +67,11 @@ def transfer(
     0.8
     """
     place = place or Place()
+    return do(train_arm(spec, source=source, arm=arm, replicate=replicate, place=place), place)
+
+
+def train_arm(spec: TransferSpec, *, source: Source, arm: str, replicate: int | None, place: Place) -> Task[Trained]:
+    """What `transfer` does, as a task."""
     replicate = int(source.ticket.lineage.get("replicate", 0)) if replicate is None else replicate
     if arm not in ARMS:
         raise SpecError(unknown("arm", arm, ARMS))
@@ -79,16 +85,8 @@ def transfer(
     carried = ARMS[arm](source, new, streams.generator("shuffle", DRAWS.get(arm, arm)))
     model = build(network, shape=data.shape, classes=len(data.classes), seed=streams.seed("head"))
     held = apply(carried, model, head=spec.head).mask
-    return run_training(
-        model,
-        held,
-        data=data,
-        optimizer=spec.optimizer,
-        training=spec.training,
-        streams=streams,
-        start=0,
-        stop=None,
-        place=place,
+    return (
+        yield Job(model=model, mask=held, data=data, optimizer=spec.optimizer, training=spec.training, streams=streams)
     )
 
 

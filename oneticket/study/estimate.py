@@ -16,6 +16,7 @@ from oneticket.ground.canon import dumps
 from oneticket.ground.errors import DataError
 from oneticket.ground.streams import Streams
 from oneticket.ground.when import When
+from oneticket.lottery.job import Job
 from oneticket.lottery.place import Place
 from oneticket.lottery.training import run_training
 from oneticket.models.build import build
@@ -85,7 +86,7 @@ def estimate(steps: Iterable[Step], *, store: Store, place: Place, paces: dict[s
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Job:
+class _Kind:
     """The training of a step, as far as it matters for its time."""
 
     network: Mapping[str, Any]
@@ -102,7 +103,7 @@ class _Job:
         return dumps([same, self.optimizer.name, self.training.batch, self.training.precision])
 
 
-def _job(step: Step, place: Place) -> _Job:
+def _job(step: Step, place: Place) -> _Kind:
     args = step.args
     asked = args.get("transfer", args)
     data, training = DataSpec.read(asked["data"]), TrainingSpec.read(asked["training"])
@@ -120,7 +121,7 @@ def _job(step: Step, place: Place) -> _Job:
     total = training.budget.steps(epoch)
     rewound = When.parse(args["rewind"]).steps(epoch) if "rewind" in args else 0
     updates = rewound if step.kind == "rewind" else total - rewound
-    return _Job(
+    return _Kind(
         network={"spec": model, "shape": list(facts.shape), "classes": facts.classes},
         data=data,
         facts=facts,
@@ -130,7 +131,7 @@ def _job(step: Step, place: Place) -> _Job:
     )
 
 
-def _try(job: _Job, place: Place) -> float | None:
+def _try(job: _Kind, place: Place) -> float | None:
     """Seconds per optimizer step, over a few steps of the real thing; None where the data are not at hand."""
     moments = [clock.now()]
 
@@ -148,16 +149,16 @@ def _try(job: _Job, place: Place) -> float | None:
     model = build(ModelSpec.read(job.network["spec"]), shape=job.facts.shape, classes=job.facts.classes, seed=0)
     with contextlib.suppress(KeyboardInterrupt):
         run_training(
-            model,
-            Mask({}),
-            data=data,
-            optimizer=job.optimizer,
-            training=job.training,
-            streams=Streams(root=0, replicate=0),
-            start=0,
-            stop=None,
-            place=replace(place, watchers=(note,), stop=enough, checkpoint=None),
-            measured=False,
+            Job(
+                model=model,
+                mask=Mask({}),
+                data=data,
+                optimizer=job.optimizer,
+                training=job.training,
+                streams=Streams(root=0, replicate=0),
+                measured=False,
+            ),
+            replace(place, watchers=(note,), stop=enough, checkpoint=None),
         )
     # The first update carries what is done once, and counts only where there is no other.
     counted = moments[1:] if len(moments) > 2 else moments

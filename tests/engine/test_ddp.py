@@ -41,6 +41,7 @@ from oneticket.data.spec import DataSpec
 from oneticket.ground.errors import OneticketError
 from oneticket.ground.streams import Streams
 from oneticket.lottery.place import Place, never
+from oneticket.lottery.job import Job
 from oneticket.lottery.training import run_training
 from oneticket.models.build import build
 from oneticket.models.parts import prunable
@@ -64,17 +65,15 @@ def train(model="mlp", *, batch=32, another_mask=False, other_weights=False, slo
     mask = Mask({**living, first: torch.rand(living[first].shape, generator=draws) < 0.3})
     with torch.no_grad():
         network.get_parameter(first)[~mask[first]] = 0
-    done = run_training(
-        network,
-        mask,
+    job = Job(
+        model=network,
+        mask=mask,
         data=data,
         optimizer=OptimizerSpec(name="adam"),
         training=TrainingSpec(budget="20it", batch=batch),
         streams=Streams(root=0, replicate=0),
-        start=0,
-        stop=None,
-        place=place,
     )
+    done = run_training(job, place)
     return {
         "weights": [p.double().sum().item() for p in network.parameters()],
         "losses": done.losses.tolist(),

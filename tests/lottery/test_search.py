@@ -13,6 +13,7 @@ from oneticket.ground.errors import PruneError, SpecError
 from oneticket.lottery.place import Place
 from oneticket.lottery.search import book, level, rewind_weights, search
 from oneticket.lottery.spec import SearchSpec
+from oneticket.lottery.training import do
 from oneticket.models.build import build
 from oneticket.pruning.spec import PruningSpec
 from oneticket.ticket.book import Book
@@ -75,7 +76,7 @@ def test_prunings_differ(books: dict[str, Book]) -> None:
 def test_every_level_starts_at_rewind_weights_times_mask(model: str, rewind: str) -> None:
     asked = spec(model=model, rewind=rewind)
     starts: list[dict[str, torch.Tensor]] = []
-    rewound = rewind_weights(asked, 0, Place())
+    rewound = do(rewind_weights(asked, 0, Place()), Place())
     step = {"0it": 0, "2it": 2, "1ep": 6}[rewind]
     assert rewound.record["step"] == step
 
@@ -84,9 +85,10 @@ def test_every_level_starts_at_rewind_weights_times_mask(model: str, rewind: str
             starts.append({name: value.clone() for name, value in run.model.state_dict().items()})
 
     frozen = asked.but(optimizer={"name": "sgd", "lr": 1e-300, "momentum": 0, "weight_decay": 0})
-    pruned_at = None
+    pruned_at, watched = None, Place(watchers=(look,))
     for number in range(2):
-        done = level(frozen, 0, number, rewound=rewound, pruned_at=pruned_at, place=Place(watchers=(look,)))
+        task = level(frozen, 0, number, rewound=rewound, pruned_at=pruned_at, place=watched)
+        done = do(task, watched)
         bound = book(frozen, 0, rewound=rewound, pruned_at=done.pruned_at, records=[{}] * (number + 1))
         masked = bound[number].mask.project(dict(rewound.weights))
         assert all(torch.equal(starts[number][name], masked[name]) for name in parameters(asked))
@@ -108,9 +110,10 @@ def test_rewind_weights_are_those_of_a_straight_run() -> None:
         if run.position == 3:
             straight.append({name: value.clone() for name, value in run.model.state_dict().items()})
 
-    dense = rewind_weights(spec(rewind="0it"), 0, Place())
-    level(spec(rewind="0it"), 0, 0, rewound=dense, pruned_at=None, place=Place(watchers=(look,)))
-    found = rewind_weights(spec(rewind="3it"), 0, Place()).weights
+    dense = do(rewind_weights(spec(rewind="0it"), 0, Place()), Place())
+    watched = Place(watchers=(look,))
+    do(level(spec(rewind="0it"), 0, 0, rewound=dense, pruned_at=None, place=watched), watched)
+    found = do(rewind_weights(spec(rewind="3it"), 0, Place()), Place()).weights
     assert all(torch.equal(found[name], straight[0][name]) for name in found)
 
 
@@ -152,10 +155,10 @@ def test_a_checkpoint_of_another_training_is_not_taken_up(tmp_path: Path) -> Non
 
 def test_the_rewind_point_matters() -> None:
     place = Place()
-    early, late = (rewind_weights(spec(rewind=when), 0, place) for when in ("0it", "5it"))
+    early, late = (do(rewind_weights(spec(rewind=when), 0, place), place) for when in ("0it", "5it"))
     assert not torch.equal(early.weights["fc1.weight"], late.weights["fc1.weight"])
     with pytest.raises(SpecError, match=r"search.rewind: 12it is step 12, but training.budget 12it ends at step 12"):
-        rewind_weights(spec(rewind="12it"), 0, place)
+        do(rewind_weights(spec(rewind="12it"), 0, place), place)
 
 
 def test_repeatable_to_the_bit_and_replicates_differ(books: dict[str, Book]) -> None:

@@ -1,0 +1,49 @@
+"""A training that is asked for, what it left, and a task: work that asks for trainings and goes on with what they left.
+
+Tasks are generators, so that whoever drives them decides how the trainings are done: one by one, or several at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from torch import Tensor, nn
+
+from oneticket.data.load import Data
+from oneticket.ground.streams import Streams
+from oneticket.optim.spec import OptimizerSpec
+from oneticket.ticket.mask import Mask
+from oneticket.training.spec import TrainingSpec
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Job:
+    """Train `model` in place, `mask` held, from schedule step `start` to `stop` (None: the end), and measure it."""
+
+    model: nn.Module
+    mask: Mask
+    data: Data
+    optimizer: OptimizerSpec
+    training: TrainingSpec
+    streams: Streams
+    start: int = 0
+    stop: int | None = None
+    measured: bool = True
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trained:
+    """What a training left: the losses of its steps (float32, CPU) and, where it was measured, its record.
+
+    `zeros`: the weights under the mask's names that live and that training itself brought to zero.
+    """
+
+    losses: Tensor
+    record: Mapping[str, Any]
+    zeros: Mask
+
+
+T = TypeVar("T")
+Task = Generator[Job, Trained, T]
