@@ -1,10 +1,11 @@
-# `make demo` runs the main job; `make test` is the whole check. Both set up what they need in .venv.
+# `make demo` runs the main job; `make test` is the whole check; `make bench` measures how fast it is, some parts of it with
+# `make bench PARTS="imports memory"`. All set up what they need in .venv.
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test gpu format clean
+.PHONY: demo test gpu bench format clean
 
 demo: $(VENV)/.ready
 	$(BIN)/oneticket demo
@@ -18,6 +19,9 @@ test: $(VENV)/.ready-dev
 
 gpu: $(VENV)/.ready-dev
 	$(BIN)/pytest -m gpu
+
+bench: $(VENV)/.ready
+	$(BIN)/python -m benchmarks.bench $(PARTS) $(if $(RESUME),--resume $(RESUME))
 
 format: $(VENV)/.ready-dev
 	$(BIN)/ruff format .

@@ -1,81 +1,235 @@
-"""What a training step costs: the guard over no guard, and channels_last over the default layout.
+"""What one step costs: oneticket's loop beside the floor, and the choices within it beside what was not chosen.
 
-`python benchmarks/step.py` prints ratios of medians, both sides interleaved in one run, with n and the quartiles of the
-ratio of neighbouring steps. One thread. Seen on 2026-11-22 (2 shared CPU cores, AMD EPYC, torch 2.13.0; batch 128):
-
-- the guard at 10 % density costs 1.10 [1.07, 1.13] of a step of LeNet-300-100 at 28 x 28 (n = 60), 1.02 [0.99, 1.05] of
-  ResNet-20 at half width (n = 12), 1.02 [0.98, 1.04] of VGG-11 at a quarter (n = 16);
-- channels_last takes 0.74 [0.70, 0.82] and 0.72 [0.66, 0.73] of the default layout's time on the latter two.
+`python -m benchmarks.step` prints a line for each. The floor is a bare PyTorch loop over normalised images in memory:
+no masks, no logging, no augmentation, torch's own optimizer. Both sides take turns, a few steps each, in one process; a
+ratio is the median of those of neighbouring turns. Level 0: a full mask, guarded; batch 128; images are noise.
 """
 
 from __future__ import annotations
 
 import statistics
+import tempfile
 import time
+from collections.abc import Callable, Iterator
+from itertools import islice
+from pathlib import Path
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from oneticket.models.build import build
-from oneticket.models.parts import prunable
+from benchmarks.row import Row, row
+from oneticket.data.batches import batches, per_epoch
+from oneticket.data.load import Data, Images
+from oneticket.ground.streams import Streams
+from oneticket.models.build import build as build_model
+from oneticket.models.parts import head, prunable
 from oneticket.models.spec import ModelSpec
+from oneticket.optim.build import build as build_optimizers
+from oneticket.optim.spec import OptimizerSpec
 from oneticket.ticket.guard import attach
 from oneticket.ticket.mask import Mask
+from oneticket.training import checkpoint
+from oneticket.training.loop import Run, train
+from oneticket.training.spec import TrainingSpec
+from oneticket.training.watch import Keeper, finite, watched
 
-CASES = [
-    ("lenet-300-100", 1.0, (1, 28, 28), 60),
-    ("resnet-20", 0.5, (3, 32, 32), 12),
-    ("vgg-11", 0.25, (3, 32, 32), 16),
-]
-BATCH = 128
-
-
-class Bench:
-    """One side of a comparison: a network that takes a step when called, and how long each step took."""
-
-    def __init__(self, name: str, width: float, shape: tuple[int, int, int], *, guarded: bool, last: bool) -> None:
-        self.model: nn.Module = build(ModelSpec(name=name, width=width), shape=shape, classes=10, seed=0)
-        if last:
-            self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.optimizer = torch.optim.SGD(self.model.parameters(), lr=0.01, momentum=0.9)
-        generator = torch.Generator().manual_seed(0)
-        self.images = torch.randn(BATCH, *shape, generator=generator)
-        self.labels = torch.randint(10, (BATCH,), generator=generator)
-        if guarded:
-            names = prunable(self.model)
-            draws = {n: torch.rand(self.model.get_parameter(n).shape, generator=generator) < 0.1 for n in names}
-            self.guard = attach(self.model, self.optimizer, Mask(draws))
-        self.seconds: list[float] = []
-
-    def step(self) -> None:
-        """One step, timed."""
-        began = time.perf_counter()
-        self.optimizer.zero_grad()
-        cross_entropy(self.model(self.images), self.labels).backward()
-        self.optimizer.step()
-        self.seconds.append(time.perf_counter() - began)
+BATCH, ENDLESS = 128, 10**6
+STREAMS = Streams(root=0, replicate=0)
+SHAPES = {"lenet-300-100": (1, 28, 28), "resnet-20": (3, 32, 32), "vgg-19": (3, 32, 32)}
+TURNS = {"lenet-300-100": (20, 60), "resnet-20": (1, 12), "vgg-19": (1, 3)}  # steps in a turn, turns
+Side = Iterator[object]
 
 
-def compare(what: str, name: str, a: Bench, b: Bench, n: int) -> None:
-    """Print how much longer a step of `a` takes than one of `b`."""
-    for side in (a, b) * 2:
-        side.step()
+class Nothing(nn.Module):
+    """A network that computes next to nothing, so that what is left of a step is the loop."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(10))
+
+    def forward(self, images: Tensor) -> Tensor:
+        """The same for every image."""
+        return self.weight.expand(len(images), 10)
+
+
+def noise(shape: tuple[int, int, int], *, count: int = 60_000, augmented: bool = False) -> Data:
+    """A set of images like Fashion-MNIST's or CIFAR-10's."""
+    generator, device = torch.Generator().manual_seed(0), torch.device("cpu")
+    images = torch.randint(256, (count, *shape), dtype=torch.uint8, generator=generator)
+    part = Images(images=images, labels=torch.randint(10, (count,), generator=generator))
+    half = (0.5,) * shape[0]
+    facts = {"classes": tuple("0123456789"), "shape": shape, "mean": half, "std": half, "digest": "", "device": device}
+    return Data(train=part, test=part, flip=augmented, crop=4 * augmented, **facts)  # type: ignore[arg-type]
+
+
+def network(name: str, *, last: bool = True) -> nn.Module:
+    """A network by its name, its convolutions in channels_last or not."""
+    made = build_model(ModelSpec(name=name), shape=SHAPES[name], classes=10, seed=0)
+    return made.to(memory_format=torch.channels_last) if last else made  # type: ignore[call-overload, no-any-return]
+
+
+def floor(model: nn.Module, data: Data, optimizer: str = "sgd") -> Side:
+    """The bare loop, endless, a step at a time."""
+    assert isinstance(data.train, Images)
+    images, labels = (data.train.images.float() / 255 - 0.5) / 0.5, data.train.labels
+    step = OPTIMIZERS[optimizer](model)
+    model.train()
+    while True:
+        order = torch.randperm(len(labels))
+        for at in range(0, len(labels) - BATCH + 1, BATCH):
+            rows = order[at : at + BATCH]
+            loss = cross_entropy(model(images[rows]), labels[rows])
+            step.zero_grad()
+            loss.backward()
+            step.step()
+            yield loss
+
+
+def ours(model: nn.Module, data: Data, optimizer: str = "sgd", *, precision: str = "float32") -> Side:
+    """The same by oneticket: guard, loop, and those who watch every training."""
+    run, steps = begun(model, data, optimizer, precision)
+    names = [] if isinstance(model, Nothing) else prunable(model)
+    with (
+        attach(model, run.optimizers, Mask.full({name: model.get_parameter(name) for name in names})),
+        Keeper(None, seconds=20, stop=lambda: False) as keep,
+    ):
+        yield from watched(steps, run, [finite(ENDLESS, every=50), keep])
+
+
+def begun(model: nn.Module, data: Data, optimizer: str = "sgd", precision: str = "float32") -> tuple[Run, Side]:
+    """A run at its first step, and its steps."""
+    spec, training = (
+        OptimizerSpec(name=optimizer),
+        TrainingSpec(budget=f"{ENDLESS}it", batch=BATCH, precision=precision),
+    )  # type: ignore[arg-type]
+    made = build_optimizers(spec, model, head=() if isinstance(model, Nothing) else head(model))
+    run = Run.begin(model, made, precision=precision, position=0, total=ENDLESS)
+    feed = batches(data, batch=BATCH, streams=STREAMS, start=0, stop=ENDLESS)
+    length = per_epoch(data, BATCH)
+    return run, train(run, feed, training=training, optimizer=spec, streams=STREAMS, per_epoch=length, stop=ENDLESS)
+
+
+def turns(a: Side, b: Side, block: int, n: int) -> list[tuple[float, float]]:
+    """Seconds a step of each side, in turn."""
     for side in (a, b):
-        side.seconds.clear()
+        list(islice(side, 3 * block))
+    found = []
     for _ in range(n):
-        a.step()
-        b.step()
-    low, _, high = statistics.quantiles([x / y for x, y in zip(a.seconds, b.seconds, strict=True)])
-    ratio = statistics.median(a.seconds) / statistics.median(b.seconds)
-    print(f"{what:28} {name:14} {ratio:5.2f}  quartiles {low:.2f} to {high:.2f}  n = {n}")
+        seconds = []
+        for side in (a, b):
+            began = time.perf_counter()
+            list(islice(side, block))
+            seconds.append((time.perf_counter() - began) / block)
+        found.append((seconds[0], seconds[1]))
+    return found
 
+
+def ratio(what: str, name: str, a: Side, b: Side, *, target: str = "", note: str = "") -> Row:
+    """The row of how long a step of `a` takes beside one of `b`."""
+    found = turns(a, b, *TURNS[name])
+    each = f"{1000 * statistics.median(one for one, _ in found):.3g} ms a step"
+    return row(f"{what}, {name}", [one / other for one, other in found], target=target, note=note or each)
+
+
+def beside_floor() -> list[Row]:
+    """Guard and loop at level 0, beside the floor in the same and in torch's default layout."""
+    target, grey, colour = "<= 1.05", noise((1, 28, 28)), noise((3, 32, 32), count=20_000)
+    rows = []
+    for threads in (1, 2):
+        torch.set_num_threads(threads)
+        words = f"{threads} thread{'s'[: threads > 1]}"
+        for optimizer in OPTIMIZERS:
+            name = "lenet-300-100"
+            one, other = ours(network(name), grey, optimizer), floor(network(name), grey, optimizer)
+            rows.append(ratio(f"step / floor, {optimizer}, {words}", name, one, other, target=target))
+        name = "resnet-20"
+        for last in (False, True):
+            layout = "channels_last" if last else "default"
+            for augmented in (False, True):
+                data = noise((3, 32, 32), count=20_000, augmented=True) if augmented else colour
+                kind = f"step{' with augmentation' * augmented} / floor in the {layout} layout, {words}"
+                rows.append(
+                    ratio(kind, name, ours(network(name), data), floor(network(name, last=last), colour), target=target)
+                )
+    torch.set_num_threads(1)
+    return rows
+
+
+def within() -> list[Row]:
+    """Layout, precision and compilation, one thread."""
+    grey, colour = noise((1, 28, 28)), noise((3, 32, 32), count=20_000)
+    rows = [
+        ratio(
+            "channels_last / default",
+            "resnet-20",
+            floor(network("resnet-20"), colour),
+            floor(network("resnet-20", last=False), colour),
+        )
+    ]
+    for name, data in (("lenet-300-100", grey), ("resnet-20", colour)):
+        rows.append(
+            ratio(
+                "bfloat16 / float32", name, ours(network(name), data, precision="bfloat16"), ours(network(name), data)
+            )
+        )
+        compiled = network(name)
+        compiled.compile()
+        began = time.perf_counter()
+        side = ours(compiled, data)
+        next(iter(side))
+        took = f"the first step takes {time.perf_counter() - began:.0f} s"
+        rows.append(ratio("compiled / not", name, side, ours(network(name), data), note=took))
+    return rows
+
+
+def fixed() -> list[Row]:
+    """What a step costs where the network costs nothing."""
+    data = noise((1, 28, 28))
+    found = turns(ours(Nothing(), data), floor(Nothing(), data), 100, 40)
+    return [
+        row("the loop alone, batch and optimizer included", [1e6 * one for one, _ in found], "us"),
+        row("the loop alone, more than the floor", [1e6 * (one - other) for one, other in found], "us"),
+    ]
+
+
+def checkpoints() -> list[Row]:
+    """What a checkpoint costs the step that takes it, and what it would if that step waited for the disk."""
+    rows = []
+    for name in SHAPES:
+        run, steps = begun(network(name), noise(SHAPES[name], count=1000))
+        list(islice(steps, 2))
+        with tempfile.TemporaryDirectory() as folder:
+            slot = checkpoint.File(Path(folder) / "run")
+            asked: dict[str, Callable[[], object]] = {
+                "a checkpoint, in the step": lambda run=run: checkpoint.snapshot(run),  # type: ignore[misc]
+                "a checkpoint, with the disk": lambda run=run, slot=slot: checkpoint.save(slot, run),  # type: ignore[misc]
+            }
+            seconds: dict[str, list[float]] = {what: [] for what in asked}
+            for what in [*asked] * 10:
+                began = time.perf_counter()
+                asked[what]()
+                seconds[what].append(time.perf_counter() - began)
+        rows += [row(f"{what}, {name}", [1000 * value for value in values], "ms") for what, values in seconds.items()]
+    return rows
+
+
+def rows() -> list[Row]:
+    """All of them."""
+    torch.set_num_threads(1)
+    return [*beside_floor(), *fixed(), *within(), *checkpoints()]
+
+
+OPTIMIZERS: dict[str, Callable[[nn.Module], torch.optim.Optimizer]] = {
+    "sgd": lambda model: torch.optim.SGD(model.parameters(), lr=0.02, momentum=0.9, weight_decay=1e-4),
+    "adam": lambda model: torch.optim.Adam(model.parameters(), lr=1e-3),
+}
 
 if __name__ == "__main__":
-    torch.set_num_threads(1)
-    for name, width, shape, n in CASES:
-        plain = Bench(name, width, shape, guarded=False, last=True)
-        compare("guard / no guard, 10 % live", name, Bench(name, width, shape, guarded=True, last=True), plain, n)
-        if len(shape) == 3 and shape[0] == 3:
-            other = Bench(name, width, shape, guarded=False, last=False)
-            compare("channels_last / default", name, plain, other, n)
+    for part in (beside_floor, fixed, within, checkpoints):
+        for found in part():
+            print(
+                f"{found['what']:62} {found['value']:8.3f} {found['unit']:3} "
+                f"{found['low']:8.3f} to {found['high']:8.3f}  n = {found['n']}  {found['note']}",
+                flush=True,
+            )

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 from cyclopts import App, CycloptsError, Parameter
 from rich.console import Console
 
-from oneticket.cli.parameters import KEEP, Device, Keep, Quiet, Rows, with_flags
+from oneticket.cli.parameters import HOW, KEEP, How, Keep, Quiet, Rows, with_flags
 from oneticket.cli.studies import report, status, store, study
 from oneticket.ground.errors import OneticketError, SpecError
 from oneticket.study.spec import CarrySpec, FindSpec
@@ -35,7 +35,7 @@ def find(
     given: dict[str, Any],
     spec: Annotated[Path | None, Parameter(help="A TOML file with the same settings; flags go before it.")] = None,
     rows: Rows = None,
-    device: Device = "auto",
+    how: How = HOW,
     store: Keep = KEEP,
     quiet: Quiet = False,
 ) -> int:
@@ -47,7 +47,7 @@ def find(
     """
     from oneticket.cli.find import find as command
 
-    return command(given=given, spec=spec, out=out, rows=rows, device=device, store=store, quiet=quiet)
+    return command(given=given, spec=spec, out=out, rows=rows, how=how, store=store, quiet=quiet)
 
 
 @app.command
@@ -59,7 +59,7 @@ def transfer(
     given: dict[str, Any],
     spec: Annotated[Path | None, Parameter(help="A TOML file with the same settings; flags go before it.")] = None,
     rows: Rows = None,
-    device: Device = "auto",
+    how: How = HOW,
     store: Keep = KEEP,
     quiet: Quiet = False,
 ) -> int:
@@ -73,7 +73,7 @@ def transfer(
     """
     from oneticket.cli.transfer import transfer as command
 
-    return command(source, given=given, spec=spec, rows=rows, device=device, store=store, quiet=quiet)
+    return command(source, given=given, spec=spec, rows=rows, how=how, store=store, quiet=quiet)
 
 
 @app.command

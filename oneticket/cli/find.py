@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from oneticket.cli.flags import collect, from_file, read
+from oneticket.cli.parameters import How
 from oneticket.cli.session import run_steps
 from oneticket.cli.tables import out as stdout
 from oneticket.cli.tables import print_tables
+from oneticket.engine.engine import Engine
 from oneticket.engine.work import bind
 from oneticket.ground.errors import FileError, SpecError, StoreError
 from oneticket.lottery.place import Place
-from oneticket.lottery.place import device as device_named
 from oneticket.lottery.search import rewind_step
 from oneticket.report.export import check_rows, write_rows
 from oneticket.store.store import Store
@@ -25,12 +26,20 @@ from oneticket.ticket.book import Book, book_file, book_files
 
 
 def find(
-    *, given: Mapping[str, Any], spec: Path | None, out: Path, rows: Path | None, device: str, store: str, quiet: bool
+    *,
+    given: Mapping[str, Any],
+    spec: Path | None,
+    out: Path,
+    rows: Path | None,
+    how: How,
+    store: str,
+    quiet: bool,
 ) -> int:
     """Search, and leave `book-0.safetensors`, `book-1.safetensors`, ... and `rows.csv` in `out`."""
+    engine = Engine(name="inline", together=how.together)
     asked = read(FindSpec, collect(FindSpec, given, from_file(spec)))
     check_rows(rows)
-    kept, place = Store(store), Place(device=device_named(device))
+    kept, place = Store(store), how.place()
     check_out(out, asked, place)
     make_folder(out)
     rewind_step(asked.search, place.facts(asked.search.data))
@@ -39,7 +48,7 @@ def find(
         for replicate in range(asked.replicates)
     ]
     cells = [cell for origin in searches for cell in search_cells(origin)]
-    piles = run_steps([cell.step for cell in cells], store=kept, place=place, quiet=quiet)
+    piles = run_steps([cell.step for cell in cells], store=kept, place=place, quiet=quiet, engine=engine)
     for origin in searches:
         save_book(origin, kept, book_file(out, origin.replicate))
     found = rows_of(cells, kept)

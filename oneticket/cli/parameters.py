@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
 from oneticket.cli.flags import flags
 from oneticket.ground.spec import Spec
 
+if TYPE_CHECKING:
+    from oneticket.lottery.place import Place
+
 Rows = Annotated[Path | None, Parameter(help="Write one row per trained network to this .csv, .json or .parquet file.")]
-Device = Annotated[str, Parameter(help="Where to compute: auto, cpu, cuda or mps.", env_var="ONETICKET_DEVICE")]
 Keep = Annotated[
     str,
     Parameter(
@@ -22,6 +25,39 @@ Keep = Annotated[
 ]
 Quiet = Annotated[bool, Parameter(help="No progress, no tables.", negative="")]
 KEEP = ".oneticket"
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class How:
+    """Where and how to compute. None of it is part of what is asked for: results differ by rounding alone."""
+
+    device: Annotated[str, Parameter(help="Where to compute: auto, cpu, cuda or mps.", env_var="ONETICKET_DEVICE")] = (
+        "auto"
+    )
+    together: Annotated[
+        int,
+        Parameter(
+            help="Train up to so many alike networks as one program in this process: meant for small ones on a GPU."
+        ),
+    ] = 1
+    compact: Annotated[
+        bool,
+        Parameter(help="Leave out what cannot reach the loss, and compute with living weights alone where that pays."),
+    ] = True
+    compile: Annotated[
+        Literal["default", "reduce-overhead", "max-autotune"] | None,
+        Parameter(help="Compile networks by torch.compile, in this mode; layers then stay masked."),
+    ] = None
+
+    def place(self, **more: Any) -> Place:
+        """The place they describe; SpecError for a device that is not there."""
+        from oneticket.lottery.place import Place, device
+
+        return Place(device=device(self.device), compact=self.compact, compiled=self.compile, **more)
+
+
+HOW = How()
 
 
 def with_flags(spec: type[Spec]) -> Callable[[Callable[..., int]], Callable[..., int]]:

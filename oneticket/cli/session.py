@@ -13,6 +13,7 @@ from oneticket.cli.progress import describe, spoken, view
 from oneticket.engine.engine import Engine, run
 from oneticket.engine.front import Observer, Piles
 from oneticket.ground import clock
+from oneticket.ground.allocator import keep_freed
 from oneticket.lottery.place import Place
 from oneticket.store.step import Step
 from oneticket.store.store import Store
@@ -31,6 +32,7 @@ def run_steps(
     heard: Sequence[Observer] = (),
 ) -> Piles:
     """Run a plan with progress on standard error, and say at the end what was done, reused and lost."""
+    keep_freed()
     began = clock.now()
     total = len(closure(steps))
     with view(total, quiet=quiet) as shown, stop_requests() as asked:

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from cyclopts import App, Parameter
 
-from oneticket.cli.parameters import KEEP, Device, Keep, Quiet
+from oneticket.cli.parameters import HOW, KEEP, How, Keep, Quiet
 
 Name = Annotated[
     str,
@@ -43,7 +43,7 @@ def study(
             help="Also log to tensorboard:FOLDER, mlflow:FOLDER or wandb:FOLDER; may be given again.", negative=""
         ),
     ] = None,
-    device: Device = "auto",
+    how: How = HOW,
     store: Keep = KEEP,
     quiet: Quiet = False,
 ) -> int:
@@ -58,11 +58,11 @@ def study(
 
     return command(
         name,
-        engine=Engine(name=engine, address=address, cpus=cpus, gpus=gpus, ranks=ranks),
+        engine=Engine(name=engine, address=address, cpus=cpus, gpus=gpus, ranks=ranks, together=how.together),
         dry_run=dry_run,
         price=price,
         track=track or [],
-        device=device,
+        how=how,
         store=store,
         quiet=quiet,
     )

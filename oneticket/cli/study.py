@@ -10,6 +10,7 @@ from rich.console import Console
 
 from oneticket.claims.claims import claim_named, verdicts
 from oneticket.cli import store as store_commands
+from oneticket.cli.parameters import How
 from oneticket.cli.progress import describe, spoken
 from oneticket.cli.session import run_steps
 from oneticket.cli.tables import out as stdout
@@ -18,7 +19,6 @@ from oneticket.cli.track import tracking
 from oneticket.engine.engine import Engine, at_once
 from oneticket.ground.errors import SpecError
 from oneticket.lottery.place import Place
-from oneticket.lottery.place import device as device_named
 from oneticket.stats.table import Table
 from oneticket.stats.words import listed
 from oneticket.store.step import Step
@@ -38,12 +38,12 @@ def study(
     dry_run: bool,
     price: float | None,
     track: Sequence[str],
-    device: str,
+    how: How,
     store: str,
     quiet: bool,
 ) -> int:
     """Run what is not done yet of a study, or say what that would cost."""
-    place = Place(device=device_named(device), pretend=dry_run)
+    place = how.place(pretend=dry_run)
     plan, kept = plan_of(name, place), Store(store)
     for claim in plan.claims:
         claim_named(claim)

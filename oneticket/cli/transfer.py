@@ -8,12 +8,13 @@ from typing import Any
 
 from oneticket.cli.books import books_at
 from oneticket.cli.flags import collect, from_file, read
+from oneticket.cli.parameters import How
 from oneticket.cli.session import run_steps
 from oneticket.cli.tables import out as stdout
 from oneticket.cli.tables import print_tables
+from oneticket.engine.engine import Engine
 from oneticket.ground.errors import CarryError, SpecError
 from oneticket.lottery.place import Place
-from oneticket.lottery.place import device as device_named
 from oneticket.lottery.spec import SearchSpec, TransferSpec
 from oneticket.report.export import check_rows, write_rows
 from oneticket.report.verdict import sentence
@@ -30,11 +31,12 @@ def transfer(
     given: Mapping[str, Any],
     spec: Path | None,
     rows: Path | None,
-    device: str,
+    how: How,
     store: str,
     quiet: bool,
 ) -> int:
     """Carry, print the comparison, and write the rows where asked."""
+    engine = Engine(name="inline", together=how.together)
     books = books_at(source)
     first = next(iter(books.values()))[1]
     asked = read(CarrySpec, collect(CarrySpec, given, {"transfer": as_source(first)}, from_file(spec)))
@@ -43,7 +45,7 @@ def transfer(
     for file, book in books.values():
         if beyond := [level for level in levels if not 0 <= level <= book.levels]:
             raise SpecError(f"--levels: {file} holds levels 0 to {book.levels}, got {beyond[0]}")
-    kept, place = Store(store), Place(device=device_named(device))
+    kept, place = Store(store), how.place()
     cells: list[Cell] = []
     for replicate, (file, book) in books.items():
         if not book.model:
@@ -52,7 +54,7 @@ def transfer(
         own = own_search(book, asked.transfer, max(levels), replicate, place) if "own" in asked.controls else None
         arms = ("dense", "ticket", *asked.controls)
         cells += transfer_cells(asked.transfer, origin=origin, own=own, arms=arms, levels=levels, place=place)
-    piles = run_steps([cell.step for cell in cells], store=kept, place=place, quiet=quiet)
+    piles = run_steps([cell.step for cell in cells], store=kept, place=place, quiet=quiet, engine=engine)
     found = rows_of(cells, kept)
     if rows is not None:
         write_rows(found, rows)

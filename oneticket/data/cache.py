@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -29,11 +28,6 @@ class Entry:
     sum: str
 
 
-def folder() -> Path:
-    """The cache folder: ONETICKET_CACHE, or ~/.cache/oneticket."""
-    return Path(os.environ.get("ONETICKET_CACHE") or "~/.cache/oneticket").expanduser()
-
-
 def writable(path: Path) -> bool:
     """Whether files can be written under a folder; makes the folder if need be."""
     try:
@@ -49,7 +43,7 @@ def cached(key: object, make: Callable[[], Made]) -> Entry:
 
     An entry that fails its checksum counts as absent. A folder that cannot be written is worked around in silence.
     """
-    path = folder() / "decoded" / f"{canon.digest(key)}.safetensors"
+    path = disk.cache_folder() / "decoded" / f"{canon.digest(key)}.safetensors"
     found = _read(path)
     if found is None:
         tensors, note = make()

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from oneticket.data.cache import folder, writable
+from oneticket.data.cache import writable
 from oneticket.ground import disk
 from oneticket.ground.errors import DataError
 
@@ -21,7 +21,7 @@ def fetched(repo: str, config: str | None) -> Mapping[str, Any]:
 
     Nothing asks the network twice: a note in the cache says where the first fetch left its files.
     """
-    note = folder() / "hub" / f"{repo}/{config or 'default'}.json".replace("/", "--")
+    note = disk.cache_folder() / "hub" / f"{repo}/{config or 'default'}.json".replace("/", "--")
     return _kept(note) or _fetch(repo, config, note)
 
 
@@ -82,7 +82,7 @@ def _kept(note: Path) -> Mapping[str, Any] | None:
 def _load(path: str, name: str | None = None, data_files: Mapping[str, list[str]] | None = None) -> Mapping[str, Any]:
     from datasets import load_dataset
 
-    cache = folder() / "datasets"
+    cache = disk.cache_folder() / "datasets"
     with _quiet():
         parts = load_dataset(path, name, data_files=data_files, cache_dir=str(cache) if writable(cache) else None)
     return dict(parts)

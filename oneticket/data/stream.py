@@ -40,13 +40,17 @@ class Stream:
     def __len__(self) -> int:
         return len(self.labels)
 
-    def read(self, orders: Iterable[Order]) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-        """Images uint8 (B, C, H, W) and labels for each order, in order; raises DataError for a damaged image."""
+    def read(self, orders: Iterable[Order], *, pinned: bool = False) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        """Images uint8 (B, C, H, W) and labels for each order, in order; raises DataError for a damaged image.
+
+        `pinned`: in page-locked memory, from where a CUDA device takes them while it computes.
+        """
         loader: DataLoader[Any] = DataLoader(
             _Orders(self),
             batch_sampler=orders,  # type: ignore[arg-type]
             collate_fn=_same,
             num_workers=self.workers,
+            pin_memory=pinned,
             generator=torch.Generator(),  # else the loader draws its workers' seed from the global state
         )
         for found in loader:
@@ -54,9 +58,10 @@ class Stream:
                 raise found
             yield found
 
-    def whole(self, batch: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+    def whole(self, batch: int, *, pinned: bool = False) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
         """Every image once, in order, as a centre crop."""
-        return self.read((list(range(at, min(at + batch, len(self)))), None) for at in range(0, len(self), batch))
+        orders = ((list(range(at, min(at + batch, len(self)))), None) for at in range(0, len(self), batch))
+        return self.read(orders, pinned=pinned)
 
 
 class _Orders(Dataset[object]):

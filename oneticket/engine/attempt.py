@@ -1,4 +1,7 @@
-"""One attempt at a step, the same for every engine: claimed, made out of what it needs, put into the store."""
+"""One attempt at a step, the same for every engine: claimed, made out of what it needs, put into the store.
+
+It is a task, which asks for trainings, so that several can be done side by side.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,7 @@ from oneticket.engine.work import work
 from oneticket.ground import clock
 from oneticket.ground.errors import OneticketError, StoreError
 from oneticket.lottery.place import Place
+from oneticket.lottery.together import Placed, T, do_together
 from oneticket.store.claim import Claim
 from oneticket.store.step import Step
 from oneticket.store.store import Slot, Store
@@ -19,17 +23,24 @@ Make = Callable[[Step, Store, Place], str]
 LINES = 8  # of a traceback
 
 
-def make(step: Step, store: Store, place: Place) -> str:
+def making(step: Step, store: Store, place: Place, *, count: int = 1) -> Placed[str]:
     """Read what the step needs, do its work, and put what comes out; says what `Store.put` says.
 
-    Of several ranks, the first alone puts.
+    Of several ranks, the first alone puts. Of `count` steps done side by side, each took its part of the time.
     """
     began, here = clock.now(), replace(place, checkpoint=place.checkpoint or store.slot(step))
-    outcome = work(step, [store.get(need) for need in step.needs], here)
+    outcome = yield from work(step, [store.get(need) for need in step.needs], here)
     if place.rank:
         return "kept"
-    device = str(place.device) if place.ranks == 1 else f"{place.device}, ranks={place.ranks}"
-    return store.put(step, outcome, seconds=here.spent + clock.now() - began, device=device)
+    shared = {"ranks": place.ranks, "together": count}
+    device = ", ".join([str(place.device), *(f"{how}={number}" for how, number in shared.items() if number > 1)])
+    seconds = here.spent + (clock.now() - began) / count
+    return store.put(step, outcome, seconds=seconds, device=device, how=here.how)
+
+
+def make(step: Step, store: Store, place: Place) -> str:
+    """What `making` does, by itself."""
+    return alone(making(step, store, place))
 
 
 class Lost(Exception):
@@ -41,6 +52,18 @@ class Broken(StoreError):
 
 
 def attempt(step: Step, store: Store, place: Place, make: Make = make) -> str:
+    """What `attempting` does, by itself; it raises what that says."""
+
+    def made(step: Step, store: Store, place: Place) -> Placed[str]:
+        yield from ()
+        return make(step, store, place)
+
+    return alone(attempting(step, store, place, made))
+
+
+def attempting(
+    step: Step, store: Store, place: Place, making: Callable[[Step, Store, Place], Placed[str]] = making
+) -> Placed[str]:
     """Do the step unless it is done or somebody else is at it.
 
     Says "done" (or "there already" or "drifted", when another put an outcome at the same time), "reused" or
@@ -59,7 +82,8 @@ def attempt(step: Step, store: Store, place: Place, make: Make = make) -> str:
             return held.lost or place.stop()
 
         try:
-            said = make(step, store, replace(place, stop=stop, checkpoint=_Held(slot=store.slot(step), claim=claim)))
+            here = replace(place, stop=stop, checkpoint=_Held(slot=store.slot(step), claim=claim))
+            said = yield from making(step, store, here)
         except KeyboardInterrupt:
             if held.lost and not place.stop():
                 return "elsewhere"
@@ -75,6 +99,14 @@ def attempt(step: Step, store: Store, place: Place, make: Make = make) -> str:
             _remember(step, store, broken)
             raise broken from error
     return "done" if said == "kept" else said
+
+
+def alone(task: Placed[T]) -> T:
+    """Do one task; what it returns or raises."""
+    (said,) = do_together([task])
+    if isinstance(said, BaseException):
+        raise said
+    return said
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -28,7 +28,8 @@ class Engine:
 
     `name`: "auto" takes Ray if it is told of a cluster or of ranks, or if Ray is installed, this machine has room for
     two steps at once, and the plan has enough of them. `address`: see `run_ray.run`. `cpus`, `gpus`, `memory` (bytes):
-    a step's share, or a rank's; without `gpus`, one on CUDA. `ranks`: how many devices share one training.
+    a step's share, or a rank's; without `gpus`, one on CUDA. `ranks`: how many devices share one training. `together`:
+    how many alike trainings may be one program, inline.
 
     >>> Engine(ranks=2, cpus=4).share("cpu")
     Share(cpus=4, gpus=0, memory=None)
@@ -40,10 +41,14 @@ class Engine:
     gpus: float | None = None
     memory: int | None = None
     ranks: int = 1
+    together: int = 1
 
     def __post_init__(self) -> None:
-        if self.ranks < 1:
-            raise SpecError(f"ranks: expected at least 1, got {self.ranks}")
+        for what, count in (("ranks", self.ranks), ("together", self.together)):
+            if count < 1:
+                raise SpecError(f"{what}: expected at least 1, got {count}")
+        if self.together > 1 and (self.name == "ray" or self.address or self.ranks > 1):
+            raise SpecError("together: under ray every worker does one training at a time; take --engine inline")
         if self.name == "inline" and (self.address or self.ranks > 1):
             raise SpecError("the engine inline has neither an address nor ranks; take --engine ray")
 
@@ -65,7 +70,7 @@ def run(
     steps = tuple(steps)
     store.define(*steps)  # all of them, also those that are done: a definition may have been lost
     if not _by_ray(steps, store, place, engine):
-        return inline.run(steps, store=store, place=place, observe=observe)
+        return inline.run(steps, store=store, place=place, observe=observe, together=engine.together)
     share = engine.share(place.device.type)
     told = {"address": engine.address, "share": share, "ranks": engine.ranks}
     return run_ray.run(steps, store=store, place=place, observe=observe, **told)  # type: ignore[arg-type]
@@ -79,8 +84,8 @@ def at_once(steps: Iterable[Step], *, store: Store, place: Place, engine: Engine
 
 
 def _by_ray(steps: tuple[Step, ...], store: Store, place: Place, engine: Engine) -> bool:
-    if engine.name != "auto" or engine.address or engine.ranks > 1:
-        return engine.name != "inline"
+    if engine.name != "auto" or engine.address or engine.ranks > 1 or engine.together > 1:
+        return engine.name != "inline" and engine.together == 1
     alone = store.url.startswith("memory:") or place.device.type == "mps"
     if _room(engine, place) < 2 or alone or importlib.util.find_spec("ray") is None:
         return False

@@ -6,6 +6,7 @@ import heapq
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
+from oneticket.engine.work import akin
 from oneticket.ground import clock
 from oneticket.ground.errors import OneticketError
 from oneticket.store.step import Step
@@ -71,13 +72,23 @@ class Front:
 
     def take(self) -> Step | None:
         """The next step to begin; None if all that can be done now is under way, here or elsewhere."""
+        return next(iter(self.take_akin(1)), None)
+
+    def take_akin(self, most: int) -> list[Step]:
+        """The next step to begin, with up to `most` in all that are akin to it; none if `take` had none."""
         self._look_again()
         if not self._ready:
-            return None
-        step = self._order[heapq.heappop(self._ready)[1]]
-        if step.key not in self._elsewhere:
-            self._observe(step, "begun")
-        return step
+            return []
+        taken = [self._order[heapq.heappop(self._ready)[1]]]
+        for rank, key in sorted(self._ready) if most > 1 else ():
+            if len(taken) < most and akin(taken[0], self._order[key]):
+                taken.append(self._order[key])
+                self._ready.remove((rank, key))
+        heapq.heapify(self._ready)
+        for step in taken:
+            if step.key not in self._elsewhere:
+                self._observe(step, "begun")
+        return taken
 
     def end(self, step: Step, said: str) -> None:
         """Hear how it went: what `attempt` said, or "lost" when whoever was at it is no more."""

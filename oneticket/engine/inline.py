@@ -1,37 +1,49 @@
-"""The inline engine: steps one after the other in this process, each done once, ever."""
+"""The inline engine: steps one after the other in this process, or some together, each done once, ever."""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Iterable
+from functools import partial
 
-from oneticket.engine.attempt import attempt
+from oneticket.engine.attempt import attempting, making
 from oneticket.engine.front import PAUSE, Front
 from oneticket.engine.front import Observer as Observer
 from oneticket.engine.front import Piles as Piles
 from oneticket.ground.errors import OneticketError
 from oneticket.lottery.place import Place
+from oneticket.lottery.together import do_together
 from oneticket.store.step import Step
 from oneticket.store.store import Store
 
 
-def run(steps: Iterable[Step], *, store: Store, place: Place, observe: Observer | None = None) -> Piles:
+def run(
+    steps: Iterable[Step], *, store: Store, place: Place, observe: Observer | None = None, together: int = 1
+) -> Piles:
     """Do what is not in the store yet. One failing branch does not stop the others.
+
+    `together`: how many steps may be done side by side, their trainings as one program where they are alike.
 
     `observe(step, event)` hears of every step how it ended: "done", "reused", "failed" or "not run"; and before that,
     as it happens, "begun", "elsewhere" (somebody else is at it; it is looked at again), "lost" (whoever was at it is no
     more; it is begun again), and "there already" or "drifted" (somebody put the same, or another outcome meanwhile).
     """
-    front = Front(steps, store=store, observe=observe)
+    front = Front(steps, store=store, observe=observe, longest_first=together > 1)
     while front.left:
-        step = front.take()
-        if step is None:
+        taken = front.take_akin(together)
+        if not taken:
             if place.stop():
                 raise KeyboardInterrupt
             threading.Event().wait(PAUSE)
             continue
-        try:
-            front.end(step, attempt(step, store, place))
-        except OneticketError as error:
-            front.fail(step, error)
+        made = partial(making, count=len(taken))
+        for step, said in zip(
+            taken, do_together([attempting(each, store, place, made) for each in taken]), strict=True
+        ):
+            if isinstance(said, str):
+                front.end(step, said)
+            elif isinstance(said, OneticketError):
+                front.fail(step, said)
+            else:
+                raise said
     return front.piles()

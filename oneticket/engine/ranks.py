@@ -11,6 +11,7 @@ import torch
 
 from oneticket.engine.attempt import Lost, make
 from oneticket.engine.cluster import Share
+from oneticket.ground.allocator import keep_freed
 from oneticket.ground.errors import OneticketError
 from oneticket.lottery.place import Place, never
 from oneticket.store.step import Step
@@ -57,6 +58,7 @@ def _rank(told: dict[Any, Any]) -> Any:
     if rank == 0:
         threading.Thread(target=_listen, args=(told["worker"], asked), daemon=True).start()
     torch.set_num_threads(told["threads"])
+    keep_freed()
     stop = never if rank else asked.is_set
     place = Place(device=get_device(), every=told["every"], stop=stop, rank=rank, ranks=told["ranks"])
     store = Store(told["url"])

@@ -100,6 +100,8 @@ class _Crew:
                 url=self.store.url,
                 device=self.place.device.type,
                 every=self.place.every,
+                compact=self.place.compact,
+                compiled=self.place.compiled,
                 share=self.share,
                 ranks=self.ranks,
             )

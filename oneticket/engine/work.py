@@ -1,4 +1,4 @@
-"""What each kind of step does: the lottery's functions, with outcomes going in and out."""
+"""What each kind of step does: the lottery's functions, with outcomes going in and out; and which steps are akin."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from oneticket.lottery.job import Task
 from oneticket.lottery.place import Place
 from oneticket.lottery.search import Rewound, book, level, rewind_weights
 from oneticket.lottery.spec import SearchSpec, TransferSpec
-from oneticket.lottery.training import do
+from oneticket.lottery.together import Placed, placed
 from oneticket.lottery.transfer import blank, train_arm
 from oneticket.store.step import Outcome, Step
 from oneticket.ticket.book import Book
@@ -23,9 +23,18 @@ from oneticket.ticket.mask import Mask
 Needs = Sequence[Outcome]
 
 
-def work(step: Step, needs: Needs, place: Place) -> Outcome:
-    """Do the step: a pure function of its arguments and of what it needs."""
-    return do(KINDS[step.kind](step, needs, place), place)
+def work(step: Step, needs: Needs, place: Place) -> Placed[Outcome]:
+    """The step as a task: a pure function of its arguments and of what it needs."""
+    return placed(KINDS[step.kind](step, needs, place), place)
+
+
+def akin(one: Step, other: Step) -> bool:
+    """Whether their trainings may be alike, as far as can be told before they are begun."""
+
+    def about(step: Step) -> object:
+        return step.kind, _network(step), {name: value for name, value in step.args.items() if name not in OWN}
+
+    return about(one) == about(other)
 
 
 def bind(step: Step, needs: Needs, records: Sequence[Mapping[str, Any]]) -> Book:
@@ -97,6 +106,12 @@ def _search_spec(args: Mapping[str, Any]) -> tuple[SearchSpec, int]:
     return SearchSpec.read(fields), int(args["replicate"])
 
 
+def _network(step: Step) -> object:
+    """The network that a step trains, as far as it or what it needs says."""
+    known = step.args.get("network", {}).get("spec") or step.args.get("model")
+    return known or (_network(step.needs[0]) if step.needs else None)
+
+
 def _rewound(outcome: Outcome) -> Rewound:
     return Rewound(weights=outcome.tensors, record=outcome.record)
 
@@ -112,6 +127,9 @@ def _zeros(outcome: Outcome, like: Mask) -> Mask:
 def _under(prefix: str, outcome: Outcome) -> dict[str, Tensor]:
     return {name.removeprefix(prefix): value for name, value in outcome.tensors.items() if name.startswith(prefix)}
 
+
+OWN = ("replicate", "seed", "level", "pruning", "arm", "living", "network")
+"""Arguments in which the steps of alike trainings differ."""
 
 KINDS: dict[str, Callable[[Step, Needs, Place], Task[Outcome]]] = {
     "rewind": _rewind,

@@ -11,6 +11,7 @@ import torch
 from oneticket.engine.attempt import Broken, Lost, Make, attempt, make
 from oneticket.engine.cluster import Share
 from oneticket.engine.ranks import make_together
+from oneticket.ground.allocator import keep_freed
 from oneticket.ground.errors import OneticketError
 from oneticket.lottery.place import Place, device
 from oneticket.store.store import Store
@@ -27,15 +28,25 @@ class Answer(TypedDict):
 class Worker:
     """Keeps store and data between steps, since a process that begins must read them anew. Ray makes it an actor."""
 
-    def __init__(self, *, url: str, device: str, every: float, share: Share, ranks: int) -> None:
+    def __init__(
+        self, *, url: str, device: str, every: float, compact: bool, compiled: str | None, share: Share, ranks: int
+    ) -> None:
+        keep_freed()
         self.store = Store(url)
         self._device, self._every, self._share, self._ranks = device, every, share, ranks
+        self._compact, self._compiled = compact, compiled
         self._asked = threading.Event()
 
     @cached_property
     def place(self) -> Place:
         """Made at the first step: a device that is not there fails steps, not the worker."""
-        return Place(device=device(self._device), every=self._every, stop=self._asked.is_set)
+        return Place(
+            device=device(self._device),
+            every=self._every,
+            stop=self._asked.is_set,
+            compact=self._compact,
+            compiled=self._compiled,
+        )
 
     def hello(self) -> None:
         """Answer, once this process is up."""

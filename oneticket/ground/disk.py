@@ -1,11 +1,36 @@
-"""Writing a file so that it is there whole or not at all."""
+"""Writing a file so that it is there whole or not at all, and the folder for what can be made again."""
 
 from __future__ import annotations
 
 import contextlib
 import os
-import tempfile
+import uuid
 from pathlib import Path
+
+
+def cache_folder() -> Path:
+    """Where what can be made again is kept: ONETICKET_CACHE, or ~/.cache/oneticket."""
+    return Path(os.environ.get("ONETICKET_CACHE") or "~/.cache/oneticket").expanduser()
+
+
+def create(path: Path, data: bytes) -> bool:
+    """Write a file unless it is there; of several processes that try at once, one alone is told True.
+
+    Raises OSError; then nothing is left behind.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        file = open(path, "xb")  # noqa: SIM115 - what fails to open must not be removed below
+    except FileExistsError:
+        return False
+    try:
+        with file:
+            file.write(data)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            path.unlink()
+        raise
+    return True
 
 
 def replace(path: Path, data: bytes) -> None:
@@ -14,22 +39,14 @@ def replace(path: Path, data: bytes) -> None:
     Raises OSError; then nothing is left behind and an existing file is untouched.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, beside = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    beside = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
     try:
-        with os.fdopen(handle, "wb") as file:
+        with open(beside, "xb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        os.chmod(beside, 0o666 & ~_umask())
         os.replace(beside, path)
     except BaseException:
         with contextlib.suppress(OSError):
             os.unlink(beside)
         raise
-
-
-def _umask() -> int:
-    """The process's file mode mask; it can only be read by setting it."""
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

@@ -32,8 +32,10 @@ class Place:
     `checkpoint`: where to write one and resume from, or None. `every`: seconds between checkpoints. `stop`: asked after
     every optimizer step; once it says True, a checkpoint is written and KeyboardInterrupt raised. `spent`: the seconds
     that earlier processes spent on what was resumed last. `rank` of `ranks`: which one this is of several processes
-    that do one training together, each with its share of every batch. `pretend`: plan with known sets that are not at
-    hand, too.
+    that do one training together, each with its share of every batch. `watchers` see the network that is trained, which
+    `compact` makes smaller: it leaves out what cannot reach the loss, and computes with living weights alone where that
+    is faster. `compiled`: a mode of `torch.compile`, or None. Both change speed and rounding, nothing else; `how` says
+    what came of them in the training done last. `pretend`: plan with known sets that are not at hand, too.
     """
 
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
@@ -44,6 +46,9 @@ class Place:
     spent: float = 0.0
     rank: int = 0
     ranks: int = 1
+    compact: bool = True
+    compiled: str | None = None
+    how: str = ""
     pretend: bool = False
     absent: set[str] = field(default_factory=set)
     _data: OrderedDict[object, Data] = field(default_factory=OrderedDict, repr=False)

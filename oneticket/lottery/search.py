@@ -27,7 +27,7 @@ from oneticket.lottery.training import do
 from oneticket.models.build import build
 from oneticket.models.parts import head, prunable
 from oneticket.pruning.allocate import allocate
-from oneticket.pruning.criteria import score
+from oneticket.pruning.criteria import Initial, score
 from oneticket.pruning.select import select
 from oneticket.ticket.book import Book
 from oneticket.ticket.contract import Contract
@@ -96,8 +96,8 @@ def level(
     data, streams = place.data(spec.data), Streams(root=spec.seed, replicate=replicate)
     model = _fresh(spec, rewound.record["network"], streams)
     names = prunable(model, spec.model.prunable)
-    initial = {name: model.get_parameter(name).detach().clone() for name in names}
-    pruned_at = pruned_at or {name: torch.zeros(initial[name].shape, dtype=torch.uint8) for name in names}
+    shapes = {name: model.get_parameter(name).shape for name in names}
+    pruned_at = pruned_at or {name: torch.zeros(shape, dtype=torch.uint8) for name, shape in shapes.items()}
     ticket = book(spec, replicate, rewound=rewound, pruned_at=pruned_at, records=[{}] * (number + 1))[number]
     mask = ticket.mask
     if number and not any((at == number).any() for at in pruned_at.values()):
@@ -106,6 +106,8 @@ def level(
             "rounds to none; ask for fewer levels or a larger fraction"
         )
     ticket.apply(model, head="sparse" if set(ticket.contract.head) & set(mask) else "keep")
+    start = ticket.contract.step
+    del ticket  # a copy of all weights, which training has no use for
     trained = yield Job(
         model=model,
         mask=mask,
@@ -113,9 +115,13 @@ def level(
         optimizer=spec.optimizer,
         training=spec.training,
         streams=streams,
-        start=ticket.contract.step,
+        start=start,
     )
     weights = {name: model.get_parameter(name).detach().cpu() for name in names}
+
+    def initial() -> Tensors:
+        return dict(_fresh(spec, rewound.record["network"], streams).named_parameters())
+
     return Level(
         pruned_at=_prune(spec, pruned_at, mask, number, weights, initial, streams),
         zeros=trained.zeros,
@@ -133,7 +139,12 @@ def book(
         weights=rewound.weights,
         pruned_at={name: torch.where(at > deepest, 0, at) for name, at in pruned_at.items()},
         levels=deepest,
-        contract=Contract(rewind=str(spec.rewind), step=facts["step"], head=tuple(facts["head"])),
+        contract=Contract(
+            rewind=str(spec.rewind),
+            step=facts["step"],
+            head=tuple(facts["head"]),
+            dead="zero-held+folded" if spec.training.folds else "zero-held",
+        ),
         model=facts["network"],
         lineage={"search": spec.plain(), "replicate": replicate, "data_digest": facts["data_digest"]},
         records=tuple(dict(each) for each in records),
@@ -190,7 +201,7 @@ def rewind_step(spec: SearchSpec, facts: Facts) -> int:
 
 
 def _prune(
-    spec: SearchSpec, pruned_at: Tensors, mask: Mask, number: int, trained: Tensors, initial: Tensors, streams: Streams
+    spec: SearchSpec, pruned_at: Tensors, mask: Mask, number: int, trained: Tensors, initial: Initial, streams: Streams
 ) -> Tensors:
     """`pruned_at` with the next level written in; one-shot writes all levels at level 0 and leaves them alone after."""
     one_shot = spec.pruning.shots == "one-shot"
@@ -204,9 +215,8 @@ def _prune(
         generator=streams.generator("prune", number),
     )
     for next_level in range(number + 1, MOST_LEVELS + 1 if one_shot else number + 2):
-        counts = {name: int(mask[name].sum()) for name in mask}
         pruning = spec.pruning
-        shares = allocate(pruning.scope, living=counts, fraction=pruning.fraction, allow_empty=pruning.allow_empty)
+        shares = allocate(pruning.scope, living=mask.counts, fraction=pruning.fraction, allow_empty=pruning.allow_empty)
         if not any(share.prune for share in shares):
             break
         left = select(mask, scores, shares, allow_empty=pruning.allow_empty)

@@ -7,7 +7,9 @@ from dataclasses import replace
 from typing import TypeVar
 
 import torch
+from torch import nn
 
+from oneticket.compact.compact import Compact, compact
 from oneticket.data.batches import batches, per_epoch, test_batches
 from oneticket.ground.canon import digest
 from oneticket.ground.errors import TrainingError
@@ -22,7 +24,7 @@ from oneticket.training import checkpoint
 from oneticket.training.loop import Run, train
 from oneticket.training.measure import measure
 from oneticket.training.ranks import Agreement, same, spread
-from oneticket.training.watch import Watcher, finite, keeper, watched
+from oneticket.training.watch import Keeper, Watcher, finite, watched
 
 ZERO = 1e-8  # a trained weight below this is zero by itself ("natural sparsity", Caron et al., 2020)
 
@@ -49,46 +51,37 @@ def run_training(job: Job, place: Place) -> Trained:
     epoch = per_epoch(data, training.batch)
     total = training.budget.steps(epoch)
     stop = total if job.stop is None else job.stop
-    # A checkpoint goes on only with the very same training: it would also fit other weights, masks or data.
-    given = [
-        data.digest,
-        job.optimizer.plain(),
-        training.plain(),
-        streams.root,
-        streams.replicate,
-        start,
-        stop,
-        mask.digest,
-        *([place.ranks] if place.ranks > 1 else []),
-    ]
-    about = digest([given, fingerprint({name: value.contiguous() for name, value in model.state_dict().items()})])
+    about = identity(job, stop, ranks=place.ranks)
     # Convolutions take about a quarter less time a step in this layout (benchmarks/step.py); other layers do not mind.
     model.to(place.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     look = 1 if place.device.type == "cpu" else 50
-    network, together, stopping, draws = model, list[Watcher](), place.stop, streams
+    slim = _slim(job, place, model)
+    network, together, stopping, draws = slim.network, list[Watcher](), place.stop, streams
     if place.ranks > 1:
-        network = spread(model, mask=mask.digest, about=about)
+        network = spread(network, mask=mask.digest, about=about)
         agreement = Agreement(place.stop, every=look)
         together, stopping = [agreement], agreement.stop
         draws = replace(streams, root=streams.seed("forward", "rank", place.rank))
-    optimizers = build_optimizers(job.optimizer, model, head=head(model))
-    with attach(model, optimizers, mask, rule=training.guard) as guard:
+    optimizers = build_optimizers(job.optimizer, slim.network, head=head(model))
+    with attach(slim.network, optimizers, slim.mask, rule=training.guard.removesuffix("+fold")) as guard:
         run = Run.begin(network, optimizers, precision=training.precision, position=start, total=total, about=about)
         if place.checkpoint is not None and checkpoint.load(place.checkpoint, run):
             place.spent = run.spent
         if place.ranks > 1:
             same("checkpoint", f"{run.position:08x}", run.device, TrainingError)
-        keep = keeper(None if place.rank else place.checkpoint, seconds=place.every, stop=stopping)
         share = {"rank": place.rank, "ranks": place.ranks}
         feed = batches(data, batch=training.batch, streams=streams, start=run.position, stop=stop, **share)
         steps = train(run, feed, training=training, optimizer=job.optimizer, streams=draws, per_epoch=epoch, stop=stop)
-        for _ in watched(steps, run, [*together, finite(stop, every=look), keep, *place.watchers]):
-            pass
+        slot = None if place.rank else place.checkpoint
+        with Keeper(slot, seconds=place.every, stop=stopping) as keep:
+            for _ in watched(steps, run, [*together, finite(stop, every=50), keep, *place.watchers]):
+                pass
         guard.audit()
+    slim.restore()
     losses = run.losses[start:stop].to("cpu", torch.float32)
     if not job.measured or place.rank:
         return Trained(losses=losses, record={}, zeros=Mask({}))
-    found = measure(model, test_batches(data))
+    found = measure(slim.network, test_batches(data))
     if not math.isfinite(found.loss):
         raise TrainingError(f"the test loss after {stop} steps is {found.loss}; try a lower --lr, or --clip 1.0")
     trained = {name: model.get_parameter(name).detach().cpu() for name in mask}
@@ -110,3 +103,43 @@ def run_training(job: Job, place: Place) -> Trained:
             "data_digest": data.digest,
         },
     )
+
+
+def identity(job: Job, stop: int, *, ranks: int = 1) -> str:
+    """The digest of a training: a checkpoint of another one would also fit, with other weights, masks or data."""
+    given = [
+        job.data.digest,
+        job.optimizer.plain(),
+        job.training.plain(),
+        job.streams.root,
+        job.streams.replicate,
+        job.start,
+        stop,
+        job.mask.digest,
+        *([ranks] if ranks > 1 else []),
+    ]
+    return digest([given, fingerprint({name: value.contiguous() for name, value in job.model.state_dict().items()})])
+
+
+def _slim(job: Job, place: Place, model: nn.Module) -> Compact:
+    """The network that is trained in the model's place."""
+    exact = job.optimizer.elementwise and job.training.guard != "project" and place.ranks == 1
+    if job.training.folds and not exact:
+        raise TrainingError(
+            f"training.guard {job.training.guard}: folding needs an optimizer that treats each weight by itself and a "
+            f"training on one device, got {job.optimizer.name} on {place.ranks}; use gate+project"
+        )
+    wanted = exact and place.compact
+    images = torch.zeros(min(job.training.batch, len(job.data.train)), *job.data.shape, device=place.device)
+    slim = compact(
+        model,
+        job.mask,
+        example=images,
+        fold=job.training.folds,
+        units=wanted or job.training.folds,
+        sparse=wanted and job.training.precision == "float32" and place.compiled is None,
+    )
+    if place.compiled is not None:
+        slim.network.compile(mode=place.compiled)
+    place.how = str(slim)
+    return slim

@@ -106,7 +106,7 @@ def _draws(module: nn.Module) -> bool:
         return True
     if isinstance(module, nn.RNNBase | nn.MultiheadAttention) and module.dropout > 0:
         return True
-    return not type(module).__module__.startswith(("torch.nn.", "oneticket.models."))
+    return not type(module).__module__.startswith(("torch.nn.", "oneticket."))
 
 
 def _outputs(layer: nn.Linear | _ConvNd) -> int:

@@ -21,6 +21,7 @@ def build(spec: OptimizerSpec, model: nn.Module, *, head: Collection[str]) -> li
     One optimizer, except for muon: `torch.optim.Muon` on the hidden matrices, which are the parameters of exactly two
     dimensions outside the head and embeddings, then `torch.optim.AdamW` on the rest (convolutions, biases, norms,
     embeddings, head). `head` names the output layer's parameters. Each group's base learning rate is in `initial_lr`.
+    One kernel updates many weights where torch has one; sums may differ in the last bit from torch's plain loop.
     Raises ModelError if nothing can be trained, or if muon has no hidden matrix. Muon: K. Jordan et al., 2024.
 
     >>> net = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 3))
@@ -35,7 +36,11 @@ def build(spec: OptimizerSpec, model: nn.Module, *, head: Collection[str]) -> li
         optimizers = _muon(spec, model, named, head)
     else:
         settings = _settings(spec, "lr", "momentum", "nesterov", "betas", "weight_decay")
-        optimizers = [_CLASSES[spec.name](named, **settings)]
+        optimizers = [_CLASSES[spec.name](named, **settings, **_fast(spec.name, named))]
+        if spec.name == "sgd" and spec.momentum:
+            # torch's fused SGD would leave them as they lie in memory if a scaler skips the first step.
+            for _, weight in named:
+                optimizers[0].state[weight]["momentum_buffer"] = torch.zeros_like(weight)
     for optimizer in optimizers:
         for group in optimizer.param_groups:
             group["initial_lr"] = group["lr"]
@@ -60,7 +65,7 @@ def _muon(spec: OptimizerSpec, model: nn.Module, named: Named, head: Collection[
             f"muon trains hidden matrices of linear layers, and {type(model).__name__} has none outside its output"
             " layer; take adamw, or a model with hidden linear layers"
         )
-    adamw = {**_settings(spec, "betas", "weight_decay"), "lr": spec.rest_lr}
+    adamw = {**_settings(spec, "betas", "weight_decay"), **_fast("adamw", rest), "lr": spec.rest_lr}
     muon = torch.optim.Muon(hidden, **_settings(spec, "lr", "momentum", "nesterov", "weight_decay"))
     return [muon, torch.optim.AdamW(rest, **adamw)] if rest else [muon]
 
@@ -68,6 +73,21 @@ def _muon(spec: OptimizerSpec, model: nn.Module, named: Named, head: Collection[
 def _settings(spec: OptimizerSpec, *names: str) -> dict[str, Any]:
     """Our names are torch's; what does not apply is None."""
     return {name: value for name in names if (value := getattr(spec, name)) is not None}
+
+
+def _fast(name: str, named: Named) -> dict[str, bool]:
+    """Whether torch may update many weights at once.
+
+    Its fused kernels walk through memory, so they are right only where moments and gradients lie as the weights do,
+    which torch promises for weights without gaps or overlaps.
+    """
+    fit = all(
+        weight.device.type in ("cpu", "cuda")
+        and weight.is_floating_point()
+        and torch.empty_like(weight, device="meta").stride() == weight.stride()
+        for _, weight in named
+    )
+    return {"foreach" if name == "rmsprop" else "fused": True} if fit else {}
 
 
 _CLASSES: dict[str, Callable[..., Optimizer]] = {

@@ -73,6 +73,11 @@ class OptimizerSpec(Spec):
         default=When(count=0, unit="it"), description="Time over which the learning rate first rises in a line; 0it."
     )
 
+    @property
+    def elementwise(self) -> bool:
+        """Whether every weight is updated by itself, so that weights may be left out or stacked."""
+        return self.name not in MIXING
+
     @field_validator("lr", "rest_lr", "momentum", "nesterov", "betas", "weight_decay")
     @classmethod
     def _of_optimizer(cls, value: Any, info: ValidationInfo) -> Any:
@@ -129,5 +134,8 @@ _OPTIMIZERS: dict[str, dict[str, Any]] = {
         "weight_decay": 1e-2,
     },
 }
+
+MIXING = frozenset({"muon"})
+"""Optimizers that mix the entries of a matrix."""
 
 _SCHEDULES: dict[str, dict[str, Any]] = {"constant": {}, "step": {"gamma": 0.1}, "cosine": {}}

@@ -1,7 +1,7 @@
 """Criteria: a score for every weight; the lowest go first.
 
-A criterion sees the prunable tensors after training and at initialisation, by name, and a random generator. It scores
-every entry, dead ones too; selection looks at the living only.
+A criterion sees the prunable tensors by name, after training and, if it asks, at initialisation, and a generator of
+random numbers. It scores every entry, dead ones too; selection looks at the living only.
 """
 
 from __future__ import annotations
@@ -14,29 +14,30 @@ from torch import Tensor
 from oneticket.ground.errors import PruneError, unknown
 
 Tensors = Mapping[str, Tensor]
-Criterion = Callable[[Tensors, Tensors, torch.Generator], dict[str, Tensor]]
+Initial = Callable[[], Tensors]
+Criterion = Callable[[Tensors, Initial, torch.Generator], dict[str, Tensor]]
 
 
-def magnitude(trained: Tensors, initial: Tensors, generator: torch.Generator) -> dict[str, Tensor]:
+def magnitude(trained: Tensors, initial: Initial, generator: torch.Generator) -> dict[str, Tensor]:
     """|w| after training, as in Han et al. (2015) and the paper."""
     return {name: weight.detach().abs() for name, weight in trained.items()}
 
 
-def magnitude_at_init(trained: Tensors, initial: Tensors, generator: torch.Generator) -> dict[str, Tensor]:
+def magnitude_at_init(trained: Tensors, initial: Initial, generator: torch.Generator) -> dict[str, Tensor]:
     """|w| before training: what magnitude knows without any data (Frankle et al., 2021)."""
-    return {name: weight.detach().abs() for name, weight in initial.items()}
+    return {name: weight.detach().abs() for name, weight in initial().items()}
 
 
-def random(trained: Tensors, initial: Tensors, generator: torch.Generator) -> dict[str, Tensor]:
+def random(trained: Tensors, initial: Initial, generator: torch.Generator) -> dict[str, Tensor]:
     """A uniform draw for every weight: the floor for every criterion."""
     return {name: torch.rand(trained[name].shape, generator=generator) for name in sorted(trained)}
 
 
-def score(criterion: str, *, trained: Tensors, initial: Tensors, generator: torch.Generator) -> dict[str, Tensor]:
+def score(criterion: str, *, trained: Tensors, initial: Initial, generator: torch.Generator) -> dict[str, Tensor]:
     """Scores by the criterion of that name, float tensors of the weights' shapes; PruneError if the name is unknown.
 
     >>> w = {"a": torch.tensor([-2.0, 1.0])}
-    >>> score("magnitude", trained=w, initial=w, generator=torch.Generator())["a"]
+    >>> score("magnitude", trained=w, initial=lambda: w, generator=torch.Generator())["a"]
     tensor([2., 1.])
     """
     if criterion not in CRITERIA:

@@ -1,23 +1,38 @@
-"""Selection: exactly the lowest scores go, whatever the ties."""
+"""Selection: exactly the lowest scores go, whatever the ties.
+
+Where a share ends is found digit by digit, as a radix sort does: count the living by the first bits of their scores,
+then those with the digit at which the share ends by their next bits, until few enough are left to be taken aside. That
+is exact for any scores, and bounded in time and memory. Scores are read in pieces that stay in a core's cache and that
+torch does not split over threads: to wait for each other at every piece would cost more than it gains.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from functools import reduce
 
 import torch
 from torch import Tensor
 
 from oneticket.ground.errors import PruneError
 from oneticket.pruning.allocate import Share
+from oneticket.ticket.bits import from_bytes, to_bytes
 from oneticket.ticket.mask import Mask
+
+PIECE = 3 * 2**13
+DIGIT = 13
+FEW = 2**16
+
+Piece = tuple[Tensor, Tensor]
+"""The scores of at most PIECE weights, and the bytes that say which of them live."""
 
 
 def select(mask: Mask, scores: Mapping[str, Tensor], shares: Iterable[Share], *, allow_empty: bool = True) -> Mask:
     """The mask that is left when every share's lowest-scored living weights are gone.
 
     Exact: each share loses exactly `prune` weights. Order: by score, ties by (tensor name, flat index), lowest first.
-    Scores are float tensors of the masks' shapes on any device; dead weights' scores are not looked at. With
-    `allow_empty=False` the best weight of every tensor stays, and the next lowest goes instead.
+    Scores are float tensors of the masks' shapes on any device; dead weights' scores are not looked at. A tensor
+    belongs to one share at most. With `allow_empty=False` the best weight of every tensor stays, the last of equals.
 
     Raises PruneError when a score of a living weight is NaN, a shape differs, or too few weights may go.
 
@@ -25,49 +40,111 @@ def select(mask: Mask, scores: Mapping[str, Tensor], shares: Iterable[Share], *,
     >>> select(mask, {"a": torch.tensor([3.0, 1.0, 1.0, 1.0])}, [Share(names=("a",), prune=2)])["a"]
     tensor([ True, False, False,  True])
     """
-    left = dict(mask)
+    living, left = mask.counts, mask.pack()
     for share in shares:
         names = sorted(share.names)
-        living = [mask[name].flatten() for name in names]
-        values = [_living_scores(name, scores, mask) for name in names]
-        if not allow_empty:
-            values = [_protect_best(value) for value in values]
-        may_go = sum(len(value) for value in values) - (0 if allow_empty else sum(len(value) > 0 for value in values))
+        flat = {name: _checked(name, scores, mask) for name in names}
+        dtype = reduce(torch.promote_types, (values.dtype for values in flat.values()), torch.float32)
+        pieces = {name: _pieces(flat[name], left[name]) for name in names}
+        kept = {} if allow_empty else {name: _best(pieces[name]) for name in names if living[name]}
+        may_go = sum(living[name] for name in names) - len(kept)
         if share.prune > may_go:
             raise PruneError(f"{', '.join(names)}: {share.prune} weights are to go but only {may_go} may")
-        gone = _lowest(torch.cat(values), share.prune)
-        for name, alive, dead in zip(names, living, torch.split(gone, [len(v) for v in values]), strict=True):
-            after = alive.clone()
-            after[alive] = ~dead
-            left[name] = after.view(mask[name].shape)
-    return Mask(left)
+        for name, place in kept.items():
+            left[name][place // 8] ^= 1 << place % 8
+        if share.prune:
+            _prune([piece for name in names for piece in pieces[name]], share.prune, may_go, dtype)
+        for name, place in kept.items():
+            left[name][place // 8] ^= 1 << place % 8
+    return Mask.unpack(left, mask.shapes)
 
 
-def _living_scores(name: str, scores: Mapping[str, Tensor], mask: Mask) -> Tensor:
-    """The scores of a tensor's living weights, 1-D float on the CPU, checked."""
-    if name not in scores or scores[name].shape != mask[name].shape:
+def _checked(name: str, scores: Mapping[str, Tensor], mask: Mask) -> Tensor:
+    """The scores of a tensor, 1-D on the CPU, none of them NaN where a weight lives."""
+    if name not in scores or scores[name].shape != mask.shapes[name]:
         came = tuple(scores[name].shape) if name in scores else "nothing"
-        raise PruneError(f"{name}: expected scores of shape {tuple(mask[name].shape)}, got {came}")
-    values = scores[name].detach().to("cpu", torch.float32)[mask[name]]
-    if values.isnan().any():
-        raise PruneError(f"{name}: {int(values.isnan().sum())} scores are NaN; did the training diverge?")
+        raise PruneError(f"{name}: expected scores of shape {mask.shapes[name]}, got {came}")
+    values = scores[name].detach().to("cpu").reshape(-1)
+    highest = torch.stack([part.max() for part in torch.split(values, PIECE) if len(part)] or [torch.zeros(())])
+    if highest.isnan().any() and (wrong := int((values.isnan() & mask[name].view(-1)).sum())):
+        raise PruneError(f"{name}: {wrong} scores are NaN; did the training diverge?")
     return values
 
 
-def _protect_best(values: Tensor) -> Tensor:
-    """The same scores with the last of the highest made infinite, so that it goes last."""
-    if not len(values):
-        return values
-    best = len(values) - 1 - int(values.flip(0).argmax())
-    return values.index_fill(0, torch.tensor([best]), torch.inf)
+def _pieces(values: Tensor, packed: Tensor) -> list[Piece]:
+    return list(zip(torch.split(values, PIECE), torch.split(packed, PIECE // 8), strict=True))
 
 
-def _lowest(values: Tensor, count: int) -> Tensor:
-    """Which entries are the `count` lowest, ties by position: bool, exactly that many true."""
-    if count == 0:
-        return torch.zeros_like(values, dtype=torch.bool)
-    threshold = values.kthvalue(count).values
-    gone = values < threshold
-    ties = (values == threshold).nonzero().squeeze(1)
-    gone[ties[: count - int(gone.sum())]] = True
-    return gone
+def _best(pieces: Sequence[Piece]) -> int:
+    """The flat index of the highest score of a living weight, the last of equals."""
+    top, place = None, 0
+    for number in reversed(range(len(pieces))):
+        values, packed = pieces[number]
+        if top is not None and values.max() <= top:
+            continue
+        where = from_bytes(packed, len(values)).nonzero().squeeze(1)
+        if len(where) and (top is None or values[where].max() > top):
+            top = values[where].max()
+            place = number * PIECE + int(where[values[where] == top][-1])
+    return place
+
+
+def _prune(pieces: Sequence[Piece], count: int, living: int, dtype: torch.dtype) -> None:
+    """Take the `count` lowest of the living out of the pieces' bytes."""
+    last, ties = _end(pieces, count, living, dtype)
+    for values, packed in pieces:
+        values = values.to(dtype)
+        kept = from_bytes(packed, len(values)).logical_and_(values >= last)
+        if ties:
+            going = (kept & (values == last)).nonzero()[:ties, 0]
+            kept.index_fill_(0, going, False)
+            ties -= len(going)
+        packed.copy_(to_bytes(kept))
+
+
+def _end(pieces: Sequence[Piece], count: int, living: int, dtype: torch.dtype) -> tuple[float, int]:
+    """The score of the last of the `count` lowest, and how many with that score are among them."""
+    few = max(FEW, sum(len(values) for values, _ in pieces) // 16)
+    shift, prefix = torch.finfo(dtype).bits, 0
+    while shift and living > few:
+        down = max(shift - DIGIT, 0)
+        low = prefix << shift - down if shift < torch.finfo(dtype).bits else -(1 << DIGIT - 1)
+        counts = torch.zeros(1 + 2**DIGIT, dtype=torch.int64)
+        for piece in pieces:
+            keys, wanted = _keys(piece, dtype, shift, prefix)
+            counts += torch.bincount((keys >> down).sub_(low - 1).mul_(wanted), minlength=len(counts))
+        ends = counts[1:].cumsum(0)
+        digit = int(torch.searchsorted(ends, count))
+        living = int(counts[1 + digit])
+        count -= int(ends[digit]) - living
+        prefix, shift = low + digit, down
+    if not shift:
+        return _score(prefix, dtype), count
+    aside = torch.cat([keys[wanted] for keys, wanted in (_keys(piece, dtype, shift, prefix) for piece in pieces)])
+    last = aside.kthvalue(count).values
+    return _score(int(last), dtype), count - int((aside < last).sum())
+
+
+def _keys(piece: Piece, dtype: torch.dtype, shift: int, prefix: int) -> tuple[Tensor, Tensor]:
+    """Scores as whole numbers in their order, and which of them are of the living and `prefix` above bit `shift`.
+
+    Adding 0 makes -0.0 the 0.0 that it equals.
+    """
+    values, packed = piece
+    keys, wanted = _mirror((values.to(dtype) + 0.0).view(WORDS[dtype])), from_bytes(packed, len(values))
+    if shift < torch.finfo(dtype).bits:
+        wanted.logical_and_((keys >> shift) == prefix)
+    return keys, wanted
+
+
+def _score(key: int, dtype: torch.dtype) -> float:
+    return _mirror(torch.tensor([key], dtype=WORDS[dtype])).view(dtype).item()
+
+
+def _mirror(words: Tensor) -> Tensor:
+    """Floats' bits in place to whole numbers in their order, or back: below zero, all bits but the sign turn."""
+    most = torch.iinfo(words.dtype)
+    return words.bitwise_xor_((words >> most.bits - 1).bitwise_and_(most.max))
+
+
+WORDS: dict[torch.dtype, torch.dtype] = {torch.float32: torch.int32, torch.float64: torch.int64}

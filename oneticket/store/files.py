@@ -69,21 +69,8 @@ class Folder:
 
     def create(self, name: str, data: bytes) -> bool:
         """See `Files`; by the system's exclusive creation."""
-        path = self.path / name
         with _told("write to", self.url):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            try:
-                file = open(path, "xb")  # noqa: SIM115 - what fails to open must not be removed below
-            except FileExistsError:
-                return False
-            try:
-                with file:
-                    file.write(data)
-            except BaseException:
-                with contextlib.suppress(OSError):
-                    path.unlink()
-                raise
-        return True
+            return disk.create(self.path / name, data)
 
     def move(self, name: str, to: str) -> None:
         """See `Files`."""

@@ -14,7 +14,7 @@ import oneticket
 from oneticket.ground import clock
 
 
-def provenance(*, seconds: float, device: str) -> dict[str, Any]:
+def provenance(*, seconds: float, device: str, how: str = "") -> dict[str, Any]:
     """The facts of work that ends now; with the commit of oneticket's own source, where that lies in a repository.
 
     >>> provenance(seconds=1.5, device="cpu")["versions"]["oneticket"] == oneticket.__version__
@@ -22,7 +22,7 @@ def provenance(*, seconds: float, device: str) -> dict[str, Any]:
     """
     versions = {"torch": torch.__version__, "python": platform.python_version(), "oneticket": oneticket.__version__}
     about = {"seconds": seconds, "device": device, "date": clock.date(), "host": host(), "versions": versions}
-    return {**about, "commit": found} if (found := _commit()) else about
+    return {**about, **{name: text for name, text in (("how", how), ("commit", _commit())) if text}}
 
 
 def host() -> str:

@@ -89,14 +89,14 @@ class Store:
                 found[asked[name]] = entry.head(start)
         return found
 
-    def put(self, step: Step, outcome: Outcome, *, seconds: float, device: str) -> str:
+    def put(self, step: Step, outcome: Outcome, *, seconds: float, device: str, how: str = "") -> str:
         """Keep an outcome, its provenance first; with nothing half-written if the place refuses.
 
         Returns "kept", "there already" if the same was put by somebody else meanwhile, or "drifted" if another was:
         that one stays, and what this one says is written beside it.
         """
         data, digest = entry.encode(outcome)
-        about = provenance(seconds=seconds, device=device)
+        about = provenance(seconds=seconds, device=device, how=how)
         there = self._whole(step.key)
         if there is None:
             self._write(step.key, names.PROVENANCE, about)

@@ -32,7 +32,7 @@ COLUMNS = (
         "weight_decay",
         "schedule",
     ),
-    *("criterion", "scope", "shots", "rewind", "head", "seed", "device", "part"),
+    *("criterion", "scope", "shots", "rewind", "head", "seed", "device", "how", "part"),
     *("source_name", "source_classes", "source_images", "target_name", "target_classes", "target_images"),
     *("data_digest", "key"),
 )
@@ -55,6 +55,7 @@ def _row(cell: Cell, records: Records, provenance: Mapping[str, Any], names: Nam
     known = {
         "seconds": provenance.get("seconds"),
         "device": provenance.get("device"),
+        "how": provenance.get("how", ""),
         "rewind": search.get("rewind"),
         "head": target.get("head"),
         "seed": target["seed"],

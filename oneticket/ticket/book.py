@@ -128,7 +128,7 @@ class Book:
     def mask(self, level: int) -> Mask:
         """The mask of a level."""
         self._check(level)
-        return Mask({name: (at == 0) | (at > level) for name, at in self.pruned_at.items()})
+        return Mask({name: _above(at, level) for name, at in self.pruned_at.items()})
 
     @property
     def densities(self) -> tuple[float, ...]:
@@ -226,6 +226,11 @@ def book_files(folder: str | os.PathLike[str]) -> dict[int, Path]:
     except OSError as error:
         raise FileError(f"{folder}: cannot be listed: {error.strerror}") from error
     return {number: book_file(folder, number) for number in sorted(int(match[1]) for match in found if match)}
+
+
+def _above(pruned_at: Tensor, level: int) -> Tensor:
+    """Which weights live at a level: 0 less 1 is 255 in a byte, so one comparison does, in place."""
+    return (pruned_at - 1).ge_(level).view(torch.bool)
 
 
 def _of_folder(folder: str | os.PathLike[str], replicate: int) -> Path:

@@ -19,7 +19,8 @@ class Contract:
     - `optimizer`: its state starts empty ("fresh").
     - `schedule`: training goes on at `step` of the learning-rate schedule ("continued").
     - `order`: data order is a function of the replicate and the absolute step ("paired").
-    - `dead`: pruned weights are zero and are held at zero ("zero-held").
+    - `dead`: pruned weights are zero and are held at zero ("zero-held"), and units that no living weight feeds may have
+      been constants ("zero-held+folded").
     - `head`: names of the output layer's parameters, which a transfer may replace.
 
     Raises SpecError for a value that this version cannot honour. From Frankle et al. 2020, arXiv 1912.05671.
@@ -88,5 +89,5 @@ HONOURED: dict[str, tuple[str, ...]] = {
     "optimizer": ("fresh",),
     "schedule": ("continued",),
     "order": ("paired",),
-    "dead": ("zero-held",),
+    "dead": ("zero-held", "zero-held+folded"),
 }

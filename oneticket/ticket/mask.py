@@ -13,6 +13,7 @@ from torch import Tensor
 from oneticket.ground.canon import digest
 from oneticket.ground.errors import PruneError
 from oneticket.ticket import names
+from oneticket.ticket.bits import from_bytes, size, to_bytes
 from oneticket.ticket.values import copied, from_raw, raw
 
 
@@ -46,7 +47,7 @@ class Mask(Mapping[str, Tensor]):
                     f"on {tensor.device}; from zeros and ones use `values != 0`"
                 )
         self._shapes = {name: tuple(living[name].shape) for name in sorted(living)}
-        self._bits = {name: _pack(living[name]) for name in self._shapes}
+        self._bits = {name: raw(to_bytes(living[name].detach().to("cpu").reshape(-1))) for name in self._shapes}
 
     @classmethod
     def full(cls, like: Mapping[str, Tensor | tuple[int, ...]]) -> Self:
@@ -64,9 +65,9 @@ class Mask(Mapping[str, Tensor]):
             )
         for name, bits in packed.items():
             total = math.prod(shapes[name])
-            if bits.dtype != torch.uint8 or bits.dim() != 1 or bits.numel() != _bytes(total):
+            if bits.dtype != torch.uint8 or bits.dim() != 1 or bits.numel() != size(total):
                 raise PruneError(
-                    f"packed mask {name!r}: shape {tuple(shapes[name])} needs {_bytes(total)} uint8 in one dimension, "
+                    f"packed mask {name!r}: shape {tuple(shapes[name])} needs {size(total)} uint8 in one dimension, "
                     f"got {bits.dtype} {tuple(bits.shape)}"
                 )
             if total % 8 and int(bits[-1]) >> total % 8:
@@ -82,8 +83,8 @@ class Mask(Mapping[str, Tensor]):
 
     def __getitem__(self, name: str) -> Tensor:
         shape, bits = self._shapes[name], self._bits[name]
-        bytes_ = from_raw(bits, torch.uint8, (len(bits), 1))
-        return (bytes_ & _ORDER).flatten()[: math.prod(shape)].bool().reshape(shape)
+        packed = from_raw(bits, torch.uint8, (len(bits),))
+        return from_bytes(packed, math.prod(shape)).reshape(shape)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._shapes)
@@ -137,7 +138,7 @@ class Mask(Mapping[str, Tensor]):
                 found = tuple(tensors[name].shape) if name in tensors else "no such tensor"
                 raise PruneError(f"mask {name!r}: expected a tensor of shape {shape}, got {found}")
         return {
-            name: tensor.masked_fill(~self[name].to(tensor.device), 0) if name in self._shapes else tensor
+            name: torch.where(self[name].to(tensor.device), tensor, 0) if name in self._shapes else tensor
             for name, tensor in tensors.items()
         }
 
@@ -159,18 +160,5 @@ class Mask(Mapping[str, Tensor]):
         return f"Mask({len(self)} tensors, {self.living:,} of {self.total:,} weights live, density {self.density:.4g})"
 
 
-def _bytes(total: int) -> int:
-    return -(-total // 8)
-
-
-def _pack(living: Tensor) -> bytes:
-    padded = torch.zeros(_bytes(living.numel()), 8, dtype=torch.uint8)
-    padded.view(-1)[: living.numel()] = living.detach().to("cpu").reshape(-1)
-    return raw((padded * _ORDER).sum(dim=1, dtype=torch.uint8))
-
-
-def _number(bits: bytes) -> int:
-    return int.from_bytes(bits, "little")
-
-
-_ORDER = torch.tensor([1, 2, 4, 8, 16, 32, 64, 128], dtype=torch.uint8)
+def _number(packed: bytes) -> int:
+    return int.from_bytes(packed, "little")

@@ -35,7 +35,7 @@ def held(tensors: Mapping[str, Tensor], what: str) -> Mapping[str, Tensor]:
                 f"{where}: expected a dense tensor with values, of dtype {', '.join(map(str, CODES))}, "
                 f"got {tensor.dtype}, layout {tensor.layout}, on {tensor.device}"
             )
-        if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
+        if tensor.is_floating_point() and tensor.numel() and not all(map(torch.isfinite, tensor.detach().aminmax())):
             raise PruneError(f"{where}: holds NaN or infinity; a network cannot start from it")
     return MappingProxyType({name: copied(tensors[name]) for name in sorted(tensors)})
 

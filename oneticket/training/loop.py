@@ -94,16 +94,19 @@ def train(
     `batches` yields (images (N,C,H,W) float32, labels (N,) int64) from `run.position` on, on the run's device. The loss
     is the mean cross-entropy; it stays on the device, in `run.losses`.
     """
-    draws = random_forward(run.model)
+    draws = streams if random_forward(run.model) else None
     parameters = [p for p in run.model.parameters() if p.requires_grad]
-    total = len(run.losses)
+    total, dtype = len(run.losses), PRECISION[training.precision]
+    arithmetic = torch.autocast(run.device.type, dtype=dtype, enabled=dtype != torch.float32)
     run.model.train()
     while run.position < stop:
         set_lr(run.optimizers, lr_factor(optimizer, run.position, per_epoch=per_epoch, total=total))
         images, labels = next(batches)
-        for each in run.optimizers:
-            each.zero_grad(set_to_none=True)
-        loss = _loss(run, images, labels, training, streams if draws else None)
+        for parameter in parameters:
+            parameter.grad = None
+        forward = nullcontext() if draws is None else _draws(run.device, draws.seed("forward", run.position))
+        with forward, arithmetic:
+            loss = cross_entropy(run.model(images), labels, label_smoothing=training.smoothing)
         run.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
         if training.clip is not None:
             for each in run.optimizers:
@@ -132,11 +135,3 @@ def _draws(device: torch.device, seed: int) -> Iterator[None]:
         yield
     if mps is not None:
         torch.mps.set_rng_state(mps)
-
-
-def _loss(run: Run, images: Tensor, labels: Tensor, training: TrainingSpec, streams: Streams | None) -> Tensor:
-    """The loss of one batch; a forward pass that draws numbers does so from the step's own stream."""
-    dtype = PRECISION[training.precision]
-    draws = nullcontext() if streams is None else _draws(run.device, streams.seed("forward", run.position))
-    with draws, torch.autocast(run.device.type, dtype=dtype, enabled=dtype != torch.float32):
-        return cross_entropy(run.model(images), labels, label_smoothing=training.smoothing)

@@ -34,7 +34,13 @@ class TrainingSpec(Spec):
     precision: Literal["float32", "bfloat16", "float16"] = Field(
         "float32", description="Arithmetic of the forward pass; weights stay float32. float16 needs CUDA."
     )
-    guard: Literal["gate+project", "project"] = Field(
+    guard: Literal["gate+project", "project", "gate+project+fold"] = Field(
         "gate+project",
-        description="How pruned weights are held: gradients gated and weights projected, or weights projected only.",
+        description="How pruned weights are held: gradients gated and weights projected, or weights projected only; "
+        "with fold, units that no living weight feeds are constants in what they feed, and learn no more.",
     )
+
+    @property
+    def folds(self) -> bool:
+        """Whether units that nothing feeds are folded away."""
+        return self.guard.endswith("+fold")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Self
 
 from oneticket.ground import clock
 from oneticket.ground.errors import TrainingError
@@ -45,16 +47,42 @@ def finite(stop: int, *, every: int) -> Watcher:
     return watch
 
 
-def keeper(slot: checkpoint.Slot | None, *, seconds: float, stop: Callable[[], bool]) -> Watcher:
-    """Write a checkpoint when `seconds` have gone by since the last, and when asked to stop: then KeyboardInterrupt."""
-    last = [clock.now()]
+class Keeper:
+    """A watcher that writes a checkpoint when `seconds` have gone by since the last, and when it is asked to stop.
 
-    def watch(run: Run) -> None:
-        stopping = stop()
-        if slot is not None and (stopping or clock.now() - last[0] >= seconds):
-            checkpoint.save(slot, run)
-            last[0] = clock.now()
+    A step waits for a copy alone: a thread writes it, and no other is made before that one is written. Asked to stop,
+    the keeper waits until all is written and raises KeyboardInterrupt. It is a context manager, whose end waits, too.
+    What the slot refused is raised (StoreError) by the next that waits, or by the end if no other error came.
+    """
+
+    def __init__(self, slot: checkpoint.Slot | None, *, seconds: float, stop: Callable[[], bool]) -> None:
+        self._slot, self._seconds, self._stop = slot, seconds, stop
+        self._last = clock.now()
+        self._writer = ThreadPoolExecutor(1, "checkpoint")
+        self._writing: Future[None] | None = None
+
+    def __call__(self, run: Run) -> None:
+        stopping = self._stop()
+        if self._slot is not None and (stopping or self._due()):
+            self._wait()
+            self._writing = self._writer.submit(checkpoint.snapshot(run).write, self._slot)
+            self._last = clock.now()
         if stopping:
+            self._wait()
             raise KeyboardInterrupt
 
-    return watch
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, error: object, *_: object) -> None:
+        self._writer.shutdown()
+        if error is None:
+            self._wait()
+
+    def _due(self) -> bool:
+        return clock.now() - self._last >= self._seconds and (self._writing is None or self._writing.done())
+
+    def _wait(self) -> None:
+        writing, self._writing = self._writing, None
+        if writing is not None:
+            writing.result()

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from oneticket.data.augment import augment, roll
+from oneticket.data.augment import aim, augment, cuts, roll
 from oneticket.data.batches import batches, per_epoch, test_batches
 from oneticket.data.load import load
 from oneticket.data.spec import DataSpec
@@ -73,30 +73,36 @@ def test_order_does_not_depend_on_augmentation():
     assert labels[0] == labels[1]
 
 
+def moved(images, dice, *, flip, crop):
+    shape = tuple(images.shape[1:])
+    cut = cuts(shape, crop=crop, device=images.device)
+    return augment(images, aim(dice, shape, flip=flip, crop=crop), cut, crop=crop)
+
+
 def test_flip_mirrors_about_half_and_crop_shifts_within_its_bounds():
     images = torch.arange(1, 26, dtype=torch.uint8).view(1, 1, 5, 5).repeat(4000, 3, 1, 1)
     dice = roll(4000, STREAMS.generator("augment", 0))
-    flipped = augment(images, dice, flip=True, crop=0)
+    flipped = moved(images, dice, flip=True, crop=0)
     mirrored = (flipped == images.flip(-1)).flatten(1).all(1)
     kept = (flipped == images).flatten(1).all(1)
     assert (mirrored ^ kept).all()
     assert 0.45 < mirrored.float().mean() < 0.55
 
-    shifted = augment(images, dice, flip=False, crop=1)
+    shifted = moved(images, dice, flip=False, crop=1)
     padded = torch.nn.functional.pad(images[:1], (1, 1, 1, 1))
     windows = {(dy, dx): padded[0, :, dy : dy + 5, dx : dx + 5] for dy in range(3) for dx in range(3)}
     counts = [int((shifted == window).flatten(1).all(1).sum()) for window in windows.values()]
     assert sum(counts) == 4000
     assert min(counts) > 330
 
-    both = augment(images, dice, flip=True, crop=1)
-    assert both.equal(augment(shifted, dice, flip=True, crop=0))
-    assert augment(images, dice, flip=False, crop=0) is images
+    both = moved(images, dice, flip=True, crop=1)
+    assert both.equal(moved(shifted, dice, flip=True, crop=0))
+    assert moved(images, dice, flip=False, crop=0).equal(images)
 
 
 def test_a_signal_shifts_along_its_length_only():
     signal = torch.arange(1.0, 6).view(1, 1, 1, 5).repeat(200, 1, 1, 1)
-    shifted = augment(signal, roll(200, STREAMS.generator("augment", 0)), flip=False, crop=1)
+    shifted = moved(signal, roll(200, STREAMS.generator("augment", 0)), flip=False, crop=1)
     assert set(map(tuple, shifted.flatten(1).tolist())) == {(0, 1, 2, 3, 4), (1, 2, 3, 4, 5), (2, 3, 4, 5, 0)}
 
 

@@ -32,7 +32,7 @@ def allowed(spec: Any, field: str) -> set[str]:
         (allowed(OptimizerSpec, "name"), _OPTIMIZERS),
         (allowed(OptimizerSpec, "name"), {"muon", *_CLASSES}),
         (allowed(TrainingSpec, "precision"), PRECISION),
-        (allowed(TrainingSpec, "guard"), RULES),
+        ({rule.removesuffix("+fold") for rule in allowed(TrainingSpec, "guard")}, RULES),
         (allowed(TransferSpec, "head"), HEADS),
         (set(KNOWN), _BUILDERS),
     ],

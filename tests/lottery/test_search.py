@@ -85,7 +85,7 @@ def test_every_level_starts_at_rewind_weights_times_mask(model: str, rewind: str
             starts.append({name: value.clone() for name, value in run.model.state_dict().items()})
 
     frozen = asked.but(optimizer={"name": "sgd", "lr": 1e-300, "momentum": 0, "weight_decay": 0})
-    pruned_at, watched = None, Place(watchers=(look,))
+    pruned_at, watched = None, Place(watchers=(look,), compact=False)
     for number in range(2):
         task = level(frozen, 0, number, rewound=rewound, pruned_at=pruned_at, place=watched)
         done = do(task, watched)
@@ -111,7 +111,7 @@ def test_rewind_weights_are_those_of_a_straight_run() -> None:
             straight.append({name: value.clone() for name, value in run.model.state_dict().items()})
 
     dense = do(rewind_weights(spec(rewind="0it"), 0, Place()), Place())
-    watched = Place(watchers=(look,))
+    watched = Place(watchers=(look,), compact=False)
     do(level(spec(rewind="0it"), 0, 0, rewound=dense, pruned_at=None, place=watched), watched)
     found = do(rewind_weights(spec(rewind="3it"), 0, Place()), Place()).weights
     assert all(torch.equal(found[name], straight[0][name]) for name in found)
@@ -127,7 +127,7 @@ def test_searched_networks_stay_sparse_at_every_step() -> None:
             counts.append(set())
         counts[-1].add(sum(int(run.model.get_parameter(f"fc{n}.weight").count_nonzero()) for n in (1, 2)))
 
-    found = search(spec(), levels=2, place=Place(watchers=(look,)))
+    found = search(spec(), levels=2, place=Place(watchers=(look,), compact=False))
     assert [max(count) for count in counts[1:]] == [found.mask(number).living for number in range(3)]
 
 

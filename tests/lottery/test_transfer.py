@@ -157,7 +157,7 @@ def watch_first_step(spec: TransferSpec, source: Source, arm: str, replicate: in
         seen.setdefault("start", state)
         seen["end"] = state
 
-    done = transfer(spec, source=source, arm=arm, replicate=replicate, place=Place(watchers=(look,)))
+    done = transfer(spec, source=source, arm=arm, replicate=replicate, place=Place(watchers=(look,), compact=False))
     return {**seen, "record": done.record, "losses": done.losses}
 
 

@@ -91,6 +91,41 @@ def test_torch_gets_the_settings_of_the_spec(row):
     assert {name: group[name] for name in applies} == applies
 
 
+def test_a_weight_with_gaps_learns_like_any_other():
+    """Torch's fused kernels would take its memory for that of its gradient."""
+    whole = net()
+    gapped = net()
+    gapped[2].weight = nn.Parameter(torch.zeros(32, 2 * 144)[:, ::2])
+    gapped.load_state_dict(whole.state_dict())
+    inputs = torch.randn(8, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+    for model in (whole, gapped):
+        optimizers = build(OptimizerSpec(name="adam"), model, head=HEAD)
+        for _ in range(3):
+            optimizers[0].zero_grad()
+            model(inputs).square().mean().backward()
+            optimizers[0].step()
+    for one, other in zip(whole.parameters(), gapped.parameters(), strict=True):
+        assert torch.allclose(one, other, atol=1e-6)
+
+
+@pytest.mark.parametrize("row", ROWS, ids=str)
+def test_a_first_step_that_a_scaler_skips_changes_nothing(row):
+    """Torch's fused SGD would take for momentum what happens to lie in memory."""
+    inputs, models = torch.ones(4, 1, 8, 8), [net(), net()]
+    for model, bad in zip(models, (True, False), strict=True):
+        optimizers = build(OptimizerSpec.read(row), model, head=HEAD)
+        scaler = torch.amp.GradScaler("cpu", init_scale=2.0, growth_interval=1000, backoff_factor=0.5)
+        for step in range(3 + bad):
+            model.zero_grad()
+            loss = model(inputs).square().mean() * (float("inf") if bad and step == 0 else 1.0)
+            scaler.scale(loss).backward()
+            for optimizer in optimizers:
+                scaler.step(optimizer)
+            scaler.update()
+    for one, other in zip(*(model.parameters() for model in models), strict=True):
+        assert torch.allclose(one, other, atol=1e-6)
+
+
 def test_muon_takes_hidden_matrices_and_adamw_the_rest():
     model = nn.ModuleDict({"embed": nn.Embedding(5, 4), "conv": nn.Conv2d(1, 1, 3), "body": nn.Linear(4, 4)})
     model["head"] = nn.Linear(4, 3)

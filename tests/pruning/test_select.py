@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch import Tensor
 
 from oneticket.ground.errors import PruneError
 from oneticket.pruning.allocate import SCOPES, Share, allocate
 from oneticket.pruning.criteria import CRITERIA, score
-from oneticket.pruning.select import select
+from oneticket.pruning.select import FEW, PIECE, select
 from oneticket.ticket.mask import Mask
 
 SHAPES = {"b.weight": (3, 4), "a.weight": (5,), "c.weight": (2, 2, 2)}
 
 
 @st.composite
-def cases(draw: st.DrawFn) -> tuple[Mask, dict[str, torch.Tensor]]:
+def cases(draw: st.DrawFn) -> tuple[Mask, dict[str, Tensor]]:
     """A mask with any dead weights, and scores with many ties, infinities and negatives among them."""
     mask, scores = {}, {}
     values = st.sampled_from([0.0, 1.0, 1.0, 2.0, -1.0, float("inf"), 0.5])
@@ -28,10 +31,116 @@ def cases(draw: st.DrawFn) -> tuple[Mask, dict[str, torch.Tensor]]:
     return Mask(mask), scores
 
 
+KINDS: dict[str, Callable[[Tensor], Tensor]] = {
+    "normal": lambda x: x,
+    "magnitudes": lambda x: x.abs(),
+    "two values": lambda x: (x > 0).float(),
+    "equal": lambda x: torch.full_like(x, 0.25),
+    "ascending": lambda x: x.sort().values,
+    "descending": lambda x: x.sort(descending=True).values,
+    "a narrow band": lambda x: 1 + 1e-6 * x,
+    "below the smallest normal": lambda x: 1e-41 * x,
+    "both zeros": lambda x: (x / 2).round(),
+    "infinities": lambda x: 1 / x.round(),
+}
+
+
+def by_sorting(mask: Mask, scores: Mapping[str, Tensor], prune: int) -> Mask:
+    """The reference: all living weights, laid out by (tensor name, flat index), in a stable sort by score."""
+    living = torch.cat([mask[name].flatten() for name in mask])
+    values = torch.cat([scores[name].double().flatten() for name in mask])
+    living[living.nonzero().squeeze(1)[values[living].sort(stable=True).indices[:prune]]] = False
+    parts = living.split([mask[name].numel() for name in mask])
+    return Mask({name: part.view(mask.shapes[name]) for name, part in zip(mask, parts, strict=True)})
+
+
+@given(
+    kind=st.sampled_from(sorted(KINDS)),
+    dtypes=st.lists(
+        st.sampled_from([torch.float32, torch.float64, torch.float16, torch.bfloat16]), min_size=3, max_size=3
+    ),
+    seed=st.integers(0, 2**31),
+    density=st.sampled_from([0.05, 0.7, 1.0]),
+    fraction=st.sampled_from([0.0, 0.001, 0.2, 0.5, 0.999, 1.0]),
+)
+@settings(max_examples=50, deadline=None)
+def test_the_same_as_by_sorting(
+    kind: str, dtypes: list[torch.dtype], seed: int, density: float, fraction: float
+) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    living, scores = {}, {}
+    for (name, shape), dtype in zip({"b": (3, 5, 5003), "a": (0,), "c": (FEW,)}.items(), dtypes, strict=True):
+        living[name] = torch.rand(shape, generator=generator) < density
+        drawn = KINDS[kind](torch.randn(living[name].numel(), generator=generator)).view(shape)
+        scores[name] = drawn.to(dtype).masked_fill(~living[name], torch.nan)
+    mask = Mask(living)
+    prune = int(fraction * mask.living)
+    assert select(mask, scores, [Share(names=("c", "a", "b"), prune=prune)]) == by_sorting(mask, scores, prune)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_huge_and_many_small_tensors_are_one_order(kind: str) -> None:
+    generator = torch.Generator().manual_seed(0)
+    shapes = {"huge": (10 * PIECE + 5,), **{f"small.{i:02}": (3, i, 7) for i in range(60)}}
+    draws = {name: torch.randn(torch.Size(shape).numel(), generator=generator) for name, shape in shapes.items()}
+    scores = {name: KINDS[kind](draw).view(shapes[name]) for name, draw in draws.items()}
+    mask = Mask.full(scores)
+    for prune in (1, mask.living // 3, mask.living - 1):
+        assert select(mask, scores, [Share(names=tuple(shapes), prune=prune)]) == by_sorting(mask, scores, prune)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
+def test_any_width_of_scores_is_taken(dtype: torch.dtype) -> None:
+    scores = {"w": torch.randn(FEW + 9, generator=torch.Generator().manual_seed(0)).to(dtype)}
+    mask = Mask.full(scores)
+    assert select(mask, scores, [Share(names=("w",), prune=FEW // 3)]) == by_sorting(mask, scores, FEW // 3)
+
+
+def test_scores_are_compared_as_precisely_as_they_are() -> None:
+    near = 1 + torch.arange(FEW + 9, dtype=torch.float64).flip(0) * 2**-50
+    after = select(Mask.full({"w": near}), {"w": near}, [Share(names=("w",), prune=FEW + 8)])
+    assert after["w"].nonzero().tolist() == [[0]]
+    half = {"a": torch.tensor([1.0, 2.0], dtype=torch.float16), "b": torch.tensor([1.0001, 0.9999])}
+    after = select(Mask.full(half), half, [Share(names=("a", "b"), prune=2)])
+    assert (after["a"].tolist(), after["b"].tolist()) == ([False, True], [True, False])
+
+
+def test_any_layout_of_scores_gives_the_same_mask() -> None:
+    scores = torch.randn(3, 4, 5, 6, generator=torch.Generator().manual_seed(0))
+    share = [Share(names=("w",), prune=200)]
+    expected = select(Mask.full({"w": scores}), {"w": scores}, share)
+    last = scores.to(memory_format=torch.channels_last).requires_grad_()
+    assert select(Mask.full({"w": scores}), {"w": last}, share) == expected
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_scores_on_a_gpu_give_the_same_mask() -> None:
+    scores = {name: torch.randn(shape, generator=torch.Generator().manual_seed(0)) for name, shape in SHAPES.items()}
+    share = [Share(names=tuple(SHAPES), prune=11)]
+    there = {name: score.cuda() for name, score in scores.items()}
+    assert select(Mask.full(scores), there, share) == select(Mask.full(scores), scores, share)
+
+
+@given(case=cases(), fraction=st.sampled_from([0.5, 0.9, 0.99]))
+@settings(max_examples=60, deadline=None)
+def test_the_best_weight_of_every_tensor_stays_whatever_the_scores(
+    case: tuple[Mask, dict[str, Tensor]], fraction: float
+) -> None:
+    mask, scores = case
+    shares = allocate("global", living=mask.counts, fraction=fraction, allow_empty=False)
+    after = select(mask, scores, shares, allow_empty=False)
+    assert after <= mask
+    assert mask.living - after.living == sum(share.prune for share in shares)
+    for name in mask:
+        ranked = [(score, i) for i, score in enumerate(scores[name].flatten().tolist()) if mask[name].flatten()[i]]
+        assert not ranked or after[name].flatten()[max(ranked)[1]]
+
+
 @pytest.mark.parametrize("scope", SCOPES)
 @given(case=cases(), fraction=st.sampled_from([0.1, 0.2, 0.5, 0.9, 0.99]))
 @settings(max_examples=60, deadline=None)
-def test_exact_count_and_subset(scope: str, case: tuple[Mask, dict[str, torch.Tensor]], fraction: float) -> None:
+def test_exact_count_and_subset(scope: str, case: tuple[Mask, dict[str, Tensor]], fraction: float) -> None:
     mask, scores = case
     living = {name: int(mask[name].sum()) for name in mask}
     shares = allocate(scope, living=living, fraction=fraction)
@@ -49,7 +158,7 @@ def test_exact_count_and_subset(scope: str, case: tuple[Mask, dict[str, torch.Te
 
 @given(case=cases(), count=st.integers(0, 10))
 @settings(max_examples=60, deadline=None)
-def test_order_of_tensors_does_not_matter(case: tuple[Mask, dict[str, torch.Tensor]], count: int) -> None:
+def test_order_of_tensors_does_not_matter(case: tuple[Mask, dict[str, Tensor]], count: int) -> None:
     mask, scores = case
     count = min(count, mask.living)
     backwards = dict(reversed(list(scores.items())))
@@ -122,8 +231,8 @@ def test_criteria_score_every_weight_and_repeat(criterion: str) -> None:
     trained = {name: torch.randn(shape, generator=torch.Generator().manual_seed(1)) for name, shape in SHAPES.items()}
     initial = {name: torch.randn(shape, generator=torch.Generator().manual_seed(2)) for name, shape in SHAPES.items()}
 
-    def scores(seed: int) -> dict[str, torch.Tensor]:
-        return score(criterion, trained=trained, initial=initial, generator=torch.Generator().manual_seed(seed))
+    def scores(seed: int) -> dict[str, Tensor]:
+        return score(criterion, trained=trained, initial=lambda: initial, generator=torch.Generator().manual_seed(seed))
 
     once, again, other = scores(0), scores(0), scores(1)
     assert {name: value.shape for name, value in once.items()} == {name: value.shape for name, value in trained.items()}
@@ -136,4 +245,4 @@ def test_criteria_score_every_weight_and_repeat(criterion: str) -> None:
 
 def test_unknown_criterion_is_told() -> None:
     with pytest.raises(PruneError, match="unknown criterion 'magnitud'; did you mean 'magnitude'"):
-        score("magnitud", trained={}, initial={}, generator=torch.Generator())
+        score("magnitud", trained={}, initial=dict, generator=torch.Generator())

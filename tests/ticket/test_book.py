@@ -136,3 +136,11 @@ def test_a_ticket_is_no_book(ticket, tmp_path):
     ticket.save(tmp_path / "ticket.safetensors")
     with pytest.raises(FileError, match=r"expected a book, got a ticket; use Ticket.load"):
         Book.load(tmp_path / "ticket.safetensors")
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+def test_weights_that_are_not_finite_are_refused(book, value):
+    bad = {name: weight.clone() for name, weight in book.weights.items()}
+    bad["fc.bias"][-1] = value
+    with pytest.raises(PruneError, match="'fc.bias': holds NaN or infinity"):
+        dataclasses.replace(book, weights=bad)

@@ -22,7 +22,7 @@ def test_every_field_must_be_written_down(field):
 @pytest.mark.parametrize("field", list(HONOURED))
 @pytest.mark.parametrize("value", ["other", None, ["rewound"], True])
 def test_what_cannot_be_honoured_is_refused_by_name(field, value):
-    with pytest.raises(FileError, match=rf"contract.{field}: this version can honour '{HONOURED[field][0]}', got"):
+    with pytest.raises(FileError, match=rf"contract.{field}: this version can honour '{HONOURED[field][0]}'.*, got"):
         Contract.read({**PLAIN, field: value})
 
 

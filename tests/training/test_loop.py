@@ -24,7 +24,7 @@ from oneticket.training import checkpoint
 from oneticket.training.loop import Run, train
 from oneticket.training.measure import measure
 from oneticket.training.spec import TrainingSpec
-from oneticket.training.watch import finite, keeper, watched
+from oneticket.training.watch import Keeper, finite, watched
 
 STREAMS = Streams(root=0, replicate=0)
 TRAINING = TrainingSpec(budget="20it", batch=32, smoothing=0.1, clip=1.0)
@@ -36,7 +36,7 @@ def digits() -> Data:
 
 
 def begin(data: Data, model: ModelSpec, optimizer: OptimizerSpec, training: TrainingSpec = TRAINING) -> Run:
-    net = build(model, shape=data.shape, classes=10, seed=0)
+    net = build(model, shape=data.shape, classes=10, seed=0).to(memory_format=torch.channels_last)
     made = build_optimizers(optimizer, net, head=head(net))
     return Run.begin(net, made, precision=training.precision, position=0, total=training.budget.steps(12))
 
@@ -112,9 +112,9 @@ def test_watchers_change_nothing(digits: Data, tmp_path: Path) -> None:
         torch.rand(7)
 
     state = torch.get_rng_state()
-    keep = keeper(checkpoint.File(tmp_path / "run"), seconds=0, stop=lambda: False)
-    for _ in watched(go(seen, digits, spec, 6), seen, [finite(6, every=1), keep, look]):
-        pass
+    with Keeper(checkpoint.File(tmp_path / "run"), seconds=0, stop=lambda: False) as keep:
+        for _ in watched(go(seen, digits, spec, 6), seen, [finite(6, every=1), keep, look]):
+            pass
     torch.set_rng_state(state)
     assert len(looked) == 6
     assert same(alone, seen)
@@ -158,18 +158,6 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_names_the_step(every: int, 
             pass
 
 
-def test_stopping_leaves_a_checkpoint(digits: Data, tmp_path: Path) -> None:
-    spec = OptimizerSpec(name="sgd")
-    run = begin(digits, MODELS["mlp"], spec)
-    keep = keeper(checkpoint.File(tmp_path / "run"), seconds=1e9, stop=lambda: run.position >= 5)
-    with pytest.raises(KeyboardInterrupt):
-        for _ in watched(go(run, digits, spec), run, [keep]):
-            pass
-    again = begin(digits, MODELS["mlp"], spec)
-    assert checkpoint.load(checkpoint.File(tmp_path / "run"), again)
-    assert again.position == 5
-
-
 def test_a_checkpoint_that_does_not_fit_is_left_alone(digits: Data, tmp_path: Path) -> None:
     spec = OptimizerSpec(name="sgd")
     run, slot = begin(digits, MODELS["mlp"], spec), checkpoint.File(tmp_path / "run")
@@ -204,6 +192,26 @@ def test_clipping_bounds_the_gradient(digits: Data) -> None:
         pass
     moved = sum(((p.detach() - b) ** 2).sum() for p, b in zip(run.model.parameters(), before, strict=True)).sqrt()
     assert float(moved) == pytest.approx(1e-3, rel=1e-3)
+
+
+@pytest.mark.parametrize("model", ["lenet", "conv-2"])
+def test_a_network_compiled_in_place_trains_resumes_and_is_measured(model: str, digits: Data, tmp_path: Path) -> None:
+    spec, slot = OptimizerSpec(name="sgd"), checkpoint.File(tmp_path / "run")
+    plain, compiled, resumed = (begin(digits, MODELS[model], spec) for _ in range(3))
+    for run in (compiled, resumed):
+        run.model.compile(backend="aot_eager")
+    for _ in go(plain, digits, spec, 4):
+        pass
+    for position in go(compiled, digits, spec, 4):
+        if position == 2:
+            checkpoint.save(slot, compiled)
+    assert checkpoint.load(slot, resumed)
+    for _ in go(resumed, digits, spec, 4):
+        pass
+    assert same(compiled, resumed)
+    assert torch.allclose(plain.losses, compiled.losses, rtol=1e-5)
+    found = [measure(run.model, test_batches(digits)) for run in (plain, compiled)]
+    assert found[0].loss == pytest.approx(found[1].loss, rel=1e-5)
 
 
 def test_measure_counts_every_image_and_restores_the_mode(digits: Data) -> None:

@@ -1,0 +1,116 @@
+"""Memory: what training a ticket takes over the bare dense training of the same network, per prunable weight.
+
+Every side is a process of its own that imports the same, builds the same network of 10 million weights and trains some
+steps; its peak (VmHWM of Linux) minus the floor's, over the number of prunable weights. Lower bounds hold for nothing
+but what is resident: allocators keep some memory that was freed.
+"""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import torch
+
+from benchmarks.row import Row, absent, row
+from benchmarks.side import ENVIRONMENT, ROOT
+from benchmarks.stacks import Floor
+from oneticket.ground.streams import Streams
+from oneticket.lottery.job import Job
+from oneticket.lottery.place import Place
+from oneticket.lottery.search import Rewound, level, network
+from oneticket.lottery.spec import SearchSpec
+from oneticket.lottery.training import do, run_training
+from oneticket.models.build import build
+from oneticket.models.parts import head, prunable
+from oneticket.ticket.mask import Mask
+
+STEPS, ROUNDS = 6, 3
+LEVELS = (0, 3, 10, 20)
+SPEC = {
+    "data": "digits",
+    "model": {"name": "mlp", "widths": (3100, 3100)},
+    "training": {"budget": f"{STEPS}it", "batch": 64},
+    "rewind": "0it",
+}
+
+
+def made_up(weights: dict[str, torch.Tensor], deepest: int) -> dict[str, torch.Tensor]:
+    """Per weight the level at which it was pruned, at random and in little memory: a fifth of what lives, each time."""
+    generator = torch.Generator().manual_seed(0)
+    found = {}
+    for name, weight in weights.items():
+        found[name] = torch.zeros(weight.shape, dtype=torch.uint8)
+        for line in found[name]:
+            drawn = torch.rand(len(line), generator=generator)
+            for number in range(deepest, 0, -1):
+                line[drawn < 1 - 0.8**number] = number
+    return found
+
+
+def peak(side: str, deepest: int) -> int:
+    """Train here, in this process, and say its peak in bytes."""
+    torch.set_num_threads(1)
+    spec, place = SearchSpec.read(SPEC), Place()
+    data = place.data(spec.data)
+    model = build(spec.model, shape=data.shape, classes=len(data.classes), seed=0)
+    names = prunable(model)
+    if side == "floor":
+        Floor(model, data, batch=spec.training.batch).train(STEPS)
+    elif side == "training":
+        at = made_up({name: model.get_parameter(name) for name in names}, deepest)
+        mask = Mask({name: each == 0 for name, each in at.items()})
+        with torch.no_grad():
+            for name, each in at.items():
+                model.get_parameter(name).masked_fill_(each != 0, 0)
+        del at
+        asked = {"optimizer": spec.optimizer, "training": spec.training, "streams": Streams(root=0, replicate=0)}
+        run_training(Job(model=model, mask=mask, data=data, measured=False, **asked), place)  # type: ignore[arg-type]
+    else:
+        record = {"network": network(spec, place), "step": 0, "head": list(head(model)), "data_digest": data.digest}
+        at = made_up({name: model.get_parameter(name) for name in names}, deepest)
+        rewound = Rewound(weights={name: value.detach() for name, value in model.state_dict().items()}, record=record)
+        del model
+        do(level(spec, 0, deepest, rewound=rewound, pruned_at=at if deepest else None, place=place), place)
+    found = re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())
+    assert found
+    return 1024 * int(found[1])
+
+
+def apart(side: str, deepest: int = 0) -> int:
+    """The same in a process of its own."""
+    asked = [sys.executable, "-m", "benchmarks.memory", side, str(deepest)]
+    done = subprocess.run(asked, check=True, stdout=subprocess.PIPE, text=True, cwd=ROOT, env=ENVIRONMENT)
+    return int(done.stdout)
+
+
+def rows(rounds: int = ROUNDS, levels: tuple[int, ...] = LEVELS) -> list[Row]:
+    """Bytes over the floor's peak: of a training alone, and of a whole level with rewind weights and pruning."""
+    what = "memory over the dense training's, per prunable weight"
+    if not Path("/proc/self/status").exists():
+        return [absent(what, "it takes Linux", unit="bytes", target="<= 1")]
+    spec = SearchSpec.read(SPEC)
+    data = Place().data(spec.data)
+    model = build(spec.model, shape=data.shape, classes=len(data.classes), seed=0)
+    mask = Mask.full({name: model.get_parameter(name) for name in prunable(model)})
+    taken: dict[tuple[str, int], list[float]] = {(side, n): [] for n in levels for side in ("training", "level")}
+    for _ in range(rounds):
+        floor = apart("floor")
+        for side, deepest in taken:
+            taken[side, deepest].append((apart(side, deepest) - floor) / mask.total)
+    stored = sum(bits.numel() for bits in mask.pack().values())
+    note = {"training": "training alone", "level": "with the rewind weights (4 bytes), their network and the pruning"}
+    target = {"training": "<= 1", "level": "<= 5"}
+    return [
+        row("mask as held and stored, per prunable weight", [8 * stored / mask.total], "bits", target="<= 1.001"),
+        *(
+            row(f"{what}: {side}, level {n}", found, "bytes", target=target[side], note=f"{note[side]}; peak (VmHWM)")
+            for (side, n), found in sorted(taken.items(), key=lambda each: each[0][0], reverse=True)
+        ),
+    ]
+
+
+if __name__ == "__main__":
+    print(peak(sys.argv[1], int(sys.argv[2])))

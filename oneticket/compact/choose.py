@@ -1,0 +1,130 @@
+"""Which form of a layer is faster on this machine: measured once for each size of layer and batch, and kept.
+
+A layer is sparse below a density that is found by a short calibration on one thread: its dense form is timed, and its
+sparse one at two densities; since that one's time is linear in the density, the three say where the lines meet. What
+is found is kept in the cache folder, first come, so that every process of a machine chooses alike and a step that is
+done twice has equal bits. The choice changes speed and rounding, nothing else.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils import skip_init
+
+from oneticket.compact.sparse import Sparse, fits
+from oneticket.ground import clock, disk
+from oneticket.ground.canon import digest
+from oneticket.ground.streams import Streams
+
+Layer = nn.Linear | nn.Conv2d
+SMALLEST = 1 << 14  # weights; below, a step is all overhead and no form pays
+DENSEST = 0.5  # no layer was seen to pay above, so none is measured
+MARGIN = 0.8  # of the dense time; more than one thread helps the dense form alone
+SAMPLES = (0.03, 0.3)
+LEAST, LONGEST = 3, 0.1  # timings of each form: so many, and more until so many seconds are spent
+
+
+def forms(
+    layers: Mapping[str, Layer], living: Mapping[str, Tensor], inputs: Mapping[str, tuple[int, ...]]
+) -> dict[str, str]:
+    """Layer -> "sparse" or "masked", the faster at its density.
+
+    `living`: bool, of the weights' shapes; `inputs`: the shape of what each layer sees, the batch included.
+    """
+    return {name: _form(layer, living[name], inputs[name]) for name, layer in layers.items()}
+
+
+def worth(layer: Layer, shape: tuple[int, ...]) -> float:
+    """The density up to which a layer that fits is sparse, for inputs of that shape; 0 for never."""
+    about = json.dumps([repr(layer), [*shape], torch.backends.cpu.get_cpu_capability(), os.cpu_count(), FORMAT])
+    if about not in _KNOWN:
+        path = disk.cache_folder() / "forms" / f"{digest(about)}.json"
+        found = _read(path)
+        if found is None:
+            found = _calibrate(layer, shape)
+            note = json.dumps({"about": about, "density": found}).encode()
+            with contextlib.suppress(OSError):  # a folder that cannot be written: known to this process alone
+                if not disk.create(path, note):
+                    found = _read(path) or found
+        _KNOWN[about] = found
+    return _KNOWN[about]
+
+
+def _form(layer: Layer, living: Tensor, shape: tuple[int, ...]) -> str:
+    if living.numel() < SMALLEST or not fits(layer):
+        return "masked"
+    density = int(living.sum()) / living.numel()
+    return "sparse" if density <= DENSEST and density <= worth(layer, shape) else "masked"
+
+
+def _calibrate(layer: Layer, shape: tuple[int, ...]) -> float:
+    """Where the sparse form takes `MARGIN` of the dense one's time, forward and backward."""
+    generator = Streams(root=0, replicate=0).generator("shuffle")
+    draws = torch.rand(layer.weight.shape, generator=generator)
+    x = torch.randn(shape, generator=generator)
+    if isinstance(layer, nn.Conv2d):
+        x = x.contiguous(memory_format=torch.channels_last)
+    with _one_thread():
+        few, many = (_seconds(Sparse(layer, draws < density), x) for density in SAMPLES)
+        dense = _seconds(_like(layer), x)
+    slope = (many - few) / (SAMPLES[1] - SAMPLES[0])
+    at = SAMPLES[0] + (MARGIN * dense - few) / slope if slope > 0 else 0.0
+    return round(min(max(at, 0.0), DENSEST), 4)
+
+
+def _like(layer: Layer) -> nn.Module:
+    """A layer of the same size whose gradients touch nobody's."""
+    new: nn.Module = (
+        skip_init(nn.Linear, layer.in_features, layer.out_features)  # type: ignore[no-untyped-call]
+        if isinstance(layer, nn.Linear)
+        else skip_init(nn.Conv2d, layer.in_channels, layer.out_channels, layer.kernel_size, padding=layer.padding)  # type: ignore[no-untyped-call]
+    )
+    for weight in new.parameters():
+        nn.init.constant_(weight, 0.01)
+    new.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return new
+
+
+def _seconds(layer: nn.Module, x: Tensor) -> float:
+    """The shortest forward and backward pass seen."""
+    x = x.clone(memory_format=torch.preserve_format).requires_grad_()
+    grad, seen, began = None, list[float](), clock.now()
+    while len(seen) <= LEAST or clock.now() - began < LONGEST:
+        for each in (x, *layer.parameters()):
+            each.grad = None
+        start = clock.now()
+        out = layer(x)
+        grad = torch.ones_like(out) if grad is None else grad
+        out.backward(grad)
+        seen.append(clock.now() - start)
+        if len(seen) == 1:
+            began = clock.now()  # the first one compiles
+    return min(seen[1:])
+
+
+@contextlib.contextmanager
+def _one_thread() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _read(path: Path) -> float | None:
+    try:
+        return float(json.loads(path.read_bytes())["density"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+FORMAT = 1  # of what is kept; raised when the kernels change
+_KNOWN: dict[str, float] = {}

@@ -1,0 +1,224 @@
+"""Compaction: the smaller network that trains as the masked one does, and the way back."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.parametrize import is_parametrized
+
+from oneticket.compact import cut
+from oneticket.compact.choose import forms as choose
+from oneticket.compact.fold import Folded, steady
+from oneticket.compact.fold import fold as fold_in
+from oneticket.compact.look import look
+from oneticket.compact.orphans import adopt, orphans
+from oneticket.compact.sparse import Sparse
+from oneticket.compact.units import Units, trace
+from oneticket.ground.errors import PruneError
+from oneticket.ticket.mask import Mask
+from oneticket.ticket.names import listed
+
+
+@dataclass(frozen=True, kw_only=True)
+class Compact:
+    """A model made smaller.
+
+    - `network`: what to train in the model's place; its parameters have the model's names. The model itself, if
+      nothing could be made smaller.
+    - `mask`: what is to be held in the network, `guard.attach(network, optimizers, compact.mask)`.
+    - `forms`: per name of the mask: "dense" (nothing left of it is pruned), "masked" or "sparse".
+    - `removed`: per layer, how many of its units went.
+    - `note`: why all units or the whole model were kept, if so.
+    """
+
+    network: nn.Module
+    mask: Mask
+    forms: Mapping[str, str]
+    removed: Mapping[str, int] = field(default_factory=dict)
+    note: str = ""
+    model: nn.Module = field(repr=False)
+    whole: Mask = field(repr=False)
+    cuts: cut.Cuts = field(default_factory=dict, repr=False)
+    folded: Tensor | None = field(default=None, repr=False)
+
+    def __str__(self) -> str:
+        """How the network computes, in a few words; nothing if as it stands."""
+        kinds = Counter(self.forms.values())
+        gone = sum(self.removed.values())
+        said = [f"{kinds['sparse']} of {len(self.forms)} layers sparse"] if kinds["sparse"] else []
+        said += [f"{gone} units left out"] if gone else []
+        return ", ".join([*said, self.note] if self.note else said)
+
+    @torch.no_grad()
+    def restore(self) -> None:
+        """Write what was trained back into the model, whose pruned weights are then exactly +0.0.
+
+        All parameters and buffers are written but the BatchNorm statistics of removed units: those stay as they were
+        (a folded unit's mean is set to its value).
+        """
+        if self.network is self.model:
+            return
+        trained = dict(self.network.named_parameters()) | dict(self.network.named_buffers())
+        for name, tensor in cut.tensors(self.model).items():
+            value = trained[name].to(tensor.device)
+            index = self.cuts.get(name, ...)
+            if self.forms.get(name) == "sparse":
+                living = self.whole[name][index].to(value.device)
+                value = torch.zeros(living.shape, dtype=value.dtype, device=value.device).masked_scatter_(living, value)
+            tensor[index] = value
+        lost = orphans(self.network)
+        for name, rest in cut.left_out(self.model, self.whole, self.cuts).items():
+            tensor = self.model.get_parameter(name)
+            count = int(rest.sum())
+            tensor[rest.to(tensor.device)] = lost[:count].to(tensor.device)
+            lost = lost[count:]
+        for name, living in self.whole.items():
+            tensor = self.model.get_parameter(name)
+            tensor.masked_fill_(~living.to(tensor.device), 0)
+        if self.folded is not None:
+            given = fold_in(self.model, dict(self.whole), self.folded)
+            _shift(self.model, given, self.cuts, sign=-1)
+            steady(self.model, given, self.folded)
+
+
+def compact(
+    model: nn.Module, mask: Mask, *, example: Tensor, units: bool = True, sparse: bool = True, fold: bool = False
+) -> Compact:
+    """Make a pruned model smaller, so that it trains as it would under its mask, to rounding.
+
+    Units that cannot reach the loss go (`units.trace`). Their own parameters get no gradient, yet feel momentum and
+    weight decay: they are carried along as one flat parameter, `orphans.adopt`. So an optimizer that treats each entry
+    by itself, with one set of settings for all, gives the weights of masked training. Of the layers that remain, those
+    that are faster so are made sparse (`choose.forms`). Pruned weights count as zero whatever stands there. Optimizers
+    and guards take hold of the network after this, and the model changes only in `Compact.restore`.
+
+    With `fold`, units that nothing living enters go too, and the biases behind them hold what these constants gave
+    (`fold.fold`). That is not exact: parameters of such units no longer learn, and near padded borders the value is
+    that of the middle. `restore` takes out of the biases what the constants give by then, so that, borders aside, the
+    model computes what the network did.
+
+    `units`, `sparse`: whether to do the one and the other. `example`: a batch of images as training sees them; its
+    values do not matter. Raises PruneError if the mask does not
+    fit the model.
+
+    >>> net = nn.Sequential(nn.Linear(2, 3), nn.ReLU(), nn.Linear(3, 1))
+    >>> mask = Mask({"2.weight": torch.tensor([[True, False, True]])})
+    >>> small = compact(net, mask, example=torch.zeros(4, 2))
+    >>> small.network[0], small.removed, small.forms
+    (Linear(in_features=2, out_features=2, bias=True), {'0': 1}, {'2.weight': 'dense'})
+    >>> small.restore()
+    """
+    _check(model, mask)
+    if mask.living == mask.total:
+        return Compact(network=model, mask=Mask({}), forms=dict.fromkeys(mask, "dense"), model=model, whole=mask)
+    if hooked := _hooked(model):
+        note = f"not made smaller: {hooked} has hooks or parametrizations"
+        return Compact(
+            network=model, mask=mask, forms=dict.fromkeys(mask, "masked"), note=note, model=model, whole=mask
+        )
+    living = dict(mask)
+    given = fold_in(model, living, example) if fold and units else None
+    if given is not None:
+        living = dict(given.living)
+    found = trace(model, living, example)
+    if not units:
+        found = Units(bound=found.bound)
+    cuts = cut.cuts(model, found)
+    rest = cut.left_out(model, mask, cuts)
+    lost = [model.get_parameter(name).detach()[lives] for name, lives in rest.items()]
+    if len({(values.dtype, values.device) for values in lost}) > 1:  # optimizers do not mix them in one parameter
+        note = "all units are kept: parameters of several dtypes or devices"
+        return replace(compact(model, mask, example=example, units=False, sparse=sparse), note=note)
+    network = cut.smaller(model, cuts) if cuts else model
+    if given is not None:
+        _shift(network, given, cuts, sign=1)
+    left = {name: living[name][cuts.get(name, ...)] for name in mask}
+    forms = {name: "dense" if lives.all() else "masked" for name, lives in left.items()}
+    if sparse:
+        forms |= _sparse(network, left, found, example)
+    if network is model and "sparse" in forms.values():
+        network = cut.smaller(model, {})
+    for name in [name for name, form in forms.items() if form == "sparse"]:
+        owner = name.rpartition(".")[0]
+        layer: Any = network.get_submodule(owner)
+        network.set_submodule(owner, Sparse(layer, left[name]).train(layer.training))
+    if lost:
+        adopt(network, torch.cat(lost))
+    return Compact(
+        network=network,
+        mask=Mask({name: lives for name, lives in left.items() if forms[name] == "masked"}),
+        forms=forms,
+        removed=found.removed,
+        note=found.note,
+        model=model,
+        whole=mask,
+        cuts=cuts,
+        folded=example if given is not None and given.shifts else None,
+    )
+
+
+@torch.no_grad()
+def _shift(net: nn.Module, given: Folded, cuts: cut.Cuts, *, sign: int) -> None:
+    """Add what constants give to the units that stay, or take it out; in the network, or there in the model."""
+    for name, shift in given.shifts.items():
+        index = cuts.get(name, ...)
+        tensor = cut.tensors(net)[name]
+        if sign > 0:
+            tensor += shift[index]
+        else:
+            tensor[index] -= shift[index]
+
+
+def _check(model: nn.Module, mask: Mask) -> None:
+    found = dict(model.named_parameters(remove_duplicate=False))
+    if absent := set(mask) - set(found):
+        raise PruneError(f"the mask has names that are no parameters of the model: {listed(absent)}")
+    for name, shape in mask.shapes.items():
+        if tuple(found[name].shape) != shape:
+            raise PruneError(f"{name}: the mask has shape {shape}, the parameter {tuple(found[name].shape)}")
+
+
+def _hooked(model: nn.Module) -> str:
+    """The first module that is more than its class says, or nothing."""
+    for name, module in model.named_modules():
+        if is_parametrized(module) or any(getattr(module, kind) for kind in HOOKS):
+            return f"{name or 'the model'} ({type(module).__name__})"
+    return ""
+
+
+def _sparse(network: nn.Module, living: Mapping[str, Tensor], found: Units, example: Tensor) -> dict[str, str]:
+    """The forms of the layers that a measurement decides about."""
+    masked = [name.rpartition(".") for name, lives in living.items() if not lives.all()]
+    owners = [owner for owner, _, last in masked if last == "weight" and owner and owner not in found.bound]
+    layers: dict[str, Any] = {owner: network.get_submodule(owner) for owner in owners}
+    layers = {owner: layer for owner, layer in layers.items() if type(layer) in (nn.Linear, nn.Conv2d)}
+    calls: Counter[str] = Counter()
+    inputs: dict[str, tuple[int, ...]] = {}
+
+    def tell(name: str, _: nn.Module, args: tuple[Any, ...], __: object) -> None:
+        if name in layers:
+            calls[name] += 1
+            inputs[name] = tuple(args[0].shape)
+
+    if layers:
+        look(network, example, tell)
+    once = {name: layer for name, layer in layers.items() if calls[name] == 1}
+    chosen = choose(once, {name: living[f"{name}.weight"] for name in once}, inputs)
+    return {f"{name}.weight": form for name, form in chosen.items()}
+
+
+HOOKS = (
+    "_forward_hooks",
+    "_forward_pre_hooks",
+    "_backward_hooks",
+    "_backward_pre_hooks",
+    "_state_dict_hooks",
+    "_state_dict_pre_hooks",
+    "_load_state_dict_pre_hooks",
+    "_load_state_dict_post_hooks",
+)

@@ -1,0 +1,135 @@
+"""Folding: units that nothing living enters are constants, and their consumers' biases can hold what they give."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from oneticket.compact.cut import smaller
+from oneticket.compact.units import reaching, walked
+from oneticket.compact.walk import Walk
+
+
+@dataclass(frozen=True, kw_only=True)
+class Folded:
+    """What comes of leaving constants out.
+
+    - `living`: which weights live then.
+    - `shifts`: what is added to which tensors in their place.
+    - `steady`: per BatchNorm layer, which of its units are constants.
+    """
+
+    living: Mapping[str, Tensor]
+    shifts: Mapping[str, Tensor]
+    steady: Mapping[str, Tensor]
+
+
+def fold(model: nn.Module, living: Mapping[str, Tensor], example: Tensor) -> Folded:
+    """Leave out constant units, round by round: what only constants enter is a constant.
+
+    A constant's value c is what a forward pass in training mode, on a copy, shows in the middle of the image. A
+    consumer with weights w gets sum(w c) added to its bias; one without a bias, but with a BatchNorm behind it, has it
+    taken from the running mean, since in training the batch's own mean takes it away. Units that are added to or
+    multiplied by others, that reach anything else than layers, and layers of constants alone are left as they are.
+
+    >>> net = nn.Sequential(nn.Linear(1, 2), nn.ReLU(), nn.Linear(2, 1))
+    >>> with torch.no_grad():
+    ...     for weight in net.parameters():
+    ...         _ = weight.fill_(3.0)
+    >>> folded = fold(net, {"0.weight": torch.tensor([[True], [False]])}, torch.zeros(4, 1))
+    >>> folded.shifts, folded.living["2.weight"]
+    ({'2.bias': tensor([9.])}, tensor([[ True, False]]))
+    """
+    walk, living, shifts = walked(model, example), dict(living), dict[str, Tensor]()
+    if isinstance(walk, str):
+        return Folded(living=living, shifts=shifts, steady={})
+    work, roots = smaller(model, {}).train(), walk.roots()
+    layers: dict[str, Any] = {name: work.get_submodule(name) for name in walk.layers}
+    ever = torch.zeros(len(roots), dtype=torch.bool)
+    with torch.no_grad():
+        for name, lives in living.items():
+            work.get_parameter(name).masked_fill_(~lives.to(example.device), 0)
+        for name in layers:
+            living.setdefault(f"{name}.weight", torch.ones(layers[name].weight.shape, dtype=torch.bool))
+        while (constant := _constant(walk, roots, living, layers)).any():
+            ever |= constant
+            seen = _middles(work, layers, example)
+            for name, (into, _) in walk.layers.items():
+                left, weight = constant[roots[into]], work.get_parameter(f"{name}.weight")
+                if not left.any():
+                    continue
+                amount = weight.flatten(2).sum(2) if weight.dim() > 2 else weight
+                amount = amount[:, left.to(weight.device)] @ seen[name][left.to(weight.device)]
+                weight[:, left] = 0
+                living[f"{name}.weight"] = living[f"{name}.weight"].clone()
+                living[f"{name}.weight"][:, left] = False
+                for where, shift in _homes(walk, layers, name, amount).items():
+                    shifts[where] = shifts.get(where, torch.zeros_like(shift)) + shift
+                    if where.endswith(".bias"):
+                        work.get_parameter(where).add_(shift)
+    steady = {name: ever[roots[units]] for name, units in walk.norms.items()}
+    return Folded(living=living, shifts=shifts, steady=steady)
+
+
+@torch.no_grad()
+def steady(model: nn.Module, given: Folded, example: Tensor) -> None:
+    """Set the running means of constants to the values that BatchNorm sees, so that evaluation agrees with training.
+
+    Statistics are not learnt while a unit is left out, and may be those of a time when it was no constant.
+    """
+    work = smaller(model, {}).train()
+    seen = _middles(work, {name: work.get_submodule(name) for name in given.steady}, example)
+    for name, still in given.steady.items():
+        mean = getattr(model.get_submodule(name), "running_mean", None)
+        if mean is not None:
+            mean[still] = seen[name][still.to(mean.device)]
+
+
+def _constant(walk: Walk, roots: Tensor, living: Mapping[str, Tensor], layers: Mapping[str, Any]) -> Tensor:
+    """Whether each root is a constant that is still read, and that all who read it can take in: bool."""
+    reaches, alone = reaching(walk, roots, living), torch.bincount(roots, minlength=len(roots)) == 1
+    alone[roots[walk.reaching]] = False
+    for name, (into, _) in walk.layers.items():
+        if not _homes(walk, layers, name, torch.zeros(())) and name not in walk.followed:
+            alone[roots[into]] = False
+    found = torch.zeros_like(alone)
+    for name, (_, out) in walk.layers.items():
+        entered = living[f"{name}.weight"].flatten(1).any(1)
+        units = roots[out]
+        constant = ~entered & alone[units] & reaches[units]
+        if (reaches[units] & ~constant).any():
+            found[units] = constant
+    return found
+
+
+def _homes(walk: Walk, layers: Mapping[str, Any], name: str, amount: Tensor) -> dict[str, Tensor]:
+    """The tensor that takes in what is left out in front of a layer."""
+    if layers[name].bias is not None:
+        return {f"{name}.bias": amount}
+    norm = walk.followed.get(name)
+    tracked = norm is not None and getattr(walk.module.get_submodule(norm), "running_mean", None) is not None
+    return {f"{norm}.running_mean": -amount} if tracked else {}
+
+
+def _middles(work: nn.Module, layers: Mapping[str, Any], example: Tensor) -> dict[str, Tensor]:
+    """What the first image gives each layer, in the middle: (inputs,)."""
+    seen: dict[str, Tensor] = {}
+
+    def note(name: str, _: nn.Module, args: tuple[Tensor, ...]) -> None:
+        first = args[0][0]
+        while first.dim() > 1:
+            first = first[:, first.shape[1] // 2]
+        seen[name] = first.clone()
+
+    hooks = [layer.register_forward_pre_hook(partial(note, name)) for name, layer in layers.items()]
+    cuda = [example.device] if example.device.type == "cuda" else []
+    with torch.random.fork_rng(devices=cuda):
+        work(example)
+    for hook in hooks:
+        hook.remove()
+    return seen

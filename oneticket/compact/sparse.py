@@ -1,0 +1,150 @@
+"""A layer that holds and computes with its living weights only: what a linear or convolution layer becomes when sparse.
+
+Its parameter `weight` is the vector of living weights, so the optimizer's work and memory shrink with the density. The
+products are those of `kernels`: on a CPU, in float32, with stride 1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+from types import ModuleType
+from typing import Any, cast, final
+
+import torch
+from torch import Tensor, nn
+from torch.autograd import Function
+from torch.autograd.function import once_differentiable
+
+from oneticket.compact.pattern import Pattern, Runs
+
+
+def fits(layer: nn.Module) -> bool:
+    """Whether a layer has a sparse form: float32 on the CPU; of convolutions those with stride 1 and without groups."""
+    if type(layer) not in (nn.Linear, nn.Conv2d):
+        return False
+    weight = cast("Tensor", layer.weight)
+    if weight.dtype != torch.float32 or weight.device.type != "cpu":
+        return False
+    if isinstance(layer, nn.Linear):
+        return True
+    assert isinstance(layer, nn.Conv2d)
+    plain = layer.stride == layer.dilation == (1, 1) and layer.groups == 1 and layer.padding_mode == "zeros"
+    if not plain or isinstance(layer.padding, str):
+        return False
+    return all(pad < size for pad, size in zip(layer.padding, layer.kernel_size, strict=True))
+
+
+@final
+class Sparse(nn.Module):
+    """The sparse form of a layer that `fits`, with its living weights in the order of `living.flatten().nonzero()`.
+
+    `living`: bool, of the weight's shape.
+
+    >>> layer = nn.Linear(3, 2, bias=False)
+    >>> with torch.no_grad():
+    ...     _ = layer.weight.copy_(torch.tensor([[1.0, 0, 2], [0, 3, 0]]))
+    >>> sparse = Sparse(layer, layer.weight != 0)
+    >>> sparse.weight.tolist(), sparse(torch.ones(1, 3)).tolist()
+    ([1.0, 2.0, 3.0], [[3.0, 3.0]])
+    """
+
+    def __init__(self, layer: nn.Linear | nn.Conv2d, living: Tensor) -> None:
+        super().__init__()
+        assert fits(layer), layer
+        self.weight = nn.Parameter(layer.weight.detach()[living], requires_grad=layer.weight.requires_grad)
+        self.bias = None
+        if layer.bias is not None:
+            self.bias = nn.Parameter(layer.bias.detach().clone(), requires_grad=layer.bias.requires_grad)
+        self.linear = isinstance(layer, nn.Linear)
+        padding = (0, 0) if isinstance(layer, nn.Linear) else cast("tuple[int, int]", layer.padding)
+        self.pattern = Pattern.of(living[:, :, None, None] if self.linear else living, padding)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(..., I) to (..., O), or (N, C, H, W) to (N, O, H', W')."""
+        x = x.float()  # under autocast it may come narrower
+        if not self.linear:
+            return _product(x, self.weight, self.bias, self.pattern)
+        flat = x.reshape(-1, x.shape[-1], 1, 1)
+        out = _product(flat, self.weight, self.bias, self.pattern).flatten(1)
+        return out if x.dim() == 2 else out.reshape(*x.shape[:-1], -1)
+
+    def extra_repr(self) -> str:
+        """For `print(network)`."""
+        return f"{len(self.weight)} living weights of {self.pattern.shape}"
+
+
+class _Product(Function):
+    """Images (N, C, H, W), living weights (n,) and bias (O,) or None to images (N, O, H', W')."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, pattern: Pattern) -> Tensor:
+        plan = pattern.plan(x.shape[2], x.shape[3], len(x))
+        laid = _lay(x, plan.x_pad)
+        ctx.plan, ctx.laid, ctx.order, ctx.size = plan, laid, pattern.order, tuple(x.shape[1:])
+        ctx.save_for_backward(weight)
+        start = weight.new_zeros(pattern.shape[0]) if bias is None else bias
+        return _lift(_products(plan.forward, weight, start, laid, plan.y_size))
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        (weight,), plan = ctx.saved_tensors, ctx.plan
+        to_x, to_weight, to_bias, _ = ctx.needs_input_grad
+        laid = _lay(grad, plan.y_pad)
+        x = living = bias = None
+        if to_x:
+            start = weight.new_zeros(ctx.size[0])
+            x = _lift(_products(plan.to_input, weight.index_select(0, ctx.order), start, laid, ctx.size[1:]))
+        if to_weight:
+            living = torch.zeros_like(weight)
+            first, row, x_at, y_at, plane, run = plan.to_weight
+            width = grad.shape[0]
+            flat = (ctx.laid.view(-1).numpy(), x_at, laid.view(-1).numpy(), y_at)
+            _kernels().dots(first, row, *flat, plane, run, width, living.numpy())
+        if to_bias:
+            bias = laid.flatten(1).sum(1)
+        return x, living, bias, None
+
+
+_product = cast("Callable[[Tensor, Tensor, Tensor | None, Pattern], Tensor]", _Product.apply)
+
+
+def _products(runs: Runs, value: Tensor, start: Tensor, laid: Tensor, size: tuple[int, int]) -> Tensor:
+    """Planes (O, H, W, N) out of laid-out ones."""
+    count = laid.shape[-1]
+    out = torch.empty(len(start), *size, count)
+    first, row, x_at, y_at, plane, run = runs
+    flat = (laid.view(-1).numpy(), x_at, out.view(-1).numpy(), y_at)
+    _kernels().products(first, row, value.detach().numpy(), start.detach().numpy(), *flat, plane, run, count)
+    return out
+
+
+def _lay(x: Tensor, pad: tuple[int, int]) -> Tensor:
+    """Images (N, C, H, W) as planes (C, H + 2 pad, W + 2 pad, N) with zero borders."""
+    x = x.detach()
+    count, channels, height, width = x.shape
+    if (height, width) == (1, 1) and pad == (0, 0):
+        return x.permute(1, 2, 3, 0).contiguous()
+    make = torch.zeros if any(pad) else torch.empty
+    laid = make(channels, height + 2 * pad[0], width + 2 * pad[1], count)
+    _kernels().lay(x.permute(0, 2, 3, 1).numpy(), laid.numpy(), *pad)
+    return laid
+
+
+def _lift(planes: Tensor) -> Tensor:
+    """Planes (C, H, W, N) as images (N, C, H, W): in channels_last; those of one pixel as they lie."""
+    channels, height, width, count = planes.shape
+    if (height, width) == (1, 1):
+        return planes.permute(3, 0, 1, 2)
+    images = torch.empty(count, channels, height, width, memory_format=torch.channels_last)
+    _kernels().lift(planes.numpy(), images.permute(0, 2, 3, 1).numpy())
+    return images
+
+
+@cache
+def _kernels() -> ModuleType:
+    """Numba takes half a second to import: only where a layer is sparse."""
+    from oneticket.compact import kernels
+
+    return kernels

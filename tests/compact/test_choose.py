@@ -1,0 +1,74 @@
+"""Forms are chosen by measurement, once a machine, and alike by all its processes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from oneticket.compact import choose
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    monkeypatch.setenv("ONETICKET_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(choose, "_KNOWN", {})
+    with torch.random.fork_rng():  # plain torch layers draw from the global state when they are made
+        yield tmp_path / "cache" / "forms"
+
+
+def living(layer: nn.Module, density: float) -> torch.Tensor:
+    return torch.rand(layer.weight.shape, generator=torch.Generator().manual_seed(0)) < density
+
+
+def test_a_wide_layer_pays_when_almost_nothing_lives_and_is_measured_once(folder: Path) -> None:
+    layer = nn.Linear(1024, 512)
+    found = {
+        density: choose.forms({"a": layer}, {"a": living(layer, density)}, {"a": (64, 1024)})["a"]
+        for density in (0.001, 0.9)
+    }
+    assert found == {0.001: "sparse", 0.9: "masked"}
+    (kept,) = folder.iterdir()
+    assert 0.001 < json.loads(kept.read_text())["density"] <= choose.DENSEST
+
+
+def test_what_is_kept_decides(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    layer = nn.Linear(256, 128)
+    choose.worth(layer, (32, 256))
+    (kept,) = folder.iterdir()
+    told = json.loads(kept.read_text())
+    for density, form in ((0.5, "sparse"), (0.0, "masked")):
+        kept.write_text(json.dumps({**told, "density": density}))
+        monkeypatch.setattr(choose, "_KNOWN", {})
+        assert choose.forms({"a": layer}, {"a": living(layer, 0.1)}, {"a": (32, 256)}) == {"a": form}
+    kept.write_text("{")
+    monkeypatch.setattr(choose, "_KNOWN", {})
+    assert 0 <= choose.worth(layer, (32, 256)) <= choose.DENSEST
+
+
+def test_small_and_unfit_layers_stay_masked_and_are_not_measured(folder: Path) -> None:
+    layers = {"small": nn.Linear(10, 10), "strided": nn.Conv2d(64, 64, 3, stride=2)}
+    bits = {name: living(layer, 0.01) for name, layer in layers.items()}
+    shapes = {"small": (8, 10), "strided": (8, 64, 9, 9)}
+    assert choose.forms(layers, bits, shapes) == {"small": "masked", "strided": "masked"}
+    assert not folder.exists()
+
+
+def test_a_folder_that_cannot_be_written_is_no_matter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("ONETICKET_CACHE", str(tmp_path / "file"))
+    layer = nn.Conv2d(64, 64, 3, padding=1)
+    first = choose.worth(layer, (4, 64, 4, 4))
+    assert first == choose.worth(layer, (4, 64, 4, 4))
+
+
+def test_measuring_touches_neither_threads_nor_random_state() -> None:
+    layer = nn.Linear(200, 100)
+    before, threads = torch.get_rng_state(), torch.get_num_threads()
+    choose.worth(layer, (16, 200))
+    assert torch.get_num_threads() == threads
+    assert torch.equal(torch.get_rng_state(), before)

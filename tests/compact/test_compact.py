@@ -1,0 +1,399 @@
+"""The law of compaction: a smaller network trains as the masked one does, in the model's own weights."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import pytest
+import torch
+from nets import Branches, Counts, Depends, Direct, Figures, Picked, Plain, Random, Softmax, attention, frozen, tied
+from tables import MODELS, OPTIMIZERS
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+
+from oneticket.compact import cut
+from oneticket.compact.compact import Compact, compact
+from oneticket.compact.flops import flops
+from oneticket.ground.errors import PruneError
+from oneticket.models.build import build
+from oneticket.models.parts import head, prunable
+from oneticket.models.spec import ModelSpec
+from oneticket.optim.build import build as build_optimizers
+from oneticket.optim.spec import OptimizerSpec
+from oneticket.ticket.guard import attach
+from oneticket.ticket.mask import Mask
+
+SHAPE, COUNT, STEPS = (3, 16, 16), 12, 6
+SGD = {"name": "sgd", "lr": 0.05, "nesterov": True, "weight_decay": 1e-2}
+
+
+def images(dtype: torch.dtype) -> Tensor:
+    return torch.randn(COUNT, *SHAPE, generator=torch.Generator().manual_seed(5)).to(dtype)
+
+
+def random(model: nn.Module, density: float) -> Mask:
+    generator = torch.Generator().manual_seed(1)
+    shapes = {name: model.get_parameter(name).shape for name in prunable(model)}
+    return Mask({name: torch.rand(shape, generator=generator) < density for name, shape in shapes.items()})
+
+
+def structured(model: nn.Module, density: float = 0.6) -> Mask:
+    """The first half of every layer's inputs is read by nobody."""
+    living = dict(random(model, density))
+    for lives in living.values():
+        lives[:, : lives.shape[1] // 2] = False
+    return Mask(living)
+
+
+def fit(network: nn.Module, mask: Mapping[str, Tensor], optimizer: Mapping[str, Any], dtype: torch.dtype) -> Tensor:
+    """Some clipped steps, and the losses on the way."""
+    optimizers = build_optimizers(OptimizerSpec.read(optimizer), network, head=head(network))
+    x, y, losses = images(dtype), torch.arange(COUNT) % 10, []
+    network.train()
+    with attach(network, optimizers, mask) as guard, torch.random.fork_rng(devices=[]):
+        torch.manual_seed(3)
+        for _ in range(STEPS):
+            network.zero_grad()
+            loss = cross_entropy(network(x), y)
+            loss.backward()
+            nn.utils.clip_grad_norm_([p for p in network.parameters() if p.requires_grad], 0.5)
+            for each in optimizers:
+                each.step()
+            losses.append(loss.detach())
+        guard.audit()
+    return torch.stack(losses)
+
+
+def agree(
+    model: nn.Module,
+    mask: Mask,
+    optimizer: Mapping[str, Any],
+    *,
+    dtype: torch.dtype = torch.float64,
+    tolerance: float = 1e-9,
+    **policy: Any,
+) -> Compact:
+    """Train both ways from the same weights and compare all there is; what compaction did."""
+    model.to(dtype)
+    masked = copy.deepcopy(model)
+    with torch.no_grad():
+        for name, lives in mask.items():
+            model.get_parameter(name)[~lives] = 0
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    modes = [module.training for module in model.modules()]
+    small = compact(model, mask, example=images(dtype), **policy)
+    assert [module.training for module in model.modules()] == modes
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+    expected = fit(masked, mask, optimizer, dtype)
+    losses = fit(small.network, small.mask, optimizer, dtype)
+    if small.network is not model:
+        assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items()), "not yet"
+    small.restore()
+    torch.testing.assert_close(losses, expected, rtol=tolerance, atol=tolerance)
+    found, wanted = model.state_dict(), masked.state_dict()
+    assert list(found) == list(wanted)
+    for name, value in found.items():
+        assert value.shape == wanted[name].shape and value.stride() == wanted[name].stride(), name
+        if "running" in name and name in small.cuts:
+            removed = torch.ones(len(value), dtype=torch.bool)
+            removed[small.cuts[name]] = False
+            assert removed.any() and torch.equal(value[removed], before[name][removed])
+            value, wanted[name] = value[~removed], wanted[name][~removed]
+        torch.testing.assert_close(
+            value, wanted[name], rtol=tolerance, atol=tolerance, msg=lambda m, n=name: f"{n}: {m}"
+        )
+    for name, lives in mask.items():
+        pruned = model.get_parameter(name).detach()[~lives]
+        assert not pruned.any() and not pruned.signbit().any(), name
+    assert any(not torch.equal(value, before[name]) for name, value in found.items() if "weight" in name)
+    return small
+
+
+def known(name: str) -> nn.Module:
+    net = build(MODELS[name], shape=SHAPE, classes=10, seed=0)
+    return net.to(memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
+
+
+def made(make: Callable[[], nn.Module]) -> nn.Module:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        return make()
+
+
+# Not vgg-11: the gradient of a bias before BatchNorm is rounding alone, which Adam and RMSprop scale up, so that masked
+# training does not repeat itself in another memory layout either.
+@pytest.mark.parametrize("model", ["lenet", "conv-2", "resnet-20"])
+@pytest.mark.parametrize("optimizer", [name for name in OPTIMIZERS if name != "muon"])
+def test_every_optimizer_gives_the_weights_of_masked_training(optimizer: str, model: str) -> None:
+    net = known(model)
+    decay = {} if optimizer == "sgd-plain" else {"weight_decay": 1e-2}
+    small = agree(net, structured(net), OPTIMIZERS[optimizer] | decay)
+    assert small.removed and not small.note
+    assert "orphans" in dict(small.network.named_parameters())
+
+
+@pytest.mark.parametrize("density", [0.5, 0.1, 0.02, 0.005])
+@pytest.mark.parametrize("model", MODELS)
+def test_every_model_does_under_random_masks(model: str, density: float) -> None:
+    net = known(model)
+    small = agree(net, random(net, density), SGD)
+    assert small.removed if density < 0.01 else small.forms
+    assert set(small.forms) == set(prunable(net))
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_every_model_loses_dead_units_and_work(model: str) -> None:
+    net = known(model)
+    small = agree(net, structured(net), SGD)
+    assert small.removed and flops(small.network, images(torch.float64)) < 0.6 * flops(net, images(torch.float64))
+    for name, gone in small.removed.items():
+        assert len(small.network.get_parameter(f"{name}.weight")) == len(net.get_parameter(f"{name}.weight")) - gone
+
+
+@pytest.mark.parametrize("model", ["conv-2", "resnet-20", "vgg-11"])
+def test_float32_agrees_to_its_rounding(model: str) -> None:
+    net = known(model)
+    assert agree(net, structured(net), SGD, dtype=torch.float32, tolerance=1e-3).removed
+
+
+@pytest.mark.parametrize("optimizer", ["sgd-nesterov", "adamw", "rmsprop"])
+def test_sparse_layers_agree_to_float32(optimizer: str) -> None:
+    net = build(ModelSpec(name="lenet-300-100"), shape=SHAPE, classes=10, seed=0)
+    small = agree(net, random(net, 0.01), OPTIMIZERS[optimizer], dtype=torch.float32, tolerance=1e-3)
+    assert small.forms["fc1.weight"] == "sparse" and small.removed
+    assert small.network.get_parameter("fc1.weight").dim() == 1
+
+
+OWN: dict[str, tuple[Callable[[], nn.Module], set[str]]] = {
+    "branches": (Branches, {"one", "two", "fc1"}),
+    "identity": (lambda: Plain(nn.Identity()), {"one", "two"}),
+    "norm": (lambda: Plain(nn.Sequential(nn.BatchNorm2d(8), nn.ReLU(inplace=True))), {"one", "two"}),
+    "frozen": (frozen, {"one", "two"}),
+    "grouped": (lambda: Plain(nn.Conv2d(8, 8, 3, padding=1, groups=4)), {"two"}),
+    "transposed": (lambda: Plain(nn.ConvTranspose2d(8, 8, 3, padding=1)), {"two"}),
+    "group-norm": (lambda: Plain(nn.GroupNorm(2, 8)), {"two"}),
+    "softmax": (lambda: Plain(Softmax()), {"two"}),
+    "picked": (lambda: Plain(Picked()), {"two"}),
+    "prelu": (lambda: Plain(nn.PReLU(8)), {"two"}),
+    "dropout": (lambda: Plain(nn.Dropout(0.5)), {"two"}),
+    "pool-indices": (lambda: Plain(Indices()), {"two"}),
+    "figures": (lambda: Figures(nn.Identity()), {"one"}),
+    "counts": (lambda: Counts(nn.Identity()), {"two"}),
+    "tied": (tied, set()),
+    "direct": (lambda: Direct(nn.Identity()), set()),
+    "attention": (attention, set()),
+}
+
+
+class Indices(nn.Module):
+    """A pooling that returns two tensors."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        x, _ = nn.functional.max_pool2d(x, 3, stride=1, padding=1, return_indices=True)
+        return x
+
+
+class TwoTypes(nn.Module):
+    """Half of the layers are wider."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.one = nn.Sequential(nn.Flatten(), nn.Linear(768, 8), nn.Linear(8, 8))
+        self.two = nn.Sequential(nn.Linear(8, 8), nn.Linear(8, 8), nn.Linear(8, 10)).double()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.two(self.one(x).double())
+
+
+@pytest.mark.parametrize("name", OWN)
+def test_models_of_users_lose_what_is_known_to_be_dead(name: str) -> None:
+    net = made(OWN[name][0])
+    small = agree(net, structured(net), SGD)
+    assert set(small.removed) & {"one", "two", "fc1"} >= OWN[name][1] - {"fc1"}
+    assert {"one"} & set(small.removed) == {"one"} & OWN[name][1], "kept where it is not known"
+    assert not small.note
+
+
+@pytest.mark.parametrize(("make", "why"), [(Depends, "TraceError"), (Random, "draws random numbers")])
+def test_what_cannot_be_traced_keeps_its_units_and_says_so(make: type[Plain], why: str) -> None:
+    net = made(lambda: make(nn.Identity()))
+    small = agree(net, structured(net), SGD)
+    assert not small.removed and why in small.note
+    assert small.network is net and small.mask == structured(net)
+
+
+def test_what_cannot_be_traced_may_still_be_sparse() -> None:
+    net = made(lambda: Depends(nn.Identity()))
+    net.fc1, net.fc2 = made(lambda: nn.Linear(200, 2000)), made(lambda: nn.Linear(2000, 10))
+    small = agree(net, random(net, 0.01), SGD, dtype=torch.float32, tolerance=1e-4)
+    assert small.note and not small.removed and small.forms["fc1.weight"] == "sparse"
+
+
+def test_a_full_mask_and_units_that_all_live_leave_the_model_itself() -> None:
+    net = known("vgg-11")
+    full = Mask.full({name: net.get_parameter(name) for name in prunable(net)})
+    small = compact(net, full, example=images(torch.float32))
+    assert small.network is net and not small.mask and set(small.forms.values()) == {"dense"}
+    kept = compact(net, structured(net), example=images(torch.float32), units=False)
+    assert kept.network is net and kept.mask == structured(net) and not kept.removed
+    before = {name: value.clone() for name, value in net.state_dict().items()}
+    small.restore()
+    kept.restore()
+    assert all(torch.equal(value, before[name]) for name, value in net.state_dict().items())
+
+
+def test_hooks_and_parametrizations_leave_the_model_itself() -> None:
+    hooked, normed = known("mlp"), known("mlp")
+    hooked.get_submodule("fc1").register_forward_hook(lambda *seen: None)
+    nn.utils.parametrizations.weight_norm(normed.get_submodule("fc3"))
+    for net in (hooked, normed):
+        mask = structured(hooked).without(["fc3.weight"])
+        small = compact(net, mask, example=images(torch.float32))
+        assert small.network is net and small.mask == mask and "hooks or parametrizations" in small.note
+
+
+def test_orphans_have_zero_gradients_and_nothing_is_shared() -> None:
+    net = known("resnet-20")
+    small = compact(net, structured(net), example=images(torch.float32))
+    small.network(images(torch.float32)).sum().backward()
+    adopted = small.network.get_parameter("orphans")
+    assert adopted.grad is not None and not adopted.grad.any() and len(adopted) > 0
+    alive = [sum(p.numel() for p in net.parameters()) - small.whole.total + small.whole.living]
+    alive.append(sum(p.numel() for p in small.network.parameters()) - small.mask.total + small.mask.living)
+    assert alive[0] == alive[1], "each living weight is trained in one place"
+    ours = {value.data_ptr() for value in cut.tensors(net).values()}
+    assert not ours & {value.data_ptr() for value in cut.tensors(small.network).values()}
+    again = copy.deepcopy(small.network)
+    again(images(torch.float32)).sum().backward()
+    assert not again.get_parameter("orphans").grad.any()  # type: ignore[union-attr]
+
+
+def test_pruned_weights_count_as_zero_whatever_stands_there() -> None:
+    net = known("mlp")
+    mask = structured(net)
+    with torch.no_grad():
+        net.get_parameter("fc2.weight")[~mask["fc2.weight"]] = torch.nan
+        net.get_parameter("fc1.weight")[~mask["fc1.weight"]] = -0.0
+    small = compact(net, mask, example=images(torch.float32))
+    fit(small.network, small.mask, SGD, torch.float32)
+    small.restore()
+    for name, lives in mask.items():
+        weight = net.get_parameter(name).detach()
+        assert weight.isfinite().all() and not weight[~lives].any() and not weight[~lives].signbit().any()
+
+
+def test_parameters_of_two_types_keep_their_units() -> None:
+    net = made(TwoTypes)
+    small = compact(net, structured(net), example=images(torch.float32))
+    assert not small.removed and small.network is net and "several dtypes" in small.note
+
+
+def test_channels_last_stays() -> None:
+    net = known("resnet-20")
+    for like in (net, copy.deepcopy(net).to(memory_format=torch.contiguous_format)):  # type: ignore[call-overload]
+        small = compact(like, structured(net), example=images(torch.float32))
+        assert small.removed
+        for name, weight in small.network.named_parameters():
+            if weight.dim() == 4:
+                expected = torch.empty(weight.shape).to(memory_format=torch.channels_last)
+                assert (weight.stride() == expected.stride()) == (like is net), name
+
+
+def test_what_does_not_fit_is_refused() -> None:
+    net = known("mlp")
+    with pytest.raises(PruneError, match="no parameters of the model: ghost"):
+        compact(net, Mask({"ghost": torch.zeros(1, dtype=torch.bool)}), example=images(torch.float32))
+    with pytest.raises(PruneError, match=r"fc2.weight: the mask has shape \(1,\)"):
+        compact(net, Mask({"fc2.weight": torch.zeros(1, dtype=torch.bool)}), example=images(torch.float32))
+
+
+def constants(model: nn.Module) -> Mask:
+    """Nothing living enters the last third of the units of the layers before the last."""
+    living = dict(random(model, 0.8))
+    for lives in list(living.values())[:-1]:
+        lives[-(lives.shape[0] // 3) :] = False
+    return Mask(living)
+
+
+def folding(make: Callable[[], nn.Module]) -> tuple[nn.Module, Mask]:
+    """A network of constants that are not zero, with statistics of another time."""
+    net = make().double()
+    mask = constants(net)
+    with torch.no_grad():
+        for name, tensor in cut.tensors(net).items():
+            if name.endswith(("bias", "running_mean")):
+                tensor.add_(torch.linspace(-0.1, 0.3, len(tensor), dtype=tensor.dtype))
+            elif name in mask:
+                tensor[~mask[name]] = 0
+    return net, mask
+
+
+def bare() -> nn.Module:
+    """No bias but BatchNorm's, no padding."""
+    net = Plain(nn.Sequential(nn.BatchNorm2d(8), nn.ReLU()))
+    net.two = nn.Sequential(nn.Conv2d(8, 9, 3, bias=False), nn.BatchNorm2d(9), nn.ReLU(), nn.Conv2d(9, 8, 1))  # type: ignore[assignment]
+    return net
+
+
+FOLDING = {"lenet": lambda: known("lenet"), "norm": lambda: made(OWN["norm"][0]), "bare": lambda: made(bare)}
+
+
+@pytest.mark.parametrize("name", FOLDING)
+def test_folding_removes_constants_and_the_model_computes_what_the_network_does(name: str) -> None:
+    (net, mask), x = folding(FOLDING[name]), images(torch.float64)
+    exact, small = (compact(net, mask, example=x, fold=fold) for fold in (False, True))
+    assert sum(small.removed.values()) > sum(exact.removed.values())
+    torch.testing.assert_close(copy.deepcopy(small.network).train()(x), copy.deepcopy(net).train()(x))
+    assert all(form != "sparse" for form in small.forms.values())
+    before = {name: value.clone() for name, value in net.state_dict().items()}
+    small.restore()
+    for key, value in net.state_dict().items():
+        if "running" not in key:
+            torch.testing.assert_close(value, before[key], rtol=1e-12, atol=1e-12)
+    fit(small.network, small.mask, SGD, torch.float64)
+    small.restore()
+    for train in (True, False):
+        found, expected = (copy.deepcopy(one).train(train)(x) for one in (net, small.network))
+        torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-9)
+    for key, lives in mask.items():
+        assert not net.get_parameter(key).detach()[~lives].any()
+
+
+def test_folding_keeps_what_is_added_to_something_else_and_layers_of_constants_alone() -> None:
+    net, mask = folding(lambda: known("resnet-20"))
+    small = compact(net, mask, example=images(torch.float64), fold=True)
+    assert small.removed and all("conv1" in name and name != "conv1" for name in small.removed)
+    nothing = Mask({name: torch.zeros_like(lives) for name, lives in mask.items() if name == "layer1.0.conv1.weight"})
+    assert not compact(net, nothing, example=images(torch.float64), fold=True).removed
+
+
+def test_borders_differ_and_little() -> None:
+    (net, mask), x = folding(lambda: known("vgg-11")), images(torch.float64)
+    small = compact(net, mask, example=x, fold=True)
+    found, expected = (copy.deepcopy(one).train()(x) for one in (small.network, net))
+    assert small.removed and 0 < (found - expected).norm() < expected.norm()
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("fold", [False, True])
+def test_on_a_gpu(fold: bool) -> None:
+    net = known("resnet-20").cuda()
+    mask, x, y = structured(net), images(torch.float32).cuda(), torch.arange(COUNT, device="cuda") % 10
+    masked, small = copy.deepcopy(net), compact(net, mask, example=x, fold=fold)
+    losses = []
+    for network, held in ((masked, mask), (small.network, small.mask)):
+        optimizer = torch.optim.SGD(network.parameters(), lr=0.01, momentum=0.9, weight_decay=1e-2)
+        with attach(network.train(), optimizer, held):
+            for _ in range(3):
+                optimizer.zero_grad()
+                loss = cross_entropy(network(x), y)
+                loss.backward()
+                optimizer.step()
+            losses.append(float(loss))
+    small.restore()
+    assert small.removed and losses[1] == pytest.approx(losses[0], rel=1e-2)
+    for name, weight in masked.named_parameters():
+        torch.testing.assert_close(net.get_parameter(name), weight, rtol=1e-2, atol=1e-2)

@@ -1,0 +1,127 @@
+"""The law of sparse layers: they compute what the masked layer computes, forward and backward, to rounding."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+
+import pytest
+import torch
+from torch import nn
+
+from oneticket.compact.sparse import Sparse, fits
+
+LAYERS: dict[str, tuple[nn.Module, tuple[int, ...]]] = {
+    "linear": (nn.Linear(40, 30), (16, 40)),
+    "linear without bias": (nn.Linear(7, 5, bias=False), (3, 7)),
+    "linear of more dimensions": (nn.Linear(20, 30), (4, 6, 20)),
+    "one input": (nn.Linear(1, 1), (1, 1)),
+    "3x3": (nn.Conv2d(8, 12, 3, padding=1), (16, 8, 9, 7)),
+    "3x3 inside": (nn.Conv2d(8, 12, 3, bias=False), (16, 8, 9, 7)),
+    "1x1": (nn.Conv2d(6, 4, 1), (5, 6, 4, 4)),
+    "1x1 of one pixel": (nn.Conv2d(6, 4, 1), (5, 6, 1, 1)),
+    "5x5": (nn.Conv2d(3, 4, 5, padding=2), (3, 3, 8, 8)),
+    "far padding": (nn.Conv2d(3, 4, 3, padding=2), (3, 3, 5, 6)),
+    "oblong": (nn.Conv2d(4, 5, (3, 1), padding=(1, 0)), (6, 4, 5, 7)),
+    "long rows": (nn.Conv2d(2, 3, 3, padding=1), (61, 2, 3, 90)),
+    "one pixel under 3x3": (nn.Conv2d(5, 6, 3, padding=1), (7, 5, 1, 1)),
+}
+
+
+@pytest.fixture(autouse=True)
+def _draws() -> Iterator[None]:
+    """Plain torch layers draw from the global state when they are made."""
+    with torch.random.fork_rng():
+        yield
+
+
+@pytest.mark.parametrize("density", [0.0, 0.05, 0.4, 1.0])
+@pytest.mark.parametrize("last", [False, True])
+@pytest.mark.parametrize("name", LAYERS)
+def test_a_sparse_layer_is_the_masked_layer(name: str, last: bool, density: float) -> None:
+    given, shape = LAYERS[name]
+    layer = copy.deepcopy(given)
+    draws = torch.Generator().manual_seed(1)
+    living = torch.rand(layer.weight.shape, generator=draws) < density
+    with torch.no_grad():
+        layer.weight.copy_(torch.randn(layer.weight.shape, generator=draws) * living)
+    x = torch.randn(shape, generator=draws)
+    if last and x.dim() == 4:
+        x, layer = x.contiguous(memory_format=torch.channels_last), layer.to(memory_format=torch.channels_last)
+    sparse = Sparse(layer, living)
+    seen = {}
+    for key, each in {"masked": layer, "sparse": sparse}.items():
+        here = x.clone().requires_grad_()
+        out = each(here)
+        out.backward(torch.arange(out.numel()).view(out.shape).cos())
+        seen[key] = (out.detach(), here.grad, None if each.bias is None else each.bias.grad)
+    for one, other in zip(*seen.values(), strict=True):
+        assert (one is None and other is None) or torch.allclose(one, other, rtol=1e-4, atol=1e-4)
+    assert torch.allclose(layer.weight.grad[living], sparse.weight.grad, rtol=1e-4, atol=1e-3)
+    assert torch.equal(layer.weight.detach()[living], sparse.weight.detach())
+
+
+def test_nothing_is_computed_that_nobody_asks_for() -> None:
+    layer = nn.Linear(6, 5)
+    sparse = Sparse(layer, torch.ones(5, 6, dtype=torch.bool))
+    sparse.weight.requires_grad_(False)
+    sparse(torch.ones(2, 6)).sum().backward()
+    assert sparse.weight.grad is None
+    assert sparse.bias.grad.tolist() == [2.0] * 5
+    with torch.no_grad():
+        assert torch.allclose(sparse(torch.ones(2, 6)), layer(torch.ones(2, 6)))
+
+
+def test_sizes_may_change_from_batch_to_batch() -> None:
+    layer = nn.Conv2d(3, 4, 3, padding=1)
+    sparse = Sparse(layer, torch.ones(layer.weight.shape, dtype=torch.bool))
+    for shape in ((2, 3, 5, 5), (7, 3, 5, 5), (2, 3, 8, 4), (2, 3, 5, 5)):
+        x = torch.randn(shape, generator=torch.Generator().manual_seed(0))
+        assert torch.allclose(layer(x), sparse(x), atol=1e-5)
+
+
+def test_nan_and_infinity_pass() -> None:
+    layer = nn.Linear(4, 2, bias=False)
+    sparse = Sparse(layer, torch.tensor([[True, False, False, False], [False, True, True, True]]))
+    out = sparse(torch.tensor([[float("nan"), 1.0, float("inf"), 1.0]]))
+    assert out[0, 0].isnan() and not out[0, 1].isfinite()
+
+
+def test_it_is_narrow_under_autocast_too() -> None:
+    layer = nn.Sequential(nn.Linear(8, 8), nn.ReLU(), nn.Linear(8, 4))
+    sparse = Sparse(layer[2], torch.ones(4, 8, dtype=torch.bool))
+    with torch.autocast("cpu", torch.bfloat16):
+        out = sparse(layer[:2](torch.ones(3, 8)))
+    assert out.dtype == torch.float32
+    out.sum().backward()
+    assert layer[0].weight.grad is not None
+
+
+@pytest.mark.parametrize(
+    ("layer", "expected"),
+    [
+        (nn.Linear(3, 3), True),
+        (nn.Linear(3, 3, dtype=torch.float64), False),
+        (nn.Conv2d(2, 2, 3, padding=1), True),
+        (nn.Conv2d(2, 2, 3, stride=2), False),
+        (nn.Conv2d(2, 2, 3, dilation=2), False),
+        (nn.Conv2d(2, 2, 3, groups=2), False),
+        (nn.Conv2d(2, 2, 3, padding="same"), False),
+        (nn.Conv2d(2, 2, 3, padding=3), False),
+        (nn.Conv2d(2, 2, 3, padding=1, padding_mode="reflect"), False),
+        (nn.ConvTranspose2d(2, 2, 3), False),
+        (nn.Conv1d(2, 2, 3), False),
+        (nn.Bilinear(2, 2, 2), False),
+    ],
+)
+def test_which_layers_fit(layer: nn.Module, expected: bool) -> None:
+    assert fits(layer) is expected
+
+
+def test_a_copy_is_its_own() -> None:
+    sparse = Sparse(nn.Linear(3, 2), torch.ones(2, 3, dtype=torch.bool))
+    twin = copy.deepcopy(sparse)
+    with torch.no_grad():
+        twin.weight.zero_()
+    assert sparse.weight.abs().sum() > 0
+    assert list(twin.state_dict()) == ["weight", "bias"]
