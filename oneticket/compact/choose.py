@@ -24,7 +24,7 @@ from oneticket.ground.canon import digest
 from oneticket.ground.streams import Streams
 
 Layer = nn.Linear | nn.Conv2d
-SMALLEST = 1 << 14  # weights; below, a step is all overhead and no form pays
+SMALLEST = 1 << 13  # weights; below, a step is all overhead and no form pays
 DENSEST = 0.5  # no layer was seen to pay above, so none is measured
 MARGIN = 0.8  # of the dense time; more than one thread helps the dense form alone
 SAMPLES = (0.03, 0.3)
@@ -36,7 +36,8 @@ def forms(
 ) -> dict[str, str]:
     """Layer -> "sparse" or "masked", the faster at its density.
 
-    `living`: bool, of the weights' shapes; `inputs`: the shape of what each layer sees, the batch included.
+    `living`: bool, of the weights' shapes or of what is left of them; `inputs`: the shape of what each layer sees, the
+    batch included.
     """
     return {name: _form(layer, living[name], inputs[name]) for name, layer in layers.items()}
 

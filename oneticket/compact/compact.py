@@ -140,7 +140,7 @@ def compact(
     left = {name: living[name][cuts.get(name, ...)] for name in mask}
     forms = {name: "dense" if lives.all() else "masked" for name, lives in left.items()}
     if sparse:
-        forms |= _sparse(network, left, found, example)
+        forms |= _sparse(model, left, found, example)
     if network is model and "sparse" in forms.values():
         network = cut.smaller(model, {})
     for name in [name for name, form in forms.items() if form == "sparse"]:
@@ -191,11 +191,14 @@ def _hooked(model: nn.Module) -> str:
     return ""
 
 
-def _sparse(network: nn.Module, living: Mapping[str, Tensor], found: Units, example: Tensor) -> dict[str, str]:
-    """The forms of the layers that a measurement decides about."""
+def _sparse(model: nn.Module, living: Mapping[str, Tensor], found: Units, example: Tensor) -> dict[str, str]:
+    """The forms of the layers that a measurement decides about.
+
+    It is that of the model's whole layer: what is left of one has another size at every level.
+    """
     masked = [name.rpartition(".") for name, lives in living.items() if not lives.all()]
     owners = [owner for owner, _, last in masked if last == "weight" and owner and owner not in found.bound]
-    layers: dict[str, Any] = {owner: network.get_submodule(owner) for owner in owners}
+    layers: dict[str, Any] = {owner: model.get_submodule(owner) for owner in owners}
     layers = {owner: layer for owner, layer in layers.items() if type(layer) in (nn.Linear, nn.Conv2d)}
     calls: Counter[str] = Counter()
     inputs: dict[str, tuple[int, ...]] = {}
@@ -203,10 +206,10 @@ def _sparse(network: nn.Module, living: Mapping[str, Tensor], found: Units, exam
     def tell(name: str, _: nn.Module, args: tuple[Any, ...], __: object) -> None:
         if name in layers:
             calls[name] += 1
-            inputs[name] = tuple(args[0].shape)
+            inputs[name] = (len(args[0]) * len(example), *args[0].shape[1:])
 
     if layers:
-        look(network, example, tell)
+        look(model, example[:1], tell)
     once = {name: layer for name, layer in layers.items() if calls[name] == 1}
     chosen = choose(once, {name: living[f"{name}.weight"] for name in once}, inputs)
     return {f"{name}.weight": form for name, form in chosen.items()}
