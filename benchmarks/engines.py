@@ -1,17 +1,12 @@
-"""Seen on 2 cores (n = 2, lowest to highest): Ray with 2 workers took 0.79 (0.75 to 0.82) of the inline time, and 0.60
-(0.57 to 0.62) but for its start of 5.2 s; a step beside its work 89 ms, inline 33 ms. The aim is 0.55: not reached.
+"""What the engines cost: a study of small trainings inline (torch's own threads, and one) and by Ray, one thread each.
 
-What the engines cost: a study of small trainings inline (torch's own threads, and one) and by Ray, one thread each.
-
-`python benchmarks/engines.py [ROUNDS]` trains LeNet-300-100 on digits: 4 searches of 7 levels, 120 epochs each, into a
-new store for every engine and round, the engines in turn. It prints, with n and the lowest and highest, the ratios of
-whole runs, what Ray's start took of them (from the call to the first step begun), and what a step costs beside work.
+LeNet-300-100 on digits: 4 searches of 7 levels, 120 epochs each, into a new store for every engine and round, the
+engines in turn.
 """
 
 from __future__ import annotations
 
 import os
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -20,6 +15,7 @@ from pathlib import Path
 
 import torch
 
+from benchmarks.row import Row, row
 from oneticket.engine import inline, run_ray
 from oneticket.lottery.place import Place
 from oneticket.lottery.spec import SearchSpec
@@ -62,32 +58,31 @@ def once(engine: str, budget: str) -> tuple[float, float]:
 
 def apart(engine: str, budget: str) -> tuple[float, float]:
     """The same in a process of its own, so that no engine finds what another left in memory."""
-    asked = [sys.executable, __file__, "once", engine, budget]
+    asked = [sys.executable, "-m", "benchmarks.engines", "once", engine, budget]
     environment = {name: value for name, value in os.environ.items() if name != "OMP_NUM_THREADS"}
     told = subprocess.run(asked, check=True, stdout=subprocess.PIPE, text=True, env=environment).stdout.split()
     return float(told[0]), float(told[1])
 
 
-def tell(what: str, values: list[float]) -> None:
-    """One line: median, lowest, highest, n."""
-    spread = f"{min(values):7.2f} to {max(values):.2f}  n = {len(values)}"
-    print(f"{what:48} {statistics.median(values):7.2f}  {spread}")
+def rows(rounds: int = 2) -> list[Row]:
+    """Whole runs by Ray over inline, with and without its start, and what a step costs beside its work."""
+    runs = [{engine: apart(engine, BUDGET) for engine in ENGINES} for _ in range(rounds)]
+    short = {engine: apart(engine, "2it") for engine in ENGINES}
+    ray, found = ENGINES[2], []
+    for other in ENGINES[:2]:
+        found.append(row(f"{ray} / {other}", [run[ray][0] / run[other][0] for run in runs]))
+        started = [(run[ray][0] - run[ray][1]) / run[other][0] for run in runs]
+        found.append(row(f"{ray} / {other}, but for its start", started))
+    found.append(row("ray: seconds to the first step", [run[ray][1] for run in runs], "s"))
+    for engine, (took, start) in short.items():
+        each = 1000 * (took - start) / (SEARCHES * (LEVELS + 2))
+        found.append(row(f"{engine}: a step that trains next to nothing", [each], "ms"))
+    return found
 
 
 if __name__ == "__main__":
     if sys.argv[1:2] == ["once"]:
         print(*once(*sys.argv[2:]))
         sys.exit()
-    rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 5
-    runs = [{engine: apart(engine, BUDGET) for engine in ENGINES} for _ in range(rounds)]
-    short = {engine: apart(engine, "2it") for engine in ENGINES}
-    for engine in ENGINES:
-        tell(f"{engine}: seconds", [run[engine][0] for run in runs])
-    for engine in ENGINES[:2]:
-        tell(f"ray / {engine}", [run[ENGINES[2]][0] / run[engine][0] for run in runs])
-        ratios = [(run[ENGINES[2]][0] - run[ENGINES[2]][1]) / run[engine][0] for run in runs]
-        tell(f"ray / {engine}, but for its start", ratios)
-    tell("ray: seconds to the first step", [run[ENGINES[2]][1] for run in runs])
-    for engine, (took, start) in short.items():
-        each = (took - start) / (SEARCHES * (LEVELS + 2))
-        print(f"{engine}: {1000 * each:.0f} ms a step that trains next to nothing")
+    for each in rows():
+        print(each)

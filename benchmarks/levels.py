@@ -17,7 +17,7 @@ import torch
 from benchmarks.row import Row, absent, row
 from benchmarks.side import lacking
 from benchmarks.stacks import stack
-from benchmarks.whole import FULL, MODEL
+from benchmarks.whole import MODEL, SHORT
 from oneticket.engine import inline
 from oneticket.lottery.place import Place
 from oneticket.lottery.spec import SearchSpec
@@ -66,10 +66,10 @@ def rows(rounds: int = ROUNDS, levels: int = LEVELS, **training: Any) -> list[Ro
     if why := lacking():
         return [absent(f"{what} over {n} levels / level 0", why, target=target) for n, target in TARGETS.items()]
     torch.set_num_threads(1)
-    spec = SearchSpec.read({**FULL.spec, "training": {**FULL.spec["training"], **training}})
+    spec = SearchSpec.read({**SHORT.spec, "training": {**SHORT.spec["training"], **training}})
     points = [point for replicate in range(rounds) for point in search(replicate, levels, spec)]
     sides = {name: [point for point in points if point["side"] == name] for name in (COMPACT, MASKED, FLOOR)}
-    note = f"{FULL.budget - FULL.rewind} steps a level, with its evaluation and pruning; one thread"
+    note = f"{SHORT.budget - SHORT.rewind} steps a level, with its evaluation and pruning; one thread"
     found = [
         row(f"{what} over {n} levels / level 0", over(sides[COMPACT], n), target=target, note=note)
         for n, target in TARGETS.items()

@@ -56,7 +56,8 @@ class Work:
         return Plan(name="searches", cells=tuple(cells))
 
 
-FULL = Work(levels=20, replicates=4, budget=468, rewind=100)
+FULL = Work(levels=20, replicates=4, budget=936, rewind=100)
+SHORT = Work(levels=20, replicates=4, budget=468, rewind=100)
 SMALL = Work(levels=2, replicates=2, budget=40, rewind=10)  # to see that everything runs
 
 

@@ -7,7 +7,7 @@ import statistics
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from scipy.stats import t
+from scipy.special import stdtr
 
 from oneticket.ground.errors import SpecError
 from oneticket.stats.stats import CONFIDENCE, Interval, finite, paired
@@ -84,4 +84,4 @@ def _above(differences: list[float], bound: float) -> float | None:
     above, error = statistics.mean(differences) - bound, statistics.stdev(differences) / math.sqrt(n)
     if error == 0:
         return 0.0 if above > 0 else 1.0
-    return float(t.sf(above / error, n - 1))
+    return float(stdtr(n - 1, -above / error))

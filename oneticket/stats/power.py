@@ -8,7 +8,7 @@ from bisect import bisect_left
 from collections.abc import Iterable
 
 from scipy import optimize
-from scipy.stats import ncf, t
+from scipy.special import ncfdtr, stdtrit
 
 from oneticket.ground.errors import SpecError
 from oneticket.stats.stats import CONFIDENCE, finite, share
@@ -96,8 +96,8 @@ def advice(differences: Iterable[float], wanted: float = 0.01) -> str:
 
 def _power(shift: float, n: int, confidence: float) -> float:
     """The power for a true difference of `shift` standard errors."""
-    critical = float(t.ppf((1 + confidence) / 2, n - 1))
-    return float(ncf.sf(critical**2, 1, n - 1, shift**2))
+    critical = float(stdtrit(n - 1, (1 + confidence) / 2))
+    return float(1 - ncfdtr(1, n - 1, shift**2, critical**2))
 
 
 def _check(sd: float, power: float, confidence: float) -> None:

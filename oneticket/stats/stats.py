@@ -11,7 +11,7 @@ from itertools import accumulate
 from typing import Literal, TypeVar
 
 import numpy as np
-from scipy.stats import bootstrap, t
+from scipy.special import stdtr, stdtrit
 
 from oneticket.ground.canon import digest
 from oneticket.ground.errors import SpecError
@@ -71,7 +71,7 @@ def mean_interval(values: Iterable[float], confidence: float = CONFIDENCE) -> In
     n, mean = len(values), statistics.mean(values)
     if n == 1:
         return Interval(mean=mean, low=None, high=None, n=1)
-    half = float(t.ppf((1 + confidence) / 2, n - 1)) * statistics.stdev(values) / math.sqrt(n)
+    half = float(stdtrit(n - 1, (1 + confidence) / 2)) * statistics.stdev(values) / math.sqrt(n)
     return Interval(mean=mean, low=mean - half, high=mean + half, n=n)
 
 
@@ -161,10 +161,12 @@ def _p(differences: list[float]) -> float | None:
     mean, error = statistics.mean(differences), statistics.stdev(differences) / math.sqrt(n)
     if error == 0:
         return 1.0 if mean == 0 else 0.0
-    return float(2 * t.sf(abs(mean) / error, n - 1))
+    return float(2 * stdtr(n - 1, -abs(mean) / error))
 
 
 def _bootstrapped(values: list[float], confidence: float, method: Literal["BCa", "percentile"]) -> tuple[float, float]:
+    from scipy.stats import bootstrap  # takes as long to import as half of torch, and is seldom needed
+
     with warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore")  # what has no value comes back as NaN
         made = bootstrap(
