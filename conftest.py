@@ -14,7 +14,13 @@ os.environ.setdefault("ONETICKET_CACHE", str(Path(__file__).parent / ".pytest_ca
 torch.set_num_threads(1)
 
 # Set by pytest, by torch when it first makes an optimizer, and by scikit-learn when it is first imported.
-THEIRS = ("PYTEST_CURRENT_TEST", "TORCHINDUCTOR_CACHE_DIR", "KMP_DUPLICATE_LIB_OK", "KMP_INIT_AT_FORK")
+THEIRS = (
+    "PYTEST_CURRENT_TEST",
+    "TORCHINDUCTOR_CACHE_DIR",
+    "_TORCHINDUCTOR_PYOBJECT_TENSOR_DATA_PTR",
+    "KMP_DUPLICATE_LIB_OK",
+    "KMP_INIT_AT_FORK",
+)
 
 
 def _environment() -> dict[str, str]:

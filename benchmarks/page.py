@@ -1,4 +1,4 @@
-"""The page `results/speed.md`: targets, charts, every row. No number in it is typed in by hand."""
+"""The page `results/speed.md`: targets, charts, every row. No number but those of `tried.md` is typed in by hand."""
 
 from __future__ import annotations
 
@@ -81,6 +81,8 @@ def page(parts: dict[str, Part], abouts: dict[str, str]) -> None:
         *(f"{number}. {machine}" for number, machine in enumerate(machines, start=1)),
         "",
     ]
+    if lacking := [name for name in abouts if name not in parts]:
+        lines += [f"Not measured at all yet, targets included: {', '.join(lacking)}.", ""]
     lines += ["## Targets", "", *table(map(cells, aims)), ""]
     for name, draw in CHARTS.items():
         points = [point for found in parts.get(name, {"rows": []})["rows"] for point in found.get("points", [])]

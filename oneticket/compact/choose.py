@@ -13,12 +13,13 @@ import json
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from statistics import median
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils import skip_init
 
-from oneticket.compact.sparse import Sparse, fits
+from oneticket.compact.sparse import Sparse, fits, usable
 from oneticket.ground import clock, disk
 from oneticket.ground.canon import digest
 from oneticket.ground.streams import Streams
@@ -28,7 +29,8 @@ SMALLEST = 1 << 13  # weights; below, a step is all overhead and no form pays
 DENSEST = 0.5  # no layer was seen to pay above, so none is measured
 MARGIN = 0.8  # of the dense time; more than one thread helps the dense form alone
 SAMPLES = (0.03, 0.3)
-LEAST, LONGEST = 3, 0.1  # timings of each form: so many, and more until so many seconds are spent
+ROUNDS, TIMES = 5, 3  # of all forms in turn, and of each form in a round
+STEP = 1.25  # densities are told apart by so much, so that a little noise changes none
 
 
 def forms(
@@ -53,7 +55,11 @@ def worth(layer: Layer, shape: tuple[int, ...]) -> float:
             note = json.dumps({"about": about, "density": found}).encode()
             with contextlib.suppress(OSError):  # a folder that cannot be written: known to this process alone
                 if not disk.create(path, note):
-                    found = _read(path) or found
+                    there = _read(path)
+                    if there is None:  # whoever began to write it did not come to the end
+                        disk.replace(path, note)
+                    else:
+                        found = there
         _KNOWN[about] = found
     return _KNOWN[about]
 
@@ -62,7 +68,7 @@ def _form(layer: Layer, living: Tensor, shape: tuple[int, ...]) -> str:
     if living.numel() < SMALLEST or not fits(layer):
         return "masked"
     density = int(living.sum()) / living.numel()
-    return "sparse" if density <= DENSEST and density <= worth(layer, shape) else "masked"
+    return "sparse" if density <= DENSEST and usable() and density <= worth(layer, shape) else "masked"
 
 
 def _calibrate(layer: Layer, shape: tuple[int, ...]) -> float:
@@ -72,12 +78,15 @@ def _calibrate(layer: Layer, shape: tuple[int, ...]) -> float:
     x = torch.randn(shape, generator=generator)
     if isinstance(layer, nn.Conv2d):
         x = x.contiguous(memory_format=torch.channels_last)
+    some: list[nn.Module] = [*(Sparse(layer, draws < density) for density in SAMPLES), _like(layer)]
     with _one_thread():
-        few, many = (_seconds(Sparse(layer, draws < density), x) for density in SAMPLES)
-        dense = _seconds(_like(layer), x)
+        for each in some:
+            _seconds(each, x)  # the first one compiles
+        rounds = [[_seconds(each, x) for each in some] for _ in range(ROUNDS)]
+    few, many, dense = (median(seconds) for seconds in zip(*rounds, strict=True))
     slope = (many - few) / (SAMPLES[1] - SAMPLES[0])
     at = SAMPLES[0] + (MARGIN * dense - few) / slope if slope > 0 else 0.0
-    return round(min(max(at, 0.0), DENSEST), 4)
+    return next((round(mark, 4) for mark in MARKS if mark <= at), 0.0)
 
 
 def _like(layer: Layer) -> nn.Module:
@@ -94,20 +103,19 @@ def _like(layer: Layer) -> nn.Module:
 
 
 def _seconds(layer: nn.Module, x: Tensor) -> float:
-    """The shortest forward and backward pass seen."""
-    x = x.clone(memory_format=torch.preserve_format).requires_grad_()
-    grad, seen, began = None, list[float](), clock.now()
-    while len(seen) <= LEAST or clock.now() - began < LONGEST:
+    """The shortest of some forward and backward passes."""
+    x = x.detach().requires_grad_()
+    seen: list[float] = []
+    grad = None
+    for _ in range(TIMES):
         for each in (x, *layer.parameters()):
             each.grad = None
-        start = clock.now()
+        began = clock.now()
         out = layer(x)
         grad = torch.ones_like(out) if grad is None else grad
         out.backward(grad)
-        seen.append(clock.now() - start)
-        if len(seen) == 1:
-            began = clock.now()  # the first one compiles
-    return min(seen[1:])
+        seen.append(clock.now() - began)
+    return min(seen)
 
 
 @contextlib.contextmanager
@@ -127,5 +135,6 @@ def _read(path: Path) -> float | None:
         return None
 
 
-FORMAT = 1  # of what is kept; raised when the kernels change
+MARKS = [DENSEST / STEP**n for n in range(25)]
+FORMAT = 2  # of what is kept; raised when the kernels change
 _KNOWN: dict[str, float] = {}

@@ -16,7 +16,8 @@ from oneticket.compact.choose import forms as choose
 from oneticket.compact.fold import Folded, steady
 from oneticket.compact.fold import fold as fold_in
 from oneticket.compact.look import look
-from oneticket.compact.orphans import adopt, orphans
+from oneticket.compact.orphans import NAME, adopt, orphans
+from oneticket.compact.proof import differs, known
 from oneticket.compact.sparse import Sparse
 from oneticket.compact.units import Units, trace
 from oneticket.ground.errors import PruneError
@@ -52,7 +53,7 @@ class Compact:
         gone = sum(self.removed.values())
         said = [f"{kinds['sparse']} of {len(self.forms)} layers sparse"] if kinds["sparse"] else []
         said += [f"{gone} units left out"] if gone else []
-        return ", ".join([*said, self.note] if self.note else said)
+        return "; ".join([*said, self.note] if self.note else said)
 
     @torch.no_grad()
     def restore(self) -> None:
@@ -102,6 +103,9 @@ def compact(
     that of the middle. `restore` takes out of the biases what the constants give by then, so that, borders aside, the
     model computes what the network did.
 
+    Networks whose code is not torch's or ours are tried on one batch beside the model (`proof.differs`), and kept whole
+    where that shows a difference.
+
     `units`, `sparse`: whether to do the one and the other. `example`: a batch of images as training sees them; its
     values do not matter. Raises PruneError if the mask does not
     fit the model.
@@ -116,24 +120,37 @@ def compact(
     _check(model, mask)
     if mask.living == mask.total:
         return Compact(network=model, mask=Mask({}), forms=dict.fromkeys(mask, "dense"), model=model, whole=mask)
-    if hooked := _hooked(model):
-        note = f"not made smaller: {hooked} has hooks or parametrizations"
-        return Compact(
-            network=model, mask=mask, forms=dict.fromkeys(mask, "masked"), note=note, model=model, whole=mask
-        )
+    whole = Compact(network=model, mask=mask, forms=dict.fromkeys(mask, "masked"), model=model, whole=mask)
+    if found := hooked(model):
+        return replace(whole, note=f"kept whole: {found} has hooks or parametrizations")
+    if known(model):
+        return _compact(model, mask, example=example, units=units, sparse=sparse, fold=fold)
+    try:
+        small = _compact(model, mask, example=example, units=units, sparse=sparse, fold=fold)
+        if small.network is model or fold:
+            return small
+        living = {name: mask[name][small.cuts.get(name, ...)] for name, form in small.forms.items() if form == "sparse"}
+        rest = cut.left_out(model, mask, small.cuts)
+        why = differs(model, small.network, example, cuts=small.cuts, sparse=living, rest=rest)
+    except Exception as error:  # whatever a user's code says to being made smaller
+        why = f"{type(error).__name__}: {error}"
+    return replace(whole, note=f"kept whole: {why}") if why else small
+
+
+def _compact(model: nn.Module, mask: Mask, *, example: Tensor, units: bool, sparse: bool, fold: bool) -> Compact:
     living = dict(mask)
     given = fold_in(model, living, example) if fold and units else None
     if given is not None:
         living = dict(given.living)
     found = trace(model, living, example)
-    if not units:
+    if not units or hasattr(model, NAME):
         found = Units(bound=found.bound)
     cuts = cut.cuts(model, found)
     rest = cut.left_out(model, mask, cuts)
     lost = [model.get_parameter(name).detach()[lives] for name, lives in rest.items()]
     if len({(values.dtype, values.device) for values in lost}) > 1:  # optimizers do not mix them in one parameter
         note = "all units are kept: parameters of several dtypes or devices"
-        return replace(compact(model, mask, example=example, units=False, sparse=sparse), note=note)
+        return replace(_compact(model, mask, example=example, units=False, sparse=sparse, fold=False), note=note)
     network = cut.smaller(model, cuts) if cuts else model
     if given is not None:
         _shift(network, given, cuts, sign=1)
@@ -183,11 +200,14 @@ def _check(model: nn.Module, mask: Mask) -> None:
             raise PruneError(f"{name}: the mask has shape {shape}, the parameter {tuple(found[name].shape)}")
 
 
-def _hooked(model: nn.Module) -> str:
-    """The first module that is more than its class says, or nothing."""
+def hooked(model: nn.Module) -> str:
+    """The first module or parameter that does more than its class says, or nothing."""
     for name, module in model.named_modules():
         if is_parametrized(module) or any(getattr(module, kind) for kind in HOOKS):
             return f"{name or 'the model'} ({type(module).__name__})"
+    for name, parameter in model.named_parameters():
+        if parameter._backward_hooks or getattr(parameter, "_post_accumulate_grad_hooks", None):
+            return name
     return ""
 
 
@@ -204,12 +224,12 @@ def _sparse(model: nn.Module, living: Mapping[str, Tensor], found: Units, exampl
     inputs: dict[str, tuple[int, ...]] = {}
 
     def tell(name: str, _: nn.Module, args: tuple[Any, ...], __: object) -> None:
-        if name in layers:
+        if name in layers and args and isinstance(args[0], Tensor):
             calls[name] += 1
-            inputs[name] = (len(args[0]) * len(example), *args[0].shape[1:])
+            inputs[name] = (len(args[0]) * len(example) // len(example[:2]), *args[0].shape[1:])
 
     if layers:
-        look(model, example[:1], tell)
+        look(model, example[:2], tell)
     once = {name: layer for name, layer in layers.items() if calls[name] == 1}
     chosen = choose(once, {name: living[f"{name}.weight"] for name in once}, inputs)
     return {f"{name}.weight": form for name, form in chosen.items()}

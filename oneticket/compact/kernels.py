@@ -18,11 +18,21 @@ from typing import Any, cast
 import numpy as np
 from numba import njit
 
-# Sums may be reordered, as in any matrix product, but NaN and infinity keep their meaning.
-_compiled = cast(
-    "Callable[[Callable[..., None]], Callable[..., None]]",
-    njit(nogil=True, cache=True, boundscheck=False, error_model="numpy", fastmath={"contract", "reassoc", "nsz"}),
-)
+
+def _compiled(kernel: Callable[..., None]) -> Callable[..., None]:
+    """Sums may be reordered, as in any matrix product, but NaN and infinity keep their meaning."""
+    how: dict[str, Any] = {
+        "nogil": True,
+        "boundscheck": False,
+        "error_model": "numpy",
+        "fastmath": {"contract", "reassoc", "nsz"},
+    }
+    try:
+        return cast("Callable[..., None]", njit(cache=True, **how)(kernel))
+    except RuntimeError:  # no folder to keep it in
+        return cast("Callable[..., None]", njit(**how)(kernel))
+
+
 Array = np.ndarray[Any, Any]
 TILE = 16
 

@@ -6,7 +6,7 @@ products are those of `kernels`: on a CPU, in float32, with stride 1.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache
 from types import ModuleType
 from typing import Any, cast, final
@@ -61,13 +61,18 @@ class Sparse(nn.Module):
         self.pattern = Pattern.of(living[:, :, None, None] if self.linear else living, padding)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(..., I) to (..., O), or (N, C, H, W) to (N, O, H', W')."""
+        """(..., I) to (..., O), or (N, C, H, W) to (N, O, H', W'); ValueError for inputs of another size."""
         x = x.float()  # under autocast it may come narrower
-        if not self.linear:
-            return _product(x, self.weight, self.bias, self.pattern)
-        flat = x.reshape(-1, x.shape[-1], 1, 1)
-        out = _product(flat, self.weight, self.bias, self.pattern).flatten(1)
-        return out if x.dim() == 2 else out.reshape(*x.shape[:-1], -1)
+        inputs, kernel = self.pattern.shape[1], self.pattern.shape[2:]
+        if self.linear:
+            if not x.dim() or x.shape[-1] != inputs:
+                raise ValueError(f"expected (..., {inputs}), got {tuple(x.shape)}")
+            out = _product(x.reshape(-1, inputs), self.weight, self.bias, self.pattern)
+            return out if x.dim() == 2 else out.reshape(*x.shape[:-1], -1)
+        room = [size + 2 * pad for size, pad in zip(x.shape[-2:], self.pattern.padding, strict=True)]
+        if x.dim() != 4 or x.shape[1] != inputs or room[0] < kernel[0] or room[1] < kernel[1]:
+            raise ValueError(f"expected (N, {inputs}, H, W), no smaller than the kernel, got {tuple(x.shape)}")
+        return _product(x, self.weight, self.bias, self.pattern)
 
     def extra_repr(self) -> str:
         """For `print(network)`."""
@@ -75,33 +80,33 @@ class Sparse(nn.Module):
 
 
 class _Product(Function):
-    """Images (N, C, H, W), living weights (n,) and bias (O,) or None to images (N, O, H', W')."""
+    """Images (N, C, H, W) or rows (N, C), living weights (n,) and bias (O,) or None to images or rows of O channels."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, pattern: Pattern) -> Tensor:
-        plan = pattern.plan(x.shape[2], x.shape[3], len(x))
+        size = x.shape[2:] or (1, 1)
+        plan = pattern.plan(size[0], size[1], len(x))
         laid = _lay(x, plan.x_pad)
-        ctx.plan, ctx.laid, ctx.order, ctx.size = plan, laid, pattern.order, tuple(x.shape[1:])
-        ctx.save_for_backward(weight)
+        ctx.plan, ctx.order, ctx.shape = plan, pattern.order, x.shape
+        ctx.save_for_backward(weight, laid)  # which may be x itself
         start = weight.new_zeros(pattern.shape[0]) if bias is None else bias
-        return _lift(_products(plan.forward, weight, start, laid, plan.y_size))
+        return _products(plan.forward, weight, start, laid, plan.y_size, rows=x.dim() == 2)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        (weight,), plan = ctx.saved_tensors, ctx.plan
+        (weight, seen), plan, shape = ctx.saved_tensors, ctx.plan, ctx.shape
         to_x, to_weight, to_bias, _ = ctx.needs_input_grad
         laid = _lay(grad, plan.y_pad)
         x = living = bias = None
         if to_x:
-            start = weight.new_zeros(ctx.size[0])
-            x = _lift(_products(plan.to_input, weight.index_select(0, ctx.order), start, laid, ctx.size[1:]))
+            start, sorted_ = weight.new_zeros(shape[1]), weight.index_select(0, ctx.order)
+            x = _products(plan.to_input, sorted_, start, laid, shape[2:] or (1, 1), rows=len(shape) == 2)
         if to_weight:
             living = torch.zeros_like(weight)
             first, row, x_at, y_at, plane, run = plan.to_weight
-            width = grad.shape[0]
-            flat = (ctx.laid.view(-1).numpy(), x_at, laid.view(-1).numpy(), y_at)
-            _kernels().dots(first, row, *flat, plane, run, width, living.numpy())
+            flat = (seen.view(-1).numpy(), x_at, laid.view(-1).numpy(), y_at)
+            _kernels().dots(first, row, *flat, plane, run, len(grad), living.numpy())
         if to_bias:
             bias = laid.flatten(1).sum(1)
         return x, living, bias, None
@@ -110,36 +115,42 @@ class _Product(Function):
 _product = cast("Callable[[Tensor, Tensor, Tensor | None, Pattern], Tensor]", _Product.apply)
 
 
-def _products(runs: Runs, value: Tensor, start: Tensor, laid: Tensor, size: tuple[int, int]) -> Tensor:
-    """Planes (O, H, W, N) out of laid-out ones."""
-    count = laid.shape[-1]
-    out = torch.empty(len(start), *size, count)
+def _products(runs: Runs, value: Tensor, start: Tensor, laid: Tensor, size: Sequence[int], *, rows: bool) -> Tensor:
+    """Images (N, O, H, W) in channels_last, or rows (N, O) that lie by column, out of laid-out planes.
+
+    No view of another tensor: what comes next may change it in place.
+    """
+    count, channels = laid.shape[-1], len(start)
+    out = torch.empty_strided((count, channels), (1, count)) if rows else None
+    planes = torch.empty(channels, *size, count) if out is None else out.detach().t()
     first, row, x_at, y_at, plane, run = runs
-    flat = (laid.view(-1).numpy(), x_at, out.view(-1).numpy(), y_at)
+    flat = (laid.view(-1).numpy(), x_at, planes.view(-1).numpy(), y_at)
     _kernels().products(first, row, value.detach().numpy(), start.detach().numpy(), *flat, plane, run, count)
+    if out is None:
+        out = torch.empty(count, channels, *size, memory_format=torch.channels_last)
+        _kernels().lift(planes.numpy(), out.detach().permute(0, 2, 3, 1).numpy())
     return out
 
 
 def _lay(x: Tensor, pad: tuple[int, int]) -> Tensor:
-    """Images (N, C, H, W) as planes (C, H + 2 pad, W + 2 pad, N) with zero borders."""
+    """Images (N, C, H, W) or rows (N, C) as planes (C, H + 2 pad, W + 2 pad, N) with zero borders."""
     x = x.detach()
+    if x.dim() == 2:
+        return x.t().contiguous().view(x.shape[1], 1, 1, len(x))
     count, channels, height, width = x.shape
-    if (height, width) == (1, 1) and pad == (0, 0):
-        return x.permute(1, 2, 3, 0).contiguous()
     make = torch.zeros if any(pad) else torch.empty
     laid = make(channels, height + 2 * pad[0], width + 2 * pad[1], count)
     _kernels().lay(x.permute(0, 2, 3, 1).numpy(), laid.numpy(), *pad)
     return laid
 
 
-def _lift(planes: Tensor) -> Tensor:
-    """Planes (C, H, W, N) as images (N, C, H, W): in channels_last; those of one pixel as they lie."""
-    channels, height, width, count = planes.shape
-    if (height, width) == (1, 1):
-        return planes.permute(3, 0, 1, 2)
-    images = torch.empty(count, channels, height, width, memory_format=torch.channels_last)
-    _kernels().lift(planes.numpy(), images.permute(0, 2, 3, 1).numpy())
-    return images
+def usable() -> bool:
+    """Whether the kernels can be had; numba may be missing, or refuse its surroundings."""
+    try:
+        _kernels()
+    except ImportError:
+        return False
+    return True
 
 
 @cache

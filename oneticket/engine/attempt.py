@@ -32,8 +32,7 @@ def making(step: Step, store: Store, place: Place, *, count: int = 1) -> Placed[
     outcome = yield from work(step, [store.get(need) for need in step.needs], here)
     if place.rank:
         return "kept"
-    shared = {"ranks": place.ranks, "together": count}
-    device = ", ".join([str(place.device), *(f"{how}={number}" for how, number in shared.items() if number > 1)])
+    device = str(place.device) if place.ranks == 1 else f"{place.device}, ranks={place.ranks}"
     seconds = here.spent + (clock.now() - began) / count
     return store.put(step, outcome, seconds=seconds, device=device, how=here.how)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Generator, Sequence
 from typing import Any, TypeVar
 
+from oneticket.compact.compact import hooked
 from oneticket.data.batches import per_epoch
 from oneticket.data.stream import Stream
 from oneticket.lottery.bundle import Asked, Outcome, train_alone, train_as_one
@@ -82,10 +83,10 @@ def run_trainings(asked: Sequence[Asked]) -> list[Outcome]:
 
 
 def _must_be_alone(job: Job, place: Place) -> bool:
-    """Whether it is shared by ranks, mixes entries, scales its loss, folds units, draws numbers, or streams images."""
+    """Whether it has hooks, several ranks, or streams images; mixes entries, scales its loss, folds or draws."""
     mixes, scales = not job.optimizer.elementwise, job.training.precision == "float16"
     draws, streamed = random_forward(job.model), isinstance(job.data.train, Stream)
-    return place.ranks > 1 or mixes or scales or job.training.folds or draws or streamed
+    return bool(hooked(job.model)) or place.ranks > 1 or mixes or scales or job.training.folds or draws or streamed
 
 
 def _kind(job: Job, place: Place) -> object:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+import os
 from dataclasses import replace
+from shutil import which
 from typing import TypeVar
 
 import torch
@@ -67,6 +69,10 @@ def run_training(job: Job, place: Place) -> Trained:
         run = Run.begin(network, optimizers, precision=training.precision, position=start, total=total, about=about)
         if place.checkpoint is not None and checkpoint.load(place.checkpoint, run):
             place.spent = run.spent
+        elif place.checkpoint is not None and place.checkpoint.read() is not None:
+            place.how = "; ".join(
+                filter(None, [place.how, "begun anew: its checkpoint was of other work, or another form"])
+            )
         if place.ranks > 1:
             same("checkpoint", f"{run.position:08x}", run.device, TrainingError)
         share = {"rank": place.rank, "ranks": place.ranks}
@@ -140,6 +146,15 @@ def _slim(job: Job, place: Place, model: nn.Module) -> Compact:
         sparse=wanted and job.training.precision == "float32" and place.compiled is None,
     )
     if place.compiled is not None:
-        slim.network.compile(mode=place.compiled)
-    place.how = str(slim)
+        _compile(slim.network, place.compiled)
+    place.how = "; ".join(filter(None, [str(slim), place.compiled and f"compiled, {place.compiled}"]))
     return slim
+
+
+def _compile(network: nn.Module, mode: str) -> None:
+    """Compile a network's forward pass in place: by `nn.Module.compile`, torch would leave a Sequential as it is."""
+    if not any(which(found) for found in (os.environ.get("CXX"), "c++", "g++", "clang++") if found):
+        raise TrainingError(
+            "torch.compile needs a C++ compiler, and none is on the path; install g++, or do without it"
+        )
+    network.forward = torch.compile(network.forward, mode=mode)

@@ -51,8 +51,8 @@ def attach(
     pruned weights because the gradients were; that takes the gate.
 
     Loading weights into the model undoes the projection until the next step; `Guard.audit` sees it. What torch counts
-    no write of (through `.data`, NumPy) is zeroed with the next step if it went everywhere and on the CPU, or else
-    within `SWEEP` steps, since what nobody wrote and what an optimizer surely leaves zero is not touched.
+    no write of, on the CPU (through `.data`, NumPy), is zeroed with the next step if it shows in some of the weights,
+    or else, as in moments alone, within `SWEEP` steps: what nobody wrote and an optimizer surely leaves zero is left.
 
     Raises GuardError, with nothing touched, if names, shapes, dtypes or optimizers do not fit or a parameter is guarded
     already.
@@ -94,13 +94,14 @@ class Guard:
         self._gates = RULES[rule]
         self._model = model
         held = {name: model.get_parameter(name) for name in names}
-        wide, room = sum(p.nbytes for p in held.values()) <= WIDE, torch.empty(ROOM, dtype=torch.uint8)
-        self._holds = {name: Hold(p, mask[name], wide=wide, room=room) for name, p in held.items()}
+        room = torch.empty(ROOM, dtype=torch.uint8)
+        self._holds = {name: Hold(p, mask[name], room=room) for name, p in held.items()}
         # An optimizer's hooks refer to the guard; a weak reference back leaves no cycle.
         self._optimizers = [weakref.ref(optimizer) for optimizer in optimizers]
         self._handles: list[RemovableHandle] = []
         self._steps = 0
         self._acting: list[tuple[Hold, nn.Parameter, list[Tensor]]] = []
+        self._alone = True
         for optimizer in optimizers:
             self._before(optimizer)
             self._handles.append(optimizer.register_step_pre_hook(self._before))
@@ -154,7 +155,7 @@ class Guard:
         """
         self._steps += 1
         doubt = self._steps % SWEEP < len(self._optimizers) or _capturing()
-        self._acting = []
+        self._acting, self._alone = [], len(optimizer._optimizer_step_pre_hooks) == 1
         for parameter, hold in self._each():
             zeros = [parameter, *moments(optimizer, parameter)]
             for tensor in zeros:
@@ -168,7 +169,12 @@ class Guard:
     def _after(self, optimizer: Optimizer, *arguments: object) -> None:
         """What the step wrote is zeroed, unless it is known to be zero."""
         acting, self._acting = self._acting, []
-        if self._gates and keeps_zeros(optimizer, arguments) and all(hold.calm(p) for hold, p, _ in acting):
+        if (
+            self._gates
+            and self._alone
+            and keeps_zeros(optimizer, arguments)
+            and all(hold.calm(p) for hold, p, _ in acting)
+        ):
             for hold, _, zeros in acting:
                 for tensor in zeros:
                     hold.trust(tensor)
@@ -268,6 +274,3 @@ RULES = {"gate+project": True, "project": False}
 
 SWEEP = 64
 """Every so many steps nothing is taken for zero, whoever wrote."""
-
-WIDE = 2**21
-"""The most bytes that patterns as wide as the weights may take: what they save is small where more is trained."""

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch._dynamo.utils import counters
 
 from oneticket.compact import choose
 from oneticket.engine import inline
@@ -129,5 +130,15 @@ def test_muon_and_plain_projection_stay_masked() -> None:
 @pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler")
 @pytest.mark.filterwarnings("ignore")  # torch's own, while it compiles
 def test_compiled_networks_learn_the_same() -> None:
-    asked = spec(model={"name": "mlp", "widths": (30, 20)})
-    close(search(asked, levels=1, place=Place(compiled="default")), search(asked, levels=1))
+    asked, place = spec(model={"name": "mlp", "widths": (30, 20)}), Place(compiled="default")
+    before = counters["stats"]["unique_graphs"]
+    close(search(asked, levels=1, place=place), search(asked, levels=1))
+    assert counters["stats"]["unique_graphs"] > before
+    assert place.how.endswith("compiled, default")
+
+
+def test_without_a_compiler_it_is_said_at_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.delenv("CXX", raising=False)
+    with pytest.raises(TrainingError, match="needs a C\\+\\+ compiler"):
+        search(spec(), levels=0, place=Place(compiled="default"))

@@ -8,7 +8,7 @@ from torch import nn, optim
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from oneticket.ground.errors import GuardError
-from oneticket.ticket.guard import SWEEP, WIDE, attach
+from oneticket.ticket.guard import SWEEP, attach
 from oneticket.ticket.hold import ROOM, WORDS, Hold, zero
 from oneticket.ticket.mask import Mask
 from oneticket.ticket.zeros import ELEMENTWISE, keeps_zeros
@@ -222,14 +222,13 @@ def strided(shape, dtype, order):
 
 
 @pytest.mark.parametrize("dtype", WORDS)
-@pytest.mark.parametrize("wide", [True, False])
 @pytest.mark.parametrize("like", ["contiguous", "channels_last", "transposed", "gaps"])
 @pytest.mark.parametrize("order", ["contiguous", "channels_last", "transposed", "gaps"])
-def test_tensors_of_several_blocks_are_zeroed_to_the_bit_however_they_lie(dtype, wide, like, order):
+def test_tensors_of_several_blocks_are_zeroed_to_the_bit_however_they_lie(dtype, like, order):
     shape = (40, 33, 5, 31)
     room = torch.empty(2**14, dtype=torch.uint8)
     living = torch.rand(shape) < 0.3
-    hold = Hold(strided(shape, dtype, like), living, wide=wide, room=room)
+    hold = Hold(strided(shape, dtype, like), living, room=room)
     tensor = strided(shape, dtype, order)
     before = bits(tensor).clone()
     zero(tensor, hold.keep, room)
@@ -237,8 +236,8 @@ def test_tensors_of_several_blocks_are_zeroed_to_the_bit_however_they_lie(dtype,
     assert torch.equal(bits(tensor), before * living)
 
 
-@pytest.mark.parametrize(("size", "most"), [(300, 4.1), (1600, 1.1)])
-def test_the_guard_keeps_a_byte_per_weight_or_a_little_in_all(size, most):
+@pytest.mark.parametrize("size", [300, 1600])
+def test_the_guard_keeps_a_byte_per_weight(size):
     def total():
         gc.collect()
         tensors = [thing for thing in gc.get_objects() if type(thing) in (torch.Tensor, nn.Parameter)]
@@ -254,5 +253,4 @@ def test_the_guard_keeps_a_byte_per_weight_or_a_little_in_all(size, most):
     model(torch.ones(1, size)).sum().backward()
     optimizer.step()
     assert guard.audit().total == mask.total
-    assert kept - ROOM <= max(mask.total, WIDE)
-    assert (kept - ROOM) / mask.total < most
+    assert kept - ROOM <= mask.total + 2**10
