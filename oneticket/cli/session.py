@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -47,6 +48,8 @@ def run_steps(
     spent = spoken(clock.now() - began)
     said = f"{len(piles.done)} steps done in {spent}, {len(piles.reused)} reused from {store.url}"
     told.print(said, highlight=False)
+    for line in _how(piles.done, store):
+        told.print(line, highlight=False, markup=False)
     reasons: dict[str, list[Step]] = {}
     for step, error in piles.failed:
         reasons.setdefault(str(error), []).append(step)
@@ -57,6 +60,22 @@ def run_steps(
     if piles.not_run:
         told.print(f"{len(piles.not_run)} steps not run, for want of those that failed", style="red")
     return piles
+
+
+def _how(done: Sequence[Step], store: Store) -> Iterator[str]:
+    """How the networks were computed, where it was not as they stand."""
+    told = store.provenances({step.key for step in done}).values()
+    said = Counter(part for each in told for part in str(each.get("how", "")).split("; ") if part)
+    plain = {words: sum(count for part, count in said.items() if words in part) for words in COMPACT}
+    if any(plain.values()):
+        kinds = " and ".join(f"{count} with {COMPACT[words]}" for words, count in plain.items() if count)
+        yield f"{kinds}, which is exact to rounding (--no-compact does without)"
+    for part, count in said.items():
+        if not any(words in part for words in COMPACT):
+            yield f"{count} steps: {part}"
+
+
+COMPACT = {"layers sparse": "sparse layers", "units left out": "units left out"}
 
 
 @contextmanager

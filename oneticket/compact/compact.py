@@ -68,6 +68,9 @@ class Compact:
         for name, tensor in cut.tensors(self.model).items():
             value = trained[name].to(tensor.device)
             index = self.cuts.get(name, ...)
+            if self.forms.get(name) == "sparse" and name not in self.cuts:
+                tensor.masked_scatter_(self.whole[name].to(tensor.device), value)
+                continue
             if self.forms.get(name) == "sparse":
                 living = self.whole[name][index].to(value.device)
                 value = torch.zeros(living.shape, dtype=value.dtype, device=value.device).masked_scatter_(living, value)
@@ -151,16 +154,15 @@ def _compact(model: nn.Module, mask: Mask, *, example: Tensor, units: bool, spar
     if len({(values.dtype, values.device) for values in lost}) > 1:  # optimizers do not mix them in one parameter
         note = "all units are kept: parameters of several dtypes or devices"
         return replace(_compact(model, mask, example=example, units=False, sparse=sparse, fold=False), note=note)
-    network = cut.smaller(model, cuts) if cuts else model
-    if given is not None:
-        _shift(network, given, cuts, sign=1)
     left = {name: living[name][cuts.get(name, ...)] for name in mask}
     forms = {name: "dense" if lives.all() else "masked" for name, lives in left.items()}
     if sparse:
         forms |= _sparse(model, left, found, example)
-    if network is model and "sparse" in forms.values():
-        network = cut.smaller(model, {})
-    for name in [name for name, form in forms.items() if form == "sparse"]:
+    thin = [name for name, form in forms.items() if form == "sparse"]
+    network = cut.smaller(model, cuts, shared=thin) if cuts or thin else model
+    if given is not None:
+        _shift(network, given, cuts, sign=1)
+    for name in thin:
         owner = name.rpartition(".")[0]
         layer: Any = network.get_submodule(owner)
         network.set_submodule(owner, Sparse(layer, left[name]).train(layer.training))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import torch
@@ -23,7 +23,6 @@ def tensors(model: nn.Module) -> dict[str, Tensor]:
 def cuts(model: nn.Module, found: Units) -> Cuts:
     """What stays of the tensors of layers that lose units.
 
-
     >>> from oneticket.compact.units import Kept
     >>> net = nn.Sequential(nn.Linear(2, 3), nn.ReLU(), nn.Linear(3, 1))
     >>> kept = {"0": Kept(outputs=torch.tensor([0, 2]), inputs=torch.tensor([0, 1]))}
@@ -42,11 +41,12 @@ def cuts(model: nn.Module, found: Units) -> Cuts:
     return made
 
 
-def smaller(model: nn.Module, made: Cuts) -> nn.Module:
-    """A copy of the model with its own tensors, less what is cut away."""
+def smaller(model: nn.Module, made: Cuts, shared: Collection[str] = ()) -> nn.Module:
+    """A copy of the model with its own tensors, less what is cut away; `shared` ones stay the model's if not cut."""
     memo: dict[int, Any] = {}
     for name, tensor in tensors(model).items():
-        value = tensor.detach()[made[name]] if name in made else tensor.detach().clone()
+        value = tensor.detach()[made[name]] if name in made else tensor.detach()
+        value = value.clone() if name not in made and name not in shared else value
         if _channels_last(tensor):
             value = value.to(memory_format=torch.channels_last)
         memo[id(tensor)] = nn.Parameter(value, tensor.requires_grad) if isinstance(tensor, nn.Parameter) else value

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, Self, TypeVar
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from oneticket.data.spec import DataSpec
 from oneticket.ground.spec import Spec, Time
@@ -50,6 +50,10 @@ class SearchSpec(Spec):
     )
     seed: int = Field(0, ge=0, lt=2**63, description="Root of all random streams.")
 
+    @model_validator(mode="after")
+    def _foldable(self) -> Self:
+        return _foldable(self)
+
 
 class TransferSpec(Spec):
     """Where a ticket is carried, and how it trains there. Nothing is pruned on the target.
@@ -68,3 +72,19 @@ class TransferSpec(Spec):
         description="The output layer on the target: new, the ticket's own, or the ticket's own under its mask.",
     )
     seed: int = Field(0, ge=0, lt=2**63, description="Root of all random streams.")
+
+    @model_validator(mode="after")
+    def _foldable(self) -> Self:
+        return _foldable(self)
+
+
+S = TypeVar("S", SearchSpec, TransferSpec)
+
+
+def _foldable(spec: S) -> S:
+    if spec.training.folds and not spec.optimizer.elementwise:
+        raise ValueError(
+            f"training.guard {spec.training.guard}: folding needs an optimizer that updates every weight by itself, "
+            f"got {spec.optimizer.name}; take gate+project"
+        )
+    return spec

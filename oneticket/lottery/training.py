@@ -132,8 +132,8 @@ def _slim(job: Job, place: Place, model: nn.Module) -> Compact:
     exact = job.optimizer.elementwise and job.training.guard != "project" and place.ranks == 1
     if job.training.folds and not exact:
         raise TrainingError(
-            f"training.guard {job.training.guard}: folding needs an optimizer that treats each weight by itself and a "
-            f"training on one device, got {job.optimizer.name} on {place.ranks}; use gate+project"
+            f"training.guard {job.training.guard}: folding needs a training on one device, got {place.ranks} ranks; "
+            "use --ranks 1, or gate+project"
         )
     wanted = exact and place.compact
     images = torch.zeros(min(job.training.batch, len(job.data.train)), *job.data.shape, device=place.device)

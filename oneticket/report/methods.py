@@ -151,7 +151,12 @@ def _statistics(findings: Findings) -> str:
 
 def _hardware(findings: Findings) -> str:
     devices = _each(str(row["device"]) for row in sorted(findings.rows, key=_device) if row.get("device"))
-    return f"Hardware: the networks were trained on {listed(devices)}." if devices else ""
+    compact = sum(bool(row.get("how")) and "together" not in str(row["how"]) for row in findings.rows)
+    how = (
+        f" {compact} of {len(findings.rows)} were trained without what cannot reach the loss, or with their living "
+        "weights alone, which gives the weights of masked training to rounding."
+    )
+    return f"Hardware: the networks were trained on {listed(devices)}.{how if compact else ''}" if devices else ""
 
 
 def _device(row: Mapping[str, Any]) -> str:

@@ -11,7 +11,7 @@ from torch._dynamo.utils import counters
 
 from oneticket.compact import choose
 from oneticket.engine import inline
-from oneticket.ground.errors import TrainingError
+from oneticket.ground.errors import SpecError, TrainingError
 from oneticket.lottery.controls import Source
 from oneticket.lottery.place import Place
 from oneticket.lottery.search import search
@@ -115,8 +115,10 @@ def test_folding_is_written_into_the_contract(optimizer: str, tmp_path: Path) ->
 
 
 def test_folding_is_refused_where_it_cannot_be() -> None:
-    with pytest.raises(TrainingError, match="fold.*muon"):
-        search(spec(optimizer={"name": "muon"}, training={"guard": "gate+project+fold"}), levels=0)
+    with pytest.raises(SpecError, match="fold.*muon"):
+        spec(optimizer={"name": "muon"}, training={"guard": "gate+project+fold"})
+    with pytest.raises(SpecError, match="fold.*muon"):
+        TransferSpec(data="digits", optimizer="muon", training={"guard": "gate+project+fold"})
 
 
 def test_muon_and_plain_projection_stay_masked() -> None:
