@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal, Self, TypeVar
+from typing import ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -52,7 +52,8 @@ class SearchSpec(Spec):
 
     @model_validator(mode="after")
     def _foldable(self) -> Self:
-        return _foldable(self)
+        _check_folding(self)
+        return self
 
 
 class TransferSpec(Spec):
@@ -75,16 +76,13 @@ class TransferSpec(Spec):
 
     @model_validator(mode="after")
     def _foldable(self) -> Self:
-        return _foldable(self)
+        _check_folding(self)
+        return self
 
 
-S = TypeVar("S", SearchSpec, TransferSpec)
-
-
-def _foldable(spec: S) -> S:
+def _check_folding(spec: SearchSpec | TransferSpec) -> None:
     if spec.training.folds and not spec.optimizer.elementwise:
         raise ValueError(
             f"training.guard {spec.training.guard}: folding needs an optimizer that updates every weight by itself, "
             f"got {spec.optimizer.name}; take gate+project"
         )
-    return spec

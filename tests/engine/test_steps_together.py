@@ -66,8 +66,10 @@ def test_together_and_one_by_one_leave_equal_stores(tmp_path: Path) -> None:
     assert heard == {"begun": len(two.done), "done": len(two.done)}
     for step in closure(plan):
         assert_close(together.get(step), apart.get(step))
-        assert together.provenance(step)["device"] == "cpu, together=3"
-        assert apart.provenance(step)["device"] == "cpu"
+        assert together.provenance(step)["device"] == apart.provenance(step)["device"] == "cpu"
+        assert "together" not in apart.provenance(step).get("how", "")
+    told = Counter(together.provenance(step).get("how", "") for step in closure(plan))
+    assert told["3 together"] + told["2 together"] > len(closure(plan)) / 2
     again = inline.run(plan, store=together, place=Place(), together=3)
     assert not again.done and set(again.reused) == set(closure(plan))
     assert not [path for path in (tmp_path / "together").rglob("*") if "under-way" in path.parts and path.is_file()]
@@ -188,7 +190,7 @@ def test_find_and_transfer_together(
     code, _, err = oneticket_cli(words, capsys)
     assert code == 0, err
     store = Store(tmp_path / ".oneticket")
-    devices = Counter(str(about["device"]) for about in store.provenances(store.keys()).values())
-    assert devices["cpu, together=2"] >= 6 and set(devices) <= {"cpu", "cpu, together=2", "cpu, together=4"}
+    told = Counter(str(about.get("how")) for about in store.provenances(store.keys()).values())
+    assert told["2 together"] >= 6
     code, _, err = oneticket_cli(f"{find} --together 0 --out other", capsys)
     assert (code, "expected at least 1" in err) == (2, True)

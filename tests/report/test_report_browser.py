@@ -147,8 +147,9 @@ def test_without_scripts_stills_take_the_charts_place(driver: Any, page: Path) -
     driver.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": True})
     try:
         driver.get(page.as_uri())
+        # Under load a page of some megabytes is told to be there before all of it is.
+        WebDriverWait(driver, 60).until(lambda _: len(driver.find_elements("css selector", ".chart-box img")) >= 8)
         stills = driver.find_elements("css selector", ".chart-box img")
-        assert len(stills) >= 8
         assert all(still.size["width"] > 200 and still.size["height"] > 100 for still in stills)
     finally:
         driver.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": False})
