@@ -1,7 +1,8 @@
-"""LeNet-300-100 on Fashion-MNIST, 20 levels x 4 replicates, from an empty store to the last outcome, on 2 cores.
+"""LeNet-300-100 on Fashion-MNIST, 20 levels x 4 replicates, whole process; an epoch of the others is multiplied.
 
-oneticket does all of it, as `oneticket study` with two workers of one thread each. The usual stack and the floor do an
-epoch beside every such run, and their time is multiplied: an epoch costs them the same at every level.
+On 2 cores, from an empty store to the last outcome, two epochs a level. oneticket does all of it, as `oneticket study`
+with two workers of one thread each. The usual stack and the floor do an epoch beside every such run, and their time is
+multiplied: an epoch costs them the same at every level.
 """
 
 from __future__ import annotations
