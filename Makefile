@@ -1,11 +1,11 @@
 # `make demo` runs the main job; `make test` is the whole check; `make bench` measures how fast it is, some parts of it with
-# `make bench PARTS="imports memory"`. All set up what they need in .venv.
+# `make bench PARTS="imports memory"`; `make docs` builds the site. All set up what they need in .venv.
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test gpu bench format clean
+.PHONY: demo test gpu bench docs format clean
 
 demo: $(VENV)/.ready
 	$(BIN)/oneticket demo
@@ -23,12 +23,15 @@ gpu: $(VENV)/.ready-dev
 bench: $(VENV)/.ready
 	$(BIN)/python -m benchmarks.bench $(PARTS) $(if $(RESUME),--resume $(RESUME))
 
+docs: $(VENV)/.ready-dev
+	$(BIN)/sphinx-build --quiet --fail-on-warning --keep-going -b html docs docs/_build
+
 format: $(VENV)/.ready-dev
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
 clean:
-	rm -rf $(VENV) .oneticket demo
+	rm -rf $(VENV) .oneticket demo docs/_build
 
 $(VENV)/.ready: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit("oneticket needs Python 3.11 or newer, got " + sys.version.split()[0] if sys.version_info < (3, 11) else 0)'

@@ -13,13 +13,14 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("ONETICKET_CACHE", str(Path(__file__).parent / ".pytest_cache" / "oneticket"))
 torch.set_num_threads(1)
 
-# Set by pytest, by torch when it first makes an optimizer, and by scikit-learn when it is first imported.
+# Set by pytest, by torch when it first makes an optimizer, by scikit-learn and Lightning when first imported.
 THEIRS = (
     "PYTEST_CURRENT_TEST",
     "TORCHINDUCTOR_CACHE_DIR",
     "_TORCHINDUCTOR_PYOBJECT_TENSOR_DATA_PTR",
     "KMP_DUPLICATE_LIB_OK",
     "KMP_INIT_AT_FORK",
+    "PYTORCH_NVML_BASED_CUDA_CHECK",
 )
 
 

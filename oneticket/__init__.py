@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from oneticket.data.spec import DataSpec as DataSpec
     from oneticket.ground.errors import OneticketError as OneticketError
     from oneticket.lottery.controls import Source as Source
+    from oneticket.lottery.driven import Search as Search
     from oneticket.lottery.place import Place as Place
     from oneticket.lottery.search import search as search
     from oneticket.lottery.spec import SearchSpec as SearchSpec
@@ -41,6 +42,7 @@ _ROOMS = {
     "OptimizerSpec": "optim.spec",
     "Place": "lottery.place",
     "PruningSpec": "pruning.spec",
+    "Search": "lottery.driven",
     "SearchSpec": "lottery.spec",
     "Source": "lottery.controls",
     "Ticket": "ticket.ticket",

@@ -14,7 +14,7 @@ from oneticket.charts.accuracy import accuracy_chart
 from oneticket.charts.chart import write
 from oneticket.report.export import write_rows
 from oneticket.report.verdict import sentence
-from oneticket.stats.table import tables
+from oneticket.stats.table import Table, tables
 
 
 def page(name: str, rows: list[dict[str, object]], words: str, folder: Path) -> None:
@@ -26,20 +26,19 @@ def page(name: str, rows: list[dict[str, object]], words: str, folder: Path) -> 
     lines = [words.strip(), "", "## What was seen", "", *sentence(rows).replace(". At ", ".\n\nAt ").split("\n"), ""]
     for show in ("accuracy", "over-dense"):
         for table in tables(rows, show=show):
-            lines += [
-                f"**{table.title}**",
-                "",
-                "| " + " | ".join(table.header) + " |",
-                "|---" * len(table.header) + "|",
-            ]
-            lines += ["| " + " | ".join(row) + " |" for row in table.rows]
-            lines += ["", table.caption, ""]
+            lines += table_lines(table)
     seconds = sum(float(str(row["seconds"])) for row in rows)
     lines += ["![Accuracy over density](accuracy.svg)", ""]
     lines += [
         f"{len(rows)} trained networks, {seconds / 60:.0f} min of training in all; every one is a row of `rows.csv`."
     ]
     (folder / "README.md").write_text("\n".join(lines) + "\n")
+
+
+def table_lines(table: Table) -> list[str]:
+    """A table as Markdown."""
+    lines = [f"**{table.title}**", "", "| " + " | ".join(table.header) + " |", "|---" * len(table.header) + "|"]
+    return [*lines, *("| " + " | ".join(row) + " |" for row in table.rows), "", table.caption, ""]
 
 
 if __name__ == "__main__":

@@ -24,11 +24,15 @@ def write(chart: Chart, folder: Path, name: str) -> tuple[Path, Path, Path]:
         raise SpecError(f"name: expected the name of a file without folders, such as 'accuracy', got {name!r}")
     svg, png, pdf = (Path(folder) / f"{name}.{kind}" for kind in ("svg", "png", "pdf"))
     spec = json.dumps(chart.to_dict())
-    drawn = _numbered(vl_convert.vegalite_to_svg(spec, vl_version=_VERSION, allowed_base_urls=[]), name)
+    try:
+        drawn = _numbered(vl_convert.vegalite_to_svg(spec, vl_version=_VERSION, allowed_base_urls=[]), name)
+        raster, page = vl_convert.svg_to_png(drawn, scale=2), _sorted(vl_convert.svg_to_pdf(drawn))
+    except (RuntimeError, ValueError) as error:
+        raise StoreError(f"the figure {name} cannot be drawn: {error}") from None
     try:
         disk.replace(svg, drawn.encode("utf-8"))
-        disk.replace(png, vl_convert.svg_to_png(drawn, scale=2))
-        disk.replace(pdf, _sorted(vl_convert.svg_to_pdf(drawn)))
+        disk.replace(png, raster)
+        disk.replace(pdf, page)
     except OSError as error:
         raise StoreError(f"cannot write charts to {folder}: {error.strerror}") from error
     return svg, png, pdf

@@ -12,6 +12,7 @@ from rich.console import Console
 
 from oneticket.cli.parameters import HOW, KEEP, How, Keep, Quiet, Rows, with_flags
 from oneticket.cli.studies import report, status, store, study
+from oneticket.cli.tickets import export, import_, pull, push, score, show, verify, zoo
 from oneticket.ground.errors import OneticketError, SpecError
 from oneticket.study.spec import CarrySpec, FindSpec
 
@@ -53,7 +54,7 @@ def find(
 @app.command
 @with_flags(CarrySpec)
 def transfer(
-    source: Annotated[Path, Parameter(help="A folder that `find` made, or one book file.")],
+    source: Annotated[Path, Parameter(help="A folder that `find` made, a book or ticket file, or a shipped ticket.")],
     /,
     *,
     given: dict[str, Any],
@@ -62,6 +63,9 @@ def transfer(
     how: How = HOW,
     store: Keep = KEEP,
     quiet: Quiet = False,
+    run_code: Annotated[
+        bool, Parameter(help="Run the code of a network that the source names by import path.", negative="")
+    ] = False,
 ) -> int:
     """Carry tickets to other data or another optimizer, beside the dense network and the controls.
 
@@ -73,30 +77,7 @@ def transfer(
     """
     from oneticket.cli.transfer import transfer as command
 
-    return command(source, given=given, spec=spec, rows=rows, how=how, store=store, quiet=quiet)
-
-
-@app.command
-def show(
-    file: Annotated[Path, Parameter(help="A ticket file, a book file, or a folder that `find` made.")],
-    /,
-    *,
-    level: Annotated[int | None, Parameter(help="Show this level's density per layer.")] = None,
-) -> int:
-    """Print the card of a ticket or book: model, data, optimizer, rewind contract, lineage, cost, scores, densities."""
-    from oneticket.cli.show import show as command
-
-    return command(file, level=level)
-
-
-@app.command
-def verify(
-    file: Annotated[Path, Parameter(help="A ticket file, a book file, or a folder that `find` made.")], /
-) -> int:
-    """Prove that a ticket or book is whole: digest, id, counts and nesting are derived anew from its content."""
-    from oneticket.cli.show import verify as command
-
-    return command(file)
+    return command(source, given=given, spec=spec, rows=rows, how=how, store=store, quiet=quiet, run_code=run_code)
 
 
 @app.command
@@ -112,8 +93,9 @@ def demo(
     return command(out=out, store=store, quiet=quiet)
 
 
-for command in (study, report, status, store):
+for command in (show, verify, score, zoo, push, pull, export, study, report, status, store):
     app.command(command)
+app.command(import_, name="import")
 
 
 def main(tokens: list[str] | None = None) -> None:

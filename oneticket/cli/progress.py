@@ -108,8 +108,8 @@ def view(total: int, *, quiet: bool = False) -> Iterator[View]:
 def describe(step: Step) -> str:
     """A step in a few words."""
     args = step.args
-    if step.kind == "book":
-        return f"reading book {args['id'][:16]}"
+    if step.kind in ("book", "ticket"):
+        return f"reading {step.kind} {args['id'][:16]}"
     if step.kind == "transfer":
         target = args["transfer"]
         at = f" at level {args['level']}" if "level" in args else f" of {args['living']:,}" if args["living"] else ""

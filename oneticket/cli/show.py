@@ -6,28 +6,31 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from oneticket.cli.books import books_at
+from oneticket.cli.books import sources_at
 from oneticket.cli.tables import out, print_facts, print_table
-from oneticket.ground.errors import FileError, SpecError
+from oneticket.ground.errors import SpecError
+from oneticket.stats.scores import score_table
 from oneticket.stats.stats import mean_interval
 from oneticket.stats.table import Table
 from oneticket.stats.words import percent, plus_minus
 from oneticket.ticket import file as ticket_file
-from oneticket.ticket.book import Book, book_files
+from oneticket.ticket.book import Book
 from oneticket.ticket.ticket import Ticket
 
 
 def show(path: Path, *, level: int | None) -> int:
     """Print the card of a ticket, a book, or a folder of books."""
-    if path.is_file():
-        thing = ticket_file.load(path)
+    things = {replicate: thing for replicate, (_, thing) in sources_at(path).items()}
+    books = {replicate: thing for replicate, thing in things.items() if isinstance(thing, Book)}
+    for thing in things.values():
         if isinstance(thing, Ticket):
             if level is not None:
                 raise SpecError(f"--level: {path} is a single ticket, not a book")
             print_facts([("ticket", path), *_common(thing), ("density", _density(thing)), *_evidence(thing)])
-            print_table(_layers(thing))
+            print_table(layers(thing))
+            if found := thing.evidence.get("scores"):
+                print_table(score_table(found))
             return 0
-    books = {replicate: book for replicate, (_, book) in books_at(path).items()}
     first = next(iter(books.values()))
     deepest = min(book.levels for book in books.values())
     level = deepest if level is None else level
@@ -38,18 +41,13 @@ def show(path: Path, *, level: int | None) -> int:
         [("book", path), ("replicates", replicates), *_common(first), ("levels", f"0 to {deepest}"), *_cost(books)]
     )
     print_table(_levels(books, deepest))
-    print_table(_layers(first[level]))
+    print_table(layers(first[level]))
     return 0
 
 
 def verify(path: Path) -> int:
     """Check a file, or every book of a folder, to the last bit; FileError at the first untruth."""
-    files = [path]
-    if path.is_dir():
-        files = list(book_files(path).values())
-        if not files:
-            raise FileError(f"{path}: the folder holds no book-0.safetensors")
-    for one in files:
+    for one, _ in sources_at(path).values():
         facts = ticket_file.verify(one)
         levels = f", levels 0 to {facts.levels}" if facts.kind == "book" else ""
         said = (
@@ -89,8 +87,8 @@ def _evidence(ticket: Ticket) -> Iterator[tuple[str, object]]:
     if "replicate" in ticket.lineage:
         yield "replicate", ticket.lineage["replicate"]
     for name, value in ticket.evidence.items():
-        if name not in ("level", "density", "living", "data_digest"):
-            yield name.replace("_", " "), f"{value:.4g}" if isinstance(value, float) else f"{value:,}"
+        if name not in ("level", "density", "living", "data_digest", "scores"):
+            yield name.replace("_", " "), f"{value:.4g}" if isinstance(value, float) else _word(value)
 
 
 def _cost(books: Mapping[int, Book]) -> Iterator[tuple[str, object]]:
@@ -118,7 +116,8 @@ def _levels(books: Mapping[int, Book], deepest: int) -> Table:
     )
 
 
-def _layers(ticket: Ticket) -> Table:
+def layers(ticket: Ticket) -> Table:
+    """Per layer: shape, living weights, density; and what is dense."""
     rows = [
         (name, "×".join(map(str, living.shape)), f"{int(living.sum()):,}", percent(float(living.float().mean())))
         for name, living in ticket.mask.items()
@@ -137,4 +136,6 @@ def _density(ticket: Ticket) -> str:
 
 
 def _word(value: object) -> str:
+    if type(value) is int:
+        return f"{value:,}"
     return ",".join(map(str, value)) if isinstance(value, list) else str(value)

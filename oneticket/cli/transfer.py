@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from oneticket.cli.books import books_at
+from oneticket.cli.books import sources_at
 from oneticket.cli.flags import collect, from_file, read
 from oneticket.cli.parameters import How
 from oneticket.cli.session import run_steps
@@ -16,13 +16,15 @@ from oneticket.engine.engine import Engine
 from oneticket.ground.errors import CarryError, SpecError
 from oneticket.lottery.place import Place
 from oneticket.lottery.spec import SearchSpec, TransferSpec
+from oneticket.lottery.transfer import check_code
 from oneticket.report.export import check_rows, write_rows
 from oneticket.report.verdict import sentence
 from oneticket.store.store import Store
-from oneticket.study.plan import Cell, Origin, book_origin, search_origin, transfer_cells
+from oneticket.study.plan import Cell, Origin, file_origin, search_origin, ticket_level, transfer_cells
 from oneticket.study.rows import rows as rows_of
 from oneticket.study.spec import CarrySpec
 from oneticket.ticket.book import Book
+from oneticket.ticket.ticket import Ticket
 
 
 def transfer(
@@ -34,24 +36,34 @@ def transfer(
     how: How,
     store: str,
     quiet: bool,
+    run_code: bool,
 ) -> int:
     """Carry, print the comparison, and write the rows where asked."""
     engine = Engine(name="inline", together=how.together)
-    books = books_at(source)
-    first = next(iter(books.values()))[1]
+    sources = sources_at(source)
+    first = next(iter(sources.values()))[1]
     asked = read(CarrySpec, collect(CarrySpec, given, {"transfer": as_source(first)}, from_file(spec)))
     check_rows(rows)
-    levels = asked.levels or tuple(range(1, first.levels + 1))
-    for file, book in books.values():
-        if beyond := [level for level in levels if not 0 <= level <= book.levels]:
-            raise SpecError(f"--levels: {file} holds levels 0 to {book.levels}, got {beyond[0]}")
+    if asked.replicates is not None:
+        if len(sources) > 1:
+            raise SpecError(
+                f"--replicates: {source} holds {len(sources)} books, which are the replicates; leave it out"
+            )
+        sources = dict.fromkeys(range(asked.replicates), next(iter(sources.values())))
+    levels = asked.levels or (
+        (ticket_level(first),) if isinstance(first, Ticket) else tuple(range(1, first.levels + 1))
+    )
     kept, place = Store(store), how.place()
     cells: list[Cell] = []
-    for replicate, (file, book) in books.items():
-        if not book.model:
+    for replicate, (file, thing) in sources.items():
+        if not thing.model.get("spec"):
             raise CarryError(f"{file} does not say which network it is for; apply it to your model with Ticket.apply")
-        origin = book_origin(book, file, replicate)
-        own = own_search(book, asked.transfer, max(levels), replicate, place) if "own" in asked.controls else None
+        check_code(thing.model, run_code=run_code, how="--run-code")
+        origin = file_origin(thing, file, replicate)
+        if beyond := [level for level in levels if level not in origin.living]:
+            held = "level" if len(origin.living) == 1 else f"levels {min(origin.living)} to"
+            raise SpecError(f"--levels: {file} holds {held} {max(origin.living)}, got {beyond[0]}")
+        own = own_search(thing, asked.transfer, max(levels), replicate, place) if "own" in asked.controls else None
         arms = ("dense", "ticket", *asked.controls)
         cells += transfer_cells(asked.transfer, origin=origin, own=own, arms=arms, levels=levels, place=place)
     piles = run_steps([cell.step for cell in cells], store=kept, place=place, quiet=quiet, engine=engine)
@@ -64,20 +76,20 @@ def transfer(
     return 1 if piles.failed else 0
 
 
-def as_source(book: Book) -> dict[str, Any]:
+def as_source(thing: Book | Ticket) -> dict[str, Any]:
     """The optimizer, training and seed that the source was found with: what a transfer takes unless told otherwise."""
-    search = book.lineage.get("search", {})
+    search = thing.lineage.get("search", {})
     return {name: search[name] for name in ("optimizer", "training", "seed") if name in search}
 
 
-def own_search(book: Book, target: TransferSpec, levels: int, replicate: int, place: Place) -> Origin:
+def own_search(thing: Book | Ticket, target: TransferSpec, levels: int, replicate: int, place: Place) -> Origin:
     """The source's search on the target: its network, pruning and rewind point, the target's data and training."""
-    search = book.lineage.get("search")
-    if search is None:
+    search = thing.lineage.get("search")
+    if not search or "data" not in search:
         raise SpecError(
             "--controls own: the source does not say how it was searched for, so the target's own cannot be"
         )
-    channels, height, width = book.model["shape"]
+    channels, height, width = thing.model["shape"]
     data = target.data
     if place.facts(data).shape != (channels, height, width):
         if height != width:

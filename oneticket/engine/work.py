@@ -18,7 +18,9 @@ from oneticket.lottery.transfer import blank, train_arm
 from oneticket.store.step import Outcome, Step
 from oneticket.ticket.book import Book
 from oneticket.ticket.contract import Contract
+from oneticket.ticket.file import load
 from oneticket.ticket.mask import Mask
+from oneticket.ticket.ticket import Ticket
 
 Needs = Sequence[Outcome]
 
@@ -57,6 +59,20 @@ def book_of(outcome: Outcome) -> Book:
     )
 
 
+def ticket_of(outcome: Outcome) -> Ticket:
+    """The single ticket that was read from a file into the store."""
+    facts, weights = outcome.record, _under("weights/", outcome)
+    packed = _under("mask/", outcome)
+    return Ticket(
+        mask=Mask.unpack(packed, {name: tuple(weights[name].shape) for name in packed}),
+        weights=weights,
+        contract=Contract.read(facts["contract"]),
+        model=facts["model"],
+        lineage=facts["lineage"],
+        evidence=facts["records"][0],
+    )
+
+
 def _rewind(step: Step, needs: Needs, place: Place) -> Task[Outcome]:
     done = yield from rewind_weights(*_search_spec(step.args), place)
     return Outcome(record=done.record, tensors=done.weights)
@@ -76,6 +92,8 @@ def _transfer(step: Step, needs: Needs, place: Place) -> Task[Outcome]:
     arm, replicate = step.args["arm"], step.args["replicate"]
     if not step.needs:
         source = Source(ticket=blank(step.args["network"], step.args["living"]))
+    elif step.needs[0].kind == "ticket":
+        source = Source(ticket=ticket_of(needs[0]))
     else:
         number = step.args["level"]
         planned = step.needs[0].kind == "rewind"
@@ -86,15 +104,19 @@ def _transfer(step: Step, needs: Needs, place: Place) -> Task[Outcome]:
     return Outcome(record=done.record, tensors={"losses": done.losses})
 
 
-def _read_book(step: Step, needs: Needs, place: Place) -> Task[Outcome]:
+def _read_file(step: Step, needs: Needs, place: Place) -> Task[Outcome]:
     yield from ()  # nothing is trained
+    kind, known = step.kind, step.args["id"]
     if step.file is None:
-        raise StoreError(f"book {step.args['id']} is not in the store, and where its file lies is not known here")
-    read = Book.load(step.file)
-    if read.id != step.args["id"]:
-        raise StoreError(f"{step.file} was changed while it was in use: expected book {step.args['id']}, got {read.id}")
+        raise StoreError(f"{kind} {known} is not in the store, and where its file lies is not known here")
+    read = load(step.file)
+    if read.id != known:
+        raise StoreError(f"{step.file} was changed while it was in use: expected {kind} {known}, got {read.id}")
     facts = {"contract": read.contract.plain(), "model": dict(read.model), "lineage": dict(read.lineage)}
     weights = {f"weights/{name}": value for name, value in read.weights.items()}
+    if isinstance(read, Ticket):
+        mask = {f"mask/{name}": bits for name, bits in read.mask.pack().items()}
+        return Outcome(record={**facts, "records": [dict(read.evidence)]}, tensors={**weights, **mask})
     pruned = {f"pruned_at/{name}": at for name, at in read.pruned_at.items()}
     records = [dict(record) for record in read.records]
     return Outcome(record={**facts, "levels": read.levels, "records": records}, tensors={**weights, **pruned})
@@ -135,5 +157,6 @@ KINDS: dict[str, Callable[[Step, Needs, Place], Task[Outcome]]] = {
     "rewind": _rewind,
     "level": _train_level,
     "transfer": _transfer,
-    "book": _read_book,
+    "book": _read_file,
+    "ticket": _read_file,
 }

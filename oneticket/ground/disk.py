@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import uuid
+from collections.abc import Mapping
 from pathlib import Path
 
 
@@ -38,15 +39,26 @@ def replace(path: Path, data: bytes) -> None:
 
     Raises OSError; then nothing is left behind and an existing file is untouched.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+    replace_all({path: data})
+
+
+def replace_all(files: Mapping[Path, bytes]) -> None:
+    """`replace` for files that belong together: none is renamed before every one is on the disk.
+
+    Raises OSError; then nothing is left behind and, unless a rename was what failed, no existing file is touched.
+    """
+    beside = {path: path.with_name(f".{path.name}.{uuid.uuid4().hex}") for path in files}
     try:
-        with open(beside, "xb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(beside, path)
+        for path, data in files.items():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with open(beside[path], "xb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+        for path in files:
+            os.replace(beside[path], path)
     except BaseException:
-        with contextlib.suppress(OSError):
-            os.unlink(beside)
+        for left in beside.values():
+            with contextlib.suppress(OSError):
+                os.unlink(left)
         raise

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 import torch
@@ -26,9 +27,9 @@ from oneticket.lottery.spec import MOST_LEVELS, SearchSpec
 from oneticket.lottery.training import do
 from oneticket.models.build import build
 from oneticket.models.parts import head, prunable
-from oneticket.pruning.allocate import allocate
-from oneticket.pruning.criteria import Initial, score
-from oneticket.pruning.select import select
+from oneticket.pruning.criteria import Initial
+from oneticket.pruning.prune import shots
+from oneticket.pruning.units import Units, find
 from oneticket.ticket.book import Book
 from oneticket.ticket.contract import Contract
 from oneticket.ticket.mask import Mask
@@ -97,13 +98,14 @@ def level(
     model = _fresh(spec, rewound.record["network"], streams)
     names = prunable(model, spec.model.prunable)
     shapes = {name: model.get_parameter(name).shape for name in names}
+    units = find(spec.pruning, model, names)
     pruned_at = pruned_at or {name: torch.zeros(shape, dtype=torch.uint8) for name, shape in shapes.items()}
     ticket = book(spec, replicate, rewound=rewound, pruned_at=pruned_at, records=[{}] * (number + 1))[number]
     mask = ticket.mask
     if number and not any((at == number).any() for at in pruned_at.values()):
         raise PruneError(
-            f"level {number} would prune nothing: {mask.living} weights live, and {spec.pruning.fraction} of them "
-            "rounds to none; ask for fewer levels or a larger fraction"
+            f"level {number} would prune nothing: {mask.living} weights live, and {spec.pruning.fraction} of them, by "
+            f"granularity {spec.pruning.granularity}, comes to none; ask for fewer levels or a larger fraction"
         )
     ticket.apply(model, head="sparse" if set(ticket.contract.head) & set(mask) else "keep")
     start = ticket.contract.step
@@ -123,7 +125,7 @@ def level(
         return dict(_fresh(spec, rewound.record["network"], streams).named_parameters())
 
     return Level(
-        pruned_at=_prune(spec, pruned_at, mask, number, weights, initial, streams),
+        pruned_at=_prune(spec, pruned_at, mask, number, weights, initial, streams, units),
         zeros=trained.zeros,
         losses=trained.losses,
         record={"level": number, **trained.record},
@@ -201,25 +203,23 @@ def rewind_step(spec: SearchSpec, facts: Facts) -> int:
 
 
 def _prune(
-    spec: SearchSpec, pruned_at: Tensors, mask: Mask, number: int, trained: Tensors, initial: Initial, streams: Streams
+    spec: SearchSpec,
+    pruned_at: Tensors,
+    mask: Mask,
+    number: int,
+    trained: Tensors,
+    initial: Initial,
+    streams: Streams,
+    units: Units | None,
 ) -> Tensors:
     """`pruned_at` with the next level written in; one-shot writes all levels at level 0 and leaves them alone after."""
     one_shot = spec.pruning.shots == "one-shot"
     if one_shot and number > 0:
         return pruned_at
     after = {name: at.clone() for name, at in pruned_at.items()}
-    scores = score(
-        spec.pruning.criterion,
-        trained=trained,
-        initial=initial,
-        generator=streams.generator("prune", number),
-    )
-    for next_level in range(number + 1, MOST_LEVELS + 1 if one_shot else number + 2):
-        pruning = spec.pruning
-        shares = allocate(pruning.scope, living=mask.counts, fraction=pruning.fraction, allow_empty=pruning.allow_empty)
-        if not any(share.prune for share in shares):
-            break
-        left = select(mask, scores, shares, allow_empty=pruning.allow_empty)
+    generator = streams.generator("prune", number)
+    masks = shots(spec.pruning, mask, trained=trained, initial=initial, generator=generator, units=units)
+    for next_level, left in enumerate(islice(masks, MOST_LEVELS if one_shot else 1), start=number + 1):
         for name in mask:
             after[name][mask[name] & ~left[name]] = next_level
         mask = left

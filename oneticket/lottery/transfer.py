@@ -46,7 +46,13 @@ def blank(network: Mapping[str, Any], living: int | None = None) -> Ticket:
 
 
 def transfer(
-    spec: TransferSpec, *, source: Source, arm: str = "ticket", replicate: int | None = None, place: Place | None = None
+    spec: TransferSpec,
+    *,
+    source: Source,
+    arm: str = "ticket",
+    replicate: int | None = None,
+    place: Place | None = None,
+    run_code: bool = False,
 ) -> Trained:
     """Train one arm on the target and measure it.
 
@@ -56,7 +62,10 @@ def transfer(
     The target's schedule begins at its step 0. `replicate`: the source's own unless given. An arm and its `-kept` twin
     draw the same masks, and so do global-random and corrected-random where training leaves no natural zeros.
 
-    Raises SpecError for an unknown arm, CarryError if the source does not say its network or does not fit.
+    `run_code`: whether the ticket's network may be code that it names by import path: any file could name any code.
+
+    Raises SpecError for an unknown arm, CarryError if the source does not say its network or does not fit, or names
+    code that may not be run.
 
     >>> from oneticket.lottery.search import search
     >>> from oneticket.lottery.spec import SearchSpec
@@ -67,7 +76,17 @@ def transfer(
     0.8
     """
     place = place or Place()
+    check_code(source.ticket.model, run_code=run_code, how="run_code=True")
     return do(train_arm(spec, source=source, arm=arm, replicate=replicate, place=place), place)
+
+
+def check_code(network: Mapping[str, Any], *, run_code: bool, how: str) -> None:
+    """Refuse a network that is somebody's code, unless it may be run: a ticket's file can name any function."""
+    if network and not run_code and (spec := ModelSpec.read(network["spec"])).own:
+        raise CarryError(
+            f"the source's network is code that it names, {spec.name} with arguments {spec.args}; it is run only if "
+            f"you say so: {how}, for a source that you trust"
+        )
 
 
 def train_arm(spec: TransferSpec, *, source: Source, arm: str, replicate: int | None, place: Place) -> Task[Trained]:

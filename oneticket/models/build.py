@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from oneticket.ground.errors import ModelError
-from oneticket.models import factory
+from oneticket.models import factory, library
 from oneticket.models.conv import conv
 from oneticket.models.layers import Shape
 from oneticket.models.mlp import mlp
@@ -25,9 +25,9 @@ def build(spec: ModelSpec, *, shape: Shape, classes: int, seed: int) -> nn.Modul
     """The model on the CPU, with initial weights drawn from `seed`; torch's global generators are left as they were.
 
     `shape` is (channels, height, width) of one input. The same arguments give the same bits, and for known models
-    another number of classes changes the output layer only. A factory's draws are covered as far as they use torch's
-    CPU generator; its model gets the attribute `head_name`, the name of its output layer. Raises ModelError if the
-    model does not fit the shape, or a factory fails or has no recognisable head.
+    another number of classes changes the output layer only. A factory's or library's draws are covered as far as they
+    use torch's CPU generator; its model gets the attribute `head_name`, the name of its output layer. Raises
+    ModelError if the model does not fit the shape, or a factory or library fails or it has no recognisable head.
 
     >>> net = build(ModelSpec(name="mlp", widths=(5,)), shape=(1, 1, 40), classes=10, seed=0)
     >>> net(torch.zeros(2, 1, 1, 40)).shape
@@ -66,6 +66,8 @@ def _try(model: nn.Module, shape: Shape, classes: int) -> None:
 
 
 def _own(path: str) -> Builder:
+    if path.partition(":")[0] in library.LIBRARIES:
+        return library.make
     return partial(factory.call, factory.find(path))
 
 

@@ -12,6 +12,7 @@ from torch import nn
 
 from oneticket.ground.errors import ModelError, SpecError
 from oneticket.ground.own import own
+from oneticket.models import library
 from oneticket.models.layers import Shape
 from oneticket.models.spec import ModelSpec
 
@@ -31,11 +32,13 @@ def find(path: str) -> Factory:
 
 
 def source_digest(path: str) -> str:
-    """SHA-256 of the file that the factory is written in: another text may be another network.
+    """SHA-256 of the file that the factory is written in: another text may be another network; a library's by version.
 
     >>> source_digest("torch.nn:Linear") == source_digest("torch.nn:Bilinear")
     True
     """
+    if path.partition(":")[0] in library.LIBRARIES:
+        return library.digest(path)
     try:
         file = inspect.getsourcefile(inspect.unwrap(find(path)))
     except TypeError:  # built in, or an object that can be called

@@ -8,8 +8,10 @@ from fnmatch import fnmatchcase
 from torch import nn
 from torch.nn.modules.conv import _ConvNd
 from torch.nn.modules.dropout import _DropoutNd
+from torch.nn.utils.parametrize import ParametrizationList
 
 from oneticket.ground.errors import ModelError, unknown
+from oneticket.pruning.layers import layout
 
 
 def head_name(model: nn.Module, *, classes: int | None = None) -> str:
@@ -38,40 +40,74 @@ def head_name(model: nn.Module, *, classes: int | None = None) -> str:
     return fitting[-1]
 
 
-def head(model: nn.Module, *, classes: int | None = None) -> tuple[str, ...]:
-    """The names of the output layer's parameters, found as `head_name` says.
+def head(model: nn.Module, *, classes: int | None = None, head: str | Iterable[str] | None = None) -> tuple[str, ...]:
+    """The names of the output layer's parameters, found as `head_name` says; tied ones by the name they go by.
+
+    `head` says what it is where it cannot be found: the layer's name, or its parameters' names; "" or () for none.
+    Raises ModelError if there is no such layer or parameter.
 
     >>> head(nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 3)))
     ('2.weight', '2.bias')
     """
-    layer = head_name(model, classes=classes)
-    names = [name for name, _ in model.named_parameters()]
-    found = tuple(name for name in names if name.rpartition(".")[0] == layer or name.startswith(f"{layer}."))
-    if not found:
-        raise ModelError(f"the output layer {layer!r} of {type(model).__name__} has no parameters of its own")
-    return found
+    if head is None:
+        return _parameters(model, head_name(model, classes=classes))
+    if isinstance(head, str):
+        layers = dict(model.named_modules())
+        if head and head not in layers:
+            raise ModelError(f"{type(model).__name__}: {unknown('output layer', head, layers)}")
+        return _parameters(model, head) if head else ()
+    given, known = tuple(head), _named(model)
+    for name in given:
+        if name not in known:
+            raise ModelError(f"{type(model).__name__}: {unknown('parameter of the output layer', name, known)}")
+    return given
 
 
-def prunable(model: nn.Module, patterns: Sequence[str] = ()) -> tuple[str, ...]:
+_output = head  # where an argument has the function's name
+
+
+def prunable(
+    model: nn.Module, patterns: Sequence[str] = (), head: str | Iterable[str] | None = None
+) -> tuple[str, ...]:
     """The names of the weights that may be pruned, in the model's order.
 
-    Without patterns: the weights of linear and convolution layers, but not the head's. Patterns (`*`, `?`, `[...]`)
-    choose instead among all parameters of two or more dimensions; `!pattern` takes names out of what is chosen, or of
-    the default if no pattern chooses. The head is chosen by its full name only, never by a wildcard. Raises ModelError
-    for a pattern that matches nothing, and if nothing is left.
+    Without patterns: the weights of linear, convolution, attention and recurrent layers, but not the head's. Patterns
+    (`*`, `?`, `[...]`) choose instead among all parameters of two or more dimensions; `!pattern` takes names out of
+    what is chosen, or of the default if no pattern chooses. The head, found or given as `head` says, is chosen by its
+    full name only, never by a wildcard.
+
+    Raises ModelError for a pattern that matches nothing, and if nothing is left.
 
     >>> net = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 8), nn.ReLU(), nn.Linear(8, 3))
     >>> prunable(net), prunable(net, ["!2.*"]), prunable(net, ["4.weight"])
     (('0.weight', '2.weight'), ('0.weight',), ('4.weight',))
     """
-    names = [name for name, weight in model.named_parameters() if weight.dim() >= 2]
-    out = head(model)
-    open_names = [name for name in names if name not in out]
+    reasons = survey(model, patterns, head)
+    left = tuple(name for name, reason in reasons.items() if not reason)
+    if not left:
+        listed = (f"{name} ({reason})" for name, reason in reasons.items() if reason != FLAT)
+        raise ModelError(
+            f"{type(model).__name__} has nothing to prune with patterns {list(patterns)}. Weights: {_some(listed)}"
+        )
+    return left
+
+
+def survey(model: nn.Module, patterns: Sequence[str] = (), head: str | Iterable[str] | None = None) -> dict[str, str]:
+    """Every parameter's name, in the model's order -> "" if it is pruned, else why it stays dense.
+
+    Patterns and head are as for `prunable`. Raises ModelError for a pattern that matches nothing.
+
+    >>> survey(nn.Sequential(nn.Embedding(9, 4), nn.Linear(4, 4), nn.Linear(4, 2)))["0.weight"]
+    'an embedding; name it by a pattern'
+    """
+    out = set(_output(model, head=head))
+    reasons = {name: OUTPUT if name in out else _reason(model, name) for name in _named(model)}
+    names = [name for name, weight in model.named_parameters() if weight.dim() >= 2 and reasons[name] != HELD]
     chosen: set[str] = set()
     dropped: set[str] = set()
     for pattern in patterns:
         taken = pattern.startswith("!")
-        allowed = names if taken or pattern in names else open_names
+        allowed = names if taken or pattern in names else [name for name in names if name not in out]
         matched = {name for name in allowed if fnmatchcase(name, pattern.removeprefix("!"))}
         if not matched:
             raise ModelError(
@@ -79,14 +115,35 @@ def prunable(model: nn.Module, patterns: Sequence[str] = ()) -> tuple[str, ...]:
                 f" full name only. Weights: {_some(names)}"
             )
         (dropped if taken else chosen).update(matched)
-    if not chosen:
-        chosen = {name for name in open_names if _is_layer_weight(model, name)}
-    left = tuple(name for name in names if name in chosen - dropped)
-    if not left:
-        raise ModelError(
-            f"{type(model).__name__} has nothing to prune with patterns {list(patterns)}. Weights: {_some(names)}"
-        )
-    return left
+    if chosen:
+        open_names = set(names) - out
+        reasons |= {name: "" if name in chosen else "no pattern names it" for name in open_names | chosen}
+    return {name: "a pattern takes it out" if name in dropped and not why else why for name, why in reasons.items()}
+
+
+def _parameters(model: nn.Module, layer: str) -> tuple[str, ...]:
+    """The names of a layer's parameters, those that it shares with another layer included."""
+    held = {id(weight) for weight in model.get_submodule(layer).parameters()}
+    found = tuple(name for name, weight in model.named_parameters() if id(weight) in held)
+    if not found:
+        raise ModelError(f"the output layer {layer!r} of {type(model).__name__} has no parameters of its own")
+    return found
+
+
+def _named(model: nn.Module) -> list[str]:
+    return [name for name, _ in model.named_parameters()]
+
+
+def _reason(model: nn.Module, name: str) -> str:
+    """Why a parameter is dense unless a pattern names it; empty if it is not."""
+    owner = model.get_submodule(name.rpartition(".")[0])
+    if isinstance(owner, ParametrizationList):
+        return HELD
+    if model.get_parameter(name).dim() < 2:
+        return FLAT
+    if isinstance(owner, nn.Embedding | nn.EmbeddingBag):
+        return "an embedding; name it by a pattern"
+    return "" if layout(model, name) else "not the weight of a layer that is known; name it by a pattern"
 
 
 def random_forward(model: nn.Module) -> bool:
@@ -113,12 +170,12 @@ def _outputs(layer: nn.Linear | _ConvNd) -> int:
     return layer.out_features if isinstance(layer, nn.Linear) else layer.out_channels
 
 
-def _is_layer_weight(model: nn.Module, name: str) -> bool:
-    owner, _, last = name.rpartition(".")
-    return last == "weight" and isinstance(model.get_submodule(owner), nn.Linear | _ConvNd)
-
-
 def _some(names: Iterable[str], most: int = 24) -> str:
     listed = list(names)
     more = f" and {len(listed) - most} more" if len(listed) > most else ""
     return (", ".join(listed[:most]) or "none") + more
+
+
+OUTPUT = "the output layer"
+FLAT = "one-dimensional"
+HELD = "its layer's weight is computed from it (a parametrization), so that zeros would not stay"

@@ -1,4 +1,4 @@
-"""Which model: a name from the table, or your own by import path."""
+"""Which model: a name from the table, one of timm or Transformers, or your own by import path."""
 
 from __future__ import annotations
 
@@ -25,7 +25,10 @@ class ModelSpec(Spec):
     """
 
     kind: ClassVar[str] = "model"
-    name: str = Field(description="A known model, such as resnet-20, or your own as 'package.module:factory'.")
+    name: str = Field(
+        description="A known model, such as resnet-20, one of a library, such as timm:resnet18 or"
+        " transformers:ViTForImageClassification, or your own as 'package.module:factory'."
+    )
     width: float = Field(default=1.0, gt=0, description="Factor on the number of channels or units of every layer.")
     widths: tuple[PositiveInt, ...] = Field(
         default=(),
@@ -41,15 +44,17 @@ class ModelSpec(Spec):
     prunable: tuple[str, ...] = Field(
         default=(),
         description="Name patterns of the weights that may be pruned, such as 'layer1.*'; '!pattern' takes some out."
-        " Empty: all weights of linear and convolution layers except the output layer.",
+        " Empty: all weights of linear, convolution, attention and recurrent layers except the output layer.",
     )
     head: str = Field(
         default="",
-        description="Your own models only: the dotted name of the output layer, where it is not the last linear or"
-        " convolution layer with one output per class.",
+        description="Your own models and those of libraries: the dotted name of the output layer, where it is not the"
+        " last linear or convolution layer with one output per class.",
     )
     args: dict[str, JsonValue] = Field(
-        default_factory=dict, description="Your own models only: keyword arguments for the factory."
+        default_factory=dict,
+        description="Your own models and those of libraries: keyword arguments for the factory, or fields of the"
+        " configuration.",
     )
 
     @property

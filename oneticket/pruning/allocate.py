@@ -1,4 +1,4 @@
-"""Allocation: how many weights each group of tensors loses."""
+"""Allocation: how many weights, or units, each group of tensors loses."""
 
 from __future__ import annotations
 
@@ -27,36 +27,52 @@ def layerwise(living: Mapping[str, int]) -> list[tuple[str, ...]]:
     return [(name,) for name in sorted(living)]
 
 
-def allocate(scope: str, *, living: Mapping[str, int], fraction: float, allow_empty: bool = True) -> tuple[Share, ...]:
+def allocate(
+    scope: str,
+    *,
+    living: Mapping[str, int],
+    fraction: float,
+    allow_empty: bool = True,
+    least: Mapping[str, int] | None = None,
+) -> tuple[Share, ...]:
     """The shares of a level: a group of `n` living weights loses `floor(fraction * n)`.
 
-    With `allow_empty=False` it loses at most what leaves one weight in every tensor that has any. `living` counts
-    living weights by tensor name. Raises PruneError for an unknown scope.
+    It loses at most what leaves each of its tensors as many as `least` says, or with `allow_empty=False` one weight in
+    every tensor that has any. `living` counts living weights by tensor name. Raises PruneError for an unknown scope.
 
     >>> allocate("global", living={"a": 10, "b": 5}, fraction=0.2)
     (Share(names=('a', 'b'), prune=3),)
     """
     if scope not in SCOPES:
         raise PruneError(unknown("scope", scope, SCOPES))
+    kept = least or {name: int(not allow_empty) for name in living}
     shares = []
     for names in SCOPES[scope](living):
-        counts = [living[name] for name in names if living[name]]
-        shares.append(Share(names=names, prune=_loss(sum(counts), 0 if allow_empty else len(counts), fraction)))
+        total, stay = sum(living[name] for name in names), sum(min(living[name], kept[name]) for name in names)
+        shares.append(Share(names=names, prune=_loss(total, stay, fraction)))
     return tuple(shares)
 
 
-def remaining(scope: str, *, counts: Mapping[str, int], fraction: float, levels: int, allow_empty: bool = True) -> int:
+def remaining(
+    scope: str,
+    *,
+    counts: Mapping[str, int],
+    fraction: float,
+    levels: int,
+    allow_empty: bool = True,
+    least: Mapping[str, int] | None = None,
+) -> int:
     """How many weights live after so many levels, of tensors with so many weights: the rule needs no scores.
 
     >>> remaining("global", counts={"a": 10, "b": 5}, fraction=0.2, levels=2)
     10
     """
-    groups = [[counts[name] for name in share.names] for share in allocate(scope, living=counts, fraction=fraction)]
+    kept = least or {name: int(not allow_empty and counts[name] > 0) for name in counts}
     living = 0
-    for group in groups:
-        left = sum(group)
+    for share in allocate(scope, living=counts, fraction=fraction):
+        left, stay = sum(counts[name] for name in share.names), sum(kept[name] for name in share.names)
         for _ in range(levels):
-            left -= _loss(left, 0 if allow_empty else len(group), fraction)
+            left -= _loss(left, stay, fraction)
         living += left
     return living
 

@@ -43,7 +43,7 @@ def select(mask: Mask, scores: Mapping[str, Tensor], shares: Iterable[Share], *,
     living, left = mask.counts, mask.pack()
     for share in shares:
         names = sorted(share.names)
-        flat = {name: _checked(name, scores, mask) for name in names}
+        flat = {name: checked(name, scores, mask) for name in names}
         dtype = reduce(torch.promote_types, (values.dtype for values in flat.values()), torch.float32)
         pieces = {name: _pieces(flat[name], left[name]) for name in names}
         kept = {} if allow_empty else {name: _best(pieces[name]) for name in names if living[name]}
@@ -59,8 +59,8 @@ def select(mask: Mask, scores: Mapping[str, Tensor], shares: Iterable[Share], *,
     return Mask.unpack(left, mask.shapes)
 
 
-def _checked(name: str, scores: Mapping[str, Tensor], mask: Mask) -> Tensor:
-    """The scores of a tensor, 1-D on the CPU, none of them NaN where a weight lives."""
+def checked(name: str, scores: Mapping[str, Tensor], mask: Mask) -> Tensor:
+    """The scores of a tensor, 1-D on the CPU; PruneError if one is NaN where a weight lives, or the shape differs."""
     if name not in scores or scores[name].shape != mask.shapes[name]:
         came = tuple(scores[name].shape) if name in scores else "nothing"
         raise PruneError(f"{name}: expected scores of shape {mask.shapes[name]}, got {came}")

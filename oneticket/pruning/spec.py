@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+import re
+from typing import ClassVar, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, field_validator, model_validator
 
 from oneticket.ground.spec import Spec
 
@@ -14,7 +15,8 @@ class PruningSpec(Spec):
 
     Rounding: a group of `n` living weights loses exactly `floor(fraction * n)`, the fraction read as the decimal that
     was written; without `allow_empty`, at most what leaves each tensor one weight. Under scope `global` all prunable
-    weights are one group; under `layerwise` each tensor is a group.
+    weights are one group; under `layerwise` each tensor is a group. Of a granularity other than `weight`, a group of
+    `n` living units loses `floor(fraction * n)` of them, each with all its weights; `pruning/units` says what they are.
 
     >>> PruningSpec(fraction=0.5).plain()["criterion"]
     'magnitude'
@@ -25,11 +27,60 @@ class PruningSpec(Spec):
     criterion: Literal["magnitude", "magnitude-at-init", "random"] = Field(
         "magnitude", description="Which weights go first: smallest after training, smallest at the start, or any."
     )
-    fraction: float = Field(0.2, gt=0, lt=1, description="Share of the living weights that each level removes.")
+    fraction: float = Field(
+        0.2, gt=0, lt=1, description="Share of the living weights, or units, that each level removes."
+    )
     scope: Literal["global", "layerwise"] = Field(
         "global", description="One threshold over all layers, or the same fraction in every layer."
+    )
+    granularity: str = Field(
+        "weight",
+        description="What goes together: weight; channel (all that read one input channel), filter (all that make one"
+        " output channel), block:RxC, such as block:16x4, head (of attention); or N:M, such as 2:4, so that of each M"
+        " inputs' weights N at least stay. All but weight need scope layerwise.",
     )
     shots: Literal["iterative", "one-shot"] = Field(
         "iterative", description="Score anew after training each level, or take all masks from the dense network."
     )
-    allow_empty: bool = Field(True, description="Whether a layer may lose its last weight.")
+    allow_empty: bool = Field(True, description="Whether a layer may lose its last weight, or unit.")
+
+    @property
+    def units(self) -> tuple[str, int, int]:
+        """The granularity taken apart: its kind, `block` with R and C and `N:M` with N and M; others with zeros.
+
+        >>> PruningSpec(scope="layerwise", granularity="2:4").units
+        ('N:M', 2, 4)
+        """
+        return _parse(self.granularity)
+
+    @field_validator("granularity")
+    @classmethod
+    def _known(cls, granularity: str) -> str:
+        _parse(granularity)
+        return granularity
+
+    @model_validator(mode="after")
+    def _layerwise(self) -> Self:
+        if self.granularity != "weight" and self.scope != "layerwise":
+            raise ValueError(
+                f"granularity {self.granularity} needs scope layerwise, got scope {self.scope}: units of different "
+                "layers have different sizes, so that how many weights live would depend on which layer's go"
+            )
+        return self
+
+
+def _parse(granularity: str) -> tuple[str, int, int]:
+    if granularity in KINDS:
+        return granularity, 0, 0
+    if sizes := re.fullmatch(r"block:([1-9]\d{0,5})x([1-9]\d{0,5})", granularity):
+        return "block", int(sizes[1]), int(sizes[2])
+    if (sizes := re.fullmatch(r"([1-9]\d{0,5}):([1-9]\d{0,5})", granularity)) and int(sizes[1]) < int(sizes[2]):
+        return "N:M", int(sizes[1]), int(sizes[2])
+    raise ValueError(
+        f"expected {', '.join(KINDS)}, block:RxC (such as block:16x4) or N:M with N below M (such as 2:4), "
+        f"got {granularity!r}"
+    )
+
+
+KINDS = ("weight", "channel", "filter", "head")
+"""The granularities without sizes."""

@@ -1,4 +1,4 @@
-"""Rows into a file: CSV, JSON or Parquet, by its ending."""
+"""Rows into a file and back: CSV, JSON or Parquet, by its ending."""
 
 from __future__ import annotations
 
@@ -36,6 +36,20 @@ def write_rows(rows: Sequence[Mapping[str, Any]], path: Path, columns: Sequence[
         raise StoreError(f"cannot write the rows to {path}: {error.strerror}") from error
 
 
+def read_rows(path: Path) -> list[dict[str, Any]]:
+    """The rows of such a file, what is empty as None; raises SpecError for a file that is not one of ours."""
+    if path.suffix not in READERS:
+        raise SpecError(f"{path}: {unknown('ending', path.suffix, READERS)}")
+    try:
+        frame = READERS[path.suffix](path)
+    except (OSError, ValueError) as error:
+        raise SpecError(f"{path}: rows cannot be read: {error}") from None
+    if lacking := [column for column in ("arm", "level", "accuracy", "replicate") if column not in frame.columns]:
+        raise SpecError(f"{path}: expected rows that `--rows` wrote, got a table without {', '.join(lacking)}")
+    plain = frame.astype(object).where(frame.notna(), None)
+    return [{str(name): value for name, value in row.items()} for row in plain.to_dict("records")]
+
+
 def _parquet(frame: pandas.DataFrame) -> bytes:
     buffer = io.BytesIO()
     frame.to_parquet(buffer, index=False)
@@ -46,4 +60,10 @@ ENDINGS: dict[str, Callable[[pandas.DataFrame], bytes]] = {
     ".csv": lambda frame: str(frame.to_csv(index=False)).encode(),
     ".json": lambda frame: str(frame.to_json(orient="records", indent=1)).encode(),
     ".parquet": _parquet,
+}
+
+READERS: dict[str, Callable[[Path], pandas.DataFrame]] = {
+    ".csv": pandas.read_csv,
+    ".json": lambda path: pandas.read_json(path, orient="records"),
+    ".parquet": pandas.read_parquet,
 }

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from oneticket.ground.canon import dumps
-from oneticket.report.settings import CRITERIA, HEADS, KEPT, SCOPES, SHOTS, length, optimizer, span
+from oneticket.report.settings import CRITERIA, HEADS, KEPT, PRUNED, SCOPES, SHOTS, length, optimizer, span
 from oneticket.stats.stats import CONFIDENCE
 from oneticket.stats.words import ARMS, counts, listed, number, percent
 from oneticket.study.findings import Findings
@@ -37,7 +37,8 @@ def _networks(findings: Findings) -> str:
     shapes = _each(" × ".join(map(str, model["shape"])) for model in known)
     classes = _each(str(model["classes"]) for model in known)
     patterns = _each(pattern for model in known for pattern in model["spec"].get("prunable", ()))
-    may = f"the weights named {listed(patterns)}" if patterns else "all weights of convolution and linear layers"
+    usual = "all weights of convolution, linear, attention and recurrent layers"
+    may = f"the weights named {listed(patterns)}" if patterns else usual
     return (
         f"Networks: {listed(names)}, for images of {listed(shapes)} (channels × height × width) and {listed(classes)} "
         f"classes. Pruned were {may}, never the output layer, biases or normalisation parameters."
@@ -87,18 +88,27 @@ def _search(findings: Findings) -> str:
     which = listed([CRITERIA[name] for name in rule.get("criterion", ["magnitude"])], "or")
     scope = listed([SCOPES[name] for name in rule.get("scope", ["global"])], "or")
     shots = listed([SHOTS[name] for name in rule.get("shots", ["iterative"])], "or")
+    units = listed([_units(name) for name in rule.get("granularity", ["weight"])], "or")
     rewind = listed([span(when) for when in found.get("rewind", [])])
     levels = findings.protocol.get("study", {}).get("level", [])
     kept = sorted({(row["level"], percent(row["density"])) for row in findings.rows if row["arm"] != "dense"})
     densities = f" ({', '.join(dict.fromkeys(said for _, said in kept))} of the prunable weights)" if kept else ""
     pruned = [str(level) for level in sorted(levels) if level]
     return (
-        f"Search: {shots}; from one level to the next {fractions} of the living weights were pruned, {which}, {scope} "
+        f"Search: {shots}; from one level to the next {fractions} of the living {units} were pruned, {which}, {scope} "
         "(Han et al., 2015; Frankle and Carbin, 2019). Pruned weights were held at exactly zero. Every level began "
         f"from the same weights, those of the dense network after {rewind} of training (rewinding; Frankle et al., "
         "2020; Morcos et al., 2019), with a fresh optimizer."
         + (f" Compared were level{'s' if len(pruned) > 1 else ''} {listed(pruned)}{densities}." if pruned else "")
     )
+
+
+def _units(granularity: str) -> str:
+    """What a granularity prunes, in the plural."""
+    kind, _, sizes = granularity.partition(":")
+    if kind.isdigit():
+        return f"weights, as long as {kind} of every {sizes} along the inputs live,"
+    return f"blocks of {sizes.replace('x', ' x ')} weights" if sizes else PRUNED[kind]
 
 
 def _training(findings: Findings) -> str:

@@ -75,6 +75,13 @@ CRITERIA = {
     "random": "chosen at random",
 }
 SCOPES = {"global": "by one threshold over all layers", "layerwise": "as many in every layer"}
+PRUNED = {
+    "weight": "weights",
+    "channel": "input channels",
+    "filter": "filters",
+    "block": "blocks",
+    "head": "attention heads",
+}
 SHOTS = {
     "iterative": "weights were scored anew after the training of every level",
     "one-shot": "all masks were taken from the dense network",

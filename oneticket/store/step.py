@@ -25,8 +25,8 @@ class Outcome:
 class Step:
     """One piece of work: its kind, its complete arguments as JSON, and the steps whose outcomes it needs.
 
-    `file` says where a `book` step reads; what is read is in its arguments, as the book's id, and once that is in the
-    store the file is not looked at again.
+    `file` says where a `book` or `ticket` step reads; what is read is in its arguments, by its id, and once that is in
+    the store the file is not looked at again.
 
     >>> a = Step(kind="rewind", args={"seed": 0})
     >>> a.key == Step(kind="rewind", args={"seed": 0}).key, a.key == Step(kind="rewind", args={"seed": 1}).key
@@ -48,4 +48,4 @@ class Step:
 
 
 # Raise a version when the same arguments come to mean other work: old outcomes are then left alone, not reused.
-VERSIONS = {"book": 1, "rewind": 1, "level": 2, "transfer": 2}
+VERSIONS = {"book": 1, "ticket": 1, "rewind": 1, "level": 2, "transfer": 3}

@@ -63,7 +63,7 @@ def estimate(steps: Iterable[Step], *, store: Store, place: Place, paces: dict[s
     there = store.there(step.key for step in asked)
     known = store.provenances(there)
     samples: dict[str, list[float]] = {}
-    jobs = [(step, _job(step, place)) for step in asked if step.kind != "book"]
+    jobs = [(step, _job(step, place)) for step in asked if step.file is None]
     for step, job in jobs:
         provenance = known.get(step.key, {})
         if provenance.get("device") == str(place.device) and job.updates:
@@ -115,7 +115,7 @@ def _job(step: Step, place: Place) -> _Kind:
         search = step.needs[0].args
         like, model = place.facts(DataSpec.read(search["data"])).shape, search["model"]
     else:
-        raise AssertionError("books are carried by `transfer`, which makes no estimates")
+        raise AssertionError("files are carried by `transfer`, which makes no estimates")
     facts = place.facts(data, like)
     epoch = per_epoch(facts, training.batch)
     total = training.budget.steps(epoch)

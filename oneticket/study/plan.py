@@ -14,34 +14,37 @@ from oneticket.ground.errors import SpecError
 from oneticket.lottery.place import Place
 from oneticket.lottery.search import network
 from oneticket.lottery.spec import MOST_LEVELS, SearchSpec, TransferSpec
-from oneticket.lottery.transfer import blank
+from oneticket.models.build import build
 from oneticket.models.factory import source_digest
+from oneticket.models.parts import prunable
 from oneticket.models.spec import ModelSpec
-from oneticket.pruning.allocate import remaining
+from oneticket.pruning.prune import survivors
 from oneticket.pruning.spec import PruningSpec
+from oneticket.pruning.units import find
 from oneticket.store.step import Step
 from oneticket.ticket.book import Book
+from oneticket.ticket.ticket import Ticket
 
 
 @dataclass(frozen=True, kw_only=True)
 class Origin:
-    """Where tickets come from: the levels of a planned search, or a book in a file.
+    """Where tickets come from: the levels of a planned search, or a book or a single ticket in a file.
 
     `network`: the ticket's `model` mapping (spec, shape, classes). `search`: the plain SearchSpec; empty if not known.
-    `living`: how many weights live at each level.
+    `living`: level -> how many weights live there; of a single ticket its own level alone.
     """
 
     replicate: int
     network: Mapping[str, Any]
     search: Mapping[str, Any]
-    living: tuple[int, ...]
+    living: Mapping[int, int]
     levels: tuple[Step, ...] = ()
-    book: Step | None = None
+    file: Step | None = None
 
     def needs(self, level: int, arm: str) -> tuple[Step, ...]:
-        """What that level is made of: the rewind weights and the level above, which pruned for it; or the book."""
-        if self.book is not None:
-            return (self.book,)
+        """What that level is made of: the rewind weights and the level above, which pruned for it; or the file."""
+        if self.file is not None:
+            return (self.file,)
         zeros = self.levels[:1] if arm == "corrected-random" else ()
         return (self.levels[0].needs[0], self.levels[max(level - 1, 0)], *zeros)
 
@@ -83,20 +86,30 @@ def search_origin(spec: SearchSpec, *, levels: int, replicate: int, place: Place
         replicate=replicate,
         network=known,
         search=spec.plain(),
-        living=_living(spec.pruning, canon.dumps(known), levels),
+        living=dict(enumerate(_living(spec.pruning, canon.dumps(known), levels))),
         levels=tuple(steps),
     )
 
 
-def book_origin(book: Book, file: Path, replicate: int) -> Origin:
-    """A book that lies in a file: its step's address is the book's id, wherever the file lies."""
+def file_origin(thing: Book | Ticket, file: Path, replicate: int) -> Origin:
+    """A book or ticket that lies in a file: its step's address is its id, wherever the file lies."""
+    if isinstance(thing, Ticket):
+        kind, living = "ticket", {ticket_level(thing): thing.mask.living}
+    else:
+        kind, living = "book", {level: thing.mask(level).living for level in range(len(thing))}
     return Origin(
         replicate=replicate,
-        network=book.model,
-        search=book.lineage.get("search", {}),
-        living=tuple(book.mask(level).living for level in range(len(book))),
-        book=Step(kind="book", args={"id": book.id}, file=file),
+        network=thing.model,
+        search=thing.lineage.get("search", {}),
+        living=living,
+        file=Step(kind=kind, args={"id": thing.id}, file=file),
     )
+
+
+def ticket_level(ticket: Ticket) -> int:
+    """The level at which a ticket was found; 1 where it does not say."""
+    level = ticket.lineage.get("level")
+    return level if type(level) is int and level >= 0 else 1
 
 
 def search_cells(origin: Origin) -> tuple[Cell, ...]:
@@ -145,10 +158,14 @@ def transfer_cells(
         source = own if arm == "own" else origin
         if source is None:
             raise SpecError("arm own: the target's own search is not planned")
-        if arm == "corrected-random" and source.book is not None:
+        if arm == "corrected-random" and source.file is not None:
             raise SpecError(
-                "arm corrected-random: a book does not say which weights the dense network brought to zero; plan the "
+                "arm corrected-random: a file does not say which weights the dense network brought to zero; plan the "
                 "search and the transfer in one study"
+            )
+        if arm == "layerwise-random-kept" and source.file is not None and source.file.kind == "ticket":
+            raise SpecError(
+                "arm layerwise-random-kept: a ticket's file has lost the weights that its mask leaves out; give a book"
             )
         for level in levels:
             _at(source, level)
@@ -186,16 +203,19 @@ def closure(steps: Iterable[Step]) -> tuple[Step, ...]:
 @lru_cache(maxsize=256)
 def _living(rule: PruningSpec, network: str, levels: int) -> tuple[int, ...]:
     """How many weights live at each level: the rule needs no scores."""
-    counts = blank(json.loads(network)).mask.counts
-    return tuple(
-        remaining(rule.scope, counts=counts, fraction=rule.fraction, levels=level, allow_empty=rule.allow_empty)
-        for level in range(levels + 1)
-    )
+    known = json.loads(network)
+    spec = ModelSpec.read(known["spec"])
+    model = build(spec, shape=tuple(known["shape"]), classes=known["classes"], seed=0)
+    shapes = {name: tuple(model.get_parameter(name).shape) for name in prunable(model, spec.prunable)}
+    units = find(rule, model, shapes)
+    return tuple(survivors(rule, shapes, levels=level, units=units) for level in range(levels + 1))
 
 
 def _at(source: Origin, level: int) -> int:
-    if not 0 <= level < len(source.living):
-        raise SpecError(f"level: expected 0 to {len(source.living) - 1}, the levels of the source, got {level}")
+    if level not in source.living:
+        first, last = min(source.living), max(source.living)
+        held = f"{first} to {last}, the levels of the source" if first < last else f"{first}, the ticket's own"
+        raise SpecError(f"level: expected {held}, got {level}")
     return source.living[level]
 
 

@@ -32,8 +32,8 @@ COLUMNS = (
         "weight_decay",
         "schedule",
     ),
-    *("criterion", "scope", "shots", "rewind", "head", "seed", "device", "how", "part"),
-    *("source_name", "source_classes", "source_images", "target_name", "target_classes", "target_images"),
+    *("criterion", "scope", "granularity", "shots", "rewind", "head", "seed", "device", "how", "part"),
+    *("source_id", "source_name", "source_classes", "source_images", "target_name", "target_classes", "target_images"),
     *("data_digest", "key"),
 )
 
@@ -59,6 +59,7 @@ def _row(cell: Cell, records: Records, provenance: Mapping[str, Any], names: Nam
         "rewind": search.get("rewind"),
         "head": target.get("head"),
         "seed": target["seed"],
+        "source_id": cell.origin.file.args["id"] if cell.origin and cell.origin.file else None,
         "source_name": search["data"]["name"] if search else None,
         "source_classes": source.get("classes"),
         "source_images": source.get("images"),
@@ -66,7 +67,7 @@ def _row(cell: Cell, records: Records, provenance: Mapping[str, Any], names: Nam
         "key": step.key,
         **{name: target["training"][name] for name in ("budget", "batch")},
         **{name: target["optimizer"][name] for name in ("lr", "weight_decay", "schedule")},
-        **{name: search.get("pruning", {}).get(name) for name in ("criterion", "scope", "shots")},
+        **{name: search.get("pruning", {}).get(name) for name in ("criterion", "scope", "granularity", "shots")},
         **record,
         "target_classes": record.get("classes"),
         "target_images": record.get("images"),
@@ -102,8 +103,8 @@ def source_labels(origin: Origin | None, names: Names) -> Row:
 
 
 def _home(origin: Origin) -> Step:
-    """The step that knows most of where a ticket was found: the dense network of its search, or its book."""
-    return origin.book or origin.levels[0]
+    """The step that knows most of where a ticket was found: the dense network of its search, or its file."""
+    return origin.file or origin.levels[0]
 
 
 def _source(origin: Origin | None, records: Records) -> Mapping[str, Any]:

@@ -68,6 +68,13 @@ class CarrySpec(Spec):
         description="Arms beside the dense network and the ticket, separated by commas; none for no others.",
     )
     levels: tuple[int, ...] = Field((), description="Levels of the source to carry, such as 5,10,20; all unless given.")
+    replicates: int | None = Field(
+        None,
+        ge=1,
+        le=10_000,
+        description="How often to train one ticket or book on the target, each time with another output layer, data"
+        " order and controls; of a folder each book is a replicate.",
+    )
 
 
 class SetSpec(Spec):

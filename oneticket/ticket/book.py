@@ -190,11 +190,34 @@ class Book:
             raise FileError(f"{path}: expected a book, got a ticket; use Ticket.load")
         return found
 
+    @classmethod
+    def from_pretrained(
+        cls, where: str | os.PathLike[str], *, revision: str | None = None, filename: str = "book.safetensors"
+    ) -> Book:
+        """A book from a file, a folder, a `file://` URL or a Hub repository, as `Ticket.from_pretrained` finds it."""
+        from oneticket.ticket import hub
+
+        return cls.load(hub.find(where, revision=revision, names=(filename,)))
+
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the book's file, whole or not at all; raises FileError."""
         from oneticket.ticket import file
 
         file.save(self, path)
+
+    def push_to_hub(
+        self,
+        where: str | os.PathLike[str],
+        *,
+        private: bool | None = None,
+        revision: str | None = None,
+        license: str | None = None,
+        data_license: str | None = None,
+    ) -> str:
+        """Put the book and its card on the Hugging Face Hub in one commit, or into a folder: `hub.publish`."""
+        from oneticket.ticket import hub
+
+        return hub.publish(self, where, private=private, revision=revision, license=license, data_license=data_license)
 
     def _check(self, level: int) -> None:
         if type(level) is not int or not 0 <= level <= self.levels:

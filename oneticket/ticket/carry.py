@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
-from torch.nn.parameter import is_lazy
 
 from oneticket.ground.errors import CarryError, unknown
+from oneticket.ticket import fit, guard, shards
+from oneticket.ticket.check import renamed
 from oneticket.ticket.mask import Mask
-from oneticket.ticket.names import listed, prefix_hint
+from oneticket.ticket.match import hint, match, plain, shared_module, told
+from oneticket.ticket.names import listed
+from oneticket.ticket.renames import given
 
 if TYPE_CHECKING:
     from oneticket.ticket.ticket import Ticket
@@ -22,16 +27,18 @@ if TYPE_CHECKING:
 class Carried:
     """What came of carrying a ticket.
 
-    - `matched`: names that now hold the ticket's values.
-    - `fresh`: head names that stayed as the model had them, new and random.
+    - `matched`: the model's names that now hold the ticket's values.
+    - `fresh`: the model's names that stayed as they were: its own head, new and random.
     - `left`: names in the ticket that were not used.
-    - `mask`: the mask to hold in this model.
+    - `mask`: the mask to hold in this model, by the model's names.
+    - `names`: name in the ticket -> name in the model, of all that was carried.
     """
 
     matched: tuple[str, ...]
     fresh: tuple[str, ...]
     left: tuple[str, ...]
     mask: Mask
+    names: Mapping[str, str] = field(repr=False)
 
     @property
     def density(self) -> float:
@@ -40,16 +47,36 @@ class Carried:
 
     def __str__(self) -> str:
         live = f"{self.mask.living:,} of {self.mask.total:,} weights live, density {self.density:.4g}"
-        return f"carried {len(self.matched)} tensors ({live}); fresh: {listed(self.fresh)}; left: {listed(self.left)}"
+        how = f", {words}" if (words := told(self.names)) else ""
+        return (
+            f"carried {len(self.matched)} tensors{how} ({live}); fresh: {listed(self.fresh)}; left: {listed(self.left)}"
+        )
 
 
-def apply(ticket: Ticket, model: nn.Module, *, head: str = "fresh") -> Carried:
+def apply(
+    ticket: Ticket,
+    model: nn.Module,
+    *,
+    head: str = "fresh",
+    names: Mapping[str, str | None] | None = None,
+    fresh: Sequence[str] = (),
+) -> Carried:
     """Write the ticket's parameters and buffers into the model in place, by name and shape.
 
     `head` says what becomes of the output layer, `ticket.contract.head`: "fresh" leaves the model's own as it is,
     "keep" takes the ticket's values and holds no mask there, "sparse" takes the values and the mask. Device, dtype,
-    memory format and requires_grad stay the model's. Raises CarryError when anything does not fit, with the model
-    untouched. From Morcos et al. 2019, arXiv 1906.02773.
+    memory format and requires_grad stay the model's.
+
+    Names that differ by wrappers (`module.`, `_orig_mod.`) or by one prefix (`encoder.`) are found, as `match.match`
+    says. `names` tells the rest, from the ticket's names to the model's: `{"bert.": "encoder."}` for prefixes,
+    `{"*.gamma": "*.weight"}` for patterns, `{"fc.bias": "out.bias"}`, `{"pooler.": None}` for what is not used.
+
+    With head="fresh", and unless the model has the ticket's head, the model's own head is known by its place: tensors
+    outside the innermost module that holds all that is carried; if that is the model, in modules right below it that
+    get nothing. `fresh` names others by pattern: they stay as the model has them, whether the ticket has them or not.
+
+    Raises CarryError when anything does not fit, with the model untouched. From Morcos et al. 2019, arXiv 1906.02773;
+    onto other heads: Chen et al. 2020, arXiv 2007.12223.
 
     >>> from oneticket.ticket.contract import Contract
     >>> from oneticket.ticket.ticket import Ticket
@@ -58,64 +85,135 @@ def apply(ticket: Ticket, model: nn.Module, *, head: str = "fresh") -> Carried:
     ...                 contract=Contract(rewind="0it", step=0, head=("bias",)))
     >>> print(apply(ticket, target))
     carried 4 tensors (1 of 2 weights live, density 0.5); fresh: bias; left: bias
+    >>> print(apply(ticket, nn.Sequential(target), head="keep"))
+    carried 5 tensors, names behind '0.' (1 of 2 weights live, density 0.5); fresh: none; left: none
     """
-    if not isinstance(model, nn.Module):
-        raise CarryError(f"expected a torch module, got {type(model).__name__}")
-    kept = mask(ticket, head=head)
-    names = set(ticket.contract.head)
-    found = {name: value for name, value in model.state_dict(keep_vars=True).items() if isinstance(value, Tensor)}
-    fresh = names if head == "fresh" else set()
-    values = {name: value for name, value in ticket.weights.items() if name not in fresh}
-    _check_names(set(values) | fresh, set(found))
-    targets = {name: found[name] for name in values}
-    _check_values(values, targets)
-    with torch.no_grad():
-        for name, value in values.items():
-            targets[name].copy_(value)
-    left = tuple(name for name in ticket.weights if name in fresh)
-    return Carried(matched=tuple(values), fresh=tuple(sorted(fresh)), left=left, mask=kept)
+    carried = plan(ticket, model, head=head, names=names, fresh=fresh)
+    found = tensors(model)
+    _check_guards(carried.mask, {goal: found[goal] for goal in carried.names.values()})
+    fit.write({goal: ticket.weights[name] for name, goal in carried.names.items()}, found, carried.mask)
+    return carried
 
 
-def mask(ticket: Ticket, *, head: str = "fresh") -> Mask:
-    """The mask to hold after `apply` with the same `head`: the head's own part only if "sparse"; raises CarryError."""
-    if head not in HEADS:
-        raise CarryError(unknown("head policy", head, HEADS))
-    names = ticket.contract.head
-    if head == "fresh" and not names:
+def plan(
+    ticket: Ticket,
+    model: nn.Module,
+    *,
+    head: str = "fresh",
+    names: Mapping[str, str | None] | None = None,
+    fresh: Sequence[str] = (),
+) -> Carried:
+    """What `apply` would carry and where, with nothing written; raises CarryError where names do not fit."""
+    found, heads = tensors(model), ticket.contract.head
+    _check_policy(ticket, head)
+    optional = heads if head == "fresh" else ()
+    asked = dict.fromkeys([*ticket.weights, *optional])
+    said = given(names, asked, found, optional=optional) if names else {}
+    rest = [name for name in asked if name not in said]
+    pairs = {name: goal for name, goal in said.items() if goal is not None}
+    taken = set(pairs.values())
+    pairs |= match(rest, [name for name in found if name not in taken], optional=optional)
+
+    stays = _chosen(fresh, found) | {pairs[name] for name in optional if name in pairs}
+    used = {name: pairs[name] for name in ticket.weights if name in pairs and pairs[name] not in stays}
+    filled = {id(found[goal]): goal for goal in used.values()}
+    if tied := [f"{name} to {filled[id(found[name])]}" for name in sorted(stays) if id(found[name]) in filled]:
+        raise CarryError(f"cannot stay fresh, for the model ties {listed(tied)}; use head='keep', or untie them")
+    own = {name for name in found if name not in stays and id(found[name]) not in filled}
+    if head == "fresh" and used and not any(name in pairs for name in heads):
+        stays |= (aside := _aside(own, used.values()))
+        own -= aside
+    missing = {name for name in rest if name not in pairs and name not in optional}
+    if missing or own or not used:
+        raise CarryError(_misfit(missing, own, set(rest) - set(optional), found))
+    if head == "fresh" and not heads and not stays:
         raise CarryError(
             "head='fresh': the ticket's contract names no head, so nothing can be left fresh; use head='keep'"
         )
+    held = {n: goal for n, goal in used.items() if n in ticket.mask and (head == "sparse" or n not in heads)}
+    return Carried(
+        matched=tuple(name for name in found if id(found[name]) in filled),
+        fresh=tuple(sorted(stays)),
+        left=tuple(name for name in ticket.weights if name not in used),
+        mask=renamed(ticket.mask.without(set(ticket.mask) - set(held)), held),
+        names=MappingProxyType(used),
+    )
+
+
+def tensors(model: nn.Module) -> dict[str, Tensor]:
+    """The model's own parameters and saved buffers by name, those that are tied or shared under each of their names."""
+    if not isinstance(model, nn.Module):
+        raise CarryError(f"expected a torch module, got {type(model).__name__}")
+    shards.reshard(model)
+    found: dict[str, Tensor] = {}
+    for at, module in model.named_modules(remove_duplicate=False):
+        saved = {n: b for n, b in module._buffers.items() if n not in module._non_persistent_buffers_set}
+        for name, value in {**module._parameters, **saved}.items():
+            if value is not None:
+                found[f"{at}.{name}" if at else name] = value
+    return found
+
+
+def _check_guards(mask: Mask, targets: Mapping[str, Tensor]) -> None:
+    """Refuse what a guard would zero with the next step; its own ticket may be written again."""
+    for held in list(guard._ATTACHED):
+        theirs = {id(guard._parameter(held._model, name)): name for name in held._holds}
+        for name, target in targets.items():
+            other = theirs.get(id(target))
+            if other is not None and (name not in mask or not torch.equal(mask[name], held.mask[other])):
+                raise CarryError(f"{name}: held by {held!r} with another mask; detach it first")
+
+
+def _check_policy(ticket: Ticket, head: str) -> None:
+    if head not in HEADS:
+        raise CarryError(unknown("head policy", head, HEADS))
+    names = ticket.contract.head
     if head == "sparse" and not any(name in ticket.mask for name in names):
         raise CarryError(
             f"head='sparse': the ticket has no mask on its head ({listed(names)}); use head='keep' or head='fresh'"
         )
-    return ticket.mask if head == "sparse" else ticket.mask.without(names)
 
 
-def _check_names(wanted: set[str], found: set[str]) -> None:
-    missing, surplus = wanted - found, found - wanted
-    if missing or surplus:
-        raise CarryError(
-            f"ticket and model do not have the same names; only in the ticket: {listed(missing)}; "
-            f"only in the model: {listed(surplus)}{prefix_hint(wanted, found)}"
-        )
+def _chosen(patterns: Sequence[str], found: Collection[str]) -> set[str]:
+    """The names that the patterns choose; wrappers may be left out."""
+    if isinstance(patterns, str) or not all(isinstance(pattern, str) for pattern in patterns):
+        raise CarryError(f"fresh: expected a sequence of patterns such as ('pooler.*',), got {patterns!r}")
+    out: set[str] = set()
+    for pattern in patterns:
+        some = {name for name in found if fnmatchcase(name, pattern) or fnmatchcase(plain(name), pattern)}
+        if not some:
+            raise CarryError(f"fresh: {pattern!r} matches no tensor of the model, which has {listed(found)}")
+        out |= some
+    return out
 
 
-def _check_values(values: Mapping[str, Tensor], targets: Mapping[str, Tensor]) -> None:
-    wrong, first = [], dict[int, str]()
-    for name, value in values.items():
-        target = targets[name]
-        if is_lazy(target) or target.is_meta:
-            wrong.append(f"{name}: the model's tensor has no values yet; materialise it first")
-        elif target.shape != value.shape:
-            wrong.append(f"{name}: ticket {tuple(value.shape)}, model {tuple(target.shape)}")
-        elif target.is_floating_point() != value.is_floating_point():
-            wrong.append(f"{name}: ticket {value.dtype}, model {target.dtype}")
-        elif not torch.equal(value, values[first.setdefault(id(target), name)]):
-            wrong.append(f"{name}: tied to {first[id(target)]} in the model, but the ticket has other values for it")
-    if wrong:
-        more = f"\nand {len(wrong) - 8} more" if len(wrong) > 8 else ""
-        raise CarryError("ticket and model do not fit, nothing was written:\n" + "\n".join(wrong[:8]) + more)
+def _aside(own: Collection[str], used: Collection[str]) -> set[str]:
+    """Those of the model's own tensors that lie where a head lies: beside all that is carried, not within."""
+    body = shared_module([plain(name) for name in used])
+    parts = {plain(name).partition(".")[0] for name in used}
+    if body:
+        return {name for name in own if not plain(name).startswith(body)}
+    return {name for name in own if "." in plain(name) and plain(name).partition(".")[0] not in parts}
+
+
+def _misfit(missing: Collection[str], own: Collection[str], wanted: Collection[str], found: Collection[str]) -> str:
+    if missing and (whole := hint(wanted, found)):
+        todo = f"every name is there with {whole}"
+    else:
+        drop = f"leave the ticket's out with names={{{_all(missing, wanted, '')!r}: None}}" if missing else ""
+        keep = f"keep the model's own with fresh=({_all(own, found, '*')!r},)" if own else ""
+        todo = ", ".join(filter(None, [drop, keep])) or "nothing of the ticket goes into the model"
+    return (
+        f"ticket and model do not have the same names; only in the ticket: {listed(missing)}; "
+        f"only in the model: {listed(own)}; {todo}"
+    )
+
+
+def _all(some: Collection[str], among: Collection[str], star: str) -> str:
+    """The module that has these names and no others, or else the first of them."""
+    module = shared_module(some)
+    alone = module and all(name in some for name in among if name.startswith(module))
+    return module + star if alone else min(some)
 
 
 HEADS = ("fresh", "keep", "sparse")

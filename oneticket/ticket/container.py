@@ -21,11 +21,13 @@ from oneticket.ground import disk
 from oneticket.ground.canon import dumps
 from oneticket.ground.errors import FileError, OneticketError
 from oneticket.ticket import names
-from oneticket.ticket.values import CODES, DTYPES, from_raw, raw
+from oneticket.ticket.values import CODES, DTYPES, afford, from_raw, raw
 
 FORMAT = 1
 KEY = "oneticket"
 LARGEST_HEADER = 64 * 2**20
+_PER_BYTE = 100
+"""Bytes that a byte of JSON may take while it is read, as objects and as text: up to 71 were measured."""
 _UNSIGNED = "0" * 64
 
 
@@ -59,7 +61,7 @@ def read(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, Tensor
         with open(path, "rb") as file:
             return decode(file, os.fstat(file.fileno()).st_size)
     except OneticketError as error:
-        raise FileError(f"{path}: {error}") from None
+        raise FileError(f"{path}: {plain(error)}") from None
     except (OSError, ValueError) as error:
         reason = (isinstance(error, OSError) and error.strerror) or str(error)
         raise FileError(f"{path}: cannot be read: {reason}") from error
@@ -74,6 +76,7 @@ def decode(file: BinaryIO, size: int) -> tuple[dict[str, Any], dict[str, Tensor]
             (what for magic, what in _FOREIGN.items() if start.startswith(magic)), "truncated or no safetensors"
         )
         raise FileError(f"{'empty' if not start else known}: expected a safetensors file, got {size} bytes of else")
+    afford(_PER_BYTE * length, f"a header of {length:,} bytes")
     header = file.read(length)
     meta, table = _parse(header)
     expected = sum(_size(*entry) for entry in table.values())
@@ -81,6 +84,7 @@ def decode(file: BinaryIO, size: int) -> tuple[dict[str, Any], dict[str, Tensor]
         raise FileError(f"truncated or overlong: the tensors need {expected} bytes, the file holds {size - 8 - length}")
     if start + header != _header(meta, table):
         raise FileError("the header is not in canonical form (order, offsets, spaces or repeated names)")
+    afford(3 * expected, f"tensors of {expected:,} bytes")
     body = bytearray(expected)
     if file.readinto(body) != expected:  # type: ignore[attr-defined]
         raise FileError("truncated while it was read")
@@ -90,7 +94,7 @@ def decode(file: BinaryIO, size: int) -> tuple[dict[str, Any], dict[str, Tensor]
     for name in _ordered(table):
         code, shape = table[name]
         part = memoryview(body)[at : at + _size(code, shape)]
-        if code == "BOOL" and any(byte > 1 for byte in part):
+        if code == "BOOL" and part.tobytes().strip(b"\x00\x01"):
             raise FileError(f"tensor {name!r}: a BOOL must be 0 or 1")
         tensors[name] = from_raw(part, DTYPES[code], shape)
         at += len(part)
@@ -182,6 +186,12 @@ def _digest(header: bytes, body: bytes | bytearray) -> str:
     signed = hashlib.sha256(header)
     signed.update(body)
     return signed.hexdigest()
+
+
+def plain(error: OneticketError) -> str:
+    """Words about an untrusted file, which may quote it: short, and nothing in them that a terminal obeys."""
+    words = "".join(mark if mark.isprintable() else ascii(mark)[1:-1] for mark in str(error)[:1000])
+    return words if len(words) <= 800 else words[:797] + "..."
 
 
 def _shown(value: object) -> str:

@@ -17,8 +17,9 @@ class Contract:
     - `rewind`, `step`: the rewind point, in words (`1ep`, `500it`) and as the absolute optimizer step.
     - `weights`, `buffers`: parameters and BatchNorm statistics both come from that step ("rewound").
     - `optimizer`: its state starts empty ("fresh").
-    - `schedule`: training goes on at `step` of the learning-rate schedule ("continued").
-    - `order`: data order is a function of the replicate and the absolute step ("paired").
+    - `schedule`: training goes on at `step` of the learning-rate schedule ("continued"), or whoever found the ticket
+      had a loop of his own and this file does not know ("caller").
+    - `order`: data order is a function of the replicate and the absolute step ("paired"), or not known ("caller").
     - `dead`: pruned weights are zero and are held at zero ("zero-held"), and units that no living weight feeds may have
       been constants ("zero-held+folded").
     - `head`: names of the output layer's parameters, which a transfer may replace.
@@ -87,7 +88,7 @@ HONOURED: dict[str, tuple[str, ...]] = {
     "weights": ("rewound",),
     "buffers": ("rewound",),
     "optimizer": ("fresh",),
-    "schedule": ("continued",),
-    "order": ("paired",),
+    "schedule": ("continued", "caller"),
+    "order": ("paired", "caller"),
     "dead": ("zero-held", "zero-held+folded"),
 }

@@ -19,6 +19,7 @@ from oneticket.ticket.contract import Contract
 from oneticket.ticket.mask import Mask
 from oneticket.ticket.names import listed
 from oneticket.ticket.ticket import Ticket
+from oneticket.ticket.values import afford
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -107,7 +108,7 @@ def _read(path: str | os.PathLike[str]) -> tuple[dict[str, Any], Ticket | Book]:
     try:
         return meta, build(meta, tensors)
     except OneticketError as error:
-        raise FileError(f"{path}: {error}") from None
+        raise FileError(f"{path}: {container.plain(error)}") from None
 
 
 def build(meta: dict[str, Any], tensors: dict[str, Tensor]) -> Ticket | Book:
@@ -147,6 +148,10 @@ def _ticket(meta: dict[str, Any], groups: dict[str, dict[str, Tensor]]) -> Ticke
     if both := set(shapes) & set(full):
         raise FileError(f"tensors both masked and whole: {listed(both)}")
     mask = Mask.unpack(bits, shapes)
+    spread = sum(math.prod(shapes[name]) * live[name].element_size() for name in shapes)
+    rest = sum(tensor.nbytes for tensor in (*bits.values(), *live.values(), *full.values()))
+    # Three times: as they are spread out, and as a ticket copies them and masks them.
+    afford(3 * (spread + rest), f"a mask over {spread:,} bytes of weights")
     weights = dict(full)
     for name, living in mask.counts.items():
         values = live[name]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import weakref
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,29 +9,35 @@ from typing import Self
 
 import torch
 from torch import Tensor, nn
-from torch.nn.parameter import is_lazy
 from torch.optim import Optimizer
 from torch.utils.hooks import RemovableHandle
 
 from oneticket.ground.errors import GuardError, unknown
-from oneticket.ticket.hold import ROOM, WORDS, Hold, leaks
+from oneticket.ticket.check import digest, named, owns, steppers, to_hold
+from oneticket.ticket.hold import Hold, leaks
 from oneticket.ticket.mask import Mask
-from oneticket.ticket.names import listed, prefix_hint
+from oneticket.ticket.names import listed
+from oneticket.ticket.shards import agree, reshard, shard, sharded
 from oneticket.ticket.zeros import exchanged, keeps_zeros, moments
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Audit:
-    """What an audit found in order: the parameters that are held, their weights, and the moments beside them."""
+    """What an audit found in order: the parameters that are held, their weights, and the moments beside them.
+
+    If `sharded`, weights are counted that lie on this rank.
+    """
 
     parameters: int
     living: int
     total: int
     moments: int
+    sharded: bool = False
 
     def __str__(self) -> str:
-        dead = self.total - self.living
-        return f"{dead:,} pruned weights in {self.parameters} parameters and {self.moments} moments are exactly zero"
+        dead, where = self.total - self.living, " on this rank" if self.sharded else ""
+        among = f"{self.parameters} parameters and {self.moments} moments"
+        return f"{dead:,} pruned weights{where} in {among} are exactly zero"
 
 
 def attach(
@@ -50,12 +55,16 @@ def attach(
     nothing; a frozen parameter is projected; tied parameters share one mask. Flat state, as LBFGS has, is zero at
     pruned weights because the gradients were; that takes the gate.
 
+    The mask's names may differ from the model's by what wrappers add or by one prefix: see `match`. Of parameters that
+    ranks share (FSDP2, other DTensors cut by `Shard` or `Replicate`) each rank holds and audits its own shards. Ranks
+    that share or copy a model (DDP) compare mask and rule, by one collective: all hold it, or all raise the same error.
+
     Loading weights into the model undoes the projection until the next step; `Guard.audit` sees it. What torch counts
     no write of, on the CPU (through `.data`, NumPy), is zeroed with the next step if it shows in some of the weights,
     or else, as in moments alone, within `SWEEP` steps: what nobody wrote and an optimizer surely leaves zero is left.
 
-    Raises GuardError, with nothing touched, if names, shapes, dtypes or optimizers do not fit or a parameter is guarded
-    already.
+    Raises GuardError, with nothing touched, if names, shapes, dtypes, optimizers or ranks do not fit or a parameter is
+    guarded already; PruneError for what is no mask.
 
     >>> model = nn.PReLU(2)
     >>> optimizer = torch.optim.SGD(model.parameters(), lr=0.5, momentum=0.9)
@@ -67,16 +76,22 @@ def attach(
     """
     if not isinstance(model, nn.Module):
         raise GuardError(f"expected a torch module, got {_kind(model)}")
-    if rule not in RULES:
-        raise GuardError(unknown("rule", rule, RULES))
-    optimizers: list[Optimizer] = [*optimizer] if isinstance(optimizer, Sequence) else [optimizer]
-    for one in optimizers:
-        if not isinstance(one, Optimizer) or not hasattr(one, "_optimizer_step_post_hooks"):
-            raise GuardError(
-                f"expected torch optimizers, got {_kind(one)}; of a wrapped optimizer hand over the inner one"
-            )
-    held = mask if isinstance(mask, Mask) else Mask(mask)
-    return Guard(model, optimizers, held, rule, _to_hold(model, optimizers, held))
+    try:
+        if rule not in RULES:
+            raise GuardError(unknown("rule", rule, RULES))
+        reshard(model)
+        optimizers = steppers(optimizer)
+        held = named(model, mask if isinstance(mask, Mask) else Mask(mask))
+        names = to_hold(model, optimizers, held, gates=RULES[rule])
+        for guard in list(_ATTACHED):
+            if both := [name for name in names if guard._has(model.get_parameter(name))]:
+                raise GuardError(f"{listed(both)}: already held by {guard!r}; detach it first")
+    except Exception as error:
+        # Whatever it is, the other ranks wait to hear of it.
+        agree(model, f"{_kind(error)}: {error}")
+        raise
+    agree(model, f"{held!r} with digest {digest(held)}, rule {rule!r}")
+    return Guard(model, optimizers, held, rule, names)
 
 
 class Guard:
@@ -94,8 +109,7 @@ class Guard:
         self._gates = RULES[rule]
         self._model = model
         held = {name: model.get_parameter(name) for name in names}
-        room = torch.empty(ROOM, dtype=torch.uint8)
-        self._holds = {name: Hold(p, mask[name], room=room) for name, p in held.items()}
+        self._holds = {name: Hold(p, mask[name]) for name, p in held.items()}
         # An optimizer's hooks refer to the guard; a weak reference back leaves no cycle.
         self._optimizers = [weakref.ref(optimizer) for optimizer in optimizers]
         self._handles: list[RemovableHandle] = []
@@ -118,16 +132,17 @@ class Guard:
         if not all(handle.id in (handle.hooks_dict_ref() or {}) for handle in self._handles):
             wrong.append("an optimizer is gone, or lost the guard's hooks")
         for name, hold in self._holds.items():
-            parameter = _parameter(self._model, name)
-            if parameter is None or parameter.shape != hold.keep.shape:
+            parameter = self._find(name, hold)
+            if parameter is None or not hold.fits(parameter):
+                shared = ", sharded in another way" if parameter is not None and parameter.shape == hold.shape else ""
                 now = "not in the model any more" if parameter is None else f"now of shape {tuple(parameter.shape)}"
-                wrong.append(f"{name}: {now}; the mask has {tuple(hold.keep.shape)}")
+                wrong.append(f"{name}: {now}{shared}; the mask has {tuple(hold.shape)}")
                 continue
-            if not torch.equal(hold.keep.cpu() != 0, self.mask[name]):
+            if not torch.equal(hold.keep.cpu() != 0, shard(self.mask[name], parameter)):
                 wrong.append(f"{name}: what is held is not the mask any more")
             if count := leaks(parameter, hold.keep):
                 wrong.append(f"{name}: pruned weights that are not zero: {count}")
-            holders = [one for ref in self._optimizers if (one := ref()) is not None and _owns(one, parameter)]
+            holders = [one for ref in self._optimizers if (one := ref()) is not None and owns(one, parameter)]
             if parameter.requires_grad and not holders:
                 wrong.append(f"{name}: no optimizer has this parameter; was it replaced after the attach?")
             if parameter.requires_grad and self._gates and not hold.gates(parameter):
@@ -139,7 +154,29 @@ class Guard:
                         wrong.append(f"{name}: {_kind(optimizer)} moments at pruned weights that are not zero: {count}")
         if wrong:
             raise GuardError("the mask does not hold:\n" + "\n".join(wrong))
-        return Audit(parameters=len(self._holds), living=self.mask.living, total=self.mask.total, moments=found)
+        found_in = [(_parameter(self._model, name), living) for name, living in self.mask.items()]
+        here = [shard(living, parameter) for parameter, living in found_in if parameter is not None]
+        return Audit(
+            parameters=len(self._holds),
+            living=sum(int(living.count_nonzero()) for living in here),
+            total=sum(map(Tensor.numel, here)),
+            moments=found,
+            sharded=any(hold.sharded for hold in self._holds.values()),
+        )
+
+    def state_dict(self) -> dict[str, str]:
+        """What a checkpoint should hold of the guard: the mask's digest, whatever wraps the model, and the rule."""
+        return {"mask": digest(self.mask), "rule": self.rule}
+
+    def load_state_dict(self, state: Mapping[str, str]) -> None:
+        """Check that a checkpoint was written under this very mask and rule; raises GuardError if it was not."""
+        mine = self.state_dict()
+        if not isinstance(state, Mapping) or set(state) != set(mine):
+            raise GuardError(f"expected what a guard's state_dict() gave, {listed(mine)}; got {state!r}")
+        if wrong := [
+            f"{name} is {mine[name]}, there it was {state[name]}" for name in mine if mine[name] != state[name]
+        ]:
+            raise GuardError(f"the checkpoint was written under another guard: {'; '.join(wrong)}")
 
     def detach(self) -> None:
         """Remove every hook; weights, gradients and moments stay as they are. A second call does nothing."""
@@ -187,16 +224,23 @@ class Guard:
 
     def _each(self) -> Iterator[tuple[nn.Parameter, Hold]]:
         for name, hold in self._holds.items():
-            parameter = _parameter(self._model, name)
-            if parameter is None or parameter.shape != hold.keep.shape or parameter.dtype not in WORDS:
+            parameter = self._find(name, hold)
+            if parameter is None or not hold.fits(parameter):
                 raise GuardError(
                     f"{name}: the model changed under the guard; detach it, then attach the mask that fits"
                 )
             hold.follow(parameter, gate=self._gates and parameter.requires_grad)
             yield parameter, hold
 
+    def _find(self, name: str, hold: Hold) -> nn.Parameter | None:
+        parameter = _parameter(self._model, name)
+        if hold.sharded and parameter is not None and not sharded(parameter):
+            reshard(self._model)
+            parameter = _parameter(self._model, name)
+        return parameter
+
     def _has(self, parameter: Tensor) -> bool:
-        return any(_parameter(self._model, name) is parameter for name in self._holds)
+        return any(self._find(name, hold) is parameter for name, hold in self._holds.items())
 
     def __enter__(self) -> Self:
         return self
@@ -206,38 +250,6 @@ class Guard:
 
     def __repr__(self) -> str:
         return f"Guard({self.mask!r}, rule={self.rule!r}, {'attached' if self in _ATTACHED else 'detached'})"
-
-
-def _to_hold(model: nn.Module, optimizers: Sequence[Optimizer], mask: Mask) -> list[str]:
-    """The names to hold, one per parameter, without those of a full mask; refuses whatever cannot be held."""
-    found = dict(model.named_parameters(remove_duplicate=False))
-    if absent := set(mask) - set(found):
-        raise GuardError(
-            f"the mask has names that are no parameters of the model: {listed(absent)}; "
-            f"the model has {listed(found)}{prefix_hint(set(mask), set(found))}"
-        )
-    first: dict[int, str] = {}
-    for name, shape in mask.shapes.items():
-        parameter = found[name]
-        if is_lazy(parameter) or parameter.is_meta:
-            raise GuardError(f"{name}: the parameter has no values yet; materialise the model first")
-        if tuple(parameter.shape) != shape or parameter.dtype not in WORDS or parameter.layout != torch.strided:
-            raise GuardError(
-                f"{name}: expected a dense parameter of shape {shape} and dtype {', '.join(map(str, WORDS))}, "
-                f"got {tuple(parameter.shape)}, {parameter.dtype}, {parameter.layout}"
-            )
-        other = first.setdefault(id(parameter), name)
-        if other != name and not torch.equal(mask[other], mask[name]):
-            raise GuardError(f"{name}: tied to {other} in the model, but their masks differ")
-    counts = mask.counts
-    names = [name for name in first.values() if counts[name] < math.prod(mask.shapes[name])]
-    loose = [n for n in names if found[n].requires_grad and not any(_owns(one, found[n]) for one in optimizers)]
-    if loose or not optimizers:
-        raise GuardError(f"no optimizer has {listed(loose)}; hand over the optimizer that steps it, or freeze it")
-    for guard in list(_ATTACHED):
-        if both := [name for name in names if guard._has(found[name])]:
-            raise GuardError(f"{listed(both)}: already held by {guard!r}; detach it first")
-    return names
 
 
 def _ungate(holds: Iterable[Hold]) -> None:
@@ -252,10 +264,6 @@ def _parameter(model: nn.Module, name: str) -> nn.Parameter | None:
     for part in path:
         module = module._modules.get(part) if module is not None else None
     return module._parameters.get(last) if module is not None else None
-
-
-def _owns(optimizer: Optimizer, parameter: Tensor) -> bool:
-    return any(one is parameter for group in optimizer.param_groups for one in group["params"])
 
 
 def _capturing() -> bool:

@@ -1,4 +1,4 @@
-"""Names of tensors: what a name may be, how errors list them, and whether two sets differ by a prefix only."""
+"""Names of tensors: what a name may be, and how errors list them."""
 
 from __future__ import annotations
 
@@ -29,24 +29,3 @@ def listed(names: Collection[str], most: int = 6) -> str:
     first = sorted(names)[:most]
     rest = len(names) - len(first)
     return (", ".join(first) or "none") + (f" and {rest} more" if rest else "")
-
-
-def prefix_hint(wanted: Collection[str], found: Collection[str]) -> str:
-    """What to do if one side's names are the other's behind one prefix; empty if they are not.
-
-    >>> prefix_hint({"w"}, {"module.w", "module.b"})
-    "; every name asked for is there behind 'module.': hand over the inner model, `model.module`"
-    """
-    if not wanted:
-        return ""
-    first = min(wanted)
-    for longer in sorted(found):
-        if longer.endswith("." + first) and all(longer[: -len(first)] + name in found for name in wanted):
-            prefix = longer[: -len(first)]
-            inner = f"model.{prefix[:-1]}"
-            return f"; every name asked for is there behind {prefix!r}: hand over the inner model, `{inner}`"
-    for shorter in sorted(found):
-        prefix = first[: -len(shorter)]
-        if first.endswith("." + shorter) and all(n.startswith(prefix) and n[len(prefix) :] in found for n in wanted):
-            return f"; every name asked for is there without {prefix!r}: the names come from a wrapped model"
-    return ""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
@@ -12,8 +13,8 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from oneticket.ground.canon import digest
-from oneticket.ground.errors import FileError, PruneError
-from oneticket.ticket import carry, guard
+from oneticket.ground.errors import CarryError, FileError, PruneError
+from oneticket.ticket import carry, guard, shards
 from oneticket.ticket.carry import Carried
 from oneticket.ticket.contract import Contract
 from oneticket.ticket.guard import Guard
@@ -89,12 +90,14 @@ class Ticket:
     ) -> Ticket:
         """A ticket from its file, or from a book file or a folder of books by `level` or by `density`.
 
+        A name of which there is no path is that of a ticket that ships with the package (`oneticket zoo` lists them).
         A folder's replicate 0 is meant unless told. Raises FileError for a bad file or a missing choice, SpecError for
         a level or density that the book does not hold.
         """
-        from oneticket.ticket import file
+        from oneticket.ticket import file, zoo
         from oneticket.ticket.book import Book
 
+        path = zoo.located(path)
         found = (
             Book.load(path, replicate=replicate) if replicate is not None or os.path.isdir(path) else file.load(path)
         )
@@ -109,15 +112,78 @@ class Ticket:
             )
         return found[level] if level is not None else found.at(density=density or 0.0)
 
+    @classmethod
+    def from_pretrained(
+        cls,
+        where: str | os.PathLike[str],
+        *,
+        revision: str | None = None,
+        level: int | None = None,
+        density: float | None = None,
+        filename: str | None = None,
+        largest: int | None = None,
+    ) -> Ticket:
+        """A ticket from a file, a folder, a `file://` URL or a Hugging Face Hub repository, checked to the last bit.
+
+        What is there locally goes before the Hub, and without a network the Hub's local cache answers. `revision`: a
+        branch, tag or commit of the Hub. `level`, `density`: choose from a book, as in `load`. `filename`: of the file
+        there; `ticket.safetensors` or else `book.safetensors` unless told. `largest`: bytes that are fetched at most, 4
+        GiB unless told. Raises FileError, with what was tried.
+        """
+        from oneticket.ticket import hub
+
+        names = hub.NAMES if level is None and density is None else hub.NAMES[::-1]
+        wanted = (filename,) if filename is not None else names
+        path = hub.find(where, revision=revision, names=wanted, largest=hub.LARGEST if largest is None else largest)
+        return cls.load(path, level=level, density=density)
+
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the ticket's file, whole or not at all; raises FileError."""
         from oneticket.ticket import file
 
         file.save(self, path)
 
-    def apply(self, model: nn.Module, *, head: str = "fresh") -> Carried:
-        """Write the weights into the model in place: `carry.apply`."""
-        return carry.apply(self, model, head=head)
+    def save_pretrained(
+        self, folder: str | os.PathLike[str], *, license: str | None = None, data_license: str | None = None
+    ) -> None:
+        """Write `ticket.safetensors` and its card, README.md, into a folder; raises FileError, nothing changed."""
+        from oneticket.ticket import hub
+
+        hub.publish(self, Path(folder), license=license, data_license=data_license)
+
+    def push_to_hub(
+        self,
+        where: str | os.PathLike[str],
+        *,
+        private: bool | None = None,
+        revision: str | None = None,
+        message: str | None = None,
+        license: str | None = None,
+        data_license: str | None = None,
+    ) -> str:
+        """Put the ticket and its card on the Hugging Face Hub in one commit, or into a folder: `hub.publish`."""
+        from oneticket.ticket import hub
+
+        return hub.publish(
+            self,
+            where,
+            private=private,
+            revision=revision,
+            message=message,
+            license=license,
+            data_license=data_license,
+        )
+
+    def apply(
+        self,
+        model: nn.Module,
+        *,
+        head: str = "fresh",
+        names: Mapping[str, str | None] | None = None,
+        fresh: Sequence[str] = (),
+    ) -> Carried:
+        """Write the weights into the model in place, whose names may differ: `carry.apply`."""
+        return carry.apply(self, model, head=head, names=names, fresh=fresh)
 
     def attach(
         self,
@@ -125,10 +191,22 @@ class Ticket:
         optimizer: Optimizer | Sequence[Optimizer],
         *,
         head: str = "fresh",
+        names: Mapping[str, str | None] | None = None,
+        fresh: Sequence[str] = (),
         rule: str = "gate+project",
     ) -> Guard:
-        """Hold the mask: `guard.attach`. Give the `head` that `apply` got; only "sparse" holds the head's own mask."""
-        return guard.attach(model, optimizer, carry.mask(self, head=head), rule=rule)
+        """Hold the mask: `guard.attach`. Give `head`, `names` and `fresh` as to `apply`; "sparse" holds the head too.
+
+        The model may have been wrapped since. Raises CarryError as `apply` does, and GuardError.
+        """
+        try:
+            mask = carry.plan(self, model, head=head, names=names, fresh=fresh).mask
+        except CarryError as error:
+            # Where ranks share the model, the others wait to hear of it.
+            if isinstance(model, nn.Module):
+                shards.agree(model, f"CarryError: {error}")
+            raise
+        return guard.attach(model, optimizer, mask, rule=rule)
 
     def __eq__(self, other: object) -> bool:
         return self.id == other.id if isinstance(other, Ticket) else NotImplemented

@@ -5,9 +5,11 @@ from __future__ import annotations
 import ctypes
 import hashlib
 import json
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import fields
 from functools import partial
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
@@ -15,7 +17,7 @@ import torch
 from torch import Tensor
 
 from oneticket.ground.canon import dumps
-from oneticket.ground.errors import PruneError, SpecError
+from oneticket.ground.errors import FileError, PruneError, SpecError
 from oneticket.ticket import names
 
 
@@ -43,6 +45,23 @@ def held(tensors: Mapping[str, Tensor], what: str) -> Mapping[str, Tensor]:
 def copied(tensor: Tensor) -> Tensor:
     """A contiguous CPU copy, cut off from autograd."""
     return tensor.detach().to("cpu").clone(memory_format=torch.contiguous_format)
+
+
+def memory() -> int | None:
+    """The bytes of memory that this process can hope for: the machine's, or its container's; None where none says."""
+    try:
+        machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+        limit = _LIMIT.read_text("ascii").strip() if _LIMIT.is_file() else ""
+        return min(machine, int(limit)) if limit.isdecimal() else machine
+    except (AttributeError, OSError, ValueError):
+        return None
+
+
+def afford(needed: int, what: str) -> None:
+    """Raise FileError if a file's content would take more than all memory; asked before any of it is allocated."""
+    there = memory()
+    if there is not None and needed > there:
+        raise FileError(f"{what} would take about {needed:,} bytes of memory, this machine has {there:,}; not read")
 
 
 def raw(tensor: Tensor) -> bytes:
@@ -107,4 +126,5 @@ DTYPES: dict[str, torch.dtype] = {
     "U8": torch.uint8,
     "BOOL": torch.bool,
 }
+_LIMIT = Path("/sys/fs/cgroup/memory.max")
 CODES: dict[torch.dtype, str] = {dtype: code for code, dtype in DTYPES.items()}

@@ -190,6 +190,13 @@ def net(classes):
         assert exit_code == 0, err
         keys.add(pandas.read_csv(f"{width}/rows.csv").key[0])
     assert len(keys) == 2
+    for words, status, expected in [
+        ("", 1, "it is run only if you say so: --run-code"),
+        ("--run-code", 0, ""),
+    ]:
+        asked = f"transfer 80 --data digits:b --levels 0 --controls none --budget 2it --quiet {words}"
+        exit_code, _, err = oneticket_cli(asked, capsys)
+        assert (exit_code, expected in err) == (status, True), err
     Path("wrong_shape.py").write_text(code.format(7, 8))
     exit_code, _, err = oneticket_cli("find --data digits --model wrong_shape:net --levels 0 --out w", capsys)
     assert (exit_code, "fails on images of shape (2, 1, 8, 8)" in err) == (1, True), err

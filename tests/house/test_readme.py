@@ -46,7 +46,10 @@ def test_every_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: 
         assert left.value.code == 0, (line, capsys.readouterr().err)
         ran.append(words[1])
     assert ran[:3] == ["find", "show", "transfer"]
-    assert ran[-4:] == ["study", "study", "status", "report"]
+    assert ran[4:] == [
+        *("study", "study", "status", "report"),
+        *("zoo", "pull", "transfer", "score", "push", "export"),
+    ]
     assert (tmp_path / "report" / "report.html").exists()
     assert (tmp_path / "rows.csv").exists()
 

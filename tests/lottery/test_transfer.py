@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, get_args
 
 import pytest
@@ -17,6 +18,7 @@ from oneticket.lottery.transfer import blank, transfer
 from oneticket.models.build import build
 from oneticket.stats.words import ARMS as WORDS
 from oneticket.ticket.book import Book
+from oneticket.ticket.contract import Contract
 from oneticket.ticket.mask import Mask
 from oneticket.ticket.ticket import Ticket
 from oneticket.training.loop import Run
@@ -259,3 +261,17 @@ def test_bad_requests(source: Source) -> None:
     with pytest.raises(SpecError, match=r"device: expected auto or one of those here \(cpu.*\), got 'tpu'"):
         device("tpu")
     assert Place().device.type == "cpu"
+
+
+def test_code_that_a_source_names_is_not_run_unasked(tmp_path: Path) -> None:
+    weights = {"0.weight": torch.zeros(10, 64), "0.bias": torch.zeros(10)}
+    spec = {"name": "os:system", "args": {"command": f"touch {tmp_path / 'ran'}"}}
+    ticket = Ticket(
+        mask=Mask.full({"0.weight": (10, 64)}),
+        weights=weights,
+        contract=Contract(rewind="0it", step=0),
+        model={"spec": spec, "shape": [1, 8, 8], "classes": 10},
+    )
+    with pytest.raises(CarryError, match="os:system with arguments .*run_code=True"):
+        transfer(TransferSpec(data="digits:b"), source=Source(ticket=ticket))
+    assert not (tmp_path / "ran").exists()

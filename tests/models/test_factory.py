@@ -1,5 +1,6 @@
-"""Models by import path: real modules written to a folder on the path."""
+"""Models by import path, real modules written to a folder on the path; and those of other libraries by name."""
 
+import importlib.util
 import sys
 
 import pytest
@@ -7,6 +8,7 @@ import torch
 
 from oneticket.ground.errors import ModelError
 from oneticket.models.build import build
+from oneticket.models.factory import source_digest
 from oneticket.models.parts import head, prunable, random_forward
 from oneticket.models.spec import ModelSpec
 
@@ -155,3 +157,81 @@ def test_each_mistake_has_its_message(own, name, fields, message):
 def test_a_module_that_is_not_there():
     with pytest.raises(ModelError, match=r"cannot import 'nowhere.at_all'.*PYTHONPATH"):
         build(ModelSpec(name="nowhere.at_all:net"), shape=(1, 2, 2), classes=2, seed=0)
+
+
+TINY = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 8, "patch_size": 4}
+VIT = "transformers:ViTForImageClassification"
+
+
+def of(name, shape=(1, 8, 12), classes=3, seed=0, **args):
+    return build(ModelSpec(name=name, args=args), shape=shape, classes=classes, seed=seed)
+
+
+def test_a_network_of_transformers_is_built_from_its_configuration_and_the_data():
+    transformers = pytest.importorskip("transformers", reason="Transformers is an optional package")
+    before = torch.get_rng_state()
+    net, again, other = of(VIT, **TINY), of(VIT, **TINY), of(VIT, seed=1, **TINY)
+    assert torch.equal(torch.get_rng_state(), before)
+    assert isinstance(net, transformers.ViTForImageClassification)
+    assert all(torch.equal(a, b) for a, b in zip(net.parameters(), again.parameters(), strict=True))
+    assert not torch.equal(net.classifier.weight, other.classifier.weight)
+    assert head(net) == ("classifier.weight", "classifier.bias")
+    config = transformers.ViTConfig(**TINY, image_size=[8, 12], num_channels=1, num_labels=3)
+    with torch.random.fork_rng(devices=[]):
+        bare = transformers.ViTForImageClassification(config).eval()
+    bare.load_state_dict(net.state_dict())
+    images = torch.linspace(-1, 1, 192).view(2, 1, 8, 12)
+    assert torch.equal(net.eval()(images), bare(images).logits)
+    assert all("attention" in name or "mlp" in name or "projection" in name for name in prunable(net))
+    sizes = {"embedding_size": 4, "hidden_sizes": [4], "depths": [1], "layer_type": "basic"}
+    assert of("transformers:ResNetForImageClassification", **sizes)(torch.zeros(2, 1, 8, 12)).shape == (2, 3)
+
+
+@pytest.mark.parametrize(
+    ("name", "args", "message"),
+    [
+        ("transformers:ViTForImageClasification", {}, "did you mean 'ViTForImageClassification'"),
+        ("transformers:pipeline", {}, "unknown Transformers model 'pipeline'"),
+        (VIT, {"hiden_size": 8}, "unknown field of ViTConfig 'hiden_size'; did you mean 'hidden_size'"),
+        (VIT, {**TINY, "num_labels": 3}, "num_labels cannot be given: it comes from the data"),
+        (VIT, {**TINY, "hidden_size": "wide"}, "failed while it was made: .*hidden_size"),
+        (VIT, {**TINY, "patch_size": 16}, r"fails on images of shape \(2, 1, 8, 12\)|failed while it was made"),
+        ("transformers:BertForSequenceClassification", {"num_labels": 3}, "num_labels cannot be given"),
+        ("transformers:BertModel", {"num_hidden_layers": 1}, "fails on images|no linear or convolution layer"),
+    ],
+)
+def test_each_mistake_with_transformers_has_its_message(name, args, message):
+    pytest.importorskip("transformers", reason="Transformers is an optional package")
+    with pytest.raises(ModelError, match=message):
+        of(name, **args)
+
+
+@pytest.mark.parametrize("wrong", ["pretrained", "checkpoint_path"])
+def test_weights_are_never_fetched(wrong):
+    with pytest.raises(ModelError, match=f"{wrong} would load weights; models are built untrained here"):
+        of("timm:resnet18", **{wrong: True})
+
+
+@pytest.mark.skipif(importlib.util.find_spec("timm") is not None, reason="timm is installed")
+def test_a_library_that_is_not_installed_is_named():
+    with pytest.raises(ModelError, match="model 'timm:resnet18' needs timm: pip install timm"):
+        of("timm:resnet18")
+    with pytest.raises(ModelError, match="pip install timm"):
+        source_digest("timm:resnet18")
+
+
+def test_a_network_of_timm_is_built_for_the_data():
+    timm = pytest.importorskip("timm", reason="timm is an optional package")
+    net = of("timm:resnet18", shape=(1, 32, 32))
+    with torch.random.fork_rng(devices=[]):
+        assert type(net) is type(timm.create_model("resnet18"))
+    assert net(torch.zeros(2, 1, 32, 32)).shape == (2, 3)
+    assert head(net) == ("fc.weight", "fc.bias")
+    with pytest.raises(ModelError, match="did you mean 'resnet18'"):
+        of("timm:resnet1", shape=(1, 32, 32))
+
+
+def test_a_librarys_version_is_part_of_the_address():
+    pytest.importorskip("transformers", reason="Transformers is an optional package")
+    assert source_digest(VIT) == source_digest("transformers:ResNetForImageClassification")
+    assert source_digest(VIT) != source_digest("torch.nn:Linear") and len(source_digest(VIT)) == 64

@@ -3,9 +3,10 @@
 import pytest
 import torch
 from torch import nn
+from torch.nn.utils import parametrizations
 
 from oneticket.ground.errors import ModelError
-from oneticket.models.parts import head, head_name, prunable, random_forward
+from oneticket.models.parts import head, head_name, prunable, random_forward, survey
 
 
 @pytest.fixture(autouse=True)
@@ -30,14 +31,14 @@ def words():
 @pytest.mark.parametrize(
     ("patterns", "names"),
     [
-        ([], ["attention.out_proj.weight", "conv.weight"]),
-        (["!conv.*"], ["attention.out_proj.weight"]),
+        ([], ["attention.in_proj_weight", "attention.out_proj.weight", "conv.weight"]),
+        (["!conv.*"], ["attention.in_proj_weight", "attention.out_proj.weight"]),
         (["*"], ["embed.weight", "attention.in_proj_weight", "attention.out_proj.weight", "conv.weight"]),
         (["conv.*", "embed.weight"], ["embed.weight", "conv.weight"]),
         (["*", "!attention.*", "!embed.*"], ["conv.weight"]),
         (["!attention.*", "*", "!embed.*"], ["conv.weight"]),
         (["conv.weight", "out.weight"], ["conv.weight", "out.weight"]),
-        (["!out.weight"], ["attention.out_proj.weight", "conv.weight"]),
+        (["!out.weight"], ["attention.in_proj_weight", "attention.out_proj.weight", "conv.weight"]),
     ],
 )
 def test_patterns_choose_by_name(patterns, names):
@@ -93,3 +94,111 @@ def test_the_head_is_the_last_layer_of_the_right_size_or_the_named_one():
 )
 def test_random_forward(net, random):
     assert random_forward(net) is random
+
+
+EMBEDDED = "an embedding; name it by a pattern"
+UNKNOWN = "not the weight of a layer that is known; name it by a pattern"
+HELD = "its layer's weight is computed from it (a parametrization), so that zeros would not stay"
+
+LAYERS = {
+    "linear": (lambda: nn.Linear(4, 4), {"weight": "", "bias": "one-dimensional"}),
+    "1x1": (lambda: nn.Conv2d(4, 4, 1, bias=False), {"weight": ""}),
+    "depthwise": (lambda: nn.Conv2d(4, 4, 3, groups=4, bias=False), {"weight": ""}),
+    "transposed": (lambda: nn.ConvTranspose1d(4, 4, 3, bias=False), {"weight": ""}),
+    "attention": (
+        lambda: nn.MultiheadAttention(4, 2, bias=False),
+        {"in_proj_weight": "", "out_proj.weight": ""},
+    ),
+    "attention, unpacked": (
+        lambda: nn.MultiheadAttention(4, 2, bias=False, kdim=3, vdim=5),
+        {"q_proj_weight": "", "k_proj_weight": "", "v_proj_weight": "", "out_proj.weight": ""},
+    ),
+    "attention, further keys": (
+        lambda: nn.MultiheadAttention(4, 2, bias=False, add_bias_kv=True),
+        {"in_proj_weight": "", "bias_k": UNKNOWN, "bias_v": UNKNOWN, "out_proj.weight": ""},
+    ),
+    "recurrent": (lambda: nn.RNN(3, 4, bias=False), {"weight_ih_l0": "", "weight_hh_l0": ""}),
+    "recurrent, both ways": (
+        lambda: nn.GRU(3, 4, bias=False, bidirectional=True),
+        {"weight_ih_l0": "", "weight_hh_l0": "", "weight_ih_l0_reverse": "", "weight_hh_l0_reverse": ""},
+    ),
+    "recurrent, projected": (
+        lambda: nn.LSTM(3, 4, bias=False, proj_size=2),
+        {"weight_ih_l0": "", "weight_hh_l0": "", "weight_hr_l0": ""},
+    ),
+    "cell": (lambda: nn.LSTMCell(3, 4, bias=False), {"weight_ih": "", "weight_hh": ""}),
+    "embedding": (lambda: nn.Embedding(5, 4), {"weight": EMBEDDED}),
+    "bilinear": (lambda: nn.Bilinear(3, 4, 5, bias=False), {"weight": UNKNOWN}),
+    "norm": (lambda: nn.LayerNorm(4, bias=False), {"weight": "one-dimensional"}),
+    "weight norm": (
+        lambda: parametrizations.weight_norm(nn.Linear(4, 4, bias=False)),
+        {"parametrizations.weight.original0": HELD, "parametrizations.weight.original1": HELD},
+    ),
+    "spectral norm": (
+        lambda: parametrizations.spectral_norm(nn.Linear(4, 4, bias=False)),
+        {"parametrizations.weight.original": HELD},
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", LAYERS)
+def test_every_parameter_is_pruned_or_says_why_not(kind):
+    make, reasons = LAYERS[kind]
+    net = nn.ModuleDict({"body": make(), "out": nn.Linear(4, 2)})
+    expected = {f"body.{name}": reason for name, reason in reasons.items()}
+    found = survey(net)
+    assert found == {**expected, "out.weight": "the output layer", "out.bias": "the output layer"}
+    assert list(found) == [name for name, _ in net.named_parameters()]
+    pruned = tuple(name for name, reason in expected.items() if not reason)
+    if pruned:
+        assert prunable(net) == pruned
+    else:
+        with pytest.raises(ModelError, match="nothing to prune"):
+            prunable(net)
+
+
+def test_patterns_say_why_the_rest_stays_dense():
+    found = survey(words(), ["*.weight", "!conv.*"])
+    assert found["attention.in_proj_weight"] == "no pattern names it"
+    assert (found["embed.weight"], found["conv.weight"]) == ("", "a pattern takes it out")
+    assert (found["norm.weight"], found["out.weight"]) == ("one-dimensional", "the output layer")
+    net = nn.ModuleDict({"body": parametrizations.weight_norm(nn.Linear(4, 4)), "out": nn.Linear(4, 2)})
+    with pytest.raises(ModelError, match="matches no weight"):
+        prunable(net, ["body.*"])
+
+
+@pytest.mark.parametrize("given", ["out", ("out.weight", "out.bias"), None])
+def test_the_output_layer_may_be_given(given):
+    assert head(words(), head=given) == ("out.weight", "out.bias")
+    assert "out.weight" not in prunable(words(), head=given)
+
+
+@pytest.mark.parametrize("none", ["", ()])
+def test_a_model_may_have_no_output_layer(none):
+    assert head(words(), head=none) == ()
+    assert prunable(words(), head=none)[-1] == "out.weight"
+
+
+@pytest.mark.parametrize("wrong", ["uot", ("uot.weight",)])
+def test_an_output_layer_that_is_not_there_is_refused(wrong):
+    with pytest.raises(ModelError, match="did you mean 'out"):
+        survey(words(), head=wrong)
+    with pytest.raises(ModelError, match="did you mean 'out"):
+        head(words(), head=wrong)
+
+
+def test_a_tied_output_layer_goes_by_the_name_that_its_weight_has():
+    net = nn.ModuleDict({"embed": nn.Embedding(5, 4), "body": nn.Linear(4, 4), "out": nn.Linear(4, 5, bias=False)})
+    net["out"].weight = net["embed"].weight
+    assert head(net) == ("embed.weight",)
+    assert survey(net) == {"embed.weight": "the output layer", "body.weight": "", "body.bias": "one-dimensional"}
+
+
+def test_layers_of_transformers_are_known():
+    transformers = pytest.importorskip("transformers", reason="Transformers is an optional package")
+    size = {"n_embd": 8, "n_layer": 1, "n_head": 2, "vocab_size": 7, "n_positions": 4, "bos_token_id": 0}
+    found = survey(transformers.GPT2LMHeadModel(transformers.GPT2Config(**size, eos_token_id=0)))
+    assert found["transformer.wte.weight"] == "the output layer"
+    assert found["transformer.wpe.weight"] == EMBEDDED
+    pruned = [name.removeprefix("transformer.h.0.") for name, reason in found.items() if not reason]
+    assert pruned == ["attn.c_attn.weight", "attn.c_proj.weight", "mlp.c_fc.weight", "mlp.c_proj.weight"]

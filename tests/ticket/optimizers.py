@@ -1,5 +1,6 @@
 """The rows of the guard's laws: optimizers as users have them, two of them written here."""
 
+import pytest
 import torch
 from torch import optim
 
@@ -69,6 +70,24 @@ def muon(params):
     ]
 
 
+def schedule_free(kind, **settings):
+    """Keeps a second copy of the weights, `z`, and steps in its train mode alone."""
+
+    def made(params):
+        package = pytest.importorskip("schedulefree", reason="the package schedulefree is not here")
+        optimizer = getattr(package, kind)(params, lr=0.02, weight_decay=0.05, **settings)
+        optimizer.train()
+        return optimizer
+
+    return made
+
+
+def adafactor(params):
+    """That of transformers, whose moments are factored and thus of other shapes."""
+    package = pytest.importorskip("transformers", reason="the package transformers is not here")
+    return package.Adafactor(params, lr=0.01, relative_step=False, scale_parameter=False, beta1=0.9, weight_decay=0.1)
+
+
 TABLE = {
     "sgd": lambda p: optim.SGD(p, lr=0.1),
     "sgd momentum nesterov decay": lambda p: optim.SGD(p, lr=0.05, momentum=0.9, nesterov=True, weight_decay=5e-2),
@@ -87,6 +106,11 @@ TABLE = {
     "rprop": lambda p: optim.Rprop(p, lr=0.01),
     "muon": muon,
     "lbfgs": lambda p: optim.LBFGS(p, lr=0.1, max_iter=3),
+    "adafactor": lambda p: optim.Adafactor(p, lr=0.05, weight_decay=0.1),
+    "adafactor of transformers": adafactor,
+    "schedule-free sgd": schedule_free("SGDScheduleFree"),
+    "schedule-free adamw": schedule_free("AdamWScheduleFree"),
+    "schedule-free radam": schedule_free("RAdamScheduleFree", silent_sgd_phase=False),
     "lamb": Lamb,
     "lion": Lion,
     "mixer": Mixer,

@@ -1,4 +1,3 @@
-import copy
 import dataclasses
 
 import pytest
@@ -69,7 +68,8 @@ def test_the_head_is_as_asked_and_the_rest_is_the_ticket(head, matched, fresh, h
     assert sorted(carried.matched) == sorted(matched)
     assert sorted(carried.fresh) == sorted(carried.left) == sorted(fresh)
     assert list(carried.mask) == held
-    assert carried.mask == carry.mask(ticket, head=head)
+    assert carried.mask == carry.plan(ticket, model, head=head).mask
+    assert carried.names == {name: name for name in matched}
     assert carried.density == carried.mask.density
     assert f"carried {len(matched)} tensors" in str(carried)
 
@@ -98,6 +98,20 @@ def test_the_model_keeps_its_objects_dtype_layout_and_flags():
     assert [parameter.requires_grad for parameter in model.parameters()] == [False, True, True, True, True]
 
 
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_a_model_on_another_device_stays_there():
+    ticket, model = found(), Net().cuda().half()
+    carried = ticket.apply(model)
+    assert {value.device.type for value in model.state_dict().values()} == {"cuda"}
+    assert torch.equal(model.conv.weight.cpu(), ticket.weights["conv.weight"].half())
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+    with ticket.attach(model, optimizer) as guard:
+        model(torch.ones(2, 3, 5, 5, device="cuda", dtype=torch.float16)).square().sum().backward()
+        optimizer.step()
+        assert guard.audit().living == carried.mask.living
+
+
 def test_attach_holds_what_apply_carried():
     for head, held in (("fresh", 1), ("keep", 1), ("sparse", 2)):
         model, ticket = Net(), found()
@@ -108,10 +122,6 @@ def test_attach_holds_what_apply_carried():
             optimizer.step()
             assert guard.audit().parameters == held
             assert guard.mask == carried.mask
-
-
-def bare(model: nn.Module) -> nn.Module:
-    return nn.ModuleDict({"module": model})
 
 
 def without_norm(model: nn.Module) -> nn.Module:
@@ -129,36 +139,69 @@ def lazy(model: nn.Module) -> nn.Module:
     return model
 
 
+def sparse(model: nn.Module) -> nn.Module:
+    model.conv.weight = nn.Parameter(model.conv.weight.detach().to_sparse())
+    return model
+
+
+def imaginary(model: nn.Module) -> nn.Module:
+    model.conv.weight = nn.Parameter(model.conv.weight.detach().to(torch.complex64))
+    return model
+
+
+def expanded(model: nn.Module) -> nn.Module:
+    model.norm.running_mean = torch.zeros(1).expand(8)
+    return model
+
+
+def inferred(model: nn.Module) -> nn.Module:
+    with torch.inference_mode():
+        model.norm.running_mean = torch.zeros(8)
+    return model
+
+
 @pytest.mark.parametrize(
     ("change", "head", "words"),
     [
-        (bare, "fresh", "there behind 'module.': hand over the inner model, `model.module`"),
         (without_norm, "fresh", "only in the ticket: norm.bias, norm.num_batches_tracked"),
-        (deeper, "fresh", "only in the model: extra.bias, extra.weight"),
+        (without_norm, "fresh", "only in the model: none; leave the ticket's out with names={'norm.': None}"),
+        (deeper, "fresh", "only in the model: extra.bias, extra.weight; keep the model's own with fresh=('extra.*',)"),
         (lambda model: model.to("meta"), "fresh", "materialise it first"),
         (lazy, "keep", "materialise it first"),
         (lambda model: setattr(model, "conv", nn.Conv2d(1, 8, 3, bias=False)) or model, "fresh", "ticket (8, 3, 3, 3)"),
         (lambda model: setattr(model.norm, "running_var", torch.ones(8).int()) or model, "fresh", "model torch.int32"),
+        (imaginary, "fresh", "conv.weight: ticket torch.float32, model torch.complex64"),
+        (sparse, "fresh", "conv.weight: the model's tensor (torch.sparse_coo) is not one that can be written"),
+        (expanded, "fresh", "norm.running_mean: the model's tensor (torch.strided) is not one that can be written"),
+        (inferred, "fresh", "norm.running_mean: the model's tensor was made in inference mode"),
         (lambda model: model, "frsh", "unknown head policy 'frsh'; did you mean 'fresh'?"),
     ],
 )
 def test_a_misfit_is_told_from_both_sides_and_touches_nothing(change, head, words):
     model = change(Net())
-    before = copy.deepcopy(model)
+    held = {n: v for n, v in model.state_dict().items() if not nn.parameter.is_lazy(v) and not v.is_meta}
+    before = {name: value.clone() for name, value in held.items()}
     with pytest.raises(CarryError) as caught:
         found().apply(model, head=head)
     assert words in str(caught.value)
-    for name, value in model.state_dict().items():
-        if not nn.parameter.is_lazy(value) and not value.is_meta:
-            assert torch.equal(value, before.state_dict()[name])
+    assert all(torch.equal(value.to_dense(), before[name].to_dense()) for name, value in held.items())
 
 
-def test_a_ticket_from_a_wrapped_model_is_told_as_such():
-    inner = found()
-    weights = {f"module.{name}": value for name, value in inner.weights.items()}
-    wrapped = Ticket(mask=Mask({}), weights=weights, contract=dataclasses.replace(inner.contract, head=()))
-    with pytest.raises(CarryError, match=r"there without 'module\.': the names come from a wrapped model"):
-        wrapped.apply(Net(), head="keep")
+def test_values_that_the_models_dtype_cannot_hold_are_refused():
+    ticket, model = found(), Net().half()
+    before = snapshot(model)
+    large = dataclasses.replace(ticket, weights={**ticket.weights, "norm.running_var": torch.full((8,), 1e6)})
+    with pytest.raises(CarryError, match=r"norm.running_var: values of the ticket's torch.float32 are too large for"):
+        large.apply(model)
+    counted = dataclasses.replace(ticket, weights={**ticket.weights, "norm.num_batches_tracked": torch.tensor(2**40)})
+    small = Net()
+    small.norm.num_batches_tracked = small.norm.num_batches_tracked.int()
+    with pytest.raises(CarryError, match=r"num_batches_tracked: values of the ticket's torch.int64 are too large for"):
+        counted.apply(small)
+    assert equal(model.state_dict(), before, before)
+    ticket.apply(model)
+    assert torch.equal(model.conv.weight, ticket.weights["conv.weight"].half())
+    assert model.norm.running_var.dtype == torch.float16
 
 
 def test_head_policies_that_the_ticket_cannot_honour_are_refused():
@@ -170,13 +213,36 @@ def test_head_policies_that_the_ticket_cannot_honour_are_refused():
     assert headless.apply(Net(), head="keep").mask == headless.mask
 
 
-def test_tied_parameters_must_get_one_value():
-    class Tied(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.a, self.b = nn.Linear(3, 3, bias=False), nn.Linear(3, 3, bias=False)
-            self.b.weight = self.a.weight
+def test_a_model_that_another_ticket_guards_is_left_alone():
+    ticket, model = found(), Net()
+    carried = ticket.apply(model)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    other = dataclasses.replace(ticket, mask=Mask({"conv.weight": ticket.mask["conv.weight"].flip(0)}))
+    with ticket.attach(model, optimizer) as guard:
+        model(torch.ones(2, 3, 5, 5)).square().sum().backward()
+        optimizer.step()
+        before = snapshot(model)
+        with pytest.raises(CarryError, match=r"conv.weight: held by Guard\(.*with another mask; detach it first"):
+            other.apply(model)
+        with pytest.raises(CarryError, match="detach it first"):
+            dataclasses.replace(ticket, mask=Mask({})).apply(nn.Sequential(model))
+        assert equal(model.state_dict(), before, before)
+        # Its own ticket may be written again: that is rewinding.
+        assert ticket.apply(model).mask == carried.mask
+        assert equal(model.state_dict(), ticket.weights, BODY)
+        guard.audit()
+    other.apply(model)
+    assert equal(model.state_dict(), other.weights, BODY)
 
+
+class Tied(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.b = nn.Linear(3, 3, bias=False), nn.Linear(3, 3, bias=False)
+        self.b.weight = self.a.weight
+
+
+def test_tied_parameters_must_get_one_value():
     contract = Contract(rewind="0it", step=0)
     one, other = torch.eye(3), torch.ones(3, 3)
     model = Tied()
@@ -185,3 +251,29 @@ def test_tied_parameters_must_get_one_value():
     with pytest.raises(CarryError, match=r"b.weight: tied to a.weight in the model"):
         Ticket(mask=Mask({}), weights={"a.weight": one, "b.weight": other}, contract=contract).apply(model, head="keep")
     assert torch.equal(model.a.weight, one)
+
+
+@pytest.mark.parametrize("masked", ["a.weight", "b.weight"])
+def test_a_mask_on_one_name_of_a_tied_tensor_is_meant_for_both(masked):
+    model, mask = Tied(), Mask({masked: torch.eye(3).bool()})
+    ticket = Ticket(mask=mask, weights=model.state_dict(), contract=Contract(rewind="0it", step=0))
+    expected = model.a.weight.detach() * torch.eye(3)
+    carried = ticket.apply(model, head="keep")
+    assert torch.equal(model.a.weight, expected)
+    assert carried.matched == ("a.weight", "b.weight") and carried.mask == mask
+
+
+def test_what_the_model_ties_needs_one_name_in_the_ticket_and_cannot_be_half_fresh():
+    contract = Contract(rewind="0it", step=0, head=("b.weight",))
+    model = Tied()
+    carried = Ticket(mask=Mask({}), weights={"a.weight": torch.eye(3)}, contract=dataclasses.replace(contract, head=()))
+    assert carried.apply(model, head="keep").matched == ("a.weight", "b.weight")
+    assert torch.equal(model.b.weight, torch.eye(3))
+    both = Ticket(
+        mask=Mask({}), weights={"a.weight": torch.ones(3, 3), "b.weight": torch.ones(3, 3)}, contract=contract
+    )
+    with pytest.raises(
+        CarryError, match=r"cannot stay fresh, for the model ties b.weight to a.weight; use head='keep'"
+    ):
+        both.apply(model)
+    assert torch.equal(model.b.weight, torch.eye(3))

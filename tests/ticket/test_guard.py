@@ -1,13 +1,14 @@
 import copy
 import gc
+import json
 import weakref
 
 import pytest
 import torch
 from torch import nn
-from torch.optim import SGD, Adam
+from torch.optim import SGD, Adam, SparseAdam
 
-from oneticket.ground.errors import GuardError
+from oneticket.ground.errors import GuardError, PruneError
 from oneticket.ticket.guard import attach
 from oneticket.ticket.mask import Mask
 
@@ -258,14 +259,6 @@ def test_a_model_that_lost_its_parameter_cannot_step_on_in_silence():
         optimizer.step()
 
 
-def wrapped(model, optimizer):
-    attach(nn.ModuleDict({"module": model}), optimizer, {"0.weight": EYE})
-
-
-def compiled(model, optimizer):
-    attach(torch.compile(model, backend="eager"), optimizer, {"0.weight": EYE})
-
-
 def whole_numbers(model, optimizer):
     model[0].weight = nn.Parameter(torch.ones(3, 3).int(), requires_grad=False)
     attach(model, optimizer, {"0.weight": EYE})
@@ -282,22 +275,60 @@ def tied(model, optimizer):
 
 
 def twice(model, optimizer):
-    attach(model, optimizer, {"2.weight": EYE}, rule="project")
-    attach(model, SGD(model.parameters(), lr=0.1), {"0.weight": EYE, "2.weight": EYE})
+    holed = torch.ones(3, 3).bool()
+    holed[0, 0] = False
+    with torch.no_grad():
+        model[2].weight[0, 0] = 0.0
+    attach(model, optimizer, {"2.weight": holed}, rule="project")
+    attach(nn.Sequential(model), SGD(model.parameters(), lr=0.1), {"0.weight": EYE, "2.weight": EYE})
+
+
+def siamese(model, optimizer):
+    both = nn.ModuleDict({"left": model, "right": copy.deepcopy(model)})
+    attach(both, SGD(both.parameters(), lr=0.1), {"0.weight": EYE})
+
+
+def in_inference_mode(model, optimizer):
+    with torch.inference_mode():
+        model[2].weight = nn.Parameter(torch.ones(3, 3), requires_grad=False)
+    attach(model, optimizer, {"0.weight": EYE, "2.weight": EYE})
+
+
+def sparse_gradient(model, optimizer):
+    model[2].weight.grad = torch.eye(3).to_sparse()
+    attach(model, optimizer, {"0.weight": EYE, "2.weight": EYE})
+
+
+class Wrapper:
+    """As libraries make them: not an optimizer, with one inside."""
+
+    def __init__(self, base):
+        self.base = base
 
 
 @pytest.mark.parametrize(
     ("call", "words"),
     [
         (lambda m, o: attach(m, o, {"9.weight": EYE}), "no parameters of the model: 9.weight; the model has 0.bias"),
-        (wrapped, "behind 'module.': hand over the inner model, `model.module`"),
-        (compiled, "behind '_orig_mod.': hand over the inner model, `model._orig_mod`"),
+        (siamese, "are all in the model behind 'left.' and behind 'right.'; which are meant?"),
         (lambda m, o: attach(m, o, {"0.weight": EYE[:2]}), "expected a dense parameter of shape (2, 3)"),
         (whole_numbers, "torch.int32"),
         (lambda m, o: attach(m, SGD([m[2].weight], lr=1), {"0.weight": EYE}), "no optimizer has 0.weight; hand over"),
         (lambda m, o: attach(m, [], {"0.weight": EYE}), "no optimizer has"),
         (lambda m, o: attach(m, "adam", {"0.weight": EYE}), "expected torch optimizers, got str"),
+        (
+            lambda m, o: attach(m, Wrapper(o), {"0.weight": EYE}),
+            "got Wrapper; of a wrapped optimizer hand over the inner",
+        ),
+        (lambda m, o: attach(m, Wrapper(o), {"0.weight": EYE}), "the inner one: its `.base`"),
+        (
+            lambda m, o: attach(m, SparseAdam(m.parameters()), {"0.weight": EYE}),
+            "0.weight: a sparse gradient cannot be",
+        ),
         (lambda m, o: attach(m, o, {"0.weight": EYE}, rule="gate"), "unknown rule 'gate'"),
+        (lambda m, o: attach("model", o, {"0.weight": EYE}), "expected a torch module, got str"),
+        (sparse_gradient, "2.weight: a sparse gradient cannot be gated; use sparse=False"),
+        (in_inference_mode, "2.weight: made in inference mode"),
         (lazy, "2.weight: the parameter has no values yet"),
         (lambda m, o: attach(m.to("meta"), o, {"0.weight": EYE}), "0.weight: the parameter has no values yet"),
         (tied, "2.weight: tied to 0.weight in the model, but their masks differ"),
@@ -306,13 +337,31 @@ def twice(model, optimizer):
 )
 def test_what_cannot_be_held_is_refused_and_nothing_is_touched(call, words):
     model, optimizer = pair()
-    before = copy.deepcopy(model.state_dict())
+    step(model, optimizer)
+    with torch.no_grad():
+        model[2].weight[0, 0] = 0.0
+    optimizer.state[model[2].weight]["exp_avg"][0, 0] = optimizer.state[model[2].weight]["exp_avg_sq"][0, 0] = 0.0
+    before = [tensor.clone() for tensor in touchable(model, optimizer)]
     with pytest.raises(GuardError) as caught:
         call(model, optimizer)
     assert words in str(caught.value)
-    if not model[0].weight.is_meta and call not in (whole_numbers, tied):
-        assert torch.equal(model[0].weight, before["0.weight"])
+    if not model[0].weight.is_meta and call not in (lazy, whole_numbers, tied, in_inference_mode, sparse_gradient):
+        assert all(map(torch.equal, touchable(model, optimizer), before))
     assert not model[0].weight._post_accumulate_grad_hooks
+    assert call is twice or not optimizer._optimizer_step_pre_hooks
+
+
+def touchable(model, optimizer):
+    """All that a guard may write."""
+    parameters = list(model.parameters())
+    moments = [moment for p in parameters for moment in optimizer.state.get(p, {}).values()]
+    return [*parameters, *[p.grad for p in parameters if p.grad is not None], *moments]
+
+
+def test_what_is_no_mask_is_refused():
+    model, optimizer = pair()
+    with pytest.raises(PruneError, match="expected a dense bool tensor"):
+        attach(model, optimizer, {"0.weight": EYE.float()})
 
 
 @pytest.mark.parametrize("named", [["0.weight"], ["2.weight"], ["0.weight", "2.weight"]])
@@ -325,21 +374,46 @@ def test_tied_parameters_share_a_mask(named):
     assert len(model[0].weight._post_accumulate_grad_hooks) == 1
 
 
-def test_a_compiled_forward_is_held_like_any_other():
-    model, optimizer = pair()
-    guard = attach(model, optimizer, {"0.weight": EYE})
-    fast = torch.compile(model, backend="aot_eager")
-    for _ in range(2):
-        step(fast, optimizer)
-        guard.audit()
-
-
 def test_a_sparse_gradient_is_refused_in_words():
     model = nn.Embedding(3, 3, sparse=True)
     optimizer = SGD(model.parameters(), lr=0.1)
     attach(model, optimizer, {"weight": EYE})
     with pytest.raises(GuardError, match="gradient cannot be gated"):
         model(torch.tensor([0])).sum().backward()
+
+
+def test_sparse_gradients_are_held_by_projection():
+    model = nn.Embedding(3, 3, sparse=True)
+    optimizer = SparseAdam(model.parameters(), lr=0.1)
+    guard = attach(model, optimizer, {"weight": EYE}, rule="project")
+    for _ in range(2):
+        optimizer.zero_grad()
+        model(torch.tensor([0, 2])).square().sum().backward()
+        optimizer.step()
+        assert guard.audit().moments == 2
+    assert optimizer.state[model.weight]["exp_avg"][EYE][[0, 2]].all()
+
+
+def test_the_state_says_which_mask_and_refuses_another():
+    model, optimizer = pair()
+    wrapped = nn.ModuleDict({"module": model})
+    guard = attach(wrapped, optimizer, {"0.weight": EYE})
+    assert list(guard.mask) == ["module.0.weight"]
+    state = json.loads(json.dumps(guard.state_dict()))
+    guard.detach()
+    again = attach(model, optimizer, {"0.weight": EYE})
+    again.load_state_dict(state)
+    assert state == {"mask": Mask({"0.weight": EYE}).digest, "rule": "gate+project"}
+    for other, words in [
+        ({**state, "rule": "project"}, "another guard: rule is gate+project, there it was project"),
+        ({**state, "mask": Mask({"0.weight": ~EYE}).digest}, "another guard: mask is "),
+        ({"mask": state["mask"]}, "expected what a guard's state_dict() gave, mask, rule; got {'mask'"),
+        ("state", "got 'state'"),
+    ]:
+        with pytest.raises(GuardError) as caught:
+            again.load_state_dict(other)
+        assert words in str(caught.value)
+    again.audit()
 
 
 def test_the_guard_draws_no_random_number_and_keeps_threads():

@@ -1,32 +1,22 @@
-"""Two ranks under DistributedDataParallel: the mask holds on both and the weights agree to the bit."""
-
-import json
-import os
-import subprocess
-import sys
+"""Two ranks under DistributedDataParallel: they agree on the mask, it holds, and the weights are the same bits."""
 
 import pytest
-import torch
+from two_ranks import NEEDS, told
 
-SCRIPT = """
-import json, os, sys
-import torch
-import torch.distributed as dist
-from torch import nn
+pytestmark = [pytest.mark.slow, NEEDS]
+
+TRAINED = """
 from torch.nn.parallel import DistributedDataParallel
-from oneticket.ticket.guard import attach
 
-rank, folder, buckets = int(sys.argv[1]), sys.argv[2], sys.argv[3] == "views"
-torch.set_num_threads(1)
-dist.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=2)
 torch.manual_seed(0)
 model = nn.Sequential(nn.Linear(6, 8), nn.ReLU(), nn.Linear(8, 3))
 living = torch.rand(8, 6) < 0.3
 first = model[0].weight.detach().clone()
-ranks = DistributedDataParallel(model, gradient_as_bucket_view=buckets)
+ranks = DistributedDataParallel(model, gradient_as_bucket_view=sys.argv[3] == "views")
 optimizer = torch.optim.AdamW(ranks.parameters(), lr=0.01, weight_decay=0.1)
-guard = attach(model, optimizer, {"0.weight": living})
-torch.manual_seed(rank + 1)
+guard = attach({"inner": model, "compiled": torch.compile(ranks, backend="eager")}.get(sys.argv[4], ranks), optimizer,
+               {"0.weight": living})
+torch.manual_seed(RANK + 1)
 for _ in range(4):
     optimizer.zero_grad()
     ranks(torch.randn(5, 6)).square().mean().backward()
@@ -34,31 +24,65 @@ for _ in range(4):
     optimizer.step()
     guard.audit()
 weight = model[0].weight.detach()
-print(json.dumps({"pruned": weight[~living].abs().sum().item(), "moved": (weight - first)[living].abs().min().item(),
-                  "weights": [p.tolist() for p in model.parameters()]}))
-dist.destroy_process_group()
+tell(pruned=weight[~living].abs().sum().item(), moved=(weight - first)[living].abs().min().item(),
+     weights=[p.tolist() for p in model.parameters()], state=guard.state_dict())
 """
 
 
-@pytest.mark.slow
-@pytest.mark.skipif(
-    not (torch.distributed.is_available() and torch.distributed.is_gloo_available()), reason="needs gloo"
-)
-@pytest.mark.parametrize("buckets", ["copies", "views"])
-def test_the_mask_holds_on_both_ranks_and_the_weights_agree(tmp_path, buckets):
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"}
-    command = [sys.executable, "-W", "error", "-c", SCRIPT]
-    ranks = [
-        subprocess.Popen(
-            [*command, str(rank), str(tmp_path), buckets], stdout=subprocess.PIPE, text=True, env=environment
-        )
-        for rank in range(2)
-    ]
-    try:
-        first, second = [json.loads(rank.communicate(timeout=60)[0]) for rank in ranks]
-    finally:
-        for rank in ranks:
-            rank.kill()
+@pytest.mark.parametrize(("buckets", "given"), [("copies", "inner"), ("views", "wrapper"), ("copies", "compiled")])
+def test_the_mask_holds_on_both_ranks_and_the_weights_agree(tmp_path, buckets, given):
+    first, second = told(TRAINED, tmp_path, buckets, given)
     assert first["pruned"] == second["pruned"] == 0.0
     assert first["moved"] > 0
     assert first["weights"] == second["weights"]
+    assert first["state"] == second["state"] and len(first["state"]["mask"]) == 64
+
+
+REFUSED = """
+from torch.nn.parallel import DistributedDataParallel
+
+def tried(mask, *, wrap=True, optimizer=torch.optim.SGD, rule="gate+project"):
+    torch.manual_seed(0)
+    model = nn.Linear(3, 3)
+    made = optimizer(model.parameters(), lr=0.1)
+    given = DistributedDataParallel(model) if wrap else model
+    try:
+        attach(given, made, {"weight": mask}, rule=rule)
+        words = ""
+    except GuardError as error:
+        words = str(error)
+    torch.manual_seed(0)
+    untouched = all(map(torch.equal, model.parameters(), nn.Linear(3, 3).parameters()))
+    hooks = [p._post_accumulate_grad_hooks for p in model.parameters()], len(made._optimizer_step_post_hooks)
+    return dict(words=words, untouched=untouched and hooks == ([None, None], 0))
+
+eye = torch.eye(3).bool()
+found = {
+    "another mask": tried(~eye if RANK else eye),
+    "another rule": tried(eye, rule="project" if RANK else "gate+project"),
+    "a mask that fails": tried(eye[:2] if RANK else eye),
+    "a failure alike": tried(eye[:2]),
+    "a plain model each": tried(~eye if RANK else eye, wrap=False),
+}
+if RANK == 0:
+    tried(eye, wrap=False)  # a model of one's own waits for nobody
+tell(**found)
+"""
+WORDS = {
+    "another mask": ["the ranks do not agree, and none was touched:\nrank 0: Mask(1 tensors, 3 of 9", "rank 1: Mask"],
+    "another rule": ["rule 'gate+project'\nrank 1: Mask(1 tensors", "rule 'project'"],
+    "a mask that fails": ["rank 0: Mask(1", "rank 1: GuardError: module.weight: expected a dense parameter of shape"],
+    "a failure alike": ["module.weight: expected a dense parameter of shape (2, 3)"],
+    "a plain model each": [],
+}
+
+
+def test_ranks_that_do_not_agree_all_refuse_in_the_same_words(tmp_path):
+    first, second = told(REFUSED, tmp_path)
+    for row, words in WORDS.items():
+        if words:
+            assert first[row] == second[row]
+        assert first[row]["untouched"] == bool(words)
+        assert bool(first[row]["words"]) == bool(words)
+        assert all(word in first[row]["words"] for word in words), first[row]["words"]
+    assert "ranks" not in first["a failure alike"]["words"]

@@ -1,0 +1,36 @@
+"""How the site is built: `make docs`. No network, no remote fonts or scripts; a warning is an error."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+import oneticket
+
+project = "oneticket"
+version = release = oneticket.__version__
+extensions = ["myst_parser", "sphinx.ext.autodoc", "tools.docstrings", "tools.commands", "tools.complete"]
+exclude_patterns = ["_build"]
+
+html_theme = "furo"
+html_title = "oneticket"
+html_show_copyright = False
+html_show_sphinx = False
+pygments_style = "default"
+
+default_role = "code"
+smartquotes = False
+myst_heading_anchors = 3
+myst_url_schemes = {
+    "http": None,
+    "https": None,
+    "gh": {"url": "https://github.com/{{path}}/issues/{{fragment}}", "title": "{{path}}#{{fragment}}"},
+}
+
+autodoc_member_order = "bysource"
+autodoc_typehints_format = "short"
+autodoc_preserve_defaults = True
+python_maximum_signature_line_length = 88
+python_use_unqualified_type_names = True

@@ -1,0 +1,73 @@
+"""`oneticket push` and `oneticket pull`: a ticket into a folder or onto the Hub, and back into a file."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from oneticket.cli.tables import out
+from oneticket.ground.errors import FileError
+from oneticket.ticket import file
+from oneticket.ticket.book import Book, book_files
+from oneticket.ticket.card import card
+from oneticket.ticket.hub import NAMES, find, publish
+from oneticket.ticket.ticket import Ticket
+from oneticket.ticket.zoo import located, shipped
+
+HEAD = 24
+
+
+def push(
+    source: Path,
+    where: str,
+    *,
+    license: str | None,
+    data_license: str | None,
+    revision: str | None,
+    message: str | None,
+    private: bool,
+) -> int:
+    """Check a ticket or book file, then publish it with its card."""
+    thing = file.load(located(source))
+    there = publish(
+        thing,
+        where,
+        private=private or None,
+        revision=revision,
+        message=message,
+        license=license,
+        data_license=data_license,
+    )
+    out().print(f"{there}: {NAMES[isinstance(thing, Book)]} and its card", highlight=False, markup=False)
+    return 0
+
+
+def pull(
+    where: str, *, to: Path, revision: str | None, level: int | None, density: float | None, filename: str | None
+) -> int:
+    """Fetch, check, write the file, and print how the card of what was fetched begins."""
+    if to.is_dir():
+        raise FileError(f"--out {to}: is a folder; expected the file to write, such as {to}/ticket.safetensors")
+    thing: Ticket | Book
+    where = _file(where)
+    if level is None and density is None:
+        thing = file.load(find(where, revision=revision, names=NAMES if filename is None else (filename,)))
+    else:
+        thing = Ticket.from_pretrained(where, revision=revision, level=level, density=density, filename=filename)
+    file.save(thing, to)
+    print_card(thing, where, lines=HEAD)
+    out().print(f"\nwritten to {to}", highlight=False, markup=False)
+    return 0
+
+
+def _file(where: str) -> str:
+    """The file of a shipped name, or of replicate 0 in a folder that `find` made; anything else as it is."""
+    if not os.path.lexists(where):
+        return str(shipped().get(where, where))
+    return str(book_files(where).get(0, where)) if os.path.isdir(where) else where
+
+
+def print_card(thing: Ticket | Book, name: str, *, lines: int | None = None, ships: bool = False) -> None:
+    """Print the card, or its first lines, without its YAML: made from the file itself, not from what lies beside it."""
+    told = card(thing, name=name, ships=ships).split("---\n", 2)[2].strip().splitlines()
+    out().print("\n".join(told[:lines]), highlight=False, markup=False, soft_wrap=True)

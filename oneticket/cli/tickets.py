@@ -1,0 +1,183 @@
+"""The commands about ticket files: show, verify, score, zoo, push, pull, import, export; imported when they run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from cyclopts import Parameter
+from cyclopts.validators import Number
+
+
+def show(
+    file: Annotated[Path, Parameter(help="A ticket file, a book file, or a folder that `find` made.")],
+    /,
+    *,
+    level: Annotated[int | None, Parameter(help="Show this level's density per layer.")] = None,
+) -> int:
+    """Print the card of a ticket or book: model, data, optimizer, rewind contract, lineage, cost, scores, densities."""
+    from oneticket.cli.show import show as command
+
+    return command(file, level=level)
+
+
+def verify(
+    file: Annotated[Path, Parameter(help="A ticket file, a book file, or a folder that `find` made.")], /
+) -> int:
+    """Prove that a ticket or book is whole: digest, id, counts and nesting are derived anew from its content."""
+    from oneticket.cli.show import verify as command
+
+    return command(file)
+
+
+def score(
+    file: Annotated[Path, Parameter(help="A ticket file.")],
+    rows: Annotated[list[Path], Parameter(help="Rows that `transfer --rows` wrote of this very ticket.")],
+    /,
+    *,
+    out: Annotated[Path | None, Parameter(help="Where to write the ticket; over FILE unless given.")] = None,
+) -> int:
+    """Write into a ticket's file, as evidence, what its transfers showed: each arm's accuracy with interval and n.
+
+    Example:
+
+    oneticket score mine.safetensors svhn.csv fashion.csv
+    """
+    from oneticket.cli.score import score as command
+
+    return command(file, rows, out=out)
+
+
+def zoo(
+    where: Annotated[
+        str | None,
+        Parameter(help="A shipped ticket's name for its card; or a folder, a Hub user or a Hub collection to list."),
+    ] = None,
+    /,
+) -> int:
+    """List the tickets that ship with oneticket, or those of a folder or the Hugging Face Hub; of a name, its card."""
+    from oneticket.cli.zoo import zoo as command
+
+    return command(where)
+
+
+def push(
+    file: Annotated[Path, Parameter(help="A ticket or book file, or a shipped ticket's name.")],
+    where: Annotated[str, Parameter(help="A Hub repository (user/name), or a folder (./name or file:///name).")],
+    /,
+    *,
+    license: Annotated[str | None, Parameter(help="Licence of the file, such as mit, for the card.")] = None,
+    data_license: Annotated[str | None, Parameter(help="Licence of the data, where it is not a known set.")] = None,
+    revision: Annotated[str | None, Parameter(help="Branch of the repository; made if need be.")] = None,
+    message: Annotated[str | None, Parameter(help="Message of the commit.")] = None,
+    private: Annotated[bool, Parameter(help="Make a new repository private.", negative="")] = False,
+) -> int:
+    """Check a ticket or book and publish it with a card: on the Hugging Face Hub in one commit, or in a folder.
+
+    Example:
+
+    oneticket push mine.safetensors user/name --license mit
+    """
+    from oneticket.cli.hub import push as command
+
+    return command(
+        file,
+        where,
+        license=license,
+        data_license=data_license,
+        revision=revision,
+        message=message,
+        private=private,
+    )
+
+
+def pull(
+    where: Annotated[
+        str, Parameter(help="A Hub repository (user/name), a folder, a file:// URL, a file, or a shipped name.")
+    ],
+    /,
+    *,
+    out: Annotated[Path, Parameter(help="The file to write.")],
+    revision: Annotated[str | None, Parameter(help="Branch, tag or commit of the repository.")] = None,
+    level: Annotated[int | None, Parameter(help="Take this level's ticket out of a book.")] = None,
+    density: Annotated[float | None, Parameter(help="Take the ticket nearest this density out of a book.")] = None,
+    filename: Annotated[
+        str | None, Parameter(help="File there, if not ticket.safetensors or book.safetensors.")
+    ] = None,
+) -> int:
+    """Fetch a ticket or book, check it to the last bit, write it to a file, and print how its card begins.
+
+    Example:
+
+    oneticket pull user/name --out mine.safetensors
+    """
+    from oneticket.cli.hub import pull as command
+
+    return command(where, to=out, revision=revision, level=level, density=density, filename=filename)
+
+
+def export(
+    ticket: Annotated[Path, Parameter(help="A ticket file, or a book or folder of books with --level or --density.")],
+    /,
+    *,
+    to: Annotated[
+        Literal["dense", "compact", "csr", "2:4", "onnx"] | None,
+        Parameter(help="The form to write; without it, forms are only measured."),
+    ] = None,
+    out: Annotated[Path | None, Parameter(help="The file to write: .safetensors or .onnx.")] = None,
+    weights: Annotated[
+        Path | None, Parameter(help="Trained weights, a state dict: .safetensors, .npz or .pth; else the ticket's own.")
+    ] = None,
+    level: Annotated[int | None, Parameter(help="Of a book: this level.")] = None,
+    density: Annotated[float | None, Parameter(help="Of a book: the level nearest to this density.")] = None,
+    batch: Annotated[int, Parameter(help="Inputs in a batch that is timed.", validator=Number(gte=1))] = 1,
+    rounds: Annotated[int, Parameter(help="How often each form is timed.", validator=Number(gte=1))] = 30,
+) -> int:
+    """Bring a ticket's network into a form to deploy, and measure what every form costs here: bytes, numbers, time.
+
+    Says in a sentence whether there is any speed in it. For your own model: oneticket.export.export in Python.
+
+    Example:
+
+    oneticket export mine.safetensors --weights trained.safetensors --to onnx --out mine.onnx
+    """
+    from oneticket.cli.export import export as command
+
+    return command(
+        ticket,
+        to=to,
+        out=out,
+        weights=weights,
+        level=level,
+        density=density,
+        batch_size=batch,
+        rounds=rounds,
+    )
+
+
+def import_(
+    file: Annotated[Path, Parameter(help="A pruned state dict, or masks: .safetensors, .npz, or .pth (tensors only).")],
+    /,
+    *,
+    out: Annotated[Path, Parameter(help="The ticket file to write.")],
+    weights: Annotated[Path | None, Parameter(help="The weights that masks belong to, a state dict.")] = None,
+    format: Annotated[
+        Literal["auto", "torch-prune", "masks", "open-lth", "zeros"],
+        Parameter(help="What the file is; found out unless given. zeros: a checkpoint whose zeros are the mask."),
+    ] = "auto",
+    step: Annotated[int, Parameter(help="The optimizer step that the weights are of.", validator=Number(gte=0))] = 0,
+    head: Annotated[
+        tuple[str, ...], Parameter(help="Names of the output layer's parameters, which a transfer may replace.")
+    ] = (),
+) -> int:
+    """Make a ticket of another tool's files: torch.nn.utils.prune, masks with weights, OpenLTH, or bare zeros.
+
+    No code in a file is run. What was only inferred is said, and stands in the ticket's lineage.
+
+    Example:
+
+    oneticket import mask.pth --weights model_ep0_it0.pth --out mine.safetensors
+    """
+    from oneticket.cli.import_ import import_ticket as command
+
+    return command(file, out=out, weights=weights, format=format, step=step, head=head)

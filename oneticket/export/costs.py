@@ -1,0 +1,246 @@
+"""What a ticket saves where it is deployed: bytes, numbers, multiply-adds, and time, measured on this machine."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import zlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import count
+from statistics import median
+from typing import Any
+
+import torch
+from safetensors.torch import save
+from torch import Tensor, nn
+
+from oneticket.compact.choose import DENSEST, SMALLEST
+from oneticket.compact.flops import flops
+from oneticket.compact.sparse import Sparse, fits, usable
+from oneticket.export.network import Example, Made, arguments, compacted, differs, masked, outputs
+from oneticket.export.onnx import missing, onnx_bytes, session
+from oneticket.export.sparse import csr
+from oneticket.ground import clock
+from oneticket.ground.errors import ModelError, PruneError
+from oneticket.ticket.mask import Mask
+
+ROUNDS = 30
+SHORTEST = 0.001  # seconds of the dense network between two looks at the clock, at least, so that they do not show
+TIMES = 3  # such stretches in a turn; the shortest counts, since other programs only ever add time
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ratio:
+    """The median of the rounds' ratios of times, and its 95 % interval by order statistics; no interval below n = 6."""
+
+    median: float
+    low: float | None
+    high: float | None
+    n: int
+
+    @property
+    def seen(self) -> int:
+        """-1 faster or 1 slower where the interval, to the two decimals that are told, leaves out 1; else 0."""
+        if self.low is None or self.high is None:
+            return 0
+        return int(round(self.low, 2) > 1) - int(round(self.high, 2) < 1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """A form of the network, measured.
+
+    `size`, `zipped`: bytes of its file, and of that compressed; `numbers`: parameters that it stores, `living` those
+    that can be other than zero; `madds`: multiply-adds of one input's forward pass (None where not counted);
+    `seconds`: the median of a batch, `spread` its quartiles; `ratio`: beside `beside` in the same round; `removed`:
+    units left out; `note`: what else is to be told.
+    """
+
+    form: str
+    size: int
+    zipped: int
+    numbers: int
+    living: int
+    madds: int | None
+    seconds: float
+    spread: tuple[float, float]
+    ratio: Ratio
+    beside: str
+    removed: int = 0
+    note: str = ""
+
+
+def measure(model: nn.Module, mask: Mask, example: Example, *, rounds: int = ROUNDS) -> tuple[Row, ...]:
+    """The network in its forms, side by side.
+
+    "dense" (as it is), "masked" (pruned weights zero), and where there is anything to them "compact" (units left out),
+    "sparse" (`compact.sparse`), "csr", "onnx" and "onnx-compact".
+    In every round each form computes the batch in turn, in an order that changes; ratios are of times of one round,
+    with "dense", or for "onnx-compact" with "onnx". Evaluation mode, no gradients, torch's present number of threads;
+    the programs are measured on the CPU alone. A form that computes something else is left out, and "dense" says so.
+    Raises PruneError if the mask does not fit the model, ModelError for an example that does not.
+
+    >>> import torch
+    >>> net = nn.Sequential(nn.Linear(2, 3), nn.ReLU(), nn.Linear(3, 1))
+    >>> rows = measure(net, Mask({"2.weight": torch.tensor([[True, False, True]])}), torch.zeros(4, 2), rounds=2)
+    >>> [(row.form, row.numbers, row.living, row.madds) for row in rows if row.form in ("dense", "compact")]
+    [('dense', 13, 13, 9), ('compact', 9, 9, 6)]
+    """
+    positional, named = arguments(example)
+    wholes = masked(model, mask)
+    small = compacted(model, mask, example)
+    full = Mask.full(mask)
+    sides = [_side("dense", masked(model, full), example), _side("masked", wholes, example)]
+    if small.removed:
+        sides.append(_side("compact", small, example))
+    if (thin := _sparse(small)) is not None:
+        sides.append(_side("sparse", thin, example))
+    with contextlib.suppress(PruneError):  # no linear layer lost a weight
+        sides.append(_side("csr", csr(model, mask), example))
+    device = next(iter((*positional, *named.values()))).device
+    if device.type == "cpu" and not missing():
+        try:
+            sides.append(_program("onnx", wholes, example))
+            if small.removed:
+                sides.append(_program("onnx-compact", small, example, beside="onnx"))
+        except ModelError as error:
+            sides[0] = sides[0].but(note=str(error))
+    want = outputs(wholes.network, example)
+    for side in sides[1:]:
+        if apart := differs(want, side.run(example)):
+            sides.remove(side)
+            sides[0] = sides[0].but(note=f"{side.form} is left out: {apart}")
+    sides = [side for side in sides if side.beside in {other.form for other in sides}]
+    seconds = _times([lambda side=side: side.run(example) for side in sides], rounds, device)  # type: ignore[misc]
+    by_form = {side.form: taken for side, taken in zip(sides, seconds, strict=True)}
+    return tuple(side.row(by_form[side.form], by_form[side.beside]) for side in sides)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Side:
+    """A form before it is timed."""
+
+    form: str
+    made: Made
+    run: Callable[[Example], tuple[Tensor, ...]]
+    data: bytes
+    madds: int | None
+    beside: str = "dense"
+    note: str = ""
+
+    def but(self, *, note: str) -> _Side:
+        return _Side(**{**vars(self), "note": note})
+
+    def row(self, seconds: Sequence[float], beside: Sequence[float]) -> Row:
+        numbers, living = _numbers(self.made)
+        ratios = [mine / theirs for mine, theirs in zip(seconds, beside, strict=True)]
+        low, high = interval(ratios)
+        ordered = sorted(seconds)
+        return Row(
+            form=self.form,
+            size=len(self.data),
+            zipped=len(zlib.compress(self.data)),
+            numbers=numbers,
+            living=living,
+            madds=self.madds,
+            seconds=median(seconds),
+            spread=(ordered[len(ordered) // 4], ordered[-1 - len(ordered) // 4]),
+            ratio=Ratio(median=median(ratios), low=low, high=high, n=len(ratios)),
+            beside=self.beside,
+            removed=sum(self.made.removed.values()),
+            note=self.note or self.made.note,
+        )
+
+
+def interval(values: Sequence[float], confidence: float = 0.95) -> tuple[float | None, float | None]:
+    """Bounds of the median: the k-th value from either end, k as large as the binomial allows; None below six values.
+
+    >>> interval([3.0, 1.0, 2.0, 5.0, 4.0, 6.0, 7.0]), interval([1.0, 2.0])
+    ((1.0, 7.0), (None, None))
+    """
+    n, beyond = len(values), 0.0
+    for k in count():
+        beyond += 2 * math.comb(n, k) / 2**n
+        if beyond > 1 - confidence:
+            break
+    return (sorted(values)[k - 1], sorted(values)[n - k]) if k else (None, None)
+
+
+def _side(form: str, made: Made, example: Example) -> _Side:
+    tensors = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in made.network.state_dict().items()}
+    if form == "sparse":  # where its values belong, as a ticket's file says it: a bit per weight
+        bits = made.mask.pack()
+        layers = {name: made.network.get_submodule(name.rpartition(".")[0]) for name in bits}
+        tensors |= {f"{name}.bits": bits[name] for name, layer in layers.items() if isinstance(layer, Sparse)}
+    network = made.network
+    madds = _madds(network, example) if form != "csr" else None
+    return _Side(form=form, made=made, run=lambda each: outputs(network, each), data=save(tensors), madds=madds)
+
+
+def _program(form: str, made: Made, example: Example, *, beside: str = "dense") -> _Side:
+    data = onnx_bytes(made.network, example)
+    madds = _madds(made.network, example)
+    return _Side(form=form, made=made, run=session(data), data=data, madds=madds, beside=beside)
+
+
+def _sparse(made: Made) -> Made | None:
+    """The network with every layer sparse that can be, is large enough and of at most half density; None if none is."""
+    network = masked(made.network, made.mask).network
+    living = {name: made.mask[name] for name, held in made.mask.counts.items() if held}
+    chosen = 0
+    for name, lives in living.items():
+        owner, _, last = name.rpartition(".")
+        layer: Any = network.get_submodule(owner)
+        few = lives.numel() >= SMALLEST and int(lives.sum()) <= DENSEST * lives.numel()
+        if owner and last == "weight" and few and fits(layer) and usable():
+            network.set_submodule(owner, Sparse(layer, lives).eval())
+            chosen += 1
+    note = f"{chosen} of {len(made.mask)} layers sparse"
+    return Made(network=network, mask=made.mask, removed=made.removed, note=note) if chosen else None
+
+
+def _madds(network: nn.Module, example: Example) -> int | None:
+    positional, named = arguments(example)
+    if not named and len(positional) == 1:
+        return flops(network, positional[0])
+    return None
+
+
+def _numbers(made: Made) -> tuple[int, int]:
+    """Stored parameters, and those of them that live."""
+    parameters = dict(made.network.named_parameters())
+    stored = sum(parameter.numel() for parameter in parameters.values())
+    stored += sum(buffer.numel() for name, buffer in made.network.named_buffers() if name.endswith(".values"))
+    dead = sum(parameters[name].numel() - held for name, held in made.mask.counts.items() if name in parameters)
+    return stored, stored - dead
+
+
+def _times(sides: Sequence[Callable[[], object]], rounds: int, device: torch.device) -> list[list[float]]:
+    """Per side the seconds of one call, in every round; who begins, and in which direction, changes."""
+    for side in sides:
+        side()
+        side()
+    once = min(_seconds(sides[0], 1, device) for _ in range(3))
+    times = max(1, math.ceil(SHORTEST / max(once, 1e-9)))
+    found: list[list[float]] = [[] for _ in sides]
+    places = list(range(len(sides)))
+    for number in range(rounds):
+        first = number % len(sides)
+        order = (places[first:] + places[:first])[:: 1 if number % 2 else -1]
+        for place in order:
+            found[place].append(_seconds(sides[place], times, device))
+    return found
+
+
+def _seconds(side: Callable[[], object], times: int, device: torch.device) -> float:
+    """Of one call: the shortest of some stretches of that many calls."""
+    found = []
+    for _ in range(TIMES):
+        began = clock.now()
+        for _ in range(times):
+            side()
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)  # it answers before it is done
+        found.append((clock.now() - began) / times)
+    return min(found)

@@ -1,0 +1,149 @@
+"""Linear layers in torch's own sparse forms: CSR anywhere, and two of four for the sparse units of NVIDIA GPUs."""
+
+from __future__ import annotations
+
+import copy
+import warnings
+from collections.abc import Mapping
+from typing import final
+
+import torch
+from torch import Tensor, nn
+
+from oneticket.export.network import Made, linears, masked
+from oneticket.ground.errors import PruneError
+from oneticket.ticket.mask import Mask
+
+GROUP, MOST = 4, 2
+"""Of so many weights in a row at most so many live."""
+
+
+@final
+class Csr(nn.Module):
+    """A linear layer over its living weights as a `torch.sparse` CSR matrix: buffers `crow`, `col` (int32), `values`.
+
+    `living`: bool (outputs, inputs).
+
+    >>> layer = nn.Linear(3, 2, bias=False)
+    >>> csr = Csr(layer, torch.tensor([[True, False, False], [False, True, True]]))
+    >>> csr.crow.tolist(), csr.col.tolist(), torch.equal(csr.values, layer.weight.detach()[[0, 1, 1], [0, 1, 2]])
+    ([0, 1, 3], [0, 1, 2], True)
+    """
+
+    def __init__(self, layer: nn.Linear, living: Tensor) -> None:
+        super().__init__()
+        living = living.to(layer.weight.device)
+        ends = living.sum(1).cumsum(0)
+        self.shape = tuple(living.shape)
+        self.register_buffer("crow", torch.cat([ends.new_zeros(1), ends]).int())
+        self.register_buffer("col", living.nonzero()[:, 1].int())
+        self.register_buffer("values", layer.weight.detach()[living])
+        self.bias = None if layer.bias is None else nn.Parameter(layer.bias.detach().clone())
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(..., inputs) to (..., outputs)."""
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Sparse CSR tensor support is in beta")
+            weight = torch.sparse_csr_tensor(
+                self.get_buffer("crow"),
+                self.get_buffer("col"),
+                self.get_buffer("values"),
+                self.shape,
+                check_invariants=False,
+            )
+        out = (weight @ x.reshape(-1, self.shape[1]).t()).t()
+        out = out if self.bias is None else out + self.bias
+        return out.reshape(*x.shape[:-1], self.shape[0])
+
+    def extra_repr(self) -> str:
+        """For `print(network)`."""
+        return f"{len(self.get_buffer('values'))} living weights of {self.shape}"
+
+
+def csr(model: nn.Module, mask: Mask) -> Made:
+    """The masked network with every linear layer that lost weights as `Csr`; its state dict is the file's content.
+
+    Raises PruneError if no linear layer lost a weight.
+    """
+    made = masked(model, mask)
+    for name, layer in linears(made.network, mask).items():
+        made.network.set_submodule(name, Csr(layer, mask[f"{name}.weight"]).eval())
+    return made
+
+
+def two_of_four(model: nn.Module, mask: Mask) -> Made:
+    """The masked network, once it is sure that in every linear layer that lost weights two of each four live at most.
+
+    Groups run along the inputs. Raises PruneError with the counts per layer where that does not hold, and if no linear
+    layer lost a weight.
+    """
+    made, wrong = masked(model, mask), []
+    for name in linears(made.network, mask):
+        living = mask[f"{name}.weight"]
+        if living.shape[1] % GROUP:
+            wrong.append(f"{name}: {living.shape[1]} inputs are no multiple of {GROUP}")
+            continue
+        over = int((_groups(living).sum(2) > MOST).sum())
+        if over:
+            wrong.append(f"{name}: {over} of {living.numel() // GROUP} groups have more than {MOST} living weights")
+    if wrong:
+        raise PruneError(f"the mask is not {MOST}:{GROUP}; nothing was written:\n" + "\n".join(wrong))
+    return made
+
+
+def packed(network: nn.Module, mask: Mask) -> dict[str, Tensor]:
+    """The state dict of a 2:4 network, with each such weight as NAME.values and NAME.meta.
+
+    `values`: (outputs, inputs / 2), two of each group of four; `meta`: uint8 (outputs, inputs / 4), the places of the
+    two in their group, the first in bits 0 and 1, the second in bits 2 and 3. A group with fewer living weights keeps
+    zeros, at its first free places.
+
+    >>> net = nn.Sequential(nn.Linear(4, 1, bias=False))
+    >>> _ = net.load_state_dict({"0.weight": torch.tensor([[0.0, 5, 0, 7]])})
+    >>> found = packed(net, Mask({"0.weight": torch.tensor([[False, True, False, True]])}))
+    >>> found["0.weight.values"], found["0.weight.meta"]
+    (tensor([[5., 7.]]), tensor([[13]], dtype=torch.uint8))
+    """
+    tensors = dict(network.state_dict())
+    for name, layer in linears(network, mask).items():
+        groups = _groups(mask[f"{name}.weight"].to(layer.weight.device))
+        # A stable order by "is dead" has the living first; of those two places the lower one is stored first.
+        places = (~groups).to(torch.uint8).argsort(dim=2, stable=True)[..., :MOST].sort(dim=2).values
+        del tensors[f"{name}.weight"]
+        tensors[f"{name}.weight.values"] = _groups(layer.weight.detach()).gather(2, places).flatten(1)
+        tensors[f"{name}.weight.meta"] = (places[..., 0] | places[..., 1] << 2).to(torch.uint8)
+    return tensors
+
+
+def unpacked(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The state dict that `packed` packed, weights dense again."""
+    found = {name: value for name, value in tensors.items() if not name.endswith((".values", ".meta"))}
+    for name in [name.removesuffix(".meta") for name in tensors if name.endswith(".meta")]:
+        values, meta = tensors[f"{name}.values"], tensors[f"{name}.meta"].long()
+        places = torch.stack([meta & 3, meta >> 2 & 3], dim=2)
+        dense = values.new_zeros(*meta.shape, GROUP).scatter_(2, places, values.reshape(*meta.shape, MOST))
+        found[name] = dense.flatten(1)
+    return found
+
+
+def on_cuda(network: nn.Module, mask: Mask) -> nn.Module:
+    """A copy of a 2:4 network on a CUDA device whose linear layers run as `torch.sparse` semi-structured ones.
+
+    In float16 or bfloat16, with sizes that the GPU's kernels take (multiples of 64 do). Raises PruneError where torch
+    refuses a layer, with its reason.
+    """
+    made = copy.deepcopy(network)
+    for name, layer in linears(made, mask).items():
+        try:
+            weight = torch.sparse.to_sparse_semi_structured(layer.weight.detach().contiguous())
+        except (RuntimeError, ValueError) as error:
+            raise PruneError(
+                f"{name}: torch cannot make it semi-structured: {str(error).partition(chr(10))[0]}"
+            ) from None
+        layer.weight = nn.Parameter(weight, requires_grad=False)
+    return made
+
+
+def _groups(weight: Tensor) -> Tensor:
+    """(outputs, inputs) as (outputs, inputs / 4, 4)."""
+    return weight.reshape(len(weight), -1, GROUP)

@@ -1,0 +1,1 @@
+"""Beside the tower: adapters for training frameworks, and masks of other tools."""

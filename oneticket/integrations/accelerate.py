@@ -1,0 +1,108 @@
+"""Tickets in Accelerate: a guard over what an Accelerator prepared, in its checkpoints, too."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from accelerate import Accelerator
+from torch import nn
+from torch.optim import Optimizer
+
+from oneticket.ground.errors import GuardError
+from oneticket.integrations import held as holds
+from oneticket.integrations.held import Held, Holding
+from oneticket.integrations.held import resume as resume
+from oneticket.lottery.level import Level
+from oneticket.ticket.guard import Guard
+
+
+class _Attached(NamedTuple):
+    """What a checkpoint asks of one guard, without keeping anything alive."""
+
+    guard: weakref.ref[Guard]
+    level: weakref.ref[Level] | None
+    said: dict[str, Any]
+
+
+def attach(
+    accelerator: Accelerator,
+    model: nn.Module,
+    optimizer: Optimizer | Sequence[Optimizer],
+    held: Held,
+    *,
+    head: str = "fresh",
+    names: Mapping[str, str | None] | None = None,
+    fresh: Sequence[str] = (),
+    rule: str = "gate+project",
+) -> Guard:
+    """Hold a ticket, a mask or a search's level in a model while its optimizers step, all after `prepare`.
+
+    It writes no weights: call `ticket.apply(model)` before; `head`, `names` and `fresh` are those that `apply` got.
+    Within `accelerator.accumulate` the optimizer makes one step of several; that one alone is guarded, and counted by a
+    level, and none that a GradScaler leaves out. `save_state` writes what is held, and a level's search, beside the
+    rest to `oneticket.safetensors`, which holds no pickle; `load_state` refuses another ticket's checkpoint before it
+    loads anything, and `resume` brings a search back. A second `attach` to the model takes the first one's place there.
+
+    Raises what `oneticket.attach` raises, and GuardError, from `load_state` too.
+
+    >>> import torch
+    >>> accelerator, model = Accelerator(cpu=True), nn.PReLU(2)
+    >>> model, optimizer = accelerator.prepare(model, torch.optim.SGD(model.parameters(), lr=0.5, momentum=0.9))
+    >>> with attach(accelerator, model, optimizer, {"weight": torch.tensor([True, False])}) as guard:
+    ...     accelerator.backward(model(-torch.ones(4, 2)).sum())
+    ...     optimizer.step()
+    ...     print(guard.audit(), model.weight.tolist())
+    1 pruned weights in 1 parameters and 1 moments are exactly zero [2.25, 0.0]
+    """
+    holding = Holding(held, head=head, names=names, fresh=fresh, rule=rule)
+    guard = holding.attach(model, optimizer if isinstance(optimizer, Sequence) else [optimizer])
+    if accelerator not in _ATTACHED:
+        _ATTACHED[accelerator] = weakref.WeakKeyDictionary()
+        _hook(accelerator)
+    level = weakref.ref(held) if isinstance(held, Level) else None
+    _ATTACHED[accelerator][model] = _Attached(weakref.ref(guard), level, guard.state_dict())
+    return guard
+
+
+def _hook(accelerator: Accelerator) -> None:
+    here = weakref.ref(accelerator)
+
+    def save(_models: list[nn.Module], _weights: list[Any], folder: str) -> None:
+        one = here()
+        if one is not None and one.is_main_process and (found := _open(one)):
+            search = next((held.search for _, held, _ in found if isinstance(held, Level)), None)
+            holds.save(folder, [facts for _, _, facts in found], search)
+
+    def load(_models: list[nn.Module], folder: str) -> None:
+        one = here()
+        found, saved = _open(one) if one is not None else [], holds.load(folder)
+        if saved is None:
+            return
+        if len(saved[0]) != len(found):
+            raise GuardError(
+                f"{folder}: the checkpoint was saved with {len(saved[0])} masks held, and {len(found)} are held now; "
+                "attach the same before load_state"
+            )
+        for (guard, held, _), expected in zip(found, saved[0], strict=True):
+            holds.check(guard, held, expected)
+
+    accelerator.register_save_state_pre_hook(save)
+    accelerator.register_load_state_pre_hook(load)
+
+
+def _open(accelerator: Accelerator) -> list[tuple[Guard, Held | None, dict[str, Any]]]:
+    """Guards that still hold something, the level of those that have one, and what is to be said of them."""
+    out: list[tuple[Guard, Held | None, dict[str, Any]]] = []
+    for attached in _ATTACHED[accelerator].values():
+        guard, level = attached.guard(), attached.level() if attached.level is not None else None
+        if guard is None or (attached.level is not None and (level is None or level.over)):
+            continue
+        out.append((guard, level, holds.facts(attached.said, level)))
+    return out
+
+
+_ATTACHED: weakref.WeakKeyDictionary[Accelerator, weakref.WeakKeyDictionary[nn.Module, _Attached]] = (
+    weakref.WeakKeyDictionary()
+)

@@ -1,0 +1,117 @@
+"""Tickets in Lightning: a callback that holds one while a Trainer fits."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import lightning.pytorch as pl
+from lightning.pytorch.plugins.io import TorchCheckpointIO
+
+from oneticket.ground.errors import FileError
+from oneticket.integrations.held import Held, Holding
+from oneticket.lottery.level import Level
+from oneticket.ticket.guard import Audit, Guard
+
+if TYPE_CHECKING:
+    from oneticket.lottery.driven import Search
+
+
+class TicketCallback(pl.Callback):
+    """Holds a ticket, a mask or a search's level from the time a `fit` has its optimizers until it ends.
+
+    It writes no weights: call `ticket.apply(module)` once, before the first `fit`, so that a second goes on where the
+    first ended. `head`, `names` and `fresh` are those that `apply` got. While a `fit` runs, `guard` holds the mask;
+    when it is done, `audit` is the proof and the guard is gone, as after an exception or an interrupt, too. Checkpoints
+    say what was held, and `fit(ckpt_path=...)` goes on with nothing else; of a level they have the search's state, for
+    `resume`. A level counts the steps of the first optimizer, those alone that were made.
+
+    Raises what `oneticket.attach` raises, from within `fit`, and GuardError for another ticket's checkpoint.
+
+    >>> import torch, warnings
+    >>> class Net(pl.LightningModule):
+    ...     def __init__(self):
+    ...         super().__init__()
+    ...         self.fc = torch.nn.Linear(2, 1)
+    ...     def training_step(self, batch):
+    ...         return self.fc(batch).square().mean()
+    ...     def configure_optimizers(self):
+    ...         return torch.optim.AdamW(self.parameters(), lr=0.1)
+    >>> callback, net = TicketCallback({"fc.weight": torch.tensor([[True, False]])}), Net()
+    >>> trainer = pl.Trainer(max_epochs=1, accelerator="cpu", callbacks=[callback], logger=False, barebones=True)
+    >>> with warnings.catch_warnings(action="ignore"):
+    ...     trainer.fit(net, torch.utils.data.DataLoader(torch.ones(4, 2)))
+    >>> print(callback.audit)
+    1 pruned weights in 1 parameters and 2 moments are exactly zero
+    """
+
+    def __init__(
+        self,
+        held: Held,
+        *,
+        head: str = "fresh",
+        names: Mapping[str, str | None] | None = None,
+        fresh: Sequence[str] = (),
+        rule: str = "gate+project",
+    ) -> None:
+        self._holding = Holding(held, head=head, names=names, fresh=fresh, rule=rule)
+        self._expected: Mapping[str, Any] = {}
+
+    @property
+    def guard(self) -> Guard | None:
+        """What holds the mask while a fit runs."""
+        return self._holding.guard
+
+    @property
+    def audit(self) -> Audit | None:
+        """What the audit at the end of the last fit found."""
+        return self._holding.audit
+
+    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:  # noqa: ARG002
+        """Forget what an earlier checkpoint said."""
+        self._expected = {}
+
+    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Attach: the optimizers are there, and so are a checkpoint's weights."""
+        model = trainer.strategy.model
+        self._holding.attach(pl_module if model is None else model, trainer.optimizers, expected=self._expected)
+
+    def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:  # noqa: ARG002
+        """Audit and detach, after every other callback."""
+        self._holding.finish()
+
+    def on_exception(
+        self,
+        trainer: pl.Trainer,  # noqa: ARG002
+        pl_module: pl.LightningModule,  # noqa: ARG002
+        exception: BaseException,  # noqa: ARG002
+    ) -> None:
+        """Detach."""
+        self._holding.detach()
+
+    def state_dict(self) -> dict[str, Any]:
+        """What was held, and of a level its search's state."""
+        level = self._holding.held
+        search = {"search": level.search.state_dict()} if isinstance(level, Level) else {}
+        return {"facts": self._holding.facts(), **search}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Let the fit that loads this attach nothing else."""
+        self._expected = state_dict["facts"]
+
+
+def resume(search: Search, checkpoint: str | Path) -> None:
+    """Bring a search to where a checkpoint was saved, before its loop; then `fit(level.model, ckpt_path=checkpoint)`.
+
+    Read as tensors and plain values alone, so that a hostile file runs no code. Raises FileError when no search's state
+    is in it, and what `Search.load_state_dict` raises.
+    """
+    try:
+        found = TorchCheckpointIO().load_checkpoint(checkpoint, weights_only=True)
+    except OSError as error:
+        raise FileError(f"{checkpoint}: cannot be read: {error}") from None
+    state = found.get("callbacks", {}).get(TicketCallback.__qualname__, {})
+    if "search" not in state:
+        raise FileError(f"{checkpoint}: it was not saved by a Trainer with TicketCallback(level), in a search's loop")
+    search.load_state_dict(state["search"])

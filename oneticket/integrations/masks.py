@@ -1,0 +1,168 @@
+"""Tickets out of what other tools leave: pruned torch models, masks beside weights, OpenLTH's files, bare zeros."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.parametrize import is_parametrized
+
+from oneticket.ground.errors import FileError, OneticketError, PruneError, unknown
+from oneticket.integrations.foreign import read_tensors
+from oneticket.ticket.contract import Contract
+from oneticket.ticket.mask import Mask
+from oneticket.ticket.names import listed
+from oneticket.ticket.ticket import Ticket
+
+Tensors = Mapping[str, Tensor]
+GIVEN = Contract(rewind="0it", step=0)
+"""These weights as they are given."""
+
+
+def from_torch_prune(source: nn.Module | Tensors, *, contract: Contract = GIVEN) -> Ticket:
+    """The ticket of a model that `torch.nn.utils.prune` pruned, or of its state dict: NAME_orig under NAME_mask.
+
+    Of a model, masks of parametrizations (`torch.ao.pruning`) are taken too. The model is left as it is. Raises
+    PruneError if nothing is pruned so, or a mask is not of zeros and ones.
+
+    >>> from torch.nn.utils import prune
+    >>> ticket = from_torch_prune(prune.l1_unstructured(nn.Linear(4, 2), "weight", amount=0.5))
+    >>> ticket.mask, sorted(ticket.weights)
+    (Mask(1 tensors, 4 of 8 weights live, density 0.5), ['bias', 'weight'])
+    """
+    tensors = _parametrized(source) if isinstance(source, nn.Module) else dict(source)
+    masks: dict[str, Tensor] = {}
+    for name in [name for name in tensors if name.endswith("_orig") and name[:-5] + "_mask" in tensors]:
+        whole = name.removesuffix("_orig")
+        if whole in tensors:
+            raise PruneError(f"{whole!r} is there beside {name!r}; which of them is the weight?")
+        tensors[whole], masks[whole] = tensors.pop(name), tensors.pop(whole + "_mask")
+    if not masks:
+        raise PruneError(f"no NAME_orig with its NAME_mask, as torch.nn.utils.prune has; there are {listed(tensors)}")
+    return from_masks(masks, tensors, contract=contract, origin="torch-prune")
+
+
+def from_masks(masks: Tensors, weights: Tensors, *, contract: Contract = GIVEN, origin: str = "masks") -> Ticket:
+    """The ticket of masks by the weights' names, of truth values or of zeros and ones (float or whole numbers).
+
+    `weights` is a state dict; `origin` says in the lineage whose they were. Raises PruneError, with the name, for any
+    other value, and if masks and weights do not fit.
+
+    >>> weights = {"fc.weight": torch.ones(1, 2), "fc.bias": torch.zeros(1)}
+    >>> from_masks({"fc.weight": torch.tensor([[0.0, 1.0]])}, weights).weights["fc.weight"]
+    tensor([[0., 1.]])
+    """
+    if not masks:
+        raise PruneError("expected masks by name, got none")
+    living = Mask({name: _living(name, mask) for name, mask in masks.items()})
+    return _ticket(living, weights, contract, {"from": origin, "inferred": False})
+
+
+def from_zeros(weights: nn.Module | Tensors, *, contract: Contract = GIVEN) -> Ticket:
+    """The ticket of a checkpoint whose pruned weights are exact zeros: what is zero counts as pruned.
+
+    That is inferred, and the lineage says so: a weight may be zero by chance. Tensors of two and more dimensions are
+    looked at. One without zeros stays dense; so does one of nothing but zeros, since it may just as well be new: the
+    lineage names it. Raises PruneError if nothing has zeros.
+
+    >>> ticket = from_zeros({"fc.weight": torch.tensor([[0.0, 2.0]]), "new.weight": torch.zeros(1, 1)})
+    >>> ticket.mask.density, ticket.lineage["imported"]
+    (0.5, {'all_zero': ['new.weight'], 'from': 'zeros', 'inferred': True})
+    """
+    tensors = weights.state_dict() if isinstance(weights, nn.Module) else weights
+    _check_tensors(tensors)
+    looked = {name: tensor != 0 for name, tensor in tensors.items() if tensor.dim() > 1 and tensor.is_floating_point()}
+    some = {name: living for name, living in looked.items() if living.any() and not living.all()}
+    if not some:
+        raise PruneError(
+            f"no weight is partly zero, so nothing says what was pruned; looked at {listed(looked)}. Hand over the "
+            "masks, or the checkpoint as it is after pruning was made permanent"
+        )
+    empty = sorted(name for name, living in looked.items() if living.numel() and not living.any())
+    return _ticket(Mask(some), tensors, contract, {"from": "zeros", "inferred": True, "all_zero": empty})
+
+
+def read_ticket(
+    path: str | os.PathLike[str],
+    *,
+    weights: str | os.PathLike[str] | None = None,
+    format: str = "auto",
+    contract: Contract = GIVEN,
+) -> Ticket:
+    """The ticket of another tool's file (`.safetensors`, `.npz`, `.pth`), with the weights of a second file if given.
+
+    `format`: a name of FORMATS, or "auto": "torch-prune" where the file has NAME_orig and NAME_mask, "open-lth" for a
+    `mask.pth` (its weights are `model_ep0_it0.pth` beside it unless given), "masks" where weights are given, else
+    "zeros". Raises FileError for a file that cannot be read or holds something else.
+    """
+    if format != "auto" and format not in FORMATS:
+        raise FileError(unknown("format", format, ["auto", *FORMATS]))
+    tensors = read_tensors(path)
+    kind = _kind(Path(path), tensors, weights is not None) if format == "auto" else format
+    if kind == "open-lth" and weights is None:
+        weights = Path(path).with_name("model_ep0_it0.pth")
+    if kind in ("masks", "open-lth") and weights is None:
+        raise FileError(f"{path}: holds masks; give the file of the weights that they belong to")
+    if kind in ("torch-prune", "zeros") and weights is not None:
+        raise FileError(f"{path}: read as {kind}, it has its own weights; leave the second file out")
+    given = None if weights is None else read_tensors(weights)
+    try:
+        return FORMATS[kind](tensors, given or {}, contract)
+    except OneticketError as error:
+        raise FileError(f"{path}: read as {kind}: {error}") from None
+
+
+def _kind(path: Path, tensors: Tensors, weights: bool) -> str:
+    if any(name.endswith("_orig") and name[:-5] + "_mask" in tensors for name in tensors):
+        return "torch-prune"
+    if path.name == "mask.pth":
+        return "open-lth"
+    masks = bool(tensors) and all(((mask == 0) | (mask == 1)).all() for mask in tensors.values())
+    return "masks" if weights or masks else "zeros"
+
+
+def _parametrized(model: nn.Module) -> dict[str, Tensor]:
+    """The state dict, with parametrized weights that have a mask named as torch.nn.utils.prune names them."""
+    tensors = dict(model.state_dict())
+    for path, module in model.named_modules():
+        for last, steps in module.parametrizations.items() if is_parametrized(module) else ():
+            steps_masks = [step.mask for step in steps if isinstance(getattr(step, "mask", None), Tensor)]
+            if len(steps_masks) == 1:
+                start = f"{path}." if path else ""
+                inner = f"{start}parametrizations.{last}."
+                tensors[f"{start}{last}_orig"] = tensors[f"{inner}original"]
+                tensors[f"{start}{last}_mask"] = steps_masks[0]
+                tensors = {name: value for name, value in tensors.items() if not name.startswith(inner)}
+    return tensors
+
+
+def _living(name: str, mask: Tensor) -> Tensor:
+    if not isinstance(mask, Tensor) or mask.layout != torch.strided or mask.is_complex():
+        raise PruneError(f"mask {name!r}: expected truth values, or zeros and ones, got {type(mask).__name__}")
+    strange = mask[(mask != 0) & (mask != 1)]
+    if strange.numel():
+        raise PruneError(f"mask {name!r}: expected zeros and ones, got {strange[0].item()}")
+    return mask != 0
+
+
+def _check_tensors(tensors: Tensors) -> None:
+    if not isinstance(tensors, Mapping) or not all(isinstance(tensor, Tensor) for tensor in tensors.values()):
+        raise PruneError("weights: expected a state dict, a mapping from name to tensor")
+
+
+def _ticket(mask: Mask, weights: Tensors, contract: Contract, imported: dict[str, Any]) -> Ticket:
+    _check_tensors(weights)
+    return Ticket(mask=mask, weights=weights, contract=contract, lineage={"imported": imported})
+
+
+FORMATS: dict[str, Callable[[Tensors, Tensors, Contract], Ticket]] = {
+    "torch-prune": lambda tensors, _, contract: from_torch_prune(tensors, contract=contract),
+    "masks": lambda masks, weights, contract: from_masks(masks, weights, contract=contract),
+    "open-lth": lambda masks, weights, contract: from_masks(masks, weights, contract=contract, origin="open-lth"),
+    "zeros": lambda weights, _, contract: from_zeros(weights, contract=contract),
+}
+"""How a file's tensors, and those of a second one, are read."""

@@ -1,0 +1,255 @@
+"""The search in somebody's own loop: the loop trains every level, and the search rewinds, prunes and holds between."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import nn
+
+from oneticket.ground.errors import GuardError, PruneError, SpecError, TrainingError, unknown
+from oneticket.ground.streams import Streams
+from oneticket.ground.when import When
+from oneticket.lottery.kept import kept, live, unwrapped
+from oneticket.lottery.level import Level, Optimizers
+from oneticket.lottery.progress import Progress, read
+from oneticket.lottery.spec import MOST_LEVELS
+from oneticket.models.parts import OUTPUT, survey
+from oneticket.models.parts import prunable as prunable_of
+from oneticket.pruning.prune import prune
+from oneticket.pruning.spec import PruningSpec
+from oneticket.pruning.units import find
+from oneticket.ticket.book import Book
+from oneticket.ticket.contract import Contract
+from oneticket.ticket.guard import RULES, attach
+from oneticket.ticket.ticket import Ticket
+
+
+class Search:
+    """Iterative pruning with rewinding around a loop of your own: `for level in search:`, train, call `level.step`.
+
+    The model as given is W_0. Level 0 trains it whole; at its k-th `level.step` (`rewind="kit"`) parameters and buffers
+    are kept: W_k, or W_0 itself for k = 0, as for pre-trained weights. When the loop's body is done with a level, its
+    guard is audited and detached, `fraction` of the living weights go (or units, by `granularity`), and the next level
+    is opened: W_k x the next mask in the same model, in place; a fresh optimizer from `optimizer_fn(model)`, one or a
+    list; and a guard. `levels=20` are 21 trainings, level 0 to 20; after the last, the model stays as trained. Where
+    k > 0, level 0 keeps its optimizer at step k, so that it alone has momentum there (Frankle et al. 2020, arXiv
+    1912.05671); deeper levels have `level.start == k`, from which a schedule may go on.
+
+    - `rewind`: "500it", or "2ep" with `epoch`, the steps of one epoch. Steps are calls of `level.step`; at rewind 0 the
+      loop may do without them.
+    - `optimizer_fn=None`: optimizers are made later and handed to `level.attach`.
+    - `criterion`, `scope`, `granularity`, `allow_empty`: as PruningSpec's. `prunable`: name patterns as ModelSpec's,
+      of frozen weights too. `head`: names of the output layer or of its parameters, which stay dense; None finds it,
+      "" is none. `seed`: of criteria that draw. `rule`: the guard's.
+
+    Names are the model's without wrappers such as DDP's `module.`; `dense` says why a parameter is not pruned. Modes,
+    devices and requires_grad stay the loop's. On `break` or an exception the open level is let go, its training stays
+    in the model, and iterating again begins that level anew from its first weights. So it does where a level is
+    refused at its end: GuardError if the mask was not held or nothing was attached, TrainingError if level 0 ended
+    before step k, PruneError if weights are NaN.
+
+    Raises SpecError for a setting, ModelError for names and models that do not fit, PruneError for weights that cannot
+    be kept or are sharded, and GuardError for a model that is being searched or guarded already.
+
+    >>> model = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2))
+    >>> search = Search(model, lambda model: torch.optim.SGD(model.parameters(), lr=0.1), levels=2, rewind="1it")
+    >>> for level in search:
+    ...     for _ in range(3 - level.start):
+    ...         level.optimizer.zero_grad()
+    ...         level.model(torch.ones(3, 4)).square().sum().backward()
+    ...         level.optimizer.step()
+    ...         level.step()
+    >>> search.book.densities, search.dense["2.weight"]
+    ((1.0, 0.8125, 0.65625), 'the output layer')
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        optimizer_fn: Callable[[nn.Module], Optimizers] | None = None,
+        *,
+        levels: int,
+        fraction: float = 0.2,
+        rewind: str = "0it",
+        epoch: int | None = None,
+        criterion: str = "magnitude",
+        scope: str = "global",
+        granularity: str = "weight",
+        allow_empty: bool = True,
+        prunable: Sequence[str] = (),
+        head: str | Sequence[str] | None = None,
+        seed: int = 0,
+        rule: str = "gate+project",
+    ) -> None:
+        if optimizer_fn is not None and not callable(optimizer_fn):
+            kind = type(optimizer_fn).__name__
+            raise SpecError(f"optimizer_fn: expected a function from the model to a new optimizer, got {kind}")
+        if type(levels) is not int or not 0 <= levels <= MOST_LEVELS:
+            raise SpecError(f"levels: expected a whole number from 0 to {MOST_LEVELS}, got {levels!r}")
+        if type(seed) is not int or not 0 <= seed < 2**63:
+            raise SpecError(f"seed: expected a whole number from 0, got {seed!r}")
+        if rule not in RULES:
+            raise SpecError(unknown("rule", rule, RULES))
+        self._pruning = PruningSpec(
+            criterion=criterion, fraction=fraction, scope=scope, granularity=granularity, allow_empty=allow_empty
+        )
+        when, step = _when(rewind, epoch)
+        inner, patterns = unwrapped(model), [prunable] if isinstance(prunable, str) else [*prunable]
+        live(inner)  # refuses what has no values before anything is asked of it
+        alive = prunable_of(inner, patterns, head)
+        self.dense = {name: reason for name, reason in survey(inner, patterns, head).items() if reason}
+        self._asked = {
+            **{name: value for name, value in self._pruning.plain().items() if name != "shots"},
+            "rewind": str(when),
+            "step": step,
+            "prunable": patterns,
+            "head": [name for name, reason in survey(inner, head=head).items() if reason == OUTPUT],
+            "seed": seed,
+            "rule": rule,
+        }
+        self.model, self.levels, self._inner, self._optimizer_fn = model, levels, inner, optimizer_fn
+        self._step, self._streams = step, Streams(root=seed, replicate=0)
+        self._units = find(self._pruning, inner, alive)
+        weights = kept(inner, alive)
+        pruned_at = {name: torch.zeros(weights[name].shape, dtype=torch.uint8) for name in alive}
+        self._at = Progress(level=0, kept={0: weights}, pruned_at=pruned_at)
+        self._level: Level | None = None
+        self._resumes = False
+
+    def __iter__(self) -> Iterator[Level]:
+        while self._at.level <= self.levels:
+            if self._inner in _OPEN:
+                raise GuardError("a search has a level open on this model; end that loop first")
+            _OPEN.add(self._inner)
+            try:
+                level = self._level = self._begin()
+                yield level
+                self._end(level)
+            finally:
+                self._close()
+
+    @property
+    def book(self) -> Book:
+        """The finished levels as a book; PruneError before there is one."""
+        deepest = self._at.level - 1
+        if deepest < 0:
+            raise PruneError("search.book: no level is finished; a level is, when the loop's body is done with it")
+        said = {name: self._asked[name] for name in ("rewind", "prunable", "seed", "rule")}
+        return Book(
+            weights=self._at.kept[self._step],
+            pruned_at={name: torch.where(at > deepest, 0, at) for name, at in self._at.pruned_at.items()},
+            levels=deepest,
+            contract=self._contract(self._asked["rewind"], self._step),
+            lineage={"search": {"pruning": self._pruning.plain(), **said}},
+            records=self._at.records,
+        )
+
+    def state_dict(self) -> dict[str, Any]:
+        """How far the search has come, at any time: `{"tensors": name -> tensor, "facts": JSON}`.
+
+        It holds no training: of an open level, model and optimizer are saved by whoever trains them.
+        """
+        level = self._level
+        at = self._at if level is None else replace(self._at, steps=level.steps, scores=level.scores)
+        return at.plain(self._asked)
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on where a search with the same settings over the same network stood; how many levels it has may differ.
+
+        A level that had made steps goes on with the weights that the model has when it is yielded, and with the
+        optimizer's state if the loop loads it: restore both. A level without steps begins anew. Raises SpecError, also
+        within a level, whose mask is held already, and PruneError for broken tensors; nothing is changed then.
+        """
+        if self._level is not None:
+            raise SpecError(f"search state: level {self._level.number} is open; load the state before the loop")
+        self._at = read(state, asked=self._asked, levels=self.levels, like=self._at)
+        self._resumes = self._at.steps > 0
+
+    def _begin(self) -> Level:
+        """Open the level: its weights, unless it goes on with those that are there; an optimizer and a guard."""
+        at, resumes, self._resumes = self._at, self._resumes, False
+        mask, start = at.mask, self._step if at.level else 0
+        if at.level and not any((each == at.level).any() for each in at.pruned_at.values()):
+            raise PruneError(
+                f"level {at.level} would prune nothing: {mask.living} weights live, and no more may go by fraction "
+                f"{self._pruning.fraction}; ask for fewer levels or a larger fraction"
+            )
+        if not resumes:
+            self._at = at = at.anew()
+            # Another's guard on the model is to refuse this while nothing is written.
+            attach(self.model, torch.optim.SGD(self._inner.parameters()), mask, rule=self._asked["rule"]).detach()
+            contract = self._contract(f"{start}it", start)
+            ticket = Ticket(mask=mask, weights=at.kept[start], contract=contract)
+            ticket.apply(self._inner, head="sparse" if set(mask) & set(contract.head) else "keep")
+        level = Level(
+            number=at.level,
+            mask=mask,
+            start=start,
+            search=self,
+            rule=self._asked["rule"],
+            on_step=self._stepped,
+            steps=at.steps,
+            scores=at.scores,
+        )
+        if self._optimizer_fn is not None:
+            level.attach(self._optimizer_fn(self.model))
+        return level
+
+    def _contract(self, rewind: str, step: int) -> Contract:
+        """Schedule and data order are the loop's own affair."""
+        return Contract(rewind=rewind, step=step, schedule="caller", order="caller", head=tuple(self._asked["head"]))
+
+    def _stepped(self, level: Level) -> None:
+        """Keep W_k when it is reached."""
+        if level.number == 0 and level.steps == self._step:
+            weights = kept(self._inner, self._at.pruned_at)
+            self._at = replace(self._at, kept={**self._at.kept, self._step: weights})
+
+    def _end(self, level: Level) -> None:
+        """Check the trained level, prune for the next and write its record."""
+        level.audit()
+        at, number = self._at, level.number
+        if self._step not in at.kept:
+            raise TrainingError(
+                f"rewind {self._asked['rewind']} is step {self._step}, but level 0 ended after {level.steps} calls of "
+                "level.step; call it after every optimizer step, train longer, or rewind earlier"
+            )
+        after = {name: each.clone() for name, each in at.pruned_at.items()}
+        trained = live(self._inner)
+        left = prune(
+            self._pruning,
+            level.mask,
+            trained={name: trained[name].detach().cpu() for name in after},
+            initial=lambda: {name: at.kept[0][name] for name in after},
+            generator=self._streams.generator("prune", number),
+            units=self._units,
+        )
+        for name, each in after.items():
+            each[level.mask[name] & ~left[name]] = number + 1
+        records = (*at.records, {**level.facts(), **level.scores})
+        self._at = Progress(level=number + 1, kept=at.kept, pruned_at=after, records=records)
+
+    def _close(self) -> None:
+        """Let the model go. A level that is not finished is to begin anew."""
+        _OPEN.discard(self._inner)
+        if self._level is not None:
+            self._level.close()
+        self._level, self._at = None, self._at.anew()
+
+
+def _when(rewind: str, epoch: int | None) -> tuple[When, int]:
+    try:
+        when = When.parse(rewind)
+    except SpecError as error:
+        raise SpecError(f"rewind: {error}") from None
+    if when.unit == "ep" and when.count and (type(epoch) is not int or epoch < 1):
+        raise SpecError(f"rewind: {rewind} needs epoch=, the number of optimizer steps in one epoch, got {epoch!r}")
+    return when, when.steps(epoch or 0)
+
+
+_OPEN: weakref.WeakSet[nn.Module] = weakref.WeakSet()
+"""Models of which a level is open."""

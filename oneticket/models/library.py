@@ -1,0 +1,88 @@
+"""Networks of other libraries by name, untrained: `timm:resnet18`, `transformers:ViTForImageClassification`."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from importlib import import_module, metadata
+from types import ModuleType
+from typing import Any
+
+from torch import Tensor, nn
+
+from oneticket.ground.errors import ModelError, unknown
+from oneticket.models.layers import Shape
+from oneticket.models.spec import ModelSpec
+
+
+def make(spec: ModelSpec, shape: Shape, classes: int) -> nn.Module:
+    """The network that `library:name` names, made from its settings alone; weights are never fetched.
+
+    Of timm, `spec.args` are arguments of `timm.create_model`; of Transformers, fields of the class's configuration,
+    where image size, channels and classes come from the data. Raises ModelError if the library is not installed, has
+    no such network for images, or refuses the arguments.
+    """
+    library, _, name = spec.name.partition(":")
+    if taken := sorted(FETCHING & set(spec.args)):
+        raise ModelError(f"model {spec.name!r}: {', '.join(taken)} would load weights; models are built untrained here")
+    try:
+        return LIBRARIES[library](_imported(library, spec.name), name, spec.args, shape, classes)
+    except ModelError:
+        raise
+    except Exception as error:
+        raise ModelError(f"model {spec.name!r} failed while it was made: {type(error).__name__}: {error}") from error
+
+
+def digest(path: str) -> str:
+    """SHA-256 of the library's name and version: another version may make another network."""
+    library = path.partition(":")[0]
+    _imported(library, path)
+    return hashlib.sha256(f"{library} {metadata.version(library)}".encode()).hexdigest()
+
+
+def _imported(library: str, path: str) -> ModuleType:
+    try:
+        return import_module(library)
+    except ImportError as error:
+        raise ModelError(f"model {path!r} needs {library}: pip install {library} ({error})") from error
+
+
+def _timm(timm: Any, name: str, args: dict[str, Any], shape: Shape, classes: int) -> nn.Module:
+    if not timm.is_model(name):
+        raise ModelError(unknown("timm model", name, timm.list_models()))
+    model = timm.create_model(name, pretrained=False, in_chans=shape[0], num_classes=classes, **args)
+    assert isinstance(model, nn.Module)
+    return model
+
+
+def _transformers(transformers: Any, name: str, args: dict[str, Any], shape: Shape, classes: int) -> nn.Module:
+    found: Any = getattr(transformers, name, None)
+    if not getattr(found, "config_class", None) or not hasattr(found, "forward"):
+        known = [each for each in dir(transformers) if each.endswith("ForImageClassification")]
+        raise ModelError(unknown("Transformers model", name, known))
+    blank = found.config_class()
+    if wrong := [field for field in args if not hasattr(blank, field)]:
+        raise ModelError(unknown(f"field of {type(blank).__name__}", wrong[0], blank.to_dict()))
+    channels, *size = shape
+    data: dict[str, Any] = {"num_channels": channels, "num_labels": classes}
+    if hasattr(blank, "image_size"):
+        data["image_size"] = size if size[0] != size[1] else size[0]
+    if taken := sorted(set(data) & set(args)):
+        raise ModelError(f"{', '.join(taken)} cannot be given: it comes from the data")
+
+    def forward(self: Any, images: Tensor) -> Tensor:
+        logits: Tensor = found.forward(self, pixel_values=images).logits
+        return logits
+
+    # A subclass, not a wrapper: parameters go by the names that they have in Transformers.
+    plain: type[nn.Module] = type(name, (found,), {"forward": forward, "__module__": found.__module__})
+    return plain(found.config_class(**{**args, **data}))
+
+
+LIBRARIES: dict[str, Callable[[Any, str, dict[str, Any], Shape, int], nn.Module]] = {
+    "timm": _timm,
+    "transformers": _transformers,
+}
+
+FETCHING = {"pretrained", "checkpoint_path", "pretrained_cfg", "pretrained_cfg_overlay", "use_pretrained_backbone"}
+"""Arguments of theirs that would fetch or read weights."""

@@ -1,0 +1,149 @@
+"""Pruning: score, allocate, select: one step from a mask to the next, whoever trained the weights."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from math import prod
+
+import torch
+from torch import Tensor
+
+from oneticket.pruning.allocate import allocate, remaining
+from oneticket.pruning.criteria import Initial, score
+from oneticket.pruning.select import checked, select
+from oneticket.pruning.spec import PruningSpec
+from oneticket.pruning.units import Family, Units
+from oneticket.ticket.mask import Mask
+
+Tensors = Mapping[str, Tensor]
+
+
+def prune(
+    spec: PruningSpec,
+    mask: Mask,
+    *,
+    trained: Tensors,
+    initial: Initial,
+    generator: torch.Generator,
+    units: Units | None = None,
+) -> Mask:
+    """The mask of the next level; `mask` itself where the rule lets nothing more go.
+
+    `trained`: the mask's tensors after training, by name; `initial` gives them as they were at initialisation, and
+    `generator` is what criteria draw from. `units`: what `pruning.units.find` found for the granularity.
+
+    Raises PruneError for scores that are NaN or of another shape.
+
+    >>> w = {"w": torch.tensor([3.0, -1.0, 2.0, 0.5])}
+    >>> args = {"trained": w, "initial": lambda: w, "generator": torch.Generator()}
+    >>> prune(PruningSpec(fraction=0.5), Mask.full(w), **args)["w"]
+    tensor([ True, False,  True, False])
+    """
+    return next(shots(spec, mask, trained=trained, initial=initial, generator=generator, units=units), mask)
+
+
+def shots(
+    spec: PruningSpec,
+    mask: Mask,
+    *,
+    trained: Tensors,
+    initial: Initial,
+    generator: torch.Generator,
+    units: Units | None = None,
+) -> Iterator[Mask]:
+    """The masks of the next level, the one after, ... from one and the same scores, as long as anything may go."""
+    scores = score(spec.criterion, trained=trained, initial=initial, generator=generator)
+    while (left := _lower(spec, mask, scores, units)) is not None:
+        yield left
+        mask = left
+
+
+def survivors(
+    spec: PruningSpec, shapes: Mapping[str, tuple[int, ...]], *, levels: int, units: Units | None = None
+) -> int:
+    """How many weights live after so many levels of a search that begins with all: the rule needs no scores.
+
+    >>> survivors(PruningSpec(fraction=0.2), {"a": (10,), "b": (5,)}, levels=2)
+    10
+    """
+
+    def left(counts: Mapping[str, int], least: Mapping[str, int] | None = None) -> int:
+        return remaining(
+            spec.scope,
+            counts=counts,
+            fraction=spec.fraction,
+            levels=levels,
+            allow_empty=spec.allow_empty,
+            least=least,
+        )
+
+    totals = {name: prod(shape) for name, shape in shapes.items()}
+    if units is None:
+        return left(totals)
+    found = units.families
+    rest = sum(totals.values()) - sum(family.count * family.size for family in found.values())
+    if units.keep:
+        least = {name: family.count * units.keep for name, family in found.items()}
+        return rest + left({name: family.count * family.size for name, family in found.items()}, least)
+    return rest + sum(family.size * left({name: family.count}) for name, family in found.items())
+
+
+def _lower(spec: PruningSpec, mask: Mask, scores: Tensors, units: Units | None) -> Mask | None:
+    """The next mask, or None if nothing may go."""
+    if units is None:
+        return _weights(spec, mask, scores)
+    return (_within if units.keep else _wholes)(spec, mask, scores, units)
+
+
+def _weights(spec: PruningSpec, mask: Mask, scores: Tensors) -> Mask | None:
+    shares = allocate(spec.scope, living=mask.counts, fraction=spec.fraction, allow_empty=spec.allow_empty)
+    return select(mask, scores, shares, allow_empty=spec.allow_empty) if any(share.prune for share in shares) else None
+
+
+def _wholes(spec: PruningSpec, mask: Mask, scores: Tensors, units: Units) -> Mask | None:
+    """Units as wholes, selected by their own scores as single weights are."""
+    found = {name: _means(family, mask, scores) for name, family in units.families.items()}
+    alive = Mask({name: living for name, (living, _) in found.items()})
+    left = _weights(spec, alive, {name: means for name, (_, means) in found.items()})
+    if left is None:
+        return None
+    stays = dict(mask)
+    for family, units_left in left.items():
+        for name in units.families[family].parts:
+            stays[name] = mask[name] & units_left[units.families[family].of(name)]
+    return Mask(stays)
+
+
+def _means(family: Family, mask: Mask, scores: Tensors) -> tuple[Tensor, Tensor]:
+    """Which units have living weights, and the mean of those weights' scores."""
+    sums, counts = torch.zeros(family.count, dtype=torch.float64), torch.zeros(family.count, dtype=torch.float64)
+    for name in family.parts:
+        alive, of = mask[name].flatten(), family.of(name).flatten()
+        values = checked(name, scores, mask).double().where(alive, 0)
+        sums += torch.bincount(of, values, minlength=family.count)
+        counts += torch.bincount(of, alive.double(), minlength=family.count)
+    return counts > 0, sums / counts.clamp(min=1)
+
+
+def _within(spec: PruningSpec, mask: Mask, scores: Tensors, units: Units) -> Mask | None:
+    """Single weights, of which so many of every unit stay: its best, the last of equals."""
+    stay = {name: _best(family, name, mask, scores, units.keep) for name, family in units.families.items()}
+    least = {name: int(best.sum()) for name, best in stay.items()}
+    counts = {name: mask.counts[name] for name in stay}
+    shares = allocate(spec.scope, living=counts, fraction=spec.fraction, least=least)
+    if not any(share.prune for share in shares):
+        return None
+    may_go = Mask({name: mask[name] & ~best for name, best in stay.items()})
+    left = select(may_go, {name: scores[name] for name in stay}, shares)
+    return Mask({**mask, **{name: left[name] | best for name, best in stay.items()}})
+
+
+def _best(family: Family, name: str, mask: Mask, scores: Tensors, keep: int) -> Tensor:
+    """The `keep` best living weights of every unit."""
+    values, alive = checked(name, scores, mask), mask[name].flatten()
+    units = family.of(name).flatten().argsort(stable=True).view(family.count, family.size)
+    ranks = values[units].argsort(dim=1, stable=True)
+    ranks = ranks.gather(1, alive[units].gather(1, ranks).byte().argsort(dim=1, stable=True))  # the dead before all
+    best = torch.zeros_like(alive)
+    best[units.gather(1, ranks[:, -keep:])] = True
+    return (best & alive).view(mask.shapes[name])

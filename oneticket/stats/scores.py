@@ -1,0 +1,72 @@
+"""Scores: what transfers of one ticket showed, as plain facts that travel in its file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from oneticket.ground.errors import SpecError
+from oneticket.stats.stats import Interval, paired
+from oneticket.stats.summary import Summary, rank, summary
+from oneticket.stats.table import Table
+from oneticket.stats.words import ARMS, MISSING, plus_minus, within
+from oneticket.ticket.ticket import Ticket
+
+Row = Mapping[str, Any]
+
+
+def scores(ticket: Ticket, rows: Iterable[Row]) -> list[dict[str, Any]]:
+    """One mapping per target and arm: the ticket's accuracy there and that of each arm trained beside it.
+
+    Fields: `data`, `optimizer`, `arm`, `mean` (0 to 1), `low`, `high` (95 % interval of the mean, Student's t; None
+    where n is 1), `n`, and `difference`: by how much the ticket is above the arm, replicate by replicate, as `mean`,
+    `low`, `high`, `n`; None for the ticket itself. Raises SpecError for rows in which another ticket was trained, or
+    this one was not.
+    """
+    rows = list(rows)
+    others = {row.get("source_id") for row in rows if row["arm"] == "ticket"}
+    if others != {ticket.id}:
+        found = ", ".join(sorted(f"{str(other)[:16]}…" for other in others)) or "none"
+        raise SpecError(f"expected rows of transfers of ticket {ticket.id[:16]}…, got rows of: {found}")
+    groups: dict[Any, list[Summary]] = {}
+    for one in summary(rows):
+        groups.setdefault(one.setting, []).append(one)
+    made: list[dict[str, Any]] = []
+    for setting, there in groups.items():
+        own = next(one for one in there if one.line.arm == "ticket")
+        for one in sorted(there, key=lambda each: rank(each.line)):
+            above = None if one is own else _plain(paired(own.values, one.values).difference)
+            label = {"data": setting.data, "optimizer": setting.optimizer, "arm": one.line.arm}
+            made.append({**label, **_plain(one.accuracy), "difference": above})
+    return made
+
+
+def score_table(found: Sequence[Row]) -> Table:
+    """Scores as a table; raises SpecError for scores that are not as `scores` makes them."""
+    body = []
+    for one in found:
+        try:
+            mean, above = _interval(one), one["difference"] and _interval(one["difference"])
+            label = ARMS[one["arm"]].label if one["arm"] in ARMS else str(one["arm"])
+            body.append(
+                (f"{one['data']} ({one['optimizer']})", label, plus_minus(mean), within(above) if above else MISSING)
+            )
+        except (KeyError, TypeError, ValueError):
+            raise SpecError(
+                f"scores: expected data, optimizer, arm, mean, low, high, n and difference, got {one}"
+            ) from None
+    return Table(
+        title="What transfers of this ticket showed",
+        header=("target", "arm", "accuracy", "ticket above it"),
+        rows=tuple(body),
+        caption="Test accuracy, mean ± half the 95 % t interval; the paired difference, with its interval in brackets; "
+        f"n = {', '.join(sorted({str(one['n']) for one in found}))} trainings each.",
+    )
+
+
+def _interval(one: Row) -> Interval:
+    return Interval(mean=float(one["mean"]), low=one["low"], high=one["high"], n=int(one["n"]))
+
+
+def _plain(interval: Interval) -> dict[str, Any]:
+    return {name: getattr(interval, name) for name in ("mean", "low", "high", "n")}

@@ -1,0 +1,145 @@
+"""The Hugging Face Hub: what is fetched from it, no more than it was said to be, and what is committed to it."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from oneticket.ground.errors import FileError
+
+if TYPE_CHECKING:
+    from huggingface_hub import HfApi
+
+PATIENCE = 10.0
+"""Seconds to wait for the Hub's first answer."""
+MOST = 200
+"""Repositories of a user or collection that are looked at."""
+
+
+def repositories(where: str) -> list[str]:
+    """The ids of a Hub user's tickets, or of a collection's models, or the one repository; raises FileError."""
+    from huggingface_hub.errors import RepositoryNotFoundError
+
+    api = _api()
+    try:
+        if "/" not in where:
+            return [model.id for model in api.list_models(author=where, filter="oneticket", limit=MOST)]
+        if COLLECTION.fullmatch(where):
+            found = api.get_collection(where).items
+            return [item.item_id for item in found if item.item_type == "model" and REPO.fullmatch(item.item_id)][:MOST]
+    except RepositoryNotFoundError:
+        raise FileError(f"{where}: the Hub has no such collection") from None
+    except Exception as error:
+        raise FileError(f"{where}: the Hub gave no list: {_first(error)}") from None
+    return [where]
+
+
+def fetch(repo: str, revision: str | None, names: Sequence[str], largest: int) -> Path:
+    """Ask for name, size and version of a file, then fetch it, and no more than was told."""
+    from huggingface_hub import hf_hub_url
+    from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, HFValidationError, RevisionNotFoundError
+
+    api, at = _api(), f" at {revision!r}" if revision else ""
+    if (revision is not None and not _REVISION.fullmatch(revision)) or ".." in (revision or ""):
+        raise FileError(f"{repo}: expected a commit, branch or tag as revision, got {revision!r}")
+    for name in names:
+        try:
+            url = hf_hub_url(repo, name, revision=revision, endpoint=api.endpoint)
+            told = api.get_hf_file_metadata(url=url, timeout=PATIENCE)
+        except EntryNotFoundError:
+            continue
+        except RevisionNotFoundError:
+            raise FileError(f"{repo}: the Hub has this repository, but nothing{at}") from None
+        except (HFValidationError, HfHubHTTPError) as error:
+            if isinstance(error, HfHubHTTPError) and error.response.status_code >= 500:
+                return _cached(repo, revision, names, f"the Hub failed: {_first(error)}")
+            raise FileError(
+                f"{repo}: no file or folder of that name here, and the Hub gave none: {_first(error)}"
+            ) from None
+        except Exception as error:  # no network, or told to stay offline: whatever the HTTP library calls it
+            return _cached(repo, revision, names, f"the Hub was not reached: {_first(error)}")
+        size, marks = told.size, (told.etag or "", told.commit_hash or "")
+        if size is None or not all(_MARK.fullmatch(mark) for mark in marks):
+            raise FileError(f"{repo}: {name}: the server does not say its size, version and commit as the Hub does")
+        if size > largest:
+            raise FileError(f"{repo}: {name} has {size:,} bytes; at most {largest:,} are fetched (`largest`)")
+        return _download(api, repo, revision, name, size)
+    raise FileError(f"{repo}: the repository on the Hub holds no {' or '.join(names)}{at}")
+
+
+def _download(api: HfApi, repo: str, revision: str | None, name: str, size: int) -> Path:
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.utils.tqdm import tqdm
+
+    class Counted(tqdm):
+        """The progress bar, which every byte passes: nothing beyond the size that was told reaches the disk."""
+
+        seen = 0
+
+        def update(self, n: float | None = 1) -> bool | None:
+            self.seen += int(n or 0)
+            if self.seen > size:
+                raise FileError(f"{repo}: {name} was said to have {size:,} bytes, but more came; nothing was kept")
+            done: bool | None = super().update(n)
+            return done
+
+    try:
+        return Path(hf_hub_download(repo, name, revision=revision, endpoint=api.endpoint, tqdm_class=Counted))
+    except FileError:
+        raise
+    except Exception as error:
+        raise FileError(f"{repo}: {name} could not be fetched: {_first(error)}") from None
+
+
+def _cached(repo: str, revision: str | None, names: Sequence[str], reason: str) -> Path:
+    from huggingface_hub import constants, hf_hub_download
+    from huggingface_hub.errors import EntryNotFoundError
+
+    for name in names:
+        try:
+            return Path(hf_hub_download(repo, name, revision=revision, local_files_only=True))
+        except EntryNotFoundError:
+            continue
+    at = f" at {revision!r}" if revision else ""
+    raise FileError(
+        f"{repo}: no file or folder of that name here; {reason}; and its cache {constants.HF_HUB_CACHE} holds no "
+        f"{' or '.join(names)} of it{at}: fetch it once with a network"
+    )
+
+
+def commit(repo: str, files: Mapping[str, bytes], *, private: bool | None, revision: str | None, message: str) -> str:
+    """One commit with all files: the repository has all of them or none."""
+    from huggingface_hub import CommitOperationAdd
+
+    api = _api()
+    try:
+        api.create_repo(repo, private=private, exist_ok=True)
+        if revision is not None:
+            api.create_branch(repo, branch=revision, exist_ok=True)
+        add = [CommitOperationAdd(path_in_repo=name, path_or_fileobj=data) for name, data in files.items()]
+        return str(api.create_commit(repo, operations=add, commit_message=message, revision=revision).commit_url)
+    except Exception as error:
+        raise FileError(f"{repo}: could not be pushed to the Hub: {_first(error)}") from None
+
+
+def _api() -> HfApi:
+    """The Hub that HF_ENDPOINT names now, not when its library was first imported."""
+    from huggingface_hub import HfApi
+
+    return HfApi(endpoint=os.environ.get("HF_ENDPOINT") or None, library_name="oneticket")
+
+
+def _first(error: BaseException) -> str:
+    """An error in one line."""
+    words = " ".join("".join(mark if mark.isprintable() else " " for mark in str(error)).split())
+    return f"{type(error).__name__}: {words[:300]}" if words else type(error).__name__
+
+
+WORD = r"[A-Za-z0-9][\w.-]{0,95}"
+REPO = re.compile(rf"{WORD}/{WORD}", re.ASCII)
+COLLECTION = re.compile(rf"{WORD}/[\w.-]{{1,200}}-[0-9a-f]{{16,24}}", re.ASCII)
+_REVISION = re.compile(r"[\w][\w./-]{0,254}", re.ASCII)
+_MARK = re.compile(r"[\w-][\w.-]{0,127}", re.ASCII)

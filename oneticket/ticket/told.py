@@ -1,0 +1,101 @@
+"""What a ticket or book tells of itself, made safe to show: names in one line, scores that are sound, as plain text."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any, TypeGuard
+
+from oneticket.ticket.book import Book
+from oneticket.ticket.ticket import Ticket
+
+MOST_SCORES = 200
+
+
+def network(thing: Ticket | Book) -> str:
+    """The network's name as the file gives it; empty if it does not."""
+    return word(at(thing.model, "spec", "name") or at(thing.model, "name"))
+
+
+def data(thing: Ticket | Book) -> str:
+    """The data it was found on as the file names them; empty if it does not."""
+    return word(at(thing.lineage, "search", "data", "name"))
+
+
+def best(thing: Ticket | Book) -> str:
+    """The ticket's best mean accuracy with interval, n and data, in words; empty if none was measured."""
+    own = [row for row in scores(thing) if row["arm"] == "ticket"]
+    top = max(own, key=lambda row: float(row["mean"]), default=None)
+    return f"{interval(top)}, n = {top['n']}, on {word(top['data'])}" if top else ""
+
+
+def scores(thing: Ticket | Book) -> Iterator[Mapping[str, Any]]:
+    """The rows of `evidence["scores"]` that are what they should be, the others left out: a file may hold anything."""
+    rows = thing.evidence.get("scores") if isinstance(thing, Ticket) else None
+    for row in rows[:MOST_SCORES] if isinstance(rows, list) else ():
+        if isinstance(row, Mapping) and _measured(row) and all(isinstance(row.get(k), str) for k in ("data", "arm")):
+            above = row.get("difference")
+            good = isinstance(above, Mapping) and _measured(above)
+            yield {"optimizer": "", **row, "difference": above if good else None}
+
+
+def interval(value: Mapping[str, Any], *, signed: bool = False) -> str:
+    """A mean with its interval, as percentages, or `signed` as a difference in points; no interval is said to be none.
+
+    >>> interval({"mean": 0.912, "low": 0.9, "high": 0.924, "n": 5})
+    '91.20 % (90.00 to 92.40)'
+    """
+    sign, unit = ("+", "points") if signed else ("", "%")
+    mean, low, high = (None if value[k] is None else f"{100 * value[k]:{sign}.2f}" for k in ("mean", "low", "high"))
+    return f"{mean} {unit} (no interval)" if low is None else f"{mean} {unit} ({low} to {high})"
+
+
+def number(value: object) -> TypeGuard[float]:
+    """Whether it is a number that can be a score."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e6
+
+
+def percent(share: float) -> str:
+    """A share as a percentage.
+
+    >>> percent(0.0512)
+    '5.12 %'
+    """
+    return f"{100 * share:.3g} %"
+
+
+def at(value: Any, *path: str) -> Any:
+    """What lies under these names, one within the other; None where one is not there."""
+    for name in path:
+        value = value.get(name) if isinstance(value, Mapping) else None
+    return value
+
+
+def word(value: object) -> str:
+    """A value from a file in one short line without control characters: safe on a terminal.
+
+    >>> word("red\\x1b[31m\\nred")
+    'red [31m red'
+    """
+    try:
+        told = value if isinstance(value, str) else "" if value is None else json.dumps(value)
+    except RecursionError:
+        told = "…"
+    told = "".join(mark if mark.isprintable() else " " for mark in told[:2000])
+    return (told if len(told) <= 300 else told[:299] + "…").strip()
+
+
+def text(value: object) -> str:
+    r"""The same as Markdown that shows each character as it is, in a table too.
+
+    >>> print(text("a_b `c` | <d>"))
+    a_b \`c\` \| \<d\>
+    """
+    return re.sub(r"[\\`*\[\]<>#|~$&]|(?<![^\W_])_|_(?![^\W_])|:(?=//)", r"\\\g<0>", word(value))
+
+
+def _measured(value: Mapping[str, Any]) -> bool:
+    bounds = [value.get("low"), value.get("high")]
+    whole = type(value.get("n")) is int and value["n"] >= 1 and number(value.get("mean"))
+    return whole and (all(map(number, bounds)) or bounds == [None, None])

@@ -1,0 +1,96 @@
+"""`oneticket export` and `oneticket import` as a user meets them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from commands import oneticket_cli
+from safetensors.torch import load_file, save_file
+
+from oneticket.export.onnx import missing
+from oneticket.ticket.book import Book
+from oneticket.ticket.ticket import Ticket
+
+FIND = "find --data digits:a --model lenet-300-100 --optimizer sgd --levels 2 --budget 4it --rewind 1it --fraction 0.7"
+
+
+@pytest.fixture(autouse=True)
+def _in_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("ONETICKET_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("COLUMNS", "200")
+
+
+def test_export_import_and_what_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    code, _, err = oneticket_cli(f"{FIND} --out a --quiet", capsys)
+    assert code == 0, err
+    code, out, err = oneticket_cli("export a --level 2 --rounds 6 --batch 4", capsys)
+    assert code == 0, err
+    for said in ("dense", "masked", "csr", "zipped", "multiply-adds", "n = 6 rounds", "the ticket's own, of step 1"):
+        assert said in out, said
+    assert "Unstructured at 9 %: this network is" in out and "The ticket gives" in out
+
+    code, out, err = oneticket_cli("export a --density 0.3 --to dense --out d.safetensors --rounds 1", capsys)
+    assert (code, "written" in out) == (0, True), err
+    ticket = Ticket.load("a", density=0.3)
+    state = load_file("d.safetensors")
+    assert all(torch.equal(state[name], value) for name, value in ticket.weights.items())
+
+    code, out, err = oneticket_cli(
+        "import d.safetensors --out mine.safetensors --head fc3.weight --head fc3.bias", capsys
+    )
+    assert code == 0, err
+    assert "Inferred, not told" in out and "fc1.weight" in out and "30 %" in out
+    mine = Ticket.load("mine.safetensors")
+    assert mine.mask == ticket.mask and mine.contract.head == ("fc3.weight", "fc3.bias")
+    assert mine.lineage["imported"]["inferred"] is True
+
+    save_file({name: living.float() for name, living in ticket.mask.items()}, "m.safetensors")
+    save_file({name: value + 0 for name, value in Book.load("a").weights.items()}, "w.safetensors")
+    code, out, err = oneticket_cli(
+        "import m.safetensors --weights w.safetensors --step 1 --out told.safetensors", capsys
+    )
+    assert (code, "Inferred" in out) == (0, False), err
+    assert Ticket.load("told.safetensors").weights["fc1.weight"].equal(ticket.weights["fc1.weight"])
+
+    code, out, err = oneticket_cli("export mine.safetensors", capsys)
+    assert code == 1 and "names no network; in Python: oneticket.export.export" in err
+
+    code, out, err = oneticket_cli(
+        "export a --level 1 --weights d.safetensors --to csr --out c.safetensors --rounds 1", capsys
+    )
+    assert (code, "trained, from d.safetensors" in out) == (0, True), err
+    if not missing():
+        code, out, err = oneticket_cli("export a --level 2 --to onnx --out m.onnx --rounds 1", capsys)
+        assert (code, Path("m.onnx").stat().st_size > 10_000) == (0, True), err
+
+
+MISTAKES = {
+    "export a.safetensors --to onnx": (2, "--to and --out belong together"),
+    "export none.safetensors": (1, "none.safetensors"),
+    "export none.safetensors --to tflite --out x": (2, "--to"),
+    "export none.safetensors --rounds 0": (2, "--rounds"),
+    "import none.pth --out t.safetensors": (1, "none.pth: no such file"),
+    "import bad.pth --out t.safetensors": (1, "bad.pth: a bare pickle, which could run code"),
+    "import words.npz --out t.safetensors --step -1": (2, "--step"),
+    "import words.npz --out t.safetensors": (1, "words.npz: unknown content"),
+    "import ones.safetensors --out t.safetensors --format zeros": (1, "read as zeros: no weight is partly zero"),
+    "import ones.safetensors --out t.safetensors": (1, "holds masks; give the file of the weights"),
+    "import ones.safetensors --out t.safetensors --weights bad.pth": (1, "bad.pth: a bare pickle"),
+    "import ones.safetensors --out t.safetensors --format torch-prune": (1, "no NAME_orig with its NAME_mask"),
+}
+
+
+@pytest.mark.parametrize("words", MISTAKES)
+def test_mistakes_are_told_and_nothing_is_written(words: str, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("bad.pth").write_bytes(b"\x80\x02cposix\nsystem\n(S'touch hacked'\ntR.")
+    Path("words.npz").write_text("just words, no arrays")
+    save_file({"w": torch.ones(2, 2)}, "ones.safetensors")
+    before = set(Path().iterdir())
+    code, expected = MISTAKES[words]
+    came, out, err = oneticket_cli(words, capsys)
+    assert (came, out) == (code, ""), err
+    assert expected in err.replace("\n", " ")
+    assert set(Path().iterdir()) == before

@@ -1,0 +1,123 @@
+"""`oneticket zoo`, `push` and `pull` as a user meets them, with a folder and with a Hub on this machine."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from commands import oneticket_cli
+from hub_server import Hub
+
+from oneticket.ticket import zoo
+from oneticket.ticket.book import Book
+from oneticket.ticket.ticket import Ticket
+
+ROOT = Path(__file__).parents[2]
+TICKET, BOOK = (ROOT / "tests" / "ticket" / "golden" / f"{kind}.safetensors" for kind in ("ticket", "book"))
+
+
+@pytest.fixture(autouse=True)
+def _in_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "200")
+
+
+def test_push_and_pull_a_folder(capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, err = oneticket_cli(f"push {TICKET} ./mine --license mit --data-license CC0", capsys)
+    assert (code, out, err) == (0, "mine: ticket.safetensors and its card\n", "")
+    card = Path("mine/README.md").read_text("utf-8")
+    assert "- this file: mit" in card and "- the data it was found on: CC0" in card
+    code, out, err = oneticket_cli("pull ./mine --out back.safetensors", capsys)
+    assert (code, err) == (0, "") and "of 28 prunable weights 20 live" in out and "written to back.safetensors" in out
+    assert Path("back.safetensors").read_bytes() == TICKET.read_bytes()
+    assert oneticket_cli(f"push {BOOK} ./mine", capsys)[0] == 0
+    assert oneticket_cli("pull ./mine --density 0.18 --out deep.safetensors", capsys)[0] == 0
+    assert Ticket.load("deep.safetensors") == Book.load(BOOK)[2]
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ("push none.safetensors ./mine", "none.safetensors: No such file or folder"),
+        (f"push {ROOT}/attacks/pickle.safetensors ./mine", "a pickle"),
+        (f"push {TICKET} ./mine --revision main", "this is a plain folder: leave it out"),
+        (f"push {TICKET} ./mine --private", "this is a plain folder: leave it out"),
+        ("pull ./none --out x", "No such file or folder"),
+        (f"pull {TICKET} --revision main --out x", "only Hub repositories have any"),
+        (f"pull {TICKET} --level 3 --out x", "holds one ticket"),
+        (f"pull {ROOT}/attacks/id-wrong.safetensors --out x", "the id is not the id"),
+        (f"pull {TICKET} --out .", "is a folder; expected the file to write"),
+        ("zoo ./none", "No such file or folder"),
+    ],
+)
+def test_mistakes_write_nothing(words: str, expected: str, capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, err = oneticket_cli(words, capsys)
+    assert (code, out) == (1, "") and err.startswith("oneticket: ") and expected in err
+    assert list(Path().iterdir()) == []
+
+
+def test_zoo(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    shipped = Path("ships")
+    shipped.mkdir()
+    monkeypatch.setattr(zoo, "ZOO", shipped)
+    code, out, _ = oneticket_cli("zoo", capsys)
+    assert code == 0 and "There are none." in out
+    shutil.copy(TICKET, shipped / "digits-a.safetensors")
+    shutil.copy(ROOT / "attacks" / "name-terminal.safetensors", shipped / "torn.safetensors")
+    code, out, _ = oneticket_cli("zoo", capsys)
+    assert code == 0 and "\x1b" not in out
+    lines = out.splitlines()
+    (good,) = [line.split() for line in lines if line.lstrip().startswith("digits-a")]
+    assert good == ["digits-a", "tiny", "71.4", "%", "—", "1", "—"]
+    assert any("torn" in line and "bad, see below" in line for line in lines)
+    assert any(line.startswith("torn: bad: unexpected tensor") for line in lines)
+    code, out, _ = oneticket_cli("zoo digits-a", capsys)
+    assert (
+        code == 0 and out.startswith("# digits-a") and "## Licence" in out and 'from_pretrained("digits-a")' not in out
+    )
+    assert 'oneticket.Ticket.load("digits-a")' in out
+
+
+def test_the_hub_from_the_command_line(tmp_path: Path) -> None:
+    def run(*words: str) -> tuple[int, str]:
+        kept = {name: value for name, value in os.environ.items() if not name.upper().endswith("_PROXY")}
+        here = {"HF_ENDPOINT": server.url, "HF_HOME": str(tmp_path / "home"), "HF_TOKEN": "hf_test"}
+        how = {
+            "HF_HUB_OFFLINE": "0",
+            "HF_HUB_DISABLE_XET": "1",
+            "OMP_NUM_THREADS": "1",
+            "HF_HUB_DISABLE_TELEMETRY": "1",
+        }
+        done = subprocess.run(
+            [sys.executable, "-m", "oneticket", *words],
+            env={**kept, **here, **how},
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=120,
+        )
+        return done.returncode, done.stdout if done.returncode == 0 else done.stderr
+
+    with Hub() as server:
+        assert run("push", str(TICKET), "ann/ticket", "--revision", "v2") == (
+            0,
+            f"{server.url}/ann/ticket/commit/{server.repos['ann/ticket'].refs['v2']}: "
+            "ticket.safetensors and its card\n",
+        )
+        code, out = run("pull", "ann/ticket", "--revision", "v2", "--out", "back.safetensors")
+        assert code == 0 and Path("back.safetensors").read_bytes() == TICKET.read_bytes(), out
+        server.put("ann/good", {"ticket.safetensors": TICKET.read_bytes()})
+        server.put("ann/bad", {"ticket.safetensors": b"\x80pickle!" * 9})
+        server.put("bob/book", {"book.safetensors": BOOK.read_bytes()})
+        server.collections["ann/sparse-things-0123456789abcdef01234567"] = ["ann/good", "bob/book", "bob/gone"]
+        code, out = run("zoo", "ann")
+        assert code == 0 and "ann/good" in out and "ann/bad: bad:" in out and "a pickle" in out and "bob" not in out
+        assert "ann/ticket: bad: the repository on the Hub holds no" in out, "its main branch has none"
+        code, out = run("zoo", "ann/sparse-things-0123456789abcdef01234567")
+        assert code == 0 and "1 to 17.9 %" in out and "bob/gone: bad:" in out
+        code, out = run("zoo", "nobody")
+        assert code == 1 and "no tickets there, and none of that name ships" in out

@@ -1,0 +1,119 @@
+"""What is measured adds up, and faster is only said where the interval leaves out 1."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from oneticket.compact.sparse import usable
+from oneticket.export.costs import Ratio, Row, interval, measure
+from oneticket.export.onnx import missing
+from oneticket.export.verdict import sentence, structure
+from oneticket.models.build import build
+from oneticket.models.spec import ModelSpec
+from oneticket.ticket.mask import Mask
+
+UNSTRUCTURED = Mask({"w": torch.arange(64).reshape(8, 8) < 10})
+
+
+def row(form: str, low: float, high: float, **more: Any) -> Row:
+    same: dict[str, Any] = {"size": 1, "zipped": 1, "numbers": 1, "living": 1, "madds": 1, "seconds": 1.0}
+    ratio = Ratio(median=(low + high) / 2, low=low, high=high, n=30)
+    return Row(form=form, ratio=ratio, spread=(1.0, 1.0), **{"beside": "dense", **same, **more})
+
+
+def test_rows_of_a_network_that_loses_units() -> None:
+    model = build(ModelSpec(name="lenet-300-100"), shape=(1, 8, 8), classes=10, seed=0)
+    living = torch.zeros(300, 64, dtype=torch.bool)
+    living[::2, :16] = True
+    follow = torch.zeros(100, 300, dtype=torch.bool)
+    follow[:, :200:10] = True  # of the first layer's units, 20 are read
+    mask = Mask({"fc1.weight": living, "fc2.weight": follow})
+    rows = {each.form: each for each in measure(model, mask, torch.zeros(2, 1, 8, 8), rounds=6)}
+    expected = ["dense", "masked", "compact", "csr"]
+    expected += [] if missing() else ["onnx", "onnx-compact"]
+    assert list(rows) == expected
+    dense, masked, compact = rows["dense"], rows["masked"], rows["compact"]
+    assert dense.numbers == dense.living == masked.numbers == 300 * 64 + 300 + 100 * 300 + 100 + 1000 + 10
+    assert masked.living == mask.living + 300 + 100 + 1000 + 10
+    assert dense.size == masked.size and masked.zipped < 0.5 * dense.zipped
+    assert compact.removed == 280
+    assert compact.numbers == 20 * 64 + 20 + 100 * 20 + 100 + 1000 + 10
+    assert (dense.madds, compact.madds) == (300 * 64 + 300 * 100 + 1000, 20 * 64 + 20 * 100 + 1000)
+    assert compact.size < dense.size / 5
+    assert rows["csr"].numbers == rows["csr"].living == masked.living
+    for each in rows.values():
+        assert each.ratio.n == 6 and each.spread[0] <= each.seconds <= each.spread[1]
+        assert each.ratio.low is not None and each.ratio.low <= each.ratio.median <= (each.ratio.high or 0)
+    assert rows["dense"].ratio == Ratio(median=1.0, low=1.0, high=1.0, n=6)
+    said = sentence(list(rows.values()), mask)
+    assert said.startswith("Unstructured at 8.9 %: this network is") and "280 units can be left out" in said
+    assert model.training and bool((model.get_parameter("fc1.weight") != 0).all())
+
+
+def test_forms_that_are_not_there_are_not_listed() -> None:
+    with torch.random.fork_rng(devices=[]):
+        net = nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(16, 2))
+    mask = Mask({"0.weight": torch.ones(4, 1, 3, 3, dtype=torch.bool).triu()})
+    rows = [each.form for each in measure(net, mask, torch.zeros(2, 1, 4, 4), rounds=2)]
+    assert rows == ["dense", "masked"] + ([] if missing() else ["onnx"])
+
+
+def test_sparse_layers_store_what_lives_and_where() -> None:
+    model = build(ModelSpec(name="lenet-300-100"), shape=(1, 8, 8), classes=10, seed=0)
+    names = ("fc1.weight", "fc2.weight")
+    shapes = {name: model.get_parameter(name).shape for name in names}
+    mask = Mask({name: (torch.arange(shape.numel()) % 11 == 0).reshape(shape) for name, shape in shapes.items()})
+    rows = {each.form: each for each in measure(model, mask, torch.zeros(2, 1, 8, 8), rounds=1)}
+    assert "compact" not in rows and ("sparse" in rows) == usable()
+    if usable():
+        sparse = rows["sparse"]
+        assert sparse.numbers == sparse.living == rows["masked"].living
+        assert sparse.madds == mask.living + 1000 and sparse.note == "2 of 2 layers sparse"
+        assert 0 <= sparse.size - 4 * sparse.numbers - mask.total // 8 < 1000, "values, a bit per weight, a header"
+        assert sparse.ratio.low is None and "no interval, n = 1" in sentence(list(rows.values()), mask)
+
+
+def test_the_interval_is_that_of_order_statistics() -> None:
+    values = [float(number) for number in range(30)]
+    assert interval(values) == (9.0, 20.0), "the 10th from either end holds the median of 30 at 95.7 %"
+    assert interval(values[:5]) == (None, None)
+    generator = torch.Generator().manual_seed(0)
+    draws = torch.randn(2000, 15, generator=generator)
+    bounds = [interval(one.tolist()) for one in draws]
+    held = sum(low < 0 < high for low, high in bounds if low is not None and high is not None)
+    assert 0.95 <= held / 2000 <= 0.98
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "word", "end"),
+    [
+        (0.98, 1.06, "not faster", "The ticket gives no speed here."),
+        (0.97, 1.0, "not faster", "The ticket gives no speed here."),
+        (1.004, 1.016, "not faster", "The ticket gives no speed here."),
+        (0.70, 0.99, "faster", "The ticket gives speed here as compact."),
+        (1.01, 1.20, "slower", "The ticket gives no speed here."),
+    ],
+)
+def test_faster_is_said_only_where_the_interval_leaves_out_one(low: float, high: float, word: str, end: str) -> None:
+    rows = [row("dense", 1, 1), row("masked", 0.98, 1.06), row("compact", low, high, removed=41), row("onnx", 0.1, 0.2)]
+    said = sentence(rows, UNSTRUCTURED)
+    assert said == (
+        "Unstructured at 16 %: this network is not faster in dense form (ratio 1.02, 0.98 to 1.06, n = 30); "
+        f"41 units can be left out; without them it is {word} (ratio {(low + high) / 2:.2f}, {low:.2f} to {high:.2f}, "
+        f"n = 30). {end}"
+    )
+
+
+def test_structures_are_told_apart() -> None:
+    rows = torch.zeros(4, 8, dtype=torch.bool)
+    rows[1] = True
+    four = torch.tensor([True, False, True, False]).repeat(4, 2)
+    assert structure(Mask.full({"w": rows})) == "dense"
+    assert structure(Mask({"w": rows})) == "structured by units"
+    assert structure(Mask({"w": four})) == "2:4"
+    assert "NVIDIA" in sentence([row("dense", 1, 1), row("masked", 1, 1)], Mask({"w": four}))
+    assert structure(UNSTRUCTURED) == "unstructured"

@@ -1,0 +1,297 @@
+"""The site: it builds, its code runs page by page, and the file format's page holds the bytes that are written."""
+
+from __future__ import annotations
+
+import doctest
+import importlib.util
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+from unittest import mock
+
+import numpy as np
+import pytest
+import torch
+from safetensors.numpy import load_file
+
+from oneticket.cli.app import app, main
+from oneticket.ground.errors import FileError
+from oneticket.study.file import read_study
+from oneticket.ticket import file
+from oneticket.ticket.ticket import Ticket
+
+ROOT = Path(__file__).parents[2]
+DOCS = ROOT / "docs"
+# What a page's blocks need beyond the package itself.
+NEEDS = {
+    "tour.md": (),
+    "researcher.md": (),
+    "practitioner.md": ("lightning",),
+    "deployer.md": ("onnx", "onnxruntime"),
+    "why.md": (),
+    "file-format.md": (),
+}
+# The attacks on layout, digest and id, which the page's own reader must refuse too.
+LAYOUT = (
+    "header-",
+    "metadata-",
+    "offsets-",
+    "shape-",
+    "digest-",
+    "id-",
+    "format-",
+    "entry-",
+    "dtype-",
+    "kind-",
+    "field-",
+)
+LAYOUT += ("truncated", "overlong", "padding", "bit-flipped", "weight-changed", "group-unknown", "living-miscounted")
+
+
+def blocks(page: str) -> Iterator[tuple[str, str]]:
+    """Kind and text of a page's code, in order; of `{code-block}`s with a class, the class is the kind."""
+    for word, attributes, text in re.findall(r"^```(\S+)(.*?)\n(.*?)^```$", (DOCS / page).read_text(), re.M | re.S):
+        kind = re.match(r":class: (\S+)\n\n", text) if word == "{code-block}" else None
+        yield (kind[1], text[kind.end() :]) if kind else (f"{word}{attributes}", text)
+
+
+def commands(text: str) -> Iterator[list[str]]:
+    for line in text.replace("\\\n", " ").splitlines():
+        words = line.split("#")[0].split()
+        if words:
+            assert words[0] == "oneticket", line
+            yield words[1:]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("page", NEEDS)
+@pytest.mark.filterwarnings(
+    "ignore:.*LeafSpec:FutureWarning", "ignore:The 'train_dataloader' does not have many workers"
+)
+def test_every_block_runs(
+    page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with mock.patch.dict(os.environ):  # into which Lightning writes when it is imported
+        for package in NEEDS[page]:
+            pytest.importorskip(package, reason=f"{page} shows {package}")
+    monkeypatch.chdir(tmp_path)
+    known: dict[str, object] = {"__name__": page}
+    ran = dict.fromkeys(("python", "sh", "toml", "long"), 0)
+    with torch.random.fork_rng(devices=[]), mock.patch.dict(os.environ):
+        for kind, text in blocks(page):
+            if kind in ran:
+                ran[kind] += 1
+            if kind == "python":
+                exec(compile(text, page, "exec"), known)
+            elif kind == "sh":
+                for words in commands(text):
+                    with pytest.raises(SystemExit) as left:
+                        main(words)
+                    assert left.value.code == 0, (words, capsys.readouterr().err)
+            elif kind == "long":
+                for words in commands(text):
+                    app.parse_args(words, exit_on_error=False, print_error=False)
+            elif kind == "toml":
+                tomllib.loads(text)
+                (tmp_path / "halves.toml").write_text(text)
+                read_study(tmp_path / "halves.toml")
+    assert ran["python"] >= 1
+    said = capsys.readouterr().out
+    for shown in PRINTED.get(page, ()):
+        assert shown in said, shown
+    assert all((tmp_path / made).exists() for made in LEFT.get(page, ())), list(tmp_path.iterdir())
+
+
+PRINTED = {
+    "tour.md": ("are exactly zero", "carried 4 tensors", "(1.0, 0.8"),
+    "researcher.md": ("Interval(mean=",),
+    "practitioner.md": (
+        "pruned weights that are not zero",
+        "names by a map",
+        "are exactly zero",
+        "'inferred': True",
+        "lenet-300-100",
+    ),
+    "deployer.md": ("{'0': 224}", "units"),
+    "why.md": ("3277 of 3277 pruned weights moved",),
+}
+LEFT = {
+    "tour.md": ("digits-a/book-0.safetensors", "rows.csv", "mine.safetensors", "own.safetensors"),
+    "researcher.md": ("report/report.html", "report/claims.csv"),
+    "practitioner.md": ("mine.safetensors", "found.safetensors", "shared/mine/README.md"),
+    "deployer.md": ("small.safetensors", "zeros.safetensors", "model.safetensors"),
+}
+
+
+def test_numbers_on_speed_are_quoted_as_they_were_measured() -> None:
+    measured = (ROOT / "results" / "speed.md").read_text().splitlines()
+    quoted = [line for line in (DOCS / "deployer.md").read_text().splitlines() if re.search(r"\| \d\.\d+ x \|", line)]
+    assert len(quoted) == 4
+    assert set(quoted) <= set(measured)
+
+
+@pytest.mark.slow
+def test_the_site_builds_without_a_warning_and_without_the_network(tmp_path: Path) -> None:
+    for package in ("sphinx", "furo", "myst_parser", "lightning", "transformers", "accelerate"):
+        pytest.importorskip(package, reason=f"the site is built with {package}")
+    words = [sys.executable, "-m", "sphinx", "-W", "--keep-going", "-q", "-b", "html", DOCS, tmp_path / "site"]
+    done = subprocess.run([str(word) for word in words], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    pages = {path.name: path.read_text() for path in (tmp_path / "site").glob("*.html")}
+    for name in (
+        "index",
+        "tour",
+        "researcher",
+        "practitioner",
+        "deployer",
+        "why",
+        "file-format",
+        "api",
+        "cli",
+        "floorplan",
+    ):
+        assert f"{name}.html" in pages
+    assert 'id="oneticket.Ticket.apply"' in pages["api.html"]
+    assert "--granularity" in pages["cli.html"]
+    for name, text in pages.items():
+        fetched = re.findall(r'<(?:script|link|img)[^>]*(?:src|href)="(?:https?:)?//[^"]*"', text)
+        assert not fetched, (name, fetched)
+
+
+@pytest.mark.slow
+def test_a_public_name_without_an_entry_fails_the_build(tmp_path: Path) -> None:
+    pytest.importorskip("sphinx", reason="the site is built with sphinx")
+    shutil.copytree(DOCS, tmp_path / "docs", ignore=shutil.ignore_patterns("_build"))
+    page = tmp_path / "docs" / "api.md"
+    page.write_text(
+        page.read_text().replace(".. autoclass:: oneticket.Mask\n   :members:\n   :exclude-members: unpack\n", "")
+    )
+    words = [sys.executable, "-m", "sphinx", "-q", "-b", "html", tmp_path / "docs", tmp_path / "site"]
+    done = subprocess.run([str(word) for word in words], capture_output=True, text=True, check=False)
+    assert done.returncode != 0
+    assert "no entry on the site for: oneticket.Mask;" in done.stderr
+    assert not (tmp_path / "site" / "api.html").exists()
+
+
+def imported(path: Path) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    assert spec is not None and spec.loader is not None
+    made = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(made)
+    return made
+
+
+def test_docstrings_mean_the_same_on_the_site() -> None:
+    pytest.importorskip("sphinx", reason="the site is built with sphinx")
+    tools = imported(DOCS / "tools" / "docstrings.py")
+    assert doctest.testmod(tools) == (0, 1)
+    listed = [
+        "Does it.",
+        "",
+        "- `a`: |x| * y,",
+        "  more",
+        "",
+        ">>> f(2 ** 3)",
+        "'a*b'",
+        "",
+        "| a | b |",
+        "|---|---|",
+        "",
+        "End.",
+    ]
+    assert tools.marked(listed)[2:4] == ["- ``a``: \\|x\\| \\* y,", "  more"]
+    assert tools.marked(listed)[5:7] == [">>> f(2 ** 3)", "'a*b'"]
+    assert tools.marked(listed)[8:] == ["::", "", "    | a | b |", "    |---|---|", "", "End."]
+
+
+@pytest.fixture(scope="module")
+def reader() -> ModuleType:
+    """The page's own reader, which knows nothing of the package."""
+    path = DOCS / "reader.py"
+    assert "oneticket" not in re.findall(r"^(?:from|import) (\w+)", path.read_text(), re.M)
+    return imported(path)
+
+
+@pytest.fixture(scope="module")
+def golden(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with what the page's code writes today."""
+    folder = tmp_path_factory.mktemp("golden")
+    (code,) = [text for kind, text in blocks("file-format.md") if kind == "python"]
+    for name in ("ticket", "book"):
+        code = code.replace(f'"{name}.safetensors"', repr(str(folder / f"{name}.safetensors")))
+    exec(compile(code, "file-format.md", "exec"), {})
+    return folder
+
+
+@pytest.mark.parametrize("kind", ["ticket", "book"])
+def test_the_bytes_on_the_page_are_those_that_are_written(kind: str, golden: Path, tmp_path: Path) -> None:
+    written = (golden / f"{kind}.safetensors").read_bytes()
+    shown = b""
+    for block, text in blocks("file-format.md"):
+        for line in text.splitlines() if block == kind else ():
+            at, rest = line[:4], line[6:53]
+            assert int(at, 16) == len(shown), line
+            row = bytes.fromhex(rest)
+            assert line[55:] == "".join(chr(byte) if 32 <= byte < 127 else "." for byte in row), line
+            shown += row
+    assert shown == written
+    (tmp_path / "typed.safetensors").write_bytes(shown)
+    assert file.verify(tmp_path / "typed.safetensors").kind == kind
+
+
+@pytest.mark.parametrize("kind", ["ticket", "book"])
+def test_the_second_reader_finds_what_the_first_finds(kind: str, golden: Path, reader: ModuleType) -> None:
+    for path in (golden / f"{kind}.safetensors", ROOT / "tests" / "ticket" / "golden" / f"{kind}.safetensors"):
+        meta, groups = reader.read(path)
+        thing = file.load(path)
+        assert (meta["id"], meta["kind"]) == (thing.id, kind)
+        found = reader.weights(meta, groups)
+        assert found.keys() == thing.weights.keys()
+        for name, tensor in thing.weights.items():
+            same = tensor.view(torch.int16).numpy().view("<u2") if tensor.dtype == torch.bfloat16 else tensor.numpy()
+            assert np.array_equal(found[name], same), name
+        if isinstance(thing, Ticket):
+            bits = {name: np.packbits(living.numpy(), bitorder="little") for name, living in thing.mask.items()}
+            assert all(np.array_equal(groups["mask"][name], packed) for name, packed in bits.items())
+        else:
+            assert all(np.array_equal(groups["pruned"][name], at.numpy()) for name, at in thing.pruned_at.items())
+
+
+def test_the_library_of_safetensors_finds_the_same(golden: Path, reader: ModuleType) -> None:
+    found = load_file(golden / "ticket.safetensors")
+    _, groups = reader.read(golden / "ticket.safetensors")
+    assert found.keys() == {f"{group}/{name}" for group, inner in groups.items() for name in inner}
+    assert all(
+        np.array_equal(found[f"{group}/{name}"], a) for group, inner in groups.items() for name, a in inner.items()
+    )
+
+
+@pytest.mark.parametrize(
+    "path",
+    [path for path in sorted((ROOT / "attacks").glob("*.safetensors")) if path.stem.startswith(LAYOUT)],
+    ids=lambda path: path.stem,
+)
+def test_the_second_reader_refuses_attacks_on_the_layout(path: Path, reader: ModuleType) -> None:
+    with pytest.raises((ValueError, KeyError, TypeError, AttributeError, RecursionError, UnicodeDecodeError)):
+        reader.read(path)
+    with pytest.raises(FileError):
+        file.load(path)
+
+
+def test_every_field_group_and_dtype_is_on_the_page() -> None:
+    page = (DOCS / "file-format.md").read_text()
+    from oneticket.ticket.contract import HONOURED
+    from oneticket.ticket.file import _KINDS
+    from oneticket.ticket.values import DTYPES
+
+    for kind in _KINDS.values():
+        assert all(f"| `{field}` |" in page for field in kind.fields)
+        assert all(f"| `{group}/` |" in page for group in kind.groups)
+    assert all(f"`{code}`" in page for code in DTYPES)
+    assert all(f'`"{value}"`' in page for values in HONOURED.values() for value in values)

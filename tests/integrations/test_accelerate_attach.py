@@ -1,0 +1,189 @@
+"""Tickets in Accelerate: held over what was prepared, counted behind accumulation, carried by its checkpoints."""
+
+import gc
+import weakref
+from pathlib import Path
+
+import pytest
+import torch
+from integrations.conftest import bits, free, network, same
+from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
+
+import oneticket
+from oneticket.ground.errors import FileError, GuardError
+
+accelerate = pytest.importorskip("accelerate", reason="needs the package accelerate")
+from accelerate.state import AcceleratorState, GradientState  # noqa: E402
+
+from oneticket.integrations.accelerate import attach, resume  # noqa: E402
+
+
+@pytest.fixture(autouse=True)
+def _own_state():
+    """Accelerators share one state per process."""
+    AcceleratorState._reset_state(reset_partial_state=True)
+    GradientState._reset_state()
+    yield
+    AcceleratorState._reset_state(reset_partial_state=True)
+    GradientState._reset_state()
+
+
+def make(model=None, **settings):
+    """An accelerator, and a model and its optimizer that it prepared."""
+    accelerator, model = accelerate.Accelerator(cpu=True, **settings), model or network()
+    return accelerator, *accelerator.prepare(model, adamw(model))
+
+
+def adamw(model):
+    return torch.optim.AdamW(model.parameters(), lr=0.01, weight_decay=0.1)
+
+
+def train(accelerator, model, optimizer, digits, each=lambda: None, start=0, stop=12):
+    """Two epochs of six batches, or a part of them."""
+    loader = accelerator.prepare(DataLoader(TensorDataset(*digits), batch_size=32))
+    for number, (images, labels) in enumerate([*loader, *loader]):
+        if start <= number < stop:
+            with accelerator.accumulate(model):
+                accelerator.backward(nn.functional.cross_entropy(model(images), labels))
+                if accelerator.sync_gradients:
+                    accelerator.clip_grad_norm_(model.parameters(), 1.0)
+                optimizer.step()
+                optimizer.zero_grad()
+            each()
+
+
+@pytest.mark.parametrize(
+    "settings", [{}, {"gradient_accumulation_steps": 3}, {"mixed_precision": "bf16"}], ids=["plain", "sum", "bfloat16"]
+)
+def test_the_mask_holds(settings, digits, ticket):
+    accelerator, model, optimizer = make(**settings)
+    ticket.apply(accelerator.unwrap_model(model))
+    before = bits(model)
+    guard = attach(accelerator, model, optimizer, ticket)
+    train(accelerator, model, optimizer, digits, each=guard.audit)
+    weight = accelerator.unwrap_model(model)[0].weight.detach()
+    assert not weight[~ticket.mask["0.weight"]].any() and not same(before, bits(model))
+    guard.detach()
+    assert free(model, optimizer.optimizer)
+
+
+def test_a_gradscaler_that_leaves_a_step_out_is_not_counted(digits):
+    accelerator, model, optimizer = make()
+    optimizer.scaler = torch.amp.GradScaler("cpu", init_scale=2.0**10, growth_interval=100)
+    optimizer.__setstate__({})
+    for level in oneticket.Search(model, levels=0):
+        attach(accelerator, model, optimizer, level)
+        for factor in (1.0, float("inf"), 1.0):
+            optimizer.zero_grad()
+            loss = nn.functional.cross_entropy(model(digits[0]), digits[1]) * factor
+            optimizer.scaler.scale(loss).backward()
+            optimizer.step()
+        assert level.steps == 2
+
+
+def test_two_attaches_in_a_row_and_a_model_that_is_let_go(tmp_path, digits, ticket):
+    accelerator, model, optimizer = make()
+    ticket.apply(model)
+    for again in range(3):
+        with attach(accelerator, model, optimizer, ticket) as guard:
+            train(accelerator, model, optimizer, digits)
+            accelerator.save_state(tmp_path / str(again))
+            with pytest.raises(GuardError, match="already held by"):
+                attach(accelerator, model, optimizer, ticket)
+    assert free(model, optimizer.optimizer)
+    gone = weakref.ref(model)
+    del model, optimizer, guard
+    accelerator.free_memory()
+    gc.collect()
+    assert gone() is None
+
+
+def test_a_checkpoint_goes_on_to_the_weights_of_the_straight_run(tmp_path, digits, ticket):
+    straight = make()
+    ticket.apply(straight[1])
+    attach(*straight, ticket)
+    train(*straight, digits)
+
+    broken = make()
+    ticket.apply(broken[1])
+    attach(*broken, ticket)
+    train(*broken, digits, stop=7)
+    broken[0].save_state(tmp_path)
+
+    resumed = make()
+    guard = attach(*resumed, ticket)
+    resumed[0].load_state(tmp_path)
+    train(*resumed, digits, start=7)
+    assert same(bits(straight[1]), bits(resumed[1])) and guard.audit().moments == 2
+
+    other = make()
+    before = bits(other[1])
+    guard = attach(*other, {"0.weight": torch.arange(2048).view(32, 64) < 2048})
+    with pytest.raises(GuardError, match="another guard"):
+        other[0].load_state(tmp_path)
+    assert same(before, bits(other[1]))
+    guard.detach()
+    with pytest.raises(FileError, match="not saved in a loop over a search"):
+        resume(oneticket.Search(other[1], levels=1), tmp_path)
+    file = Path(tmp_path / "oneticket.safetensors")
+    file.write_bytes(file.read_bytes()[:-1] + b"!")
+    with pytest.raises(FileError, match="digest does not match|canonical|not JSON"):
+        other[0].load_state(tmp_path)
+
+
+def test_a_checkpoint_without_a_ticket_is_loaded(tmp_path, digits, ticket):
+    plain = make()
+    plain[0].save_state(tmp_path)
+    held = make()
+    guard = attach(*held, ticket)
+    held[0].load_state(tmp_path)
+    train(*held, digits, stop=1)
+    assert guard.audit().living == ticket.mask.living
+
+
+def test_a_search_goes_on_within_a_level_to_the_same_book(tmp_path, digits):
+    settings = {"levels": 3, "fraction": 0.4, "rewind": "2it"}
+
+    def searched(search, stop_at=None, saved=None):
+        accelerator = accelerate.Accelerator(cpu=True, gradient_accumulation_steps=2)
+        model = accelerator.prepare(search.model)
+        for level in search:
+            optimizer = accelerator.prepare(adamw(model))
+            attach(accelerator, model, optimizer, level)
+            if saved is not None:
+                accelerator.load_state(saved)
+            train(
+                accelerator, model, optimizer, digits, start=2 * level.steps, stop=stop_at if level.number == 1 else 12
+            )
+            if level.number == 1 and stop_at == 6:
+                accelerator.save_state(tmp_path / "kept")
+                return None
+            accelerator._optimizers.clear()
+            saved = None
+        return search.book
+
+    book = searched(oneticket.Search(network(), **settings), stop_at=12)
+    assert [record["steps"] for record in book.records] == [6, 6, 6, 6], "of 12 batches every other is a step"
+    assert all(book.mask(level + 1) <= book.mask(level) for level in range(3))
+    assert book.densities == pytest.approx((1.0, 0.6, 0.36, 0.216), rel=2e-3)
+
+    searched(oneticket.Search(network(), **settings), stop_at=6)
+    with pytest.raises(GuardError, match=r"stands at level 1, step 3 .* at level 0, step 0 .* `resume"):
+        searched(oneticket.Search(network(), **settings), stop_at=12, saved=tmp_path / "kept")
+    search = oneticket.Search(network(), **settings)
+    resume(search, tmp_path / "kept")
+    assert searched(search, stop_at=12, saved=tmp_path / "kept") == book and search.book.records == book.records
+    assert free(search.model)
+
+
+def test_bad_input_touches_nothing(ticket):
+    accelerator, model, optimizer = make()
+    before = bits(model)
+    with pytest.raises(GuardError, match=r"absent\.weight"):
+        attach(accelerator, model, optimizer, {"absent.weight": torch.tensor([True, False])})
+    with pytest.raises(GuardError, match="a ticket, a mask or a level of a search, got str"):
+        attach(accelerator, model, optimizer, "mine.safetensors")
+    with pytest.raises(GuardError, match="no optimizer has"):
+        attach(accelerator, model, torch.optim.SGD(network().parameters(), lr=0.1), ticket)
+    assert same(before, bits(model)) and free(model, optimizer.optimizer)

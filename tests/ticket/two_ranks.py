@@ -1,0 +1,60 @@
+"""Two processes of one group (gloo), as laws about ranks need them: both run one script and tell JSON."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+NEEDS = pytest.mark.skipif(
+    not (torch.distributed.is_available() and torch.distributed.is_gloo_available()), reason="needs gloo"
+)
+PROLOGUE = """
+import json, sys
+import torch
+import torch.distributed as dist
+from torch import nn
+from oneticket.ground.errors import GuardError
+from oneticket.ticket.guard import attach
+
+RANK, FOLDER = int(sys.argv[1]), sys.argv[2]
+torch.set_num_threads(1)
+dist.init_process_group("gloo", init_method=f"file://{FOLDER}/meet", rank=RANK, world_size=2)
+
+def tell(**found):
+    print(json.dumps(found))
+    dist.destroy_process_group()
+"""
+
+
+def told(script: str, folder: Path, *arguments: str) -> list[dict]:
+    """What both ranks told at their end."""
+    path = [str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")]
+    environment = {
+        **os.environ,
+        "OMP_NUM_THREADS": "1",
+        "GLOO_SOCKET_IFNAME": "lo",
+        "PYTHONPATH": os.pathsep.join(path),
+    }
+    command = [sys.executable, "-W", "error", "-c", PROLOGUE + script]
+    ranks = [
+        subprocess.Popen(
+            [*command, str(rank), str(folder), *arguments],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=environment,
+        )
+        for rank in range(2)
+    ]
+    try:
+        said = [rank.communicate(timeout=100) for rank in ranks]
+    finally:
+        for rank in ranks:
+            rank.kill()
+            rank.communicate()
+    assert [rank.returncode for rank in ranks] == [0, 0], "\n".join(error for _, error in said)
+    return [json.loads(output) for output, _ in said]
