@@ -63,6 +63,27 @@ def mlp(*widths: int) -> nn.Module:
     return nn.Sequential(nn.Flatten(), *[part for layer in layers for part in (layer, nn.ReLU())][:-1])
 
 
+class Encoder(nn.Module):
+    """A Transformer's encoder over 28 words of 28 numbers, the rows of an image."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.words = nn.Linear(28, 256)
+        layer = nn.TransformerEncoderLayer(256, 4, 1024, dropout=0.0, batch_first=True)
+        self.encoder = nn.TransformerEncoder(layer, 4, enable_nested_tensor=False)
+        self.head = nn.Linear(256, 10)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """Logits."""
+        out: torch.Tensor = self.head(self.encoder(self.words(images.squeeze(1))).mean(1))
+        return out
+
+
+def vgg() -> nn.Module:
+    """VGG-11 for images of 32 x 32 in colour."""
+    return build(ModelSpec(name="vgg-11"), shape=(3, 32, 32), classes=10, seed=0)
+
+
 def resnet() -> nn.Module:
     """ResNet-20 for images of 32 x 32 in colour."""
     return build(ModelSpec(name="resnet-20"), shape=(3, 32, 32), classes=10, seed=0)
@@ -109,6 +130,8 @@ NETWORKS = {
     "MLP of 1 M": lambda: ((1, 28, 28), mlp(1000, 300)),
     "MLP of 10 M": lambda: ((1, 28, 28), mlp(2800, 2800)),
     "ResNet-20": lambda: ((3, 32, 32), resnet()),
+    "VGG-11 of 9 M": lambda: ((3, 32, 32), vgg()),
+    "Transformer of 3 M": lambda: ((1, 28, 28), Encoder()),
 }
 OPTIMIZERS = {
     "SGD momentum": lambda parameters: torch.optim.SGD(parameters, lr=0.01, momentum=0.9, fused=True),
@@ -126,6 +149,8 @@ CASES = [
     ("MLP of 1 M", "Adam", DENSITY, 4, 40, "<= 1.03"),
     ("MLP of 10 M", "SGD momentum", DENSITY, 1, 20, "<= 1.03"),
     ("MLP of 10 M", "Adam", DENSITY, 1, 20, "<= 1.03"),
+    ("VGG-11 of 9 M", "SGD momentum", DENSITY, 1, 10, "<= 1.03"),
+    ("Transformer of 3 M", "Adam", DENSITY, 1, 10, "<= 1.03"),
     ("ResNet-20", "SGD momentum", DENSITY, 1, 10, "<= 1.05"),
     ("ResNet-20", "Adam", DENSITY, 1, 10, "<= 1.05"),
 ]

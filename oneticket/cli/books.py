@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from oneticket.ground.errors import FileError
+from oneticket.lottery.transfer import replicate_of
 from oneticket.ticket.book import Book, book_files
 from oneticket.ticket.file import load
 from oneticket.ticket.ticket import Ticket
@@ -20,5 +21,4 @@ def sources_at(path: Path) -> dict[int, tuple[Path, Book | Ticket]]:
             raise FileError(f"{path}: the folder holds no book-0.safetensors; `oneticket find --out {path}` makes one")
         return {replicate: (file, Book.load(file)) for replicate, file in files.items()}
     thing = load(path)
-    replicate = thing.lineage.get("replicate", 0)
-    return {replicate if type(replicate) is int else 0: (path, thing)}
+    return {replicate_of(thing): (path, thing)}

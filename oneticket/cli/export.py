@@ -16,11 +16,12 @@ from oneticket.export.network import batch
 from oneticket.export.verdict import sentence
 from oneticket.ground.errors import ModelError, SpecError
 from oneticket.integrations.foreign import read_tensors
+from oneticket.lottery.transfer import network_of
 from oneticket.models.build import build
-from oneticket.models.spec import ModelSpec
 from oneticket.stats.table import Table
 from oneticket.stats.words import MISSING, percent
 from oneticket.ticket.ticket import Ticket
+from oneticket.ticket.told import at
 
 
 def export(
@@ -57,25 +58,24 @@ def export(
     rows = measure(model, ticket.mask, example, rounds=rounds)
     print_facts(facts)
     print_table(table(rows, batch_size))
-    stdout().print(sentence(rows, ticket.mask), highlight=False, soft_wrap=True)
+    granularity = at(ticket.lineage, "search", "pruning", "granularity")
+    said = sentence(rows, ticket.mask, granularity if isinstance(granularity, str) else "")
+    stdout().print(said, highlight=False, markup=False, soft_wrap=True)
     return 0
 
 
 def network(ticket: Ticket, trained: Ticket) -> nn.Module:
     """The network that a ticket names, with those weights; what is pruned has the values of a new network.
 
-    Raises ModelError for a ticket that names none, or one whose code it would have to run.
+    Raises ModelError for a ticket that names none, or one whose code it would have to run; CarryError as `network_of`.
     """
-    spec = ModelSpec.read(ticket.model["spec"]) if {"spec", "shape", "classes"} <= set(ticket.model) else None
+    spec, shape, classes = network_of(ticket) if ticket.model.get("spec") else (None, (1, 1, 1), 1)
     if spec is None or spec.own:
         why = (
             "names no network" if spec is None else f"names code of its own ({spec.name}), which is not run for a file"
         )
         raise ModelError(f"the ticket {why}; in Python: oneticket.export.export(your_model, ticket.mask, ...)")
-    shape, classes = ticket.model["shape"], ticket.model["classes"]
-    if not isinstance(shape, list) or not all(type(size) is int for size in [*shape, classes]):
-        raise ModelError(f"the ticket's network has shape {shape!r}, classes {classes!r}; expected whole numbers")
-    model = build(spec, shape=tuple(shape), classes=classes, seed=0)
+    model = build(spec, shape=shape, classes=classes, seed=0)
     new = {name: model.get_parameter(name).detach().clone() for name in ticket.mask if name in model.state_dict()}
     trained.apply(model, head="sparse" if set(ticket.contract.head) & set(ticket.mask) else "keep")
     values = {name: torch.where(ticket.mask[name], trained.weights[name], new[name]) for name in ticket.mask}
@@ -101,12 +101,12 @@ def table(rows: Sequence[Row], batch_size: int) -> Table:
     notes = "".join(f" {row.form}: {row.note}." for row in rows if row.note)
     return Table(
         title="What each form costs on this machine",
-        header=("form", "bytes", "zipped", "numbers", "living", "multiply-adds", "ms a batch", "time beside dense"),
+        header=("form", "bytes", "zipped", "numbers", "living", "multiply-adds", "ms a batch", "ratio of times"),
         rows=tuple(cells),
         caption=(
             f"Batches of {batch_size} on the CPU, {torch.get_num_threads()} threads, n = {rows[0].ratio.n} rounds in "
             "which all forms take turns: median and quartiles; ratios of times of one round: median and its 95 % "
-            f"interval; onnx-compact beside onnx. Multiply-adds of one input; — not counted.{notes}"
+            f"interval. Multiply-adds of one input; — not counted.{notes}"
         ),
     )
 
@@ -116,4 +116,4 @@ def _ratio(row: Row) -> str:
         return "1"
     low, high = row.ratio.low, row.ratio.high
     bounds = "no interval" if low is None or high is None else f"{low:.2f} to {high:.2f}"
-    return f"{row.ratio.median:.2f} ({bounds})"
+    return f"{row.ratio.median:.2f} ({bounds}) to {row.beside}"

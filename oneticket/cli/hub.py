@@ -10,11 +10,9 @@ from oneticket.ground.errors import FileError
 from oneticket.ticket import file
 from oneticket.ticket.book import Book, book_files
 from oneticket.ticket.card import card
-from oneticket.ticket.hub import NAMES, find, publish
+from oneticket.ticket.hub import NAMES, find, parse, publish
 from oneticket.ticket.ticket import Ticket
-from oneticket.ticket.zoo import located, shipped
-
-HEAD = 24
+from oneticket.ticket.zoo import located, named
 
 
 def push(
@@ -29,6 +27,7 @@ def push(
 ) -> int:
     """Check a ticket or book file, then publish it with its card."""
     thing = file.load(located(source))
+    place = parse(where, writing=True)
     there = publish(
         thing,
         where,
@@ -38,7 +37,13 @@ def push(
         license=license,
         data_license=data_license,
     )
-    out().print(f"{there}: {NAMES[isinstance(thing, Book)]} and its card", highlight=False, markup=False)
+    said = f"Hub {place}" if isinstance(place, str) else f"folder {where}"
+    out().print(
+        f"{said}: {NAMES[isinstance(thing, Book)]} and its card" + (f", {there}" if isinstance(place, str) else ""),
+        highlight=False,
+        markup=False,
+        soft_wrap=True,
+    )
     return 0
 
 
@@ -55,19 +60,20 @@ def pull(
     else:
         thing = Ticket.from_pretrained(where, revision=revision, level=level, density=density, filename=filename)
     file.save(thing, to)
-    print_card(thing, where, lines=HEAD)
-    out().print(f"\nwritten to {to}", highlight=False, markup=False)
+    print_card(thing, where, before="## Scores")
+    out().print(f"written to {to}; `oneticket zoo {to}` prints its whole card", highlight=False, markup=False)
     return 0
 
 
 def _file(where: str) -> str:
-    """The file of a shipped name, or of replicate 0 in a folder that `find` made; anything else as it is."""
-    if not os.path.lexists(where):
-        return str(shipped().get(where, where))
+    """The file of replicate 0 in a folder that `find` made; anything else as it is."""
     return str(book_files(where).get(0, where)) if os.path.isdir(where) else where
 
 
-def print_card(thing: Ticket | Book, name: str, *, lines: int | None = None, ships: bool = False) -> None:
-    """Print the card, or its first lines, without its YAML: made from the file itself, not from what lies beside it."""
-    told = card(thing, name=name, ships=ships).split("---\n", 2)[2].strip().splitlines()
-    out().print("\n".join(told[:lines]), highlight=False, markup=False, soft_wrap=True)
+def print_card(thing: Ticket | Book, where: str, *, before: str = "") -> None:
+    """Print the card, or what is before a heading, without its YAML: made of the file, not of what lies beside it."""
+    place = where if named(where) else parse(where)
+    name = place if isinstance(place, str) else place.absolute().name
+    told = card(thing, name=name, where=where, license="mit" if named(where) else None).split("---\n", 2)[2].strip()
+    told = told.partition(f"\n{before}\n")[0] if before else told
+    out().print(told, highlight=False, markup=False, soft_wrap=True)

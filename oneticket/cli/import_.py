@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from oneticket.cli.show import layers
 from oneticket.cli.tables import out as stdout
 from oneticket.cli.tables import print_facts, print_table
-from oneticket.integrations.masks import read_ticket
-from oneticket.ticket.contract import Contract
+from oneticket.integrations.masks import GIVEN, read_ticket
 
 
 def import_ticket(file: Path, *, out: Path, weights: Path | None, format: str, step: int, head: tuple[str, ...]) -> int:
     """Read, say what was found and what was only inferred, write the ticket."""
-    contract = Contract(rewind=f"{step}it", step=step, head=head)
+    contract = replace(GIVEN, rewind=f"{step}it", step=step, head=head)
     ticket = read_ticket(file, weights=weights, format=format, contract=contract)
     ticket.save(out)
     imported = ticket.lineage["imported"]

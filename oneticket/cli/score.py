@@ -10,13 +10,14 @@ from oneticket.cli.tables import out as stdout
 from oneticket.cli.tables import print_table
 from oneticket.ground.errors import FileError, SpecError
 from oneticket.report.export import read_rows
-from oneticket.stats.scores import score_table, scores
+from oneticket.stats.scores import score_table, scores, target_of
+from oneticket.stats.words import listed
 from oneticket.ticket.file import load
 from oneticket.ticket.ticket import Ticket
 
 
 def score(file: Path, rows: Sequence[Path], *, out: Path | None) -> int:
-    """Replace the ticket's scores; its id stays, because evidence is no part of it."""
+    """Add scores to the ticket's, those of a target anew where it had any; its id stays: evidence is no part of it."""
     ticket = load(file)
     if not isinstance(ticket, Ticket):
         raise FileError(
@@ -25,15 +26,20 @@ def score(file: Path, rows: Sequence[Path], *, out: Path | None) -> int:
     if not rows:
         raise SpecError("expected at least one file of rows, as `oneticket transfer ... --rows` writes them")
     found = scores(ticket, [row for each in rows for row in read_rows(each)])
+    before, new = ticket.evidence.get("scores", []), {target_of(one) for one in found}
+    kept = [one for one in before if target_of(one) not in new]
     scored = Ticket(
         mask=ticket.mask,
         weights=ticket.weights,
         contract=ticket.contract,
         model=ticket.model,
         lineage=ticket.lineage,
-        evidence={**ticket.evidence, "scores": found},
+        evidence={**ticket.evidence, "scores": [*kept, *found]},
     )
     scored.save(out or file)
-    print_table(score_table(found))
-    stdout().print(f"written into {os.fspath(out or file)}", highlight=False, soft_wrap=True)
+    print_table(score_table([*kept, *found]))
+    again = sorted(new & {target_of(one) for one in before})
+    said = [f"written into {os.fspath(out or file)}"]
+    said += [f"in the place of earlier scores: {listed([f'{data} ({how})' for data, how in again])}"] if again else []
+    stdout().print("; ".join(said), highlight=False, markup=False, soft_wrap=True)
     return 0

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 from oneticket.cli.books import sources_at
-from oneticket.cli.tables import out, print_facts, print_table
+from oneticket.cli.tables import out, plain, print_facts, print_table
 from oneticket.ground.errors import SpecError
 from oneticket.stats.scores import score_table
 from oneticket.stats.stats import mean_interval
 from oneticket.stats.table import Table
 from oneticket.stats.words import percent, plus_minus
 from oneticket.ticket import file as ticket_file
+from oneticket.ticket import told
 from oneticket.ticket.book import Book
 from oneticket.ticket.ticket import Ticket
 
@@ -28,7 +28,7 @@ def show(path: Path, *, level: int | None) -> int:
                 raise SpecError(f"--level: {path} is a single ticket, not a book")
             print_facts([("ticket", path), *_common(thing), ("density", _density(thing)), *_evidence(thing)])
             print_table(layers(thing))
-            if found := thing.evidence.get("scores"):
+            if found := list(told.scores(thing)):
                 print_table(score_table(found))
             return 0
     first = next(iter(books.values()))
@@ -53,39 +53,40 @@ def verify(path: Path) -> int:
         said = (
             f"{one}: good. {facts.kind} {facts.id[:16]}, {facts.living} of {facts.total} weights live at the sparsest"
         )
-        out().print(f"{said}{levels}, {facts.size} bytes, format {facts.format}", highlight=False, soft_wrap=True)
+        out().print(
+            plain(f"{said}{levels}, {facts.size} bytes, format {facts.format}"), highlight=False, soft_wrap=True
+        )
     return 0
 
 
 def _common(thing: Ticket | Book) -> Iterator[tuple[str, object]]:
     yield "id", thing.id
     if thing.model:
-        spec = thing.model.get("spec", {})
-        yield (
-            "network",
-            f"{spec.get('name', '?')}, images {thing.model.get('shape')}, {thing.model.get('classes')} classes",
-        )
-    search: Mapping[str, Any] = thing.lineage.get("search", {})
+        shape, classes = (told.word(thing.model.get(name)) or "?" for name in ("shape", "classes"))
+        yield "network", f"{told.network(thing) or '?'}, images {shape}, {classes} classes"
+    search = thing.lineage.get("search")
     for name in ("data", "optimizer", "training", "pruning"):
-        if name in search:
-            yield name, ", ".join(f"{k} {_word(v)}" for k, v in search[name].items() if v not in (None, [], {}))
+        if known := _settings(told.at(search, name)):
+            yield name, known
     if search:
-        yield "seed", search.get("seed")
+        yield "seed", told.word(told.at(search, "seed")) or "not known"
     yield "rewind", f"{thing.contract.rewind} (step {thing.contract.step})"
     for name, value in thing.contract.plain().items():
         if name not in ("rewind", "step", "head"):
             yield f"  {name}", value
     yield "  head", ", ".join(thing.contract.head) or "not named"
+    if imported := thing.lineage.get("imported"):
+        yield "imported", _settings(imported)
     if "data_digest" in thing.lineage:
-        yield "data digest", thing.lineage["data_digest"]
+        yield "data digest", told.word(thing.lineage["data_digest"])
     if isinstance(thing, Ticket) and "level" in thing.lineage:
-        yield "level", thing.lineage["level"]
+        yield "level", told.word(thing.lineage["level"])
 
 
 def _evidence(ticket: Ticket) -> Iterator[tuple[str, object]]:
     """The scores and the cost that came along, of one network: evidence, not identity."""
     if "replicate" in ticket.lineage:
-        yield "replicate", ticket.lineage["replicate"]
+        yield "replicate", told.word(ticket.lineage["replicate"])
     for name, value in ticket.evidence.items():
         if name not in ("level", "density", "living", "data_digest", "scores"):
             yield name.replace("_", " "), f"{value:.4g}" if isinstance(value, float) else _word(value)
@@ -93,17 +94,19 @@ def _evidence(ticket: Ticket) -> Iterator[tuple[str, object]]:
 
 def _cost(books: Mapping[int, Book]) -> Iterator[tuple[str, object]]:
     """What finding took, in deterministic units; levels that were not recorded count as none."""
-    steps = sum(record.get("steps", 0) for book in books.values() for record in book.records)
-    examples = sum(record.get("examples", 0) for book in books.values() for record in book.records)
+    records = [record for book in books.values() for record in book.records]
+    counts = {name: [record.get(name) for record in records] for name in ("steps", "examples")}
+    steps, examples = (sum(count for count in found if type(count) is int) for found in counts.values())
     trainings = sum(len(book) for book in books.values())
-    yield "cost", f"{trainings} trainings, {steps:,} steps, {examples:,} images seen"
+    seen = f", {examples:,} images seen" if examples else ""  # somebody's own loop does not say
+    yield "cost", f"{trainings} trainings, {steps:,} steps{seen}"
 
 
 def _levels(books: Mapping[int, Book], deepest: int) -> Table:
     rows = []
     for level in range(deepest + 1):
         accuracies = [book.records[level].get("accuracy") for book in books.values() if level < len(book.records)]
-        known = [value for value in accuracies if value is not None]
+        known = [float(value) for value in accuracies if told.number(value)]
         shown = plus_minus(mean_interval(known)) if known else "—"
         densities = {percent(book.density(level)) for book in books.values()}
         living = next(iter(books.values())).mask(level).living
@@ -135,7 +138,16 @@ def _density(ticket: Ticket) -> str:
     return f"{percent(ticket.density)} ({ticket.mask.living:,} of {ticket.mask.total:,} weights)"
 
 
+def _settings(value: object) -> str:
+    """A mapping of settings in a line, what is not set left out; anything else as the word that it is."""
+    if not isinstance(value, Mapping):
+        return told.word(value)
+    return ", ".join(f"{told.word(k)} {_word(v)}" for k, v in value.items() if v not in (None, [], {}))
+
+
 def _word(value: object) -> str:
     if type(value) is int:
-        return f"{value:,}"
-    return ",".join(map(str, value)) if isinstance(value, list) else str(value)
+        return told.word(f"{value:,}")
+    if isinstance(value, bool):
+        return str(value)
+    return told.word(",".join(map(told.word, value)) if isinstance(value, list) else value)

@@ -7,7 +7,6 @@ from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from rich.filesize import decimal
-from rich.markup import escape
 
 from oneticket.cli.progress import describe, spoken
 from oneticket.cli.tables import out, print_facts, print_table
@@ -48,9 +47,7 @@ def ls(*, store: str, kind: str | None = None) -> int:
     drifted = len(names.holding(names.DRIFT, sizes))
     ending = f"; {drifted} came out differently a second time" if drifted else ""
     caption = f"{len(shown)} entries, {size}, {time} of work{ending}."
-    print_table(
-        Table(title=f"Store {escape(kept.url)}", header=("step", "time", "size", "date"), rows=rows, caption=caption)
-    )
+    print_table(Table(title=f"Store {kept.url}", header=("step", "time", "size", "date"), rows=rows, caption=caption))
     return 0
 
 
@@ -61,7 +58,7 @@ def show(key: str, *, store: str) -> int:
     head = kept.heads([key]).get(key)
     if head is None:
         raise StoreError(f"{key} cannot be read; `oneticket store verify` sets it aside, then run again")
-    print_facts((name, escape(_text(value))) for name, value in _facts(key, kept, head))
+    print_facts((name, _text(value)) for name, value in _facts(key, kept, head))
     tensors = head.tensors.items()
     rows = tuple((name, dtype, "×".join(map(str, shape)) or "one value") for name, (dtype, shape) in tensors)
     caption = f"{len(rows)} tensors, {decimal(head.size)} in all; digest {head.digest}."
@@ -77,9 +74,7 @@ def gc(*, store: str, keep: Collection[str] | None = None, dry_run: bool = False
         rows = tuple((each.name, each.why, decimal(each.size)) for each in sorted(debris, key=lambda each: each.name))
         done = "would be removed" if dry_run else "removed"
         caption = f"{len(debris)} files, {decimal(sum(each.size for each in debris))}, {done}."
-        print_table(
-            Table(title=f"Store {escape(kept.url)}", header=("file", "why", "size"), rows=rows, caption=caption)
-        )
+        print_table(Table(title=f"Store {kept.url}", header=("file", "why", "size"), rows=rows, caption=caption))
     else:
         out().print(f"{kept.url}: nothing to remove", highlight=False, markup=False, soft_wrap=True)
     return 0

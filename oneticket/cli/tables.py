@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.table import Table as Drawn
+from rich.text import Text
 
 from oneticket.stats.table import COLUMNS, Table, tables
 
@@ -28,13 +29,13 @@ def print_table(table: Table) -> None:
     """Print one table, with its title above and its caption below; plain text where there is no terminal."""
     drawn = Drawn(box=None)
     for number, name in enumerate(table.header):
-        drawn.add_column(name, justify="right" if number else "left", overflow="fold")
+        drawn.add_column(plain(name), justify="right" if number else "left", overflow="fold")
     for row in table.rows:
-        drawn.add_row(*row)
+        drawn.add_row(*map(plain, row))
     console = out()
-    console.print(table.title, style="bold", highlight=False)
+    console.print(plain(table.title), style="bold", highlight=False)
     console.print(drawn)
-    console.print(table.caption, style="dim", highlight=False)
+    console.print(plain(table.caption), style="dim", highlight=False)
     console.print()
 
 
@@ -44,8 +45,13 @@ def print_facts(facts: Iterable[tuple[str, object]]) -> None:
     drawn.add_column(style="bold", no_wrap=True)
     drawn.add_column(overflow="fold")
     for name, value in facts:
-        drawn.add_row(name, str(value))
+        drawn.add_row(plain(name), plain(value))
     out().print(drawn, highlight=False)
+
+
+def plain(value: object) -> Text:
+    """Text that a terminal shows as it is, whoever wrote it: no markup, and control characters as their escapes."""
+    return Text("".join(mark if mark.isprintable() else mark.encode("unicode_escape").decode() for mark in str(value)))
 
 
 def out() -> Console:

@@ -51,11 +51,14 @@ def score(
 def zoo(
     where: Annotated[
         str | None,
-        Parameter(help="A shipped ticket's name for its card; or a folder, a Hub user or a Hub collection to list."),
+        Parameter(
+            help="A shipped ticket's name, a file or a Hub repository (user/name) for its card; or a folder, a Hub user"
+            " or a Hub collection to list."
+        ),
     ] = None,
     /,
 ) -> int:
-    """List the tickets that ship with oneticket, or those of a folder or the Hugging Face Hub; of a name, its card."""
+    """List the tickets that ship with oneticket, or those of a folder or the Hugging Face Hub; or print one's card."""
     from oneticket.cli.zoo import zoo as command
 
     return command(where)
@@ -167,7 +170,8 @@ def import_(
     ] = "auto",
     step: Annotated[int, Parameter(help="The optimizer step that the weights are of.", validator=Number(gte=0))] = 0,
     head: Annotated[
-        tuple[str, ...], Parameter(help="Names of the output layer's parameters, which a transfer may replace.")
+        tuple[str, ...],
+        Parameter(help="A parameter of the output layer, which a transfer may replace; once for each name."),
     ] = (),
 ) -> int:
     """Make a ticket of another tool's files: torch.nn.utils.prune, masks with weights, OpenLTH, or bare zeros.
@@ -176,7 +180,7 @@ def import_(
 
     Example:
 
-    oneticket import mask.pth --weights model_ep0_it0.pth --out mine.safetensors
+    oneticket import mask.pth --weights model_ep0_it0.pth --out mine.safetensors --head fc.weight --head fc.bias
     """
     from oneticket.cli.import_ import import_ticket as command
 

@@ -15,12 +15,12 @@ from oneticket.cli.tables import print_tables
 from oneticket.engine.engine import Engine
 from oneticket.ground.errors import CarryError, SpecError
 from oneticket.lottery.place import Place
-from oneticket.lottery.spec import SearchSpec, TransferSpec
-from oneticket.lottery.transfer import check_code
+from oneticket.lottery.spec import TransferSpec
+from oneticket.lottery.transfer import check_code, network_of
 from oneticket.report.export import check_rows, write_rows
 from oneticket.report.verdict import sentence
 from oneticket.store.store import Store
-from oneticket.study.plan import Cell, Origin, file_origin, search_origin, ticket_level, transfer_cells
+from oneticket.study.plan import Cell, Origin, file_origin, search_of, search_origin, ticket_level, transfer_cells
 from oneticket.study.rows import rows as rows_of
 from oneticket.study.spec import CarrySpec
 from oneticket.ticket.book import Book
@@ -42,6 +42,9 @@ def transfer(
     engine = Engine(name="inline", together=how.together)
     sources = sources_at(source)
     first = next(iter(sources.values()))[1]
+    for file, thing in sources.values():
+        check_code(network_of(thing, whose=str(file))[0], run_code=run_code, how="--run-code")
+        search_of(thing, whose=str(file))
     asked = read(CarrySpec, collect(CarrySpec, given, {"transfer": as_source(first)}, from_file(spec)))
     check_rows(rows)
     if asked.replicates is not None:
@@ -56,9 +59,6 @@ def transfer(
     kept, place = Store(store), how.place()
     cells: list[Cell] = []
     for replicate, (file, thing) in sources.items():
-        if not thing.model.get("spec"):
-            raise CarryError(f"{file} does not say which network it is for; apply it to your model with Ticket.apply")
-        check_code(thing.model, run_code=run_code, how="--run-code")
         origin = file_origin(thing, file, replicate)
         if beyond := [level for level in levels if level not in origin.living]:
             held = "level" if len(origin.living) == 1 else f"levels {min(origin.living)} to"
@@ -72,36 +72,33 @@ def transfer(
         write_rows(found, rows)
     if found and not quiet:
         print_tables(found)
-        stdout().print(sentence(found), highlight=False, soft_wrap=True)
+        stdout().print(sentence(found), highlight=False, markup=False, soft_wrap=True)
     return 1 if piles.failed else 0
 
 
 def as_source(thing: Book | Ticket) -> dict[str, Any]:
     """The optimizer, training and seed that the source was found with: what a transfer takes unless told otherwise."""
-    search = thing.lineage.get("search", {})
+    search = thing.lineage.get("search") or {}
     return {name: search[name] for name in ("optimizer", "training", "seed") if name in search}
 
 
 def own_search(thing: Book | Ticket, target: TransferSpec, levels: int, replicate: int, place: Place) -> Origin:
-    """The source's search on the target: its network, pruning and rewind point, the target's data and training."""
-    search = thing.lineage.get("search")
-    if not search or "data" not in search:
+    """The source's search on the target: its network, pruning and rewind point, the target's data and training.
+
+    Raises SpecError where that is not known, CarryError if the search was of another network than the source is.
+    """
+    network, (channels, height, width), _ = network_of(thing)
+    search = search_of(thing)
+    if search is None:
         raise SpecError(
             "--controls own: the source does not say how it was searched for, so the target's own cannot be"
         )
-    channels, height, width = thing.model["shape"]
+    if search.model != network:
+        raise CarryError(f"lineage.search.model: {search.model.name} is not model.spec, the source's {network.name}")
     data = target.data
     if place.facts(data).shape != (channels, height, width):
         if height != width:
             raise SpecError(f"--controls own: needs square images, the source was found with {height} x {width}")
         data = data.but(size=data.size or height, channels=data.channels or channels)
-    spec = SearchSpec.read(
-        {
-            **search,
-            "data": data,
-            "optimizer": target.optimizer,
-            "training": target.training,
-            "seed": target.seed,
-        }
-    )
+    spec = search.but(data=data, optimizer=target.optimizer, training=target.training, seed=target.seed)
     return search_origin(spec, levels=levels, replicate=replicate, place=place)

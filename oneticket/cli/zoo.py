@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-
-from rich.markup import escape
+from pathlib import Path
 
 from oneticket.cli.hub import print_card
 from oneticket.cli.tables import out, print_table
@@ -12,14 +11,15 @@ from oneticket.ground.errors import FileError
 from oneticket.stats.table import Table
 from oneticket.ticket import file
 from oneticket.ticket.book import Book
+from oneticket.ticket.hub import parse
 from oneticket.ticket.told import best, data, network, percent, word
-from oneticket.ticket.zoo import Entry, entries, shipped
+from oneticket.ticket.zoo import Entry, entries, single
 
 
 def zoo(where: str | None) -> int:
-    """List tickets; of a shipped name print the card. Files that are bad are told, and are no failure of the list."""
-    if where is not None and where in shipped():
-        print_card(file.load(shipped()[where]), where, ships=True)
+    """List tickets, or print the card of the one that is named. Files that are bad are no failure of a list."""
+    if where is not None and (path := single(where)):
+        print_card(file.load(path), where)
         return 0
     found = list(entries(where))
     if not found and where is not None:
@@ -32,21 +32,24 @@ def zoo(where: str | None) -> int:
 
 
 def _table(found: Sequence[Entry], where: str | None) -> Table:
-    shown = "Tickets that ship with oneticket" if where is None else f"Tickets of {escape(word(where))}"
-    how = "`oneticket zoo NAME` prints a card, `oneticket pull` fetches one." if found else "There are none."
+    shown = "Tickets that ship with oneticket" if where is None else f"Tickets of {word(where)}"
+    folder = where is not None and isinstance(parse(where, several=True), Path)
+    name = word(f"{(where or '').rstrip('/')}/NAME") if folder else "NAME"
+    how = f"`oneticket zoo {name}` prints a card, `oneticket pull {name} --out FILE` writes the file."
     return Table(
         title=shown,
-        header=("name", "network", "density", "found on", "kB", "best score"),
+        header=("name", "network", "density", "found on", "kB", "furthest above its best control"),
         rows=tuple(_row(entry) for entry in found),
-        caption=f"Accuracy: mean and 95 % interval of the ticket where it did best; — not measured. {how}",
+        caption="Accuracy: mean paired difference and its 95 % interval, on the target where the ticket is furthest "
+        f"above the best of its controls; — not measured. {how if found else 'There are none.'}",
     )
 
 
 def _row(entry: Entry) -> tuple[str, ...]:
-    name, size = escape(word(entry.name)), f"{entry.size / 1000:,.0f}" if entry.size else "—"
+    name, size = word(entry.name), f"{entry.size / 1000:,.0f}" if entry.size else "—"
     thing = entry.thing
     if thing is None:
         return (name, "bad, see below", "—", "—", size, "—")
     density = f"1 to {percent(thing.densities[-1])}" if isinstance(thing, Book) else percent(thing.density)
-    whom, where, score = (escape(words) or "—" for words in (network(thing), data(thing), best(thing)))
+    whom, where, score = (words or "—" for words in (network(thing), data(thing), best(thing)))
     return (name, whom, density, where, size, score)

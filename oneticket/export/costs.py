@@ -22,7 +22,7 @@ from oneticket.export.network import Example, Made, arguments, compacted, differ
 from oneticket.export.onnx import missing, onnx_bytes, session
 from oneticket.export.sparse import csr
 from oneticket.ground import clock
-from oneticket.ground.errors import ModelError, PruneError
+from oneticket.ground.errors import ModelError, PruneError, SpecError
 from oneticket.ticket.mask import Mask
 
 ROUNDS = 30
@@ -79,7 +79,7 @@ def measure(model: nn.Module, mask: Mask, example: Example, *, rounds: int = ROU
     In every round each form computes the batch in turn, in an order that changes; ratios are of times of one round,
     with "dense", or for "onnx-compact" with "onnx". Evaluation mode, no gradients, torch's present number of threads;
     the programs are measured on the CPU alone. A form that computes something else is left out, and "dense" says so.
-    Raises PruneError if the mask does not fit the model, ModelError for an example that does not.
+    Raises PruneError if the mask does not fit the model, ModelError for an example that does not, SpecError for rounds.
 
     >>> import torch
     >>> net = nn.Sequential(nn.Linear(2, 3), nn.ReLU(), nn.Linear(3, 1))
@@ -87,8 +87,11 @@ def measure(model: nn.Module, mask: Mask, example: Example, *, rounds: int = ROU
     >>> [(row.form, row.numbers, row.living, row.madds) for row in rows if row.form in ("dense", "compact")]
     [('dense', 13, 13, 9), ('compact', 9, 9, 6)]
     """
+    if rounds < 1:
+        raise SpecError(f"rounds: expected 1 or more, got {rounds}")
     positional, named = arguments(example)
     wholes = masked(model, mask)
+    want = outputs(wholes.network, example)
     small = compacted(model, mask, example)
     full = Mask.full(mask)
     sides = [_side("dense", masked(model, full), example), _side("masked", wholes, example)]
@@ -106,9 +109,12 @@ def measure(model: nn.Module, mask: Mask, example: Example, *, rounds: int = ROU
                 sides.append(_program("onnx-compact", small, example, beside="onnx"))
         except ModelError as error:
             sides[0] = sides[0].but(note=str(error))
-    want = outputs(wholes.network, example)
     for side in sides[1:]:
-        if apart := differs(want, side.run(example)):
+        try:
+            apart = differs(want, side.run(example))
+        except ModelError as error:
+            apart = str(error)
+        if apart:
             sides.remove(side)
             sides[0] = sides[0].but(note=f"{side.form} is left out: {apart}")
     sides = [side for side in sides if side.beside in {other.form for other in sides}]

@@ -89,7 +89,8 @@ def _whole(made: Made, why: str) -> Made:
 def arguments(example: Example) -> tuple[tuple[Tensor, ...], dict[str, Tensor]]:
     """Positional and named arguments; raises ModelError for anything but tensors with a common first size."""
     named = dict(example) if isinstance(example, Mapping) else {}
-    positional = () if isinstance(example, Mapping) else (example,) if isinstance(example, Tensor) else tuple(example)
+    several = tuple(example) if isinstance(example, Sequence) else ()
+    positional = (example,) if isinstance(example, Tensor) else several
     tensors = [*positional, *named.values()]
     right = bool(tensors) and all(isinstance(one, Tensor) and one.dim() and len(one) for one in tensors)
     if not right or len({len(one) for one in tensors}) > 1:
@@ -101,9 +102,12 @@ def arguments(example: Example) -> tuple[tuple[Tensor, ...], dict[str, Tensor]]:
 
 @torch.no_grad()
 def outputs(network: nn.Module, example: Example) -> tuple[Tensor, ...]:
-    """All tensors that a network gives, in order, whatever holds them; raises ModelError if there are none."""
+    """All tensors that a network gives, in order, whatever holds them; raises ModelError if it fails or gives none."""
     positional, named = arguments(example)
-    found = _tensors(network(*positional, **named))
+    try:
+        found = _tensors(network(*positional, **named))
+    except (RuntimeError, TypeError, ValueError) as error:
+        raise ModelError(f"{type(network).__name__} fails on the example: {error}") from error
     if not found:
         raise ModelError(f"{type(network).__name__}: expected tensors as outputs, got none")
     return found

@@ -68,7 +68,10 @@ def session(data: bytes) -> Callable[[Example], tuple[Tensor, ...]]:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
     options.log_severity_level = 3
-    made = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+    try:
+        made = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # it has a class of its own for everything that a program may ask for
+        raise ModelError(f"onnx: ONNX Runtime does not take this program: {error}") from None
     names = [one.name for one in made.get_inputs()]
 
     def run(example: Example) -> tuple[Tensor, ...]:

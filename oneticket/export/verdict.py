@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
+
+import torch
+from torch import Tensor
 
 from oneticket.export.costs import Row
 from oneticket.export.sparse import GROUP, MOST
 from oneticket.ticket.mask import Mask
 
 
-def sentence(rows: Sequence[Row], mask: Mask) -> str:
+def sentence(rows: Sequence[Row], mask: Mask, granularity: str = "") -> str:
     """What the rows of `measure` say; faster or slower is only said where the interval leaves out 1.
+
+    `granularity`: how the mask was pruned, where that is known (`structure`).
 
     The programs of ONNX Runtime are another way to compute: of them only the one without the removed units, beside the
     one with them, speaks for the ticket.
     """
     found = {row.form: row for row in rows}
-    said = [f"{structure(mask).capitalize()} at {100 * mask.density:.2g} %"]
+    how = structure(mask, granularity)
+    said = [f"{how.capitalize()} at {100 * mask.density:.2g} %"]
     said[0] += f": this network is {_judged(found['masked'], ' in dense form')}"
     gone = max((row.removed for row in rows), default=0)
     said.append(f"{gone} unit{'s' if gone > 1 else ''} can be left out" if gone else "no unit can be left out")
@@ -24,7 +31,7 @@ def sentence(rows: Sequence[Row], mask: Mask) -> str:
     said += [f"{words} {_judged(found[form])}" for form, words in names.items() if form in found]
     if "onnx-compact" in found:
         said.append(f"in ONNX Runtime, beside the whole network there, {_judged(found['onnx-compact'])}")
-    if structure(mask) == f"{MOST}:{GROUP}":
+    if how == f"{MOST}:{GROUP}":
         said.append("the sparse units of NVIDIA GPUs, for which 2:4 is made, were not measured")
     faster = [row for row in rows if row.form not in ("dense", "onnx") and row.ratio.seen < 0]
     best = min(faster, key=lambda row: row.ratio.median, default=None)
@@ -32,22 +39,60 @@ def sentence(rows: Sequence[Row], mask: Mask) -> str:
     return f"{'; '.join(said)}. {end}."
 
 
-def structure(mask: Mask) -> str:
-    """How a mask's pruned weights lie: "dense", "structured by units", "2:4", or "unstructured".
+def structure(mask: Mask, granularity: str = "") -> str:
+    """How a mask's pruned weights lie: as the search says (`granularity`, a `PruningSpec`'s), or else as can be seen.
+
+    Seen are whole rows and columns of every weight (outputs, inputs, ...), and 2:4 along the inputs where about half
+    of the weights live: with fewer left, groups have at most two by chance.
 
     >>> import torch
     >>> structure(Mask({"w": torch.tensor([[True, True], [False, False]])})), structure(Mask({"w": torch.eye(4) > 0}))
-    ('structured by units', '2:4')
+    ('structured by whole rows', 'unstructured')
+    >>> structure(Mask({"w": torch.eye(4) > 0}), "block:2x2")
+    'structured by blocks of 2x2'
     """
-    pruned = [living for name, living in mask.items() if mask.counts[name] < living.numel()]
+    pruned = {name: living for name, living in mask.items() if mask.counts[name] < living.numel()}
     if not pruned:
         return "dense"
-    if all((living.flatten(1).all(1) | ~living.flatten(1).any(1)).all() for living in pruned if living.dim() > 1):
-        return "structured by units"
-    grouped = all(living.dim() == 2 and living.shape[1] % GROUP == 0 for living in pruned)
-    if grouped and all((living.reshape(len(living), -1, GROUP).sum(2) <= MOST).all() for living in pruned):
+    if sizes := re.fullmatch(r"(\d{1,6}):(\d{1,6})", granularity):
+        kept = all(_at_most(int(sizes[1]), int(sizes[2]), living) for living in pruned.values())
+        return granularity if kept else f"not yet {granularity}"
+    if sizes := re.fullmatch(r"block:(\d{1,6}x\d{1,6})", granularity):
+        return f"structured by blocks of {sizes[1]}"
+    if granularity in TOLD:
+        return TOLD[granularity]
+    matrices = [living for living in pruned.values() if living.dim() > 1]
+    if not matrices:
+        return "unstructured"
+    rows, columns = (all(_whole(living, dim) for living in matrices) for dim in (0, 1))
+    if rows or columns:
+        return f"structured by whole {'rows' if rows else 'columns'}"
+    if all(_crossed(living) for living in matrices):
+        return "structured by whole rows and columns"
+    half = sum(mask.counts[name] for name in pruned) >= HALF * sum(living.numel() for living in pruned.values())
+    if half and all(_at_most(MOST, GROUP, living) for living in pruned.values()):
         return f"{MOST}:{GROUP}"
     return "unstructured"
+
+
+def _whole(living: Tensor, dim: int) -> bool:
+    """Whether along that dimension all weights of one place live, or none."""
+    lines = living.movedim(dim, 0).flatten(1)
+    return bool((lines.all(1) | ~lines.any(1)).all())
+
+
+def _crossed(living: Tensor) -> bool:
+    """Whether what lives is where a living row meets a living column, in all places of a kernel."""
+    flat = living.flatten(2) if living.dim() > 2 else living.unsqueeze(2)
+    rows, columns = flat.any(2).any(1), flat.any(2).any(0)
+    return torch.equal(flat, (rows[:, None] & columns)[..., None].expand_as(flat))
+
+
+def _at_most(few: int, group: int, living: Tensor) -> bool:
+    """Whether of each so many neighbouring inputs of one output, at one place of a kernel, at most so few live."""
+    if living.dim() < 2 or not group or living.shape[1] % group:
+        return False
+    return bool((living.movedim(1, -1).reshape(-1, group).sum(1) <= few).all())
 
 
 def _judged(row: Row, where: str = "") -> str:
@@ -55,3 +100,15 @@ def _judged(row: Row, where: str = "") -> str:
     ratio = row.ratio
     bounds = "no interval" if ratio.low is None or ratio.high is None else f"{ratio.low:.2f} to {ratio.high:.2f}"
     return f"{word}{where} (ratio {ratio.median:.2f}, {bounds}, n = {ratio.n})"
+
+
+TOLD = {
+    "weight": "unstructured",
+    "channel": "structured by input channels",
+    "filter": "structured by filters",
+    "head": "structured by attention heads",
+}
+"""Granularities without sizes, in words."""
+
+HALF = 0.45
+"""Share of the weights that live at least in a mask that is taken for 2:4."""

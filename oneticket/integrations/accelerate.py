@@ -14,7 +14,8 @@ from oneticket.ground.errors import GuardError
 from oneticket.integrations import held as holds
 from oneticket.integrations.held import Held, Holding
 from oneticket.integrations.held import resume as resume
-from oneticket.lottery.level import Level
+from oneticket.lottery.level import Level, used
+from oneticket.ticket.guard import _ATTACHED as GUARDS
 from oneticket.ticket.guard import Guard
 
 
@@ -41,9 +42,13 @@ def attach(
 
     It writes no weights: call `ticket.apply(model)` before; `head`, `names` and `fresh` are those that `apply` got.
     Within `accelerator.accumulate` the optimizer makes one step of several; that one alone is guarded, and counted by a
-    level, and none that a GradScaler leaves out. `save_state` writes what is held, and a level's search, beside the
-    rest to `oneticket.safetensors`, which holds no pickle; `load_state` refuses another ticket's checkpoint before it
-    loads anything, and `resume` brings a search back. A second `attach` to the model takes the first one's place there.
+    level, and none that a GradScaler leaves out; of several optimizers the last in their list counts. `save_state`
+    writes what is held, and a level's search, beside the rest to `oneticket.safetensors`, which holds no pickle. While
+    something is held, `load_state` refuses another ticket's checkpoint before it loads anything; `resume` brings a
+    search back. A second `attach` to the model takes the first one's place there.
+
+    In a search prepare the model once and an optimizer, and its scheduler, per level: those of levels that are over are
+    taken out of the accelerator, so that its checkpoints are the open level's.
 
     Raises what `oneticket.attach` raises, and GuardError, from `load_state` too.
 
@@ -58,6 +63,7 @@ def attach(
     """
     holding = Holding(held, head=head, names=names, fresh=fresh, rule=rule)
     guard = holding.attach(model, optimizer if isinstance(optimizer, Sequence) else [optimizer])
+    _forget(accelerator)
     if accelerator not in _ATTACHED:
         _ATTACHED[accelerator] = weakref.WeakKeyDictionary()
         _hook(accelerator)
@@ -66,40 +72,55 @@ def attach(
     return guard
 
 
+def _forget(accelerator: Accelerator) -> None:
+    """Take out the optimizers of levels that are over, and what schedules them."""
+    # `free_memory`, the one public way, takes out models and data, too.
+    for each in (accelerator._optimizers, accelerator._schedulers):
+        each[:] = [one for one in each if not _over(one)]
+
+
+def _over(one: Any) -> bool:
+    """Whether a prepared optimizer or scheduler belongs to a level that is over."""
+    inner = getattr(one, "scheduler", getattr(one, "optimizer", None))
+    return used(one) or (inner is not None and _over(inner))
+
+
 def _hook(accelerator: Accelerator) -> None:
     here = weakref.ref(accelerator)
 
     def save(_models: list[nn.Module], _weights: list[Any], folder: str) -> None:
         one = here()
-        if one is not None and one.is_main_process and (found := _open(one)):
-            search = next((held.search for _, held, _ in found if isinstance(held, Level)), None)
-            holds.save(folder, [facts for _, _, facts in found], search)
+        if one is not None and one.is_main_process:
+            # Also when nothing is held, or what an earlier checkpoint in this folder said would stand.
+            found = _open(one)
+            search = next((level.search for level, _ in found if level is not None), None)
+            holds.save(folder, [facts for _, facts in found], search)
 
     def load(_models: list[nn.Module], folder: str) -> None:
         one = here()
         found, saved = _open(one) if one is not None else [], holds.load(folder)
-        if saved is None:
+        if not found or saved is None or not saved[0]:
             return
         if len(saved[0]) != len(found):
             raise GuardError(
                 f"{folder}: the checkpoint was saved with {len(saved[0])} masks held, and {len(found)} are held now; "
                 "attach the same before load_state"
             )
-        for (guard, held, _), expected in zip(found, saved[0], strict=True):
-            holds.check(guard, held, expected)
+        for (_, facts), expected in zip(found, saved[0], strict=True):
+            holds.check(facts, expected)
 
     accelerator.register_save_state_pre_hook(save)
     accelerator.register_load_state_pre_hook(load)
 
 
-def _open(accelerator: Accelerator) -> list[tuple[Guard, Held | None, dict[str, Any]]]:
-    """Guards that still hold something, the level of those that have one, and what is to be said of them."""
-    out: list[tuple[Guard, Held | None, dict[str, Any]]] = []
+def _open(accelerator: Accelerator) -> list[tuple[Level | None, dict[str, Any]]]:
+    """Of every guard that still holds something its level, if it has one, and what is to be said of it."""
+    out: list[tuple[Level | None, dict[str, Any]]] = []
     for attached in _ATTACHED[accelerator].values():
         guard, level = attached.guard(), attached.level() if attached.level is not None else None
-        if guard is None or (attached.level is not None and (level is None or level.over)):
+        if guard is None or guard not in GUARDS or (attached.level is not None and (level is None or level.over)):
             continue
-        out.append((guard, level, holds.facts(attached.said, level)))
+        out.append((level, holds.facts(attached.said, level)))
     return out
 
 

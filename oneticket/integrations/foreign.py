@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from oneticket.ground.errors import FileError
 from oneticket.ticket.names import listed
+from oneticket.ticket.values import afford
 
 LARGEST = 4 * 2**30
 """Bytes that the arrays of a compressed file may take."""
@@ -133,6 +134,7 @@ def _arrays(archive: zipfile.ZipFile, entries: list[zipfile.ZipInfo]) -> Iterato
     declared = sum(entry.file_size for entry in entries)
     if declared > LARGEST:
         raise FileError(f"its arrays would take {declared} bytes, more than the {LARGEST} that are allowed")
+    afford(2 * declared, "its arrays")
     for entry in entries:
         name = entry.filename.removesuffix(".npy")
         with archive.open(entry) as stream:

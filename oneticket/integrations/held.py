@@ -11,8 +11,10 @@ from torch.optim import Optimizer
 
 from oneticket.ground.errors import FileError, GuardError
 from oneticket.lottery.level import Level
-from oneticket.ticket import container
+from oneticket.ticket import carry, container
+from oneticket.ticket.check import digest, named
 from oneticket.ticket.guard import Audit, Guard, attach
+from oneticket.ticket.mask import Mask
 from oneticket.ticket.ticket import Ticket
 
 if TYPE_CHECKING:
@@ -25,8 +27,9 @@ Held = Ticket | Mapping[str, Tensor] | Level
 class Holding:
     """One ticket, mask or level, through one training after another; between them it keeps no model.
 
-    Of a level real optimizer steps are counted: those of the first optimizer, behind accumulation, and behind a
-    GradScaler, which leaves steps out.
+    Of a level real optimizer steps are counted, behind accumulation and without those that a GradScaler leaves out.
+    With several optimizers a step is one of the last in their list, so that a round of them all counts once, when it is
+    done, as long as the last in the list steps last.
     """
 
     def __init__(
@@ -48,22 +51,17 @@ class Holding:
         """Hold from now on, in place of what a training that broke off left; GuardError unless as `expected`."""
         self.detach()
         self.audit = None
-        inner, held = [torch_optimizer(optimizer) for optimizer in optimizers], self.held
+        steppers, held = [*optimizers], self.held
+        if expected:  # asked first, because a guard zeroes at once
+            check(self._facts(model), expected)
         if isinstance(held, Level):
-            guard = held.attach(inner)
-            # A search audits when the loop's body is done, when the framework may have dropped its optimizers.
-            held.optimizer = inner
-            inner[0].register_step_post_hook(_counter(held, guard))
+            guard = held.attach(steppers)
+            held.count()
         elif isinstance(held, Ticket):
-            guard = held.attach(model, inner, head=self._head, names=self._names, fresh=self._fresh, rule=self._rule)
+            guard = held.attach(model, steppers, head=self._head, names=self._names, fresh=self._fresh, rule=self._rule)
         else:
-            guard = attach(model, inner, held, rule=self._rule)
+            guard = attach(model, steppers, held, rule=self._rule)
         self.guard, self._said = guard, guard.state_dict()
-        try:
-            check(guard, held, expected or {})
-        except BaseException:
-            self.detach()
-            raise
         return guard
 
     def finish(self) -> None:
@@ -88,33 +86,37 @@ class Holding:
         """What a checkpoint says: the mask and the rule as last attached, and where a search stands."""
         return facts(self._said, self.held)
 
+    def _facts(self, model: nn.Module) -> dict[str, Any]:
+        """What they will be, with nothing attached."""
+        held, rule = self.held, self._rule
+        if isinstance(held, Level):
+            model, mask, rule = held.model, held.mask, held.rule
+        elif isinstance(held, Ticket):
+            mask = carry.plan(held, model, head=self._head, names=self._names, fresh=self._fresh).mask
+        else:
+            mask = Mask(held)
+        return facts({"mask": digest(named(model, mask)), "rule": rule}, held)
+
 
 def facts(said: Mapping[str, Any], held: Held | None) -> dict[str, Any]:
     """A guard's state, and beside it the place of a level; plain JSON."""
     return {**said, "level": held.number, "steps": held.steps} if isinstance(held, Level) else dict(said)
 
 
-def check(guard: Guard, held: Held | None, expected: Mapping[str, Any]) -> None:
-    """Whether a checkpoint's facts, if it has any, are those of what is held; raises GuardError that says what not."""
-    if not expected:
-        return
+def check(mine: Mapping[str, Any], expected: Mapping[str, Any]) -> None:
+    """Whether the facts of a checkpoint are those of what is held; raises GuardError that says what is not."""
     here, there = (
-        f"level {found['level']}, step {found['steps']} of a search" if "level" in found else "no search"
-        for found in (facts({}, held), expected)
+        f"level {found['level']}, step {found.get('steps')} of a search" if "level" in found else "no search"
+        for found in (mine, expected)
     )
     if here != there:
         raise GuardError(
             f"the checkpoint stands at {there}, what is held at {here}; for a search call "
             "`resume(search, checkpoint)` before its loop"
         )
-    guard.load_state_dict({name: value for name, value in expected.items() if name not in ("level", "steps")})
-
-
-def torch_optimizer(optimizer: Optimizer) -> Optimizer:
-    """The optimizer that steps, out of a framework's wrapper."""
-    while not hasattr(optimizer, "_optimizer_step_post_hooks") and hasattr(optimizer, "optimizer"):
-        optimizer = optimizer.optimizer
-    return optimizer
+    differ = [name for name in sorted({*mine, *expected}) if mine.get(name) != expected.get(name)]
+    if wrong := [f"{name} is {mine.get(name)}, there it was {expected.get(name)}" for name in differ]:
+        raise GuardError(f"the checkpoint was written under another guard: {'; '.join(wrong)}")
 
 
 def save(folder: str | Path, said: Sequence[Mapping[str, Any]], search: Search | None) -> None:
@@ -145,16 +147,6 @@ def resume(search: Search, checkpoint: str | Path) -> None:
     if found is None or found[1] is None:
         raise FileError(f"{checkpoint}: no search's state in {FILE}; it was not saved in a loop over a search")
     search.load_state_dict(found[1])
-
-
-def _counter(level: Level, guard: Guard) -> Any:
-    """A hook that counts for as long as the level is open and this guard holds it."""
-
-    def count(*_: object) -> None:
-        if level.guard is guard and not level.over:
-            level.step()
-
-    return count
 
 
 FILE = "oneticket.safetensors"

@@ -19,8 +19,8 @@ from oneticket.ticket.names import listed
 from oneticket.ticket.ticket import Ticket
 
 Tensors = Mapping[str, Tensor]
-GIVEN = Contract(rewind="0it", step=0)
-"""These weights as they are given."""
+GIVEN = Contract(rewind="0it", step=0, schedule="caller", order="caller")
+"""These weights as they are given; how the loop that found them went on is not known."""
 
 
 def from_torch_prune(source: nn.Module | Tensors, *, contract: Contract = GIVEN) -> Ticket:
@@ -104,9 +104,10 @@ def read_ticket(
     tensors = read_tensors(path)
     kind = _kind(Path(path), tensors, weights is not None) if format == "auto" else format
     if kind == "open-lth" and weights is None:
-        weights = Path(path).with_name("model_ep0_it0.pth")
+        beside = Path(path).with_name("model_ep0_it0.pth")
+        weights = beside if beside.exists() else None
     if kind in ("masks", "open-lth") and weights is None:
-        raise FileError(f"{path}: holds masks; give the file of the weights that they belong to")
+        raise FileError(f"{path}: holds masks; give the file of the weights that they belong to (`--weights`)")
     if kind in ("torch-prune", "zeros") and weights is not None:
         raise FileError(f"{path}: read as {kind}, it has its own weights; leave the second file out")
     given = None if weights is None else read_tensors(weights)

@@ -9,7 +9,7 @@ from typing import Any, Self, cast
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
-from oneticket.ground.errors import FileError
+from oneticket.ground.errors import FileError, GuardError
 from oneticket.integrations import held as holds
 from oneticket.integrations.held import Held, Holding
 from oneticket.integrations.held import resume as resume
@@ -29,7 +29,8 @@ class TicketCallback(TrainerCallback):
     level's search is written beside it, to `oneticket.safetensors`, for `resume`. A level counts the steps of the
     optimizer that were made: accumulation's others and those that a GradScaler leaves out are none.
 
-    Raises what `oneticket.attach` raises, from within `train()`, and GuardError for another ticket's checkpoint.
+    Raises what `oneticket.attach` raises, from within `train()`, and GuardError for another ticket's checkpoint, whose
+    weights are in the model then, and for a second such callback: masks of several layers are one mask.
 
     >>> import tempfile, torch
     >>> from transformers import Trainer, ViTConfig, ViTForImageClassification
@@ -78,7 +79,10 @@ class TicketCallback(TrainerCallback):
         **event: Any,
     ) -> None:
         """Attach: the optimizer is there, and what a checkpoint held is loaded."""
-        self._holding.attach(event["model"], [event["optimizer"]], expected=_said(state).get(KEY))
+        said = _said(state).get(KEY)
+        if said is not None and not state.global_step:  # it is not a checkpoint's, then
+            raise GuardError("a Trainer takes one TicketCallback; give one a mask of all that is to be held")
+        self._holding.attach(event["model"], [event["optimizer"]], expected=said)
         _said(state)[KEY] = self._holding.facts()
 
     def on_step_end(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -37,7 +37,8 @@ class Search:
     is opened: W_k x the next mask in the same model, in place; a fresh optimizer from `optimizer_fn(model)`, one or a
     list; and a guard. `levels=20` are 21 trainings, level 0 to 20; after the last, the model stays as trained. Where
     k > 0, level 0 keeps its optimizer at step k, so that it alone has momentum there (Frankle et al. 2020, arXiv
-    1912.05671); deeper levels have `level.start == k`, from which a schedule may go on.
+    1912.05671); deeper levels have `level.start == k`, from which a schedule may go on. Buffers that no `state_dict`
+    has (persistent=False) are not rewound.
 
     - `rewind`: "500it", or "2ep" with `epoch`, the steps of one epoch. Steps are calls of `level.step`; at rewind 0 the
       loop may do without them.
@@ -46,14 +47,15 @@ class Search:
       of frozen weights too. `head`: names of the output layer or of its parameters, which stay dense; None finds it,
       "" is none. `seed`: of criteria that draw. `rule`: the guard's.
 
-    Names are the model's without wrappers such as DDP's `module.`; `dense` says why a parameter is not pruned. Modes,
-    devices and requires_grad stay the loop's. On `break` or an exception the open level is let go, its training stays
-    in the model, and iterating again begins that level anew from its first weights. So it does where a level is
-    refused at its end: GuardError if the mask was not held or nothing was attached, TrainingError if level 0 ended
-    before step k, PruneError if weights are NaN.
+    Names are the model's without wrappers around the whole of it, such as DDP's `module.`; those within keep theirs.
+    `dense` says why a parameter is not pruned. Modes, devices and requires_grad stay the loop's. On `break` or an
+    exception the open level is let go, its training stays in the model, and iterating again begins that level anew from
+    its first weights. So it does where a level is refused at its end: GuardError if the mask was not held or nothing
+    was attached, TrainingError if level 0 ended before step k, PruneError if weights are NaN.
 
     Raises SpecError for a setting, ModelError for names and models that do not fit, PruneError for weights that cannot
-    be kept or are sharded, and GuardError for a model that is being searched or guarded already.
+    be kept or are sharded; and GuardError, when a level opens, for a model that is being searched or guarded already,
+    and for optimizers that `level.attach` refuses.
 
     >>> model = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2))
     >>> search = Search(model, lambda model: torch.optim.SGD(model.parameters(), lr=0.1), levels=2, rewind="1it")
@@ -98,7 +100,9 @@ class Search:
             criterion=criterion, fraction=fraction, scope=scope, granularity=granularity, allow_empty=allow_empty
         )
         when, step = _when(rewind, epoch)
-        inner, patterns = unwrapped(model), [prunable] if isinstance(prunable, str) else [*prunable]
+        inner, patterns = unwrapped(model), _names("prunable", prunable)
+        if head is not None:
+            _names("head", head)
         live(inner)  # refuses what has no values before anything is asked of it
         alive = prunable_of(inner, patterns, head)
         self.dense = {name: reason for name, reason in survey(inner, patterns, head).items() if reason}
@@ -239,6 +243,13 @@ class Search:
         if self._level is not None:
             self._level.close()
         self._level, self._at = None, self._at.anew()
+
+
+def _names(what: str, given: object) -> list[str]:
+    names = [given] if isinstance(given, str) else given
+    if not isinstance(names, Collection) or not all(isinstance(name, str) for name in names):
+        raise SpecError(f"{what}: expected a name or a list of names, got {given!r}")
+    return [*names]
 
 
 def _when(rewind: str, epoch: int | None) -> tuple[When, int]:

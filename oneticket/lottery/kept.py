@@ -16,14 +16,17 @@ from oneticket.ticket.values import held
 
 
 def unwrapped(model: nn.Module) -> nn.Module:
-    """The module within wrappers such as DDP's and torch.compile's; ModelError if it is none.
+    """The module within wrappers such as DDP's and torch.compile's, which have no tensors; ModelError if it is none.
 
     >>> unwrapped(nn.DataParallel(nn.Linear(2, 2)))
     Linear(in_features=2, out_features=2, bias=True)
     """
     if not isinstance(model, nn.Module):
         raise ModelError(f"expected a torch module, got {type(model).__name__}")
-    while len(model._modules) == 1 and (inner := next((m for n, m in model._modules.items() if n in WRAPPERS), None)):
+    while len(model._modules) == 1 and not {**model._parameters, **model._buffers}:
+        ((name, inner),) = model._modules.items()
+        if inner is None or name not in WRAPPERS:
+            break
         model = inner
     return model
 

@@ -7,8 +7,11 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from torch.optim import Optimizer
+from torch.utils.hooks import RemovableHandle
 
 from oneticket.ground.errors import GuardError, SpecError, TrainingError
+from oneticket.lottery.kept import live, unwrapped
+from oneticket.ticket.check import owns, steppers
 from oneticket.ticket.guard import Guard, attach
 from oneticket.ticket.mask import Mask
 from oneticket.ticket.names import listed
@@ -28,7 +31,7 @@ class Level:
     - `model`: the model as it was given to the search.
     - `optimizer`, `guard`: what is attached, and what holds the mask; None as long as nothing is attached.
     - `steps`: how often `step` was called in this level. `scores`: what was recorded. `over`: whether it is done with.
-    - `search`: the search that yields it.
+    - `search`: the search that yields it. `rule`: its guards' rule.
 
     >>> import torch
     >>> from torch import nn
@@ -60,7 +63,9 @@ class Level:
         self.steps, self.scores, self.over = steps, dict(scores or {}), False
         self.optimizer: Optimizers | None = None
         self.guard: Guard | None = None
-        self._rule, self._on_step = rule, on_step
+        self.rule, self._on_step = rule, on_step
+        self._stepped: list[Optimizer] = []
+        self._counter: RemovableHandle | None = None
 
     def step(self, *_: object) -> None:
         """Say that an optimizer step was made; whatever a framework hands over is ignored.
@@ -77,20 +82,39 @@ class Level:
         """Hold the level's mask while these optimizers step: for those that a framework makes later.
 
         A second call takes the place of the first. Raises TrainingError when the level is over, GuardError for an
-        optimizer that has moments from another level, and what `oneticket.attach` raises.
+        optimizer that has moments from another level or where none has a trainable weight that the search may prune,
+        and what `oneticket.attach` raises.
         """
         self._check("attach")
-        if any(one in _USED and one.state for one in _each(optimizer)):
+        found, stepped = live(unwrapped(self.model)), steppers(optimizer)
+        if any(used(one) and one.state for one in stepped):
             raise GuardError(
                 f"level {self.number}: an optimizer comes from another level, with its moments; every level starts "
                 "with a fresh one, so let optimizer_fn make it anew"
             )
-        if self.guard is not None:
-            self.guard.detach()
+        # A mask that is full holds nothing, and so would ask for no optimizer before the layer is pruned.
+        trained = [name for name in self.mask if found[name].requires_grad]
+        if loose := [name for name in trained if not any(owns(one, found[name]) for one in stepped)]:
+            raise GuardError(
+                f"level {self.number}: no optimizer has {listed(loose)}; hand over the optimizer that steps it, freeze "
+                "it, or take it out of the search by prunable=['!name']"
+            )
+        self._let_go()
         self.guard = None
+        self._stepped = stepped
         # Kept, because a framework may drop its optimizers before the level is audited.
-        self.guard, self.optimizer = attach(self.model, optimizer, self.mask, rule=self._rule), optimizer
+        self.guard, self.optimizer = attach(self.model, optimizer, self.mask, rule=self.rule), optimizer
         return self.guard
+
+    def count(self) -> None:
+        """Call `step` after every step of the last optimizer attached, but for those that a GradScaler leaves out.
+
+        Until the next `attach` or the end of the level. Raises GuardError when no optimizer is attached.
+        """
+        if self.optimizer is None:
+            raise GuardError(self._loose())
+        last = self.optimizer[-1] if isinstance(self.optimizer, Sequence) else self.optimizer
+        self._counter = steppers(last)[0].register_step_post_hook(self._counted)
 
     def record(self, **scores: object) -> None:
         """Put scores into the level's record in the book; a name that comes again takes the place of the first.
@@ -115,10 +139,19 @@ class Level:
     def close(self) -> None:
         """Let go of the model: no guard holds it any more, and no more steps are taken."""
         self.over = True
+        self._let_go()
+        _USED.update(self._stepped)
+
+    def _let_go(self) -> None:
         if self.guard is not None:
             self.guard.detach()
-        if self.optimizer is not None:
-            _USED.update(_each(self.optimizer))
+        if self._counter is not None:
+            self._counter.remove()
+
+    def _counted(self, optimizer: Optimizer, *_: object) -> None:
+        # To an optimizer that leaves steps out by itself, as fused ones do, a GradScaler says so by this attribute.
+        if not getattr(optimizer, "found_inf", None):
+            self.step()
 
     def _check(self, what: str) -> None:
         if self.over:
@@ -136,8 +169,9 @@ class Level:
         return f"Level({self.number}, {self.mask!r}, start={self.start}, steps={self.steps})"
 
 
-def _each(optimizer: Optimizers) -> Sequence[Optimizer]:
-    return optimizer if isinstance(optimizer, Sequence) else [optimizer]
+def used(optimizer: object) -> bool:
+    """Whether this is an optimizer that a level had which is over; of a wrapped one, the one inside."""
+    return optimizer in _USED
 
 
 _USED: weakref.WeakSet[Optimizer] = weakref.WeakSet()

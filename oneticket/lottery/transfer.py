@@ -7,25 +7,29 @@ steps, so that they differ in nothing but what the arm says (Morcos et al., 2019
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from math import prod
+from typing import Any, TypeGuard
 
 import torch
 from torch import nn
 
-from oneticket.ground.errors import CarryError, SpecError, unknown
+from oneticket.ground.errors import CarryError, ModelError, SpecError, unknown
 from oneticket.ground.streams import Streams
 from oneticket.lottery.controls import ARMS, Source
 from oneticket.lottery.job import Job, Task, Trained
 from oneticket.lottery.place import Place
 from oneticket.lottery.spec import TransferSpec
 from oneticket.lottery.training import do
-from oneticket.models.build import build
+from oneticket.models.build import build, layout
+from oneticket.models.layers import Shape
 from oneticket.models.parts import head, prunable
 from oneticket.models.spec import ModelSpec
+from oneticket.ticket.book import Book
 from oneticket.ticket.carry import apply
 from oneticket.ticket.contract import Contract
 from oneticket.ticket.mask import Mask
 from oneticket.ticket.ticket import Ticket
+from oneticket.ticket.told import at, word
 
 
 def blank(network: Mapping[str, Any], living: int | None = None) -> Ticket:
@@ -34,7 +38,9 @@ def blank(network: Mapping[str, Any], living: int | None = None) -> Ticket:
     It is what those arms start from that keep nothing of a ticket but its network and its density.
     """
     model = _build(network, seed=0)
-    mask = Mask.full({name: model.get_parameter(name) for name in prunable(model, network["spec"]["prunable"])})
+    mask = Mask.full(
+        {name: model.get_parameter(name) for name in prunable(model, ModelSpec.read(network["spec"]).prunable)}
+    )
     if living is not None:
         left, first = living, {}
         for name, full in mask.items():
@@ -76,13 +82,53 @@ def transfer(
     0.8
     """
     place = place or Place()
-    check_code(source.ticket.model, run_code=run_code, how="run_code=True")
+    check_code(network_of(source.ticket)[0], run_code=run_code, how="run_code=True")
     return do(train_arm(spec, source=source, arm=arm, replicate=replicate, place=place), place)
 
 
-def check_code(network: Mapping[str, Any], *, run_code: bool, how: str) -> None:
+def network_of(thing: Ticket | Book, *, whose: str = "the ticket") -> tuple[ModelSpec, Shape, int]:
+    """The network that a ticket or book names: its spec, its shape, its classes. Nothing is built, no code is run.
+
+    A file may say anything, so a known network must have just the weights that are there. Raises CarryError, with the
+    field, `whose` it is in front.
+    """
+    if at(thing.model, "spec") is None:
+        raise CarryError(f"{whose} does not say which network it is for; apply it to your model with Ticket.apply")
+    known, shape, classes = thing.model["spec"], thing.model.get("shape"), thing.model.get("classes")
+    if not isinstance(known, Mapping):
+        raise CarryError(f"{whose}: model.spec: expected a mapping, got {word(known)}")
+    if not (isinstance(shape, list) and len(shape) == 3 and all(map(_size, shape)) and prod(shape) <= MOST_VALUES):
+        raise CarryError(
+            f"{whose}: model.shape: expected channels, height and width, of at most {MOST_VALUES:,} values in all, "
+            f"got {word(shape)}"
+        )
+    if not _size(classes):
+        raise CarryError(f"{whose}: model.classes: expected a whole number from 1 to {MOST}, got {word(classes)}")
+    try:
+        spec = ModelSpec.read(known)
+        named = None if spec.own else layout(spec, shape=tuple(shape), classes=classes)
+    except (SpecError, ModelError) as error:
+        raise CarryError(f"{whose}: model.spec: {error}") from error
+    there = {name: tuple(weight.shape) for name, weight in thing.weights.items()}
+    if named is not None and named != there:
+        name = min(name for name in {*named, *there} if named.get(name) != there.get(name))
+        raise CarryError(
+            f"{whose}: model: {spec.name} (model.spec) for images {shape} (model.shape) and {classes} classes "
+            f"(model.classes) does not have the weights that are there: {word(name)} is {named.get(name)}, there "
+            f"{there.get(name)}"
+        )
+    return spec, tuple(shape), classes
+
+
+def replicate_of(thing: Ticket | Book) -> int:
+    """The replicate that a ticket or book says it is; 0 where it does not."""
+    said = thing.lineage.get("replicate")
+    return said if type(said) is int and 0 <= said < 2**31 else 0
+
+
+def check_code(spec: ModelSpec, *, run_code: bool, how: str) -> None:
     """Refuse a network that is somebody's code, unless it may be run: a ticket's file can name any function."""
-    if network and not run_code and (spec := ModelSpec.read(network["spec"])).own:
+    if spec.own and not run_code:
         raise CarryError(
             f"the source's network is code that it names, {spec.name} with arguments {spec.args}; it is run only if "
             f"you say so: {how}, for a source that you trust"
@@ -91,16 +137,13 @@ def check_code(network: Mapping[str, Any], *, run_code: bool, how: str) -> None:
 
 def train_arm(spec: TransferSpec, *, source: Source, arm: str, replicate: int | None, place: Place) -> Task[Trained]:
     """What `transfer` does, as a task."""
-    replicate = int(source.ticket.lineage.get("replicate", 0)) if replicate is None else replicate
+    replicate = replicate_of(source.ticket) if replicate is None else replicate
     if arm not in ARMS:
         raise SpecError(unknown("arm", arm, ARMS))
-    known = source.ticket.model
-    if not known:
-        raise CarryError("the ticket does not say which network it is for; apply it to your model with Ticket.apply")
-    network, shape = ModelSpec.read(known["spec"]), tuple(known["shape"])
+    network, shape, _ = network_of(source.ticket)
     data, streams = place.data(spec.data, like=shape), Streams(root=spec.seed, replicate=replicate)
     stream = "init" if arm == "dense" else "reinit"
-    new = _build(known, seed=streams.seed(stream)).state_dict()
+    new = _build(source.ticket.model, seed=streams.seed(stream)).state_dict()
     carried = ARMS[arm](source, new, streams.generator("shuffle", DRAWS.get(arm, arm)))
     model = build(network, shape=data.shape, classes=len(data.classes), seed=streams.seed("head"))
     held = apply(carried, model, head=spec.head).mask
@@ -108,6 +151,13 @@ def train_arm(spec: TransferSpec, *, source: Source, arm: str, replicate: int | 
         yield Job(model=model, mask=held, data=data, optimizer=spec.optimizer, training=spec.training, streams=streams)
     )
 
+
+def _size(value: object) -> TypeGuard[int]:
+    return type(value) is int and 1 <= value <= MOST
+
+
+MOST = 65_536  # channels, rows, columns, classes
+MOST_VALUES = 2**24  # of one input: 3 x 2048 x 2048 and more
 
 # Arms that are set against each other draw the same.
 DRAWS = {"layerwise-random-kept": "layerwise-random", "corrected-random": "global-random"}

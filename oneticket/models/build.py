@@ -11,7 +11,7 @@ from torch import nn
 from oneticket.ground.errors import ModelError
 from oneticket.models import factory, library
 from oneticket.models.conv import conv
-from oneticket.models.layers import Shape
+from oneticket.models.layers import Net, Shape, initialise
 from oneticket.models.mlp import mlp
 from oneticket.models.parts import head, head_name
 from oneticket.models.resnet import Basic, Bottleneck, thin, wide
@@ -40,10 +40,28 @@ def build(spec: ModelSpec, *, shape: Shape, classes: int, seed: int) -> nn.Modul
         builder = _own(spec.name) if spec.own else _BUILDERS[spec.name]
         torch.default_generator.manual_seed(seed)  # torch.manual_seed would seed the accelerators too
         model = builder(spec, shape, classes)
-        if spec.own:
+        if isinstance(model, Net) and not spec.own:
+            initialise(model)
+        else:
             _name_head(model, spec.head, classes)
             _try(model, shape, classes)
     return model
+
+
+def layout(spec: ModelSpec, *, shape: Shape, classes: int) -> dict[str, tuple[int, ...]]:
+    """Name -> shape of all parameters and buffers of a known model, without memory for their values.
+
+    Raises ModelError for a model that no machine could hold, or that does not fit the shape.
+
+    >>> layout(ModelSpec(name="mlp", widths=(5,)), shape=(1, 1, 40), classes=10)["fc1.weight"]
+    (5, 40)
+    """
+    try:
+        with torch.random.fork_rng(devices=[]), torch.device("meta"):
+            model = _BUILDERS[spec.name](spec, shape, classes)
+    except (OverflowError, RuntimeError, TypeError, ValueError) as error:
+        raise ModelError(f"{spec.name} for images {shape} and {classes} classes cannot be laid out: {error}") from error
+    return {name: tuple(value.shape) for name, value in model.state_dict().items()}
 
 
 def _try(model: nn.Module, shape: Shape, classes: int) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import nn
 
 from oneticket.ground.errors import ModelError
-from oneticket.models.layers import Net, Shape, initialise, scaled
+from oneticket.models.layers import Net, Shape, scaled
 from oneticket.models.spec import ModelSpec
 
 
@@ -38,4 +38,4 @@ def conv(spec: ModelSpec, shape: Shape, classes: int, *, pairs: tuple[int, ...])
         "relu2": nn.ReLU(),
         "fc3": nn.Linear(units, classes),
     }
-    return initialise(Net(layers), conv="xavier")
+    return Net(layers, conv="xavier")

@@ -15,10 +15,11 @@ Shape = tuple[int, int, int]
 
 @final
 class Net(nn.Sequential):
-    """Named layers in a row, the last of which is the output layer."""
+    """Named layers in a row, the last of which is the output layer; `conv` says how `initialise` draws convolutions."""
 
-    def __init__(self, layers: Mapping[str, nn.Module]) -> None:
+    def __init__(self, layers: Mapping[str, nn.Module], *, conv: Literal["xavier", "kaiming"] = "xavier") -> None:
         super().__init__(OrderedDict(layers))
+        self.conv = conv
 
     @property
     def head_name(self) -> str:
@@ -44,7 +45,7 @@ def scaled(count: int, width: float) -> int:
     return max(1, round(count * width))
 
 
-def initialise(net: Net, *, conv: Literal["xavier", "kaiming"]) -> Net:
+def initialise(net: Net) -> Net:
     """Give every layer fresh values on the CPU, drawn from torch's generator, and return the net.
 
     Linear: Xavier normal, std = sqrt(2 / (fan_in + fan_out)). Convolution: the same, or Kaiming normal,
@@ -56,7 +57,7 @@ def initialise(net: Net, *, conv: Literal["xavier", "kaiming"]) -> Net:
         if isinstance(layer, nn.BatchNorm2d):
             layer.reset_parameters()
         elif isinstance(layer, nn.Conv2d | nn.Linear):
-            if conv == "kaiming" and isinstance(layer, nn.Conv2d):
+            if net.conv == "kaiming" and isinstance(layer, nn.Conv2d):
                 nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
             else:
                 nn.init.xavier_normal_(layer.weight)

@@ -7,7 +7,7 @@ from math import prod
 
 from torch import nn
 
-from oneticket.models.layers import Net, Shape, initialise, scaled
+from oneticket.models.layers import Net, Shape, scaled
 from oneticket.models.spec import ModelSpec
 
 
@@ -23,4 +23,4 @@ def mlp(spec: ModelSpec, shape: Shape, classes: int, *, widths: tuple[int, ...] 
         layers[f"fc{place}"] = nn.Linear(inputs, outputs)
         if place <= len(units):
             layers[f"relu{place}"] = nn.ReLU()
-    return initialise(Net(layers), conv="xavier")
+    return Net(layers, conv="xavier")

@@ -7,7 +7,7 @@ from typing import final
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from oneticket.models.layers import Net, Shape, initialise, scaled
+from oneticket.models.layers import Net, Shape, scaled
 from oneticket.models.spec import ModelSpec
 
 
@@ -101,7 +101,7 @@ def _net(
             inputs = channels * block.expansion
         layers[f"layer{place}"] = stage
     layers |= {"avgpool": nn.AdaptiveAvgPool2d(1), "flatten": nn.Flatten(), "fc": nn.Linear(inputs, classes)}
-    return initialise(Net(layers), conv="kaiming")
+    return Net(layers, conv="kaiming")
 
 
 def _conv(inputs: int, outputs: int, size: int, stride: int = 1) -> nn.Conv2d:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import nn
 
-from oneticket.models.layers import Halve, Net, Shape, initialise, scaled
+from oneticket.models.layers import Halve, Net, Shape, scaled
 from oneticket.models.spec import ModelSpec
 
 
@@ -28,4 +28,4 @@ def vgg(spec: ModelSpec, shape: Shape, classes: int, *, convs: tuple[int, ...]) 
         "flatten": nn.Flatten(),
         "head": nn.Linear(inputs, classes),
     }
-    return initialise(Net(layers), conv="xavier")
+    return Net(layers, conv="xavier")

@@ -44,8 +44,11 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
         frame = READERS[path.suffix](path)
     except (OSError, ValueError) as error:
         raise SpecError(f"{path}: rows cannot be read: {error}") from None
-    if lacking := [column for column in ("arm", "level", "accuracy", "replicate") if column not in frame.columns]:
+    if lacking := [column for column in NEEDED if column not in frame.columns]:
         raise SpecError(f"{path}: expected rows that `--rows` wrote, got a table without {', '.join(lacking)}")
+    for column in ("level", "replicate", "accuracy", "density"):
+        if not pandas.api.types.is_numeric_dtype(frame[column]) or frame[column].isna().any():
+            raise SpecError(f"{path}: expected a number in every row of {column}, got other or nothing")
     plain = frame.astype(object).where(frame.notna(), None)
     return [{str(name): value for name, value in row.items()} for row in plain.to_dict("records")]
 
@@ -61,6 +64,8 @@ ENDINGS: dict[str, Callable[[pandas.DataFrame], bytes]] = {
     ".json": lambda frame: str(frame.to_json(orient="records", indent=1)).encode(),
     ".parquet": _parquet,
 }
+
+NEEDED = ("arm", "level", "replicate", "accuracy", "density", "model", "target_data", "target_optimizer")
 
 READERS: dict[str, Callable[[Path], pandas.DataFrame]] = {
     ".csv": pandas.read_csv,

@@ -9,7 +9,7 @@ from oneticket.ground.errors import SpecError
 from oneticket.stats.stats import Interval, paired
 from oneticket.stats.summary import Summary, rank, summary
 from oneticket.stats.table import Table
-from oneticket.stats.words import ARMS, MISSING, plus_minus, within
+from oneticket.stats.words import ARMS, MISSING, number, plus_minus, within
 from oneticket.ticket.ticket import Ticket
 
 Row = Mapping[str, Any]
@@ -21,13 +21,14 @@ def scores(ticket: Ticket, rows: Iterable[Row]) -> list[dict[str, Any]]:
     Fields: `data`, `optimizer`, `arm`, `mean` (0 to 1), `low`, `high` (95 % interval of the mean, Student's t; None
     where n is 1), `n`, and `difference`: by how much the ticket is above the arm, replicate by replicate, as `mean`,
     `low`, `high`, `n`; None for the ticket itself. Raises SpecError for rows in which another ticket was trained, or
-    this one was not.
+    this one was not, and rows of one target that differ in how they were trained.
     """
     rows = list(rows)
     others = {row.get("source_id") for row in rows if row["arm"] == "ticket"}
     if others != {ticket.id}:
         found = ", ".join(sorted(f"{str(other)[:16]}…" for other in others)) or "none"
         raise SpecError(f"expected rows of transfers of ticket {ticket.id[:16]}…, got rows of: {found}")
+    _check(rows)
     groups: dict[Any, list[Summary]] = {}
     for one in summary(rows):
         groups.setdefault(one.setting, []).append(one)
@@ -41,6 +42,26 @@ def scores(ticket: Ticket, rows: Iterable[Row]) -> list[dict[str, Any]]:
     return made
 
 
+def _check(rows: Iterable[Row]) -> None:
+    """Refuse rows of one target that were trained otherwise: one number would stand for two things."""
+    for name in ("head", "budget", "batch", "lr", "weight_decay", "schedule", "seed"):
+        found: dict[tuple[Any, Any], set[Any]] = {}
+        for row in rows:
+            found.setdefault((row["target_data"], row["target_optimizer"]), set()).add(row.get(name))
+        for (data, optimizer), values in found.items():
+            if len(values) > 1:
+                said = " and ".join(sorted(map(str, values)))
+                raise SpecError(f"rows of {data} under {optimizer} differ in {name} ({said}): score them one by one")
+
+
+def target_of(one: Row) -> tuple[str, str]:
+    """Where a score was made: data and optimizer; SpecError for what is no score."""
+    try:
+        return str(one["data"]), str(one["optimizer"])
+    except (KeyError, TypeError):
+        raise SpecError(f"scores: expected data and optimizer, got {one}") from None
+
+
 def score_table(found: Sequence[Row]) -> Table:
     """Scores as a table; raises SpecError for scores that are not as `scores` makes them."""
     body = []
@@ -49,7 +70,7 @@ def score_table(found: Sequence[Row]) -> Table:
             mean, above = _interval(one), one["difference"] and _interval(one["difference"])
             label = ARMS[one["arm"]].label if one["arm"] in ARMS else str(one["arm"])
             body.append(
-                (f"{one['data']} ({one['optimizer']})", label, plus_minus(mean), within(above) if above else MISSING)
+                (f"{one['data']} ({one['optimizer']})", label, _mean(mean), within(above) if above else MISSING)
             )
         except (KeyError, TypeError, ValueError):
             raise SpecError(
@@ -60,8 +81,14 @@ def score_table(found: Sequence[Row]) -> Table:
         header=("target", "arm", "accuracy", "ticket above it"),
         rows=tuple(body),
         caption="Test accuracy, mean ± half the 95 % t interval; the paired difference, with its interval in brackets; "
-        f"n = {', '.join(sorted({str(one['n']) for one in found}))} trainings each.",
+        f'n = {", ".join(sorted({str(one["n"]) for one in found}))} trainings each. "In all": every '
+        "training ended there, as one does that names one class alone.",
     )
+
+
+def _mean(mean: Interval) -> str:
+    """Replicates that all end at one accuracy have most likely learned to name one class: no narrow result."""
+    return f"{number(mean.mean)} in all {mean.n}" if mean.n > 1 and mean.low == mean.high else plus_minus(mean)
 
 
 def _interval(one: Row) -> Interval:

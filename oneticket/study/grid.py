@@ -129,14 +129,10 @@ class _Grid:
         except SpecError as error:
             raise SpecError(f"{self._here}, source {source.data.name}: {error}") from None
         levels = max(self.part.levels or self.study.levels)
-        origin = search_origin(spec, levels=levels, replicate=replicate, place=self.place)
-        for level in range(1, levels + 1):
-            if origin.living[level] == origin.living[level - 1]:
-                raise SpecError(
-                    f"{self._here}.levels: level {level} of {source.data.name} would prune nothing, since "
-                    f"{origin.living[level]} weights live; ask for levels up to {level - 1}, or a larger fraction"
-                )
-        return origin
+        try:
+            return search_origin(spec, levels=levels, replicate=replicate, place=self.place)
+        except SpecError as error:
+            raise SpecError(f"{self._here}.levels, source {source.data.name}: {error}") from None
 
     def _training(self, used: SetSpec) -> Mapping[str, Any]:
         merged: Mapping[str, Any] = over(over(self.study.training, self.part.training), used.training)

@@ -6,14 +6,16 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 from oneticket.ground import canon
-from oneticket.ground.errors import SpecError
+from oneticket.ground.errors import CarryError, SpecError
 from oneticket.lottery.place import Place
 from oneticket.lottery.search import network
 from oneticket.lottery.spec import MOST_LEVELS, SearchSpec, TransferSpec
+from oneticket.lottery.transfer import network_of
 from oneticket.models.build import build
 from oneticket.models.factory import source_digest
 from oneticket.models.parts import prunable
@@ -22,6 +24,7 @@ from oneticket.pruning.prune import survivors
 from oneticket.pruning.spec import PruningSpec
 from oneticket.pruning.units import find
 from oneticket.store.step import Step
+from oneticket.ticket.book import MOST_LEVELS as DEEPEST
 from oneticket.ticket.book import Book
 from oneticket.ticket.ticket import Ticket
 
@@ -66,7 +69,8 @@ class Cell:
 def search_origin(spec: SearchSpec, *, levels: int, replicate: int, place: Place) -> Origin:
     """A planned search, from level 0 to `levels`; each level needs the rewind weights and the level above it.
 
-    The digest of the data is part of each address: data that changed under its name means other work.
+    The digest of the data is part of each address: data that changed under its name means other work. Raises SpecError
+    for a level that would prune nothing.
 
     >>> found = search_origin(SearchSpec(data="digits:a", model="mlp"), levels=2, replicate=0, place=Place())
     >>> [step.args["level"] for step in found.levels], found.levels[2].needs[1] is found.levels[1]
@@ -82,17 +86,29 @@ def search_origin(spec: SearchSpec, *, levels: int, replicate: int, place: Place
     for number in range(levels + 1):
         steps.append(Step(kind="level", args={**plain, "level": number}, needs=(rewind, *steps[-1:])))
     known = network(spec, place)
+    living = _living(spec.pruning, canon.dumps(known), levels)
+    for level, (above, here) in enumerate(pairwise(living), start=1):
+        if here == above:
+            raise SpecError(
+                f"level {level} would prune nothing, since {here} weights live and no more may go; ask for levels up "
+                f"to {level - 1}, or a larger fraction"
+            )
     return Origin(
         replicate=replicate,
         network=known,
         search=spec.plain(),
-        living=dict(enumerate(_living(spec.pruning, canon.dumps(known), levels))),
+        living=dict(enumerate(living)),
         levels=tuple(steps),
     )
 
 
 def file_origin(thing: Book | Ticket, file: Path, replicate: int) -> Origin:
-    """A book or ticket that lies in a file: its step's address is its id, wherever the file lies."""
+    """A book or ticket that lies in a file: its step's address is its id, wherever the file lies.
+
+    Raises CarryError where it names no network that fits it, or tells of a search that cannot have been.
+    """
+    network_of(thing, whose=str(file))
+    search = search_of(thing, whose=str(file))
     if isinstance(thing, Ticket):
         kind, living = "ticket", {ticket_level(thing): thing.mask.living}
     else:
@@ -100,16 +116,27 @@ def file_origin(thing: Book | Ticket, file: Path, replicate: int) -> Origin:
     return Origin(
         replicate=replicate,
         network=thing.model,
-        search=thing.lineage.get("search", {}),
+        search={} if search is None else search.plain(),
         living=living,
         file=Step(kind=kind, args={"id": thing.id}, file=file),
     )
 
 
+def search_of(thing: Book | Ticket, *, whose: str = "the ticket") -> SearchSpec | None:
+    """The search that found it; None where that is not known, as of somebody's own loop. Raises CarryError."""
+    said = thing.lineage.get("search") or None
+    if said is None or (isinstance(said, Mapping) and "data" not in said):
+        return None
+    try:
+        return SearchSpec.read(said)
+    except SpecError as error:
+        raise CarryError(f"{whose}: lineage.{str(error).replace(chr(10), '; ')}") from error
+
+
 def ticket_level(ticket: Ticket) -> int:
     """The level at which a ticket was found; 1 where it does not say."""
     level = ticket.lineage.get("level")
-    return level if type(level) is int and level >= 0 else 1
+    return level if type(level) is int and 0 <= level <= DEEPEST else 1
 
 
 def search_cells(origin: Origin) -> tuple[Cell, ...]:

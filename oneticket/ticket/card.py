@@ -22,14 +22,13 @@ def card(
     name: str,
     license: str | None = None,
     data_license: str | None = None,
-    ships: bool = False,
+    where: str | None = None,
 ) -> str:
     """A README.md with YAML front matter, as the Hugging Face Hub shows it.
 
-    `name`: where it will lie, for the lines that load it. `license`: of the file, such as mit. `data_license`: of the
-    data it was found on, where ours is not to be taken. `ships`: it comes with the package, under that name. Only what
-    the file holds is told; what was not measured is said to be so. Raises SpecError for a licence that is not one line
-    of text.
+    `name`: its title. `license`: of the file, such as mit. `data_license`: of the data it was found on, where ours is
+    not to be taken. `where`: what loads it, the name unless told. Only what the file holds is told; what was not
+    measured is said to be so. Raises SpecError for a licence that is not one line of text.
 
     >>> import torch
     >>> from oneticket.ticket.contract import Contract
@@ -50,7 +49,7 @@ def card(
         f"## Scores\n\n{_scores(thing)}",
         _levels(thing) if isinstance(thing, Book) else "",
         f"## Density per layer{' at the sparsest level' if isinstance(thing, Book) else ''}\n\n{_layers(ticket)}",
-        f"## How to use it\n\n{_use(thing, name, ships)}",
+        f"## How to use it\n\n{_use(thing, name if where is None else where)}",
         f"## Licence\n\n{_bullets(_licences(thing, license, data_license))}",
     )
     return "\n\n".join(part for part in parts if part) + "\n"
@@ -99,8 +98,9 @@ def _lineage(thing: Ticket | Book) -> Iterator[tuple[str, str]]:
 def _contract(thing: Ticket | Book) -> Iterator[tuple[str, str]]:
     own = thing.contract
     yield "rewind", f"to {text(own.rewind)}, optimizer step {own.step}"
+    given = IMPORTED if "imported" in thing.lineage else {}
     for name, words in CONTRACT.items():
-        yield name, words[getattr(own, name)]
+        yield name, given.get(name) or words[getattr(own, name)]
     yield "head", ", ".join(map(text, own.head)) or "not named"
 
 
@@ -147,11 +147,11 @@ def _layers(ticket: Ticket) -> str:
     return f"{_table(('layer', 'shape', 'living', 'density'), lines)}\n\nDense by policy: {shown or 'nothing'}."
 
 
-def _use(thing: Ticket | Book, name: str, ships: bool) -> str:
-    where, choice = json.dumps(name), f", level={thing.levels}" if isinstance(thing, Book) else ""
+def _use(thing: Ticket | Book, where: str) -> str:
+    choice = f", level={thing.levels}" if isinstance(thing, Book) else ""
     return (
         "```python\nimport oneticket\n"
-        f"ticket = oneticket.Ticket.{'load' if ships else 'from_pretrained'}({where}{choice})\n"
+        f"ticket = oneticket.Ticket.from_pretrained({json.dumps(where)}{choice})\n"
         "ticket.apply(model)                      # writes the weights; says what matched\n"
         "guard = ticket.attach(model, optimizer)  # pruned weights stay zero in any loop\n```"
     )
@@ -225,3 +225,9 @@ CONTRACT: dict[str, dict[str, str]] = {
         "zero-held+folded": "pruned weights are zero and held; units that nothing feeds may have been constants",
     },
 }
+
+IMPORTED = {
+    "weights": "as the caller gave them, who says which step's they are",
+    "buffers": "BatchNorm statistics and the like are as the caller gave them too",
+}
+"""What is told in the place of CONTRACT's words of a ticket made out of another tool's files."""

@@ -72,8 +72,9 @@ def apply(
     `{"*.gamma": "*.weight"}` for patterns, `{"fc.bias": "out.bias"}`, `{"pooler.": None}` for what is not used.
 
     With head="fresh", and unless the model has the ticket's head, the model's own head is known by its place: tensors
-    outside the innermost module that holds all that is carried; if that is the model, in modules right below it that
-    get nothing. `fresh` names others by pattern: they stay as the model has them, whether the ticket has them or not.
+    outside the innermost module that holds all that is carried; if that is the model, and the contract names a head, in
+    modules right below it that get nothing. `fresh` names others by pattern: they stay as the model has them, whether
+    the ticket has them or not.
 
     Raises CarryError when anything does not fit, with the model untouched. From Morcos et al. 2019, arXiv 1906.02773;
     onto other heads: Chen et al. 2020, arXiv 2007.12223.
@@ -112,16 +113,18 @@ def plan(
     rest = [name for name in asked if name not in said]
     pairs = {name: goal for name, goal in said.items() if goal is not None}
     taken = set(pairs.values())
-    pairs |= match(rest, [name for name in found if name not in taken], optional=optional)
+    pairs |= match(rest, {name: value for name, value in found.items() if name not in taken}, optional=optional)
 
     stays = _chosen(fresh, found) | {pairs[name] for name in optional if name in pairs}
     used = {name: pairs[name] for name in ticket.weights if name in pairs and pairs[name] not in stays}
     filled = {id(found[goal]): goal for goal in used.values()}
     if tied := [f"{name} to {filled[id(found[name])]}" for name in sorted(stays) if id(found[name]) in filled]:
         raise CarryError(f"cannot stay fresh, for the model ties {listed(tied)}; use head='keep', or untie them")
+    same = {id(found[name]) for name in stays}
+    stays |= {name for name, value in found.items() if id(value) in same}
     own = {name for name in found if name not in stays and id(found[name]) not in filled}
     if head == "fresh" and used and not any(name in pairs for name in heads):
-        stays |= (aside := _aside(own, used.values()))
+        stays |= (aside := _aside(own, used.values(), below=bool(heads)))
         own -= aside
     missing = {name for name in rest if name not in pairs and name not in optional}
     if missing or own or not used:
@@ -187,13 +190,17 @@ def _chosen(patterns: Sequence[str], found: Collection[str]) -> set[str]:
     return out
 
 
-def _aside(own: Collection[str], used: Collection[str]) -> set[str]:
-    """Those of the model's own tensors that lie where a head lies: beside all that is carried, not within."""
+def _aside(own: Collection[str], used: Collection[str], *, below: bool) -> set[str]:
+    """Those of the model's own tensors that lie where a head lies: beside all that is carried, not within.
+
+    If that is all over the model they are those in modules right below it, and `below` says whether there may be such:
+    they could also be more of the ticket's own kind, as further layers are.
+    """
     body = shared_module([plain(name) for name in used])
     parts = {plain(name).partition(".")[0] for name in used}
     if body:
         return {name for name in own if not plain(name).startswith(body)}
-    return {name for name in own if "." in plain(name) and plain(name).partition(".")[0] not in parts}
+    return {name for name in own if below and "." in plain(name) and plain(name).partition(".")[0] not in parts}
 
 
 def _misfit(missing: Collection[str], own: Collection[str], wanted: Collection[str], found: Collection[str]) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -11,36 +11,49 @@ from torch.nn.parameter import is_lazy
 from torch.optim import Optimizer, SparseAdam
 
 from oneticket.ground.errors import GuardError
-from oneticket.ticket.hold import WORDS
+from oneticket.ticket.fit import overlaps
+from oneticket.ticket.hold import WORDS, leaks
 from oneticket.ticket.mask import Mask
 from oneticket.ticket.match import match, plain
 from oneticket.ticket.names import listed
 from oneticket.ticket.shards import local, refusal
-from oneticket.ticket.zeros import moments
+from oneticket.ticket.zeros import flat, moments
 
 
 def steppers(given: Optimizer | Sequence[Optimizer]) -> list[Optimizer]:
-    """The optimizers to watch: of a wrapper without hooks of its own, as frameworks make them, the one inside."""
-    found = []
-    for one in [*given] if isinstance(given, Sequence) else [given]:
+    """The optimizers to watch: those given, those that they keep within, and what a `THIN` wrapper stands for."""
+    todo = [*given] if isinstance(given, Sequence) else [given]
+    found: list[Optimizer] = []
+    while todo:
+        one = todo.pop(0)
         inner = getattr(one, "optimizer", None)
-        hooks = "_optimizer_step_post_hooks"
-        if isinstance(inner, Optimizer) and getattr(one, hooks, None) in (None, getattr(inner, hooks)):
-            one = inner
-        if not isinstance(one, Optimizer) or not hasattr(one, hooks):
-            within = [name for name, value in getattr(one, "__dict__", {}).items() if isinstance(value, Optimizer)]
-            more = f": its `.{within[0]}`" if within else ""
+        if type(one).__module__.partition(".")[0] in THIN and isinstance(inner, Optimizer):
+            todo.insert(0, inner)
+            continue
+        within = {name: value for name, value in getattr(one, "__dict__", {}).items() if isinstance(value, Optimizer)}
+        if not isinstance(one, Optimizer):
+            raise GuardError(f"expected torch optimizers, got {type(one).__name__}{_advice(one, within)}")
+        if not hasattr(one, "_optimizer_step_post_hooks") or not getattr(type(one).step, "hooked", False):
             raise GuardError(
-                f"expected torch optimizers, got {type(one).__name__}; of a wrapped optimizer hand over the inner "
-                f"one{more}"
+                f"{type(one).__name__}.step runs no step hooks, so what it writes cannot be held; let its __init__ "
+                f"call that of torch.optim.Optimizer{_advice(one, within)}"
             )
-        found.append(one)
+        if all(one is not other for other in found):
+            found.append(one)
+            todo[:0] = within.values()
     return found
+
+
+def _advice(wrapper: object, within: Iterable[str]) -> str:
+    return "".join(
+        f"; hand over its `.{name}` instead, if {type(wrapper).__name__}.step writes no weights of its own"
+        for name in within
+    )
 
 
 def named(model: nn.Module, mask: Mask) -> Mask:
     """The mask under the model's own names, which may differ by wrappers or a prefix; raises GuardError."""
-    found = [name for name, _ in model.named_parameters(remove_duplicate=False)]
+    found = dict(model.named_parameters(remove_duplicate=False))
     goes = match(mask, found, error=GuardError)
     if absent := set(mask) - set(goes):
         raise GuardError(
@@ -64,7 +77,7 @@ def digest(mask: Mask) -> str:
 
 
 def to_hold(model: nn.Module, optimizers: Sequence[Optimizer], mask: Mask, *, gates: bool) -> list[str]:
-    """The names to hold, one per parameter, without those of a full mask; raises GuardError for what cannot be held."""
+    """The names to hold, each of tied ones, without those of a full mask; raises GuardError for what cannot be held."""
     if any(type(module).__name__ == "FullyShardedDataParallel" for module in model.modules()):
         raise GuardError("FSDP1 flattens parameters, and a mask has no place in that; use FSDP2's `fully_shard`")
     found = dict(model.named_parameters(remove_duplicate=False))
@@ -76,7 +89,7 @@ def to_hold(model: nn.Module, optimizers: Sequence[Optimizer], mask: Mask, *, ga
         if other != name and not torch.equal(mask[other], mask[name]):
             raise GuardError(f"{name}: tied to {other} in the model, but their masks differ")
     counts = mask.counts
-    names = [name for name in first.values() if counts[name] < math.prod(mask.shapes[name])]
+    names = [name for name, shape in mask.shapes.items() if counts[name] < math.prod(shape)]
     loose = [n for n in names if found[n].requires_grad and not any(owns(one, found[n]) for one in optimizers)]
     if loose or not optimizers:
         raise GuardError(
@@ -85,7 +98,7 @@ def to_hold(model: nn.Module, optimizers: Sequence[Optimizer], mask: Mask, *, ga
         )
     for name in names:
         for optimizer in optimizers:
-            if words := _unlike(optimizer, found[name], gates=gates):
+            if words := _unlike(optimizer, found[name], mask[name], gates=gates):
                 raise GuardError(f"{name}: {words}")
     return names
 
@@ -103,12 +116,14 @@ def _unfit(parameter: nn.Parameter, shape: tuple[int, ...]) -> str:
             f"expected a dense parameter of shape {shape} and dtype {', '.join(map(str, WORDS))}, "
             f"got {tuple(parameter.shape)}, {parameter.dtype}, {parameter.layout}"
         )
+    if overlaps(local(parameter)):
+        return "an expanded tensor, whose entries share memory; make the parameter of its `.clone()`"
     if parameter.is_inference():
         return "made in inference mode, so nothing may write to it outside; make the model outside of it"
     return refusal(parameter)
 
 
-def _unlike(optimizer: Optimizer, parameter: nn.Parameter, *, gates: bool) -> str:
+def _unlike(optimizer: Optimizer, parameter: nn.Parameter, living: Tensor, *, gates: bool) -> str:
     """Why the gradient, or what the optimizer keeps beside the parameter, cannot be held."""
     grad = parameter.grad
     sparse = (grad is not None and grad.layout != torch.strided) or (
@@ -119,4 +134,15 @@ def _unlike(optimizer: Optimizer, parameter: nn.Parameter, *, gates: bool) -> st
     for tensor in (*moments(optimizer, parameter), *([grad] if grad is not None and gates else [])):
         if local(tensor).shape != local(parameter).shape:
             return "its gradient or moments are not sharded as it is; make the optimizer after the model is sharded"
+        if overlaps(local(tensor)):
+            return "its gradient or a moment is an expanded tensor, whose entries share memory; make it its `.clone()`"
+    if gates and any(leaks(part, living) for part in flat(optimizer, parameter)):
+        return (
+            f"{type(optimizer).__name__} has stepped, and its flat state would write to pruned weights; attach before "
+            f"its first step, or make a new one"
+        )
     return ""
+
+
+THIN = frozenset({"accelerate", "lightning", "lightning_fabric", "pytorch_lightning"})
+"""Packages whose wrappers of optimizers step the one inside, `.optimizer`, and write nothing themselves."""

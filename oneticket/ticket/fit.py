@@ -28,11 +28,17 @@ def write(values: Mapping[str, Tensor], targets: Mapping[str, Tensor], mask: Map
     w: values of the ticket's torch.float32 are too large for the model's torch.float16
     """
     meant: dict[int, str] = {}
+    lies: dict[tuple[torch.device, int], str] = {}
     wrong = []
     for name in sorted(values, key=lambda name: (name not in mask, name)):
         value, target = values[name], targets[name]
         first = meant.setdefault(id(target), name)
-        if problem := _problem(value, target) or _untied(name, first, values, mask):
+        problem = _problem(value, target) or _untied(name, first, values, mask)
+        if not problem and name == first and (at := shards.local(target).data_ptr()):
+            other = lies.setdefault((target.device, at), name)
+            if other != name:
+                problem = f"shares the memory of {other}, but is another tensor: make them one, or give each its own"
+        if problem:
             wrong.append(f"{name}: {problem}")
     if wrong:
         more = f"\nand {len(wrong) - 8} more" if len(wrong) > 8 else ""
@@ -48,7 +54,7 @@ def _problem(value: Tensor, target: Tensor) -> str:
         return f"ticket {tuple(value.shape)}, model {tuple(target.shape)}"
     if target.is_floating_point() != value.is_floating_point() or target.is_complex() or target.is_quantized:
         return f"ticket {value.dtype}, model {target.dtype}"
-    if target.layout != torch.strided or _overlaps(target):
+    if target.layout != torch.strided or overlaps(target):
         return f"the model's tensor ({target.layout}) is not one that can be written entry by entry; make it dense"
     if target.is_inference() and not torch.is_inference_mode_enabled():
         return "the model's tensor was made in inference mode and cannot be written; build the model outside it"
@@ -66,7 +72,7 @@ def _untied(name: str, first: str, values: Mapping[str, Tensor], mask: Mapping[s
     return f"tied to {first} in the model, but the ticket has other values for it"
 
 
-def _overlaps(tensor: Tensor) -> bool:
+def overlaps(tensor: Tensor) -> bool:
     """Whether entries share memory, as those of an expanded tensor do; torch would refuse in the midst of writing."""
     return any(step == 0 and size > 1 for step, size in zip(tensor.stride(), tensor.shape, strict=True))
 

@@ -14,11 +14,11 @@ from torch.utils.hooks import RemovableHandle
 
 from oneticket.ground.errors import GuardError, unknown
 from oneticket.ticket.check import digest, named, owns, steppers, to_hold
-from oneticket.ticket.hold import Hold, leaks
+from oneticket.ticket.hold import Hold, eager, leaks
 from oneticket.ticket.mask import Mask
 from oneticket.ticket.names import listed
 from oneticket.ticket.shards import agree, reshard, shard, sharded
-from oneticket.ticket.zeros import exchanged, keeps_zeros, moments
+from oneticket.ticket.zeros import captured, exchanged, flat, keeps_zeros, moments
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -53,11 +53,16 @@ def attach(
     rule "gate+project" gradients are also zeroed as they accumulate and again before the step, so that clipping and
     optimizers that mix entries (LARS, LAMB, Muon) see zeros; "project" leaves gradients alone. A full mask costs
     nothing; a frozen parameter is projected; tied parameters share one mask. Flat state, as LBFGS has, is zero at
-    pruned weights because the gradients were; that takes the gate.
+    pruned weights because the gradients were; that takes the gate, from its first step on. What only happens to have a
+    parameter's shape, as preconditioners of square layers in Shampoo or SOAP, is taken for a moment and zeroed.
+    An optimizer within an optimizer, as Lookahead has, is held too; a wrapper whose step runs no hooks is refused.
 
     The mask's names may differ from the model's by what wrappers add or by one prefix: see `match`. Of parameters that
     ranks share (FSDP2, other DTensors cut by `Shard` or `Replicate`) each rank holds and audits its own shards. Ranks
     that share or copy a model (DDP) compare mask and rule, by one collective: all hold it, or all raise the same error.
+
+    A held model can be moved and converted by `model.to`, but where torch swaps parameters to do so (sharded ones, or
+    by `torch.__future__.set_swap_module_params_on_conversion`) it refuses, "Couldn't swap": do that before.
 
     Loading weights into the model undoes the projection until the next step; `Guard.audit` sees it. What torch counts
     no write of, on the CPU (through `.data`, NumPy), is zeroed with the next step if it shows in some of the weights,
@@ -108,18 +113,25 @@ class Guard:
         self.rule = rule
         self._gates = RULES[rule]
         self._model = model
-        held = {name: model.get_parameter(name) for name in names}
-        self._holds = {name: Hold(p, mask[name]) for name, p in held.items()}
+        self._holds: dict[str, Hold] = {}
+        patterns: dict[int, Tensor] = {}
+        for name in names:
+            hold = self._holds[name] = Hold(parameter := model.get_parameter(name), mask[name])
+            hold.keep = patterns.setdefault(id(parameter), hold.keep)  # of tied ones, which may be untied
         # An optimizer's hooks refer to the guard; a weak reference back leaves no cycle.
         self._optimizers = [weakref.ref(optimizer) for optimizer in optimizers]
         self._handles: list[RemovableHandle] = []
         self._steps = 0
         self._acting: list[tuple[Hold, nn.Parameter, list[Tensor]]] = []
         self._alone = True
-        for optimizer in optimizers:
-            self._before(optimizer)
-            self._handles.append(optimizer.register_step_pre_hook(self._before))
-            self._handles.append(optimizer.register_step_post_hook(self._after))
+        try:
+            for optimizer in optimizers:
+                self._before(optimizer)
+                self._handles.append(optimizer.register_step_pre_hook(eager(self._before)))
+                self._handles.append(optimizer.register_step_post_hook(eager(self._after)))
+        except BaseException:
+            self.detach()
+            raise
         # A guard that dies with its optimizers takes its gates along, or the model would never train densely again.
         weakref.finalize(self, _ungate, tuple(self._holds.values())).atexit = False
         _ATTACHED.add(self)
@@ -128,7 +140,7 @@ class Guard:
         """Check all that is promised; raises GuardError that names every violation."""
         if self not in _ATTACHED:
             raise GuardError("the guard was detached and holds nothing")
-        wrong, found = [], 0
+        wrong, found, seen = [], 0, set()
         if not all(handle.id in (handle.hooks_dict_ref() or {}) for handle in self._handles):
             wrong.append("an optimizer is gone, or lost the guard's hooks")
         for name, hold in self._holds.items():
@@ -138,6 +150,9 @@ class Guard:
                 now = "not in the model any more" if parameter is None else f"now of shape {tuple(parameter.shape)}"
                 wrong.append(f"{name}: {now}{shared}; the mask has {tuple(hold.shape)}")
                 continue
+            if id(parameter) in seen:
+                continue
+            seen.add(id(parameter))
             if not torch.equal(hold.keep.cpu() != 0, shard(self.mask[name], parameter)):
                 wrong.append(f"{name}: what is held is not the mask any more")
             if count := leaks(parameter, hold.keep):
@@ -148,7 +163,7 @@ class Guard:
             if parameter.requires_grad and self._gates and not hold.gates(parameter):
                 wrong.append(f"{name}: no gate on its gradient; was it replaced or unfrozen after the last step?")
             for optimizer in holders:
-                for moment in moments(optimizer, parameter):
+                for moment in [*moments(optimizer, parameter), *(flat(optimizer, parameter) if self._gates else [])]:
                     found += 1
                     if count := leaks(moment, hold.keep):
                         wrong.append(f"{name}: {_kind(optimizer)} moments at pruned weights that are not zero: {count}")
@@ -157,7 +172,7 @@ class Guard:
         found_in = [(_parameter(self._model, name), living) for name, living in self.mask.items()]
         here = [shard(living, parameter) for parameter, living in found_in if parameter is not None]
         return Audit(
-            parameters=len(self._holds),
+            parameters=len(seen),
             living=sum(int(living.count_nonzero()) for living in here),
             total=sum(map(Tensor.numel, here)),
             moments=found,
@@ -191,7 +206,7 @@ class Guard:
         Weights too: weight decay would carry them into the moments.
         """
         self._steps += 1
-        doubt = self._steps % SWEEP < len(self._optimizers) or _capturing()
+        doubt = self._steps % SWEEP < len(self._optimizers) or captured()
         self._acting, self._alone = [], len(optimizer._optimizer_step_pre_hooks) == 1
         for parameter, hold in self._each():
             zeros = [parameter, *moments(optimizer, parameter)]
@@ -223,12 +238,18 @@ class Guard:
                 hold.gate(parameter)
 
     def _each(self) -> Iterator[tuple[nn.Parameter, Hold]]:
+        """Every parameter that is held, once, with its hold; those that are tied with the first of theirs."""
+        seen = set()
         for name, hold in self._holds.items():
             parameter = self._find(name, hold)
             if parameter is None or not hold.fits(parameter):
                 raise GuardError(
                     f"{name}: the model changed under the guard; detach it, then attach the mask that fits"
                 )
+            if id(parameter) in seen:
+                hold.ungate()
+                continue
+            seen.add(id(parameter))
             hold.follow(parameter, gate=self._gates and parameter.requires_grad)
             yield parameter, hold
 
@@ -264,11 +285,6 @@ def _parameter(model: nn.Module, name: str) -> nn.Parameter | None:
     for part in path:
         module = module._modules.get(part) if module is not None else None
     return module._parameters.get(last) if module is not None else None
-
-
-def _capturing() -> bool:
-    """Whether what is done now is recorded for later, when nobody asks what was written."""
-    return torch.cuda.is_initialized() and torch.cuda.is_current_stream_capturing()  # type: ignore[no-untyped-call]
 
 
 def _kind(thing: object) -> str:

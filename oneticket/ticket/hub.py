@@ -19,6 +19,9 @@ from oneticket.ticket.ticket import Ticket
 
 NAMES = ("ticket.safetensors", "book.safetensors")
 CARD = "README.md"
+OURS = b'library_name: "oneticket"'
+HERE = "path/to/this/folder"
+"""How a folder's card calls the folder, which may be anywhere when it is read."""
 LARGEST = 4 * 2**30
 """Bytes above which a remote file is not fetched unless told."""
 
@@ -32,10 +35,13 @@ def find(
 ) -> Path:
     """The local path of the first of `names` that is there: in a folder, or fetched from the Hub into its cache.
 
-    A single file is itself. What is there is not read. Raises FileError, with what was tried, for a place or file that
-    is not there, that leads out of its folder, or that is larger than `largest` bytes on the Hub.
+    A single file is itself, and the name of a shipped ticket its file, where no path has that name. What is there is
+    not read. Raises FileError, with what was tried, for a place or file that is not there, that leads out of its
+    folder, or that is larger than `largest` bytes on the Hub.
     """
-    place = parse(where)
+    from oneticket.ticket import zoo
+
+    place = parse(zoo.named(where) or where)
     if isinstance(place, str):
         return remote.fetch(place, revision, names, largest)
     if revision is not None:
@@ -70,8 +76,8 @@ def publish(
     Raises FileError; a folder, or a repository, is then as it was.
     """
     place = parse(where, writing=True)
-    known_as = place if isinstance(place, str) else place.absolute().name
-    text = card(thing, name=known_as, license=license, data_license=data_license)
+    name, there = (place, place) if isinstance(place, str) else (place.absolute().name, HERE)
+    text = card(thing, name=name, where=there, license=license, data_license=data_license)
     files = {NAMES[isinstance(thing, Book)]: file.pack(thing), CARD: text.encode()}
     if isinstance(place, str):
         return remote.commit(
@@ -83,6 +89,7 @@ def publish(
     for path in (place / name for name in files):
         if (place.exists() and not place.is_dir()) or path.is_dir():
             raise FileError(f"{path}: expected a folder with plain files in it; nothing was changed")
+    _check_folder(place, other=NAMES[not isinstance(thing, Book)])
     try:
         disk.replace_all({place / name: data for name, data in files.items()})
     except OSError as error:
@@ -90,10 +97,19 @@ def publish(
     return str(place)
 
 
+def _check_folder(folder: Path, *, other: str) -> None:
+    """Refuse to write over somebody's README, and beside a file that would be taken for what is published here."""
+    if os.path.lexists(folder / other):
+        raise FileError(f"{folder}: holds {other} already; a folder holds one of them, choose another")
+    if (readme := folder / CARD).is_file() and OURS not in readme.read_bytes()[: 2**16]:
+        raise FileError(f"{readme}: is there and is no ticket's card; choose another folder, or move it away")
+
+
 def parse(where: str | os.PathLike[str], *, writing: bool = False, several: bool = False) -> Path | str:
     """A local path, or the id of a Hub repository (`several`: or of a user or collection); raises FileError.
 
-    What is there locally goes first; a path object and a `file://` URL are always local, `hf://` never.
+    What is there locally goes first; a path object and a `file://` URL are always local, `hf://` never. For `writing` a
+    folder that is not there yet must look like one: ./name.
 
     >>> parse("hf://user/name"), parse("user/name"), parse("file:///some/folder").as_posix()
     ('user/name', 'user/name', '/some/folder')
@@ -122,7 +138,11 @@ def parse(where: str | os.PathLike[str], *, writing: bool = False, several: bool
             )
         return where
     if writing and where:
-        return path
+        if where[0] in "./~" or path.is_absolute():
+            return path
+        raise FileError(
+            f"{where}: no folder here, and not {kinds}; say ./{where} to make the folder, user/name for the Hub"
+        )
     raise FileError(f"{where or 'the empty path'}: No such file or folder, and not {kinds}")
 
 

@@ -26,23 +26,24 @@ class Shift(NamedTuple):
 
 def match(
     wanted: Collection[str],
-    found: Collection[str],
+    found: Mapping[str, object],
     *,
     optional: Collection[str] = (),
     error: type[OneticketError] = CarryError,
 ) -> dict[str, str]:
-    """Name asked for -> the model's name; a name that is in the model under no name is left out.
+    """Name asked for -> the model's name, of those in `found`; a name that is there under no name is left out.
 
     1. Names as they are win.
     2. Otherwise the segments that wrappers add (`WRAPPERS`) are struck out, anywhere in the names of both sides.
-    3. Otherwise there is one prefix more or less, the same for all; if several do, `error` is raised and names them.
+    3. Otherwise there is one prefix more or less, the same for all; if several do, `error` is raised and names them,
+       unless they lead to the very same tensors: then the first is taken.
 
     Names that are `optional` have no say in this; they go where the others go, or are left out. Where no rule finds
     all names, those come back that the rule finds which finds most: compare with `wanted`.
 
-    >>> match(["conv.weight", "conv.bias"], ["module.conv.weight", "module.conv.bias", "module.fc.weight"])
+    >>> match(["conv.weight", "conv.bias"], {"module.conv.weight": 1, "module.conv.bias": 2, "module.fc.weight": 3})
     {'conv.weight': 'module.conv.weight', 'conv.bias': 'module.conv.bias'}
-    >>> match(["module.w", "v"], ["encoder._orig_mod.w", "encoder._orig_mod.v", "head.w"])
+    >>> match(["module.w", "v"], {"encoder._orig_mod.w": 1, "encoder._orig_mod.v": 2, "head.w": 3})
     {'module.w': 'encoder._orig_mod.w', 'v': 'encoder._orig_mod.v'}
     """
     loose = set(optional)
@@ -56,7 +57,8 @@ def match(
         ours, theirs, strike = {name: name for name in must}, {name: name for name in found}, str
     votes = _votes(ours, theirs)
     whole = [shift for shift, count in votes.items() if count == len(must)]
-    if len(whole) > 1 and Shift() not in whole:
+    goals = {tuple(id(found[theirs[shift(name) or ""]]) for name in ours) for shift in whole}
+    if len(goals) > 1 and Shift() not in whole:
         where = " and ".join(map(str, sorted(whole)))
         raise error(
             f"the names asked for, {listed(must)}, are all in the model {where}; which are meant? Give their full "

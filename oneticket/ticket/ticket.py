@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from oneticket.ground.canon import digest
-from oneticket.ground.errors import CarryError, FileError, PruneError
+from oneticket.ground.errors import CarryError, FileError, PruneError, unknown
 from oneticket.ticket import carry, guard, shards
 from oneticket.ticket.carry import Carried
 from oneticket.ticket.contract import Contract
@@ -57,6 +57,8 @@ class Ticket:
             if name in weights and not weights[name].is_floating_point():
                 raise PruneError(f"mask {name!r}: only floating-point weights can be pruned, got {weights[name].dtype}")
         object.__setattr__(self, "weights", MappingProxyType(self.mask.project(weights)))
+        if strange := [name for name in self.contract.head if name not in weights]:
+            raise PruneError(f"contract.head: {unknown('weight', strange[0], weights)}")
         for name in ("model", "lineage", "evidence"):
             object.__setattr__(self, name, facts(getattr(self, name), f"ticket.{name}"))
 

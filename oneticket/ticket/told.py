@@ -11,6 +11,8 @@ from oneticket.ticket.book import Book
 from oneticket.ticket.ticket import Ticket
 
 MOST_SCORES = 200
+NO_CONTROLS = ("ticket", "dense", "own")
+"""Arms that a ticket need not beat to be one: it, the whole network, and what was found on the target itself."""
 
 
 def network(thing: Ticket | Book) -> str:
@@ -24,19 +26,27 @@ def data(thing: Ticket | Book) -> str:
 
 
 def best(thing: Ticket | Book) -> str:
-    """The ticket's best mean accuracy with interval, n and data, in words; empty if none was measured."""
-    own = [row for row in scores(thing) if row["arm"] == "ticket"]
-    top = max(own, key=lambda row: float(row["mean"]), default=None)
-    return f"{interval(top)}, n = {top['n']}, on {word(top['data'])}" if top else ""
+    """Where the ticket is furthest above the best control beside it, and by how much; empty if none was measured."""
+    targets: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
+    for row in scores(thing):
+        if row["arm"] not in NO_CONTROLS and row["difference"]:
+            targets.setdefault((row["data"], word(row["optimizer"])), []).append(row)
+    hardest = [min(rows, key=_above) for rows in targets.values()]
+    top = max(hardest, key=_above, default=None)
+    if top is None:
+        return ""
+    above = top["difference"]
+    return f"{interval(above, signed=True)} above {word(top['arm'])}, n = {above['n']}, on {word(top['data'])}"
 
 
 def scores(thing: Ticket | Book) -> Iterator[Mapping[str, Any]]:
     """The rows of `evidence["scores"]` that are what they should be, the others left out: a file may hold anything."""
     rows = thing.evidence.get("scores") if isinstance(thing, Ticket) else None
     for row in rows[:MOST_SCORES] if isinstance(rows, list) else ():
-        if isinstance(row, Mapping) and _measured(row) and all(isinstance(row.get(k), str) for k in ("data", "arm")):
+        named = isinstance(row, Mapping) and all(isinstance(row.get(name), str) for name in ("data", "arm"))
+        if named and _measured(row, least=0):
             above = row.get("difference")
-            good = isinstance(above, Mapping) and _measured(above)
+            good = isinstance(above, Mapping) and _measured(above, least=-1)
             yield {"optimizer": "", **row, "difference": above if good else None}
 
 
@@ -95,7 +105,13 @@ def text(value: object) -> str:
     return re.sub(r"[\\`*\[\]<>#|~$&]|(?<![^\W_])_|_(?![^\W_])|:(?=//)", r"\\\g<0>", word(value))
 
 
-def _measured(value: Mapping[str, Any]) -> bool:
-    bounds = [value.get("low"), value.get("high")]
-    whole = type(value.get("n")) is int and value["n"] >= 1 and number(value.get("mean"))
-    return whole and (all(map(number, bounds)) or bounds == [None, None])
+def _above(row: Mapping[str, Any]) -> float:
+    return float(row["difference"]["mean"])
+
+
+def _measured(value: Mapping[str, Any], *, least: float) -> bool:
+    """Whether it is a mean from `least` to 1 within its bounds, which may stick out as those of Student's t do."""
+    mean, low, high, n = (value.get(name) for name in ("mean", "low", "high", "n"))
+    if type(n) is not int or not 1 <= n <= 10**6 or not number(mean) or not least <= mean <= 1:
+        return False
+    return (low is None and high is None) or (number(low) and number(high) and low <= mean <= high)

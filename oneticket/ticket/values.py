@@ -6,6 +6,7 @@ import ctypes
 import hashlib
 import json
 import os
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import fields
 from functools import partial
@@ -48,9 +49,11 @@ def copied(tensor: Tensor) -> Tensor:
 
 
 def memory() -> int | None:
-    """The bytes of memory that this process can hope for: the machine's, or its container's; None where none says."""
+    """The bytes of memory that this process can hope for: what is free, within its container; None where none says."""
     try:
         machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+        if _FREE.is_file() and (free := re.search(r"MemAvailable:\s+(\d+) kB", _FREE.read_text("ascii"))):
+            machine = 1024 * int(free[1])
         limit = _LIMIT.read_text("ascii").strip() if _LIMIT.is_file() else ""
         return min(machine, int(limit)) if limit.isdecimal() else machine
     except (AttributeError, OSError, ValueError):
@@ -58,15 +61,25 @@ def memory() -> int | None:
 
 
 def afford(needed: int, what: str) -> None:
-    """Raise FileError if a file's content would take more than all memory; asked before any of it is allocated."""
+    """Raise FileError if a file's content would take more than all free memory; asked before any of it is allocated."""
     there = memory()
     if there is not None and needed > there:
-        raise FileError(f"{what} would take about {needed:,} bytes of memory, this machine has {there:,}; not read")
+        raise FileError(f"{what} would take about {needed:,} bytes of memory, {there:,} are free here; not read")
+
+
+def view(tensor: Tensor) -> memoryview:
+    """A window on the bytes of a contiguous CPU tensor, which must outlive it; without NumPy, for this floor's sake.
+
+    >>> tensor = torch.tensor([1, 2], dtype=torch.uint8)
+    >>> bytes(view(tensor))
+    b'\\x01\\x02'
+    """
+    return memoryview((ctypes.c_ubyte * tensor.nbytes).from_address(tensor.data_ptr()) if tensor.numel() else b"")
 
 
 def raw(tensor: Tensor) -> bytes:
-    """The bytes of a contiguous CPU tensor; without NumPy, which the ticket floor does not need."""
-    return ctypes.string_at(tensor.data_ptr(), tensor.nbytes) if tensor.numel() else b""
+    """A copy of the bytes of a contiguous CPU tensor."""
+    return bytes(view(tensor))
 
 
 def from_raw(data: bytes | bytearray | memoryview, dtype: torch.dtype, shape: tuple[int, ...]) -> Tensor:
@@ -77,7 +90,7 @@ def from_raw(data: bytes | bytearray | memoryview, dtype: torch.dtype, shape: tu
 def fingerprint(tensors: Mapping[str, Tensor]) -> dict[str, list[object]]:
     """Per name: dtype, shape and SHA-256 of the bytes; the tensors' part of an identity."""
     return {
-        name: [CODES[tensor.dtype], list(tensor.shape), hashlib.sha256(raw(tensor)).hexdigest()]
+        name: [CODES[tensor.dtype], list(tensor.shape), hashlib.sha256(view(tensor)).hexdigest()]
         for name, tensor in tensors.items()
     }
 
@@ -127,4 +140,5 @@ DTYPES: dict[str, torch.dtype] = {
     "BOOL": torch.bool,
 }
 _LIMIT = Path("/sys/fs/cgroup/memory.max")
+_FREE = Path("/proc/meminfo")
 CODES: dict[torch.dtype, str] = {dtype: code for code, dtype in DTYPES.items()}

@@ -6,20 +6,39 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+import torch
 import torch.distributed as dist
 from torch import Tensor
-from torch.optim import SGD, Adadelta, Adagrad, Adam, AdamW, NAdam, Optimizer, RAdam, RMSprop
+from torch.optim import LBFGS, SGD, Adadelta, Adagrad, Adam, AdamW, NAdam, Optimizer, RAdam, RMSprop
 from torch.optim.optimizer import _global_optimizer_post_hooks, _global_optimizer_pre_hooks
 
 from oneticket.ticket.hold import WORDS
+from oneticket.ticket.shards import sharded
 
 
 def moments(optimizer: Optimizer, parameter: Tensor) -> list[Tensor]:
-    """The optimizer's floating-point state of the parameter's shape."""
+    """The optimizer's floating-point state of the parameter's shape.
+
+    Shape is all there is to go by: the preconditioners that Shampoo or SOAP keep for a square layer are of its shape
+    too, and are zeroed as moments are.
+    """
     if (state := optimizer.state.get(parameter)) is None:
         return []
-    flat = [inner for value in state.values() for inner in (value if isinstance(value, list | tuple) else (value,))]
-    return [m for m in flat if isinstance(m, Tensor) and m.dim() and m.shape == parameter.shape and m.dtype in WORDS]
+    return [m for m in _tensors(state) if m.dim() and m.shape == parameter.shape and m.dtype in WORDS]
+
+
+def flat(optimizer: Optimizer, parameter: Tensor) -> list[Tensor]:
+    """The parameter's parts, in its shape, of the state that LBFGS keeps for all parameters in one."""
+    if not isinstance(optimizer, LBFGS) or sharded(parameter):
+        return []
+    parameters = [one for group in optimizer.param_groups for one in group["params"]]
+    sizes = [one.numel() * (2 if one.is_complex() else 1) for one in parameters]
+    at = next((sum(sizes[:i]) for i, one in enumerate(parameters) if one is parameter), None)
+    state = optimizer.state.get(parameters[0])
+    if at is None or state is None:
+        return []
+    whole = [m for m in _tensors(state) if m.shape == (sum(sizes),)]
+    return [m[at : at + parameter.numel()].view_as(parameter) for m in whole]
 
 
 def keeps_zeros(optimizer: Optimizer, arguments: tuple[object, ...]) -> bool:
@@ -41,6 +60,16 @@ def keeps_zeros(optimizer: Optimizer, arguments: tuple[object, ...]) -> bool:
 def exchanged() -> bool:
     """Whether ranks may exchange gradients, which are then written where torch counts no write."""
     return dist.is_available() and dist.is_initialized()
+
+
+def captured() -> bool:
+    """Whether what is done now is recorded for later, when nobody asks what was written."""
+    return torch.cuda.is_initialized() and torch.cuda.is_current_stream_capturing()  # type: ignore[no-untyped-call]
+
+
+def _tensors(state: Mapping[str, Any]) -> list[Tensor]:
+    inner = [inner for value in state.values() for inner in (value if isinstance(value, list | tuple) else (value,))]
+    return [value for value in inner if isinstance(value, Tensor)]
 
 
 def _tame(group: Mapping[str, Any]) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,14 +33,17 @@ def shipped() -> dict[str, Path]:
     return {path.stem: path for path in sorted(ZOO.glob("*.safetensors"))}
 
 
+def named(where: str | os.PathLike[str]) -> Path | None:
+    """The file of the shipped ticket of that name; None for other names, and where a path goes first."""
+    return None if os.path.lexists(where) else shipped().get(os.fsdecode(where))
+
+
 def located(where: str | os.PathLike[str]) -> Path:
     """A path that exists, or else the shipped ticket of that name; raises FileError with the nearest names."""
     text, names = os.fsdecode(where), shipped()
-    if os.path.lexists(text):
-        return Path(text)
-    if text in names:
-        return names[text]
-    path = Path(text)
+    path = named(text) or Path(text)
+    if text and os.path.lexists(path):  # the empty path is no place, though Path makes it this folder
+        return path
     there = sorted(entry.name for entry in path.parent.iterdir()) if text and path.parent.is_dir() else []
     near = difflib.get_close_matches(path.name, [*names, *there], n=3)
     known = f"shipped are {', '.join(names)}" if names else "none is shipped"
@@ -50,6 +54,26 @@ def located(where: str | os.PathLike[str]) -> Path:
             f"did you mean {' or '.join(repr(name) for name in near)}?" if near else "nothing there has a name near it"
         )
     raise FileError(f"{text or 'the empty path'}: No such file or folder, and no shipped ticket; {hint} ({known})")
+
+
+def single(where: str) -> Path | None:
+    """The file, fetched from the Hub if need be, where one ticket or book is named; None for a place of several.
+
+    Raises FileError for what is nowhere, and for a word that is nearly a shipped name: it is not asked of the Hub.
+    """
+    if path := named(where):
+        return path
+    word = re.fullmatch(remote.WORD, where, re.ASCII) and not os.path.lexists(where)
+    if word and (near := difflib.get_close_matches(where, shipped(), n=1)):
+        raise FileError(
+            f"{where}: No such file or folder, and no shipped ticket; did you mean {near[0]!r}? "
+            f"hf://{where} asks the Hub for a user of that name"
+        )
+    place = hub.parse(where, several=True)
+    if isinstance(place, str):
+        one = remote.REPO.fullmatch(place) and not remote.COLLECTION.fullmatch(place)
+        return hub.find(f"hf://{place}") if one else None
+    return None if place.is_dir() else hub.find(place)
 
 
 def entries(where: str | os.PathLike[str] | None = None) -> Iterator[Entry]:

@@ -32,7 +32,7 @@ carry lenet-fashion_mnist digits
 carry lenet-fashion_mnist cifar10 --per-class 500
 carry lenet-fashion_mnist svhn
 
-ship conv-4-cifar10 15
+ship conv-4-cifar10 10
 carry conv-4-cifar10 fashion_mnist --per-class 100
 carry conv-4-cifar10 cifar100 --classes 20 --per-class 50
 carry conv-4-cifar10 svhn

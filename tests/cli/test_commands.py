@@ -287,7 +287,7 @@ def test_a_training_that_diverges_fails_in_words(capsys: pytest.CaptureFixture[s
 
 
 def test_ctrl_c_leaves_a_state_that_goes_on() -> None:
-    words = FIND.replace("--levels 3", "--levels 60").replace("1ep", "8ep").split()
+    words = FIND.replace("--levels 3", "--levels 35").replace("1ep", "8ep").split()
     command = [sys.executable, "-m", "oneticket", *words, "--out", "a"]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, env={**os.environ})
     store = Path(".oneticket")

@@ -31,6 +31,7 @@ def test_export_import_and_what_is_told(capsys: pytest.CaptureFixture[str]) -> N
     for said in ("dense", "masked", "csr", "zipped", "multiply-adds", "n = 6 rounds", "the ticket's own, of step 1"):
         assert said in out, said
     assert "Unstructured at 9 %: this network is" in out and "The ticket gives" in out
+    assert "to dense" in out and ("to onnx" in out or missing() or "onnx-compact" not in out)
 
     code, out, err = oneticket_cli("export a --density 0.3 --to dense --out d.safetensors --rounds 1", capsys)
     assert (code, "written" in out) == (0, True), err
@@ -46,6 +47,7 @@ def test_export_import_and_what_is_told(capsys: pytest.CaptureFixture[str]) -> N
     mine = Ticket.load("mine.safetensors")
     assert mine.mask == ticket.mask and mine.contract.head == ("fc3.weight", "fc3.bias")
     assert mine.lineage["imported"]["inferred"] is True
+    assert (mine.contract.schedule, mine.contract.order) == ("caller", "caller")
 
     save_file({name: living.float() for name, living in ticket.mask.items()}, "m.safetensors")
     save_file({name: value + 0 for name, value in Book.load("a").weights.items()}, "w.safetensors")
@@ -78,6 +80,8 @@ MISTAKES = {
     "import words.npz --out t.safetensors": (1, "words.npz: unknown content"),
     "import ones.safetensors --out t.safetensors --format zeros": (1, "read as zeros: no weight is partly zero"),
     "import ones.safetensors --out t.safetensors": (1, "holds masks; give the file of the weights"),
+    "import mask.pth --out t.safetensors": (1, "that they belong to (`--weights`)"),
+    "import some.safetensors --out t.safetensors --head fc.weigth": (1, "did you mean 'fc.weight'"),
     "import ones.safetensors --out t.safetensors --weights bad.pth": (1, "bad.pth: a bare pickle"),
     "import ones.safetensors --out t.safetensors --format torch-prune": (1, "no NAME_orig with its NAME_mask"),
 }
@@ -88,9 +92,18 @@ def test_mistakes_are_told_and_nothing_is_written(words: str, capsys: pytest.Cap
     Path("bad.pth").write_bytes(b"\x80\x02cposix\nsystem\n(S'touch hacked'\ntR.")
     Path("words.npz").write_text("just words, no arrays")
     save_file({"w": torch.ones(2, 2)}, "ones.safetensors")
+    save_file({"fc.weight": 2 * torch.eye(2)}, "some.safetensors")
+    torch.save({"w": torch.ones(2, 2)}, "mask.pth")  # noqa: TID251 - what other tools write
     before = set(Path().iterdir())
     code, expected = MISTAKES[words]
     came, out, err = oneticket_cli(words, capsys)
     assert (came, out) == (code, ""), err
     assert expected in err.replace("\n", " ")
     assert set(Path().iterdir()) == before
+
+
+def test_a_ticket_of_channels_is_called_so(capsys: pytest.CaptureFixture[str]) -> None:
+    code, _, err = oneticket_cli(f"{FIND} --granularity channel --scope layerwise --out c --quiet", capsys)
+    assert code == 0, err
+    code, out, err = oneticket_cli("export c --level 2 --rounds 1", capsys)
+    assert (code, "Structured by input channels at" in out) == (0, True), err + out

@@ -28,14 +28,18 @@ def _in_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_push_and_pull_a_folder(capsys: pytest.CaptureFixture[str]) -> None:
     code, out, err = oneticket_cli(f"push {TICKET} ./mine --license mit --data-license CC0", capsys)
-    assert (code, out, err) == (0, "mine: ticket.safetensors and its card\n", "")
+    assert (code, out, err) == (0, "folder ./mine: ticket.safetensors and its card\n", "")
     card = Path("mine/README.md").read_text("utf-8")
     assert "- this file: mit" in card and "- the data it was found on: CC0" in card
     code, out, err = oneticket_cli("pull ./mine --out back.safetensors", capsys)
     assert (code, err) == (0, "") and "of 28 prunable weights 20 live" in out and "written to back.safetensors" in out
+    assert "- head: " in out and "## Scores" not in out, "whole sections"
     assert Path("back.safetensors").read_bytes() == TICKET.read_bytes()
-    assert oneticket_cli(f"push {BOOK} ./mine", capsys)[0] == 0
-    assert oneticket_cli("pull ./mine --density 0.18 --out deep.safetensors", capsys)[0] == 0
+    code, out, err = oneticket_cli(f"pull {Path('mine').absolute().as_uri()} --out back.safetensors", capsys)
+    assert (code, out.splitlines()[0]) == (0, "# mine"), err
+    assert "holds ticket.safetensors already" in oneticket_cli(f"push {BOOK} ./mine", capsys)[2]
+    assert oneticket_cli(f"push {BOOK} ./book", capsys)[0] == 0
+    assert oneticket_cli("pull ./book --density 0.18 --out deep.safetensors", capsys)[0] == 0
     assert Ticket.load("deep.safetensors") == Book.load(BOOK)[2]
 
 
@@ -45,6 +49,7 @@ def test_push_and_pull_a_folder(capsys: pytest.CaptureFixture[str]) -> None:
         ("push none.safetensors ./mine", "none.safetensors: No such file or folder"),
         (f"push {ROOT}/attacks/pickle.safetensors ./mine", "a pickle"),
         (f"push {TICKET} ./mine --revision main", "this is a plain folder: leave it out"),
+        (f"push {TICKET} user", "say ./user to make the folder, user/name for the Hub"),
         (f"push {TICKET} ./mine --private", "this is a plain folder: leave it out"),
         ("pull ./none --out x", "No such file or folder"),
         (f"pull {TICKET} --revision main --out x", "only Hub repositories have any"),
@@ -65,7 +70,7 @@ def test_zoo(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
     shipped.mkdir()
     monkeypatch.setattr(zoo, "ZOO", shipped)
     code, out, _ = oneticket_cli("zoo", capsys)
-    assert code == 0 and "There are none." in out
+    assert code == 0 and "There are none." in " ".join(out.split())
     shutil.copy(TICKET, shipped / "digits-a.safetensors")
     shutil.copy(ROOT / "attacks" / "name-terminal.safetensors", shipped / "torn.safetensors")
     code, out, _ = oneticket_cli("zoo", capsys)
@@ -76,10 +81,13 @@ def test_zoo(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
     assert any("torn" in line and "bad, see below" in line for line in lines)
     assert any(line.startswith("torn: bad: unexpected tensor") for line in lines)
     code, out, _ = oneticket_cli("zoo digits-a", capsys)
-    assert (
-        code == 0 and out.startswith("# digits-a") and "## Licence" in out and 'from_pretrained("digits-a")' not in out
-    )
-    assert 'oneticket.Ticket.load("digits-a")' in out
+    assert code == 0 and out.startswith("# digits-a") and "## Licence" in out and 'from_pretrained("digits-a")' in out
+    code, out, err = oneticket_cli("zoo digits_a", capsys)
+    assert (code, out) == (1, "") and "did you mean 'digits-a'" in err
+    code, out, _ = oneticket_cli("zoo ships", capsys)
+    assert code == 0 and "`oneticket zoo ships/NAME` prints a card" in " ".join(out.split())
+    code, out, _ = oneticket_cli("zoo ships/digits-a.safetensors", capsys)
+    assert code == 0 and out.startswith("# digits-a.safetensors") and "## Licence" in out
 
 
 def test_the_hub_from_the_command_line(tmp_path: Path) -> None:
@@ -105,8 +113,8 @@ def test_the_hub_from_the_command_line(tmp_path: Path) -> None:
     with Hub() as server:
         assert run("push", str(TICKET), "ann/ticket", "--revision", "v2") == (
             0,
-            f"{server.url}/ann/ticket/commit/{server.repos['ann/ticket'].refs['v2']}: "
-            "ticket.safetensors and its card\n",
+            "Hub ann/ticket: ticket.safetensors and its card, "
+            f"{server.url}/ann/ticket/commit/{server.repos['ann/ticket'].refs['v2']}\n",
         )
         code, out = run("pull", "ann/ticket", "--revision", "v2", "--out", "back.safetensors")
         assert code == 0 and Path("back.safetensors").read_bytes() == TICKET.read_bytes(), out
@@ -119,5 +127,7 @@ def test_the_hub_from_the_command_line(tmp_path: Path) -> None:
         assert "ann/ticket: bad: the repository on the Hub holds no" in out, "its main branch has none"
         code, out = run("zoo", "ann/sparse-things-0123456789abcdef01234567")
         assert code == 0 and "1 to 17.9 %" in out and "bob/gone: bad:" in out
+        code, out = run("zoo", "ann/good")
+        assert code == 0 and out.startswith("# ann/good") and 'from_pretrained("ann/good")' in out
         code, out = run("zoo", "nobody")
         assert code == 1 and "no tickets there, and none of that name ships" in out

@@ -45,6 +45,14 @@ def test_a_ticket_is_carried_and_scored(capsys: pytest.CaptureFixture[str]) -> N
     assert found["ticket"]["difference"] is None
     assert found["reinit"]["difference"]["mean"] == pytest.approx((kept - anew).mean())
     assert found["reinit"]["n"] == found["reinit"]["difference"]["n"] == 3
+    assert oneticket_cli(f"transfer ticket.safetensors {asked} --optimizer adam --quiet", capsys)[0] == 0
+    code, out, err = oneticket_cli("score scored.safetensors rows.csv", capsys)
+    assert (code, "in the place of" in out) == (0, False), err
+    both = {(each["data"], each["optimizer"]) for each in Ticket.load("scored.safetensors").evidence["scores"]}
+    assert both == {("digits:b", "sgd"), ("digits:b", "adam")}
+    code, out, err = oneticket_cli("score scored.safetensors rows.csv", capsys)
+    assert (code, "in the place of earlier scores: digits:b (adam)" in out) == (0, True), (out, err)
+    assert len(Ticket.load("scored.safetensors").evidence["scores"]) == 8
     code, out, err = oneticket_cli("show scored.safetensors", capsys)
     assert code == 0, err
     assert "What transfers of this ticket showed" in out
@@ -62,9 +70,17 @@ def test_what_does_not_fit_is_told_and_the_file_is_left(capsys: pytest.CaptureFi
     carry = "--data digits:b --controls none --rows rows.csv --quiet"
     assert oneticket_cli(f"transfer book.safetensors {carry} --levels 1", capsys)[0] == 0
     Path("words.csv").write_text("a,b\n1,2\n")
+    here = "--data digits:b --controls none --quiet"
+    for head in ("fresh", "keep"):
+        assert oneticket_cli(f"transfer ticket.safetensors {here} --head {head} --rows {head}.csv", capsys)[0] == 0
+    both = pandas.concat([pandas.read_csv("fresh.csv"), pandas.read_csv("keep.csv")])
+    both.to_csv("two.csv", index=False)
+    both.assign(accuracy="high").to_csv("text.csv", index=False)
     for words, status, expected in [
         ("score ticket.safetensors rows.csv", 2, "expected rows of transfers of ticket"),
         ("score ticket.safetensors words.csv", 2, "a table without arm"),
+        ("score ticket.safetensors text.csv", 2, "a number in every row of accuracy"),
+        ("score ticket.safetensors two.csv", 2, "differ in head (fresh and keep)"),
         ("score ticket.safetensors nowhere.csv", 2, "nowhere.csv: rows cannot be read"),
         ("score ticket.safetensors rows.txt", 2, "unknown ending"),
         ("score book.safetensors rows.csv", 1, "is a book"),

@@ -323,7 +323,7 @@ def test_auto_takes_ray_for_wide_plans_only(tmp_path, monkeypatch) -> None:
     monkeypatch.setattr(run_ray, "run", lambda *_, **__: taken.append("ray"))
     monkeypatch.setattr(os, "cpu_count", lambda: 2)
     place, store = Place(device=torch.device("cpu")), Store(tmp_path)
-    wide, narrow = steps(levels=12), steps(levels=30, replicates=1)
+    wide, narrow = steps(levels=12), steps(levels=26, replicates=1)
     engine.run(wide, store=store, place=place)
     engine.run(narrow, store=store, place=place)
     engine.run(steps(), store=store, place=place)

@@ -12,8 +12,12 @@ from oneticket.compact.sparse import usable
 from oneticket.export.costs import Ratio, Row, interval, measure
 from oneticket.export.onnx import missing
 from oneticket.export.verdict import sentence, structure
+from oneticket.ground.errors import ModelError, SpecError
 from oneticket.models.build import build
 from oneticket.models.spec import ModelSpec
+from oneticket.pruning.prune import prune
+from oneticket.pruning.spec import KINDS, PruningSpec
+from oneticket.pruning.units import find
 from oneticket.ticket.mask import Mask
 
 UNSTRUCTURED = Mask({"w": torch.arange(64).reshape(8, 8) < 10})
@@ -50,7 +54,10 @@ def test_rows_of_a_network_that_loses_units() -> None:
         assert each.ratio.low is not None and each.ratio.low <= each.ratio.median <= (each.ratio.high or 0)
     assert rows["dense"].ratio == Ratio(median=1.0, low=1.0, high=1.0, n=6)
     said = sentence(list(rows.values()), mask)
-    assert said.startswith("Unstructured at 8.9 %: this network is") and "280 units can be left out" in said
+    assert (
+        said.startswith("Structured by whole rows and columns at 8.9 %: this network is")
+        and "280 units can be left out" in said
+    )
     assert model.training and bool((model.get_parameter("fc1.weight") != 0).all())
 
 
@@ -111,9 +118,77 @@ def test_faster_is_said_only_where_the_interval_leaves_out_one(low: float, high:
 def test_structures_are_told_apart() -> None:
     rows = torch.zeros(4, 8, dtype=torch.bool)
     rows[1] = True
-    four = torch.tensor([True, False, True, False]).repeat(4, 2)
+    four = torch.stack([torch.tensor([True, False, False, True]).roll(row) for row in range(4)]).repeat(1, 2)
     assert structure(Mask.full({"w": rows})) == "dense"
-    assert structure(Mask({"w": rows})) == "structured by units"
+    assert structure(Mask({"w": rows})) == "structured by whole rows"
+    assert structure(Mask({"w": rows.t()})) == "structured by whole columns"
+    assert structure(Mask({"w": rows, "v": rows.t(), "u": rows & (torch.arange(8) > 3)})) == (
+        "structured by whole rows and columns"
+    )
     assert structure(Mask({"w": four})) == "2:4"
+    kernels = four[:, :, None, None].expand(4, 8, 3, 3)
+    assert structure(Mask({"w": kernels})) == "2:4", "along the inputs at each place of the kernel"
+    assert structure(Mask({"w": kernels.movedim(1, 3)})) == "unstructured", "three inputs are no group of four"
+    few = torch.arange(400).reshape(20, 20) % 19 == 0
+    assert structure(Mask({"w": few})) == "unstructured", "at most two of four by chance"
     assert "NVIDIA" in sentence([row("dense", 1, 1), row("masked", 1, 1)], Mask({"w": four}))
     assert structure(UNSTRUCTURED) == "unstructured"
+
+
+@pytest.mark.parametrize(
+    ("granularity", "said"),
+    [
+        ("weight", "unstructured"),
+        ("channel", "structured by input channels"),
+        ("filter", "structured by filters"),
+        ("head", "structured by attention heads"),
+        ("block:2x4", "structured by blocks of 2x4"),
+        ("2:4", "2:4"),
+        ("1:4", "not yet 1:4"),
+        ("of its own", "2:4"),
+    ],
+)
+def test_the_search_is_believed_before_the_eye(granularity: str, said: str) -> None:
+    four = Mask({"w": torch.tensor([True, False, True, False]).repeat(4, 2) & (torch.arange(32).reshape(4, 8) != 8)})
+    assert structure(four, granularity) == said
+    told = sentence([row("dense", 1, 1), row("masked", 1, 1)], four, granularity)
+    assert told.lower().startswith(f"{said} at 47 %") and ("NVIDIA" in told) is (said == "2:4")
+
+
+@pytest.mark.parametrize(
+    "granularity", [g for g in (*KINDS, "block:2x4", "2:4") if g != "head"], ids=lambda granularity: granularity
+)
+def test_masks_of_the_searchs_own_pruning_are_known(granularity: str) -> None:
+    """What `pruning` makes of a granularity is what is said of it, from the lineage and, where it can be, by eye."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        net = nn.Sequential(nn.Conv2d(8, 8, 3))
+    weight = "0.weight"
+    values = {weight: net.get_parameter(weight).detach()}
+    spec = PruningSpec(granularity=granularity, scope="layerwise", fraction=0.5)
+    made = prune(
+        spec,
+        Mask.full(values),
+        trained=values,
+        initial=values,
+        generator=torch.Generator().manual_seed(0),
+        units=find(spec, net, [weight]),
+    )
+    seen = {"channel": "structured by whole columns", "filter": "structured by whole rows", "2:4": "2:4"}
+    assert structure(made) == seen.get(granularity, "unstructured")
+    assert not structure(made, granularity).startswith("not yet")
+
+
+def test_forms_that_a_dtype_does_not_have_are_left_out_and_told() -> None:
+    with torch.random.fork_rng():
+        net = nn.Sequential(nn.Linear(8, 8), nn.ReLU(), nn.Linear(8, 3)).bfloat16()
+    mask = Mask({"0.weight": torch.eye(8, dtype=torch.bool)})
+    rows = {row.form: row for row in measure(net, mask, torch.zeros(4, 8, dtype=torch.bfloat16), rounds=2)}
+    assert {"dense", "masked"} <= set(rows)
+    assert not {"csr", "onnx"} & set(rows)
+    assert "left out" in rows["dense"].note or "onnx" in rows["dense"].note
+    for example, words in ((torch.zeros(4, 9), "fails on the example"), (None, "expected a batch")):
+        with pytest.raises(ModelError, match=words):
+            measure(net.float(), mask, example, rounds=2)  # type: ignore[arg-type]
+    with pytest.raises(SpecError, match="rounds"):
+        measure(net, mask, torch.zeros(4, 8), rounds=0)

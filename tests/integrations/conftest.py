@@ -64,10 +64,10 @@ def same(one: list[Tensor], other: list[Tensor]) -> bool:
 
 
 def free(model: nn.Module, *optimizers: torch.optim.Optimizer) -> bool:
-    """Whether no hook of a guard is left, on parameters or optimizers."""
+    """Whether no hook of ours is left, on parameters or optimizers."""
     gates = [getattr(parameter, "_post_accumulate_grad_hooks", None) for parameter in model.parameters()]
     steps = [{*one._optimizer_step_pre_hooks.values(), *one._optimizer_step_post_hooks.values()} for one in optimizers]
-    guards = [hook for hooks in steps for hook in hooks if "Guard" in getattr(hook, "__qualname__", "")]
+    ours = [hook for hooks in steps for hook in hooks if str(getattr(hook, "__module__", "")).startswith("oneticket.")]
     watched = {id(parameter) for parameter in model.parameters()}
     attached = [one for one in _ATTACHED if watched & {id(parameter) for parameter in one._model.parameters()}]
-    return not any(gates) and not guards and not attached
+    return not any(gates) and not ours and not attached

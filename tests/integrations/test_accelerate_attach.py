@@ -68,8 +68,10 @@ def test_the_mask_holds(settings, digits, ticket):
     assert free(model, optimizer.optimizer)
 
 
-def test_a_gradscaler_that_leaves_a_step_out_is_not_counted(digits):
-    accelerator, model, optimizer = make()
+@pytest.mark.parametrize("fused", [False, True], ids=["scaler", "optimizer"])
+def test_a_step_that_a_gradscaler_leaves_out_is_not_counted(fused, digits):
+    accelerator, model = accelerate.Accelerator(cpu=True), network()
+    model, optimizer = accelerator.prepare(model, torch.optim.AdamW(model.parameters(), lr=0.01, fused=fused))
     optimizer.scaler = torch.amp.GradScaler("cpu", init_scale=2.0**10, growth_interval=100)
     optimizer.__setstate__({})
     for level in oneticket.Search(model, levels=0):
@@ -80,6 +82,7 @@ def test_a_gradscaler_that_leaves_a_step_out_is_not_counted(digits):
             optimizer.scaler.scale(loss).backward()
             optimizer.step()
         assert level.steps == 2
+    assert free(model, optimizer.optimizer)
 
 
 def test_two_attaches_in_a_row_and_a_model_that_is_let_go(tmp_path, digits, ticket):
@@ -142,6 +145,20 @@ def test_a_checkpoint_without_a_ticket_is_loaded(tmp_path, digits, ticket):
     assert guard.audit().living == ticket.mask.living
 
 
+def test_what_is_not_held_any_more_is_not_said_and_not_asked(tmp_path, ticket):
+    accelerator, model, optimizer = make()
+    with attach(accelerator, model, optimizer, {"0.weight": ~ticket.mask["0.weight"]}):
+        accelerator.save_state(tmp_path / "other")
+        accelerator.save_state(tmp_path / "again")
+    accelerator.load_state(tmp_path / "other")
+    accelerator.save_state(tmp_path / "again")
+    guard = attach(accelerator, model, optimizer, ticket)
+    accelerator.load_state(tmp_path / "again")
+    with pytest.raises(GuardError, match="another guard"):
+        accelerator.load_state(tmp_path / "other")
+    guard.detach()
+
+
 def test_a_search_goes_on_within_a_level_to_the_same_book(tmp_path, digits):
     settings = {"levels": 3, "fraction": 0.4, "rewind": "2it"}
 
@@ -150,17 +167,17 @@ def test_a_search_goes_on_within_a_level_to_the_same_book(tmp_path, digits):
         model = accelerator.prepare(search.model)
         for level in search:
             optimizer = accelerator.prepare(adamw(model))
+            scheduler = accelerator.prepare(torch.optim.lr_scheduler.StepLR(optimizer.optimizer, 2, 0.5))
             attach(accelerator, model, optimizer, level)
             if saved is not None:
                 accelerator.load_state(saved)
-            train(
-                accelerator, model, optimizer, digits, start=2 * level.steps, stop=stop_at if level.number == 1 else 12
-            )
+            stop = stop_at if level.number == 1 else 12
+            train(accelerator, model, optimizer, digits, each=scheduler.step, start=2 * level.steps, stop=stop)
             if level.number == 1 and stop_at == 6:
                 accelerator.save_state(tmp_path / "kept")
                 return None
-            accelerator._optimizers.clear()
             saved = None
+        assert free(search.model, optimizer.optimizer)
         return search.book
 
     book = searched(oneticket.Search(network(), **settings), stop_at=12)
@@ -169,6 +186,7 @@ def test_a_search_goes_on_within_a_level_to_the_same_book(tmp_path, digits):
     assert book.densities == pytest.approx((1.0, 0.6, 0.36, 0.216), rel=2e-3)
 
     searched(oneticket.Search(network(), **settings), stop_at=6)
+    assert [one.name for one in sorted((tmp_path / "kept").glob("[os][pc]*"))] == ["optimizer.bin", "scheduler.bin"]
     with pytest.raises(GuardError, match=r"stands at level 1, step 3 .* at level 0, step 0 .* `resume"):
         searched(oneticket.Search(network(), **settings), stop_at=12, saved=tmp_path / "kept")
     search = oneticket.Search(network(), **settings)

@@ -211,10 +211,11 @@ def test_a_checkpoint_goes_on_to_the_weights_of_the_straight_run(tmp_path, digit
     assert same(bits(straight), bits(resumed)) and callback.audit.living == ticket.mask.living
 
     other = TicketCallback({"net.0.weight": ~ticket.mask["0.weight"]})
-    with pytest.raises(GuardError, match="another guard"):
-        trainer(other, epochs=4).fit(Lit(), batches(digits), ckpt_path=tmp_path / "step=12.ckpt")
-    assert other.guard is None
     module = Lit()
+    with pytest.raises(GuardError, match="another guard"):
+        trainer(other, epochs=4).fit(module, batches(digits), ckpt_path=tmp_path / "step=12.ckpt")
+    assert other.guard is None
+    assert module.net[0].weight[ticket.mask["0.weight"]].all(), "it is refused before it zeroes anything"
     trainer(other, epochs=1).fit(module, batches(digits))
     assert other.audit is not None, "what a checkpoint said binds that fit alone"
     with pytest.raises(FileError, match="in a search's loop"):
@@ -246,6 +247,27 @@ def test_a_search_finds_nested_tickets_and_counts_real_steps(tmp_path, digits):
     start = found[3].weights["net.0.weight"]
     assert not torch.equal(start, found[3].mask["net.0.weight"] * network()[0].weight.detach()), "W_2, not W_0"
     assert free(module)
+
+
+def test_with_several_optimizers_a_step_is_done_with_the_last(digits):
+    module, seen = ByHand(), {}
+
+    class Copy(pl.Callback):
+        def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
+            seen.setdefault(level.steps, {name: value.clone() for name, value in pl_module.state_dict().items()})
+
+    search = oneticket.Search(module, levels=0, rewind="2it")
+    for level in search:
+        engine = trainer(TicketCallback(level), Copy(), epochs=1)
+        engine.fit(module, batches(digits))
+    assert search.book.records[0]["steps"] == len(seen) == 6
+    assert all(torch.equal(value, seen[2][name]) for name, value in search.book.weights.items())
+    assert free(module, *engine.optimizers)
+
+
+def test_a_trainer_takes_one_callback(ticket):
+    with pytest.raises(RuntimeError, match="more than one stateful callback of type `TicketCallback`"):
+        trainer(TicketCallback(ticket), TicketCallback(ticket))
 
 
 def test_a_level_may_be_trained_by_several_fits(digits):

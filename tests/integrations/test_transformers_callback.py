@@ -172,6 +172,15 @@ def test_a_training_that_broke_off_is_let_go(data, ticket):
         left.audit()
 
 
+def test_a_trainer_takes_one_callback(data, ticket):
+    names = sorted(ticket.mask)
+    one, other = (TicketCallback({name: ticket.mask[name]}) for name in names)
+    model = bert()
+    with pytest.raises(GuardError, match="takes one TicketCallback"), one, other:
+        Trainer(model, settings(max_steps=1), train_dataset=data, callbacks=[one, other]).train()
+    assert free(model)
+
+
 def test_the_callback_keeps_no_model(data, ticket):
     model, callback = bert(), TicketCallback(ticket)
     ticket.apply(model)
@@ -199,6 +208,9 @@ def test_a_checkpoint_goes_on_to_the_weights_of_the_straight_run(data, ticket):
     with pytest.raises(GuardError, match="another guard"):
         Trainer(model, saving, train_dataset=data, callbacks=[other]).train(resume_from_checkpoint="out/checkpoint-4")
     assert other.guard is None and free(model)
+    assert same(bits(model), bits(type(model).from_pretrained("out/checkpoint-4"))), (
+        "it is refused before it zeroes anything"
+    )
     with pytest.raises(FileError, match="not saved in a loop over a search"):
         resume(oneticket.Search(model, levels=1), "out/checkpoint-4")
 

@@ -54,6 +54,19 @@ class Tied(nn.Module):
         return self.out(self.two(self.one(inputs).relu()).relu())
 
 
+class Scaled(nn.Module):
+    """Looks like a wrapper, and has a parameter and a buffer of its own."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.module, self.scale = net(), nn.Parameter(torch.ones(()))
+        self.register_buffer("seen", torch.zeros(()))
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        self.seen += 1
+        return self.module(inputs) * self.scale
+
+
 def frozen() -> nn.Module:
     model = net()
     model[0].requires_grad_(False)
@@ -86,6 +99,7 @@ MODELS: dict[str, tuple[Callable[[], nn.Module], dict[str, str], int]] = {
     ),
     "attentive": (Attentive, {"words.weight": "an embedding; name it by a pattern"}, 24 * 8 + 64 + 2 * 96),
     "tied": (Tied, {"one.bias": "one-dimensional"}, 36),
+    "like a wrapper": (Scaled, {"scale": "one-dimensional", "module.4.weight": "the output layer"}, 168),
     "frozen": (frozen, {"4.weight": "the output layer"}, 168),
     "convolutions": (convolutions, {"2.weight": "one-dimensional"}, 36 + 36 + 32),
     "parametrized": (

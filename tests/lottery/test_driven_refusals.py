@@ -100,6 +100,12 @@ REFUSED: dict[str, tuple[dict[str, Any], Callable[[Search], None], type[Exceptio
         GuardError,
         "an optimizer comes from another level",
     ),
+    "forgotten layer": (
+        {"optimizer_fn": lambda m: sgd(m[0])},
+        within(lambda level: pytest.fail("level 0 was opened")),
+        GuardError,
+        "level 0: no optimizer has 2.weight; hand over",
+    ),
     "wrong optimizers": ({"optimizer_fn": lambda m: (sgd(m), "cosine")}, loop, GuardError, "expected torch optimizers"),
     "no book": ({}, lambda s: s.book, PruneError, "no level is finished"),
     "nothing to go": (
@@ -137,6 +143,9 @@ SETTINGS: dict[str, tuple[dict[str, Any], type[Exception], str]] = {
     "epoch": ({"rewind": "2ep"}, SpecError, "rewind: 2ep needs epoch=, the number of optimizer steps in one epoch"),
     "prunable": ({"prunable": ["conv.*"]}, ModelError, "'conv.*' matches no weight of Sequential"),
     "nothing": ({"prunable": ["!*"]}, ModelError, "Sequential has nothing to prune"),
+    "no patterns": ({"prunable": None}, SpecError, "prunable: expected a name or a list of names, got None"),
+    "numbers": ({"prunable": [1]}, SpecError, "prunable: expected a name or a list of names, got [1]"),
+    "number of head": ({"head": 3}, SpecError, "head: expected a name or a list of names, got 3"),
     "head": ({"head": "fc"}, ModelError, "unknown output layer 'fc'"),
     "seed": ({"seed": -1}, SpecError, "seed: expected a whole number from 0, got -1"),
     "rule": ({"rule": "hope"}, SpecError, "unknown rule 'hope'"),

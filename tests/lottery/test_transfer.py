@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_args
 
@@ -258,6 +259,9 @@ def test_bad_requests(source: Source) -> None:
     nameless = Ticket(mask=source.ticket.mask, weights=source.ticket.weights, contract=source.ticket.contract)
     with pytest.raises(CarryError, match="does not say which network"):
         transfer(TransferSpec(data=SMALL), source=Source(ticket=nameless))
+    other = replace(source.ticket, model={**source.ticket.model, "classes": 60_000})
+    with pytest.raises(CarryError, match=r"the ticket: model: .* does not have the weights that are there: fc3.bias"):
+        transfer(TransferSpec(data=SMALL), source=Source(ticket=other))
     with pytest.raises(SpecError, match=r"device: expected auto or one of those here \(cpu.*\), got 'tpu'"):
         device("tpu")
     assert Place().device.type == "cpu"

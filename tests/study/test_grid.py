@@ -220,7 +220,7 @@ def test_a_function_is_a_study(tmp_path: Path) -> None:
 
 def test_what_does_not_fit_is_refused_before_anything_runs() -> None:
     with pytest.raises(
-        SpecError, match=r"parts.grid.levels: level 27 of digits:a would prune nothing, since 4 weights"
+        SpecError, match=r"parts.grid.levels, source digits:a: level 27 would prune nothing, since 4 weights"
     ):
         tiny(levels=[40])
     twice = {**TINY["sets"], "c": {**TINY["sets"]["a"], "rewind": "1it"}}

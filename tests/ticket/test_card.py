@@ -86,7 +86,7 @@ def test_a_card_says_what_the_file_says() -> None:
         "- the data it was found on: MIT, Zalando SE",
     ):
         assert line in found, line
-    assert best(ticket) == "90.00 % (88.00 to 92.00), n = 5, on svhn"
+    assert best(ticket) == "+3.10 points (+1.00 to +5.20) above layerwise-random, n = 5, on svhn"
 
 
 def test_what_is_not_known_or_not_measured_is_said_to_be_so() -> None:
@@ -196,3 +196,34 @@ def test_the_tables_are_whole() -> None:
 
     assert {name: tuple(words) for name, words in CONTRACT.items()} == HONOURED
     assert set(PUBLISHED) - {"places365"} <= set(DATA), "places365: its terms could not be checked"
+
+
+def test_the_best_target_is_where_the_best_control_is_furthest_below() -> None:
+    """On mnist the highest score, on digits the furthest control; on svhn the furthest of the nearest controls."""
+    bare = {**OWN, "low": None, "high": None}
+    above = {
+        "mnist": {"dense": 0.5, "own": 0.4, "reinit": 0.001, "global-random": 0.002},
+        "digits": {"reinit": 0.9, "global-random": -0.1},
+        "svhn": {"dense": -0.2, "reinit": 0.3, "global-random": 0.2},
+    }
+    rows = [
+        {**bare, "data": data, "arm": arm, "mean": 0.5, "difference": {"mean": by, "low": None, "high": None, "n": 3}}
+        for data, arms in above.items()
+        for arm, by in arms.items()
+    ]
+    own = [{**bare, "data": data, "mean": mean, "difference": None} for data, mean in (("mnist", 0.99), ("svhn", 0.6))]
+    assert best(made(evidence={"scores": own + rows})) == (
+        "+20.00 points (no interval) above global-random, n = 3, on svhn"
+    )
+    assert best(made(evidence={"scores": own})) == best(made()) == ""
+
+
+def test_what_was_imported_is_as_it_was_given() -> None:
+    contract = Contract(rewind="0it", step=0, schedule="caller", order="caller")
+    found = card(made(contract=contract, lineage={"imported": {"from": "zeros"}}), name="x")
+    assert "- weights: as the caller gave them" in found and "of the rewind point" not in found
+    assert found.count("was the affair of the loop that found it") == 2
+
+
+def test_a_card_is_loaded_from_where_it_is_said_to_lie() -> None:
+    assert 'from_pretrained("a/b")' in card(made(), name="b", where="a/b")

@@ -277,3 +277,20 @@ def test_what_the_model_ties_needs_one_name_in_the_ticket_and_cannot_be_half_fre
     ):
         both.apply(model)
     assert torch.equal(model.b.weight, torch.eye(3))
+
+
+def test_tensors_that_share_memory_but_are_not_one_are_refused():
+    model = Tied()
+    model.b.weight = nn.Parameter(torch.zeros(3, 3))
+    model.b.weight.data = model.a.weight.data
+    before = model.a.weight.detach().clone()
+    weights = {"a.weight": torch.ones(3, 3), "b.weight": torch.zeros(3, 3)}
+    ticket = Ticket(mask=Mask({}), weights=weights, contract=Contract(rewind="0it", step=0))
+    with pytest.raises(CarryError, match=r"b.weight: shares the memory of a.weight, but is another tensor"):
+        ticket.apply(model, head="keep")
+    assert torch.equal(model.a.weight, before)
+    model.b.weight.data = torch.zeros(3, 3)
+    ticket.apply(model, head="keep")
+    flat = torch.zeros(18)
+    model.a.weight.data, model.b.weight.data = flat[:9].view(3, 3), flat[9:].view(3, 3)
+    assert ticket.apply(model, head="keep").matched == ("a.weight", "b.weight")

@@ -2,11 +2,12 @@ import copy
 import gc
 import json
 import weakref
+from collections import OrderedDict
 
 import pytest
 import torch
 from torch import nn
-from torch.optim import SGD, Adam, SparseAdam
+from torch.optim import LBFGS, SGD, Adam, SparseAdam
 
 from oneticket.ground.errors import GuardError, PruneError
 from oneticket.ticket.guard import attach
@@ -299,11 +300,49 @@ def sparse_gradient(model, optimizer):
     attach(model, optimizer, {"0.weight": EYE, "2.weight": EYE})
 
 
+def expanded(model, optimizer):
+    model[2].weight = nn.Parameter(torch.ones(1, 3).expand(3, 3))
+    attach(model, SGD(model.parameters(), lr=0.1), {"0.weight": EYE, "2.weight": EYE})
+
+
+def expanded_gradient(model, optimizer):
+    model[2].weight.grad = torch.ones(1, 1).expand(3, 3)
+    attach(model, optimizer, {"0.weight": EYE, "2.weight": EYE})
+
+
+def stepped_lbfgs(model, optimizer):
+    made = LBFGS(model.parameters(), lr=0.01)
+    made.step(lambda: [made.zero_grad(), loss := model(torch.ones(4, 3)).square().sum(), loss.backward()][1])
+    model.requires_grad_(True)
+    attach(model, made, {"0.weight": EYE})
+
+
 class Wrapper:
     """As libraries make them: not an optimizer, with one inside."""
 
     def __init__(self, base):
         self.base = base
+
+
+class Unhooked(torch.optim.Optimizer):
+    """As they make them too: an optimizer that never was set up as one, with hooks that nobody runs."""
+
+    def __init__(self, base):
+        self.optimizer, self.param_groups, self.state = base, base.param_groups, {}
+        self._optimizer_step_pre_hooks, self._optimizer_step_post_hooks = OrderedDict(), OrderedDict()
+
+    def step(self, closure=None):
+        self.optimizer.step(closure)
+
+
+class Bare(torch.optim.Optimizer):
+    """And without hooks at all."""
+
+    def __init__(self, base):
+        self.optimizer, self.param_groups, self.state = base, base.param_groups, {}
+
+    def step(self, closure=None):
+        self.optimizer.step(closure)
 
 
 @pytest.mark.parametrize(
@@ -318,9 +357,13 @@ class Wrapper:
         (lambda m, o: attach(m, "adam", {"0.weight": EYE}), "expected torch optimizers, got str"),
         (
             lambda m, o: attach(m, Wrapper(o), {"0.weight": EYE}),
-            "got Wrapper; of a wrapped optimizer hand over the inner",
+            "got Wrapper; hand over its `.base` instead, if Wrapper.step writes no weights of its own",
         ),
-        (lambda m, o: attach(m, Wrapper(o), {"0.weight": EYE}), "the inner one: its `.base`"),
+        (lambda m, o: attach(m, Unhooked(o), {"0.weight": EYE}), "Unhooked.step runs no step hooks, so what it writes"),
+        (lambda m, o: attach(m, Bare(o), {"0.weight": EYE}), "hand over its `.optimizer` instead, if Bare.step"),
+        (expanded, "2.weight: an expanded tensor, whose entries share memory"),
+        (expanded_gradient, "2.weight: its gradient or a moment is an expanded tensor"),
+        (stepped_lbfgs, "0.weight: LBFGS has stepped, and its flat state would write to pruned weights; attach before"),
         (
             lambda m, o: attach(m, SparseAdam(m.parameters()), {"0.weight": EYE}),
             "0.weight: a sparse gradient cannot be",
@@ -345,10 +388,79 @@ def test_what_cannot_be_held_is_refused_and_nothing_is_touched(call, words):
     with pytest.raises(GuardError) as caught:
         call(model, optimizer)
     assert words in str(caught.value)
-    if not model[0].weight.is_meta and call not in (lazy, whole_numbers, tied, in_inference_mode, sparse_gradient):
+    if not model[0].weight.is_meta and call not in UNLIKE:
         assert all(map(torch.equal, touchable(model, optimizer), before))
     assert not model[0].weight._post_accumulate_grad_hooks
     assert call is twice or not optimizer._optimizer_step_pre_hooks
+
+
+UNLIKE = (lazy, whole_numbers, tied, in_inference_mode, sparse_gradient, expanded, expanded_gradient, stepped_lbfgs)
+"""Calls that change the model before they attach."""
+
+
+def test_an_attach_that_fails_half_way_leaves_no_hook_and_no_gate():
+    model, first = pair()
+    second = SGD(model.parameters(), lr=0.1)
+    step(model, first)
+    second.register_step_post_hook = None
+    with pytest.raises(TypeError):
+        attach(model, [first, second], {"0.weight": EYE})
+    assert not model[0].weight._post_accumulate_grad_hooks
+    assert not any(
+        (first._optimizer_step_pre_hooks, first._optimizer_step_post_hooks, second._optimizer_step_pre_hooks)
+    )
+    step(model, first)
+    assert model[0].weight.grad[~EYE].any()
+    attach(model, first, {"0.weight": EYE}).audit()
+
+
+def test_flat_state_is_audited():
+    model, _ = pair()
+    optimizer = LBFGS(model.parameters(), lr=0.01, max_iter=3)
+
+    def closure():
+        optimizer.zero_grad()
+        loss = model(torch.ones(4, 3)).square().sum()
+        loss.backward()
+        return loss
+
+    guard = attach(model, optimizer, {"0.weight": EYE, "2.weight": ~EYE})
+    optimizer.step(closure)
+    assert guard.audit().moments > 2
+    state = optimizer.state[model[0].weight]
+    state["d"][1] = 1.0  # 0.weight[0, 1]
+    with pytest.raises(GuardError, match="0.weight: LBFGS moments at pruned weights that are not zero: 1$"):
+        guard.audit()
+    state["d"][1], state["d"][12] = 0.0, 1.0  # 2.weight[0, 0]
+    with pytest.raises(GuardError, match="2.weight: LBFGS moments at pruned weights that are not zero: 1$"):
+        guard.audit()
+    state["d"][12] = 0.0
+    guard.detach()
+    attach(model, optimizer, {"0.weight": EYE, "2.weight": ~EYE}).audit()
+
+
+@pytest.mark.parametrize("replaced", ["0", "2"])
+def test_parameters_that_are_untied_are_each_held(replaced):
+    model, _ = pair()
+    model[2].weight = model[0].weight
+    optimizer = Adam(model.parameters(), lr=0.1)
+    guard = attach(model, optimizer, {"0.weight": EYE, "2.weight": EYE})
+    step(model, optimizer)
+    module = model.get_submodule(replaced)
+    module.weight = nn.Parameter(torch.ones(3, 3))
+    with pytest.raises(GuardError, match=rf"{replaced}.weight: pruned weights that are not zero: 6"):
+        guard.audit()
+    optimizer.add_param_group({"params": [module.weight]})
+    for _ in range(2):
+        step(model, optimizer)
+        assert (guard.audit().parameters, guard.audit().moments) == (2, 4)
+    assert not model[0].weight[~EYE].any() and not model[2].weight[~EYE].any()
+    lone = model[2].weight
+    model[2].weight = model[0].weight
+    step(model, optimizer)
+    assert guard.audit().parameters == 1 and not lone._post_accumulate_grad_hooks
+    guard.detach()
+    assert not model[0].weight._post_accumulate_grad_hooks
 
 
 def touchable(model, optimizer):

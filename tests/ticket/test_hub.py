@@ -10,12 +10,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from hub_server import Hub
 
 from oneticket.ground import disk
 from oneticket.ground.errors import FileError, SpecError
 from oneticket.ticket import file, hub
 from oneticket.ticket.book import Book
+from oneticket.ticket.contract import Contract
+from oneticket.ticket.mask import Mask
 from oneticket.ticket.ticket import Ticket
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -26,6 +29,8 @@ TOLD = """
 import json, sys
 from oneticket.ground.errors import OneticketError
 from oneticket.ticket.book import Book
+from oneticket.ticket.contract import Contract
+from oneticket.ticket.mask import Mask
 from oneticket.ticket.ticket import Ticket
 def told(make):
     try:
@@ -161,13 +166,18 @@ def test_folder_round_trip(tmp_path: Path, ticket: Ticket, book: Book, monkeypat
     ticket.save_pretrained(tmp_path / "mine", license="mit")
     assert sorted(path.name for path in (tmp_path / "mine").iterdir()) == ["README.md", "ticket.safetensors"]
     assert (tmp_path / "mine" / "ticket.safetensors").read_bytes() == TICKET.read_bytes()
+    told = (tmp_path / "mine" / "README.md").read_text("utf-8")
+    assert "# mine\n" in told and 'from_pretrained("path/to/this/folder")' in told
     for where in (tmp_path / "mine", str(tmp_path / "mine"), (tmp_path / "mine").as_uri(), str(TICKET)):
         assert Ticket.from_pretrained(where) == ticket
-    assert book.push_to_hub((tmp_path / "mine").as_uri()) == str(tmp_path / "mine")
-    assert Book.from_pretrained(tmp_path / "mine") == book
+    assert book.push_to_hub((tmp_path / "all").as_uri()) == str(tmp_path / "all")
+    assert Book.from_pretrained(tmp_path / "all") == book
+    assert Ticket.from_pretrained(tmp_path / "all", density=0.1786) == book[2]
+    (tmp_path / "mine" / "book.safetensors").write_bytes(BOOK.read_bytes())
     assert Ticket.from_pretrained(tmp_path / "mine", density=0.1786) == book[2], "a level is asked of the book"
     assert Ticket.from_pretrained(tmp_path / "mine") == ticket
     monkeypatch.chdir(tmp_path)
+    ticket.push_to_hub("./plain")
     ticket.push_to_hub("plain")
     (tmp_path / "user" / "name").mkdir(parents=True)
     ticket.push_to_hub("user/name")
@@ -253,6 +263,8 @@ def test_pushes_that_are_refused(tmp_path: Path, ticket: Ticket, monkeypatch: py
         ("./results", {"revision": "main"}, "this is a plain folder"),
         ("./results", {"private": True}, "this is a plain folder"),
         ("file", {}, "expected a folder"),
+        ("user", {}, "user: no folder here, and not a Hub id, user/name; say ./user to make the folder"),
+        ("a/b/c", {}, "say ./a/b/c to make the folder"),
         ("https://example.org", {}, "such as hf://user/name"),
     ):
         with pytest.raises(FileError) as caught:
@@ -260,6 +272,7 @@ def test_pushes_that_are_refused(tmp_path: Path, ticket: Ticket, monkeypatch: py
         assert words in str(caught.value), where
     with pytest.raises(SpecError, match="license: expected one line"):
         ticket.save_pretrained("results", license="mit\ntags: [evil]")
+    assert {path.name for path in tmp_path.iterdir()} == {"results", "file"}
     assert list((tmp_path / "results").iterdir()) == [] and (tmp_path / "file").read_text() == "x"
 
 
@@ -293,3 +306,21 @@ def test_a_file_is_read_only_if_this_machine_can_hold_it(tmp_path: Path, monkeyp
 
 def test_names_of_files_are_the_documented_ones() -> None:
     assert hub.NAMES == ("ticket.safetensors", "book.safetensors") and hub.CARD == "README.md"
+
+
+def test_a_folder_keeps_its_own_readme_and_holds_one_thing(tmp_path):
+    book = Book.from_masks(
+        [Mask({"w": torch.ones(2, dtype=torch.bool)}), Mask({"w": torch.tensor([True, False])})],
+        weights={"w": torch.ones(2)},
+        contract=Contract(rewind="0it", step=0),
+    )
+    (tmp_path / "README.md").write_text("# My project\n")
+    with pytest.raises(FileError, match="is no ticket's card"):
+        book[1].push_to_hub(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["README.md"]
+    (tmp_path / "README.md").unlink()
+    book[1].push_to_hub(tmp_path)
+    book[1].push_to_hub(tmp_path)  # its own card is written anew
+    with pytest.raises(FileError, match=r"holds ticket.safetensors already"):
+        book.push_to_hub(tmp_path)
+    assert Ticket.from_pretrained(tmp_path) == book[1]

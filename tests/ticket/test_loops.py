@@ -98,6 +98,52 @@ def compiled_in_part(model, mask):
     model[3] = model[3]._orig_mod
 
 
+def compiled_step(model, mask):
+    """The optimizer's step and all around it within one compiled function."""
+    optimizer = adamw(model)
+    guard = attach(model, optimizer, mask)
+
+    @torch.compile(backend="eager")
+    def train(images):
+        optimizer.zero_grad()
+        model(images).square().mean().backward()
+        optimizer.step()
+
+    for _ in range(10):
+        train(torch.randn(12, 6))
+        yield guard
+
+
+class Lookahead(optim.Optimizer):
+    """Lookahead's shape: it writes weights after the optimizer within has stepped."""
+
+    def __init__(self, base):
+        super().__init__([{"params": [p for group in base.param_groups for p in group["params"]]}], {})
+        self.optimizer, self.turn = base, 0
+        for group in self.param_groups:
+            for p in group["params"]:
+                self.state[p]["slow"] = p.detach().clone()
+
+    @torch.no_grad()
+    def step(self, closure=None):
+        self.optimizer.step()
+        self.turn += 1
+        if self.turn % 2 == 0:
+            for p, state in self.state.items():
+                p.copy_(state["slow"].lerp_(p, 0.5))
+
+
+def lookahead(model, mask):
+    optimizer = Lookahead(adamw(model))
+    for _ in range(3):
+        step(model, optimizer)
+    guard = attach(model, optimizer, mask)
+    for _ in range(4):
+        step(model, optimizer)
+        assert guard.audit().moments == 9
+        yield guard
+
+
 def data_parallel(model, mask):
     optimizer = adamw(model)
     wrapped = nn.DataParallel(model)
@@ -295,6 +341,8 @@ LOOPS = [
     compiled_whole,
     compiled_in_place,
     compiled_in_part,
+    compiled_step,
+    lookahead,
     data_parallel,
     groups,
     three_optimizers,

@@ -226,6 +226,35 @@ def test_one_ticket_for_two_towers_needs_a_word():
         optimizer.step()
 
 
+def test_one_tower_under_two_names_is_one():
+    ticket, tower = found(Body(), head=()), Body()
+    model = nn.ModuleDict({"left": tower, "right": tower, "top": nn.Linear(10, 2)})
+    carried = ticket.apply(model)
+    assert set(carried.names.values()) == {f"left.{name}" for name in ticket.weights}
+    assert all(torch.equal(value, ticket.weights[name]) for name, value in tower.state_dict().items())
+    assert carried.fresh == ("top.bias", "top.weight") and min(carried.mask).startswith("left.")
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    with oneticket.attach(model, optimizer, ticket.mask) as guard:
+        assert guard.mask == carried.mask
+    whole, siamese = found(Net()), nn.ModuleDict({"a": Net(), "top": nn.Linear(6, 2)})
+    siamese["b"] = siamese["a"]
+    assert whole.apply(siamese, fresh=("top.*",)).fresh == tuple(
+        sorted([*(f"{t}.{n}" for t in "ab" for n in HEAD), "top.bias", "top.weight"])
+    )
+    assert whole.apply(siamese, head="keep", fresh=("top.*",)).left == ()
+
+
+def test_more_layers_of_the_same_kind_are_no_head():
+    ticket = found(nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4)), head=())
+    model = nn.Sequential(*(nn.Linear(4, 4) for _ in range(5)))
+    before = snapshot(model)
+    with pytest.raises(CarryError, match=r"only in the model: 2.bias, .*4.weight; keep the model's own with fresh=\("):
+        ticket.apply(model)
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+    carried = ticket.apply(model, fresh=("[234].*",))
+    assert sorted(carried.matched) == ["0.bias", "0.weight", "1.bias", "1.weight"]
+
+
 def test_maps_by_hand():
     ticket = found(Net())
     model = Net("encoder", "out", classes=3)
@@ -332,16 +361,16 @@ def test_a_model_whose_own_part_is_called_module_keeps_that_name():
 
 
 def test_the_rules_in_their_order():
-    assert match(["w"], ["w", "module.w"]) == {"w": "w"}
-    assert match(["w"], ["module.w", "a.w"]) == {"w": "module.w"}
-    assert match(["w", "head"], ["a.w", "head"], optional=["head"]) == {"w": "a.w"}
-    assert match(["w", "head"], ["a.w", "a.head"], optional=["head"]) == {"w": "a.w", "head": "a.head"}
-    assert match(["a.w", "a.v"], ["w", "v", "b.w"]) == {"a.w": "w", "a.v": "v"}
-    assert match(["w", "v", "u"], ["a.w", "a.v", "b.u"]) == {"w": "a.w", "v": "a.v"}
-    assert match([], ["w"]) == {}
-    assert match(["w"], []) == {}
+    assert match(["w"], {"w": 0, "module.w": 1}) == {"w": "w"}
+    assert match(["w"], {"module.w": 0, "a.w": 1}) == {"w": "module.w"}
+    assert match(["w", "head"], {"a.w": 0, "head": 1}, optional=["head"]) == {"w": "a.w"}
+    assert match(["w", "head"], {"a.w": 0, "a.head": 1}, optional=["head"]) == {"w": "a.w", "head": "a.head"}
+    assert match(["a.w", "a.v"], {"w": 0, "v": 1, "b.w": 2}) == {"a.w": "w", "a.v": "v"}
+    assert match(["w", "v", "u"], {"a.w": 0, "a.v": 1, "b.u": 2}) == {"w": "a.w", "v": "a.v"}
+    assert match([], {"w": 0}) == {}
+    assert match(["w"], {}) == {}
     with pytest.raises(GuardError, match=r"without 'a\.' and behind 'b\.'|behind 'b\.' and without 'a\.'"):
-        match(["a.w"], ["w", "b.a.w"], error=GuardError)
+        match(["a.w"], {"w": 0, "b.a.w": 1}, error=GuardError)
 
 
 def test_words_for_maps():

@@ -18,6 +18,7 @@ from oneticket.ticket.book import Book
 from oneticket.ticket.contract import Contract
 from oneticket.ticket.mask import Mask
 from oneticket.ticket.ticket import Ticket
+from oneticket.ticket.values import view
 
 GOLDEN = Path(__file__).parent / "golden"
 CONTRACT = Contract(rewind="0it", step=0)
@@ -250,3 +251,8 @@ def test_evidence_is_kept_but_changes_no_id(ticket, tmp_path):
     assert loaded == ticket
     assert loaded.evidence == {"accuracy": 0.99}
     assert file.pack(better) != file.pack(ticket)
+
+
+def test_tensors_of_more_than_4_gib_are_seen_whole() -> None:
+    large = torch.empty(2**32 + 16, dtype=torch.uint8)  # its pages are never touched
+    assert len(view(large)) == 2**32 + 16

@@ -41,8 +41,24 @@ def test_what_ships_is_sound() -> None:
 def test_a_shipped_ticket_loads_by_name_and_a_path_goes_first(ships: Path, ticket: Ticket, book: Book) -> None:
     assert Ticket.load("digits-a") == ticket
     assert Ticket.load("whole-book", level=1) == book[1]
+    assert Ticket.from_pretrained("digits-a") == ticket
+    assert Ticket.from_pretrained("whole-book", level=1) == book[1] and Book.from_pretrained("whole-book") == book
+    with pytest.raises(FileError, match="only Hub repositories have any"):
+        Ticket.from_pretrained("digits-a", revision="main")
     book[2].save(ships / "digits-a")
-    assert Ticket.load("digits-a") == book[2] != ticket
+    assert Ticket.load("digits-a") == Ticket.from_pretrained("digits-a") == book[2] != ticket
+
+
+def test_one_ticket_is_told_from_a_place_of_several(ships: Path, ticket: Ticket) -> None:
+    ticket.save(ships / "mine.safetensors")
+    assert zoo.single("digits-a") == zoo.ZOO / "digits-a.safetensors"
+    assert zoo.single("mine.safetensors") == Path("mine.safetensors")
+    assert zoo.single((ships / "mine.safetensors").as_uri()) == ships / "mine.safetensors"
+    assert zoo.single(".") is zoo.single("nobody") is zoo.single("hf://digits_a") is None
+    with pytest.raises(FileError, match="digits_a: .*did you mean 'digits-a'"):
+        zoo.single("digits_a")
+    (ships / "digits_a").mkdir()
+    assert zoo.single("digits_a") is None, "what is there goes first"
 
 
 @pytest.mark.parametrize(
@@ -65,7 +81,7 @@ def test_a_name_that_is_nowhere(where: str, words: str, ships: Path, ticket: Tic
 def test_a_folder_is_listed_with_its_bad_files(ships: Path, ticket: Ticket, book: Book) -> None:
     ticket.save(ships / "one.safetensors")
     ticket.save_pretrained(ships / "two")
-    book.push_to_hub(ships / "two")
+    book.save(ships / "two" / "book.safetensors")
     ticket.save(ships / "deep" / "er" / "ticket.safetensors")
     ticket.save(ships / ".hidden.safetensors")
     shutil.copy(ATTACKS / "pickle.safetensors", ships)
