@@ -104,10 +104,10 @@ def main(tokens: list[str] | None = None) -> None:
     try:
         code = app(tokens, exit_on_error=False, print_error=False)
     except (CycloptsError, SpecError) as error:
-        told.print(f"oneticket: {error}", style="red", highlight=False, markup=False)
+        told.print(f"oneticket: {_plain(error)}", style="red", highlight=False, markup=False)
         code = USAGE
     except OneticketError as error:
-        told.print(f"oneticket: {error}", style="red", highlight=False, markup=False)
+        told.print(f"oneticket: {_plain(error)}", style="red", highlight=False, markup=False)
         code = FAILED
     except OSError as error:
         with contextlib.suppress(OSError):
@@ -117,3 +117,8 @@ def main(tokens: list[str] | None = None) -> None:
         told.print("oneticket: interrupted; run the same command to go on", style="yellow", highlight=False)
         code = INTERRUPTED
     sys.exit(code)
+
+
+def _plain(error: Exception) -> str:
+    """Its words; control characters, which may come from a file, are shown and not obeyed."""
+    return "".join(mark if mark.isprintable() or mark == "\n" else repr(mark)[1:-1] for mark in str(error))

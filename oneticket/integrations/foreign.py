@@ -6,6 +6,7 @@ import math
 import os
 import re
 import sys
+import tokenize
 import zipfile
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -23,6 +24,12 @@ from oneticket.ticket.values import afford
 
 LARGEST = 4 * 2**30
 """Bytes that the arrays of a compressed file may take."""
+
+UNREADABLE = (
+    *(OSError, ValueError, MemoryError, EOFError, SyntaxError),
+    *(zipfile.BadZipFile, NotImplementedError, tokenize.TokenError),
+)
+"""What the readers of zip archives and of NumPy's headers say to damage."""
 
 SHARED = 4
 """How many times its size a file's tensors may take: tied ones are stored once."""
@@ -49,7 +56,7 @@ def read_tensors(path: str | os.PathLike[str]) -> dict[str, Tensor]:
         raise FileError(f"{known}; expected .safetensors, .npz, or a .pth that torch.save wrote since version 1.6")
     except FileError as error:
         raise FileError(f"{path}: {error}") from None
-    except (OSError, ValueError, zipfile.BadZipFile, NotImplementedError, MemoryError, EOFError) as error:
+    except UNREADABLE as error:
         reason = (isinstance(error, OSError) and error.strerror) or _short(error)
         raise FileError(f"{path}: cannot be read: {reason}") from error
 

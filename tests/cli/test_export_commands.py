@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -107,3 +108,10 @@ def test_a_ticket_of_channels_is_called_so(capsys: pytest.CaptureFixture[str]) -
     assert code == 0, err
     code, out, err = oneticket_cli("export c --level 2 --rounds 1", capsys)
     assert (code, "Structured by input channels at" in out) == (0, True), err + out
+
+
+def test_what_a_file_says_is_not_obeyed_by_the_terminal(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with zipfile.ZipFile(tmp_path / "other.npz", "w") as made:
+        made.writestr("\x1b[31mred", b"x")
+    code, _, err = oneticket_cli(f"import {tmp_path / 'other.npz'} --out {tmp_path / 'x.safetensors'}", capsys)
+    assert (code, "\x1b" in err, "it holds \\x1b[31mred" in err) == (1, False, True), err

@@ -208,6 +208,10 @@ HOSTILE: dict[str, tuple[Callable[[Path], Path], str]] = {
     "checkpoint.pth": (lambda p: saved(p, {"epoch": 3}), "got int under 'epoch'"),
     "list.pth": (lambda p: saved(p, [torch.ones(2)]), "expected a mapping"),
     "cut.pth": (cut, "cannot be read"),
+    "header.npz": (
+        lambda p: archive(p, {"a.npy": b"\x93NUMPY\x01\x00" + (60).to_bytes(2, "little") + b"(" * 60}),
+        "cannot be read",
+    ),
     "bomb.npz": (lambda p: archive(p, {"a.npy": bytes(10**6)}, zipfile.ZIP_DEFLATED), "more than the 500000"),
     "objects.npz": (npz_of_objects, "got dtype object"),
     "shape.npz": (lambda p: archive(p, {"a.npy": array("(1000000000000,)", bytes(8))}), "not what the file holds"),
