@@ -1,5 +1,6 @@
+#!/usr/bin/env bash
 # The shipped tickets, as they were made: a search each, the level that is shipped, and what it shows elsewhere.
-# Run in an empty folder with `oneticket` on the path and ONETICKET_DATA set; about an hour and a half on two cores.
+# Run in an empty folder with `oneticket` on the path and ONETICKET_DATA set; some two and a half hours on one core.
 set -eu
 export OMP_NUM_THREADS=1
 
