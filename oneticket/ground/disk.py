@@ -47,7 +47,7 @@ def replace_all(files: Mapping[Path, bytes]) -> None:
 
     Raises OSError; then nothing is left behind and, unless a rename was what failed, no existing file is touched.
     """
-    beside = {path: path.with_name(f".{path.name}.{uuid.uuid4().hex}") for path in files}
+    beside = {path: path.with_name(_beside(path.name)) for path in files}
     try:
         for path, data in files.items():
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -62,3 +62,22 @@ def replace_all(files: Mapping[Path, bytes]) -> None:
             with contextlib.suppress(OSError):
                 os.unlink(left)
         raise
+
+
+SHORT = 120
+"""Bytes of a file name that every filesystem allows."""
+
+
+def _beside(name: str) -> str:
+    """A hidden name that nobody else has, no longer than `name` itself unless both are short.
+
+    Filesystems allow 255 bytes, some fewer: a name that can be written must not fail for the one that comes before it.
+
+    >>> _beside("rows.csv")[:10], len(_beside("n" * 255))
+    ('.rows.csv.', 255)
+    """
+    ending = f".{uuid.uuid4().hex}"
+    length = len(os.fsencode(name))
+    room = max(length, SHORT) - len(ending) - 1
+    kept = name if length <= room else os.fsencode(name)[:room].decode("utf-8", "ignore")
+    return f".{kept}{ending}"

@@ -131,6 +131,10 @@ def _job(step: Step, place: Place) -> _Kind:
     )
 
 
+class _Enough(Exception):
+    """A try has taken steps enough. Not KeyboardInterrupt, which is the user's and must end the command."""
+
+
 def _try(job: _Kind, place: Place) -> float | None:
     """Seconds per optimizer step, over a few steps of the real thing; None where the data are not at hand."""
     moments = [clock.now()]
@@ -138,16 +142,15 @@ def _try(job: _Kind, place: Place) -> float | None:
     def note(run: Run) -> None:
         float(run.losses[run.position - 1])  # waits for the device
         moments.append(clock.now())
-
-    def enough() -> bool:
-        return len(moments) >= MOST or (len(moments) >= LEAST and moments[-1] - moments[0] > LONGEST)
+        if len(moments) >= MOST or (len(moments) >= LEAST and moments[-1] - moments[0] > LONGEST):
+            raise _Enough
 
     try:
         data = place.data(job.data, like=job.facts.shape)
     except DataError:
         return None
     model = build(ModelSpec.read(job.network["spec"]), shape=job.facts.shape, classes=job.facts.classes, seed=0)
-    with contextlib.suppress(KeyboardInterrupt):
+    with contextlib.suppress(_Enough):
         run_training(
             Job(
                 model=model,
@@ -158,7 +161,7 @@ def _try(job: _Kind, place: Place) -> float | None:
                 streams=Streams(root=0, replicate=0),
                 measured=False,
             ),
-            replace(place, watchers=(note,), stop=enough, checkpoint=None),
+            replace(place, watchers=(note,), checkpoint=None),
         )
     # The first update carries what is done once, and counts only where there is no other.
     counted = moments[1:] if len(moments) > 2 else moments

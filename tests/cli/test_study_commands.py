@@ -77,6 +77,34 @@ def test_a_study_from_the_dry_run_to_the_report(capsys: pytest.CaptureFixture[st
     assert {path: path.read_bytes() for path in Path("report").rglob("*") if path.is_file()} == first
 
 
+PRESSED = """
+import signal
+from torch import nn
+
+class Pressed(nn.Module):
+    def __init__(self, classes):
+        super().__init__()
+        self.body, self.head = nn.Linear(64, 8), nn.Linear(8, classes)
+
+    def forward(self, images):
+        if self.training:
+            signal.raise_signal(signal.SIGINT)
+        return self.head(self.body(images.flatten(1)).relu())
+
+def make(*, shape, classes):
+    return Pressed(classes)
+"""
+
+
+def test_a_dry_run_ends_at_the_first_ctrl_c(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("pressed.py").write_text(PRESSED)
+    Path("pressed.toml").write_text(STUDY.replace('{name = "mlp", widths = [12]}', '"pressed.py:make"'))
+    code, out, err = oneticket_cli("study pressed.toml --dry-run --engine inline", capsys)
+    assert (code, out) == (130, ""), err
+    assert err == "oneticket: interrupted; run the same command to go on\n"
+    assert not Path(".oneticket").exists()
+
+
 def test_the_store_on_the_command_line(capsys: pytest.CaptureFixture[str]) -> None:
     assert oneticket_cli("study mine.toml --engine inline --quiet", capsys)[0] == 0
     code, out, _ = oneticket_cli("store ls", capsys)
