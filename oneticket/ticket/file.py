@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from oneticket.ground.errors import FileError, OneticketError, unknown
-from oneticket.ticket import container
+from oneticket.ticket import container, header
 from oneticket.ticket.book import Book
 from oneticket.ticket.contract import Contract
 from oneticket.ticket.mask import Mask
@@ -140,7 +140,7 @@ def _groups(tensors: Mapping[str, Tensor], allowed: tuple[str, ...]) -> dict[str
 
 def _ticket(meta: dict[str, Any], groups: dict[str, dict[str, Tensor]]) -> Ticket:
     bits, live, full = groups["mask"], groups["live"], groups["full"]
-    shapes = {name: container.shape(dims, f"shapes[{name!r}]") for name, dims in _mapping(meta, "shapes").items()}
+    shapes = {name: header.shape(dims, f"shapes[{name!r}]") for name, dims in _mapping(meta, "shapes").items()}
     for what, found in (("mask/", bits), ("live/", live)):
         if set(found) != set(shapes):
             wrong = listed(set(found) ^ set(shapes))

@@ -1,0 +1,168 @@
+"""The header of a safetensors file: the one place that writes it and reads it, whatever the file is kept for.
+
+Equal content has equal bytes, whatever the version of any library: canonical JSON, the widest dtype first, no gaps. The
+reader takes exactly the bytes that the writer would have written.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from torch import Tensor
+
+from oneticket.ground.canon import dumps
+from oneticket.ground.errors import FileError
+from oneticket.ticket.values import CODES, DTYPES, afford, from_raw, raw
+
+Table = Mapping[str, tuple[str, tuple[int, ...]]]
+"""Per tensor its dtype's code and its shape."""
+
+LARGEST = 64 * 2**20
+"""Bytes that a header may have."""
+
+_PER_BYTE = 100
+"""Bytes that a byte of JSON may take while it is read, as objects and as text: up to 71 were measured."""
+
+
+def table_of(tensors: Mapping[str, Tensor]) -> Table:
+    """The table of these tensors, which must be of a dtype in `DTYPES`."""
+    return {name: (CODES[tensor.dtype], tuple(tensor.shape)) for name, tensor in tensors.items()}
+
+
+def compose(metadata: Mapping[str, str], table: Table) -> bytes:
+    """The bytes before the tensors: the length of the header, and the header."""
+    header: dict[str, object] = {"__metadata__": dict(metadata)}
+    at = 0
+    for name in ordered(table):
+        code, dims = table[name]
+        end = at + size(code, dims)
+        header[name] = {"dtype": code, "shape": dims, "data_offsets": [at, end]}
+        at = end
+    text = dumps(header).encode("ascii")
+    text += b" " * (-len(text) % 8)
+    return len(text).to_bytes(8, "little") + text
+
+
+def body(tensors: Mapping[str, Tensor]) -> bytes:
+    """The bytes of contiguous CPU tensors, in the order of the header."""
+    return b"".join(raw(tensors[name]) for name in ordered(table_of(tensors)))
+
+
+def length(start: bytes, most: int) -> int:
+    """How long the header is after its first 8 bytes, in a file of `most` bytes.
+
+    Raises FileError if these cannot begin such a file, with what they begin instead, or if memory lacks for it.
+    """
+    found = int.from_bytes(start[:8], "little")
+    if len(start) < 8 or found > min(most - 8, LARGEST):
+        known = next(
+            (what for magic, what in _FOREIGN.items() if start.startswith(magic)), "truncated or no safetensors"
+        )
+        raise FileError(f"{'empty' if not start else known}: expected a safetensors file, got {most} bytes of else")
+    afford(_PER_BYTE * found, f"a header of {found:,} bytes")
+    return found
+
+
+def parse(header: bytes) -> tuple[object, dict[str, Any]]:
+    """What stands under `__metadata__`, and the entry of each tensor, both unchecked; FileError if it is no JSON."""
+    found = json_of(header, "the header")
+    return found.pop("__metadata__", {}), found
+
+
+def table(entries: Mapping[str, Any]) -> Table:
+    """Dtype and shape per tensor; raises FileError for what is none."""
+    return {name: _entry(name, entry) for name, entry in entries.items()}
+
+
+def check(start: bytes, metadata: Mapping[str, str], table: Table) -> None:
+    """Whether a file begins with exactly what the writer would have written; raises FileError."""
+    if start != compose(metadata, table):
+        raise FileError("the header is not in canonical form (order, offsets, spaces or repeated names)")
+
+
+def total(table: Table) -> int:
+    """The bytes of all tensors."""
+    return sum(size(*entry) for entry in table.values())
+
+
+def parts(body: bytes | bytearray, table: Table) -> dict[str, memoryview]:
+    """The window on each tensor's bytes."""
+    found, at = {}, 0
+    for name in ordered(table):
+        end = at + size(*table[name])
+        found[name] = memoryview(body)[at:end]
+        at = end
+    return found
+
+
+def tensor(name: str, part: memoryview, table: Table) -> Tensor:
+    """A tensor of these bytes; raises FileError for a BOOL that is neither 0 nor 1."""
+    code, dims = table[name]
+    if code == "BOOL" and part.tobytes().strip(b"\x00\x01"):
+        raise FileError(f"tensor {name!r}: a BOOL must be 0 or 1")
+    return from_raw(part, DTYPES[code], dims)
+
+
+def json_of(text: bytes, what: str) -> dict[str, Any]:
+    """A JSON mapping in which no name is repeated; raises FileError."""
+    try:
+        found = json.loads(text.decode("utf-8"), object_pairs_hook=_unrepeated)
+    except (ValueError, RecursionError) as error:
+        raise FileError(f"{what} is not JSON that can be read: {shown(str(error))}") from None
+    if not isinstance(found, dict):
+        raise FileError(f"{what} is not a JSON mapping")
+    return found
+
+
+def shape(value: object, what: str) -> tuple[int, ...]:
+    """A shape that no arithmetic on it can overflow; raises FileError."""
+    good = isinstance(value, list) and len(value) <= 16 and all(type(n) is int and 0 <= n < 2**48 for n in value)
+    if not good or not isinstance(value, list) or math.prod(n for n in value if n) >= 2**48:
+        raise FileError(f"{what}: not a shape: {shown(value)}")
+    return tuple(value)
+
+
+def ordered(table: Table) -> list[str]:
+    """Widest dtype first, so that every tensor is aligned; then by name."""
+    return sorted(table, key=lambda name: (-DTYPES[table[name][0]].itemsize, name))
+
+
+def size(code: str, dims: tuple[int, ...]) -> int:
+    """The bytes of one tensor."""
+    return math.prod(dims) * DTYPES[code].itemsize
+
+
+def shown(value: object) -> str:
+    """A value from an untrusted file, short."""
+    try:
+        text = value if isinstance(value, str) else dumps(value)
+    except (ValueError, RecursionError):
+        text = type(value).__name__
+    return text if len(text) <= 80 else text[:77] + "..."
+
+
+def _unrepeated(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("a name is repeated")
+    return found
+
+
+def _entry(name: str, entry: object) -> tuple[str, tuple[int, ...]]:
+    if not isinstance(entry, dict) or set(entry) != {"dtype", "shape", "data_offsets"}:
+        raise FileError(f"tensor {name!r}: expected dtype, shape and data_offsets")
+    code = entry["dtype"]
+    if not isinstance(code, str) or code not in DTYPES:
+        raise FileError(f"tensor {name!r}: expected a dtype of {', '.join(DTYPES)}, got {shown(code)}")
+    return code, shape(entry["shape"], f"tensor {name!r}")
+
+
+_FOREIGN = {
+    b"PK\x03\x04": "a zip archive (as torch.save writes)",
+    b"\x80": "a pickle",
+    b"\x89PNG": "a PNG image",
+    b"\x1f\x8b": "a gzip archive",
+}
