@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import torch
-
 from oneticket.cli.find import make_folder, save_book
 from oneticket.cli.session import run_steps
 from oneticket.cli.tables import out as stdout
@@ -27,10 +25,10 @@ def demo(*, out: Path, store: str, quiet: bool) -> int:
     from oneticket.report.verdict import sentence
     from oneticket.stats.regroup import pooled
 
-    study, kept, place = read_study(Path("demo")), Store(store), Place()
+    study, kept = read_study(Path("demo")), Store(store)
+    place = Place(threads=study.threads)
     for optimizer in study.optimizers:
         make_folder(out / f"digits-a-{optimizer}")
-    torch.set_num_threads(1)  # networks this small gain nothing from a second one
     asked = plan(study, place)
     told, both = stdout(), " and ".join(study.optimizers)
     if not quiet:

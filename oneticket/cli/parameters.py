@@ -35,6 +35,13 @@ class How:
     device: Annotated[str, Parameter(help="Where to compute: auto, cpu, cuda or mps.", env_var="ONETICKET_DEVICE")] = (
         "auto"
     )
+    threads: Annotated[
+        int | None,
+        Parameter(
+            help="CPU threads of one training; equal numbers give equal bits. Unless given, a study takes what its "
+            "file says or 1, and a single search or transfer all cores."
+        ),
+    ] = None
     together: Annotated[
         int,
         Parameter(
@@ -54,7 +61,9 @@ class How:
         """The place they describe; SpecError for a device that is not there."""
         from oneticket.lottery.place import Place, device
 
-        return Place(device=device(self.device), compact=self.compact, compiled=self.compile, **more)
+        return Place(
+            device=device(self.device), compact=self.compact, compiled=self.compile, threads=self.threads, **more
+        )
 
 
 HOW = How()

@@ -48,7 +48,7 @@ def run_steps(
     spent = spoken(clock.now() - began)
     said = f"{len(piles.done)} steps done in {spent}, {len(piles.reused)} reused from {store.url}"
     told.print(said, highlight=False)
-    for line in _how(piles.done, store):
+    for line in (*_how(piles.done, store), *_mixed((*piles.done, *piles.reused), store)):
         told.print(line, highlight=False, markup=False)
     reasons: dict[str, list[Step]] = {}
     for step, error in piles.failed:
@@ -73,6 +73,18 @@ def _how(done: Sequence[Step], store: Store) -> Iterator[str]:
     for part, count in said.items():
         if not any(words in part for words in COMPACT):
             yield f"{count} steps: {part}"
+
+
+def _mixed(steps: Sequence[Step], store: Store) -> Iterator[str]:
+    """That the plan's trainings had different numbers of threads, where they did."""
+    trained = {step.key for step in steps if step.file is None}
+    counts = Counter(int(each["threads"]) for each in store.provenances(trained).values() if "threads" in each)
+    if len(counts) > 1:
+        each = " and ".join(f"{count} with {number}" for number, count in sorted(counts.items()))
+        yield (
+            f"the store mixes numbers of CPU threads ({each}), so these results differ by rounding; for equal bits "
+            "take one number for --threads and a new --store"
+        )
 
 
 COMPACT = {"layers sparse": "sparse layers", "units left out": "units left out"}

@@ -31,7 +31,10 @@ def study(
     address: Annotated[
         str | None, Parameter(help="A running Ray cluster, as auto or host:port; this machine alone unless given.")
     ] = None,
-    cpus: Annotated[float, Parameter(help="CPU cores that one training takes under ray.")] = 1.0,
+    cpus: Annotated[
+        float | None,
+        Parameter(help="CPU cores that one training takes under ray; as many as its threads unless given."),
+    ] = None,
     gpus: Annotated[
         float | None, Parameter(help="Share of a GPU that one training takes under ray, such as 0.25; 1 on CUDA.")
     ] = None,

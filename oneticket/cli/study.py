@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from rich.console import Console
@@ -45,6 +46,7 @@ def study(
     """Run what is not done yet of a study, or say what that would cost."""
     place = how.place(pretend=dry_run)
     plan, kept = plan_of(name, place), Store(store)
+    place = replace(place, threads=how.threads or plan.threads)
     for claim in plan.claims:
         claim_named(claim)
     if dry_run:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -67,7 +68,7 @@ def load(
     """Load what a spec asks for. `like` is the shape (C, H, W) to give images where the spec sets no size or channels.
 
     Sets of more than 512 MiB, ImageNet and Places365 are streamed: `workers` processes decode them (default: one per
-    thread of torch, 8 at most), which changes nothing but speed, and the moments come from 2,048 training images.
+    CPU core, 8 at most), which changes nothing but speed, and the moments come from 2,048 training images.
     Raises DataError if the set is missing, damaged, or has not what the spec asks for.
 
     >>> data = load(DataSpec(name="digits", classes=4, size=16))
@@ -76,7 +77,7 @@ def load(
     """
     source, device = find(spec.set), torch.device(device)
     if source.streams:
-        crew = min(8, torch.get_num_threads()) if workers is None else workers
+        crew = min(8, os.cpu_count() or 1) if workers is None else workers
         train, test, classes, shape, known, (mean, std) = _streamed(spec, source, like, crew)
     else:
         train, test, classes, shape, known, (mean, std) = _held(spec, source, like, device)

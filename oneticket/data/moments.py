@@ -22,8 +22,9 @@ def moments(images: torch.Tensor) -> Moments:
     """
     if images.dtype == torch.uint8:
         return from_histogram(histogram(images))
-    flat = images.double().transpose(0, 1).flatten(1)
-    return _plain(flat.mean(1), flat.var(1, correction=0))
+    # numpy sums in one order, torch in another with each number of threads.
+    flat = images.double().transpose(0, 1).flatten(1).numpy()
+    return _plain(torch.from_numpy(flat.mean(1)), torch.from_numpy(flat.var(1)))
 
 
 def from_histogram(counts: torch.Tensor) -> Moments:

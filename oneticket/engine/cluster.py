@@ -50,11 +50,6 @@ class Share:
         named = {"CPU": self.cpus, "GPU": self.gpus, "memory": self.memory}
         return {name: amount for name, amount in named.items() if amount}
 
-    @property
-    def threads(self) -> int:
-        """The threads that torch may use: the whole cores, at least one."""
-        return max(1, int(self.cpus))
-
 
 @contextlib.contextmanager
 def cluster(address: str | None = None) -> Iterator[None]:

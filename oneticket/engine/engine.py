@@ -28,16 +28,16 @@ class Engine:
 
     `name`: "auto" takes Ray if it is told of a cluster or of ranks, or if Ray is installed, this machine has room for
     two steps at once, and the plan has enough of them. `address`: see `run_ray.run`. `cpus`, `gpus`, `memory` (bytes):
-    a step's share, or a rank's; without `gpus`, one on CUDA. `ranks`: how many devices share one training. `together`:
-    how many alike trainings may be one program, inline.
+    a step's share, or a rank's; without `cpus`, one for each thread, and without `gpus`, one on CUDA. `ranks`: how many
+    devices share one training. `together`: how many alike trainings may be one program, inline.
 
-    >>> Engine(ranks=2, cpus=4).share("cpu")
+    >>> Engine(ranks=2, cpus=4).share(Place())
     Share(cpus=4, gpus=0, memory=None)
     """
 
     name: Name = "auto"
     address: str | None = None
-    cpus: float = 1
+    cpus: float | None = None
     gpus: float | None = None
     memory: int | None = None
     ranks: int = 1
@@ -52,10 +52,11 @@ class Engine:
         if self.name == "inline" and (self.address or self.ranks > 1):
             raise SpecError("the engine inline has neither an address nor ranks; take --engine ray")
 
-    def share(self, device: str) -> Share:
-        """What one step, or one rank of it, gets on that kind of device."""
-        gpus = (1 if device == "cuda" else 0) if self.gpus is None else self.gpus
-        return Share(cpus=self.cpus, gpus=gpus, memory=self.memory)
+    def share(self, place: Place) -> Share:
+        """What one step, or one rank of it, gets there."""
+        gpus = (1 if place.device.type == "cuda" else 0) if self.gpus is None else self.gpus
+        cpus = (place.threads or 1) if self.cpus is None else self.cpus
+        return Share(cpus=cpus, gpus=gpus, memory=self.memory)
 
 
 def run(
@@ -71,7 +72,7 @@ def run(
     store.define(*steps)  # all of them, also those that are done: a definition may have been lost
     if not _by_ray(steps, store, place, engine):
         return inline.run(steps, store=store, place=place, observe=observe, together=engine.together)
-    share = engine.share(place.device.type)
+    share = engine.share(place)
     told = {"address": engine.address, "share": share, "ranks": engine.ranks}
     return run_ray.run(steps, store=store, place=place, observe=observe, **told)  # type: ignore[arg-type]
 
@@ -96,5 +97,5 @@ def _by_ray(steps: tuple[Step, ...], store: Store, place: Place, engine: Engine)
 def _room(engine: Engine, place: Place) -> float:
     """For how many steps this machine has room."""
     here = {"CPU": os.cpu_count() or 1, "GPU": torch.cuda.device_count()}
-    share = engine.share(place.device.type)
+    share = engine.share(place)
     return min(here[name] / amount for name, amount in share.resources.items() if name in here)

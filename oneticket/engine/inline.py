@@ -15,6 +15,7 @@ from oneticket.lottery.place import Place
 from oneticket.lottery.together import do_together
 from oneticket.store.step import Step
 from oneticket.store.store import Store
+from oneticket.training.threads import threads
 
 
 def run(
@@ -29,21 +30,22 @@ def run(
     more; it is begun again), and "there already" or "drifted" (somebody put the same, or another outcome meanwhile).
     """
     front = Front(steps, store=store, observe=observe, longest_first=together > 1)
-    while front.left:
-        taken = front.take_akin(together)
-        if not taken:
-            if place.stop():
-                raise KeyboardInterrupt
-            threading.Event().wait(PAUSE)
-            continue
-        made = partial(making, count=len(taken))
-        for step, said in zip(
-            taken, do_together([attempting(each, store, place, made) for each in taken]), strict=True
-        ):
-            if isinstance(said, str):
-                front.end(step, said)
-            elif isinstance(said, OneticketError):
-                front.fail(step, said)
-            else:
-                raise said
+    with threads(place.threads):
+        while front.left:
+            taken = front.take_akin(together)
+            if not taken:
+                if place.stop():
+                    raise KeyboardInterrupt
+                threading.Event().wait(PAUSE)
+                continue
+            made = partial(making, count=len(taken))
+            for step, said in zip(
+                taken, do_together([attempting(each, store, place, made) for each in taken]), strict=True
+            ):
+                if isinstance(said, str):
+                    front.end(step, said)
+                elif isinstance(said, OneticketError):
+                    front.fail(step, said)
+                else:
+                    raise said
     return front.piles()

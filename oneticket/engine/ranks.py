@@ -30,7 +30,7 @@ def make_together(step: Step, store: Store, place: Place, *, ranks: int, share: 
     from ray.train.torch import TorchConfig, TorchTrainer
     from ray.train.v2.api.exceptions import TrainingFailedError
 
-    told = {"url": store.url, "key": step.key, "every": place.every, "ranks": ranks, "threads": share.threads}
+    told = {"url": store.url, "key": step.key, "every": place.every, "ranks": ranks, "threads": place.threads}
     scaling = ScalingConfig(num_workers=ranks, use_gpu=bool(share.gpus), resources_per_worker=share.resources)
     with tempfile.TemporaryDirectory(prefix="ranks-", ignore_cleanup_errors=True) as folder:
         trainer = TorchTrainer(

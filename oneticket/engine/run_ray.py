@@ -39,9 +39,10 @@ def run(
     """Do what is not in the store yet, as many steps at once as there are shares of the machines.
 
     `address`: this machine alone (None), the cluster it belongs to ("auto"), or that of a `host:port`. A step whose
-    worker or node is lost is begun again, from its last checkpoint. `place` says the kind of device, how often a
-    checkpoint is due, and when to stop: all steps under way then write one. What it watches stays here: workers have no
-    watchers. With `ranks` above 1, every training is shared by so many workers, each with a share of its own.
+    worker or node is lost is begun again, from its last checkpoint. `place` says the kind of device, how many threads a
+    training has (one unless told), how often a checkpoint is due, and when to stop: all steps under way then write one.
+    What it watches stays here: workers have no watchers. With `ranks` above 1, every training is shared by so many
+    workers, each with a share of its own.
 
     Raises SpecError for a share that fits nowhere, StoreError for a store that workers cannot reach and for workers
     that do not start, and KeyboardInterrupt when asked to stop. `observe` hears what `study.run` says.
@@ -102,6 +103,7 @@ class _Crew:
                 every=self.place.every,
                 compact=self.place.compact,
                 compiled=self.place.compiled,
+                threads=self.place.threads or 1,
                 share=self.share,
                 ranks=self.ranks,
             )

@@ -29,12 +29,21 @@ class Worker:
     """Keeps store and data between steps, since a process that begins must read them anew. Ray makes it an actor."""
 
     def __init__(
-        self, *, url: str, device: str, every: float, compact: bool, compiled: str | None, share: Share, ranks: int
+        self,
+        *,
+        url: str,
+        device: str,
+        every: float,
+        compact: bool,
+        compiled: str | None,
+        threads: int,
+        share: Share,
+        ranks: int,
     ) -> None:
         keep_freed()
         self.store = Store(url)
         self._device, self._every, self._share, self._ranks = device, every, share, ranks
-        self._compact, self._compiled = compact, compiled
+        self._compact, self._compiled, self._threads = compact, compiled, threads
         self._asked = threading.Event()
 
     @cached_property
@@ -46,6 +55,7 @@ class Worker:
             stop=self._asked.is_set,
             compact=self._compact,
             compiled=self._compiled,
+            threads=self._threads,
         )
 
     def hello(self) -> None:
@@ -53,7 +63,7 @@ class Worker:
 
     def do(self, key: str) -> Answer:
         """Do the step at an address."""
-        torch.set_num_threads(self._share.threads)  # holds for the thread that calls it
+        torch.set_num_threads(self._threads)  # holds for the thread that calls it
         try:
             return _answer(attempt(self.store.step(key), self.store, self.place, self._make))
         except KeyboardInterrupt:

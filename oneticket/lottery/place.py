@@ -22,6 +22,7 @@ def never() -> bool:
     return False
 
 
+MOST_THREADS = 1024
 KEPT = 3  # datasets held in memory at once: a source, a target, and one more
 
 
@@ -35,7 +36,8 @@ class Place:
     that do one training together, each with its share of every batch. `watchers` see the network that is trained, which
     `compact` makes smaller: it leaves out what cannot reach the loss, and computes with living weights alone where that
     is faster. `compiled`: a mode of `torch.compile`, or None. Both change speed and rounding, nothing else; `how` says
-    what came of them in the training done last. `pretend`: plan with known sets that are not at hand, too.
+    what came of them in the training done last. `threads`: CPU threads of a training; None leaves torch's own number,
+    or one under Ray. Another number changes rounding. `pretend`: plan with known sets that are not at hand, too.
     """
 
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
@@ -48,11 +50,16 @@ class Place:
     ranks: int = 1
     compact: bool = True
     compiled: str | None = None
+    threads: int | None = None
     how: str = ""
     pretend: bool = False
     absent: set[str] = field(default_factory=set)
     _data: OrderedDict[object, Data] = field(default_factory=OrderedDict, repr=False)
     _facts: dict[object, Facts] = field(default_factory=dict, repr=False)
+
+    def __post_init__(self) -> None:
+        if self.threads is not None and not 1 <= self.threads <= MOST_THREADS:
+            raise SpecError(f"threads: expected a number from 1 to {MOST_THREADS}, got {self.threads}")
 
     def data(self, spec: DataSpec, like: tuple[int, int, int] | None = None) -> Data:
         """The dataset of that spec, adapted to the shape `like`, loaded once."""

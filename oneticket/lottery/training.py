@@ -26,6 +26,7 @@ from oneticket.training import checkpoint
 from oneticket.training.loop import Run, train
 from oneticket.training.measure import measure
 from oneticket.training.ranks import Agreement, same, spread
+from oneticket.training.threads import threads
 from oneticket.training.watch import Keeper, Watcher, finite, watched
 
 ZERO = 1e-8  # a trained weight below this is zero by itself ("natural sparsity", Caron et al., 2020)
@@ -35,12 +36,13 @@ T = TypeVar("T")
 
 def do(task: Task[T], place: Place) -> T:
     """Do a task, with one training after the other; what it returns."""
-    try:
-        job = next(task)
-        while True:
-            job = task.send(run_training(job, place))
-    except StopIteration as end:
-        return end.value  # type: ignore[no-any-return]
+    with threads(place.threads):
+        try:
+            job = next(task)
+            while True:
+                job = task.send(run_training(job, place))
+        except StopIteration as end:
+            return end.value  # type: ignore[no-any-return]
 
 
 def run_training(job: Job, place: Place) -> Trained:
@@ -71,7 +73,9 @@ def run_training(job: Job, place: Place) -> Trained:
             place.spent = run.spent
         elif place.checkpoint is not None and place.checkpoint.read() is not None:
             place.how = "; ".join(
-                filter(None, [place.how, "begun anew: its checkpoint was of other work, or another form"])
+                filter(
+                    None, [place.how, "begun anew: its checkpoint was of other work, another form, or other threads"]
+                )
             )
         if place.ranks > 1:
             same("checkpoint", f"{run.position:08x}", run.device, TrainingError)
@@ -112,7 +116,10 @@ def run_training(job: Job, place: Place) -> Trained:
 
 
 def identity(job: Job, stop: int, *, ranks: int = 1) -> str:
-    """The digest of a training: a checkpoint of another one would also fit, with other weights, masks or data."""
+    """The digest of a training: a checkpoint of another one would also fit, with other weights, masks or data.
+
+    The number of threads is part of it: a training begun with one and ended with another would equal neither.
+    """
     given = [
         job.data.digest,
         job.optimizer.plain(),
@@ -123,6 +130,7 @@ def identity(job: Job, stop: int, *, ranks: int = 1) -> str:
         stop,
         job.mask.digest,
         *([ranks] if ranks > 1 else []),
+        torch.get_num_threads(),
     ]
     return digest([given, fingerprint({name: value.contiguous() for name, value in job.model.state_dict().items()})])
 

@@ -166,7 +166,9 @@ def _hardware(findings: Findings) -> str:
         f" {compact} of {len(findings.rows)} were trained without what cannot reach the loss, or with their living "
         "weights alone, which gives the weights of masked training to rounding."
     )
-    return f"Hardware: the networks were trained on {listed(devices)}.{how if compact else ''}" if devices else ""
+    counts = sorted({int(row["threads"]) for row in findings.rows if row.get("threads")})
+    each = f", with {listed([str(count) for count in counts])} CPU thread{'s' * (counts != [1])} each" if counts else ""
+    return f"Hardware: the networks were trained on {listed(devices)}{each}.{how if compact else ''}" if devices else ""
 
 
 def _device(row: Mapping[str, Any]) -> str:

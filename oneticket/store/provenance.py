@@ -21,7 +21,14 @@ def provenance(*, seconds: float, device: str, how: str = "") -> dict[str, Any]:
     True
     """
     versions = {"torch": torch.__version__, "python": platform.python_version(), "oneticket": oneticket.__version__}
-    about = {"seconds": seconds, "device": device, "date": clock.date(), "host": host(), "versions": versions}
+    about = {
+        "seconds": seconds,
+        "device": device,
+        "threads": torch.get_num_threads(),
+        "date": clock.date(),
+        "host": host(),
+        "versions": versions,
+    }
     return {**about, **{name: text for name, text in (("how", how), ("commit", _commit())) if text}}
 
 

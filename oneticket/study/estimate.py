@@ -8,6 +8,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+import torch
+
 from oneticket.data.batches import per_epoch
 from oneticket.data.facts import Facts
 from oneticket.data.spec import DataSpec
@@ -28,6 +30,7 @@ from oneticket.study.plan import closure
 from oneticket.ticket.mask import Mask
 from oneticket.training.loop import Run
 from oneticket.training.spec import TrainingSpec
+from oneticket.training.threads import threads
 
 LEAST, MOST, LONGEST = 3, 15, 3.0  # optimizer steps of a try, and seconds after which it ends
 
@@ -56,7 +59,8 @@ class Estimate:
 def estimate(steps: Iterable[Step], *, store: Store, place: Place, paces: dict[str, float | None]) -> Estimate:
     """Count the steps and all that they need, and add up what is lacking.
 
-    A step's pace (seconds per optimizer step) is the median of those of its like in the store, on this kind of device;
+    A step's pace (seconds per optimizer step) is the median of those of its like in the store, on this kind of device
+    and with as many threads;
     without any, a few are taken and timed. `paces` remembers them from one call to the next.
     """
     asked = closure(steps)
@@ -64,9 +68,11 @@ def estimate(steps: Iterable[Step], *, store: Store, place: Place, paces: dict[s
     known = store.provenances(there)
     samples: dict[str, list[float]] = {}
     jobs = [(step, _job(step, place)) for step in asked if step.file is None]
+    with threads(place.threads):
+        here = (str(place.device), torch.get_num_threads())
     for step, job in jobs:
         provenance = known.get(step.key, {})
-        if provenance.get("device") == str(place.device) and job.updates:
+        if (provenance.get("device"), provenance.get("threads")) == here and job.updates:
             samples.setdefault(job.like, []).append(float(provenance["seconds"]) / job.updates)
     paces.update({like: statistics.median(found) for like, found in samples.items()})
     seconds, updates, unknown = 0.0, 0, 0
@@ -150,7 +156,7 @@ def _try(job: _Kind, place: Place) -> float | None:
     except DataError:
         return None
     model = build(ModelSpec.read(job.network["spec"]), shape=job.facts.shape, classes=job.facts.classes, seed=0)
-    with contextlib.suppress(_Enough):
+    with contextlib.suppress(_Enough), threads(place.threads):
         run_training(
             Job(
                 model=model,

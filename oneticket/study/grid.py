@@ -26,7 +26,8 @@ S = TypeVar("S", bound=Spec)
 class Plan:
     """What a study comes down to: its cells, and the words with which it is reported.
 
-    `names`: what the study calls its datasets, models and optimizers. A function that returns a plan is a study too.
+    `names`: what the study calls its datasets, models and optimizers. `threads`: CPU threads of one training. A
+    function that returns a plan is a study too.
     """
 
     name: str
@@ -35,6 +36,7 @@ class Plan:
     note: str = ""
     claims: tuple[str, ...] = ()
     margin: float = 0.02
+    threads: int = 1
     names: Names = field(default_factory=dict)
 
 
@@ -68,7 +70,8 @@ def plan(study: StudySpec, place: Place) -> Plan:
                         "sets that differ in training alone, or sources of several image sizes, parts of their own"
                     )
     words = {"title": study.title, "note": study.note, "claims": study.claims, "margin": study.margin}
-    return Plan(name=study.name, cells=tuple(cells.values()), names=names, **words)  # type: ignore[arg-type]
+    told = {**words, "threads": study.threads}
+    return Plan(name=study.name, cells=tuple(cells.values()), names=names, **told)  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -32,7 +32,7 @@ COLUMNS = (
         "weight_decay",
         "schedule",
     ),
-    *("criterion", "scope", "granularity", "shots", "rewind", "head", "seed", "device", "how", "part"),
+    *("criterion", "scope", "granularity", "shots", "rewind", "head", "seed", "device", "threads", "how", "part"),
     *("source_id", "source_name", "source_classes", "source_images", "target_name", "target_classes", "target_images"),
     *("data_digest", "key"),
 )
@@ -55,6 +55,7 @@ def _row(cell: Cell, records: Records, provenance: Mapping[str, Any], names: Nam
     known = {
         "seconds": provenance.get("seconds"),
         "device": provenance.get("device"),
+        "threads": provenance.get("threads"),
         "how": provenance.get("how", ""),
         "rewind": search.get("rewind"),
         "head": target.get("head"),

@@ -142,6 +142,7 @@ class StudySpec(Spec):
     arms: Arms = Field(("dense", "ticket", "reinit", "global-random"), description="What is trained on the targets.")
     replicates: Replicates = Field(3, description="How often all of it is done, with random streams of its own.")
     seed: int = Field(0, ge=0, lt=2**63, description="Root of all random streams.")
+    threads: int = Field(1, ge=1, le=1024, description="CPU threads of one training, by every engine.")
     head: Head = Field("fresh", description="The output layer on the targets.")
     rewind: Time | None = Field(None, description="The rewind point of all searches; one epoch unless given.")
     training: Table = Field(default_factory=dict, description="Fields of TrainingSpec for all trainings.")

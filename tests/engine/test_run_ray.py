@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from commands import oneticket_cli
 
 from oneticket.engine import engine, inline, run_ray
 from oneticket.engine.attempt import make
@@ -25,7 +26,9 @@ from oneticket.lottery.place import Place
 from oneticket.lottery.spec import SearchSpec
 from oneticket.store.step import Step
 from oneticket.store.store import Store
+from oneticket.study.own import plan_of
 from oneticket.study.plan import closure, search_origin
+from oneticket.study.rows import rows
 
 ray = pytest.importorskip("ray", reason="needs ray")
 
@@ -125,6 +128,53 @@ def test_serial_and_ray_leave_equal_stores_and_nothing_else(tmp_path) -> None:
     assert not ray.is_initialized()
     assert (signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT), dict(os.environ)) == before
     assert not list(Path(parallel.url, "under-way").glob("*.claim"))
+
+
+THREADED = """
+levels = [1, 3]
+replicates = 2
+arms = ["dense", "ticket", "own", "reinit"]
+rewind = "2it"
+
+[training]
+budget = "12it"
+batch = 64
+
+[parts.halves]
+sources = ["digits:a"]
+targets = ["digits:b"]
+models = ["lenet-300-100"]
+optimizers = ["sgd"]
+"""
+
+
+@pytest.mark.slow
+def test_a_study_leaves_equal_bits_by_every_engine_at_the_defaults_that_users_have(tmp_path, capsys) -> None:
+    file, before = tmp_path / "small.toml", torch.get_num_threads()
+    file.write_text(THREADED)
+
+    def run(name: str, flags: str) -> tuple[dict[str, bytes], str]:
+        torch.set_num_threads(2)  # as torch begins on a machine of two cores; the tests begin with one
+        try:
+            code, _, said = oneticket_cli(f"study {file} --store {tmp_path / name} {flags}", capsys)
+            assert code == 0, said
+            assert torch.get_num_threads() == 2
+        finally:
+            torch.set_num_threads(before)
+        return outcomes(Store(tmp_path / name)), said
+
+    serial, _ = run("inline", "--engine inline")
+    assert len(serial) == 30
+    assert run("ray", "--engine ray")[0] == serial
+    two, said = run("two", "--engine inline --threads 2")
+    assert two.keys() == serial.keys() and two != serial, "with other threads this study should differ by rounding"
+    assert "mixes" not in said
+    file.write_text(THREADED.replace("[1, 3]", "[1, 3, 4]"))
+    _, said = run("two", "--engine inline")
+    assert said.count("the store mixes numbers of CPU threads (10 with 1 and 30 with 2)") == 1
+    plan = plan_of(str(file), Place())
+    assert {row["threads"] for row in rows(plan.cells, Store(tmp_path / "two"))} == {1, 2}
+    assert {row["threads"] for row in rows(plan.cells, Store(tmp_path / "ray"))} == {1}
 
 
 @pytest.mark.slow

@@ -191,3 +191,16 @@ def test_natural_zeros_are_counted_among_the_living() -> None:
     shrunk = spec(rewind="0it").but(optimizer={"name": "sgd", "lr": 1e-9, "momentum": 0, "weight_decay": 1e9})
     assert search(shrunk, levels=1).records[1]["natural_zeros"] == pytest.approx(0.8, abs=0.001)
     assert search(spec(), levels=0).records[0]["natural_zeros"] < 0.01
+
+
+@pytest.mark.parametrize("count", [0, -1, 10_000])
+def test_an_impossible_number_of_threads_is_refused(count) -> None:
+    with pytest.raises(SpecError, match=f"threads: expected a number from 1 to 1024, got {count}"):
+        Place(threads=count)
+
+
+def test_threads_hold_for_the_training_and_not_beyond() -> None:
+    before, during = torch.get_num_threads(), set[int]()
+    place = Place(threads=before + 1, watchers=(lambda run: during.add(torch.get_num_threads()),))
+    search({"data": "digits:a", "model": "mlp", "training": {"budget": "2it"}, "rewind": "1it"}, levels=0, place=place)
+    assert during == {before + 1} and torch.get_num_threads() == before

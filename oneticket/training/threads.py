@@ -1,0 +1,28 @@
+"""How many CPU threads torch computes with. Another number sums in another order, so results differ by rounding."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+
+
+@contextmanager
+def threads(count: int | None) -> Iterator[None]:
+    """Compute with that many threads in a block, and put the number back; None leaves torch's own number.
+
+    >>> before = torch.get_num_threads()
+    >>> with threads(before + 1):
+    ...     print(torch.get_num_threads() - before)
+    1
+    >>> torch.get_num_threads() == before
+    True
+    """
+    before = torch.get_num_threads()
+    if count is not None:
+        torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
