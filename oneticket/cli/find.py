@@ -88,7 +88,7 @@ def check_out(out: Path, asked: FindSpec, place: Place) -> None:
         except FileError as error:
             raise FileError(f"{error}; remove that file, and it will be made anew") from None
         known = (book.lineage.get("search"), book.lineage.get("data_digest"))
-        if known != (asked.search.plain(), place.facts(asked.search.data).digest):
+        if known != (asked.search.identity(), place.facts(asked.search.data).digest):
             raise SpecError(f"--out {out}: holds the books of another search, or of data that has changed; {other}")
         if replicate >= asked.replicates or book.levels > asked.levels:
             held = f"replicate {replicate} down to level {book.levels}"

@@ -16,6 +16,7 @@ from oneticket.lottery.spec import SearchSpec, TransferSpec
 from oneticket.lottery.together import Placed, placed
 from oneticket.lottery.transfer import blank, train_arm
 from oneticket.store.step import Outcome, Step
+from oneticket.study.plan import spec_of
 from oneticket.ticket.book import Book
 from oneticket.ticket.contract import Contract
 from oneticket.ticket.file import load
@@ -41,7 +42,7 @@ def akin(one: Step, other: Step) -> bool:
 
 def bind(step: Step, needs: Needs, records: Sequence[Mapping[str, Any]]) -> Book:
     """A search's book, from any of its level steps, (rewind weights, deepest level), and the records from level 0."""
-    spec, replicate = _search_spec(step.args)
+    spec, replicate = _search(step)
     return book(spec, replicate, rewound=_rewound(needs[0]), pruned_at=_pruned_at(needs[1]), records=records)
 
 
@@ -74,21 +75,21 @@ def ticket_of(outcome: Outcome) -> Ticket:
 
 
 def _rewind(step: Step, needs: Needs, place: Place) -> Task[Outcome]:
-    done = yield from rewind_weights(*_search_spec(step.args), place)
+    done = yield from rewind_weights(*_search(step), place)
     return Outcome(record=done.record, tensors=done.weights)
 
 
 def _train_level(step: Step, needs: Needs, place: Place) -> Task[Outcome]:
     pruned_at = _pruned_at(needs[1]) if len(needs) > 1 else None
     rewound, number = _rewound(needs[0]), step.args["level"]
-    done = yield from level(*_search_spec(step.args), number, rewound=rewound, pruned_at=pruned_at, place=place)
+    done = yield from level(*_search(step), number, rewound=rewound, pruned_at=pruned_at, place=place)
     pruned = {f"pruned_at/{name}": at for name, at in done.pruned_at.items()}
     zeros = {} if number else {f"zeros/{name}": bits for name, bits in done.zeros.pack().items()}
     return Outcome(record=done.record, tensors={**pruned, **zeros, "losses": done.losses})
 
 
 def _transfer(step: Step, needs: Needs, place: Place) -> Task[Outcome]:
-    spec = TransferSpec.read(step.args["transfer"])
+    spec = TransferSpec.recall(step.args["transfer"])
     arm, replicate = step.args["arm"], step.args["replicate"]
     if not step.needs:
         source = Source(ticket=blank(step.args["network"], step.args["living"]))
@@ -122,10 +123,11 @@ def _read_file(step: Step, needs: Needs, place: Place) -> Task[Outcome]:
     return Outcome(record={**facts, "levels": read.levels, "records": records}, tensors={**weights, **pruned})
 
 
-def _search_spec(args: Mapping[str, Any]) -> tuple[SearchSpec, int]:
-    """The spec and the replicate among a step's arguments; what else is there is for the address alone."""
-    fields = {name: value for name, value in args.items() if name in SearchSpec.model_fields}
-    return SearchSpec.read(fields), int(args["replicate"])
+def _search(step: Step) -> tuple[SearchSpec, int]:
+    """The search that a step belongs to, and its replicate."""
+    spec = spec_of(step)
+    assert isinstance(spec, SearchSpec)
+    return spec, int(step.args["replicate"])
 
 
 def _network(step: Step) -> object:

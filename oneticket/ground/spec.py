@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self, get_args, get_origin
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainSerializer, ValidationError, model_validator
@@ -24,6 +25,23 @@ Time = Annotated[When, BeforeValidator(_when), PlainSerializer(str, return_type=
 """A `When` as a spec field: given and written as text."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Later:
+    """Marks a field that a spec got after its first release: `name: Annotated[int, Later(neutral=1, since="0.2")] = 4`.
+
+    `neutral`: the plain value at which the work is what it was before the field existed; a function of the other plain
+    fields where it depends on them. It never changes, whatever the default. `since`: the version with the field.
+    """
+
+    neutral: Any
+    since: str
+
+    def at(self, others: Mapping[str, Any]) -> Any:
+        """The neutral value beside these other fields."""
+        given: Callable[[Mapping[str, Any]], Any] | Any = self.neutral
+        return given(others) if callable(given) else given
+
+
 if TYPE_CHECKING:
     from pydantic._internal._model_construction import ModelMetaclass
 else:
@@ -43,8 +61,8 @@ class _Speaking(ModelMetaclass):
 class Spec(BaseModel, metaclass=_Speaking):
     """A frozen, validated value that says what is to be done. Equal specs mean equal work.
 
-    A spec with a `name` can be given as that name alone. `plain()` is its complete JSON form: no default is left out,
-    so it can serve in an address.
+    A spec with a `name` can be given as that name alone. `plain()` is its complete JSON form; `identity()` is what
+    addresses and ids hash, and `recall()` reads it back.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, arbitrary_types_allowed=True)
@@ -67,9 +85,48 @@ class Spec(BaseModel, metaclass=_Speaking):
         """The complete JSON form: `read(spec.plain()) == spec`."""
         return self.model_dump(mode="json")
 
+    def identity(self) -> dict[str, Any]:
+        """What is hashed: the plain form without the later fields that are neutral; `recall(spec.identity()) == spec`.
+
+        So a spec that gets a field keeps its addresses. Fields of the first release are all there, and so are specs
+        within the spec, if they are its fields.
+        """
+        inner = {name: value.identity() for name, value in self if isinstance(value, Spec)}
+        plain = {**self.plain(), **inner}
+        neutral = {name for name, later in _later(type(self)).items() if plain[name] == later.at(plain)}
+        return {name: value for name, value in plain.items() if name not in neutral}
+
+    @classmethod
+    def recall(cls, given: object) -> Self:
+        """Build from what was written down, by any earlier version: a later field that is not there is neutral.
+
+        Raises SpecError naming the field, also for one that a newer version wrote.
+        """
+        return cls.read(_recalled(cls, given))
+
     def but(self, **changes: Any) -> Self:
         """A copy with some fields changed, validated again."""
         return type(self).read({**dict(self), **changes})
+
+
+def _later(cls: type[BaseModel]) -> dict[str, Later]:
+    """The fields of a spec that were added later."""
+    fields = cls.model_fields.items()
+    return {name: mark for name, field in fields for mark in field.metadata if isinstance(mark, Later)}
+
+
+def _recalled(cls: type[BaseModel], given: object) -> object:
+    """What was written down, with the neutral values of the fields that it lacks."""
+    if not isinstance(given, Mapping):
+        return given
+    lacking = {name: later.at(given) for name, later in _later(cls).items() if name not in given}
+    inner = {
+        name: _recalled(kind, given[name])
+        for name, field in cls.model_fields.items()
+        for kind in (field.annotation, *get_args(field.annotation))
+        if name in given and isinstance(kind, type) and issubclass(kind, Spec)
+    }
+    return {**lacking, **given, **inner}
 
 
 def over(below: Any, above: Any) -> Any:

@@ -107,7 +107,7 @@ class Search:
         alive = prunable_of(inner, patterns, head)
         self.dense = {name: reason for name, reason in survey(inner, patterns, head).items() if reason}
         self._asked = {
-            **{name: value for name, value in self._pruning.plain().items() if name != "shots"},
+            **{name: value for name, value in self._pruning.identity().items() if name != "shots"},
             "rewind": str(when),
             "step": step,
             "prunable": patterns,
@@ -148,7 +148,7 @@ class Search:
             pruned_at={name: torch.where(at > deepest, 0, at) for name, at in self._at.pruned_at.items()},
             levels=deepest,
             contract=self._contract(self._asked["rewind"], self._step),
-            lineage={"search": {"pruning": self._pruning.plain(), **said}},
+            lineage={"search": {"pruning": self._pruning.identity(), **said}},
             records=self._at.records,
         )
 

@@ -92,9 +92,10 @@ def read(state: object, *, asked: Mapping[str, Any], levels: int, like: Progress
 def _same(said: object, asked: Mapping[str, Any]) -> None:
     if not isinstance(said, dict):
         raise SpecError("search state: it does not say what was searched")
-    for name, value in asked.items():
-        if said.get(name) != value:
-            raise SpecError(f"search state: of another search; {name} was {said.get(name)!r} there, {value!r} here")
+    for name in (*asked, *(set(said) - set(asked))):
+        if said.get(name) != asked.get(name):
+            here = asked.get(name)
+            raise SpecError(f"search state: of another search; {name} was {said.get(name)!r} there, {here!r} here")
 
 
 def _group(tensors: Tensors, prefix: str, like: Tensors) -> Tensors:

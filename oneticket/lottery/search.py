@@ -148,7 +148,7 @@ def book(
             dead="zero-held+folded" if spec.training.folds else "zero-held",
         ),
         model=facts["network"],
-        lineage={"search": spec.plain(), "replicate": replicate, "data_digest": facts["data_digest"]},
+        lineage={"search": spec.identity(), "replicate": replicate, "data_digest": facts["data_digest"]},
         records=tuple(dict(each) for each in records),
     )
 
@@ -156,7 +156,7 @@ def book(
 def network(spec: SearchSpec, place: Place) -> dict[str, Any]:
     """What a ticket of that search says of its network: the model's spec, the images' shape, the number of classes."""
     facts = place.facts(spec.data)
-    return {"spec": spec.model.plain(), "shape": list(facts.shape), "classes": facts.classes}
+    return {"spec": spec.model.identity(), "shape": list(facts.shape), "classes": facts.classes}
 
 
 def search(

@@ -122,8 +122,8 @@ def identity(job: Job, stop: int, *, ranks: int = 1) -> str:
     """
     given = [
         job.data.digest,
-        job.optimizer.plain(),
-        job.training.plain(),
+        job.optimizer.identity(),
+        job.training.identity(),
         job.streams.root,
         job.streams.replicate,
         job.start,

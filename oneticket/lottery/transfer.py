@@ -39,7 +39,7 @@ def blank(network: Mapping[str, Any], living: int | None = None) -> Ticket:
     """
     model = _build(network, seed=0)
     mask = Mask.full(
-        {name: model.get_parameter(name) for name in prunable(model, ModelSpec.read(network["spec"]).prunable)}
+        {name: model.get_parameter(name) for name in prunable(model, ModelSpec.recall(network["spec"]).prunable)}
     )
     if living is not None:
         left, first = living, {}
@@ -105,7 +105,7 @@ def network_of(thing: Ticket | Book, *, whose: str = "the ticket") -> tuple[Mode
     if not _size(classes):
         raise CarryError(f"{whose}: model.classes: expected a whole number from 1 to {MOST}, got {word(classes)}")
     try:
-        spec = ModelSpec.read(known)
+        spec = ModelSpec.recall(known)
         named = None if spec.own else layout(spec, shape=tuple(shape), classes=classes)
     except (SpecError, ModelError) as error:
         raise CarryError(f"{whose}: model.spec: {error}") from error
@@ -164,5 +164,5 @@ DRAWS = {"layerwise-random-kept": "layerwise-random", "corrected-random": "globa
 
 
 def _build(network: Mapping[str, Any], seed: int) -> nn.Module:
-    spec = ModelSpec.read(network["spec"])
+    spec = ModelSpec.recall(network["spec"])
     return build(spec, shape=tuple(network["shape"]), classes=network["classes"], seed=seed)

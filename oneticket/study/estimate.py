@@ -17,16 +17,16 @@ from oneticket.ground import clock
 from oneticket.ground.canon import dumps
 from oneticket.ground.errors import DataError
 from oneticket.ground.streams import Streams
-from oneticket.ground.when import When
 from oneticket.lottery.job import Job
 from oneticket.lottery.place import Place
+from oneticket.lottery.spec import SearchSpec
 from oneticket.lottery.training import run_training
 from oneticket.models.build import build
 from oneticket.models.spec import ModelSpec
 from oneticket.optim.spec import OptimizerSpec
 from oneticket.store.step import Step
 from oneticket.store.store import Store
-from oneticket.study.plan import closure
+from oneticket.study.plan import closure, spec_of
 from oneticket.ticket.mask import Mask
 from oneticket.training.loop import Run
 from oneticket.training.spec import TrainingSpec
@@ -111,27 +111,27 @@ class _Kind:
 
 def _job(step: Step, place: Place) -> _Kind:
     args = step.args
-    asked = args.get("transfer", args)
-    data, training = DataSpec.read(asked["data"]), TrainingSpec.read(asked["training"])
+    asked = spec_of(step)
+    data, training = asked.data, asked.training
     if step.kind != "transfer":
         like, model = None, args["model"]
     elif not step.needs:
         like, model = tuple(args["network"]["shape"]), args["network"]["spec"]
     elif step.needs[0].kind == "rewind":
         search = step.needs[0].args
-        like, model = place.facts(DataSpec.read(search["data"])).shape, search["model"]
+        like, model = place.facts(spec_of(step.needs[0]).data).shape, search["model"]
     else:
         raise AssertionError("files are carried by `transfer`, which makes no estimates")
     facts = place.facts(data, like)
     epoch = per_epoch(facts, training.batch)
     total = training.budget.steps(epoch)
-    rewound = When.parse(args["rewind"]).steps(epoch) if "rewind" in args else 0
+    rewound = asked.rewind.steps(epoch) if isinstance(asked, SearchSpec) else 0
     updates = rewound if step.kind == "rewind" else total - rewound
     return _Kind(
         network={"spec": model, "shape": list(facts.shape), "classes": facts.classes},
         data=data,
         facts=facts,
-        optimizer=OptimizerSpec.read(asked["optimizer"]),
+        optimizer=asked.optimizer,
         training=training,
         updates=updates,
     )
@@ -155,7 +155,7 @@ def _try(job: _Kind, place: Place) -> float | None:
         data = place.data(job.data, like=job.facts.shape)
     except DataError:
         return None
-    model = build(ModelSpec.read(job.network["spec"]), shape=job.facts.shape, classes=job.facts.classes, seed=0)
+    model = build(ModelSpec.recall(job.network["spec"]), shape=job.facts.shape, classes=job.facts.classes, seed=0)
     with contextlib.suppress(_Enough), threads(place.threads):
         run_training(
             Job(

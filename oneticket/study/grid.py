@@ -55,8 +55,8 @@ def plan(study: StudySpec, place: Place) -> Plan:
     if strange:
         raise SpecError(f"take: {unknown('part', strange[0], study.parts)}")
     names = {
-        **{dumps(each.data.plain()): name for name, each in study.sets.items()},
-        **{dumps(each.plain()): name for name, each in {**study.models, **study.optimizers}.items()},
+        **{dumps(each.data.identity()): name for name, each in study.sets.items()},
+        **{dumps(each.identity()): name for name, each in {**study.models, **study.optimizers}.items()},
     }
     cells: dict[str, Cell] = {}
     for name, part in study.parts.items():

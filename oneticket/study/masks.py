@@ -108,5 +108,5 @@ def overlaps(found: Iterable[Masks], levels: Collection[int]) -> list[Row]:
 
 def _order(network: Mapping[str, Any]) -> list[str]:
     """The names of a network's parameters, from the input to the output."""
-    model = build(ModelSpec.read(network["spec"]), shape=tuple(network["shape"]), classes=network["classes"], seed=0)
+    model = build(ModelSpec.recall(network["spec"]), shape=tuple(network["shape"]), classes=network["classes"], seed=0)
     return [name for name, _ in model.named_parameters()]

@@ -78,7 +78,7 @@ def search_origin(spec: SearchSpec, *, levels: int, replicate: int, place: Place
     """
     if not 0 <= levels <= MOST_LEVELS:
         raise SpecError(f"levels: expected 0 to {MOST_LEVELS}, got {levels}")
-    plain = {**spec.plain(), "replicate": replicate, "data_digest": place.facts(spec.data).digest}
+    plain = {**spec.identity(), "replicate": replicate, "data_digest": place.facts(spec.data).digest}
     plain |= _code(spec.model)
     # Searches that differ in pruning alone share their rewind weights.
     rewind = Step(kind="rewind", args={name: value for name, value in plain.items() if name != "pruning"})
@@ -128,7 +128,7 @@ def search_of(thing: Book | Ticket, *, whose: str = "the ticket") -> SearchSpec 
     if said is None or (isinstance(said, Mapping) and "data" not in said):
         return None
     try:
-        return SearchSpec.read(said)
+        return SearchSpec.recall(said)
     except SpecError as error:
         raise CarryError(f"{whose}: lineage.{str(error).replace(chr(10), '; ')}") from error
 
@@ -167,10 +167,10 @@ def transfer_cells(
     # What keeps nothing of a ticket is a network for the images at hand, whatever the source's were.
     alone = {**origin.network, "shape": list(facts.shape), "classes": facts.classes}
     shared = {
-        "transfer": spec.plain(),
+        "transfer": spec.identity(),
         "data_digest": facts.digest,
         "replicate": origin.replicate,
-        **_code(ModelSpec.read(origin.network["spec"])),
+        **_code(ModelSpec.recall(origin.network["spec"])),
     }
     cells: list[Cell] = []
     levels = tuple(levels)
@@ -202,6 +202,18 @@ def transfer_cells(
     return tuple(cells)
 
 
+def spec_of(step: Step) -> SearchSpec | TransferSpec:
+    """What a step that trains was asked for. Raises SpecError for a field that this version does not have.
+
+    >>> found = search_origin(SearchSpec(data="digits:a", model="mlp"), levels=1, replicate=0, place=Place())
+    >>> spec_of(found.levels[1]) == SearchSpec(data="digits:a", model="mlp")
+    True
+    """
+    if step.kind == "transfer":
+        return TransferSpec.recall(step.args["transfer"])
+    return SearchSpec.recall({name: value for name, value in step.args.items() if name not in BESIDE})
+
+
 def searches(cells: Iterable[Cell]) -> tuple[Origin, ...]:
     """The planned searches that cells take their tickets from, each once, as deep as any cell needs it."""
     found: dict[str, Origin] = {}
@@ -231,7 +243,7 @@ def closure(steps: Iterable[Step]) -> tuple[Step, ...]:
 def _living(rule: PruningSpec, network: str, levels: int) -> tuple[int, ...]:
     """How many weights live at each level: the rule needs no scores."""
     known = json.loads(network)
-    spec = ModelSpec.read(known["spec"])
+    spec = ModelSpec.recall(known["spec"])
     model = build(spec, shape=tuple(known["shape"]), classes=known["classes"], seed=0)
     shapes = {name: tuple(model.get_parameter(name).shape) for name in prunable(model, spec.prunable)}
     units = find(rule, model, shapes)
@@ -250,6 +262,9 @@ def _code(model: ModelSpec) -> dict[str, str]:
     """What an own model's address has beside its name: the digest of the file that it is written in."""
     return {"model_digest": source_digest(model.name)} if model.own else {}
 
+
+BESIDE = ("replicate", "level", "data_digest", "model_digest")
+"""Arguments of a search's step that are no fields of its spec; any other that is not known asks for other work."""
 
 BLANK = ("dense", "global-random")
 """The arms that need a network and a density, but no search."""

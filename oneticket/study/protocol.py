@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from oneticket.study.plan import Cell
+from oneticket.study.plan import Cell, spec_of
 
 Protocol = Mapping[str, Mapping[str, list[Any]]]
 
@@ -30,7 +30,7 @@ def protocol(cells: Iterable[Cell]) -> Protocol:
             note("network", "model", dict(cell.origin.network))
         for side, spec in (
             ("source", cell.origin.search if cell.origin else {}),
-            ("target", cell.step.args.get("transfer", {})),
+            ("target", spec_of(cell.step).plain() if cell.step.kind == "transfer" else {}),
         ):
             for kind, value in spec.items():
                 # A dataset or optimizer is one value: its settings mean nothing without each other.

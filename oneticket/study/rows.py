@@ -8,14 +8,15 @@ from typing import Any
 from oneticket.data.spec import DataSpec
 from oneticket.ground.canon import dumps
 from oneticket.models.spec import ModelSpec
+from oneticket.optim.spec import OptimizerSpec
 from oneticket.store.step import Step
 from oneticket.store.store import Store
-from oneticket.study.plan import Cell, Origin
+from oneticket.study.plan import Cell, Origin, spec_of
 
 Row = dict[str, Any]
 Records = Mapping[str, Mapping[str, Any]]
 Names = Mapping[str, str]
-"""Canonical JSON of a plain DataSpec, ModelSpec or OptimizerSpec -> what a study calls it."""
+"""Canonical JSON of the identity of a DataSpec, ModelSpec or OptimizerSpec -> what a study calls it."""
 
 COLUMNS = (
     *("arm", "model", "source_data", "source_optimizer", "target_data", "target_optimizer"),
@@ -50,7 +51,7 @@ def rows(cells: Iterable[Cell], store: Store, names: Names | None = None) -> lis
 
 def _row(cell: Cell, records: Records, provenance: Mapping[str, Any], names: Names) -> Row:
     step, search = cell.step, cell.origin.search if cell.origin else {}
-    target, record = step.args.get("transfer", step.args), records[step.key]
+    target, record = spec_of(step).plain(), records[step.key]
     source = _source(cell.origin, records)
     known = {
         "seconds": provenance.get("seconds"),
@@ -120,7 +121,8 @@ def data_label(data: Mapping[str, Any], names: Names | None = None) -> str:
     >>> data_label(DataSpec(name="digits:a", per_class=5).plain())
     'digits:a(per_class=5)'
     """
-    return (names or {}).get(dumps(data)) or _label(data, DataSpec.read(data["name"]).plain())
+    spec = DataSpec.recall(data)
+    return (names or {}).get(dumps(spec.identity())) or _label(spec.plain(), DataSpec.read(spec.name).plain())
 
 
 def model_label(model: Mapping[str, Any], names: Names | None = None) -> str:
@@ -129,12 +131,14 @@ def model_label(model: Mapping[str, Any], names: Names | None = None) -> str:
     >>> model_label(ModelSpec(name="vgg-11", width=0.125).plain())
     'vgg-11(width=0.125)'
     """
-    return (names or {}).get(dumps(model)) or _label(model, ModelSpec.read(model["name"]).plain())
+    spec = ModelSpec.recall(model)
+    return (names or {}).get(dumps(spec.identity())) or _label(spec.plain(), ModelSpec.read(spec.name).plain())
 
 
 def optimizer_label(optimizer: Mapping[str, Any], names: Names | None = None) -> str:
     """What the study calls an optimizer, or its name."""
-    return (names or {}).get(dumps(optimizer)) or str(optimizer["name"])
+    spec = OptimizerSpec.recall(optimizer)
+    return (names or {}).get(dumps(spec.identity())) or spec.name
 
 
 def _label(chosen: Mapping[str, Any], usual: Mapping[str, Any]) -> str:

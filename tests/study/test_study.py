@@ -41,7 +41,8 @@ def plan(spec: SearchSpec = SPEC, levels: int = 2) -> tuple[tuple[Step, ...], tu
 
 
 def test_addresses_are_frozen() -> None:
-    # A change here makes every stored result of every user worthless: raise a version in step.VERSIONS instead.
+    # A change here makes every stored result of every user worthless. Where the same arguments come to mean other work,
+    # raise a version in step.VERSIONS; a new field of a spec is marked `Later`, and changes nothing here.
     found, carried = plan()
     assert [step.key[:16] for step in (found[0].needs[0], *found, carried[0], carried[-1])] == FROZEN
 
