@@ -14,7 +14,8 @@ from oneticket.ground.errors import GuardError
 from oneticket.integrations import held as holds
 from oneticket.integrations.held import Held, Holding
 from oneticket.integrations.held import resume as resume
-from oneticket.lottery.level import Level, used
+from oneticket.lottery.level import Level
+from oneticket.lottery.retired import used
 from oneticket.ticket.guard import _ATTACHED as GUARDS
 from oneticket.ticket.guard import Guard
 
@@ -42,7 +43,7 @@ def attach(
 
     It writes no weights: call `ticket.apply(model)` before; `head`, `names` and `fresh` are those that `apply` got.
     Within `accelerator.accumulate` the optimizer makes one step of several; that one alone is guarded, and counted by a
-    level, and none that a GradScaler leaves out; of several optimizers the last in their list counts. `save_state`
+    level, and none that a GradScaler leaves out; a round of several optimizers is one step. `save_state`
     writes what is held, and a level's search, beside the rest to `oneticket.safetensors`, which holds no pickle. While
     something is held, `load_state` refuses another ticket's checkpoint before it loads anything; `resume` brings a
     search back. A second `attach` to the model takes the first one's place there.

@@ -27,9 +27,8 @@ Held = Ticket | Mapping[str, Tensor] | Level
 class Holding:
     """One ticket, mask or level, through one training after another; between them it keeps no model.
 
-    Of a level real optimizer steps are counted, behind accumulation and without those that a GradScaler leaves out.
-    With several optimizers a step is one of the last in their list, so that a round of them all counts once, when it is
-    done, as long as the last in the list steps last.
+    A level counts the optimizers' steps itself, behind accumulation and without those that a GradScaler leaves out; a
+    round of several optimizers is one.
     """
 
     def __init__(
@@ -56,7 +55,6 @@ class Holding:
             check(self._facts(model), expected)
         if isinstance(held, Level):
             guard = held.attach(steppers)
-            held.count()
         elif isinstance(held, Ticket):
             guard = held.attach(model, steppers, head=self._head, names=self._names, fresh=self._fresh, rule=self._rule)
         else:

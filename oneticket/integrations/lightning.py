@@ -25,7 +25,7 @@ class TicketCallback(pl.Callback):
     first ended. `head`, `names` and `fresh` are those that `apply` got. While a `fit` runs, `guard` holds the mask;
     when it is done, `audit` is the proof and the guard is gone, as after an exception or an interrupt, too. Checkpoints
     say what was held, and `fit(ckpt_path=...)` goes on with nothing else; of a level they have the search's state, for
-    `resume`. A level counts the steps that were made, with several optimizers those of the last in their list.
+    `resume`. A level counts the steps that were made, a round of several optimizers as one.
 
     A Trainer takes one of these callbacks; masks of several layers are one mask. Raises what `oneticket.attach` raises,
     from within `fit`, and GuardError for another ticket's checkpoint, whose weights are in the model then.

@@ -9,13 +9,15 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.optim import Optimizer
 
 from oneticket.ground.errors import GuardError, PruneError, SpecError, TrainingError, unknown
 from oneticket.ground.streams import Streams
 from oneticket.ground.when import When
 from oneticket.lottery.kept import kept, live, unwrapped
-from oneticket.lottery.level import Level, Optimizers
+from oneticket.lottery.level import Level, Optimizers, Schedulers, several
 from oneticket.lottery.progress import Progress, read
+from oneticket.lottery.retired import Retired
 from oneticket.lottery.spec import MOST_LEVELS
 from oneticket.models.parts import OUTPUT, survey
 from oneticket.models.parts import prunable as prunable_of
@@ -29,9 +31,9 @@ from oneticket.ticket.ticket import Ticket
 
 
 class Search:
-    """Iterative pruning with rewinding around a loop of your own: `for level in search:`, train, call `level.step`.
+    """Iterative pruning with rewinding around a loop of your own: `for level in search:`, train with `level.optimizer`.
 
-    The model as given is W_0. Level 0 trains it whole; at its k-th `level.step` (`rewind="kit"`) parameters and buffers
+    The model as given is W_0. Level 0 trains it whole; after its k-th step (`rewind="kit"`) parameters and buffers
     are kept: W_k, or W_0 itself for k = 0, as for pre-trained weights. When the loop's body is done with a level, its
     guard is audited and detached, `fraction` of the living weights go (or units, by `granularity`), and the next level
     is opened: W_k x the next mask in the same model, in place; a fresh optimizer from `optimizer_fn(model)`, one or a
@@ -40,9 +42,9 @@ class Search:
     1912.05671); deeper levels have `level.start == k`, from which a schedule may go on. Buffers that no `state_dict`
     has (persistent=False) are not rewound.
 
-    - `rewind`: "500it", or "2ep" with `epoch`, the steps of one epoch. Steps are calls of `level.step`; at rewind 0 the
-      loop may do without them.
-    - `optimizer_fn=None`: optimizers are made later and handed to `level.attach`.
+    - `rewind`: "500it", or "2ep" with `epoch`, the steps of one epoch. The optimizer's steps are counted; see `Level`.
+    - `optimizer_fn` may return (optimizer, scheduler) instead, each one or a list: `level.scheduler` is the loop's to
+      step. `optimizer_fn=None`: optimizers are made later and handed to `level.attach`.
     - `criterion`, `scope`, `granularity`, `allow_empty`: as PruningSpec's. `prunable`: name patterns as ModelSpec's,
       of frozen weights too. `head`: names of the output layer or of its parameters, which stay dense; None finds it,
       "" is none. `seed`: of criteria that draw. `rule`: the guard's.
@@ -55,7 +57,8 @@ class Search:
 
     Raises SpecError for a setting, ModelError for names and models that do not fit, PruneError for weights that cannot
     be kept or are sharded; and GuardError, when a level opens, for a model that is being searched or guarded already,
-    and for optimizers that `level.attach` refuses.
+    and for optimizers that `level.attach` refuses. While a level is open, an optimizer that steps its weights and is
+    not the level's raises GuardError, and who uses an earlier level's optimizer, as its scheduler does, TrainingError.
 
     >>> model = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2))
     >>> search = Search(model, lambda model: torch.optim.SGD(model.parameters(), lr=0.1), levels=2, rewind="1it")
@@ -64,7 +67,6 @@ class Search:
     ...         level.optimizer.zero_grad()
     ...         level.model(torch.ones(3, 4)).square().sum().backward()
     ...         level.optimizer.step()
-    ...         level.step()
     >>> search.book.densities, search.dense["2.weight"]
     ((1.0, 0.8125, 0.65625), 'the output layer')
     """
@@ -72,7 +74,7 @@ class Search:
     def __init__(
         self,
         model: nn.Module,
-        optimizer_fn: Callable[[nn.Module], Optimizers] | None = None,
+        optimizer_fn: Callable[[nn.Module], Optimizers | tuple[Optimizers, Schedulers]] | None = None,
         *,
         levels: int,
         fraction: float = 0.2,
@@ -122,6 +124,7 @@ class Search:
         pruned_at = {name: torch.zeros(weights[name].shape, dtype=torch.uint8) for name in alive}
         self._at = Progress(level=0, kept={0: weights}, pruned_at=pruned_at)
         self._level: Level | None = None
+        self._retired = Retired()
         self._resumes = False
 
     def __iter__(self) -> Iterator[Level]:
@@ -130,7 +133,7 @@ class Search:
                 raise GuardError("a search has a level open on this model; end that loop first")
             _OPEN.add(self._inner)
             try:
-                level = self._level = self._begin()
+                level = self._begin()
                 yield level
                 self._end(level)
             finally:
@@ -199,28 +202,30 @@ class Search:
             steps=at.steps,
             scores=at.scores,
         )
+        self._retired.close(at.level)
+        self._level = level  # from here on there is something to close
         if self._optimizer_fn is not None:
-            level.attach(self._optimizer_fn(self.model))
+            level.attach(*_split(self._optimizer_fn(self.model)))
         return level
 
     def _contract(self, rewind: str, step: int) -> Contract:
         """Schedule and data order are the loop's own affair."""
         return Contract(rewind=rewind, step=step, schedule="caller", order="caller", head=tuple(self._asked["head"]))
 
-    def _stepped(self, level: Level) -> None:
-        """Keep W_k when it is reached."""
-        if level.number == 0 and level.steps == self._step:
-            weights = kept(self._inner, self._at.pruned_at)
-            self._at = replace(self._at, kept={**self._at.kept, self._step: weights})
+    def _stepped(self, level: Level, steps: int) -> None:
+        """Keep W_k when it is reached, and not before: a loop may say late how its steps are to be counted."""
+        if level.number == 0 and steps <= self._step:
+            reached = {self._step: kept(self._inner, self._at.pruned_at)} if steps == self._step else {}
+            self._at = replace(self._at, kept={0: self._at.kept[0], **reached})
 
     def _end(self, level: Level) -> None:
         """Check the trained level, prune for the next and write its record."""
-        level.audit()
+        level.finish()
         at, number = self._at, level.number
         if self._step not in at.kept:
             raise TrainingError(
-                f"rewind {self._asked['rewind']} is step {self._step}, but level 0 ended after {level.steps} calls of "
-                "level.step; call it after every optimizer step, train longer, or rewind earlier"
+                f"rewind {self._asked['rewind']} is step {self._step}, but level 0 ended after {level.steps} steps of "
+                "its optimizer; train longer, or rewind earlier"
             )
         after = {name: each.clone() for name, each in at.pruned_at.items()}
         trained = live(self._inner)
@@ -242,7 +247,26 @@ class Search:
         _OPEN.discard(self._inner)
         if self._level is not None:
             self._level.close()
+            self._retired.add(self._level.attached)
+        self._retired.open()
         self._level, self._at = None, self._at.anew()
+
+
+def _split(given: Any) -> tuple[Optimizers, Schedulers]:
+    """Optimizers and schedulers of what `optimizer_fn` returned: either may be one or a list; without schedulers None.
+
+    >>> optimizer = torch.optim.SGD([torch.zeros(1)])
+    >>> scheduler = torch.optim.lr_scheduler.ConstantLR(optimizer)
+    >>> _split(([optimizer], scheduler))[1] is scheduler, _split((optimizer, optimizer))[1]
+    (True, None)
+    """
+    if isinstance(given, list | tuple) and len(given) == 2 and all(map(_schedules, several(given[1]))):
+        return given[0], given[1]
+    return given, None
+
+
+def _schedules(one: object) -> bool:
+    return callable(getattr(one, "step", None)) and not isinstance(one, Optimizer)
 
 
 def _names(what: str, given: object) -> list[str]:

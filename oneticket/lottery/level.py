@@ -7,20 +7,25 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from torch.optim import Optimizer
-from torch.utils.hooks import RemovableHandle
+from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from oneticket.ground.errors import GuardError, SpecError, TrainingError
 from oneticket.lottery.kept import live, unwrapped
+from oneticket.lottery.retired import used
+from oneticket.lottery.step_counter import StepCounter
 from oneticket.ticket.check import owns, steppers
 from oneticket.ticket.guard import Guard, attach
 from oneticket.ticket.mask import Mask
 from oneticket.ticket.names import listed
 from oneticket.ticket.values import facts as checked
+from oneticket.ticket.zeros import watching
 
 if TYPE_CHECKING:
     from oneticket.lottery.driven import Search
 
 Optimizers = Optimizer | Sequence[Optimizer]
+Schedulers = Any
+"""One scheduler or a list of them: whatever has a method `step`, since many packages have schedulers of their own."""
 
 
 class Level:
@@ -29,9 +34,12 @@ class Level:
     - `number`: 0 is dense. `mask`, `density`: what lives in it; the mask's names are the model's without wrappers.
     - `start`: the optimizer step that its first weights come from, for a schedule that continues there.
     - `model`: the model as it was given to the search.
-    - `optimizer`, `guard`: what is attached, and what holds the mask; None as long as nothing is attached.
-    - `steps`: how often `step` was called in this level. `scores`: what was recorded. `over`: whether it is done with.
-    - `search`: the search that yields it. `rule`: its guards' rule.
+    - `optimizer`, `scheduler`, `guard`: what is attached, and what holds the mask; None as long as nothing is attached.
+      The loop steps both, when it likes.
+    - `steps`: the optimizer steps that were made in this level, several optimizers' together as one; accumulated
+      batches and steps that a GradScaler leaves out are none. `scores`: what was recorded. `over`: whether it is done
+      with.
+    - `search`: the search that yields it. `rule`: its guards' rule. `attached`: every optimizer that is watched.
 
     >>> import torch
     >>> from torch import nn
@@ -40,7 +48,6 @@ class Level:
     >>> for level in Search(model, lambda model: torch.optim.SGD(model.parameters(), lr=0.1), levels=1, fraction=0.5):
     ...     level.model(torch.ones(3, 4)).square().sum().backward()
     ...     level.optimizer.step()
-    ...     level.step()
     ...     print(level.number, level.density, level.steps, level.guard.audit())
     0 1.0 1 0 pruned weights in 0 parameters and 0 moments are exactly zero
     1 0.5 1 16 pruned weights in 1 parameters and 0 moments are exactly zero
@@ -54,67 +61,71 @@ class Level:
         start: int,
         search: Search,
         rule: str,
-        on_step: Callable[[Level], None],
+        on_step: Callable[[Level, int], None],
         steps: int = 0,
         scores: Mapping[str, Any] | None = None,
     ) -> None:
         self.number, self.mask, self.density, self.start = number, mask, mask.density, start
         self.search, self.model = search, search.model
-        self.steps, self.scores, self.over = steps, dict(scores or {}), False
+        self.scores, self.over = dict(scores or {}), False
         self.optimizer: Optimizers | None = None
+        self.scheduler: Schedulers = None
         self.guard: Guard | None = None
         self.rule, self._on_step = rule, on_step
-        self._stepped: list[Optimizer] = []
-        self._counter: RemovableHandle | None = None
+        self.attached: list[Optimizer] = []
+        self._first = steps
+        self._counter: StepCounter | None = None
+        here = weakref.ref(self)
+        self._watch = register_optimizer_step_pre_hook(watching(lambda one, *_: _ask(here(), one)))
+
+    @property
+    def steps(self) -> int:
+        """The optimizer steps that were made in this level."""
+        return self._first if self._counter is None else self._counter.steps
 
     def step(self, *_: object) -> None:
-        """Say that an optimizer step was made; whatever a framework hands over is ignored.
+        """Say where a step ends; steps are counted without it, so only loops need it whose optimizers take turns.
 
-        Raises TrainingError when the level is over, GuardError when no optimizer is attached.
+        Whatever a framework hands over is ignored. Raises TrainingError when the level is over, and where no optimizer
+        stepped or all stepped more than once; GuardError when none is attached.
         """
         self._check("step")
-        if self.guard is None:
+        if self._counter is None:
             raise GuardError(self._loose())
-        self.steps += 1
-        self._on_step(self)
+        self._counter.told()
 
-    def attach(self, optimizer: Optimizers) -> Guard:
+    def attach(self, optimizer: Optimizers, scheduler: Schedulers = None) -> Guard:
         """Hold the level's mask while these optimizers step: for those that a framework makes later.
 
-        A second call takes the place of the first. Raises TrainingError when the level is over, GuardError for an
-        optimizer that has moments from another level or where none has a trainable weight that the search may prune,
-        and what `oneticket.attach` raises.
+        A second call takes the place of the first. `scheduler` becomes `level.scheduler`. Raises TrainingError when the
+        level is over, GuardError for an optimizer of another level, for a scheduler of another optimizer, or where none
+        has a trainable weight that the search may prune, and what `oneticket.attach` raises.
         """
         self._check("attach")
         found, stepped = live(unwrapped(self.model)), steppers(optimizer)
-        if any(used(one) and one.state for one in stepped):
-            raise GuardError(
-                f"level {self.number}: an optimizer comes from another level, with its moments; every level starts "
-                "with a fresh one, so let optimizer_fn make it anew"
-            )
+        self._fresh(stepped, scheduler)
         # A mask that is full holds nothing, and so would ask for no optimizer before the layer is pruned.
-        trained = [name for name in self.mask if found[name].requires_grad]
-        if loose := [name for name in trained if not any(owns(one, found[name]) for one in stepped)]:
+        trained = {name: found[name] for name in self.mask if found[name].requires_grad}
+        if loose := [name for name in trained if not any(owns(one, trained[name]) for one in stepped)]:
             raise GuardError(
                 f"level {self.number}: no optimizer has {listed(loose)}; hand over the optimizer that steps it, freeze "
                 "it, or take it out of the search by prunable=['!name']"
             )
         self._let_go()
         self.guard = None
-        self._stepped = stepped
+        self.attached = stepped
         # Kept, because a framework may drop its optimizers before the level is audited.
         self.guard, self.optimizer = attach(self.model, optimizer, self.mask, rule=self.rule), optimizer
+        self.scheduler = scheduler
+        self._counter = StepCounter(
+            stepped,
+            steps=self.steps,
+            on_step=lambda steps: self._on_step(self, steps),
+            where=f"level {self.number}",
+            watched=trained,
+            mask=self.mask,
+        )
         return self.guard
-
-    def count(self) -> None:
-        """Call `step` after every step of the last optimizer attached, but for those that a GradScaler leaves out.
-
-        Until the next `attach` or the end of the level. Raises GuardError when no optimizer is attached.
-        """
-        if self.optimizer is None:
-            raise GuardError(self._loose())
-        last = self.optimizer[-1] if isinstance(self.optimizer, Sequence) else self.optimizer
-        self._counter = steppers(last)[0].register_step_post_hook(self._counted)
 
     def record(self, **scores: object) -> None:
         """Put scores into the level's record in the book; a name that comes again takes the place of the first.
@@ -136,22 +147,41 @@ class Level:
             raise GuardError(self._loose())
         self.guard.audit()
 
+    def finish(self) -> None:
+        """The loop's body is done: audit, and count a step that not all optimizers ended.
+
+        Raises GuardError as `audit` does, TrainingError where the loop told of steps and no optimizer made any.
+        """
+        self.audit()
+        if self._counter is not None:
+            self._counter.finish()
+
     def close(self) -> None:
         """Let go of the model: no guard holds it any more, and no more steps are taken."""
         self.over = True
         self._let_go()
-        _USED.update(self._stepped)
+        self._watch.remove()
 
     def _let_go(self) -> None:
         if self.guard is not None:
             self.guard.detach()
         if self._counter is not None:
-            self._counter.remove()
+            self._counter.stop()
 
-    def _counted(self, optimizer: Optimizer, *_: object) -> None:
-        # To an optimizer that leaves steps out by itself, as fused ones do, a GradScaler says so by this attribute.
-        if not getattr(optimizer, "found_inf", None):
-            self.step()
+    def _fresh(self, optimizers: Sequence[Optimizer], scheduler: Schedulers) -> None:
+        """Raise GuardError for what another level had."""
+        if any(map(used, optimizers)):
+            raise GuardError(
+                f"level {self.number}: an optimizer comes from another level; every level starts with a fresh one, so "
+                "let optimizer_fn make it anew"
+            )
+        for one in several(scheduler):
+            driven = getattr(one, "optimizer", None)
+            if isinstance(driven, Optimizer) and not set(steppers(driven)) <= {*optimizers}:
+                raise GuardError(
+                    f"level {self.number}: {type(one).__name__} schedules another optimizer than the level's; let "
+                    "optimizer_fn make both anew and return (optimizer, scheduler)"
+                )
 
     def _check(self, what: str) -> None:
         if self.over:
@@ -165,14 +195,32 @@ class Level:
             "call level.attach(optimizer) before the first step"
         )
 
+    def foreign(self, optimizer: Optimizer) -> bool:
+        """Whether this optimizer would step weights of the level without being attached, or within one that is."""
+        if optimizer in self.attached or (self._counter is not None and self._counter.stepping):
+            return False
+        found = dict(unwrapped(self.model).named_parameters(remove_duplicate=False))
+        mine = {id(found[name]) for name in self.mask if name in found}
+        if not any(id(one) in mine for group in optimizer.param_groups for one in group["params"]):
+            return False
+        return not set(steppers(optimizer)) <= {*self.attached}
+
     def __repr__(self) -> str:
         return f"Level({self.number}, {self.mask!r}, start={self.start}, steps={self.steps})"
 
 
-def used(optimizer: object) -> bool:
-    """Whether this is an optimizer that a level had which is over; of a wrapped one, the one inside."""
-    return optimizer in _USED
+def several(given: object) -> list[Any]:
+    """The things in a list, or the one; none of None."""
+    return [] if given is None else [*given] if isinstance(given, list | tuple) else [given]
 
 
-_USED: weakref.WeakSet[Optimizer] = weakref.WeakSet()
-"""Optimizers of levels that are over."""
+def _ask(level: Level | None, optimizer: Optimizer) -> None:
+    """Before any optimizer steps: a level that is open does not let another one write its weights."""
+    if level is None or not level.foreign(optimizer):
+        return
+    if not level.attached:
+        raise GuardError(level._loose())
+    raise GuardError(
+        f"level {level.number}: this {type(optimizer).__name__} steps its weights, but it is not the level's, so the "
+        "mask would not be held; step level.optimizer, or hand this one to level.attach"
+    )

@@ -71,7 +71,8 @@ def prunable(
 ) -> tuple[str, ...]:
     """The names of the weights that may be pruned, in the model's order.
 
-    Without patterns: the weights of linear, convolution, attention and recurrent layers, but not the head's. Patterns
+    Without patterns: the weights of linear, convolution, attention and recurrent layers, but neither the head's nor
+    what requires no gradient now: weights that nobody trains say nothing of what may go. Patterns
     (`*`, `?`, `[...]`) choose instead among all parameters of two or more dimensions; `!pattern` takes names out of
     what is chosen, or of the default if no pattern chooses. The head, found or given as `head` says, is chosen by its
     full name only, never by a wildcard.
@@ -143,7 +144,9 @@ def _reason(model: nn.Module, name: str) -> str:
         return FLAT
     if isinstance(owner, nn.Embedding | nn.EmbeddingBag):
         return "an embedding; name it by a pattern"
-    return "" if layout(model, name) else "not the weight of a layer that is known; name it by a pattern"
+    if not layout(model, name):
+        return "not the weight of a layer that is known; name it by a pattern"
+    return "" if model.get_parameter(name).requires_grad else FROZEN
 
 
 def random_forward(model: nn.Module) -> bool:
@@ -178,4 +181,5 @@ def _some(names: Iterable[str], most: int = 24) -> str:
 
 OUTPUT = "the output layer"
 FLAT = "one-dimensional"
+FROZEN = "frozen, since it requires no gradient; name it by a pattern"
 HELD = "its layer's weight is computed from it (a parametrization), so that zeros would not stay"

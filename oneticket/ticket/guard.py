@@ -18,7 +18,7 @@ from oneticket.ticket.hold import Hold, eager, leaks
 from oneticket.ticket.mask import Mask
 from oneticket.ticket.names import listed
 from oneticket.ticket.shards import agree, reshard, shard, sharded
-from oneticket.ticket.zeros import captured, exchanged, flat, keeps_zeros, moments
+from oneticket.ticket.zeros import acting, captured, exchanged, flat, keeps_zeros, moments
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -207,7 +207,7 @@ class Guard:
         """
         self._steps += 1
         doubt = self._steps % SWEEP < len(self._optimizers) or captured()
-        self._acting, self._alone = [], len(optimizer._optimizer_step_pre_hooks) == 1
+        self._acting, self._alone = [], acting(optimizer._optimizer_step_pre_hooks) == 1
         for parameter, hold in self._each():
             zeros = [parameter, *moments(optimizer, parameter)]
             for tensor in zeros:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.optim import LBFGS, SGD, Adadelta, Adagrad, Adam, AdamW, NAdam, Optimizer, RAdam, RMSprop
 from torch.optim.optimizer import _global_optimizer_post_hooks, _global_optimizer_pre_hooks
 
-from oneticket.ticket.hold import WORDS
+from oneticket.ticket.hold import WORDS, eager
 from oneticket.ticket.shards import sharded
 
 
@@ -51,10 +51,26 @@ def keeps_zeros(optimizer: Optimizer, arguments: tuple[object, ...]) -> bool:
     return (
         type(optimizer) in ELEMENTWISE
         and arguments == ((optimizer,), {})
-        and len(optimizer._optimizer_step_pre_hooks) == len(optimizer._optimizer_step_post_hooks) == 1
-        and not (_global_optimizer_pre_hooks or _global_optimizer_post_hooks)
+        and acting(optimizer._optimizer_step_pre_hooks) == acting(optimizer._optimizer_step_post_hooks) == 1
+        and not (acting(_global_optimizer_pre_hooks) or acting(_global_optimizer_post_hooks))
         and all(map(_tame, optimizer.param_groups))
     )
+
+
+def watching(hook: Callable[..., None]) -> Callable[..., None]:
+    """The hook of an optimizer's step, marked as one that writes nothing, and kept out of graphs."""
+    marked = eager(hook)
+    marked.writes_nothing = True  # type: ignore[attr-defined]
+    return marked
+
+
+def acting(hooks: Mapping[int, Callable[..., Any]]) -> int:
+    """How many of these hooks may write; those from `watching` do not.
+
+    >>> acting({0: print, 1: watching(print)})
+    1
+    """
+    return sum(not getattr(hook, "writes_nothing", False) for hook in hooks.values()) if hooks else 0
 
 
 def exchanged() -> bool:

@@ -138,7 +138,7 @@ def test_in_our_own_loop_it_finds_what_our_own_search_finds(name: str) -> None:
     assert found.book.densities == expected.densities
 
 
-def test_given_weights_need_no_steps(tmp_path: Path) -> None:
+def test_steps_are_counted_without_the_loop(tmp_path: Path) -> None:
     model = net()
     given = copy(model)
     search = Search(model, sgd, levels=2)
@@ -147,7 +147,7 @@ def test_given_weights_need_no_steps(tmp_path: Path) -> None:
         level.record(accuracy=0.5 + level.number / 10, note="mine", per_class=[0.1, 0.2])
         level.record(note="ours")
     assert same(search.book.weights, given)
-    assert search.book.records[2]["steps"] == 0
+    assert search.book.records[2]["steps"] == 5
     assert search.book[2].evidence["accuracy"] == 0.7
     assert search.book[2].evidence["note"] == "ours"
     ticket = search.book.at(density=0.64)

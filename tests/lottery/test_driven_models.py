@@ -100,7 +100,7 @@ MODELS: dict[str, tuple[Callable[[], nn.Module], dict[str, str], int]] = {
     "attentive": (Attentive, {"words.weight": "an embedding; name it by a pattern"}, 24 * 8 + 64 + 2 * 96),
     "tied": (Tied, {"one.bias": "one-dimensional"}, 36),
     "like a wrapper": (Scaled, {"scale": "one-dimensional", "module.4.weight": "the output layer"}, 168),
-    "frozen": (frozen, {"4.weight": "the output layer"}, 168),
+    "frozen": (frozen, {"0.weight": "frozen", "4.weight": "the output layer"}, 96),
     "convolutions": (convolutions, {"2.weight": "one-dimensional"}, 36 + 36 + 32),
     "parametrized": (
         normed,

@@ -65,8 +65,8 @@ def within(call: Callable[[Level], object]) -> Callable[[Search], None]:
 
 
 REFUSED: dict[str, tuple[dict[str, Any], Callable[[Search], None], type[Exception], str]] = {
-    "unreached": ({"rewind": "9it"}, loop, TrainingError, "rewind 9it is step 9, but level 0 ended after 3 calls of"),
-    "unstepped": ({"rewind": "1it"}, lambda s: loop(s, 0), TrainingError, "ended after 0 calls of level.step"),
+    "unreached": ({"rewind": "9it"}, loop, TrainingError, "rewind 9it is step 9, but level 0 ended after 3 steps of"),
+    "unstepped": ({"rewind": "1it"}, lambda s: loop(s, 0), TrainingError, "level 0 ended after 0 steps"),
     "replaced": ({}, replaced, GuardError, "0.weight: no optimizer has this parameter; was it replaced"),
     "revived": ({}, revived, GuardError, "0.weight: pruned weights that are not zero: "),
     "diverged": ({}, diverged, PruneError, "0.weight: 72 scores are NaN; did the training diverge"),

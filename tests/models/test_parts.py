@@ -6,7 +6,7 @@ from torch import nn
 from torch.nn.utils import parametrizations
 
 from oneticket.ground.errors import ModelError
-from oneticket.models.parts import head, head_name, prunable, random_forward, survey
+from oneticket.models.parts import FROZEN, head, head_name, prunable, random_forward, survey
 
 
 @pytest.fixture(autouse=True)
@@ -165,6 +165,18 @@ def test_patterns_say_why_the_rest_stays_dense():
     net = nn.ModuleDict({"body": parametrizations.weight_norm(nn.Linear(4, 4)), "out": nn.Linear(4, 2)})
     with pytest.raises(ModelError, match="matches no weight"):
         prunable(net, ["body.*"])
+
+
+def test_what_is_frozen_stays_dense_unless_it_is_named():
+    net = words().requires_grad_(False)
+    assert survey(net)["conv.weight"] == survey(net, ["!embed.*"])["conv.weight"] == FROZEN
+    assert survey(net)["embed.weight"] == EMBEDDED
+    with pytest.raises(ModelError, match=r"nothing to prune.*conv.weight \(frozen, since it requires no gradient"):
+        prunable(net)
+    net["attention"].out_proj.weight.requires_grad = True
+    assert prunable(net) == ("attention.out_proj.weight",)
+    assert prunable(net, ["conv.*"]) == ("conv.weight",)
+    assert "conv.weight" in prunable(net, ["*"])
 
 
 @pytest.mark.parametrize("given", ["out", ("out.weight", "out.bias"), None])
