@@ -58,7 +58,10 @@ __all__ = sorted(_ROOMS)
 def __getattr__(name: str) -> object:
     if name not in _ROOMS:
         raise AttributeError(f"module 'oneticket' has no attribute {name!r}; it has {', '.join(__all__)}")
-    return getattr(import_module(f"oneticket.{_ROOMS[name]}"), name)
+    from oneticket.ground.extras import naming_extras
+
+    with naming_extras():
+        return getattr(import_module(f"oneticket.{_ROOMS[name]}"), name)
 
 
 def __dir__() -> list[str]:

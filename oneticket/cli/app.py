@@ -14,6 +14,7 @@ from oneticket.cli.parameters import HOW, KEEP, How, Keep, Quiet, Rows, with_fla
 from oneticket.cli.studies import report, status, store, study
 from oneticket.cli.tickets import export, import_, pull, push, score, show, verify, zoo
 from oneticket.ground.errors import OneticketError, SpecError
+from oneticket.ground.extras import naming_extras
 from oneticket.study.spec import CarrySpec, FindSpec
 
 DONE, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
@@ -102,7 +103,8 @@ def main(tokens: list[str] | None = None) -> None:
     """Run a command and leave with its exit code; a user's mistake is told in words, without a traceback."""
     told = Console(stderr=True, soft_wrap=True)
     try:
-        code = app(tokens, exit_on_error=False, print_error=False)
+        with naming_extras():
+            code = app(tokens, exit_on_error=False, print_error=False)
     except (CycloptsError, SpecError) as error:
         told.print(f"oneticket: {_plain(error)}", style="red", highlight=False, markup=False)
         code = USAGE

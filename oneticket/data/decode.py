@@ -5,12 +5,15 @@ from __future__ import annotations
 import io
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
 
 from oneticket.ground.errors import DataError
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 Item = bytes | str
 """One encoded image: its bytes, or the path of its file."""
@@ -18,6 +21,8 @@ Item = bytes | str
 
 def opened(item: Item, where: str, channels: int | None = None) -> Image.Image:
     """Decode one image to 8-bit grey (`channels` 1) or RGB (3), or whichever it is; raises DataError naming `where`."""
+    from PIL import Image, UnidentifiedImageError
+
     try:
         image = Image.open(io.BytesIO(item if isinstance(item, bytes) else Path(item).read_bytes()))
         image.load()
@@ -38,10 +43,12 @@ def opened(item: Item, where: str, channels: int | None = None) -> Image.Image:
 
 def centre(image: Image.Image, size: int, edge: int) -> Image.Image:
     """Resize so that the shorter side is `edge` pixels and keep the `size` x `size` middle."""
+    from PIL.Image import Resampling
+
     width, height = image.size
     scale = edge / min(width, height)
     width, height = max(size, round(width * scale)), max(size, round(height * scale))
-    image = image if image.size == (width, height) else image.resize((width, height), Image.Resampling.BILINEAR)
+    image = image if image.size == (width, height) else image.resize((width, height), Resampling.BILINEAR)
     left, top = (width - size) // 2, (height - size) // 2
     return image.crop((left, top, left + size, top + size))
 

@@ -10,7 +10,6 @@ from pathlib import Path
 from oneticket.data import arrays, hub
 from oneticket.data.folder import folder, is_folder
 from oneticket.data.sources import Source
-from oneticket.data.table import loaded, parquet
 from oneticket.ground.errors import DataError
 
 
@@ -28,6 +27,8 @@ def find(name: str) -> Source:
     """
     if name in GENERATED:
         return GENERATED[name]()
+    from oneticket.data.table import loaded
+
     places, streams = _places(name), name in STREAMED
     for place in places:
         source = _local(place, streams=streams)
@@ -64,6 +65,8 @@ def _local(place: Path, *, streams: bool) -> Source | None:
         return arrays.npz(place)
     if not place.is_dir():
         return None
+    from oneticket.data.table import loaded, parquet
+
     if any(place.glob("*.parquet")):
         return parquet(place, streams=streams)
     if is_folder(place):

@@ -21,6 +21,7 @@ from oneticket.data.stream import Stream
 from oneticket.data.subset import Ints, choose
 from oneticket.ground.canon import digest
 from oneticket.ground.errors import DataError
+from oneticket.ground.extras import naming_extras
 
 _SIDE = 224  # of streamed images, where nothing else is asked for
 _SAMPLE = 2048  # training images that the moments of a streamed set are taken from
@@ -62,6 +63,7 @@ class Data:
         return Facts(shape=self.shape, classes=len(self.classes), images=len(self.train), digest=self.digest)
 
 
+@naming_extras()
 def load(
     spec: DataSpec, *, device: torch.device | str = "cpu", like: Shape | None = None, workers: int | None = None
 ) -> Data:

@@ -9,15 +9,17 @@ import math
 import random
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from PIL import Image
 from torch.utils.data import DataLoader, Dataset
 
 from oneticket.data.decode import Item, centre, opened, pixels
 from oneticket.ground.errors import DataError
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 Order = tuple[list[int], list[int] | None]  # image positions, and a number each for random crops (None: centre crops)
 
@@ -96,6 +98,8 @@ def random_crop(image: Image.Image, size: int, seed: int, *, flip: bool) -> Imag
     not fit.
     Source: Szegedy et al., Going Deeper with Convolutions, 2015.
     """
+    from PIL.Image import Resampling, Transpose
+
     draw = random.Random(seed)
     width, height = image.size
     for _ in range(10):
@@ -108,8 +112,8 @@ def random_crop(image: Image.Image, size: int, seed: int, *, flip: bool) -> Imag
     else:
         wide = high = min(width, height)
         left, top = (width - wide) // 2, (height - high) // 2
-    part = image.resize((size, size), Image.Resampling.BILINEAR, box=(left, top, left + wide, top + high))
-    return part.transpose(Image.Transpose.FLIP_LEFT_RIGHT) if flip and draw.random() < 0.5 else part
+    part = image.resize((size, size), Resampling.BILINEAR, box=(left, top, left + wide, top + high))
+    return part.transpose(Transpose.FLIP_LEFT_RIGHT) if flip and draw.random() < 0.5 else part
 
 
 def _same(found: object) -> object:

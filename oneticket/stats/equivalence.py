@@ -7,8 +7,6 @@ import statistics
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from scipy.special import stdtr
-
 from oneticket.ground.errors import SpecError
 from oneticket.stats.stats import CONFIDENCE, Interval, finite, paired
 
@@ -84,4 +82,6 @@ def _above(differences: list[float], bound: float) -> float | None:
     above, error = statistics.mean(differences) - bound, statistics.stdev(differences) / math.sqrt(n)
     if error == 0:
         return 0.0 if above > 0 else 1.0
+    from scipy.special import stdtr
+
     return float(stdtr(n - 1, -above / error))

@@ -7,9 +7,6 @@ import statistics
 from bisect import bisect_left
 from collections.abc import Iterable
 
-from scipy import optimize
-from scipy.special import ncfdtr, stdtrit
-
 from oneticket.ground.errors import SpecError
 from oneticket.stats.stats import CONFIDENCE, finite, share
 from oneticket.stats.words import number, percent
@@ -35,6 +32,8 @@ def smallest_difference(sd: float, n: int, power: float = POWER, confidence: flo
     high = 1.0
     while _power(high, n, confidence) < power:
         high *= 2
+    from scipy import optimize
+
     shift = optimize.brentq(lambda shift: _power(shift, n, confidence) - power, 1e-9, high)
     return float(shift) * sd / math.sqrt(n)
 
@@ -96,6 +95,8 @@ def advice(differences: Iterable[float], wanted: float = 0.01) -> str:
 
 def _power(shift: float, n: int, confidence: float) -> float:
     """The power for a true difference of `shift` standard errors."""
+    from scipy.special import ncfdtr, stdtrit
+
     critical = float(stdtrit(n - 1, (1 + confidence) / 2))
     return float(1 - ncfdtr(1, n - 1, shift**2, critical**2))
 

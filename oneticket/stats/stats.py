@@ -11,7 +11,6 @@ from itertools import accumulate
 from typing import Literal, TypeVar
 
 import numpy as np
-from scipy.special import stdtr, stdtrit
 
 from oneticket.ground.canon import digest
 from oneticket.ground.errors import SpecError
@@ -71,6 +70,8 @@ def mean_interval(values: Iterable[float], confidence: float = CONFIDENCE) -> In
     n, mean = len(values), statistics.mean(values)
     if n == 1:
         return Interval(mean=mean, low=None, high=None, n=1)
+    from scipy.special import stdtrit
+
     half = float(stdtrit(n - 1, (1 + confidence) / 2)) * statistics.stdev(values) / math.sqrt(n)
     return Interval(mean=mean, low=mean - half, high=mean + half, n=n)
 
@@ -161,6 +162,8 @@ def _p(differences: list[float]) -> float | None:
     mean, error = statistics.mean(differences), statistics.stdev(differences) / math.sqrt(n)
     if error == 0:
         return 1.0 if mean == 0 else 0.0
+    from scipy.special import stdtr
+
     return float(2 * stdtr(n - 1, -abs(mean) / error))
 
 
