@@ -11,8 +11,8 @@ from torch import nn
 from oneticket.cli.tables import out as stdout
 from oneticket.cli.tables import print_facts, print_table
 from oneticket.export.costs import Row, measure
+from oneticket.export.example import batch
 from oneticket.export.forms import export as bring
-from oneticket.export.network import batch
 from oneticket.export.verdict import sentence
 from oneticket.ground.errors import ModelError, SpecError
 from oneticket.integrations.foreign import read_tensors

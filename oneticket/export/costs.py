@@ -6,7 +6,7 @@ import contextlib
 import math
 import zlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import count
 from statistics import median
 from typing import Any
@@ -18,8 +18,11 @@ from torch import Tensor, nn
 from oneticket.compact.choose import DENSEST, SMALLEST
 from oneticket.compact.flops import flops
 from oneticket.compact.sparse import Sparse, fits, usable
-from oneticket.export.network import Example, Made, arguments, compacted, differs, masked, outputs
+from oneticket.export.agreement import differs, tolerance
+from oneticket.export.example import Example, arguments, leaves, outputs
+from oneticket.export.network import Made, compacted, masked
 from oneticket.export.onnx import missing, onnx_bytes, session
+from oneticket.export.plain import plain
 from oneticket.export.sparse import csr
 from oneticket.ground import clock
 from oneticket.ground.errors import ModelError, PruneError, SpecError
@@ -89,34 +92,35 @@ def measure(model: nn.Module, mask: Mask, example: Example, *, rounds: int = ROU
     """
     if rounds < 1:
         raise SpecError(f"rounds: expected 1 or more, got {rounds}")
-    positional, named = arguments(example)
+    made = plain(model, mask, example)
+    model, mask, near = made.network, made.mask, tolerance(made.network, example)
     wholes = masked(model, mask)
     want = outputs(wholes.network, example)
     small = compacted(model, mask, example)
     full = Mask.full(mask)
-    sides = [_side("dense", masked(model, full), example), _side("masked", wholes, example)]
+    sides = [_side("dense", replace(masked(model, full), note=made.note), example), _side("masked", wholes, example)]
     if small.removed:
         sides.append(_side("compact", small, example))
     if (thin := _sparse(small)) is not None:
         sides.append(_side("sparse", thin, example))
     with contextlib.suppress(PruneError):  # no linear layer lost a weight
         sides.append(_side("csr", csr(model, mask), example))
-    device = next(iter((*positional, *named.values()))).device
+    device = leaves(example)[0].device
     if device.type == "cpu" and not missing():
         try:
             sides.append(_program("onnx", wholes, example))
             if small.removed:
                 sides.append(_program("onnx-compact", small, example, beside="onnx"))
         except ModelError as error:
-            sides[0] = sides[0].but(note=str(error))
+            sides[0] = sides[0].noted(str(error))
     for side in sides[1:]:
         try:
-            apart = differs(want, side.run(example))
+            apart = differs(want, side.run(example), near=near)
         except ModelError as error:
             apart = str(error)
         if apart:
             sides.remove(side)
-            sides[0] = sides[0].but(note=f"{side.form} is left out: {apart}")
+            sides[0] = sides[0].noted(f"{side.form} is left out: {apart}")
     sides = [side for side in sides if side.beside in {other.form for other in sides}]
     seconds = _times([lambda side=side: side.run(example) for side in sides], rounds, device)  # type: ignore[misc]
     by_form = {side.form: taken for side, taken in zip(sides, seconds, strict=True)}
@@ -135,8 +139,8 @@ class _Side:
     beside: str = "dense"
     note: str = ""
 
-    def but(self, *, note: str) -> _Side:
-        return _Side(**{**vars(self), "note": note})
+    def noted(self, note: str) -> _Side:
+        return replace(self, note="; ".join(filter(None, (self.note or self.made.note, note))))
 
     def row(self, seconds: Sequence[float], beside: Sequence[float]) -> Row:
         numbers, living = _numbers(self.made)
@@ -208,9 +212,8 @@ def _sparse(made: Made) -> Made | None:
 
 def _madds(network: nn.Module, example: Example) -> int | None:
     positional, named = arguments(example)
-    if not named and len(positional) == 1:
-        return flops(network, positional[0])
-    return None
+    only = positional[0] if len(positional) == 1 and not named else None
+    return flops(network, only) if isinstance(only, Tensor) else None
 
 
 def _numbers(made: Made) -> tuple[int, int]:

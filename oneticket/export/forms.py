@@ -10,8 +10,12 @@ from pathlib import Path
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from oneticket.export.network import Example, Made, compacted, differs, masked, outputs
+from oneticket.export.agreement import differs, tolerance
+from oneticket.export.example import Example, outputs
+from oneticket.export.network import Made, compacted, masked
 from oneticket.export.onnx import missing, onnx_bytes
+from oneticket.export.plain import plain
+from oneticket.export.sizes import Dynamic
 from oneticket.export.sparse import csr, packed, two_of_four
 from oneticket.ground.errors import ModelError, SpecError, unknown
 from oneticket.ticket.container import write
@@ -24,9 +28,10 @@ class Exported:
 
     - `form`: its name in FORMS.
     - `network`: what computes so in Python, a copy in evaluation mode.
-    - `path`, `size`: the file and its bytes; None and 0 if none was asked for.
+    - `path`, `size`: the file, None if none was asked for, and the bytes that it has or would have.
     - `removed`: per layer, how many of its units went.
     - `note`: what else is to be told, such as why a network was kept whole.
+    - `tolerance`: how far its outputs were allowed to lie from the masked model's, of the largest or of 1.
     """
 
     form: str
@@ -35,10 +40,17 @@ class Exported:
     size: int
     removed: Mapping[str, int]
     note: str
+    tolerance: float
 
 
 def export(
-    model: nn.Module, mask: Mask, *, to: str, out: str | os.PathLike[str] | None = None, example: Example
+    model: nn.Module,
+    mask: Mask,
+    *,
+    to: str,
+    out: str | os.PathLike[str] | None = None,
+    example: Example,
+    dynamic: Dynamic = (),
 ) -> Exported:
     """Bring a trained model under its mask into a form to deploy, and write it to `out` if given.
 
@@ -49,10 +61,14 @@ def export(
     - "2:4": linear layers as NAME.weight.values and NAME.weight.meta (`sparse.packed`; `sparse.on_cuda` runs them).
     - "onnx": the masked network as a program that ONNX Runtime runs, for any size of batch (`.onnx`).
 
-    `example`: a batch as the model takes it. The model is left as it is. The new form's outputs are compared with the
-    masked model's before anything is written: they lie within 1e-5, of the largest or of 1. Raises PruneError if the
-    mask does not fit the model or has no such form, SpecError for an unknown form or ending, ModelError if the outputs
-    differ, FileError if the disk refuses; then nothing is written.
+    `example`: a batch as the model takes it (`example.Example`). `dynamic`: axes of a program's inputs whose size is
+    left open beside the batch's, `[2, 3]` for height and width; or per input, `{"tokens": {1: "length"}}`.
+    The model is left as it is. What `weight_norm`, `spectral_norm`, `torch.nn.utils.prune` or a parametrization
+    computes becomes a plain weight (`plain.plain`). The new form's outputs are compared with the masked model's before
+    anything is written: they lie within the rounding of the dtype, of the largest or of 1, which is 1e-5 for float32
+    (`agreement.allowed`). Raises PruneError if the mask does not fit the model or has no such form, SpecError for an
+    unknown form, ending or axis, ModelError if the outputs differ, FileError if the disk refuses; then nothing is
+    written.
 
     >>> import torch
     >>> net = nn.Sequential(nn.Linear(2, 3), nn.ReLU(), nn.Linear(3, 1))
@@ -66,18 +82,33 @@ def export(
     path = None if out is None else Path(out)
     if path is not None and path.suffix not in form.endings:
         raise SpecError(f"{path}: the form {to} is written as {' or '.join(form.endings)}, got {path.suffix!r}")
-    if path is not None and path.suffix == ".onnx" and (lacking := missing()):
+    program = (path.suffix if path else form.endings[0]) == ".onnx"
+    if dynamic and not program:
+        raise SpecError("dynamic: only a program, written to a file that ends in .onnx, has open sizes")
+    if program and (lacking := missing()):
         raise ModelError(lacking)
-    made = form.make(model, mask, example)
-    if apart := differs(outputs(masked(model, mask).network, example), outputs(made.network, example)):
+    whole = plain(model, mask, example)
+    made = form.make(whole.network, whole.mask, example)
+    near = tolerance(whole.network, example)
+    want = outputs(masked(whole.network, whole.mask).network, example)
+    if apart := differs(want, outputs(made.network, example), near=near):
         raise ModelError(f"{to}: {apart} from those of the masked model; nothing was written")
-    size = 0
+    data = onnx_bytes(made.network, example, dynamic=dynamic) if program else _file(form, made)
     if path is not None:
-        program = path.suffix == ".onnx"
-        data = onnx_bytes(made.network, example) if program else save(_plain(form.tensors(made)), {"format": "pt"})
         write(path, data)
-        size = len(data)
-    return Exported(form=to, network=made.network, path=path, size=size, removed=dict(made.removed), note=made.note)
+    return Exported(
+        form=to,
+        network=made.network,
+        path=path,
+        size=len(data),
+        removed=dict(made.removed),
+        note="; ".join(filter(None, (whole.note, made.note))),
+        tolerance=near,
+    )
+
+
+def _file(form: _Form, made: Made) -> bytes:
+    return save(_plain(form.tensors(made)), {"format": "pt"})
 
 
 def _plain(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

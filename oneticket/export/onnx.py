@@ -11,8 +11,11 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils import _pytree as pytree
 
-from oneticket.export.network import Example, arguments, batch, differs, outputs
+from oneticket.export.agreement import differs, tolerance
+from oneticket.export.example import Example, arguments, leaves
+from oneticket.export.sizes import Dynamic, Open, open_axes, others
 from oneticket.ground.errors import ModelError
 
 PACKAGES = ("onnx", "onnxscript", "onnxruntime")
@@ -25,38 +28,24 @@ def missing() -> str:
     return f"onnx needs {', '.join(absent)}: pip install 'oneticket[onnx]'" if absent else ""
 
 
-def onnx_bytes(network: nn.Module, example: Example) -> bytes:
-    """The ONNX program of a network in evaluation mode; the size of the batch is left open.
+def onnx_bytes(network: nn.Module, example: Example, *, dynamic: Dynamic = ()) -> bytes:
+    """The ONNX program of a network in evaluation mode; the size of the batch is left open, and that of `dynamic` axes.
 
-    Made by `torch.onnx.export` out of `torch.export`, with inputs named as the forward pass names them. Before it is
-    given away, ONNX Runtime computes batches of several sizes: outputs further from torch's than rounding are an error.
+    Made by `torch.onnx.export` out of `torch.export`, with inputs named as the forward pass names them; the axis of the
+    batch is found by `example.batch_axes`. The program holds nothing of the source code: no lines, no comments, no
+    folders. Before it is given away, ONNX Runtime computes other sizes of every open axis: outputs further from torch's
+    than rounding are an error.
 
-    Raises ModelError for a missing package, a network that cannot be exported, and other outputs.
+    Raises ModelError for a missing package, a network that cannot be exported, and other outputs; SpecError for an axis
+    that no input has.
     """
     if lacking := missing():
         raise ModelError(lacking)
-    two = batch(
-        example, max(2, len(next(iter(_flat(example)))))
-    )  # one row would be taken for a size that never changes
-    positional, named = arguments(two)
-    rows = {0: torch.export.Dim("batch")}
-    shapes: Any = dict.fromkeys(named, rows) if named else tuple(rows for _ in positional)
-    try:
-        with _quiet(), torch.random.fork_rng(devices=[]):
-            program = torch.onnx.export(
-                network, positional, kwargs=named, dynamo=True, dynamic_shapes=shapes, verbose=False, optimize=True
-            )
-        assert program is not None
-        if network_bytes(network) > LARGEST:
-            raise ModelError("onnx: more than 2 GiB of weights do not fit one file; export parts of the network")
-        data: bytes = program.model_proto.SerializeToString()
-    except ModelError:
-        raise
-    except Exception as error:  # whatever torch.export says to a forward pass
-        raise ModelError(f"onnx: torch cannot export {type(network).__name__}: {_reason(error)}") from error
-    run = session(data)
-    for each in (example, batch(example, 1), batch(example, 5)):
-        if apart := differs(outputs(network, each), run(each)):
+    axes = open_axes(network, example, dynamic)
+    data = _program(network, example, axes)
+    run, near = session(data), tolerance(network, example)
+    for each, want in others(network, example, axes):
+        if apart := differs(want, run(each), near=near):
             raise ModelError(f"onnx: ONNX Runtime does not compute what torch does, {apart}; nothing was written")
     return data
 
@@ -75,10 +64,15 @@ def session(data: bytes) -> Callable[[Example], tuple[Tensor, ...]]:
     names = [one.name for one in made.get_inputs()]
 
     def run(example: Example) -> tuple[Tensor, ...]:
-        positional, named = arguments(example)
-        given = named or dict(zip(names, positional, strict=True))
-        found = made.run(None, {name: given[name].detach().cpu().numpy() for name in names})
-        return tuple(torch.from_numpy(one) for one in found)
+        named = arguments(example)[1]
+        given = leaves(example)
+        if all(isinstance(one, Tensor) for one in named.values()) and set(named) == set(names):
+            given = [named[name] for name in names]
+        feed = {name: one.detach().cpu().numpy() for name, one in zip(names, given, strict=True)}
+        try:
+            return tuple(torch.from_numpy(one) for one in made.run(None, feed))
+        except Exception as error:  # see above
+            raise ModelError(f"onnx: ONNX Runtime fails on the example: {_reason(error)}") from None
 
     return run
 
@@ -88,9 +82,44 @@ def network_bytes(network: nn.Module) -> int:
     return sum(tensor.nbytes for tensor in (*network.parameters(), *network.buffers()))
 
 
-def _flat(example: Example) -> list[Tensor]:
-    positional, named = arguments(example)
-    return [*positional, *named.values()]
+def _program(network: nn.Module, example: Example, axes: Open) -> bytes:
+    if any(tensor.dtype == torch.bfloat16 for tensor in (*network.parameters(), *leaves(example))):
+        raise ModelError(
+            "onnx: ONNX Runtime computes no bfloat16 on the CPU, so nothing could be compared; export the network as "
+            "float32 or float16: model.float() or model.half()"
+        )
+    positional, named = arguments(axes.several)
+    flat, structure = pytree.tree_flatten(axes.several)
+    names = iter(axes.names)
+    shapes: Any = pytree.tree_unflatten([next(names) if isinstance(one, Tensor) else None for one in flat], structure)
+    shapes = shapes if named else (shapes,) if isinstance(axes.several, Tensor) else tuple(shapes)
+    try:
+        with _quiet(), torch.random.fork_rng(devices=[]):
+            program = torch.onnx.export(
+                network, positional, kwargs=named, dynamo=True, dynamic_shapes=shapes, verbose=False, optimize=True
+            )
+        assert program is not None
+        if network_bytes(network) > LARGEST:
+            raise ModelError("onnx: more than 2 GiB of weights do not fit one file; export parts of the network")
+        made = program.model_proto
+        _forget(made)
+        data: bytes = made.SerializeToString(deterministic=True)
+    except ModelError:
+        raise
+    except Exception as error:  # whatever torch.export says to a forward pass
+        raise ModelError(f"onnx: torch cannot export {type(network).__name__}: {_reason(error)}") from error
+    return data
+
+
+def _forget(message: Any) -> None:
+    """Take out of a program, in place, all that tells of the code it came from: torch writes stack traces there."""
+    for told in ("doc_string", "metadata_props"):
+        if told in message.DESCRIPTOR.fields_by_name:
+            message.ClearField(told)
+    for field, value in message.ListFields():
+        if field.message_type is not None:
+            for part in value if field.is_repeated else (value,):
+                _forget(part)
 
 
 @contextlib.contextmanager
@@ -111,5 +140,6 @@ def _reason(error: BaseException) -> str:
     root = error
     while root.__cause__ is not None:
         root = root.__cause__
-    first = next((line.strip() for line in str(root).splitlines() if line.strip()), type(root).__name__)
+    lines = [line.strip() for line in str(root).splitlines() if line.strip()]
+    first = " ".join(lines[:2] if lines and lines[0].endswith(":") else lines[:1]) or type(root).__name__
     return first if len(first) <= 200 else first[:197] + "..."

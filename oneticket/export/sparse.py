@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import warnings
 from collections.abc import Mapping
 from typing import final
@@ -11,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from oneticket.export.network import Made, linears, masked
+from oneticket.export.plain import duplicate
 from oneticket.ground.errors import PruneError
 from oneticket.ticket.mask import Mask
 
@@ -132,7 +132,7 @@ def on_cuda(network: nn.Module, mask: Mask) -> nn.Module:
     In float16 or bfloat16, with sizes that the GPU's kernels take (multiples of 64 do). Raises PruneError where torch
     refuses a layer, with its reason.
     """
-    made = copy.deepcopy(network)
+    made = duplicate(network)
     for name, layer in linears(made, mask).items():
         try:
             weight = torch.sparse.to_sparse_semi_structured(layer.weight.detach().contiguous())

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from oneticket.export import export
 from oneticket.export import onnx as onnx_room
-from oneticket.export.network import Example, outputs
+from oneticket.export.example import Example, outputs
 from oneticket.export.sparse import Csr, on_cuda, packed, two_of_four, unpacked
 from oneticket.ground.errors import FileError, ModelError, PruneError, SpecError
 from oneticket.lottery.search import search

@@ -1,0 +1,171 @@
+"""Examples: a batch as a model is called with it, its tensors, and batches of other sizes made of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import islice, product
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils import _pytree as pytree
+
+from oneticket.export.agreement import differs, tensors_in, tolerance
+from oneticket.ground.errors import ModelError
+from oneticket.ground.streams import Streams
+
+Example = Tensor | Sequence[Any] | Mapping[str, Any]
+"""A batch as the model is called with it: one tensor, several, or tensors by the arguments' names.
+
+In the place of a tensor there may be None, or a tuple, list or mapping of tensors, such as a recurrent network's state.
+"""
+
+Axes = tuple[int | None, ...]
+"""Per tensor of an example the axis along which its rows lie; None for a tensor that belongs to all rows."""
+
+ROWS = 3
+"""Rows of the batch by which the axis of the rows is found."""
+
+MOST = 256
+"""Choices of axes that are tried at most."""
+
+
+def arguments(example: Example) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Positional and named arguments; raises ModelError for anything but tensors that hold something.
+
+    >>> x, h = torch.zeros(5, 2, 4), torch.zeros(1, 2, 4)
+    >>> len(arguments((x, (h, h)))[0]), list(arguments({"x": x, "state": None})[1])
+    (2, ['x', 'state'])
+    """
+    found = pytree.tree_leaves(example)
+    tensors = [one for one in found if isinstance(one, Tensor)]
+    if not tensors or any(one is not None and not isinstance(one, Tensor) for one in found):
+        raise ModelError(
+            "example: expected a batch as the model takes it: a tensor, several, or tensors by name; tuples of tensors "
+            f"and None may stand for a tensor; got {_told(example)}"
+        )
+    if empty := [tuple(one.shape) for one in tensors if not one.numel()]:
+        raise ModelError(f"example: expected tensors that hold something, got one of shape {empty[0]}")
+    named = dict(example) if isinstance(example, Mapping) else {}
+    several = tuple(example) if isinstance(example, Sequence) else ()
+    return (example,) if isinstance(example, Tensor) else several, named
+
+
+def leaves(example: Example) -> list[Tensor]:
+    """The example's tensors, in order."""
+    return [one for one in pytree.tree_leaves(example) if isinstance(one, Tensor)]
+
+
+@torch.no_grad()
+def outputs(network: nn.Module, example: Example) -> tuple[Tensor, ...]:
+    """All tensors that a network gives, in order, whatever holds them; raises ModelError if it fails or gives none."""
+    positional, named = arguments(example)
+    try:
+        found = tensors_in(network(*positional, **named))
+    except Exception as error:  # whatever a user's forward pass says
+        raise ModelError(f"{type(network).__name__} fails on the example: {error}") from error
+    if not found:
+        raise ModelError(f"{type(network).__name__}: expected tensors as outputs, got none")
+    return found
+
+
+def resized(example: Example, sizes: Sequence[Mapping[int, int]]) -> Example:
+    """The example with other sizes along some axes: per tensor, axis -> size; a tensor without any stays as it is.
+
+    Numbers become noise of the tensor's spread; of indices and truth values its own entries are taken, over again.
+
+    >>> [tuple(one.shape) for one in resized((torch.zeros(5, 2), torch.zeros(2)), [{1: 3}, {0: 3}])]
+    [(5, 3), (3,)]
+    """
+    generator = Streams(root=0, replicate=0).generator("shuffle")
+
+    def one(tensor: Tensor, size: Mapping[int, int]) -> Tensor:
+        if size and tensor.is_floating_point():
+            shape = [size.get(axis, length) for axis, length in enumerate(tensor.shape)]
+            noise = torch.randn(shape, generator=generator).to(tensor.device, tensor.dtype)
+            spread = float(tensor.float().std()) if tensor.numel() > 1 else 0.0
+            return noise * spread if spread > 0 else noise
+        for axis, length in size.items():
+            tensor = tensor.index_select(axis, torch.arange(length, device=tensor.device) % tensor.shape[axis])
+        return tensor
+
+    return _with(example, [one(tensor, size) for tensor, size in zip(leaves(example), sizes, strict=True)])
+
+
+def batch(example: Example, count: int, axes: Axes | None = None) -> Example:
+    """`count` rows made of the example's, which lie along `axes`, the first of every tensor unless given."""
+    axes = (0,) * len(leaves(example)) if axes is None else axes
+    return resized(example, [{} if axis is None else {axis: count} for axis in axes])
+
+
+def batch_axes(network: nn.Module, example: Example) -> Axes | None:
+    """Per tensor of the example the axis of its rows, each of which the network computes by itself; None without any.
+
+    Sizes alone do not tell: of (sequence, batch, features) the first may well be as long as the second. So for each
+    choice of axes of one common size, the network computes a batch of three rows and then the last of them alone. The
+    first choice that gives the same wins; axes of the same place come first. A network that mixes its rows gets the
+    first axis, if that has the same size in all tensors.
+
+    >>> x, h = torch.zeros(4, 2, 4), torch.zeros(1, 2, 4)
+    >>> batch_axes(nn.RNN(4, 4), (x, h)), batch_axes(nn.RNN(4, 4, batch_first=True), x), batch_axes(nn.RNN(4, 4), x)
+    ((1, 1), (0,), (1,))
+    """
+    tensors = leaves(example)
+    found = (axes for axes in _choices(example) if _by_rows(network, example, axes))
+    if (axes := next(found, None)) is not None:
+        return axes
+    first = {tensor.shape[:1] for tensor in tensors}
+    return (0,) * len(tensors) if len(first) == 1 and len(next(iter(first))) else None
+
+
+def _choices(example: Example) -> list[Axes]:
+    """Axes of one common size, the parts of one argument alike: fewest tensors without rows first, then equal axes."""
+    positional, named = arguments(example)
+    parts = [(place, one.shape) for place, part in enumerate([*positional, *named.values()]) for one in leaves(part)]
+    kinds = list(dict.fromkeys(parts))
+    every = product(*([*range(len(shape)), None] for _, shape in kinds))
+    fit = [
+        dict(zip(kinds, axes, strict=True))
+        for axes in islice(every, 10 * MOST)
+        if len({shape[axis] for (_, shape), axis in zip(kinds, axes, strict=True) if axis is not None}) == 1
+    ]
+    choices = [tuple(one[part] for part in parts) for one in fit]
+    return sorted(choices, key=lambda axes: (axes.count(None), len(set(axes)), [axis or 0 for axis in axes]))[:MOST]
+
+
+def _by_rows(network: nn.Module, example: Example, axes: Axes) -> bool:
+    """Whether the last of three rows gives, by itself, what it gives among the others."""
+    three = batch(example, ROWS, axes)
+    rows = zip(leaves(three), axes, strict=True)
+    last = _with(three, [one if axis is None else one.narrow(axis, -1, 1) for one, axis in rows])
+    try:
+        among, alone = outputs(network, three), outputs(network, last)
+    except ModelError:
+        return False
+    if len(among) != len(alone):
+        return False
+    pairs = [(_last_row(one, other), other) for one, other in zip(among, alone, strict=True)]
+    varied = [pair for pair, one in zip(pairs, among, strict=True) if pair[0] is not one]
+    return bool(varied) and not differs(*zip(*varied, strict=True), near=tolerance(network, example))
+
+
+def _last_row(among: Tensor, alone: Tensor) -> Tensor:
+    """Of an output of three rows the last one's, if there are as many as rows along one axis."""
+    if among.dim() == alone.dim():
+        for axis, (three, one) in enumerate(zip(among.shape, alone.shape, strict=True)):
+            if three == ROWS * one and one != three:
+                return among.narrow(axis, three - one, one)
+    return among
+
+
+def _with(example: Example, tensors: Sequence[Tensor]) -> Example:
+    """The example with these tensors in the places of its own."""
+    found, structure = pytree.tree_flatten(example)
+    new = iter(tensors)
+    made: Example = pytree.tree_unflatten([next(new) if isinstance(one, Tensor) else one for one in found], structure)
+    return made
+
+
+def _told(example: object) -> str:
+    kinds = sorted({type(one).__name__ for one in pytree.tree_leaves(example)})
+    return " and ".join(kinds) or f"an empty {type(example).__name__}"
