@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import random
-import zipfile
-import zlib
 from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
@@ -13,10 +11,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from oneticket.data import npz as stored
 from oneticket.data.sources import Raw, Source, Split, fingerprint, settle
 from oneticket.data.subset import Ints
+from oneticket.ground import archive
 from oneticket.ground.canon import digest
-from oneticket.ground.errors import DataError
+from oneticket.ground.errors import DataError, FileError
+from oneticket.ticket.names import listed
 
 
 def digits() -> Source:
@@ -65,28 +66,42 @@ def npz(path: Path) -> Source:
     where = str(path)
 
     def read() -> Raw:
-        try:
-            with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
-                arrays = {name: file[name] for name in file.files}
-        except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-            raise DataError(f"{where}: cannot read this .npz file: {error}; write it again with numpy.savez") from None
-        missing = [name for name in ("x_train", "y_train") if name not in arrays]
-        missing += ["y_test"] if "x_test" in arrays and "y_test" not in arrays else []
-        if missing:
-            raise DataError(
-                f"{where}: no array {', '.join(missing)}; expected x_train, y_train, x_test, y_test, "
-                f"got {', '.join(arrays)}"
-            )
+        arrays = _read(path)
         parts = ("train", "test") if "x_test" in arrays else ("train",)
         splits = {part: _split(arrays[f"x_{part}"], arrays[f"y_{part}"], f"{where}: {part}") for part in parts}
         shapes = {np.shape(split.images)[1:] for split in splits.values()}
         if len(shapes) > 1:
             raise DataError(f"{where}: training and test images differ in shape: {sorted(shapes)}")
         highest = max(int(split.labels.max(initial=0)) for split in splits.values())
-        names = arrays["classes"].tolist() if "classes" in arrays else range(highest + 1)
+        names = _names(arrays["classes"], where) if "classes" in arrays else range(highest + 1)
         return settle(splits, [str(name) for name in names], where)
 
     return Source(where=where, fingerprint=fingerprint([("npz", path)])[0], streams=False, read=read)
+
+
+def _read(path: Path) -> dict[str, NDArray[np.generic]]:
+    """The arrays of a set; others that lie beside them are not read."""
+    try:
+        with path.open("rb") as file, archive.opened(file) as entries:
+            found = stored.names(entries)
+            missing = [name for name in ("x_train", "y_train") if name not in found]
+            missing += ["y_test"] if "x_test" in found and "y_test" not in found else []
+            if missing:
+                raise DataError(
+                    f"{path}: no array {', '.join(missing)}; expected x_train, y_train, x_test, y_test, "
+                    f"got {listed(found)}"
+                )
+            wanted = [name for name in ("x_train", "y_train", "x_test", "y_test") if name in found]
+            arrays = stored.read(entries, wanted)
+            return arrays | stored.read(entries, ["classes"] if "classes" in found else [], kinds=stored.NUMBERS + "SU")
+    except (OSError, FileError) as error:
+        raise DataError(f"{path}: cannot read this .npz file: {error}; write it again with numpy.savez") from None
+
+
+def _names(classes: NDArray[np.generic], where: str) -> list[object]:
+    if classes.ndim != 1:
+        raise DataError(f"{where}: expected the names of the classes in one dimension, got shape {classes.shape}")
+    return list(classes.tolist())
 
 
 def _split(x: NDArray[np.generic], y: NDArray[np.generic], where: str) -> Split:

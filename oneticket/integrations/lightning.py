@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import lightning.pytorch as pl
-from lightning.pytorch.plugins.io import TorchCheckpointIO
+from lightning.fabric.utilities.cloud_io import get_filesystem
 
 from oneticket.ground.errors import FileError
+from oneticket.integrations import torch_files
 from oneticket.integrations.held import Held, Holding
 from oneticket.lottery.level import Level
 from oneticket.ticket.guard import Audit, Guard
@@ -109,10 +110,12 @@ def resume(search: Search, checkpoint: str | Path) -> None:
     is in it, and what `Search.load_state_dict` raises.
     """
     try:
-        found = TorchCheckpointIO().load_checkpoint(checkpoint, weights_only=True)
-    except OSError as error:
+        with get_filesystem(checkpoint).open(str(checkpoint), "rb") as file:
+            found = torch_files.load(file)
+    except (OSError, FileError) as error:
         raise FileError(f"{checkpoint}: cannot be read: {error}") from None
-    state = found.get("callbacks", {}).get(TicketCallback.__qualname__, {})
-    if "search" not in state:
+    for name in ("callbacks", TicketCallback.__qualname__, "search"):
+        found = found.get(name) if isinstance(found, dict) else None
+    if not isinstance(found, dict):
         raise FileError(f"{checkpoint}: it was not saved by a Trainer with TicketCallback(level), in a search's loop")
-    search.load_state_dict(state["search"])
+    search.load_state_dict(found)

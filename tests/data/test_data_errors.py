@@ -1,7 +1,9 @@
+import io
 import os
 import subprocess
 import sys
 import time
+import zipfile
 
 import numpy as np
 import pyarrow as pa
@@ -42,6 +44,48 @@ def test_bad_arrays(case, pictures, tmp_path):
     changes, words = BAD_ARRAYS[case]
     with pytest.raises(DataError, match=words):
         load(DataSpec(name=npz(tmp_path / "set.npz", pictures, **changes)))
+
+
+HEADER = "{'descr': %s, 'fortran_order': False, 'shape': %s}"
+BROKEN_HEADERS = {
+    "parentheses": ("(" * 9000, "brackets"),
+    "signs": ("-" * 9000 + "1", "brackets"),
+    "deep enough to be parsed": ("(" * 95, "header cannot be read"),
+    "long": (" " * 20_000, "a header of 20,0.. bytes"),
+    "no text": ("\0\1", "header cannot be read"),
+    "code": ("__import__('os').system('x')", "header cannot be read"),
+    "truth values": (HEADER % ("'<f4'", "(True, True)"), "which is not what the file holds"),
+    "negative": (HEADER % ("'<f4'", "(-2, -2)"), "which is not what the file holds"),
+    "29 TiB": (HEADER % ("'<f4'", "(1000000000000, 8)"), "which is not what the file holds"),
+    "overflow": (HEADER % ("'<f4'", f"({2**62}, 4)"), "which is not what the file holds"),
+    "many digits": (HEADER % ("'<f4'", "(" + "9" * 5000 + ",)"), "header cannot be read"),
+    "many dimensions": (HEADER % ("'<f4'", "(" + "1," * 2000 + ")"), "which is not what the file holds"),
+    "no width": (HEADER % ("'<U0'", f"({2**40},)"), "got dtype <U0"),
+    "text of 8 GiB": (HEADER % ("'<U2147483647'", "(1,)"), "header cannot be read"),
+    "objects": (HEADER % ("'|O'", "(2,)"), "got dtype object"),
+    "no dtype": (HEADER % ("'nothing'", "(2,)"), "header cannot be read"),
+    "a record": (HEADER % ("[('a', '<f4')]", "(4,)"), "got dtype"),
+    "a truth value of 2": (HEADER % ("'|b1'", "(16,)"), "a truth value must be 0 or 1"),
+}
+
+
+@pytest.mark.parametrize("case", BROKEN_HEADERS)
+def test_broken_headers_of_arrays_are_told(case, tmp_path):
+    header, words = BROKEN_HEADERS[case]
+    text = header.encode().ljust(64) + b"\n"
+    array = b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text + b"\2" * 16
+    labels = io.BytesIO()
+    np.save(labels, np.zeros(4, np.int64))
+    with zipfile.ZipFile(tmp_path / "set.npz", "w") as made:
+        made.writestr("x_train.npy", array)
+        made.writestr("y_train.npy", labels.getvalue())
+    with pytest.raises(DataError, match=f"set.npz: cannot read this .npz file: array 'x_train': .*{words}"):
+        load(DataSpec(name=str(tmp_path / "set.npz")))
+
+
+def test_what_lies_beside_the_arrays_is_not_read(pictures, tmp_path):
+    path = npz(tmp_path / "set.npz", pictures, notes=np.array([{"made": "by hand"}]))
+    assert len(load(DataSpec(name=path)).train) == 150
 
 
 def corrupt_npz(root, pictures):
