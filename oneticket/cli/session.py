@@ -34,6 +34,7 @@ def run_steps(
 ) -> Piles:
     """Run a plan with progress on standard error, and say at the end what was done, reused and lost."""
     keep_freed()
+    tell_data(place, quiet=quiet)
     began = clock.now()
     total = len(closure(steps))
     with view(total, quiet=quiet) as shown, stop_requests() as asked:
@@ -60,6 +61,13 @@ def run_steps(
     if piles.not_run:
         told.print(f"{len(piles.not_run)} steps not run, for want of those that failed", style="red")
     return piles
+
+
+def tell_data(place: Place, *, quiet: bool) -> None:
+    """Say of each set of the plan how it was read: which folder became which part, and what was left out."""
+    told = Console(stderr=True, quiet=quiet, soft_wrap=True)
+    for reading in place.readings():
+        told.print(str(reading), highlight=False, markup=False, emoji=False)
 
 
 def _how(done: Sequence[Step], store: Store) -> Iterator[str]:

@@ -13,7 +13,7 @@ from oneticket.claims.claims import claim_named, verdicts
 from oneticket.cli import store as store_commands
 from oneticket.cli.parameters import How
 from oneticket.cli.progress import describe, spoken
-from oneticket.cli.session import run_steps
+from oneticket.cli.session import run_steps, tell_data
 from oneticket.cli.tables import out as stdout
 from oneticket.cli.tables import print_table
 from oneticket.cli.track import tracking
@@ -152,6 +152,7 @@ def _foresee(plan: Plan, store: Store, place: Place, engine: Engine, price: floa
         "steps that several parts need are counted in each of them, and once in all.",
     )
     print_table(table)
+    tell_data(place, quiet=False)
     told = stdout()
     if place.absent:
         said = (

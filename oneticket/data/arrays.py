@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import random
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from importlib.metadata import version
 from pathlib import Path
 
@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from oneticket.data import npz as stored
+from oneticket.data.roles import role
 from oneticket.data.sources import Raw, Source, Split, fingerprint, settle
 from oneticket.data.subset import Ints
 from oneticket.ground import archive
@@ -33,7 +34,9 @@ def digits() -> Source:
             found = load_digits()
         images = (found.images * 15).astype(np.uint8)[:, None]
         names = [str(name) for name in found.target_names]
-        return settle({"all": Split(images=images, labels=found.target.astype(np.int64))}, names, "digits")
+        return settle(
+            {"all": Split(images=images, labels=found.target.astype(np.int64), origin="its images")}, names, "digits"
+        )
 
     return Source(where="digits", fingerprint=_package("scikit-learn"), streams=False, read=read)
 
@@ -61,41 +64,57 @@ def mnist1d() -> Source:
 def npz(path: Path) -> Source:
     """An `.npz` file: x_train, y_train, and x_test, y_test (else a fifth is held out), and if wanted names `classes`.
 
+    The splits may go by their other names (x_val, X_Test).
+
     Images are uint8 or float32 / float64, (N, H, W), (N, C, H, W) or (N, H, W, C) with C 1 or 3, or signals (N, L).
     """
     where = str(path)
 
     def read() -> Raw:
-        arrays = _read(path)
-        parts = ("train", "test") if "x_test" in arrays else ("train",)
-        splits = {part: _split(arrays[f"x_{part}"], arrays[f"y_{part}"], f"{where}: {part}") for part in parts}
+        arrays, pairs, spare = _read(path)
+        splits = {part: _split(arrays[x], arrays[y], f"{where}: {part}", x) for part, (x, y) in pairs.items()}
         shapes = {np.shape(split.images)[1:] for split in splits.values()}
         if len(shapes) > 1:
             raise DataError(f"{where}: training and test images differ in shape: {sorted(shapes)}")
         highest = max(int(split.labels.max(initial=0)) for split in splits.values())
+        images = sum(len(split.labels) for split in splits.values())
+        if highest >= max(images, 1):
+            raise DataError(f"{where}: label {highest} of {images} images; labels are the numbers from 0, without gaps")
         names = _names(arrays["classes"], where) if "classes" in arrays else range(highest + 1)
-        return settle(splits, [str(name) for name in names], where)
+        notes = [f"Arrays that are not read: {listed(spare)}"] if spare else []
+        return settle(splits, [str(name) for name in names], where, notes=notes)
 
     return Source(where=where, fingerprint=fingerprint([("npz", path)])[0], streams=False, read=read)
 
 
-def _read(path: Path) -> dict[str, NDArray[np.generic]]:
-    """The arrays of a set; others that lie beside them are not read."""
+def _read(path: Path) -> tuple[dict[str, NDArray[np.generic]], dict[str, tuple[str, str]], list[str]]:
+    """The arrays of a set, the names of each split's images and labels, and the arrays beside them, which are not read."""
     try:
         with path.open("rb") as file, archive.opened(file) as entries:
             found = stored.names(entries)
-            missing = [name for name in ("x_train", "y_train") if name not in found]
-            missing += ["y_test"] if "x_test" in found and "y_test" not in found else []
-            if missing:
-                raise DataError(
-                    f"{path}: no array {', '.join(missing)}; expected x_train, y_train, x_test, y_test, "
-                    f"got {listed(found)}"
-                )
-            wanted = [name for name in ("x_train", "y_train", "x_test", "y_test") if name in found]
-            arrays = stored.read(entries, wanted)
-            return arrays | stored.read(entries, ["classes"] if "classes" in found else [], kinds=stored.NUMBERS + "SU")
+            pairs = _pairs(found, str(path))
+            arrays = stored.read(entries, [name for pair in pairs.values() for name in pair])
+            spare = sorted(set(found) - {*arrays, "classes"})
+            arrays |= stored.read(entries, ["classes"] if "classes" in found else [], kinds=stored.NUMBERS + "SU")
+            return arrays, pairs, spare
     except (OSError, FileError) as error:
         raise DataError(f"{path}: cannot read this .npz file: {error}; write it again with numpy.savez") from None
+
+
+def _pairs(arrays: Collection[str], where: str) -> dict[str, tuple[str, str]]:
+    """The names of images and labels of each split: x_train and y_train, x_val and y_val, with any case."""
+    by_name = {name.casefold(): name for name in arrays}
+    found = [name[2:] for name in by_name if name.startswith("x_") and role(name[2:])]
+    splits = [name for name in found if role(name) != "validation" or f"y_{name}" in by_name]
+    needed = splits if any(role(split) == "train" for split in splits) else ["train", *splits]
+    missing = [name for split in needed for name in (f"x_{split}", f"y_{split}") if name not in by_name]
+    if missing:
+        raise DataError(
+            f"{where}: no array {', '.join(missing)}; expected x_train, y_train, x_test, y_test, got {listed(arrays)}"
+        )
+    if len(by_name) < len(arrays):
+        raise DataError(f"{where}: names of arrays differ in case alone: {listed(sorted(arrays))}; rename them")
+    return {split: (by_name[f"x_{split}"], by_name[f"y_{split}"]) for split in splits}
 
 
 def _names(classes: NDArray[np.generic], where: str) -> list[object]:
@@ -104,13 +123,11 @@ def _names(classes: NDArray[np.generic], where: str) -> list[object]:
     return list(classes.tolist())
 
 
-def _split(x: NDArray[np.generic], y: NDArray[np.generic], where: str) -> Split:
+def _split(x: NDArray[np.generic], y: NDArray[np.generic], where: str, origin: str) -> Split:
     count = len(x) if x.ndim else 0
     if not np.issubdtype(y.dtype, np.integer) or y.shape != (count,):
         raise DataError(f"{where}: expected {count} whole-number labels, got {y.dtype} of shape {y.shape}")
-    if y.max(initial=0) >= max(count, 1):
-        raise DataError(f"{where}: label {y.max()} of {count} images; labels count the classes from 0 without gaps")
-    return Split(images=_images(x, where), labels=_whole(y))
+    return Split(images=_images(x, where), labels=_whole(y), origin=origin)
 
 
 def _whole(y: NDArray[np.generic]) -> Ints:

@@ -21,10 +21,11 @@ Made = tuple[dict[str, torch.Tensor], object]
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Entry:
-    """Tensors by name, a JSON note, and the SHA-256 over both."""
+    """Tensors by name, a JSON note, what tells the tensors from others, and the SHA-256 over both."""
 
     tensors: dict[str, torch.Tensor]
     note: object
+    content: object
     sum: str
 
 
@@ -47,7 +48,7 @@ def cached(key: object, make: Callable[[], Made]) -> Entry:
     found = _read(path)
     if found is None:
         tensors, note = make()
-        found = Entry(tensors=tensors, note=note, sum=_sum(tensors, note))
+        found = _entry(tensors, note)
         with contextlib.suppress(OSError):
             _write(path, found)
     return found
@@ -59,10 +60,10 @@ def _read(path: Path) -> Entry | None:
             # A copy, because safetensors maps the file, and what the file does later must not reach the data.
             tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118
             kept = json.loads((file.metadata() or {})["oneticket"])
-        entry = Entry(tensors=tensors, note=kept["note"], sum=kept["sum"])
+        entry, expected = _entry(tensors, kept["note"]), kept["sum"]
     except (OSError, SafetensorError, KeyError, TypeError, ValueError):
         return None
-    return entry if entry.sum == _sum(entry.tensors, entry.note) else None
+    return entry if entry.sum == expected else None
 
 
 def _write(path: Path, entry: Entry) -> None:
@@ -71,5 +72,6 @@ def _write(path: Path, entry: Entry) -> None:
     disk.replace(path, save(entry.tensors, metadata={"oneticket": text}))
 
 
-def _sum(tensors: dict[str, torch.Tensor], note: object) -> str:
-    return canon.digest([note, fingerprint({name: tensor.contiguous() for name, tensor in tensors.items()})])
+def _entry(tensors: dict[str, torch.Tensor], note: object) -> Entry:
+    content = fingerprint({name: tensor.contiguous() for name, tensor in tensors.items()})
+    return Entry(tensors=tensors, note=note, content=content, sum=canon.digest([note, content]))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,26 +21,76 @@ Item = bytes | str
 """One encoded image: its bytes, or the path of its file."""
 
 
-def opened(item: Item, where: str, channels: int | None = None) -> Image.Image:
-    """Decode one image to 8-bit grey (`channels` 1) or RGB (3), or whichever it is; raises DataError naming `where`."""
+ORIENTATION = 0x0112  # the EXIF tag
+FORMATS = ("PNG", "JPEG", "MPO", "WEBP", "BMP", "GIF", "TIFF", "PPM", "AVIF", "JPEG2000")
+"""What a file may be that does not end like an image."""
+
+
+def is_image(path: str) -> bool:
+    """Whether the first bytes of a file are those of an image; raises OSError if it cannot be read."""
     from PIL import Image, UnidentifiedImageError
 
+    with open(path, "rb") as file, contextlib.suppress(UnidentifiedImageError, SyntaxError, ValueError):
+        Image.open(file, formats=FORMATS)
+        return True
+    return False
+
+
+def opened(item: Item, where: str, channels: int | None = None, *, remarks: Counter[str] | None = None) -> Image.Image:
+    """Decode one image to 8-bit grey (`channels` 1) or RGB (3), or whichever it is; raises DataError naming `where`.
+
+    A photo is turned upright as its EXIF data say, of several frames the first is read, and transparency is dropped;
+    `remarks` counts these.
+    """
+    from PIL import Image, ImageOps, UnidentifiedImageError
+
+    shown = f"{len(item)} bytes" if isinstance(item, bytes) else item
     try:
-        image = Image.open(io.BytesIO(item if isinstance(item, bytes) else Path(item).read_bytes()))
+        image: Image.Image = Image.open(io.BytesIO(item if isinstance(item, bytes) else Path(item).read_bytes()))
         image.load()
+        if image.mode.startswith(("I", "F")):
+            raise DataError(
+                f"{where}: expected 8-bit images, got mode {image.mode!r} ({shown}); convert them, or use float32 in "
+                "an .npz file"
+            )
+        if remarks is not None:
+            remarks.update(name for name, is_so in REMARKS.items() if is_so(image))
+        image = ImageOps.exif_transpose(image) if _turned(image) else image
+        grey = channels == 1 if channels else image.mode in ("1", "L", "LA")
+        mode = "L" if grey else "RGB"
+        return image if image.mode == mode else image.convert(mode)
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        shown = f"{len(item)} bytes" if isinstance(item, bytes) else item
         reason = "it is no image" if isinstance(error, UnidentifiedImageError) else error
         raise DataError(
             f"{where}: cannot decode an image ({shown}): {reason}; replace the file and try again"
         ) from None
-    if image.mode.startswith(("I", "F")):
-        raise DataError(
-            f"{where}: expected 8-bit images, got mode {image.mode!r}; convert them, or use float32 in an .npz file"
-        )
-    grey = channels == 1 if channels else image.mode in ("1", "L", "LA")
-    mode = "L" if grey else "RGB"
-    return image if image.mode == mode else image.convert(mode)
+
+
+def _turned(image: Image.Image) -> bool:
+    """Whether a camera noted that it was held otherwise."""
+    try:
+        return image.getexif().get(ORIENTATION, 1) in range(2, 9)
+    except Exception:  # broken notes of a camera raise anything, and are no reason to refuse the picture
+        return False
+
+
+def _transparent(image: Image.Image) -> bool:
+    if not image.has_transparency_data:
+        return False
+    least = image.convert("RGBA").getchannel("A").getextrema()[0]
+    return isinstance(least, (int, float)) and least < 255
+
+
+def _several(image: Image.Image) -> bool:
+    # MPO is how phones keep a photo with its previews.
+    return image.format != "MPO" and getattr(image, "n_frames", 1) > 1
+
+
+REMARKS = {
+    "images are turned upright, as their EXIF data say": _turned,
+    "images are partly transparent, which is dropped": _transparent,
+    "images have several frames or pages, of which the first is read": _several,
+}
 
 
 def centre(image: Image.Image, size: int, edge: int) -> Image.Image:
@@ -59,8 +111,10 @@ def pixels(image: Image.Image) -> NDArray[np.uint8]:
     return array[None] if array.ndim == 2 else np.ascontiguousarray(array.transpose(2, 0, 1))
 
 
-def stack(items: Sequence[Item], where: str, size: int | None) -> NDArray[np.uint8]:
-    """Decode all images to one uint8 array (N, C, H, W).
+def stack(
+    items: Sequence[Item], where: str, size: int | None, *, remarks: Counter[str] | None = None
+) -> NDArray[np.uint8]:
+    """Decode all images to one uint8 array (N, C, H, W); `remarks` as for `opened`.
 
     Images that differ in size need `size`, and are then resized on the shorter side and cropped to the middle.
     A set with any colour image is a colour set. Raises DataError for a damaged image or differing sizes without `size`.
@@ -68,7 +122,7 @@ def stack(items: Sequence[Item], where: str, size: int | None) -> NDArray[np.uin
     images: list[Image.Image] = []
     mixed = False
     for item in items:
-        image = opened(item, where)
+        image = opened(item, where, remarks=remarks)
         if not mixed and images and image.size != images[0].size:
             if size is None:
                 some = " and ".join(f"{width} x {height}" for width, height in (images[0].size, image.size))

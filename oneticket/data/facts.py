@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from oneticket.data.adapt import Shape
+from oneticket.data.reading import Reading
 from oneticket.data.spec import DataSpec
 
 
 @dataclass(frozen=True, kw_only=True)
 class Facts:
-    """The facts of a set as a spec asks for it: shape (C, H, W), `classes` and training `images` are counts."""
+    """The facts of a set as a spec asks for it: shape (C, H, W), `classes` and training `images` are counts.
+
+    `reading`: how the whole set was read; None of a set that is not at hand.
+    """
 
     shape: Shape
     classes: int
     images: int
     digest: str
+    reading: Reading | None = field(default=None, repr=False, compare=False)
 
 
 def nominal(spec: DataSpec, like: Shape | None = None) -> Facts | None:

@@ -8,7 +8,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from oneticket.data import arrays, hub
-from oneticket.data.folder import folder, is_folder
+from oneticket.data.folder import folder
+from oneticket.data.roles import role
+from oneticket.data.scan import METADATA, scan
 from oneticket.data.sources import Source
 from oneticket.ground.errors import DataError
 
@@ -65,23 +67,29 @@ def _local(place: Path, *, streams: bool) -> Source | None:
         return arrays.npz(place)
     if not place.is_dir():
         return None
-    from oneticket.data.table import loaded, parquet
+    from oneticket.data.metadata import by_metadata
+    from oneticket.data.table import files_of, loaded, parquet
 
-    if any(place.glob("*.parquet")):
-        return parquet(place, streams=streams)
-    if is_folder(place):
-        return folder(place, streams=streams)
-    configs = sorted(child for child in place.iterdir() if child.is_dir() and any(child.glob("*.parquet")))
+    if any(path.name not in METADATA for path in place.glob("*.parquet")):
+        return parquet(place, files_of(place), streams=streams)
+    found = scan(place)
+    if found.filled or found.images:
+        return by_metadata(found, streams=streams) or folder(found, streams=streams)
+    if files := files_of(place):
+        return parquet(place, files, streams=streams)
+    configs = sorted(child for child in place.iterdir() if child.is_dir() and files_of(child))
     if len(configs) > 1:
         raise DataError(
             f"{place}: holds several sets; name one: {', '.join(f'{place}/{child.name}' for child in configs)}"
         )
     if configs:
-        return parquet(configs[0], streams=streams)
+        return parquet(configs[0], files_of(configs[0]), streams=streams)
+    if any(role(child.name) == "train" for child in found.folders):
+        raise DataError(f"{place}: split 'train' is empty; expected at least one image of each class")
     if not any(place.iterdir()):
         raise DataError(f"{place}: the folder is empty; expected train/<class>/*.png or <split>-*.parquet")
-    files = sorted(path for path in place.rglob("*") if path.is_file())
-    return loaded(hub.local(place), files, str(place), streams=streams)
+    kept = sorted(path for path in place.rglob("*") if path.is_file())
+    return loaded(hub.local(place), kept, str(place), streams=streams)
 
 
 def _repo(name: str) -> tuple[str | None, str | None]:

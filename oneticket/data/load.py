@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -15,6 +17,7 @@ from oneticket.data.decode import stack
 from oneticket.data.facts import Facts
 from oneticket.data.find import find
 from oneticket.data.moments import Moments, from_histogram, histogram, moments
+from oneticket.data.reading import Reading
 from oneticket.data.sources import Source, Split, check_classes
 from oneticket.data.spec import USUAL, DataSpec
 from oneticket.data.stream import Stream
@@ -42,6 +45,7 @@ class Images:
 class Data:
     """A loaded set: its parts, class names, image shape (C, H, W), and the training part's moments per channel.
 
+    `reading` says in one line how the whole set was read: which folder became which part, and what was left out.
     `mean` and `std` are in units of 0..1 for 8-bit images, else in the set's own. `digest` changes with any pixel,
     label or selection (of streamed sets: with any file). `flip` and `crop` are what training batches do.
     """
@@ -56,11 +60,18 @@ class Data:
     flip: bool
     crop: int
     device: torch.device
+    reading: Reading
 
     @property
     def facts(self) -> Facts:
         """What planning must know of it."""
-        return Facts(shape=self.shape, classes=len(self.classes), images=len(self.train), digest=self.digest)
+        return Facts(
+            shape=self.shape,
+            classes=len(self.classes),
+            images=len(self.train),
+            digest=self.digest,
+            reading=self.reading,
+        )
 
 
 @naming_extras()
@@ -80,9 +91,9 @@ def load(
     source, device = find(spec.set), torch.device(device)
     if source.streams:
         crew = min(8, os.cpu_count() or 1) if workers is None else workers
-        train, test, classes, shape, known, (mean, std) = _streamed(spec, source, like, crew)
+        train, test, classes, shape, known, (mean, std), reading = _streamed(spec, source, like, crew)
     else:
-        train, test, classes, shape, known, (mean, std) = _held(spec, source, like, device)
+        train, test, classes, shape, known, (mean, std), reading = _held(spec, source, like, device)
     return Data(
         train=train,
         test=test,
@@ -94,20 +105,23 @@ def load(
         flip=bool(spec.flip),
         crop=spec.crop or 0,
         device=device,
+        # A copy of the set may lie elsewhere, beside other files, than the one that was decoded.
+        reading=replace(reading, where=source.where, left_out=(*reading.left_out, *source.left_out)),
     )
 
 
-_Loaded = tuple[Images | Stream, Images | Stream, tuple[str, ...], Shape, str, Moments]
+_Loaded = tuple[Images | Stream, Images | Stream, tuple[str, ...], Shape, str, Moments, Reading]
 
 
 def _held(spec: DataSpec, source: Source, like: Shape | None, device: torch.device) -> _Loaded:
     wanted = spec.size or (like[1] if like and like[1] == like[2] else None)
     # The images of a set that is not a known one may differ in size, and are then decoded to the size wanted.
     mixed = None if spec.set in USUAL else wanted
-    entry = cached(["images", source.fingerprint, mixed], lambda: _decoded(source, mixed))
-    assert isinstance(entry.note, list)
+    entry = cached(["set", source.fingerprint, mixed], lambda: _decoded(source, mixed))
+    assert isinstance(entry.note, dict)
+    reading = Reading.read(entry.note)
     kept = [Images(images=entry.tensors[f"{part}.images"], labels=entry.tensors[f"{part}.labels"]) for part in _PARTS]
-    *rows, classes = _chosen(spec, source, kept[0].labels.numpy(), kept[1].labels.numpy(), entry.note)
+    *rows, classes = _chosen(spec, source, kept[0].labels.numpy(), kept[1].labels.numpy(), reading.classes)
     own: Shape = tuple(kept[0].images.shape[1:])  # type: ignore[assignment]
     channels, height, width = like or own
     shape = (spec.channels or channels, spec.size or height, spec.size or width)
@@ -115,8 +129,8 @@ def _held(spec: DataSpec, source: Source, like: Shape | None, device: torch.devi
         Images(images=adapt(part.images[at], shape, spec.fit), labels=part.labels[at])
         for part, at in zip(kept, map(torch.from_numpy, rows), strict=True)
     )
-    known = _digest(spec, entry.sum, shape)
-    return _to(train, device), _to(test, device), classes, shape, known, moments(train.images)
+    known = _digest(spec, digest([list(reading.classes), entry.content]), shape)
+    return _to(train, device), _to(test, device), classes, shape, known, moments(train.images), reading
 
 
 def _streamed(spec: DataSpec, source: Source, like: Shape | None, workers: int) -> _Loaded:
@@ -127,7 +141,7 @@ def _streamed(spec: DataSpec, source: Source, like: Shape | None, workers: int) 
     if like and like[1] != like[2] and not spec.size:
         raise DataError(f"{spec.set} is streamed as square images, not {like[1]} x {like[2]}; set size")
     raw = source.read()
-    train, test, classes = _chosen(spec, source, raw.train.labels, raw.test.labels, raw.classes)
+    train, test, classes = _chosen(spec, source, raw.train.labels, raw.test.labels, raw.reading.classes)
     size = spec.size or (like[1] if like else _SIDE)
     shape = (spec.channels or (like[0] if like else 3), size, size)
     known = _digest(spec, source.fingerprint, shape)
@@ -148,23 +162,34 @@ def _streamed(spec: DataSpec, source: Source, like: Shape | None, workers: int) 
         return {"counts": counts}, None
 
     found = from_histogram(cached(["moments", known], count).tensors["counts"])
-    return stream(raw.train, train), stream(raw.test, test), classes, shape, known, found
+    return stream(raw.train, train), stream(raw.test, test), classes, shape, known, found, raw.reading
 
 
 _PARTS = ("train", "test")
 
 
 def _decoded(source: Source, size: int | None) -> Made:
-    raw = source.read()
+    raw, remarks = source.read(), Counter[str]()
     tensors = {}
     for name, part in zip(_PARTS, (raw.train, raw.test), strict=True):
-        images = part.images if isinstance(part.images, np.ndarray) else stack(part.images, source.where, size)
+        images = part.images
+        if not isinstance(images, np.ndarray):
+            images = stack(images, source.where, size, remarks=remarks)
         tensors[f"{name}.images"] = torch.from_numpy(np.ascontiguousarray(images))
         tensors[f"{name}.labels"] = torch.from_numpy(np.ascontiguousarray(part.labels))
     sizes = [tuple(tensors[f"{name}.images"].shape[2:]) for name in _PARTS]
     if sizes[0] != sizes[1] and size is None:
         raise DataError(f"{source.where}: training and test images differ in size ({sizes[0]}, {sizes[1]}); set size")
-    return tensors, list(raw.classes)
+    remarks["test images are also training images"] = _repeated(*(tensors[f"{name}.images"] for name in _PARTS))
+    told = [f"{count:,} {words}" for words, count in remarks.items() if count]
+    return tensors, replace(raw.reading, notes=(*raw.reading.notes, *told)).plain()
+
+
+def _repeated(train: torch.Tensor, test: torch.Tensor) -> int:
+    """How many test images have the very pixels of a training image."""
+    seen, found = ([hashlib.sha256(image.numpy().tobytes()).digest() for image in part] for part in (train, test))
+    known = set(seen)
+    return sum(one in known for one in found)
 
 
 def _chosen(

@@ -49,6 +49,8 @@ def some(labels: Ints, per_class: int) -> Ints:
 def held_out(labels: Ints, share: float = 0.2) -> tuple[Ints, Ints]:
     """Positions for training and test of a set with one split: `ceil(share * n)` for test, classes in proportion.
 
+    The only image of a class stays in training, so that where most classes have one, fewer are held out.
+
     >>> [len(part) for part in held_out(np.arange(50) % 5)]
     [40, 10]
     """
@@ -56,7 +58,9 @@ def held_out(labels: Ints, share: float = 0.2) -> tuple[Ints, Ints]:
     exact = np.array([share * len(group) for group in groups])
     counts = np.floor(exact).astype(int)
     left = int(np.ceil(share * len(labels))) - int(counts.sum())
-    counts[np.argsort(counts - exact, kind="stable")[:left]] += 1
+    several = np.array([len(group) > 1 for group in groups], dtype=bool)
+    taken = np.argsort(np.where(several, counts - exact, np.inf), kind="stable")[:left]
+    counts[taken[several[taken]]] += 1
     pairs = list(zip(groups, counts, strict=True))
     return _join([group[count:] for group, count in pairs]), _join([group[:count] for group, count in pairs])
 

@@ -3,37 +3,63 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from oneticket.data import hub
 from oneticket.data.decode import Item
+from oneticket.data.labels import LABELS, numbered
+from oneticket.data.reading import LeftOut
+from oneticket.data.roles import role, split_of
+from oneticket.data.scan import METADATA
 from oneticket.data.sources import LARGE, Raw, Source, Split, fingerprint, settle
-from oneticket.data.subset import Ints
 from oneticket.ground.errors import DataError
 
-LABELS = ("label", "labels", "fine_label", "class", "target")
+IMAGES = ("image", "img")
+"""What the column of images is called, where there are several."""
 
 
-def parquet(root: Path, *, streams: bool = False) -> Source:
-    """The Parquet files `<split>-*.parquet` of one folder. Large sets go through an Arrow copy that the cache keeps."""
+def files_of(root: Path) -> dict[str, list[Path]]:
+    """The Parquet files of a folder by their splits: `<split>-*.parquet`, or `<split>/*.parquet`."""
     files: dict[str, list[Path]] = {}
     for path in sorted(root.glob("*.parquet")):
-        files.setdefault(path.stem.split("-")[0], []).append(path)
-    known, size = fingerprint([(path.name, path) for found in files.values() for path in found])
+        if path.name not in METADATA:
+            files.setdefault(split_of(path.stem), []).append(path)
+    if not files:
+        for folder in sorted(child for child in root.iterdir() if child.is_dir() and role(child.name)):
+            if found := sorted(folder.glob("*.parquet")):
+                files[folder.name] = found
+    return files
+
+
+def parquet(root: Path, files: Mapping[str, list[Path]], *, streams: bool = False) -> Source:
+    """The Parquet files of one folder, by split. Large sets go through an Arrow copy that the cache keeps."""
+    read_files = {path for found in files.values() for path in found}
+    known, size = fingerprint([(path.relative_to(root).as_posix(), path) for found in files.values() for path in found])
 
     def read() -> Raw:
         if size > LARGE:
             return _raw(hub.arrow(files), str(root))
         return _raw({split: _table(found) for split, found in files.items()}, str(root))
 
-    return Source(where=str(root), fingerprint=known, streams=streams or size > LARGE, read=read)
+    return Source(
+        where=str(root),
+        fingerprint=known,
+        streams=streams or size > LARGE,
+        read=read,
+        left_out=_beside(root, read_files),
+    )
+
+
+def _beside(root: Path, read: Collection[Path]) -> tuple[LeftOut, ...]:
+    """The other files of the folder."""
+    others = [path for path in sorted(root.rglob("*")) if path.is_file() and path not in read]
+    shown = [path.relative_to(root).as_posix() for path in others if not path.name.startswith(".")]
+    return (LeftOut(count=len(shown), reason="beside the Parquet files", example=shown[0]),) if shown else ()
 
 
 def loaded(parts: Mapping[str, Any], files: Sequence[Path], where: str, *, streams: bool = False) -> Source:
@@ -61,68 +87,80 @@ def _raw(parts: Mapping[str, Any], where: str, *, in_memory: bool = False) -> Ra
     if not parts:
         raise DataError(f"{where}: holds no split; expected at least train")
     tables = {split: part if isinstance(part, pa.Table) else part.data.table for split, part in parts.items()}
-    schema = next(iter(tables.values())).schema
-    features = _features(schema, parts)
-    image, label = _columns(schema, features, where)
+    features = _features(tables, parts, where)
+    image, label, notes = _columns(tables, features, where)
     names: list[Any] | None = features.get(label, {}).get("names")
-    if names is None:
-        names = _values([table[label] for table in tables.values()])
+    classes, labels = numbered(
+        {split: table[label] for split, table in tables.items()}, names, f"{where}: column {label!r}"
+    )
     splits = {}
     for split, part in parts.items():
-        table = tables[split]
-        items = _items(table[image]) if in_memory or isinstance(part, pa.Table) else _Rows(part, image)
-        splits[split] = Split(images=items, labels=_numbers(table[label], names, f"{where}: split {split!r}"))
-    return settle(splits, [str(name) for name in names], where)
+        items = _items(tables[split][image]) if in_memory or isinstance(part, pa.Table) else _Rows(part, image)
+        splits[split] = Split(images=items, labels=labels[split], origin=f"split {split}")
+    return settle(splits, classes, where, notes=notes)
 
 
-def _features(schema: pa.Schema, parts: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """The Hub's description of each column, where there is one."""
-    part = next(iter(parts.values()))
+_Features = dict[str, dict[str, Any]]
+
+
+def _features(tables: Mapping[str, pa.Table], parts: Mapping[str, Any], where: str) -> _Features:
+    """The Hub's description of each column, where there is one; raises DataError if the splits name other classes."""
+    found = {split: _described(tables[split].schema, part) for split, part in parts.items()}
+    first, features = next(iter(found.items()))
+    for split, theirs in found.items():
+        for name in features.keys() & theirs.keys():
+            if features[name].get("names") != theirs[name].get("names"):
+                raise DataError(f"{where}: column {name!r} has other classes in {split} than in {first}; make them one")
+    return features
+
+
+def _described(schema: pa.Schema, part: Any) -> _Features:
     metadata = (schema if isinstance(part, pa.Table) else part.features.arrow_schema).metadata or {}
-    found: dict[str, dict[str, Any]] = (
-        json.loads(metadata.get(b"huggingface", b"{}")).get("info", {}).get("features") or {}
-    )
+    found: _Features = json.loads(metadata.get(b"huggingface", b"{}")).get("info", {}).get("features") or {}
     return found
 
 
-def _columns(schema: pa.Schema, features: Mapping[str, Mapping[str, Any]], where: str) -> tuple[str, str]:
+def _columns(tables: Mapping[str, pa.Table], features: _Features, where: str) -> tuple[str, str, list[str]]:
+    """The columns of images and labels, and what has to be said of the choice."""
+    schema = next(iter(tables.values())).schema
     kinds = {name: features.get(name, {}).get("_type") for name in schema.names}
     images = [
         name
         for name in schema.names
         if kinds[name] == "Image" or (kinds[name] is None and _encoded(schema.field(name).type))
     ]
-    labels = [name for name in LABELS if name in schema.names] or [
-        name for name, kind in kinds.items() if kind == "ClassLabel"
-    ]
+    labels = [name for name in LABELS if name in schema.names]
+    labels += [name for name, kind in kinds.items() if kind == "ClassLabel" and name not in labels]
     if not images or not labels:
         lacking = "image column (encoded bytes)" if not images else f"label column ({', '.join(LABELS)})"
         raise DataError(f"{where}: no {lacking}; its columns are {', '.join(schema.names)}")
-    return images[0], labels[0]
+    image, label = _one("image", images, IMAGES, where), _one("label", labels, LABELS, where)
+    for split, table in tables.items():
+        if lacks := [name for name in (image, label) if name not in table.column_names]:
+            raise DataError(f"{where}: split {split!r} has no column {lacks[0]}; its columns are {table.column_names}")
+    chosen = (("Images", image, images), ("Labels", label, labels))
+    notes = [
+        f"{what} are the column {name!r}, not {' or '.join(repr(other) for other in found if other != name)}"
+        for what, name, found in chosen
+        if len(found) > 1
+    ]
+    return image, label, notes
+
+
+def _one(what: str, found: Sequence[str], usual: Sequence[str], where: str) -> str:
+    """The only column, or the first with a usual name."""
+    chosen = next((name for name in usual if name in found), None) or (found[0] if len(found) == 1 else None)
+    if chosen is None:
+        raise DataError(
+            f"{where}: {' and '.join(found[:3])} could each be the {what} column; rename the right one {usual[0]}"
+        )
+    return chosen
 
 
 def _encoded(kind: pa.DataType) -> bool:
     if pa.types.is_struct(kind):
         return any(field.name == "bytes" for field in kind)
     return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind))
-
-
-def _values(columns: list[pa.ChunkedArray]) -> list[Any]:
-    """Class names of an undescribed column: its texts, sorted, or 0..highest."""
-    found = {value for column in columns for value in pc.unique(column).to_pylist() if value is not None}
-    if all(isinstance(value, int) for value in found):
-        return list(range(max(found, default=-1) + 1))
-    return sorted(found)
-
-
-def _numbers(column: pa.ChunkedArray, names: list[Any], where: str) -> Ints:
-    if column.null_count:
-        raise DataError(f"{where}: {column.null_count} images have no label; remove them")
-    if pa.types.is_integer(column.type):
-        return np.array(column.to_numpy(), dtype=np.int64)
-    if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
-        return np.searchsorted(np.array(names), np.array(column.to_pylist())).astype(np.int64)
-    raise DataError(f"{where}: expected labels as whole numbers or texts, got {column.type}")
 
 
 def _items(column: pa.ChunkedArray) -> list[Item]:

@@ -11,6 +11,7 @@ import torch
 from oneticket.data import load as data_load
 from oneticket.data.facts import Facts, nominal
 from oneticket.data.load import Data
+from oneticket.data.reading import Reading
 from oneticket.data.spec import DataSpec
 from oneticket.ground.errors import DataError, SpecError
 from oneticket.training.checkpoint import Slot
@@ -70,6 +71,10 @@ class Place:
             self._data[key] = data_load.load(spec, device=self.device, like=like)
         self._data.move_to_end(key)
         return self._data[key]
+
+    def readings(self) -> tuple[Reading, ...]:
+        """How each set was read whose facts were asked for, without doubles."""
+        return tuple(dict.fromkeys(facts.reading for facts in self._facts.values() if facts.reading))
 
     def facts(self, spec: DataSpec, like: tuple[int, int, int] | None = None) -> Facts:
         """What planning must know of that dataset; its digest is part of the address of every step that uses it.

@@ -74,8 +74,10 @@ def _data(findings: Findings) -> str:
         told.append(label + (f" ({'; '.join(facts)})" if facts else ""))
     halves = any(str(data["name"]).endswith((":a", ":b")) for data in used.values())
     rest = " :a and :b are two fixed halves of one training set with no image in common." if halves else ""
+    readings = map(str, findings.plan.readings)
+    read = "".join(f" {each}" for each in ("As they were read:", *readings)) if findings.plan.readings else ""
     return (
-        f"Data: {'; '.join(told)}.{rest} Accuracy is the share of the target's test images that are classified right, "
+        f"Data: {'; '.join(told)}.{rest}{read} Accuracy is the share of the target's test images that are classified right, "
         "measured once, after training."
     )
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from itertools import product
 from typing import Any, TypeVar
 
+from oneticket.data.reading import Reading
 from oneticket.ground.canon import dumps
 from oneticket.ground.errors import SpecError, unknown
 from oneticket.ground.spec import Spec, over
@@ -26,8 +27,8 @@ S = TypeVar("S", bound=Spec)
 class Plan:
     """What a study comes down to: its cells, and the words with which it is reported.
 
-    `names`: what the study calls its datasets, models and optimizers. `threads`: CPU threads of one training. A
-    function that returns a plan is a study too.
+    `names`: what the study calls its datasets, models and optimizers. `threads`: CPU threads of one training.
+    `readings`: how each set at hand was read. A function that returns a plan is a study too.
     """
 
     name: str
@@ -38,6 +39,7 @@ class Plan:
     margin: float = 0.02
     threads: int = 1
     names: Names = field(default_factory=dict)
+    readings: tuple[Reading, ...] = ()
 
 
 def plan(study: StudySpec, place: Place) -> Plan:
@@ -70,7 +72,7 @@ def plan(study: StudySpec, place: Place) -> Plan:
                         "sets that differ in training alone, or sources of several image sizes, parts of their own"
                     )
     words = {"title": study.title, "note": study.note, "claims": study.claims, "margin": study.margin}
-    told = {**words, "threads": study.threads}
+    told = {**words, "threads": study.threads, "readings": place.readings()}
     return Plan(name=study.name, cells=tuple(cells.values()), names=names, **told)  # type: ignore[arg-type]
 
 

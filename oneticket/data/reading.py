@@ -1,0 +1,100 @@
+"""What was read of a set and what was not: which folder or split became which part, what was left out, and why."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+NAMED = 6  # classes that the line names; of more it gives the number alone
+
+
+@dataclass(frozen=True, kw_only=True)
+class Part:
+    """The folder, split or array that a part came from, its number of images, and of the classes they are of."""
+
+    origin: str
+    images: int
+    classes: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class LeftOut:
+    """How many files or images were not read, why (`hidden`, `in no class folder`), and one of them."""
+
+    count: int
+    reason: str
+    example: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.count:,} {self.reason}" + (f" ({self.example})" if self.example else "")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reading:
+    """How a set was read. Its text is one line.
+
+    `where`: its path or name. `classes`: their names, in the order of the labels. `notes`: whole sentences about what
+    else is not as it seems.
+
+    >>> train, test = (Part(origin=f"{name}/", images=30, classes=2) for name in ("Train", "Test"))
+    >>> hidden = LeftOut(count=2, reason="hidden", example="cat/.x")
+    >>> print(Reading(where="pet", classes=("cat", "dog"), train=train, test=test, left_out=(hidden,)))
+    pet: 2 classes (cat, dog). Training: 30 images from Train/. Test: 30 images from Test/. Left out: 2 hidden (cat/.x).
+    """
+
+    where: str
+    classes: tuple[str, ...]
+    train: Part
+    test: Part
+    left_out: tuple[LeftOut, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        few = len(self.classes) <= NAMED
+        named = f" ({', '.join(self.classes)})" if few else ""
+        told = [f"{self.where}: {len(self.classes):,} classes{named}"]
+        told += [f"Training: {self._part(self.train)}", f"Test: {self._part(self.test)}"]
+        told += [f"Left out: {', '.join(map(str, self.left_out))}"] if self.left_out else []
+        return one_line(". ".join([*told, *self.notes]) + ".")
+
+    def _part(self, part: Part) -> str:
+        fewer = f" of {part.classes:,} classes" if part.classes < len(self.classes) else ""
+        return f"{part.images:,} images{fewer} from {part.origin}"
+
+    def plain(self) -> dict[str, Any]:
+        """As JSON values; `Reading.read` takes them back."""
+        return asdict(self)
+
+    @classmethod
+    def read(cls, plain: Mapping[str, Any]) -> Reading:
+        """From what `plain` gave."""
+        return cls(
+            where=plain["where"],
+            classes=tuple(plain["classes"]),
+            train=Part(**plain["train"]),
+            test=Part(**plain["test"]),
+            left_out=tuple(LeftOut(**each) for each in plain["left_out"]),
+            notes=tuple(plain["notes"]),
+        )
+
+
+def one_line(text: str) -> str:
+    """Text from file names as a terminal shows it: in one line, control characters and broken letters as escapes.
+
+    >>> one_line("a\\nb")
+    'a\\\\nb'
+    """
+    return "".join(mark if mark.isprintable() else repr(mark)[1:-1] for mark in text)
+
+
+def summed(found: Iterable[tuple[str, str]]) -> tuple[LeftOut, ...]:
+    """Files left out, as (reason, path), counted by their reasons; the example is the first of each.
+
+    >>> summed([("hidden", "a/.x"), ("hidden", ".y")])
+    (LeftOut(count=2, reason='hidden', example='a/.x'),)
+    """
+    groups: dict[str, list[str]] = {}
+    for reason, path in found:
+        groups.setdefault(reason, []).append(path)
+    return tuple(LeftOut(count=len(paths), reason=reason, example=paths[0]) for reason, paths in groups.items())
