@@ -53,7 +53,7 @@ def mnist1d() -> Source:
 
             made = make_dataset(get_dataset_args())
         splits = {
-            name: Split(images=made[x].astype(np.float32)[:, None, None], labels=made[y].astype(np.int64))
+            name: Split(images=made[x].astype(np.float32)[:, None, None], labels=made[y].astype(np.int64), origin=name)
             for name, x, y in (("train", "x", "y"), ("test", "x_test", "y_test"))
         }
         return settle(splits, [str(digit) for digit in range(10)], "mnist1d")
@@ -88,7 +88,7 @@ def npz(path: Path) -> Source:
 
 
 def _read(path: Path) -> tuple[dict[str, NDArray[np.generic]], dict[str, tuple[str, str]], list[str]]:
-    """The arrays of a set, the names of each split's images and labels, and the arrays beside them, which are not read."""
+    """The arrays of a set, the names of each split's images and labels, and the names of arrays that are not read."""
     try:
         with path.open("rb") as file, archive.opened(file) as entries:
             found = stored.names(entries)

@@ -33,7 +33,7 @@ def folder(root: Folder, *, streams: bool = False) -> Source:
             )
             for split, files in found.splits.items()
         }
-        return settle(splits, found.classes, str(root.path), notes=_beside(root.path))
+        return settle(splits, found.classes, str(root.path))
 
     return Source(
         where=str(root.path),
@@ -41,17 +41,18 @@ def folder(root: Folder, *, streams: bool = False) -> Source:
         streams=streams or size > LARGE,
         read=read,
         left_out=summed((reason, _under(root, path)) for reason, path in found.others),
+        notes=_beside(root.path),
     )
 
 
-def _beside(root: Path) -> list[str]:
+def _beside(root: Path) -> tuple[str, ...]:
     """Where one split was named alone: that another lies beside it."""
     here = root.absolute()
     if role(here.name) != "train":
-        return []
+        return ()
     others = [each.name for each in sorted(here.parent.iterdir()) if each.is_dir() and role(each.name)]
     tests = [name for name in others if role(name) != "train"]
-    return [f"{tests[0]}/ beside it is not read; name the folder of both to take it for test"] if tests else []
+    return (f"{tests[0]}/ beside it is not read; name the folder of both to take it for test",) if tests else ()
 
 
 def _under(root: Folder, path: str) -> str:

@@ -154,8 +154,8 @@ def _refuse_two_levels(each: Folder, where: str) -> None:
     inner = each
     if split := next(filter(None, map(_split_in, each.filled)), None):
         raise DataError(
-            f"{where}: {_under(each, split)}/ lies in class {each.name}, and is either a part of the set (then move it "
-            f"out, as {split.name}/{each.name}/) or of the class (then rename it)"
+            f"{where}: {each.name}/{_under(each, split)}/ lies in class {each.name}, and is either a part of the set "
+            f"(then move it out, as {split.name}/{each.name}/) or of the class (then rename it)"
         )
     while not inner.images and len(inner.filled) == 1:
         inner = inner.filled[0]

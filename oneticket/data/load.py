@@ -106,7 +106,12 @@ def load(
         crop=spec.crop or 0,
         device=device,
         # A copy of the set may lie elsewhere, beside other files, than the one that was decoded.
-        reading=replace(reading, where=source.where, left_out=(*reading.left_out, *source.left_out)),
+        reading=replace(
+            reading,
+            where=source.where,
+            left_out=(*reading.left_out, *source.left_out),
+            notes=(*reading.notes, *source.notes),
+        ),
     )
 
 

@@ -55,12 +55,12 @@ class Reading:
         named = f" ({', '.join(self.classes)})" if few else ""
         told = [f"{self.where}: {len(self.classes):,} classes{named}"]
         told += [f"Training: {self._part(self.train)}", f"Test: {self._part(self.test)}"]
-        told += [f"Left out: {', '.join(map(str, self.left_out))}"] if self.left_out else []
+        told += [f"Left out: {'; '.join(map(str, self.left_out))}"] if self.left_out else []
         return one_line(". ".join([*told, *self.notes]) + ".")
 
     def _part(self, part: Part) -> str:
-        fewer = f" of {part.classes:,} classes" if part.classes < len(self.classes) else ""
-        return f"{part.images:,} images{fewer} from {part.origin}"
+        fewer = f" of {counted(part.classes, 'class', 'classes')}" if part.classes < len(self.classes) else ""
+        return f"{counted(part.images, 'image', 'images')}{fewer} from {part.origin}"
 
     def plain(self) -> dict[str, Any]:
         """As JSON values; `Reading.read` takes them back."""
@@ -77,6 +77,15 @@ class Reading:
             left_out=tuple(LeftOut(**each) for each in plain["left_out"]),
             notes=tuple(plain["notes"]),
         )
+
+
+def counted(count: int, one: str, more: str) -> str:
+    """A number with its noun.
+
+    >>> counted(1, "class", "classes")
+    '1 class'
+    """
+    return f"{count:,} {one if count == 1 else more}"
 
 
 def one_line(text: str) -> str:

@@ -74,7 +74,7 @@ def assign(splits: Collection[str], labelled: Collection[str], where: str) -> tu
 def unclear_sibling(where: str, train: str, other: str) -> str:
     """Words for a split beside the training split whose name does not say what it is for."""
     return (
-        f"{where}: {train} is the training part, but {other} beside it is of the same classes, and is either the test "
+        f"{where}: {train} is the training part, but {other} beside it has labels too, and is either the test "
         f"part (rename it to test) or not to be read, so that a fifth of {train} is held out (move it elsewhere)"
     )
 

@@ -118,7 +118,7 @@ def scan(path: Path, around: frozenset[tuple[int, int]] = frozenset()) -> Folder
             elif entry.is_dir():
                 inside = entry.stat()
                 if (inside.st_dev, inside.st_ino) in here:
-                    others.append(("a link to a folder around it", entry.path))
+                    others.append(("linked to a folder around it", entry.path))
                 elif len(around) >= DEEPEST:
                     raise DataError(f"{entry.path}: folders nest deeper than {DEEPEST}; name a folder further in")
                 else:
@@ -149,10 +149,10 @@ def _no_image(entry: os.DirEntry[str]) -> str:
             raise DataError(
                 f"{entry.path}: is a link to {os.readlink(entry.path)}, which is not there; fetch the image"
             )
-        return "a link to nothing" if entry.is_symlink() else "no file"
+        return "linked to nothing" if entry.is_symlink() else "not a file"
     if suffix in SUFFIXES:
         return ""
-    return "no image" if suffix in DOCUMENTS or not is_image(entry.path) else ""
+    return "not an image" if suffix in DOCUMENTS or not is_image(entry.path) else ""
 
 
 def _files(entry: os.DirEntry[str]) -> list[str]:

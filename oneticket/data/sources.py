@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,17 +27,17 @@ LARGE = 512 * 2**20
 class Split:
     """Images, encoded or as an array (N, C, H, W) of uint8 or float32, and their labels (N,), -1 where hidden.
 
-    `origin`: what it is called where it comes from, as `Train/`; its name if left out.
+    `origin`: what it is called where it comes from, as `Train/`.
     """
 
     images: Sequence[Item] | NDArray[np.generic]
     labels: Ints
-    origin: str = ""
+    origin: str
 
     def at(self, rows: Ints) -> Split:
         """The images at these positions."""
         images = self.images[rows] if isinstance(self.images, np.ndarray) else _Picked(self.images, rows)
-        return Split(images=images, labels=self.labels[rows])
+        return Split(images=images, labels=self.labels[rows], origin=self.origin)
 
 
 class _Picked(Sequence[Item]):
@@ -65,7 +66,7 @@ class Raw:
 class Source:
     """Where a set is, what its content is known by, whether it is too large to hold, and how to read it.
 
-    `left_out`: the files beside it that are not read.
+    `left_out`, `notes`: what is not read of the files beside it, for the reading.
     """
 
     where: str
@@ -73,6 +74,7 @@ class Source:
     streams: bool
     read: Callable[[], Raw]
     left_out: tuple[LeftOut, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 def settle(splits: Mapping[str, Split], classes: Sequence[str], where: str, *, notes: Sequence[str] = ()) -> Raw:
@@ -89,55 +91,62 @@ def settle(splits: Mapping[str, Split], classes: Sequence[str], where: str, *, n
     first, second = assign(splits, labelled, where)
     train, test = splits[first], splits[second] if second else None
     for part in (train, test) if test else (train,):
-        wrong = np.flatnonzero((part.labels < 0) | (part.labels >= len(classes)))
-        if len(wrong):
-            raise DataError(
-                f"{where}: image {wrong[0]} has label {part.labels[wrong[0]]}, outside 0..{len(classes) - 1} "
-                f"({len(classes)} classes); mend the labels or the class names"
-            )
+        _check_labels(part.labels, classes, where)
     if len(classes) < 2:
         raise DataError(f"{where}: holds the class {', '.join(classes) or 'of none'} alone; expected at least two")
     check_classes(train.labels, classes, where)
-    origin, notes = train.origin or first, list(notes)
-    if test is None:
-        lone = [name for name, count in zip(classes, np.bincount(train.labels), strict=True) if count == 1]
-        notes += [_kept(lone)] if lone else []
-        rows, rest = held_out(train.labels)
-        if not len(rest):
-            raise DataError(f"{where}: no class has two images, so none can be held out for test; add some")
-        train, test = train.at(rows), train.at(rest)
-        parts = _part(f"the rest of {origin}", train), _part(f"a fixed fifth of {origin}, held out", test)
-    else:
-        parts = _part(origin, train), _part(test.origin or str(second), test)
-    unread = [_unread(name, splits[name], name in labelled, second) for name in splits if name not in (first, second)]
+    lone = _lone(train.labels, classes) if test is None else []
+    spare = {name: part for name, part in splits.items() if name not in (first, second)}
+    why = {
+        name: f"the test part is {test.origin}" if test and name in labelled else "it has no labels" for name in spare
+    }
+    train, test = (train, test) if test else _fifth_held_out(train, where)
     reading = Reading(
         where=where,
         classes=tuple(classes),
-        train=parts[0],
-        test=parts[1],
-        left_out=tuple(unread),
-        notes=tuple(notes),
+        train=_part(train),
+        test=_part(test),
+        left_out=tuple(_unread(part, why[name], where) for name, part in spare.items()),
+        notes=(*notes, *lone),
     )
     return Raw(train=train, test=test, reading=reading)
 
 
-def _part(origin: str, part: Split) -> Part:
-    return Part(origin=origin, images=len(part.labels), classes=len(np.unique(part.labels)))
+def _check_labels(labels: Ints, classes: Sequence[str], where: str) -> None:
+    wrong = np.flatnonzero((labels < 0) | (labels >= len(classes)))
+    if len(wrong):
+        raise DataError(
+            f"{where}: image {wrong[0]} has label {labels[wrong[0]]}, outside 0..{len(classes) - 1} "
+            f"({len(classes)} classes); mend the labels or the class names"
+        )
 
 
-def _unread(name: str, part: Split, labelled: bool, test: str | None) -> LeftOut:
-    why = f"the test part is {test}" if labelled else "it has no labels"
-    return LeftOut(count=len(part.labels), reason=f"in {part.origin or name}, as {why}")
+def _fifth_held_out(whole: Split, where: str) -> tuple[Split, Split]:
+    rows, rest = held_out(whole.labels)
+    if not len(rest):
+        raise DataError(f"{where}: no class has two images, so none can be held out for test; add some")
+    origins = f"the rest of {whole.origin}", f"a fixed fifth of {whole.origin}, held out"
+    return replace(whole.at(rows), origin=origins[0]), replace(whole.at(rest), origin=origins[1])
 
 
-def _kept(lone: Sequence[str]) -> str:
-    """Of classes with one image, which the held-out part cannot have."""
+def _part(part: Split) -> Part:
+    return Part(origin=part.origin, images=len(part.labels), classes=len(np.unique(part.labels)))
+
+
+def _unread(part: Split, why: str, where: str) -> LeftOut:
+    first = part.images[0] if isinstance(part.images, list) else b""
+    example = os.path.relpath(first, where).replace(os.sep, "/") if isinstance(first, str) else ""
+    return LeftOut(count=len(part.labels), reason=f"in {part.origin}, as {why}", example=example)
+
+
+def _lone(labels: Ints, classes: Sequence[str]) -> list[str]:
+    """What is to be said of classes with one image, which the held-out part cannot have."""
+    lone = [name for name, count in zip(classes, np.bincount(labels), strict=True) if count == 1]
     names = ", ".join(lone[:5]) + (f" and {len(lone) - 5} more" if len(lone) > 5 else "")
-    one = len(lone) == 1
-    return (
-        f"Class{'' if one else 'es'} {names} {'has' if one else 'have'} one image{'' if one else ' each'}, "
-        "which stays in the training part: the test part has none"
-    )
+    if not lone:
+        return []
+    who = f"Class {names} has one image" if len(lone) == 1 else f"Classes {names} have one image each"
+    return [f"{who}, which stays in the training part: the test part has none"]
 
 
 def check_classes(labels: Ints, classes: Sequence[str], where: str) -> None:

@@ -74,11 +74,11 @@ def _data(findings: Findings) -> str:
         told.append(label + (f" ({'; '.join(facts)})" if facts else ""))
     halves = any(str(data["name"]).endswith((":a", ":b")) for data in used.values())
     rest = " :a and :b are two fixed halves of one training set with no image in common." if halves else ""
-    readings = map(str, findings.plan.readings)
-    read = "".join(f" {each}" for each in ("As they were read:", *readings)) if findings.plan.readings else ""
+    readings = findings.plan.readings
+    read = "".join(f" {each}" for each in ("As they were read:", *readings)) if readings else ""
     return (
-        f"Data: {'; '.join(told)}.{rest}{read} Accuracy is the share of the target's test images that are classified right, "
-        "measured once, after training."
+        f"Data: {'; '.join(told)}.{rest}{read} Accuracy is the share of the target's test images that are classified "
+        "right, measured once, after training."
     )
 
 

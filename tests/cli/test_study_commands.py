@@ -47,6 +47,7 @@ def test_a_study_from_the_dry_run_to_the_report(capsys: pytest.CaptureFixture[st
     assert code == 0, err
     assert f"halves {CELLS} {STEPS}" in " ".join(out.split())
     assert "in this process: about" in out and "at 3 an hour" in out
+    assert err.count("digits: 10 classes. Training: 1,437 images from the rest of its images.") == 1
     assert not Path(".oneticket").exists()
 
     code, out, err = oneticket_cli("study mine.toml --engine inline", capsys)
@@ -69,6 +70,7 @@ def test_a_study_from_the_dry_run_to_the_report(capsys: pytest.CaptureFixture[st
     code, out, _ = oneticket_cli("report mine.toml --out report", capsys)
     assert code == 0
     assert "C2: " in out and "report.html" in out
+    assert "As they were read: digits: 10 classes. Training: 1,437 images" in Path("report/report.md").read_text()
     rows = pandas.read_csv("report/rows.csv")
     assert len(rows) == len(pandas.read_parquet("report/rows.parquet")) == CELLS
     assert set(rows["source_data"].dropna()) == {"a"} and set(rows["model"]) == {"net"}

@@ -27,6 +27,9 @@ BAD_ARRAYS = {
     "key missing": ({"y_train": None}, "no array y_train"),
     "label negative": ({"y_train": np.full(150, -1)}, "label -1, outside 0"),
     "label out of range": ({"classes": np.array(["a"])}, "label 1, outside 0..0"),
+    "label beyond all images": ({"y_train": np.full(150, 200)}, "label 200 of 200 images"),
+    "one class": ({"y_train": np.zeros(150, int), "y_test": np.zeros(50, int)}, "holds the class 0 alone"),
+    "same name but for case": ({"X_TRAIN": np.zeros((3, 8, 8), np.uint8)}, "differ in case alone"),
     "class without images": ({"classes": np.array(["a", "b", "c"])}, "no training images of class c"),
     "labels not whole": ({"y_train": np.zeros(150)}, "whole-number labels, got float64"),
     "labels too few": ({"y_train": np.zeros(3, np.int64)}, "expected 150 whole-number labels"),
@@ -159,6 +162,28 @@ def parquet_with_unlabelled(root, pictures):
     return root
 
 
+def parquet_with_broken_labels(root, pictures):
+    pq.write_table(pa.table({"image": [b"a", b"b"], "label": [0.0, 0.5]}), root / "train-0.parquet")
+    return root
+
+
+def parquet_with_mixed_labels(root, pictures):
+    pq.write_table(pa.table({"image": [b"a", b"b"], "label": [0, 1]}), root / "train-0.parquet")
+    pq.write_table(pa.table({"image": [b"a", b"b"], "label": ["a", "b"]}), root / "test-0.parquet")
+    return root
+
+
+def parquet_with_an_unclear_split(root, pictures):
+    for name in ("train", "holdout"):
+        pq.write_table(pa.table({"image": [b"a", b"b"], "label": [0, 1]}), root / f"{name}-0.parquet")
+    return root
+
+
+def parquet_of_two_splits(root, pictures):
+    pq.write_table(pa.table({"image": [b"a", b"b"], "label": [0, 1]}), root / "all-train-test.parquet")
+    return root
+
+
 def parquet_without_train(root, pictures):
     table = pa.table({"image": [b"a"], "label": [0]})
     pq.write_table(table, root / "test-0.parquet")
@@ -196,6 +221,10 @@ BAD_PLACES = {
     parquet_without_images: "no image column .*columns are text, label",
     parquet_without_labels: "no label column",
     parquet_with_unlabelled: "1 images have no label",
+    parquet_with_broken_labels: "column 'label', split 'train': holds 0.5, which is no whole number",
+    parquet_with_mixed_labels: "column 'label': is texts in test and whole numbers in train",
+    parquet_with_an_unclear_split: "holdout beside it .* either the test part .* or not to be read",
+    parquet_of_two_splits: "names several splits .train, test.",
     parquet_without_train: "no training split",
     empty_parquet: "'train' is empty",
     two_sets: "holds several sets; name one: .*fancy, .*plain",

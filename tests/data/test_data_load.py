@@ -9,6 +9,7 @@ from PIL import Image
 from oneticket.data.batches import batches, test_batches
 from oneticket.data.load import load
 from oneticket.data.spec import DataSpec
+from oneticket.ground.errors import DataError
 from oneticket.ground.streams import Streams
 
 # name: training images, test images, shape, classes, mean of the first channel as published or as it came out
@@ -160,6 +161,91 @@ def write_parquet(path, pictures, parts):
             Image.fromarray(pixels).save(file, "PNG")
             images.append({"bytes": file.getvalue(), "path": None})
         pq.write_table(pa.table({"image": images, "label": pictures[1][rows]}), path / f"{part}-00000-of-00001.parquet")
+
+
+def write_labels(path, pictures, labels, part="train"):
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    images = []
+    for pixels in pictures[0][: len(labels)]:
+        file = io.BytesIO()
+        Image.fromarray(pixels).save(file, "PNG")
+        images.append(file.getvalue())
+    pq.write_table(pa.table({"image": images, "label": labels}), path / f"{part}.parquet")
+
+
+def label_columns():
+    import pyarrow as pa
+
+    numbers = [number % 2 for number in range(20)]
+    texts = ["dog" if number else "cat" for number in numbers]
+    return {
+        "whole numbers": (pa.array(numbers, pa.uint8()), ("0", "1")),
+        "floats that are whole": (pa.array(numbers, pa.float32()), ("0", "1")),
+        "true and false": (pa.array(numbers).cast(pa.bool_()), ("False", "True")),
+        "texts": (pa.array(texts), ("cat", "dog")),
+        "large texts": (pa.array(texts, pa.large_string()), ("cat", "dog")),
+        # Categories have an order of their own, and some that no image has.
+        "categories": (
+            pa.DictionaryArray.from_arrays(pa.array([1 - number for number in numbers]), ["dog", "cat", "owl"]),
+            ("cat", "dog"),
+        ),
+        "categories of numbers": (pa.DictionaryArray.from_arrays(pa.array(numbers), pa.array([0, 1])), ("0", "1")),
+    }
+
+
+@pytest.mark.parametrize("kind", label_columns())
+def test_labels_of_every_kind_are_read_alike(kind, pictures, tmp_path):
+    column, classes = label_columns()[kind]
+    write_labels(tmp_path, pictures, column)
+    write_labels(tmp_path, pictures, column, part="test")
+    data = load(DataSpec(name=str(tmp_path)))
+    assert (data.classes, data.test.labels.tolist()) == (classes, [0, 1] * 10)
+
+
+FILES = {
+    "Train-00000-of-00001 Test-00000-of-00001": "20 images from split Train. Test: 20 images from split Test.",
+    "pets-train pets-val": "Test: 20 images from split val.",
+    "train/0000 validation/0000": "Test: 20 images from split validation.",
+    "train test extra": "Left out: 20 in split extra, as the test part is split test; 1 beside",
+    "0000 0001": "Test: 8 images from a fixed fifth of split all, held out.",
+    "train": "Left out: 1 beside the Parquet files (README.md).",
+}
+
+
+@pytest.mark.parametrize("names", FILES)
+def test_parquet_files_are_the_splits_that_they_say(names, pictures, tmp_path):
+    for name in names.split():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        place = tmp_path / name
+        write_labels(place.parent, pictures, [number % 2 for number in range(20)], part=place.name)
+    (tmp_path / "README.md").write_text("hello")
+    assert FILES[names] in str(load(DataSpec(name=str(tmp_path))).reading)
+
+
+def test_arrays_of_an_npz_file_are_the_splits_that_they_say(pictures, tmp_path):
+    x, y = pictures
+    arrays = {"X_Train": x[:150], "y_train": y[:150], "x_val": x[150:], "y_val": y[150:], "notes": x[:1]}
+    np.savez(tmp_path / "set.npz", **arrays)
+    data = load(DataSpec(name=str(tmp_path / "set.npz")))
+    assert data.test.labels.tolist() == y[150:].tolist()
+    assert "150 images from X_Train. Test: 50 images" in str(data.reading)
+    assert "Arrays that are not read: notes." in str(data.reading)
+
+
+def test_several_columns_of_images_or_labels_are_told_or_refused(pictures, tmp_path):
+    import pyarrow.parquet as pq
+
+    write_labels(tmp_path, pictures, [number % 2 for number in range(20)])
+    table = pq.read_table(tmp_path / "train.parquet")
+    more = table.append_column("target", table["label"]).add_column(0, "mask", table["image"])
+    pq.write_table(more, tmp_path / "train.parquet")
+    said = str(load(DataSpec(name=str(tmp_path))).reading)
+    assert "Images are the column 'image', not 'mask'. Labels are the column 'label', not 'target'." in said
+    pq.write_table(more.rename_columns(["left", "right", "label", "target"]), tmp_path / "train.parquet")
+    with pytest.raises(DataError, match="left and right could each be the image column; rename the right one image"):
+        load(DataSpec(name=str(tmp_path)))
 
 
 def test_validation_is_the_test_where_test_labels_are_hidden(pictures, tmp_path):
