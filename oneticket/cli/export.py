@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -14,9 +15,10 @@ from oneticket.export.costs import Row, measure
 from oneticket.export.example import batch
 from oneticket.export.forms import export as bring
 from oneticket.export.verdict import sentence
-from oneticket.ground.errors import ModelError, SpecError
-from oneticket.integrations.foreign import read_tensors
-from oneticket.lottery.transfer import network_of
+from oneticket.ground.errors import FileError, ModelError, SpecError
+from oneticket.integrations.checkpoint import Checkpoint, by_names, check_key
+from oneticket.integrations.foreign import read_checkpoint
+from oneticket.lottery.transfer import check_code, network_of
 from oneticket.models.build import build
 from oneticket.stats.table import Table
 from oneticket.stats.words import MISSING, percent
@@ -30,8 +32,11 @@ def export(
     to: str | None,
     out: Path | None,
     weights: Path | None,
+    key: str | None,
     level: int | None,
     density: float | None,
+    dynamic: tuple[int, ...],
+    run_code: bool,
     batch_size: int,
     rounds: int,
 ) -> int:
@@ -40,17 +45,23 @@ def export(
         raise SpecError(
             "--to and --out belong together: a form and the file to write it to; without both, only measure"
         )
+    if (key and weights is None) or (dynamic and to is None):
+        raise SpecError("--key belongs to --weights, and --dynamic to --to and --out")
     ticket = Ticket.load(path, level=level, density=density)
-    trained = ticket
-    if weights is not None:
-        trained = Ticket(mask=ticket.mask, weights=read_tensors(weights), contract=ticket.contract)
-    model = network(ticket, trained)
+    read = None if weights is None else trained_weights(weights, ticket, key)
+    trained = ticket if read is None else replace(ticket, weights=read.tensors)
+    model = network(ticket, trained, run_code=run_code)
     example = batch(torch.zeros(1, *ticket.model["shape"]), batch_size)
-    whose = f"trained, from {weights}" if weights is not None else f"the ticket's own, of step {ticket.contract.step}"
+    whose = f"the ticket's own, of step {ticket.contract.step}"
+    if read is not None:
+        whose = f"trained, from {weights}" + (f", {read}" if str(read) else "")
     facts: list[tuple[str, object]] = [("ticket", path), ("weights", whose)]
     if to is not None:
-        made = bring(model, ticket.mask, to=to, out=out, example=example)
+        made = bring(model, ticket.mask, to=to, out=out, example=example, dynamic=dynamic)
         facts.append(("written", f"{made.path}, as {made.form}, {made.size:,} bytes"))
+        facts.append(
+            ("checked", f"outputs within {made.tolerance:.2g} of the masked network's, relative to the largest or 1")
+        )
         facts += [
             ("left out", f"{count} unit{'s' if count > 1 else ''} of {layer}") for layer, count in made.removed.items()
         ]
@@ -64,17 +75,26 @@ def export(
     return 0
 
 
-def network(ticket: Ticket, trained: Ticket) -> nn.Module:
+def trained_weights(path: Path, ticket: Ticket, key: str | None) -> Checkpoint:
+    """The state dict in a file, by the ticket's names; raises FileError for one that is not of the ticket's network."""
+    found = read_checkpoint(path, key=key)
+    try:
+        check_key(key, found)
+        return replace(found, tensors=by_names(found.tensors, ticket.weights))
+    except FileError as error:
+        raise FileError(f"{path}: {error}") from None
+
+
+def network(ticket: Ticket, trained: Ticket, *, run_code: bool) -> nn.Module:
     """The network that a ticket names, with those weights; what is pruned has the values of a new network.
 
-    Raises ModelError for a ticket that names none, or one whose code it would have to run; CarryError as `network_of`.
+    Raises ModelError for a ticket that names none; CarryError for code that it names, unless it may be run, and as
+    `network_of`.
     """
-    spec, shape, classes = network_of(ticket) if ticket.model.get("spec") else (None, (1, 1, 1), 1)
-    if spec is None or spec.own:
-        why = (
-            "names no network" if spec is None else f"names code of its own ({spec.name}), which is not run for a file"
-        )
-        raise ModelError(f"the ticket {why}; in Python: oneticket.export.export(your_model, ticket.mask, ...)")
+    if not ticket.model.get("spec"):
+        raise ModelError("the ticket names no network; in Python: oneticket.export.export(model, ticket.mask, ...)")
+    spec, shape, classes = network_of(ticket)
+    check_code(spec, run_code=run_code, how="--run-code")
     model = build(spec, shape=shape, classes=classes, seed=0)
     new = {name: model.get_parameter(name).detach().clone() for name in ticket.mask if name in model.state_dict()}
     trained.apply(model, head="sparse" if set(ticket.contract.head) & set(ticket.mask) else "keep")

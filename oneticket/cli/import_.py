@@ -2,26 +2,41 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 from oneticket.cli.show import layers
 from oneticket.cli.tables import out as stdout
 from oneticket.cli.tables import print_facts, print_table
-from oneticket.integrations.masks import GIVEN, read_ticket
+from oneticket.integrations.masks import read_ticket
+
+STEPS = {
+    "given": "as --step says",
+    "file name": "as the file's name says",
+    "assumed": "assumed, since nothing says which step the weights are of; --step does",
+}
+"""How the rewind step is known, in words."""
 
 
-def import_ticket(file: Path, *, out: Path, weights: Path | None, format: str, step: int, head: tuple[str, ...]) -> int:
+def import_ticket(
+    file: Path,
+    *,
+    out: Path,
+    weights: Path | None,
+    format: str,
+    key: str | None,
+    step: int | None,
+    head: tuple[str, ...],
+) -> int:
     """Read, say what was found and what was only inferred, write the ticket."""
-    contract = replace(GIVEN, rewind=f"{step}it", step=step, head=head)
-    ticket = read_ticket(file, weights=weights, format=format, contract=contract)
+    ticket = read_ticket(file, weights=weights, format=format, key=key, step=step, head=head)
     ticket.save(out)
-    imported = ticket.lineage["imported"]
+    imported, contract = ticket.lineage["imported"], ticket.contract
     living = f"{ticket.mask.living:,} of {ticket.mask.total:,} weights"
     facts: list[tuple[str, object]] = [("ticket", out), ("id", ticket.id), ("read as", imported["from"])]
+    facts += [(f"read of the {name}", said) for name, said in imported.get("read", {}).items()]
     facts += [
         ("density", f"{ticket.density:.4g} ({living})"),
-        ("rewind", f"{contract.rewind}: as the weights were given"),
+        ("rewind", f"{contract.rewind} (step {contract.step}), {STEPS[imported['step']]}"),
     ]
     facts.append(("head", ", ".join(head) or "not named: carry it with head='keep'"))
     print_facts(facts)

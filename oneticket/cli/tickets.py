@@ -8,6 +8,11 @@ from typing import Annotated, Literal
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
+Key = Annotated[
+    str | None,
+    Parameter(help="Of a checkpoint with more than a state dict: the entry to read, with dots for entries of entries."),
+]
+
 
 def show(
     file: Annotated[Path, Parameter(help="A ticket file, a book file, or a folder that `find` made.")],
@@ -131,8 +136,16 @@ def export(
     weights: Annotated[
         Path | None, Parameter(help="Trained weights, a state dict: .safetensors, .npz or .pth; else the ticket's own.")
     ] = None,
+    key: Key = None,
     level: Annotated[int | None, Parameter(help="Of a book: this level.")] = None,
     density: Annotated[float | None, Parameter(help="Of a book: the level nearest to this density.")] = None,
+    dynamic: Annotated[
+        tuple[int, ...],
+        Parameter(help="Of a program: an axis of its input whose size is open; 2 is height, 3 width. Once for each."),
+    ] = (),
+    run_code: Annotated[
+        bool, Parameter(help="Run the code of a network that the ticket names by import path.", negative="")
+    ] = False,
     batch: Annotated[int, Parameter(help="Inputs in a batch that is timed.", validator=Number(gte=1))] = 1,
     rounds: Annotated[int, Parameter(help="How often each form is timed.", validator=Number(gte=1))] = 30,
 ) -> int:
@@ -151,8 +164,11 @@ def export(
         to=to,
         out=out,
         weights=weights,
+        key=key,
         level=level,
         density=density,
+        dynamic=dynamic,
+        run_code=run_code,
         batch_size=batch,
         rounds=rounds,
     )
@@ -168,7 +184,14 @@ def import_(
         Literal["auto", "torch-prune", "masks", "open-lth", "zeros"],
         Parameter(help="What the file is; found out unless given. zeros: a checkpoint whose zeros are the mask."),
     ] = "auto",
-    step: Annotated[int, Parameter(help="The optimizer step that the weights are of.", validator=Number(gte=0))] = 0,
+    key: Key = None,
+    step: Annotated[
+        int | None,
+        Parameter(
+            help="The optimizer step that the weights are of; else as OpenLTH's file names say, or 0.",
+            validator=Number(gte=0),
+        ),
+    ] = None,
     head: Annotated[
         tuple[str, ...],
         Parameter(help="A parameter of the output layer, which a transfer may replace; once for each name."),
@@ -184,4 +207,4 @@ def import_(
     """
     from oneticket.cli.import_ import import_ticket as command
 
-    return command(file, out=out, weights=weights, format=format, step=step, head=head)
+    return command(file, out=out, weights=weights, format=format, key=key, step=step, head=head)

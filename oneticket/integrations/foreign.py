@@ -17,6 +17,7 @@ from oneticket.data import npz
 from oneticket.ground import archive
 from oneticket.ground.errors import FileError
 from oneticket.integrations import torch_files
+from oneticket.integrations.checkpoint import Checkpoint, checkpoint
 
 LARGEST = 4 * 2**30
 """Bytes that the arrays of a compressed file may take."""
@@ -25,9 +26,10 @@ SHARED = 4
 """How many times its size a file's tensors may take: tied ones are stored once."""
 
 
-def read_tensors(path: str | os.PathLike[str]) -> dict[str, Tensor]:
-    """Name -> tensor of a `.safetensors`, a NumPy `.npz` or a torch zip file (`.pth`, `.pt`), known by its content.
+def read_checkpoint(path: str | os.PathLike[str], *, key: str | None = None) -> Checkpoint:
+    """The state dict of a `.safetensors`, a NumPy `.npz` or a torch zip file (`.pth`, `.pt`), known by its content.
 
+    Of a checkpoint with more in it, the entry `key`, or the one that training scripts use (`checkpoint.checkpoint`).
     No code of a file is ever run: nothing is unpickled (`torch_files`), and of NumPy's files numbers alone are read.
     Declared sizes are held against the file's before anything is allocated. Raises FileError for a file that is
     damaged, hostile, a folder, or holds anything but named tensors.
@@ -38,9 +40,9 @@ def read_tensors(path: str | os.PathLike[str]) -> dict[str, Tensor]:
         with open(path, "rb") as file:
             start = file.read(9)
             if start.startswith(b"PK\x03\x04"):
-                return _from_zip(file, os.fstat(file.fileno()).st_size)
+                return _from_zip(file, os.fstat(file.fileno()).st_size, key)
         if start[8:] == b"{":
-            return _from_safetensors(path)
+            return checkpoint(_from_safetensors(path))
         known = "unknown content" if start else "empty"
         known = next((what for magic, what in _FOREIGN.items() if start.startswith(magic)), known)
         raise FileError(f"{known}; expected .safetensors, .npz, or a .pth that torch.save wrote since version 1.6")
@@ -61,28 +63,25 @@ def _from_safetensors(path: str | os.PathLike[str]) -> dict[str, Tensor]:
         raise FileError(f"damaged, or no safetensors: {_short(error)}") from None
 
 
-def _from_zip(file: BinaryIO, size: int) -> dict[str, Tensor]:
+def _from_zip(file: BinaryIO, size: int, key: str | None) -> Checkpoint:
     with archive.opened(file) as entries:
         if torch_files.is_torch(entries):
-            return _from_torch(entries, size)
-        return _from_numpy(entries)
+            return _from_torch(entries, size, key)
+        return checkpoint(_from_numpy(entries))
 
 
-def _from_torch(entries: zipfile.ZipFile, size: int) -> dict[str, Tensor]:
+def _from_torch(entries: zipfile.ZipFile, size: int, key: str | None) -> Checkpoint:
     found = torch_files.read(entries)
     if not isinstance(found, Mapping):
         raise FileError(f"expected a mapping from name to tensor, got {type(found).__name__}")
-    total = 0
-    for name, tensor in found.items():
+    made, total = checkpoint(found, key), 0
+    for name, tensor in made.tensors.items():
         if not isinstance(name, str) or not isinstance(tensor, Tensor):
-            raise FileError(
-                f"expected names and tensors alone, got {type(tensor).__name__} under {str(name)[:80]!r}; of a "
-                "checkpoint with more in it, save the state dict by itself"
-            )
+            raise FileError(f"expected names and tensors, got {type(tensor).__name__} under {str(name)[:80]!r}")
         total += tensor.nbytes
     if total > SHARED * size:
         raise FileError(f"its tensors claim {total} bytes, the file has {size}")
-    return dict(found)
+    return made
 
 
 def _from_numpy(entries: zipfile.ZipFile) -> dict[str, Tensor]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,9 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrize import is_parametrized
 
 from oneticket.ground.errors import FileError, OneticketError, PruneError, unknown
-from oneticket.integrations.foreign import read_tensors
+from oneticket.integrations import open_lth
+from oneticket.integrations.checkpoint import Checkpoint, agreed, check_key
+from oneticket.integrations.foreign import read_checkpoint
 from oneticket.ticket.contract import Contract
 from oneticket.ticket.mask import Mask
 from oneticket.ticket.names import listed
@@ -91,36 +94,67 @@ def read_ticket(
     *,
     weights: str | os.PathLike[str] | None = None,
     format: str = "auto",
-    contract: Contract = GIVEN,
+    key: str | None = None,
+    step: int | None = None,
+    head: tuple[str, ...] = (),
 ) -> Ticket:
     """The ticket of another tool's file (`.safetensors`, `.npz`, `.pth`), with the weights of a second file if given.
 
-    `format`: a name of FORMATS, or "auto": "torch-prune" where the file has NAME_orig and NAME_mask, "open-lth" for a
-    `mask.pth` (its weights are `model_ep0_it0.pth` beside it unless given), "masks" where weights are given, else
-    "zeros". Raises FileError for a file that cannot be read or holds something else.
+    - `format`: a name of FORMATS, or "auto": "torch-prune" where the file has NAME_orig and NAME_mask, "open-lth" for a
+      `mask.pth` (its weights are the earliest `model_ep*_it*.pth` beside it unless given) or the state dict of its
+      pruned model, "masks" where weights are given, else "zeros".
+    - `key`: in checkpoints that hold more than a state dict, the entry to read (`checkpoint.checkpoint`).
+    - `step`: the optimizer step that the weights are of. OpenLTH's names say it, `model_ep0_it50.pth` is step 50;
+      where they count epochs it is asked for. Elsewhere it is 0 unless given: the lineage says "assumed".
+    - `head`: names of the output layer's parameters.
+
+    Raises FileError for a file that cannot be read or holds something else, and where the step is asked for.
     """
     if format != "auto" and format not in FORMATS:
         raise FileError(unknown("format", format, ["auto", *FORMATS]))
-    tensors = read_tensors(path)
-    kind = _kind(Path(path), tensors, weights is not None) if format == "auto" else format
-    if kind == "open-lth" and weights is None:
-        beside = Path(path).with_name("model_ep0_it0.pth")
-        weights = beside if beside.exists() else None
-    if kind in ("masks", "open-lth") and weights is None:
-        raise FileError(f"{path}: holds masks; give the file of the weights that they belong to (`--weights`)")
-    if kind in ("torch-prune", "zeros") and weights is not None:
-        raise FileError(f"{path}: read as {kind}, it has its own weights; leave the second file out")
-    given = None if weights is None else read_tensors(weights)
+    source = read_checkpoint(path, key=key)
+    kind = _kind(Path(path), source.tensors, weights is not None) if format == "auto" else format
     try:
-        return FORMATS[kind](tensors, given or {}, contract)
+        weights = _second(Path(path), kind, source.tensors, weights)
+        second = Checkpoint(tensors={}) if weights is None else read_checkpoint(weights, key=key)
+        check_key(key, source, second)
+        rewind, at, how = _rewind(Path(path if weights is None else weights), kind, step)
+        contract = replace(GIVEN, rewind=rewind, step=at, head=head)
+        ticket = FORMATS[kind](source.tensors, second.tensors, contract)
     except OneticketError as error:
         raise FileError(f"{path}: read as {kind}: {error}") from None
+    read = {name: str(one) for name, one in (("file", source), ("weights", second)) if str(one)}
+    imported = ticket.lineage["imported"] | {"step": how} | ({"read": read} if read else {})
+    return replace(ticket, lineage={**ticket.lineage, "imported": imported})
+
+
+def _second(
+    path: Path, kind: str, tensors: Tensors, weights: str | os.PathLike[str] | None
+) -> str | os.PathLike[str] | None:
+    """The file of the weights that masks belong to; None for a file that has its own."""
+    alone = kind in ("torch-prune", "zeros") or (kind == "open-lth" and bool(open_lth.parts(tensors)[0]))
+    if alone and weights is not None:
+        raise FileError("it has its own weights; leave the second file out")
+    if kind == "open-lth" and not alone and weights is None:
+        return open_lth.rewound(path)
+    if not alone and weights is None:
+        raise FileError("holds masks; give the file of the weights that they belong to (`--weights`)")
+    return weights
+
+
+def _rewind(weights: Path, kind: str, step: int | None) -> tuple[str, int, str]:
+    """The rewind point, in words and as a step, and how it is known."""
+    if (at := open_lth.point(weights)) is not None:
+        return *open_lth.rewind(at, step, whose=weights.name), "given" if at.epoch else "file name"
+    if kind == "open-lth" and step is None:
+        raise FileError(f"{weights.name}: the name does not say the step that its weights are of; give it, `--step`")
+    return f"{step or 0}it", step or 0, "assumed" if step is None else "given"
 
 
 def _kind(path: Path, tensors: Tensors, weights: bool) -> str:
     if any(name.endswith("_orig") and name[:-5] + "_mask" in tensors for name in tensors):
         return "torch-prune"
-    if path.name == "mask.pth":
+    if path.name == open_lth.MASK or open_lth.parts(tensors)[0]:
         return "open-lth"
     masks = bool(tensors) and all(((mask == 0) | (mask == 1)).all() for mask in tensors.values())
     return "masks" if weights or masks else "zeros"
@@ -162,8 +196,10 @@ def _ticket(mask: Mask, weights: Tensors, contract: Contract, imported: dict[str
 
 FORMATS: dict[str, Callable[[Tensors, Tensors, Contract], Ticket]] = {
     "torch-prune": lambda tensors, _, contract: from_torch_prune(tensors, contract=contract),
-    "masks": lambda masks, weights, contract: from_masks(masks, weights, contract=contract),
-    "open-lth": lambda masks, weights, contract: from_masks(masks, weights, contract=contract, origin="open-lth"),
+    "masks": lambda masks, weights, contract: from_masks(*agreed(masks, weights), contract=contract),
+    "open-lth": lambda masks, weights, contract: from_masks(
+        *(agreed(masks, weights) if weights else open_lth.parts(masks)), contract=contract, origin="open-lth"
+    ),
     "zeros": lambda weights, _, contract: from_zeros(weights, contract=contract),
 }
 """How a file's tensors, and those of a second one, are read."""

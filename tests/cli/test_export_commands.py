@@ -81,10 +81,16 @@ MISTAKES = {
     "import words.npz --out t.safetensors": (1, "words.npz: unknown content"),
     "import ones.safetensors --out t.safetensors --format zeros": (1, "read as zeros: no weight is partly zero"),
     "import ones.safetensors --out t.safetensors": (1, "holds masks; give the file of the weights"),
-    "import mask.pth --out t.safetensors": (1, "that they belong to (`--weights`)"),
+    "import mask.pth --out t.safetensors": (1, "lies beside it; give the file of the weights (`--weights`)"),
     "import some.safetensors --out t.safetensors --head fc.weigth": (1, "did you mean 'fc.weight'"),
     "import ones.safetensors --out t.safetensors --weights bad.pth": (1, "bad.pth: a bare pickle"),
     "import ones.safetensors --out t.safetensors --format torch-prune": (1, "no NAME_orig with its NAME_mask"),
+    "import nested.pth --out t.safetensors --key emma": (
+        1,
+        "no entry 'emma' with tensors; entries with tensors: ema, net",
+    ),
+    "export ones.safetensors --key net": (2, "--key belongs to --weights"),
+    "export ones.safetensors --dynamic 2": (2, "--dynamic to --to and --out"),
 }
 
 
@@ -95,12 +101,80 @@ def test_mistakes_are_told_and_nothing_is_written(words: str, capsys: pytest.Cap
     save_file({"w": torch.ones(2, 2)}, "ones.safetensors")
     save_file({"fc.weight": 2 * torch.eye(2)}, "some.safetensors")
     torch.save({"w": torch.ones(2, 2)}, "mask.pth")  # noqa: TID251 - what other tools write
+    torch.save({"net": {"w": 2 * torch.eye(2)}, "ema": {"w": torch.eye(2)}}, "nested.pth")  # noqa: TID251 - as above
     before = set(Path().iterdir())
     code, expected = MISTAKES[words]
     came, out, err = oneticket_cli(words, capsys)
     assert (came, out) == (code, ""), err
     assert expected in err.replace("\n", " ")
     assert set(Path().iterdir()) == before
+
+
+NETWORK = """
+from torch import nn
+
+
+def small(classes, hidden=8):
+    with open("ran", "w") as file:
+        file.write("yes")
+    body = nn.Sequential(nn.AdaptiveAvgPool2d(4), nn.Flatten(), nn.Linear(16, hidden), nn.ReLU())
+    return nn.Sequential(body, nn.Linear(hidden, classes))
+"""
+
+
+def test_own_code_nested_weights_and_open_sizes(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A network that the ticket names by import path is run only if told to; its weights lie in a checkpoint."""
+    Path("theirs.py").write_text(NETWORK)
+    monkeypatch.syspath_prepend(str(Path.cwd()))
+    code, _, err = oneticket_cli(FIND.replace("lenet-300-100", "theirs:small") + " --out own --quiet", capsys)
+    assert code == 0, err
+    Path("ran").unlink()
+    code, _, err = oneticket_cli("export own --level 2 --rounds 1", capsys)
+    assert code == 1 and "theirs:small" in err and "--run-code" in err and not Path("ran").exists()
+
+    ticket = Ticket.load("own", level=2)
+    trained = {f"model.module.{name}": value + 1 for name, value in ticket.weights.items()}
+    state = {"epoch": 3, "state_dict": trained, "pytorch-lightning_version": "2.5", "ema": {"w": torch.ones(1)}}
+    torch.save(state, "last.ckpt")  # noqa: TID251 - what other tools write
+    words = "export own --level 2 --run-code --weights last.ckpt --rounds 1"
+    code, out, err = oneticket_cli(f"{words} --to dense --out d.safetensors", capsys)
+    assert (code, Path("ran").exists()) == (0, True), err
+    assert "its entry 'state_dict' (not ema), names without 'model.module.'" in out and "outputs within 9.5e-06" in out
+    state = load_file("d.safetensors")
+    assert all(
+        torch.equal(state[name], (value + 1) * ticket.mask.get(name, True)) for name, value in ticket.weights.items()
+    )
+
+    code, _, err = oneticket_cli(f"{words} --key ema", capsys)
+    assert code == 1 and "last.ckpt: has no 0.2.bias" in err
+    code, _, err = oneticket_cli(f"{words} --to dense --out d.safetensors --dynamic 2", capsys)
+    assert code == 2 and "dynamic: only a program" in err
+    if not missing():
+        code, out, err = oneticket_cli(
+            "export own --level 2 --run-code --to onnx --out m.onnx --rounds 1 --dynamic 9", capsys
+        )
+        assert code == 2 and "no input has an axis 9" in err and not Path("m.onnx").exists()
+
+
+def test_import_says_what_it_read_and_which_step(capsys: pytest.CaptureFixture[str]) -> None:
+    masks, weights = {"fc.weight": torch.eye(2).int()}, {"fc.weight": torch.ones(2, 2), "fc.bias": torch.ones(2)}
+    torch.save(masks, "mask.pth")  # noqa: TID251 - what other tools write
+    torch.save(weights, "model_ep0_it50.pth")  # noqa: TID251 - as above
+    code, out, err = oneticket_cli("import mask.pth --out t.safetensors", capsys)
+    assert (code, "50it (step 50), as the file's name says" in out) == (0, True), err + out
+    assert Ticket.load("t.safetensors").contract.step == 50
+    Path("model_ep0_it50.pth").rename("model_ep2_it0.pth")
+    code, _, err = oneticket_cli("import mask.pth --out u.safetensors", capsys)
+    assert code == 1 and "--step" in err and not Path("u.safetensors").exists()
+    code, out, err = oneticket_cli("import mask.pth --step 200 --out u.safetensors", capsys)
+    assert (code, "2ep (step 200), as --step says" in out) == (0, True), err + out
+
+    torch.save({"epoch": 1, "model": {f"module.{n}": 3 * v * torch.eye(2) for n, v in weights.items()}}, "c.pth")  # noqa: TID251
+    code, out, err = oneticket_cli("import c.pth --out v.safetensors", capsys)
+    assert code == 0, err
+    assert "its entry 'model', names without 'module.'" in out and "0it (step 0), assumed" in out
 
 
 def test_a_ticket_of_channels_is_called_so(capsys: pytest.CaptureFixture[str]) -> None:
