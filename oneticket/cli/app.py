@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from cyclopts import App, CycloptsError, Parameter
-from rich.console import Console
 
 from oneticket.cli.parameters import HOW, KEEP, How, Keep, Quiet, Rows, with_flags
 from oneticket.cli.studies import report, status, store, study
+from oneticket.cli.terminal import any_encoding, tell
 from oneticket.cli.tickets import export, import_, pull, push, score, show, verify, zoo
 from oneticket.ground.errors import OneticketError, SpecError
 from oneticket.ground.extras import naming_extras
@@ -101,26 +101,21 @@ app.command(import_, name="import")
 
 def main(tokens: list[str] | None = None) -> None:
     """Run a command and leave with its exit code; a user's mistake is told in words, without a traceback."""
-    told = Console(stderr=True, soft_wrap=True)
+    any_encoding()
     try:
         with naming_extras():
             code = app(tokens, exit_on_error=False, print_error=False)
     except (CycloptsError, SpecError) as error:
-        told.print(f"oneticket: {_plain(error)}", style="red", highlight=False, markup=False)
+        tell(f"oneticket: {error}", style="red")
         code = USAGE
     except OneticketError as error:
-        told.print(f"oneticket: {_plain(error)}", style="red", highlight=False, markup=False)
+        tell(f"oneticket: {error}", style="red")
         code = FAILED
     except OSError as error:
         with contextlib.suppress(OSError):
-            told.print(f"oneticket: cannot write the output: {error.strerror}", style="red", highlight=False)
+            tell(f"oneticket: cannot write the output: {error.strerror}", style="red")
         code = FAILED
     except KeyboardInterrupt:
-        told.print("oneticket: interrupted; run the same command to go on", style="yellow", highlight=False)
+        tell("oneticket: interrupted; run the same command to go on", style="yellow")
         code = INTERRUPTED
     sys.exit(code)
-
-
-def _plain(error: Exception) -> str:
-    """Its words; control characters, which may come from a file, are shown and not obeyed."""
-    return "".join(mark if mark.isprintable() or mark == "\n" else repr(mark)[1:-1] for mark in str(error))

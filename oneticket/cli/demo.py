@@ -6,8 +6,8 @@ from pathlib import Path
 
 from oneticket.cli.find import make_folder, save_book
 from oneticket.cli.session import run_steps
-from oneticket.cli.tables import out as stdout
 from oneticket.cli.tables import print_tables
+from oneticket.cli.terminal import say
 from oneticket.lottery.place import Place
 from oneticket.report.export import write_rows
 from oneticket.store.store import Store
@@ -30,12 +30,11 @@ def demo(*, out: Path, store: str, quiet: bool) -> int:
     for optimizer in study.optimizers:
         make_folder(out / f"digits-a-{optimizer}")
     asked = plan(study, place)
-    told, both = stdout(), " and ".join(study.optimizers)
+    both = " and ".join(study.optimizers)
     if not quiet:
-        told.print(
+        say(
             f"Finding tickets of LeNet-300-100 on half a of scikit-learn's digits under {both}, and\n"
-            f"carrying them to half b beside {', '.join(arm for arm in study.arms if arm != 'ticket')}.\n",
-            highlight=False,
+            f"carrying them to half b beside {', '.join(arm for arm in study.arms if arm != 'ticket')}.\n"
         )
     # The sparsest level is trained in the searches too, for the books to say how well it does there.
     origins = searches(asked.cells)
@@ -51,9 +50,9 @@ def demo(*, out: Path, store: str, quiet: bool) -> int:
     write_rows(found, out / "rows.csv")
     pictures = write(accuracy_chart(found), out, "accuracy")
     if not quiet:
-        told.print()
+        say()
         print_tables(found, levels=study.levels)
         for name, file in [("chart", pictures[0]), ("", pictures[1]), ("ticket", ticket), ("rows", out / "rows.csv")]:
-            told.print(f"{name:7} {file}", highlight=False)
-        told.print(f"\n{sentence(pooled(found))}", highlight=False, soft_wrap=True)
+            say(f"{name:7} {file}")
+        say(f"\n{sentence(pooled(found))}")
     return 0

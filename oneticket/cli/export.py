@@ -9,8 +9,8 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from oneticket.cli.tables import out as stdout
 from oneticket.cli.tables import print_facts, print_table
+from oneticket.cli.terminal import say
 from oneticket.export.costs import Row, measure
 from oneticket.export.example import batch
 from oneticket.export.forms import export as bring
@@ -71,7 +71,7 @@ def export(
     print_table(table(rows, batch_size))
     granularity = at(ticket.lineage, "search", "pruning", "granularity")
     said = sentence(rows, ticket.mask, granularity if isinstance(granularity, str) else "")
-    stdout().print(said, highlight=False, markup=False, soft_wrap=True)
+    say(said)
     return 0
 
 

@@ -10,8 +10,8 @@ from typing import Any
 from oneticket.cli.flags import collect, from_file, read
 from oneticket.cli.parameters import How
 from oneticket.cli.session import run_steps
-from oneticket.cli.tables import out as stdout
 from oneticket.cli.tables import print_tables
+from oneticket.cli.terminal import say
 from oneticket.engine.engine import Engine
 from oneticket.engine.work import bind
 from oneticket.ground.errors import FileError, SpecError, StoreError
@@ -57,7 +57,7 @@ def find(
         write_rows(found, rows)
     if found and not quiet:
         print_tables(found)
-        stdout().print(f"books and rows are in {out}; `oneticket show {out}` prints the card", highlight=False)
+        say(f"books and rows are in {out}; `oneticket show {out}` prints the card")
     return 1 if piles.failed else 0
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from oneticket.cli.tables import out
+from oneticket.cli.terminal import say
 from oneticket.ground.errors import FileError
 from oneticket.ticket import file
 from oneticket.ticket.book import Book, book_files
@@ -38,12 +38,7 @@ def push(
         data_license=data_license,
     )
     said = f"Hub {place}" if isinstance(place, str) else f"folder {where}"
-    out().print(
-        f"{said}: {NAMES[isinstance(thing, Book)]} and its card" + (f", {there}" if isinstance(place, str) else ""),
-        highlight=False,
-        markup=False,
-        soft_wrap=True,
-    )
+    say(f"{said}: {NAMES[isinstance(thing, Book)]} and its card" + (f", {there}" if isinstance(place, str) else ""))
     return 0
 
 
@@ -61,7 +56,7 @@ def pull(
         thing = Ticket.from_pretrained(where, revision=revision, level=level, density=density, filename=filename)
     file.save(thing, to)
     print_card(thing, where, before="## Scores")
-    out().print(f"written to {to}; `oneticket zoo {to}` prints its whole card", highlight=False, markup=False)
+    say(f"written to {to}; `oneticket zoo {to}` prints its whole card")
     return 0
 
 
@@ -76,4 +71,4 @@ def print_card(thing: Ticket | Book, where: str, *, before: str = "") -> None:
     name = place if isinstance(place, str) else place.absolute().name
     told = card(thing, name=name, where=where, license="mit" if named(where) else None).split("---\n", 2)[2].strip()
     told = told.partition(f"\n{before}\n")[0] if before else told
-    out().print(told, highlight=False, markup=False, soft_wrap=True)
+    say(told)

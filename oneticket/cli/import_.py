@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from oneticket.cli.show import layers
-from oneticket.cli.tables import out as stdout
 from oneticket.cli.tables import print_facts, print_table
+from oneticket.cli.terminal import say
 from oneticket.integrations.masks import read_ticket
 
 STEPS = {
@@ -45,5 +45,5 @@ def import_ticket(
         said = "Inferred, not told: every exact zero counts as pruned, and tensors without zeros as dense."
         if imported["all_zero"]:
             said += f" Nothing but zeros, kept dense: {', '.join(imported['all_zero'])}."
-        stdout().print(said, highlight=False, soft_wrap=True)
+        say(said)
     return 0

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
+from oneticket.cli.terminal import err, lines, plain
 from oneticket.ground import clock
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ class View:
     def observe(self, step: Step, event: str) -> None:
         """Hear of a step from the engine."""
         if event in TOLD:
-            self.console.print(f"{describe(step)}: {TOLD[event]}", highlight=False, soft_wrap=True)
+            self.console.print(lines(f"{describe(step)}: {TOLD[event]}"), soft_wrap=True)
         if event in ("begun", "lost"):
             self.under_way[step.key] = describe(step)
         elif event not in ("there already", "drifted"):
@@ -69,13 +70,12 @@ class View:
     def _show(self, part: float) -> None:
         rest = self._rest(part)
         if self.bar is not None and self.task is not None:
-            self.bar.update(self.task, completed=self.over + part, now=self.now, rest=rest)
+            self.bar.update(self.task, completed=self.over + part, now=plain(self.now).plain, rest=rest)
             self.shown = clock.now()
         elif clock.now() - self.shown >= PLAIN_EVERY:
             self.shown = clock.now()
-            self.console.print(
-                f"{int(self.over)}/{self.total} done; {self.now}, {part:.0%}; {rest}", highlight=False, soft_wrap=True
-            )
+            said = f"{int(self.over)}/{self.total} done; {self.now}, {part:.0%}; {rest}"
+            self.console.print(lines(said), soft_wrap=True)
 
     def _rest(self, part: float) -> str:
         """How long the rest may take, if it goes on as since the beginning."""
@@ -89,15 +89,15 @@ class View:
 @contextmanager
 def view(total: int, *, quiet: bool = False) -> Iterator[View]:
     """A view of `total` steps, drawn as fits the terminal."""
-    console = Console(stderr=True, quiet=quiet)
+    console = err(quiet=quiet)
     if quiet or not console.is_terminal:
         yield View(console=console, total=total)
         return
     columns: Sequence[Any] = (
         BarColumn(),
         MofNCompleteColumn(),
-        TextColumn("{task.fields[now]}"),
-        TextColumn("[dim]{task.fields[rest]}"),
+        TextColumn("{task.fields[now]}", markup=False),
+        TextColumn("{task.fields[rest]}", style="dim", markup=False),
         TimeElapsedColumn(),
     )
     with Progress(*columns, console=console, transient=True) as bar:

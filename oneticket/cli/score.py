@@ -6,8 +6,8 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from oneticket.cli.tables import out as stdout
 from oneticket.cli.tables import print_table
+from oneticket.cli.terminal import say
 from oneticket.ground.errors import FileError, SpecError
 from oneticket.report.export import read_rows
 from oneticket.stats.scores import score_table, scores, target_of
@@ -41,5 +41,5 @@ def score(file: Path, rows: Sequence[Path], *, out: Path | None) -> int:
     again = sorted(new & {target_of(one) for one in before})
     said = [f"written into {os.fspath(out or file)}"]
     said += [f"in the place of earlier scores: {listed([f'{data} ({how})' for data, how in again])}"] if again else []
-    stdout().print("; ".join(said), highlight=False, markup=False, soft_wrap=True)
+    say("; ".join(said))
     return 0

@@ -8,9 +8,8 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 
-from rich.console import Console
-
 from oneticket.cli.progress import describe, spoken, view
+from oneticket.cli.terminal import tell
 from oneticket.engine.engine import Engine, run
 from oneticket.engine.front import Observer, Piles
 from oneticket.ground import clock
@@ -45,29 +44,26 @@ def run_steps(
 
         here = replace(place, watchers=(shown.watch,), stop=asked)
         piles = run(steps, store=store, place=here, observe=observe, engine=engine)
-    told = Console(stderr=True, quiet=quiet, soft_wrap=True)
     spent = spoken(clock.now() - began)
     said = f"{len(piles.done)} steps done in {spent}, {len(piles.reused)} reused from {store.url}"
-    told.print(said, highlight=False)
+    tell(said, quiet=quiet)
     for line in (*_how(piles.done, store), *_mixed((*piles.done, *piles.reused), store)):
-        told.print(line, highlight=False, markup=False)
+        tell(line, quiet=quiet)
     reasons: dict[str, list[Step]] = {}
     for step, error in piles.failed:
         reasons.setdefault(str(error), []).append(step)
     for reason, steps_failed in reasons.items():
         more = f" and {len(steps_failed) - 1} more" if len(steps_failed) > 1 else ""
-        failed = f"failed: {describe(steps_failed[0])}{more}: {reason}"
-        Console(stderr=True, soft_wrap=True).print(failed, style="red", highlight=False, markup=False)
+        tell(f"failed: {describe(steps_failed[0])}{more}: {reason}", style="red")
     if piles.not_run:
-        told.print(f"{len(piles.not_run)} steps not run, for want of those that failed", style="red")
+        tell(f"{len(piles.not_run)} steps not run, for want of those that failed", style="red", quiet=quiet)
     return piles
 
 
 def tell_data(place: Place, *, quiet: bool) -> None:
     """Say of each set of the plan how it was read: which folder became which part, and what was left out."""
-    told = Console(stderr=True, quiet=quiet, soft_wrap=True)
     for reading in place.readings():
-        told.print(str(reading), highlight=False, markup=False, emoji=False)
+        tell(reading, quiet=quiet)
 
 
 def _how(done: Sequence[Step], store: Store) -> Iterator[str]:

@@ -6,7 +6,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from oneticket.cli.books import sources_at
-from oneticket.cli.tables import out, plain, print_facts, print_table
+from oneticket.cli.tables import print_facts, print_table
+from oneticket.cli.terminal import say
 from oneticket.ground.errors import SpecError
 from oneticket.stats.scores import score_table
 from oneticket.stats.stats import mean_interval
@@ -53,9 +54,7 @@ def verify(path: Path) -> int:
         said = (
             f"{one}: good. {facts.kind} {facts.id[:16]}, {facts.living} of {facts.total} weights live at the sparsest"
         )
-        out().print(
-            plain(f"{said}{levels}, {facts.size} bytes, format {facts.format}"), highlight=False, soft_wrap=True
-        )
+        say(f"{said}{levels}, {facts.size} bytes, format {facts.format}")
     return 0
 
 

@@ -9,7 +9,8 @@ from typing import Any
 from rich.filesize import decimal
 
 from oneticket.cli.progress import describe, spoken
-from oneticket.cli.tables import out, print_facts, print_table
+from oneticket.cli.tables import print_facts, print_table
+from oneticket.cli.terminal import say
 from oneticket.ground.canon import dumps
 from oneticket.ground.errors import SpecError, StoreError, unknown
 from oneticket.stats.table import Table
@@ -76,13 +77,13 @@ def gc(*, store: str, keep: Collection[str] | None = None, dry_run: bool = False
         caption = f"{len(debris)} files, {decimal(sum(each.size for each in debris))}, {done}."
         print_table(Table(title=f"Store {kept.url}", header=("file", "why", "size"), rows=rows, caption=caption))
     else:
-        out().print(f"{kept.url}: nothing to remove", highlight=False, markup=False, soft_wrap=True)
+        say(f"{kept.url}: nothing to remove")
     return 0
 
 
 def verify(*, store: str) -> int:
     """Prove that every entry is what it says, and set aside those that are not; 1 if there were any."""
-    kept, told = Store(store), out()
+    kept = Store(store)
     good = bad = 0
     for key, trouble in upkeep.verify(kept):
         if trouble is None:
@@ -90,9 +91,9 @@ def verify(*, store: str) -> int:
             continue
         bad += 1
         what = _words(kept.definitions([key]).get(key))
-        told.print(f"{key[:SHORT]} ({what}): {trouble}; set aside", highlight=False, markup=False, soft_wrap=True)
+        say(f"{key[:SHORT]} ({what}): {trouble}; set aside")
     ending = f", {bad} damaged and set aside: the next run makes them anew" if bad else ""
-    told.print(f"{kept.url}: {good} entries are good{ending}", highlight=False, markup=False, soft_wrap=True)
+    say(f"{kept.url}: {good} entries are good{ending}")
     return 1 if bad else 0
 
 

@@ -7,15 +7,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from rich.console import Console
-
 from oneticket.claims.claims import claim_named, verdicts
 from oneticket.cli import store as store_commands
 from oneticket.cli.parameters import How
 from oneticket.cli.progress import describe, spoken
 from oneticket.cli.session import run_steps, tell_data
-from oneticket.cli.tables import out as stdout
 from oneticket.cli.tables import print_table
+from oneticket.cli.terminal import say, tell
 from oneticket.cli.track import tracking
 from oneticket.engine.engine import Engine, at_once
 from oneticket.ground.errors import SpecError
@@ -59,7 +57,7 @@ def study(
         steps = [cell.step for cell in plan.cells]
         piles = run_steps(steps, store=kept, place=place, quiet=quiet, engine=engine, heard=heard)
     if not (quiet or piles.failed):
-        stdout().print(f"`oneticket report {name} --out report` writes its report", highlight=False, soft_wrap=True)
+        say(f"`oneticket report {name} --out report` writes its report")
     return 1 if piles.failed else 0
 
 
@@ -72,11 +70,10 @@ def report(name: str, *, out: Path, store: str) -> int:
     _tell_changes(plan, Store(store))
     found = findings(plan, Store(store))
     written = write_report(found, out)
-    told = stdout()
     for verdict in verdicts(found.rows, plan.claims, margin=plan.margin):
-        told.print(f"{verdict.claim}: {verdict.outcome}. {verdict.statement}", highlight=False, soft_wrap=True)
+        say(f"{verdict.claim}: {verdict.outcome}. {verdict.statement}")
     missing = f"; {len(found.missing)} of {len(plan.cells)} cells are not trained yet" if found.missing else ""
-    told.print(f"{len(written)} files, {out / 'report.html'} first{missing}", highlight=False, soft_wrap=True)
+    say(f"{len(written)} files, {out / 'report.html'} first{missing}")
     return 0
 
 
@@ -105,11 +102,10 @@ def status(name: str, *, store: str) -> int:
         caption="Steps that several parts need are counted in each of them, and once in all.",
     )
     print_table(table)
-    told = stdout()
     for step in everything:
         if state(step) in ("under way", "failed"):
             why = held.get(step.key) or failed[step.key]
-            told.print(f"{state(step)}: {describe(step)}: {why}", highlight=False, markup=False, soft_wrap=True)
+            say(f"{state(step)}: {describe(step)}: {why}")
     return 0
 
 
@@ -128,12 +124,11 @@ def clear(names: Sequence[str], *, dry_run: bool, store: str) -> int:
 
 
 def _tell_changes(plan: Plan, store: Store) -> None:
-    told = Console(stderr=True, soft_wrap=True)
     for name, (before, now) in changed(closure(cell.step for cell in plan.cells), store).items():
         said = (
             f"{name} is not what it was: digest {before[:12]} then, {now[:12]} now; what was trained on it is done anew"
         )
-        told.print(said, style="yellow", highlight=False, markup=False)
+        tell(said, style="yellow")
 
 
 def _foresee(plan: Plan, store: Store, place: Place, engine: Engine, price: float | None) -> None:
@@ -153,12 +148,11 @@ def _foresee(plan: Plan, store: Store, place: Place, engine: Engine, price: floa
     )
     print_table(table)
     tell_data(place, quiet=False)
-    told = stdout()
     if place.absent:
         said = (
             f"not at hand, and counted as published: {listed(sorted(place.absent))}; a run needs them (ONETICKET_DATA)"
         )
-        told.print(said, highlight=False, soft_wrap=True)
+        say(said)
     side = at_once([cell.step for cell in plan.cells], store=store, place=place, engine=engine)
     where = (
         "in this process"
@@ -169,9 +163,9 @@ def _foresee(plan: Plan, store: Store, place: Place, engine: Engine, price: floa
     cost = f", {price * wall / 3600:.2f} at {price:g} an hour" if price is not None else ""
     unknown = f", and {one.unknown} trainings whose time is not known" if one.unknown else ""
     if not one.to_do:
-        told.print("all of it is done", highlight=False)
+        say("all of it is done")
         return
-    told.print(f"{where}: about {spoken(wall)}{cost}{unknown}", highlight=False, soft_wrap=True)
+    say(f"{where}: about {spoken(wall)}{cost}{unknown}")
 
 
 def _time(one: Estimate) -> str:

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from rich.console import Console
 from rich.table import Table as Drawn
-from rich.text import Text
 
+from oneticket.cli.terminal import out, plain, say
 from oneticket.stats.table import COLUMNS, Table, tables
 
 if TYPE_CHECKING:
@@ -22,7 +21,7 @@ def print_tables(rows: Sequence[Row], *, levels: Collection[int] | None = None) 
         print_table(table)
     there = len({row["level"] for row in rows})
     if levels is None and there > COLUMNS:
-        out().print(f"{COLUMNS} of {there} levels are shown; the rows have them all.", highlight=False)
+        say(f"{COLUMNS} of {there} levels are shown; the rows have them all.")
 
 
 def print_table(table: Table) -> None:
@@ -33,9 +32,9 @@ def print_table(table: Table) -> None:
     for row in table.rows:
         drawn.add_row(*map(plain, row))
     console = out()
-    console.print(plain(table.title), style="bold", highlight=False)
+    console.print(plain(table.title), style="bold")
     console.print(drawn)
-    console.print(plain(table.caption), style="dim", highlight=False)
+    console.print(plain(table.caption), style="dim")
     console.print()
 
 
@@ -46,15 +45,4 @@ def print_facts(facts: Iterable[tuple[str, object]]) -> None:
     drawn.add_column(overflow="fold")
     for name, value in facts:
         drawn.add_row(plain(name), plain(value))
-    out().print(drawn, highlight=False)
-
-
-def plain(value: object) -> Text:
-    """Text that a terminal shows as it is, whoever wrote it: no markup, and control characters as their escapes."""
-    return Text("".join(mark if mark.isprintable() else mark.encode("unicode_escape").decode() for mark in str(value)))
-
-
-def out() -> Console:
-    """Standard output: as wide as the terminal, or wide enough for any table where there is none."""
-    console = Console()
-    return console if console.is_terminal else Console(width=160)
+    out().print(drawn)

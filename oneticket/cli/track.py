@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 
-from rich.console import Console
-
+from oneticket.cli.terminal import tell
 from oneticket.engine.inline import Observer
 from oneticket.ground.errors import OneticketError
 from oneticket.store.step import Step
@@ -52,5 +51,4 @@ def _quietly(one: Tracker, text: str) -> None:
 
 
 def _tell(text: str, error: OneticketError) -> None:
-    told = f"--track {text}: {error}"
-    Console(stderr=True, soft_wrap=True).print(told, style="yellow", highlight=False, markup=False)
+    tell(f"--track {text}: {error}", style="yellow")

@@ -10,8 +10,8 @@ from oneticket.cli.books import sources_at
 from oneticket.cli.flags import collect, from_file, read
 from oneticket.cli.parameters import How
 from oneticket.cli.session import run_steps
-from oneticket.cli.tables import out as stdout
 from oneticket.cli.tables import print_tables
+from oneticket.cli.terminal import say
 from oneticket.engine.engine import Engine
 from oneticket.ground.errors import CarryError, SpecError
 from oneticket.lottery.place import Place
@@ -72,7 +72,7 @@ def transfer(
         write_rows(found, rows)
     if found and not quiet:
         print_tables(found)
-        stdout().print(sentence(found), highlight=False, markup=False, soft_wrap=True)
+        say(sentence(found))
     return 1 if piles.failed else 0
 
 

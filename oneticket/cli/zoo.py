@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from oneticket.cli.hub import print_card
-from oneticket.cli.tables import out, print_table
+from oneticket.cli.tables import print_table
+from oneticket.cli.terminal import say
 from oneticket.ground.errors import FileError
 from oneticket.stats.table import Table
 from oneticket.ticket import file
@@ -27,7 +28,7 @@ def zoo(where: str | None) -> int:
     print_table(_table(found, where))
     for entry in found:
         if entry.thing is None:
-            out().print(f"{word(entry.name)}: bad: {word(entry.problem)}", style="red", highlight=False, markup=False)
+            say(f"{word(entry.name)}: bad: {word(entry.problem)}", style="red")
     return 0
 
 

@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self, get_args, get_origin
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainSerializer, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    PlainSerializer,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from oneticket.ground.errors import SpecError, unknown
 from oneticket.ground.when import When
@@ -58,6 +67,10 @@ class _Speaking(ModelMetaclass):
             raise SpecError(_words(cls, error)) from None  # type: ignore[arg-type]
 
 
+_UNWRITABLE = re.compile("[\0\ud800-\udfff]")
+"""What no file name may hold, or UTF-8 cannot write: bytes of a name that were no text come as such halves."""
+
+
 class Spec(BaseModel, metaclass=_Speaking):
     """A frozen, validated value that says what is to be done. Equal specs mean equal work.
 
@@ -72,6 +85,14 @@ class Spec(BaseModel, metaclass=_Speaking):
     @classmethod
     def _from_name(cls, given: Any) -> Any:
         return {"name": given} if isinstance(given, str) and "name" in cls.model_fields else given
+
+    @field_validator("*")
+    @classmethod
+    def _writable(cls, value: Any) -> Any:
+        for text in _texts(value):
+            if _UNWRITABLE.search(text):
+                raise ValueError(f"expected text without a NUL that UTF-8 can write, got {_short(text)}")
+        return value
 
     @classmethod
     def read(cls, given: object) -> Self:
@@ -107,6 +128,19 @@ class Spec(BaseModel, metaclass=_Speaking):
     def but(self, **changes: Any) -> Self:
         """A copy with some fields changed, validated again."""
         return type(self).read({**dict(self), **changes})
+
+
+def _texts(value: object) -> Iterator[str]:
+    """The texts in a plain value, names of mappings among them, however deep."""
+    left = [value]
+    while left:
+        one = left.pop()
+        if isinstance(one, str):
+            yield one
+        elif isinstance(one, Mapping):
+            left += [*one, *one.values()]
+        elif isinstance(one, list | tuple):
+            left += one
 
 
 def _later(cls: type[BaseModel]) -> dict[str, Later]:

@@ -1,0 +1,68 @@
+"""The terminal: words come out as they are, whatever they hold and whatever characters the terminal can show."""
+
+from __future__ import annotations
+
+import codecs
+import io
+import sys
+
+from rich.console import Console
+from rich.text import Text
+
+PLAIN = {"—": "-", "−": "-", "×": "x", "±": "+-", "…": "...", "’": "'"}
+"""What our own texts say instead, where a terminal has no such character."""
+
+
+def out() -> Console:
+    """Standard output: as wide as the terminal, or wide enough for any table where there is none."""
+    console = _console(stderr=False)
+    return console if console.is_terminal else _console(stderr=False, width=160)
+
+
+def err(*, quiet: bool = False) -> Console:
+    """Standard error, for progress and for `tell`; silent if told to be."""
+    return _console(stderr=True, quiet=quiet)
+
+
+def say(words: object = "", *, style: str = "") -> None:
+    """A line, or some, on standard output."""
+    out().print(lines(words), style=style, soft_wrap=True)
+
+
+def tell(words: object, *, style: str = "", quiet: bool = False) -> None:
+    """A line, or some, on standard error."""
+    err(quiet=quiet).print(lines(words), style=style, soft_wrap=True)
+
+
+def plain(value: object) -> Text:
+    """One line that a terminal shows as it is, whoever wrote it: no markup, no emoji, control characters escaped."""
+    return Text("".join(mark if mark.isprintable() else _escaped(mark) for mark in str(value)))
+
+
+def lines(value: object) -> Text:
+    """The same of words that may have several lines."""
+    return Text("\n").join(map(plain, str(value).split("\n")))
+
+
+def any_encoding() -> None:
+    """Let standard output and error show every text: what their encoding lacks is written in other signs, or escaped.
+
+    An encoding comes from the locale or PYTHONIOENCODING, and a file name may hold bytes that are no text in any.
+    """
+    codecs.register_error("oneticket", _replaced)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="oneticket")
+
+
+def _console(*, stderr: bool, quiet: bool = False, width: int | None = None) -> Console:
+    return Console(stderr=stderr, quiet=quiet, width=width, markup=False, emoji=False, highlight=False)
+
+
+def _escaped(mark: str) -> str:
+    return mark.encode("unicode_escape").decode("ascii")
+
+
+def _replaced(error: UnicodeError) -> tuple[str, int]:
+    assert isinstance(error, UnicodeEncodeError)
+    return "".join(PLAIN.get(mark, _escaped(mark)) for mark in error.object[error.start : error.end]), error.end
