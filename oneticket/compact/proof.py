@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from oneticket.compact.cut import Cuts
 from oneticket.compact.look import untouched
+from oneticket.ticket.narrow import sliced
 
 NEAR = 1e-3  # of the largest number compared; float32 sums in another order differ by less
 
@@ -78,7 +79,7 @@ def differs(
 
 def _see(network: nn.Module, example: Tensor) -> _Seen:
     images = torch.arange(example.numel(), device=example.device).view(example.shape).cos().to(example.dtype)
-    with untouched(network, example.device), torch.enable_grad():
+    with untouched(network, example.device), torch.enable_grad(), sliced(network):
         network.train()
         trained = network(images)
         (trained * torch.arange(trained.numel(), device=trained.device).view(trained.shape).sin()).sum().backward()

@@ -12,8 +12,9 @@ from torch.optim import Optimizer
 from oneticket.ground.errors import FileError, GuardError
 from oneticket.lottery.level import Level
 from oneticket.ticket import carry, container
+from oneticket.ticket.audit import Audit
 from oneticket.ticket.check import digest, named
-from oneticket.ticket.guard import Audit, Guard, attach
+from oneticket.ticket.guard import Guard, attach
 from oneticket.ticket.mask import Mask
 from oneticket.ticket.ticket import Ticket
 

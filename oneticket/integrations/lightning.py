@@ -13,7 +13,8 @@ from oneticket.ground.errors import FileError
 from oneticket.integrations import torch_files
 from oneticket.integrations.held import Held, Holding
 from oneticket.lottery.level import Level
-from oneticket.ticket.guard import Audit, Guard
+from oneticket.ticket.audit import Audit
+from oneticket.ticket.guard import Guard
 
 if TYPE_CHECKING:
     from oneticket.lottery.driven import Search

@@ -14,7 +14,8 @@ from oneticket.integrations import held as holds
 from oneticket.integrations.held import Held, Holding
 from oneticket.integrations.held import resume as resume
 from oneticket.lottery.level import Level
-from oneticket.ticket.guard import Audit, Guard
+from oneticket.ticket.audit import Audit
+from oneticket.ticket.guard import Guard
 
 
 class TicketCallback(TrainerCallback):

@@ -20,7 +20,7 @@ from oneticket.lottery.place import Place
 from oneticket.lottery.training import identity, run_training
 from oneticket.models.parts import head
 from oneticket.optim.build import build as build_optimizers
-from oneticket.ticket.guard import attach
+from oneticket.ticket.guard import guarded
 from oneticket.ticket.mask import Mask
 from oneticket.training import checkpoint
 from oneticket.training.loop import Run
@@ -132,7 +132,7 @@ def _train(members: Sequence[_Member]) -> bool:
             for each in members
         ]
         epoch = per_epoch(job.data, training.batch)
-        with attach(together.stack, together.optimizers, _stacked(members), rule=training.guard):
+        with guarded(together.stack, together.optimizers, _stacked(members), rule=training.guard):
             for _ in together.train(feeds, training=training, optimizer=job.optimizer, per_epoch=epoch, stop=stop):
                 now, living = clock.now(), [member for member in members if member.error is None]
                 # All are saved at once, since only those at the same position go on together.

@@ -27,6 +27,7 @@ from oneticket.pruning.units import find
 from oneticket.ticket.book import Book
 from oneticket.ticket.contract import Contract
 from oneticket.ticket.guard import RULES, attach
+from oneticket.ticket.narrow import warn
 from oneticket.ticket.ticket import Ticket
 
 
@@ -106,6 +107,7 @@ class Search:
         if head is not None:
             _names("head", head)
         live(inner)  # refuses what has no values before anything is asked of it
+        warn(inner)
         alive = prunable_of(inner, patterns, head)
         self.dense = {name: reason for name, reason in survey(inner, patterns, head).items() if reason}
         self._asked = {

@@ -19,7 +19,7 @@ from oneticket.lottery.job import Job, Task, Trained
 from oneticket.lottery.place import Place
 from oneticket.models.parts import head
 from oneticket.optim.build import build as build_optimizers
-from oneticket.ticket.guard import attach
+from oneticket.ticket.guard import guarded
 from oneticket.ticket.mask import Mask
 from oneticket.ticket.values import fingerprint
 from oneticket.training import checkpoint
@@ -67,7 +67,7 @@ def run_training(job: Job, place: Place) -> Trained:
         together, stopping = [agreement], agreement.stop
         draws = replace(streams, root=streams.seed("forward", "rank", place.rank))
     optimizers = build_optimizers(job.optimizer, slim.network, head=head(model))
-    with attach(slim.network, optimizers, slim.mask, rule=training.guard.removesuffix("+fold")) as guard:
+    with guarded(slim.network, optimizers, slim.mask, rule=training.guard.removesuffix("+fold")) as guard:
         run = Run.begin(network, optimizers, precision=training.precision, position=start, total=total, about=about)
         if place.checkpoint is not None and checkpoint.load(place.checkpoint, run):
             place.spent = run.spent

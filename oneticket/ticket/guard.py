@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Self
 
 import torch
@@ -13,31 +12,14 @@ from torch.optim import Optimizer
 from torch.utils.hooks import RemovableHandle
 
 from oneticket.ground.errors import GuardError, unknown
+from oneticket.ticket.audit import Audit
 from oneticket.ticket.check import digest, named, owns, steppers, to_hold
 from oneticket.ticket.hold import Hold, eager, leaks
 from oneticket.ticket.mask import Mask
 from oneticket.ticket.names import listed
+from oneticket.ticket.narrow import warn
 from oneticket.ticket.shards import agree, reshard, shard, sharded
 from oneticket.ticket.zeros import acting, captured, exchanged, flat, keeps_zeros, moments
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Audit:
-    """What an audit found in order: the parameters that are held, their weights, and the moments beside them.
-
-    If `sharded`, weights are counted that lie on this rank.
-    """
-
-    parameters: int
-    living: int
-    total: int
-    moments: int
-    sharded: bool = False
-
-    def __str__(self) -> str:
-        dead, where = self.total - self.living, " on this rank" if self.sharded else ""
-        among = f"{self.parameters} parameters and {self.moments} moments"
-        return f"{dead:,} pruned weights{where} in {among} are exactly zero"
 
 
 def attach(
@@ -69,7 +51,8 @@ def attach(
     or else, as in moments alone, within `SWEEP` steps: what nobody wrote and an optimizer surely leaves zero is left.
 
     Raises GuardError, with nothing touched, if names, shapes, dtypes, optimizers or ranks do not fit or a parameter is
-    guarded already; PruneError for what is no mask.
+    guarded already; PruneError for what is no mask. Warns once of layers whose weight gradient torch may compute by a
+    faulty kernel, with their names and the lines that avoid it: see `narrow`.
 
     >>> model = nn.PReLU(2)
     >>> optimizer = torch.optim.SGD(model.parameters(), lr=0.5, momentum=0.9)
@@ -81,6 +64,14 @@ def attach(
     """
     if not isinstance(model, nn.Module):
         raise GuardError(f"expected a torch module, got {_kind(model)}")
+    warn(model)
+    return guarded(model, optimizer, mask, rule=rule)
+
+
+def guarded(
+    model: nn.Module, optimizer: Optimizer | Sequence[Optimizer], mask: Mapping[str, Tensor], *, rule: str
+) -> Guard:
+    """What `attach` does, for loops that keep to `narrow.sliced` and so need no warning."""
     try:
         if rule not in RULES:
             raise GuardError(unknown("rule", rule, RULES))

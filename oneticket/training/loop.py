@@ -21,6 +21,7 @@ from oneticket.ground.streams import Streams
 from oneticket.models.parts import random_forward
 from oneticket.optim.schedule import lr_factor, set_lr
 from oneticket.optim.spec import OptimizerSpec
+from oneticket.ticket.narrow import sliced
 from oneticket.training.spec import TrainingSpec
 
 PRECISION = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -98,6 +99,7 @@ def train(
     parameters = [p for p in run.model.parameters() if p.requires_grad]
     total, dtype = len(run.losses), PRECISION[training.precision]
     arithmetic = torch.autocast(run.device.type, dtype=dtype, enabled=dtype != torch.float32)
+    safe = sliced(run.model)
     run.model.train()
     while run.position < stop:
         set_lr(run.optimizers, lr_factor(optimizer, run.position, per_epoch=per_epoch, total=total))
@@ -105,9 +107,10 @@ def train(
         for parameter in parameters:
             parameter.grad = None
         forward = nullcontext() if draws is None else _draws(run.device, draws.seed("forward", run.position))
-        with forward, arithmetic:
-            loss = cross_entropy(run.model(images), labels, label_smoothing=training.smoothing)
-        run.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
+        with safe:
+            with forward, arithmetic:
+                loss = cross_entropy(run.model(images), labels, label_smoothing=training.smoothing)
+            run.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
         if training.clip is not None:
             for each in run.optimizers:
                 run.scaler.unscale_(each)

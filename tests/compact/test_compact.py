@@ -22,8 +22,11 @@ from oneticket.models.parts import head, prunable
 from oneticket.models.spec import ModelSpec
 from oneticket.optim.build import build as build_optimizers
 from oneticket.optim.spec import OptimizerSpec
-from oneticket.ticket.guard import attach
+from oneticket.ticket.guard import attach, guarded
 from oneticket.ticket.mask import Mask
+from oneticket.ticket.narrow import sliced
+
+pytestmark = pytest.mark.convolutions
 
 SHAPE, COUNT, STEPS = (3, 16, 16), 12, 6
 SGD = {"name": "sgd", "lr": 0.05, "nesterov": True, "weight_decay": 1e-2}
@@ -52,7 +55,8 @@ def fit(network: nn.Module, mask: Mapping[str, Tensor], optimizer: Mapping[str, 
     optimizers = build_optimizers(OptimizerSpec.read(optimizer), network, head=head(network))
     x, y, losses = images(dtype), torch.arange(COUNT) % 10, []
     network.train()
-    with attach(network, optimizers, mask) as guard, torch.random.fork_rng(devices=[]):
+    guard = guarded(network, optimizers, mask, rule="gate+project")
+    with guard, sliced(network), torch.random.fork_rng(devices=[]):
         torch.manual_seed(3)
         for _ in range(STEPS):
             network.zero_grad()
@@ -257,7 +261,8 @@ def test_hooks_and_parametrizations_leave_the_model_itself() -> None:
 def test_orphans_have_zero_gradients_and_nothing_is_shared() -> None:
     net = known("resnet-20")
     small = compact(net, structured(net), example=images(torch.float32))
-    small.network(images(torch.float32)).sum().backward()
+    with sliced(net):
+        small.network(images(torch.float32)).sum().backward()
     adopted = small.network.get_parameter("orphans")
     assert adopted.grad is not None and not adopted.grad.any() and len(adopted) > 0
     alive = [sum(p.numel() for p in net.parameters()) - small.whole.total + small.whole.living]
@@ -266,7 +271,8 @@ def test_orphans_have_zero_gradients_and_nothing_is_shared() -> None:
     ours = {value.data_ptr() for value in cut.tensors(net).values()}
     assert not ours & {value.data_ptr() for value in cut.tensors(small.network).values()}
     again = copy.deepcopy(small.network)
-    again(images(torch.float32)).sum().backward()
+    with sliced(net):
+        again(images(torch.float32)).sum().backward()
     assert not again.get_parameter("orphans").grad.any()  # type: ignore[union-attr]
 
 

@@ -60,6 +60,7 @@ def test_a_compact_search_is_the_masked_search(optimizer: str) -> None:
     assert plain.how == ""
 
 
+@pytest.mark.convolutions
 def test_a_narrow_net_with_batch_normalisation_too() -> None:
     asked = spec(model={"name": "resnet-20", "width": 0.25}, pruning={"fraction": 0.9})
     place = Place()

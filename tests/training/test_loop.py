@@ -71,6 +71,7 @@ def test_resume_equals_the_straight_run(optimizer: str, at: int, digits: Data, t
     assert same(straight, resumed)
 
 
+@pytest.mark.convolutions
 @pytest.mark.parametrize("model", MODELS)
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 def test_resume_holds_for_every_model(model: str, precision: str, digits: Data, tmp_path: Path) -> None:
@@ -100,6 +101,7 @@ def test_precision_matters(digits: Data) -> None:
         begin(digits, MODELS["lenet"], spec, TRAINING.but(precision="float16"))
 
 
+@pytest.mark.convolutions
 def test_watchers_change_nothing(digits: Data, tmp_path: Path) -> None:
     spec = OptimizerSpec(name="sgd")
     alone, seen = begin(digits, MODELS["resnet-20"], spec), begin(digits, MODELS["resnet-20"], spec)

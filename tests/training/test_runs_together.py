@@ -27,6 +27,8 @@ from oneticket.training.loop import Run, train
 from oneticket.training.spec import TrainingSpec
 from oneticket.training.together import Together
 
+pytestmark = pytest.mark.convolutions
+
 COUNT, BATCH = 3, 32
 TRAINING = TrainingSpec(budget="12it", batch=BATCH, smoothing=0.1, clip=1.0)
 SGD = OptimizerSpec(name="sgd")
