@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pandas
 
-from oneticket.charts.accuracy import accuracy_chart
 from oneticket.charts.chart import write
+from oneticket.charts.scores import scores_chart
 from oneticket.report.export import write_rows
 from oneticket.report.verdict import sentence
 from oneticket.stats.table import Table, tables
@@ -22,7 +22,7 @@ def page(name: str, rows: list[dict[str, object]], words: str, folder: Path) -> 
     folder = folder / name
     folder.mkdir(parents=True, exist_ok=True)
     write_rows(rows, folder / "rows.csv")
-    write(accuracy_chart(rows), folder, "accuracy")
+    write(scores_chart(rows), folder, "accuracy")
     lines = [words.strip(), "", "## What was seen", "", *sentence(rows).replace(". At ", ".\n\nAt ").split("\n"), ""]
     for show in ("accuracy", "over-dense"):
         for table in tables(rows, show=show):

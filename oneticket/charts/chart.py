@@ -21,7 +21,7 @@ def write(chart: Chart, folder: Path, name: str) -> tuple[Path, Path, Path]:
     Raises SpecError for a name that is a path, StoreError if the disk refuses.
     """
     if not name or Path(name).name != name:
-        raise SpecError(f"name: expected the name of a file without folders, such as 'accuracy', got {name!r}")
+        raise SpecError(f"name: expected the name of a file without folders, such as 'scores', got {name!r}")
     svg, png, pdf = (Path(folder) / f"{name}.{kind}" for kind in ("svg", "png", "pdf"))
     spec = json.dumps(chart.to_dict())
     try:

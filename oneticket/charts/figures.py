@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from oneticket.charts.accuracy import accuracy_chart
 from oneticket.charts.cost import cost_chart
 from oneticket.charts.curves import curves_chart
 from oneticket.charts.forest import controls_chart
@@ -13,6 +12,7 @@ from oneticket.charts.layers import layers_chart
 from oneticket.charts.look import Chart
 from oneticket.charts.matrices import optimizers_chart, sources_chart
 from oneticket.charts.overlap import overlap_chart
+from oneticket.charts.scores import scores_chart
 from oneticket.study.findings import Findings
 
 
@@ -35,42 +35,43 @@ FIGURES: dict[str, Figure] = {
     figure.name: figure
     for figure in (
         Figure(
-            name="accuracy",
-            title="Accuracy over density",
-            caption="Test accuracy as weights are pruned, one panel per target: colours tell where a ticket was found, "
+            name="scores",
+            title="Scores over density",
+            caption="Test scores as weights are pruned, one panel per target: colours tell where a ticket was found, "
             "shapes and dashes the arms; the dashed black line and its grey band are the dense network. Where there is "
             "one source, colours tell the arms. Points are means over replicates, bars and bands their 95 % Student t "
             "intervals; points of one density stand side by side, to be told apart. Densities at which pruning takes "
             "only what training brought to zero by itself are shaded. A click in the legend shows one line alone, with "
             "shift one more; the wheel and dragging zoom, a double click goes back.",
             needs="a trained network",
-            draw=lambda found: accuracy_chart(found.rows, missing=found.missing) if found.rows else None,
+            draw=lambda found: scores_chart(found.rows, missing=found.missing) if found.rows else None,
         ),
         Figure(
             name="sources-and-targets",
             title="Sources and targets",
-            caption="By how much a ticket of each source is above (blue) or below (orange) the target's own, at the "
-            "sparsest level or another one from the menu: the mean difference paired by replicate, half its 95 % "
+            caption="By how much a ticket of each source is better (blue) or worse (orange) than the target's own, at "
+            "the sparsest level or another one from the menu: the mean difference paired by replicate, half its 95 % "
             "Student t interval, and n. A frame says that the interval leaves out 0. Where a source is the target "
-            "itself stands its accuracy.",
+            "itself stands its score.",
             needs="a ticket carried to other data, and that data's own ticket",
             draw=lambda found: sources_chart(found.rows, found.missing) if found.rows else None,
         ),
         Figure(
             name="optimizers",
             title="Optimizers",
-            caption="By how much a ticket found with one optimizer and trained with another on the same data is above "
-            "(blue) or below (orange) the target's own ticket, and the global random ticket: the mean difference "
-            "paired by replicate, half its 95 % Student t interval, and n. Framed: the interval leaves out 0.",
+            caption="By how much a ticket found with one optimizer and trained with another on the same data is better "
+            "(blue) or worse (orange) than the target's own ticket, and than the global random ticket: the mean "
+            "difference paired by replicate, half its 95 % Student t interval, and n. A frame says that the interval "
+            "leaves out 0.",
             needs="a ticket carried to another optimizer on its own data",
             draw=lambda found: optimizers_chart(found.rows, found.missing) if found.rows else None,
         ),
         Figure(
             name="controls",
             title="Tickets beside their controls",
-            caption="By how much each ticket is above its controls, the target's own ticket, and the dense network: "
-            "mean paired differences with their 95 % Student t intervals, filled where those leave out 0. One line of "
-            "panels per target, from the densest level shown to the sparsest. n is in the chart.",
+            caption="By how much each ticket is better than its controls, the target's own ticket, and the dense "
+            "network: mean paired differences with their 95 % Student t intervals, filled where those leave out 0. One "
+            "line of panels per target, from the densest level shown to the sparsest. n is in the chart.",
             needs="a ticket and a control with a replicate in common",
             draw=lambda found: controls_chart(found.rows, found.missing) if found.rows else None,
         ),

@@ -10,6 +10,7 @@ import altair as alt
 from oneticket.charts import look
 from oneticket.charts.gaps import missing_in_all
 from oneticket.charts.look import Chart, Record
+from oneticket.ground.metric import named as named_metrics
 from oneticket.stats.regroup import parts, settled, sources_of
 from oneticket.stats.summary import Line, Row, Summary, over, places, summary
 from oneticket.stats.words import ARMS, counts, percent, within
@@ -25,7 +26,7 @@ class _Panel:
 
 
 def controls_chart(rows: Sequence[Row], missing: Sequence[Row] = ()) -> Chart | None:
-    """Paired differences, ticket minus each control, per target and level; None where no control was trained.
+    """By how much the ticket is better than each control, per target and level; None where no control was trained.
 
     One line of panels per target; of more than three levels the densest, the sparsest and one between them. Points are
     means, bars 95 % Student t intervals, and filled where those leave out 0. Raises SpecError as `summary` does.
@@ -65,7 +66,7 @@ def controls_chart(rows: Sequence[Row], missing: Sequence[Row] = ()) -> Chart | 
     ]
     views = [f"panel_{number}" for number in range(len(drawn))]
     subtitle = [
-        f"Points: mean paired difference in test accuracy, ticket minus control; right of 0 the ticket is better. "
+        f"Points: mean paired difference in test {named_metrics(rows)}; right of 0 the ticket is better. "
         f"{counts([record['n'] for record in every])}; n is said where it is not the largest.",
         "Bars: 95 % Student t intervals; filled points: the interval leaves out 0. One replicate has no bar.",
         missing_in_all(missing, rows),
@@ -97,8 +98,8 @@ def _differences(block: Sequence[Summary], level: int) -> list[Record]:
                 "n": found.n,
                 "seen": bool(compared.seen),
                 "difference": within(found),
-                "ticket": within(ticket.accuracy),
-                "rival": within(rival.accuracy),
+                "ticket": within(ticket.score),
+                "rival": within(rival.score),
             }
             made.append(record)
     return made
@@ -124,9 +125,9 @@ def _draw(
         axis=alt.Axis(labels=names, ticks=False, domain=False, grid=True, labelLimit=240, tickBand="extent"),
     )
     lane = alt.YOffset("source:N", sort=list(sources), scale=alt.Scale(domain=list(sources), paddingOuter=0.2))
-    x = alt.X("mean:Q", title="ticket minus control", scale=reach, axis=alt.Axis(tickCount=5, format="+.2~f"))
+    x = alt.X("mean:Q", title="ticket better by", scale=reach, axis=alt.Axis(tickCount=5, format="+.2~f"))
     told = {"source": "ticket found on", "control": "minus", "kept": "weights kept", "difference": "difference [95 %]"}
-    told |= {"n": "n", "ticket": "accuracy of the ticket", "rival": "of the control"}
+    told |= {"n": "n", "ticket": "score of the ticket", "rival": "of the control"}
     tips = [alt.Tooltip(f"{name}:N", title=title) for name, title in told.items()]
     base = alt.Chart()
     if len(sources) > 1:
@@ -136,7 +137,7 @@ def _draw(
     layers = [
         alt.Chart().mark_rule(color=look.GREY).encode(x=alt.XDatum(0, scale=reach)),
         base.mark_rule(strokeWidth=1.6).encode(
-            x=alt.X("low:Q", scale=reach, title="ticket minus control"), x2="high:Q", color=color
+            x=alt.X("low:Q", scale=reach, title="ticket better by"), x2="high:Q", color=color
         ),
         point.mark_point(size=44, fill="white", opacity=1).properties(name=f"panel_{number}"),
         point.transform_filter("datum.seen").mark_point(size=44, filled=True, opacity=1),

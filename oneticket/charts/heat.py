@@ -18,16 +18,16 @@ TILE, LOW = 118, 66
 
 @dataclass(frozen=True, kw_only=True)
 class Tile:
-    """What a source gave a target at one level: an accuracy, and the difference to what it is measured against.
+    """What a source gave a target at one level: a score, and by how much it is better than what it is measured against.
 
-    Without a difference the accuracy stands there, without that either the tile is missing.
+    Without a difference the score stands there, without that either the tile is missing.
     """
 
     source: str
     target: str
     level: int
     kept: str
-    accuracy: Interval | None
+    score: Interval | None
     difference: Interval | None
     own: bool = False
 
@@ -56,14 +56,14 @@ def heat(matrix: Matrix, *, most: float, x: str, y: str, legend: bool = True) ->
     down = alt.Y("source:N", title=y, sort=list(matrix.sources), scale=gap, axis=_axis(labelLimit=200))
     color = alt.Color(
         "value:Q",
-        title="difference in accuracy",
+        title="better (above 0) or worse",
         scale=alt.Scale(domain=[-most, 0, most], range=[look.BELOW, look.EVEN, look.ABOVE], interpolate="rgb"),
         legend=alt.Legend(orient="bottom", format="+.2~r", gradientLength=300, tickCount=5, titleLimit=0)
         if legend
         else None,
     )
     told = {"source": y, "target": x, "kept": "weights kept", "difference": "difference [95 %]"}
-    told |= {"accuracy": "accuracy [95 %]", "n": "n"}
+    told |= {"score": "score [95 %]", "n": "n"}
     tips = [alt.Tooltip(f"{name}:N", title=title) for name, title in told.items()]
     shown = alt.Chart().transform_filter("datum.level === level").encode(x=across, y=down)
     tile = shown.encode(tooltip=tips)
@@ -97,17 +97,17 @@ def levels_of(tiles: Iterable[Tile]) -> dict[int, str]:
 
 
 def _record(tile: Tile) -> Record:
-    value, accuracy = tile.difference, tile.accuracy
+    value, score = tile.difference, tile.score
     record = {"source": tile.source, "target": tile.target, "level": tile.level, "kept": tile.kept}
-    record |= {"difference": "—", "accuracy": "—", "n": "—", "value": None, "seen": False}
-    if accuracy is not None:
-        record |= {"accuracy": within(accuracy), "n": str(accuracy.n)}
+    record |= {"difference": "—", "score": "—", "n": "—", "value": None, "seen": False}
+    if score is not None:
+        record |= {"score": within(score), "n": str(score.n)}
     if value is not None:
         said = _lines(value, sign=True)
         seen = value.low is not None and value.high is not None and (value.low > 0 or value.high < 0)
         record |= {"difference": within(value), "n": str(value.n), "value": value.mean, "seen": seen}
-    elif accuracy is not None:
-        said = _lines(accuracy)
+    elif score is not None:
+        said = _lines(score)
         said = (said[0], said[1], f"{'its own' if tile.own else 'no pair'}, {said[2]}")
     else:
         said = ("missing", "", "")

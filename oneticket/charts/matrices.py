@@ -9,6 +9,7 @@ import altair as alt
 from oneticket.charts import look
 from oneticket.charts.heat import Matrix, Tile, heat, levels_of, scale_of
 from oneticket.charts.look import Chart
+from oneticket.ground.metric import named
 from oneticket.stats.regroup import parts, settled
 from oneticket.stats.summary import Line, Row, Setting, Summary, over, summary
 from oneticket.stats.words import ARMS, counts, percent
@@ -20,8 +21,8 @@ OWN, RANDOM = "own", "global-random"
 def sources_chart(rows: Sequence[Row], missing: Sequence[Row] = ()) -> Chart | None:
     """Every source's ticket beside the target's own, at a level to be chosen; None where no ticket was carried.
 
-    A tile is the paired difference ticket - own; where a ticket is the target's own, its accuracy. Only tickets that
-    were found with the target's optimizer. Raises SpecError as `summary` does.
+    A tile is by how much the ticket is better than the target's own, paired; where it is that, its score. Only tickets
+    that were found with the target's optimizer. Raises SpecError as `summary` does.
     """
     made = []
     for title, found, lacking in _blocks(rows, missing):
@@ -31,7 +32,7 @@ def sources_chart(rows: Sequence[Row], missing: Sequence[Row] = ()) -> Chart | N
             side = {(one.line.data or "", one.setting.data, one.level): one for one in taken}
             none = {(row["source_data"], row["target_data"], row["level"]) for row in gone}
             made.append(_matrix(f"{title} under {optimizer}", side, none, found, against=OWN))
-    return _sheet(made, "Tickets elsewhere", ("carried to", "ticket found on"), 1, missing)
+    return _sheet(made, "Tickets elsewhere", ("carried to", "ticket found on"), 1, missing, named(rows))
 
 
 def optimizers_chart(rows: Sequence[Row], missing: Sequence[Row] = ()) -> Chart | None:
@@ -48,22 +49,24 @@ def optimizers_chart(rows: Sequence[Row], missing: Sequence[Row] = ()) -> Chart 
             side = {(one.line.optimizer or "", one.setting.optimizer, one.level): one for one in taken}
             none = {(row["source_optimizer"], row["target_optimizer"], row["level"]) for row in gone}
             made += [_matrix(f"{title} on {data}", side, none, found, against=against) for against in (OWN, RANDOM)]
-    return _sheet(made, "Tickets under another optimizer", ("trained with", "ticket found with"), 2, missing)
+    return _sheet(
+        made, "Tickets under another optimizer", ("trained with", "ticket found with"), 2, missing, named(rows)
+    )
 
 
 def _sheet(
-    made: Sequence[Matrix | None], title: str, sides: tuple[str, str], across: int, missing: Sequence[Row]
+    made: Sequence[Matrix | None], title: str, sides: tuple[str, str], across: int, missing: Sequence[Row], metric: str
 ) -> Chart | None:
     matrices = [one for one in made if one is not None]
     if not matrices:
         return None
     tiles = [tile for one in matrices for tile in one.tiles]
     x, y = sides
-    numbers = [one.n for tile in tiles for one in [tile.difference or tile.accuracy] if one is not None]
+    numbers = [one.n for tile in tiles for one in [tile.difference or tile.score] if one is not None]
     subtitle = [
-        f"Numbers: mean paired difference in test accuracy ± half its 95 % Student t interval; {counts(numbers)}.",
-        "Blue: above, orange: below; framed: the interval leaves out 0.",
-        "Dashed: the target's own ticket with its accuracy, a ticket without a pair, or a missing one.",
+        f"Numbers: mean paired difference in test {metric} ± half its 95 % Student t interval; {counts(numbers)}.",
+        "Blue: better, orange: worse; framed: the interval leaves out 0.",
+        "Dashed: the target's own ticket with its score, a ticket without a pair, or a missing one.",
         f"{len(missing)} cells asked for are not trained." if missing else "",
     ]
     # What stands in one column is measured against one thing, and shares its colours.
@@ -122,7 +125,7 @@ def _tile(at: At, one: Summary | None, rivals: Mapping[tuple[Setting, int], Summ
         target=target,
         level=level,
         kept=kept,
-        accuracy=one.accuracy if one else None,
+        score=one.score if one else None,
         difference=compared.difference if compared else None,
         own=own,
     )

@@ -48,7 +48,7 @@ def undrawn(drawn: Iterable[Picture]) -> str:
     """Which figures there is nothing to draw for, and what each of them takes; empty if all are there.
 
     >>> undrawn([])[:60]
-    'Not drawn, for want of what they show: Accuracy over density'
+    'Not drawn, for want of what they show: Scores over density ('
     """
     names = {picture.name for picture in drawn}
     lacking = [f"{figure.title} ({figure.needs})" for figure in FIGURES.values() if figure.name not in names]

@@ -10,7 +10,6 @@ from oneticket.stats.stats import CONFIDENCE, Interval, Paired, holm
 from oneticket.stats.summary import Row
 from oneticket.stats.words import within
 
-MARGIN = 0.02
 Outcome = Literal["holds", "fails", "undecided", "not tested"]
 
 

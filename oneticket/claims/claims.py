@@ -12,18 +12,19 @@ from dataclasses import replace
 from typing import Any, get_args
 
 from oneticket.claims.cells import Cell, Data, Grid, grid
-from oneticket.claims.claim import MARGIN, NON_INFERIOR, Claim, Outcome, Verdict
+from oneticket.claims.claim import NON_INFERIOR, Claim, Outcome, Verdict
 from oneticket.claims.judge import Question, judge
 from oneticket.claims.larger import larger_sources
 from oneticket.claims.pairs import Pair
 from oneticket.ground.errors import OneticketError, SpecError, unknown
+from oneticket.ground.metric import Metric
 from oneticket.ground.own import own
 from oneticket.stats.summary import Row
 
 STRICTER = ("reinit", "layerwise-random", "corrected-random")
 
 
-def own_data(rows: Sequence[Row], *, margin: float = MARGIN, level: int | None = None) -> Verdict:
+def own_data(rows: Sequence[Row], *, margin: float | None = None, level: int | None = None) -> Verdict:
     """C1: on the data and under the optimizer that found it, a ticket beats a random one.
 
     The effect is own - global random, pooled as `judge` says. Morcos et al., 2019.
@@ -41,7 +42,7 @@ def own_data(rows: Sequence[Row], *, margin: float = MARGIN, level: int | None =
     return _judged(question, study, study.owns, STRICTER, margin=margin, level=level)
 
 
-def same_distribution(rows: Sequence[Row], *, margin: float = MARGIN, level: int | None = None) -> Verdict:
+def same_distribution(rows: Sequence[Row], *, margin: float | None = None, level: int | None = None) -> Verdict:
     """C2: a ticket from one half of a dataset beats a random one on the other half.
 
     The effect is ticket - global random, pooled as `judge` says. The halves are cut alike: to the same classes, and to
@@ -61,7 +62,7 @@ def same_distribution(rows: Sequence[Row], *, margin: float = MARGIN, level: int
     return _judged(question, study, cells, ("own", *STRICTER), margin=margin, level=level)
 
 
-def across_datasets(rows: Sequence[Row], *, margin: float = MARGIN, level: int | None = None) -> Verdict:
+def across_datasets(rows: Sequence[Row], *, margin: float | None = None, level: int | None = None) -> Verdict:
     """C3: a ticket from another dataset is close to the target's own.
 
     The effect is ticket - own, pooled as `judge` says; the claim holds where a loss of `margin` or more is ruled out.
@@ -82,7 +83,7 @@ def across_datasets(rows: Sequence[Row], *, margin: float = MARGIN, level: int |
     return _judged(question, study, cells, ("global-random", *STRICTER), margin=margin, level=level)
 
 
-def simple_targets(rows: Sequence[Row], *, margin: float = MARGIN, level: int | None = None) -> Verdict:
+def simple_targets(rows: Sequence[Row], *, margin: float | None = None, level: int | None = None) -> Verdict:
     """C5: on a simple target, a ticket from a more complex dataset beats the target's own.
 
     The effect is ticket - own, pooled as `judge` says, on the targets at the start of `COMPLEXITY` from sources further
@@ -107,7 +108,7 @@ def simple_targets(rows: Sequence[Row], *, margin: float = MARGIN, level: int | 
     return _judged(question, study, cells, ("global-random", *STRICTER), margin=margin, level=level)
 
 
-def other_optimizer(rows: Sequence[Row], *, margin: float = MARGIN, level: int | None = None) -> Verdict:
+def other_optimizer(rows: Sequence[Row], *, margin: float | None = None, level: int | None = None) -> Verdict:
     """C6: a ticket that one optimizer found beats a random one under another, on the same data.
 
     The effect is ticket - global random under the target's optimizer, pooled as `judge` says over every direction that
@@ -145,17 +146,20 @@ def claim_named(name: str) -> Claim:
 
 
 def verdicts(
-    rows: Sequence[Row], claims: Iterable[str | Claim], *, margin: float = MARGIN, level: int | None = None
+    rows: Sequence[Row], claims: Iterable[str | Claim], *, margin: float | None = None, level: int | None = None
 ) -> list[Verdict]:
     """The verdict of each claim, given by name or as a function, in that order.
 
-    A claim is told the margin and the level if it has arguments of these names. Raises SpecError as `claim_named` does,
+    A claim is told the margin and the level if it has arguments of these names; without a margin, that of the metric,
+    where the rows have one and it has one. Raises SpecError as `claim_named` does,
     or if an own claim fails or makes something else than a Verdict.
 
     >>> [verdict.outcome for verdict in verdicts([], ["C1", larger_sources])]
     ['not tested', 'not tested']
     """
-    settings = {"margin": margin, "level": level}
+    metrics = {Metric.of(row) for row in rows}
+    usual = next(iter(metrics)).margin if len(metrics) == 1 else None
+    settings = {"margin": usual if margin is None else margin, "level": level}
     return [_verdict(claim, rows, settings) for claim in claims]
 
 
@@ -178,7 +182,13 @@ def _verdict(given: str | Claim, rows: Sequence[Row], settings: dict[str, Any]) 
 
 
 def _judged(
-    question: Question, study: Grid, cells: Sequence[Cell], beside: Iterable[str], *, margin: float, level: int | None
+    question: Question,
+    study: Grid,
+    cells: Sequence[Cell],
+    beside: Iterable[str],
+    *,
+    margin: float | None,
+    level: int | None,
 ) -> Verdict:
     pairs = [Pair(ticket=cell, rival=study.control(cell, question.against)) for cell in cells]
     others = [Pair(ticket=cell, rival=study.control(cell, arm)) for arm in beside for cell in cells]

@@ -46,12 +46,12 @@ class Growth:
         return f"{self.factor} of {self.set}, on {setting.data} under {setting.optimizer} ({setting.model})"
 
     def slopes(self, level: int) -> dict[int, float]:
-        """The least-squares slope of accuracy per doubling, with one intercept for each group, by replicate."""
+        """What a doubling gains: the least-squares slope, with one intercept for each group, by replicate."""
         found = [cell.levels[level].values for cell in self.cells]
         shared = set[int].intersection(*(set(values) for values in found))
-        at = [place for place, _ in self.points]
+        at, metric = [place for place, _ in self.points], self.cells[0].setting.metric
         return {
-            replicate: statistics.linear_regression(at, [values[replicate] for values in found]).slope
+            replicate: metric.gain(statistics.linear_regression(at, [values[replicate] for values in found]).slope, 0.0)
             for replicate in sorted(shared)
         }
 

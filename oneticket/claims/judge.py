@@ -11,7 +11,8 @@ from oneticket.claims.claim import NON_INFERIOR, SUPERIOR, Outcome, Rule, Verdic
 from oneticket.claims.pairs import Pair, comparisons, pooled
 from oneticket.claims.pool import Pool
 from oneticket.ground.errors import SpecError
-from oneticket.stats.words import ARMS, number, percent
+from oneticket.ground.metric import METRICS, Metric
+from oneticket.stats.words import ARMS, listed, number, percent
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -29,11 +30,15 @@ def judge(
     question: Question,
     pairs: Iterable[Pair],
     *,
-    margin: float,
+    margin: float | None = None,
     level: int | None = None,
     beside: Iterable[Pair] = (),
 ) -> Verdict:
-    """The verdict on a question: the differences of its pairs, pooled, and the rule applied to the pool's interval.
+    """The verdict on a question: the gains of its pairs, pooled, and the rule applied to the pool's interval.
+
+    A gain is by how much the ticket is better in the metric of its rows: above 0 it is better, whichever way the metric
+    counts. `margin`: the difference, in the metric's unit, that would not matter; the metric's own unless given, and
+    where it has none the verdict is undecided. Pairs measured by different metrics are not averaged.
 
     `level`: the sparsest one that all pairs have, unless given. `beside`: the same tickets beside other arms, for the
     notes. Pairs that cannot be compared are left out and named; without any, the verdict is `not tested` and says why.
@@ -44,15 +49,25 @@ def judge(
     >>> verdict.outcome, verdict.notes
     ('not tested', ('Missing: my tickets.',))
     """
-    if not margin > 0:
+    if margin is not None and not margin > 0:
         raise SpecError(f"margin: expected more than 0, got {margin}; say which difference would not matter")
     pairs = list(pairs)
-    able = [pair for pair in pairs if (pair.levels if level is None else level in pair.levels)]
+    metrics = list(dict.fromkeys(pair.ticket.setting.metric for pair in pairs)) or [METRICS["accuracy"]]
+    metric = metrics[0]
+    margin = metric.margin if margin is None else margin
+    able = (
+        [] if len(metrics) > 1 else [pair for pair in pairs if (pair.levels if level is None else level in pair.levels)]
+    )
     chosen = sparsest(pair.levels for pair in able) if level is None or not able else level
     found = Pool(values={}, left=0) if chosen is None else pooled(able, chosen)
     outcome: Outcome = "not tested"
-    if chosen is None or found.effect is None:
+    if len(metrics) > 1:
+        told = [f"Measured by {listed([one.name for one in metrics])}, which no average joins: ask part by part."]
+    elif chosen is None or found.effect is None:
         told = [notes.missing(question.rows, question.against, pairs, able, level)]
+    elif margin is None:
+        outcome = "undecided"
+        told = [f"Undecided, since the study names no margin: the difference in {metric.label} that would not matter."]
     else:
         outcome = question.rule.decide(found.effect, margin)
         doubts = notes.doubts(able, chosen, found, outcome, margin, everywhere=question.rule == NON_INFERIOR)
@@ -70,25 +85,35 @@ def judge(
         statement=question.statement,
         outcome=outcome,
         effect=found.effect,
-        unit="accuracy",
+        unit=metric.label if metric.larger else f"lower {metric.label}",
         margin=margin,
-        rule=_rule(question, able, chosen, found, margin=margin, asked=level is not None),
+        rule=_rule(question, able, chosen, found, metric, margin=margin, asked=level is not None),
         comparisons=() if chosen is None else comparisons(able, chosen),
-        advice=found.advice,
+        advice=found.advice(None if margin is None else margin / 2),
         notes=tuple(told),
     )
 
 
 def _rule(
-    question: Question, able: Sequence[Pair], level: int | None, found: Pool, *, margin: float, asked: bool
+    question: Question,
+    able: Sequence[Pair],
+    level: int | None,
+    found: Pool,
+    metric: Metric,
+    *,
+    margin: float | None,
+    asked: bool,
 ) -> str:
+    rival = ARMS[question.against].phrase
+    gain = f"{metric.name} minus that of {rival}" if metric.larger else f"{metric.name} of {rival} minus the ticket's"
+    words = question.rule.words.format(margin="margin" if margin is None else number(margin))
     how = "the one asked for" if asked else "the sparsest that all cells have"
     return (
         f"Rows: {question.rows} ({len(able)} cell{'' if len(able) == 1 else 's'}). "
         f"Level: {how}{'' if level is None else f', {level} ({_kept(able, level)})'}. "
-        f"Effect: accuracy minus that of {ARMS[question.against].phrase}, replicate by replicate, averaged over the "
-        f"cells; mean and 95 % Student t interval over {found.counted}. "
-        f"Decision by that interval: {question.rule.words.format(margin=number(margin))}. "
+        f"Effect: {gain}, replicate by replicate, averaged over the cells; mean and 95 % Student t interval over "
+        f"{found.counted}. "
+        f"Decision by that interval: {words}. "
         "Cell by cell: paired t-tests, p adjusted over the cells (Holm)."
     )
 

@@ -111,7 +111,8 @@ def _at_chance(able: Sequence[Pair], level: int, margin: float) -> list[Pair]:
         pair
         for pair in able
         if pair.rival is not None
-        and max(cell.levels[level].accuracy.mean for cell in (pair.ticket, pair.rival))
+        and pair.ticket.setting.metric.name == "accuracy"
+        and max(cell.levels[level].score.mean for cell in (pair.ticket, pair.rival))
         < 1 / (pair.ticket.target.classes or math.inf) + margin
     ]
 

@@ -32,10 +32,9 @@ class Pair:
         return f"{self.ticket.name} on {setting.data} under {setting.optimizer} ({setting.model})"
 
     def differences(self, level: int) -> dict[int, float]:
-        """By how much the ticket is above its rival, by replicate."""
-        here = self.ticket.levels[level].values
+        """By how much the ticket is better than its rival, by replicate."""
         there = {} if self.rival is None else self.rival.levels[level].values
-        return {replicate: here[replicate] - there[replicate] for replicate in sorted(here.keys() & there.keys())}
+        return self.ticket.setting.metric.gains(self.ticket.levels[level].values, there)
 
 
 def pooled(pairs: Sequence[Pair], level: int) -> Pool:

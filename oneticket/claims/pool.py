@@ -29,10 +29,9 @@ class Pool:
         ones = "the one replicate that has all cells" if n == 1 else f"the {n or ''} replicates that have all cells"
         return ones.replace("  ", " ") + (f" ({self.left} left out)" if self.left else "")
 
-    @property
-    def advice(self) -> str:
-        """What so many replicates can show."""
-        return advice(self.values.values())
+    def advice(self, wanted: float | None = None) -> str:
+        """What so many replicates can show, and how many it takes to show `wanted`."""
+        return advice(self.values.values(), wanted)
 
 
 def pool(cells: Iterable[Mapping[int, float]], seen: Iterable[int] = ()) -> Pool:

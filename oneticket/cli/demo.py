@@ -20,8 +20,8 @@ from oneticket.ticket.book import Book, book_file
 
 def demo(*, out: Path, store: str, quiet: bool) -> int:
     """Find, carry, compare; leave books, a ticket, rows and a chart in `out`, and say in one sentence what was seen."""
-    from oneticket.charts.accuracy import accuracy_chart
     from oneticket.charts.chart import write
+    from oneticket.charts.scores import scores_chart
     from oneticket.report.verdict import sentence
     from oneticket.stats.regroup import pooled
 
@@ -48,7 +48,7 @@ def demo(*, out: Path, store: str, quiet: bool) -> int:
     Book.load(out / "digits-a-sgd")[max(study.levels)].save(ticket)
     found = rows_of(asked.cells, kept, asked.names)
     write_rows(found, out / "rows.csv")
-    pictures = write(accuracy_chart(found), out, "accuracy")
+    pictures = write(scores_chart(found), out, "accuracy")
     if not quiet:
         say()
         print_tables(found, levels=study.levels)

@@ -9,6 +9,7 @@ from oneticket.cli.books import sources_at
 from oneticket.cli.tables import print_facts, print_table
 from oneticket.cli.terminal import say
 from oneticket.ground.errors import SpecError
+from oneticket.ground.metric import Metric, score_of
 from oneticket.stats.scores import score_table
 from oneticket.stats.stats import mean_interval
 from oneticket.stats.table import Table
@@ -102,20 +103,27 @@ def _cost(books: Mapping[int, Book]) -> Iterator[tuple[str, object]]:
 
 
 def _levels(books: Mapping[int, Book], deepest: int) -> Table:
-    rows = []
+    rows, metric = [], _metric(books)
     for level in range(deepest + 1):
-        accuracies = [book.records[level].get("accuracy") for book in books.values() if level < len(book.records)]
-        known = [float(value) for value in accuracies if told.number(value)]
+        scores = [score_of(book.records[level]) for book in books.values() if level < len(book.records)]
+        known = [float(value) for value in scores if told.number(value)]
         shown = plus_minus(mean_interval(known)) if known else "—"
         densities = {percent(book.density(level)) for book in books.values()}
         living = next(iter(books.values())).mask(level).living
         rows.append((str(level), " / ".join(sorted(densities)), f"{living:,}", shown))
     return Table(
         title="Scores of the search, each level trained from the rewind point",
-        header=("level", "density", "weights", "accuracy"),
+        header=("level", "density", "weights", metric.label),
         rows=tuple(rows),
-        caption=f"Accuracy on the test set, mean ± half the 95 % t interval; n = {len(books)}; — not recorded.",
+        caption=f"On the test set{'' if metric.larger else ', lower is better'}: mean ± half the 95 % t interval; "
+        f"n = {len(books)}; — not recorded.",
     )
+
+
+def _metric(books: Mapping[int, Book]) -> Metric:
+    """What the searches were measured by, as their records say."""
+    records = [record for book in books.values() for record in book.records]
+    return Metric.of({name: told.word(value) for name, value in (records[0] if records else {}).items()})
 
 
 def layers(ticket: Ticket) -> Table:

@@ -42,7 +42,7 @@ def score(
     *,
     out: Annotated[Path | None, Parameter(help="Where to write the ticket; over FILE unless given.")] = None,
 ) -> int:
-    """Write into a ticket's file, as evidence, what its transfers showed: each arm's accuracy with interval and n.
+    """Write into a ticket's file, as evidence, what its transfers showed: each arm's score with interval and n.
 
     Example:
 

@@ -23,7 +23,7 @@ LISTED = 40  # groups of missing cells on the page; the file has every cell
 class Contents:
     """What a report says. `done`: how much is trained. `seen`: what was seen, where the study asks about no claim.
 
-    `tables`: accuracy, `differences`: the same above the dense network; one per part and setting.
+    `tables`: scores, `differences`: their gain over the dense network; one per part and setting.
     """
 
     title: str
@@ -48,7 +48,7 @@ def contents(findings: Findings) -> Contents:
         done=_done(findings),
         seen="" if found else " ".join(sentence(settled(part)) for part in parts(rows).values()),
         verdicts=found,
-        tables=_tables(rows, "accuracy"),
+        tables=_tables(rows, "score"),
         differences=_tables(rows, "over-dense"),
         missing=_missing(findings.missing),
         methods=methods(findings),

@@ -44,9 +44,11 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
         frame = READERS[path.suffix](path)
     except (OSError, ValueError) as error:
         raise SpecError(f"{path}: rows cannot be read: {error}") from None
+    if "score" not in frame.columns and "accuracy" in frame.columns:  # as versions before 0.2 wrote them
+        frame["score"] = frame["accuracy"]
     if lacking := [column for column in NEEDED if column not in frame.columns]:
         raise SpecError(f"{path}: expected rows that `--rows` wrote, got a table without {', '.join(lacking)}")
-    for column in ("level", "replicate", "accuracy", "density"):
+    for column in ("level", "replicate", "score", "density"):
         if not pandas.api.types.is_numeric_dtype(frame[column]) or frame[column].isna().any():
             raise SpecError(f"{path}: expected a number in every row of {column}, got other or nothing")
     plain = frame.astype(object).where(frame.notna(), None)
@@ -65,7 +67,7 @@ ENDINGS: dict[str, Callable[[pandas.DataFrame], bytes]] = {
     ".parquet": _parquet,
 }
 
-NEEDED = ("arm", "level", "replicate", "accuracy", "density", "model", "target_data", "target_optimizer")
+NEEDED = ("arm", "level", "replicate", "score", "density", "model", "target_data", "target_optimizer")
 
 READERS: dict[str, Callable[[Path], pandas.DataFrame]] = {
     ".csv": pandas.read_csv,

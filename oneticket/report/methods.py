@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from oneticket.ground.canon import dumps
+from oneticket.ground.metric import METRICS, Metric
 from oneticket.report.settings import CRITERIA, HEADS, KEPT, PRUNED, SCOPES, SHOTS, length, optimizer, span
 from oneticket.stats.stats import CONFIDENCE
 from oneticket.stats.words import ARMS, counts, listed, number, percent
@@ -123,7 +124,7 @@ def _training(findings: Findings) -> str:
     else:
         lengths = "; ".join(f"{end}s: {said}" for end, said in ends.items())
     said = [f"Training: {'; '.join(told)}." if told else "", f"{lengths[0].upper()}{lengths[1:]}." if lengths else ""]
-    alike = "All arms of a comparison were trained with the same settings, and none was chosen by its accuracy."
+    alike = "All arms of a comparison were trained with the same settings, and none was chosen by its score."
     return " ".join([*filter(None, said), alike]) if told else ""
 
 
@@ -156,9 +157,17 @@ def _statistics(findings: Findings) -> str:
         f"augmentation, new output layer, shuffled masks) derive from {roots} and its number; all arms of a replicate "
         "share its initialisation and data order, so that differences are paired. Means come with "
         f"{percent(CONFIDENCE)} Student t intervals over replicates; differences are tested by paired t-tests, "
-        f"adjusted within each claim (Holm, 1979), and a difference under {number(findings.plan.margin)} in accuracy "
-        f"counts as none that matters (Schuirmann, 1987; Lakens, 2017).{alone}"
+        f"adjusted within each claim (Holm, 1979), and {_margin(findings)} "
+        f"(Schuirmann, 1987; Lakens, 2017).{alone}"
     )
+
+
+def _margin(findings: Findings) -> str:
+    """Which difference counts as none, in the metric's own unit."""
+    metrics = list(dict.fromkeys(Metric.of(row) for row in findings.rows)) or [METRICS["accuracy"]]
+    limits = [(metric, metric.margin if findings.plan.margin is None else findings.plan.margin) for metric in metrics]
+    said = [f"under {number(limit)} in {metric.label}" for metric, limit in limits if limit is not None]
+    return f"a difference {listed(said, 'or')} counts as none that matters" if said else "no margin is named"
 
 
 def _hardware(findings: Findings) -> str:

@@ -50,8 +50,8 @@ def _sentence(line: Line, block: list[Summary], place: str) -> str:
     end = f"; not trained at this density: {listed(lacking, 'and')}" if lacking else ""
     end += "." if Line(arm="dense") in at else "; the dense network was not trained."
     named = f"the ticket from {line.source}" if line.source else "the ticket"
-    start = f"At {percent(ticket.density)} of the weights on {place}, {named} reached {number(ticket.accuracy.mean)}"
-    low, high, n = ticket.accuracy.low, ticket.accuracy.high, ticket.accuracy.n
+    start = f"At {percent(ticket.density)} of the weights on {place}, {named} reached {_score(ticket)}"
+    low, high, n = ticket.score.low, ticket.score.high, ticket.score.n
     if low is None or high is None:
         against = listed([_named(rival, ticket) for rival in rivals], "or") or "anything"
         claim = f"no interval can be given, and no claim is made about how it compares with {against}"
@@ -69,21 +69,33 @@ def _controls(other: Summary, ticket: Line) -> bool:
 
 
 def _seen(ticket: Summary, rival: Summary) -> str:
-    compared, name = over(ticket, rival), _named(rival, ticket)
+    compared, name, metric = over(ticket, rival), _named(rival, ticket), ticket.setting.metric
     if compared is None:
         return f"not comparable with {name} (no replicate in common)"
     difference, seen = compared.difference, compared.seen
     if difference.low is None or difference.high is None or seen is None:
         return f"not comparable with {name} (only one replicate in common)"
     if seen and difference.low == difference.high:
-        way = "above" if seen > 0 else "below"
+        way = metric.above if seen > 0 else metric.below
         pairs = f"in each of {difference.n} pairs alike (no spread, so no interval)"
         return f"{number(abs(difference.mean))} {way} {name} {pairs}"
     sign = seen or 1
     low, high = sorted((sign * difference.low, sign * difference.high))
-    pairs = "" if difference.n == ticket.accuracy.n else f"; {difference.n} pairs"
+    pairs = "" if difference.n == ticket.score.n else f"; {difference.n} pairs"
     size = f"{number(sign * difference.mean)} [{number(low)}, {number(high)}{pairs}]"
-    return f"{size} {'above' if seen > 0 else 'below'} {name}" if seen else f"not seen to differ from {name} ({size})"
+    return (
+        f"{size} {metric.above if seen > 0 else metric.below} {name}"
+        if seen
+        else f"not seen to differ from {name} ({size})"
+    )
+
+
+def _score(ticket: Summary) -> str:
+    """The mean; of any other metric than accuracy with its name and direction."""
+    mean, metric = number(ticket.score.mean), ticket.setting.metric
+    if metric.name == "accuracy":
+        return mean
+    return f"{mean} {metric.label}{'' if metric.larger else ' (lower is better)'}"
 
 
 def _named(rival: Summary, ticket: Summary) -> str:

@@ -64,7 +64,7 @@ def replicates_needed(sd: float, difference: float, power: float = POWER, confid
     return enough // 2 + bisect_left(range(enough // 2, enough), True, key=shown) if enough > 2 else 2
 
 
-def advice(differences: Iterable[float], wanted: float = 0.01) -> str:
+def advice(differences: Iterable[float], wanted: float | None = 0.01) -> str:
     """One sentence: the smallest difference that as many replicates can show at 80 % power, and what `wanted` takes.
 
     The spread is that of the differences given, and as uncertain as they are few.
@@ -85,8 +85,8 @@ def advice(differences: Iterable[float], wanted: float = 0.01) -> str:
         return f"The n = {n} differences are equal: no spread to judge by, so nothing is said about what could be seen."
     # Rounded up: what is said can be seen.
     smallest = math.ceil(1000 * smallest_difference(sd, n)) / 1000
-    needed = replicates_needed(sd, wanted)
-    more = f"; {number(wanted)} takes n = {needed}" if needed > n else ""
+    needed = 0 if wanted is None else replicates_needed(sd, wanted)
+    more = "" if wanted is None or needed <= n else f"; {number(wanted)} takes n = {needed}"
     return (
         f"With n = {n} and the spread seen here, the smallest difference you can see is {number(smallest)} "
         f"({percent(POWER)} power){more}."

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from oneticket.ground.errors import SpecError
+from oneticket.ground.metric import Metric
 from oneticket.stats.summary import Row, setting_of
 
 
@@ -59,7 +60,8 @@ def pooled(rows: Iterable[Row]) -> list[Row]:
             raise SpecError("not every arm, level and replicate has every combination of optimizers")
     for row in rows:
         kept = ("model", "target_data", "head", "arm", "source_data", "level")
-        groups.setdefault(tuple(row[name] for name in kept), {}).setdefault(row["replicate"], []).append(row)
+        at = (*(row[name] for name in kept), Metric.of(row).name)
+        groups.setdefault(at, {}).setdefault(row["replicate"], []).append(row)
     made: list[Row] = []
     for replicates in groups.values():
         for group in replicates.values():
@@ -67,7 +69,11 @@ def pooled(rows: Iterable[Row]) -> list[Row]:
                 name: " and ".join(sorted({row[name] for row in group if row[name]})) or None
                 for name in ("source_optimizer", "target_optimizer")
             }
-            means = {name: statistics.fmean(row[name] for row in group) for name in ("density", "accuracy")}
+            means = {
+                name: statistics.fmean(row[name] for row in group)
+                for name in ("density", "score", "accuracy")
+                if group[0].get(name) is not None
+            }
             made.append({**group[0], **names, **means, "key": None})
     return made
 

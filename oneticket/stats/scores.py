@@ -6,8 +6,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from oneticket.ground.errors import SpecError
-from oneticket.stats.stats import Interval, paired
-from oneticket.stats.summary import Summary, rank, summary
+from oneticket.ground.metric import Metric
+from oneticket.stats.stats import Interval
+from oneticket.stats.summary import Summary, gain, rank, summary
 from oneticket.stats.table import Table
 from oneticket.stats.words import ARMS, MISSING, number, plus_minus, within
 from oneticket.ticket.ticket import Ticket
@@ -16,12 +17,13 @@ Row = Mapping[str, Any]
 
 
 def scores(ticket: Ticket, rows: Iterable[Row]) -> list[dict[str, Any]]:
-    """One mapping per target and arm: the ticket's accuracy there and that of each arm trained beside it.
+    """One mapping per target and arm: the ticket's score there and that of each arm trained beside it.
 
-    Fields: `data`, `optimizer`, `arm`, `mean` (0 to 1), `low`, `high` (95 % interval of the mean, Student's t; None
-    where n is 1), `n`, and `difference`: by how much the ticket is above the arm, replicate by replicate, as `mean`,
-    `low`, `high`, `n`; None for the ticket itself. Raises SpecError for rows in which another ticket was trained, or
-    this one was not, and rows of one target that differ in how they were trained.
+    Fields: `data`, `optimizer`, `arm`, `mean`, `low`, `high` (95 % interval of the mean, Student's t; None where n is
+    1), `n`, and `difference`: by how much the ticket is better than the arm, replicate by replicate, as `mean`, `low`,
+    `high`, `n`; None for the ticket itself. `metric`, `unit` and `better` where it is not accuracy. Raises SpecError
+    for rows in which another ticket was trained, or this one was not, and rows of one target that differ in how they
+    were trained.
     """
     rows = list(rows)
     others = {row.get("source_id") for row in rows if row["arm"] == "ticket"}
@@ -36,9 +38,10 @@ def scores(ticket: Ticket, rows: Iterable[Row]) -> list[dict[str, Any]]:
     for setting, there in groups.items():
         own = next(one for one in there if one.line.arm == "ticket")
         for one in sorted(there, key=lambda each: rank(each.line)):
-            above = None if one is own else _plain(paired(own.values, one.values).difference)
+            above = None if one is own else _plain(gain(setting.metric, own.values, one.values).difference)
             label = {"data": setting.data, "optimizer": setting.optimizer, "arm": one.line.arm}
-            made.append({**label, **_plain(one.accuracy), "difference": above})
+            told = {} if setting.metric.name == "accuracy" else setting.metric.plain()
+            made.append({**label, **told, **_plain(one.score), "difference": above})
     return made
 
 
@@ -76,18 +79,21 @@ def score_table(found: Sequence[Row]) -> Table:
             raise SpecError(
                 f"scores: expected data, optimizer, arm, mean, low, high, n and difference, got {one}"
             ) from None
+    metrics = list(dict.fromkeys(Metric.of(one).label for one in found))
+    names, one_metric = " or ".join(metrics), len(metrics) == 1
     return Table(
         title="What transfers of this ticket showed",
-        header=("target", "arm", "accuracy", "ticket above it"),
+        header=("target", "arm", names if one_metric else "score", "ticket better by"),
         rows=tuple(body),
-        caption="Test accuracy, mean ± half the 95 % t interval; the paired difference, with its interval in brackets; "
+        caption=f"Test {names}, mean ± half the 95 % t interval; the paired difference, above 0 where the ticket is "
+        "better, with its interval in brackets; "
         f'n = {", ".join(sorted({str(one["n"]) for one in found}))} trainings each. "In all": every '
         "training ended there, as one does that names one class alone.",
     )
 
 
 def _mean(mean: Interval) -> str:
-    """Replicates that all end at one accuracy have most likely learned to name one class: no narrow result."""
+    """Replicates that all end at one score have most likely learned to name one class: no narrow result."""
     return f"{number(mean.mean)} in all {mean.n}" if mean.n > 1 and mean.low == mean.high else plus_minus(mean)
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 from oneticket.ground.errors import SpecError, unknown
+from oneticket.ground.metric import Metric, score_of
 from oneticket.stats.stats import Interval, Paired, mean_interval, paired
 from oneticket.stats.words import ARMS
 
@@ -16,12 +18,16 @@ Row = Mapping[str, Any]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Setting:
-    """Where networks are trained: only those of one setting are compared. `part` where parts of a study disagree."""
+    """Where networks are trained and by what they are measured: only those of one setting are compared.
+
+    `part` where parts of a study disagree.
+    """
 
     model: str
     data: str
     optimizer: str
     head: str | None
+    metric: Metric
     part: str | None = None
 
 
@@ -41,10 +47,11 @@ class Line:
 
 @dataclass(frozen=True, kw_only=True)
 class Summary:
-    """One arm at one level: its mean density and its accuracy (0 to 1) with interval.
+    """One arm at one level: its mean density and its score, in the setting's metric, with interval.
 
-    `values`: accuracy by replicate. `over_dense`: by how much it is above the dense network, replicate by replicate;
-    None for the dense network itself, or where no replicate has both. `living`: mean number of weights, where known.
+    `values`: score by replicate. `over_dense`: the gain over the dense network, replicate by replicate: above 0 it is
+    better. None for the dense network itself, or where no replicate has both. `living`: mean number of weights, where
+    known.
     """
 
     setting: Setting
@@ -52,7 +59,7 @@ class Summary:
     level: int
     density: float
     values: Mapping[int, float]
-    accuracy: Interval
+    score: Interval
     over_dense: Paired | None
     living: float | None = None
 
@@ -68,7 +75,7 @@ def summary(rows: Iterable[Row]) -> list[Summary]:
 
     A row that comes twice (equal, or with the same `key`, as in two parts of a study) counts once; settings in which
     parts have different networks for one replicate are set apart by part. Raises SpecError for no rows, an unknown arm,
-    an accuracy that is not in 0 to 1, or two different networks for one replicate of a summary.
+    a score outside its metric's bounds, or two different networks for one replicate of a summary.
 
     >>> row = {"model": "lenet-300-100", "target_data": "digits:b", "target_optimizer": "sgd", "replicate": 0}
     >>> dense = {**row, "arm": "dense", "level": 0, "density": 1.0, "accuracy": 0.97}
@@ -95,19 +102,19 @@ def summary(rows: Iterable[Row]) -> list[Summary]:
     for row, setting in zip(rows, settings, strict=True):
         line = _line(row, alone=setting not in transferred)
         _add(groups.setdefault((setting, line, row["level"]), {}), row)
-    values = {at: {replicate: row["accuracy"] for replicate, row in sorted(groups[at].items())} for at in groups}
+    values = {at: {replicate: _score(row) for replicate, row in sorted(groups[at].items())} for at in groups}
     summaries = []
-    for (setting, line, level), accuracy in values.items():
+    for (setting, line, level), scores in values.items():
         dense = values.get((setting, Line(arm="dense"), 0), {})
-        compared = line.arm != "dense" and dense.keys() & accuracy.keys()
+        compared = line.arm != "dense" and dense.keys() & scores.keys()
         one = Summary(
             setting=setting,
             line=line,
             level=level,
             density=statistics.fmean(row["density"] for row in groups[setting, line, level].values()),
-            values=accuracy,
-            accuracy=mean_interval(accuracy.values()),
-            over_dense=paired(accuracy, dense) if compared else None,
+            values=scores,
+            score=mean_interval(scores.values()),
+            over_dense=gain(setting.metric, scores, dense) if compared else None,
             living=_living(groups[setting, line, level].values()),
         )
         summaries.append(one)
@@ -126,12 +133,20 @@ def natural_zeros(rows: Iterable[Row]) -> dict[Setting, float]:
 def setting_of(row: Row) -> Setting:
     """Where a row's network was trained."""
     data, optimizer = row["target_data"], row["target_optimizer"]
-    return Setting(model=row["model"], data=data, optimizer=optimizer, head=row.get("head"))
+    return Setting(model=row["model"], data=data, optimizer=optimizer, head=row.get("head"), metric=Metric.of(row))
 
 
 def over(a: Summary, b: Summary) -> Paired | None:
-    """By how much a is above b, over the replicates that both have; None if there are none."""
-    return paired(a.values, b.values) if a.values.keys() & b.values.keys() else None
+    """By how much a is better than b, over the replicates that both have; None if there are none."""
+    return gain(a.setting.metric, a.values, b.values) if a.values.keys() & b.values.keys() else None
+
+
+def gain(metric: Metric, scores: Mapping[int, float], others: Mapping[int, float]) -> Paired:
+    """By how much scores are better than others, replicate by replicate: above 0 they are better.
+
+    Raises SpecError as `paired` does.
+    """
+    return paired(scores, others) if metric.larger else paired(others, scores)
 
 
 def places(summaries: Iterable[Summary]) -> dict[Setting, str]:
@@ -162,9 +177,17 @@ def labels(summaries: Iterable[Summary]) -> dict[Line, str]:
 def _check(row: Row) -> None:
     if row["arm"] not in ARMS:
         raise SpecError(unknown("arm", row["arm"], ARMS))
-    accuracy = row["accuracy"]
-    if accuracy is None or not 0 <= accuracy <= 1:
-        raise SpecError(f"accuracy of {_where(row)}: expected 0 to 1, got {accuracy}; leave it out and say so")
+    metric, score = Metric.of(row), score_of(row)
+    if score is None or not math.isfinite(score) or metric.clipped(score) != score:
+        ends = [f"{end:g}" for end in (metric.low, metric.high) if end is not None]
+        expected = " to ".join(ends) + (" or more" if len(ends) == 1 else "") or "a finite number"
+        raise SpecError(f"{metric.name} of {_where(row)}: expected {expected}, got {score}; leave it out and say so")
+
+
+def _score(row: Row) -> float:
+    score = score_of(row)
+    assert score is not None  # `_check` has seen to it
+    return score
 
 
 def _apart(rows: Iterable[Row]) -> set[Setting]:
@@ -205,7 +228,7 @@ def _where(row: Row) -> str:
 def _order(one: Summary) -> tuple[Any, ...]:
     setting = one.setting
     place = (setting.model, setting.data, setting.optimizer, setting.head or "", setting.part or "")
-    return (*place, rank(one.line), one.level)
+    return (*place, setting.metric.name, rank(one.line), one.level)
 
 
 def rank(line: Line) -> tuple[int, str]:

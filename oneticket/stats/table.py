@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from itertools import groupby
 
 from oneticket.ground.errors import SpecError, unknown
+from oneticket.ground.metric import Metric
 from oneticket.stats.stats import Interval
 from oneticket.stats.summary import Row, Summary, labels, places, summary
 from oneticket.stats.words import MISSING, counts, percent, plus_minus
@@ -24,11 +25,11 @@ class Table:
     caption: str
 
 
-def tables(rows: Iterable[Row], *, levels: Collection[int] | None = None, show: str = "accuracy") -> list[Table]:
+def tables(rows: Iterable[Row], *, levels: Collection[int] | None = None, show: str = "score") -> list[Table]:
     """One table per setting with anything to show: arms in rows, densities in columns, means with their intervals.
 
     `levels`: which ones to show beside the dense network's; without it, five spread evenly over those there are.
-    `show`: `accuracy`, or `over-dense` for the paired differences to the dense network.
+    `show`: `score`, or `over-dense` for the paired gains over the dense network.
     Raises SpecError for a level that no network has, an unknown `show`, and as `summary` does.
 
     >>> row = {"model": "lenet-300-100", "target_data": "digits:b", "target_optimizer": "sgd", "level": 0}
@@ -64,10 +65,10 @@ def text(table: Table) -> str:
 
 
 def _table(block: list[Summary], title: str, *, levels: Collection[int] | None, show: str) -> Table:
-    caption, pick = SHOWN[show]
+    pick, metric = SHOWN[show], block[0].setting.metric
     chosen = set(_spread(sorted({one.level for one in block})) if levels is None else levels)
     # The dense network is always shown, but never as a difference to itself.
-    shown = [one for one in block if (show == "accuracy" if one.line.arm == "dense" else one.level in chosen)]
+    shown = [one for one in block if (show == "score" if one.line.arm == "dense" else one.level in chosen)]
     # Levels of one number may differ in density between searches: each density is a column of its own.
     columns = sorted({_column(one) for one in shown}, key=lambda column: (column[0], -column[2]))
     keys = list(dict.fromkeys((level, said) for level, said, _ in columns))
@@ -80,7 +81,7 @@ def _table(block: list[Summary], title: str, *, levels: Collection[int] | None, 
         title=title,
         header=("arm", *(said for _, said in keys)),
         rows=tuple(rows),
-        caption=f"{caption}; {counts([most])}{alone}{absent}.",
+        caption=f"{_caption(metric, show)}; {counts([most])}{alone}{absent}.",
     )
 
 
@@ -103,10 +104,14 @@ def _over_dense(one: Summary) -> Interval | None:
     return None if one.over_dense is None else one.over_dense.difference
 
 
-SHOWN: dict[str, tuple[str, Callable[[Summary], Interval | None]]] = {
-    "accuracy": ("Accuracy, mean ± half the 95 % Student t interval", lambda one: one.accuracy),
-    "over-dense": (
-        "Accuracy above the dense network's, mean paired difference ± half its 95 % t interval",
-        _over_dense,
-    ),
-}
+def _caption(metric: Metric, show: str) -> str:
+    """What the cells are, in the metric's own words and direction."""
+    name = metric.label[:1].upper() + metric.label[1:]
+    lower = "" if metric.larger else ", lower is better"
+    if show == "score":
+        return f"{name}{lower}, mean ± half the 95 % Student t interval"
+    way = "above the dense network's" if metric.larger else "below the dense network's, so that more is better"
+    return f"{name} {way}, mean paired difference ± half its 95 % t interval"
+
+
+SHOWN: dict[str, Callable[[Summary], Interval | None]] = {"score": lambda one: one.score, "over-dense": _over_dense}

@@ -28,12 +28,12 @@ def percent(density: float) -> str:
 
 
 def number(value: float) -> str:
-    """A number to three decimals, with a true minus sign and no negative zero.
+    """A number to three decimals, from 100 on to one and from 1,000 on to none; with a true minus sign.
 
-    >>> number(0.95449), number(-0.0181), number(-0.0001)
-    ('0.954', '−0.018', '0.000')
+    >>> number(0.95449), number(-0.0181), number(-0.0001), number(154.32), number(-20514.2)
+    ('0.954', '−0.018', '0.000', '154.3', '−20,514')
     """
-    text = f"{value:.3f}"
+    text = f"{value:.3f}" if abs(value) < 100 else f"{value:.1f}" if abs(value) < 1000 else f"{value:,.0f}"
     return "0.000" if text == "-0.000" else text.replace("-", "−")
 
 

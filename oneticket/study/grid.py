@@ -36,7 +36,7 @@ class Plan:
     title: str = ""
     note: str = ""
     claims: tuple[str, ...] = ()
-    margin: float = 0.02
+    margin: float | None = None
     threads: int = 1
     names: Names = field(default_factory=dict)
     readings: tuple[Reading, ...] = ()

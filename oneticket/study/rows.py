@@ -7,6 +7,7 @@ from typing import Any
 
 from oneticket.data.spec import DataSpec
 from oneticket.ground.canon import dumps
+from oneticket.ground.metric import Metric, score_of
 from oneticket.models.spec import ModelSpec
 from oneticket.optim.spec import OptimizerSpec
 from oneticket.store.step import Step
@@ -20,7 +21,7 @@ Names = Mapping[str, str]
 
 COLUMNS = (
     *("arm", "model", "source_data", "source_optimizer", "target_data", "target_optimizer"),
-    *("level", "density", "replicate", "accuracy", "loss", "seconds"),
+    *("level", "density", "replicate", "metric", "score", "unit", "better", "accuracy", "loss", "seconds"),
     *(
         "train_loss",
         "living",
@@ -71,6 +72,8 @@ def _row(cell: Cell, records: Records, provenance: Mapping[str, Any], names: Nam
         **{name: target["optimizer"][name] for name in ("lr", "weight_decay", "schedule")},
         **{name: search.get("pruning", {}).get(name) for name in ("criterion", "scope", "granularity", "shots")},
         **record,
+        **Metric.of(record).plain(),
+        "score": score_of(record),
         "target_classes": record.get("classes"),
         "target_images": record.get("images"),
         **labels(cell, names),

@@ -8,10 +8,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from oneticket.ground.metric import Metric, score_of
 from oneticket.store.step import Outcome, Step
 
 POINTS = 500  # of a curve; where there are more losses, each point is the mean of as many
-RESULTS = ("accuracy", "loss", "density", "living", "natural_zeros", "steps")
+RESULTS = ("loss", "density", "living", "natural_zeros", "steps")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,7 +37,9 @@ def run_of(step: Step, outcome: Outcome, seconds: float | None = None) -> Run | 
     losses, each = outcome.tensors["losses"].double(), -(-len(outcome.tensors["losses"]) // POINTS)
     source = step.needs[:2][-1:] if step.kind == "transfer" else ()
     origin = {name: value for need in source for name, value in need.args.items() if name not in ("level", "replicate")}
-    results = {name: float(outcome.record[name]) for name in RESULTS}
+    record, score = outcome.record, score_of(outcome.record)
+    results = {} if score is None else {Metric.of(record).name: float(score)}
+    results |= {name: float(record[name]) for name in RESULTS}
     return Run(
         key=step.key,
         name=_name(step),

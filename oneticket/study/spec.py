@@ -148,7 +148,9 @@ class StudySpec(Spec):
     training: Table = Field(default_factory=dict, description="Fields of TrainingSpec for all trainings.")
     pruning: Table = Field(default_factory=dict, description="Fields of PruningSpec for all searches.")
     claims: tuple[str, ...] = Field((), description="What the report judges: C1 to C6, or 'package.module:function'.")
-    margin: float = Field(0.02, gt=0, lt=1, description="The difference in accuracy that counts as none.")
+    margin: float | None = Field(
+        None, gt=0, description="The difference in the metric, in its unit, that counts as none; 0.02 of accuracy."
+    )
     sets: dict[str, SetSpec] = Field(default_factory=dict, description="Datasets by the names they go by here.")
     models: dict[str, ModelSpec] = Field(default_factory=dict, description="Models by the names they go by here.")
     optimizers: dict[str, OptimizerSpec] = Field(default_factory=dict, description="Optimizers, likewise.")

@@ -8,10 +8,11 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 
 from oneticket.ground.errors import SpecError
+from oneticket.ground.metric import score_of
 from oneticket.ticket.book import Book
 from oneticket.ticket.mask import Mask
 from oneticket.ticket.ticket import Ticket
-from oneticket.ticket.told import at, data, interval, network, number, percent, scores, text
+from oneticket.ticket.told import at, data, interval, metric_of, network, number, percent, scores, text
 
 MOST_ROWS = 200
 
@@ -107,22 +108,39 @@ def _contract(thing: Ticket | Book) -> Iterator[tuple[str, str]]:
 def _scores(thing: Ticket | Book) -> str:
     rows = list(scores(thing))
     if not rows:
-        single = thing.evidence.get("accuracy") if isinstance(thing, Ticket) else None
-        told = f" One training in the search left an accuracy of {percent(single)}: n = 1." if number(single) else ""
+        evidence = thing.evidence if isinstance(thing, Ticket) else {}
+        single = score_of(evidence)
+        told = f" One training in the search left {_single(single, evidence)}: n = 1." if number(single) else ""
         return f"Not measured: no scores over several trainings came with this file.{told}"
     lines = [
         (
             *(text(row[name]) for name in ("data", "optimizer", "arm")),
-            interval(row),
+            interval(row, metric_of(row)),
             str(row["n"]),
-            f"{interval(row['difference'], signed=True)}, n = {row['difference']['n']}" if row["difference"] else "—",
+            f"{interval(row['difference'], metric_of(row), signed=True)}, n = {row['difference']['n']}"
+            if row["difference"]
+            else "—",
         )
         for row in rows
     ]
     words = sorted({text(row["what"]) for row in rows if row.get("what")})
-    note = "In brackets the 95 % interval of the mean; the last column is the ticket less that arm, on paired seeds."
-    table = _table(("data", "optimizer", "arm", "accuracy", "n", "ticket minus this arm"), lines)
+    metrics = list(dict.fromkeys(metric_of(row) for row in rows))
+    name = text(metrics[0].label) if len(metrics) == 1 else "score"
+    note = (
+        "In brackets the 95 % interval of the mean; the last column is by how much the ticket is better than that arm, "
+        "on paired seeds."
+    )
+    note += "".join(f" Lower {text(one.name)} is better." for one in metrics if not one.larger)
+    table = _table(("data", "optimizer", "arm", name, "n", "ticket better by"), lines)
     return f"{table}\n\n{note}" + "".join(f" {word}." for word in words)
+
+
+def _single(score: float, evidence: Mapping[str, object]) -> str:
+    """A score of one training, with its name and direction."""
+    metric = metric_of(evidence)
+    if metric.name == "accuracy":
+        return f"an accuracy of {percent(score)}"
+    return f"{score:.4g} {text(metric.label)}{'' if metric.larger else ' (lower is better)'}"
 
 
 def _levels(book: Book) -> str:

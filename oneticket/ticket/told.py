@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any, TypeGuard
 
+from oneticket.ground.errors import SpecError
+from oneticket.ground.metric import Metric
 from oneticket.ticket.book import Book
 from oneticket.ticket.ticket import Ticket
 
@@ -35,8 +38,9 @@ def best(thing: Ticket | Book) -> str:
     top = max(hardest, key=_above, default=None)
     if top is None:
         return ""
-    above = top["difference"]
-    return f"{interval(above, signed=True)} above {word(top['arm'])}, n = {above['n']}, on {word(top['data'])}"
+    above, metric = top["difference"], metric_of(top)
+    gain = f"{interval(above, metric, signed=True)} {metric.above} {word(top['arm'])}"
+    return f"{gain}, n = {above['n']}, on {word(top['data'])}"
 
 
 def scores(thing: Ticket | Book) -> Iterator[Mapping[str, Any]]:
@@ -44,20 +48,34 @@ def scores(thing: Ticket | Book) -> Iterator[Mapping[str, Any]]:
     rows = thing.evidence.get("scores") if isinstance(thing, Ticket) else None
     for row in rows[:MOST_SCORES] if isinstance(rows, list) else ():
         named = isinstance(row, Mapping) and all(isinstance(row.get(name), str) for name in ("data", "arm"))
-        if named and _measured(row, least=0):
+        if named and (metric := _metric(row)) and _measured(row, metric):
             above = row.get("difference")
-            good = isinstance(above, Mapping) and _measured(above, least=-1)
+            good = isinstance(above, Mapping) and _measured(above, metric, difference=True)
             yield {"optimizer": "", **row, "difference": above if good else None}
 
 
-def interval(value: Mapping[str, Any], *, signed: bool = False) -> str:
-    """A mean with its interval, as percentages, or `signed` as a difference in points; no interval is said to be none.
+def metric_of(row: Mapping[str, Any]) -> Metric:
+    """What a sound row of scores is measured by, made safe to show."""
+    return Metric.of({name: word(row.get(name)) for name in ("metric", "unit", "better")})
 
-    >>> interval({"mean": 0.912, "low": 0.9, "high": 0.924, "n": 5})
+
+def interval(value: Mapping[str, Any], metric: Metric, *, signed: bool = False) -> str:
+    """A mean with its interval in the metric's unit, or `signed` a difference; no interval is said to be none.
+
+    Accuracies are percentages, and their differences points.
+
+    >>> from oneticket.ground.metric import METRICS
+    >>> interval({"mean": 0.912, "low": 0.9, "high": 0.924, "n": 5}, METRICS["accuracy"])
     '91.20 % (90.00 to 92.40)'
+    >>> interval({"mean": 54.25, "low": None, "high": None, "n": 1}, METRICS["rmse"])
+    '54.25 rmse (no interval)'
     """
-    sign, unit = ("+", "points") if signed else ("", "%")
-    mean, low, high = (None if value[k] is None else f"{100 * value[k]:{sign}.2f}" for k in ("mean", "low", "high"))
+    share = metric.name == "accuracy"
+    unit = ("points" if signed else "%") if share else metric.unit or metric.name
+    sign, times, digits = "+" if signed else "", 100 if share else 1, ".2f" if share else ".4g"
+    mean, low, high = (
+        None if value[k] is None else f"{times * value[k]:{sign}{digits}}" for k in ("mean", "low", "high")
+    )
     return f"{mean} {unit} (no interval)" if low is None else f"{mean} {unit} ({low} to {high})"
 
 
@@ -109,9 +127,20 @@ def _above(row: Mapping[str, Any]) -> float:
     return float(row["difference"]["mean"])
 
 
-def _measured(value: Mapping[str, Any], *, least: float) -> bool:
-    """Whether it is a mean from `least` to 1 within its bounds, which may stick out as those of Student's t do."""
+def _metric(row: Mapping[str, Any]) -> Metric | None:
+    """The row's metric; None for one that says nothing sound of it."""
+    try:
+        return metric_of(row)
+    except SpecError:
+        return None
+
+
+def _measured(value: Mapping[str, Any], metric: Metric, *, difference: bool = False) -> bool:
+    """Whether it is a mean that the metric can have, within its interval, whose ends may lie beyond as Student's do."""
     mean, low, high, n = (value.get(name) for name in ("mean", "low", "high", "n"))
-    if type(n) is not int or not 1 <= n <= 10**6 or not number(mean) or not least <= mean <= 1:
+    if type(n) is not int or not 1 <= n <= 10**6 or not number(mean) or not math.isfinite(mean):
+        return False
+    width = math.inf if metric.low is None or metric.high is None else metric.high - metric.low
+    if abs(mean) > width if difference else metric.clipped(mean) != mean:
         return False
     return (low is None and high is None) or (number(low) and number(high) and low <= mean <= high)

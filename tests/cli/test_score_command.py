@@ -75,11 +75,11 @@ def test_what_does_not_fit_is_told_and_the_file_is_left(capsys: pytest.CaptureFi
         assert oneticket_cli(f"transfer ticket.safetensors {here} --head {head} --rows {head}.csv", capsys)[0] == 0
     both = pandas.concat([pandas.read_csv("fresh.csv"), pandas.read_csv("keep.csv")])
     both.to_csv("two.csv", index=False)
-    both.assign(accuracy="high").to_csv("text.csv", index=False)
+    both.assign(score="high").to_csv("text.csv", index=False)
     for words, status, expected in [
         ("score ticket.safetensors rows.csv", 2, "expected rows of transfers of ticket"),
         ("score ticket.safetensors words.csv", 2, "a table without arm"),
-        ("score ticket.safetensors text.csv", 2, "a number in every row of accuracy"),
+        ("score ticket.safetensors text.csv", 2, "a number in every row of score"),
         ("score ticket.safetensors two.csv", 2, "differ in head (fresh and keep)"),
         ("score ticket.safetensors nowhere.csv", 2, "nowhere.csv: rows cannot be read"),
         ("score ticket.safetensors rows.txt", 2, "unknown ending"),

@@ -6,26 +6,26 @@ import xml.etree.ElementTree as xml
 
 import pytest
 
-from oneticket.charts.accuracy import accuracy_chart
 from oneticket.charts.chart import write
+from oneticket.charts.scores import scores_chart
 from oneticket.ground.errors import SpecError, StoreError
 
 
 def panels(rows) -> list[dict]:
-    return accuracy_chart(rows).to_dict()["concat"]
+    return scores_chart(rows).to_dict()["concat"]
 
 
 def test_the_same_rows_draw_the_same_bytes(study, tmp_path) -> None:
     rows = study(levels=[0, 10, 20])
     shuffled = random.Random(1).sample(rows, len(rows))
-    first = [file.read_bytes() for file in write(accuracy_chart(rows), tmp_path / "a", "accuracy")]
-    second = [file.read_bytes() for file in write(accuracy_chart(shuffled), tmp_path / "b", "accuracy")]
+    first = [file.read_bytes() for file in write(scores_chart(rows), tmp_path / "a", "accuracy")]
+    second = [file.read_bytes() for file in write(scores_chart(shuffled), tmp_path / "b", "accuracy")]
     assert first == second
     assert sorted(file.name for file in (tmp_path / "a").iterdir()) == ["accuracy.pdf", "accuracy.png", "accuracy.svg"]
 
 
 def test_the_figure_says_what_it_shows(study, tmp_path) -> None:
-    svg, png, _ = write(accuracy_chart(study(levels=[0, 10, 20]), title="Do tickets travel?"), tmp_path, "accuracy")
+    svg, png, _ = write(scores_chart(study(levels=[0, 10, 20]), title="Do tickets travel?"), tmp_path, "accuracy")
     words = [text.strip() for text in xml.fromstring(svg.read_text()).itertext() if text.strip()]
     for expected in (
         "Do tickets travel?",
@@ -46,7 +46,7 @@ def test_the_figure_says_what_it_shows(study, tmp_path) -> None:
 
 
 def test_bands_stay_within_accuracies(study) -> None:
-    spec = accuracy_chart(study(replicates=range(2), spread=0.05)).to_dict()
+    spec = scores_chart(study(replicates=range(2), spread=0.05)).to_dict()
     assert len(spec["datasets"]) == 2
     for values in spec["datasets"].values():
         assert min(value["low"] for value in values) == 0
@@ -68,13 +68,13 @@ def test_density_falls_to_the_right(study) -> None:
 
 
 def test_one_replicate_has_no_band(study, tmp_path) -> None:
-    chart = accuracy_chart(study(replicates=[0], levels=[0, 20]))
+    chart = scores_chart(study(replicates=[0], levels=[0, 20]))
     assert chart.to_dict()["title"]["subtitle"][1].startswith("Points: means. No bars: one replicate")
     assert all(file.stat().st_size for file in write(chart, tmp_path, "one"))
 
 
 def test_a_panel_per_setting_and_two_in_a_line(study, searched) -> None:
-    spec = accuracy_chart(searched(levels=[1]) + study(levels=[1])).to_dict()
+    spec = scores_chart(searched(levels=[1]) + study(levels=[1])).to_dict()
     titles = [" ".join(panel["title"]["text"]) for panel in spec["concat"]]
     assert (titles, spec["columns"]) == (["digits:a under sgd", "digits:b under adam", "digits:b under sgd"], 2)
 
@@ -84,7 +84,7 @@ def test_the_target_among_the_sources_has_one_line(study) -> None:
     rows = study(arms=["dense", "ticket"], optimizers=["sgd"], sources=sources, levels=[20])
     home = [{**row, "arm": "own"} for row in rows if row["source_data"] == "digits:b"]
     rows = [{**row, "key": f"{row['source_data']} {row['replicate']}"} for row in rows + home]
-    (values,) = accuracy_chart(rows).to_dict()["datasets"].values()
+    (values,) = scores_chart(rows).to_dict()["datasets"].values()
     drawn = [(value["arm"], value["source"]) for value in values if not value["dense"]]
     assert drawn == [("ticket", "digits:a"), ("ticket", "digits:b")]
 
@@ -101,14 +101,14 @@ def test_no_two_lines_look_alike(study, sources) -> None:
         (each["field"], dict(zip(each["scale"]["domain"], map(str, each["scale"]["range"]), strict=True)))
         for each in channels
     ]
-    (values,) = accuracy_chart(rows).to_dict()["datasets"].values()
+    (values,) = scores_chart(rows).to_dict()["datasets"].values()
     lines = {(value["arm"], value["source"]) for value in values if not value["dense"]}
     seen = {tuple(look[{"arm": arm, "source": source}[field]] for field, look in looks) for arm, source in lines}
     assert len(seen) == len(lines) == 1 + 7 * len(sources)
 
 
 def test_what_cannot_be_written_is_refused(study, tmp_path) -> None:
-    chart = accuracy_chart(study(levels=[20]))
+    chart = scores_chart(study(levels=[20]))
     for name in ("", "a/b", ".", "a/"):
         with pytest.raises(SpecError, match="name: expected"):
             write(chart, tmp_path, name)

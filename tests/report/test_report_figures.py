@@ -31,7 +31,7 @@ def words(drawn: dict) -> str:
 
 
 def test_figures_are_called_what_they_are() -> None:
-    order = ["accuracy", "sources-and-targets", "optimizers", "controls", "layers", "overlap", "curves", "ledger"]
+    order = ["scores", "sources-and-targets", "optimizers", "controls", "layers", "overlap", "curves", "ledger"]
     assert list(FIGURES) == order
     assert all(figure.name == name and figure.title for name, figure in FIGURES.items())
     means = set(FIGURES) - {"ledger", "layers"}
@@ -55,7 +55,7 @@ def test_a_figure_is_written_three_times_with_the_same_bytes(name: str, tmp_path
         (SMALL, ALL - {"optimizers"}),
         (BOTH, ALL - {"sources-and-targets"}),
         (LONE, ALL - {"optimizers", "overlap"}),
-        ({**SMALL, "arms": ("dense",)}, {"accuracy", "layers", "overlap", "curves", "ledger"}),
+        ({**SMALL, "arms": ("dense",)}, {"scores", "layers", "overlap", "curves", "ledger"}),
     ],
 )
 def test_what_cannot_be_drawn_is_not(made: dict, drawn: set[str], tmp_path) -> None:
@@ -128,7 +128,7 @@ def test_optimizers_are_set_beside_each_other_on_one_set() -> None:
 
 @pytest.mark.parametrize(("zeros", "shaded"), [(0.0, False), (0.0005, False), (0.9, True)])
 def test_what_training_drops_itself_is_shaded(zeros: float, shaded: bool) -> None:
-    drawn = spec("accuracy", findings(**SMALL, zeros=zeros))
+    drawn = spec("scores", findings(**SMALL, zeros=zeros))
     marks = [layer["mark"] for panel in drawn["concat"] for layer in panel["layer"] if "data" in layer]
     assert len(marks) == (2 if shaded else 0)
     said = {0.0: "brought none of", 0.0005: "brought no more than 0.05 % of", 0.9: "to zero by itself (90 % of"}
@@ -136,7 +136,7 @@ def test_what_training_drops_itself_is_shaded(zeros: float, shaded: bool) -> Non
 
 
 def test_missing_cells_are_named_in_their_panel() -> None:
-    drawn = spec("accuracy", findings(**SMALL, lost=[("reinit", 20, 1)]))
+    drawn = spec("scores", findings(**SMALL, lost=[("reinit", 20, 1)]))
     said = [" ".join(panel["title"]["subtitle"]) for panel in drawn["concat"]]
     assert said == ["Missing: new weights, same mask at level 20 (2 networks)."] * 2
     assert "4 of " in words(drawn), "of all cells asked for"
@@ -145,9 +145,9 @@ def test_missing_cells_are_named_in_their_panel() -> None:
 def test_the_same_network_in_two_parts_counts_once_in_each() -> None:
     one, other = (findings(**SMALL, part=part) for part in ("here", "there"))
     both = replace(one, rows=[*one.rows, *({**row, "accuracy": 0.5} for row in other.rows)])
-    titles = [" ".join(panel["title"]["text"]) for panel in spec("accuracy", both)["concat"]]
+    titles = [" ".join(panel["title"]["text"]) for panel in spec("scores", both)["concat"]]
     assert titles == [f"{part}: {data} under sgd" for part in ("here", "there") for data in PAIR]
-    assert {record["n"] for record in records(spec("accuracy", both))} == {3}
+    assert {record["n"] for record in records(spec("scores", both))} == {3}
 
 
 def test_sources_have_one_colour_everywhere() -> None:

@@ -68,7 +68,7 @@ def evil(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_everything_that_is_promised_lies_in_the_folder(tmp_path: Path) -> None:
     files = write_report(reported(**SMALL), tmp_path)
     drawn = {file.stem for file in files if file.parent.name == "figures"}
-    assert drawn <= set(FIGURES) and "accuracy" in drawn
+    assert drawn <= set(FIGURES) and "scores" in drawn
     expected = {"report.html", "report.md", "rows.csv", "rows.parquet", "missing.csv", "claims.csv"}
     expected |= {f"figures/{name}.{ending}" for name in drawn for ending in ("svg", "png", "pdf")}
     assert {file.relative_to(tmp_path).as_posix() for file in files} == expected

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from oneticket.charts.accuracy import accuracy_chart
 from oneticket.charts.chart import write
+from oneticket.charts.scores import scores_chart
 from oneticket.engine.inline import run
 from oneticket.lottery.place import Place
 from oneticket.lottery.spec import SearchSpec, TransferSpec
@@ -33,7 +33,7 @@ def trained(tmp_path_factory) -> list[Row]:
 
 
 def test_real_rows_are_summed_up(trained) -> None:
-    got = [(one.setting.data, one.line.arm, one.line.source, one.level, one.accuracy.n) for one in summary(trained)]
+    got = [(one.setting.data, one.line.arm, one.line.source, one.level, one.score.n) for one in summary(trained)]
     assert got == [
         ("digits:a", "dense", "", 0, 2),
         ("digits:a", "ticket", "digits:a (sgd)", 1, 2),
@@ -48,4 +48,4 @@ def test_real_rows_are_reported(trained, tmp_path) -> None:
     assert search.title == "lenet-300-100 on digits:a under sgd"
     assert transfer.header == ("arm", "100 %", "80 %")
     assert sentence(trained).count("the ticket from digits:a (sgd) reached") == 2
-    assert all(file.stat().st_size > 10_000 for file in write(accuracy_chart(trained), tmp_path, "accuracy"))
+    assert all(file.stat().st_size > 10_000 for file in write(scores_chart(trained), tmp_path, "accuracy"))

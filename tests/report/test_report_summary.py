@@ -18,7 +18,7 @@ def test_every_arm_has_words() -> None:
 def test_one_summary_per_setting_line_and_level(study) -> None:
     got = summary(study())
     assert len(got) == 2 * (1 + 3 * 21)
-    assert all(one.accuracy.n == 3 and set(one.values) == {0, 1, 2} for one in got)
+    assert all(one.score.n == 3 and set(one.values) == {0, 1, 2} for one in got)
     assert all((one.over_dense is None) == (one.line.arm == "dense") for one in got)
 
 
@@ -115,7 +115,7 @@ def test_heads_are_named_where_both_are_there(study) -> None:
 def test_models_are_never_mixed(study) -> None:
     rows = study(optimizers=["sgd"])
     got = summary(rows + [{**row, "model": "conv-4"} for row in rows])
-    assert all(one.accuracy.n == 3 for one in got)
+    assert all(one.score.n == 3 for one in got)
 
 
 @pytest.mark.parametrize(

@@ -29,7 +29,7 @@ def test_cells_are_the_summaries(study) -> None:
     assert table.rows[1] == (
         "ticket from digits:a (sgd)",
         "—",
-        f"{ticket.accuracy.mean:.3f} ± {ticket.accuracy.half:.3f}",
+        f"{ticket.score.mean:.3f} ± {ticket.score.half:.3f}",
     )
 
 
@@ -85,7 +85,7 @@ def test_strange_requests_are_refused(study) -> None:
     rows = study(levels=[0, 5])
     with pytest.raises(SpecError, match=r"levels: expected some of \[0, 5\], got \[4\]"):
         tables(rows, levels=[4, 5])
-    with pytest.raises(SpecError, match="Known: accuracy, over-dense"):
+    with pytest.raises(SpecError, match="Known: over-dense, score"):
         tables(rows, show="loss")
 
 

@@ -1,4 +1,4 @@
-"""Accuracy over density: one panel per target, one line per source and arm, beside the dense network."""
+"""Scores over density: one panel per target, one line per source and arm, beside the dense network."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ import altair as alt
 from oneticket.charts import look
 from oneticket.charts.gaps import gaps, missing_in_all
 from oneticket.charts.look import Chart, Record
+from oneticket.ground.metric import Metric
+from oneticket.ground.metric import named as named_metrics
 from oneticket.stats.regroup import parts, settled
 from oneticket.stats.summary import Line, Row, Setting, Summary, labels, natural_zeros, places, setting_of, summary
 from oneticket.stats.words import ARMS, counts, percent, within
@@ -30,18 +32,19 @@ class _Panel:
     missing: list[str]
 
 
-def accuracy_chart(
-    rows: Iterable[Row], title: str = "Accuracy as weights are pruned", missing: Sequence[Row] = ()
-) -> Chart:
-    """Accuracy over density: one panel per setting, one line per arm and source, a dashed rule for the dense network.
+def scores_chart(rows: Iterable[Row], title: str = "", missing: Sequence[Row] = ()) -> Chart:
+    """Scores over density, in the rows' metric: one panel per setting, one line per arm and source.
 
-    Colours tell sources apart, dashes and shapes arms; where there is one source, all of them tell arms apart. Points
-    are means, bars and bands 95 % Student t intervals, cut at 0 and 1. Density falls to the right, on a logarithmic
-    axis; points of one density stand side by side. Shaded: densities at which the dense network's own zeros would do.
+    A dashed rule is the dense network. Colours tell sources apart, dashes and shapes arms; where there is one source,
+    all of them tell arms apart. Points are means, bars and bands 95 % Student t intervals, cut at the metric's bounds.
+    Density falls to the right, on a logarithmic axis; points of one density stand side by side. Shaded: densities at
+    which the dense network's own zeros would do.
     Raises SpecError as `summary` does. Colours: Okabe and Ito, 2008; natural sparsity: Caron et al., 2020.
 
     >>> row = {"model": "lenet-300-100", "target_data": "digits:b", "target_optimizer": "sgd", "level": 0}
-    >>> chart = accuracy_chart([{**row, "arm": "dense", "density": 1, "replicate": r, "accuracy": 0.9} for r in (0, 1)])
+    >>> chart = scores_chart([{**row, "arm": "dense", "density": 1, "replicate": r, "accuracy": 0.9} for r in (0, 1)])
+    >>> chart.to_dict()["title"]["text"]
+    'Accuracy as weights are pruned'
     >>> chart.to_dict()["title"]["subtitle"][0]
     'lenet-300-100 on digits:b, n = 2 replicates'
     """
@@ -62,13 +65,15 @@ def accuracy_chart(
             record
             for other, others in zip(panels, shown, strict=True)
             for record in others
-            if (other.setting.model, other.setting.data) == (panel.setting.model, panel.setting.data)
+            if _alike(other.setting) == _alike(panel.setting)
         ]
         y = _scale(alike)
         drawn.append(_draw(panel, records, x=x, y=y, color=color, shape=shape, dash=dash, number=number, width=width))
     subtitle = [*_subtitle(every), _natural(panels), missing_in_all(missing, rows)]
     views = [f"panel_{number}" for number in range(len(drawn))]
     params = [*look.zooms(views), *look.picks(_fields(color), views)]
+    name = named_metrics(rows)
+    title = title or f"{name[:1].upper()}{name[1:]} as weights are pruned"
     return look.sheet(drawn, title=title, subtitle=subtitle, params=params)
 
 
@@ -108,7 +113,7 @@ def _records(panel: _Panel, called: dict[Line, str], named: dict[str, str], *, s
         dense = one.line.arm == "dense"
         place = 0.0 if dense else lines.index(one.line) - (len(lines) - 1) / 2
         arm = "ticket" if several and one.at_home else one.line.arm
-        low, high = one.accuracy.low, one.accuracy.high
+        low, high, cut = one.score.low, one.score.high, one.setting.metric.clipped
         weights = "" if one.living is None else f" ({one.living:,.0f} weights)"
         made.append(
             {
@@ -117,11 +122,11 @@ def _records(panel: _Panel, called: dict[Line, str], named: dict[str, str], *, s
                 "dense": dense,
                 "arm": ARMS[arm].label if several or dense else called[one.line],
                 "source": named.get(one.line.source, look.NONE),
-                "mean": one.accuracy.mean,
-                "low": None if low is None else max(0.0, low),
-                "high": None if high is None else min(1.0, high),
-                "n": one.accuracy.n,
-                "accuracy": within(one.accuracy),
+                "mean": one.score.mean,
+                "low": None if low is None else cut(low),
+                "high": None if high is None else cut(high),
+                "n": one.score.n,
+                "score": within(one.score),
                 "kept": percent(one.density) + weights,
                 "over": "—" if one.over_dense is None else within(one.over_dense.difference),
             }
@@ -149,10 +154,12 @@ def _draw(
     width: int,
 ) -> alt.LayerChart:
     mean, low = (
-        alt.Y(f"{end}:Q", title="test accuracy", scale=y, axis=alt.Axis(tickCount=6)) for end in ("mean", "low")
+        alt.Y(f"{end}:Q", title=_axis_title(panel.setting.metric), scale=y, axis=alt.Axis(tickCount=6))
+        for end in ("mean", "low")
     )
-    told = {"accuracy": "accuracy [95 %]", "n": "n", "kept": "weights kept", "arm": "arm", "source": "source"}
-    told["over"] = "above dense [95 %]"
+    metric = panel.setting.metric
+    told = {"score": f"{metric.name} [95 %]", "n": "n", "kept": "weights kept", "arm": "arm", "source": "source"}
+    told["over"] = f"{metric.above} dense [95 %]" if metric.larger else "better than dense by [95 %]"
     tips = [alt.Tooltip(f"{name}:N", title=title) for name, title in told.items()]
     rule = alt.Chart().transform_filter("datum.dense")
     line = alt.Chart().transform_filter("!datum.dense").encode(x=x, color=color)
@@ -209,10 +216,12 @@ def _marks(records: list[Record], several: bool, width: int) -> tuple[alt.Color,
 
 
 def _scale(records: list[Record]) -> alt.Scale:
-    """Round bounds around every point and band: fifths for falls, twentieths for small differences."""
+    """Round bounds around every point and band, a twentieth to a fifth of a power of ten apart."""
     low = min(record["mean"] if record["low"] is None else record["low"] for record in records)
     high = max(record["mean"] if record["high"] is None else record["high"] for record in records)
-    steps = 5 if high - low > 0.4 else 20
+    # For accuracies: fifths for falls, twentieths for small differences.
+    unit = 10.0 ** max(0, math.ceil(math.log10((high - low) or 1.0)))
+    steps = (5 if high - low > 0.4 * unit else 20) / unit
     low, high = math.floor(steps * low), max(math.ceil(steps * high), math.floor(steps * low) + 1)
     return alt.Scale(domain=[low / steps, high / steps], nice=False, zero=False)
 
@@ -220,12 +229,29 @@ def _scale(records: list[Record]) -> alt.Scale:
 def _subtitle(summaries: list[Summary]) -> list[str]:
     models = ", ".join(dict.fromkeys(one.setting.model for one in summaries))
     data = ", ".join(dict.fromkeys(one.setting.data for one in summaries))
-    numbers = [one.accuracy.n for one in summaries]
-    bands = "Bars and bands: 95 % Student t intervals, cut at 0 and 1."
+    numbers = [one.score.n for one in summaries]
+    metrics = list(dict.fromkeys(one.setting.metric for one in summaries))
+    ends = [" and ".join(f"{end:g}" for end in (one.low, one.high) if end is not None) for one in metrics]
+    cut = f", cut at {' or '.join(dict.fromkeys(filter(None, ends)))}" if any(ends) else ""
+    bands = f"Bars and bands: 95 % Student t intervals{cut}."
     if min(numbers) == 1:
         bands = "No bars: one replicate, so no interval." if max(numbers) == 1 else f"{bands} No bar: one replicate."
     dense = " Dashed black: the dense network." if any(one.line.arm == "dense" for one in summaries) else ""
-    return [f"{models} on {data}, {counts(numbers)}", f"Points: means. {bands}{dense}"]
+    return [f"{models} on {data}, {counts(numbers)}", f"Points: means. {bands}{dense}{_lower(metrics)}"]
+
+
+def _lower(metrics: Sequence[Metric]) -> str:
+    names = [one.name for one in metrics if not one.larger]
+    return f" Lower {' and '.join(names)} is better." if names else ""
+
+
+def _alike(setting: Setting) -> tuple[str, str, Metric]:
+    """Panels that share an axis."""
+    return setting.model, setting.data, setting.metric
+
+
+def _axis_title(metric: Metric) -> str:
+    return f"test {metric.label}" if metric.larger else f"test {metric.label}, lower is better"
 
 
 def _natural(panels: list[_Panel]) -> str:

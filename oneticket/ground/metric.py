@@ -1,0 +1,116 @@
+"""The metric that counts: what a score is called, in which unit, and which way is better."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from oneticket.ground.errors import SpecError
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Metric:
+    """A number by which trained networks are compared.
+
+    `larger`: whether a larger score is the better one. `low`, `high`: its bounds, None where it has none. `margin`: the
+    difference, in the metric's own unit, that counts as none unless a study says otherwise; None where nothing can be
+    said in general.
+    """
+
+    name: str
+    unit: str = ""
+    larger: bool = True
+    low: float | None = None
+    high: float | None = None
+    margin: float | None = None
+
+    def gain(self, score: float, other: float) -> float:
+        """By how much a score is better than another: above 0 it is better, whichever way the metric counts.
+
+        >>> METRICS["accuracy"].gain(0.75, 0.5), METRICS["rmse"].gain(50.0, 54.0)
+        (0.25, 4.0)
+        """
+        return score - other if self.larger else other - score
+
+    def gains(self, scores: Mapping[int, float], others: Mapping[int, float]) -> dict[int, float]:
+        """The gain of each replicate that both have."""
+        return {at: self.gain(scores[at], others[at]) for at in sorted(scores.keys() & others.keys())}
+
+    def clipped(self, score: float) -> float:
+        """The score within the metric's bounds: an interval's end may lie beyond them.
+
+        >>> METRICS["accuracy"].clipped(1.02), METRICS["rmse"].clipped(-1.0)
+        (1.0, 0.0)
+        """
+        score = score if self.low is None else max(self.low, score)
+        return score if self.high is None else min(self.high, score)
+
+    @property
+    def label(self) -> str:
+        """Its name with its unit, as on an axis: `accuracy`, `rmse (mmol)`."""
+        return f"{self.name} ({self.unit})" if self.unit else self.name
+
+    @property
+    def better(self) -> str:
+        """`higher` or `lower`: which scores are the better ones."""
+        return "higher" if self.larger else "lower"
+
+    @property
+    def above(self) -> str:
+        """What a gain over something is called in a sentence."""
+        return "above" if self.larger else "better than"
+
+    @property
+    def below(self) -> str:
+        """What a loss against something is called in a sentence."""
+        return "below" if self.larger else "worse than"
+
+    def plain(self) -> dict[str, str]:
+        """What a row says of it: `metric`, `unit`, `better`."""
+        return {"metric": self.name, "unit": self.unit, "better": self.better}
+
+    @classmethod
+    def of(cls, row: Mapping[str, Any]) -> Metric:
+        """The metric that a row of results speaks of; accuracy where a row of an earlier version names none.
+
+        Raises SpecError for a direction that is neither `higher` nor `lower`.
+
+        >>> Metric.of({"metric": "rmse", "unit": "mmol", "better": "lower"}).gain(2.0, 3.0)
+        1.0
+        """
+        name = str(row.get("metric") or "accuracy")
+        known = METRICS.get(name)
+        better = row.get("better") or (known.better if known else "higher")
+        if better not in ("higher", "lower"):
+            raise SpecError(f"better: expected higher or lower, got {better!r}")
+        unit = str(row.get("unit") or (known.unit if known else ""))
+        if known and known.better == better:
+            return known if known.unit == unit else cls(name=name, unit=unit, larger=known.larger, low=known.low)
+        return cls(name=name, unit=unit, larger=better == "higher")
+
+
+def score_of(row: Mapping[str, Any]) -> float | None:
+    """A row's score: of an earlier version's row its accuracy; None where it has neither."""
+    score = row.get("score")
+    return row.get("accuracy") if score is None else score
+
+
+def named(rows: Iterable[Mapping[str, Any]]) -> str:
+    """What the rows are measured by, in words.
+
+    >>> named([{"accuracy": 0.5}, {"metric": "rmse", "score": 1.0}])
+    'accuracy or rmse'
+    """
+    return " or ".join(dict.fromkeys(Metric.of(row).label for row in rows)) or "score"
+
+
+METRICS: dict[str, Metric] = {
+    metric.name: metric
+    for metric in (
+        Metric(name="accuracy", low=0.0, high=1.0, margin=0.02),
+        Metric(name="rmse", larger=False, low=0.0),
+        Metric(name="bits per byte", larger=False, low=0.0, margin=0.02),
+    )
+}
+"""The metrics known by name."""

@@ -1,0 +1,148 @@
+"""A metric of which less is better: everything that compares must say the mirror image of one of which more is."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+from made import findings
+from test_report_claims import ABOUT, beside, sized
+
+from oneticket.charts.figures import FIGURES
+from oneticket.claims.claims import verdicts
+from oneticket.ground.errors import SpecError
+from oneticket.ground.metric import METRICS, Metric
+from oneticket.report.verdict import sentence
+from oneticket.stats.scores import score_table, scores
+from oneticket.stats.summary import summary
+from oneticket.stats.table import tables, text
+from oneticket.ticket import told
+from oneticket.ticket.card import card
+from oneticket.ticket.contract import Contract
+from oneticket.ticket.mask import Mask
+from oneticket.ticket.ticket import Ticket
+
+Rows = list[dict[str, Any]]
+TOP = 100.0
+
+
+def more(rows: Iterable[dict[str, Any]]) -> Rows:
+    """The rows by a metric of which more is better."""
+    return [_measured(row, row["accuracy"], "skill", "higher") for row in rows]
+
+
+def less(rows: Iterable[dict[str, Any]]) -> Rows:
+    """The same networks, measured by how much they lack: less is better."""
+    return [_measured(row, TOP - row["accuracy"], "error", "lower") for row in rows]
+
+
+def _measured(row: dict[str, Any], score: float, metric: str, better: str) -> dict[str, Any]:
+    kept = {name: value for name, value in row.items() if name != "accuracy"}
+    return {**kept, "metric": metric, "unit": "", "better": better, "score": score}
+
+
+def close(one: Any, other: Any) -> bool:
+    return one == other or one == pytest.approx(other, abs=1e-9)
+
+
+@pytest.mark.parametrize("gap", [0.05, 0.004, -0.05])
+@pytest.mark.parametrize("claim", ABOUT)
+def test_every_verdict_is_the_same_whichever_way_the_metric_counts(claim: str, gap: float) -> None:
+    rows = beside(gap, **ABOUT[claim])
+    (up,), (down,) = (verdicts(each, [claim], margin=0.02) for each in (more(rows), less(rows)))
+    assert up.outcome == down.outcome != "not tested"
+    assert close(down.effect.mean, up.effect.mean) and close(down.effect.low, up.effect.low)
+    assert (down.effect.mean > 0) == (gap > 0)
+    assert [one.seen for one in down.comparisons] == [one.seen for one in up.comparisons]
+    assert (up.unit, down.unit) == ("skill", "lower error")
+    assert down.notes == tuple(note.replace("skill", "error") for note in up.notes)
+
+
+def test_growth_is_what_a_doubling_gains() -> None:
+    rows = sized(0.02, 0.01)
+    (up,), (down,) = (verdicts(each, ["C4"]) for each in (more(rows), less(rows)))
+    assert up.outcome == down.outcome and close(up.effect.mean, down.effect.mean) and up.effect.mean > 0
+
+
+def test_a_margin_is_the_metrics_own_or_named_or_nothing_is_decided() -> None:
+    rows = beside(0.05, **ABOUT["C3"])
+    (accuracy,) = verdicts(rows, ["C3"])
+    assert (accuracy.margin, accuracy.outcome) == (0.02, "holds")
+    (unnamed,) = verdicts(less(rows), ["C3"])
+    assert unnamed.outcome == "undecided" and unnamed.margin is None
+    assert "names no margin: the difference in error" in unnamed.notes[0]
+    (named,) = verdicts(less(rows), ["C3"], margin=0.02)
+    assert named.outcome == "holds"
+
+
+def test_metrics_are_not_averaged_with_each_other() -> None:
+    here, there = beside(0.05, **ABOUT["C1"]), beside(0.05, source="svhn", target="svhn")
+    (verdict,) = verdicts([*more(here), *less(there)], ["C1"], margin=0.02)
+    assert verdict.outcome == "not tested" and "which no average joins" in verdict.notes[0]
+    assert {one.setting.metric.name for one in summary([*more(here), *less(there)])} == {"skill", "error"}
+
+
+def test_sentences_and_tables_say_which_way_is_better(study: Callable[..., Rows]) -> None:
+    rows = study(optimizers=("sgd",), levels=[0, 20])
+    up, down = sentence(more(rows)), sentence(less(rows))
+    numbers = re.compile(r"0\.\d{3} \[[^\]]+\] (above|below|better than|worse than)")
+    said = {"above": "better than", "below": "worse than"}
+    assert [said[way] for way in numbers.findall(up)] == numbers.findall(down) != []
+    assert "error (lower is better)" in down
+    shown = [text(table) for table in tables(less(rows), show="over-dense")]
+    assert "below the dense network's, so that more is better" in shown[0]
+    for one, other in zip(summary(more(rows)), summary(less(rows)), strict=True):
+        if one.over_dense is not None and other.over_dense is not None:
+            assert close(one.over_dense.difference.mean, other.over_dense.difference.mean)
+            assert one.over_dense.seen == other.over_dense.seen
+
+
+@pytest.mark.parametrize("name", ["sources-and-targets", "controls", "scores"])
+def test_charts_show_gains(name: str) -> None:
+    made = findings(sources=("cifar10", "svhn"), targets=("cifar10", "svhn"), layers=1)
+    drawn = {}
+    for way, turned in (("more", more(made.rows)), ("less", less(made.rows))):
+        chart = FIGURES[name].draw(replace(made, rows=turned)).to_dict()
+        drawn[way] = [record for values in chart["datasets"].values() for record in values], str(chart)
+    (up, _), (down, words) = drawn["more"], drawn["less"]
+    assert len(up) == len(down) > 0
+    for one, other in zip(up, down, strict=True):
+        assert one.get("seen") == other.get("seen")
+        if name == "scores":
+            assert close(other["mean"], TOP - one["mean"]) and other["over"] == one["over"]
+        else:
+            field = "mean" if name == "controls" else "value"
+            assert close(one[field], other[field])
+    assert "accuracy" not in words
+    assert name != "scores" or "lower is better" in words
+
+
+def test_scores_and_cards_keep_metric_and_direction(study: Callable[..., Rows]) -> None:
+    mask = Mask({"fc.weight": torch.tensor([[True, False]])})
+    ticket = Ticket(mask=mask, weights={"fc.weight": torch.ones(1, 2)}, contract=Contract(rewind="0it", step=0))
+    rows = [{**row, "source_id": ticket.id} for row in study(optimizers=("sgd",), levels=[20])]
+    found = scores(ticket, less(rows))
+    assert all((one["metric"], one["better"]) == ("error", "lower") for one in found)
+    anew = next(one for one in found if one["arm"] == "reinit")
+    assert anew["difference"]["mean"] > 0, "the ticket is better than new weights: its error is lower"
+    assert "error" in score_table(found).header and "better" in score_table(found).caption
+    scored = Ticket(mask=mask, weights=ticket.weights, contract=ticket.contract, evidence={"scores": found})
+    said = card(scored, name="user/name")
+    assert "Lower error is better." in said and "better than" in told.best(scored)
+    by_accuracy = [one for one in scores(ticket, rows) if one["arm"] == "reinit"]
+    assert "metric" not in by_accuracy[0] and close(by_accuracy[0]["difference"]["mean"], anew["difference"]["mean"])
+
+
+def test_a_score_outside_its_metric_and_a_strange_direction_are_refused(study: Callable[..., Rows]) -> None:
+    rows = study(optimizers=("sgd",), levels=[0], replicates=[0])
+    for score in (-1.0, float("nan"), None):
+        bad = [{**row, "metric": "rmse", "score": score, "accuracy": None} for row in rows]
+        with pytest.raises(SpecError, match="rmse of dense, level 0, replicate 0: expected 0 or more, got"):
+            summary(bad)
+    with pytest.raises(SpecError, match="better: expected higher or lower, got 'up'"):
+        Metric.of({"metric": "mine", "better": "up"})
+    assert Metric.of({"metric": "rmse", "unit": "mmol"}) != METRICS["rmse"]
