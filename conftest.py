@@ -10,7 +10,7 @@ import pytest
 import torch
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
-os.environ.setdefault("ONETICKET_CACHE", str(Path(__file__).parent / ".pytest_cache" / "oneticket"))
+os.environ.setdefault("ONETICKET_CACHE", str(Path(__file__).parent / ".pytest_cache" / "oneticket-format-2"))
 torch.set_num_threads(1)
 
 # Set by pytest, by torch when it first makes an optimizer, by scikit-learn and Lightning when first imported.

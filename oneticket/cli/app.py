@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import sys
+import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,7 +15,7 @@ from oneticket.cli.parameters import HOW, KEEP, How, Keep, Quiet, Rows, with_fla
 from oneticket.cli.studies import report, status, store, study
 from oneticket.cli.terminal import any_encoding, tell
 from oneticket.cli.tickets import export, import_, pull, push, score, show, verify, zoo
-from oneticket.ground.errors import OneticketError, SpecError
+from oneticket.ground.errors import KeptWarning, OneticketError, SpecError
 from oneticket.ground.extras import naming_extras
 from oneticket.study.spec import CarrySpec, FindSpec
 
@@ -103,7 +105,7 @@ def main(tokens: list[str] | None = None) -> None:
     """Run a command and leave with its exit code; a user's mistake is told in words, without a traceback."""
     any_encoding()
     try:
-        with naming_extras():
+        with naming_extras(), _kept_told():
             code = app(tokens, exit_on_error=False, print_error=False)
     except (CycloptsError, SpecError) as error:
         tell(f"oneticket: {error}", style="red")
@@ -119,3 +121,20 @@ def main(tokens: list[str] | None = None) -> None:
         tell("oneticket: interrupted; run the same command to go on", style="yellow")
         code = INTERRUPTED
     sys.exit(code)
+
+
+@contextlib.contextmanager
+def _kept_told() -> Iterator[None]:
+    """Tell in one line each what was kept and is not used; other warnings are shown as ever."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("default", KeptWarning)
+        before = warnings.showwarning
+
+        def show(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
+            if issubclass(category, KeptWarning):
+                tell(f"oneticket: {message}", style="yellow")
+            else:
+                before(message, category, *where, **more)
+
+        warnings.showwarning = show
+        yield

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from oneticket.cli.find import make_folder, save_book
+from oneticket.cli.find import bound, make_folder, save_book
 from oneticket.cli.session import run_steps
 from oneticket.cli.tables import print_tables
 from oneticket.cli.terminal import say
@@ -39,7 +39,8 @@ def demo(*, out: Path, store: str, quiet: bool) -> int:
     # The sparsest level is trained in the searches too, for the books to say how well it does there.
     origins = searches(asked.cells)
     steps = [step for origin in origins for step in origin.levels] + [cell.step for cell in asked.cells]
-    piles = run_steps(steps, store=kept, place=place, quiet=quiet)
+    read = [step for origin in origins for step in bound(origin)]
+    piles = run_steps(steps, store=kept, place=place, quiet=quiet, read=read)
     for origin in origins:
         save_book(origin, kept, book_file(out / f"digits-a-{origin.search['optimizer']['name']}", origin.replicate))
     if piles.failed:

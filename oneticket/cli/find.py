@@ -18,6 +18,7 @@ from oneticket.ground.errors import FileError, SpecError, StoreError
 from oneticket.lottery.place import Place
 from oneticket.lottery.search import rewind_step
 from oneticket.report.export import check_rows, write_rows
+from oneticket.store.step import Step
 from oneticket.store.store import Store
 from oneticket.study.plan import Origin, search_cells, search_origin
 from oneticket.study.rows import rows as rows_of
@@ -48,7 +49,8 @@ def find(
         for replicate in range(asked.replicates)
     ]
     cells = [cell for origin in searches for cell in search_cells(origin)]
-    piles = run_steps([cell.step for cell in cells], store=kept, place=place, quiet=quiet, engine=engine)
+    books = [step for origin in searches for step in bound(origin)]
+    piles = run_steps([cell.step for cell in cells], store=kept, place=place, quiet=quiet, engine=engine, read=books)
     for origin in searches:
         save_book(origin, kept, book_file(out, origin.replicate))
     found = rows_of(cells, kept)
@@ -59,6 +61,11 @@ def find(
         print_tables(found)
         say(f"books and rows are in {out}; `oneticket show {out}` prints the card")
     return 1 if piles.failed else 0
+
+
+def bound(origin: Origin) -> tuple[Step, ...]:
+    """The steps whose tensors make up a whole search's book."""
+    return origin.levels[0].needs[0], origin.levels[-1]
 
 
 def save_book(origin: Origin, store: Store, file: Path) -> None:

@@ -30,12 +30,19 @@ def run_steps(
     quiet: bool,
     engine: Engine = INLINE,
     heard: Sequence[Observer] = (),
+    read: Sequence[Step] = (),
 ) -> Piles:
-    """Run a plan with progress on standard error, and say at the end what was done, reused and lost."""
+    """Run a plan with progress on standard error, and say at the end what was done, reused and lost.
+
+    `read`: steps whose tensors are read after; those that are there are checked before, so that a damaged one is done
+    anew in this very run.
+    """
     keep_freed()
     tell_data(place, quiet=quiet)
     began = clock.now()
     total = len(closure(steps))
+    for step in read:
+        store.find(step)
     with view(total, quiet=quiet) as shown, stop_requests() as asked:
 
         def observe(step: Step, event: str) -> None:

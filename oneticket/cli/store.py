@@ -29,7 +29,7 @@ def ls(*, store: str, kind: str | None = None) -> int:
     if kind is not None and kind not in VERSIONS:
         raise SpecError(f"--kind: {unknown('kind', kind, VERSIONS)}")
     kept = Store(store)
-    sizes = kept.files.sizes()
+    sizes = kept.listed()
     entries = {key: sizes[name] for name, key in names.holding(names.OUTCOME, sizes).items()}
     definitions, provenances = kept.definitions(entries), kept.provenances(entries)
     shown = [key for key in entries if kind in (None, definitions.get(key, {}).get("kind"))]
@@ -58,7 +58,7 @@ def show(key: str, *, store: str) -> int:
     key = _whole(key, kept)
     head = kept.heads([key]).get(key)
     if head is None:
-        raise StoreError(f"{key} cannot be read; `oneticket store verify` sets it aside, then run again")
+        raise StoreError(f"{key} cannot be read; run again what made it")
     print_facts((name, _text(value)) for name, value in _facts(key, kept, head))
     tensors = head.tensors.items()
     rows = tuple((name, dtype, "×".join(map(str, shape)) or "one value") for name, (dtype, shape) in tensors)

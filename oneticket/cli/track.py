@@ -37,7 +37,10 @@ class _Feed:
         if self.tracker is None or event not in ("done", "reused") or step.kind not in ("level", "transfer"):
             return
         try:
-            self.tracker.step(step, self.store.get(step), seconds=self.store.provenance(step).get("seconds"))
+            found = self.store.find(step)
+            if found is None:  # damaged, as was told: the next run makes it anew, and tells of it then
+                return
+            self.tracker.step(step, found, seconds=self.store.provenance(step).get("seconds"))
         except OneticketError as error:
             _tell(self.text, error)
             self.tracker = None

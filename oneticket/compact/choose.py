@@ -20,8 +20,9 @@ from torch import Tensor, nn
 from torch.nn.utils import skip_init
 
 from oneticket.compact.sparse import Sparse, fits, usable
-from oneticket.ground import clock, disk
+from oneticket.ground import clock, disk, note
 from oneticket.ground.canon import digest
+from oneticket.ground.errors import StoreError, tell
 from oneticket.ground.streams import Streams
 
 Layer = nn.Linear | nn.Conv2d
@@ -49,17 +50,13 @@ def worth(layer: Layer, shape: tuple[int, ...]) -> float:
     about = json.dumps([repr(layer), [*shape], torch.backends.cpu.get_cpu_capability(), os.cpu_count(), FORMAT])
     if about not in _KNOWN:
         path = disk.cache_folder() / "forms" / f"{digest(about)}.json"
-        found = _read(path)
+        found = _read(path, about)
         if found is None:
             found = _calibrate(layer, shape)
-            note = json.dumps({"about": about, "density": found}).encode()
             with contextlib.suppress(OSError):  # a folder that cannot be written: known to this process alone
-                if not disk.create(path, note):
-                    there = _read(path)
-                    if there is None:  # whoever began to write it did not come to the end
-                        disk.replace(path, note)
-                    else:
-                        found = there
+                if not disk.create(path, note.write(KIND, about, found).encode()):
+                    there = _read(path, about)  # another process measured meanwhile
+                    found = found if there is None else there
         _KNOWN[about] = found
     return _KNOWN[about]
 
@@ -128,13 +125,20 @@ def _one_thread() -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def _read(path: Path) -> float | None:
+def _read(path: Path, about: str) -> float | None:
+    """What was measured for that; None if nothing was, or it is damaged, which is told. That file is then gone."""
     try:
-        return float(json.loads(path.read_bytes())["density"])
-    except (OSError, ValueError, KeyError, TypeError):
+        return float(note.read(path.read_bytes(), KIND, about))
+    except OSError:
+        return None
+    except StoreError as error:
+        with contextlib.suppress(OSError):
+            path.unlink()
+        tell(path, error, "it is measured anew")
         return None
 
 
 MARKS = [DENSEST / STEP**n for n in range(25)]
+KIND = "density below which a layer is sparse"
 FORMAT = 2  # of what is kept; raised when the kernels change
 _KNOWN: dict[str, float] = {}

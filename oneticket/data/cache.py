@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
 
 from oneticket.ground import canon, disk
+from oneticket.ground.errors import StoreError, tell
+from oneticket.ticket import sealed
 from oneticket.ticket.values import fingerprint
 
+KIND = "decoded data"
 Made = tuple[dict[str, torch.Tensor], object]
 
 
@@ -42,36 +42,33 @@ def writable(path: Path) -> bool:
 def cached(key: object, make: Callable[[], Made]) -> Entry:
     """What `make` gave for this key, from the cache where it is there and whole, else made and kept.
 
-    An entry that fails its checksum counts as absent. A folder that cannot be written is worked around in silence.
+    An entry that is damaged, or another's, is told (KeptWarning) and made anew. A folder that cannot be written is
+    worked around in silence.
     """
-    path = disk.cache_folder() / "decoded" / f"{canon.digest(key)}.safetensors"
-    found = _read(path)
+    of = canon.digest(key)
+    path = disk.cache_folder() / "decoded" / f"{of}.safetensors"
+    found = _read(path, of)
     if found is None:
         tensors, note = make()
+        tensors = {name: tensor.contiguous() for name, tensor in tensors.items()}
         found = _entry(tensors, note)
         with contextlib.suppress(OSError):
-            _write(path, found)
+            disk.replace(path, sealed.encode(KIND, of, {"note": note, "sum": found.sum}, tensors))
     return found
 
 
-def _read(path: Path) -> Entry | None:
+def _read(path: Path, of: str) -> Entry | None:
     try:
-        with safe_open(path, framework="pt") as file:
-            # A copy, because safetensors maps the file, and what the file does later must not reach the data.
-            tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118
-            kept = json.loads((file.metadata() or {})["oneticket"])
-        entry, expected = _entry(tensors, kept["note"]), kept["sum"]
-    except (OSError, SafetensorError, KeyError, TypeError, ValueError):
+        head, tensors = sealed.decode(disk.read(path), KIND, of)
+    except OSError:
         return None
-    return entry if entry.sum == expected else None
-
-
-def _write(path: Path, entry: Entry) -> None:
-    """Whole or not at all: written beside, then renamed in."""
-    text = canon.dumps({"note": entry.note, "sum": entry.sum})
-    disk.replace(path, save(entry.tensors, metadata={"oneticket": text}))
+    except StoreError as error:
+        tell(path, error)
+        return None
+    content = {name: [code, list(shape), head.sums[name]] for name, (code, shape) in head.tensors.items()}
+    return Entry(tensors=tensors, note=head.record["note"], content=content, sum=head.record["sum"])
 
 
 def _entry(tensors: dict[str, torch.Tensor], note: object) -> Entry:
-    content = fingerprint({name: tensor.contiguous() for name, tensor in tensors.items()})
+    content = fingerprint(tensors)
     return Entry(tensors=tensors, note=note, content=content, sum=canon.digest([note, content]))

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from oneticket.data.cache import writable
-from oneticket.ground import disk
-from oneticket.ground.errors import DataError
+from oneticket.ground import disk, note
+from oneticket.ground.errors import DataError, StoreError, tell
 
+KIND = "files of a set from the Hub"
 PATIENCE = 10.0
 """Seconds to wait for the Hub's first answer."""
 
@@ -21,8 +21,9 @@ def fetched(repo: str, config: str | None) -> Mapping[str, Any]:
 
     Nothing asks the network twice: a note in the cache says where the first fetch left its files.
     """
-    note = disk.cache_folder() / "hub" / f"{repo}/{config or 'default'}.json".replace("/", "--")
-    return _kept(note) or _fetch(repo, config, note)
+    of = f"{repo}/{config or 'default'}"
+    path = disk.cache_folder() / "hub" / f"{of}.json".replace("/", "--")
+    return _kept(path, of) or _fetch(repo, config, path, of)
 
 
 def kept_in(parts: Mapping[str, Any]) -> list[Path]:
@@ -50,7 +51,7 @@ def local(root: Path) -> Mapping[str, Any]:
         ) from None
 
 
-def _fetch(repo: str, config: str | None, note: Path) -> Mapping[str, Any]:
+def _fetch(repo: str, config: str | None, path: Path, of: str) -> Mapping[str, Any]:
     from huggingface_hub import HfApi
     from huggingface_hub.errors import OfflineModeIsEnabled
 
@@ -63,18 +64,21 @@ def _fetch(repo: str, config: str | None, note: Path) -> Mapping[str, Any]:
         raise DataError(f"the Hub gave no {repo}: {_first(error)}") from None
     files = {split: [str(path) for path in kept_in({split: part})] for split, part in parts.items()}
     with contextlib.suppress(OSError):
-        disk.replace(note, json.dumps(files).encode())
+        disk.replace(path, note.write(KIND, of, files).encode())
     return parts
 
 
-def _kept(note: Path) -> Mapping[str, Any] | None:
+def _kept(path: Path, of: str) -> Mapping[str, Any] | None:
     try:
-        files = json.loads(note.read_text())
+        files = note.read(path.read_bytes(), KIND, of)
         from datasets import Dataset, concatenate_datasets
 
         return {
             split: concatenate_datasets([Dataset.from_file(file) for file in found]) for split, found in files.items()
         }
+    except StoreError as error:
+        tell(path, error, "the Hub is asked again")
+        return None
     except (OSError, ValueError):
         return None
 

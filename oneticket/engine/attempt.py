@@ -6,6 +6,7 @@ It is a task, which asks for trainings, so that several can be done side by side
 from __future__ import annotations
 
 import contextlib
+import threading
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -16,11 +17,13 @@ from oneticket.ground.errors import OneticketError, StoreError
 from oneticket.lottery.place import Place
 from oneticket.lottery.together import Placed, T, do_together
 from oneticket.store.claim import Claim
+from oneticket.store.slot import Slot
 from oneticket.store.step import Step
-from oneticket.store.store import Slot, Store
+from oneticket.store.store import Store
 
 Make = Callable[[Step, Store, Place], str]
 LINES = 8  # of a traceback
+PAUSE = 0.5  # seconds between two looks at a step that somebody else is at
 
 
 def making(step: Step, store: Store, place: Place, *, count: int = 1) -> Placed[str]:
@@ -66,8 +69,9 @@ def attempting(
     """Do the step unless it is done or somebody else is at it.
 
     Says "done" (or "there already" or "drifted", when another put an outcome at the same time), "reused" or
-    "elsewhere", also when somebody took over because this process was silent for too long. Raises what the work raises,
-    which the store remembers (Broken for what is no OneticketError), and KeyboardInterrupt when asked to stop.
+    "elsewhere", also when somebody took over because this process was silent for too long. What the step needs, and is
+    found damaged when it is read, is made anew first. Raises what the work raises, which the store remembers (Broken
+    for what is no OneticketError), and KeyboardInterrupt when asked to stop.
     """
     store.define(step)
     with store.claim(step) as claim:
@@ -82,7 +86,7 @@ def attempting(
 
         try:
             here = replace(place, stop=stop, checkpoint=_Held(slot=store.slot(step), claim=claim))
-            said = yield from making(step, store, here)
+            said = yield from _with_needs(step, store, here, making)
         except KeyboardInterrupt:
             if held.lost and not place.stop():
                 return "elsewhere"
@@ -100,6 +104,25 @@ def attempting(
     return "done" if said == "kept" else said
 
 
+def _with_needs(
+    step: Step, store: Store, place: Place, making: Callable[[Step, Store, Place], Placed[str]]
+) -> Placed[str]:
+    """Make the step; a need that was set aside meanwhile, because it is damaged, is made anew, and that alone."""
+    for _ in step.needs:
+        try:
+            return (yield from making(step, store, place))
+        except StoreError:
+            lacking = [need for need in step.needs if not store.has(need)]
+            if not lacking:
+                raise
+        for need in lacking:
+            while (yield from attempting(need, store, place, making)) == "elsewhere":
+                if place.stop():
+                    raise KeyboardInterrupt
+                threading.Event().wait(PAUSE)
+    return (yield from making(step, store, place))
+
+
 def alone(task: Placed[T]) -> T:
     """Do one task; what it returns or raises."""
     (said,) = do_together([task])
@@ -115,12 +138,19 @@ class _Held:
     slot: Slot
     claim: Claim
 
+    @property
+    def of(self) -> str:
+        return self.slot.of
+
     def read(self) -> bytes | None:
         return self.slot.read()
 
     def write(self, data: bytes) -> None:
         if not self.claim.lost:
             self.slot.write(data)
+
+    def set_aside(self, why: object) -> None:
+        self.slot.set_aside(why)
 
 
 def _remember(step: Step, store: Store, error: OneticketError) -> None:

@@ -6,6 +6,7 @@ import heapq
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
+from oneticket.engine.attempt import PAUSE
 from oneticket.engine.work import akin
 from oneticket.ground import clock
 from oneticket.ground.errors import OneticketError
@@ -14,7 +15,6 @@ from oneticket.store.store import Store
 from oneticket.study.plan import closure
 
 Observer = Callable[[Step, str], None]
-PAUSE = 0.5  # seconds between two looks at a step that somebody else is at
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,8 +6,8 @@ import threading
 from collections.abc import Iterable
 from functools import partial
 
-from oneticket.engine.attempt import attempting, making
-from oneticket.engine.front import PAUSE, Front
+from oneticket.engine.attempt import PAUSE, attempting, making
+from oneticket.engine.front import Front
 from oneticket.engine.front import Observer as Observer
 from oneticket.engine.front import Piles as Piles
 from oneticket.ground.errors import OneticketError

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import threading
+import warnings
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from oneticket.engine.attempt import attempt
+from oneticket.engine.attempt import PAUSE, attempt
 from oneticket.engine.cluster import Share, cluster, fitting
-from oneticket.engine.front import PAUSE, Front, Observer, Piles
+from oneticket.engine.front import Front, Observer, Piles
 from oneticket.engine.worker import Answer, Worker
 from oneticket.ground import errors
 from oneticket.ground.errors import OneticketError, SpecError, StoreError
@@ -143,6 +144,8 @@ class _Crew:
                 self.idle.append(worker)
             else:
                 ray.kill(worker)  # whatever it broke in its process is gone with it
+            for line in answer["told"] if step is not None else ():
+                warnings.warn(line, errors.KeptWarning, stacklevel=2)
             if step is not None:
                 self._sort(step, answer)
             else:

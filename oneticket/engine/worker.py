@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import warnings
 from functools import cached_property, partial
 from typing import TypedDict
 
@@ -12,17 +13,21 @@ from oneticket.engine.attempt import Broken, Lost, Make, attempt, make
 from oneticket.engine.cluster import Share
 from oneticket.engine.ranks import make_together
 from oneticket.ground.allocator import keep_freed
-from oneticket.ground.errors import OneticketError
+from oneticket.ground.errors import KeptWarning, OneticketError
 from oneticket.lottery.place import Place, device
 from oneticket.store.store import Store
 
 
 class Answer(TypedDict):
-    """How a step went: what `attempt` said, or "stopped", "failed", "broke" or "lost" with an error's kind and text."""
+    """How a step went: what `attempt` said, or "stopped", "failed", "broke" or "lost" with an error's kind and text.
+
+    `told`: the lines that were told meanwhile of files that were not used.
+    """
 
     said: str
     error: str
     text: str
+    told: list[str]
 
 
 class Worker:
@@ -64,6 +69,12 @@ class Worker:
     def do(self, key: str) -> Answer:
         """Do the step at an address."""
         torch.set_num_threads(self._threads)  # holds for the thread that calls it
+        with warnings.catch_warnings(record=True) as heard:
+            warnings.simplefilter("always", KeptWarning)
+            answer = self._do(key)
+        return {**answer, "told": [str(one.message) for one in heard if issubclass(one.category, KeptWarning)]}
+
+    def _do(self, key: str) -> Answer:
         try:
             return _answer(attempt(self.store.step(key), self.store, self.place, self._make))
         except KeyboardInterrupt:
@@ -89,4 +100,4 @@ class Worker:
 
 
 def _answer(said: str, error: Exception | None = None) -> Answer:
-    return {"said": said, "error": type(error).__name__, "text": str(error or "")}
+    return {"said": said, "error": type(error).__name__, "text": str(error or ""), "told": []}

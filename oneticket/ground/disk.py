@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import uuid
 from collections.abc import Mapping
@@ -14,30 +15,38 @@ def cache_folder() -> Path:
     return Path(os.environ.get("ONETICKET_CACHE") or "~/.cache/oneticket").expanduser()
 
 
+def read(path: Path) -> bytearray:
+    """All of a file, in memory that may be written to; raises OSError, also if it became shorter meanwhile."""
+    with open(path, "rb") as file:
+        data = bytearray(os.fstat(file.fileno()).st_size)
+        if file.readinto(data) != len(data):
+            raise OSError(errno.EIO, os.strerror(errno.EIO), str(path))
+    return data
+
+
 def create(path: Path, data: bytes) -> bool:
     """Write a file unless it is there; of several processes that try at once, one alone is told True.
 
-    Raises OSError; then nothing is left behind.
+    A reader sees all of it or none, where the filesystem has hard links. Raises OSError; then nothing is left behind.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(_beside(path.name))
     try:
-        file = open(path, "xb")  # noqa: SIM115 - what fails to open must not be removed below
+        with open(beside, "xb") as file:
+            file.write(data)
+        return _linked(beside, path) or _exclusive(path, data)
     except FileExistsError:
         return False
-    try:
-        with file:
-            file.write(data)
-    except BaseException:
+    finally:
         with contextlib.suppress(OSError):
-            path.unlink()
-        raise
-    return True
+            os.unlink(beside)
 
 
 def replace(path: Path, data: bytes) -> None:
     """Write beside `path`, force to the disk, rename: a reader sees the old file or the new one, never a part.
 
-    Raises OSError; then nothing is left behind and an existing file is untouched.
+    Once it returns, a loss of power loses neither. Raises OSError; then nothing is left behind and an existing file is
+    untouched, unless the folder alone could not be forced to the disk: then the new one is there, perhaps not to stay.
     """
     replace_all({path: data})
 
@@ -48,20 +57,67 @@ def replace_all(files: Mapping[Path, bytes]) -> None:
     Raises OSError; then nothing is left behind and, unless a rename was what failed, no existing file is touched.
     """
     beside = {path: path.with_name(_beside(path.name)) for path in files}
+    folders = {path.parent for path in files}
     try:
         for path, data in files.items():
-            path.parent.mkdir(parents=True, exist_ok=True)
+            folders |= _made(path.parent)
             with open(beside[path], "xb") as file:
                 file.write(data)
                 file.flush()
                 os.fsync(file.fileno())
         for path in files:
             os.replace(beside[path], path)
+        for folder in folders:
+            _keep_names(folder)
     except BaseException:
         for left in beside.values():
             with contextlib.suppress(OSError):
                 os.unlink(left)
         raise
+
+
+def _made(folder: Path) -> set[Path]:
+    """Make a folder, and those above it; the folders that have a new name in them."""
+    new = [each for each in (folder, *folder.parents) if not each.exists()]
+    folder.mkdir(parents=True, exist_ok=True)
+    return {each.parent for each in new}
+
+
+def _keep_names(folder: Path) -> None:
+    """Force a folder's names to the disk: until then a loss of power can undo a rename. Windows has no such call."""
+    if os.name != "posix":
+        return
+    opened = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(opened)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # some network filesystems cannot, and say so
+            raise
+    finally:
+        os.close(opened)
+
+
+def _linked(beside: Path, path: Path) -> bool:
+    """Give a whole file its name; FileExistsError if somebody has it, False where there are no hard links."""
+    try:
+        os.link(beside, path)
+    except FileExistsError:
+        raise
+    except (OSError, NotImplementedError, AttributeError):
+        return False
+    return True
+
+
+def _exclusive(path: Path, data: bytes) -> bool:
+    file = open(path, "xb")  # noqa: SIM115 - what fails to open must not be removed below
+    try:
+        with file:
+            file.write(data)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            path.unlink()
+        raise
+    return True
 
 
 SHORT = 120

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import warnings
 from collections.abc import Iterable
 
 
@@ -44,6 +45,15 @@ class TrainingError(OneticketError):
 
 class StoreError(OneticketError):
     """Results cannot be kept or read back."""
+
+
+class KeptWarning(UserWarning):
+    """Something that was kept is not used: it is damaged, of something else, or of another version."""
+
+
+def tell(path: object, why: object, then: str = "it is made anew") -> None:
+    """Tell in one line which kept file is not used, why, and what happens instead."""
+    warnings.warn(f"{path}: {'; '.join(filter(None, (str(why), then)))}", KeptWarning, stacklevel=3)
 
 
 def unknown(kind: str, given: object, known: Iterable[str]) -> str:

@@ -173,9 +173,13 @@ class _Memory:
     """A checkpoint in memory."""
 
     data: bytes | None = None
+    of: str = ""
 
     def read(self) -> bytes | None:
         return self.data
 
     def write(self, data: bytes) -> None:
         self.data = data
+
+    def set_aside(self, why: object) -> None:
+        raise AssertionError(f"memory does not change by itself: {why}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from typing import Any
 
 from oneticket.ground import canon
 from oneticket.ground.errors import StoreError
@@ -22,21 +23,28 @@ def encode(step: Step) -> bytes:
     return canon.dumps(plain).encode()
 
 
+def parse(data: bytes, key: str) -> dict[str, Any]:
+    """Kind, version, arguments and the addresses of needs; ValueError unless their digest is the address."""
+    try:
+        plain = json.loads(data)
+        whole = isinstance(plain, dict) and plain.keys() == {"kind", "version", "args", "needs"}
+        if not whole or canon.dumps(plain).encode() != data:
+            raise ValueError("it is damaged: no definition of a step")
+    except RecursionError as error:
+        raise ValueError("it is damaged: no definition of a step") from error
+    if canon.digest([plain["kind"], plain["version"], plain["args"], plain["needs"]]) != key:
+        raise ValueError("it is damaged, or that of another step")
+    return dict(plain)
+
+
 def decode(data: bytes, key: str, find: Callable[[str], Step]) -> Step:
     """The step with that address; `find` gives those that it needs.
 
-    Raises ValueError if it is damaged, which a step shows whose own address is not the one asked for, and StoreError if
-    it is of a version that is not done here.
+    Raises ValueError if it is damaged or another's, and StoreError if it is of a version that is not done here.
     """
-    try:
-        plain = json.loads(data)
-        kind, version, args, needs = (plain[part] for part in ("kind", "version", "args", "needs"))
-        if VERSIONS.get(kind) != version:
-            known = f"version {VERSIONS[kind]}" if kind in VERSIONS else f"only {', '.join(VERSIONS)}"
-            raise StoreError(f"step {key} is a {kind} of version {version}, and this oneticket does {known}")
-        step = Step(kind=kind, args=dict(args), needs=tuple(find(need) for need in needs))
-        if step.key != key:
-            raise ValueError("it is that of another step")
-    except (KeyError, TypeError) as error:
-        raise ValueError(f"it cannot be read ({error!r})") from error
-    return step
+    plain = parse(data, key)
+    kind, version = plain["kind"], plain["version"]
+    if VERSIONS.get(kind) != version:
+        known = f"version {VERSIONS[kind]}" if kind in VERSIONS else f"only {', '.join(VERSIONS)}"
+        raise StoreError(f"step {key} is a {kind} of version {version}, and this oneticket does {known}")
+    return Step(kind=kind, args=plain["args"], needs=tuple(find(need) for need in plain["needs"]))

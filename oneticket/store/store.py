@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from typing import Any
 
-from oneticket.ground import clock
-from oneticket.ground.errors import StoreError
+from oneticket.ground import clock, note
+from oneticket.ground.errors import StoreError, tell
 from oneticket.store import definition, entry, names
 from oneticket.store.claim import Claim, Claims
 from oneticket.store.entry import Head
 from oneticket.store.files import Files, Folder
 from oneticket.store.provenance import host, provenance
 from oneticket.store.remote import Remote
+from oneticket.store.slot import Slot
 from oneticket.store.step import Outcome, Step
+
+NOTE = "note of a store"
+UNUSED = "it is not used; a run makes it anew"
 
 
 class Store:
@@ -26,6 +29,9 @@ class Store:
 
     `url`: a folder, or what fsspec can open (`s3://bucket/prefix`); `store.url` opens the same store from anywhere.
     Nothing is read or written before it is asked for. Every method raises StoreError, in words, if the place refuses.
+
+    Whatever is read is checked: every file is bound to its address and name, and holds a digest. What is damaged, or
+    another's, counts as absent and is told (KeptWarning) in one line with its path.
 
     >>> store = Store("memory://example")
     >>> step = Step(kind="rewind", args={"seed": 0})
@@ -42,35 +48,50 @@ class Store:
         self.url = self.files.url
         self._steps: dict[str, Step] = {}
         self._defined: set[str] | None = None
+        self._told: set[str] = set()
+
+    def listed(self) -> dict[str, int]:
+        """The sizes of all files by name; outcomes of another format among them are told, once."""
+        found = self.files.sizes()
+        for version, count in Counter(names.others(found).values()).items():
+            self._tell("", f"{count} files of format {version}, {_OTHER[version > note.FORMAT]}", "")
+        return found
 
     def keys(self) -> set[str]:
         """The addresses of all outcomes that are there, from one listing."""
-        listed = self.files.sizes()
-        return set(names.holding(names.OUTCOME, (name for name, size in listed.items() if size)).values())
+        return set(names.holding(names.OUTCOME, (name for name, size in self.listed().items() if size)).values())
 
     def has(self, step: Step) -> bool:
-        """Whether the step's outcome is there and can be opened; one cut short counts as absent and is made anew."""
+        """Whether the step's outcome is there, as long as it says, and its head whole; else it is made anew."""
         return self._whole(step.key) is not None
 
     def there(self, keys: Iterable[str]) -> set[str]:
         """Those of these addresses whose outcomes are there, as `has` says, many looked at at once."""
         return set(self._wholes(keys))
 
-    def get(self, step: Step) -> Outcome:
-        """Read an outcome back and check it; StoreError if it is missing or damaged."""
+    def find(self, step: Step) -> Outcome | None:
+        """Read an outcome back, every bit of it checked; None if it is missing, or damaged and so set aside."""
         data = self._read(step.key, names.OUTCOME)
         if data is None:
-            raise StoreError(f"the store {self.url} has no outcome of step {step.key}; run what makes it")
+            return None
         try:
-            return entry.decode(data)
-        except ValueError as error:
-            raise self._damaged(step.key, names.OUTCOME, error) from error
+            return entry.decode(step.key, data)
+        except StoreError as error:
+            self.set_aside(names.name(step.key, names.OUTCOME), error)
+        return None
+
+    def get(self, step: Step) -> Outcome:
+        """What `find` gives; StoreError if that is nothing."""
+        found = self.find(step)
+        if found is None:
+            raise StoreError(f"the store {self.url} has no outcome of step {step.key}; run what makes it")
+        return found
 
     def record(self, step: Step) -> Mapping[str, Any]:
-        """The outcome's record alone, read without its tensors and so not checked against its digest."""
+        """The outcome's record alone, read without its tensors; its digest, which is checked, is over both."""
         found = self._whole(step.key)
         if found is None:
-            raise self._damaged(step.key, names.OUTCOME, "missing, or cut short")
+            raise StoreError(f"the store {self.url} has no whole outcome of step {step.key}; run what makes it")
         return found.record
 
     def records(self, steps: Iterable[Step]) -> dict[str, Mapping[str, Any]]:
@@ -78,15 +99,17 @@ class Store:
         return {key: head.record for key, head in self._wholes(step.key for step in steps).items()}
 
     def heads(self, keys: Iterable[str]) -> dict[str, Head]:
-        """What the entries at these addresses say of themselves; those not there or damaged are left out."""
+        """What the entries at these addresses say of themselves; those not there, or damaged, are left out."""
         asked = {names.name(key, names.OUTCOME): key for key in keys}
         begun = self.files.read(asked, end=entry.GUESS)
         longer = {name: length for name, start in begun.items() if (length := entry.length(start)) > entry.GUESS}
         begun |= self.files.read(longer, end=max(longer.values(), default=0))
         found = {}
         for name, start in begun.items():
-            with contextlib.suppress(ValueError):
-                found[asked[name]] = entry.head(start)
+            try:
+                found[asked[name]] = entry.head(asked[name], start)
+            except StoreError as error:
+                self._tell(name, error, UNUSED)
         return found
 
     def put(self, step: Step, outcome: Outcome, *, seconds: float, device: str, how: str = "") -> str:
@@ -95,7 +118,8 @@ class Store:
         Returns "kept", "there already" if the same was put by somebody else meanwhile, or "drifted" if another was:
         that one stays, and what this one says is written beside it.
         """
-        data, digest = entry.encode(outcome)
+        data = entry.encode(step.key, outcome)
+        digest = entry.head(step.key, data).digest
         about = provenance(seconds=seconds, device=device, how=how)
         there = self._whole(step.key)
         if there is None:
@@ -119,26 +143,30 @@ class Store:
 
     def provenances(self, keys: Iterable[str]) -> dict[str, Mapping[str, Any]]:
         """The provenance of the outcomes at these addresses, many read at once; what was lost is left out."""
-        return self._parsed({names.name(key, names.PROVENANCE): key for key in keys})
+        return self._noted({names.name(key, names.PROVENANCE): key for key in keys})
 
     def drifts(self) -> dict[str, list[Mapping[str, Any]]]:
         """The outcomes that came out differently a second time: digest, record and provenance of each, by key."""
         found: dict[str, list[Mapping[str, Any]]] = {}
         for name, key in sorted(names.holding(names.DRIFT, self.files.sizes()).items()):
-            found.setdefault(key, []).extend(self._parsed({name: key}).values())
+            found.setdefault(key, []).extend(self._noted({name: key}).values())
         return found
 
     def define(self, *steps: Step) -> None:
-        """Write down what these steps and all that they need are, so that `step` finds them by address, anywhere."""
+        """Write down what these steps and all that they need are, so that `step` finds them by address, anywhere.
+
+        What lies there already is looked at once, and written anew if it is damaged.
+        """
         if self._defined is None:
-            self._defined = set(names.holding(names.DEFINITION, self.files.sizes()).values())
+            self._defined = set(names.holding(names.DEFINITION, self.listed()).values())
         new, waiting = dict[str, Step](), list(steps)
         while waiting:
             step = waiting.pop()
-            if step.key not in new and (step.key not in self._defined or step.key not in self._steps):
+            if step.key not in new and step.key not in self._steps:
                 new[step.key] = step
                 waiting += step.needs
-        lacking = {key: step for key, step in new.items() if key not in self._defined}
+        there = self.definitions(self._defined & new.keys())
+        lacking = {key: step for key, step in new.items() if key not in there}
         self.files.write({names.name(key, names.DEFINITION): definition.encode(step) for key, step in lacking.items()})
         self._defined |= lacking.keys()
         self._steps |= new
@@ -146,18 +174,29 @@ class Store:
     def step(self, key: str) -> Step:
         """The step at an address, as it was defined; StoreError if it was not, or not as this version does it."""
         if key not in self._steps:
+            name = names.name(key, names.DEFINITION)
             data = self._read(key, names.DEFINITION)
             if data is None:
                 raise StoreError(f"the store {self.url} has no definition of step {key}; run the study that plans it")
             try:
                 self._steps[key] = definition.decode(data, key, self.step)
             except ValueError as error:
-                raise self._damaged(key, names.DEFINITION, error) from error
+                raise StoreError(f"{self.url}/{name}: {error}; run the study that plans it") from error
         return self._steps[key]
 
     def definitions(self, keys: Iterable[str]) -> dict[str, Mapping[str, Any]]:
-        """Kind, version, arguments and needs of the steps at these addresses, unchecked, many read at once."""
-        return self._parsed({names.name(key, names.DEFINITION): key for key in keys})
+        """Kind, version, arguments and needs of the steps at these addresses, many read at once.
+
+        Those not there are left out, and those whose digest is not the address.
+        """
+        asked = {names.name(key, names.DEFINITION): key for key in keys}
+        found: dict[str, Mapping[str, Any]] = {}
+        for name, data in self.files.read(asked).items():
+            try:
+                found[asked[name]] = definition.parse(data, asked[name])
+            except ValueError as error:
+                self._tell(name, error, UNUSED)
+        return found
 
     def claim(self, step: Step) -> AbstractContextManager[Claim | None]:
         """Hold a step while a block runs, so that nobody else does it; gives None if somebody else is at it now."""
@@ -169,7 +208,7 @@ class Store:
 
     def slot(self, step: Step) -> Slot:
         """Where a step under way keeps its checkpoint."""
-        return Slot(files=self.files, name=names.name(step.key, names.CHECKPOINT))
+        return Slot(store=self, key=step.key)
 
     def note_failure(self, step: Step, text: str) -> None:
         """Remember why a step failed, until it is done."""
@@ -177,56 +216,68 @@ class Store:
 
     def failure(self, step: Step) -> str | None:
         """Why the step failed when it was last tried; None if it did not. `failures()` tells of all."""
-        found = self._parsed({names.name(step.key, names.FAILURE): step.key})
+        found = self._noted({names.name(step.key, names.FAILURE): step.key})
         return str(found[step.key].get("text")) if found else None
 
     def failures(self) -> dict[str, str]:
         """Why steps failed, by key."""
-        found = self._parsed(names.holding(names.FAILURE, self.files.sizes(names.UNDER_WAY)))
+        found = self._noted(names.holding(names.FAILURE, self.files.sizes(names.UNDER_WAY)))
         return {key: str(said.get("text")) for key, said in found.items()}
+
+    def set_aside(self, name: str, why: object) -> None:
+        """Rename a damaged file, so that nobody reads it again, and tell; a place that refuses leaves it there."""
+        with contextlib.suppress(StoreError):
+            self.files.move(name, f"{name}.{names.DAMAGED}")
+        self._tell(name, why, "it is set aside; a run makes it anew")
 
     def _wholes(self, keys: Iterable[str]) -> dict[str, Head]:
         """The heads of those entries whose files are as long as they say, from one listing."""
-        sizes = self.files.sizes()
-        listed = {key: size for key in keys if (size := sizes.get(names.name(key, names.OUTCOME)))}
-        return {key: head for key, head in self.heads(listed).items() if head.size == listed[key]}
+        sizes = self.listed()
+        listed = {key: sizes[name] for key in keys if (name := names.name(key, names.OUTCOME)) in sizes}
+        heads = self.heads(listed)
+        # Of another length than listed: put anew since then, or cut short.
+        return {key: head for key, head in heads.items() if head.size == listed[key] or self._long(key, head)}
 
     def _whole(self, key: str) -> Head | None:
         """The entry's head, if its file is as long as that says."""
         found = self.heads([key]).get(key)
-        return found if found and self.files.size(names.name(key, names.OUTCOME)) == found.size else None
+        return found if found and self._long(key, found) else None
+
+    def _long(self, key: str, head: Head) -> bool:
+        """Whether an entry is as long as its head says."""
+        name = names.name(key, names.OUTCOME)
+        size = self.files.size(name)
+        if size is not None and size != head.size:
+            self._tell(name, f"it is cut short or overlong: {size:,} bytes, its head says {head.size:,}", UNUSED)
+        return size == head.size
 
     def _read(self, key: str, what: str) -> bytes | None:
         name = names.name(key, what)
         return self.files.read([name]).get(name)
 
-    def _write(self, key: str, what: str, plain: Mapping[str, Any]) -> None:
-        self.files.write({names.name(key, what): json.dumps(plain, indent=1).encode()})
+    def _write(self, key: str, what: str, value: Mapping[str, Any]) -> None:
+        name = names.name(key, what)
+        self.files.write({name: note.write(NOTE, name, value).encode()})
 
-    def _parsed(self, asked: Mapping[str, str]) -> dict[str, Mapping[str, Any]]:
-        """What these JSON files hold, by key; those not there or damaged are left out."""
+    def _noted(self, asked: Mapping[str, str]) -> dict[str, Mapping[str, Any]]:
+        """What these notes say, by key; those not there or damaged are left out."""
         found: dict[str, Mapping[str, Any]] = {}
         for name, content in self.files.read(asked).items():
-            with contextlib.suppress(ValueError):
-                found[asked[name]] = dict(json.loads(content))
+            try:
+                found[asked[name]] = note.read(content, NOTE, name)
+            except StoreError as error:
+                self._tell(name, error, "it is not used")
         return found
 
-    def _damaged(self, key: str, what: str, error: object) -> StoreError:
-        where = f"{self.url}/{names.name(key, what)}"
-        return StoreError(f"{where} cannot be used: {error}; `oneticket store verify` sets it aside, then run again")
+    def _tell(self, name: str, why: object, then: str) -> None:
+        """Say once which file is not used."""
+        if name not in self._told:
+            self._told.add(name)
+            tell(f"{self.url}/{name}" if name else self.url, why, then)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Slot:
-    """One file of a store as the place of a checkpoint."""
-
-    files: Files
-    name: str
-
-    def read(self) -> bytes | None:
-        """The checkpoint, if there is one."""
-        return self.files.read([self.name]).get(self.name)
-
-    def write(self, data: bytes) -> None:
-        """Replace it, whole or not at all."""
-        self.files.write({self.name: data})
+_OTHER = (
+    "written by an earlier version and bound to no address, are not used: what is asked for is made anew; "
+    "`oneticket store gc` removes them",
+    "written by a newer version, are not read by this one: upgrade, or choose another --store",
+)

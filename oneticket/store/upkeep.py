@@ -5,10 +5,14 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
+from oneticket.ground import note
 from oneticket.ground.errors import StoreError
+from oneticket.ground.note import FORMAT
 from oneticket.store import definition, entry, names
 from oneticket.store.names import Name
-from oneticket.store.store import Store
+from oneticket.store.store import NOTE, Store
+from oneticket.ticket import sealed
+from oneticket.training import checkpoint
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,41 +30,38 @@ def gc(store: Store, *, keep: Collection[str] | None = None, dry_run: bool = Fal
     An interrupted step keeps its checkpoint, and a failed one its reason, as long as its definition lies beside. While
     anybody is at work, what they need stays, and so do definitions without outcome and files half-written: they may be
     about to be needed. Claims of other machines are watched first, until they beat or for the claims' patience. Files
-    of other names are left alone.
+    of other names are left alone, and what an earlier version wrote goes unless one seems to be at work.
     """
     living = store.claims.living()  # may watch for a while: what is there is listed after
     listed = store.files.sizes()
     ours = {name: of for name in listed if (of := names.split(name))}
     found = _Found(store, ours.values(), living, keep)
-    debris = [Debris(name=name, why=why, size=listed[name]) for name, of in ours.items() if (why := found.why(of))]
+    why = {name: why for name, of in ours.items() if (why := found.why(of))} | _earlier(listed)
+    debris = [Debris(name=name, why=why[name], size=listed[name]) for name in listed if name in why]
     if not dry_run:
         store.files.remove(each.name for each in debris)
     return debris
 
 
 def verify(store: Store) -> Iterator[tuple[str, str | None]]:
-    """Read every entry; yields its address and what is wrong with it, or None. What is damaged is set aside.
+    """Read every file; yields an entry's address and None, or an address and what is wrong there. That is set aside.
 
-    An entry must be what its digest says, a definition that of the step whose address it bears. A damaged entry is
-    renamed, so that the next run makes just that one anew; a damaged definition, too, is written anew by the next run.
+    A file must be what its digest says, and of the step whose address it bears. It is renamed, so that the next run
+    makes just that anew: an entry, its definition, a checkpoint; what else lies beside an outcome is lost.
     """
-    listed = store.files.sizes()
-    for name, key in sorted(names.holding(names.DEFINITION, listed).items()):
-        try:
-            definition.decode(store.files.read([name]).get(name, b""), key, store.step)
-        except ValueError as error:
-            store.files.move(name, names.name(key, f"{names.DEFINITION}.{names.DAMAGED}"))
-            yield key, f"its definition is damaged: {error}"
-        except StoreError:
-            pass  # of another version, or it needs one that is damaged: in itself it is good
-    for name, key in sorted(names.holding(names.OUTCOME, listed).items()):
-        try:
-            entry.decode(store.files.read([name]).get(name, b""))
-        except ValueError as error:
-            store.files.move(name, names.name(key, names.DAMAGED))
-            yield key, str(error)
-        else:
-            yield key, None
+    listed = store.listed()
+    for what in CHECKED:
+        for name, key in sorted(names.holding(what, listed).items()):
+            data = store.files.read([name]).get(name)
+            try:
+                if data is not None:
+                    _check(what, data, key, name)
+            except (StoreError, ValueError) as error:
+                store.files.move(name, f"{name}.{names.DAMAGED}")
+                yield key, f"{store.url}/{name}: {error}"
+            else:
+                if what == names.OUTCOME and data is not None:
+                    yield key, None
 
 
 class _Found:
@@ -99,6 +100,15 @@ class _Found:
         return of.what == names.DEFINITION and of.key in self.needed
 
 
+def _earlier(listed: Collection[str]) -> dict[str, str]:
+    """The files of earlier formats, unless there is a claim among them."""
+    found = {name: version for name, version in names.others(listed).items() if version < FORMAT}
+    at_work = any(name.endswith((".claim", ".heir")) for name in found)
+    return (
+        {} if at_work else {name: f"of format {version}, which nothing here reads" for name, version in found.items()}
+    )
+
+
 def _needed(store: Store, keys: set[str]) -> set[str]:
     """These steps and all that they need, as far as they are defined."""
     found, look = set[str](), keys
@@ -106,3 +116,19 @@ def _needed(store: Store, keys: set[str]) -> set[str]:
         found |= look
         look = {need for plain in store.definitions(look).values() for need in plain.get("needs", ())} - found
     return found
+
+
+def _check(what: str, data: bytes, key: str, name: str) -> None:
+    """Raise StoreError or ValueError if a file is damaged, or not of the step that its name says."""
+    if what == names.DEFINITION:
+        definition.parse(data, key)
+    elif what == names.OUTCOME:
+        entry.decode(key, data)
+    elif what == names.CHECKPOINT:
+        sealed.decode(data, checkpoint.KIND, key)
+    else:
+        note.read(data, NOTE, name)
+
+
+CHECKED = (names.DEFINITION, names.OUTCOME, names.PROVENANCE, names.DRIFT, names.FAILURE, names.CHECKPOINT)
+"""What there is of a step that can be checked. A claim cannot: a wrong one costs time alone."""

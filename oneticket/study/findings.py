@@ -47,25 +47,29 @@ class Findings:
 
 
 def findings(plan: Plan, store: Store) -> Findings:
-    """Read what is there of a plan; what is not is listed as missing. Raises StoreError for a damaged outcome."""
+    """Read what is there of a plan; what is not, or is damaged and so set aside, is listed as missing."""
     cells, names = plan.cells, plan.names
-    there = store.there(cell.step.key for cell in cells)
     found = masks(searches(cells), store, names)
+    curves = [row for cell in cells for row in _curve(cell, plan, store)]
+    there = store.there(cell.step.key for cell in cells)  # looked at last: what is damaged was set aside by now
     return Findings(
         plan=plan,
         rows=rows(cells, store, names),
         missing=[labels(cell, names) for cell in cells if cell.step.key not in there],
         layers=layers(found),
         overlaps=overlaps(found, {cell.level for cell in cells}),
-        curves=[row for cell in cells if cell.step.key in there for row in _curve(cell, plan, store)],
+        curves=curves,
         ledger=ledger(searches(cells), cells, store, names),
         protocol=protocol(cells),
     )
 
 
 def _curve(cell: Cell, plan: Plan, store: Store) -> list[Row]:
-    losses = store.get(cell.step).tensors["losses"].double()
+    found = store.find(cell.step)
+    if found is None:
+        return []
+    losses = found.tensors["losses"].double()
     every = -(-len(losses) // POINTS)
-    about = {**labels(cell, plan.names), "density": store.record(cell.step)["density"]}
+    about = {**labels(cell, plan.names), "density": found.record["density"]}
     spans = [(start, min(start + every, len(losses))) for start in range(0, len(losses), every)]
     return [{**about, "step": end, "loss": float(losses[start:end].mean())} for start, end in spans]

@@ -43,10 +43,11 @@ def masks(origins: Iterable[Origin], store: Store, names: Names) -> list[Masks]:
     """The masks of those searches that have begun."""
     found = []
     for origin in origins:
-        last = next((step for step in reversed(origin.levels) if store.has(step)), None)
+        there = (store.find(step) for step in reversed(origin.levels) if store.has(step))
+        last = next((outcome for outcome in there if outcome is not None), None)
         if last is None:
             continue
-        tensors = store.get(last).tensors
+        tensors = last.tensors
         pruned_at = {
             name: tensors[f"pruned_at/{name}"] for name in _order(origin.network) if f"pruned_at/{name}" in tensors
         }

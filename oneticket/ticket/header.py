@@ -88,7 +88,7 @@ def total(table: Table) -> int:
     return sum(size(*entry) for entry in table.values())
 
 
-def parts(body: bytes | bytearray, table: Table) -> dict[str, memoryview]:
+def parts(body: bytes | bytearray | memoryview, table: Table) -> dict[str, memoryview]:
     """The window on each tensor's bytes."""
     found, at = {}, 0
     for name in ordered(table):

@@ -3,26 +3,30 @@
 from __future__ import annotations
 
 import contextlib
-import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load as from_bytes
-from safetensors.torch import save as to_bytes
 from torch import Tensor
 from torch.optim import Optimizer
 
-from oneticket.ground import canon, disk
-from oneticket.ground.errors import StoreError
+from oneticket.ground import disk
+from oneticket.ground.errors import StoreError, tell
+from oneticket.ticket import sealed
 from oneticket.training.loop import Run
+
+KIND = "checkpoint"
 
 
 class Slot(Protocol):
     """Where one run keeps its checkpoint: some bytes, replaced whole or not at all."""
+
+    @property
+    def of(self) -> str:
+        """The address of the step that the slot is for; empty if it is for none alone."""
 
     def read(self) -> bytes | None:
         """What was written last; None if nothing was."""
@@ -30,12 +34,16 @@ class Slot(Protocol):
     def write(self, data: bytes) -> None:
         """Keep these instead; StoreError if the place refuses."""
 
+    def set_aside(self, why: object) -> None:
+        """Keep a damaged one where it is not read again, and tell."""
+
 
 @dataclass(frozen=True)
 class File:
     """A slot that is one file."""
 
     path: Path
+    of: str = ""
 
     def read(self) -> bytes | None:
         """The file's content, if it can be read."""
@@ -50,6 +58,12 @@ class File:
         except OSError as error:
             raise StoreError(f"cannot write the checkpoint {self.path}: {error.strerror}") from error
 
+    def set_aside(self, why: object) -> None:
+        """Rename the file."""
+        with contextlib.suppress(OSError):
+            self.path.rename(self.path.with_name(f"{self.path.name}.damaged"))
+        tell(self.path, why, "it is set aside, and the training begun anew")
+
 
 @dataclass(frozen=True, kw_only=True)
 class Snapshot:
@@ -63,7 +77,7 @@ class Snapshot:
         """Put it into the slot; raises StoreError when the slot refuses."""
         if self.copied is not None:
             self.copied.synchronize()
-        slot.write(to_bytes(dict(self.tensors), {"run": canon.dumps(self.plain)}))
+        slot.write(sealed.encode(KIND, slot.of, self.plain, self.tensors))
 
 
 def snapshot(run: Run) -> Snapshot:
@@ -96,40 +110,66 @@ def save(slot: Slot, run: Run) -> None:
 
 
 def load(slot: Slot, run: Run) -> bool:
-    """Bring the run to where its checkpoint stands; False, with the run untouched, if there is no usable one."""
+    """Bring the run to where its checkpoint stands; False, with the run untouched, if there is no usable one.
+
+    One that is damaged, or of another step than the slot's, is set aside and told (KeptWarning).
+    """
     data = slot.read()
     if data is None:
         return False
     try:
-        tensors = from_bytes(data)
-        plain = json.loads(json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])["__metadata__"]["run"])
-        if plain["about"] != run.about:
-            return False
+        head, tensors = sealed.decode(data, KIND, slot.of)
+        plain = head.record
+        weights = {name.removeprefix("model/"): value for name, value in tensors.items() if name.startswith("model/")}
+        shapes = {name: value.shape for name, value in run.model.state_dict().items()}
+        if plain.get("about") != run.about or {name: value.shape for name, value in weights.items()} != shapes:
+            return False  # of another training, or of another form of the network
+        position, spent = _place(plain, tensors, run)
         states = [_state(number, plain, tensors, one) for number, one in enumerate(run.optimizers)]
-    except (SafetensorError, LookupError, TypeError, ValueError):
-        return False
-    weights = {name.removeprefix("model/"): value for name, value in tensors.items() if name.startswith("model/")}
-    if {k: v.shape for k, v in weights.items()} != {k: v.shape for k, v in run.model.state_dict().items()}:
+    except StoreError as error:
+        slot.set_aside(error)
         return False
     run.model.load_state_dict(weights)
     for optimizer, state in zip(run.optimizers, states, strict=True):
         optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
     run.scaler.load_state_dict(plain["scaler"])
-    run.position, run.spent = int(plain["position"]), float(plain.get("spent", 0.0))
+    run.position, run.spent = position, spent
     with torch.no_grad():
         run.losses[: run.position] = tensors["losses"].to(run.device)
     return True
 
 
+def _place(plain: Mapping[str, Any], tensors: Mapping[str, Tensor], run: Run) -> tuple[int, float]:
+    """The position and the seconds spent; StoreError for what no run can have been at."""
+    position, spent, losses = plain.get("position"), plain.get("spent"), tensors.get("losses")
+    if type(position) is not int or not run.position <= position <= len(run.losses):
+        raise StoreError(f"position: expected a step from {run.position} to {len(run.losses)}, got {position!r}")
+    if not isinstance(spent, int | float) or not 0 <= spent < math.inf:
+        raise StoreError(f"spent: expected seconds, got {spent!r}")
+    if losses is None or losses.shape != (position,):
+        raise StoreError(f"losses: expected one for each of {position} steps")
+    if not isinstance(plain.get("scaler"), dict):
+        raise StoreError(f"scaler: expected its state, got {plain.get('scaler')!r}")
+    return position, float(spent)
+
+
 def _state(
-    number: int, plain: dict[str, Any], tensors: dict[str, Tensor], optimizer: Optimizer
+    number: int, plain: Mapping[str, Any], tensors: Mapping[str, Tensor], optimizer: Optimizer
 ) -> dict[int, dict[str, object]]:
-    """One optimizer's state, by the index of the parameter; moments lie in memory as their parameters do."""
+    """One optimizer's state, by the index of the parameter; moments lie in memory as their parameters do.
+
+    Raises StoreError for a state that is of no parameter here.
+    """
     prefix, state = f"optimizer/{number}/", dict[int, dict[str, object]]()
     parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     found = {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
-    for name, value in (found | plain[f"optimizer/{number}"]).items():
-        index, key = name.split("/", 1)
+    rest = plain.get(f"optimizer/{number}")
+    if not isinstance(rest, dict):
+        raise StoreError(f"optimizer/{number}: expected its state, got {rest!r}")
+    for name, value in (found | rest).items():
+        index, _, key = name.partition("/")
+        if not key or not index.isdecimal() or int(index) >= len(parameters):
+            raise StoreError(f"{prefix}{name}: of none of the {len(parameters)} parameters")
         like = parameters[int(index)]
         if isinstance(value, Tensor) and value.shape == like.shape:
             value = torch.empty_like(like, dtype=value.dtype, device="cpu").copy_(value)

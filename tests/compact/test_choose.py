@@ -11,6 +11,8 @@ import torch
 from torch import nn
 
 from oneticket.compact import choose
+from oneticket.ground import note
+from oneticket.ground.errors import KeptWarning
 
 
 @pytest.fixture(autouse=True)
@@ -33,21 +35,24 @@ def test_a_wide_layer_pays_when_almost_nothing_lives_and_is_measured_once(folder
     }
     assert found == {0.001: "sparse", 0.9: "masked"}
     (kept,) = folder.iterdir()
-    assert 0.001 < json.loads(kept.read_text())["density"] <= choose.DENSEST
+    assert 0.001 < json.loads(kept.read_text())["value"] <= choose.DENSEST
 
 
 def test_what_is_kept_decides(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     layer = nn.Linear(256, 128)
     choose.worth(layer, (32, 256))
     (kept,) = folder.iterdir()
-    told = json.loads(kept.read_text())
+    about = json.loads(kept.read_text())["of"]
     for density, form in ((0.5, "sparse"), (0.0, "masked")):
-        kept.write_text(json.dumps({**told, "density": density}))
+        kept.write_text(note.write(choose.KIND, about, density))
         monkeypatch.setattr(choose, "_KNOWN", {})
         assert choose.forms({"a": layer}, {"a": living(layer, 0.1)}, {"a": (32, 256)}) == {"a": form}
-    kept.write_text("{")
-    monkeypatch.setattr(choose, "_KNOWN", {})
-    assert 0 <= choose.worth(layer, (32, 256)) <= choose.DENSEST
+    for bad in ("{", "", note.write(choose.KIND, "another layer", 0.5), '{"about": "x", "density": 0.5}'):
+        kept.write_text(bad)
+        monkeypatch.setattr(choose, "_KNOWN", {})
+        with pytest.warns(KeptWarning, match=f"{kept}: .*; it is measured anew"):
+            found = choose.worth(layer, (32, 256))
+        assert note.read(kept.read_text(), choose.KIND, about) == found <= choose.DENSEST
 
 
 def test_small_and_unfit_layers_stay_masked_and_are_not_measured(folder: Path) -> None:

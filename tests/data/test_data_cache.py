@@ -6,6 +6,7 @@ import torch
 from oneticket.data.cache import cached
 from oneticket.data.load import load
 from oneticket.data.spec import DataSpec
+from oneticket.ground.errors import KeptWarning
 
 
 @pytest.fixture
@@ -41,8 +42,9 @@ def test_damaged_entry_is_made_again(home, harm):
     path.write_bytes(
         {"truncated": whole[:-2], "flipped": whole[:-1] + b"\xff", "emptied": b"", "foreign": b"not safetensors"}[harm]
     )
-    again = cached("key", make)
-    assert again.sum == first.sum
+    with pytest.warns(KeptWarning, match=f"{path}: .*; it is made anew") as told:
+        again = cached("key", make)
+    assert (again.sum, len(told)) == (first.sum, 1)
     assert path.read_bytes() == whole
 
 

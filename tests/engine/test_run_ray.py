@@ -24,6 +24,7 @@ from oneticket.engine.engine import Engine
 from oneticket.ground.errors import SpecError, StoreError, TrainingError
 from oneticket.lottery.place import Place
 from oneticket.lottery.spec import SearchSpec
+from oneticket.store import names
 from oneticket.store.step import Step
 from oneticket.store.store import Store
 from oneticket.study.own import plan_of
@@ -127,7 +128,7 @@ def test_serial_and_ray_leave_equal_stores_and_nothing_else(tmp_path) -> None:
     assert len(again.reused) == 8 and not again.done
     assert not ray.is_initialized()
     assert (signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT), dict(os.environ)) == before
-    assert not list(Path(parallel.url, "under-way").glob("*.claim"))
+    assert not list(Path(parallel.url, names.UNDER_WAY).glob("*.claim"))
 
 
 THREADED = """
@@ -318,7 +319,7 @@ def test_a_driver_that_ends_leaves_checkpoints_and_no_process(own, how) -> None:
     assert (how == "killed") or err.strip().endswith("KeyboardInterrupt")
     assert out == ""
     store = Store(own / "store")
-    assert len(list((own / "store" / "under-way").glob("*.safetensors"))) == 2
+    assert len(list((own / "store" / names.UNDER_WAY).glob("*.safetensors"))) == 2
     assert len(inline.run(steps(slow(), levels=0), store=store, place=Place()).done) == 2
     assert sum(trained(own).values()) <= 2 * ITERATIONS + 2
 

@@ -10,10 +10,11 @@ import torch
 
 from oneticket.engine.inline import run
 from oneticket.engine.work import bind
-from oneticket.ground.errors import OneticketError, SpecError, StoreError
+from oneticket.ground.errors import KeptWarning, OneticketError, SpecError, StoreError
 from oneticket.lottery.place import Place
 from oneticket.lottery.search import search
 from oneticket.lottery.spec import SearchSpec, TransferSpec
+from oneticket.store import names
 from oneticket.store.step import Outcome, Step
 from oneticket.store.store import Store
 from oneticket.study.plan import Cell, closure, file_origin, search_origin, transfer_cells
@@ -146,7 +147,7 @@ def test_one_failing_branch_does_not_stop_the_others(tmp_path: Path) -> None:
     assert heard == ["begun", "failed", "not run", "not run", *["begun", "done"] * 3]
 
 
-def test_damage_is_told_and_mended_by_running_again(tmp_path: Path) -> None:
+def test_damage_is_told_set_aside_and_mended_by_running_again(tmp_path: Path) -> None:
     store, place = Store(tmp_path), Place()
     steps = search_origin(SPEC, levels=1, replicate=0, place=PLACE).levels
     run(steps, store=store, place=place)
@@ -154,11 +155,27 @@ def test_damage_is_told_and_mended_by_running_again(tmp_path: Path) -> None:
     for path, content in good.items():
         path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
     for step in closure(steps):
-        with pytest.raises(StoreError, match="`oneticket store verify` sets it aside, then run again"):
-            store.get(step)
-    for path in good:
-        path.unlink()
+        with pytest.warns(KeptWarning, match=f"{step.key}.safetensors: .*; it is set aside; a run makes it anew"):
+            assert store.find(step) is None
+    with pytest.raises(StoreError, match="has no outcome of step .*; run what makes it"):
+        store.get(steps[0])
+    assert len(run(steps, store=store, place=place).done) == 3
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*.safetensors")} == good
+
+
+def test_a_need_that_is_found_damaged_late_costs_itself_alone(tmp_path: Path) -> None:
+    store, place = Store(tmp_path), Place()
+    steps = search_origin(SPEC, levels=2, replicate=0, place=PLACE).levels
     run(steps, store=store, place=place)
+    good = {path: path.read_bytes() for path in tmp_path.rglob("*.safetensors")}
+    rewind, above, last = (next(tmp_path.rglob(f"{s.key}.safetensors")) for s in (steps[0].needs[0], *steps[1:]))
+    last.unlink()
+    for path in (rewind, above):  # heads are whole: only reading the tensors shows it
+        path.write_bytes(good[path][:-1] + bytes([good[path][-1] ^ 1]))
+    with pytest.warns(KeptWarning) as told:
+        piles = run(steps, store=Store(tmp_path), place=place)
+    assert [step.key for step in piles.done] == [steps[2].key]
+    assert sorted(str(one.message).partition(": its content")[0] for one in told) == sorted(map(str, (rewind, above)))
     assert {path: path.read_bytes() for path in tmp_path.rglob("*.safetensors")} == good
 
 
@@ -192,7 +209,7 @@ def test_stop_and_go_on(tmp_path: Path) -> None:
         one, other = straight.get(step), stopped.get(step)
         assert one.record == other.record
         assert all(torch.equal(one.tensors[name], other.tensors[name]) for name in one.tensors)
-    assert not list((tmp_path / "stopped" / "under-way").iterdir())
+    assert not list(Path(stopped.url, names.UNDER_WAY).iterdir())
 
 
 def test_what_cannot_be_planned_is_refused() -> None:

@@ -22,8 +22,15 @@ class Held:
         self.let, self.begun, self.error = threading.Event(), threading.Event(), error
         self.written: list[bytes] = []
 
+    @property
+    def of(self) -> str:
+        return ""
+
     def read(self) -> bytes | None:
         return self.written[-1] if self.written else None
+
+    def set_aside(self, why: object) -> None:
+        raise AssertionError(why)
 
     def write(self, data: bytes) -> None:
         self.begun.set()

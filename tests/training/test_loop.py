@@ -13,13 +13,14 @@ from torch import nn
 from oneticket.data.batches import batches, per_epoch, test_batches
 from oneticket.data.load import Data, load
 from oneticket.data.spec import DataSpec
-from oneticket.ground.errors import StoreError, TrainingError
+from oneticket.ground.errors import KeptWarning, StoreError, TrainingError
 from oneticket.ground.streams import Streams
 from oneticket.models.build import build
 from oneticket.models.parts import head
 from oneticket.models.spec import ModelSpec
 from oneticket.optim.build import build as build_optimizers
 from oneticket.optim.spec import OptimizerSpec
+from oneticket.ticket import sealed
 from oneticket.training import checkpoint
 from oneticket.training.loop import Run, train
 from oneticket.training.measure import measure
@@ -166,13 +167,64 @@ def test_a_checkpoint_that_does_not_fit_is_left_alone(digits: Data, tmp_path: Pa
     assert not checkpoint.load(slot, run)
     for content in (b"", b"not a checkpoint", b"\x08\0\0\0\0\0\0\0{}      "):
         slot.write(content)
-        assert not checkpoint.load(slot, run)
+        with pytest.warns(KeptWarning, match=f"{slot.path}: .*; it is set aside, and the training begun anew"):
+            assert not checkpoint.load(slot, run)
+        assert slot.read() is None
     checkpoint.save(slot, begin(digits, MODELS["lenet"], spec))
     assert not checkpoint.load(slot, run)
     assert run.position == 0
     (tmp_path / "file").write_text("not a folder")
     with pytest.raises(StoreError, match="cannot write the checkpoint"):
         checkpoint.save(checkpoint.File(tmp_path / "file" / "run"), run)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"position": None}, "position: expected a step from 0 to 20, got None"),
+        ({"position": "2"}, "position: expected a step from 0 to 20, got '2'"),
+        ({"position": -1}, "position: .* got -1"),
+        ({"position": True}, "position: .* got True"),
+        ({"position": 31}, "position: .* got 31"),
+        ({"position": 2}, "losses: expected one for each of 2 steps"),
+        ({"spent": None}, "spent: expected seconds, got None"),
+        ({"spent": -1.0}, "spent: expected seconds, got -1.0"),
+        ({"scaler": []}, r"scaler: expected its state, got \[\]"),
+        ({"optimizer/0": None}, "optimizer/0: expected its state, got None"),
+        ({"optimizer/0": {"9999/step": 1}}, "optimizer/0/9999/step: of none of the 6 parameters"),
+        ({"optimizer/0": {"momentum": 1}}, "optimizer/0/momentum: of none of the 6 parameters"),
+    ],
+)
+def test_a_checkpoint_that_says_what_cannot_be_is_told_and_set_aside(
+    changes: dict[str, object], words: str, digits: Data, tmp_path: Path
+) -> None:
+    spec, slot = OptimizerSpec(name="sgd"), checkpoint.File(tmp_path / "run", of="step")
+    run = begin(digits, MODELS["mlp"], spec)
+    snapshot = checkpoint.snapshot(run)
+    plain = {name: value for name, value in {**snapshot.plain, **changes}.items() if value is not None}
+    slot.write(sealed.encode(checkpoint.KIND, "step", plain, snapshot.tensors))
+    with pytest.warns(KeptWarning, match=words):
+        assert not checkpoint.load(slot, run)
+    assert (slot.read(), run.position, len(list(tmp_path.iterdir()))) == (None, 0, 1)
+    checkpoint.save(slot, run)
+    assert checkpoint.load(slot, run)
+
+
+def test_a_checkpoint_is_bound_to_its_step_and_to_every_bit(digits: Data, tmp_path: Path) -> None:
+    spec, slot = OptimizerSpec(name="adam"), checkpoint.File(tmp_path / "run", of="one")
+    run = begin(digits, MODELS["mlp"], spec)
+    for _ in go(run, digits, spec, 2):
+        pass
+    checkpoint.save(slot, run)
+    good = slot.read() or b""
+    with pytest.warns(KeptWarning, match="it is that of one, not of other"):
+        assert not checkpoint.load(checkpoint.File(slot.path, of="other"), run)
+    for at in range(0, len(good), len(good) // 40):
+        slot.write(good[:at] + bytes([good[at] ^ 4]) + good[at + 1 :])
+        with pytest.warns(KeptWarning, match=str(slot.path)):
+            assert not checkpoint.load(slot, begin(digits, MODELS["mlp"], spec))
+    slot.write(good)
+    assert checkpoint.load(slot, run)
 
 
 def test_a_checkpoint_carries_the_time_spent(digits: Data, tmp_path: Path) -> None:
