@@ -17,8 +17,10 @@ from oneticket.ticket.check import owns, steppers
 from oneticket.ticket.guard import Guard, attach
 from oneticket.ticket.mask import Mask
 from oneticket.ticket.names import listed
+from oneticket.ticket.packed import check, packed
+from oneticket.ticket.shards import local
 from oneticket.ticket.values import facts as checked
-from oneticket.ticket.zeros import watching
+from oneticket.ticket.zeros import moments, watching
 
 if TYPE_CHECKING:
     from oneticket.lottery.driven import Search
@@ -116,11 +118,11 @@ class Level:
         self.attached = stepped
         # Kept, because a framework may drop its optimizers before the level is audited.
         self.guard, self.optimizer = attach(self.model, optimizer, self.mask, rule=self.rule), optimizer
-        self.scheduler = scheduler
+        self.scheduler, self._first = scheduler, self.steps
         self._counter = StepCounter(
             stepped,
-            steps=self.steps,
-            on_step=lambda steps: self._on_step(self, steps),
+            steps=self._first,
+            on_step=self._stepped,
             where=f"level {self.number}",
             watched=trained,
             mask=self.mask,
@@ -167,6 +169,19 @@ class Level:
             self.guard.detach()
         if self._counter is not None:
             self._counter.stop()
+
+    def _stepped(self, steps: int) -> None:
+        if steps == self._first + 1:
+            self._check_moments()
+        self._on_step(self, steps)
+
+    def _check_moments(self) -> None:
+        """Moments that cannot be zero are told after the first step of level 0 and not of level 1."""
+        found = dict(unwrapped(self.model).named_parameters(remove_duplicate=False))
+        for optimizer in self.attached:
+            states = ([local(one) for one in moments(optimizer, found[name])] for name in self.mask if name in found)
+            for one in next((state for state in states if any(map(packed, state))), []):
+                check(one)
 
     def _fresh(self, optimizers: Sequence[Optimizer], scheduler: Schedulers) -> None:
         """Raise GuardError for what another level had."""

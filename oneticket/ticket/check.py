@@ -16,6 +16,7 @@ from oneticket.ticket.hold import WORDS, leaks
 from oneticket.ticket.mask import Mask
 from oneticket.ticket.match import match, plain
 from oneticket.ticket.names import listed
+from oneticket.ticket.packed import packed
 from oneticket.ticket.shards import local, refusal
 from oneticket.ticket.zeros import flat, moments
 
@@ -116,6 +117,8 @@ def _unfit(parameter: nn.Parameter, shape: tuple[int, ...]) -> str:
             f"expected a dense parameter of shape {shape} and dtype {', '.join(map(str, WORDS))}, "
             f"got {tuple(parameter.shape)}, {parameter.dtype}, {parameter.layout}"
         )
+    if packed(local(parameter)):
+        return f"its values lie in a {type(local(parameter)).__name__}, of which no single one can be written"
     if overlaps(local(parameter)):
         return "an expanded tensor, whose entries share memory; make the parameter of its `.clone()`"
     if parameter.is_inference():

@@ -38,6 +38,8 @@ def attach(
     pruned weights because the gradients were; that takes the gate, from its first step on. What only happens to have a
     parameter's shape, as preconditioners of square layers in Shampoo or SOAP, is taken for a moment and zeroed.
     An optimizer within an optimizer, as Lookahead has, is held too; a wrapper whose step runs no hooks is refused.
+    Moments of a tensor class of their own, as of 8 bits in torchao, are held if their class can hold zeros: GuardError
+    at the first step if not, as with 4 bits.
 
     The mask's names may differ from the model's by what wrappers add or by one prefix: see `match`. Of parameters that
     ranks share (FSDP2, other DTensors cut by `Shard` or `Replicate`) each rank holds and audits its own shards. Ranks

@@ -20,6 +20,7 @@ from torch import Tensor
 from torch.utils.hooks import RemovableHandle
 
 from oneticket.ground.errors import GuardError
+from oneticket.ticket.packed import clear, packed, values
 from oneticket.ticket.shards import local, shard, sharded
 
 MANY = 16  # tensors that a hold remembers before it forgets those that are gone
@@ -89,6 +90,9 @@ class Hold:
     def clear(self, tensor: Tensor) -> None:
         """Zero weights, gradient or a moment at pruned weights."""
         here = local(tensor)
+        if packed(here):
+            clear(here, self.keep)
+            return
         if here.shape != self.keep.shape:
             raise GuardError(
                 f"here lie {tuple(here.shape)} of a gradient or moment and {tuple(self.keep.shape)} of its parameter; "
@@ -157,7 +161,7 @@ def _some(dead: Tensor) -> Tensor:
 
 def leaks(tensor: Tensor, keep: Tensor) -> int:
     """The number of entries on this rank that are not zero where `keep` is 0."""
-    here = local(tensor).detach()
+    here = values(local(tensor)).detach()
     return int(((here != 0) & (keep.to(here.device) == 0)).count_nonzero())
 
 
