@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from oneticket.cli.show import layers
+from oneticket.cli.show import density, layers
 from oneticket.cli.tables import print_facts, print_table
 from oneticket.cli.terminal import say
 from oneticket.integrations.masks import read_ticket
@@ -31,11 +31,10 @@ def import_ticket(
     ticket = read_ticket(file, weights=weights, format=format, key=key, step=step, head=head)
     ticket.save(out)
     imported, contract = ticket.lineage["imported"], ticket.contract
-    living = f"{ticket.mask.living:,} of {ticket.mask.total:,} weights"
     facts: list[tuple[str, object]] = [("ticket", out), ("id", ticket.id), ("read as", imported["from"])]
     facts += [(f"read of the {name}", said) for name, said in imported.get("read", {}).items()]
     facts += [
-        ("density", f"{ticket.density:.4g} ({living})"),
+        ("density", density(ticket)),
         ("rewind", f"{contract.rewind} (step {contract.step}), {STEPS[imported['step']]}"),
     ]
     facts.append(("head", ", ".join(head) or "not named: carry it with head='keep'"))

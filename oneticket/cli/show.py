@@ -28,7 +28,7 @@ def show(path: Path, *, level: int | None) -> int:
         if isinstance(thing, Ticket):
             if level is not None:
                 raise SpecError(f"--level: {path} is a single ticket, not a book")
-            print_facts([("ticket", path), *_common(thing), ("density", _density(thing)), *_evidence(thing)])
+            print_facts([("ticket", path), *_common(thing), ("density", density(thing)), *_evidence(thing)])
             print_table(layers(thing))
             if found := list(told.scores(thing)):
                 print_table(score_table(found))
@@ -52,9 +52,8 @@ def verify(path: Path) -> int:
     for one, _ in sources_at(path).values():
         facts = ticket_file.verify(one)
         levels = f", levels 0 to {facts.levels}" if facts.kind == "book" else ""
-        said = (
-            f"{one}: good. {facts.kind} {facts.id[:16]}, {facts.living} of {facts.total} weights live at the sparsest"
-        )
+        lives = f"{facts.living} of {facts.total} prunable weights live at the sparsest"
+        said = f"{one}: good. {facts.kind} {facts.id[:16]}, {lives}"
         say(f"{said}{levels}, {facts.size} bytes, format {facts.format}")
     return 0
 
@@ -109,13 +108,14 @@ def _levels(books: Mapping[int, Book], deepest: int) -> Table:
         known = [float(value) for value in scores if told.number(value)]
         shown = plus_minus(mean_interval(known)) if known else "—"
         densities = {percent(book.density(level)) for book in books.values()}
-        living = next(iter(books.values())).mask(level).living
-        rows.append((str(level), " / ".join(sorted(densities)), f"{living:,}", shown))
+        counts = next(iter(books.values())).weight_counts[level]
+        rows.append((str(level), " / ".join(sorted(densities)), percent(counts.model), f"{counts.living:,}", shown))
     return Table(
         title="Scores of the search, each level trained from the rewind point",
-        header=("level", "density", "weights", metric.label),
+        header=("level", "density", "of all", "weights", metric.label),
         rows=tuple(rows),
-        caption=f"On the test set{'' if metric.larger else ', lower is better'}: mean ± half the 95 % t interval; "
+        caption="Density: of the prunable weights, and of all weights of the model. Scores on the test set"
+        f"{'' if metric.larger else ', lower is better'}: mean ± half the 95 % t interval; "
         f"n = {len(books)}; — not recorded.",
     )
 
@@ -134,15 +134,18 @@ def layers(ticket: Ticket) -> Table:
     ]
     dense = sorted(set(ticket.weights) - set(ticket.mask))
     return Table(
-        title=f"Layers at density {percent(ticket.density)}",
+        title=f"Layers at {density(ticket)}",
         header=("layer", "shape", "living", "density"),
         rows=tuple(rows),
         caption=f"Dense by policy: {', '.join(dense[:6])}{f' and {len(dense) - 6} more' if len(dense) > 6 else ''}.",
     )
 
 
-def _density(ticket: Ticket) -> str:
-    return f"{percent(ticket.density)} ({ticket.mask.living:,} of {ticket.mask.total:,} weights)"
+def density(ticket: Ticket) -> str:
+    """Of the prunable weights, and of the whole model."""
+    counts = ticket.weight_counts
+    prunable = f"{percent(counts.prunable)} of the prunable weights ({counts.living:,} of {counts.total:,})"
+    return f"{prunable}, {percent(counts.model)} of all {counts.whole:,}"
 
 
 def _settings(value: object) -> str:

@@ -39,7 +39,7 @@ def _table(found: Sequence[Entry], where: str | None) -> Table:
     how = f"`oneticket zoo {name}` prints a card, `oneticket pull {name} --out FILE` writes the file."
     return Table(
         title=shown,
-        header=("name", "network", "density", "found on", "kB", "furthest above its best control"),
+        header=("name", "network", "density (of all)", "found on", "kB", "furthest above its best control"),
         rows=tuple(_row(entry) for entry in found),
         caption="Accuracy: mean paired difference and its 95 % interval, on the target where the ticket is furthest "
         f"above the best of its controls; — not measured. {how if found else 'There are none.'}",
@@ -51,6 +51,7 @@ def _row(entry: Entry) -> tuple[str, ...]:
     thing = entry.thing
     if thing is None:
         return (name, "bad, see below", "—", "—", size, "—")
-    density = f"1 to {percent(thing.densities[-1])}" if isinstance(thing, Book) else percent(thing.density)
+    counts = thing.weight_counts[-1] if isinstance(thing, Book) else thing.weight_counts
+    density = f"{'1 to ' * isinstance(thing, Book)}{percent(counts.prunable)} ({percent(counts.model)})"
     whom, where, score = (words or "—" for words in (network(thing), data(thing), best(thing)))
     return (name, whom, density, where, size, score)

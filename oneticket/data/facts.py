@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from oneticket.data.adapt import Shape
 from oneticket.data.reading import Reading
 from oneticket.data.spec import DataSpec
+from oneticket.ground.brief import brief
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,6 +22,8 @@ class Facts:
     images: int
     digest: str
     reading: Reading | None = field(default=None, repr=False, compare=False)
+
+    __repr__ = brief
 
 
 def nominal(spec: DataSpec, like: Shape | None = None) -> Facts | None:

@@ -22,6 +22,7 @@ from oneticket.data.sources import Source, Split, check_classes
 from oneticket.data.spec import USUAL, DataSpec
 from oneticket.data.stream import Stream
 from oneticket.data.subset import Ints, choose
+from oneticket.ground.brief import brief
 from oneticket.ground.canon import digest
 from oneticket.ground.errors import DataError
 from oneticket.ground.extras import naming_extras
@@ -36,6 +37,8 @@ class Images:
 
     images: torch.Tensor
     labels: torch.Tensor
+
+    __repr__ = brief
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -61,6 +64,8 @@ class Data:
     crop: int
     device: torch.device
     reading: Reading
+
+    __repr__ = brief
 
     @property
     def facts(self) -> Facts:

@@ -25,6 +25,7 @@ from oneticket.export.onnx import missing, onnx_bytes, session
 from oneticket.export.plain import plain
 from oneticket.export.sparse import csr
 from oneticket.ground import clock
+from oneticket.ground.brief import brief
 from oneticket.ground.errors import ModelError, PruneError, SpecError
 from oneticket.ticket.mask import Mask
 
@@ -72,6 +73,8 @@ class Row:
     beside: str
     removed: int = 0
     note: str = ""
+
+    __repr__ = brief
 
 
 def measure(model: nn.Module, mask: Mask, example: Example, *, rounds: int = ROUNDS) -> tuple[Row, ...]:

@@ -17,6 +17,7 @@ from oneticket.export.onnx import missing, onnx_bytes
 from oneticket.export.plain import plain
 from oneticket.export.sizes import Dynamic
 from oneticket.export.sparse import csr, packed, two_of_four
+from oneticket.ground.brief import brief
 from oneticket.ground.errors import ModelError, SpecError, unknown
 from oneticket.ticket.container import write
 from oneticket.ticket.mask import Mask
@@ -41,6 +42,8 @@ class Exported:
     removed: Mapping[str, int]
     note: str
     tolerance: float
+
+    __repr__ = brief
 
 
 def export(

@@ -23,7 +23,7 @@ def sentence(rows: Sequence[Row], mask: Mask, granularity: str = "") -> str:
     """
     found = {row.form: row for row in rows}
     how = structure(mask, granularity)
-    said = [f"{how.capitalize()} at {100 * mask.density:.2g} %"]
+    said = [f"{how.capitalize()} at {100 * mask.density:.2g} % of the prunable weights"]
     said[0] += f": this network is {_judged(found['masked'], ' in dense form')}"
     gone = max((row.removed for row in rows), default=0)
     said.append(f"{gone} unit{'s' if gone > 1 else ''} can be left out" if gone else "no unit can be left out")

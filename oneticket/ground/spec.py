@@ -17,6 +17,7 @@ from pydantic import (
     model_validator,
 )
 
+from oneticket.ground.brief import line
 from oneticket.ground.errors import SpecError, unknown
 from oneticket.ground.when import When
 
@@ -102,6 +103,13 @@ class Spec(BaseModel, metaclass=_Speaking):
         except ValidationError as error:
             raise SpecError(_words(cls, error)) from None
 
+    def __repr__(self) -> str:
+        """What differs from the defaults, in one short line; of a spec within, its name if that is all."""
+        changed = _changed(self)
+        return line(type(self).__name__, ((name, _named(value)) for name, value in changed.items()))
+
+    __str__ = __repr__
+
     def plain(self) -> dict[str, Any]:
         """The complete JSON form: `read(spec.plain()) == spec`."""
         return self.model_dump(mode="json")
@@ -141,6 +149,16 @@ def _texts(value: object) -> Iterator[str]:
             left += [*one, *one.values()]
         elif isinstance(one, list | tuple):
             left += one
+
+
+def _changed(spec: Spec) -> dict[str, Any]:
+    """The fields that were given and differ from their defaults."""
+    known, given = type(spec).model_fields, spec.model_fields_set
+    return {n: value for n, value in spec if n in given and value != known[n].get_default(call_default_factory=True)}
+
+
+def _named(value: object) -> object:
+    return value.name if isinstance(value, Spec) and [*_changed(value)] == ["name"] else value  # type: ignore[attr-defined]
 
 
 def _later(cls: type[BaseModel]) -> dict[str, Later]:

@@ -44,7 +44,7 @@ class TicketCallback(TrainerCallback):
     ...     _ = Trainer(model, settings, train_dataset=data, callbacks=[callback]).train()
     {...}
     >>> print(callback.audit)
-    12 pruned weights in 1 parameters and 2 moments are exactly zero
+    12 pruned weights in 1 parameters and 2 moments are exactly zero; density 0.25 of 16 prunable ...
     """
 
     def __init__(

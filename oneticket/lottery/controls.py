@@ -26,6 +26,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from oneticket.ground.brief import brief
 from oneticket.ground.errors import CarryError
 from oneticket.ticket.mask import Mask
 from oneticket.ticket.ticket import Ticket
@@ -43,6 +44,8 @@ class Source:
     ticket: Ticket
     rewind: Tensors | None = None
     zeros: Mask | None = None
+
+    __repr__ = brief
 
 
 Control = Callable[[Source, Tensors, torch.Generator], Ticket]

@@ -26,6 +26,7 @@ from oneticket.pruning.spec import PruningSpec
 from oneticket.pruning.units import find
 from oneticket.ticket.book import Book
 from oneticket.ticket.contract import Contract
+from oneticket.ticket.density import Density, model_weights
 from oneticket.ticket.guard import RULES, attach
 from oneticket.ticket.narrow import warn
 from oneticket.ticket.ticket import Ticket
@@ -140,6 +141,11 @@ class Search:
                 self._end(level)
             finally:
                 self._close()
+
+    def __repr__(self) -> str:
+        at = self._at.mask
+        counts = Density(living=at.living, total=at.total, whole=model_weights(self._inner))
+        return f"Search({self._at.level} of {self.levels + 1} levels done, {counts})"
 
     @property
     def book(self) -> Book:

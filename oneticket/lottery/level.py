@@ -14,6 +14,7 @@ from oneticket.lottery.kept import live, unwrapped
 from oneticket.lottery.retired import used
 from oneticket.lottery.step_counter import StepCounter
 from oneticket.ticket.check import owns, steppers
+from oneticket.ticket.density import Density, model_weights
 from oneticket.ticket.guard import Guard, attach
 from oneticket.ticket.mask import Mask
 from oneticket.ticket.names import listed
@@ -33,7 +34,8 @@ Schedulers = Any
 class Level:
     """A level that `Search` yields, open until the loop's body is done with it.
 
-    - `number`: 0 is dense. `mask`, `density`: what lives in it; the mask's names are the model's without wrappers.
+    - `number`: 0 is dense. `mask`, `density`: what lives in it, of the prunable weights; the mask's names are the
+      model's without wrappers. `weight_counts`: the same beside the share of all weights of the model that live.
     - `start`: the optimizer step that its first weights come from, for a schedule that continues there.
     - `model`: the model as it was given to the search.
     - `optimizer`, `scheduler`, `guard`: what is attached, and what holds the mask; None as long as nothing is attached.
@@ -50,9 +52,9 @@ class Level:
     >>> for level in Search(model, lambda model: torch.optim.SGD(model.parameters(), lr=0.1), levels=1, fraction=0.5):
     ...     level.model(torch.ones(3, 4)).square().sum().backward()
     ...     level.optimizer.step()
-    ...     print(level.number, level.density, level.steps, level.guard.audit())
-    0 1.0 1 0 pruned weights in 0 parameters and 0 moments are exactly zero
-    1 0.5 1 16 pruned weights in 1 parameters and 0 moments are exactly zero
+    ...     print(level)
+    Level(0, density 1 of 32 prunable weights, 1 of all 58, start=0, steps=1)
+    Level(1, density 0.5 of 32 prunable weights, 0.7241 of all 58, start=0, steps=1)
     """
 
     def __init__(
@@ -79,6 +81,11 @@ class Level:
         self._counter: StepCounter | None = None
         here = weakref.ref(self)
         self._watch = register_optimizer_step_pre_hook(watching(lambda one, *_: _ask(here(), one)))
+
+    @property
+    def weight_counts(self) -> Density:
+        """How many weights live, may be pruned, and are in the whole model."""
+        return Density(living=self.mask.living, total=self.mask.total, whole=model_weights(self.model))
 
     @property
     def steps(self) -> int:
@@ -140,8 +147,14 @@ class Level:
         self.scores |= checked(scores, "level.record")
 
     def facts(self) -> dict[str, Any]:
-        """What every record says: level, density, living weights, steps."""
-        return {"level": self.number, "density": self.density, "living": self.mask.living, "steps": self.steps}
+        """What every record says: level, density of the prunable weights and of the model's, living weights, steps."""
+        return {
+            "level": self.number,
+            "density": self.density,
+            "model_density": self.weight_counts.model,
+            "living": self.mask.living,
+            "steps": self.steps,
+        }
 
     def audit(self) -> None:
         """Check that the mask was held; raises GuardError with every violation."""
@@ -221,7 +234,7 @@ class Level:
         return not set(steppers(optimizer)) <= {*self.attached}
 
     def __repr__(self) -> str:
-        return f"Level({self.number}, {self.mask!r}, start={self.start}, steps={self.steps})"
+        return f"Level({self.number}, {self.weight_counts}, start={self.start}, steps={self.steps})"
 
 
 def several(given: object) -> list[Any]:

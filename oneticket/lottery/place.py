@@ -13,6 +13,7 @@ from oneticket.data.facts import Facts, nominal
 from oneticket.data.load import Data
 from oneticket.data.reading import Reading
 from oneticket.data.spec import DataSpec
+from oneticket.ground.brief import brief
 from oneticket.ground.errors import DataError, SpecError
 from oneticket.training.checkpoint import Slot
 from oneticket.training.watch import Watcher
@@ -57,6 +58,8 @@ class Place:
     absent: set[str] = field(default_factory=set)
     _data: OrderedDict[object, Data] = field(default_factory=OrderedDict, repr=False)
     _facts: dict[object, Facts] = field(default_factory=dict, repr=False)
+
+    __repr__ = brief
 
     def __post_init__(self) -> None:
         if self.threads is not None and not 1 <= self.threads <= MOST_THREADS:

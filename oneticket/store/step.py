@@ -10,6 +10,7 @@ from typing import Any
 
 from torch import Tensor
 
+from oneticket.ground.brief import brief
 from oneticket.ground.canon import digest
 
 
@@ -19,6 +20,8 @@ class Outcome:
 
     record: Mapping[str, Any]
     tensors: Mapping[str, Tensor]
+
+    __repr__ = brief
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +40,8 @@ class Step:
     args: Mapping[str, Any]
     needs: tuple[Step, ...] = ()
     file: Path | None = field(default=None, compare=False)
+
+    __repr__ = brief
 
     @cached_property
     def key(self) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from oneticket.ground.brief import brief
 from oneticket.store.store import Store
 from oneticket.study.grid import Plan
 from oneticket.study.ledger import ledger
@@ -44,6 +45,8 @@ class Findings:
     curves: Sequence[Row]
     ledger: Sequence[Row]
     protocol: Protocol
+
+    __repr__ = brief
 
 
 def findings(plan: Plan, store: Store) -> Findings:

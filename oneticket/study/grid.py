@@ -8,6 +8,7 @@ from itertools import product
 from typing import Any, TypeVar
 
 from oneticket.data.reading import Reading
+from oneticket.ground.brief import brief
 from oneticket.ground.canon import dumps
 from oneticket.ground.errors import SpecError, unknown
 from oneticket.ground.spec import Spec, over
@@ -40,6 +41,8 @@ class Plan:
     threads: int = 1
     names: Names = field(default_factory=dict)
     readings: tuple[Reading, ...] = ()
+
+    __repr__ = brief
 
 
 def plan(study: StudySpec, place: Place) -> Plan:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from oneticket.ground import canon
+from oneticket.ground.brief import brief
 from oneticket.ground.errors import CarryError, SpecError
 from oneticket.lottery.place import Place
 from oneticket.lottery.search import network
@@ -44,6 +45,8 @@ class Origin:
     levels: tuple[Step, ...] = ()
     file: Step | None = None
 
+    __repr__ = brief
+
     def needs(self, level: int, arm: str) -> tuple[Step, ...]:
         """What that level is made of: the rewind weights and the level above, which pruned for it; or the file."""
         if self.file is not None:
@@ -64,6 +67,8 @@ class Cell:
     level: int
     origin: Origin | None = None
     part: str = field(default="", compare=False)
+
+    __repr__ = brief
 
 
 def search_origin(spec: SearchSpec, *, levels: int, replicate: int, place: Place) -> Origin:

@@ -1,24 +1,33 @@
-"""Audits: what a guard proves of what it holds."""
+"""What an audit of a guard found in order."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+
+from oneticket.ticket.density import Density
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Audit:
     """What an audit found in order: the parameters that are held, their weights, and the moments beside them.
 
-    If `sharded`, weights are counted that lie on this rank.
+    `living` and `total` count weights under the mask's names, `whole` all of the model. If `sharded`, weights are
+    counted that lie on this rank.
     """
 
     parameters: int
     living: int
     total: int
+    whole: int
     moments: int
     sharded: bool = False
+
+    @property
+    def weight_counts(self) -> Density:
+        """How many weights live, may be pruned, and are in the whole model."""
+        return Density(living=self.living, total=self.total, whole=self.whole)
 
     def __str__(self) -> str:
         dead, where = self.total - self.living, " on this rank" if self.sharded else ""
         among = f"{self.parameters} parameters and {self.moments} moments"
-        return f"{dead:,} pruned weights{where} in {among} are exactly zero"
+        return f"{dead:,} pruned weights{where} in {among} are exactly zero; {self.weight_counts}"

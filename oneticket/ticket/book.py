@@ -16,6 +16,7 @@ from torch import Tensor
 from oneticket.ground.canon import digest
 from oneticket.ground.errors import FileError, PruneError, SpecError
 from oneticket.ticket.contract import Contract
+from oneticket.ticket.density import Density, count_weights
 from oneticket.ticket.mask import Mask
 from oneticket.ticket.names import listed
 from oneticket.ticket.ticket import Ticket
@@ -139,6 +140,21 @@ class Book:
         total = int(deaths.sum())
         dead = deaths.index_fill(0, torch.tensor(0), 0).cumsum(0).tolist()
         return tuple((total - gone) / total if total else 1.0 for gone in dead)
+
+    @property
+    def model_densities(self) -> tuple[float, ...]:
+        """living / all weights of the whole model, per level, those that stay dense too."""
+        return tuple(counts.model for counts in self.weight_counts)
+
+    @property
+    def weight_counts(self) -> tuple[Density, ...]:
+        """Per level, how many weights live, may be pruned, and are in the whole model."""
+        total, whole = sum(at.numel() for at in self.pruned_at.values()), count_weights(self.weights)
+        return tuple(Density(living=round(each * total), total=total, whole=whole) for each in self.densities)
+
+    def __repr__(self) -> str:
+        sparsest = self.weight_counts[-1]
+        return f"Book(levels 0 to {self.levels}, at the sparsest {sparsest}, rewind {self.contract.rewind})"
 
     def density(self, level: int) -> float:
         """The density of a level."""

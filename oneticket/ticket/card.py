@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from oneticket.ground.errors import SpecError
 from oneticket.ground.metric import score_of
 from oneticket.ticket.book import Book
-from oneticket.ticket.mask import Mask
+from oneticket.ticket.density import Density
 from oneticket.ticket.ticket import Ticket
 from oneticket.ticket.told import at, data, interval, metric_of, network, number, percent, scores, text
 
@@ -33,10 +33,11 @@ def card(
 
     >>> import torch
     >>> from oneticket.ticket.contract import Contract
+    >>> from oneticket.ticket.mask import Mask
     >>> mask = Mask({"fc.weight": torch.tensor([[True, False]])})
     >>> ticket = Ticket(mask=mask, weights={"fc.weight": torch.ones(1, 2)}, contract=Contract(rewind="0it", step=0))
     >>> print(card(ticket, name="user/name").split("# ")[1].splitlines()[2])
-    A lottery ticket for a network that is not named: of 2 prunable weights 1 lives, a density of 50 %.
+    A lottery ticket for a network that is not named: of 2 prunable weights 1 lives, a density of 50 %; of all ...
     """
     for what, given in (("license", license), ("data_license", data_license)):
         if given is not None and (not given.strip() or not given.isprintable() or len(given) > 200):
@@ -44,7 +45,7 @@ def card(
     ticket = thing[thing.levels] if isinstance(thing, Book) else thing
     parts = (
         _front(thing, license),
-        f"# {text(name)}\n\n{_sentence(thing, ticket.mask)}",
+        f"# {text(name)}\n\n{_sentence(thing, ticket.weight_counts)}",
         f"## From where\n\n{_bullets(_lineage(thing))}",
         f"## How it begins\n\n{_bullets(_contract(thing))}",
         f"## Scores\n\n{_scores(thing)}",
@@ -71,14 +72,15 @@ def _front(thing: Ticket | Book, license: str | None) -> str:
     return "---\n" + "\n".join(f"{name}: {json.dumps(value)}" for name, value in facts.items()) + "\n---"
 
 
-def _sentence(thing: Ticket | Book, mask: Mask) -> str:
+def _sentence(thing: Ticket | Book, counts: Density) -> str:
     what = f"A book of {len(thing)} lottery tickets" if isinstance(thing, Book) else "A lottery ticket"
     whom = text(network(thing)) or "a network that is not named"
     sparsest = " at the sparsest" if isinstance(thing, Book) else ""
-    lives = "1 lives" if mask.living == 1 else f"{mask.living:,} live"
+    lives = "1 lives" if counts.living == 1 else f"{counts.living:,} live"
     return (
-        f"{what} for {whom}: of {mask.total:,} prunable weights {lives}{sparsest}, "
-        f"a density of {percent(mask.density)}."
+        f"{what} for {whom}: of {counts.total:,} prunable weights {lives}{sparsest}, "
+        f"a density of {percent(counts.prunable)}; of all {counts.whole:,} weights of the model, "
+        f"{percent(counts.model)} live."
         f"\n\nIts id is {thing.id}; the file is checked against it whenever it is read, and holds no code."
     )
 
@@ -144,9 +146,11 @@ def _single(score: float, evidence: Mapping[str, object]) -> str:
 
 
 def _levels(book: Book) -> str:
-    total = sum(at.numel() for at in book.pruned_at.values())
-    lines = [(str(n), percent(density), f"{round(density * total):,}") for n, density in enumerate(book.densities)]
-    return f"## Levels\n\n{_table(('level', 'density', 'living'), lines)}"
+    lines = [
+        (str(n), percent(counts.prunable), percent(counts.model), f"{counts.living:,}")
+        for n, counts in enumerate(book.weight_counts)
+    ]
+    return f"## Levels\n\n{_table(('level', 'density', 'of all weights', 'living'), lines)}"
 
 
 def _layers(ticket: Ticket) -> str:

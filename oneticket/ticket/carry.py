@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
+from oneticket.ground.brief import brief
 from oneticket.ground.errors import CarryError, unknown
 from oneticket.ticket import fit, guard, shards
 from oneticket.ticket.check import renamed
+from oneticket.ticket.density import Density, model_weights
 from oneticket.ticket.mask import Mask
 from oneticket.ticket.match import hint, match, plain, shared_module, told
 from oneticket.ticket.names import listed
@@ -31,6 +33,7 @@ class Carried:
     - `fresh`: the model's names that stayed as they were: its own head, new and random.
     - `left`: names in the ticket that were not used.
     - `mask`: the mask to hold in this model, by the model's names.
+    - `whole`: all weights of the model, those without a mask too.
     - `names`: name in the ticket -> name in the model, of all that was carried.
     """
 
@@ -38,19 +41,25 @@ class Carried:
     fresh: tuple[str, ...]
     left: tuple[str, ...]
     mask: Mask
+    whole: int
     names: Mapping[str, str] = field(repr=False)
+
+    __repr__ = brief
 
     @property
     def density(self) -> float:
         """The density of the mask to hold."""
         return self.mask.density
 
+    @property
+    def weight_counts(self) -> Density:
+        """How many weights live, may be pruned, and are in the whole model."""
+        return Density(living=self.mask.living, total=self.mask.total, whole=self.whole)
+
     def __str__(self) -> str:
-        live = f"{self.mask.living:,} of {self.mask.total:,} weights live, density {self.density:.4g}"
         how = f", {words}" if (words := told(self.names)) else ""
-        return (
-            f"carried {len(self.matched)} tensors{how} ({live}); fresh: {listed(self.fresh)}; left: {listed(self.left)}"
-        )
+        rest = f"fresh: {listed(self.fresh)}; left: {listed(self.left)}"
+        return f"carried {len(self.matched)} tensors{how} ({self.weight_counts}); {rest}"
 
 
 def apply(
@@ -85,9 +94,9 @@ def apply(
     >>> ticket = Ticket(mask=Mask({"weight": torch.tensor([True, False])}), weights=source.state_dict(),
     ...                 contract=Contract(rewind="0it", step=0, head=("bias",)))
     >>> print(apply(ticket, target))
-    carried 4 tensors (1 of 2 weights live, density 0.5); fresh: bias; left: bias
+    carried 4 tensors (density 0.5 of 2 prunable weights, 0.75 of all 4); fresh: bias; left: bias
     >>> print(apply(ticket, nn.Sequential(target), head="keep"))
-    carried 5 tensors, names behind '0.' (1 of 2 weights live, density 0.5); fresh: none; left: none
+    carried 5 tensors, names behind '0.' (density 0.5 of 2 prunable weights, 0.75 of all 4); fresh: none; left: none
     """
     carried = plan(ticket, model, head=head, names=names, fresh=fresh)
     found = tensors(model)
@@ -139,6 +148,7 @@ def plan(
         fresh=tuple(sorted(stays)),
         left=tuple(name for name in ticket.weights if name not in used),
         mask=renamed(ticket.mask.without(set(ticket.mask) - set(held)), held),
+        whole=model_weights(model),
         names=MappingProxyType(used),
     )
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
+from oneticket.ground.brief import brief
 from oneticket.ground.errors import FileError, SpecError, unknown
 from oneticket.ground.when import When
 
@@ -63,6 +64,8 @@ class Contract:
     def plain(self) -> dict[str, Any]:
         """The complete JSON form: `Contract.read(contract.plain()) == contract`."""
         return {**asdict(self), "head": list(self.head)}
+
+    __repr__ = brief
 
     @classmethod
     def read(cls, plain: object) -> Contract:

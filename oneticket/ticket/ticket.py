@@ -17,6 +17,7 @@ from oneticket.ground.errors import CarryError, FileError, PruneError, unknown
 from oneticket.ticket import carry, guard, shards
 from oneticket.ticket.carry import Carried
 from oneticket.ticket.contract import Contract
+from oneticket.ticket.density import Density, count_weights
 from oneticket.ticket.guard import Guard
 from oneticket.ticket.mask import Mask
 from oneticket.ticket.values import facts, fingerprint, held, rebuilt
@@ -66,6 +67,19 @@ class Ticket:
     def density(self) -> float:
         """Living / all weights under the mask's names."""
         return self.mask.density
+
+    @property
+    def model_density(self) -> float:
+        """Living / all weights of the whole model, those without a mask too."""
+        return self.weight_counts.model
+
+    @property
+    def weight_counts(self) -> Density:
+        """How many weights live, may be pruned, and are in the whole model."""
+        return Density(living=self.mask.living, total=self.mask.total, whole=count_weights(self.weights))
+
+    def __repr__(self) -> str:
+        return f"Ticket({self.weight_counts}, rewind {self.contract.rewind})"
 
     @property
     def id(self) -> str:

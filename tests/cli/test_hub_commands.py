@@ -77,7 +77,7 @@ def test_zoo(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
     assert code == 0 and "\x1b" not in out
     lines = out.splitlines()
     (good,) = [line.split() for line in lines if line.lstrip().startswith("digits-a")]
-    assert good == ["digits-a", "tiny", "71.4", "%", "—", "1", "—"]
+    assert good == ["digits-a", "tiny", "71.4", "%", "(75.8", "%)", "—", "1", "—"]
     assert any("torn" in line and "bad, see below" in line for line in lines)
     assert any(line.startswith("torn: bad: unexpected tensor") for line in lines)
     code, out, _ = oneticket_cli("zoo digits-a", capsys)

@@ -55,7 +55,7 @@ def test_rows_of_a_network_that_loses_units() -> None:
     assert rows["dense"].ratio == Ratio(median=1.0, low=1.0, high=1.0, n=6)
     said = sentence(list(rows.values()), mask)
     assert (
-        said.startswith("Structured by whole rows and columns at 8.9 %: this network is")
+        said.startswith("Structured by whole rows and columns at 8.9 % of the prunable weights: this network is")
         and "280 units can be left out" in said
     )
     assert model.training and bool((model.get_parameter("fc1.weight") != 0).all())
@@ -109,7 +109,8 @@ def test_faster_is_said_only_where_the_interval_leaves_out_one(low: float, high:
     rows = [row("dense", 1, 1), row("masked", 0.98, 1.06), row("compact", low, high, removed=41), row("onnx", 0.1, 0.2)]
     said = sentence(rows, UNSTRUCTURED)
     assert said == (
-        "Unstructured at 16 %: this network is not faster in dense form (ratio 1.02, 0.98 to 1.06, n = 30); "
+        "Unstructured at 16 % of the prunable weights: this network is not faster in dense form "
+        "(ratio 1.02, 0.98 to 1.06, n = 30); "
         f"41 units can be left out; without them it is {word} (ratio {(low + high) / 2:.2f}, {low:.2f} to {high:.2f}, "
         f"n = 30). {end}"
     )

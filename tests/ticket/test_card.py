@@ -65,7 +65,8 @@ def test_a_card_says_what_the_file_says() -> None:
         "datasets": ["zalando-datasets/fashion_mnist"],
     }
     for line in (
-        "A lottery ticket for lenet-300-100: of 4 prunable weights 1 lives, a density of 25 %.",
+        "A lottery ticket for lenet-300-100: of 4 prunable weights 1 lives, a density of 25 %; of all 5 weights of the "
+        "model, 40 % live.",
         f"Its id is {ticket.id};",
         "- data: fashion_mnist:a, crop 2, flip false",
         "- model: lenet-300-100, width 1",
@@ -105,7 +106,8 @@ def test_a_book_has_its_levels(book: Book) -> None:
     found = card(book, name="b")
     assert "A book of 3 lottery tickets for tiny" in found and 'from_pretrained("b", level=2)' in found
     for level, density in enumerate(book.densities):
-        assert f"| {level} | {100 * density:.3g} % | {book.mask(level).living} |" in found
+        whole = 100 * book.model_densities[level]
+        assert f"| {level} | {100 * density:.3g} % | {whole:.3g} % | {book.mask(level).living} |" in found
 
 
 def test_nothing_in_a_file_breaks_the_card() -> None:

@@ -54,7 +54,10 @@ def test_attach_zeroes_weights_gradients_and_moments_at_once():
         assert (tensor[~EYE] == 0).all()
         assert tensor[EYE].all()
     assert model[2].weight.all()
-    assert str(guard.audit()) == "6 pruned weights in 1 parameters and 2 moments are exactly zero"
+    assert str(guard.audit()) == (
+        "6 pruned weights in 1 parameters and 2 moments are exactly zero; "
+        "density 0.3333 of 9 prunable weights, 0.75 of all 24"
+    )
 
 
 def test_detach_leaves_nothing_behind():
