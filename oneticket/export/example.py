@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice, product
 from typing import Any
 
@@ -56,6 +56,19 @@ def leaves(example: Example) -> list[Tensor]:
     return [one for one in pytree.tree_leaves(example) if isinstance(one, Tensor)]
 
 
+def parts(name: str, value: Any) -> Iterator[tuple[str, Tensor]]:
+    """An argument's tensors, by the names that they have in a program: the argument's, then the place in it.
+
+    >>> [name for name, _ in parts("state", (torch.zeros(1), {"c": torch.zeros(1)}))]
+    ['state_0', 'state_1_c']
+    """
+    if isinstance(value, Tensor):
+        yield name, value
+    elif isinstance(value, Mapping | list | tuple):
+        for key, part in value.items() if isinstance(value, Mapping) else enumerate(value):
+            yield from parts(f"{name}_{key}", part)
+
+
 @torch.no_grad()
 def outputs(network: nn.Module, example: Example) -> tuple[Tensor, ...]:
     """All tensors that a network gives, in order, whatever holds them; raises ModelError if it fails or gives none."""
@@ -70,9 +83,10 @@ def outputs(network: nn.Module, example: Example) -> tuple[Tensor, ...]:
 
 
 def resized(example: Example, sizes: Sequence[Mapping[int, int]]) -> Example:
-    """The example with other sizes along some axes: per tensor, axis -> size; a tensor without any stays as it is.
+    """The example with other sizes along some axes: per tensor, axis -> size; a tensor without any is copied.
 
-    Numbers become noise of the tensor's spread; of indices and truth values its own entries are taken, over again.
+    Numbers become noise of the tensor's spread; of indices and truth values its own entries are taken, over again. No
+    two tensors are the same one: torch takes zeros that are given twice, for both parts of a state, for a single input.
 
     >>> [tuple(one.shape) for one in resized((torch.zeros(5, 2), torch.zeros(2)), [{1: 3}, {0: 3}])]
     [(5, 3), (3,)]
@@ -87,7 +101,7 @@ def resized(example: Example, sizes: Sequence[Mapping[int, int]]) -> Example:
             return noise * spread if spread > 0 else noise
         for axis, length in size.items():
             tensor = tensor.index_select(axis, torch.arange(length, device=tensor.device) % tensor.shape[axis])
-        return tensor
+        return tensor if size else tensor.clone()
 
     return _with(example, [one(tensor, size) for tensor, size in zip(leaves(example), sizes, strict=True)])
 

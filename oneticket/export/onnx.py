@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
 from oneticket.export.agreement import differs, tolerance
-from oneticket.export.example import Example, arguments, leaves
+from oneticket.export.example import Example, arguments, leaves, parts
 from oneticket.export.sizes import Dynamic, Open, open_axes, others
 from oneticket.ground.errors import ModelError
 
@@ -64,11 +64,9 @@ def session(data: bytes) -> Callable[[Example], tuple[Tensor, ...]]:
     names = [one.name for one in made.get_inputs()]
 
     def run(example: Example) -> tuple[Tensor, ...]:
-        named = arguments(example)[1]
-        given = leaves(example)
-        if all(isinstance(one, Tensor) for one in named.values()) and set(named) == set(names):
-            given = [named[name] for name in names]
-        feed = {name: one.detach().cpu().numpy() for name, one in zip(names, given, strict=True)}
+        named = dict(part for name, value in arguments(example)[1].items() for part in parts(name, value))
+        given = named if named.keys() >= set(names) else dict(zip(names, leaves(example), strict=True))
+        feed = {name: given[name].detach().cpu().numpy() for name in names}
         try:
             return tuple(torch.from_numpy(one) for one in made.run(None, feed))
         except Exception as error:  # see above

@@ -5,11 +5,10 @@ from __future__ import annotations
 import inspect
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from torch import Tensor, nn
 
-from oneticket.export.example import Example, arguments, batch_axes, leaves, outputs, resized
+from oneticket.export.example import Example, arguments, batch_axes, leaves, outputs, parts, resized
 from oneticket.ground.errors import ModelError, SpecError, unknown
 
 Dynamic = Sequence[int] | Mapping[str, Mapping[int, str]]
@@ -107,17 +106,9 @@ def input_names(network: nn.Module, example: Example) -> list[str]:
     >>> input_names(nn.LSTM(1, 1), (x, (x, x)))
     ['input', 'hx_0', 'hx_1']
     """
-    positional, named = arguments(example)
+    positional, given = arguments(example)
     try:
-        bound = inspect.signature(network.forward).bind(*positional, **named).arguments
+        given = given or inspect.signature(network.forward).bind(*positional).arguments
     except TypeError as error:
         raise ModelError(f"{type(network).__name__} does not take the example: {error}") from error
-    return [name for argument, value in bound.items() for name in _paths(argument, value)]
-
-
-def _paths(name: str, value: Any) -> Iterator[str]:
-    if isinstance(value, Tensor):
-        yield name
-    elif isinstance(value, Mapping | list | tuple):
-        for key, part in value.items() if isinstance(value, Mapping) else enumerate(value):
-            yield from _paths(f"{name}_{key}", part)
+    return [name for argument, value in given.items() for name, _ in parts(argument, value)]

@@ -77,14 +77,19 @@ def zeros(*shape: int) -> Tensor:
     return torch.zeros(shape)
 
 
+ZEROS = zeros(2, 2, 4)
 RECURRENT: dict[str, tuple[Any, Example, Axes]] = {
-    "LSTM with its state": (lambda: nn.LSTM(4, 4, 2), (zeros(5, 2, 4), (zeros(2, 2, 4), zeros(2, 2, 4))), (1, 1, 1)),
+    "LSTM with its state, the same zeros twice": (
+        lambda: nn.LSTM(4, 4, 2),
+        (zeros(5, 2, 4), (ZEROS, ZEROS)),
+        (1, 1, 1),
+    ),
     "LSTM, no state": (lambda: nn.LSTM(4, 6), zeros(5, 2, 4), (1,)),
     "LSTM, None for a state": (lambda: nn.LSTM(4, 6), (zeros(5, 2, 4), None), (1,)),
     "LSTM, batch first, all sizes equal": (
         lambda: nn.LSTM(2, 2, 2, batch_first=True),
-        {"x": zeros(2, 2, 2), "state": [zeros(2, 2, 2), zeros(2, 2, 2)]},
-        (0, 1, 1),
+        {"state": [zeros(2, 2, 2), zeros(2, 2, 2)], "x": zeros(2, 2, 2)},
+        (1, 1, 0),
     ),
     "GRU, both ways": (lambda: nn.GRU(4, 4, bidirectional=True), (zeros(1, 1, 4), zeros(2, 1, 4)), (1, 1)),
     "RNN, batch first": (lambda: nn.RNN(4, 3, batch_first=True), zeros(2, 5, 4), (0,)),
@@ -105,7 +110,7 @@ def test_the_rows_of_recurrent_networks_are_found(name: str) -> None:
 
 
 @needs_onnx
-@pytest.mark.parametrize("name", ["LSTM with its state", "LSTM, batch first, all sizes equal"])
+@pytest.mark.parametrize("name", ["LSTM with its state, the same zeros twice", "LSTM, batch first, all sizes equal"])
 def test_recurrent_programs_run_at_other_batches(name: str) -> None:
     make, example, _ = RECURRENT[name]
     net = seeded(lambda: Recurrent(make()))
@@ -113,8 +118,8 @@ def test_recurrent_programs_run_at_other_batches(name: str) -> None:
     sizes = []
     for each, want in others(net, example, open_axes(net, example)):
         assert not differs(want, run(each))
-        sizes.append(leaves(each)[-1].shape[1])
-    assert sizes == [leaves(example)[-1].shape[1], 1, 5]
+        sizes.append(leaves(each)[1].shape[1])
+    assert sizes == [2, 1, 5]
 
 
 def pooled() -> nn.Module:
@@ -131,6 +136,9 @@ def test_sizes_are_open_where_asked(tmp_path: Path) -> None:
         other = torch.ones(shape)
         assert not differs(outputs(net, other), run(other))
     assert open_axes(net, images, {"input": {3: "width"}}).names == ({3: "width", 0: "batch"},)
+    recurrent = seeded(lambda: Recurrent(nn.GRU(4, 4, batch_first=True)))
+    named = {"state": zeros(1, 2, 4), "x": zeros(2, 5, 4)}  # not in the order of the forward pass
+    assert open_axes(recurrent, named, {"x": {1: "length"}}).names == ({1: "batch"}, {1: "length", 0: "batch"})
 
 
 def test_sizes_that_cannot_be_open_are_told() -> None:
