@@ -28,10 +28,12 @@ FORMATS = ("PNG", "JPEG", "MPO", "WEBP", "BMP", "GIF", "TIFF", "PPM", "AVIF", "J
 
 def is_image(path: str) -> bool:
     """Whether the first bytes of a file are those of an image; raises OSError if it cannot be read."""
-    from PIL import Image, UnidentifiedImageError
+    from PIL import Image
 
-    with open(path, "rb") as file, contextlib.suppress(UnidentifiedImageError, SyntaxError, ValueError):
-        Image.open(file, formats=FORMATS)
+    Image.init()
+    # Whatever a plugin of Pillow raises: a file that need not be an image is none.
+    with open(path, "rb") as file, contextlib.suppress(Exception):
+        Image.open(file, formats=[name for name in FORMATS if name in Image.OPEN])
         return True
     return False
 
@@ -59,7 +61,9 @@ def opened(item: Item, where: str, channels: int | None = None, *, remarks: Coun
         grey = channels == 1 if channels else image.mode in ("1", "L", "LA")
         mode = "L" if grey else "RGB"
         return image if image.mode == mode else image.convert(mode)
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+    except DataError:
+        raise
+    except Exception as error:  # Pillow's plugins raise anything where a file is damaged
         reason = "it is no image" if isinstance(error, UnidentifiedImageError) else error
         raise DataError(
             f"{where}: cannot decode an image ({shown}): {reason}; replace the file and try again"

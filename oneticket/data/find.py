@@ -65,6 +65,8 @@ def _places(name: str) -> list[Path]:
 def _local(place: Path, *, streams: bool) -> Source | None:
     if place.is_file() and place.suffix == ".npz":
         return arrays.npz(place)
+    if place.is_file():
+        raise DataError(f"{place}: is a file; expected a folder of images or Parquet files, or an .npz file")
     if not place.is_dir():
         return None
     from oneticket.data.metadata import by_metadata

@@ -41,7 +41,7 @@ def folder(root: Folder, *, streams: bool = False) -> Source:
         streams=streams or size > LARGE,
         read=read,
         left_out=summed((reason, _under(root, path)) for reason, path in found.others),
-        notes=_beside(root.path),
+        notes=(*(f"{name}/ holds no images that can be read" for name in found.bare), *_beside(root.path)),
     )
 
 

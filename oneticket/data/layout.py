@@ -21,13 +21,14 @@ Files = tuple[tuple[str, str], ...]  # (class, path), sorted by class, then by p
 class Layout:
     """Splits with the files of their classes, the classes that training has, and what is left out (reason, path).
 
-    `origins`: what each split is called, as `Train/`.
+    `origins`: what each split is called, as `Train/`. `bare`: folders named as splits that hold no images.
     """
 
     splits: dict[str, Files]
     origins: dict[str, str]
     classes: tuple[str, ...]
     others: tuple[tuple[str, str], ...]
+    bare: tuple[str, ...] = ()
 
 
 def layout(root: Folder) -> Layout:
@@ -35,13 +36,14 @@ def layout(root: Folder) -> Layout:
     inner = set_folder(root)
     splits = [folder for folder in inner.filled if role(folder.name) and folder.filled]
     if splits:
-        found = _by_split(inner, splits)
+        found = _by_split(root, inner, splits)
     else:
         _refuse_parts_without_classes(inner)
         found = _nested(inner) or _classes_alone(root, inner)
     told = {path for files in found.splits.values() for _, path in files} | {path for _, path in found.others}
     lost = tuple(("in no class folder", path) for path in root.every_image() if path not in told)
-    return replace(found, others=(*lost, *found.others, *root.every_other()))
+    bare = [folder.name for folder in inner.folders if role(folder.name) and folder not in inner.filled]
+    return replace(found, others=(*lost, *found.others, *root.every_other()), bare=tuple(bare))
 
 
 def set_folder(root: Folder) -> Folder:
@@ -57,7 +59,7 @@ def split_folders(root: Folder) -> tuple[Folder, ...]:
     return tuple(sorted(named, key=lambda folder: ORDER.index(role(folder.name))))
 
 
-def _by_split(inner: Folder, splits: Sequence[Folder]) -> Layout:
+def _by_split(root: Folder, inner: Folder, splits: Sequence[Folder]) -> Layout:
     where = str(inner.path)
     kinds = {role(folder.name) for folder in splits}
     strangers = [folder for folder in inner.filled if not role(folder.name)]
@@ -82,7 +84,7 @@ def _by_split(inner: Folder, splits: Sequence[Folder]) -> Layout:
             raise DataError(_strange(where, name, strange, classes))
     return Layout(
         splits={name: _files(folder.filled, where) for name, folder in inside.items()},
-        origins={name: f"{_under(inner, folder)}/" for name, folder in inside.items()},
+        origins={name: f"{_under(root, folder)}/" for name, folder in inside.items()},
         classes=classes,
         others=tuple((f"in {each.name}/, which is no part", path) for each in strangers for path in each.every_image()),
     )

@@ -26,6 +26,7 @@ from oneticket.ground.canon import digest
 from oneticket.ground.errors import DataError
 
 NAME = "file_name"
+ALL = "all"  # the split of a folder without splits
 
 
 def by_metadata(root: Folder, *, streams: bool = False) -> Source | None:
@@ -71,7 +72,7 @@ def _source(root: Folder, inner: Folder, rows: _Rows, label: str, files: list[Pa
         parts = _splits(inner, images, where)
         columns = {split: _column([rows[path] for path in found], label) for split, found in parts.items()}
         classes, labels = numbered(columns, None, f"{where}: column {label!r}")
-        origins = {split: f"{split}/" if len(parts) > 1 else "its images" for split in parts}
+        origins = {split: "its images" if split == ALL else f"{split}/" for split in parts}
         splits = {
             split: Split(images=found, labels=labels[split], origin=origins[split]) for split, found in parts.items()
         }
@@ -129,7 +130,7 @@ def _splits(inner: Folder, images: list[str], where: str) -> dict[str, list[str]
             f"{where}: the metadata list images in {' and '.join(found)} and others, as {min(outside)}; "
             "put each into the folder of its split"
         )
-    return found or {"all": images}
+    return found or {ALL: images}
 
 
 def _class_folders(inner: Folder, images: list[str]) -> dict[str, str]:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+from unicodedata import normalize
 
 import numpy as np
 from numpy.typing import NDArray
@@ -107,7 +108,7 @@ def settle(splits: Mapping[str, Split], classes: Sequence[str], where: str, *, n
         train=_part(train),
         test=_part(test),
         left_out=tuple(_unread(part, why[name], where) for name, part in spare.items()),
-        notes=(*notes, *lone),
+        notes=(*notes, *_alike(classes), *lone),
     )
     return Raw(train=train, test=test, reading=reading)
 
@@ -137,6 +138,15 @@ def _unread(part: Split, why: str, where: str) -> LeftOut:
     first = part.images[0] if isinstance(part.images, list) else b""
     example = os.path.relpath(first, where).replace(os.sep, "/") if isinstance(first, str) else ""
     return LeftOut(count=len(part.labels), reason=f"in {part.origin}, as {why}", example=example)
+
+
+def _alike(classes: Sequence[str]) -> list[str]:
+    """What is to be said of classes that people take for one."""
+    seen: dict[str, str] = {}
+    pairs = ((seen.setdefault(normalize("NFC", name.casefold()), name), name) for name in classes)
+    return [
+        f"Classes {first} and {name} differ in case or Unicode form alone" for first, name in pairs if first != name
+    ]
 
 
 def _lone(labels: Ints, classes: Sequence[str]) -> list[str]:

@@ -197,6 +197,10 @@ def empty_parquet(root, pictures):
     return root
 
 
+def lone_file(root, pictures):
+    return parquet_without_labels(root, pictures) / "train-0.parquet"
+
+
 def two_sets(root, pictures):
     for name in ("plain", "fancy"):
         (root / name).mkdir()
@@ -227,6 +231,7 @@ BAD_PLACES = {
     parquet_of_two_splits: "names several splits .train, test.",
     parquet_without_train: "no training split",
     empty_parquet: "'train' is empty",
+    lone_file: "train-0.parquet: is a file; expected a folder",
     two_sets: "holds several sets; name one: .*fancy, .*plain",
     nothing_known: "no image column .*columns are text",
 }

@@ -13,12 +13,17 @@ from oneticket.ground.errors import DataError
 
 
 def lay(root, *files):
-    """Write 8 x 8 images, each of its own, at the paths given: `train/{cat,dog}/{0-9}.png` is twenty."""
+    """Write 8 x 8 images, each of its own, at the paths given (`train/{cat,dog}/{0-9}.png` is twenty), or a folder."""
     number = 0
     for pattern in files:
         for path in expanded(pattern):
             place = root / path
-            place.parent.mkdir(parents=True, exist_ok=True)
+            (place if path.endswith("/") else place.parent).mkdir(parents=True, exist_ok=True)
+            if path.endswith("/"):
+                continue
+            if place.suffix == ".heic":
+                place.write_bytes(b"\0\0\0\x18ftypheic and more")
+                continue
             pixels = np.random.default_rng(number).integers(0, 256, (8, 8, 3), np.uint8)
             Image.fromarray(pixels).save(place, None if place.suffix in (".png", ".bmp") else "PNG")
             number += 1
@@ -51,7 +56,7 @@ READ = {
     "training_set": (splits("training_set", "test_set"), BOTH, "from test_set/."),
     "trn and eval": (splits("trn", "Eval"), BOTH, "from Eval/."),
     "in folders of their own": (splits("seg_train/seg_train", "seg_test/seg_test"), BOTH, "from seg_test/seg_test/."),
-    "a folder around": (splits("pets/train", "pets/val"), BOTH, "from val/."),
+    "a folder around": (splits("pets/train", "pets/val"), BOTH, "from pets/val/."),
     "all three": (
         splits("train", "validation", "test"),
         BOTH,
@@ -82,6 +87,17 @@ READ = {
         [*splits("train", "test"), "train/cat/.{0-2}.png", "train/dog/.checkpoints/0.png", "__MACOSX/train/0.png"],
         BOTH,
         "Left out: 5 hidden (__MACOSX/train/0.png)",
+    ),
+    "a file that is no image": (
+        [*splits("train", "test"), "train/cat/notes.heic"],
+        BOTH,
+        "Left out: 1 not an image (train/cat/notes.heic).",
+    ),
+    "an empty test folder": ([*splits("train"), "test/cat/"], HELD_OUT, "test/ holds no images that can be read."),
+    "classes that differ in case": (
+        ["{train,test}/{Cat,cat}/{0-9}.png"],
+        BOTH,
+        "Classes Cat and cat differ in case or Unicode form alone.",
     ),
     "loose images": ([*splits("train", "test"), "train/{0-1}.png", "9.png"], BOTH, "3 in no class folder (9.png)"),
 }  # fmt: skip
