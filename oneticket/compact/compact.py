@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -19,7 +19,7 @@ from oneticket.compact.look import look
 from oneticket.compact.orphans import NAME, adopt, orphans
 from oneticket.compact.proof import differs, known
 from oneticket.compact.sparse import Sparse
-from oneticket.compact.units import Units, trace
+from oneticket.compact.units import Stop, Units, trace
 from oneticket.ground.errors import PruneError
 from oneticket.ticket.mask import Mask
 from oneticket.ticket.names import listed
@@ -34,6 +34,7 @@ class Compact:
     - `mask`: what is to be held in the network, `guard.attach(network, optimizers, compact.mask)`.
     - `forms`: per name of the mask: "dense" (nothing left of it is pruned), "masked" or "sparse".
     - `removed`: per layer, how many of its units went.
+    - `stopped`: units that nobody reads and that stay, with the layer that stopped it and why.
     - `note`: why all units or the whole model were kept, if so.
     """
 
@@ -41,6 +42,7 @@ class Compact:
     mask: Mask
     forms: Mapping[str, str]
     removed: Mapping[str, int] = field(default_factory=dict)
+    stopped: Sequence[Stop] = ()
     note: str = ""
     model: nn.Module = field(repr=False)
     whole: Mask = field(repr=False)
@@ -53,6 +55,9 @@ class Compact:
         gone = sum(self.removed.values())
         said = [f"{kinds['sparse']} of {len(self.forms)} layers sparse"] if kinds["sparse"] else []
         said += [f"{gone} units left out"] if gone else []
+        at = list(dict.fromkeys(f"at {stop.at}: {stop.why}" for stop in self.stopped))
+        more = f", and at {len(at) - FEW} more" if len(at) > FEW else ""
+        said += [f"units that nobody reads stay {', '.join(at[:FEW])}{more}"] if at else []
         return "; ".join([*said, self.note] if self.note else said)
 
     @torch.no_grad()
@@ -145,10 +150,10 @@ def _compact(model: nn.Module, mask: Mask, *, example: Tensor, units: bool, spar
     given = fold_in(model, living, example) if fold and units else None
     if given is not None:
         living = dict(given.living)
-    found = trace(model, living, example)
+    found = trace(model, living, example[:2])
     if not units or hasattr(model, NAME):
         found = Units(bound=found.bound)
-    cuts = cut.cuts(model, found)
+    cuts = cut.cuts(model, found.kept)
     rest = cut.left_out(model, mask, cuts)
     lost = [model.get_parameter(name).detach()[lives] for name, lives in rest.items()]
     if len({(values.dtype, values.device) for values in lost}) > 1:  # optimizers do not mix them in one parameter
@@ -159,7 +164,7 @@ def _compact(model: nn.Module, mask: Mask, *, example: Tensor, units: bool, spar
     if sparse:
         forms |= _sparse(model, left, found, example)
     thin = [name for name, form in forms.items() if form == "sparse"]
-    network = cut.smaller(model, cuts, shared=thin) if cuts or thin else model
+    network = cut.smaller(model, cuts, shared=thin, thinned=found.thinned) if cuts or thin else model
     if given is not None:
         _shift(network, given, cuts, sign=1)
     for name in thin:
@@ -173,6 +178,7 @@ def _compact(model: nn.Module, mask: Mask, *, example: Tensor, units: bool, spar
         mask=Mask({name: lives for name, lives in left.items() if forms[name] == "masked"}),
         forms=forms,
         removed=found.removed,
+        stopped=found.stopped,
         note=found.note,
         model=model,
         whole=mask,
@@ -236,6 +242,9 @@ def _sparse(model: nn.Module, living: Mapping[str, Tensor], found: Units, exampl
     chosen = choose(once, {name: living[f"{name}.weight"] for name in once}, inputs)
     return {f"{name}.weight": form for name, form in chosen.items()}
 
+
+FEW = 3
+"""Layers that are named in a line; all are in `Compact.stopped`."""
 
 HOOKS = (
     "_forward_hooks",

@@ -11,8 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from oneticket.compact.cut import smaller
+from oneticket.compact.labels import NONE
+from oneticket.compact.record import Record
 from oneticket.compact.units import reaching, walked
-from oneticket.compact.walk import Walk
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,7 +46,7 @@ def fold(model: nn.Module, living: Mapping[str, Tensor], example: Tensor) -> Fol
     >>> folded.shifts, folded.living["2.weight"]
     ({'2.bias': tensor([9.])}, tensor([[ True, False]]))
     """
-    walk, living, shifts = walked(model, example), dict(living), dict[str, Tensor]()
+    walk, living, shifts = walked(model, example[:2]), dict(living), dict[str, Tensor]()
     if isinstance(walk, str):
         return Folded(living=living, shifts=shifts, steady={})
     work, roots = smaller(model, {}).train(), walk.roots()
@@ -72,7 +73,7 @@ def fold(model: nn.Module, living: Mapping[str, Tensor], example: Tensor) -> Fol
                     shifts[where] = shifts.get(where, torch.zeros_like(shift)) + shift
                     if where.endswith(".bias"):
                         work.get_parameter(where).add_(shift)
-    steady = {name: ever[roots[units]] for name, units in walk.norms.items()}
+    steady = {name: ever[roots[carrier.outputs]] for name, carrier in walk.carriers.items()}
     return Folded(living=living, shifts=shifts, steady=steady)
 
 
@@ -90,10 +91,10 @@ def steady(model: nn.Module, given: Folded, example: Tensor) -> None:
             mean[still] = seen[name][still.to(mean.device)]
 
 
-def _constant(walk: Walk, roots: Tensor, living: Mapping[str, Tensor], layers: Mapping[str, Any]) -> Tensor:
+def _constant(walk: Record, roots: Tensor, living: Mapping[str, Tensor], layers: Mapping[str, Any]) -> Tensor:
     """Whether each root is a constant that is still read, and that all who read it can take in: bool."""
     reaches, alone = reaching(walk, roots, living), torch.bincount(roots, minlength=len(roots)) == 1
-    alone[roots[walk.reaching]] = False
+    alone[roots[[NONE, *walk.read, *walk.holds, *walk.mixed]]] = False
     for name, (into, _) in walk.layers.items():
         if not _homes(walk, layers, name, torch.zeros(())) and name not in walk.followed:
             alone[roots[into]] = False
@@ -107,12 +108,12 @@ def _constant(walk: Walk, roots: Tensor, living: Mapping[str, Tensor], layers: M
     return found
 
 
-def _homes(walk: Walk, layers: Mapping[str, Any], name: str, amount: Tensor) -> dict[str, Tensor]:
+def _homes(walk: Record, layers: Mapping[str, Any], name: str, amount: Tensor) -> dict[str, Tensor]:
     """The tensor that takes in what is left out in front of a layer."""
     if layers[name].bias is not None:
         return {f"{name}.bias": amount}
     norm = walk.followed.get(name)
-    tracked = norm is not None and getattr(walk.module.get_submodule(norm), "running_mean", None) is not None
+    tracked = norm is not None and getattr(walk.model.get_submodule(norm), "running_mean", None) is not None
     return {f"{norm}.running_mean": -amount} if tracked else {}
 
 

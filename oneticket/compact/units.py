@@ -1,23 +1,46 @@
-"""Units: which channels and features can reach the loss."""
+"""Units: which channels and features can reach the loss, and which stay although nobody reads them."""
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils._pytree import tree_map
 
-from oneticket.compact.walk import Walk, shared
+from oneticket.compact import cut
+from oneticket.compact.check import Check
+from oneticket.compact.cut import Kept, Thinned
+from oneticket.compact.labels import NONE
+from oneticket.compact.ledger import Hold
+from oneticket.compact.record import Record
+from oneticket.compact.walk import Decides, Walk
+
+ANOTHER = "its forward pass may go another way by what"
+MOST = 16
+"""Ways that a forward pass may go by what tensors hold; with more, all units are kept."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Kept:
-    """The units of a layer that stay, as indices of its outputs and, where it mixes its inputs, of those."""
+class Stop:
+    """Units of a layer that nobody reads and that stay: how many, and the layer that stopped it, and why.
 
-    outputs: Tensor
-    inputs: Tensor | None = None
+    >>> print(Stop(layer="0", units=48, at="1 (LayerNorm)", why="an unread unit still enters its mean and variance"))
+    48 units of 0 that nobody reads stay: 1 (LayerNorm): an unread unit still enters its mean and variance
+    """
+
+    layer: str
+    units: int
+    at: str
+    why: str
+
+    def __str__(self) -> str:
+        """In a sentence."""
+        count = f"{self.units} unit{'s' * (self.units > 1)} of {self.layer}"
+        return f"{count} that nobody reads stay: {self.at}: {self.why}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,80 +49,215 @@ class Units:
 
     - `kept`: per layer that loses units, of its outputs or its inputs, which stay.
     - `removed`: per layer whose own units go, how many.
+    - `thinned`: per layer that draws random numbers for units some of which go, which stay.
+    - `stopped`: units that nobody reads and that stay.
     - `bound`: layers whose tensors are shared or used outside them.
     - `note`: why the model could not be traced, and so keeps all units; else empty.
     """
 
     kept: Mapping[str, Kept] = field(default_factory=dict)
     removed: Mapping[str, int] = field(default_factory=dict)
+    thinned: Mapping[str, Thinned] = field(default_factory=dict)
+    stopped: Sequence[Stop] = ()
     bound: frozenset[str] = frozenset()
     note: str = ""
 
 
-def trace(model: nn.Module, living: Mapping[str, Tensor], example: Tensor) -> Units:
-    """Find the units of linear, convolution and BatchNorm layers that can reach the model's output.
+def trace(
+    model: nn.Module,
+    living: Mapping[str, Tensor],
+    *positional: Any,
+    training: bool = True,
+    **named: Any,
+) -> Units:
+    """Find the units of linear, convolution and normalising layers that can reach the model's output.
 
     A unit does so through a living weight into a unit that does; weights without a mask live. Tensors that are added or
-    multiplied elementwise have their units in common. Whatever is not known (other layers and functions, grouped
-    convolutions, all that draws random numbers, layers called twice, tensors used directly) counts as the output.
-    Every layer keeps a unit. The graph is that of `torch.fx`, in training mode; two images go through it, on a copy
-    that shares the model's parameters alone.
+    multiplied elementwise have their units in common, as have the groups of a grouped convolution or a GroupNorm.
+    Whatever is not known (other layers and operations, all that draws random numbers but dropout layers, tensors used
+    directly) counts as the output. Every layer keeps a unit.
+
+    What is followed is a real forward pass on the inputs given, in training and evaluation mode, or in evaluation mode
+    alone (`training` False), on a copy that shares the model's parameters alone. A network without the units is then
+    run beside it: where it does something else, because a size stands in the code, units stay (`ledger.Check`).
 
     >>> net = nn.Sequential(nn.Linear(2, 3), nn.ReLU(), nn.Linear(3, 1))
     >>> trace(net, {"2.weight": torch.tensor([[True, False, True]])}, torch.zeros(4, 2)).kept["0"].outputs
     tensor([0, 2])
     """
-    walk = walked(model, example)
-    if isinstance(walk, str):
-        return Units(bound=shared(model), note=f"units not traced, so all are kept: {walk}")
-    return _found(walk, living)
+    record = walked(model, *positional, training=training, **named)
+    if isinstance(record, str):
+        return Units(bound=shared(model), note=f"units not traced, so all are kept: {record}")
+    while True:
+        stays = reaching(record, record.roots(), living)[record.roots()]
+        kept, thinned = _kept(record, stays)
+        if not kept:
+            break
+        check = Check(record, stays)
+        small = cut.smaller(model, cut.cuts(model, kept), shared=_weights(model), thinned=thinned)
+        if _passes(small, check, positional, named):
+            kept, thinned = _ordered(record, check, kept)
+            break
+        _stop(record, check, stays)
+    gone = {name: int((~stays[outputs]).sum()) for name, (_, outputs) in record.layers.items()}
+    return Units(
+        kept=kept,
+        removed={name: count for name, count in gone.items() if count},
+        thinned=thinned,
+        stopped=_stopped(record, living, stays),
+        bound=record.bound,
+    )
 
 
-def walked(model: nn.Module, example: Tensor) -> Walk | str:
-    """The walk through the model, or why it could not be done."""
-    cuda = [example.device] if example.device.type == "cuda" else []
-    with torch.no_grad(), torch.random.fork_rng(devices=cuda):
-        before = torch.get_rng_state()
-        try:
-            walk = Walk(_double(model))
-            if not torch.equal(before, torch.get_rng_state()):
-                return "the forward pass draws random numbers where the graph does not show them"
-            walk.run(example[:2])
-        except Exception as error:  # any code may stand in a forward pass
-            return f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"
+def walked(model: nn.Module, *positional: Any, training: bool = True, **named: Any) -> Record | str:
+    """The record of a model's forward passes, or why there is none."""
+    record = Record(model, shared(model))
+    try:
+        walk = _walk(cut.smaller(model, {}, shared=_weights(model)), record, positional, named, training=training)
+    except Decides as error:
+        return str(error)
+    except Exception as error:  # any code may stand in a forward pass
+        return _first_line(error)
+    record.bound = frozenset(walk.bound)
+    for name in walk.bound:
+        for units in (*record.layers.get(name, ()), *record.calls.get(name, ())):
+            record.keep(units, Hold(at=name, why="its tensors are used elsewhere too"))
+    return record
+
+
+def _walk(
+    network: nn.Module, record: Record, positional: Sequence[Any], named: Mapping[str, Any], *, training: bool
+) -> Walk:
+    """All ways that a forward pass can go, in training mode if asked for, and in evaluation mode.
+
+    Wherever it asked whether something holds of a tensor, it goes the other way too, unless an assertion ends it.
+    """
+    walk = Walk(network, record, record.shared)
+    for mode in (True, False) if training else (False,):
+        ways: list[list[bool]] = [[]]
+        while ways:
+            answers, before = ways.pop(), len(record.steps)
+            record.open()
+            try:
+                asked = _pass(walk, network.train(mode), positional, named, answers)
+            except Exception as error:
+                if not answers or isinstance(error, Decides):
+                    raise
+                if not isinstance(error, AssertionError):
+                    raise Decides(f"{ANOTHER} a tensor holds, which fails here: {_first_line(error)}") from error
+                del record.steps[before:]
+                continue
+            record.ways.append((mode, asked))
+            if len(record.ways) > MOST:
+                raise Decides(f"{ANOTHER} tensors hold, more than {MOST} ways in all")
+            ways += [[*asked[:place], not asked[place]] for place in range(len(answers), len(asked))]
     return walk
 
 
-def _double(model: nn.Module) -> nn.Module:
-    """A copy in training mode, with the model's own parameters and buffers of its own."""
-    return copy.deepcopy(model, {id(weight): weight for weight in model.parameters()}).train()
+def _passes(small: nn.Module, check: Check, positional: Sequence[Any], named: Mapping[str, Any]) -> bool:
+    """Whether a smaller network does what was recorded, to its end."""
+    walk = Walk(small, check, check.record.shared)
+    try:
+        for mode, answers in check.record.ways:
+            _pass(walk, small.train(mode), positional, named, answers)
+    except Exception:  # Deviates, or whatever code says to sizes that it does not know
+        return False
+    return len(check.steps) == len(check.record.steps)
 
 
-def _found(walk: Walk, living: Mapping[str, Tensor]) -> Units:
-    roots = walk.roots()
-    reaches = reaching(walk, roots, living)
-    kept, removed = {}, {}
-    for name, (inputs, outputs) in walk.layers.items():
-        into, out = reaches[roots[inputs]], reaches[roots[outputs]]
-        if not (into.all() and out.all()):
-            kept[name] = Kept(outputs=out.nonzero().squeeze(1), inputs=into.nonzero().squeeze(1))
-        if not out.all():
-            removed[name] = len(out) - int(out.sum())
-    for name, units in walk.norms.items():
-        stay = reaches[roots[units]]
-        if not stay.all():
-            kept[name] = Kept(outputs=stay.nonzero().squeeze(1))
-    return Units(kept=kept, removed=removed, bound=walk.bound)
+def _pass(
+    walk: Walk, network: nn.Module, positional: Sequence[Any], named: Mapping[str, Any], answers: Sequence[bool]
+) -> list[bool]:
+    devices = {each.device for each in network.parameters() if each.device.type == "cuda"}
+    with torch.no_grad(), torch.random.fork_rng(devices=devices):
+        return walk.run(_fresh(positional), _fresh(named), answers)
 
 
-def reaching(walk: Walk, roots: Tensor, living: Mapping[str, Tensor]) -> Tensor:
-    """Whether each root reaches the output: bool, from the output backward until nothing changes."""
+def _stop(record: Record, check: Check, stays: Tensor) -> None:
+    """Keep the units of the step at which a smaller network did something else; all, if it has none that are gone."""
+    step = check.there
+    units = torch.cat([labels.flatten() for labels in step.units]) if step.units else torch.empty(0, dtype=torch.long)
+    if bool(stays[units].all()):
+        units = (~stays).nonzero().squeeze(1)
+    record.keep(units, Hold(at=step.at, why=f"{step.what} does not follow when units go: a size may stand in the code"))
+
+
+def _kept(record: Record, stays: Tensor) -> tuple[dict[str, Kept], dict[str, Thinned]]:
+    """What stays of each layer that loses something, in the model's order."""
+    kept = {}
+    for name, (inputs, outputs) in record.layers.items():
+        if not (stays[inputs].all() and stays[outputs].all()):
+            kept[name] = Kept(outputs=_places(stays[outputs]), inputs=_places(stays[inputs]))
+    for name, carrier in record.carriers.items():
+        if not stays[carrier.outputs].all():
+            kept[name] = Kept(outputs=_places(stays[carrier.outputs]))
+    thinned = {}
+    for name, noise in record.noises.items():
+        if not stays[noise.units].all():
+            places, count = _places(stays[noise.units]), len(noise.units)
+            thinned[name] = Thinned(kept=places, count=count, dim=noise.dim, order=noise.order)
+    return kept, thinned
+
+
+def _ordered(record: Record, check: Check, kept: Mapping[str, Kept]) -> tuple[dict[str, Kept], dict[str, Thinned]]:
+    """The same in the order in which a smaller network has its units, which a channel shuffle may change."""
+    found = {
+        name: Kept(outputs=check.outputs[name], inputs=check.inputs[name] if each.inputs is not None else None)
+        for name, each in kept.items()
+    }
+    thinned = {}
+    for name, places in check.noises.items():
+        noise = record.noises[name]
+        thinned[name] = Thinned(kept=places, count=len(noise.units), dim=noise.dim, order=noise.order)
+    return found, thinned
+
+
+def _stopped(record: Record, living: Mapping[str, Tensor], stays: Tensor) -> list[Stop]:
+    """What is kept although nothing that reaches the output reads it."""
+    roots = record.roots()
+    entering = {unit for inputs, _ in record.layers.values() for unit in inputs.tolist()}
+    ends = record.read | (record.used - entering)  # of those that enter a layer, the layer says whether they are read
+    read = reaching(record, roots, living, ends)[roots]
+    first: dict[int, Hold] = {}
+    for unit, hold in record.holds.items():
+        first.setdefault(int(roots[unit]), hold)
+    found: Counter[tuple[str, str, str]] = Counter()
+    for name, (_, outputs) in record.layers.items():
+        for unit in outputs[stays[outputs] & ~read[outputs]].tolist():
+            if (stop := first.get(int(roots[unit]))) is not None:
+                found[name, stop.at, stop.why] += 1
+    return [Stop(layer=layer, units=count, at=at, why=why) for (layer, at, why), count in found.items()]
+
+
+def _fresh(given: Any) -> Any:
+    return tree_map(lambda each: each.clone() if isinstance(each, Tensor) else each, given)
+
+
+def _weights(model: nn.Module) -> list[str]:
+    return [name for name, _ in model.named_parameters()]
+
+
+def _first_line(error: Exception) -> str:
+    return f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"
+
+
+def _places(there: Tensor) -> Tensor:
+    return there.nonzero().squeeze(1)
+
+
+def reaching(
+    record: Record, roots: Tensor, living: Mapping[str, Tensor], ends: Collection[int] | None = None
+) -> Tensor:
+    """Whether each root reaches the output: bool, from there backward until nothing changes.
+
+    `ends`: the units to begin with; if None, those in the output and all that are held.
+    """
     layers = []
-    for name, (inputs, outputs) in reversed(walk.layers.items()):
+    for name, (inputs, outputs) in reversed(record.layers.items()):
         lives = living.get(f"{name}.weight", torch.ones(len(outputs), len(inputs), dtype=torch.bool))
         layers.append((roots[inputs], roots[outputs], lives.flatten(2).any(2) if lives.dim() > 2 else lives))
     reaches = torch.zeros(len(roots), dtype=torch.bool)
-    reaches[roots[walk.reaching]] = True
+    reaches[roots[[NONE, *(ends if ends is not None else {*record.read, *record.holds})]]] = True
     while True:
         count = -1
         while count != (count := int(reaches.sum())):
@@ -109,3 +267,15 @@ def reaching(walk: Walk, roots: Tensor, living: Mapping[str, Tensor]) -> Tensor:
         if lost is None:
             return reaches
         reaches[lost[0]] = True  # torch does not like a layer of nothing
+
+
+def shared(model: nn.Module) -> frozenset[str]:
+    """Modules under two names, and modules with a parameter of another one."""
+    named = list(model.named_modules(remove_duplicate=False))
+    names = Counter(id(module) for _, module in named)
+    owners = Counter(id(weight) for module in model.modules() for weight in module.parameters(recurse=False))
+    return frozenset(
+        name
+        for name, module in named
+        if names[id(module)] > 1 or any(owners[id(weight)] > 1 for weight in module.parameters(recurse=False))
+    )

@@ -1,250 +1,189 @@
-"""The walk through a traced graph: which unit fills each place of dimension 1 of every tensor.
+"""The walk: one real forward pass, in which the units behind every number of every tensor are followed.
 
-At the bottom stands what is known of layers, functions and methods; all else is unknown and may do anything.
+Torch tells each operation that it is about to do, below autograd and Python: asserts, `int()` of a size, several inputs
+and other people's reshaping need no support. What is known of operations and layers stands in `rules`.
 """
 
 from __future__ import annotations
 
-import math
-import operator
-from collections import Counter
-from collections.abc import Callable
-from functools import partial
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, final
 
 import torch
-from torch import Tensor, fx, nn
-from torch.nn import functional as F
+from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
-from oneticket.models.layers import Halve
+from oneticket.compact.follow import Call, Following
+from oneticket.compact.ledger import Ledger, Step
+from oneticket.compact.rules import MOVED, Found, layer_rule, rule
 
 
-class Walk(fx.Interpreter):
-    """Runs a model and follows the units, one number each.
+class Decides(Exception):
+    """A forward pass goes by what numbers a tensor holds: another batch may go a way that nobody has seen."""
 
-    - `layers`: per layer that makes units out of units, those that go in and those that come out.
-    - `norms`: per BatchNorm layer, its units.
-    - `followed`: per layer that a BatchNorm alone reads, that one.
-    - `reaching`: units that reach the output, or something unknown.
-    - `bound`: layers that must stay whole, since their tensors are shared or used outside them.
+
+@final
+class Walk(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Runs a network and tells a ledger what becomes of its units.
+
+    Where a forward pass asks whether something holds of a tensor, it gets the `answers` given, one after the other, and
+    then the true ones: so all the ways that it can go may be seen.
+
+    `bound`: layers that are none here, since others use their tensors too; those that are found on the way are added.
     """
 
-    def __init__(self, model: nn.Module) -> None:
-        graph = _Tracer().trace(model)
-        super().__init__(model, graph=graph)
-        self.ids: dict[fx.Node, list[int]] = {}
-        self.shapes: dict[fx.Node, tuple[int, ...]] = {}
-        self.layers: dict[str, tuple[list[int], list[int]]] = {}
-        self.norms: dict[str, list[int]] = {}
-        self.followed: dict[str, str] = {}
-        self.reaching: list[int] = []
-        self.bound = _bound(model, graph)
-        self._parents: list[int] = []
+    def __init__(self, network: nn.Module, ledger: Ledger, bound: frozenset[str] = frozenset()) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.ledger, self.network, self.bound = ledger, network, set(bound)
+        self.units = Following(ledger)
+        self._names = {id(module): name for name, module in network.named_modules()}
+        self._owners = {
+            weight.untyped_storage().data_ptr(): name
+            for name, module in network.named_modules()
+            for weight in module.parameters(recurse=False)
+            if weight.numel()
+        }
+        self._path: list[nn.Module] = []
+        self._inside = 0
 
-    def run_node(self, node: fx.Node) -> Any:
-        """The node's value; on the way, the units behind it."""
-        value = super().run_node(node)
-        if node.op == "output" and not isinstance(value, Tensor):
-            raise TypeError(f"the model returns a {type(value).__name__}, not one tensor")
-        rule = self._rule(node)
-        if isinstance(value, Tensor):
-            self.shapes[node] = tuple(value.shape)
-            ids = rule(self, node) if rule is not None else None
-            known = ids is not None and len(ids) == self._width(node)
-        else:
-            ids, known = [], rule is _size and _size(self, node) is not None
-        if not known:
-            self.reaching += [one for source in node.all_input_nodes for one in self.ids[source]]
-            ids = self.new(node)
-            self.reaching += ids
-        self.ids[node] = ids or []
-        return value
+    def run(self, positional: Sequence[Any], named: Mapping[str, Any], answers: Sequence[bool] = ()) -> list[bool]:
+        """One forward pass in the network's present mode; the answers that it got.
 
-    def new(self, node: fx.Node) -> list[int]:
-        """Fresh units for a node's value."""
-        first = len(self._parents)
-        self._parents.extend(range(first, first + self._width(node)))
-        return list(range(first, len(self._parents)))
+        Raises Decides if it asks for a number of a tensor, or for a size that depends on one.
+        """
+        self._answers, self._asked = answers, list[bool]()
+        handles: list[Any] = []
+        for module in self.network.modules():
+            handles.append(module.register_forward_pre_hook(self._enter, with_kwargs=True, prepend=True))
+            handles.append(module.register_forward_hook(self._leave, with_kwargs=True))
+        self.units.uncertain([*_tensors((positional, named)), *self.network.parameters(), *self.network.buffers()])
+        try:
+            with self:
+                found = self.network(*positional, **named)
+        finally:
+            for handle in handles:
+                handle.remove()
+            self._path.clear()
+            self._inside = 0
+        self._end(found)
+        return self._asked
 
-    def join(self, one: int, other: int) -> None:
-        """Make two units one."""
-        self._parents[self._root(one)] = self._root(other)
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        """One operation, done as it is; then what it does with units."""
+        kwargs = kwargs or {}
+        if self._inside:
+            return func(*args, **kwargs)
+        tensors = _tensors((args, kwargs))
+        self._direct(tensors)
+        random = torch.Tag.nondeterministic_seeded in func.tags
+        uncertain = random or not all(map(self.units.certain, tensors))
+        asks = uncertain and _asks(func, args)
+        if uncertain and not asks and _decides(func, args):
+            raise Decides(f"its forward pass goes by what numbers a tensor holds, in {self._where()}")
+        labelled = any(self.units.of(each) is not None for each in tensors)
+        name = func._schema.name.partition("::")[2].strip("_")
+        self._begin(name, "" if labelled and name in MOVED else _numbers((args, kwargs)), tensors)
+        out = func(*args, **kwargs)
+        outs = _tensors(out)
+        if uncertain:
+            self.units.uncertain(outs)
+        if labelled:
+            given = zip((each.name for each in func._schema.arguments), args, strict=False)
+            call = Call(name=name, function=func, named={**dict(given), **kwargs}, tensors=tensors, outs=outs)
+            self._write(call, rule(call)(self.units, call))
+        self.ledger.shapes([tuple(each.shape) for each in outs if self.units.of(each) is None])
+        return self._answer(out) if asks else out
 
-    def roots(self) -> Tensor:
-        """Per unit the one that stands for all that are one with it."""
-        return torch.tensor([self._root(unit) for unit in range(len(self._parents))], dtype=torch.long)
+    def _answer(self, true: bool) -> bool:
+        place = len(self._asked)
+        self._asked.append(self._answers[place] if place < len(self._answers) else true)
+        return self._asked[-1]
 
-    def rank(self, node: fx.Node) -> int:
-        """The number of dimensions of a node's value, 0 if it is no tensor."""
-        return len(self.shapes.get(node, ()))
+    def _write(self, call: Call, found: Found) -> None:
+        """Give what came out its labels; units that are written into something without units stay."""
+        arguments = call.function._schema.arguments
+        written = [call.named.get(each.name) for each in arguments if each.alias_info and each.alias_info.is_write]
+        if any(isinstance(each, Tensor) and self.units.of(each) is None for each in written):
+            for labels in found:
+                self.units.hold(labels, f"{call.name} writes it over numbers that are no unit's")
+            return
+        for tensor, labels in zip(call.outs, found, strict=True):
+            self.units.put(tensor, labels)
 
-    def _root(self, unit: int) -> int:
-        while self._parents[unit] != unit:
-            self._parents[unit] = self._parents[self._parents[unit]]
-            unit = self._parents[unit]
-        return unit
+    def _begin(self, what: str, numbers: str, tensors: Sequence[Tensor]) -> None:
+        self.units.read(tensors)
+        units = [labels for labels in map(self.units.of, tensors) if labels is not None]
+        self.ledger.begin(Step(at=self._where(), what=what, numbers=numbers, units=units))
 
-    def _width(self, node: fx.Node) -> int:
-        return self.shapes[node][1] if self.rank(node) > 1 else 0
+    def _where(self) -> str:
+        module = self._path[-1] if self._path else self.network
+        name, kind = self._names.get(id(module), ""), type(module).__name__
+        return f"{name} ({kind})" if name else kind
 
-    def _rule(self, node: fx.Node) -> Rule | None:
-        if node.op == "call_module":
-            return _MODULES.get(type(self.module.get_submodule(str(node.target))))
-        if node.op == "call_function":
-            return _FUNCTIONS.get(node.target)
-        return _METHODS.get(str(node.target)) if node.op == "call_method" else None
+    def _direct(self, tensors: Sequence[Tensor]) -> None:
+        """A layer whose tensor is used outside it is none."""
+        for each in tensors:
+            owner = self._owners.get(each.untyped_storage().data_ptr()) if each.layout == torch.strided else None
+            if owner is not None:
+                self.bound.add(owner)
 
+    def _enter(self, module: nn.Module, args: Any, kwargs: Any) -> None:
+        self._path.append(module)
+        if self._inside or layer_rule(module) is not None:
+            self._inside += 1  # from here on operations are neither told nor followed, ours on labels neither
+            if self._inside == 1:
+                self._begin(f"layer {self._names[id(module)]}", "", _tensors((args, kwargs)))
 
-class _Tracer(fx.Tracer):
-    def is_leaf_module(self, module: nn.Module, name: str) -> bool:
-        return isinstance(module, Halve) or super().is_leaf_module(module, name)
+    def _leave(self, module: nn.Module, args: Any, kwargs: Any, out: Any) -> None:
+        if self._inside:
+            if self._inside == 1:
+                self._layer(module, _tensors((args, kwargs)), _tensors(out))
+            self._inside -= 1
+        self._path.pop()
 
+    def _layer(self, module: nn.Module, tensors: Sequence[Tensor], outs: Sequence[Tensor]) -> None:
+        name, does = self._names[id(module)], layer_rule(module)
+        self.units.uncertain(outs)
+        if does is None or len(tensors) != 1 or len(outs) != 1 or name in self.bound:
+            for each in tensors:
+                self.units.hold(self.units.of(each), "its tensors are used elsewhere too")
+            return
+        self.units.put(outs[0], does(self.units, name, module, tensors[0], outs[0]))
+        self.units.made(outs[0], name)
 
-def shared(model: nn.Module) -> frozenset[str]:
-    """Modules under two names, and modules with a parameter of another one."""
-    named = list(model.named_modules(remove_duplicate=False))
-    names = Counter(id(module) for _, module in named)
-    owners = Counter(id(weight) for module in model.modules() for weight in module.parameters(recurse=False))
-    return frozenset(
-        name
-        for name, module in named
-        if names[id(module)] > 1 or any(owners[id(weight)] > 1 for weight in module.parameters(recurse=False))
-    )
-
-
-def _bound(model: nn.Module, graph: fx.Graph) -> frozenset[str]:
-    """What is shared, called twice, or has a tensor that is used directly."""
-    calls = Counter(str(node.target) for node in graph.nodes if node.op == "call_module")
-    direct = {str(node.target).rpartition(".")[0] for node in graph.nodes if node.op == "get_attr"}
-    return shared(model) | direct | {name for name, count in calls.items() if count > 1}
-
-
-Rule = Callable[[Walk, fx.Node], "list[int] | None"]
-"""From a node to the units along dimension 1 of its value, or None if that is not known."""
-
-
-def _layer(walk: Walk, node: fx.Node) -> list[int] | None:
-    """A layer whose weight is (outputs, inputs, ...), with a batch of images or rows."""
-    name, source = str(node.target), node.all_input_nodes[0]
-    layer = walk.module.get_submodule(name)
-    whole = name in walk.bound or getattr(layer, "groups", 1) != 1
-    if whole or walk.rank(source) != layer.weight.dim():  # type: ignore[operator]
-        return None
-    walk.layers[name] = (walk.ids[source], walk.new(node))
-    return walk.layers[name][1]
-
-
-def _norm(walk: Walk, node: fx.Node) -> list[int] | None:
-    name, source = str(node.target), node.all_input_nodes[0]
-    if name in walk.bound:
-        return None
-    if source.op == "call_module" and len(source.users) == 1:
-        walk.followed[str(source.target)] = name
-    walk.norms[name] = walk.ids[source]
-    return walk.norms[name]
-
-
-def _same(walk: Walk, node: fx.Node, *, rank: int | None = None) -> list[int] | None:
-    """Each unit by itself; further arguments are numbers."""
-    first, *rest = node.all_input_nodes
-    alone = not any(walk.rank(other) for other in rest)
-    return walk.ids[first] if alone and rank in (None, walk.rank(first)) else None
-
-
-def _merge(walk: Walk, node: fx.Node) -> list[int] | None:
-    """Two tensors elementwise, or a tensor and a number."""
-    tensors = [source for source in node.all_input_nodes if source in walk.shapes]
-    one, other = tensors[0], tensors[-1]
-    if len(tensors) > 2 or walk.rank(one) != walk.rank(other) or len(walk.ids[one]) != len(walk.ids[other]):
-        return None
-    for pair in zip(walk.ids[one], walk.ids[other], strict=True):
-        walk.join(*pair)
-    return walk.ids[one]
-
-
-def _cat(walk: Walk, node: fx.Node) -> list[int] | None:
-    tensors = _argument(node, 0, "tensors")
-    dim = _argument(node, 1, "dim")
-    if not isinstance(tensors, list | tuple) or not isinstance(dim, int) or dim % walk.rank(node) != 1:
-        return None
-    return [unit for tensor in tensors for unit in walk.ids[tensor]]
+    def _end(self, found: Any) -> None:
+        leaves = tree_leaves(found)
+        for odd in leaves:
+            if not (odd is None or isinstance(odd, Tensor | int | float | str)):
+                raise TypeError(f"the model returns a {type(odd).__name__}, not tensors")
+        ends = _tensors(found)
+        self._begin("output", repr([tuple(each.shape) for each in ends]), ends)
+        for each in ends:
+            labels = self.units.of(each)
+            if labels is not None:
+                self.ledger.ends(labels)
+        self.units.close()
 
 
-def _flatten(walk: Walk, node: fx.Node) -> list[int] | None:
-    """(N, C, ...) to (N, C * ...), or dimensions behind C: a unit fills as many places as it has numbers."""
-    source = node.all_input_nodes[0]
-    shape, now = walk.shapes[source], walk.shapes[node]
-    if shape[:2] == now[:2]:
-        return walk.ids[source]
-    if len(shape) < 2 or now != (shape[0], math.prod(shape[1:])):
-        return None
-    return [unit for unit in walk.ids[source] for _ in range(math.prod(shape[2:]))]
+def _tensors(found: Any) -> list[Tensor]:
+    return [each for each in tree_leaves(found) if isinstance(each, Tensor)]
 
 
-def _view(walk: Walk, node: fx.Node) -> list[int] | None:
-    """A flatten whose last size is left open; a size in figures would not fit fewer units."""
-    sizes = node.args[1] if len(node.args) == 2 and isinstance(node.args[1], list | tuple) else node.args[1:]
-    return _flatten(walk, node) if not node.kwargs and len(sizes) == 2 and sizes[1] == -1 else None
+def _numbers(found: Any) -> str:
+    return repr([each for each in tree_leaves(found) if not isinstance(each, Tensor)])
 
 
-def _behind(walk: Walk, node: fx.Node) -> list[int] | None:
-    """Something over dimensions behind the units."""
-    dims = _argument(node, 1, "dim")
-    each = dims if isinstance(dims, list | tuple) else (dims,)
-    rank = walk.rank(node.all_input_nodes[0])
-    return _same(walk, node) if all(isinstance(dim, int) and dim % rank > 1 for dim in each) else None
+def _asks(func: Any, args: Sequence[Any]) -> bool:
+    """Whether something that holds or not becomes one of Python's."""
+    name = func._schema.name
+    return bool(name == "aten::equal" or (name == "aten::_local_scalar_dense" and args[0].dtype == torch.bool))
 
 
-def _size(walk: Walk, node: fx.Node) -> list[int] | None:
-    """A shape or a part of it: harmless unless it tells the number of units."""
-    places = range(walk.rank(node.all_input_nodes[0]))
-    asked = _argument(node, 1, "dim")
-    if node.target is getattr and asked != "shape":
-        return [] if asked in ("device", "dtype", "ndim") else None
-    parts = [asked] if isinstance(asked, int) else [_argument(user, 1, "") for user in node.users]
-    if not isinstance(asked, int) and not all(user.target is operator.getitem for user in node.users):
-        return None
-    for part in parts:
-        if not isinstance(part, int | slice):
-            return None
-        told = places[part]
-        if 1 in (told if isinstance(told, range) else (told,)):
-            return None
-    return []
-
-
-def _argument(node: fx.Node, place: int, name: str) -> Any:
-    return node.args[place] if len(node.args) > place else node.kwargs.get(name)
-
-
-_rows, _images = partial(_same, rank=3), partial(_same, rank=4)
-
-_MODULES: dict[type[nn.Module], Rule] = {
-    **dict.fromkeys((nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d), _layer),
-    **dict.fromkeys((nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm), _norm),
-    **dict.fromkeys((nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.ELU, nn.SELU, nn.GELU, nn.SiLU, nn.Mish, nn.Identity), _same),
-    **dict.fromkeys((nn.Sigmoid, nn.Tanh, nn.Hardswish, nn.Hardsigmoid, nn.Hardtanh, nn.Softplus), _same),
-    **dict.fromkeys((nn.MaxPool1d, nn.AvgPool1d, nn.AdaptiveAvgPool1d, nn.AdaptiveMaxPool1d), _rows),
-    **dict.fromkeys((nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool2d, Halve), _images),
-    nn.Flatten: _flatten,
-}
-_FUNCTIONS: dict[Any, Rule] = {
-    **dict.fromkeys((F.relu, torch.relu, F.relu6, F.leaky_relu, F.elu, F.selu, F.gelu, F.silu, F.mish), _same),
-    **dict.fromkeys((torch.sigmoid, torch.tanh, F.hardswish, F.hardtanh, F.softplus, torch.neg, operator.neg), _same),
-    **dict.fromkeys((F.max_pool2d, F.avg_pool2d, F.adaptive_avg_pool2d, F.adaptive_max_pool2d), _images),
-    **dict.fromkeys((operator.add, operator.iadd, operator.sub, operator.mul, operator.imul, operator.truediv), _merge),
-    **dict.fromkeys((torch.add, torch.sub, torch.mul), _merge),
-    **dict.fromkeys((torch.cat, torch.concat), _cat),
-    **dict.fromkeys((torch.mean, torch.sum, torch.amax, torch.squeeze), _behind),
-    torch.flatten: _flatten,
-    torch.reshape: _view,
-    getattr: _size,
-}
-_METHODS: dict[str, Rule] = {
-    **dict.fromkeys(("relu", "relu_", "sigmoid", "tanh", "contiguous", "clone"), _same),
-    **dict.fromkeys(("add", "add_", "sub", "sub_", "mul", "mul_"), _merge),
-    **dict.fromkeys(("mean", "sum", "amax", "squeeze"), _behind),
-    **dict.fromkeys(("view", "reshape"), _view),
-    "flatten": _flatten,
-    "size": _size,
-}
+def _decides(func: Any, args: Sequence[Any]) -> bool:
+    """Whether numbers of a tensor become numbers of Python, or sizes."""
+    if func._schema.name == "aten::index":
+        return any(isinstance(each, Tensor) and each.dtype in (torch.bool, torch.uint8) for each in args[1])
+    return torch.Tag.data_dependent_output in func.tags or torch.Tag.dynamic_output_shape in func.tags

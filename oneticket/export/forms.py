@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from safetensors.torch import save
 from torch import Tensor, nn
 
+from oneticket.compact.units import Stop
 from oneticket.export.agreement import differs, tolerance
 from oneticket.export.example import Example, outputs
 from oneticket.export.network import Made, compacted, masked
@@ -31,6 +32,7 @@ class Exported:
     - `network`: what computes so in Python, a copy in evaluation mode.
     - `path`, `size`: the file, None if none was asked for, and the bytes that it has or would have.
     - `removed`: per layer, how many of its units went.
+    - `stopped`: units that nobody reads and that stay, with the layer that stopped it and why.
     - `note`: what else is to be told, such as why a network was kept whole.
     - `tolerance`: how far its outputs were allowed to lie from the masked model's, of the largest or of 1.
     """
@@ -40,6 +42,7 @@ class Exported:
     path: Path | None
     size: int
     removed: Mapping[str, int]
+    stopped: Sequence[Stop]
     note: str
     tolerance: float
 
@@ -105,6 +108,7 @@ def export(
         path=path,
         size=len(data),
         removed=dict(made.removed),
+        stopped=tuple(made.stopped),
         note="; ".join(filter(None, (whole.note, made.note))),
         tolerance=near,
     )

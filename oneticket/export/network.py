@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from oneticket.compact import cut
 from oneticket.compact.compact import hooked
-from oneticket.compact.units import trace
+from oneticket.compact.units import Stop, trace
 from oneticket.export.agreement import differs, tolerance
-from oneticket.export.example import Example, batch, outputs
+from oneticket.export.example import Example, arguments, batch, outputs
 from oneticket.export.plain import duplicate
 from oneticket.ground.errors import PruneError
 from oneticket.ticket.mask import Mask
@@ -21,11 +21,15 @@ from oneticket.ticket.mask import Mask
 
 @dataclass(frozen=True, kw_only=True)
 class Made:
-    """A network in some form: what of the mask is left in it, how many units went per layer, and what is to be told."""
+    """A network in some form: what of the mask is left in it, how many units went per layer, and what is to be told.
+
+    `stopped`: units that nobody reads and that stay, with the layer that stopped it.
+    """
 
     network: nn.Module
     mask: Mask
     removed: Mapping[str, int] = field(default_factory=dict)
+    stopped: Sequence[Stop] = ()
     note: str = ""
 
 
@@ -50,7 +54,7 @@ def masked(model: nn.Module, mask: Mask) -> Made:
 def compacted(model: nn.Module, mask: Mask, example: Example) -> Made:
     """The network without the units that cannot reach the output (`compact.units`); kept whole where that is unsure.
 
-    Its outputs were compared with the masked model's. `example` must be one tensor for anything to be left out.
+    Its outputs were compared with the masked model's. The note says which layers keep units that nobody reads.
 
     >>> net = nn.Sequential(nn.Linear(2, 3), nn.ReLU(), nn.Linear(3, 1))
     >>> made = compacted(net, Mask({"2.weight": torch.tensor([[True, False, True]])}), torch.zeros(4, 2))
@@ -58,14 +62,14 @@ def compacted(model: nn.Module, mask: Mask, example: Example) -> Made:
     (Linear(in_features=2, out_features=2, bias=True), {'0': 1})
     """
     whole = masked(model, mask)
-    if not isinstance(example, Tensor):
-        return _whole(whole, "units are only traced in networks with one tensor of inputs")
     if found := hooked(whole.network):
         return _whole(whole, f"{found} has hooks or parametrizations")
-    units, near = trace(whole.network, mask, example), tolerance(whole.network, example)
-    made = cut.cuts(whole.network, units)
+    (positional, named), near = arguments(example), tolerance(whole.network, example)
+    units = trace(whole.network, mask, *positional, training=False, **named)
+    note = units.note or "; ".join(map(str, units.stopped))
+    made = cut.cuts(whole.network, units.kept)
     if not made:
-        return Made(network=whole.network, mask=mask, note=units.note)
+        return Made(network=whole.network, mask=mask, stopped=units.stopped, note=note)
     small = cut.smaller(whole.network, made).eval()
     try:
         for each in (example, batch(example, 3)):
@@ -74,7 +78,7 @@ def compacted(model: nn.Module, mask: Mask, example: Example) -> Made:
     except Exception as error:  # whatever a user's code says to being made smaller
         return _whole(whole, f"without its units it fails: {type(error).__name__}: {error}")
     left = Mask({name: living[made.get(name, ...)] for name, living in mask.items()})
-    return Made(network=small, mask=left, removed=units.removed)
+    return Made(network=small, mask=left, removed=units.removed, stopped=units.stopped, note=note)
 
 
 def _whole(made: Made, why: str) -> Made:

@@ -172,7 +172,8 @@ def _margin(findings: Findings) -> str:
 
 def _hardware(findings: Findings) -> str:
     devices = _each(str(row["device"]) for row in sorted(findings.rows, key=_device) if row.get("device"))
-    compact = sum(bool(row.get("how")) and "together" not in str(row["how"]) for row in findings.rows)
+    less = ("layers sparse", "units left out")
+    compact = sum(any(words in str(row.get("how")) for words in less) for row in findings.rows)
     how = (
         f" {compact} of {len(findings.rows)} were trained without what cannot reach the loss, or with their living "
         "weights alone, which gives the weights of masked training to rounding."

@@ -198,7 +198,7 @@ def test_what_is_known_and_what_can_be_proved_is_made_smaller() -> None:
 
 
 def test_why_a_network_is_kept_whole_is_told() -> None:
-    for name, words in {"AskingForTypes": "outputs", "AskingForSizes": "outputs", "hooked": "hooks"}.items():
+    for name, words in {"AskingForTypes": "outputs", "AskingForSizes": "in_features", "hooked": "hooks"}.items():
         model = MODELS[name]()
         mask = Mask({key: torch.rand(model.get_parameter(key).shape) < 0.01 for key in ("fc1.weight", "fc2.weight")})
         with torch.no_grad():

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 import torch
-from nets import Plain
+from nets import Plain, Siamese, shuffle
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -45,6 +45,17 @@ def found(net: nn.Module, dead: dict[str, list[int]], shape: tuple[int, ...] = (
     return trace(net, living, torch.zeros(shape))
 
 
+def averaged(x: Tensor, y: Tensor) -> Tensor:
+    weights = y.flatten(2).mean(1).softmax(-1)
+    return (x.flatten(2) @ weights[..., None])[..., None]
+
+
+def asserted(x: Tensor, y: Tensor) -> Tensor:
+    assert int(x.shape[1]) > 0 and not y[:, 0].isnan().any()
+    return x
+
+
+LEFT, BOTH = {"one": [1, 2, 3], "two": [0]}, {"one": [1, 2, 3], "two": [1, 2, 3]}
 ROWS: dict[str, tuple[Callable[..., Tensor], int, list[int], dict[str, list[int]]]] = {
     "sum": (lambda x, y: x + y, 4, [1], {"one": [0, 2, 3], "two": [0, 2, 3]}),
     "in place": (lambda x, y: x.add_(y), 4, [1], {"one": [0, 2, 3], "two": [0, 2, 3]}),
@@ -58,15 +69,43 @@ ROWS: dict[str, tuple[Callable[..., Tensor], int, list[int], dict[str, list[int]
     "pooled": (lambda x, y: F.max_pool2d(x, 2), 4, [2], {"one": [0, 1, 3], "two": [0]}),
     "ended": (lambda x, y: F.adaptive_avg_pool2d(F.gelu(x), 1), 4, [2], {"one": [0, 1, 3], "two": [0]}),
     "both ways": (lambda x, y: x + torch.softmax(x, 1), 4, [0], {"two": [0]}),
-    "turned": (lambda x, y: x.transpose(2, 3), 4, [0], {"two": [0]}),
+    "turned": (lambda x, y: x.transpose(2, 3), 4, [0], {"one": [1, 2, 3], "two": [0]}),
+    "channels last and back": (lambda x, y: x.movedim(1, -1).relu().permute(0, 3, 1, 2), 4, [0], LEFT),
+    "padded": (lambda x, y: F.pad(x, (1, 2), value=3.0) * F.pad(y, (1, 2)), 4, [0], BOTH),
+    "rolled": (lambda x, y: x.roll(1, 2).flip(3), 4, [2], {"one": [0, 1, 3], "two": [0]}),
+    "halves swapped": (lambda x, y: torch.cat(x.split(2, 1)[::-1], 1), 4, [0, 2], {"one": [1, 3], "two": [0]}),
+    "halves of two sizes": (lambda x, y: torch.cat(x.chunk(2, 1)[::-1], 1), 4, [2], {"one": [1, 2, 3], "two": [0]}),
+    "shuffled": (lambda x, y: shuffle(torch.cat([x, y], 1), 2), 8, [2, 3], {"one": [0, 2, 3], "two": [0, 2, 3]}),
+    "shuffled unevenly": (lambda x, y: shuffle(torch.cat([x, y], 1), 2), 8, [2], {}),
+    "a shuffle of torch": (lambda x, y: F.channel_shuffle(x, 2), 4, [2, 3], {"one": [0, 2], "two": [0]}),
+    "pixels shuffled": (lambda x, y: F.pixel_shuffle(torch.cat([x, y], 1), 2), 2, [0], {}),
+    "gated halves": (lambda x, y: F.glu(torch.cat([x, y], 1), 1), 4, [1], {"one": [0, 2, 3], "two": [0, 2, 3]}),
+    "normed by places": (lambda x, y: F.layer_norm(x, x.shape[2:]), 4, [1], {"one": [0, 2, 3], "two": [0]}),
+    "normed by units": (lambda x, y: F.layer_norm(x.movedim(1, -1), [4]).movedim(-1, 1), 4, [1], {"two": [0]}),
+    "divided by a norm": (lambda x, y: F.normalize(x, dim=1), 4, [1], {"two": [0]}),
+    "resized": (lambda x, y: F.interpolate(x, scale_factor=2), 4, [1], {"one": [0, 2, 3], "two": [0]}),
+    "picked by number": (lambda x, y: x[:, [3, 1]], 2, [0], {"two": [0]}),
+    "places picked": (lambda x, y: x[:, :, [2, 0]], 4, [1], {"one": [0, 2, 3], "two": [0]}),
+    "averaged by weights": (averaged, 4, [1], {"one": [0, 2, 3]}),
+    "averaged with more heads": (lambda x, y: y.mean((1, 2)).softmax(-1)[:, None, None] @ x, 4, [1], {}),
+    "written over": (lambda x, y: torch.zeros_like(x[:, :1]).repeat(1, 4, 1, 1).copy_(x), 4, [1], {"two": [0]}),
+    "a function that is not known": (lambda x, y: torch.fft.fft(x).real, 4, [1], {"two": [0]}),
+    "an assertion": (asserted, 4, [0], {"one": [1, 2, 3], "two": [0]}),
+    "two ways": (lambda x, y: x.relu() if (y > 0).all() else x + y, 4, [0], {}),
+    "a number read": (lambda x, y: x * float(y[0, 0, 0, 0]), 4, [0], {}),
     "channel read": (lambda x, y: x * x[:, :1], 4, [0], {"two": [0]}),
     "width read": (lambda x, y: x / x.size(1), 4, [0], {"two": [0]}),
     "width read from behind": (lambda x, y: x / x.shape[-3], 4, [0], {"two": [0]}),
     "shape handed on": (lambda x, y: x + torch.zeros(x.shape, device=x.device), 4, [0], {"two": [0]}),
     "height read": (lambda x, y: x / x.size(-1) / x.shape[-2:][0], 4, [0], {"one": [1, 2, 3], "two": [0]}),
     "mean over all": (lambda x, y: x - x.mean(), 4, [0], {"two": [0]}),
-    "mean over units": (lambda x, y: x - y.mean(1, keepdim=True), 4, [0], {}),
-    "two tensors out": (lambda x, y: F.max_pool2d(x, 2, return_indices=True)[0], 4, [0], {"two": [0]}),
+    "mean over units": (lambda x, y: x - y.mean(1, keepdim=True), 4, [0], {"one": [1, 2, 3]}),
+    "two tensors out": (
+        lambda x, y: F.max_pool2d(x, 2, return_indices=True)[0],
+        4,
+        [0],
+        {"one": [1, 2, 3], "two": [0]},
+    ),
     "noise": (lambda x, y: F.dropout(x), 4, [0], {"two": [0]}),
     "nobody": (lambda x, y: x, 4, [0, 1, 2, 3], {"one": [0], "two": [0]}),
 }
@@ -76,7 +115,7 @@ ROWS: dict[str, tuple[Callable[..., Tensor], int, list[int], dict[str, list[int]
 def test_what_is_done_on_the_way(name: str) -> None:
     what, reads, dead, expected = ROWS[name]
     units = found(Does(what, reads), {"last": dead})
-    assert not units.note
+    assert bool(units.note) == (name == "a number read")
     assert {name: kept.outputs.tolist() for name, kept in units.kept.items() if name != "last"} == expected
     assert units.removed == {name: 4 - len(stay) for name, stay in expected.items()}
 
@@ -101,29 +140,100 @@ def test_a_flattened_channel_dies_only_as_a_whole() -> None:
     assert units.removed == {"0": 1} and units.kept["2"].inputs.tolist() == [0, 1, 2, 3]  # type: ignore[union-attr]
 
 
-def test_shared_layers_stay_whole() -> None:
+class Twice(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.one, self.two, self.three = nn.Linear(4, 4), nn.Linear(4, 4), nn.Linear(4, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.three(self.two(self.two(self.one(x)).relu()))
+
+
+def test_layers_may_be_called_twice_but_not_go_by_two_names() -> None:
     relu, twice = nn.ReLU(), nn.Linear(4, 4)
     net = nn.Sequential(nn.Linear(2, 4), relu, twice, relu, twice, nn.Linear(4, 2))
-    units = found(net, {"5": [0, 1], "2": [2]}, (3, 2))
+    units = found(net, {"5": [0, 1], "2": [0, 1]}, (3, 2))
     assert "2" in units.bound and not units.kept
+    assert found(Twice(), {"two": [0], "three": [1]}, (3, 4)).removed == {}, "what goes in twice is read twice"
+    assert found(Twice(), {"two": [0, 1], "three": [0, 1]}, (3, 4)).removed == {"one": 2, "two": 2}
     once = nn.Sequential(nn.Linear(2, 4), relu, nn.Linear(4, 4), relu, nn.Linear(4, 2))
     assert found(once, {"4": [0, 1]}, (3, 2)).removed == {"2": 2}
 
 
 @pytest.mark.parametrize(
-    ("net", "shape"),
+    ("net", "shape", "removed"),
     [
-        (nn.Linear(2, 2), (3, 2)),
-        (nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2)), (5, 3, 2)),
-        (nn.Sequential(nn.LSTM(2, 2)), (5, 3, 2)),
-        (nn.Sequential(nn.Conv2d(2, 2, 1), nn.Conv2d(2, 2, 1)), (2, 4, 4)),
+        (nn.Linear(2, 2), (3, 2), {}),
+        (nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2)), (5, 3, 2), {"0": 1}),
+        (nn.Sequential(nn.Linear(2, 2), nn.LSTM(2, 2)), (5, 3, 2), {}),
+        (nn.Sequential(nn.Conv2d(2, 2, 1), nn.Conv2d(2, 2, 1)), (2, 4, 4), {"0": 1}),
     ],
-    ids=["a layer alone", "sequences", "two outputs", "no batch"],
+    ids=["a layer alone", "sequences", "several outputs", "no batch"],
 )
-def test_other_shapes_than_batches_of_rows_or_images_keep_all(net: nn.Module, shape: tuple[int, ...]) -> None:
-    name = "" if isinstance(net, nn.Linear) else list(dict(net.named_children()))[-1]
-    dead = {} if isinstance(net[0] if name else net, nn.LSTM) else {name: [0]} if name else {}
-    assert not found(net, dead, shape).kept
+def test_sequences_and_single_images(net: nn.Module, shape: tuple[int, ...], removed: dict[str, int]) -> None:
+    plain = isinstance(net, nn.Sequential) and not isinstance(net[1], nn.LSTM)
+    assert found(net, {"1": [0]} if plain else {}, shape).removed == removed
+
+
+def test_several_inputs_by_place_and_by_name_and_outputs_in_anything() -> None:
+    net = Siamese()
+    living = torch.ones(8, 12, dtype=torch.bool)
+    living[:, 3:] = False
+    for training in (True, False):
+        x = torch.rand(2, 2, 16)
+        units = trace(net, {"encoder.3.weight": living}, x[0], training=training, other=x[1])
+        assert units.removed == {"encoder.0": 9} and not units.stopped and not units.note
+    assert [len(each.kept) for each in trace(net, {"encoder.3.weight": living}, x[0], other=x[1]).thinned.values()] == [
+        3
+    ]
+
+
+class Between(nn.Module):
+    """Something between two layers of eight units, of which the second reads two."""
+
+    def __init__(self, middle: nn.Module) -> None:
+        super().__init__()
+        self.one, self.middle, self.two = nn.Linear(4, 8), middle, nn.Linear(8, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.two(self.middle(self.one(x)))
+
+
+class Root(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return x * torch.rsqrt(x.pow(2).mean(-1, keepdim=True))
+
+
+class Figures(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return x.view(-1, 2, 4).flatten(1)
+
+
+class Draws(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return x * torch.rand_like(x)
+
+
+STOPS = {
+    "LayerNorm": (nn.LayerNorm(8), "unread unit still enters its mean and variance"),
+    "RMSNorm": (nn.RMSNorm(8), "unread unit still enters its mean"),
+    "Root": (Root(), "unread unit still enters its mean"),
+    "Softmax": (nn.Softmax(-1), "works across units"),
+    "Figures": (Figures(), "view does not follow when units go"),
+    "Draws": (Draws(), "rand_like draws random numbers for each unit"),
+    "Softmin": (nn.Softmin(-1), "works across units"),
+    "Tanhshrink": (nn.Tanhshrink(), ""),
+}
+
+
+@pytest.mark.parametrize("name", STOPS)
+def test_units_that_nobody_reads_stay_with_the_layer_that_stopped_it(name: str) -> None:
+    middle, why = STOPS[name]
+    units = found(Between(middle), {"two": [2, 3, 4, 5, 6, 7]}, (3, 4))
+    assert units.removed == ({} if why else {"one": 6})
+    assert [(stop.layer, stop.units, stop.at) for stop in units.stopped] == [("one", 6, f"middle ({name})")] * bool(why)
+    assert all(why in stop.why for stop in units.stopped)
+    assert not found(Between(middle), {}, (3, 4)).stopped, "all are read"
 
 
 def test_looking_and_tracing_leave_nothing_behind() -> None:

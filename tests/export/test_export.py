@@ -140,7 +140,16 @@ def test_a_transformer(tmp_path: Path) -> None:
     for form in ("dense", "csr"):
         close(export(model, mask, to=form, example=example).network, want, example)
     whole = export(model, mask, to="compact", example=example)
-    assert not whole.removed and "one tensor of inputs" in whole.note
+    assert not whole.removed and not whole.note, "all units are read"
+    fewer = {key: living.clone() for key, living in mask.items()}
+    for key in fewer:
+        if "output.dense" in key or "attention" in key:
+            fewer[key][:, ::2] = False
+    small = export(model, Mask(fewer), to="compact", example=example)
+    close(small.network, by_hand(model, Mask(fewer)), example)
+    assert small.removed == {f"bert.encoder.layer.{n}.intermediate.dense": 32 for n in (0, 1)}
+    kept = {(stop.layer.rpartition(".")[2], stop.units, stop.at.partition(" ")[2]) for stop in small.stopped}
+    assert kept == {("value", 16, "(BertSelfAttention)")} and "does not follow when units go" in small.note
     export(model, mask, to="onnx", example=example, out=tmp_path / "bert.onnx")
     run = runtime.InferenceSession(tmp_path / "bert.onnx", providers=["CPUExecutionProvider"])
     (found,) = run.run(None, {name: value[:1].numpy() for name, value in example.items()})

@@ -1,0 +1,297 @@
+"""Rules: what operations and layers do with units. All else is not known, may do anything, and keeps its units.
+
+The tables at the bottom name torch's own operations ("aten"), without the underscores, and layers whose tensors can be
+cut. Operations that torch itself calls pointwise need no row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils._pytree import tree_map
+
+from oneticket.compact.follow import Call, Following
+from oneticket.compact.labels import NONE, spread, tight, varies
+from oneticket.compact.ledger import Noise
+from oneticket.compact.wide import Wide, order
+
+Found = Sequence[Tensor | None]
+Rule = Callable[[Following, Call], Found]
+"""What becomes of units: the labels of each tensor that comes out."""
+
+LayerRule = Callable[[Following, str, Any, Tensor, Tensor], "Tensor | None"]
+"""The same of a layer, by its name, from its input and output."""
+
+
+def rule(call: Call) -> Rule:
+    """What an operation does with units."""
+    tags = call.function.tags
+    if call.name.startswith("scaled_dot_product"):
+        return _attend
+    if torch.Tag.nondeterministic_seeded in tags:
+        return _random
+    if not call.outs:  # told to Python
+        return _unknown
+    return _pointwise if torch.Tag.pointwise in tags else _OPERATIONS.get(call.name, _unknown)
+
+
+def layer_rule(layer: nn.Module) -> LayerRule | None:
+    """What a layer does with units; None if it is to be looked into."""
+    return None if "forward" in vars(layer) else _LAYERS.get(type(layer))
+
+
+def _pointwise(units: Following, call: Call) -> Found:
+    """Each number by itself; units that lie on each other become one."""
+    found: Tensor | None = None
+    for labels in map(units.of, call.tensors):
+        if labels is not None:
+            found = labels if found is None else units.joined(found, labels)
+    others = [each for each in call.tensors if units.of(each) is None]
+    if found is None:
+        return [None] * len(call.outs)
+    if others:
+        units.mixed(found)
+    if any(_beside(found, each) for each in others):
+        units.hold(found, f"{call.name} combines it with numbers that are no unit's")
+    return [found] * len(call.outs)
+
+
+def _beside(labels: Tensor, other: Tensor) -> bool:
+    """Whether a tensor without units has something else for each unit."""
+    sizes = zip(reversed(labels.shape), reversed(other.shape), strict=False)
+    return any(mine > 1 and size > 1 for mine, size in sizes)
+
+
+def _moved(units: Following, call: Call) -> Found:
+    """Numbers take other places: labels do too."""
+    shape = call.outs[0].shape
+    if call.name in ("view", "unsafe_view", "reshape"):
+        labels = units.of(call.tensors[0])
+        return [None if labels is None else tight(labels.expand(call.tensors[0].shape).reshape(shape))]
+
+    def labelled(each: Any) -> Any:
+        if not isinstance(each, Tensor):
+            return each
+        labels = units.of(each)
+        return (torch.full((1,) * each.dim(), NONE) if labels is None else labels).expand(each.shape)
+
+    made = call.function(**tree_map(labelled, dict(call.named)))
+    return [tight(each) for each in ([made] if isinstance(made, Tensor) else made)]
+
+
+def _picked(units: Following, call: Call) -> Found:
+    """Places that another tensor names: the same for every batch, or of one unit all."""
+    source, rest = call.tensors[0], call.tensors[1:]
+    labels = units.of(source)
+    if labels is None or any(units.of(each) is not None or not units.certain(each) for each in rest):
+        return _unknown(units, call)
+
+    def here(each: Any) -> Any:
+        if each is source:
+            return labels.expand(source.shape)
+        return each.cpu() if isinstance(each, Tensor) else each
+
+    return [tight(call.function(**tree_map(here, dict(call.named))))]
+
+
+def _padded(units: Following, call: Call) -> Found:
+    """Constants around: a part of the units where each of those dimensions is one unit's, else no unit's."""
+    labels, pad = units.of(call.tensors[0]), call.named["pad"]
+    units.mixed(labels)
+    if labels is None:
+        return [None]
+    touched = [-1 - place // 2 for place, size in enumerate(pad) if size]
+    if not any(varies(labels, dim) for dim in touched):
+        return [labels]
+    return [tight(call.function(labels.expand(call.tensors[0].shape), pad, NONE))]
+
+
+def _reduced(units: Following, call: Call) -> Found:
+    """One number for many: of one unit, or of several, which then stay."""
+    labels = units.of(call.tensors[0])
+    if labels is None:
+        return _unknown(units, call)
+    rank = labels.dim()
+    asked = call.named.get("dim")
+    dims = [asked] if isinstance(asked, int) else list(asked or range(rank))
+    dims = [dim % rank for dim in dims]
+    if any(varies(labels, dim) for dim in dims):
+        units.hold(labels, f"an unread unit still enters its {call.name}", reads=True)
+        return [None] * len(call.outs)
+    less = labels
+    for dim in sorted(dims, reverse=True):
+        less = less.squeeze(dim)
+    return [labels if out.dim() == rank else less for out in call.outs]
+
+
+def _within(units: Following, call: Call, *, dims: Callable[[Call], Sequence[int]], why: str) -> Found:
+    """Numbers of some dimensions together, as many as before or fewer: of one unit, or of several, which then stay."""
+    labels = units.of(call.tensors[0])
+    if labels is None or any(units.of(each) is not None for each in call.tensors[1:]):
+        return _unknown(units, call)
+    if any(varies(labels, dim) for dim in dims(call)):
+        units.hold(labels, why)
+    return [labels if out.dim() == labels.dim() else None for out in call.outs]
+
+
+def _normed(call: Call) -> Sequence[int]:
+    return [-1 - place for place in range(len(call.named["normalized_shape"]))]
+
+
+def _dim(call: Call) -> Sequence[int]:
+    return [call.named.get("dim", -1)]
+
+
+def _last(count: int) -> Callable[[Call], Sequence[int]]:
+    return lambda _: [-1 - place for place in range(count)]
+
+
+def _halves(units: Following, call: Call) -> Found:
+    """A gated linear unit: the second half opens the first."""
+    labels, dim = units.of(call.tensors[0]), call.named.get("dim", -1)
+    if labels is None or not varies(labels, dim):
+        return [labels]
+    one, other = labels.expand(call.tensors[0].shape).chunk(2, dim)
+    return [units.joined(tight(one), tight(other))]
+
+
+def _multiplied(units: Following, call: Call) -> Found:
+    """Matrices: what is summed over has to stay unless it is one unit's; rows and columns keep theirs."""
+    one, other = (units.of(each) for each in call.tensors[:2])
+    units.mixed(one, other)
+    if one is not None and varies(one, -1):
+        units.hold(one, "a product of matrices sums over it", reads=True)
+        one = None
+    if other is not None and varies(other, -2):
+        units.hold(other, "a product of matrices sums over it", reads=True)
+        other = None
+    if one is None or other is None:
+        return [one if other is None else other]
+    return [units.joined(one, other)]
+
+
+def _attend(units: Following, call: Call) -> Found:
+    """Attention: queries and keys have to stay, values are averaged over their places."""
+    query, key, value = (call.named[name] for name in ("query", "key", "value"))
+    for each in (query, key):
+        units.hold(units.of(each), "attention multiplies queries with keys", reads=True)
+    labels = units.of(value)
+    units.mixed(labels)
+    alike = labels is not None and not varies(labels, -2) and value.shape[1] == query.shape[1]
+    if not alike:
+        units.hold(labels, "attention mixes several units of its values")
+    return [labels if place == 0 and alike else None for place in range(len(call.outs))]
+
+
+def _random(units: Following, call: Call) -> Found:
+    """What draws numbers for all units draws others for fewer."""
+    for each in call.tensors:
+        units.hold(units.of(each), f"{call.name} draws random numbers for each unit")
+    return _alike(units, call)
+
+
+def _unknown(units: Following, call: Call) -> Found:
+    """What is not known may read everything. Its units stay, so that they may be looked for behind it too."""
+    for each in call.tensors:
+        units.hold(units.of(each), f"what {call.name} does with units is not known")
+    return _alike(units, call)
+
+
+def _alike(units: Following, call: Call) -> Found:
+    sources = [each for each in call.tensors if units.of(each) is not None]
+    same = {each.shape: units.of(each) for each in reversed(sources)}
+    return [same.get(out.shape) for out in call.outs]
+
+
+def _mixing(units: Following, name: str, layer: Any, x: Tensor, out: Tensor) -> Tensor | None:
+    """A layer whose weight is (outputs, inputs / groups, ...)."""
+    flat = isinstance(layer, nn.Linear)
+    dim = -1 if flat else x.dim() - layer.weight.dim() + 1  # images may come without a batch
+    inputs = units.columns(x, dim, "several units lie in one of its inputs")
+    if flat and x.dim() != 2:
+        units.mixed(inputs)
+    if getattr(layer, "groups", 1) > 1:
+        made = units.ledger.carrier(name, inputs, layer.groups, out.shape[dim], fresh=True)
+        units.mixed(inputs, made)
+    else:
+        made = units.ledger.layer(name, inputs, out.shape[dim])
+    return spread(made, dim, out.dim())
+
+
+def _carrying(units: Following, name: str, layer: Any, x: Tensor, out: Tensor) -> Tensor | None:
+    """A layer that treats each unit, or group of units, by itself; its tensors have a number for each."""
+    if x.dim() < 2:
+        units.hold(units.of(x), "it got no batch")
+        return None
+    inputs = units.columns(x, 1, "several units lie in one of its channels")
+    if isinstance(layer, nn.modules.batchnorm._BatchNorm):
+        units.followed(x, name)
+    groups = getattr(layer, "num_groups", len(inputs))
+    return spread(units.ledger.carrier(name, inputs, groups, len(inputs), fresh=False), 1, out.dim())
+
+
+def _slope(units: Following, name: str, layer: Any, x: Tensor, out: Tensor) -> Tensor | None:
+    """PReLU: one slope for all, or one for each unit."""
+    return units.of(x) if layer.num_parameters == 1 else _carrying(units, name, layer, x, out)
+
+
+def _noise(units: Following, name: str, layer: Any, x: Tensor, _: Tensor) -> Tensor | None:
+    """Nothing in evaluation; in training, random numbers for all, which `Wide` draws for units that are gone."""
+    labels = units.of(x)
+    if labels is None or not layer.training:
+        return labels
+    units.mixed(labels)
+    dims = [dim for dim in range(labels.dim()) if varies(labels, dim)]
+    if len(dims) != 1 or any(step == 0 and size > 1 for step, size in zip(x.stride(), x.shape, strict=True)):
+        units.hold(labels, "it draws random numbers for units that do not lie along one dimension")
+        return labels
+    units.ledger.noise(name, Noise(units=labels.flatten(), dim=dims[0], order=order(x)))
+    return labels
+
+
+def _spatial(*names: str) -> dict[str, Rule]:
+    """Functions of 1, 2 or 3 last dimensions, as their names say."""
+    sizes = ((f"{name}{n}d{end}", n) for n in (1, 2, 3) for name in names for end in ("", "_with_indices"))
+    return {name: partial(_within, dims=_last(n), why=_ACROSS) for name, n in sizes}
+
+
+_ACROSS = "it works across units"
+_MEAN = "an unread unit still enters its mean and variance"
+
+MOVED = frozenset(
+    (
+        *("view", "unsafe_view", "reshape", "t", "transpose", "permute", "unsqueeze", "squeeze", "expand", "unfold"),
+        *("slice", "select", "split", "split_with_sizes", "unbind", "cat", "stack", "flip", "roll", "repeat"),
+        *("pixel_shuffle", "pixel_unshuffle", "channel_shuffle", "native_channel_shuffle"),
+    )
+)
+"""Operations whose numbers of Python are places and sizes, that labels follow."""
+
+_OPERATIONS: dict[str, Rule] = {
+    **dict.fromkeys(MOVED, _moved),
+    **dict.fromkeys(("index", "index_select"), _picked),
+    **dict.fromkeys(("copy", "to_copy", "detach", "alias", "lift_fresh"), _pointwise),
+    **dict.fromkeys(("zeros_like", "ones_like", "full_like", "empty_like"), _pointwise),
+    **dict.fromkeys(("prelu_kernel", "log_sigmoid_forward", "hardswish", "masked_fill", "where"), _pointwise),
+    **dict.fromkeys(("mean", "sum", "prod", "amax", "amin", "argmax", "argmin", "std", "var", "var_mean"), _reduced),
+    **dict.fromkeys(("linalg_vector_norm", "norm", "logsumexp", "any", "all", "std_mean", "max", "min"), _reduced),
+    **dict.fromkeys(("softmax", "log_softmax", "cumsum", "cumprod"), partial(_within, dims=_dim, why=_ACROSS)),
+    **_spatial("max_pool", "avg_pool", "adaptive_avg_pool", "adaptive_max_pool", "reflection_pad", "replication_pad"),
+    **_spatial("upsample_nearest", "upsample_bilinear", "upsample_bicubic"),
+    "native_layer_norm": partial(_within, dims=_normed, why=_MEAN),
+    "constant_pad_nd": _padded,
+    "glu": _halves,
+    **dict.fromkeys(("mm", "bmm"), _multiplied),
+}
+
+_LAYERS: dict[type[nn.Module], LayerRule] = {
+    **dict.fromkeys((nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d), _mixing),
+    **dict.fromkeys((nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm, nn.GroupNorm), _carrying),
+    **dict.fromkeys((nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout), _noise),
+    **dict.fromkeys((nn.FeatureAlphaDropout, Wide), _noise),
+    nn.PReLU: _slope,
+}
