@@ -82,4 +82,4 @@ def _format(found: re.Match[str]) -> int:
 
 
 def _matches(found: str, asked: str) -> bool:
-    return found.startswith(asked) if asked == DRIFT else found == asked
+    return found.startswith(asked) and found.endswith(".json") if asked == DRIFT else found == asked

@@ -53,8 +53,8 @@ class Store:
     def listed(self) -> dict[str, int]:
         """The sizes of all files by name; outcomes of another format among them are told, once."""
         found = self.files.sizes()
-        for version, count in Counter(names.others(found).values()).items():
-            self._tell("", f"{count} files of format {version}, {_OTHER[version > note.FORMAT]}", "")
+        for version, count in sorted(Counter(names.others(found).values()).items()):
+            self._tell("", f"files of format {version} ({count}), {_OTHER[version > note.FORMAT]}", "")
         return found
 
     def keys(self) -> set[str]:
@@ -271,8 +271,8 @@ class Store:
 
     def _tell(self, name: str, why: object, then: str) -> None:
         """Say once which file is not used."""
-        if name not in self._told:
-            self._told.add(name)
+        if (about := name or str(why)) not in self._told:
+            self._told.add(about)
             tell(f"{self.url}/{name}" if name else self.url, why, then)
 
 

@@ -223,4 +223,4 @@ def test_failures_are_remembered_until_they_are_mended(capsys: pytest.CaptureFix
     assert code == 1 and "try a lower --lr" in err
     code, out, _ = oneticket_cli("status mine.toml", capsys)
     assert code == 0 and "failed: " in out and "try a lower --lr" in out
-    assert json.loads(next(Path(".oneticket").rglob("*.failed.json")).read_text())["text"]
+    assert json.loads(next(Path(".oneticket").rglob("*.failed.json")).read_text())["value"]["text"]

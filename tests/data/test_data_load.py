@@ -1,15 +1,16 @@
 import io
-import json
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
+from oneticket.data import hub
 from oneticket.data.batches import batches, test_batches
 from oneticket.data.load import load
 from oneticket.data.spec import DataSpec
-from oneticket.ground.errors import DataError
+from oneticket.ground import note
+from oneticket.ground.errors import DataError, KeptWarning
 from oneticket.ground.streams import Streams
 
 # name: training images, test images, shape, classes, mean of the first channel as published or as it came out
@@ -279,10 +280,18 @@ def test_what_was_fetched_once_needs_no_network(pictures, tmp_path, monkeypatch)
         "train"
     ]
     (tmp_path / "hub").mkdir()
-    note = {"train": [file["filename"] for file in part.cache_files]}
-    (tmp_path / "hub" / "someone--pictures--default.json").write_text(json.dumps(note))
+    files = {"train": [file["filename"] for file in part.cache_files]}
+    path = tmp_path / "hub" / "someone--pictures--default.json"
+    path.write_text(note.write(hub.KIND, "someone/pictures/default", files))
     data = load(DataSpec(name="someone/pictures"))
     assert (len(data.train), len(data.test), data.shape) == (160, 40, (3, 32, 32))
+    for bad in (note.write(hub.KIND, "another/set/default", files), "{}", ""):
+        path.write_text(bad)
+        with (
+            pytest.warns(KeptWarning, match=f"{path}: .*; the Hub is asked again"),
+            pytest.raises(DataError, match="HF_HUB_OFFLINE"),
+        ):
+            load(DataSpec(name="someone/pictures"))
 
 
 def test_generated_signals_are_the_same_every_time():

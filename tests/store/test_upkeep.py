@@ -6,12 +6,16 @@ import re
 from pathlib import Path
 
 import pytest
+import torch
+from safetensors.torch import save
 from stores import LEVEL, OTHER, STEP, content, put, search
 from test_claim import killed_holder
 
 from oneticket.cli import store as command
+from oneticket.data.cache import cached
 from oneticket.engine.inline import run
-from oneticket.ground.errors import SpecError
+from oneticket.ground.canon import digest
+from oneticket.ground.errors import KeptWarning, SpecError
 from oneticket.lottery.place import Place
 from oneticket.store import names
 from oneticket.store.step import Step
@@ -190,3 +194,42 @@ def test_gc_and_verify_say_what_they_did(tmp_path: Path, capsys: pytest.CaptureF
         assert re.search(words, said) and f"{name}.{names.DAMAGED}" in said
     assert command.gc(store=store.url, keep={steps[1].key}) == 0
     assert store.keys() == {steps[1].key}
+
+
+# --- other formats
+
+
+def test_outcomes_of_another_format_are_named_and_left_alone(url: str, capsys: pytest.CaptureFixture[str]) -> None:
+    store, steps = Store(url), search(levels=0)
+    old, key = save({"t": torch.ones(3)}, {"outcome": '{"digest":"00","record":{"accuracy":0.9}}'}), steps[0].key
+    earlier = {f"{key[:2]}/{key}.safetensors": old, f"{key[:2]}/{key}.json": b"{}", f"{key[:2]}/{key}.step.json": b"{}"}
+    newer = {f"format-9/{key[:2]}/{key}.safetensors": b"whatever comes"}
+    store.files.write(earlier | newer)
+    with pytest.warns(KeptWarning) as told:
+        assert len(run(steps, store=store, place=Place()).done) == 2
+    assert [str(one.message) for one in told] == [
+        f"{store.url}: files of format 1 (3), written by an earlier version and bound to no address, are not used: "
+        "what is asked for is made anew; `oneticket store gc` removes them",
+        f"{store.url}: files of format 9 (1), written by a newer version, are not read by this one: upgrade, or choose "
+        "another --store",
+    ]
+    assert store.files.read(earlier | newer) == earlier | newer
+    claim = f"under-way/{key}.claim"
+    store.files.write({claim: b"{}"})
+    assert gc(store) == [], "an earlier version seems to be at work"
+    store.files.remove([claim])
+    assert {each.name: each.why for each in gc(store)} == dict.fromkeys(
+        earlier, "of format 1, which nothing here reads"
+    )
+    assert len(store.keys()) == 2
+    assert store.files.read(newer) == newer
+
+
+def test_a_cache_of_the_first_format_is_named_and_made_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ONETICKET_CACHE", str(tmp_path))
+    path = tmp_path / "decoded" / f"{digest('key')}.safetensors"
+    path.parent.mkdir()
+    path.write_bytes(save({"x": torch.zeros(2)}, {"oneticket": '{"note":null,"sum":"00"}'}))
+    with pytest.warns(KeptWarning, match=f"{path}: an earlier version of oneticket wrote it; it is made anew"):
+        found = cached("key", lambda: ({"x": torch.ones(2)}, None))
+    assert found.tensors["x"].tolist() == cached("key", lambda: ({}, None)).tensors["x"].tolist() == [1.0, 1.0]
