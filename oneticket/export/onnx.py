@@ -116,7 +116,7 @@ def _forget(message: Any) -> None:
             message.ClearField(told)
     for field, value in message.ListFields():
         if field.message_type is not None:
-            for part in value if field.is_repeated else (value,):
+            for part in (value,) if hasattr(value, "DESCRIPTOR") else value:
                 _forget(part)
 
 

@@ -92,7 +92,10 @@ class _Tensors:
         if path == "torch._utils._rebuild_tensor_v2":
             return Call(self.tensor)
         if path not in _NAMES:
-            raise FileError(f"asks for {path[:100]!r}, which is no dense tensor; nothing of it was run")
+            raise FileError(
+                f"asks for {path[:100]!r}, which is no dense tensor; nothing of it was run. If you trust it, save its "
+                "state dict by itself"
+            )
         return _NAMES[path]
 
     def tensor(
