@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import nn
-from torch.optim import Optimizer
 
 from oneticket.ground.errors import GuardError, PruneError, SpecError, TrainingError, unknown
 from oneticket.ground.streams import Streams
-from oneticket.ground.when import When
+from oneticket.lottery.first_look import Start, start_mask, tell_dense, tell_zeros
 from oneticket.lottery.kept import kept, live, unwrapped
-from oneticket.lottery.level import Level, Optimizers, Schedulers, several
-from oneticket.lottery.progress import Progress, read
+from oneticket.lottery.level import Level, Optimizers, Schedulers
+from oneticket.lottery.loop_settings import names, split, when, whole
+from oneticket.lottery.progress import begun, read
 from oneticket.lottery.retired import Retired
 from oneticket.lottery.spec import MOST_LEVELS
 from oneticket.models.parts import OUTPUT, survey
@@ -47,6 +47,9 @@ class Search:
     - `rewind`: "500it", or "2ep" with `epoch`, the steps of one epoch. The optimizer's steps are counted; see `Level`.
     - `optimizer_fn` may return (optimizer, scheduler) instead, each one or a list: `level.scheduler` is the loop's to
       step. `optimizer_fn=None`: optimizers are made later and handed to `level.attach`.
+    - `start`: what lives at the start, for a network that is sparse already: a mask, "zeros" for what is not exactly
+      zero now, or a ticket, whose weights are written into the model at once. Level 1 then is the network as it starts
+      and `levels` more are pruned; level 0, the whole network, is not trained.
     - `criterion`, `scope`, `granularity`, `allow_empty`: as PruningSpec's. `prunable`: name patterns as ModelSpec's,
       of frozen weights too. `head`: names of the output layer or of its parameters, which stay dense; None finds it,
       "" is none. `seed`: of criteria that draw. `rule`: the guard's.
@@ -90,42 +93,49 @@ class Search:
         head: str | Sequence[str] | None = None,
         seed: int = 0,
         rule: str = "gate+project",
+        start: Start = None,
     ) -> None:
         if optimizer_fn is not None and not callable(optimizer_fn):
             kind = type(optimizer_fn).__name__
             raise SpecError(f"optimizer_fn: expected a function from the model to a new optimizer, got {kind}")
-        if type(levels) is not int or not 0 <= levels <= MOST_LEVELS:
-            raise SpecError(f"levels: expected a whole number from 0 to {MOST_LEVELS}, got {levels!r}")
-        if type(seed) is not int or not 0 <= seed < 2**63:
-            raise SpecError(f"seed: expected a whole number from 0, got {seed!r}")
+        whole("levels", levels, 0, MOST_LEVELS)
+        whole("seed", seed, 0, 2**63 - 1, " on")
         if rule not in RULES:
             raise SpecError(unknown("rule", rule, RULES))
         self._pruning = PruningSpec(
             criterion=criterion, fraction=fraction, scope=scope, granularity=granularity, allow_empty=allow_empty
         )
-        when, step = _when(rewind, epoch)
-        inner, patterns = unwrapped(model), _names("prunable", prunable)
+        point, step = when(rewind, epoch)
+        inner, patterns = unwrapped(model), names("prunable", prunable)
         if head is not None:
-            _names("head", head)
+            names("head", head)
         live(inner)  # refuses what has no values before anything is asked of it
         warn(inner)
         alive = prunable_of(inner, patterns, head)
         self.dense = {name: reason for name, reason in survey(inner, patterns, head).items() if reason}
+        mask = start_mask(start, inner, alive, self.dense)
         self._asked = {
             **{name: value for name, value in self._pruning.identity().items() if name != "shots"},
-            "rewind": str(when),
+            "rewind": str(point),
             "step": step,
             "prunable": patterns,
             "head": [name for name, reason in survey(inner, head=head).items() if reason == OUTPUT],
             "seed": seed,
             "rule": rule,
+            "start": None if mask is None else mask.digest,
         }
-        self.model, self.levels, self._inner, self._optimizer_fn = model, levels, inner, optimizer_fn
+        self.model, self._inner, self._optimizer_fn = model, inner, optimizer_fn
+        self._first = 0 if mask is None else 1
+        self.levels = levels + self._first
         self._step, self._streams = step, Streams(root=seed, replicate=0)
         self._units = find(self._pruning, inner, alive)
+        if isinstance(start, Ticket):
+            start.apply(inner, head="sparse" if set(start.mask) & set(start.contract.head) else "keep")
         weights = kept(inner, alive)
-        pruned_at = {name: torch.zeros(weights[name].shape, dtype=torch.uint8) for name in alive}
-        self._at = Progress(level=0, kept={0: weights}, pruned_at=pruned_at)
+        if mask is None:
+            tell_zeros(weights, alive)
+        tell_dense(inner, self.dense, (1.0 if mask is None else mask.density) * (1 - fraction) ** levels)
+        self._at = begun(weights, alive, mask)
         self._level: Level | None = None
         self._retired = Retired()
         self._resumes = False
@@ -145,13 +155,13 @@ class Search:
     def __repr__(self) -> str:
         at = self._at.mask
         counts = Density(living=at.living, total=at.total, whole=model_weights(self._inner))
-        return f"Search({self._at.level} of {self.levels + 1} levels done, {counts})"
+        return f"Search({self._at.level - self._first} of {self.levels - self._first + 1} levels done, {counts})"
 
     @property
     def book(self) -> Book:
         """The finished levels as a book; PruneError before there is one."""
         deepest = self._at.level - 1
-        if deepest < 0:
+        if deepest < self._first:
             raise PruneError("search.book: no level is finished; a level is, when the loop's body is done with it")
         said = {name: self._asked[name] for name in ("rewind", "prunable", "seed", "rule")}
         return Book(
@@ -187,8 +197,8 @@ class Search:
     def _begin(self) -> Level:
         """Open the level: its weights, unless it goes on with those that are there; an optimizer and a guard."""
         at, resumes, self._resumes = self._at, self._resumes, False
-        mask, start = at.mask, self._step if at.level else 0
-        if at.level and not any((each == at.level).any() for each in at.pruned_at.values()):
+        mask, start = at.mask, self._step if at.level > self._first else 0
+        if at.level > self._first and not any((each == at.level).any() for each in at.pruned_at.values()):
             raise PruneError(
                 f"level {at.level} would prune nothing: {mask.living} weights live, and no more may go by fraction "
                 f"{self._pruning.fraction}; ask for fewer levels or a larger fraction"
@@ -213,7 +223,7 @@ class Search:
         self._retired.close(at.level)
         self._level = level  # from here on there is something to close
         if self._optimizer_fn is not None:
-            level.attach(*_split(self._optimizer_fn(self.model)))
+            level.attach(*split(self._optimizer_fn(self.model)))
         return level
 
     def _contract(self, rewind: str, step: int) -> Contract:
@@ -222,7 +232,7 @@ class Search:
 
     def _stepped(self, level: Level, steps: int) -> None:
         """Keep W_k when it is reached, and not before: a loop may say late how its steps are to be counted."""
-        if level.number == 0 and steps <= self._step:
+        if level.number == self._first and steps <= self._step:
             reached = {self._step: kept(self._inner, self._at.pruned_at)} if steps == self._step else {}
             self._at = replace(self._at, kept={0: self._at.kept[0], **reached})
 
@@ -232,8 +242,8 @@ class Search:
         at, number = self._at, level.number
         if self._step not in at.kept:
             raise TrainingError(
-                f"rewind {self._asked['rewind']} is step {self._step}, but level 0 ended after {level.steps} steps of "
-                "its optimizer; train longer, or rewind earlier"
+                f"rewind {self._asked['rewind']} is step {self._step}, but level {number} ended after {level.steps} "
+                "steps of its optimizer; train longer, or rewind earlier"
             )
         after = {name: each.clone() for name, each in at.pruned_at.items()}
         trained = live(self._inner)
@@ -248,7 +258,7 @@ class Search:
         for name, each in after.items():
             each[level.mask[name] & ~left[name]] = number + 1
         records = (*at.records, {**level.facts(), **level.scores})
-        self._at = Progress(level=number + 1, kept=at.kept, pruned_at=after, records=records)
+        self._at = replace(at, level=number + 1, pruned_at=after, records=records)
 
     def _close(self) -> None:
         """Let the model go. A level that is not finished is to begin anew."""
@@ -258,40 +268,6 @@ class Search:
             self._retired.add(self._level.attached)
         self._retired.open()
         self._level, self._at = None, self._at.anew()
-
-
-def _split(given: Any) -> tuple[Optimizers, Schedulers]:
-    """Optimizers and schedulers of what `optimizer_fn` returned: either may be one or a list; without schedulers None.
-
-    >>> optimizer = torch.optim.SGD([torch.zeros(1)])
-    >>> scheduler = torch.optim.lr_scheduler.ConstantLR(optimizer)
-    >>> _split(([optimizer], scheduler))[1] is scheduler, _split((optimizer, optimizer))[1]
-    (True, None)
-    """
-    if isinstance(given, list | tuple) and len(given) == 2 and all(map(_schedules, several(given[1]))):
-        return given[0], given[1]
-    return given, None
-
-
-def _schedules(one: object) -> bool:
-    return callable(getattr(one, "step", None)) and not isinstance(one, Optimizer)
-
-
-def _names(what: str, given: object) -> list[str]:
-    names = [given] if isinstance(given, str) else given
-    if not isinstance(names, Collection) or not all(isinstance(name, str) for name in names):
-        raise SpecError(f"{what}: expected a name or a list of names, got {given!r}")
-    return [*names]
-
-
-def _when(rewind: str, epoch: int | None) -> tuple[When, int]:
-    try:
-        when = When.parse(rewind)
-    except SpecError as error:
-        raise SpecError(f"rewind: {error}") from None
-    if when.unit == "ep" and when.count and (type(epoch) is not int or epoch < 1):
-        raise SpecError(f"rewind: {rewind} needs epoch=, the number of optimizer steps in one epoch, got {epoch!r}")
-    return when, when.steps(epoch or 0)
 
 
 _OPEN: weakref.WeakSet[nn.Module] = weakref.WeakSet()

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from oneticket.ground.errors import SpecError
@@ -23,7 +24,8 @@ class Progress:
 
     `level`: the one that is trained next or now. `kept`: optimizer step -> parameters and buffers, of step 0 and, once
     it is reached, of the rewind point. `pruned_at`: per prunable weight the level that first lacks it, 0 while it lives
-    (uint8). `records`: of the levels that are finished. `steps`, `scores`: what the open level has so far.
+    (uint8). `records`: of the levels that are finished. `steps`, `scores`: what the open level has so far. `first`: the
+    level that is trained first, 1 for a search that starts sparse, since level 0 is the whole network.
     """
 
     level: int
@@ -32,6 +34,7 @@ class Progress:
     records: tuple[Mapping[str, Any], ...] = ()
     steps: int = 0
     scores: Mapping[str, Any] = field(default_factory=dict)
+    first: int = 0
 
     @property
     def mask(self) -> Mask:
@@ -40,7 +43,7 @@ class Progress:
 
     def anew(self) -> Progress:
         """The level before its first step."""
-        return replace(self, steps=0, scores={}, kept=self.kept if self.level else {0: self.kept[0]})
+        return replace(self, steps=0, scores={}, kept=self.kept if self.level > self.first else {0: self.kept[0]})
 
     def plain(self, asked: Mapping[str, Any]) -> dict[str, Any]:
         """`{"tensors": name -> tensor, "facts": JSON}`; `asked` are the settings of the search."""
@@ -55,6 +58,21 @@ class Progress:
             "records": [dict(record) for record in self.records],
         }
         return {"tensors": tensors, "facts": said}
+
+
+def begun(weights: Tensors, alive: Iterable[str], mask: Mask | None) -> Progress:
+    """Before the first level: of all that may be pruned, or of what lives in a mask."""
+    if mask is None:
+        pruned_at = {name: torch.zeros(weights[name].shape, dtype=torch.uint8) for name in alive}
+        return Progress(level=0, kept={0: weights}, pruned_at=pruned_at)
+    dense = {"level": 0, "density": 1.0, "model_density": 1.0, "living": mask.total, "steps": 0}
+    return Progress(
+        level=1,
+        kept={0: weights},
+        pruned_at={name: (~living).to(torch.uint8) for name, living in mask.items()},
+        records=(dense,),
+        first=1,
+    )
 
 
 def read(state: object, *, asked: Mapping[str, Any], levels: int, like: Progress) -> Progress:
@@ -73,20 +91,22 @@ def read(state: object, *, asked: Mapping[str, Any], levels: int, like: Progress
     _same(said.get("search"), asked)
     level, steps, records = (said.get(name) for name in ("level", "steps", "records"))
     scores = said.get("scores")
-    if type(level) is not int or not 0 <= level <= levels + 1:
+    if type(level) is not int or not like.first <= level <= levels + 1:
         raise SpecError(f"search state: it stands at level {level!r}, which a search of levels={levels} does not have")
     if type(steps) is not int or steps < 0 or not isinstance(scores, dict):
         raise SpecError(f"search state: steps and scores of the open level, got {steps!r} and {scores!r}")
     if not isinstance(records, list) or len(records) != level or not all(isinstance(one, dict) for one in records):
         raise SpecError(f"search state: expected one record for each of the {level} finished levels")
-    rewound = asked["step"] if level or steps >= asked["step"] else 0
+    rewound = asked["step"] if level > like.first or steps >= asked["step"] else 0
     kept = {step: _group(tensors, f"kept/{step}/", like.kept[0]) for step in {0, rewound}}
     pruned_at = _group(tensors, "pruned/", like.pruned_at)
     if wrong := [name for name, at in pruned_at.items() if at.numel() and int(at.max()) > level]:
         raise SpecError(f"search state: weights of {listed(wrong)} are pruned beyond level {level}")
     if len(tensors) != len(pruned_at) + sum(map(len, kept.values())):
         raise SpecError("search state: it holds tensors that are not of this search")
-    return Progress(level=level, kept=kept, pruned_at=pruned_at, records=tuple(records), steps=steps, scores=scores)
+    return replace(
+        like, level=level, kept=kept, pruned_at=pruned_at, records=tuple(records), steps=steps, scores=scores
+    )
 
 
 def _same(said: object, asked: Mapping[str, Any]) -> None:

@@ -118,8 +118,8 @@ def survey(model: nn.Module, patterns: Sequence[str] = (), head: str | Iterable[
         (dropped if taken else chosen).update(matched)
     if chosen:
         open_names = set(names) - out
-        reasons |= {name: "" if name in chosen else "no pattern names it" for name in open_names | chosen}
-    return {name: "a pattern takes it out" if name in dropped and not why else why for name, why in reasons.items()}
+        reasons |= {name: "" if name in chosen else UNNAMED for name in open_names | chosen}
+    return {name: TAKEN if name in dropped and not why else why for name, why in reasons.items()}
 
 
 def _parameters(model: nn.Module, layer: str) -> tuple[str, ...]:
@@ -181,5 +181,7 @@ def _some(names: Iterable[str], most: int = 24) -> str:
 
 OUTPUT = "the output layer"
 FLAT = "one-dimensional"
+UNNAMED = "no pattern names it"
+TAKEN = "a pattern takes it out"
 FROZEN = "frozen, since it requires no gradient; name it by a pattern"
 HELD = "its layer's weight is computed from it (a parametrization), so that zeros would not stay"

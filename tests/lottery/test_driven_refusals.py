@@ -147,7 +147,7 @@ SETTINGS: dict[str, tuple[dict[str, Any], type[Exception], str]] = {
     "numbers": ({"prunable": [1]}, SpecError, "prunable: expected a name or a list of names, got [1]"),
     "number of head": ({"head": 3}, SpecError, "head: expected a name or a list of names, got 3"),
     "head": ({"head": "fc"}, ModelError, "unknown output layer 'fc'"),
-    "seed": ({"seed": -1}, SpecError, "seed: expected a whole number from 0, got -1"),
+    "seed": ({"seed": -1}, SpecError, "seed: expected a whole number from 0 on, got -1"),
     "rule": ({"rule": "hope"}, SpecError, "unknown rule 'hope'"),
 }
 

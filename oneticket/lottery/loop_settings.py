@@ -1,0 +1,56 @@
+"""What a search in somebody's own loop is given, checked and brought into one form."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Any
+
+from torch.optim import Optimizer
+
+from oneticket.ground.errors import SpecError
+from oneticket.ground.when import When
+from oneticket.lottery.level import Optimizers, Schedulers, several
+
+
+def split(given: Any) -> tuple[Optimizers, Schedulers]:
+    """Optimizers and schedulers of what `optimizer_fn` returned: either may be one or a list; without schedulers None.
+
+    >>> import torch
+    >>> optimizer = torch.optim.SGD([torch.zeros(1)])
+    >>> scheduler = torch.optim.lr_scheduler.ConstantLR(optimizer)
+    >>> split(([optimizer], scheduler))[1] is scheduler, split((optimizer, optimizer))[1]
+    (True, None)
+    """
+    if isinstance(given, list | tuple) and len(given) == 2 and all(map(_schedules, several(given[1]))):
+        return given[0], given[1]
+    return given, None
+
+
+def names(what: str, given: object) -> list[str]:
+    """A name or several as a list; raises SpecError for anything else."""
+    found = [given] if isinstance(given, str) else given
+    if not isinstance(found, Collection) or not all(isinstance(name, str) for name in found):
+        raise SpecError(f"{what}: expected a name or a list of names, got {given!r}")
+    return [*found]
+
+
+def whole(what: str, given: object, least: int, most: int, words: str = "") -> int:
+    """A whole number within bounds; raises SpecError for anything else."""
+    if type(given) is not int or not least <= given <= most:
+        raise SpecError(f"{what}: expected a whole number from {least}{words or f' to {most}'}, got {given!r}")
+    return given
+
+
+def when(rewind: str, epoch: int | None) -> tuple[When, int]:
+    """A rewind point, and its optimizer step; raises SpecError for epochs of a length that is not told."""
+    try:
+        found = When.parse(rewind)
+    except SpecError as error:
+        raise SpecError(f"rewind: {error}") from None
+    if found.unit == "ep" and found.count and (type(epoch) is not int or epoch < 1):
+        raise SpecError(f"rewind: {rewind} needs epoch=, the number of optimizer steps in one epoch, got {epoch!r}")
+    return found, found.steps(epoch or 0)
+
+
+def _schedules(one: object) -> bool:
+    return callable(getattr(one, "step", None)) and not isinstance(one, Optimizer)
