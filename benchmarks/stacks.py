@@ -30,6 +30,7 @@ from oneticket.models.spec import ModelSpec
 from oneticket.optim.spec import OptimizerSpec
 from oneticket.pruning.allocate import allocate
 from oneticket.pruning.select import select
+from oneticket.task.task import CLASSIFICATION
 from oneticket.ticket.mask import Mask
 from oneticket.training.measure import measure
 from oneticket.training.spec import TrainingSpec
@@ -96,7 +97,7 @@ class Ours:
         """Test loss and accuracy."""
         from oneticket.data.batches import test_batches
 
-        measure(self.model, test_batches(self.data))
+        measure(self.model, test_batches(self.data), CLASSIFICATION)
 
 
 def pruned(model: nn.Module, level: int) -> Mask:

@@ -27,6 +27,7 @@ from oneticket.models.parts import head, prunable
 from oneticket.models.spec import ModelSpec
 from oneticket.optim.build import build as build_optimizers
 from oneticket.optim.spec import OptimizerSpec
+from oneticket.task.task import CLASSIFICATION
 from oneticket.ticket.guard import attach
 from oneticket.ticket.mask import Mask
 from oneticket.training import checkpoint
@@ -107,7 +108,16 @@ def begun(model: nn.Module, data: Data, optimizer: str = "sgd", precision: str =
     run = Run.begin(model, made, precision=precision, position=0, total=ENDLESS)
     feed = batches(data, batch=BATCH, streams=STREAMS, start=0, stop=ENDLESS)
     length = per_epoch(data, BATCH)
-    return run, train(run, feed, training=training, optimizer=spec, streams=STREAMS, per_epoch=length, stop=ENDLESS)
+    return run, train(
+        run,
+        feed,
+        task=CLASSIFICATION,
+        training=training,
+        optimizer=spec,
+        streams=STREAMS,
+        per_epoch=length,
+        stop=ENDLESS,
+    )
 
 
 def turns(a: Side, b: Side, block: int, n: int) -> list[tuple[float, float]]:

@@ -22,6 +22,7 @@ from oneticket.models.parts import head
 from oneticket.models.spec import ModelSpec
 from oneticket.optim.build import build as build_optimizers
 from oneticket.optim.spec import OptimizerSpec
+from oneticket.task.task import CLASSIFICATION
 from oneticket.training.loop import Run, train
 from oneticket.training.spec import TrainingSpec
 from oneticket.training.together import Together
@@ -41,7 +42,13 @@ class Replicates:
     def __init__(self, case: str, *, together: bool, device: torch.device) -> None:
         model, shape, batch, *_ = CASES[case]
         data, training = images(shape, device), TrainingSpec(budget="100000it", batch=batch)
-        plan = {"training": training, "optimizer": SGD, "per_epoch": per_epoch(data, batch), "stop": 100_000}
+        plan = {
+            "task": CLASSIFICATION,
+            "training": training,
+            "optimizer": SGD,
+            "per_epoch": per_epoch(data, batch),
+            "stop": 100_000,
+        }
         runs, feeds = [], []
         for replicate in range(COUNT):
             streams = Streams(root=0, replicate=replicate)

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from oneticket.models.spec import ModelSpec as ModelSpec
     from oneticket.optim.spec import OptimizerSpec as OptimizerSpec
     from oneticket.pruning.spec import PruningSpec as PruningSpec
+    from oneticket.task.task import Task as Task
     from oneticket.ticket.book import Book as Book
     from oneticket.ticket.contract import Contract as Contract
     from oneticket.ticket.guard import Guard as Guard
@@ -45,6 +46,7 @@ _ROOMS = {
     "Search": "lottery.driven",
     "SearchSpec": "lottery.spec",
     "Source": "lottery.controls",
+    "Task": "task.task",
     "Ticket": "ticket.ticket",
     "TrainingSpec": "training.spec",
     "TransferSpec": "lottery.spec",

@@ -68,6 +68,16 @@ class Data:
     __repr__ = brief
 
     @property
+    def outputs(self) -> int:
+        """How many outputs a network needs: one for each class."""
+        return len(self.classes)
+
+    @property
+    def targets(self) -> str:
+        """What the targets are, as a task names it."""
+        return "classes"
+
+    @property
     def facts(self) -> Facts:
         """What planning must know of it."""
         return Facts(

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from oneticket.ground.errors import StoreError
 from oneticket.lottery.controls import Source
-from oneticket.lottery.job import Task
+from oneticket.lottery.job import Work
 from oneticket.lottery.place import Place
 from oneticket.lottery.search import Rewound, book, level, rewind_weights
 from oneticket.lottery.spec import SearchSpec, TransferSpec
@@ -74,12 +74,12 @@ def ticket_of(outcome: Outcome) -> Ticket:
     )
 
 
-def _rewind(step: Step, needs: Needs, place: Place) -> Task[Outcome]:
+def _rewind(step: Step, needs: Needs, place: Place) -> Work[Outcome]:
     done = yield from rewind_weights(*_search(step), place)
     return Outcome(record=done.record, tensors=done.weights)
 
 
-def _train_level(step: Step, needs: Needs, place: Place) -> Task[Outcome]:
+def _train_level(step: Step, needs: Needs, place: Place) -> Work[Outcome]:
     pruned_at = _pruned_at(needs[1]) if len(needs) > 1 else None
     rewound, number = _rewound(needs[0]), step.args["level"]
     done = yield from level(*_search(step), number, rewound=rewound, pruned_at=pruned_at, place=place)
@@ -88,7 +88,7 @@ def _train_level(step: Step, needs: Needs, place: Place) -> Task[Outcome]:
     return Outcome(record=done.record, tensors={**pruned, **zeros, "losses": done.losses})
 
 
-def _transfer(step: Step, needs: Needs, place: Place) -> Task[Outcome]:
+def _transfer(step: Step, needs: Needs, place: Place) -> Work[Outcome]:
     spec = TransferSpec.recall(step.args["transfer"])
     arm, replicate = step.args["arm"], step.args["replicate"]
     if not step.needs:
@@ -105,7 +105,7 @@ def _transfer(step: Step, needs: Needs, place: Place) -> Task[Outcome]:
     return Outcome(record=done.record, tensors={"losses": done.losses})
 
 
-def _read_file(step: Step, needs: Needs, place: Place) -> Task[Outcome]:
+def _read_file(step: Step, needs: Needs, place: Place) -> Work[Outcome]:
     yield from ()  # nothing is trained
     kind, known = step.kind, step.args["id"]
     if step.file is None:
@@ -155,7 +155,7 @@ def _under(prefix: str, outcome: Outcome) -> dict[str, Tensor]:
 OWN = ("replicate", "seed", "level", "pruning", "arm", "living", "network")
 """Arguments in which the steps of alike trainings differ."""
 
-KINDS: dict[str, Callable[[Step, Needs, Place], Task[Outcome]]] = {
+KINDS: dict[str, Callable[[Step, Needs, Place], Work[Outcome]]] = {
     "rewind": _rewind,
     "level": _train_level,
     "transfer": _transfer,

@@ -17,7 +17,7 @@ from oneticket.ground import clock
 from oneticket.ground.errors import OneticketError
 from oneticket.lottery.job import Job, Trained
 from oneticket.lottery.place import Place
-from oneticket.lottery.training import identity, run_training
+from oneticket.lottery.training import identity, run_training, task_for
 from oneticket.models.parts import head
 from oneticket.optim.build import build as build_optimizers
 from oneticket.ticket.guard import guarded
@@ -126,14 +126,16 @@ def _train(members: Sequence[_Member]) -> bool:
     begun, training, began = runs[0].position, job.training, clock.now()
     saved = began
     try:
-        together = Together.begin(runs, job.optimizer)
+        together, task = Together.begin(runs, job.optimizer), task_for(job)
         feeds = [
             batches(each.job.data, batch=training.batch, streams=each.job.streams, start=begun, stop=stop)
             for each in members
         ]
         epoch = per_epoch(job.data, training.batch)
         with guarded(together.stack, together.optimizers, _stacked(members), rule=training.guard):
-            for _ in together.train(feeds, training=training, optimizer=job.optimizer, per_epoch=epoch, stop=stop):
+            for _ in together.train(
+                feeds, task=task, training=training, optimizer=job.optimizer, per_epoch=epoch, stop=stop
+            ):
                 now, living = clock.now(), [member for member in members if member.error is None]
                 # All are saved at once, since only those at the same position go on together.
                 save = now - saved >= members[0].place.every or any(member.place.stop() for member in living)

@@ -1,12 +1,12 @@
-"""A training that is asked for, what it left, and a task: work that asks for trainings and goes on with what they left.
+"""A training that is asked for, what it left, and work that asks for trainings and goes on with what they left.
 
-Tasks are generators, so that whoever drives them decides how the trainings are done: one by one, or several at once.
+Work is a generator, so that whoever drives it decides how the trainings are done: one by one, or several at once.
 """
 
 from __future__ import annotations
 
 from collections.abc import Generator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from torch import Tensor, nn
@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from oneticket.data.load import Data
 from oneticket.ground.streams import Streams
 from oneticket.optim.spec import OptimizerSpec
+from oneticket.task.spec import TaskSpec
 from oneticket.ticket.mask import Mask
 from oneticket.training.spec import TrainingSpec
 
@@ -28,6 +29,7 @@ class Job:
     optimizer: OptimizerSpec
     training: TrainingSpec
     streams: Streams
+    task: TaskSpec = field(default_factory=TaskSpec)
     start: int = 0
     stop: int | None = None
     measured: bool = True
@@ -46,4 +48,4 @@ class Trained:
 
 
 T = TypeVar("T")
-Task = Generator[Job, Trained, T]
+Work = Generator[Job, Trained, T]

@@ -21,7 +21,7 @@ from oneticket.data.batches import per_epoch
 from oneticket.data.facts import Facts
 from oneticket.ground.errors import PruneError, SpecError
 from oneticket.ground.streams import Streams
-from oneticket.lottery.job import Job, Task
+from oneticket.lottery.job import Job, Work
 from oneticket.lottery.place import Place
 from oneticket.lottery.spec import MOST_LEVELS, SearchSpec
 from oneticket.lottery.training import do
@@ -63,7 +63,7 @@ class Level:
     record: Mapping[str, Any]
 
 
-def rewind_weights(spec: SearchSpec, replicate: int, place: Place) -> Task[Rewound]:
+def rewind_weights(spec: SearchSpec, replicate: int, place: Place) -> Work[Rewound]:
     """W_k: the dense network after `spec.rewind` steps."""
     data, streams = place.data(spec.data), Streams(root=spec.seed, replicate=replicate)
     model = _fresh(spec, network(spec, place), streams)
@@ -73,6 +73,7 @@ def rewind_weights(spec: SearchSpec, replicate: int, place: Place) -> Task[Rewou
             model=model,
             mask=Mask({}),
             data=data,
+            task=spec.task,
             optimizer=spec.optimizer,
             training=spec.training,
             streams=streams,
@@ -92,7 +93,7 @@ def rewind_weights(spec: SearchSpec, replicate: int, place: Place) -> Task[Rewou
 
 def level(
     spec: SearchSpec, replicate: int, number: int, *, rewound: Rewound, pruned_at: Tensors | None, place: Place
-) -> Task[Level]:
+) -> Work[Level]:
     """Train level `number` and prune for the next; `pruned_at` is what the level above it left (None for level 0)."""
     data, streams = place.data(spec.data), Streams(root=spec.seed, replicate=replicate)
     model = _fresh(spec, rewound.record["network"], streams)
@@ -114,6 +115,7 @@ def level(
         model=model,
         mask=mask,
         data=data,
+        task=spec.task,
         optimizer=spec.optimizer,
         training=spec.training,
         streams=streams,

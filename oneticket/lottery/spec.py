@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
 from oneticket.data.spec import DataSpec
-from oneticket.ground.spec import Spec, Time
+from oneticket.ground.spec import Later, Spec, Time
 from oneticket.ground.when import When
 from oneticket.models.spec import ModelSpec
 from oneticket.optim.spec import OptimizerSpec
 from oneticket.pruning.spec import PruningSpec
+from oneticket.task.spec import TaskSpec
 from oneticket.training.spec import TrainingSpec
 
 MOST_LEVELS = 100
@@ -40,6 +41,7 @@ class SearchSpec(Spec):
     kind: ClassVar[str] = "search"
 
     data: DataSpec
+    task: Annotated[TaskSpec, Later(neutral={"name": "classification"}, since="0.2")] = TaskSpec()
     model: ModelSpec
     optimizer: OptimizerSpec = OptimizerSpec(name="sgd")
     training: TrainingSpec = TrainingSpec()
@@ -66,6 +68,7 @@ class TransferSpec(Spec):
     kind: ClassVar[str] = "transfer"
 
     data: DataSpec
+    task: Annotated[TaskSpec, Later(neutral={"name": "classification"}, since="0.2")] = TaskSpec()
     optimizer: OptimizerSpec = OptimizerSpec(name="sgd")
     training: TrainingSpec = TrainingSpec()
     head: Literal["fresh", "keep", "sparse"] = Field(

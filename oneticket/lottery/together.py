@@ -12,7 +12,7 @@ from oneticket.compact.compact import hooked
 from oneticket.data.batches import per_epoch
 from oneticket.data.stream import Stream
 from oneticket.lottery.bundle import Asked, Outcome, train_alone, train_as_one
-from oneticket.lottery.job import Job, Task, Trained
+from oneticket.lottery.job import Job, Trained, Work
 from oneticket.lottery.place import Place
 from oneticket.models.parts import random_forward
 
@@ -21,7 +21,7 @@ Placed = Generator[Asked, Trained, T]
 """A task that says with each job where it is to be done."""
 
 
-def placed(task: Task[T], place: Place) -> Placed[T]:
+def placed(task: Work[T], place: Place) -> Placed[T]:
     """The task, all of it to be done at one place."""
     try:
         job = next(task)
@@ -98,7 +98,7 @@ def _kind(job: Job, place: Place) -> object:
     tensors = (*job.model.named_parameters(), *job.model.named_buffers())
     shapes = [(name, each.shape, each.dtype, each.requires_grad) for name, each in tensors]
     batch = (job.data.shape, min(job.training.batch, len(job.data.train)), per_epoch(job.data, job.training.batch))
-    return place.device, job.optimizer, job.training, job.start, job.stop, batch, shapes, modules
+    return place.device, job.task, job.optimizer, job.training, job.start, job.stop, batch, shapes, modules
 
 
 HELD = ("_parameters", "_buffers", "_modules")

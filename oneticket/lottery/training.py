@@ -14,11 +14,12 @@ from torch import nn
 from oneticket.compact.compact import Compact, compact
 from oneticket.data.batches import batches, per_epoch, test_batches
 from oneticket.ground.canon import digest
-from oneticket.ground.errors import TrainingError
-from oneticket.lottery.job import Job, Task, Trained
+from oneticket.ground.errors import SpecError, TrainingError
+from oneticket.lottery.job import Job, Trained, Work
 from oneticket.lottery.place import Place
 from oneticket.models.parts import head
 from oneticket.optim.build import build as build_optimizers
+from oneticket.task.task import Task, task_of
 from oneticket.ticket.guard import guarded
 from oneticket.ticket.mask import Mask
 from oneticket.ticket.values import fingerprint
@@ -34,7 +35,7 @@ ZERO = 1e-8  # a trained weight below this is zero by itself ("natural sparsity"
 T = TypeVar("T")
 
 
-def do(task: Task[T], place: Place) -> T:
+def do(task: Work[T], place: Place) -> T:
     """Do a task, with one training after the other; what it returns."""
     with threads(place.threads):
         try:
@@ -52,6 +53,7 @@ def run_training(job: Job, place: Place) -> Trained:
     in torch's default process group, the first one alone writes checkpoints and measures.
     """
     model, mask, data, training, streams, start = (job.model, job.mask, job.data, job.training, job.streams, job.start)
+    task = task_for(job)
     epoch = per_epoch(data, training.batch)
     total = training.budget.steps(epoch)
     stop = total if job.stop is None else job.stop
@@ -81,7 +83,9 @@ def run_training(job: Job, place: Place) -> Trained:
             same("checkpoint", f"{run.position:08x}", run.device, TrainingError)
         share = {"rank": place.rank, "ranks": place.ranks}
         feed = batches(data, batch=training.batch, streams=streams, start=run.position, stop=stop, **share)
-        steps = train(run, feed, training=training, optimizer=job.optimizer, streams=draws, per_epoch=epoch, stop=stop)
+        steps = train(
+            run, feed, task=task, training=training, optimizer=job.optimizer, streams=draws, per_epoch=epoch, stop=stop
+        )
         slot = None if place.rank else place.checkpoint
         with Keeper(slot, seconds=place.every, stop=stopping) as keep:
             for _ in watched(steps, run, [*together, finite(stop, every=50), keep, *place.watchers]):
@@ -91,7 +95,7 @@ def run_training(job: Job, place: Place) -> Trained:
     losses = run.losses[start:stop].to("cpu", torch.float32)
     if not job.measured or place.rank:
         return Trained(losses=losses, record={}, zeros=Mask({}))
-    found = measure(slim.network, test_batches(data))
+    found = measure(slim.network, test_batches(data), task)
     if not math.isfinite(found.loss):
         raise TrainingError(f"the test loss after {stop} steps is {found.loss}; try a lower --lr, or --clip 1.0")
     trained = {name: model.get_parameter(name).detach().cpu() for name in mask}
@@ -102,17 +106,30 @@ def run_training(job: Job, place: Place) -> Trained:
         record={
             "density": mask.density,
             "living": mask.living,
-            "accuracy": found.accuracy,
+            **task.metric.plain(),
+            "score": found.score,
+            **found.scores,
             "loss": found.loss,
             "train_loss": float(losses[-epoch:].mean()),
             "natural_zeros": zeros.living / zeros.total if zeros.total else 0.0,
             "steps": stop - start,
             "examples": (stop - start) * min(training.batch, len(data.train)),
-            "classes": len(data.classes),
+            "classes": data.outputs,
             "images": len(data.train),
             "data_digest": data.digest,
         },
     )
+
+
+def task_for(job: Job) -> Task:
+    """The job's task; SpecError where the data are not what it takes."""
+    task = task_of(job.task)
+    if task.targets != job.data.targets:
+        raise SpecError(
+            f"task {task.name}: expected data whose targets are {task.targets}, got {job.data.targets}; take another "
+            "--task or other data"
+        )
+    return task
 
 
 def identity(job: Job, stop: int, *, ranks: int = 1) -> str:
@@ -122,6 +139,7 @@ def identity(job: Job, stop: int, *, ranks: int = 1) -> str:
     """
     given = [
         job.data.digest,
+        job.task.identity(),
         job.optimizer.identity(),
         job.training.identity(),
         job.streams.root,

@@ -16,7 +16,7 @@ from torch import nn
 from oneticket.ground.errors import CarryError, ModelError, SpecError, unknown
 from oneticket.ground.streams import Streams
 from oneticket.lottery.controls import ARMS, Source
-from oneticket.lottery.job import Job, Task, Trained
+from oneticket.lottery.job import Job, Trained, Work
 from oneticket.lottery.place import Place
 from oneticket.lottery.spec import TransferSpec
 from oneticket.lottery.training import do
@@ -135,7 +135,7 @@ def check_code(spec: ModelSpec, *, run_code: bool, how: str) -> None:
         )
 
 
-def train_arm(spec: TransferSpec, *, source: Source, arm: str, replicate: int | None, place: Place) -> Task[Trained]:
+def train_arm(spec: TransferSpec, *, source: Source, arm: str, replicate: int | None, place: Place) -> Work[Trained]:
     """What `transfer` does, as a task."""
     replicate = replicate_of(source.ticket) if replicate is None else replicate
     if arm not in ARMS:
@@ -145,10 +145,18 @@ def train_arm(spec: TransferSpec, *, source: Source, arm: str, replicate: int | 
     stream = "init" if arm == "dense" else "reinit"
     new = _build(source.ticket.model, seed=streams.seed(stream)).state_dict()
     carried = ARMS[arm](source, new, streams.generator("shuffle", DRAWS.get(arm, arm)))
-    model = build(network, shape=data.shape, classes=len(data.classes), seed=streams.seed("head"))
+    model = build(network, shape=data.shape, classes=data.outputs, seed=streams.seed("head"))
     held = apply(carried, model, head=spec.head).mask
     return (
-        yield Job(model=model, mask=held, data=data, optimizer=spec.optimizer, training=spec.training, streams=streams)
+        yield Job(
+            model=model,
+            mask=held,
+            data=data,
+            task=spec.task,
+            optimizer=spec.optimizer,
+            training=spec.training,
+            streams=streams,
+        )
     )
 
 

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
 import inspect
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 from torch import nn
 
 from oneticket.ground.errors import ModelError, SpecError
 from oneticket.ground.own import own
+from oneticket.ground.own import source_digest as own_digest
 from oneticket.models import library
 from oneticket.models.layers import Shape
 from oneticket.models.spec import ModelSpec
@@ -32,7 +31,7 @@ def find(path: str) -> Factory:
 
 
 def source_digest(path: str) -> str:
-    """SHA-256 of the file that the factory is written in: another text may be another network; a library's by version.
+    """What is hashed of a model's code: the text that the factory is written in, or a library's version.
 
     >>> source_digest("torch.nn:Linear") == source_digest("torch.nn:Bilinear")
     True
@@ -40,10 +39,9 @@ def source_digest(path: str) -> str:
     if path.partition(":")[0] in library.LIBRARIES:
         return library.digest(path)
     try:
-        file = inspect.getsourcefile(inspect.unwrap(find(path)))
-    except TypeError:  # built in, or an object that can be called
-        file = None
-    return hashlib.sha256(Path(file).read_bytes()).hexdigest() if file else ""
+        return own_digest(path, "model")
+    except SpecError as error:
+        raise ModelError(str(error)) from error
 
 
 def call(factory: Factory, spec: ModelSpec, shape: Shape, classes: int) -> nn.Module:

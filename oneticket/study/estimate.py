@@ -27,6 +27,7 @@ from oneticket.optim.spec import OptimizerSpec
 from oneticket.store.step import Step
 from oneticket.store.store import Store
 from oneticket.study.plan import closure, spec_of
+from oneticket.task.spec import TaskSpec
 from oneticket.ticket.mask import Mask
 from oneticket.training.loop import Run
 from oneticket.training.spec import TrainingSpec
@@ -98,6 +99,7 @@ class _Kind:
     network: Mapping[str, Any]
     data: DataSpec
     facts: Facts
+    task: TaskSpec
     optimizer: OptimizerSpec
     training: TrainingSpec
     updates: int
@@ -106,7 +108,7 @@ class _Kind:
     def like(self) -> str:
         """What trainings have in common that take as long per optimizer step."""
         same = {name: self.network[name] for name in ("spec", "shape")}
-        return dumps([same, self.optimizer.name, self.training.batch, self.training.precision])
+        return dumps([same, self.task.name, self.optimizer.name, self.training.batch, self.training.precision])
 
 
 def _job(step: Step, place: Place) -> _Kind:
@@ -131,6 +133,7 @@ def _job(step: Step, place: Place) -> _Kind:
         network={"spec": model, "shape": list(facts.shape), "classes": facts.classes},
         data=data,
         facts=facts,
+        task=asked.task,
         optimizer=asked.optimizer,
         training=training,
         updates=updates,
@@ -162,6 +165,7 @@ def _try(job: _Kind, place: Place) -> float | None:
                 model=model,
                 mask=Mask({}),
                 data=data,
+                task=job.task,
                 optimizer=job.optimizer,
                 training=job.training,
                 streams=Streams(root=0, replicate=0),

@@ -13,6 +13,7 @@ from typing import Any
 from oneticket.ground import canon
 from oneticket.ground.brief import brief
 from oneticket.ground.errors import CarryError, SpecError
+from oneticket.ground.own import source_digest as own_digest
 from oneticket.lottery.place import Place
 from oneticket.lottery.search import network
 from oneticket.lottery.spec import MOST_LEVELS, SearchSpec, TransferSpec
@@ -25,6 +26,7 @@ from oneticket.pruning.prune import survivors
 from oneticket.pruning.spec import PruningSpec
 from oneticket.pruning.units import find
 from oneticket.store.step import Step
+from oneticket.task.spec import TaskSpec
 from oneticket.ticket.book import MOST_LEVELS as DEEPEST
 from oneticket.ticket.book import Book
 from oneticket.ticket.ticket import Ticket
@@ -84,7 +86,7 @@ def search_origin(spec: SearchSpec, *, levels: int, replicate: int, place: Place
     if not 0 <= levels <= MOST_LEVELS:
         raise SpecError(f"levels: expected 0 to {MOST_LEVELS}, got {levels}")
     plain = {**spec.identity(), "replicate": replicate, "data_digest": place.facts(spec.data).digest}
-    plain |= _code(spec.model)
+    plain |= _code(spec.model, spec.task)
     # Searches that differ in pruning alone share their rewind weights.
     rewind = Step(kind="rewind", args={name: value for name, value in plain.items() if name != "pruning"})
     steps: list[Step] = []
@@ -175,7 +177,7 @@ def transfer_cells(
         "transfer": spec.identity(),
         "data_digest": facts.digest,
         "replicate": origin.replicate,
-        **_code(ModelSpec.recall(origin.network["spec"])),
+        **_code(ModelSpec.recall(origin.network["spec"]), spec.task),
     }
     cells: list[Cell] = []
     levels = tuple(levels)
@@ -263,12 +265,13 @@ def _at(source: Origin, level: int) -> int:
     return source.living[level]
 
 
-def _code(model: ModelSpec) -> dict[str, str]:
-    """What an own model's address has beside its name: the digest of the file that it is written in."""
-    return {"model_digest": source_digest(model.name)} if model.own else {}
+def _code(model: ModelSpec, task: TaskSpec) -> dict[str, str]:
+    """What an own model's or task's address has beside its name: the digest of the text that it is written in."""
+    made = {"model_digest": source_digest(model.name)} if model.own else {}
+    return {**made, "task_digest": own_digest(task.name, "task")} if task.own else made
 
 
-BESIDE = ("replicate", "level", "data_digest", "model_digest")
+BESIDE = ("replicate", "level", "data_digest", "model_digest", "task_digest")
 """Arguments of a search's step that are no fields of its spec; any other that is not known asks for other work."""
 
 BLANK = ("dense", "global-random")

@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy
 from torch.optim import Optimizer
 
 from oneticket.ground import clock
@@ -21,6 +20,7 @@ from oneticket.ground.streams import Streams
 from oneticket.models.parts import random_forward
 from oneticket.optim.schedule import lr_factor, set_lr
 from oneticket.optim.spec import OptimizerSpec
+from oneticket.task.task import Task
 from oneticket.ticket.narrow import sliced
 from oneticket.training.spec import TrainingSpec
 
@@ -84,6 +84,7 @@ def train(
     run: Run,
     batches: Iterator[tuple[Tensor, Tensor]],
     *,
+    task: Task,
     training: TrainingSpec,
     optimizer: OptimizerSpec,
     streams: Streams,
@@ -92,8 +93,8 @@ def train(
 ) -> Iterator[int]:
     """Train from `run.position` to `stop`, yielding the number of steps done after each.
 
-    `batches` yields (images (N,C,H,W) float32, labels (N,) int64) from `run.position` on, on the run's device. The loss
-    is the mean cross-entropy; it stays on the device, in `run.losses`.
+    `batches` yields inputs and targets, such as images (N,C,H,W) float32 and labels (N,) int64, from `run.position` on,
+    on the run's device. The loss is the task's, as a mean; it stays on the device, in `run.losses`.
     """
     draws = streams if random_forward(run.model) else None
     parameters = [p for p in run.model.parameters() if p.requires_grad]
@@ -103,13 +104,13 @@ def train(
     run.model.train()
     while run.position < stop:
         set_lr(run.optimizers, lr_factor(optimizer, run.position, per_epoch=per_epoch, total=total))
-        images, labels = next(batches)
+        inputs, targets = next(batches)
         for parameter in parameters:
             parameter.grad = None
         forward = nullcontext() if draws is None else _draws(run.device, draws.seed("forward", run.position))
         with safe:
             with forward, arithmetic:
-                loss = cross_entropy(run.model(images), labels, label_smoothing=training.smoothing)
+                loss = task.training_loss(run.model(inputs), targets, "mean", training.smoothing)
             run.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
         if training.clip is not None:
             for each in run.optimizers:

@@ -2,44 +2,51 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy
+
+from oneticket.task.task import Task
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Measure:
-    """Accuracy (share of right answers, 0 to 1) and mean cross-entropy (nats) over `count` images."""
+class Measured:
+    """The score that counts, every measure by name, and the mean loss (cross-entropy in nats), over `count` targets."""
 
-    accuracy: float
+    score: float
+    scores: Mapping[str, float]
     loss: float
     count: int
 
 
-def measure(model: nn.Module, batches: Iterable[tuple[Tensor, Tensor]]) -> Measure:
+def measure(model: nn.Module, batches: Iterable[tuple[Tensor, Tensor]], task: Task) -> Measured:
     """Measure a model in evaluation mode and float32, then put its mode back; the device is synchronised once.
 
-    >>> import torch
+    >>> from oneticket.task.task import CLASSIFICATION
     >>> images, labels = torch.eye(3), torch.tensor([0, 1, 1])
-    >>> measure(nn.Identity(), [(images, labels)]).accuracy
+    >>> measure(nn.Identity(), [(images, labels)], CLASSIFICATION).score
     0.6666666666666666
     """
     modes = {module: module.training for module in model.modules()}
     model.eval()
-    rights: list[Tensor] = []
+    totals: dict[str, list[Tensor]] = {name: [] for name in task.measures}
     losses: list[Tensor] = []
     count = 0
     with torch.no_grad():
-        for images, labels in batches:
-            out = model(images)
-            rights.append((out.argmax(1) == labels).sum())
-            losses.append(cross_entropy(out, labels, reduction="sum"))
-            count += len(labels)
+        for inputs, targets in batches:
+            output = model(inputs)
+            for name, each in task.measures.items():
+                totals[name].append(each.total(output, targets))
+            losses.append(task.loss(output, targets, "sum"))
+            count += targets.numel()
     for module, mode in modes.items():
         module.training = mode
-    # Summed in double precision on the CPU, since not every device has it.
-    right, loss = int(torch.stack(rights).sum()), float(torch.stack(losses).cpu().double().sum())
-    return Measure(accuracy=right / count, loss=loss / count, count=count)
+    scores = {name: each.score(_sum(totals[name]) / count) for name, each in task.measures.items()}
+    return Measured(score=scores[task.counts], scores=scores, loss=_sum(losses) / count, count=count)
+
+
+def _sum(parts: list[Tensor]) -> float:
+    """In double precision on the CPU, since not every device has it."""
+    return float(torch.stack(parts).cpu().double().sum())

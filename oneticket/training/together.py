@@ -15,12 +15,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call, stack_module_state, vmap
-from torch.nn.functional import cross_entropy
 from torch.optim import Optimizer
 
 from oneticket.optim.build import build as build_optimizers
 from oneticket.optim.schedule import lr_factor, set_lr
 from oneticket.optim.spec import OptimizerSpec
+from oneticket.task.task import Task
 from oneticket.ticket.narrow import sliced
 from oneticket.training.loop import PRECISION, Run
 from oneticket.training.spec import TrainingSpec
@@ -103,7 +103,14 @@ class Together:
         return made
 
     def train(
-        self, feeds: Sequence[Feed], *, training: TrainingSpec, optimizer: OptimizerSpec, per_epoch: int, stop: int
+        self,
+        feeds: Sequence[Feed],
+        *,
+        task: Task,
+        training: TrainingSpec,
+        optimizer: OptimizerSpec,
+        per_epoch: int,
+        stop: int,
     ) -> Iterator[int]:
         """What `loop.train` does, for all runs at once; each has its own batches."""
         begun, total = self.runs[0].position, self.losses.shape[1]
@@ -113,11 +120,11 @@ class Together:
         safe = sliced(self.stack) if len(self.runs) == 1 else nullcontext()
         for position in range(begun, stop):
             set_lr(every, lr_factor(optimizer, position, per_epoch=per_epoch, total=total))
-            images, labels = zip(*map(next, feeds), strict=True)
+            inputs, targets = zip(*map(next, feeds), strict=True)
             for parameter in parameters:
                 parameter.grad = None
             with safe:
-                losses = self._losses(images, torch.cat(labels), training)
+                losses = self._losses(inputs, torch.cat(targets), task, training)
                 losses.sum().backward()  # type: ignore[no-untyped-call]
             if training.clip is not None:
                 clip(parameters, training.clip)
@@ -130,13 +137,13 @@ class Together:
                 run.position = position + 1
             yield position + 1
 
-    def _losses(self, images: Sequence[Tensor], labels: Tensor, training: TrainingSpec) -> Tensor:
+    def _losses(self, inputs: Sequence[Tensor], targets: Tensor, task: Task, training: TrainingSpec) -> Tensor:
         """Each network's mean loss over its own batch."""
         dtype = PRECISION[training.precision]
         with torch.autocast(self.losses.device.type, dtype=dtype, enabled=dtype != torch.float32):
-            logits = self.stack(images)
-            each = cross_entropy(logits.flatten(0, 1), labels, label_smoothing=training.smoothing, reduction="none")
-            return each.view(len(images), -1).mean(1)
+            outputs = self.stack(inputs)
+            each = task.training_loss(outputs.flatten(0, 1), targets, "none", training.smoothing)
+            return each.view(len(inputs), -1).mean(1)
 
     def _share(self) -> None:
         """Make every run's moments windows on those of the stack."""

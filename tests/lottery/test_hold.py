@@ -16,6 +16,7 @@ from oneticket.models.build import build
 from oneticket.models.parts import head, prunable
 from oneticket.optim.build import build as build_optimizers
 from oneticket.optim.spec import OptimizerSpec
+from oneticket.task.task import CLASSIFICATION
 from oneticket.ticket.guard import attach
 from oneticket.ticket.mask import Mask
 from oneticket.training.loop import Run, train
@@ -48,7 +49,9 @@ def test_pruned_weights_and_moments_stay_zero_and_the_living_move(model: str, op
         run = Run.begin(net, made, precision=training.precision, position=0, total=6)
         feed = batches(data, batch=32, streams=STREAMS, start=0, stop=6)
         epoch = per_epoch(data, 32)
-        for _ in train(run, feed, training=training, optimizer=spec, streams=STREAMS, per_epoch=epoch, stop=6):
+        for _ in train(
+            run, feed, task=CLASSIFICATION, training=training, optimizer=spec, streams=STREAMS, per_epoch=epoch, stop=6
+        ):
             audit = guard.audit()
             assert (audit.living, audit.total) == (mask.living, mask.total)
             for name, living in mask.items():

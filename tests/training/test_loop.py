@@ -20,6 +20,7 @@ from oneticket.models.parts import head
 from oneticket.models.spec import ModelSpec
 from oneticket.optim.build import build as build_optimizers
 from oneticket.optim.spec import OptimizerSpec
+from oneticket.task.task import CLASSIFICATION
 from oneticket.ticket import sealed
 from oneticket.training import checkpoint
 from oneticket.training.loop import Run, train
@@ -47,7 +48,14 @@ def go(
 ) -> Iterator[int]:
     feed = batches(data, batch=training.batch, streams=STREAMS, start=run.position, stop=stop)
     return train(
-        run, feed, training=training, optimizer=optimizer, streams=STREAMS, per_epoch=per_epoch(data, 32), stop=stop
+        run,
+        feed,
+        task=CLASSIFICATION,
+        training=training,
+        optimizer=optimizer,
+        streams=STREAMS,
+        per_epoch=per_epoch(data, 32),
+        stop=stop,
     )
 
 
@@ -111,7 +119,7 @@ def test_watchers_change_nothing(digits: Data, tmp_path: Path) -> None:
     looked: list[float] = []
 
     def look(run: Run) -> None:
-        looked.append(measure(run.model, test_batches(digits)).accuracy)
+        looked.append(measure(run.model, test_batches(digits), CLASSIFICATION).score)
         torch.rand(7)
 
     state = torch.get_rng_state()
@@ -264,14 +272,14 @@ def test_a_network_compiled_in_place_trains_resumes_and_is_measured(model: str, 
         pass
     assert same(compiled, resumed)
     assert torch.allclose(plain.losses, compiled.losses, rtol=1e-5)
-    found = [measure(run.model, test_batches(digits)) for run in (plain, compiled)]
+    found = [measure(run.model, test_batches(digits), CLASSIFICATION) for run in (plain, compiled)]
     assert found[0].loss == pytest.approx(found[1].loss, rel=1e-5)
 
 
 def test_measure_counts_every_image_and_restores_the_mode(digits: Data) -> None:
     net = build(MODELS["resnet-20"], shape=digits.shape, classes=10, seed=0).train()
-    whole, parts = measure(net, test_batches(digits, 1000)), measure(net, test_batches(digits, 7))
+    whole, parts = (measure(net, test_batches(digits, size), CLASSIFICATION) for size in (1000, 7))
     assert whole.count == parts.count == len(digits.test)
-    assert whole.accuracy == parts.accuracy
+    assert whole.score == parts.score
     assert whole.loss == pytest.approx(parts.loss, rel=1e-5)
     assert net.training

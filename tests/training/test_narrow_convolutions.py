@@ -23,6 +23,7 @@ from oneticket.models.parts import head, prunable
 from oneticket.models.spec import ModelSpec
 from oneticket.optim.build import build as build_optimizers
 from oneticket.optim.spec import OptimizerSpec
+from oneticket.task.task import CLASSIFICATION
 from oneticket.ticket.guard import guarded
 from oneticket.ticket.mask import Mask
 from oneticket.training.loop import Run, train
@@ -103,7 +104,11 @@ def step(net: nn.Module, mask: Mask, precision: str = "float32") -> Record:
     feed = iter([(images(), torch.arange(COUNT))])
     with guarded(net, run.optimizers, mask, rule="gate+project"), Record() as record:
         streams = Streams(root=0, replicate=0)
-        assert [*train(run, feed, training=training, optimizer=SGD, streams=streams, per_epoch=1, stop=1)] == [1]
+        assert [
+            *train(
+                run, feed, task=CLASSIFICATION, training=training, optimizer=SGD, streams=streams, per_epoch=1, stop=1
+            )
+        ] == [1]
     return record
 
 
@@ -122,7 +127,9 @@ def test_none_does_stacked(name: str, count: int) -> None:
     together, training = Together.begin(runs, SGD), TrainingSpec(budget="1it", batch=COUNT)
     feeds = [iter([(images(), torch.arange(COUNT))]) for _ in runs]
     with Record() as record:
-        assert [*together.train(feeds, training=training, optimizer=SGD, per_epoch=1, stop=1)] == [1]
+        assert [*together.train(feeds, task=CLASSIFICATION, training=training, optimizer=SGD, per_epoch=1, stop=1)] == [
+            1
+        ]
     record.check()
 
 

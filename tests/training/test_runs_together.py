@@ -20,6 +20,7 @@ from oneticket.models.parts import head, prunable
 from oneticket.models.spec import ModelSpec
 from oneticket.optim.build import build as build_optimizers
 from oneticket.optim.spec import OptimizerSpec
+from oneticket.task.task import CLASSIFICATION
 from oneticket.ticket.guard import attach
 from oneticket.ticket.mask import Mask
 from oneticket.training import checkpoint
@@ -60,7 +61,9 @@ def go_together(
     together = Together.begin(runs, optimizer)
     feeds = [feed(data, seed, runs[0].position, stop) for seed in range(COUNT)]
     epoch = per_epoch(data, BATCH)
-    for position in together.train(feeds, training=training, optimizer=optimizer, per_epoch=epoch, stop=stop):
+    for position in together.train(
+        feeds, task=CLASSIFICATION, training=training, optimizer=optimizer, per_epoch=epoch, stop=stop
+    ):
         assert {run.position for run in runs} == {position}
     return together
 
@@ -72,6 +75,7 @@ def go_alone(
         steps = train(
             run,
             feed(data, seed, run.position, stop),
+            task=CLASSIFICATION,
             training=training,
             optimizer=optimizer,
             streams=Streams(root=0, replicate=seed),
@@ -175,7 +179,7 @@ def test_one_guard_holds_the_masks_of_all(rule: str, digits: Data) -> None:
     with attach(bundle.stack, bundle.optimizers, whole, rule=rule) as guard:
         feeds = [feed(digits, seed, 0, 4) for seed in range(COUNT)]
         epoch = per_epoch(digits, BATCH)
-        for _ in bundle.train(feeds, training=TRAINING, optimizer=SGD, per_epoch=epoch, stop=4):
+        for _ in bundle.train(feeds, task=CLASSIFICATION, training=TRAINING, optimizer=SGD, per_epoch=epoch, stop=4):
             guard.audit()
     assert_close(together, alone, rtol=1e-3, atol=1e-4)
     for run, mask in zip(together, masks, strict=True):

@@ -1,0 +1,48 @@
+"""Which task: a name from the table, or your own by import path."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from pydantic import Field, field_validator
+
+from oneticket.ground.errors import unknown
+from oneticket.ground.spec import Spec
+
+KNOWN: dict[str, str] = {
+    "classification": "one of several classes; cross-entropy, measured by accuracy",
+    "regression": "one or several numbers; mean squared error, measured by its root (rmse), lower is better",
+    "language": "the next token at every position; cross-entropy, measured in bits per byte, lower is better",
+}
+"""The tasks known by name, each in one line."""
+
+
+class TaskSpec(Spec):
+    """What a network is trained for.
+
+    >>> TaskSpec(name="regression").own
+    False
+    >>> TaskSpec(name="regresion")
+    Traceback (most recent call last):
+        ...
+    oneticket.ground.errors.SpecError: task.name: unknown task 'regresion'; did you mean 'regression'? Known: \
+classification, language, regression; your own: 'file.py:function' or 'package.module:function'
+    """
+
+    kind: ClassVar[str] = "task"
+    name: str = Field(
+        "classification",
+        description="What is trained for: classification, regression, language, or your own as 'file.py:function'.",
+    )
+
+    @property
+    def own(self) -> bool:
+        """Whether the name is an import path rather than a known task."""
+        return ":" in self.name
+
+    @field_validator("name")
+    @classmethod
+    def _known(cls, name: str) -> str:
+        if name in KNOWN or ":" in name:
+            return name
+        raise ValueError(f"{unknown('task', name, KNOWN)}; your own: 'file.py:function' or 'package.module:function'")

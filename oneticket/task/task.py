@@ -1,0 +1,166 @@
+"""A task: the loss that a network is trained by, and the measures that it is judged by."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from torch import Tensor
+from torch.nn.functional import cross_entropy, mse_loss
+
+from oneticket.ground.errors import SpecError, TrainingError, unknown
+from oneticket.ground.metric import METRICS, Metric
+from oneticket.ground.own import own
+from oneticket.task.spec import KNOWN, TaskSpec
+
+Loss = Callable[[Tensor, Tensor, str], Tensor]
+"""(output, target, reduction) -> the loss: a scalar for "mean" and "sum", one value for each target for "none"."""
+
+
+def _same(mean: float) -> float:
+    return mean
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measure:
+    """One number of a trained network over a test set: `score(sum of each batch's total / number of targets)`.
+
+    `total(output, target)`: the sum over a batch's targets, a scalar tensor. `score`: what is made of the mean.
+
+    >>> import torch
+    >>> rmse = TASKS["regression"].measures["rmse"]
+    >>> total = rmse.total(torch.tensor([[1.0], [2.0]]), torch.tensor([[1.0], [4.0]]))
+    >>> round(rmse.score(float(total) / 2), 3)
+    1.414
+    """
+
+    metric: Metric
+    total: Callable[[Tensor, Tensor], Tensor]
+    score: Callable[[float], float] = _same
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task:
+    """What a network is trained for.
+
+    - `loss(output, target, reduction)`: see `Loss`; `smoothed`: the same with label smoothing as a fourth argument,
+      None for a task that has none.
+    - `measures`: the numbers that a trained network has on a test set, by their metrics' names.
+    - `counts`: the name of the one that results are compared by.
+    - `targets`: what the data must give: "classes" (int64, one an input), "numbers" (float32), or "tokens" (int64, one
+      a position).
+
+    Raises SpecError where `counts` is not among the measures, or a measure goes by another name than its metric's.
+
+    >>> TASKS["classification"].metric.name
+    'accuracy'
+    """
+
+    name: str
+    loss: Loss
+    measures: Mapping[str, Measure]
+    counts: str
+    targets: str = "classes"
+    smoothed: Callable[[Tensor, Tensor, str, float], Tensor] | None = None
+
+    def __post_init__(self) -> None:
+        if self.counts not in self.measures:
+            raise SpecError(f"task {self.name}: {unknown('measure', self.counts, self.measures)}")
+        for name, measure in self.measures.items():
+            if measure.metric.name != name:
+                raise SpecError(
+                    f"task {self.name}: measure {name!r} has the metric {measure.metric.name!r}; name it so"
+                )
+        if self.targets not in TARGETS:
+            raise SpecError(f"task {self.name}: {unknown('targets', self.targets, TARGETS)}")
+
+    @property
+    def metric(self) -> Metric:
+        """The metric that results are compared by."""
+        return self.measures[self.counts].metric
+
+    def training_loss(self, output: Tensor, target: Tensor, reduction: str, smoothing: float) -> Tensor:
+        """The loss of a training step; TrainingError for a smoothing that the task does not have."""
+        if not smoothing:
+            return self.loss(output, target, reduction)
+        if self.smoothed is None:
+            raise TrainingError(
+                f"training.smoothing: labels can be smoothed where there are classes, not in {self.name}"
+            )
+        return self.smoothed(output, target, reduction, smoothing)
+
+
+def task_of(spec: TaskSpec) -> Task:
+    """The task of that spec. Finding your own runs the code around it.
+
+    Raises SpecError for one that cannot be found, fails, or makes something else than a Task.
+    """
+    if not spec.own:
+        return TASKS[spec.name]
+    try:
+        made = own(spec.name, "task")()
+    except SpecError:
+        raise
+    except Exception as error:
+        raise SpecError(f"task {spec.name!r} failed while it was made: {type(error).__name__}: {error}") from error
+    if not isinstance(made, Task):
+        raise SpecError(f"task {spec.name!r}: expected a oneticket.Task, got {type(made).__name__}")
+    return made
+
+
+def _classified(output: Tensor, target: Tensor, reduction: str, smoothing: float = 0.0) -> Tensor:
+    return cross_entropy(output, target, label_smoothing=smoothing, reduction=reduction)
+
+
+def _right(output: Tensor, target: Tensor) -> Tensor:
+    return (output.argmax(1) == target).sum()
+
+
+def _classification() -> Task:
+    accuracy = Measure(metric=METRICS["accuracy"], total=_right)
+    return Task(
+        name="classification",
+        loss=_classified,
+        smoothed=_classified,
+        measures={"accuracy": accuracy},
+        counts="accuracy",
+    )
+
+
+def _squared(output: Tensor, target: Tensor, reduction: str) -> Tensor:
+    return mse_loss(output.view_as(target), target, reduction=reduction)
+
+
+def _regression() -> Task:
+    rmse = Measure(
+        metric=METRICS["rmse"], total=lambda output, target: _squared(output, target, "sum"), score=math.sqrt
+    )
+    return Task(name="regression", loss=_squared, measures={"rmse": rmse}, counts="rmse", targets="numbers")
+
+
+def _predicted(output: Tensor, target: Tensor, reduction: str) -> Tensor:
+    """Of logits (B, T, tokens) and the tokens (B, T) that follow."""
+    found = cross_entropy(output.flatten(0, 1), target.flatten(), reduction=reduction)
+    return found.view(target.shape) if reduction == "none" else found
+
+
+def _bits(nats: float) -> float:
+    return nats / math.log(2)
+
+
+def _language() -> Task:
+    bits = Measure(
+        metric=METRICS["bits per byte"], total=lambda output, target: _predicted(output, target, "sum"), score=_bits
+    )
+    return Task(
+        name="language", loss=_predicted, measures={"bits per byte": bits}, counts="bits per byte", targets="tokens"
+    )
+
+
+TARGETS = ("classes", "numbers", "tokens")
+
+CLASSIFICATION, REGRESSION, LANGUAGE = _classification(), _regression(), _language()
+
+TASKS: dict[str, Task] = {task.name: task for task in (CLASSIFICATION, REGRESSION, LANGUAGE)}
+assert TASKS.keys() == KNOWN.keys()
