@@ -60,7 +60,8 @@ def session(data: bytes) -> Callable[[Example], tuple[Tensor, ...]]:
     try:
         made = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # it has a class of its own for everything that a program may ask for
-        raise ModelError(f"onnx: ONNX Runtime does not take this program: {error}") from None
+        way = "; export the network as float32: model.float()" if "NOT_IMPLEMENTED" in str(error) else ""
+        raise ModelError(f"onnx: ONNX Runtime does not take this program: {_reason(error)}{way}") from None
     names = [one.name for one in made.get_inputs()]
 
     def run(example: Example) -> tuple[Tensor, ...]:
@@ -122,16 +123,18 @@ def _forget(message: Any) -> None:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """The exporter warns of what it finds in itself and in packages that are not there."""
-    log = logging.getLogger("torch.onnx")
-    before = log.level
-    log.setLevel(logging.ERROR)
+    """The exporter and its optimizer warn of what they find in themselves and in packages that are not there."""
+    logs = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript")]
+    before = [log.level for log in logs]
+    for log in logs:
+        log.setLevel(logging.ERROR)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
     finally:
-        log.setLevel(before)
+        for log, level in zip(logs, before, strict=True):
+            log.setLevel(level)
 
 
 def _reason(error: BaseException) -> str:

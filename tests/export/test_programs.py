@@ -176,6 +176,11 @@ def test_programs_of_other_dtypes() -> None:
     for dtype in (torch.float16, torch.float64):
         made = export(net.to(dtype), mask, to="onnx", example=x.to(dtype))
         assert made.tolerance == allowed(dtype) and made.size > 0
+    images = torch.ones(2, 3, 8, 8).double()
+    with pytest.raises(
+        ModelError, match=r"does not take this program: .*Conv.*; export .* as float32: model.float\(\)"
+    ):
+        onnx_bytes(seeded(pooled).double(), images)
     with pytest.raises(ModelError, match="computes no bfloat16 on the CPU.*as float32 or float16"):
         export(net.bfloat16(), mask, to="onnx", example=x.bfloat16())
 
