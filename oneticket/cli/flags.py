@@ -16,7 +16,7 @@ from pydantic_core import PydanticUndefined
 from oneticket.ground.errors import SpecError
 from oneticket.ground.spec import Spec, over
 from oneticket.ground.when import When
-from oneticket.study.file import toml
+from oneticket.study.toml import toml
 
 S = TypeVar("S", bound=Spec)
 

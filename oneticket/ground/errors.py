@@ -66,4 +66,5 @@ def unknown(kind: str, given: object, known: Iterable[str]) -> str:
     begun = [name for name in names if given and name.startswith(str(given))]
     near = begun or difflib.get_close_matches(str(given), names, n=1)
     hint = f"; did you mean {near[0]!r}?" if near else "."
-    return f"unknown {kind} {given!r}{hint} Known: {', '.join(names)}"
+    shown = repr(given) if len(repr(given)) <= 80 else repr(given)[:77] + "..."
+    return f"unknown {kind} {shown}{hint} Known: {', '.join(names)}"

@@ -92,7 +92,7 @@ class Spec(BaseModel, metaclass=_Speaking):
     def _writable(cls, value: Any) -> Any:
         for text in _texts(value):
             if _UNWRITABLE.search(text):
-                raise ValueError(f"expected text without a NUL that UTF-8 can write, got {_short(text)}")
+                raise ValueError(f"expected text without a NUL that UTF-8 can write, got {short(text)}")
         return value
 
     @classmethod
@@ -199,20 +199,24 @@ def over(below: Any, above: Any) -> Any:
     return {**below, **{name: over(below[name], value) if name in below else value for name, value in above.items()}}
 
 
+MOST_MISTAKES = 20
+"""How many mistakes of one spec are told."""
+
+
 def _words(cls: type[Spec], error: ValidationError) -> str:
-    """Every mistake on a line of its own: the field, what came, what is allowed."""
-    lines = []
-    for mistake in error.errors():
-        path = [str(part) for part in mistake["loc"] if not str(part).startswith("function-")]
-        where, came = ".".join([cls.kind, *path]), mistake["input"]
-        if mistake["type"] == "extra_forbidden":
-            lines.append(f"{'.'.join([cls.kind, *path[:-1]])}: {unknown('field', path[-1], _fields(cls, path[:-1]))}")
-            continue
-        reason = mistake["msg"].removeprefix("Value error, ")
-        reason = reason[:1].lower() + reason[1:]
-        shown = "" if mistake["type"] in ("missing", "value_error") else f", got {_short(came)}"
-        lines.append(f"{where}: {reason}{shown}")
-    return "\n".join(lines)
+    """Every mistake on a line of its own: the field, what came, what is allowed; of very many the first."""
+    lines = [_mistake(cls, mistake)[:1000] for mistake in error.errors()[:MOST_MISTAKES]]
+    more = error.error_count() - len(lines)
+    return "\n".join([*lines, f"{cls.kind}: {more} more mistakes"] if more else lines)
+
+
+def _mistake(cls: type[Spec], mistake: Mapping[str, Any]) -> str:
+    path = [str(part) for part in mistake["loc"] if not str(part).startswith("function-")]
+    if mistake["type"] == "extra_forbidden":
+        return f"{'.'.join([cls.kind, *path[:-1]])}: {unknown('field', path[-1], _fields(cls, path[:-1]))}"
+    reason = mistake["msg"].removeprefix("Value error, ")
+    shown = "" if mistake["type"] in ("missing", "value_error") else f", got {short(mistake['input'])}"
+    return f"{'.'.join([cls.kind, *path])}: {reason[:1].lower()}{reason[1:]}{shown}"
 
 
 def _fields(cls: type[BaseModel], path: list[str]) -> list[str]:
@@ -230,6 +234,14 @@ def _fields(cls: type[BaseModel], path: list[str]) -> list[str]:
     return list(cls.model_fields)
 
 
-def _short(value: object) -> str:
-    text = dict(value) if isinstance(value, Mapping) else value
-    return repr(text) if len(repr(text)) <= 80 else repr(text)[:77] + "..."
+def short(value: object) -> str:
+    """A value that was given, in at most 80 characters.
+
+    >>> short("x" * 100)[-10:]
+    'xxxxxx...'
+    """
+    try:
+        text = repr(dict(value) if isinstance(value, Mapping) else value)
+    except (ValueError, RecursionError):  # a number of thousands of digits, or brackets thousands deep
+        text = f"a {type(value).__name__} too long to be shown"
+    return text if len(text) <= 80 else text[:77] + "..."

@@ -17,8 +17,9 @@ from oneticket.models.parts import head, head_name
 from oneticket.models.resnet import Basic, Bottleneck, thin, wide
 from oneticket.models.spec import ModelSpec
 from oneticket.models.vgg import vgg
+from oneticket.ticket.values import memory
 
-Builder = Callable[[ModelSpec, Shape, int], nn.Module]
+Builder = Callable[[ModelSpec, Shape, int], Net]
 
 
 def build(spec: ModelSpec, *, shape: Shape, classes: int, seed: int) -> nn.Module:
@@ -35,16 +36,14 @@ def build(spec: ModelSpec, *, shape: Shape, classes: int, seed: int) -> nn.Modul
     """
     if len(shape) != 3 or min(shape) < 1 or classes < 1:
         raise ModelError(f"expected a shape (channels, height, width) and classes of 1 or more, got {shape}, {classes}")
-    # Ours are laid out without values, so that torch's own first values cost neither time nor draws.
-    with torch.random.fork_rng(devices=[]), torch.device("cpu" if spec.own else "meta"):
-        builder = _own(spec.name) if spec.own else _BUILDERS[spec.name]
+    with torch.random.fork_rng(devices=[]):
+        if spec.own:
+            return _foreign(spec, shape, classes, seed)
         torch.default_generator.manual_seed(seed)  # torch.manual_seed would seed the accelerators too
-        model = builder(spec, shape, classes)
-        if isinstance(model, Net) and not spec.own:
-            initialise(model)
-        else:
-            _name_head(model, spec.head, classes)
-            _try(model, shape, classes)
+        # Laid out without values, so that torch's own first values cost neither time nor draws.
+        model = _laid_out(spec, shape, classes)
+        _afford(model, spec)
+        initialise(model)
     return model
 
 
@@ -56,12 +55,40 @@ def layout(spec: ModelSpec, *, shape: Shape, classes: int) -> dict[str, tuple[in
     >>> layout(ModelSpec(name="mlp", widths=(5,)), shape=(1, 1, 40), classes=10)["fc1.weight"]
     (5, 40)
     """
+    with torch.random.fork_rng(devices=[]):
+        model = _laid_out(spec, shape, classes)
+    return {name: tuple(value.shape) for name, value in model.state_dict().items()}
+
+
+def _laid_out(spec: ModelSpec, shape: Shape, classes: int) -> Net:
+    """A known model without memory for its values."""
     try:
-        with torch.random.fork_rng(devices=[]), torch.device("meta"):
-            model = _BUILDERS[spec.name](spec, shape, classes)
+        with torch.device("meta"):
+            return _BUILDERS[spec.name](spec, shape, classes)
     except (OverflowError, RuntimeError, TypeError, ValueError) as error:
         raise ModelError(f"{spec.name} for images {shape} and {classes} classes cannot be laid out: {error}") from error
-    return {name: tuple(value.shape) for name, value in model.state_dict().items()}
+
+
+def _afford(model: nn.Module, spec: ModelSpec) -> None:
+    """Refuse a model that would not fit into memory, before any of it is made."""
+    needed, there = sum(value.nbytes for value in model.state_dict().values()), memory()
+    if there is not None and needed > there:
+        raise ModelError(
+            f"{spec.name} would take {needed:,} bytes of memory, {there:,} are free here; take a smaller model.width, "
+            "model.widths or images"
+        )
+
+
+def _foreign(spec: ModelSpec, shape: Shape, classes: int, seed: int) -> nn.Module:
+    """A model of a library or the user's own, tried on two blank images."""
+    library_has_it = spec.name.partition(":")[0] in library.LIBRARIES
+    make = library.make if library_has_it else partial(factory.call, factory.find(spec.name))
+    torch.default_generator.manual_seed(seed)
+    with torch.device("cpu"):
+        model = make(spec, shape, classes)
+        _name_head(model, spec.head, classes)
+        _try(model, shape, classes)
+    return model
 
 
 def _try(model: nn.Module, shape: Shape, classes: int) -> None:
@@ -81,12 +108,6 @@ def _try(model: nn.Module, shape: Shape, classes: int) -> None:
     came = tuple(out.shape) if isinstance(out, torch.Tensor) else type(out).__name__
     if came != (2, classes):
         raise ModelError(f"{type(model).__name__}: expected logits of shape (2, {classes}) for two images, got {came}")
-
-
-def _own(path: str) -> Builder:
-    if path.partition(":")[0] in library.LIBRARIES:
-        return library.make
-    return partial(factory.call, factory.find(path))
 
 
 def _name_head(model: nn.Module, name: str, classes: int) -> None:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field, JsonValue, PositiveInt, ValidationInfo, field_validator
+from pydantic import Field, JsonValue, ValidationInfo, field_validator
 
 from oneticket.ground import canon
 from oneticket.ground.errors import unknown
@@ -29,9 +29,12 @@ class ModelSpec(Spec):
         description="A known model, such as resnet-20, one of a library, such as timm:resnet18 or"
         " transformers:ViTForImageClassification, or your own as 'package.module:factory'."
     )
-    width: float = Field(default=1.0, gt=0, description="Factor on the number of channels or units of every layer.")
-    widths: tuple[PositiveInt, ...] = Field(
+    width: float = Field(
+        default=1.0, gt=0, le=1000, description="Factor on the number of channels or units of every layer."
+    )
+    widths: tuple[Annotated[int, Field(gt=0, le=2**20)], ...] = Field(
         default=(),
+        max_length=100,
         validate_default=True,
         description="mlp only: units of each hidden layer, input side first; 100, 100 unless given.",
     )

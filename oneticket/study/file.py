@@ -2,32 +2,37 @@
 
 from __future__ import annotations
 
-import tomllib
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from oneticket.ground.errors import SpecError, unknown
-from oneticket.ground.spec import over
+from oneticket.ground.spec import over, short
 from oneticket.study.spec import StudySpec
+from oneticket.study.toml import toml
 
 Layer = tuple[Path, Mapping[str, Any]]
+
+DEEPEST, MOST_FILES = 20, 100
+"""How many files may include one another in a row, and be read in all: one that is included twice is read twice."""
 
 
 def read_study(path: Path) -> StudySpec:
     """The study that a file describes; a name without a folder and an ending is one of those that are shipped.
 
     `include` names files (beside this one) that it is laid over, table by table, the last one on top. Raises SpecError
-    for a file that is missing, no TOML, or includes itself, and for every mistake, with the file and its place in it.
+    for a file that is missing, no TOML, or includes itself or too many, and for every mistake, with the file and its
+    place in it.
 
     >>> read_study(Path("demo")).replicates
     3
     """
-    if path.parent == Path() and not path.suffix and not path.is_file():
+    if path.parent == Path() and not path.suffix and not os.path.isfile(path):
         if path.name not in _shipped():
             raise SpecError(f"{unknown('study', path.name, _shipped())}; or give the path of a study file (.toml)")
         path = SHIPPED / f"{path}.toml"
-    layers = _layers(path, ())
+    layers = _layers(path, (), [])
     merged: dict[str, Any] = {}
     for _, layer in layers:
         # A study's name is a label: another name does not make it another thing.
@@ -41,32 +46,33 @@ def read_study(path: Path) -> StudySpec:
         raise SpecError("\n".join(told)) from None
 
 
-def _layers(path: Path, within: tuple[Path, ...]) -> list[Layer]:
-    """The files that this one includes, and then itself."""
-    if path.resolve() in within:
-        raise SpecError(
-            f"{path}: includes itself: {' -> '.join(p.name for p in (*within, path))}; take one include out"
-        )
-    if not path.exists():
-        shipped = "" if within else f"; or one that is shipped: {', '.join(_shipped())}"
-        raise SpecError(f"{path}: no such file; expected a study file (.toml){shipped}")
-    table = toml(path)
+def _layers(path: Path, within: tuple[str, ...], read: list[Path]) -> list[Layer]:
+    """The files that this one includes, and then itself; `read` has all that were read so far."""
+    try:
+        real = os.path.realpath(path)
+    except ValueError as error:  # a NUL, or signs that this machine's file names do not have
+        raise SpecError(f"{str(path)!r}: cannot be the name of a file: {error}") from None
+    if real in within:
+        chain = " -> ".join(os.path.basename(name) for name in (*within, real))
+        raise SpecError(f"{path}: includes itself: {chain}; take one include out")
+    if len(within) >= DEEPEST or len(read) >= MOST_FILES:
+        limit = f"{DEEPEST} files in a row" if len(within) >= DEEPEST else f"{MOST_FILES} files in all"
+        raise SpecError(f"{path}: includes may take a study to at most {limit}; write some of them into one file")
+    read.append(path)
+    table = _table(path, first=not within)
     include = table.pop("include", [])
     names = [include] if isinstance(include, str) else include
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-        raise SpecError(f"{path}: include: expected the name of a file, or a list of them, got {include!r}")
-    found = [layer for name in names for layer in _layers(path.parent / name, (*within, path.resolve()))]
+        raise SpecError(f"{path}: include: expected the name of a file, or a list of them, got {short(include)}")
+    found = [layer for name in names for layer in _layers(path.parent / name, (*within, real), read)]
     return [*found, (path, table)]
 
 
-def toml(path: Path) -> dict[str, Any]:
-    """A TOML file as a mapping; SpecError naming the file and the line of a mistake."""
-    try:
-        return tomllib.loads(path.read_text("utf-8"))
-    except OSError as error:
-        raise SpecError(f"{path}: cannot be read: {error.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise SpecError(f"{path}: not a TOML file: {error}") from None
+def _table(path: Path, *, first: bool) -> dict[str, Any]:
+    if os.path.lexists(path):
+        return toml(path)
+    shipped = f"; or one that is shipped: {', '.join(_shipped())}" if first else ""
+    raise SpecError(f"{path}: no such file; expected a study file (.toml){shipped}")
 
 
 def _place(line: str, layers: list[Layer]) -> str:

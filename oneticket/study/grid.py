@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import product
 from typing import Any, TypeVar
@@ -22,6 +23,9 @@ from oneticket.study.rows import Names, labels
 from oneticket.study.spec import PartSpec, SetSpec, StudySpec
 
 S = TypeVar("S", bound=Spec)
+
+MOST_CELLS = 50_000
+"""How many networks a part of a study may ask for. The largest part that ships asks for 10,296."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,8 +100,15 @@ class _Grid:
         given = part.source_optimizers or part.optimizers, part.target_optimizers or part.optimizers
         before, after = (self._named("optimizer", names, study.optimizers, OptimizerSpec) for names in given)
         arms, levels = part.arms or study.arms, part.levels or study.levels
-        grid = product(models, sources, before, targets, after, range(part.replicates or study.replicates))
-        for model, source, found_with, target, trained_with, replicate in grid:
+        replicates = part.replicates or study.replicates
+        axes: tuple[Sequence[Any], ...] = (models, sources, before, targets, after, range(replicates))
+        count = math.prod(len(axis) for axis in axes) * len(levels) * len(arms)
+        if count > MOST_CELLS:
+            raise SpecError(
+                f"{self._here}: {count:,} networks, more than the {MOST_CELLS:,} that a part may have; take fewer "
+                "replicates, levels, arms, sources or targets"
+            )
+        for model, source, found_with, target, trained_with, replicate in product(*axes):
             origin = self._origin(model, source, found_with, replicate)
             spec = self._read(
                 TransferSpec,

@@ -24,6 +24,9 @@ from oneticket.task.task import Task
 from oneticket.ticket.narrow import sliced
 from oneticket.training.spec import TrainingSpec
 
+MOST_STEPS = 100_000_000
+"""Steps of a training, each of which has an entry in `Run.losses`."""
+
 PRECISION = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
@@ -56,7 +59,14 @@ class Run:
         total: int,
         about: str = "",
     ) -> Run:
-        """A run at `position` of a schedule of `total` steps; TrainingError if the device lacks the precision."""
+        """A run at `position` of a schedule of `total` steps.
+
+        Raises TrainingError for more than MOST_STEPS, and if the device lacks the precision.
+        """
+        if total > MOST_STEPS:
+            raise TrainingError(
+                f"training.budget: {total:,} steps, more than the {MOST_STEPS:,} that a training may have"
+            )
         device = next(model.parameters()).device
         if precision == "float16" and device.type != "cuda":
             raise TrainingError(f"precision float16 needs a CUDA device, got {device.type}; use bfloat16 or float32")

@@ -223,3 +223,9 @@ def test_widths_of_an_mlp():
 def test_impossible_data_is_refused(shape, classes):
     with pytest.raises(ModelError, match="expected a shape"):
         build(ModelSpec(name="mlp"), shape=shape, classes=classes, seed=0)
+
+
+@pytest.mark.parametrize("model", [{"name": "mlp", "widths": (2**20, 2**20)}, {"name": "resnet-50", "width": 1000}])
+def test_a_model_that_memory_cannot_hold_is_not_made(model):
+    with pytest.raises(ModelError, match=r"would take [\d,]+ bytes of memory, .* take a smaller model.width"):
+        build(ModelSpec(**model), shape=(3, 32, 32), classes=10, seed=0)

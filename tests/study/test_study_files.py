@@ -284,3 +284,98 @@ def test_files_that_are_not_there_or_include_themselves(here: Path) -> None:
         with pytest.raises(SpecError) as error:
             read_study(Path(name))
         assert str(error.value) == words
+
+
+def chain(count: int, each: str) -> dict[str, str]:
+    """Files that each include the next one, and the last of them a study."""
+    files = {f"n{number}": each.replace("NEXT", f"n{number + 1}.toml") for number in range(count)}
+    return {**files, f"n{count}": BASE, "mine": 'include = "n0.toml"'}
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("a = " + "[" * 33 + "]" * 33, "line 1: more than 32 brackets within each other"),
+        ("a = " + "{a = " * 5000 + "1" + "}" * 5000, "line 1: more than 32 brackets within each other"),
+        ("\n" + ".".join("a" * 33) + " = 1", "line 2: a key of more than 32 parts, which is the most here"),
+        (".".join(["'a'"] * 20_000) + " = 1", "line 1: a key of more than 32 parts, which is the most here"),
+        ("[" + " . ".join(['"a.b"'] * 20_000) + "]", "line 1: a key of more than 32 parts, which is the most here"),
+        (
+            "a = " + "{a.a.a.a = " * 9 + "1" + "}" * 9,
+            "a.a.a.a.a.a...: more than 32 tables and arrays within each other",
+        ),
+        ("a = " + "9" * 5000, "line 1: more than 100 digits, which is the most of a number here"),
+        ("seed = " + "9" * 99, "seed: a whole number has at most 64 bits, this one 329"),
+        ("a = 0x" + "f" * 99, "a: a whole number has at most 64 bits, this one 396"),
+        ("a = [1, {b = 1e400}]", "a.1.b: expected a number, got inf"),
+        ("#" * 2**18 + "\n", "more than 262,144 bytes, which is the most that a TOML file may have here"),
+        (
+            'a = "' + '"' * 99_999,
+            "not a TOML file: Expected newline or end of document after a statement (at line 1, col",
+        ),
+        ("x" * 99_999, "not a TOML file: Expected '=' after a key in a key/value pair (at end of document)"),
+    ],
+    ids=lambda value: value[:20],
+)
+def test_limits_are_told_before_anything_is_parsed(text: str, words: str, here: Path) -> None:
+    assert told(mine=text).startswith(f"mine.toml: {words}")
+
+
+def test_what_stands_in_texts_and_comments_does_not_count(here: Path) -> None:
+    deep, dotted = "[{" * 99, ".".join("a" * 99)
+    quoted = f'title = "{deep} \\" {dotted}"\nnote = """\n{deep} \\""" \'{dotted}""""  # {deep} {dotted}\n'
+    assert read(mine=quoted + BASE).title == f'{deep} " {dotted}'
+    literal = f"title = '{deep} {dotted} \\'\nnote = '''\n{deep}' {dotted}\\'''\n"
+    assert read(mine=literal + BASE).note == f"{deep}' {dotted}\\"
+
+
+def test_files_that_include_too_many(here: Path) -> None:
+    limit = "includes may take a study to at most"
+    assert told(**chain(1200, 'include = "NEXT"')) == (
+        f"n19.toml: {limit} 20 files in a row; write some of them into one file"
+    )
+    twice = told(**chain(15, 'include = ["NEXT", "NEXT"]'))
+    assert limit + " 100 files in all" in twice
+    assert read(**chain(18, 'include = "NEXT"')).levels == (1, 2)
+
+
+def test_files_that_are_none(here: Path) -> None:
+    Path("loop.toml").symlink_to("loop.toml")
+    Path("folder.toml").mkdir()
+    for name, words in (
+        ("loop", "Too many levels of symbolic links"),
+        ("folder", "Is a directory"),
+    ):
+        assert told(mine=f'include = "{name}.toml"') == f"{name}.toml: cannot be read: {words}"
+    assert "more than 262,144 bytes" in told(mine='include = "/dev/zero"')
+    assert told(mine='include = "a\\u0000b"') == r"'a\x00b': cannot be the name of a file: embedded null byte"
+
+
+def test_encodings(here: Path) -> None:
+    Path("mine.toml").write_text(BASE, "utf-8-sig")
+    assert read_study(Path("mine.toml")).levels == (1, 2), "with a byte order mark, as some editors write it"
+    Path("mine.toml").write_text(BASE, "utf-16")
+    with pytest.raises(SpecError, match=r"^mine.toml: is UTF-16, and TOML is UTF-8; save it as UTF-8"):
+        read_study(Path("mine.toml"))
+    Path("mine.toml").write_text("title = 'é'\n", "latin-1")
+    with pytest.raises(SpecError, match="mine.toml: not a TOML file: 'utf-8' codec can't decode byte 0xe9"):
+        read_study(Path("mine.toml"))
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (('"mlp"', '{name = "mlp", width = 1e308}'), "models.mlp.width: input should be less than or equal to 1000"),
+        (('"mlp"', '{name = "mlp", widths = [1048577]}'), "models.mlp.widths.0: input should be less than or equal to"),
+        (("levels = [1, 2]", f"levels = {[-1] * 90}"), "mine.toml: study: 70 more mistakes"),
+        (
+            ("levels = [1, 2]", "replicates = 10000\nlevels = [1, 2, 3]"),
+            "parts.halves: 60,000 networks, more than the 50,000",
+        ),
+        (('"digits:b"', '"./a\\u0000b"'), "sets.half-b.data.name: expected text without a NUL that UTF-8 can write"),
+    ],
+    ids=lambda value: value[1][:30] if isinstance(value, tuple) else "",
+)
+def test_settings_have_bounds(change: tuple[str, str], words: str, here: Path) -> None:
+    assert change[0] in BASE
+    assert words in told(mine=BASE.replace(*change))

@@ -1,0 +1,137 @@
+"""TOML files: read within limits that are checked before anything is built, with mistakes named by their place."""
+
+from __future__ import annotations
+
+import math
+import re
+import tomllib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from oneticket.ground.errors import SpecError
+
+MOST_BYTES = 2**18
+"""Bytes of one file. The longest that ships has 4,000."""
+
+DEEPEST = 32
+"""Tables and arrays within each other, and parts of a dotted key."""
+
+LARGEST = 2**63 - 1
+"""The largest whole number, which is TOML's own limit."""
+
+MOST_DIGITS = 100
+"""Digits of any number as it is written."""
+
+
+def toml(path: Path) -> dict[str, Any]:
+    """A TOML file as a mapping; SpecError, with the file and the place, for a mistake or a limit that is exceeded.
+
+    Dotted keys and brackets are counted in the text, because the parser takes time and stack for deep ones.
+    """
+    try:
+        text = _text(_bytes(path))
+        _check_text(text)
+        table = tomllib.loads(text)
+        _check_values(table)
+    except OSError as error:
+        raise SpecError(f"{path}: cannot be read: {error.strerror}") from None
+    except (ValueError, RecursionError) as error:
+        raise SpecError(f"{path}: not a TOML file: {_first(error)}") from None
+    except SpecError as error:
+        raise SpecError(f"{path}: {error}") from None
+    return table
+
+
+def _bytes(path: Path) -> bytes:
+    """The content, of which no more is read than is allowed: a device may have no end."""
+    with open(path, "rb") as file:
+        data = file.read(MOST_BYTES + 1)
+    if len(data) > MOST_BYTES:
+        raise SpecError(f"more than {MOST_BYTES:,} bytes, which is the most that a TOML file may have here")
+    return data
+
+
+def _text(data: bytes) -> str:
+    """UTF-8, after a byte order mark or not."""
+    if data.startswith((b"\xff\xfe", b"\xfe\xff")):
+        raise SpecError("is UTF-16, and TOML is UTF-8; save it as UTF-8")
+    return data.decode("utf-8-sig").replace("\r\n", "\n")
+
+
+def _check_text(text: str) -> None:
+    """Refuse brackets and dotted keys that are too deep; what stands in texts and comments does not count."""
+    bare = _bare(text)
+    if deep := _DOTTED.search(bare):
+        raise SpecError(f"line {_line(bare, deep)}: a key of more than {DEEPEST} parts, which is the most here")
+    if long := _DIGITS.search(bare):
+        raise SpecError(f"line {_line(bare, long)}: more than {MOST_DIGITS} digits, which is the most of a number here")
+    depth = 0
+    for bracket in _BRACKET.finditer(bare):
+        depth = max(depth + (1 if bracket[0] in "[{" else -1), 0)
+        if depth > DEEPEST:
+            raise SpecError(f"line {_line(bare, bracket)}: more than {DEEPEST} brackets within each other")
+
+
+def _bare(text: str) -> str:
+    """The text with an x for everything quoted, and without comments, in one pass."""
+    parts, at = [], 0
+    while opened := _OPENING.search(text, at):
+        parts += [text[at : opened.start()], "" if opened[0] == "#" else "x"]
+        at = _end(text, opened.end(), opened[0])
+    return "".join([*parts, text[at:]])
+
+
+def _end(text: str, at: int, opening: str) -> int:
+    """Where what was opened before `at` has its end, or the text has."""
+    while found := _CLOSING[opening].search(text, at):
+        if found[0] != "\\":
+            return found.start() if found[0] == "\n" else found.end()
+        at = found.end() + 1
+    return len(text)
+
+
+def _check_values(table: Mapping[str, Any]) -> None:
+    """Refuse what is too deep once dotted keys are tables, and numbers that are not TOML's."""
+    for path, value in _walk(table):
+        place = ".".join(path[:6])
+        if len(path) > DEEPEST:
+            raise SpecError(f"{place}...: more than {DEEPEST} tables and arrays within each other")
+        if type(value) is int and not -LARGEST - 1 <= value <= LARGEST:
+            raise SpecError(f"{place}: a whole number has at most 64 bits, this one {value.bit_length()}")
+        if isinstance(value, float) and not math.isfinite(value):
+            raise SpecError(f"{place}: expected a number, got {value}")
+
+
+def _walk(table: Mapping[str, Any]) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """Every value with its path, without recursion; nothing below what is too deep."""
+    left: list[tuple[tuple[str, ...], Any]] = [((), table)]
+    while left:
+        path, value = left.pop()
+        if path:
+            yield path, value
+        inner = value.items() if isinstance(value, Mapping) else enumerate(value) if isinstance(value, list) else ()
+        left += [((*path, str(name)), each) for name, each in inner]
+
+
+def _line(text: str, found: re.Match[str]) -> int:
+    return text.count("\n", 0, found.start()) + 1
+
+
+def _first(error: Exception) -> str:
+    return str(error).partition("\n")[0][:200] or type(error).__name__
+
+
+_DOTTED = re.compile(rf"(?<![\w-])[\w-]++(?:[ \t]*+\.[ \t]*+[\w-]++){{{DEEPEST},}}")
+_DIGITS = re.compile(rf"[\d_]{{{MOST_DIGITS + 1}}}")
+_BRACKET = re.compile(r"[\[\]{}]")
+
+_OPENING = re.compile("""\"{3}|'{3}|["'#]""")
+_CLOSING = {
+    '"""': re.compile(r'"{3,5}|\\'),
+    "'''": re.compile("'{3,5}"),
+    '"': re.compile(r'["\\\n]'),
+    "'": re.compile(r"['\n]"),
+    "#": re.compile("\n"),
+}
+"""What ends each of TOML's four kinds of text, and a comment; a backslash takes the next sign along."""
