@@ -48,7 +48,7 @@ def forged(thing: Ticket | Book, change: Change) -> bytes:
     good = file.pack(thing)
     meta, tensors = container.decode(io.BytesIO(good), len(good))
     change(meta, tensors)
-    return container.encode(meta, tensors)
+    return container.encode(meta, tensors, format=meta["format"])
 
 
 def ticket(**meta: Any) -> bytes:
@@ -171,8 +171,11 @@ ATTACKS: dict[str, tuple[str, str, bytes]] = {
     "metadata-spaces": ("metadata with spaces", CANONICAL, metadata(json.dumps(META))),
     "metadata-nan": ("NaN in the metadata", CANONICAL, metadata(dumps(META)[:-1] + ',"z":NaN}')),
     "metadata-infinite": ("1e999 in the metadata", CANONICAL, metadata(dumps(META)[:-1] + ',"z":1e999}')),
-    "format-newer": ("format 2", "format 2 is newer", metadata(dumps({**META, "format": 2}))),
-    "format-huge": ("a format of 400 digits", "is newer than format 1", metadata(dumps({**META, "format": 10**399}))),
+    "format-newer": ("format 3", "format 3 is newer", metadata(dumps({**META, "format": 3}))),
+    "format-too-high": ("one output layer in format 2", "its contract.head is of format 1", ticket(format=2)),
+    "format-too-low": ("two output layers in format 1", "its contract.head is of format 2",
+                       contract(head=[["fc.weight"], ["fc.bias"]])),
+    "format-huge": ("a format of 400 digits", "is newer than format 2", metadata(dumps({**META, "format": 10**399}))),
     "format-bool": ("true for the format", "format: expected a whole number",
                     metadata(dumps({**META, "format": True}))),
     "digest-missing": ("no digest", "has no digest", metadata(dumps({k: v for k, v in META.items() if k != "digest"}))),
@@ -242,6 +245,12 @@ ATTACKS: dict[str, tuple[str, str, bytes]] = {
     "contract-rewind": ("a rewind point in no known unit", "expected a time such as", contract(rewind="2 epochs")),
     "contract-step": ("a negative step", "contract.step", contract(step=-1)),
     "contract-head": ("a head that is text", "contract.head", contract(head="fc.weight")),
+    "contract-head-nested": ("one output layer as a list of lists", "contract.head: expected a list of names",
+                             ticket(format=2, contract={**CONTRACT.plain(), "head": [["fc.weight", "fc.bias"]]})),
+    "contract-head-mixed": ("a head of names and lists", "contract.head: expected a tuple of parameter names",
+                            contract(head=["fc.weight", ["fc.bias"]])),
+    "contract-heads-share": ("two output layers with one tensor", "contract.head: a name comes twice",
+                             ticket(format=2, contract={**CONTRACT.plain(), "head": [["fc.weight"], ["fc.weight"]]})),
     "contract-text": ("a contract that is text", "contract: expected a mapping", ticket(contract="rewound")),
     "model-list": ("a model that is a list", "model: expected a mapping", ticket(model=[])),
     "book-level-above": ("a weight pruned beyond the last level", "the book ends at 2",

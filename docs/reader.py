@@ -31,7 +31,8 @@ def read(path: str | Path) -> tuple[dict[str, Any], Groups]:
     table = json.loads(data[8:end])
     text = table.pop("__metadata__")["oneticket"]
     meta = json.loads(text)
-    check(meta["format"] is not True and meta["format"] == 1, "another format")
+    check(meta["format"] is not True and meta["format"] in (1, 2), "another format")
+    check(meta["format"] == lowest(meta["contract"]["head"]), "not the lowest format that can say it")
     check(canonical(meta) == text and set(meta) == FIELDS[meta["kind"]], "the metadata is not canonical")
 
     groups: Groups = {group: {} for group in GROUPS[meta["kind"]]}
@@ -51,6 +52,13 @@ def read(path: str | Path) -> tuple[dict[str, Any], Groups]:
     codes = {name.partition("/")[2]: entry["dtype"] for name, entry in table.items() if name[:5] in ("live/", "full/")}
     check(identity(meta, groups, codes) == meta["id"], "the id is not the id of the content")
     return meta, groups
+
+
+def lowest(head: list[Any]) -> int:
+    """The format of a contract's head: 1 for a list of names, 2 for one list for each output."""
+    check(all(isinstance(each, str) for each in head) or all(isinstance(each, list) for each in head), "a mixed head")
+    check(not (len(head) == 1 and isinstance(head[0], list) and head[0]), "one output layer as a list of lists")
+    return 2 if head and isinstance(head[0], list) else 1
 
 
 def weights(meta: dict[str, Any], groups: Groups) -> dict[str, np.ndarray]:

@@ -97,7 +97,7 @@ def network(ticket: Ticket, trained: Ticket, *, run_code: bool) -> nn.Module:
     check_code(spec, run_code=run_code, how="--run-code")
     model = build(spec, shape=shape, classes=classes, seed=0)
     new = {name: model.get_parameter(name).detach().clone() for name in ticket.mask if name in model.state_dict()}
-    trained.apply(model, head="sparse" if set(ticket.contract.head) & set(ticket.mask) else "keep")
+    trained.apply(model, head="sparse" if set(ticket.contract.head_names) & set(ticket.mask) else "keep")
     values = {name: torch.where(ticket.mask[name], trained.weights[name], new[name]) for name in ticket.mask}
     model.load_state_dict({**model.state_dict(), **values})
     return model

@@ -73,7 +73,8 @@ def _common(thing: Ticket | Book) -> Iterator[tuple[str, object]]:
     for name, value in thing.contract.plain().items():
         if name not in ("rewind", "step", "head"):
             yield f"  {name}", value
-    yield "  head", ", ".join(thing.contract.head) or "not named"
+    heads = (", ".join(names) or told.TIED for names in thing.contract.heads)
+    yield "  head", "; ".join(heads) or "not named"
     if imported := thing.lineage.get("imported"):
         yield "imported", _settings(imported)
     if "data_digest" in thing.lineage:

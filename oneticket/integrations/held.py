@@ -83,6 +83,8 @@ class Holding:
 
     def facts(self) -> dict[str, Any]:
         """What a checkpoint says: the mask and the rule as last attached, and where a search stands."""
+        if self.guard is not None:  # a search may learn which layers are the output's while level 0 is open
+            self._said = self.guard.state_dict()
         return facts(self._said, self.held)
 
     def _facts(self, model: nn.Module) -> dict[str, Any]:
@@ -131,8 +133,10 @@ def load(folder: str | Path) -> tuple[list[dict[str, Any]], dict[str, Any] | Non
     if not path.exists():
         return None
     meta, tensors = container.read(path)
-    if meta.get("kind") != KIND:
-        raise FileError(f"{path}: expected a {KIND}, got kind {meta.get('kind')!r}")
+    if meta.get("kind") != KIND or meta["format"] != 1:
+        raise FileError(
+            f"{path}: expected a {KIND} of format 1, got kind {meta.get('kind')!r}, format {meta['format']}"
+        )
     return meta["held"], None if meta["search"] is None else {"tensors": tensors, "facts": meta["search"]}
 
 

@@ -10,26 +10,26 @@ from typing import Any
 import torch
 from torch import nn
 
-from oneticket.ground.errors import GuardError, PruneError, SpecError, TrainingError, unknown
+from oneticket.ground.errors import GuardError, PruneError, SpecError, TrainingError
 from oneticket.ground.streams import Streams
+from oneticket.lottery.division import Division
 from oneticket.lottery.first_look import Start, start_mask, tell_dense, tell_zeros
 from oneticket.lottery.kept import kept, live, unwrapped
 from oneticket.lottery.level import Level, Optimizers, Schedulers
-from oneticket.lottery.loop_settings import names, split, when, whole
+from oneticket.lottery.loop_settings import check, names, split, when
 from oneticket.lottery.progress import begun, read
 from oneticket.lottery.retired import Retired
-from oneticket.lottery.spec import MOST_LEVELS
-from oneticket.models.parts import OUTPUT, survey
-from oneticket.models.parts import prunable as prunable_of
 from oneticket.pruning.prune import prune
 from oneticket.pruning.spec import PruningSpec
 from oneticket.pruning.units import find
 from oneticket.ticket.book import Book
 from oneticket.ticket.contract import Contract
 from oneticket.ticket.density import Density, model_weights
-from oneticket.ticket.guard import RULES, attach
+from oneticket.ticket.guard import attach
+from oneticket.ticket.heads import plain, simplest
 from oneticket.ticket.narrow import warn
 from oneticket.ticket.ticket import Ticket
+from oneticket.ticket.watch import Watch
 
 
 class Search:
@@ -51,8 +51,11 @@ class Search:
       zero now, or a ticket, whose weights are written into the model at once. Level 1 then is the network as it starts
       and `levels` more are pruned; level 0, the whole network, is not trained.
     - `criterion`, `scope`, `granularity`, `allow_empty`: as PruningSpec's. `prunable`: name patterns as ModelSpec's,
-      of frozen weights too. `head`: names of the output layer or of its parameters, which stay dense; None finds it,
-      "" is none. `seed`: of criteria that draw. `rule`: the guard's.
+      of frozen weights too. `seed`: of criteria that draw. `rule`: the guard's.
+    - The output layers stay dense. They are found by where the outputs come from: in the loop's first forward pass, or
+      at once in one on `example` (a tensor, a tuple of arguments, or a mapping of keyword arguments). Where neither
+      shows them, the first level warns that the last layer registered was taken. `head` names them: one layer, several
+      layers for several outputs, or the tensors of one; "" is none.
 
     Names are the model's without wrappers around the whole of it, such as DDP's `module.`; those within keep theirs.
     `dense` says why a parameter is not pruned. Modes, devices and requires_grad stay the loop's. On `break` or an
@@ -91,35 +94,28 @@ class Search:
         allow_empty: bool = True,
         prunable: Sequence[str] = (),
         head: str | Sequence[str] | None = None,
+        example: object = None,
         seed: int = 0,
         rule: str = "gate+project",
         start: Start = None,
     ) -> None:
-        if optimizer_fn is not None and not callable(optimizer_fn):
-            kind = type(optimizer_fn).__name__
-            raise SpecError(f"optimizer_fn: expected a function from the model to a new optimizer, got {kind}")
-        whole("levels", levels, 0, MOST_LEVELS)
-        whole("seed", seed, 0, 2**63 - 1, " on")
-        if rule not in RULES:
-            raise SpecError(unknown("rule", rule, RULES))
+        check(optimizer_fn, levels=levels, seed=seed, rule=rule)
         self._pruning = PruningSpec(
             criterion=criterion, fraction=fraction, scope=scope, granularity=granularity, allow_empty=allow_empty
         )
         point, step = when(rewind, epoch)
         inner, patterns = unwrapped(model), names("prunable", prunable)
-        if head is not None:
-            names("head", head)
         live(inner)  # refuses what has no values before anything is asked of it
         warn(inner)
-        alive = prunable_of(inner, patterns, head)
-        self.dense = {name: reason for name, reason in survey(inner, patterns, head).items() if reason}
-        mask = start_mask(start, inner, alive, self.dense)
+        self._division = division = Division.of(inner, patterns, head=head, example=example, start=start)
+        alive = division.alive
+        mask = start_mask(start, inner, alive, division.dense)
         self._asked = {
             **{name: value for name, value in self._pruning.identity().items() if name != "shots"},
             "rewind": str(point),
             "step": step,
             "prunable": patterns,
-            "head": [name for name, reason in survey(inner, head=head).items() if reason == OUTPUT],
+            "head": plain(division.heads),
             "seed": seed,
             "rule": rule,
             "start": None if mask is None else mask.digest,
@@ -130,12 +126,13 @@ class Search:
         self._step, self._streams = step, Streams(root=seed, replicate=0)
         self._units = find(self._pruning, inner, alive)
         if isinstance(start, Ticket):
-            start.apply(inner, head="sparse" if set(start.mask) & set(start.contract.head) else "keep")
+            start.apply(inner, head="sparse" if set(start.mask) & set(start.contract.head_names) else "keep")
         weights = kept(inner, alive)
         if mask is None:
             tell_zeros(weights, alive)
-        tell_dense(inner, self.dense, (1.0 if mask is None else mask.density) * (1 - fraction) ** levels)
+        tell_dense(inner, division.dense, (1.0 if mask is None else mask.density) * (1 - fraction) ** levels)
         self._at = begun(weights, alive, mask)
+        self._watch: Watch | None = None
         self._level: Level | None = None
         self._retired = Retired()
         self._resumes = False
@@ -173,6 +170,11 @@ class Search:
             records=self._at.records,
         )
 
+    @property
+    def dense(self) -> dict[str, str]:
+        """Which parameters stay dense, and why; the output layers as guessed until a forward pass shows them."""
+        return self._division.dense
+
     def state_dict(self) -> dict[str, Any]:
         """How far the search has come, at any time: `{"tensors": name -> tensor, "facts": JSON}`.
 
@@ -191,7 +193,11 @@ class Search:
         """
         if self._level is not None:
             raise SpecError(f"search state: level {self._level.number} is open; load the state before the loop")
-        self._at = read(state, asked=self._asked, levels=self.levels, like=self._at)
+        division = self._division.said(state, first=self._first)
+        asked, like = {**self._asked, "head": plain(division.heads)}, self._at.over(self._inner, division.alive)
+        at = read(state, asked=asked, levels=self.levels, like=like)
+        self._divide(division)
+        self._at = at
         self._resumes = self._at.steps > 0
 
     def _begin(self) -> Level:
@@ -209,7 +215,7 @@ class Search:
             attach(self.model, torch.optim.SGD(self._inner.parameters()), mask, rule=self._asked["rule"]).detach()
             contract = self._contract(f"{start}it", start)
             ticket = Ticket(mask=mask, weights=at.kept[start], contract=contract)
-            ticket.apply(self._inner, head="sparse" if set(mask) & set(contract.head) else "keep")
+            ticket.apply(self._inner, head="sparse" if set(mask) & set(contract.head_names) else "keep")
         level = Level(
             number=at.level,
             mask=mask,
@@ -222,13 +228,28 @@ class Search:
         )
         self._retired.close(at.level)
         self._level = level  # from here on there is something to close
+        if (division := self._division).guessed:
+            self._watch = Watch(self.model, self._inner, lambda it: self._divide(division.found(it.heads)), again=True)
         if self._optimizer_fn is not None:
             level.attach(*split(self._optimizer_fn(self.model)))
         return level
 
     def _contract(self, rewind: str, step: int) -> Contract:
         """Schedule and data order are the loop's own affair."""
-        return Contract(rewind=rewind, step=step, schedule="caller", order="caller", head=tuple(self._asked["head"]))
+        # A tensor that is tied to a pruned one is kept under the other's name.
+        heads = tuple(tuple(name for name in names if name in self._at.kept[0]) for names in self._division.heads)
+        return Contract(rewind=rewind, step=step, schedule="caller", order="caller", head=simplest(heads))
+
+    def _divide(self, division: Division) -> None:
+        """Go by these heads from now on, while nothing is pruned: the first forward pass shows them, or a state."""
+        if division.heads != self._division.heads:
+            division.check_in_time(self._division.heads, sparse=self._first > 0)
+            self._units = find(self._pruning, self._inner, division.alive)
+            self._at = self._at.over(self._inner, division.alive)
+            self._asked = {**self._asked, "head": plain(division.heads)}
+            if self._level is not None:
+                self._level.fill(self._at.mask)
+        self._division = division
 
     def _stepped(self, level: Level, steps: int) -> None:
         """Keep W_k when it is reached, and not before: a loop may say late how its steps are to be counted."""
@@ -239,6 +260,9 @@ class Search:
     def _end(self, level: Level) -> None:
         """Check the trained level, prune for the next and write its record."""
         level.finish()
+        if self._watch is not None:
+            self._watch.settle()
+        self._division = self._division.settled(tell=level.steps > 0)
         at, number = self._at, level.number
         if self._step not in at.kept:
             raise TrainingError(
@@ -263,6 +287,8 @@ class Search:
     def _close(self) -> None:
         """Let the model go. A level that is not finished is to begin anew."""
         _OPEN.discard(self._inner)
+        if self._watch is not None:
+            self._watch.remove()
         if self._level is not None:
             self._level.close()
             self._retired.add(self._level.attached)

@@ -55,3 +55,11 @@ def kept(model: nn.Module, pruned: Iterable[str]) -> Mapping[str, Tensor]:
     found = live(model)
     names = {id(found[name]): name for name in pruned}
     return held({name: value for name, value in found.items() if names.get(id(value), name) == name}, "search")
+
+
+def kept_for(model: nn.Module, pruned: Iterable[str], copies: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+    """The same copies by the names that `kept` gives where these weights are pruned."""
+    found = live(model)
+    values = {id(found[name]): value for name, value in copies.items()}
+    names = {id(found[name]): name for name in pruned}
+    return {name: values[id(found[name])] for name in sorted(found) if names.get(id(found[name]), name) == name}

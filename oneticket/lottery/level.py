@@ -13,7 +13,7 @@ from oneticket.ground.errors import GuardError, SpecError, TrainingError
 from oneticket.lottery.kept import live, unwrapped
 from oneticket.lottery.retired import used
 from oneticket.lottery.step_counter import StepCounter
-from oneticket.ticket.check import owns, steppers
+from oneticket.ticket.check import named, owns, steppers
 from oneticket.ticket.density import Density, model_weights
 from oneticket.ticket.guard import Guard, attach
 from oneticket.ticket.mask import Mask
@@ -135,6 +135,12 @@ class Level:
             mask=self.mask,
         )
         return self.guard
+
+    def fill(self, mask: Mask) -> None:
+        """Take another full mask in the place of a full one, of which a guard holds nothing."""
+        self.mask = mask
+        if self.guard is not None:
+            self.guard.mask = named(self.model, mask)
 
     def record(self, **scores: object) -> None:
         """Put scores into the level's record in the book; a name that comes again takes the place of the first.

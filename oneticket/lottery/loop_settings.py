@@ -7,9 +7,22 @@ from typing import Any
 
 from torch.optim import Optimizer
 
-from oneticket.ground.errors import SpecError
+from oneticket.ground.errors import SpecError, unknown
 from oneticket.ground.when import When
 from oneticket.lottery.level import Optimizers, Schedulers, several
+from oneticket.lottery.spec import MOST_LEVELS
+from oneticket.ticket.guard import RULES
+
+
+def check(optimizer_fn: object, *, levels: int, seed: int, rule: str) -> None:
+    """Raise SpecError for a setting that no search can have."""
+    if optimizer_fn is not None and not callable(optimizer_fn):
+        kind = type(optimizer_fn).__name__
+        raise SpecError(f"optimizer_fn: expected a function from the model to a new optimizer, got {kind}")
+    _whole("levels", levels, 0, MOST_LEVELS)
+    _whole("seed", seed, 0, 2**63 - 1, " on")
+    if rule not in RULES:
+        raise SpecError(unknown("rule", rule, RULES))
 
 
 def split(given: Any) -> tuple[Optimizers, Schedulers]:
@@ -34,11 +47,9 @@ def names(what: str, given: object) -> list[str]:
     return [*found]
 
 
-def whole(what: str, given: object, least: int, most: int, words: str = "") -> int:
-    """A whole number within bounds; raises SpecError for anything else."""
+def _whole(what: str, given: object, least: int, most: int, words: str = "") -> None:
     if type(given) is not int or not least <= given <= most:
         raise SpecError(f"{what}: expected a whole number from {least}{words or f' to {most}'}, got {given!r}")
-    return given
 
 
 def when(rewind: str, epoch: int | None) -> tuple[When, int]:

@@ -7,9 +7,10 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from oneticket.ground.errors import SpecError
+from oneticket.lottery.kept import kept_for
 from oneticket.ticket.mask import Mask
 from oneticket.ticket.names import listed
 from oneticket.ticket.values import facts, held
@@ -44,6 +45,12 @@ class Progress:
     def anew(self) -> Progress:
         """The level before its first step."""
         return replace(self, steps=0, scores={}, kept=self.kept if self.level > self.first else {0: self.kept[0]})
+
+    def over(self, model: nn.Module, alive: Iterable[str]) -> Progress:
+        """The same where nothing is pruned yet, and other weights may be."""
+        kept = {step: kept_for(model, alive, copies) for step, copies in self.kept.items()}
+        pruned_at = {name: torch.zeros(kept[0][name].shape, dtype=torch.uint8) for name in alive}
+        return replace(self, kept=kept, pruned_at=pruned_at)
 
     def plain(self, asked: Mapping[str, Any]) -> dict[str, Any]:
         """`{"tensors": name -> tensor, "facts": JSON}`; `asked` are the settings of the search."""

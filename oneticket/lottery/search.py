@@ -26,12 +26,13 @@ from oneticket.lottery.place import Place
 from oneticket.lottery.spec import MOST_LEVELS, SearchSpec
 from oneticket.lottery.training import do
 from oneticket.models.build import build
-from oneticket.models.parts import head, prunable
+from oneticket.models.parts import heads, prunable
 from oneticket.pruning.criteria import Initial
 from oneticket.pruning.prune import shots
 from oneticket.pruning.units import Units, find
 from oneticket.ticket.book import Book
 from oneticket.ticket.contract import Contract
+from oneticket.ticket.heads import plain, read
 from oneticket.ticket.mask import Mask
 
 Tensors = Mapping[str, Tensor]
@@ -85,7 +86,7 @@ def rewind_weights(spec: SearchSpec, replicate: int, place: Place) -> Work[Rewou
         record={
             "network": network(spec, place),
             "step": stop,
-            "head": list(head(model)),
+            "head": plain(heads(model)),
             "data_digest": data.digest,
         },
     )
@@ -108,7 +109,7 @@ def level(
             f"level {number} would prune nothing: {mask.living} weights live, and {spec.pruning.fraction} of them, by "
             f"granularity {spec.pruning.granularity}, comes to none; ask for fewer levels or a larger fraction"
         )
-    ticket.apply(model, head="sparse" if set(ticket.contract.head) & set(mask) else "keep")
+    ticket.apply(model, head="sparse" if set(ticket.contract.head_names) & set(mask) else "keep")
     start = ticket.contract.step
     del ticket  # a copy of all weights, which training has no use for
     trained = yield Job(
@@ -146,7 +147,7 @@ def book(
         contract=Contract(
             rewind=str(spec.rewind),
             step=facts["step"],
-            head=tuple(facts["head"]),
+            head=read(facts["head"]),
             dead="zero-held+folded" if spec.training.folds else "zero-held",
         ),
         model=facts["network"],

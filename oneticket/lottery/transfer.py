@@ -22,11 +22,12 @@ from oneticket.lottery.spec import TransferSpec
 from oneticket.lottery.training import do
 from oneticket.models.build import build, layout
 from oneticket.models.layers import Shape
-from oneticket.models.parts import head, prunable
+from oneticket.models.parts import heads, prunable
 from oneticket.models.spec import ModelSpec
 from oneticket.ticket.book import Book
 from oneticket.ticket.carry import apply
 from oneticket.ticket.contract import Contract
+from oneticket.ticket.heads import simplest
 from oneticket.ticket.mask import Mask
 from oneticket.ticket.ticket import Ticket
 from oneticket.ticket.told import at, word
@@ -47,7 +48,7 @@ def blank(network: Mapping[str, Any], living: int | None = None) -> Ticket:
             first[name] = (torch.arange(full.numel()) < left).view(full.shape)
             left -= min(left, full.numel())
         mask = Mask(first)
-    contract = Contract(rewind="0it", step=0, head=head(model))
+    contract = Contract(rewind="0it", step=0, head=simplest(heads(model)))
     return Ticket(mask=mask, weights=model.state_dict(), contract=contract, model=network)
 
 

@@ -13,10 +13,11 @@ from oneticket.models import factory, library
 from oneticket.models.conv import conv
 from oneticket.models.layers import Net, Shape, initialise
 from oneticket.models.mlp import mlp
-from oneticket.models.parts import head, head_name
+from oneticket.models.parts import heads
 from oneticket.models.resnet import Basic, Bottleneck, thin, wide
 from oneticket.models.spec import ModelSpec
 from oneticket.models.vgg import vgg
+from oneticket.ticket.outputs import traced
 from oneticket.ticket.values import memory
 
 Builder = Callable[[ModelSpec, Shape, int], Net]
@@ -27,8 +28,9 @@ def build(spec: ModelSpec, *, shape: Shape, classes: int, seed: int) -> nn.Modul
 
     `shape` is (channels, height, width) of one input. The same arguments give the same bits, and for known models
     another number of classes changes the output layer only. A factory's or library's draws are covered as far as they
-    use torch's CPU generator; its model gets the attribute `head_name`, the name of its output layer. Raises
-    ModelError if the model does not fit the shape, or a factory or library fails or it has no recognisable head.
+    use torch's CPU generator; its model gets the attribute `head_name`, the name of its output layer or of that
+    layer's tensors, found by where the logits come from. Raises ModelError if the model does not fit the shape, or a
+    factory or library fails or it has no recognisable head.
 
     >>> net = build(ModelSpec(name="mlp", widths=(5,)), shape=(1, 1, 40), classes=10, seed=0)
     >>> net(torch.zeros(2, 1, 1, 40)).shape
@@ -86,8 +88,8 @@ def _foreign(spec: ModelSpec, shape: Shape, classes: int, seed: int) -> nn.Modul
     torch.default_generator.manual_seed(seed)
     with torch.device("cpu"):
         model = make(spec, shape, classes)
-        _name_head(model, spec.head, classes)
         _try(model, shape, classes)
+        _name_head(model, spec.head, shape, classes)
     return model
 
 
@@ -110,10 +112,16 @@ def _try(model: nn.Module, shape: Shape, classes: int) -> None:
         raise ModelError(f"{type(model).__name__}: expected logits of shape (2, {classes}) for two images, got {came}")
 
 
-def _name_head(model: nn.Module, name: str, classes: int) -> None:
+def _name_head(model: nn.Module, name: str, shape: Shape, classes: int) -> None:
+    """Give the model its `head_name`, unless it has one: as told, as blank images show, or by the number of outputs."""
     if name or getattr(model, "head_name", None) is None:
-        model.head_name = name or head_name(model, classes=classes)  # type: ignore[assignment]
-    head(model)
+        modes = {module: module.training for module in model.modules()}
+        found = None if name else traced(model.eval(), torch.zeros(2, *shape))
+        for module, mode in modes.items():
+            module.training = mode
+        # Nothing found is a sum along a residual stream, and the spec's field asks for a layer.
+        model.head_name = name or found or heads(model, classes=classes)  # type: ignore[assignment]
+    heads(model)
 
 
 _BUILDERS: dict[str, Builder] = {

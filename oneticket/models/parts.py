@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from fnmatch import fnmatchcase
 
 from torch import nn
@@ -12,24 +13,60 @@ from torch.nn.utils.parametrize import ParametrizationList
 
 from oneticket.ground.errors import ModelError, unknown
 from oneticket.pruning.layers import layout
+from oneticket.ticket.carry import tensors
+from oneticket.ticket.heads import Heads, flat
+from oneticket.ticket.outputs import traced
 
 
-def head_name(model: nn.Module, *, classes: int | None = None) -> str:
-    """The dotted name of the output layer.
+def heads(
+    model: nn.Module,
+    *,
+    classes: int | None = None,
+    head: str | Iterable[str] | None = None,
+    example: object = None,
+) -> Heads:
+    """The names of the tensors of each output's last layers, found by where the outputs come from.
 
-    It is what the model's attribute `head_name` says; every model from `build` has it. Without the attribute it is the
-    last linear or convolution layer, in the order of registration, with `classes` outputs (any number if None). Raises
-    ModelError if there is none.
+    That is what one forward pass on `example` shows: a tensor, a tuple of arguments, or a mapping of keyword arguments;
+    Transformers' models on the CPU have an example of their own. Without one it is what the model's attribute
+    `head_name` says, which every model from `build` has, or else a guess: the last linear or convolution layer in the
+    order of registration, with `classes` outputs (any number if None).
 
-    >>> head_name(nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 3)), classes=3)
-    '2'
+    `head` says what it is where it cannot be found: a layer's name; several, each of an output of its own; or tensors'
+    names; "" or () for none. Raises ModelError if there is no such layer or tensor, or nothing to guess.
+
+    >>> import torch
+    >>> class Net(nn.Module):
+    ...     def __init__(self):
+    ...         super().__init__()
+    ...         self.out, self.hidden = nn.Linear(8, 3), nn.Linear(4, 8)
+    ...     def forward(self, rows):
+    ...         return self.out(self.hidden(rows).relu())
+    >>> heads(Net(), example=torch.ones(2, 4)), heads(Net()), heads(Net(), head="out")
+    ((('out.weight', 'out.bias'),), (('hidden.weight', 'hidden.bias'),), (('out.weight', 'out.bias'),))
     """
-    layers = {name: layer for name, layer in model.named_modules() if isinstance(layer, nn.Linear | _ConvNd)}
-    named = getattr(model, "head_name", None)
+    found = known_heads(model, head=head, example=example)
+    return last_registered(model, classes) if found is None else found
+
+
+def known_heads(
+    model: nn.Module, *, head: str | Iterable[str] | None = None, example: object = None, own: bool = True
+) -> Heads | None:
+    """As `heads`, but None instead of a guess; without an example of Transformers' `own` if told so."""
+    named = head if head is not None else getattr(model, "head_name", None) if example is None else None
     if named is not None:
-        if named not in dict(model.named_modules()):
-            raise ModelError(f"{type(model).__name__}: {unknown('output layer', named, layers)}")
-        return str(named)
+        return _given(model, named)
+    if example is None and own:
+        example = _own_example(model)
+        with suppress(ModelError):  # theirs need not fit: a model of sounds has words for an example
+            return traced(model, example) if example is not None else None
+        return None
+    return traced(model, example) if example is not None else None
+
+
+def last_registered(model: nn.Module, classes: int | None = None) -> Heads:
+    """A guess: the last linear or convolution layer, with that many outputs; raises ModelError if there is none."""
+    layers = {name: layer for name, layer in model.named_modules() if isinstance(layer, nn.Linear | _ConvNd)}
     fitting: list[str] = [name for name, layer in layers.items() if classes in (None, _outputs(layer))]
     if not fitting:
         outputs = "" if classes is None else f" with {classes} outputs"
@@ -37,44 +74,30 @@ def head_name(model: nn.Module, *, classes: int | None = None) -> str:
             f"{type(model).__name__} has no linear or convolution layer{outputs}; name its output layer in the"
             f" model's spec (head) or as its attribute head_name. Layers: {_some(layers)}"
         )
-    return fitting[-1]
+    return (_within(model, fitting[-1]),)
 
 
-def head(model: nn.Module, *, classes: int | None = None, head: str | Iterable[str] | None = None) -> tuple[str, ...]:
-    """The names of the output layer's parameters, found as `head_name` says; tied ones by the name they go by.
-
-    `head` says what it is where it cannot be found: the layer's name, or its parameters' names; "" or () for none.
-    Raises ModelError if there is no such layer or parameter.
+def head(model: nn.Module, *, classes: int | None = None) -> tuple[str, ...]:
+    """The names of all output layers' tensors, found as `heads` says.
 
     >>> head(nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 3)))
     ('2.weight', '2.bias')
     """
-    if head is None:
-        return _parameters(model, head_name(model, classes=classes))
-    if isinstance(head, str):
-        layers = dict(model.named_modules())
-        if head and head not in layers:
-            raise ModelError(f"{type(model).__name__}: {unknown('output layer', head, layers)}")
-        return _parameters(model, head) if head else ()
-    given, known = tuple(head), _named(model)
-    for name in given:
-        if name not in known:
-            raise ModelError(f"{type(model).__name__}: {unknown('parameter of the output layer', name, known)}")
-    return given
-
-
-_output = head  # where an argument has the function's name
+    return flat(heads(model, classes=classes))
 
 
 def prunable(
-    model: nn.Module, patterns: Sequence[str] = (), head: str | Iterable[str] | None = None
+    model: nn.Module,
+    patterns: Sequence[str] = (),
+    head: str | Iterable[str] | None = None,
+    example: object = None,
 ) -> tuple[str, ...]:
     """The names of the weights that may be pruned, in the model's order.
 
     Without patterns: the weights of linear, convolution, attention and recurrent layers, but neither the head's nor
     what requires no gradient now: weights that nobody trains say nothing of what may go. Patterns
     (`*`, `?`, `[...]`) choose instead among all parameters of two or more dimensions; `!pattern` takes names out of
-    what is chosen, or of the default if no pattern chooses. The head, found or given as `head` says, is chosen by its
+    what is chosen, or of the default if no pattern chooses. The head, found as `heads` says or given, is chosen by its
     full name only, never by a wildcard.
 
     Raises ModelError for a pattern that matches nothing, and if nothing is left.
@@ -83,7 +106,11 @@ def prunable(
     >>> prunable(net), prunable(net, ["!2.*"]), prunable(net, ["4.weight"])
     (('0.weight', '2.weight'), ('0.weight',), ('4.weight',))
     """
-    reasons = survey(model, patterns, head)
+    return alive(model, patterns, survey(model, patterns, head, example))
+
+
+def alive(model: nn.Module, patterns: Sequence[str], reasons: Mapping[str, str]) -> tuple[str, ...]:
+    """The names without a reason to stay dense; raises ModelError if there is none."""
     left = tuple(name for name, reason in reasons.items() if not reason)
     if not left:
         listed = (f"{name} ({reason})" for name, reason in reasons.items() if reason != FLAT)
@@ -93,17 +120,31 @@ def prunable(
     return left
 
 
-def survey(model: nn.Module, patterns: Sequence[str] = (), head: str | Iterable[str] | None = None) -> dict[str, str]:
+def survey(
+    model: nn.Module,
+    patterns: Sequence[str] = (),
+    head: str | Iterable[str] | None = None,
+    example: object = None,
+) -> dict[str, str]:
     """Every parameter's name, in the model's order -> "" if it is pruned, else why it stays dense.
 
-    Patterns and head are as for `prunable`. Raises ModelError for a pattern that matches nothing.
+    Patterns and head are as for `prunable`; the reason says where the output layer was only guessed. Raises ModelError
+    for a pattern that matches nothing.
 
     >>> survey(nn.Sequential(nn.Embedding(9, 4), nn.Linear(4, 4), nn.Linear(4, 2)))["0.weight"]
     'an embedding; name it by a pattern'
     """
-    out = set(_output(model, head=head))
-    reasons = {name: OUTPUT if name in out else _reason(model, name) for name in _named(model)}
-    names = [name for name, weight in model.named_parameters() if weight.dim() >= 2 and reasons[name] != HELD]
+    known = known_heads(model, head=head, example=example)
+    return reasons(model, patterns, heads(model) if known is None else known, GUESS if known is None else OUTPUT)
+
+
+def reasons(model: nn.Module, patterns: Sequence[str], heads: Heads, output: str) -> dict[str, str]:
+    """As `survey`, where the heads are known; `output` is the reason of what is in them."""
+    found = dict(model.named_parameters(remove_duplicate=False))
+    ids = {id(found[name]) for name in flat(heads) if name in found}
+    out = {name for name, weight in model.named_parameters() if id(weight) in ids}
+    why = {name: output if name in out else _reason(model, name) for name in _named(model)}
+    names = [name for name, weight in model.named_parameters() if weight.dim() >= 2 and why[name] != HELD]
     chosen: set[str] = set()
     dropped: set[str] = set()
     for pattern in patterns:
@@ -118,17 +159,47 @@ def survey(model: nn.Module, patterns: Sequence[str] = (), head: str | Iterable[
         (dropped if taken else chosen).update(matched)
     if chosen:
         open_names = set(names) - out
-        reasons |= {name: "" if name in chosen else UNNAMED for name in open_names | chosen}
-    return {name: TAKEN if name in dropped and not why else why for name, why in reasons.items()}
+        why |= {name: "" if name in chosen else UNNAMED for name in open_names | chosen}
+    return {name: TAKEN if name in dropped and not said else said for name, said in why.items()}
 
 
-def _parameters(model: nn.Module, layer: str) -> tuple[str, ...]:
-    """The names of a layer's parameters, those that it shares with another layer included."""
-    held = {id(weight) for weight in model.get_submodule(layer).parameters()}
-    found = tuple(name for name, weight in model.named_parameters() if id(weight) in held)
+def _given(model: nn.Module, head: str | Iterable[str | Iterable[str]]) -> Heads:
+    """The heads as somebody names them: layers, each a head; or tensors, together one head."""
+    layers, known = dict(model.named_modules(remove_duplicate=False)), tensors(model)
+    given = ([head] if head else []) if isinstance(head, str) else list(head)
+    groups: list[tuple[str, ...]] = []
+    loose: list[str] = []
+    for name in given:
+        if not isinstance(name, str):
+            groups += _given(model, name) or ((),)
+        elif name in known:
+            loose.append(name)
+        elif name in layers:
+            groups.append(_within(model, name))
+        else:
+            one = isinstance(head, str)
+            said = (
+                unknown("output layer", name, filter(None, layers)) if one else unknown("layer or tensor", name, known)
+            )
+            raise ModelError(f"{type(model).__name__}: {said}")
+    return tuple(dict.fromkeys([tuple(loose)] * bool(loose) + groups))
+
+
+def _within(model: nn.Module, layer: str) -> tuple[str, ...]:
+    """The names of a layer's parameters and saved buffers."""
+    found = tuple(name for name in tensors(model) if not layer or name.startswith(f"{layer}."))
     if not found:
         raise ModelError(f"the output layer {layer!r} of {type(model).__name__} has no parameters of its own")
     return found
+
+
+def _own_example(model: nn.Module) -> object:
+    """The inputs that Transformers' models have with them, which are on the CPU."""
+    if not type(model).__module__.startswith("transformers.") or any(
+        p.device.type != "cpu" for p in model.parameters()
+    ):
+        return None
+    return getattr(model, "dummy_inputs", None)
 
 
 def _named(model: nn.Module) -> list[str]:
@@ -180,6 +251,7 @@ def _some(names: Iterable[str], most: int = 24) -> str:
 
 
 OUTPUT = "the output layer"
+GUESS = "taken for the output layer, as the last that was registered; an example= shows which it is"
 FLAT = "one-dimensional"
 UNNAMED = "no pattern names it"
 TAKEN = "a pattern takes it out"

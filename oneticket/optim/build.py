@@ -20,7 +20,7 @@ def build(spec: OptimizerSpec, model: nn.Module, *, head: Collection[str]) -> li
 
     One optimizer, except for muon: `torch.optim.Muon` on the hidden matrices, which are the parameters of exactly two
     dimensions outside the head and embeddings, then `torch.optim.AdamW` on the rest (convolutions, biases, norms,
-    embeddings, head). `head` names the output layer's parameters. Each group's base learning rate is in `initial_lr`.
+    embeddings, head). `head` names the output layers' tensors. Each group's base learning rate is in `initial_lr`.
     One kernel updates many weights where torch has one; sums may differ in the last bit from torch's plain loop.
     Raises ModelError if nothing can be trained, or if muon has no hidden matrix. Muon: K. Jordan et al., 2024.
 
@@ -49,11 +49,8 @@ def build(spec: OptimizerSpec, model: nn.Module, *, head: Collection[str]) -> li
 
 def _matrices(model: nn.Module, head: Collection[str]) -> set[str]:
     tables = {id(layer.weight) for layer in model.modules() if isinstance(layer, nn.Embedding | nn.EmbeddingBag)}
-    return {
-        name
-        for name, weight in model.named_parameters()
-        if weight.dim() == 2 and name not in head and id(weight) not in tables
-    }
+    tables |= {id(weight) for name, weight in model.named_parameters(remove_duplicate=False) if name in head}
+    return {name for name, weight in model.named_parameters() if weight.dim() == 2 and id(weight) not in tables}
 
 
 def _muon(spec: OptimizerSpec, model: nn.Module, named: Named, head: Collection[str]) -> list[Optimizer]:

@@ -6,7 +6,7 @@ import math
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from torch import Tensor
 
 from oneticket.ground.canon import digest
 from oneticket.ground.errors import FileError, PruneError, SpecError
+from oneticket.ticket import heads
 from oneticket.ticket.contract import Contract
 from oneticket.ticket.density import Density, count_weights
 from oneticket.ticket.mask import Mask
@@ -78,6 +79,10 @@ class Book:
         object.__setattr__(self, "records", records)
         for name in ("model", "lineage"):
             object.__setattr__(self, name, facts(getattr(self, name), f"book.{name}"))
+
+    def with_head(self, *names: str) -> Book:
+        """The same book with another contract.head, as `Ticket.with_head`."""
+        return replace(self, contract=replace(self.contract, head=heads.named(names, self.weights)))
 
     @classmethod
     def from_masks(

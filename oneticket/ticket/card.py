@@ -12,7 +12,7 @@ from oneticket.ground.metric import score_of
 from oneticket.ticket.book import Book
 from oneticket.ticket.density import Density
 from oneticket.ticket.ticket import Ticket
-from oneticket.ticket.told import at, data, interval, metric_of, network, number, percent, scores, text
+from oneticket.ticket.told import TIED, at, data, interval, metric_of, network, number, percent, scores, text
 
 MOST_ROWS = 200
 
@@ -104,7 +104,7 @@ def _contract(thing: Ticket | Book) -> Iterator[tuple[str, str]]:
     given = IMPORTED if "imported" in thing.lineage else {}
     for name, words in CONTRACT.items():
         yield name, given.get(name) or words[getattr(own, name)]
-    yield "head", ", ".join(map(text, own.head)) or "not named"
+    yield "head", "; ".join(", ".join(map(text, names)) or TIED for names in own.heads) or "not named"
 
 
 def _scores(thing: Ticket | Book) -> str:

@@ -72,18 +72,19 @@ def apply(
 ) -> Carried:
     """Write the ticket's parameters and buffers into the model in place, by name and shape.
 
-    `head` says what becomes of the output layer, `ticket.contract.head`: "fresh" leaves the model's own as it is,
-    "keep" takes the ticket's values and holds no mask there, "sparse" takes the values and the mask. Device, dtype,
-    memory format and requires_grad stay the model's.
+    `head` says what becomes of the output layers, `ticket.contract.heads`: "fresh" leaves the model's own as they are,
+    "keep" takes the ticket's values and holds no mask there, "sparse" takes the values and the mask. A tensor that has
+    another role too, such as an embedding tied to the output layer, is carried for that role. Device, dtype, memory
+    format and requires_grad stay the model's.
 
     Names that differ by wrappers (`module.`, `_orig_mod.`) or by one prefix (`encoder.`) are found, as `match.match`
     says. `names` tells the rest, from the ticket's names to the model's: `{"bert.": "encoder."}` for prefixes,
     `{"*.gamma": "*.weight"}` for patterns, `{"fc.bias": "out.bias"}`, `{"pooler.": None}` for what is not used.
 
-    With head="fresh", and unless the model has the ticket's head, the model's own head is known by its place: tensors
-    outside the innermost module that holds all that is carried; if that is the model, and the contract names a head, in
-    modules right below it that get nothing. `fresh` names others by pattern: they stay as the model has them, whether
-    the ticket has them or not.
+    With head="fresh", and unless the model has all of the ticket's heads, the model's own are known by their place:
+    tensors outside the innermost module that holds all that is carried; if that is the model, and the contract names a
+    head, in modules right below it that get nothing. `fresh` names others by pattern: they stay as the model has them,
+    whether the ticket has them or not.
 
     Raises CarryError when anything does not fit, with the model untouched. From Morcos et al. 2019, arXiv 1906.02773;
     onto other heads: Chen et al. 2020, arXiv 2007.12223.
@@ -114,7 +115,7 @@ def plan(
     fresh: Sequence[str] = (),
 ) -> Carried:
     """What `apply` would carry and where, with nothing written; raises CarryError where names do not fit."""
-    found, heads = tensors(model), ticket.contract.head
+    found, heads = tensors(model), ticket.contract.head_names
     _check_policy(ticket, head)
     optional = heads if head == "fresh" else ()
     asked = dict.fromkeys([*ticket.weights, *optional])
@@ -124,21 +125,26 @@ def plan(
     taken = set(pairs.values())
     pairs |= match(rest, {name: value for name, value in found.items() if name not in taken}, optional=optional)
 
-    stays = _chosen(fresh, found) | {pairs[name] for name in optional if name in pairs}
+    chosen = _chosen(fresh, found)
+    stays = chosen | {pairs[name] for name in optional if name in pairs}
     used = {name: pairs[name] for name in ticket.weights if name in pairs and pairs[name] not in stays}
     filled = {id(found[goal]): goal for goal in used.values()}
-    if tied := [f"{name} to {filled[id(found[name])]}" for name in sorted(stays) if id(found[name]) in filled]:
-        raise CarryError(f"cannot stay fresh, for the model ties {listed(tied)}; use head='keep', or untie them")
+    if tied := sorted(name for name in chosen if id(found[name]) in filled):
+        raise CarryError(_half_fresh(tied, found, chosen | {filled[id(found[name])] for name in tied}))
+    # What the model ties to its output layer is carried for its other role.
+    stays = {name for name in stays if id(found[name]) not in filled}
     same = {id(found[name]) for name in stays}
     stays |= {name for name, value in found.items() if id(value) in same}
     own = {name for name in found if name not in stays and id(found[name]) not in filled}
-    if head == "fresh" and used and not any(name in pairs for name in heads):
-        stays |= (aside := _aside(own, used.values(), below=bool(heads)))
+    if head == "fresh" and used and (not heads or any(not pairs.keys() & names for names in ticket.contract.heads)):
+        stays |= (aside := _aside(own, used.values(), below=bool(ticket.contract.heads)))
         own -= aside
     missing = {name for name in rest if name not in pairs and name not in optional}
     if missing or own or not used:
-        raise CarryError(_misfit(missing, own, set(rest) - set(optional), found))
-    if head == "fresh" and not heads and not stays:
+        raise CarryError(
+            _misrecorded(ticket, missing, pairs) or _misfit(missing, own, set(rest) - set(optional), found)
+        )
+    if head == "fresh" and not ticket.contract.heads and not stays:
         raise CarryError(
             "head='fresh': the ticket's contract names no head, so nothing can be left fresh; use head='keep'"
         )
@@ -146,7 +152,9 @@ def plan(
     return Carried(
         matched=tuple(name for name in found if id(found[name]) in filled),
         fresh=tuple(sorted(stays)),
-        left=tuple(name for name in ticket.weights if name not in used),
+        left=tuple(
+            name for name in ticket.weights if name not in used and not _arrived(name, ticket, pairs, used, found)
+        ),
         mask=renamed(ticket.mask.without(set(ticket.mask) - set(held)), held),
         whole=model_weights(model),
         names=MappingProxyType(used),
@@ -180,7 +188,7 @@ def _check_guards(mask: Mask, targets: Mapping[str, Tensor]) -> None:
 def _check_policy(ticket: Ticket, head: str) -> None:
     if head not in HEADS:
         raise CarryError(unknown("head policy", head, HEADS))
-    names = ticket.contract.head
+    names = ticket.contract.head_names
     if head == "sparse" and not any(name in ticket.mask for name in names):
         raise CarryError(
             f"head='sparse': the ticket has no mask on its head ({listed(names)}); use head='keep' or head='fresh'"
@@ -211,6 +219,44 @@ def _aside(own: Collection[str], used: Collection[str], *, below: bool) -> set[s
     if body:
         return {name for name in own if not plain(name).startswith(body)}
     return {name for name in own if below and "." in plain(name) and plain(name).partition(".")[0] not in parts}
+
+
+def _arrived(
+    name: str, ticket: Ticket, pairs: Mapping[str, str], used: Mapping[str, str], found: Mapping[str, Tensor]
+) -> bool:
+    """Whether the values came along under another name of the same tensor."""
+    goal = found[pairs[name]] if name in pairs else None
+    twins = (other for other, theirs in used.items() if found[theirs] is goal)
+    return any(torch.equal(ticket.weights[name], ticket.weights[twin]) for twin in twins)
+
+
+def _half_fresh(tied: Sequence[str], found: Mapping[str, Tensor], chosen: Collection[str]) -> str:
+    same = {id(found[name]) for name in tied}
+    every = sorted({name for name, value in found.items() if id(value) in same} | set(chosen))
+    return (
+        f"{listed(tied)} cannot stay fresh alone, for the model ties it to a tensor that is carried; leave the whole "
+        f"tensor the model's own with fresh={tuple(every)!r}, or untie it"
+    )
+
+
+def _misrecorded(ticket: Ticket, missing: Collection[str], pairs: Mapping[str, str]) -> str:
+    """What to say where the contract names a tied tensor by its other role; files of older versions may."""
+    weights, heads = ticket.weights, ticket.contract.head_names
+    twins = {
+        other: name
+        for name in heads
+        for other in sorted(missing)
+        if weights[name].numel() > 1 and torch.equal(weights[name], weights[other])
+    }
+    wrong = sorted({name for name in twins.values() if name in pairs})
+    if not wrong:
+        return ""
+    right = [name for name in heads if name not in wrong] + [*twins]
+    return (
+        f"the ticket's contract takes {listed(wrong)} for the output layer, which has the same values as "
+        f"{listed([other for other, name in twins.items() if name in wrong])} and another place in the model; correct "
+        f"it with ticket = ticket.with_head({', '.join(map(repr, right))})"
+    )
 
 
 def _misfit(missing: Collection[str], own: Collection[str], wanted: Collection[str], found: Collection[str]) -> str:

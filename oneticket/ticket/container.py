@@ -22,15 +22,17 @@ from oneticket.ticket import header, names
 from oneticket.ticket.header import Table, shown
 from oneticket.ticket.values import afford
 
-FORMAT = 1
+FORMAT = 2
+"""The highest format that is read; what is written has the lowest that can say it."""
+
 KEY = "oneticket"
 _UNSIGNED = "0" * 64
 
 
-def encode(meta: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> bytes:
+def encode(meta: Mapping[str, Any], tensors: Mapping[str, Tensor], *, format: int = 1) -> bytes:
     """The bytes of a file. `digest` is the SHA-256 of the whole file with the digest's own 64 digits set to 0."""
     table, body = header.table_of(tensors), header.body(tensors)
-    unsigned = {**meta, "format": FORMAT, "digest": _UNSIGNED}
+    unsigned = {**meta, "format": format, "digest": _UNSIGNED}
     return _start({**unsigned, "digest": _digest(_start(unsigned, table), body)}, table) + body
 
 

@@ -9,6 +9,8 @@ from typing import Any
 from oneticket.ground.brief import brief
 from oneticket.ground.errors import FileError, SpecError, unknown
 from oneticket.ground.when import When
+from oneticket.ticket import heads
+from oneticket.ticket.heads import Head, Heads
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -23,12 +25,16 @@ class Contract:
     - `order`: data order is a function of the replicate and the absolute step ("paired"), or not known ("caller").
     - `dead`: pruned weights are zero and are held at zero ("zero-held"), and units that no living weight feeds may have
       been constants ("zero-held+folded").
-    - `head`: names of the output layer's parameters, which a transfer may replace.
+    - `head`: names of the output layer's tensors, which a transfer may replace. Of several outputs there is one tuple
+      of names for each, `()` for an output that comes from tensors with another role, such as a tied embedding.
 
     Raises SpecError for a value that this version cannot honour. From Frankle et al. 2020, arXiv 1912.05671.
 
     >>> Contract(rewind="500it", step=500, head=("fc.weight", "fc.bias")).schedule
     'continued'
+    >>> two = Contract(rewind="0it", step=0, head=(("classifier.weight",), ("aux.weight", "aux.bias")))
+    >>> two.heads == two.head, two.head_names
+    (True, ('classifier.weight', 'aux.weight', 'aux.bias'))
     """
 
     rewind: str
@@ -39,7 +45,7 @@ class Contract:
     schedule: str = "continued"
     order: str = "paired"
     dead: str = "zero-held"
-    head: tuple[str, ...] = ()
+    head: Head = ()
 
     def __post_init__(self) -> None:
         when = When.parse(self.rewind)
@@ -56,14 +62,26 @@ class Contract:
                     f"contract.{field}: this version can honour {can}, got {getattr(self, field)!r}; "
                     "rewind by hand or use the tool that wrote it"
                 )
-        if not isinstance(self.head, tuple) or not all(isinstance(name, str) and name for name in self.head):
-            raise SpecError(f"contract.head: expected a tuple of parameter names, got {self.head!r}")
-        if len(set(self.head)) != len(self.head):
-            raise SpecError(f"contract.head: a name comes twice in {self.head!r}")
+        object.__setattr__(self, "head", heads.check(self.head))
+
+    @property
+    def heads(self) -> Heads:
+        """One tuple of names for each output; none where the head is not known or there is none."""
+        return heads.grouped(self.head)
+
+    @property
+    def head_names(self) -> tuple[str, ...]:
+        """The names of all output layers' tensors."""
+        return heads.flat(self.heads)
+
+    @property
+    def format(self) -> int:
+        """The lowest number of the file format that can say it: 2 for several outputs or one without own tensors."""
+        return 1 if not self.head or isinstance(self.head[0], str) else 2
 
     def plain(self) -> dict[str, Any]:
         """The complete JSON form: `Contract.read(contract.plain()) == contract`."""
-        return {**asdict(self), "head": list(self.head)}
+        return {**asdict(self), "head": heads.plain(self.heads)}
 
     __repr__ = brief
 
@@ -79,10 +97,8 @@ class Contract:
         for name in known:
             if name not in plain:
                 raise FileError(f"contract.{name}: missing; every field must be written down")
-        if not isinstance(plain["head"], list):
-            raise FileError(f"contract.head: expected a list of parameter names, got {plain['head']!r}")
         try:
-            return cls(**{**plain, "head": tuple(plain["head"])})
+            return cls(**{**plain, "head": heads.read(plain["head"])})
         except SpecError as error:
             raise FileError(str(error)) from None
 

@@ -78,7 +78,7 @@ def verify(path: str | os.PathLike[str]) -> Facts:
 def pack(thing: Ticket | Book) -> bytes:
     """The bytes of a file."""
     kind = "ticket" if isinstance(thing, Ticket) else "book"
-    meta = {
+    meta: dict[str, Any] = {
         "kind": kind,
         "id": thing.id,
         "contract": thing.contract.plain(),
@@ -87,10 +87,12 @@ def pack(thing: Ticket | Book) -> bytes:
     }
     if isinstance(thing, Ticket):
         shapes = {name: list(shape) for name, shape in thing.mask.shapes.items()}
-        return container.encode({**meta, "shapes": shapes, "evidence": dict(thing.evidence)}, _ticket_tensors(thing))
+        meta |= {"shapes": shapes, "evidence": dict(thing.evidence)}
+        return container.encode(meta, _ticket_tensors(thing), format=thing.contract.format)
     tensors = {f"full/{name}": tensor for name, tensor in thing.weights.items()}
     tensors |= {f"pruned/{name}": tensor for name, tensor in thing.pruned_at.items()}
-    return container.encode({**meta, "levels": thing.levels, "records": [dict(one) for one in thing.records]}, tensors)
+    meta |= {"levels": thing.levels, "records": [dict(one) for one in thing.records]}
+    return container.encode(meta, tensors, format=thing.contract.format)
 
 
 def _ticket_tensors(ticket: Ticket) -> dict[str, Tensor]:
@@ -122,6 +124,11 @@ def build(meta: dict[str, Any], tensors: dict[str, Tensor]) -> Ticket | Book:
         raise FileError(f"metadata of a {name}: expected {listed(kind.fields, most=20)}; wrong: {listed(wrong)}")
     groups = _groups(tensors, kind.groups)
     thing = kind.build(meta, groups)
+    if meta["format"] != thing.contract.format:
+        raise FileError(
+            f"format {meta['format']}, but its contract.head is of format {thing.contract.format}: several outputs "
+            "are format 2, everything else is format 1"
+        )
     if thing.id != meta["id"]:
         raise FileError("the id is not the id of what the file holds")
     return thing

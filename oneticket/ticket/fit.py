@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import torch
 from torch import Tensor
@@ -42,7 +42,12 @@ def write(values: Mapping[str, Tensor], targets: Mapping[str, Tensor], mask: Map
             wrong.append(f"{name}: {problem}")
     if wrong:
         more = f"\nand {len(wrong) - 8} more" if len(wrong) > 8 else ""
-        raise CarryError("ticket and model do not fit, nothing was written:\n" + "\n".join(sorted(wrong)[:8]) + more)
+        raise CarryError(
+            "ticket and model do not fit, nothing was written:\n"
+            + "\n".join(sorted(wrong)[:8])
+            + more
+            + _remedy(wrong, values, targets)
+        )
     for name in meant.values():
         shards.write(targets[name], values[name])
 
@@ -61,6 +66,19 @@ def _problem(value: Tensor, target: Tensor) -> str:
     if not _holds(value, target.dtype):
         return f"values of the ticket's {value.dtype} are too large for the model's {target.dtype}"
     return shards.refusal(target)
+
+
+def _remedy(wrong: Collection[str], values: Mapping[str, Tensor], targets: Mapping[str, Tensor]) -> str:
+    """The line that leaves what has another shape as it is in the model, if that is all that is wrong."""
+    fit = {
+        name: not is_lazy(target) and target.shape == values[name].shape
+        for name in values
+        for target in [targets[name]]
+    }
+    other = sorted(name for name in values if not fit[name])
+    if len(other) < len(wrong) or len(other) == len(values):
+        return ""
+    return f"\nto leave the model's own there, give fresh={tuple(other)!r} to apply and to attach"
 
 
 def _untied(name: str, first: str, values: Mapping[str, Tensor], mask: Mapping[str, Tensor]) -> str:

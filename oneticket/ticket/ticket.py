@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -14,8 +14,9 @@ from torch.optim import Optimizer
 
 from oneticket.ground.canon import digest
 from oneticket.ground.errors import CarryError, FileError, PruneError, unknown
-from oneticket.ticket import carry, guard, shards
+from oneticket.ticket import carry, guard, heads, shards
 from oneticket.ticket.carry import Carried
+from oneticket.ticket.confirm import confirm
 from oneticket.ticket.contract import Contract
 from oneticket.ticket.density import Density, count_weights
 from oneticket.ticket.guard import Guard
@@ -58,7 +59,7 @@ class Ticket:
             if name in weights and not weights[name].is_floating_point():
                 raise PruneError(f"mask {name!r}: only floating-point weights can be pruned, got {weights[name].dtype}")
         object.__setattr__(self, "weights", MappingProxyType(self.mask.project(weights)))
-        if strange := [name for name in self.contract.head if name not in weights]:
+        if strange := [name for name in self.contract.head_names if name not in weights]:
             raise PruneError(f"contract.head: {unknown('weight', strange[0], weights)}")
         for name in ("model", "lineage", "evidence"):
             object.__setattr__(self, name, facts(getattr(self, name), f"ticket.{name}"))
@@ -153,6 +154,19 @@ class Ticket:
         path = hub.find(where, revision=revision, names=wanted, largest=hub.LARGEST if largest is None else largest)
         return cls.load(path, level=level, density=density)
 
+    def with_head(self, *names: str) -> Ticket:
+        """The same ticket with another contract.head: layers, each an output's, or the tensors of one; () for none.
+
+        Raises PruneError for a name that the ticket does not have.
+
+        >>> import torch
+        >>> weights = {"out.weight": torch.ones(1, 2), "hidden.weight": torch.ones(2, 2)}
+        >>> ticket = Ticket(mask=Mask({}), weights=weights, contract=Contract(rewind="0it", step=0))
+        >>> ticket.with_head("out").contract.head
+        ('out.weight',)
+        """
+        return replace(self, contract=replace(self.contract, head=heads.named(names, self.weights)))
+
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the ticket's file, whole or not at all; raises FileError."""
         from oneticket.ticket import file
@@ -213,16 +227,20 @@ class Ticket:
     ) -> Guard:
         """Hold the mask: `guard.attach`. Give `head`, `names` and `fresh` as to `apply`; "sparse" holds the head too.
 
-        The model may have been wrapped since. Raises CarryError as `apply` does, and GuardError.
+        The model may have been wrapped since. Where a head stays fresh, the first forward pass warns if the model's
+        outputs come from layers that the ticket gave its values. Raises CarryError as `apply` does, and GuardError.
         """
         try:
-            mask = carry.plan(self, model, head=head, names=names, fresh=fresh).mask
+            carried = carry.plan(self, model, head=head, names=names, fresh=fresh)
         except CarryError as error:
             # Where ranks share the model, the others wait to hear of it.
             if isinstance(model, nn.Module):
                 shards.agree(model, f"CarryError: {error}")
             raise
-        return guard.attach(model, optimizer, mask, rule=rule)
+        held = guard.attach(model, optimizer, carried.mask, rule=rule)
+        if head == "fresh" and self.contract.heads:
+            confirm(self, model, carried)
+        return held
 
     def __eq__(self, other: object) -> bool:
         return self.id == other.id if isinstance(other, Ticket) else NotImplemented

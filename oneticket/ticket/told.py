@@ -14,6 +14,8 @@ from oneticket.ticket.book import Book
 from oneticket.ticket.ticket import Ticket
 
 MOST_SCORES = 200
+TIED = "no tensor of its own"
+"""Of a head that shares all its tensors with other layers."""
 NO_CONTROLS = ("ticket", "dense", "own")
 """Arms that a ticket need not beat to be one: it, the whole network, and what was found on the target itself."""
 

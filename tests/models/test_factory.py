@@ -28,7 +28,7 @@ class Two(nn.Module):
 
     def forward(self, x):
         x = torch.relu(self.body(x.flatten(1)))
-        return self.classifier(x) + 0 * self.extra(x).sum()
+        return self.classifier(x + 0 * self.extra(x).sum())
 
 
 class Makers:
@@ -62,6 +62,26 @@ class headless(nn.Sequential):
 
     def forward(self, x):
         return super().forward(x.flatten(1))[:, :-1]
+
+
+class residual(headless):
+    def __init__(self, classes):
+        super().__init__(classes)
+        self.more = nn.Linear(classes + 1, classes + 1)
+
+    def forward(self, x):
+        x = self[0](x.flatten(1))
+        return (x + self.more(x).relu())[:, :-1]
+
+
+class functional(nn.Module):
+    def __init__(self, classes):
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(classes, 4))
+        self.body = nn.Linear(4, 4)
+
+    def forward(self, x):
+        return self.body(x.flatten(1)) @ self.weight.T
 
 
 def of_another_shape(classes):
@@ -124,6 +144,8 @@ def test_the_seed_decides_whether_or_not_the_module_was_imported_before(own):
         ("composite", {}, "top.1.weight"),
         ("composite", {"head": "top"}, "top.0.weight"),
         ("headless", {"head": "0"}, "0.weight"),
+        ("headless", {}, "0.weight"),
+        ("functional", {}, "weight"),
     ],
 )
 def test_each_way_to_take_the_classes_and_to_name_the_head(own, name, fields, last):
@@ -142,9 +164,9 @@ def test_each_way_to_take_the_classes_and_to_name_the_head(own, name, fields, la
         ("of_another_shape", {}, r"fails on images of shape \(2, 1, 2, 2\): mat1 and mat2 shapes"),
         ("Undecided", {}, r"expected logits of shape \(2, 10\) for two images, got dict"),
         (
-            "headless",
+            "residual",
             {},
-            "no linear or convolution layer with 10 outputs; name its output layer .*head_name. Layers: 0",
+            "no linear or convolution layer with 10 outputs; name its output layer .*head_name. Layers: 0, more",
         ),
         ("headless", {"head": "9"}, "unknown output layer '9'.*Known: 0"),
     ],

@@ -6,7 +6,7 @@ from torch import nn
 from torch.nn.utils import parametrizations
 
 from oneticket.ground.errors import ModelError
-from oneticket.models.parts import FROZEN, head, head_name, prunable, random_forward, survey
+from oneticket.models.parts import FROZEN, GUESS, head, heads, prunable, random_forward, survey
 
 
 @pytest.fixture(autouse=True)
@@ -69,7 +69,7 @@ def test_a_model_that_is_all_head_has_nothing_to_prune():
 def test_the_head_is_the_last_layer_of_the_right_size_or_the_named_one():
     net = words()
     assert head(net, classes=3) == ("out.weight", "out.bias")
-    assert head_name(net, classes=4) == "conv"
+    assert head(net, classes=4) == ("conv.weight", "conv.bias")
     assert head(nn.Conv2d(3, 5, 1), classes=5) == ("weight", "bias")
     net.head_name = "embed"
     assert head(net, classes=3) == ("embed.weight",)
@@ -147,7 +147,7 @@ def test_every_parameter_is_pruned_or_says_why_not(kind):
     net = nn.ModuleDict({"body": make(), "out": nn.Linear(4, 2)})
     expected = {f"body.{name}": reason for name, reason in reasons.items()}
     found = survey(net)
-    assert found == {**expected, "out.weight": "the output layer", "out.bias": "the output layer"}
+    assert found == {**expected, "out.weight": GUESS, "out.bias": GUESS}
     assert list(found) == [name for name, _ in net.named_parameters()]
     pruned = tuple(name for name, reason in expected.items() if not reason)
     if pruned:
@@ -161,7 +161,7 @@ def test_patterns_say_why_the_rest_stays_dense():
     found = survey(words(), ["*.weight", "!conv.*"])
     assert found["attention.in_proj_weight"] == "no pattern names it"
     assert (found["embed.weight"], found["conv.weight"]) == ("", "a pattern takes it out")
-    assert (found["norm.weight"], found["out.weight"]) == ("one-dimensional", "the output layer")
+    assert (found["norm.weight"], found["out.weight"]) == ("one-dimensional", GUESS)
     net = nn.ModuleDict({"body": parametrizations.weight_norm(nn.Linear(4, 4)), "out": nn.Linear(4, 2)})
     with pytest.raises(ModelError, match="matches no weight"):
         prunable(net, ["body.*"])
@@ -181,13 +181,14 @@ def test_what_is_frozen_stays_dense_unless_it_is_named():
 
 @pytest.mark.parametrize("given", ["out", ("out.weight", "out.bias"), None])
 def test_the_output_layer_may_be_given(given):
-    assert head(words(), head=given) == ("out.weight", "out.bias")
+    assert heads(words(), head=given) == (("out.weight", "out.bias"),)
     assert "out.weight" not in prunable(words(), head=given)
+    assert survey(words(), head=given)["out.bias"] == (GUESS if given is None else "the output layer")
 
 
 @pytest.mark.parametrize("none", ["", ()])
 def test_a_model_may_have_no_output_layer(none):
-    assert head(words(), head=none) == ()
+    assert heads(words(), head=none) == ()
     assert prunable(words(), head=none)[-1] == "out.weight"
 
 
@@ -196,21 +197,32 @@ def test_an_output_layer_that_is_not_there_is_refused(wrong):
     with pytest.raises(ModelError, match="did you mean 'out"):
         survey(words(), head=wrong)
     with pytest.raises(ModelError, match="did you mean 'out"):
-        head(words(), head=wrong)
+        heads(words(), head=wrong)
 
 
-def test_a_tied_output_layer_goes_by_the_name_that_its_weight_has():
+def test_several_layers_are_several_heads_and_several_tensors_one():
+    net = words()
+    assert heads(net, head=["out", "conv"]) == (("out.weight", "out.bias"), ("conv.weight", "conv.bias"))
+    assert heads(net, head=["out.weight", "conv.weight"]) == (("out.weight", "conv.weight"),)
+    assert prunable(net, head=["out", "conv"]) == ("attention.in_proj_weight", "attention.out_proj.weight")
+
+
+def test_a_tied_output_layer_goes_by_its_own_name():
     net = nn.ModuleDict({"embed": nn.Embedding(5, 4), "body": nn.Linear(4, 4), "out": nn.Linear(4, 5, bias=False)})
     net["out"].weight = net["embed"].weight
-    assert head(net) == ("embed.weight",)
-    assert survey(net) == {"embed.weight": "the output layer", "body.weight": "", "body.bias": "one-dimensional"}
+    assert head(net) == ("out.weight",)
+    assert survey(net, head="out") == {
+        "embed.weight": "the output layer",
+        "body.weight": "",
+        "body.bias": "one-dimensional",
+    }
 
 
 def test_layers_of_transformers_are_known():
     transformers = pytest.importorskip("transformers", reason="Transformers is an optional package")
-    size = {"n_embd": 8, "n_layer": 1, "n_head": 2, "vocab_size": 7, "n_positions": 4, "bos_token_id": 0}
+    size = {"n_embd": 8, "n_layer": 1, "n_head": 2, "vocab_size": 9, "n_positions": 5, "bos_token_id": 0}
     found = survey(transformers.GPT2LMHeadModel(transformers.GPT2Config(**size, eos_token_id=0)))
-    assert found["transformer.wte.weight"] == "the output layer"
+    assert found["transformer.wte.weight"] == "the output layer"  # by Transformers' own example
     assert found["transformer.wpe.weight"] == EMBEDDED
     pruned = [name.removeprefix("transformer.h.0.") for name, reason in found.items() if not reason]
     assert pruned == ["attn.c_attn.weight", "attn.c_proj.weight", "mlp.c_fc.weight", "mlp.c_proj.weight"]

@@ -1,5 +1,6 @@
 """A tiny network's ticket and book, the same bits on every machine: no random number is drawn."""
 
+import dataclasses
 from collections.abc import Iterator
 
 import pytest
@@ -43,3 +44,9 @@ def ticket() -> Ticket:
 def book() -> Book:
     records = [{"accuracy": 0.9, "examples": 100 * level} for level in range(3)]
     return Book.from_masks(MASKS, lineage={"replicate": 0}, records=records, **SHARED)
+
+
+@pytest.fixture
+def heads(ticket: Ticket) -> Ticket:
+    """The ticket of a network with three outputs, one of which has no tensor of its own: format 2."""
+    return dataclasses.replace(ticket, contract=dataclasses.replace(CONTRACT, head=(("fc.weight",), ("fc.bias",), ())))

@@ -272,11 +272,18 @@ def test_what_the_model_ties_needs_one_name_in_the_ticket_and_cannot_be_half_fre
     both = Ticket(
         mask=Mask({}), weights={"a.weight": torch.ones(3, 3), "b.weight": torch.ones(3, 3)}, contract=contract
     )
-    with pytest.raises(
-        CarryError, match=r"cannot stay fresh, for the model ties b.weight to a.weight; use head='keep'"
-    ):
-        both.apply(model)
-    assert torch.equal(model.b.weight, torch.eye(3))
+    # b is the output layer, and its tensor is a's too: it is carried for that role.
+    carried = both.apply(model)
+    assert carried.matched == ("a.weight", "b.weight") and carried.fresh == carried.left == ()
+    assert torch.equal(model.b.weight, torch.ones(3, 3))
+    with pytest.raises(CarryError) as caught:
+        both.apply(model, fresh=("b.*",))
+    assert "b.weight cannot stay fresh alone" in str(caught.value)
+    before = model.a.weight.detach().clone()
+    line = str(caught.value).partition("fresh=")[2].partition(", or")[0]
+    with pytest.raises(CarryError, match="nothing of the ticket goes into the model"):
+        both.apply(model, fresh=eval(line))  # all that this model has
+    assert line == "('a.weight', 'b.weight')" and torch.equal(model.a.weight, before)
 
 
 def test_tensors_that_share_memory_but_are_not_one_are_refused():

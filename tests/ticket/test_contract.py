@@ -8,8 +8,24 @@ from oneticket.ticket.contract import HONOURED, Contract
 PLAIN = Contract(rewind="2ep", step=10, head=("fc.weight", "fc.bias")).plain()
 
 
-def test_reading_undoes_writing():
-    contract = Contract(rewind="2ep", step=10, head=("fc.weight", "fc.bias"))
+ONE, TWO = ("fc.weight", "fc.bias"), (("fc.weight", "fc.bias"), ("aux.weight",))
+
+
+@pytest.mark.parametrize(
+    ("head", "held", "heads", "plain", "format"),
+    [
+        ((), (), (), [], 1),
+        (ONE, ONE, (ONE,), [*ONE], 1),
+        ((ONE,), ONE, (ONE,), [*ONE], 1),
+        (((),), ((),), ((),), [[]], 2),
+        (TWO, TWO, TWO, [[*ONE], ["aux.weight"]], 2),
+        ((ONE, ()), (ONE, ()), (ONE, ()), [[*ONE], []], 2),
+    ],
+)
+def test_reading_undoes_writing_in_the_lowest_format(head, held, heads, plain, format):
+    contract = Contract(rewind="2ep", step=10, head=head)
+    assert (contract.head, contract.heads, contract.plain()["head"], contract.format) == (held, heads, plain, format)
+    assert contract.head_names == tuple(name for names in heads for name in names)
     assert Contract.read(json.loads(json.dumps(contract.plain()))) == contract
 
 
@@ -41,6 +57,10 @@ def test_what_cannot_be_honoured_is_refused_by_name(field, value):
         ({"head": "fc.weight"}, "expected a list of parameter names"),
         ({"head": [1]}, "expected a tuple of parameter names"),
         ({"head": ["a", "a"]}, "comes twice"),
+        ({"head": [["a"], ["b", "a"]]}, "comes twice"),
+        ({"head": [["a", "b"]]}, "expected a list of names, as for one output layer"),
+        ({"head": ["a", ["b"]]}, "expected a tuple of parameter names"),
+        ({"head": [["a"], [""]]}, "expected a tuple of parameter names"),
     ],
 )
 def test_refusals(change, words):

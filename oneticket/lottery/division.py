@@ -1,0 +1,111 @@
+"""What a search divides a model into: output layers, what stays dense and why, and the weights that it may prune."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Self
+
+from torch import nn
+
+from oneticket.ground.errors import ModelError, OneticketError
+from oneticket.lottery.loop_settings import names
+from oneticket.models.parts import GUESS, OUTPUT, alive, known_heads, last_registered, reasons
+from oneticket.ticket.carry import tensors
+from oneticket.ticket.heads import Heads, flat, grouped, read
+from oneticket.ticket.names import listed
+from oneticket.ticket.ticket import Ticket
+
+
+@dataclass(frozen=True, kw_only=True)
+class Division:
+    """`heads` per output; `guessed`: whether they are the last layer registered, as long as no forward pass was seen.
+
+    >>> net = nn.Sequential(nn.Linear(4, 8), nn.Linear(8, 3))
+    >>> Division.of(net, [], head="0").alive, Division.of(net, [], head="0").dense["0.weight"]
+    (('1.weight',), 'the output layer')
+    """
+
+    model: nn.Module
+    patterns: Sequence[str]
+    heads: Heads
+    guessed: bool
+
+    @classmethod
+    def of(
+        cls,
+        model: nn.Module,
+        patterns: Sequence[str],
+        *,
+        head: str | Sequence[str] | None,
+        example: object = None,
+        start: object = None,
+    ) -> Self:
+        """As told by `head`, or as one forward pass on the example shows, or as a ticket to start from names them.
+
+        Raises ModelError, and SpecError for a `head` that is no name.
+        """
+        if head is not None:
+            names("head", head)
+        elif example is None and isinstance(start, Ticket) and _names_heads(start, model):
+            return cls(model=model, patterns=patterns, heads=start.contract.heads, guessed=False)
+        known = known_heads(model, head=head, example=example, own=False)
+        if known is None and example is not None:
+            raise ModelError("example: its forward pass does not show where the outputs come from; name them by head=")
+        heads = last_registered(model) if known is None else known
+        return cls(model=model, patterns=patterns, heads=heads, guessed=known is None)
+
+    def found(self, heads: Heads) -> Self:
+        """The same with the heads that a forward pass shows."""
+        return replace(self, heads=heads, guessed=False)
+
+    def said(self, state: Mapping[str, Any], *, first: int) -> Self:
+        """The same with the heads that a search's state names, where they were only guessed here.
+
+        A state of the first level may have them from a guess of its own.
+        """
+        try:
+            heads = grouped(read(state["facts"]["search"]["head"]))
+            return replace(self, heads=heads, guessed=state["facts"]["level"] <= first) if self.guessed else self
+        except (KeyError, TypeError, OneticketError):
+            return self  # whoever reads the state says what is wrong with it
+
+    def settled(self, *, tell: bool) -> Self:
+        """Take a guess for what it is, for good; with a warning if told to."""
+        if self.guessed and tell:
+            warnings.warn(
+                f"no forward pass through {type(self.model).__name__} showed where its outputs come from; "
+                f"{listed(flat(self.heads))} was taken for the output layer, as the last that was registered; give "
+                "Search example= or head=",
+                stacklevel=4,
+            )
+        return replace(self, guessed=False)
+
+    def check_in_time(self, guess: Heads, *, sparse: bool) -> None:
+        """Raise ModelError where the guess was wrong and weights were pruned by it already."""
+        if sparse:
+            raise ModelError(
+                f"the outputs of {type(self.model).__name__} come from {listed(flat(self.heads))}, and not from "
+                f"{listed(flat(guess))}, the last layer registered; a search that starts sparse has to know it before "
+                f"its first pass: give Search head={flat(self.heads)!r}, or example="
+            )
+
+    @property
+    def reasons(self) -> dict[str, str]:
+        """Every parameter's name -> "" if it may be pruned, else why it stays dense."""
+        return reasons(self.model, self.patterns, self.heads, GUESS if self.guessed else OUTPUT)
+
+    @property
+    def dense(self) -> dict[str, str]:
+        """What stays dense, and why."""
+        return {name: reason for name, reason in self.reasons.items() if reason}
+
+    @property
+    def alive(self) -> tuple[str, ...]:
+        """What may be pruned; raises ModelError if that is nothing."""
+        return alive(self.model, self.patterns, self.reasons)
+
+
+def _names_heads(ticket: Ticket, model: nn.Module) -> bool:
+    return bool(ticket.contract.heads) and {*ticket.contract.head_names} <= tensors(model).keys()
