@@ -268,6 +268,20 @@ def test_models_of_users_lose_what_is_known_to_be_dead(name: str) -> None:
     assert not small.note
 
 
+def test_what_stopped_it_is_told_in_a_line() -> None:
+    net = made(GPT)
+    mask = structured(net)
+    with torch.no_grad():
+        for name, lives in mask.items():
+            net.get_parameter(name).mul_(lives)
+    small = compact(net, mask, example=images(torch.float32))
+    assert [(stop.layer, stop.units) for stop in small.stopped] == [(f"h.{n}.attn.c_attn", 4) for n in (0, 1)]
+    assert str(small).startswith(
+        "32 units left out; units that nobody reads stay at h.0.attn (CausalAttention): view does"
+    )
+    assert "; " not in str(small).partition("units left out; ")[2], "parts of it are counted by that sign"
+
+
 @pytest.mark.parametrize(("make", "why"), [(Reads, "what numbers a tensor holds"), (Random, "may go another way")])
 def test_what_cannot_be_traced_keeps_its_units_and_says_so(make: type[Plain], why: str) -> None:
     net = made(lambda: make(nn.Identity()))

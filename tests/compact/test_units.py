@@ -10,6 +10,7 @@ from nets import Plain, Siamese, shuffle
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from oneticket.compact import cut
 from oneticket.compact.flops import flops
 from oneticket.compact.look import look
 from oneticket.compact.sparse import Sparse
@@ -114,10 +115,20 @@ ROWS: dict[str, tuple[Callable[..., Tensor], int, list[int], dict[str, list[int]
 @pytest.mark.parametrize("name", ROWS)
 def test_what_is_done_on_the_way(name: str) -> None:
     what, reads, dead, expected = ROWS[name]
-    units = found(Does(what, reads), {"last": dead})
+    net = Does(what, reads)
+    units = found(net, {"last": dead})
     assert bool(units.note) == (name == "a number read")
     assert {name: kept.outputs.tolist() for name, kept in units.kept.items() if name != "last"} == expected
     assert units.removed == {name: 4 - len(stay) for name, stay in expected.items()}
+    with torch.no_grad():
+        net.last.weight[:, dead] = 0
+    small, x = cut.smaller(net, cut.cuts(net, units.kept)), torch.randn(5, 2, 4, 4)
+    outputs = []
+    for each in (net, small):
+        with torch.no_grad(), torch.random.fork_rng(devices=[]):
+            torch.manual_seed(1)
+            outputs.append(each(x))
+    torch.testing.assert_close(*outputs)
 
 
 def test_death_goes_backward_and_a_unit_stays_everywhere() -> None:
