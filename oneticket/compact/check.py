@@ -82,6 +82,9 @@ class Check(Ledger):
         self._note(self.outputs, name, kept)
         return there.outputs[kept] if fresh else inputs
 
+    def carries(self, name: str, several: bool) -> bool:  # noqa: ARG002 - of several one may be left
+        return name in self.record.carriers
+
     def noise(self, name: str, noise: Noise) -> None:
         there = self.record.noises[name]
         if not self.stays[there.units].all():

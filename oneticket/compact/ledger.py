@@ -89,6 +89,10 @@ class Ledger(ABC):
         """The units that come out of a layer that each of its groups goes through by itself."""
 
     @abstractmethod
+    def carries(self, name: str, several: bool) -> bool:
+        """Whether a layer is a carrier: it has several groups or slopes, or had them before it lost units."""
+
+    @abstractmethod
     def noise(self, name: str, noise: Noise) -> None:
         """A layer draws random numbers for these units."""
 

@@ -87,6 +87,9 @@ class Record(Ledger):
             self.join(firsts.expand_as(each), each)
         return there.outputs if fresh else inputs
 
+    def carries(self, name: str, several: bool) -> bool:  # noqa: ARG002 - what a smaller network asks by
+        return several
+
     def noise(self, name: str, noise: Noise) -> None:
         before = self.noises.setdefault(name, noise)
         if (before.dim, before.order) != (noise.dim, noise.order) or not torch.equal(before.units, noise.units):

@@ -214,7 +214,7 @@ def _mixing(units: Following, name: str, layer: Any, x: Tensor, out: Tensor) -> 
     inputs = units.columns(x, dim, "several units lie in one of its inputs")
     if flat and x.dim() != 2:
         units.mixed(inputs)
-    if getattr(layer, "groups", 1) > 1:
+    if not flat and units.ledger.carries(name, layer.groups > 1):
         made = units.ledger.carrier(name, inputs, layer.groups, out.shape[dim], fresh=True)
         units.mixed(inputs, made)
     else:
@@ -236,7 +236,8 @@ def _carrying(units: Following, name: str, layer: Any, x: Tensor, out: Tensor) -
 
 def _slope(units: Following, name: str, layer: Any, x: Tensor, out: Tensor) -> Tensor | None:
     """PReLU: one slope for all, or one for each unit."""
-    return units.of(x) if layer.num_parameters == 1 else _carrying(units, name, layer, x, out)
+    each = units.ledger.carries(name, layer.num_parameters > 1)
+    return _carrying(units, name, layer, x, out) if each else units.of(x)
 
 
 def _noise(units: Following, name: str, layer: Any, x: Tensor, _: Tensor) -> Tensor | None:

@@ -186,6 +186,23 @@ def test_sequences_and_single_images(net: nn.Module, shape: tuple[int, ...], rem
     assert found(net, {"1": [0]} if plain else {}, shape).removed == removed
 
 
+@pytest.mark.parametrize("groups", [2, 4])
+def test_one_group_may_be_left(groups: int) -> None:
+    net = nn.Sequential(
+        *(nn.Conv2d(2, 4, 1), nn.PReLU(4), nn.Conv2d(4, 8, 1, groups=groups), nn.GroupNorm(groups, 8), nn.PReLU()),
+        nn.Conv2d(8, 2, 1),
+    )
+    units = found(net, {"5": list(range(8 // groups, 8))})
+    assert units.removed == {"0": 4 - 4 // groups} and not units.stopped
+    small = cut.smaller(net, cut.cuts(net, units.kept))
+    assert (small[2].groups, small[2].in_channels, small[2].out_channels) == (1, 4 // groups, 8 // groups)
+    assert (small[3].num_groups, small[3].num_channels, small[1].num_parameters) == (1, 8 // groups, 4 // groups)
+    with torch.no_grad():
+        net[5].weight[:, 8 // groups :] = 0
+    x = torch.randn(3, 2, 4, 4)
+    torch.testing.assert_close(small(x), net(x))
+
+
 def test_several_inputs_by_place_and_by_name_and_outputs_in_anything() -> None:
     net = Siamese()
     living = torch.ones(8, 12, dtype=torch.bool)
