@@ -103,9 +103,9 @@ COMPACT = {"layers sparse": "sparse layers", "units left out": "units left out"}
 
 @contextmanager
 def stop_requests() -> Iterator[Callable[[], bool]]:
-    """Turn the first Ctrl-C into a request to stop after the step under way, when a checkpoint is written.
+    """Turn the first Ctrl-C or SIGTERM into a request to stop after the step under way, when a checkpoint is written.
 
-    A second Ctrl-C ends at once; the last checkpoint then stands.
+    A second one ends at once; the last checkpoint then stands.
     """
     asked: list[int] = []
 
@@ -114,8 +114,9 @@ def stop_requests() -> Iterator[Callable[[], bool]]:
             raise KeyboardInterrupt
         asked.append(number)
 
-    before = signal.signal(signal.SIGINT, ask)
+    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield lambda: bool(asked)
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -129,9 +129,9 @@ def _read(path: Path, about: str) -> float | None:
     """What was measured for that; None if nothing was, or it is damaged, which is told. That file is then gone."""
     try:
         return float(note.read(path.read_bytes(), KIND, about))
-    except OSError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
-    except StoreError as error:
+    except (OSError, StoreError) as error:
         with contextlib.suppress(OSError):
             path.unlink()
         tell(path, error, "it is measured anew")

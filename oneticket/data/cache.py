@@ -60,9 +60,9 @@ def cached(key: object, make: Callable[[], Made]) -> Entry:
 def _read(path: Path, of: str) -> Entry | None:
     try:
         head, tensors = sealed.decode(disk.read(path), KIND, of)
-    except OSError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
-    except StoreError as error:
+    except (OSError, StoreError) as error:
         tell(path, error)
         return None
     content = {name: [code, list(shape), head.sums[name]] for name, (code, shape) in head.tensors.items()}

@@ -76,10 +76,10 @@ def _kept(path: Path, of: str) -> Mapping[str, Any] | None:
         return {
             split: concatenate_datasets([Dataset.from_file(file) for file in found]) for split, found in files.items()
         }
-    except StoreError as error:
-        tell(path, error, "the Hub is asked again")
+    except (FileNotFoundError, NotADirectoryError):
         return None
-    except (OSError, ValueError):
+    except (OSError, StoreError, ValueError) as error:
+        tell(path, error, "the Hub is asked again")
         return None
 
 

@@ -46,10 +46,14 @@ class File:
     of: str = ""
 
     def read(self) -> bytes | None:
-        """The file's content, if it can be read."""
-        with contextlib.suppress(OSError):
+        """The file's content; what cannot be read is told, and counts as nothing."""
+        try:
             return self.path.read_bytes()
-        return None
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except OSError as error:
+            tell(self.path, f"cannot be read: {error.strerror}", "the training is begun anew")
+            return None
 
     def write(self, data: bytes) -> None:
         """Replace the file."""

@@ -224,3 +224,30 @@ def test_failures_are_remembered_until_they_are_mended(capsys: pytest.CaptureFix
     code, out, _ = oneticket_cli("status mine.toml", capsys)
     assert code == 0 and "failed: " in out and "try a lower --lr" in out
     assert json.loads(next(Path(".oneticket").rglob("*.failed.json")).read_text())["value"]["text"]
+
+
+STOPPED = PRESSED.replace("SIGINT", "{signal}").replace(
+    "        if self.training:\n",
+    "        if self.training and Path('asked').exists() and not Path('asked').unlink():\n",
+)
+
+
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
+def test_asked_to_stop_a_study_writes_a_checkpoint_and_goes_on(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("pressed.py").write_text("from pathlib import Path\n" + STOPPED.replace("{signal}", name))
+    Path("pressed.toml").write_text(STUDY.replace('{name = "mlp", widths = [12]}', '"pressed.py:make"'))
+    straight, words = (
+        "study pressed.toml --engine inline --quiet --store straight",
+        "study pressed.toml --engine inline",
+    )
+    assert oneticket_cli(straight, capsys)[0] == 0
+    Path("asked").touch()
+    code, _, err = oneticket_cli(words, capsys)
+    assert (code, err.splitlines()[-1]) == (130, "oneticket: interrupted; run the same command to go on")
+    assert len([*Path(".oneticket").rglob("under-way/*.safetensors")]) == 1
+    assert oneticket_cli(words, capsys)[0] == 0
+    one, other = (
+        {path.name: path.read_bytes() for path in Path(root).rglob("*.safetensors")}
+        for root in ("straight", ".oneticket")
+    )
+    assert one == other and len(one) == STEPS
