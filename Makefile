@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 OLDER_CPU := ONEDNN_MAX_CPU_ISA=AVX2 ATEN_CPU_CAPABILITY=avx2 MALLOC_PERTURB_=85
 CONVOLVE := tests/compact tests/lottery tests/ticket tests/training
 
-.PHONY: demo test gpu bench docs format clean
+.PHONY: demo test gpu fuzz bench docs format clean
 
 demo: $(VENV)/.ready
 	$(BIN)/oneticket demo
@@ -18,11 +18,14 @@ test: $(VENV)/.ready-dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/pytest -n 2 --dist worksteal -m "not gpu"
+	$(BIN)/pytest -n 2 --dist worksteal -m "not gpu and not fuzz"
 	$(OLDER_CPU) $(BIN)/pytest -n 2 --dist worksteal -m "convolutions and not gpu" $(CONVOLVE)
 
 gpu: $(VENV)/.ready-dev
 	$(BIN)/pytest -m gpu
+
+fuzz: $(VENV)/.ready-dev
+	$(BIN)/pytest -m fuzz
 
 bench: $(VENV)/.ready
 	$(BIN)/python -m benchmarks.bench $(PARTS) $(if $(RESUME),--resume $(RESUME))
