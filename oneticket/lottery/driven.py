@@ -128,8 +128,6 @@ class Search:
         if isinstance(start, Ticket):
             start.apply(inner, head="sparse" if set(start.mask) & set(start.contract.head_names) else "keep")
         weights = kept(inner, alive)
-        if mask is None:
-            tell_zeros(weights, alive)
         tell_dense(inner, division.dense, (1.0 if mask is None else mask.density) * (1 - fraction) ** levels)
         self._at = begun(weights, alive, mask)
         self._watch: Watch | None = None
@@ -211,6 +209,8 @@ class Search:
             )
         if not resumes:
             self._at = at = at.anew()
+            if at.level == 0:
+                tell_zeros(at.kept[0], at.pruned_at)
             # Another's guard on the model is to refuse this while nothing is written.
             attach(self.model, torch.optim.SGD(self._inner.parameters()), mask, rule=self._asked["rule"]).detach()
             contract = self._contract(f"{start}it", start)

@@ -45,7 +45,7 @@ def start_mask(start: Start, model: nn.Module, alive: Collection[str], dense: Ma
 
 
 def tell_zeros(weights: Mapping[str, Tensor], alive: Collection[str]) -> None:
-    """Warn of a network that was pruned before: a search that trains it whole lets what was pruned grow back.
+    """Warn, as level 0 opens, of a network that was pruned before: trained whole, it lets what was pruned grow back.
 
     A tensor of nothing but zeros is new and no sign of it.
     """
@@ -57,7 +57,7 @@ def tell_zeros(weights: Mapping[str, Tensor], alive: Collection[str]) -> None:
             f"{100 * share:.3g} % of the weights that may be pruned are exactly zero already ({listed(some)}), and "
             "level 0 trains them like all others, so that they grow back; start='zeros' keeps them pruned, a ticket or "
             "a mask as start= says what lives",
-            stacklevel=3,
+            stacklevel=4,
         )
 
 
