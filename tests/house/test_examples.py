@@ -73,7 +73,7 @@ def test_each_pair_runs(folder: str, found: tuple[Path, str], tmp_path: Path) ->
 def test_a_ticket_is_found(found: tuple[Path, str]) -> None:
     ticket, said = found
     assert oneticket.Ticket.load(ticket).density == pytest.approx(0.75**6, rel=0.01)
-    assert said.count("density") == 7
+    assert said.count(", accuracy") == 7
 
 
 def test_the_page_names_every_pair_and_counts_its_lines() -> None:
