@@ -51,14 +51,15 @@ def find(
     cells = [cell for origin in searches for cell in search_cells(origin)]
     books = [step for origin in searches for step in bound(origin)]
     piles = run_steps([cell.step for cell in cells], store=kept, place=place, quiet=quiet, engine=engine, read=books)
-    for origin in searches:
-        save_book(origin, kept, book_file(out, origin.replicate))
+    saved = [save_book(origin, kept, book_file(out, origin.replicate)) for origin in searches]
     found = rows_of(cells, kept)
     write_rows(found, out / "rows.csv")
     if rows is not None:
         write_rows(found, rows)
     if found and not quiet:
         print_tables(found)
+        if words := next(filter(None, map(dense_share, saved)), ""):
+            say(words)
         say(f"books and rows are in {out}; `oneticket show {out}` prints the card")
     return 1 if piles.failed else 0
 
@@ -68,12 +69,23 @@ def bound(origin: Origin) -> tuple[Step, ...]:
     return origin.levels[0].needs[0], origin.levels[-1]
 
 
-def save_book(origin: Origin, store: Store, file: Path) -> None:
+def dense_share(book: Book | None) -> str:
+    """What is told once of a model whose weights mostly stay dense, since the density does not say so; else nothing."""
+    counts = book.weight_counts[-1] if book is not None else None
+    if counts is None or 2 * counts.total >= counts.whole:
+        return ""
+    return f"most of the model's weights stay dense: at the sparsest level, {counts}"
+
+
+def save_book(origin: Origin, store: Store, file: Path) -> Book | None:
     """Bind the levels that are done, from 0 without a gap, and save them; nothing if level 0 is not there."""
     done = list(takewhile(store.has, origin.levels))
-    if done:
-        records = [store.record(step) for step in done]
-        bind(done[0], (store.get(done[0].needs[0]), store.get(done[-1])), records).save(file)
+    if not done:
+        return None
+    records = [store.record(step) for step in done]
+    book = bind(done[0], (store.get(done[0].needs[0]), store.get(done[-1])), records)
+    book.save(file)
+    return book
 
 
 def make_folder(out: Path) -> None:

@@ -6,6 +6,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from oneticket.ground.brief import brief
+
 NAMED = 6  # classes that the line names; of more it gives the number alone
 
 
@@ -49,6 +51,8 @@ class Reading:
     test: Part
     left_out: tuple[LeftOut, ...] = ()
     notes: tuple[str, ...] = ()
+
+    __repr__ = brief
 
     def __str__(self) -> str:
         few = len(self.classes) <= NAMED

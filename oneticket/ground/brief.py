@@ -36,17 +36,20 @@ def line(name: str, given: Iterable[tuple[str, object]]) -> str:
 
 
 def word(value: object) -> str:
-    """A value in a word or two: of what holds many, how many.
+    """A value in a word or two: of what holds many, how many; of a function its name.
 
     >>> word({"a": 1}), word(range(3)), word("x" * 99)
     ("{'a': 1}", 'range(0, 3)', "'xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx…")
+    >>> word(brief)
+    'brief'
     """
     many = isinstance(value, dict | MappingProxyType | list | tuple | set | frozenset)
     if many and (len(value) > MANY or any(hasattr(one, "shape") for one in _inner(value))):  # type: ignore[arg-type]
         return f"{len(value)} values"  # type: ignore[arg-type]
     if hasattr(value, "shape") and not isinstance(value, type):
         return f"{type(value).__name__}{tuple(value.shape)}"
-    told = " ".join(repr(value).split())
+    named = getattr(value, "__qualname__", None) if callable(value) else None
+    told = named or " ".join(repr(value).split())
     return told if len(told) <= 60 else f"{told[:38]}…"
 
 

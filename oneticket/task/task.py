@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from torch import Tensor
 from torch.nn.functional import cross_entropy, mse_loss
 
+from oneticket.ground.brief import brief
 from oneticket.ground.errors import SpecError, TrainingError, unknown
 from oneticket.ground.metric import METRICS, Metric
 from oneticket.ground.own import own
@@ -39,6 +40,8 @@ class Measure:
     total: Callable[[Tensor, Tensor], Tensor]
     score: Callable[[float], float] = _same
 
+    __repr__ = brief
+
 
 @dataclass(frozen=True, kw_only=True)
 class Task:
@@ -63,6 +66,8 @@ class Task:
     counts: str
     targets: str = "classes"
     smoothed: Callable[[Tensor, Tensor, str, float], Tensor] | None = None
+
+    __repr__ = brief
 
     def __post_init__(self) -> None:
         if self.counts not in self.measures:

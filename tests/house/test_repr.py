@@ -14,6 +14,7 @@ from oneticket.data.facts import Facts
 from oneticket.data.load import load
 from oneticket.study.grid import plan
 from oneticket.study.spec import StudySpec
+from oneticket.task.task import TASKS
 
 WIDEST = 200
 
@@ -86,6 +87,10 @@ SHOWN: dict[str, tuple[Callable[[], object], str]] = {
     "study spec": (study, "StudySpec(name='mine'"),
     "place": (oneticket.Place, "Place()"),
     "source": (lambda: oneticket.Source(ticket=ticket(), rewind=net().state_dict()), "Source(ticket="),
+    "task": (
+        lambda: TASKS["classification"],
+        "Task(name='classification', loss=_classified, measures={'accuracy': Measure(",
+    ),
     "facts": (
         lambda: Facts(shape=(1, 8, 8), classes=5, images=1000, digest="0" * 64),
         "Facts(shape=(1, 8, 8), classes=5, images=1000, digest='0",

@@ -10,10 +10,12 @@ import torch
 from loops import copy, loop, net, same, sgd, steps
 from torch import nn
 
+from oneticket.cli.find import dense_share
 from oneticket.ground.errors import GuardError, PruneError, SpecError
 from oneticket.lottery.driven import Search
 from oneticket.models.parts import survey
 from oneticket.ticket.book import Book
+from oneticket.ticket.contract import Contract
 from oneticket.ticket.mask import Mask
 from oneticket.ticket.ticket import Ticket
 
@@ -158,3 +160,15 @@ def test_a_large_share_that_stays_dense_is_told_once_with_both_densities() -> No
         Search(Experts(), sgd, levels=3, prunable=["inner.*"])
         Search(Experts(), sgd, levels=3, prunable=["experts"])
     assert survey(Experts())["experts"].startswith("not the weight of a layer")
+
+
+def test_a_book_of_a_model_that_stays_mostly_dense_is_told() -> None:
+    experts = {"inner.weight": torch.ones(16, 16), "experts": torch.ones(8, 16, 16)}
+    pruned_at = {"inner.weight": (torch.arange(256).view(16, 16) % 8 > 0).to(torch.uint8)}
+    contract = Contract(rewind="0it", step=0)
+    book = Book(weights=experts, pruned_at=pruned_at, levels=1, contract=contract)
+    assert dense_share(book).endswith(
+        "at the sparsest level, density 0.125 of 256 prunable weights, 0.9028 of all 2,304"
+    )
+    inner = Book(weights={"inner.weight": experts["inner.weight"]}, pruned_at=pruned_at, levels=1, contract=contract)
+    assert dense_share(inner) == dense_share(None) == ""
