@@ -18,13 +18,21 @@ from oneticket.compact.record import Record
 
 @dataclass(frozen=True, kw_only=True)
 class Call:
-    """One operation: its short name, the operation itself, its arguments by name, and the tensors in and out of it."""
+    """One operation: its short name, the operation itself, its arguments by name, and the tensors in and out of it.
+
+    `before`: how tensors lay in memory before the operation, which may change that in place.
+    """
 
     name: str
     function: Any
     named: Mapping[str, Any]
     tensors: Sequence[Tensor]
     outs: Sequence[Tensor]
+    before: Sequence[Tensor]
+
+    def was(self, tensor: Tensor) -> Tensor:
+        """One of the tensors as it lay before."""
+        return next(old for each, old in zip(self.tensors, self.before, strict=True) if each is tensor)
 
 
 @final

@@ -69,18 +69,30 @@ def _beside(labels: Tensor, other: Tensor) -> bool:
 def _moved(units: Following, call: Call) -> Found:
     """Numbers take other places: labels do too."""
     shape = call.outs[0].shape
-    if call.name in ("view", "unsafe_view", "reshape"):
+    if SAME.get(call.name, call.name) == "view":
         labels = units.of(call.tensors[0])
-        return [None if labels is None else tight(labels.expand(call.tensors[0].shape).reshape(shape))]
+        return [None if labels is None else tight(labels.expand(call.before[0].shape).reshape(shape))]
 
     def labelled(each: Any) -> Any:
         if not isinstance(each, Tensor):
             return each
         labels = units.of(each)
-        return (torch.full((1,) * each.dim(), NONE) if labels is None else labels).expand(each.shape)
+        return (torch.full((1,) * each.dim(), NONE) if labels is None else labels).expand(call.was(each).shape)
 
     made = call.function(**tree_map(labelled, dict(call.named)))
     return [tight(each) for each in ([made] if isinstance(made, Tensor) else made)]
+
+
+def _strided(units: Following, call: Call) -> Found:
+    """Other steps in memory, where each number is the one that it was: torch does so to sizes of 1."""
+    source, named = call.before[0], call.named
+    sizes = zip(source.shape, source.stride(), named["size"], named["stride"], strict=False)
+    alike = source.dim() == len(named["size"]) and all(
+        one == size and (size == 1 or mine == step) for one, mine, size, step in sizes
+    )
+    if not alike or named.get("storage_offset") not in (None, source.storage_offset()):
+        return _unknown(units, call)
+    return [units.of(call.tensors[0])]
 
 
 def _picked(units: Following, call: Call) -> Found:
@@ -263,9 +275,15 @@ def _spatial(*names: str) -> dict[str, Rule]:
 _ACROSS = "it works across units"
 _MEAN = "an unread unit still enters its mean and variance"
 
+LAYOUT = frozenset(("as_strided", "clone", "alias", "detach"))
+"""Operations that are no steps of their own: torch has them or not, as tensors lie in memory."""
+
+SAME = {"unsafe_view": "view", "reshape": "view", "reshape_alias": "view"}
+"""Operations that go by another's name: which one torch takes depends on how a tensor lies in memory."""
+
 MOVED = frozenset(
     (
-        *("view", "unsafe_view", "reshape", "t", "transpose", "permute", "unsqueeze", "squeeze", "expand", "unfold"),
+        *("view", *SAME, "t", "transpose", "permute", "unsqueeze", "squeeze", "expand", "unfold"),
         *("slice", "select", "split", "split_with_sizes", "unbind", "cat", "stack", "flip", "roll", "repeat"),
         *("pixel_shuffle", "pixel_unshuffle", "channel_shuffle", "native_channel_shuffle"),
     )
@@ -274,6 +292,7 @@ MOVED = frozenset(
 
 _OPERATIONS: dict[str, Rule] = {
     **dict.fromkeys(MOVED, _moved),
+    "as_strided": _strided,
     **dict.fromkeys(("index", "index_select"), _picked),
     **dict.fromkeys(("copy", "to_copy", "detach", "alias", "lift_fresh"), _pointwise),
     **dict.fromkeys(("zeros_like", "ones_like", "full_like", "empty_like"), _pointwise),

@@ -16,7 +16,7 @@ from torch.utils._pytree import tree_leaves
 
 from oneticket.compact.follow import Call, Following
 from oneticket.compact.ledger import Ledger, Step
-from oneticket.compact.rules import MOVED, Found, layer_rule, rule
+from oneticket.compact.rules import LAYOUT, MOVED, SAME, Found, layer_rule, rule
 
 
 class Decides(Exception):
@@ -85,16 +85,20 @@ class Walk(TorchDispatchMode):  # type: ignore[no-untyped-call]
             raise Decides(f"its forward pass goes by what numbers a tensor holds, in {self._where()}")
         labelled = any(self.units.of(each) is not None for each in tensors)
         name = func._schema.name.partition("::")[2].strip("_")
-        self._begin(name, "" if labelled and name in MOVED else _numbers((args, kwargs)), tensors)
+        if name not in LAYOUT:
+            self._begin(SAME.get(name, name), "" if labelled and name in MOVED else _numbers((args, kwargs)), tensors)
+        before = [each.detach() for each in tensors] if func._schema.is_mutable else tensors
         out = func(*args, **kwargs)
         outs = _tensors(out)
         if uncertain:
             self.units.uncertain(outs)
         if labelled:
             given = zip((each.name for each in func._schema.arguments), args, strict=False)
-            call = Call(name=name, function=func, named={**dict(given), **kwargs}, tensors=tensors, outs=outs)
+            by_name = {**dict(given), **kwargs}
+            call = Call(name=name, function=func, named=by_name, tensors=tensors, outs=outs, before=before)
             self._write(call, rule(call)(self.units, call))
-        self.ledger.shapes([tuple(each.shape) for each in outs if self.units.of(each) is None])
+        if name not in LAYOUT:
+            self.ledger.shapes([tuple(each.shape) for each in outs if self.units.of(each) is None])
         return self._answer(out) if asks else out
 
     def _answer(self, true: bool) -> bool:
