@@ -1,7 +1,7 @@
 """Rules: what operations and layers do with units. All else is not known, may do anything, and keeps its units.
 
-The tables at the bottom name torch's own operations ("aten"), without the underscores, and layers whose tensors can be
-cut. Operations that torch itself calls pointwise need no row.
+The table at the bottom names torch's own operations ("aten"), without the underscores; those that torch itself calls
+pointwise need no row. Layers whose tensors can be cut are in `layers`.
 """
 
 from __future__ import annotations
@@ -11,20 +11,15 @@ from functools import partial
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.utils._pytree import tree_map
 
 from oneticket.compact.follow import Call, Following
-from oneticket.compact.labels import NONE, spread, tight, varies
-from oneticket.compact.ledger import Noise
-from oneticket.compact.wide import Wide, order
+from oneticket.compact.labels import NONE, tight, varies
 
 Found = Sequence[Tensor | None]
 Rule = Callable[[Following, Call], Found]
 """What becomes of units: the labels of each tensor that comes out."""
-
-LayerRule = Callable[[Following, str, Any, Tensor, Tensor], "Tensor | None"]
-"""The same of a layer, by its name, from its input and output."""
 
 
 def rule(call: Call) -> Rule:
@@ -37,11 +32,6 @@ def rule(call: Call) -> Rule:
     if not call.outs:  # told to Python
         return _unknown
     return _pointwise if torch.Tag.pointwise in tags else _OPERATIONS.get(call.name, _unknown)
-
-
-def layer_rule(layer: nn.Module) -> LayerRule | None:
-    """What a layer does with units; None if it is to be looked into."""
-    return None if "forward" in vars(layer) else _LAYERS.get(type(layer))
 
 
 def _pointwise(units: Following, call: Call) -> Found:
@@ -219,53 +209,6 @@ def _alike(units: Following, call: Call) -> Found:
     return [same.get(out.shape) for out in call.outs]
 
 
-def _mixing(units: Following, name: str, layer: Any, x: Tensor, out: Tensor) -> Tensor | None:
-    """A layer whose weight is (outputs, inputs / groups, ...)."""
-    flat = isinstance(layer, nn.Linear)
-    dim = -1 if flat else x.dim() - layer.weight.dim() + 1  # images may come without a batch
-    inputs = units.columns(x, dim, "several units lie in one of its inputs")
-    if flat and x.dim() != 2:
-        units.mixed(inputs)
-    if not flat and units.ledger.carries(name, layer.groups > 1):
-        made = units.ledger.carrier(name, inputs, layer.groups, out.shape[dim], fresh=True)
-        units.mixed(inputs, made)
-    else:
-        made = units.ledger.layer(name, inputs, out.shape[dim])
-    return spread(made, dim, out.dim())
-
-
-def _carrying(units: Following, name: str, layer: Any, x: Tensor, out: Tensor) -> Tensor | None:
-    """A layer that treats each unit, or group of units, by itself; its tensors have a number for each."""
-    if x.dim() < 2:
-        units.hold(units.of(x), "it got no batch")
-        return None
-    inputs = units.columns(x, 1, "several units lie in one of its channels")
-    if isinstance(layer, nn.modules.batchnorm._BatchNorm):
-        units.followed(x, name)
-    groups = getattr(layer, "num_groups", len(inputs))
-    return spread(units.ledger.carrier(name, inputs, groups, len(inputs), fresh=False), 1, out.dim())
-
-
-def _slope(units: Following, name: str, layer: Any, x: Tensor, out: Tensor) -> Tensor | None:
-    """PReLU: one slope for all, or one for each unit."""
-    each = units.ledger.carries(name, layer.num_parameters > 1)
-    return _carrying(units, name, layer, x, out) if each else units.of(x)
-
-
-def _noise(units: Following, name: str, layer: Any, x: Tensor, _: Tensor) -> Tensor | None:
-    """Nothing in evaluation; in training, random numbers for all, which `Wide` draws for units that are gone."""
-    labels = units.of(x)
-    if labels is None or not layer.training:
-        return labels
-    units.mixed(labels)
-    dims = [dim for dim in range(labels.dim()) if varies(labels, dim)]
-    if len(dims) != 1 or any(step == 0 and size > 1 for step, size in zip(x.stride(), x.shape, strict=True)):
-        units.hold(labels, "it draws random numbers for units that do not lie along one dimension")
-        return labels
-    units.ledger.noise(name, Noise(units=labels.flatten(), dim=dims[0], order=order(x)))
-    return labels
-
-
 def _spatial(*names: str) -> dict[str, Rule]:
     """Functions of 1, 2 or 3 last dimensions, as their names say."""
     sizes = ((f"{name}{n}d{end}", n) for n in (1, 2, 3) for name in names for end in ("", "_with_indices"))
@@ -306,12 +249,4 @@ _OPERATIONS: dict[str, Rule] = {
     "constant_pad_nd": _padded,
     "glu": _halves,
     **dict.fromkeys(("mm", "bmm"), _multiplied),
-}
-
-_LAYERS: dict[type[nn.Module], LayerRule] = {
-    **dict.fromkeys((nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d), _mixing),
-    **dict.fromkeys((nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm, nn.GroupNorm), _carrying),
-    **dict.fromkeys((nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout), _noise),
-    **dict.fromkeys((nn.FeatureAlphaDropout, Wide), _noise),
-    nn.PReLU: _slope,
 }

@@ -15,8 +15,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from oneticket.compact.follow import Call, Following
+from oneticket.compact.layers import layer_rule
 from oneticket.compact.ledger import Ledger, Step
-from oneticket.compact.rules import LAYOUT, MOVED, SAME, Found, layer_rule, rule
+from oneticket.compact.rules import LAYOUT, MOVED, SAME, Found, rule
 
 
 class Decides(Exception):
