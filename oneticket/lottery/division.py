@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
@@ -13,7 +13,8 @@ from oneticket.ground.errors import ModelError, OneticketError
 from oneticket.lottery.loop_settings import names
 from oneticket.models.parts import GUESS, OUTPUT, alive, known_heads, last_registered, reasons
 from oneticket.ticket.carry import tensors
-from oneticket.ticket.heads import Heads, flat, grouped, read
+from oneticket.ticket.contract import Contract
+from oneticket.ticket.heads import Heads, flat, grouped, read, simplest
 from oneticket.ticket.names import listed
 from oneticket.ticket.ticket import Ticket
 
@@ -90,6 +91,12 @@ class Division:
                 f"{listed(flat(guess))}, the last layer registered; a search that starts sparse has to know it before "
                 f"its first pass: give Search head={flat(self.heads)!r}, or example="
             )
+
+    def contract(self, rewind: str, step: int, kept: Collection[str]) -> Contract:
+        """That of a ticket with these tensors; schedule and data order are the loop's own affair."""
+        # A tensor that is tied to a pruned one is kept under the other's name.
+        head = simplest(tuple(tuple(name for name in names if name in kept) for names in self.heads))
+        return Contract(rewind=rewind, step=step, schedule="caller", order="caller", head=head)
 
     @property
     def reasons(self) -> dict[str, str]:

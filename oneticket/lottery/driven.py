@@ -23,10 +23,9 @@ from oneticket.pruning.prune import prune
 from oneticket.pruning.spec import PruningSpec
 from oneticket.pruning.units import find
 from oneticket.ticket.book import Book
-from oneticket.ticket.contract import Contract
 from oneticket.ticket.density import Density, model_weights
 from oneticket.ticket.guard import attach
-from oneticket.ticket.heads import plain, simplest
+from oneticket.ticket.heads import plain
 from oneticket.ticket.narrow import warn
 from oneticket.ticket.ticket import Ticket
 from oneticket.ticket.watch import Watch
@@ -127,9 +126,9 @@ class Search:
         self._units = find(self._pruning, inner, alive)
         if isinstance(start, Ticket):
             start.apply(inner, head="sparse" if set(start.mask) & set(start.contract.head_names) else "keep")
-        weights = kept(inner, alive)
-        tell_dense(inner, division.dense, (1.0 if mask is None else mask.density) * (1 - fraction) ** levels)
-        self._at = begun(weights, alive, mask)
+        self._at = begun(kept(inner, alive), alive, mask)
+        if not division.guessed:
+            self._tell_dense()
         self._watch: Watch | None = None
         self._level: Level | None = None
         self._retired = Retired()
@@ -163,7 +162,7 @@ class Search:
             weights=self._at.kept[self._step],
             pruned_at={name: torch.where(at > deepest, 0, at) for name, at in self._at.pruned_at.items()},
             levels=deepest,
-            contract=self._contract(self._asked["rewind"], self._step),
+            contract=self._division.contract(self._asked["rewind"], self._step, self._at.kept[0]),
             lineage={"search": {"pruning": self._pruning.identity(), **said}},
             records=self._at.records,
         )
@@ -213,7 +212,7 @@ class Search:
                 tell_zeros(at.kept[0], at.pruned_at)
             # Another's guard on the model is to refuse this while nothing is written.
             attach(self.model, torch.optim.SGD(self._inner.parameters()), mask, rule=self._asked["rule"]).detach()
-            contract = self._contract(f"{start}it", start)
+            contract = self._division.contract(f"{start}it", start, at.kept[0])
             ticket = Ticket(mask=mask, weights=at.kept[start], contract=contract)
             ticket.apply(self._inner, head="sparse" if set(mask) & set(contract.head_names) else "keep")
         level = Level(
@@ -234,12 +233,6 @@ class Search:
             level.attach(*split(self._optimizer_fn(self.model)))
         return level
 
-    def _contract(self, rewind: str, step: int) -> Contract:
-        """Schedule and data order are the loop's own affair."""
-        # A tensor that is tied to a pruned one is kept under the other's name.
-        heads = tuple(tuple(name for name in names if name in self._at.kept[0]) for names in self._division.heads)
-        return Contract(rewind=rewind, step=step, schedule="caller", order="caller", head=simplest(heads))
-
     def _divide(self, division: Division) -> None:
         """Go by these heads from now on, while nothing is pruned: the first forward pass shows them, or a state."""
         if division.heads != self._division.heads:
@@ -249,7 +242,13 @@ class Search:
             self._asked = {**self._asked, "head": plain(division.heads)}
             if self._level is not None:
                 self._level.fill(self._at.mask)
-        self._division = division
+        known, self._division = self._division.guessed and not division.guessed, division
+        if known:
+            self._tell_dense()
+
+    def _tell_dense(self) -> None:
+        at = self._at
+        tell_dense(self._inner, self.dense, at.mask.density * (1 - self._pruning.fraction) ** (self.levels - at.level))
 
     def _stepped(self, level: Level, steps: int) -> None:
         """Keep W_k when it is reached, and not before: a loop may say late how its steps are to be counted."""

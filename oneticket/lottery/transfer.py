@@ -27,8 +27,9 @@ from oneticket.models.spec import ModelSpec
 from oneticket.ticket.book import Book
 from oneticket.ticket.carry import apply
 from oneticket.ticket.contract import Contract
-from oneticket.ticket.heads import simplest
+from oneticket.ticket.heads import flat, simplest
 from oneticket.ticket.mask import Mask
+from oneticket.ticket.names import listed
 from oneticket.ticket.ticket import Ticket
 from oneticket.ticket.told import at, word
 
@@ -147,6 +148,7 @@ def train_arm(spec: TransferSpec, *, source: Source, arm: str, replicate: int | 
     new = _build(source.ticket.model, seed=streams.seed(stream)).state_dict()
     carried = ARMS[arm](source, new, streams.generator("shuffle", DRAWS.get(arm, arm)))
     model = build(network, shape=data.shape, classes=data.outputs, seed=streams.seed("head"))
+    _check_head(carried, model)
     held = apply(carried, model, head=spec.head).mask
     return (
         yield Job(
@@ -159,6 +161,17 @@ def train_arm(spec: TransferSpec, *, source: Source, arm: str, replicate: int | 
             streams=streams,
         )
     )
+
+
+def _check_head(ticket: Ticket, model: nn.Module) -> None:
+    """Refuse a ticket that takes another layer for the output's than its network has; older versions wrote such."""
+    named, right = ticket.contract.head_names, flat(heads(model))
+    if named and {*named} != {*right} and {*right} <= ticket.weights.keys():
+        line = f"oneticket.Book.load(path).with_head({', '.join(map(repr, right))}).save(path)"
+        raise CarryError(
+            f"the contract takes {listed(named)} for the output layer of its network, which is {listed(right)}; "
+            f"correct the file: {line} (Ticket.load for a single ticket)"
+        )
 
 
 def _size(value: object) -> TypeGuard[int]:

@@ -155,6 +155,23 @@ class Lost(nn.Module):
         return rows.detach().argmax(1)
 
 
+class Wide(First):
+    """Most of it is its output layer, which is registered first."""
+
+    def __init__(self) -> None:
+        super().__init__(classes=40)
+
+
+def test_what_stays_dense_is_told_when_the_heads_are_known() -> None:
+    model = Wide()
+    search = Search(model, sgd, levels=1, fraction=0.5)  # by the guess, b would stay dense
+    with pytest.warns(UserWarning, match=r"most of .* stay dense \(classifier\.weight, 320: the output layer") as told:
+        drive(search, model)
+    assert len(told) == 1
+    with pytest.warns(UserWarning, match=r"most of .* stay dense \(classifier\.weight, 320: the output layer"):
+        Search(Wide(), sgd, levels=1, example=torch.rand(2, 6))
+
+
 @pytest.mark.parametrize("settings", [{"example": torch.rand(2, 6)}, {"head": "classifier"}], ids=str)
 def test_a_search_that_starts_sparse_has_to_know_its_heads_before_the_first_pass(settings: dict[str, Any]) -> None:
     mask = {"a.weight": torch.eye(8, 6).bool()}

@@ -148,17 +148,17 @@ class Experts(nn.Module):
 def test_a_large_share_that_stays_dense_is_told_once_with_both_densities() -> None:
     words = (
         r"most of the model's weights stay dense \(experts, 2,048: not the weight of a layer that is known; name it by "
-        r"a pattern; out.weight, 48: taken for the output layer, .*at the last level, density 0.125 of 256 prunable "
-        r"weights, 0.9055 of all 2,371; prunable="
+        r"a pattern; out.weight, 48: the output layer; .*at the last level, density 0.125 of 256 prunable weights, "
+        r"0.9055 of all 2,371; prunable="
     )
     with pytest.warns(UserWarning, match=words) as told:
-        search = Search(Experts(), sgd, levels=3, fraction=0.5)
+        search = Search(Experts(), sgd, levels=3, fraction=0.5, head="out")
     assert len(told) == 1
     assert "density 1 of 256 prunable weights, 1 of all 2,371" in repr(search)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        Search(Experts(), sgd, levels=3, prunable=["inner.*"])
-        Search(Experts(), sgd, levels=3, prunable=["experts"])
+        Search(Experts(), sgd, levels=3, prunable=["inner.*"], head="out")
+        Search(Experts(), sgd, levels=3, prunable=["experts"], head="out")
     assert survey(Experts())["experts"].startswith("not the weight of a layer")
 
 

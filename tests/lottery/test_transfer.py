@@ -10,6 +10,7 @@ import pytest
 import torch
 from tables import CONTROLS, MODELS
 
+import oneticket
 from oneticket.ground.errors import CarryError, SpecError
 from oneticket.lottery.controls import ARMS, Source
 from oneticket.lottery.place import Place, device
@@ -251,6 +252,18 @@ def test_heads(source: Source) -> None:
     assert density["sparse"] < 1
     with pytest.raises(CarryError, match=r"fc3"):
         transfer(TransferSpec(data={"name": "digits", "classes": 3}, training=QUICK, head="keep"), source=source)
+
+
+def test_a_head_that_the_network_does_not_have_is_told_with_the_line_that_corrects_it(
+    source: Source, found: Book, tmp_path: Path
+) -> None:
+    old = replace(found, contract=replace(found.contract, head=("fc2.weight", "fc2.bias")))
+    old.save(path := tmp_path / "old")
+    with pytest.raises(CarryError, match=r"takes fc2.bias, fc2.weight for .* which is fc3.bias, fc3.weight;") as caught:
+        transfer(spec := TransferSpec(data=SMALL, training=QUICK), source=replace(source, ticket=old[5]))
+    exec(str(caught.value).partition("the file: ")[2].partition(" (Ticket")[0], {"oneticket": oneticket, "path": path})
+    assert Book.load(path) == found
+    transfer(spec, source=replace(source, ticket=Book.load(path)[5]))
 
 
 def test_bad_requests(source: Source) -> None:
