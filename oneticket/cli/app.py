@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 from cyclopts import App, CycloptsError, Parameter
 
-from oneticket.cli.parameters import HOW, KEEP, How, Keep, Quiet, Rows, with_flags
+from oneticket.cli.parameters import HOW, KEEP, How, Keep, Quiet, Rows, sound, with_flags
 from oneticket.cli.studies import report, status, store, study
 from oneticket.cli.terminal import any_encoding, tell
 from oneticket.cli.tickets import export, import_, pull, push, score, show, verify, zoo
@@ -28,6 +28,7 @@ app = App(
     version_flags=["--version"],
     help_on_error=False,
     suppress_keyboard_interrupt=False,
+    default_parameter=Parameter(validator=sound),
 )
 
 
@@ -115,7 +116,8 @@ def main(tokens: list[str] | None = None) -> None:
         code = FAILED
     except OSError as error:
         with contextlib.suppress(OSError):
-            tell(f"oneticket: cannot write the output: {error.strerror}", style="red")
+            what = f"{error.filename}" if error.filename else "cannot write the output"
+            tell(f"oneticket: {what}: {error.strerror or error}", style="red")
         code = FAILED
     except KeyboardInterrupt:
         tell("oneticket: interrupted; run the same command to go on", style="yellow")

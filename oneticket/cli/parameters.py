@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,11 +17,35 @@ from oneticket.ground.spec import Spec
 if TYPE_CHECKING:
     from oneticket.lottery.place import Place
 
+NAME_MAX = 255
+"""Bytes of one name in a path that filesystems allow."""
+
+
+def sound(_type: Any, value: Any) -> None:
+    """Refuse what nothing on a disk can be called; the validator of every argument, whose name cyclopts adds.
+
+    Raises ValueError for a NUL anywhere, and for a path with a name that is too long.
+    """
+    for each in value if isinstance(value, list | tuple) else [value]:
+        if "\0" in str(each):
+            raise ValueError("It holds a NUL, which no name can.")
+        lengths = [len(os.fsencode(part)) for part in each.parts] if isinstance(each, Path) else []
+        if max(lengths, default=0) > NAME_MAX:
+            raise ValueError(f"A file or folder has a name of at most {NAME_MAX} bytes, one here has {max(lengths)}.")
+
+
+def local(_type: Any, value: str) -> None:
+    """`sound` for a text that is a path unless it is a URL."""
+    sound(None, value if "://" in value else Path(value))
+
+
 Rows = Annotated[Path | None, Parameter(help="Write one row per trained network to this .csv, .json or .parquet file.")]
 Keep = Annotated[
     str,
     Parameter(
-        help="Where finished work is kept for reuse: a folder, or s3://bucket/prefix.", env_var="ONETICKET_STORE"
+        help="Where finished work is kept for reuse: a folder, or s3://bucket/prefix.",
+        env_var="ONETICKET_STORE",
+        validator=local,
     ),
 ]
 Quiet = Annotated[bool, Parameter(help="No progress, no tables.", negative="")]

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 import torch.nn.functional as F
 
 from oneticket.ground.errors import DataError
+from oneticket.ticket.values import memory
 
 Shape = tuple[int, int, int]
 
@@ -17,8 +20,8 @@ def adapt(images: torch.Tensor, shape: Shape, fit: str) -> torch.Tensor:
     """Images (N, C, H, W) in the shape (C, H, W) asked for, of the same dtype.
 
     Colour becomes grey by luma weights, grey becomes colour by repetition; `fit` is "resize" (bilinear, antialiased) or
-    "pad" (black on all sides). Raises DataError for other channels, for padding to a smaller size, and for making
-    images of signals.
+    "pad" (black on all sides). Raises DataError for other channels, for padding to a smaller size, for making images
+    of signals, and for more than memory holds.
 
     >>> adapt(torch.zeros(2, 1, 8, 8, dtype=torch.uint8), (3, 10, 10), "pad").shape
     torch.Size([2, 3, 10, 10])
@@ -34,6 +37,12 @@ def adapt(images: torch.Tensor, shape: Shape, fit: str) -> torch.Tensor:
         )
     if fit == "pad" and (height > shape[1] or width > shape[2]):
         raise DataError(f"cannot pad {height} x {width} to {shape[1]} x {shape[2]}; use fit='resize', or a larger size")
+    size, there = len(images) * math.prod(shape) * images.element_size(), memory()
+    if there is not None and 2 * size > there:
+        raise DataError(
+            f"{len(images):,} images of {shape[0]} x {shape[1]} x {shape[2]} would take {2 * size:,} bytes of memory "
+            f"while they are made, {there:,} are free here; set a smaller size, or per_class"
+        )
     return torch.cat([_one(part, shape, fit) for part in torch.split(images, _CHUNK)])
 
 

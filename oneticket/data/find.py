@@ -18,7 +18,7 @@ from oneticket.ground.errors import DataError
 def home() -> Path | None:
     """The data home: the folder ONETICKET_DATA with local copies, laid out as on the Hub; None if not set."""
     text = os.environ.get("ONETICKET_DATA")
-    return Path(text).expanduser() if text else None
+    return Path(os.path.expanduser(text)) if text else None
 
 
 def find(name: str) -> Source:
@@ -59,7 +59,7 @@ def _places(name: str) -> list[Path]:
         inside = [f"{repo}/{config}", f"{repo}/data", repo] if repo else []
         return [root / place for place in (*inside, name, f"{name}_standard")] if root else []
     at_home = [root / name] if root and not name.startswith((".", "~", "/")) else []
-    return [*at_home, Path(name).expanduser()]
+    return [*at_home, Path(os.path.expanduser(name))]
 
 
 def _local(place: Path, *, streams: bool) -> Source | None:

@@ -103,12 +103,17 @@ def load(
     >>> data.shape, data.classes, data.train.images.dtype
     ((1, 16, 16), ('0', '1', '2', '3'), torch.uint8)
     """
-    source, device = find(spec.set), torch.device(device)
-    if source.streams:
-        crew = min(8, os.cpu_count() or 1) if workers is None else workers
-        train, test, classes, shape, known, (mean, std), reading = _streamed(spec, source, like, crew)
-    else:
-        train, test, classes, shape, known, (mean, std), reading = _held(spec, source, like, device)
+    device = torch.device(device)
+    try:
+        source = find(spec.set)
+        if source.streams:
+            crew = min(8, os.cpu_count() or 1) if workers is None else workers
+            train, test, classes, shape, known, (mean, std), reading = _streamed(spec, source, like, crew)
+        else:
+            train, test, classes, shape, known, (mean, std), reading = _held(spec, source, like, device)
+    except OSError as error:  # a folder that may not be read, a name that no folder can have
+        where = error.filename or spec.set
+        raise DataError(f"dataset {spec.set!r}: {where} cannot be read: {error.strerror or error}") from error
     return Data(
         train=train,
         test=test,

@@ -12,7 +12,7 @@ from pathlib import Path
 
 def cache_folder() -> Path:
     """Where what can be made again is kept: ONETICKET_CACHE, or ~/.cache/oneticket."""
-    return Path(os.environ.get("ONETICKET_CACHE") or "~/.cache/oneticket").expanduser()
+    return Path(os.path.expanduser(os.environ.get("ONETICKET_CACHE") or "~/.cache/oneticket"))
 
 
 def read(path: Path) -> bytearray:

@@ -36,7 +36,8 @@ def read_checkpoint(path: str | os.PathLike[str], *, key: str | None = None) -> 
     """
     try:
         if not os.path.isfile(path):
-            raise FileError("expected a file, got a folder" if os.path.isdir(path) else "no such file")
+            there = "is not a regular file" if os.path.exists(path) else "no such file"
+            raise FileError("expected a file, got a folder" if os.path.isdir(path) else there)
         with open(path, "rb") as file:
             start = file.read(9)
             if start.startswith(b"PK\x03\x04"):

@@ -100,8 +100,9 @@ def _told(doing: str, url: str) -> Iterator[None]:
     """Turn whatever a filesystem raises into StoreError, with its own words."""
     try:
         yield
-    except OSError as error:
-        raise StoreError(f"cannot {doing} the store {url}: {error.strerror or error}") from error
+    except (OSError, ValueError) as error:  # a ValueError is of a name that no file can have
+        reason = getattr(error, "strerror", None) or error
+        raise StoreError(f"cannot {doing} the store {url}: {reason}") from error
 
 
 def _raise(error: OSError) -> None:

@@ -86,11 +86,11 @@ def publish(
     for name, given in (("private", private), ("revision", revision), ("message", message)):
         if given:
             raise FileError(f"{place}: {name!r} is for a Hub repository; this is a plain folder: leave it out")
-    for path in (place / name for name in files):
-        if (place.exists() and not place.is_dir()) or path.is_dir():
-            raise FileError(f"{path}: expected a folder with plain files in it; nothing was changed")
-    _check_folder(place, other=NAMES[not isinstance(thing, Book)])
     try:
+        for path in (place / name for name in files):
+            if (place.exists() and not place.is_dir()) or path.is_dir():
+                raise FileError(f"{path}: expected a folder with plain files in it; nothing was changed")
+        _check_folder(place, other=NAMES[not isinstance(thing, Book)])
         disk.replace_all({place / name: data for name, data in files.items()})
     except OSError as error:
         raise FileError(f"{place}: cannot be written: {error.strerror}; nothing was changed") from error
@@ -128,7 +128,7 @@ def parse(where: str | os.PathLike[str], *, writing: bool = False, several: bool
         return rest
     if mark:
         raise FileError(f"{where}: expected a file, a folder, file:///folder, or {kinds}, such as hf://user/name")
-    path = Path(where).expanduser()
+    path = Path(os.path.expanduser(where))
     if where and os.path.lexists(path):
         return path
     if pattern.fullmatch(where) and path.suffix != ".safetensors":
