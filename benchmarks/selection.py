@@ -22,6 +22,7 @@ from benchmarks.row import Row, absent, row
 from benchmarks.side import ENVIRONMENT, ROOT
 from oneticket.pruning.allocate import allocate
 from oneticket.pruning.criteria import score
+from oneticket.pruning.evidence import Evidence
 from oneticket.pruning.select import select
 from oneticket.ticket.mask import Mask
 
@@ -39,7 +40,8 @@ def weights(count: int, tensors: int = 1) -> dict[str, Tensor]:
 
 def prune(trained: Mapping[str, Tensor], mask: Mask) -> Mask:
     """A level's pruning, as a search does it."""
-    scores = score("magnitude", trained=trained, initial=lambda: trained, generator=torch.Generator())
+    known = Evidence(mask=mask, trained=trained, initial_of=lambda: trained, generator=torch.Generator())
+    scores = score("magnitude", known)
     return select(mask, scores, allocate("global", living=mask.counts, fraction=FRACTION))
 
 

@@ -19,6 +19,8 @@ from oneticket.lottery.level import Level, Optimizers, Schedulers
 from oneticket.lottery.loop_settings import check, names, split, when
 from oneticket.lottery.progress import begun, read
 from oneticket.lottery.retired import Retired
+from oneticket.pruning.criteria import Criterion
+from oneticket.pruning.evidence import Evidence, Losses
 from oneticket.pruning.prune import prune
 from oneticket.pruning.spec import PruningSpec
 from oneticket.pruning.units import find
@@ -49,8 +51,11 @@ class Search:
     - `start`: what lives at the start, for a network that is sparse already: a mask, "zeros" for what is not exactly
       zero now, or a ticket, whose weights are written into the model at once. Level 1 then is the network as it starts
       and `levels` more are pruned; level 0, the whole network, is not trained.
-    - `criterion`, `scope`, `granularity`, `allow_empty`: as PruningSpec's. `prunable`: name patterns as ModelSpec's,
-      of frozen weights too. `seed`: of criteria that draw. `rule`: the guard's.
+    - `criterion`, `scope`, `granularity`, `allow_empty`: as PruningSpec's; `criterion` may be a function from an
+      `Evidence` to scores. `evidence`: from the model to the losses of some batches, for criteria that ask for
+      gradients or activations, such as `lambda model: (loss(model(x), y) for x, y in batches)`.
+    - `prunable`: name patterns as ModelSpec's, of frozen weights too. `seed`: of criteria that draw. `rule`: the
+      guard's.
     - The output layers stay dense. They are found by where the outputs come from: in the loop's first forward pass, or
       at once in one on `example` (a tensor, a tuple of arguments, or a mapping of keyword arguments). Where neither
       shows them, the first level warns that the last layer registered was taken. `head` names them: one layer, several
@@ -87,7 +92,7 @@ class Search:
         fraction: float = 0.2,
         rewind: str = "0it",
         epoch: int | None = None,
-        criterion: str = "magnitude",
+        criterion: str | Criterion = "magnitude",
         scope: str = "global",
         granularity: str = "weight",
         allow_empty: bool = True,
@@ -97,10 +102,13 @@ class Search:
         seed: int = 0,
         rule: str = "gate+project",
         start: Start = None,
+        evidence: Losses | None = None,
     ) -> None:
         check(optimizer_fn, levels=levels, seed=seed, rule=rule)
+        self._criterion, self._evidence = criterion if callable(criterion) else None, evidence
+        called = criterion if isinstance(criterion, str) else f"{criterion.__module__}:{criterion.__qualname__}"
         self._pruning = PruningSpec(
-            criterion=criterion, fraction=fraction, scope=scope, granularity=granularity, allow_empty=allow_empty
+            criterion=called, fraction=fraction, scope=scope, granularity=granularity, allow_empty=allow_empty
         )
         point, step = when(rewind, epoch)
         inner, patterns = unwrapped(model), names("prunable", prunable)
@@ -272,11 +280,16 @@ class Search:
         trained = live(self._inner)
         left = prune(
             self._pruning,
-            level.mask,
-            trained={name: trained[name].detach().cpu() for name in after},
-            initial=lambda: {name: at.kept[0][name] for name in after},
-            generator=self._streams.generator("prune", number),
+            Evidence(
+                mask=level.mask,
+                trained={name: trained[name].detach().cpu() for name in after},
+                initial_of=lambda: {name: at.kept[0][name] for name in after},
+                generator=self._streams.generator("prune", number),
+                model=self._inner,
+                losses=self._evidence,
+            ),
             units=self._units,
+            criterion=self._criterion,
         )
         for name, each in after.items():
             each[level.mask[name] & ~left[name]] = number + 1

@@ -9,7 +9,7 @@ with the same data order, so levels differ in nothing but their masks. Frankle a
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
@@ -17,8 +17,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from oneticket.data.batches import per_epoch
+from oneticket.data.batches import batches, per_epoch
 from oneticket.data.facts import Facts
+from oneticket.data.load import Data
 from oneticket.ground.errors import PruneError, SpecError
 from oneticket.ground.streams import Streams
 from oneticket.lottery.job import Job, Work
@@ -27,9 +28,10 @@ from oneticket.lottery.spec import MOST_LEVELS, SearchSpec
 from oneticket.lottery.training import do
 from oneticket.models.build import build
 from oneticket.models.parts import heads, prunable
-from oneticket.pruning.criteria import Initial
+from oneticket.pruning.evidence import Evidence
 from oneticket.pruning.prune import shots
 from oneticket.pruning.units import Units, find
+from oneticket.task.task import task_of
 from oneticket.ticket.book import Book
 from oneticket.ticket.contract import Contract
 from oneticket.ticket.heads import plain, read
@@ -122,13 +124,16 @@ def level(
         streams=streams,
         start=start,
     )
-    weights = {name: model.get_parameter(name).detach().cpu() for name in names}
-
-    def initial() -> Tensors:
-        return dict(_fresh(spec, rewound.record["network"], streams).named_parameters())
-
+    evidence = Evidence(
+        mask=mask,
+        trained={name: model.get_parameter(name).detach().cpu() for name in names},
+        initial_of=lambda: dict(_fresh(spec, rewound.record["network"], streams).named_parameters()),
+        generator=streams.generator("prune", number),
+        model=model,
+        losses=lambda model: _losses(spec, model, data, streams),
+    )
     return Level(
-        pruned_at=_prune(spec, pruned_at, mask, number, weights, initial, streams, units),
+        pruned_at=_prune(spec, pruned_at, number, evidence, units),
         zeros=trained.zeros,
         losses=trained.losses,
         record={"level": number, **trained.record},
@@ -205,23 +210,20 @@ def rewind_step(spec: SearchSpec, facts: Facts) -> int:
     return step
 
 
-def _prune(
-    spec: SearchSpec,
-    pruned_at: Tensors,
-    mask: Mask,
-    number: int,
-    trained: Tensors,
-    initial: Initial,
-    streams: Streams,
-    units: Units | None,
-) -> Tensors:
+def _losses(spec: SearchSpec, model: nn.Module, data: Data, streams: Streams) -> Iterator[Tensor]:
+    """The loss of each training batch, from the schedule's beginning on."""
+    task, stop = task_of(spec.task), spec.training.budget.steps(per_epoch(data, spec.training.batch))
+    for inputs, targets in batches(data, batch=spec.training.batch, streams=streams, start=0, stop=stop):
+        yield task.loss(model(inputs), targets, "mean")
+
+
+def _prune(spec: SearchSpec, pruned_at: Tensors, number: int, evidence: Evidence, units: Units | None) -> Tensors:
     """`pruned_at` with the next level written in; one-shot writes all levels at level 0 and leaves them alone after."""
     one_shot = spec.pruning.shots == "one-shot"
     if one_shot and number > 0:
         return pruned_at
-    after = {name: at.clone() for name, at in pruned_at.items()}
-    generator = streams.generator("prune", number)
-    masks = shots(spec.pruning, mask, trained=trained, initial=initial, generator=generator, units=units)
+    after, mask = {name: at.clone() for name, at in pruned_at.items()}, evidence.mask
+    masks = shots(spec.pruning, evidence, units=units)
     for next_level, left in enumerate(islice(masks, MOST_LEVELS if one_shot else 1), start=number + 1):
         for name in mask:
             after[name][mask[name] & ~left[name]] = next_level

@@ -1,7 +1,8 @@
 """Criteria: a score for every weight; the lowest go first.
 
-A criterion sees the prunable tensors by name, after training and, if it asks, at initialisation, and a generator of
-random numbers. It scores every entry, dead ones too; selection looks at the living only.
+A criterion looks at the evidence of a trained level and scores every entry of each prunable tensor, pruned ones too;
+selection looks at the remaining ones only. Your own is a function from `Evidence` to scores, by name, of the weights'
+shapes: `--criterion mine.py:score`, or the function itself for `Search`.
 """
 
 from __future__ import annotations
@@ -11,42 +12,86 @@ from collections.abc import Callable, Mapping
 import torch
 from torch import Tensor
 
-from oneticket.ground.errors import PruneError, unknown
+from oneticket.ground.errors import OneticketError, PruneError, SpecError, unknown
+from oneticket.ground.own import own
+from oneticket.pruning.evidence import Evidence
 
 Tensors = Mapping[str, Tensor]
-Initial = Callable[[], Tensors]
-Criterion = Callable[[Tensors, Initial, torch.Generator], dict[str, Tensor]]
+Criterion = Callable[[Evidence], Tensors]
 
 
-def magnitude(trained: Tensors, initial: Initial, generator: torch.Generator) -> dict[str, Tensor]:
+def magnitude(evidence: Evidence) -> Tensors:
     """|w| after training, as in Han et al. (2015) and the paper."""
-    return {name: weight.detach().abs() for name, weight in trained.items()}
+    return {name: weight.detach().abs() for name, weight in evidence.trained.items()}
 
 
-def magnitude_at_init(trained: Tensors, initial: Initial, generator: torch.Generator) -> dict[str, Tensor]:
+def magnitude_at_init(evidence: Evidence) -> Tensors:
     """|w| before training: what magnitude knows without any data (Frankle et al., 2021)."""
-    return {name: weight.detach().abs() for name, weight in initial().items()}
+    return {name: weight.detach().abs() for name, weight in evidence.initial.items()}
 
 
-def random(trained: Tensors, initial: Initial, generator: torch.Generator) -> dict[str, Tensor]:
+def random(evidence: Evidence) -> Tensors:
     """A uniform draw for every weight: the floor for every criterion."""
-    return {name: torch.rand(trained[name].shape, generator=generator) for name in sorted(trained)}
+    return {
+        name: torch.rand(evidence.trained[name].shape, generator=evidence.generator)
+        for name in sorted(evidence.trained)
+    }
 
 
-def score(criterion: str, *, trained: Tensors, initial: Initial, generator: torch.Generator) -> dict[str, Tensor]:
-    """Scores by the criterion of that name, float tensors of the weights' shapes; PruneError if the name is unknown.
+def saliency(evidence: Evidence) -> Tensors:
+    """|w x dL/dw| after training, over 8 training batches: what the loss loses without it, to first order.
 
+    Mozer and Smolensky (1989); at initialisation it is SNIP (Lee et al., 2019).
+    """
+    gradients = evidence.gradients()
+    return {name: (weight.detach() * gradients[name]).abs() for name, weight in evidence.trained.items()}
+
+
+def score(criterion: str | Criterion, evidence: Evidence) -> dict[str, Tensor]:
+    """Scores by a criterion, named or given: tensors of the weights' shapes, on the CPU.
+
+    Raises PruneError for an unknown name, and for one of your own that fails or does not score every prunable weight.
+
+    >>> from oneticket.ticket.mask import Mask
     >>> w = {"a": torch.tensor([-2.0, 1.0])}
-    >>> score("magnitude", trained=w, initial=lambda: w, generator=torch.Generator())["a"]
+    >>> known = {"mask": Mask.full(w), "trained": w, "initial_of": dict, "generator": torch.Generator()}
+    >>> score("magnitude", Evidence(**known))["a"]
     tensor([2., 1.])
     """
-    if criterion not in CRITERIA:
+    called = criterion if isinstance(criterion, str) else getattr(criterion, "__name__", "criterion")
+    if callable(criterion):
+        function = criterion
+    elif criterion in CRITERIA:
+        function = CRITERIA[criterion]
+    elif ":" in criterion:
+        function = _found(criterion)
+    else:
         raise PruneError(unknown("criterion", criterion, CRITERIA))
-    return CRITERIA[criterion](trained, initial, generator)
+    try:
+        scores = function(evidence)
+    except OneticketError:
+        raise
+    except Exception as error:
+        if function in CRITERIA.values():
+            raise
+        raise PruneError(f"criterion {called!r} failed: {type(error).__name__}: {error}") from error
+    if not isinstance(scores, Mapping):
+        raise PruneError(f"criterion {called!r}: expected scores by name, got {type(scores).__name__}")
+    if lacking := [name for name in evidence.mask if not isinstance(scores.get(name), Tensor)]:
+        raise PruneError(f"criterion {called!r}: expected a tensor of scores for {', '.join(lacking)}, got none")
+    return {name: scores[name].detach().cpu() for name in evidence.mask}
+
+
+def _found(path: str) -> Criterion:
+    try:
+        return own(path, "criterion")
+    except SpecError as error:
+        raise PruneError(str(error)) from error
 
 
 CRITERIA: dict[str, Criterion] = {
     "magnitude": magnitude,
     "magnitude-at-init": magnitude_at_init,
     "random": random,
+    "saliency": saliency,
 }

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from oneticket.pruning.allocate import allocate, remaining
-from oneticket.pruning.criteria import Initial, score
+from oneticket.pruning.criteria import Criterion, score
+from oneticket.pruning.evidence import Evidence
 from oneticket.pruning.select import checked, select
 from oneticket.pruning.spec import PruningSpec
 from oneticket.pruning.units import Family, Units
@@ -19,40 +20,28 @@ Tensors = Mapping[str, Tensor]
 
 
 def prune(
-    spec: PruningSpec,
-    mask: Mask,
-    *,
-    trained: Tensors,
-    initial: Initial,
-    generator: torch.Generator,
-    units: Units | None = None,
+    spec: PruningSpec, evidence: Evidence, *, units: Units | None = None, criterion: Criterion | None = None
 ) -> Mask:
-    """The mask of the next level; `mask` itself where the rule lets nothing more go.
+    """The mask of the next level; that of the evidence itself where the rule lets nothing more go.
 
-    `trained`: the mask's tensors after training, by name; `initial` gives them as they were at initialisation, and
-    `generator` is what criteria draw from. `units`: what `pruning.units.find` found for the granularity.
+    `evidence`: of the level that was trained. `units`: what `pruning.units.find` found for the granularity.
+    `criterion`: a function in the place of the one that the spec names.
 
-    Raises PruneError for scores that are NaN or of another shape.
+    Raises PruneError for scores that are NaN or of another shape, and as `criteria.score` does.
 
     >>> w = {"w": torch.tensor([3.0, -1.0, 2.0, 0.5])}
-    >>> args = {"trained": w, "initial": lambda: w, "generator": torch.Generator()}
-    >>> prune(PruningSpec(fraction=0.5), Mask.full(w), **args)["w"]
+    >>> known = {"mask": Mask.full(w), "trained": w, "initial_of": dict, "generator": torch.Generator()}
+    >>> prune(PruningSpec(fraction=0.5), Evidence(**known))["w"]
     tensor([ True, False,  True, False])
     """
-    return next(shots(spec, mask, trained=trained, initial=initial, generator=generator, units=units), mask)
+    return next(shots(spec, evidence, units=units, criterion=criterion), evidence.mask)
 
 
 def shots(
-    spec: PruningSpec,
-    mask: Mask,
-    *,
-    trained: Tensors,
-    initial: Initial,
-    generator: torch.Generator,
-    units: Units | None = None,
+    spec: PruningSpec, evidence: Evidence, *, units: Units | None = None, criterion: Criterion | None = None
 ) -> Iterator[Mask]:
     """The masks of the next level, the one after, ... from one and the same scores, as long as anything may go."""
-    scores = score(spec.criterion, trained=trained, initial=initial, generator=generator)
+    scores, mask = score(criterion or spec.criterion, evidence), evidence.mask
     while (left := _lower(spec, mask, scores, units)) is not None:
         yield left
         mask = left

@@ -7,6 +7,7 @@ from typing import ClassVar, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
+from oneticket.ground.errors import unknown
 from oneticket.ground.spec import Spec
 
 
@@ -24,8 +25,10 @@ class PruningSpec(Spec):
 
     kind: ClassVar[str] = "pruning"
 
-    criterion: Literal["magnitude", "magnitude-at-init", "random"] = Field(
-        "magnitude", description="Which weights go first: smallest after training, smallest at the start, or any."
+    criterion: str = Field(
+        "magnitude",
+        description="Which weights go first: those of the smallest magnitude after training, magnitude-at-init, or"
+        " saliency (|weight x gradient|); random; or your own as 'file.py:function'.",
     )
     fraction: float = Field(
         0.2, gt=0, lt=1, description="Share of the living weights, or units, that each level removes."
@@ -52,6 +55,18 @@ class PruningSpec(Spec):
         ('N:M', 2, 4)
         """
         return _parse(self.granularity)
+
+    @property
+    def own(self) -> bool:
+        """Whether the criterion is an import path rather than a known one."""
+        return ":" in self.criterion
+
+    @field_validator("criterion")
+    @classmethod
+    def _criterion(cls, name: str) -> str:
+        if name in KNOWN or ":" in name:
+            return name
+        raise ValueError(f"{unknown('criterion', name, KNOWN)}; your own: 'file.py:function' or 'package.module:name'")
 
     @field_validator("granularity")
     @classmethod
@@ -81,6 +96,9 @@ def _parse(granularity: str) -> tuple[str, int, int]:
         f"got {granularity!r}"
     )
 
+
+KNOWN = ("magnitude", "magnitude-at-init", "random", "saliency")
+"""The criteria known by name."""
 
 KINDS = ("weight", "channel", "filter", "head")
 """The granularities without sizes."""

@@ -88,7 +88,9 @@ def _search(findings: Findings) -> str:
     if not rule:
         return ""
     fractions = listed([percent(fraction) for fraction in rule.get("fraction", [])])
-    which = listed([CRITERIA[name] for name in rule.get("criterion", ["magnitude"])], "or")
+    which = listed(
+        [CRITERIA.get(name, f"the smallest by {name}") for name in rule.get("criterion", ["magnitude"])], "or"
+    )
     scope = listed([SCOPES[name] for name in rule.get("scope", ["global"])], "or")
     shots = listed([SHOTS[name] for name in rule.get("shots", ["iterative"])], "or")
     units = listed([_units(name) for name in rule.get("granularity", ["weight"])], "or")

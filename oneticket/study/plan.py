@@ -86,7 +86,7 @@ def search_origin(spec: SearchSpec, *, levels: int, replicate: int, place: Place
     if not 0 <= levels <= MOST_LEVELS:
         raise SpecError(f"levels: expected 0 to {MOST_LEVELS}, got {levels}")
     plain = {**spec.identity(), "replicate": replicate, "data_digest": place.facts(spec.data).digest}
-    plain |= _code(spec.model, spec.task)
+    plain |= _code(spec.model, spec.task, spec.pruning)
     # Searches that differ in pruning alone share their rewind weights.
     rewind = Step(kind="rewind", args={name: value for name, value in plain.items() if name != "pruning"})
     steps: list[Step] = []
@@ -265,13 +265,17 @@ def _at(source: Origin, level: int) -> int:
     return source.living[level]
 
 
-def _code(model: ModelSpec, task: TaskSpec) -> dict[str, str]:
-    """What an own model's or task's address has beside its name: the digest of the text that it is written in."""
+def _code(model: ModelSpec, task: TaskSpec, pruning: PruningSpec | None = None) -> dict[str, str]:
+    """What an address has beside the names of a user's own model, task and criterion: digests of their texts."""
     made = {"model_digest": source_digest(model.name)} if model.own else {}
-    return {**made, "task_digest": own_digest(task.name, "task")} if task.own else made
+    if task.own:
+        made["task_digest"] = own_digest(task.name, "task")
+    if pruning is not None and pruning.own:
+        made["criterion_digest"] = own_digest(pruning.criterion, "criterion")
+    return made
 
 
-BESIDE = ("replicate", "level", "data_digest", "model_digest", "task_digest")
+BESIDE = ("replicate", "level", "data_digest", "model_digest", "task_digest", "criterion_digest")
 """Arguments of a search's step that are no fields of its spec; any other that is not known asks for other work."""
 
 BLANK = ("dense", "global-random")

@@ -15,6 +15,7 @@ from oneticket.export.verdict import sentence, structure
 from oneticket.ground.errors import ModelError, SpecError
 from oneticket.models.build import build
 from oneticket.models.spec import ModelSpec
+from oneticket.pruning.evidence import Evidence
 from oneticket.pruning.prune import prune
 from oneticket.pruning.spec import KINDS, PruningSpec
 from oneticket.pruning.units import find
@@ -169,10 +170,7 @@ def test_masks_of_the_searchs_own_pruning_are_known(granularity: str) -> None:
     spec = PruningSpec(granularity=granularity, scope="layerwise", fraction=0.5)
     made = prune(
         spec,
-        Mask.full(values),
-        trained=values,
-        initial=values,
-        generator=torch.Generator().manual_seed(0),
+        Evidence(mask=Mask.full(values), trained=values, initial_of=dict, generator=torch.Generator().manual_seed(0)),
         units=find(spec, net, [weight]),
     )
     seen = {"channel": "structured by whole columns", "filter": "structured by whole rows", "2:4": "2:4"}

@@ -13,7 +13,9 @@ from oneticket.optim.build import _CLASSES
 from oneticket.optim.spec import _OPTIMIZERS, OptimizerSpec
 from oneticket.pruning.allocate import SCOPES
 from oneticket.pruning.criteria import CRITERIA
+from oneticket.pruning.spec import KNOWN as CRITERIA_KNOWN
 from oneticket.pruning.spec import PruningSpec
+from oneticket.report.settings import CRITERIA as WORDS
 from oneticket.ticket.carry import HEADS
 from oneticket.ticket.guard import RULES
 from oneticket.training.loop import PRECISION
@@ -27,7 +29,8 @@ def allowed(spec: Any, field: str) -> set[str]:
 @pytest.mark.parametrize(
     ("named", "table"),
     [
-        (allowed(PruningSpec, "criterion"), CRITERIA),
+        (set(CRITERIA_KNOWN), CRITERIA),
+        (set(CRITERIA_KNOWN), WORDS),
         (allowed(PruningSpec, "scope"), SCOPES),
         (allowed(OptimizerSpec, "name"), _OPTIMIZERS),
         (allowed(OptimizerSpec, "name"), {"muon", *_CLASSES}),

@@ -25,6 +25,7 @@ from oneticket.lottery.spec import SearchSpec
 from oneticket.models.build import build
 from oneticket.models.parts import head
 from oneticket.optim.build import build as build_optimizers
+from oneticket.task.task import CLASSIFICATION
 from oneticket.ticket.book import Book
 from oneticket.ticket.mask import Mask
 from oneticket.ticket.ticket import Ticket
@@ -135,7 +136,13 @@ def test_in_our_own_loop_it_finds_what_our_own_search_finds(name: str) -> None:
     for level in found:
         run = Run.begin(model, level.optimizer, precision="float32", position=level.start, total=12)
         feed = batches(place.data(spec.data), batch=32, streams=streams, start=level.start, stop=12)
-        how = {"training": spec.training, "optimizer": spec.optimizer, "per_epoch": 6, "stop": 12}
+        how = {
+            "task": CLASSIFICATION,
+            "training": spec.training,
+            "optimizer": spec.optimizer,
+            "per_epoch": 6,
+            "stop": 12,
+        }
         for _ in train(run, feed, streams=streams, **how):
             level.step()
     assert [found.book.mask(level) for level in range(4)] == [expected.mask(level) for level in range(4)]

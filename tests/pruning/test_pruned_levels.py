@@ -11,6 +11,7 @@ from attentive import bert, gpt
 from torch import Tensor, nn
 
 from oneticket.ground.errors import PruneError, SpecError
+from oneticket.pruning.evidence import Evidence
 from oneticket.pruning.prune import prune, shots, survivors
 from oneticket.pruning.spec import PruningSpec
 from oneticket.pruning.units import Family, Units, find
@@ -110,7 +111,8 @@ def _check(family: Family, before: Mask, after: Mask, weights: dict[str, Tensor]
 
 
 def _shots(spec: PruningSpec, mask: Mask, weights: dict[str, Tensor], units: Units) -> Iterator[Mask]:
-    return shots(spec, mask, trained=weights, initial=lambda: weights, generator=torch.Generator(), units=units)
+    known = {"trained": weights, "initial_of": lambda: weights, "generator": torch.Generator()}
+    return shots(spec, Evidence(mask=mask, **known), units=units)
 
 
 def rule(granularity: str, net: nn.Module, names: list[str]) -> Units:
@@ -121,7 +123,8 @@ def rule(granularity: str, net: nn.Module, names: list[str]) -> Units:
 
 def step(spec: PruningSpec, weights: dict[str, Tensor], units: Units | None, mask: Mask | None = None) -> Mask:
     mask = mask if mask is not None else Mask.full(weights)
-    return prune(spec, mask, trained=weights, initial=lambda: weights, generator=torch.Generator(), units=units)
+    known = {"trained": weights, "initial_of": lambda: weights, "generator": torch.Generator()}
+    return prune(spec, Evidence(mask=mask, **known), units=units)
 
 
 def test_ties_go_by_the_units_number_and_dead_weights_scores_are_not_looked_at() -> None:

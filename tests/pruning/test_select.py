@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch import Tensor
+from torch import Tensor, nn
 
 from oneticket.ground.errors import PruneError
 from oneticket.pruning.allocate import SCOPES, Share, allocate
 from oneticket.pruning.criteria import CRITERIA, score
+from oneticket.pruning.evidence import Evidence
 from oneticket.pruning.select import FEW, PIECE, select
 from oneticket.ticket.mask import Mask
 
@@ -231,18 +232,30 @@ def test_criteria_score_every_weight_and_repeat(criterion: str) -> None:
     trained = {name: torch.randn(shape, generator=torch.Generator().manual_seed(1)) for name, shape in SHAPES.items()}
     initial = {name: torch.randn(shape, generator=torch.Generator().manual_seed(2)) for name, shape in SHAPES.items()}
 
+    model = nn.Module()
+    for name, value in trained.items():
+        model.add_module(name[0], nn.ParameterDict({"weight": value.clone()}))
+
+    def losses(model: nn.Module) -> Iterator[Tensor]:
+        for batch in range(1, 4):
+            yield sum((batch * one.square()).sum() for one in model.parameters())  # type: ignore[misc]
+
     def scores(seed: int) -> dict[str, Tensor]:
-        return score(criterion, trained=trained, initial=lambda: initial, generator=torch.Generator().manual_seed(seed))
+        known = {"mask": Mask.full(trained), "trained": trained, "initial_of": lambda: initial}
+        draw = torch.Generator().manual_seed(seed)
+        return score(criterion, Evidence(**known, generator=draw, model=model, losses=losses))
 
     once, again, other = scores(0), scores(0), scores(1)
     assert {name: value.shape for name, value in once.items()} == {name: value.shape for name, value in trained.items()}
     assert all(torch.equal(once[name], again[name]) for name in SHAPES)
     assert all(torch.equal(once[name], other[name]) for name in SHAPES) == (criterion != "random")
-    expected = {"magnitude": trained, "magnitude-at-init": initial}
-    if criterion in expected:
-        assert all(torch.equal(once[name], expected[criterion][name].abs()) for name in SHAPES)
+    squared = {name: 4 * value.square() for name, value in trained.items()}  # w times the mean of 2w, 4w and 6w
+    expected = {"magnitude": trained, "magnitude-at-init": initial, "saliency": squared}
+    for name in SHAPES if criterion in expected else ():
+        torch.testing.assert_close(once[name], expected[criterion][name].abs(), rtol=1e-6, atol=0)
+    assert all(parameter.grad is None for parameter in model.parameters())
 
 
 def test_unknown_criterion_is_told() -> None:
     with pytest.raises(PruneError, match="unknown criterion 'magnitud'; did you mean 'magnitude'"):
-        score("magnitud", trained={}, initial=dict, generator=torch.Generator())
+        score("magnitud", Evidence(mask=Mask({}), trained={}, initial_of=dict, generator=torch.Generator()))
