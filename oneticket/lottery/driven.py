@@ -1,4 +1,4 @@
-"""The search in somebody's own loop: the loop trains every level, and the search rewinds, prunes and holds between."""
+"""The search in somebody's own loop, which trains every level (long: one class, whose docstring is its contract)."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from oneticket.lottery.level import Level, Optimizers, Schedulers
 from oneticket.lottery.loop_settings import check, names, split, when
 from oneticket.lottery.progress import begun, read
 from oneticket.lottery.retired import Retired
-from oneticket.pruning.criteria import Criterion
+from oneticket.pruning.criteria import Criterion, named
 from oneticket.pruning.evidence import Evidence, Losses
-from oneticket.pruning.prune import prune
+from oneticket.pruning.prune import prune, written
 from oneticket.pruning.spec import PruningSpec
 from oneticket.pruning.units import find
 from oneticket.ticket.book import Book
@@ -105,10 +105,9 @@ class Search:
         evidence: Losses | None = None,
     ) -> None:
         check(optimizer_fn, levels=levels, seed=seed, rule=rule)
-        self._criterion, self._evidence = criterion if callable(criterion) else None, evidence
-        called = criterion if isinstance(criterion, str) else f"{criterion.__module__}:{criterion.__qualname__}"
+        self._criterion, self._evidence = None if isinstance(criterion, str) else criterion, evidence
         self._pruning = PruningSpec(
-            criterion=called, fraction=fraction, scope=scope, granularity=granularity, allow_empty=allow_empty
+            criterion=named(criterion), fraction=fraction, scope=scope, granularity=granularity, allow_empty=allow_empty
         )
         point, step = when(rewind, epoch)
         inner, patterns = unwrapped(model), names("prunable", prunable)
@@ -276,23 +275,17 @@ class Search:
                 f"rewind {self._asked['rewind']} is step {self._step}, but level {number} ended after {level.steps} "
                 "steps of its optimizer; train longer, or rewind earlier"
             )
-        after = {name: each.clone() for name, each in at.pruned_at.items()}
         trained = live(self._inner)
-        left = prune(
-            self._pruning,
-            Evidence(
-                mask=level.mask,
-                trained={name: trained[name].detach().cpu() for name in after},
-                initial_of=lambda: {name: at.kept[0][name] for name in after},
-                generator=self._streams.generator("prune", number),
-                model=self._inner,
-                losses=self._evidence,
-            ),
-            units=self._units,
-            criterion=self._criterion,
+        evidence = Evidence(
+            mask=level.mask,
+            trained={name: trained[name].detach().cpu() for name in at.pruned_at},
+            initial_of=lambda: {name: at.kept[0][name] for name in at.pruned_at},
+            generator=self._streams.generator("prune", number),
+            model=self._inner,
+            losses=self._evidence,
         )
-        for name, each in after.items():
-            each[level.mask[name] & ~left[name]] = number + 1
+        left = prune(self._pruning, evidence, units=self._units, criterion=self._criterion)
+        after = written(at.pruned_at, level.mask, [left], number + 1)
         records = (*at.records, {**level.facts(), **level.scores})
         self._at = replace(at, level=number + 1, pruned_at=after, records=records)
 

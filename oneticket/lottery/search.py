@@ -29,7 +29,7 @@ from oneticket.lottery.training import do
 from oneticket.models.build import build
 from oneticket.models.parts import heads, prunable
 from oneticket.pruning.evidence import Evidence
-from oneticket.pruning.prune import shots
+from oneticket.pruning.prune import shots, written
 from oneticket.pruning.units import Units, find
 from oneticket.task.task import task_of
 from oneticket.ticket.book import Book
@@ -222,10 +222,5 @@ def _prune(spec: SearchSpec, pruned_at: Tensors, number: int, evidence: Evidence
     one_shot = spec.pruning.shots == "one-shot"
     if one_shot and number > 0:
         return pruned_at
-    after, mask = {name: at.clone() for name, at in pruned_at.items()}, evidence.mask
-    masks = shots(spec.pruning, evidence, units=units)
-    for next_level, left in enumerate(islice(masks, MOST_LEVELS if one_shot else 1), start=number + 1):
-        for name in mask:
-            after[name][mask[name] & ~left[name]] = next_level
-        mask = left
-    return after
+    masks = islice(shots(spec.pruning, evidence, units=units), MOST_LEVELS if one_shot else 1)
+    return written(pruned_at, evidence.mask, masks, number + 1)

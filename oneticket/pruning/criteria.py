@@ -58,7 +58,7 @@ def score(criterion: str | Criterion, evidence: Evidence) -> dict[str, Tensor]:
     >>> score("magnitude", Evidence(**known))["a"]
     tensor([2., 1.])
     """
-    called = criterion if isinstance(criterion, str) else getattr(criterion, "__name__", "criterion")
+    called = named(criterion).rpartition(".")[2].rpartition(":")[2] if callable(criterion) else criterion
     if callable(criterion):
         function = criterion
     elif criterion in CRITERIA:
@@ -80,6 +80,13 @@ def score(criterion: str | Criterion, evidence: Evidence) -> dict[str, Tensor]:
     if lacking := [name for name in evidence.mask if not isinstance(scores.get(name), Tensor)]:
         raise PruneError(f"criterion {called!r}: expected a tensor of scores for {', '.join(lacking)}, got none")
     return {name: scores[name].detach().cpu() for name in evidence.mask}
+
+
+def named(criterion: str | Criterion) -> str:
+    """A criterion's name: of a function where it is written, as an import path."""
+    if isinstance(criterion, str):
+        return criterion
+    return f"{criterion.__module__}:{getattr(criterion, '__qualname__', type(criterion).__name__)}"
 
 
 def _found(path: str) -> Criterion:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from math import prod
 
 import torch
@@ -45,6 +45,22 @@ def shots(
     while (left := _lower(spec, mask, scores, units)) is not None:
         yield left
         mask = left
+
+
+def written(pruned_at: Tensors, mask: Mask, masks: Iterable[Mask], level: int) -> dict[str, Tensor]:
+    """`pruned_at` with the masks of the levels from `level` on written in, each below the one before; `mask` is first.
+
+    >>> w = {"w": torch.tensor([1, 0, 0], dtype=torch.uint8)}
+    >>> full, first = (Mask({"w": torch.tensor(living)}) for living in ([False, True, True], [False, True, False]))
+    >>> written(w, full, [first], 2)["w"]
+    tensor([1, 0, 2], dtype=torch.uint8)
+    """
+    after = {name: at.clone() for name, at in pruned_at.items()}
+    for number, left in enumerate(masks, start=level):
+        for name in mask:
+            after[name][mask[name] & ~left[name]] = number
+        mask = left
+    return after
 
 
 def survivors(

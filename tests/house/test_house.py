@@ -75,8 +75,10 @@ def _imported(tree: ast.Module) -> set[str]:
 def test_every_file_says_what_it_is_for_and_stays_small() -> None:
     for path in SOURCES:
         text = path.read_text()
-        assert ast.get_docstring(ast.parse(text)), path
-        assert len(text.splitlines()) <= 300, path
+        said = ast.get_docstring(ast.parse(text))
+        assert said, path
+        lines = len(text.splitlines())
+        assert lines <= 300 or "(long: " in said.splitlines()[0], f"{path}: {lines} lines, and the first says not why"
 
 
 def test_the_face_is_small_documented_and_complete() -> None:

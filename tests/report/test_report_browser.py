@@ -110,7 +110,7 @@ def test_the_page_itself_never_scrolls_sideways(opened: Any, width: int) -> None
 
 
 def test_hovering_shows_the_numbers(opened: Any) -> None:
-    point = _seen(opened, "#figure-accuracy .mark-symbol.role-mark path")
+    point = _seen(opened, "#figure-scores .mark-symbol.role-mark path")
     ActionChains(opened).move_to_element(point).perform()
     tip = "return (document.querySelector('#vg-tooltip-element.visible') || {}).innerText"
     WebDriverWait(opened, 10).until(lambda _: opened.execute_script(tip))
@@ -118,8 +118,8 @@ def test_hovering_shows_the_numbers(opened: Any) -> None:
 
 
 def test_a_click_in_the_legend_toggles_lines(opened: Any) -> None:
-    shown = "return document.querySelectorAll('#figure-accuracy .mark-line path').length"
-    symbol, every = "#figure-accuracy .role-legend-symbol path", opened.execute_script(shown)
+    shown = "return document.querySelectorAll('#figure-scores .mark-line path').length"
+    symbol, every = "#figure-scores .role-legend-symbol path", opened.execute_script(shown)
     ActionChains(opened).move_to_element(_seen(opened, symbol)).click().perform()
     WebDriverWait(opened, 20).until(lambda _: 0 < opened.execute_script(shown) < every)
     again = ActionChains(opened).move_to_element(_seen(opened, symbol))
