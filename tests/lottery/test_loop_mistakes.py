@@ -11,6 +11,7 @@ from loops import copy, data, hooks, loop, net, same, sgd
 from torch import nn
 from torch.nn.functional import cross_entropy
 from torch.optim import lr_scheduler
+from torch.optim.optimizer import _global_optimizer_pre_hooks
 
 from oneticket.ground.errors import GuardError, TrainingError
 from oneticket.lottery.driven import Search
@@ -156,6 +157,7 @@ def test_a_mistake_is_told_at_its_step(name: str) -> None:
         before.extend(copy(model) for _ in drive(Search(model, plain, levels=2)))
     assert words in str(raised.value)
     assert len(before) == at
+    assert not _global_optimizer_pre_hooks
     attach(model, plain(model), {"0.weight": torch.zeros(12, 6, dtype=torch.bool)}).detach()  # the model is free again
 
 
@@ -355,7 +357,7 @@ def test_a_loop_that_is_right_is_not_told_of_a_mistake_and_its_steps_are_counted
     assert [record["steps"] for record in search.book.records] == [steps[told]] * 2
     if steps[told] == 2:
         assert same(search.book.weights, ends[0])
-    assert hooks(model, level.attached[0]) == 0
+    assert hooks(model, level.attached[0]) == len(_global_optimizer_pre_hooks) == 0
 
 
 def test_hooks_that_count_leave_the_guard_its_trust() -> None:
