@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import urllib.request
 from collections.abc import Iterator
 
 import fsspec
 import pytest
+from faulty_s3 import SPOILS, Proxy, proxied
 from stores import LEVEL, OTHER, STEP, content, put
 from test_claim import kill_while_writing, killed_holder, two_processes_share
 
 from oneticket.ground.errors import StoreError
-from oneticket.store import names
+from oneticket.store import claim, names
 from oneticket.store.store import Store
+from oneticket.store.upkeep import verify
 
 
 @pytest.fixture
@@ -114,3 +117,63 @@ def test_drift_is_noticed_across_openings(s3: str) -> None:
     put(Store(s3))
     assert put(Store(s3), STEP, OTHER) == "drifted"
     assert Store(s3).drifts().keys() == {STEP.key}
+
+
+# --- a server that fails
+
+
+@pytest.fixture
+def proxy(s3_server: str, s3: str, anew: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[Proxy]:
+    """A proxy that this test's connections go through, which give up soon."""
+    import s3fs
+
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
+    monkeypatch.setattr(s3fs.S3FileSystem, "retries", 2)
+    monkeypatch.setattr(claim, "PATIENCE", 0.2)
+    with proxied(s3_server) as one:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", one.url)
+        yield one
+
+
+def use(url: str) -> dict[str, object]:
+    """All that a step does with a store; what is there in the end."""
+    store = Store(url)
+    store.define(LEVEL)
+    while not store.has(LEVEL):
+        with store.claim(LEVEL) as mine:
+            if mine is not None:
+                slot = store.slot(LEVEL)
+                slot.write(b"half-way")
+                assert slot.read() == b"half-way"
+                put(store, LEVEL)
+    assert Store(url).step(LEVEL.key) == LEVEL
+    return {name.removeprefix(url): data for name, data in content(store).items()} | dict(store.records([LEVEL]))
+
+
+@pytest.mark.slow
+def test_any_answer_may_be_spoiled_and_nothing_is_lost(s3: str, proxy: Proxy) -> None:
+    expected = use(f"{s3}/straight")
+    proxy.set("", 0)
+    use(f"{s3}/counted")
+    asked = list(proxy.seen)
+    assert 15 < len(asked) < 60
+    for at in range(1, len(asked) + 1):  # every way of spoiling comes to every kind of request
+        url = f"{s3}/{at}"
+        proxy.set(SPOILS[at % len(SPOILS)], at)
+        with contextlib.suppress(StoreError):  # in words, or mended by asking again
+            assert use(url) == expected
+        proxy.set("", 0)
+        assert use(url) == expected, (SPOILS[at % len(SPOILS)], asked[at - 1])
+        assert not [trouble for _, trouble in verify(Store(url)) if trouble]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("spoil", SPOILS)
+def test_a_server_that_fails_for_good_is_told_in_words(spoil: str, s3: str, proxy: Proxy) -> None:
+    put(Store(s3))
+    before = content(Store(s3))
+    proxy.set(spoil, 1, lasting=True)
+    with pytest.raises(StoreError, match=f"cannot (read|list|write to) the store {s3}: ."):
+        put(Store(s3), STEP, OTHER)
+    proxy.set("", 0)
+    assert content(Store(s3)) == before
