@@ -18,6 +18,7 @@ from oneticket.lottery.kept import kept, live, unwrapped
 from oneticket.lottery.level import Level, Optimizers, Schedulers
 from oneticket.lottery.loop_settings import check, names, split, when
 from oneticket.lottery.progress import begun, read
+from oneticket.lottery.resumed import digest_of
 from oneticket.lottery.retired import Retired
 from oneticket.pruning.criteria import Criterion, named
 from oneticket.pruning.evidence import Evidence, Losses
@@ -185,15 +186,19 @@ class Search:
         It holds no training: of an open level, model and optimizer are saved by whoever trains them.
         """
         level = self._level
-        at = self._at if level is None else replace(self._at, steps=level.steps, scores=level.scores)
+        at = self._at
+        if level is not None:
+            weights = digest_of(self._inner, at.pruned_at) if level.steps else ""
+            at = replace(at, steps=level.steps, scores=level.scores, weights=weights)
         return at.plain(self._asked)
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on where a search with the same settings over the same network stood; how many levels it has may differ.
 
         A level that had made steps goes on with the weights that the model has when it is yielded, and with the
-        optimizer's state if the loop loads it: restore both. A level without steps begins anew. Raises SpecError, also
-        within a level, whose mask is held already, and PruneError for broken tensors; nothing is changed then.
+        optimizer's state if the loop loads it: restore both. Other weights than the state was saved with are a
+        GuardError at the first step. A level without steps begins anew. Raises SpecError, also within a level, whose
+        mask is held already, and PruneError for broken tensors; nothing is changed then.
         """
         if self._level is not None:
             raise SpecError(f"search state: level {self._level.number} is open; load the state before the loop")
@@ -231,6 +236,7 @@ class Search:
             on_step=self._stepped,
             steps=at.steps,
             scores=at.scores,
+            weights=at.weights,
         )
         self._retired.close(at.level)
         self._level = level  # from here on there is something to close

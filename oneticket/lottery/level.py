@@ -11,6 +11,7 @@ from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from oneticket.ground.errors import GuardError, SpecError, TrainingError
 from oneticket.lottery.kept import live, unwrapped
+from oneticket.lottery.resumed import WeightsCheck
 from oneticket.lottery.retired import used
 from oneticket.lottery.step_counter import StepCounter
 from oneticket.ticket.check import named, owns, steppers
@@ -68,6 +69,7 @@ class Level:
         on_step: Callable[[Level, int], None],
         steps: int = 0,
         scores: Mapping[str, Any] | None = None,
+        weights: str = "",
     ) -> None:
         self.number, self.mask, self.density, self.start = number, mask, mask.density, start
         self.search, self.model = search, search.model
@@ -79,6 +81,8 @@ class Level:
         self.attached: list[Optimizer] = []
         self._first = steps
         self._counter: StepCounter | None = None
+        self._expected = weights
+        self._check_weights: WeightsCheck | None = None
         here = weakref.ref(self)
         self._watch = register_optimizer_step_pre_hook(watching(lambda one, *_: _ask(here(), one)))
 
@@ -134,6 +138,11 @@ class Level:
             watched=trained,
             mask=self.mask,
         )
+        if self._expected and (self._check_weights is None or not self._check_weights.done):
+            inner = unwrapped(self.model)
+            self._check_weights = WeightsCheck(
+                stepped, inner, self.mask, expected=self._expected, where=f"level {self.number}"
+            )
         return self.guard
 
     def fill(self, mask: Mask) -> None:
@@ -188,6 +197,8 @@ class Level:
             self.guard.detach()
         if self._counter is not None:
             self._counter.stop()
+        if self._check_weights is not None:
+            self._check_weights.stop()
 
     def _stepped(self, steps: int) -> None:
         if steps == self._first + 1:

@@ -26,7 +26,8 @@ class Progress:
     `level`: the one that is trained next or now. `kept`: optimizer step -> parameters and buffers, of step 0 and, once
     it is reached, of the rewind point. `pruned_at`: per prunable weight the level that first lacks it, 0 while it lives
     (uint8). `records`: of the levels that are finished. `steps`, `scores`: what the open level has so far. `first`: the
-    level that is trained first, 1 for a search that starts sparse, since level 0 is the whole network.
+    level that is trained first, 1 for a search that starts sparse, since level 0 is the whole network. `weights`: the
+    digest of the prunable weights that the open level had, if it had made steps; empty where that is not known.
     """
 
     level: int
@@ -36,6 +37,7 @@ class Progress:
     steps: int = 0
     scores: Mapping[str, Any] = field(default_factory=dict)
     first: int = 0
+    weights: str = ""
 
     @property
     def mask(self) -> Mask:
@@ -44,7 +46,9 @@ class Progress:
 
     def anew(self) -> Progress:
         """The level before its first step."""
-        return replace(self, steps=0, scores={}, kept=self.kept if self.level > self.first else {0: self.kept[0]})
+        return replace(
+            self, steps=0, scores={}, weights="", kept=self.kept if self.level > self.first else {0: self.kept[0]}
+        )
 
     def over(self, model: nn.Module, alive: Iterable[str]) -> Progress:
         """The same where nothing is pruned yet, and other weights may be."""
@@ -62,6 +66,7 @@ class Progress:
             "level": self.level,
             "steps": self.steps,
             "scores": dict(self.scores),
+            "weights": self.weights,
             "records": [dict(record) for record in self.records],
         }
         return {"tensors": tensors, "facts": said}
@@ -102,6 +107,8 @@ def read(state: object, *, asked: Mapping[str, Any], levels: int, like: Progress
         raise SpecError(f"search state: it stands at level {level!r}, which a search of levels={levels} does not have")
     if type(steps) is not int or steps < 0 or not isinstance(scores, dict):
         raise SpecError(f"search state: steps and scores of the open level, got {steps!r} and {scores!r}")
+    if not isinstance(said.get("weights", ""), str):
+        raise SpecError(f"search state: weights: expected a digest, got {said['weights']!r}")
     if not isinstance(records, list) or len(records) != level or not all(isinstance(one, dict) for one in records):
         raise SpecError(f"search state: expected one record for each of the {level} finished levels")
     rewound = asked["step"] if level > like.first or steps >= asked["step"] else 0
@@ -111,9 +118,8 @@ def read(state: object, *, asked: Mapping[str, Any], levels: int, like: Progress
         raise SpecError(f"search state: weights of {listed(wrong)} are pruned beyond level {level}")
     if len(tensors) != len(pruned_at) + sum(map(len, kept.values())):
         raise SpecError("search state: it holds tensors that are not of this search")
-    return replace(
-        like, level=level, kept=kept, pruned_at=pruned_at, records=tuple(records), steps=steps, scores=scores
-    )
+    told = {"records": tuple(records), "steps": steps, "scores": scores, "weights": said.get("weights", "")}
+    return replace(like, level=level, kept=kept, pruned_at=pruned_at, **told)
 
 
 def _same(said: object, asked: Mapping[str, Any]) -> None:

@@ -173,8 +173,8 @@ def test_a_search_goes_on_within_a_level_to_the_same_book(tmp_path, digits):
                 accelerator.load_state(saved)
             stop = stop_at if level.number == 1 else 12
             train(accelerator, model, optimizer, digits, each=scheduler.step, start=2 * level.steps, stop=stop)
-            if level.number == 1 and stop_at == 6:
-                accelerator.save_state(tmp_path / "kept")
+            if level.number == 1 and stop_at < 12:
+                accelerator.save_state(tmp_path / ("kept" if stop_at == 6 else "early"))
                 return None
             saved = None
         assert free(search.model, optimizer.optimizer)
@@ -193,6 +193,20 @@ def test_a_search_goes_on_within_a_level_to_the_same_book(tmp_path, digits):
     resume(search, tmp_path / "kept")
     assert searched(search, stop_at=12, saved=tmp_path / "kept") == book and search.book.records == book.records
     assert free(search.model)
+
+    # A search's state in the folder of another checkpoint is not that of the weights there; a damaged one is not read.
+    searched(oneticket.Search(network(), **settings), stop_at=4)
+    one, other = (tmp_path / name / "oneticket.safetensors" for name in ("kept", "early"))
+    data = other.read_bytes()
+    one.write_bytes(data)
+    search = oneticket.Search(network(), **settings)
+    resume(search, tmp_path / "kept")
+    with pytest.raises(GuardError, match="level 1: the weights are not those that the search's state was saved with"):
+        searched(search, stop_at=12, saved=tmp_path / "kept")
+    for at in range(0, len(data), len(data) // 30):
+        one.write_bytes(data[:at] + bytes([data[at] ^ 16]) + data[at + 1 :])
+        with pytest.raises(FileError, match=str(one)):
+            resume(search, tmp_path / "kept")
 
 
 def test_bad_input_touches_nothing(ticket):

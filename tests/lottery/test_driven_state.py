@@ -11,7 +11,7 @@ import pytest
 import torch
 from loops import copy, net, same, sgd, steps
 
-from oneticket.ground.errors import OneticketError
+from oneticket.ground.errors import GuardError, OneticketError
 from oneticket.lottery.driven import Search
 from oneticket.ticket import container
 
@@ -71,6 +71,28 @@ def test_it_goes_on_to_the_same_bits(number: int, at: int, carry: Callable[..., 
         level.record(sum=float(level.model[0].weight.detach().double().sum()))
     assert search.book == straight.book
     assert search.book.records == straight.book.records
+
+
+def test_weights_of_another_moment_are_told_at_the_first_step() -> None:
+    search = Search(net(norm=True), sgd, **SETTINGS)
+    for level in search:
+        steps(level.model, level.optimizer, level.step, level.start, LENGTH)
+        if level.number == 1:
+            state, weights = search.state_dict(), copy(level.model)
+            break
+    model = net(seed=9, norm=True)
+    search = Search(model, sgd, **SETTINGS)
+    search.load_state_dict(state)
+    words = "level 1: the weights are not those that the search's state was saved with"
+    with pytest.raises(GuardError, match=words):  # noqa: PT012 - the loop's first step is what raises
+        for level in search:
+            steps(model, level.optimizer, level.step, level.start, LENGTH)
+    search.load_state_dict(state)
+    for level in search:
+        if level.number == 1:
+            model.load_state_dict(weights)  # as frameworks do, within the level
+        steps(model, level.optimizer, level.step, level.start, LENGTH)
+    assert len(search.book) == 4
 
 
 def test_a_finished_search_goes_deeper(straight: Search) -> None:
