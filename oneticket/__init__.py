@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from oneticket.ticket.ticket import Ticket as Ticket
     from oneticket.training.spec import TrainingSpec as TrainingSpec
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 _ROOMS = {
     "Book": "ticket.book",

@@ -73,11 +73,6 @@ class Data:
         return len(self.classes)
 
     @property
-    def targets(self) -> str:
-        """What the targets are, as a task names it."""
-        return "classes"
-
-    @property
     def facts(self) -> Facts:
         """What planning must know of it."""
         return Facts(

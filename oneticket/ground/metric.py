@@ -110,7 +110,6 @@ METRICS: dict[str, Metric] = {
     for metric in (
         Metric(name="accuracy", low=0.0, high=1.0, margin=0.02),
         Metric(name="rmse", larger=False, low=0.0),
-        Metric(name="bits per byte", larger=False, low=0.0, margin=0.02),
     )
 }
 """The metrics known by name."""

@@ -17,9 +17,10 @@ from oneticket.ground import clock
 from oneticket.ground.errors import OneticketError
 from oneticket.lottery.job import Job, Trained
 from oneticket.lottery.place import Place
-from oneticket.lottery.training import identity, run_training, task_for
+from oneticket.lottery.training import identity, run_training
 from oneticket.models.parts import head
 from oneticket.optim.build import build as build_optimizers
+from oneticket.task.task import task_of
 from oneticket.ticket.guard import guarded
 from oneticket.ticket.mask import Mask
 from oneticket.training import checkpoint
@@ -126,7 +127,7 @@ def _train(members: Sequence[_Member]) -> bool:
     begun, training, began = runs[0].position, job.training, clock.now()
     saved = began
     try:
-        together, task = Together.begin(runs, job.optimizer), task_for(job)
+        together, task = Together.begin(runs, job.optimizer), task_of(job.task)
         feeds = [
             batches(each.job.data, batch=training.batch, streams=each.job.streams, start=begun, stop=stop)
             for each in members

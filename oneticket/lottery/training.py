@@ -14,12 +14,12 @@ from torch import nn
 from oneticket.compact.compact import Compact, compact
 from oneticket.data.batches import batches, per_epoch, test_batches
 from oneticket.ground.canon import digest
-from oneticket.ground.errors import SpecError, TrainingError
+from oneticket.ground.errors import TrainingError
 from oneticket.lottery.job import Job, Trained, Work
 from oneticket.lottery.place import Place
 from oneticket.models.parts import head
 from oneticket.optim.build import build as build_optimizers
-from oneticket.task.task import Task, task_of
+from oneticket.task.task import task_of
 from oneticket.ticket.guard import guarded
 from oneticket.ticket.mask import Mask
 from oneticket.ticket.values import fingerprint
@@ -53,7 +53,7 @@ def run_training(job: Job, place: Place) -> Trained:
     in torch's default process group, the first one alone writes checkpoints and measures.
     """
     model, mask, data, training, streams, start = (job.model, job.mask, job.data, job.training, job.streams, job.start)
-    task = task_for(job)
+    task = task_of(job.task)
     epoch = per_epoch(data, training.batch)
     total = training.budget.steps(epoch)
     stop = total if job.stop is None else job.stop
@@ -119,17 +119,6 @@ def run_training(job: Job, place: Place) -> Trained:
             "data_digest": data.digest,
         },
     )
-
-
-def task_for(job: Job) -> Task:
-    """The job's task; SpecError where the data are not what it takes."""
-    task = task_of(job.task)
-    if task.targets != job.data.targets:
-        raise SpecError(
-            f"task {task.name}: expected data whose targets are {task.targets}, got {job.data.targets}; take another "
-            "--task or other data"
-        )
-    return task
 
 
 def identity(job: Job, stop: int, *, ranks: int = 1) -> str:

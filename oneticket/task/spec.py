@@ -11,8 +11,6 @@ from oneticket.ground.spec import Spec
 
 KNOWN: dict[str, str] = {
     "classification": "one of several classes; cross-entropy, measured by accuracy",
-    "regression": "one or several numbers; mean squared error, measured by its root (rmse), lower is better",
-    "language": "the next token at every position; cross-entropy, measured in bits per byte, lower is better",
 }
 """The tasks known by name, each in one line."""
 
@@ -20,19 +18,19 @@ KNOWN: dict[str, str] = {
 class TaskSpec(Spec):
     """What a network is trained for.
 
-    >>> TaskSpec(name="regression").own
-    False
-    >>> TaskSpec(name="regresion")
+    >>> TaskSpec().name, TaskSpec(name="mine.py:task").own
+    ('classification', True)
+    >>> TaskSpec(name="class")
     Traceback (most recent call last):
         ...
-    oneticket.ground.errors.SpecError: task.name: unknown task 'regresion'; did you mean 'regression'? Known: \
-classification, language, regression; your own: 'file.py:function' or 'package.module:function'
+    oneticket.ground.errors.SpecError: task.name: unknown task 'class'; did you mean 'classification'? Known: \
+classification; your own: 'file.py:function' or 'package.module:function'
     """
 
     kind: ClassVar[str] = "task"
     name: str = Field(
         "classification",
-        description="What is trained for: classification, regression, language, or your own as 'file.py:function'.",
+        description="What is trained for: classification, or your own loss and measures as 'file.py:function'.",
     )
 
     @property

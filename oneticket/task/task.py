@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from torch import Tensor
-from torch.nn.functional import cross_entropy, mse_loss
+from torch.nn.functional import cross_entropy
 
 from oneticket.ground.brief import brief
 from oneticket.ground.errors import SpecError, TrainingError, unknown
 from oneticket.ground.metric import METRICS, Metric
 from oneticket.ground.own import own
-from oneticket.task.spec import KNOWN, TaskSpec
+from oneticket.task.spec import TaskSpec
 
 Loss = Callable[[Tensor, Tensor, str], Tensor]
 """(output, target, reduction) -> the loss: a scalar for "mean" and "sum", one value for each target for "none"."""
@@ -29,10 +28,9 @@ class Measure:
 
     `total(output, target)`: the sum over a batch's targets, a scalar tensor. `score`: what is made of the mean.
 
-    >>> import torch
-    >>> rmse = TASKS["regression"].measures["rmse"]
-    >>> total = rmse.total(torch.tensor([[1.0], [2.0]]), torch.tensor([[1.0], [4.0]]))
-    >>> round(rmse.score(float(total) / 2), 3)
+    >>> import math, torch
+    >>> rmse = Measure(metric=METRICS["rmse"], total=lambda out, target: (out - target).square().sum(), score=math.sqrt)
+    >>> round(rmse.score(float(rmse.total(torch.tensor([1.0, 2.0]), torch.tensor([1.0, 4.0]))) / 2), 3)
     1.414
     """
 
@@ -51,8 +49,6 @@ class Task:
       None for a task that has none.
     - `measures`: the numbers that a trained network has on a test set, by their metrics' names.
     - `counts`: the name of the one that results are compared by.
-    - `targets`: what the data must give: "classes" (int64, one an input), "numbers" (float32), or "tokens" (int64, one
-      a position).
 
     Raises SpecError where `counts` is not among the measures, or a measure goes by another name than its metric's.
 
@@ -64,7 +60,6 @@ class Task:
     loss: Loss
     measures: Mapping[str, Measure]
     counts: str
-    targets: str = "classes"
     smoothed: Callable[[Tensor, Tensor, str, float], Tensor] | None = None
 
     __repr__ = brief
@@ -77,8 +72,6 @@ class Task:
                 raise SpecError(
                     f"task {self.name}: measure {name!r} has the metric {measure.metric.name!r}; name it so"
                 )
-        if self.targets not in TARGETS:
-            raise SpecError(f"task {self.name}: {unknown('targets', self.targets, TARGETS)}")
 
     @property
     def metric(self) -> Metric:
@@ -133,39 +126,6 @@ def _classification() -> Task:
     )
 
 
-def _squared(output: Tensor, target: Tensor, reduction: str) -> Tensor:
-    return mse_loss(output.view_as(target), target, reduction=reduction)
+CLASSIFICATION = _classification()
 
-
-def _regression() -> Task:
-    rmse = Measure(
-        metric=METRICS["rmse"], total=lambda output, target: _squared(output, target, "sum"), score=math.sqrt
-    )
-    return Task(name="regression", loss=_squared, measures={"rmse": rmse}, counts="rmse", targets="numbers")
-
-
-def _predicted(output: Tensor, target: Tensor, reduction: str) -> Tensor:
-    """Of logits (B, T, tokens) and the tokens (B, T) that follow."""
-    found = cross_entropy(output.flatten(0, 1), target.flatten(), reduction=reduction)
-    return found.view(target.shape) if reduction == "none" else found
-
-
-def _bits(nats: float) -> float:
-    return nats / math.log(2)
-
-
-def _language() -> Task:
-    bits = Measure(
-        metric=METRICS["bits per byte"], total=lambda output, target: _predicted(output, target, "sum"), score=_bits
-    )
-    return Task(
-        name="language", loss=_predicted, measures={"bits per byte": bits}, counts="bits per byte", targets="tokens"
-    )
-
-
-TARGETS = ("classes", "numbers", "tokens")
-
-CLASSIFICATION, REGRESSION, LANGUAGE = _classification(), _regression(), _language()
-
-TASKS: dict[str, Task] = {task.name: task for task in (CLASSIFICATION, REGRESSION, LANGUAGE)}
-assert TASKS.keys() == KNOWN.keys()
+TASKS: dict[str, Task] = {task.name: task for task in (CLASSIFICATION,)}
