@@ -48,11 +48,23 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
         frame["score"] = frame["accuracy"]
     if lacking := [column for column in NEEDED if column not in frame.columns]:
         raise SpecError(f"{path}: expected rows that `--rows` wrote, got a table without {', '.join(lacking)}")
-    for column in ("level", "replicate", "score", "density"):
-        if not pandas.api.types.is_numeric_dtype(frame[column]) or frame[column].isna().any():
-            raise SpecError(f"{path}: expected a number in every row of {column}, got other or nothing")
+    for column in (column for column in TEXTS if column in frame.columns):
+        frame[column] = frame[column].map(str, na_action="ignore")
+    for column in TEXTS[:4]:
+        if frame[column].isna().any():
+            raise SpecError(f"{path}: expected a name in every row of {column}, got nothing")
+    for column, (least, most) in NUMBERS.items():
+        if column in frame.columns:
+            _check_numbers(frame[column], least, most, str(path))
     plain = frame.astype(object).where(frame.notna(), None)
     return [{str(name): value for name, value in row.items()} for row in plain.to_dict("records")]
+
+
+def _check_numbers(column: pandas.Series[Any], least: float, most: float, path: str) -> None:
+    given = column.dropna() if column.name not in NEEDED else column
+    good = pandas.api.types.is_numeric_dtype(given) or not len(given)
+    if not good or not given.between(least, most).all():
+        raise SpecError(f"{path}: expected a number in every row of {column.name}, from {least:g} to {most:g}")
 
 
 def _parquet(frame: pandas.DataFrame) -> bytes:
@@ -68,6 +80,18 @@ ENDINGS: dict[str, Callable[[pandas.DataFrame], bytes]] = {
 }
 
 NEEDED = ("arm", "level", "replicate", "score", "density", "model", "target_data", "target_optimizer")
+
+TEXTS = ("arm", "model", "target_data", "target_optimizer", "metric", "unit", "better")
+"""Columns of names, the first four of which say what a row is of."""
+
+NUMBERS: dict[str, tuple[float, float]] = {
+    "level": (0, 255),
+    "replicate": (0, 1e9),
+    "density": (0, 1),
+    "score": (-1e100, 1e100),
+    "living": (0, 2**53),
+}
+"""Columns that are reckoned with, and what they can be."""
 
 READERS: dict[str, Callable[[Path], pandas.DataFrame]] = {
     ".csv": pandas.read_csv,

@@ -36,7 +36,10 @@ def scores(ticket: Ticket, rows: Iterable[Row]) -> list[dict[str, Any]]:
         groups.setdefault(one.setting, []).append(one)
     made: list[dict[str, Any]] = []
     for setting, there in groups.items():
-        own = next(one for one in there if one.line.arm == "ticket")
+        own = next((one for one in there if one.line.arm == "ticket"), None)
+        if own is None:
+            target = f"{setting.data} under {setting.optimizer} ({setting.metric.name})"
+            raise SpecError(f"rows of {target}: the ticket itself is not among them")
         for one in sorted(there, key=lambda each: rank(each.line)):
             above = None if one is own else _plain(gain(setting.metric, own.values, one.values).difference)
             label = {"data": setting.data, "optimizer": setting.optimizer, "arm": one.line.arm}
