@@ -15,6 +15,7 @@ OPTIMIZERS: dict[str, dict[str, Any]] = {
     "adam": {"name": "adam", "weight_decay": 1e-2, "schedule": "cosine"},
     "adamw": {"name": "adamw"},
     "rmsprop": {"name": "rmsprop", "momentum": 0.9},
+    "nadam": {"name": "nadam", "weight_decay": 1e-2},
     "muon": {"name": "muon"},
 }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
+from inspect import signature
 from typing import Any
 
 import torch
@@ -75,8 +76,9 @@ def _settings(spec: OptimizerSpec, *names: str) -> dict[str, Any]:
 def _fast(name: str, named: Named) -> dict[str, bool]:
     """Whether torch may update many weights at once.
 
-    Its fused kernels walk through memory, so they are right only where moments and gradients lie as the weights do,
-    which torch promises for weights without gaps or overlaps.
+    By one fused kernel where the optimizer has one, else tensor by tensor in one call. Fused kernels walk through
+    memory, so they are right only where moments and gradients lie as the weights do, which torch promises for weights
+    without gaps or overlaps.
     """
     fit = all(
         weight.device.type in ("cpu", "cuda")
@@ -84,7 +86,8 @@ def _fast(name: str, named: Named) -> dict[str, bool]:
         and torch.empty_like(weight, device="meta").stride() == weight.stride()
         for _, weight in named
     )
-    return {"foreach" if name == "rmsprop" else "fused": True} if fit else {}
+    kernel = next((each for each in ("fused", "foreach") if each in signature(_CLASSES[name]).parameters), None)
+    return {kernel: True} if fit and kernel else {}
 
 
 _CLASSES: dict[str, Callable[..., Optimizer]] = {
@@ -92,4 +95,5 @@ _CLASSES: dict[str, Callable[..., Optimizer]] = {
     "adam": torch.optim.Adam,
     "adamw": torch.optim.AdamW,
     "rmsprop": torch.optim.RMSprop,
+    "nadam": torch.optim.NAdam,
 }

@@ -29,13 +29,14 @@ class OptimizerSpec(Spec):
     """
 
     kind: ClassVar[str] = "optimizer"
-    name: Literal["sgd", "adam", "adamw", "rmsprop", "muon"] = Field(
+    name: Literal["sgd", "adam", "adamw", "rmsprop", "nadam", "muon"] = Field(
         description="The optimizer. muon trains the hidden weight matrices of linear layers, and AdamW all the rest."
     )
     lr: Annotated[float, Field(gt=0)] | None = Field(
         default=None,
         validate_default=True,
-        description="Learning rate at the schedule's height: sgd 0.02, adam, adamw and rmsprop 0.001, muon 0.02.",
+        description="Learning rate at the schedule's height: sgd 0.02, adam, adamw and rmsprop 0.001, nadam 0.002,"
+        " muon 0.02.",
     )
     rest_lr: Annotated[float, Field(gt=0)] | None = Field(
         default=None, validate_default=True, description="muon only: learning rate of the AdamW for the rest; 0.001."
@@ -49,13 +50,13 @@ class OptimizerSpec(Spec):
     betas: tuple[Rate, Rate] | None = Field(
         default=None,
         validate_default=True,
-        description="Decay of the two running means of adam, adamw and muon's AdamW: 0.9, 0.999.",
+        description="Decay of the two running means of adam, adamw, nadam and muon's AdamW: 0.9, 0.999.",
     )
     weight_decay: Annotated[float, Field(ge=0)] | None = Field(
         default=None,
         validate_default=True,
-        description="Pull of every parameter towards zero: sgd 0.0001, adamw and muon 0.01, adam and rmsprop 0. Part of"
-        " the gradient in sgd, adam and rmsprop; apart from it in adamw and muon.",
+        description="Pull of every parameter towards zero: sgd 0.0001, adamw and muon 0.01, adam, nadam and rmsprop 0."
+        " Part of the gradient in sgd, adam, nadam and rmsprop; apart from it in adamw and muon.",
     )
     schedule: Literal["constant", "step", "cosine"] = Field(
         default="constant",
@@ -125,6 +126,7 @@ _OPTIMIZERS: dict[str, dict[str, Any]] = {
     "adam": {"lr": 1e-3, "betas": (0.9, 0.999), "weight_decay": 0.0},
     "adamw": {"lr": 1e-3, "betas": (0.9, 0.999), "weight_decay": 1e-2},
     "rmsprop": {"lr": 1e-3, "momentum": 0.0, "weight_decay": 0.0},
+    "nadam": {"lr": 2e-3, "betas": (0.9, 0.999), "weight_decay": 0.0},
     "muon": {
         "lr": 0.02,
         "rest_lr": 1e-3,

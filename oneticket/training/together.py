@@ -98,7 +98,9 @@ class Together:
         for whole, *own in made._optimizers():
             for name, stacked in _named(whole).items():
                 states = [one.state.get(_named(one)[name], {}) for one in own]
-                whole.state[stacked] = {key: _joined(key, [state[key] for state in states]) for key in states[0]}
+                whole.state[stacked] = {
+                    key: _joined(key, [state[key] for state in states], stacked) for key in states[0]
+                }
         made._share()
         return made
 
@@ -151,7 +153,7 @@ class Together:
             for number, one in enumerate(own):
                 for name, part in _named(one).items():
                     state = whole.state[_named(whole)[name]]
-                    one.state[part] = {key: _window(key, value, number) for key, value in state.items()}
+                    one.state[part] = {key: _window(key, value, number, part) for key, value in state.items()}
 
     def _optimizers(self) -> list[tuple[Optimizer, ...]]:
         """Every optimizer of the stack, with those of the runs that it stands for."""
@@ -184,11 +186,16 @@ def _named(optimizer: Optimizer) -> dict[str, Tensor]:
     return {name: one for group in groups for name, one in zip(group["param_names"], group["params"], strict=True)}
 
 
-def _joined(key: str, parts: list[object]) -> object:
-    """One value of an optimizer's state, for all runs; the step that they stand at is one."""
-    tensors = [part for part in parts if isinstance(part, Tensor) and key != "step"]
+def _joined(key: str, parts: list[object], stacked: Tensor) -> object:
+    """One value of an optimizer's state, for all runs; a count, such as the step that they stand at, is one for all."""
+    tensors = [part for part in parts if isinstance(part, Tensor) and not _counts(key, part, stacked[0])]
     return _laid(torch.stack(tensors)) if tensors else parts[0]
 
 
-def _window(key: str, value: object, number: int) -> object:
-    return value[number] if isinstance(value, Tensor) and key != "step" else value
+def _window(key: str, value: object, number: int, weight: Tensor) -> object:
+    return value[number] if isinstance(value, Tensor) and not _counts(key, value, weight) else value
+
+
+def _counts(key: str, value: Tensor, weight: Tensor) -> bool:
+    """Whether it is one number of the whole training, and no moment, which a weight of one number has too."""
+    return value.dim() == 0 and (weight.dim() > 0 or key in ("step", "mu_product"))

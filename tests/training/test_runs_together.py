@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 from tables import MODELS, OPTIMIZERS
-from torch import Tensor
+from torch import Tensor, nn
 
 from oneticket.data.batches import batches, per_epoch
 from oneticket.data.load import Data, load
@@ -200,3 +201,32 @@ def test_unlike_networks_are_refused(digits: Data) -> None:
     runs = [*begin(digits, MODELS["mlp"])[:1], *begin(digits, ModelSpec(name="mlp", widths=(20, 11)))[:1]]
     with pytest.raises(RuntimeError, match="size"):
         Together.begin(runs, SGD)
+
+
+@pytest.mark.parametrize("name", ["adam", "nadam"])
+def test_a_weight_of_one_number_has_moments_of_its_own(name: str) -> None:
+    class Scaled(nn.Module):
+        def __init__(self, scale: float) -> None:
+            super().__init__()
+            self.scale = nn.Parameter(torch.tensor(scale))
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return x * self.scale
+
+    spec = OptimizerSpec(name=name)
+    nets = [Scaled(scale) for scale in (0.5, 2.0)]
+    runs = [
+        Run.begin(net, build_optimizers(spec, net, head=()), precision="float32", position=0, total=4) for net in nets
+    ]
+    twins = [copy.deepcopy(net) for net in nets]
+    feed = [(torch.randn(8, 4, generator=torch.Generator().manual_seed(n)), torch.arange(8) % 4) for n in range(4)]
+    asked = {"task": CLASSIFICATION, "training": TRAINING, "optimizer": spec, "per_epoch": 2, "stop": 4}
+    for _ in Together.begin(runs, spec).train([iter(feed), iter(feed)], **asked):
+        pass
+    for run, twin in zip(runs, twins, strict=True):
+        alone = Run.begin(twin, build_optimizers(spec, twin, head=()), precision="float32", position=0, total=4)
+        for _ in train(alone, iter(feed), **asked, streams=Streams(root=0, replicate=0)):
+            pass
+        torch.testing.assert_close(run.model.scale, twin.scale)
+        moments = [one.optimizers[0].state[one.model.scale]["exp_avg"] for one in (run, alone)]
+        assert moments[0].shape == () and torch.isclose(*moments)
