@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import os
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -48,7 +49,7 @@ def opened(item: Item, where: str, channels: int | None = None, *, remarks: Coun
 
     shown = f"{len(item)} bytes" if isinstance(item, bytes) else item
     try:
-        image: Image.Image = Image.open(io.BytesIO(item if isinstance(item, bytes) else Path(item).read_bytes()))
+        image: Image.Image = Image.open(io.BytesIO(item if isinstance(item, bytes) else _bytes(item)))
         image.load()
         if image.mode.startswith(("I", "F")):
             raise DataError(
@@ -95,6 +96,13 @@ REMARKS = {
     "images are partly transparent, which is dropped": _transparent,
     "images have several frames or pages, of which the first is read": _several,
 }
+
+
+def _bytes(path: str) -> bytes:
+    """A file's content. What a table names as a file may be a device, which has no end."""
+    if not os.path.isfile(path):
+        raise OSError("it is no file")
+    return Path(path).read_bytes()
 
 
 def centre(image: Image.Image, size: int, edge: int) -> Image.Image:

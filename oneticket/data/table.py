@@ -76,10 +76,17 @@ def loaded(parts: Mapping[str, Any], files: Sequence[Path], where: str, *, strea
 def _table(files: Sequence[Path]) -> pa.Table:
     path = files[0]
     try:
-        tables = [pq.read_table(path := file) for file in files]
+        tables = [_sound_table(path := file) for file in files]
         return pa.concat_tables(tables)
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise DataError(f"{path}: cannot read this Parquet file: {error}; fetch it again") from None
+
+
+def _sound_table(path: Path) -> pa.Table:
+    """A file's table; raises what pyarrow raises, also for texts and names that are no UTF-8."""
+    table = pq.read_table(path)
+    table.validate(full=True)
+    return table.select(table.schema.names)
 
 
 def _raw(parts: Mapping[str, Any], where: str, *, in_memory: bool = False) -> Raw:
@@ -116,8 +123,17 @@ def _features(tables: Mapping[str, pa.Table], parts: Mapping[str, Any], where: s
 
 def _described(schema: pa.Schema, part: Any) -> _Features:
     metadata = (schema if isinstance(part, pa.Table) else part.features.arrow_schema).metadata or {}
-    found: _Features = json.loads(metadata.get(b"huggingface", b"{}")).get("info", {}).get("features") or {}
-    return found
+    try:
+        found = json.loads(metadata.get(b"huggingface", b"{}"))["info"]["features"]
+    except (ValueError, KeyError, TypeError, RecursionError):  # what lacks a description, or has a strange one
+        return {}
+    return {name: each for name, each in found.items() if _sound(each)} if isinstance(found, dict) else {}
+
+
+def _sound(description: object) -> bool:
+    """Whether a column's description is one: classes have names, if any, in a list."""
+    names = description.get("names") if isinstance(description, dict) else 0
+    return names is None or (isinstance(names, list) and all(isinstance(name, str) for name in names))
 
 
 def _columns(tables: Mapping[str, pa.Table], features: _Features, where: str) -> tuple[str, str, list[str]]:

@@ -142,8 +142,44 @@ def folder(root, pictures):
     return root / "set"
 
 
+@pytest.mark.parametrize(
+    "said",
+    [b"{", b"[]", b"1", b"\xff", b"[" * 9000, b'{"info": []}', b'{"info": {"features": {"label": []}}}']
+    + [b'{"info": {"features": {"label": {"names": %s}}}}' % names for names in (b"5", b"[[], {}]", b'{"a": 1}')],
+)
+def test_strange_descriptions_of_columns_are_none(said, pictures, tmp_path):
+    items = [{"bytes": png(picture), "path": None} for picture in pictures[0][:20]]
+    table = pa.table({"image": items, "label": [0, 1] * 10}).replace_schema_metadata({b"huggingface": said})
+    pq.write_table(table, tmp_path / "train-0.parquet")
+    assert load(DataSpec(name=str(tmp_path))).classes == ("0", "1")
+
+
+def png(picture):
+    made = io.BytesIO()
+    Image.fromarray(np.asarray(picture, np.uint8).reshape(picture.shape[0], -1)).save(made, "PNG")
+    return made.getvalue()
+
+
 def corrupt_parquet(root, pictures):
     (root / "train-00000-of-00001.parquet").write_bytes(b"PAR1 not much PAR1")
+    return root
+
+
+def parquet_with_a_name_that_is_no_text(root, pictures):
+    path = root / "train-0.parquet"
+    pq.write_table(pa.table({"image": [b"a"], "label": [0], "other": [0]}), path)
+    path.write_bytes(path.read_bytes().replace(b"other", b"\xffther"))
+    return root
+
+
+def parquet_with_a_name_twice(root, pictures):
+    pq.write_table(pa.table([[b"a"], [0], [0]], names=["image", "label", "label"]), root / "train-0.parquet")
+    return root
+
+
+def parquet_that_names_a_device(root, pictures):
+    images = [{"bytes": None, "path": "/dev/zero"}] * 4
+    pq.write_table(pa.table({"image": images, "label": [0, 1, 0, 1]}), root / "train-0.parquet")
     return root
 
 
@@ -222,6 +258,9 @@ BAD_PLACES = {
     deep_image: "8-bit images, got mode 'I;16'",
     differing_sizes: "images differ in size .*set size",
     corrupt_parquet: "cannot read this Parquet file",
+    parquet_with_a_name_that_is_no_text: "cannot read this Parquet file",
+    parquet_with_a_name_twice: "cannot read this Parquet file: Multiple matches for FieldRef.Name.label",
+    parquet_that_names_a_device: "cannot decode an image ./dev/zero.: it is no file",
     parquet_without_images: "no image column .*columns are text, label",
     parquet_without_labels: "no label column",
     parquet_with_unlabelled: "1 images have no label",
