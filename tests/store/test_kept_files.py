@@ -19,7 +19,9 @@ from torch.nn.utils import skip_init
 
 from oneticket.compact import choose
 from oneticket.data.cache import cached
+from oneticket.engine.cluster import Share
 from oneticket.engine.engine import Engine, run
+from oneticket.engine.worker import Worker
 from oneticket.ground.errors import KeptWarning
 from oneticket.lottery.place import Place
 from oneticket.store import names
@@ -197,3 +199,13 @@ def test_verify_finds_all_of_it(kind: str, damage: str, pristine: Path, tmp_path
     assert sorted(trouble.partition(": ")[0] for trouble in found) == sorted(map(str, harmed))
     assert all(path.with_name(f"{path.name}.{names.DAMAGED}").exists() for path in harmed)
     assert not [trouble for _, trouble in verify(store) if trouble]
+
+
+def test_a_worker_hands_on_what_it_found(pristine: Path, tmp_path: Path) -> None:
+    root = copied(pristine, tmp_path)
+    path, _ = two(root, "checkpoint")
+    path.write_bytes(flipped(0.5)(path.read_bytes()))
+    told = {"device": "cpu", "every": 20.0, "compact": True, "compiled": None, "threads": 1, "ranks": 1}
+    answer = Worker(url=str(root / "store"), share=Share(), **told).do(path.name.partition(".")[0])
+    assert answer["said"] == "done"
+    assert [line.partition(": ")[0] for line in answer["told"]] == [str(path)]
