@@ -14,14 +14,18 @@ from oneticket.lottery.loop_settings import names
 from oneticket.models.parts import GUESS, OUTPUT, alive, known_heads, last_registered, reasons
 from oneticket.ticket.carry import tensors
 from oneticket.ticket.contract import Contract
+from oneticket.ticket.graph import Found
 from oneticket.ticket.heads import Heads, flat, grouped, read, simplest
 from oneticket.ticket.names import listed
+from oneticket.ticket.outputs import looked_at
 from oneticket.ticket.ticket import Ticket
 
 
 @dataclass(frozen=True, kw_only=True)
 class Division:
     """`heads` per output; `guessed`: whether they are the last layer registered, as long as no forward pass was seen.
+
+    `reached`: the parameters that a gradient reached in the passes that were looked at; None if nobody looked.
 
     >>> net = nn.Sequential(nn.Linear(4, 8), nn.Linear(8, 3))
     >>> Division.of(net, [], head="0").alive, Division.of(net, [], head="0").dense["0.weight"]
@@ -32,6 +36,7 @@ class Division:
     patterns: Sequence[str]
     heads: Heads
     guessed: bool
+    reached: Collection[str] | None = None
 
     @classmethod
     def of(
@@ -49,17 +54,48 @@ class Division:
         """
         if head is not None:
             names("head", head)
-        elif example is None and isinstance(start, Ticket) and _names_heads(start, model):
+        elif example is not None:
+            if (found := looked_at(model, example)) is None:
+                raise ModelError(
+                    "example: its forward pass does not show where the outputs come from; name them by head="
+                )
+            return cls(model=model, patterns=patterns, heads=found.heads, guessed=False, reached=found.reached)
+        elif isinstance(start, Ticket) and _names_heads(start, model):
             return cls(model=model, patterns=patterns, heads=start.contract.heads, guessed=False)
-        known = known_heads(model, head=head, example=example, own=False)
-        if known is None and example is not None:
-            raise ModelError("example: its forward pass does not show where the outputs come from; name them by head=")
+        known = known_heads(model, head=head, own=False)
         heads = last_registered(model) if known is None else known
         return cls(model=model, patterns=patterns, heads=heads, guessed=known is None)
 
-    def found(self, heads: Heads) -> Self:
-        """The same with the heads that a forward pass shows."""
-        return replace(self, heads=heads, guessed=False)
+    def found(self, shown: Found) -> Self:
+        """The same with the heads that forward passes show."""
+        return replace(self, heads=shown.heads, guessed=False, reached=shown.reached)
+
+    def tell_unreached(self, *, stacklevel: int) -> Self:
+        """Warn of weights that no gradient reached, since they may be an output layer's; told once."""
+        if self.reached is None:
+            return self
+        idle = [name for name in self.alive if name not in self.reached]
+        lost = [name for name in idle if self.model.get_parameter(name).requires_grad]
+        if lost:
+            warnings.warn(
+                f"no gradient reaches {listed(lost)} in the forward passes that were looked at, and the search prunes "
+                "what was not trained like all else; if outputs come from there, name all output layers by head=; what "
+                "stays unused is taken out by prunable=['!name']",
+                stacklevel=stacklevel + 1,
+            )
+        return replace(self, reached=None)
+
+    def doubt(self, found: Found) -> None:
+        """Warn where outputs come from what is pruned, because the ticket that the search starts from names others."""
+        wrong = [name for name in flat(found.heads) if name in self.alive and name in found.last]
+        if wrong:
+            warnings.warn(
+                f"the outputs of {type(self.model).__name__} come from {listed(wrong)}, which the search prunes: the "
+                f"ticket that it starts from takes {listed(flat(self.heads))} for the output layer. If that is wrong: "
+                f"apply the ticket, and search with start=ticket.mask.without({set(wrong)!r}), "
+                f"head={flat(found.heads)!r}",
+                stacklevel=2,
+            )
 
     def said(self, state: Mapping[str, Any], *, first: int) -> Self:
         """The same with the heads that a search's state names, where they were only guessed here.
@@ -88,8 +124,8 @@ class Division:
         if sparse:
             raise ModelError(
                 f"the outputs of {type(self.model).__name__} come from {listed(flat(self.heads))}, and not from "
-                f"{listed(flat(guess))}, the last layer registered; a search that starts sparse has to know it before "
-                f"its first pass: give Search head={flat(self.heads)!r}, or example="
+                f"{listed(flat(guess))}, as was guessed; a search that starts sparse has to know it before its first "
+                f"pass: give Search head={flat(self.heads)!r}, or example="
             )
 
     def contract(self, rewind: str, step: int, kept: Collection[str]) -> Contract:

@@ -57,10 +57,11 @@ class Search:
       gradients or activations, such as `lambda model: (loss(model(x), y) for x, y in batches)`.
     - `prunable`: name patterns as ModelSpec's, of frozen weights too. `seed`: of criteria that draw. `rule`: the
       guard's.
-    - The output layers stay dense. They are found by where the outputs come from: in the loop's first forward pass, or
-      at once in one on `example` (a tensor, a tuple of arguments, or a mapping of keyword arguments). Where neither
-      shows them, the first level warns that the last layer registered was taken. `head` names them: one layer, several
-      layers for several outputs, or the tensors of one; "" is none.
+    - The output layers stay dense. They are found by where the outputs come from: in the loop's first forward passes,
+      or at once in one on `example` (a tensor, a tuple of arguments, or a mapping of keyword arguments). Where neither
+      shows them, the first level warns that the last layer registered was taken; and of weights that no gradient
+      reached, such as those of an output that only another mode has. `head` names them: one layer, several layers for
+      several outputs, or the tensors of one; "" is none.
 
     Names are the model's without wrappers around the whole of it, such as DDP's `module.`; those within keep theirs.
     `dense` says why a parameter is not pruned. Modes, devices and requires_grad stay the loop's. On `break` or an
@@ -136,7 +137,10 @@ class Search:
             start.apply(inner, head="sparse" if set(start.mask) & set(start.contract.head_names) else "keep")
         self._at = begun(kept(inner, alive), alive, mask)
         if not division.guessed:
+            self._division = division.tell_unreached(stacklevel=2)
             self._tell_dense()
+        # Nobody but the ticket says where the outputs are, and old ones may be wrong.
+        self._doubts = isinstance(start, Ticket) and not division.guessed and head is None and example is None
         self._watch: Watch | None = None
         self._level: Level | None = None
         self._retired = Retired()
@@ -241,7 +245,9 @@ class Search:
         self._retired.close(at.level)
         self._level = level  # from here on there is something to close
         if (division := self._division).guessed:
-            self._watch = Watch(self.model, self._inner, lambda it: self._divide(division.found(it.heads)), again=True)
+            self._watch = Watch(self.model, self._inner, lambda it: self._divide(division.found(it)), thorough=True)
+        elif self._doubts and at.level == self._first:
+            self._watch = Watch(self.model, self._inner, division.doubt)
         if self._optimizer_fn is not None:
             level.attach(*split(self._optimizer_fn(self.model)))
         return level
@@ -274,7 +280,7 @@ class Search:
         level.finish()
         if self._watch is not None:
             self._watch.settle()
-        self._division = self._division.settled(tell=level.steps > 0)
+        self._division = self._division.settled(tell=level.steps > 0).tell_unreached(stacklevel=3)
         at, number = self._at, level.number
         if self._step not in at.kept:
             raise TrainingError(

@@ -40,15 +40,24 @@ class Retired:
         """They are as they were."""
         for one in self._optimizers:
             if isinstance(groups := one.__dict__.get("param_groups"), _Groups):
-                one.param_groups = groups.own
+                one.param_groups = groups.opened()
 
 
 class _Groups(list[Group]):
-    """Parameter groups that say whose they were."""
+    """Parameter groups that say whose they were; so do those in the optimizer's own list, which a loop may have."""
 
     def __init__(self, own: list[Group], name: str, level: int) -> None:
-        self.own, self._words = own, f"this {name} belongs to an earlier level, and level {level} is open"
-        super().__init__(_Group(group, self._words) for group in own)
+        self._words = f"this {name} belongs to an earlier level, and level {level} is open"
+        # An optimizer within another one may have the same list, which is closed already.
+        kept = [group.own if isinstance(group, _Group) else group for group in own]
+        super().__init__(_Group(group, self._words) for group in kept)
+        self._own, self._kept = own, kept
+        own[:] = [self[at] for at in range(len(self))]
+
+    def opened(self) -> list[Group]:
+        """The optimizer's own list, as it was."""
+        self._own[:] = self._kept
+        return self._own
 
     def __iter__(self) -> Iterator[Group]:
         # An optimizer that is shown or saved walks over its groups as well, and that hurts nobody.
@@ -58,7 +67,7 @@ class _Groups(list[Group]):
 class _Group(dict[str, Any]):
     def __init__(self, own: Group, words: str) -> None:
         super().__init__(own)
-        self._words = words
+        self.own, self._words = own, words
 
     def __setitem__(self, name: str, value: Any) -> None:
         _refuse(self._words)

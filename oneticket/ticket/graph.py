@@ -9,7 +9,7 @@ bias, a norm) belongs to them. An output whose last layers feed into those of an
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,11 +23,31 @@ from oneticket.ticket.heads import Heads
 
 @dataclass(frozen=True, kw_only=True)
 class Found:
-    """What a forward pass shows: the heads; the names of what is used in them alone, and of what comes before them."""
+    """What forward passes show: the heads; the names of what is used in them alone, and of what comes before them.
+
+    `reached`: the names of all parameters that a gradient reaches.
+    """
 
     heads: Heads
     last: frozenset[str]
     before: frozenset[str]
+    reached: frozenset[str]
+
+    @classmethod
+    def joined(cls, passes: Sequence[Found]) -> Found:
+        """What several passes show, through the model or its parts: what comes before another's head is none."""
+        before = frozenset[str]().union(*(one.before for one in passes))
+        heads: Heads = ()
+        for head in (head for one in passes for head in one.heads if not one.last & before & {*head}):
+            same = [other for other in heads if {*other} & {*head}]
+            whole = tuple(dict.fromkeys(name for each in (*same, head) for name in each))
+            heads = (*(other for other in heads if other not in same), whole)
+        return cls(
+            heads=tuple(dict.fromkeys(heads)),
+            last=frozenset[str]().union(*(one.last for one in passes)) - before,
+            before=before,
+            reached=frozenset[str]().union(*(one.reached for one in passes)),
+        )
 
 
 class Hidden(Exception):
@@ -74,7 +94,14 @@ class Graph:
             heads=tuple(dict.fromkeys(self._head(one, before) for one in every)),
             last=self._all(frozenset().union(*every) - before),
             before=self._all(before),
+            reached=self._all(self._reached()),
         )
+
+    def _reached(self) -> Iterable[int]:
+        """All parameters in the graph; where a node hides its own, any."""
+        if any(word in node.name() for node in self.made for word in HIDING):
+            return self.names
+        return {id(node.variable) for node in self.made if hasattr(node, "variable")} & self.names.keys()
 
     def _all(self, keys: Iterable[int]) -> frozenset[str]:
         return frozenset(name for key in keys for name in self.names[key])

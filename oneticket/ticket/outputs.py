@@ -32,6 +32,12 @@ def traced(model: nn.Module, example: object) -> Heads | None:
     >>> traced(Net(), torch.ones(2, 3))
     (('first.weight', 'first.bias'), ('second.weight', 'second.bias'))
     """
+    found = looked_at(model, example)
+    return found.heads if found is not None else None
+
+
+def looked_at(model: nn.Module, example: object) -> Found | None:
+    """All that a forward pass on an example shows, as `traced`."""
     args, keywords = _call(example)
     with apart(model):
         try:
@@ -46,8 +52,7 @@ def traced(model: nn.Module, example: object) -> Heads | None:
                     f"{type(model).__name__} fails on the example, which is what the model is called with (a tensor, a "
                     f"tuple of arguments, or a mapping of keyword arguments): {type(first).__name__}: {first}"
                 ) from first
-        found = read(model, output)
-    return found.heads if found is not None else None
+        return read(model, output)
 
 
 def read(model: nn.Module, output: object) -> Found | None:

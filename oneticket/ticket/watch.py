@@ -17,37 +17,38 @@ from oneticket.ticket.outputs import apart, read, tensors_in
 class Watch:
     """Looks at the first forward pass that somebody's loop makes, and takes nothing of it but its graph.
 
-    `then` is called with what was found, once: after the first pass through the model that leaves a graph; or, where a
-    loop calls parts of the model one by one (as Lightning does), when `settle` is called. `inner` is the model without
-    wrappers, whose names count. A copy of the model is not watched. Where a compiled pass hides its graph, and if
-    `again`, the inner model makes a pass of its own with the same inputs.
+    `then` is called with what was found after the first pass through the model that leaves a graph; or, where a loop
+    calls parts of the model one by one (as Lightning does), when `settle` is called. `inner` is the model without
+    wrappers, whose names count. A copy of the model is not watched.
+
+    If `thorough`, further passes are looked at, as long as no gradient reached some trainable parameter, since tasks
+    may take turns and evaluation may use fewer outputs; `then` is called after each, with what all of them show. And
+    where a compiled pass hides its graph, the inner model makes a pass of its own with the same inputs.
     """
 
     def __init__(
-        self, model: nn.Module, inner: nn.Module, then: Callable[[Found], None], *, again: bool = False
+        self, model: nn.Module, inner: nn.Module, then: Callable[[Found], None], *, thorough: bool = False
     ) -> None:
         # The model's hooks refer to this; a weak reference back leaves no cycle.
-        self._inner, self._then, self._may_again = weakref.ref(inner), then, again
+        self._inner, self._then, self._thorough = weakref.ref(inner), then, thorough
         self._within = False
         self._parts: list[Found] = []
+        self._seen: list[Found] = []
         self._handles: list[RemovableHandle] = []
         for root in {id(each): each for each in (model, inner)}.values():
             self._handles.append(root.register_forward_pre_hook(_Hook(self._enter)))
             self._handles.append(root.register_forward_hook(_Hook(self._whole), with_kwargs=True))
-        for part in _called(inner):
+        parts = [*_called(inner)]
+        self._most = max(PARTS, 4 * len(parts))  # a few rounds of all
+        for part in parts:
             self._handles.append(part.register_forward_hook(_Hook(self._part), with_kwargs=True))
 
     def settle(self) -> None:
         """Say what the parts showed, if nothing was said yet; what feeds another part is no output."""
         parts, self._parts = self._parts, []
-        parts = [one for one in parts if not any(one.last & other.before for other in parts)]
-        if self._handles and parts:
-            heads = tuple(dict.fromkeys(head for part in parts for head in part.heads))
-            last, before = (
-                frozenset[str]().union(*every)
-                for every in ([part.last for part in parts], [part.before for part in parts])
-            )
-            self._say(Found(heads=heads, last=last, before=before))
+        if self._handles and parts and not self._seen:
+            self.remove()
+            self._then(Found.joined(parts))
 
     def remove(self) -> None:
         """Look no more."""
@@ -61,10 +62,18 @@ class Watch:
     def _whole(self, called: nn.Module, args: Any, keywords: Any, output: object) -> None:
         self._within = False
         if (found := self._read(called, args, keywords, output)) is not None:
-            self._say(found)
+            self._seen.append(found)
+            shown = Found.joined(self._seen)
+            if not self._thorough or len(self._seen) == PASSES or self._all_reached(shown):
+                self.remove()
+            self._then(shown)
+
+    def _all_reached(self, found: Found) -> bool:
+        inner = self._inner()
+        return inner is None or all(n in found.reached for n, one in inner.named_parameters() if one.requires_grad)
 
     def _part(self, part: nn.Module, args: Any, keywords: Any, output: object) -> None:
-        if not self._within and len(self._parts) < PARTS:
+        if not self._within and len(self._parts) < self._most:
             found = self._read(part, args, keywords, output)
             self._parts += [found] if found is not None else []
 
@@ -74,7 +83,7 @@ class Watch:
             return None
         found = read(inner, output)
         hidden = found is None and any(tensor.grad_fn is not None for tensor in tensors_in(output))
-        return self._again(inner, called, args, keywords) if hidden and self._may_again else found
+        return self._again(inner, called, args, keywords) if hidden and self._thorough else found
 
     def _again(self, inner: nn.Module, called: nn.Module, args: Any, keywords: Any) -> Found | None:
         handles, self._handles = self._handles, []  # this pass is not to be looked at
@@ -85,10 +94,6 @@ class Watch:
             return None
         finally:
             self._handles = handles
-
-    def _say(self, found: Found) -> None:
-        self.remove()
-        self._then(found)
 
 
 class _Hook:
@@ -119,4 +124,7 @@ def _called(model: nn.Module) -> Iterator[nn.Module]:
 
 
 PARTS = 64
-"""Calls of parts that are kept in mind."""
+"""Calls of parts that are kept in mind, more if there are more parts."""
+
+PASSES = 64
+"""Passes through the model that are looked at."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import reduce
 from typing import Any
 
 import pytest
@@ -148,6 +149,67 @@ def test_a_network_that_is_all_head_is_refused_at_its_first_pass() -> None:
         drive(Search(model, sgd, levels=1), model)
     with pytest.raises(ModelError, match=r"example: its forward pass does not show where the outputs come from"):
         Search(nn.Sequential(First(), Lost()), sgd, levels=1, example=torch.rand(2, 6))
+
+
+class Modes(nn.Module):
+    """Two tasks that may take turns, the second in training alone."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.one, self.two, self.a, self.b = (nn.Linear(*size) for size in ((8, 3), (8, 3), (6, 8), (8, 8)))
+
+    def forward(self, rows: Tensor, task: str = "both") -> Any:
+        rows = self.b(self.a(rows).relu()).relu()
+        both = {"one": self.one(rows), **({"two": self.two(rows)} if self.training else {})}
+        return both if task == "both" else both[task]
+
+
+def total(output: Any) -> Tensor:
+    return sum(each.square().sum() for each in (output.values() if isinstance(output, dict) else [output]))
+
+
+@pytest.mark.parametrize("order", [["one", "two"], ["two", "one"], ["eval", "both"]], ids=" ".join)
+def test_heads_that_take_turns_are_all_found(order: list[str]) -> None:
+    model = Modes()
+    search = Search(model, sgd, levels=1, fraction=0.5, rewind="1it")
+    for level in search:
+        for task in order * 2:
+            level.optimizer.zero_grad()
+            total(model.train(task != "eval")(data(0)[0], "both" if task == "eval" else task)).backward()
+            level.optimizer.step()
+    assert sorted(search.book.contract.head) == [("one.weight", "one.bias"), ("two.weight", "two.bias")]
+    assert list(search.book.pruned_at) == ["a.weight", "b.weight"] and search.book.densities == (1.0, 0.5)
+
+
+def test_many_parts_are_all_looked_at() -> None:
+    model = nn.ModuleList([*(nn.Linear(6, 6, bias=False) for _ in range(70)), nn.Linear(6, 3)])
+    search = Search(model, sgd, levels=1, fraction=0.5)
+    drive(search, lambda rows: reduce(lambda found, part: part(found), model, rows))
+    assert search.book.contract.head == ("70.weight", "70.bias")
+
+
+def test_weights_that_no_gradient_reaches_are_told_before_they_are_pruned() -> None:
+    words = r"no gradient reaches two\.weight in the forward passes .* name all output layers by head="
+    with pytest.warns(UserWarning, match=words):
+        Search(Modes().eval(), sgd, levels=1, example=data(0)[0])
+    model = Modes().eval()
+    with pytest.warns(UserWarning, match=words) as told:
+        drive(Search(model, sgd, levels=2), lambda rows: model(rows)["one"])
+    assert len(told) == 1
+    drive(Search(model := Modes().eval(), sgd, levels=1, head=["one", "two"]), lambda rows: model(rows)["one"])
+
+
+def test_a_start_whose_head_is_wrong_is_told_with_the_line_that_corrects_it() -> None:
+    drive(old := Search(model := First(), sgd, levels=1, fraction=0.5, head="b"), model)
+    ticket, model = old.book[1], First()
+    with pytest.warns(UserWarning, match=r"come from classifier\.weight, which the search prunes: the ticket") as told:
+        drive(Search(model, sgd, levels=1, fraction=0.5, start=ticket), model)
+    line = str(told[0].message).partition("search with ")[2]
+    settings: dict[str, Any] = eval(f"dict({line})", {"ticket": ticket})
+    ticket.apply(model := First(), head="keep")
+    drive(search := Search(model, sgd, levels=1, fraction=0.5, **settings), model)
+    assert search.book.contract.head == CLASSIFIER
+    assert list(search.book.pruned_at) == ["a.weight", "b.weight"]
 
 
 class Lost(nn.Module):

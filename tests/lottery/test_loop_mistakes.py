@@ -84,6 +84,17 @@ class ByHand:
             group["lr"] *= 0.5
 
 
+class Groups(ByHand):
+    """As some keep the groups alone."""
+
+    def __init__(self, optimizer: torch.optim.Optimizer) -> None:
+        self.groups = optimizer.param_groups
+
+    def step(self) -> None:
+        for group in self.groups:
+            group["lr"] *= 0.5
+
+
 class First(ByHand):
     def step(self) -> None:
         self.groups.param_groups[0]["lr"] = 0.5
@@ -140,6 +151,7 @@ MISTAKES: dict[str, tuple[Loop, type[Exception], str, int]] = {
     ),
     "that waits": (PLATEAU, TrainingError, "level 1 is open", 2),
     "of one's own": (scheduled(ByHand), TrainingError, "level 1 is open", 2),
+    "of groups alone": (scheduled(Groups), TrainingError, "level 1 is open", 2),
     "by number": (scheduled(First), TrainingError, "level 1 is open", 2),
     "told without a step": (told_without, TrainingError, "but no optimizer of the level stepped", 2),
     "told late": (told_late, TrainingError, "level 0: 3 optimizer steps, but one call of level.step", 1),
@@ -171,7 +183,7 @@ def test_an_optimizer_of_an_earlier_level_may_be_looked_at_and_is_itself_again_i
         assert first.state_dict()["param_groups"][0]["lr"] == 0.1
     lr_scheduler.StepLR(first, 1, 0.5)
     first.step()
-    assert type(first.param_groups) is list
+    assert type(first.param_groups) is list and {*map(type, first.param_groups)} == {dict}
     assert hooks(model, first) == hooks(model, level.optimizer) == 0
 
 

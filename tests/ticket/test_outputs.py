@@ -411,7 +411,7 @@ def test_parts_that_a_loop_calls_one_by_one_are_put_together() -> None:
 def test_a_compiled_pass_that_hides_its_graph_is_made_again_without_a_trace() -> None:
     model = Restless()
     compiled = torch.compile(model, backend="aot_eager")
-    watch, seen = watched(compiled, model, again=True)
+    watch, seen = watched(compiled, model, thorough=True)
     compiled(ROWS)
     assert [found.heads for found in seen] == [(("out.weight", "out.bias"),)] and int(model.seen) == 1
     watch, seen = watched(compiled, model)
