@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from oneticket.compact.follow import Following
@@ -57,8 +58,11 @@ def _slope(units: Following, name: str, layer: Any, x: Tensor, out: Tensor) -> T
 def _noise(units: Following, name: str, layer: Any, x: Tensor, _: Tensor) -> Tensor | None:
     """Nothing in evaluation; in training, random numbers for all, which `Wide` draws for units that are gone."""
     labels = units.of(x)
-    if labels is None or not layer.training:
+    if not layer.training:
         return labels
+    if labels is None:  # where the layer draws for units too, `Wide` would draw for these numbers as well
+        units.ledger.noise(name, Noise(units=torch.empty(0, dtype=torch.long), dim=0, order=()))
+        return None
     units.mixed(labels)
     dims = [dim for dim in range(labels.dim()) if varies(labels, dim)]
     if len(dims) != 1 or any(step == 0 and size > 1 for step, size in zip(x.stride(), x.shape, strict=True)):

@@ -135,9 +135,17 @@ def _within(units: Following, call: Call, *, dims: Callable[[Call], Sequence[int
     labels = units.of(call.tensors[0])
     if labels is None or any(units.of(each) is not None for each in call.tensors[1:]):
         return _unknown(units, call)
+    found = [labels if _fits(labels, out) else None for out in call.outs]
     if any(varies(labels, dim) for dim in dims(call)):
-        units.hold(labels, why)
-    return [labels if out.dim() == labels.dim() else None for out in call.outs]
+        units.hold(labels, why, reads=found[0] is None)
+    return found
+
+
+def _fits(labels: Tensor, out: Tensor) -> bool:
+    """Whether labels are those of a tensor of that shape."""
+    return labels.dim() == out.dim() and all(
+        mine in (1, size) for mine, size in zip(labels.shape, out.shape, strict=True)
+    )
 
 
 def _normed(call: Call) -> Sequence[int]:
@@ -197,10 +205,12 @@ def _random(units: Following, call: Call) -> Found:
 
 
 def _unknown(units: Following, call: Call) -> Found:
-    """What is not known may read everything. Its units stay, so that they may be looked for behind it too."""
+    """What is not known may read everything. Its units stay; in what comes out alike they may be looked for too."""
+    found = _alike(units, call)
     for each in call.tensors:
-        units.hold(units.of(each), f"what {call.name} does with units is not known")
-    return _alike(units, call)
+        carried = any(labels is units.of(each) for labels in found)
+        units.hold(units.of(each), f"what {call.name} does with units is not known", reads=not carried)
+    return found
 
 
 def _alike(units: Following, call: Call) -> Found:

@@ -11,6 +11,7 @@ from typing import Any, final
 
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
@@ -60,7 +61,7 @@ class Walk(TorchDispatchMode):  # type: ignore[no-untyped-call]
             handles.append(module.register_forward_hook(self._leave, with_kwargs=True))
         self.units.uncertain([*_tensors((positional, named)), *self.network.parameters(), *self.network.buffers()])
         try:
-            with self:
+            with self, _Told(self):
                 found = self.network(*positional, **named)
         finally:
             for handle in handles:
@@ -83,7 +84,7 @@ class Walk(TorchDispatchMode):  # type: ignore[no-untyped-call]
         uncertain = random or not all(map(self.units.certain, tensors))
         asks = uncertain and _asks(func, args)
         if uncertain and not asks and _decides(func, args):
-            raise Decides(f"its forward pass goes by what numbers a tensor holds, in {self._where()}")
+            raise Decides(f"its forward pass goes by what numbers a tensor holds, in {self.where()}")
         labelled = any(self.units.of(each) is not None for each in tensors)
         name = func._schema.name.partition("::")[2].strip("_")
         if name not in LAYOUT:
@@ -121,9 +122,10 @@ class Walk(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def _begin(self, what: str, numbers: str, tensors: Sequence[Tensor]) -> None:
         self.units.read(tensors)
         units = [labels for labels in map(self.units.of, tensors) if labels is not None]
-        self.ledger.begin(Step(at=self._where(), what=what, numbers=numbers, units=units))
+        self.ledger.begin(Step(at=self.where(), what=what, numbers=numbers, units=units))
 
-    def _where(self) -> str:
+    def where(self) -> str:
+        """The layer that the forward pass is in, with its kind."""
         module = self._path[-1] if self._path else self.network
         name, kind = self._names.get(id(module), ""), type(module).__name__
         return f"{name} ({kind})" if name else kind
@@ -154,7 +156,7 @@ class Walk(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.units.uncertain(outs)
         if does is None or len(tensors) != 1 or len(outs) != 1 or name in self.bound:
             for each in tensors:
-                self.units.hold(self.units.of(each), "its tensors are used elsewhere too")
+                self.units.hold(self.units.of(each), "its tensors are used elsewhere too", reads=True)
             return
         self.units.put(outs[0], does(self.units, name, module, tensors[0], outs[0]))
         self.units.made(outs[0], name)
@@ -171,6 +173,24 @@ class Walk(TorchDispatchMode):  # type: ignore[no-untyped-call]
             if labels is not None:
                 self.ledger.ends(labels)
         self.units.close()
+
+
+class _Told(TorchFunctionMode):  # type: ignore[no-untyped-call]
+    """Notices what no operation of torch shows: that Python or NumPy gets the numbers of a tensor."""
+
+    def __init__(self, walk: Walk) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self._walk = walk
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        if getattr(func, "__name__", "") in _TOLD and not all(map(self._walk.units.certain, _tensors(args))):
+            raise Decides(f"its forward pass takes the numbers out of a tensor, in {self._walk.where()}")
+        return func(*args, **(kwargs or {}))
+
+
+_TOLD = frozenset(("numpy", "tolist", "__array__", "__dlpack__", "data_ptr", "untyped_storage", "storage"))
 
 
 def _tensors(found: Any) -> list[Tensor]:

@@ -91,6 +91,7 @@ ROWS: dict[str, tuple[Callable[..., Tensor], int, list[int], dict[str, list[int]
     "gated halves": (lambda x, y: F.glu(torch.cat([x, y], 1), 1), 4, [1], {"one": [0, 2, 3], "two": [0, 2, 3]}),
     "normed by places": (lambda x, y: F.layer_norm(x, x.shape[2:]), 4, [1], {"one": [0, 2, 3], "two": [0]}),
     "normed by units": (lambda x, y: F.layer_norm(x.movedim(1, -1), [4]).movedim(-1, 1), 4, [1], {"two": [0]}),
+    "normed by neighbours": (lambda x, y: F.local_response_norm(x, 3), 4, [1], {"two": [0]}),
     "divided by a norm": (lambda x, y: F.normalize(x, dim=1), 4, [1], {"two": [0]}),
     "resized": (lambda x, y: F.interpolate(x, scale_factor=2), 4, [1], {"one": [0, 2, 3], "two": [0]}),
     "picked by number": (lambda x, y: x[:, [3, 1]], 2, [0], {"two": [0]}),
@@ -102,6 +103,9 @@ ROWS: dict[str, tuple[Callable[..., Tensor], int, list[int], dict[str, list[int]
     "an assertion": (asserted, 4, [0], {"one": [1, 2, 3], "two": [0]}),
     "two ways": (lambda x, y: x.relu() if (y > 0).all() else x + y, 4, [0], {}),
     "a number read": (lambda x, y: x * float(y[0, 0, 0, 0]), 4, [0], {}),
+    "numbers read by NumPy": (lambda x, y: x * float(y.detach().numpy().max()), 4, [0], {}),
+    "numbers read as a list": (lambda x, y: x * max(y.flatten().tolist()), 4, [0], {}),
+    "a constant's numbers read": (lambda x, y: x * max(torch.arange(3).tolist()), 4, [0], LEFT),
     "channel read": (lambda x, y: x * x[:, :1], 4, [0], {"two": [0]}),
     "width read": (lambda x, y: x / x.size(1), 4, [0], {"two": [0]}),
     "width read from behind": (lambda x, y: x / x.shape[-3], 4, [0], {"two": [0]}),
@@ -125,7 +129,7 @@ def test_what_is_done_on_the_way(name: str) -> None:
     what, reads, dead, expected = ROWS[name]
     net = Does(what, reads)
     units = found(net, {"last": dead})
-    assert bool(units.note) == (name == "a number read")
+    assert bool(units.note) == (name in ("a number read", "numbers read by NumPy", "numbers read as a list"))
     assert {name: kept.outputs.tolist() for name, kept in units.kept.items() if name != "last"} == expected
     assert units.removed == {name: 4 - len(stay) for name, stay in expected.items()}
     with torch.no_grad():
@@ -270,6 +274,53 @@ def test_units_that_nobody_reads_stay_with_the_layer_that_stopped_it(name: str) 
     assert [(stop.layer, stop.units, stop.at) for stop in units.stopped] == [("one", 6, f"middle ({name})")] * bool(why)
     assert all(why in stop.why for stop in units.stopped)
     assert not found(Between(middle), {}, (3, 4)).stopped, "all are read"
+
+
+class Tied(nn.Module):
+    """Its last layer has the embedding's weight."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embedding, self.one, self.last = nn.Embedding(5, 4), nn.Linear(4, 4), nn.Linear(4, 5, bias=False)
+        self.last.weight = self.embedding.weight
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.last(self.one(self.embedding(x.long())))
+
+
+class Pairs(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.one, self.two, self.both = nn.Linear(4, 8), nn.Linear(4, 8), nn.Bilinear(8, 8, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.both(self.one(x), self.two(x))
+
+
+@pytest.mark.parametrize("net", [Tied(), Pairs()], ids=["tied", "bilinear"])
+def test_what_may_read_its_units_is_not_said_to_leave_them(net: nn.Module) -> None:
+    units = found(net, {}, (3, 4))
+    assert not units.stopped and not units.removed and not units.note
+
+
+class Again(nn.Module):
+    """One dropout layer, for its input and for its units."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.one, self.two, self.drop = nn.Linear(6, 8), nn.Linear(8, 3), nn.Dropout(0.5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.two(self.drop(self.one(self.drop(x))))
+
+
+def test_a_dropout_layer_that_draws_for_others_too_keeps_its_units() -> None:
+    """Six of eight units would lie on six inputs, so that nothing fails and other numbers are drawn."""
+    units = found(Again(), {"two": [1, 3]}, (2, 6))
+    assert not units.removed and not units.thinned
+    assert [(stop.units, stop.at) for stop in units.stopped] == [(2, "drop (Dropout)")]
+    living = {"two.weight": torch.ones(3, 8, dtype=torch.bool).index_fill(1, torch.tensor([1, 3]), False)}
+    assert trace(Again(), living, torch.zeros(2, 6), training=False).removed == {"one": 2}
 
 
 def test_looking_and_tracing_leave_nothing_behind() -> None:
