@@ -175,11 +175,11 @@ class Walk(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.units.close()
 
 
-class _Told(TorchFunctionMode):  # type: ignore[no-untyped-call]
+class _Told(TorchFunctionMode):
     """Notices what no operation of torch shows: that Python or NumPy gets the numbers of a tensor."""
 
     def __init__(self, walk: Walk) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
+        super().__init__()
         self._walk = walk
 
     def __torch_function__(

@@ -108,6 +108,12 @@ def _nested(inner: Folder) -> Layout | None:
     for each in holders:
         for folder in split_folders(each):
             found = splits.setdefault(str(role(folder.name)), [])
+            if several := _folders_of_images(folder):
+                raise DataError(
+                    f"{inner.path}: {each.name}/{folder.name}/ holds {' and '.join(several[:2])}; {each.name} is "
+                    f"either a set, of which those are classes (then name it: {each.path}), or a class (then put their "
+                    f"images directly into {each.name}/{folder.name}/)"
+                )
             if any(name == each.name for name, _ in found):
                 raise DataError(f"{each.path}: two folders could each be the {role(folder.name)} part; rename one")
             found += [(each.name, path) for path in sorted(folder.every_image())]
@@ -153,21 +159,24 @@ def _files(classes: Sequence[Folder], where: str) -> Files:
 
 def _refuse_two_levels(each: Folder, where: str) -> None:
     """A folder that holds folders of images alone may be a class, or stand for several; a split in it is neither."""
-    inner = each
     if split := next(filter(None, map(_split_in, each.filled)), None):
         raise DataError(
             f"{where}: {each.name}/{_under(each, split)}/ lies in class {each.name}, and is either a part of the set "
             f"(then move it out, as {split.name}/{each.name}/) or of the class (then rename it)"
         )
-    while not inner.images and len(inner.filled) == 1:
-        inner = inner.filled[0]
-    if inner.images:
-        return
-    first, second = (folder.name for folder in inner.filled[:2])
-    raise DataError(
-        f"{where}: {each.name}/ is either one class (then put the images of {first}/ and {second}/ directly into it), "
-        f"or {first} and {second} are classes (then move them up to where {each.name}/ is)"
-    )
+    if several := _folders_of_images(each):
+        first, second = several[:2]
+        raise DataError(
+            f"{where}: {each.name}/ is either one class (then put the images of {first}/ and {second}/ directly into "
+            f"it), or {first} and {second} are classes (then move them up to where {each.name}/ is)"
+        )
+
+
+def _folders_of_images(folder: Folder) -> list[str]:
+    """The folders, of which there are several, that hold all images of this one; none where it has images itself."""
+    while not folder.images and len(folder.filled) == 1:
+        folder = folder.filled[0]
+    return [] if folder.images else [each.name for each in folder.filled]
 
 
 def _split_in(folder: Folder) -> Folder | None:

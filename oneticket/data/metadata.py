@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +20,13 @@ import pyarrow.parquet as pq
 from oneticket.data.labels import LABELS, numbered
 from oneticket.data.layout import set_folder, split_folders
 from oneticket.data.reading import summed
+from oneticket.data.roles import role
 from oneticket.data.scan import Folder
 from oneticket.data.sources import LARGE, Raw, Source, Split, fingerprint, settle
 from oneticket.ground.canon import digest
 from oneticket.ground.errors import DataError
 
-NAME = "file_name"
+NAME, SPLIT = "file_name", "split"
 ALL = "all"  # the split of a folder without splits
 
 
@@ -42,6 +43,7 @@ def by_metadata(root: Folder, *, streams: bool = False) -> Source | None:
         return None
     there = sorted(inner.every_image())
     rows = _rows(tables, set(there), str(root.path))
+    _check_parts(inner, tables, rows)
     label = next((name for name in LABELS if all(name in table.column_names for table in tables.values())), None)
     folders = _class_folders(inner, list(rows))
     if label is None and folders:
@@ -117,6 +119,24 @@ def _rows(tables: Mapping[Path, pa.Table], there: set[str], where: str) -> _Rows
     if not found:
         raise DataError(f"{next(iter(tables))}: lists no image; expected a line for each")
     return found
+
+
+def _check_parts(inner: Folder, tables: Mapping[Path, pa.Table], rows: Collection[str]) -> None:
+    """Raise DataError where a part of the set would be lost: a split without a line, or a column that names splits."""
+    splits = split_folders(inner)
+    for folder in splits:
+        if (role(folder.name) == "train" or folder.filled) and not any(path in rows for path in folder.every_image()):
+            raise DataError(
+                f"{next(iter(tables))}: lists no image of {folder.name}/, which is either a part of the set (then list "
+                f"its images too, or remove the metadata if folders are the classes) or not (then move it elsewhere)"
+            )
+    for path, table in tables.items():
+        named = set(table[SPLIT].to_pylist()) if SPLIT in table.column_names and not splits else set()
+        if len(named) > 1 and any(role(str(name)) for name in named):
+            raise DataError(
+                f"{path}: the column {SPLIT!r} names parts of the set, which are read from folders alone; put the "
+                "images of each into a folder of that name, or take out the column, so that a fifth of all is held out"
+            )
 
 
 def _splits(inner: Folder, images: list[str], where: str) -> dict[str, list[str]]:

@@ -44,9 +44,10 @@ def masked(model: nn.Module, mask: Mask) -> Made:
     """
     mask.project(dict(model.named_parameters(remove_duplicate=False)))  # names and shapes
     network = duplicate(model).eval()
+    parameters = dict(network.named_parameters(remove_duplicate=False))  # TorchScript has no get_parameter
     with torch.no_grad():
         for name, living in mask.items():
-            parameter = network.get_parameter(name)
+            parameter = parameters[name]
             parameter.masked_fill_(~living.to(parameter.device), 0)
     return Made(network=network, mask=mask)
 

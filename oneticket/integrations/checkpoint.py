@@ -59,7 +59,7 @@ def checkpoint(found: Mapping[Any, Any], key: str | None = None) -> Checkpoint:
     if key not in entries:
         known = [path for path in entries if path.rpartition(".")[2] in KEYS]
         nearest = [path for path in known if path.count(".") == min(one.count(".") for one in known)]
-        if len(nearest) != 1:
+        if len({id(entries[path]) for path in nearest}) != 1:  # one state dict may have two names
             said = f"several state dicts, {listed(nearest)}" if nearest else f"no state dict under {listed(KEYS)}"
             raise FileError(f"holds {said}; say which entry to read, `--key`, of {listed(entries)}")
         key = nearest[0]
@@ -108,17 +108,19 @@ def by_names(tensors: Mapping[str, Tensor], wanted: Collection[str]) -> dict[str
 
 
 def _entries(found: Mapping[Any, Any]) -> dict[str, Mapping[str, Any]]:
-    """The entries that hold tensors by name, by their dotted names; a file may lead anywhere, so each is met once."""
+    """The entries that hold tensors by name, by their dotted names; each is looked into once: files lead in circles."""
     entries: dict[str, Mapping[str, Any]] = {}
-    met, now = {id(found)}, [("", found)]
+    met, now = {id(found): False}, [("", found)]  # whether each mapping holds tensors by name
     for path, mapping in now:
         for name, value in mapping.items():
-            if not isinstance(value, Mapping) or not isinstance(name, str) or len(name) > LONGEST or id(value) in met:
+            if not isinstance(value, Mapping) or not isinstance(name, str) or len(name) > LONGEST:
                 continue
-            met.add(id(value))
-            if all(isinstance(one, str) for one in value):  # an optimizer's state goes by numbers
-                now += [(f"{path}{name}.", value)] if path.count(".") < DEEPEST else []
-                entries |= {f"{path}{name}": value} if any(isinstance(one, Tensor) for one in value.values()) else {}
+            if id(value) not in met:
+                named = all(isinstance(one, str) for one in value)  # an optimizer's state goes by numbers
+                now += [(f"{path}{name}.", value)] if named and path.count(".") < DEEPEST else []
+                met[id(value)] = named and any(isinstance(one, Tensor) for one in value.values())
+            if met[id(value)]:
+                entries[f"{path}{name}"] = value
     return entries
 
 

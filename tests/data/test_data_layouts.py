@@ -132,6 +132,11 @@ REFUSED = {
     "flat": (["{0-9}.png"], "10 images in no class folder.* metadata.csv"),
     "one class": (["train/cat/{0-9}.png", "test/cat/{0-9}.png"], "holds the class cat alone; expected at least two"),
     "two levels": (["{animal,car}/{a,b}/{0-2}.png"], "animal/ is either one class .* or a and b are classes"),
+    "several sets": (
+        ["{pets,cars}/{train,test}/{old,new}/{0-2}.png"],
+        "cars/train/ holds new and old; cars is either a set, of which those are classes .* or a class",
+    ),
+    "images beside masks": (["{images,masks}/train/{cat,dog}/{0-2}.png"], "images/train/ holds cat and dog; images is"),
     "unknown splits": (["{fold1,fold2}/{cat,dog}/{0-2}.png"], "fold1/ is either one class"),
     "half split": (["cat/{train,test}/{0-3}.png", "dog/{0-3}.png"], "cat/test/ is either the test part .* dog/ has"),
     "a split in a class": ([*splits("train"), "train/cat/test/0.png"], "cat/test/ lies in class cat.*test/cat/"),
@@ -250,6 +255,20 @@ def test_bad_metadata(case, tmp_path):
     (tmp_path / "train" / "metadata.csv").write_text(text)
     with pytest.raises(DataError, match=words):
         load(DataSpec(name=str(tmp_path)))
+
+
+def test_metadata_lose_no_part(tmp_path):
+    lay(tmp_path, *splits("train"), "test/{0-9}.png")
+    table = tmp_path / "test" / "metadata.csv"
+    table.write_text(METADATA["csv"][1])
+    with pytest.raises(DataError, match=r"test/metadata.csv: lists no image of train/, which is either a part .* or"):
+        load(DataSpec(name=str(tmp_path)))
+    lay(tmp_path / "alone", "{0-9}.png")
+    lines = METADATA["csv"][1].split()
+    splits_too = [f"{line},{'split' if not at else 'train' if at < 7 else 'test'}" for at, line in enumerate(lines)]
+    (tmp_path / "alone" / "metadata.csv").write_text("\n".join(splits_too))
+    with pytest.raises(DataError, match=r"column 'split' names parts of the set, which are read from folders alone"):
+        load(DataSpec(name=str(tmp_path / "alone")))
 
 
 def test_metadata_and_class_folders_have_to_agree(tmp_path):

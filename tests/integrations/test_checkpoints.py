@@ -59,6 +59,8 @@ NESTED: dict[str, tuple[Any, str | None, str]] = {
     "ema too": ({"model": WEIGHTS, "ema": behind("x.")}, None, "its entry 'model' (not ema)"),
     "named": ({"model": behind("x."), "ema": WEIGHTS}, "ema", "its entry 'ema' (not model)"),
     "deeper": ({"state": {"model": WEIGHTS}}, None, "its entry 'state.model'"),
+    "twice": ({"model": WEIGHTS, "state_dict": WEIGHTS}, None, "its entry 'model' (not state_dict)"),
+    "twice, named": ({"model": WEIGHTS, "best": WEIGHTS}, "best", "its entry 'best' (not model)"),
     "deeper, named": ({"state": {"student": WEIGHTS, "teacher": behind("x.")}}, "state.student", "'state.student'"),
 }
 """What a file holds, the key, and what is said of it."""
