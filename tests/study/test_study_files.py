@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import tempfile
 import tomllib
 from collections import Counter
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from oneticket.ground.errors import SpecError
 from oneticket.lottery.place import Place
@@ -14,6 +17,7 @@ from oneticket.study.file import SHIPPED, read_study
 from oneticket.study.grid import Plan, plan
 from oneticket.study.plan import closure, searches
 from oneticket.study.spec import StudySpec
+from oneticket.study.toml import toml
 
 BASE = """\
 levels = [1, 2]
@@ -284,6 +288,28 @@ def test_files_that_are_not_there_or_include_themselves(here: Path) -> None:
         with pytest.raises(SpecError) as error:
             read_study(Path(name))
         assert str(error.value) == words
+
+
+TOKENS = ["a", "b", ".", " = ", "1", "-2", "\n", "[", "]", "[[", "{", "}", ", ", "#"]
+TOKENS += ["'", '"', "'" * 3, '"' * 3, "\\", '\\"', "é"]
+
+
+@settings(max_examples=300, derandomize=True, database=None, deadline=None)
+@given(st.lists(st.sampled_from(TOKENS), max_size=30))
+def test_small_files_are_read_as_the_parser_reads_them(tokens: list[str]) -> None:
+    """Thirty signs reach no limit, however texts, comments and brackets are mixed up."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "x.toml")
+        path.write_text("".join(tokens), "utf-8")
+        try:
+            known: object = tomllib.loads("".join(tokens))
+        except tomllib.TOMLDecodeError as error:
+            known = f"{path}: not a TOML file: {error}"
+        try:
+            found: object = toml(path)
+        except SpecError as error:
+            found = str(error)
+    assert found == known
 
 
 def chain(count: int, each: str) -> dict[str, str]:
