@@ -7,11 +7,12 @@ import multiprocessing
 import os
 import random
 import signal
-import time
+import threading
 from pathlib import Path
 
 import pytest
 import torch
+from waiting import until
 
 from oneticket.engine.inline import run
 from oneticket.lottery.place import Place
@@ -40,10 +41,16 @@ def steps() -> list[Step]:
     ]
 
 
-def work(root: Path, resumed: Path) -> None:
-    """What the killed process does: the plan, with a checkpoint after every step; it writes down where it resumes."""
+def work(root: Path, resumed: Path, life: int | None = None) -> None:
+    """The plan, with a checkpoint after every step; it writes down where it resumes.
+
+    With a `life` the process dies that many training steps after one that left something on the disk. A thread kills
+    it, so that any moment until the end of the next step can be the last; no further step is begun.
+    """
     torch.set_num_threads(1)
     seen: list[int] = []
+    lived: list[int] = []
+    dying, before = threading.Event(), progress(root)
 
     def note(run: Run) -> None:
         if id(run) not in seen:
@@ -52,7 +59,19 @@ def work(root: Path, resumed: Path) -> None:
                 with resumed.open("a") as file:
                     file.write(f"{run.position}\n")
 
-    run(steps(), store=Store(root), place=Place(every=0, watchers=(note,)))
+    def live(run: Run) -> None:
+        if not lived:
+            until(lambda: progress(root) != before, "a checkpoint")
+        lived.append(run.position)
+        if len(lived) == life:
+            dying.set()
+        elif len(lived) > (life or 0):
+            threading.Event().wait()
+
+    if life is not None:
+        threading.Thread(target=lambda: dying.wait() and os.kill(os.getpid(), signal.SIGKILL), daemon=True).start()
+    watchers = (note,) if life is None else (note, live)
+    run(steps(), store=Store(root), place=Place(every=0, watchers=watchers))
 
 
 def progress(root: Path) -> set[tuple[str, int]]:
@@ -68,21 +87,14 @@ def progress(root: Path) -> set[tuple[str, int]]:
 def test_twenty_kills_change_nothing(tmp_path: Path) -> None:
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["oneticket.engine.inline", "sklearn.datasets"])
-    moments = random.Random(0)
-    killed = 0
+    lives = random.Random(0)
     for _ in range(KILLS):
-        before = progress(tmp_path / "killed")
-        process = context.Process(target=work, args=(tmp_path / "killed", tmp_path / "resumed"))
+        arguments = (tmp_path / "killed", tmp_path / "resumed", lives.randint(1, 8))
+        process = context.Process(target=work, args=arguments)
         process.start()
-        while process.is_alive() and progress(tmp_path / "killed") == before:
-            time.sleep(0.005)
-        time.sleep(moments.uniform(0, 0.4))
-        if process.is_alive():
-            os.kill(process.pid or 0, signal.SIGKILL)
-            killed += 1
         process.join()
+        assert process.exitcode == -signal.SIGKILL, "the plan was over too soon for the kills to mean anything"
         process.close()
-    assert killed == KILLS, "the plan was over too soon for the kills to mean anything"
     work(tmp_path / "killed", tmp_path / "resumed")
     assert len((tmp_path / "resumed").read_text().split()) >= 5, "runs must go on from checkpoints, not begin again"
     work(tmp_path / "straight", tmp_path / "never")

@@ -7,20 +7,21 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections import Counter
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 from commands import oneticket_cli
+from waiting import FOREVER, until
 
 from oneticket.engine import engine, inline, run_ray
 from oneticket.engine.attempt import make
 from oneticket.engine.cluster import Share
 from oneticket.engine.engine import Engine
+from oneticket.ground import disk
 from oneticket.ground.errors import SpecError, StoreError, TrainingError
 from oneticket.lottery.place import Place
 from oneticket.lottery.spec import SearchSpec
@@ -39,14 +40,24 @@ QUICK = SearchSpec(
     training={"budget": "6it", "batch": 32},
     rewind="2it",
 )
-ITERATIONS = 100
+ITERATIONS, LONG = 100, 1000
+GATE = 40
 SLOW = """
 import os, time
 from torch import nn
 
+begun = 0
+
+def most():
+    with open({gate!r}) as file:
+        return int(file.read())
+
 class Slow(nn.Module):
     def harm(self):
-        time.sleep(0.04)
+        global begun
+        begun += 1
+        while begun > most():
+            time.sleep(0.01)
         with open({log!r}, "a") as file:
             file.write(f"{{os.getpid()}}\\n")
 
@@ -84,22 +95,42 @@ def outcomes(store: Store) -> dict[str, bytes]:
 
 @pytest.fixture
 def own(tmp_path, monkeypatch) -> Path:
-    """A module of the user's own, with networks that take their time or do harm; it writes down who trains when."""
-    (tmp_path / "own_networks.py").write_text(SLOW.format(log=str(tmp_path / "log")))
+    """A module of the user's own, with networks that wait or do harm; it writes down who trains when.
+
+    No process does more training steps than the file `gate` says.
+    """
+    (tmp_path / "own_networks.py").write_text(SLOW.format(log=str(tmp_path / "log"), gate=str(tmp_path / "gate")))
+    open_gate(tmp_path)
     (tmp_path / "log").touch()
     monkeypatch.syspath_prepend(tmp_path)
     yield tmp_path
     sys.modules.pop("own_networks", None)
 
 
-def slow(name: str = "Slow") -> SearchSpec:
-    training = {"budget": f"{ITERATIONS}it", "batch": 32}
+def open_gate(folder: Path, steps: int = 10**9) -> None:
+    """Let each process do so many training steps since it was started."""
+    disk.replace(folder / "gate", str(steps).encode())
+
+
+def checkpoints(store: str | Path) -> int:
+    """How many trainings have one."""
+    return len(list(Path(store, names.UNDER_WAY).glob("*.safetensors")))
+
+
+def slow(name: str = "Slow", iterations: int = ITERATIONS) -> SearchSpec:
+    training = {"budget": f"{iterations}it", "batch": 32}
     return QUICK.but(model=f"own_networks:{name}", training=training, rewind="0it")
 
 
 def trained(folder: Path) -> Counter[int]:
     """How many training steps each process did."""
     return Counter(int(pid) for pid in (folder / "log").read_text().split())
+
+
+def trained_by_two(folder: Path) -> bool:
+    """Whether two processes have trained up to the gate."""
+    found = trained(folder)
+    return len(found) == 2 and min(found.values()) >= GATE
 
 
 def kill(pid: int) -> None:
@@ -197,22 +228,26 @@ def kill_a_worker_and_a_node(own: Path) -> None:
     small = {"object_store_memory": 80 * 2**20}
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False, **small})
     nodes = [cluster.add_node(num_cpus=1, **small) for _ in range(2)]
-    killed: list[int] = []
+    store, heard, killed = Store(own / "store"), [], list[int]()
+    open_gate(own, GATE)
 
     def harm() -> bool:
-        lines = (own / "log").read_text().split()
-        at_work = int(lines[-1]) if lines else 0
-        if not killed and len(set(lines)) == 2 and len(lines) >= 30:
-            killed.append(at_work)
-            kill(at_work)
-        elif len(killed) == 1 and len(lines) >= 1.5 * ITERATIONS and at_work not in killed:
-            killed.append(at_work)
-            above = Path(f"/proc/{at_work}/status").read_text().partition("PPid:")[2].split()[0]
-            here = {str(node.all_processes["raylet"][0].process.pid): node for node in nodes}
-            cluster.remove_node(here[above], allow_graceful=False)
+        """Lose a worker once all stand at the gate and have checkpoints; then open it a little, and lose a node."""
+        here = {pid: steps for pid, steps in trained(own).items() if pid not in killed}
+        goal = GATE + 10 * len(killed)
+        if len(killed) == 2 or len(here) < 2 or min(here.values()) < goal or checkpoints(store.url) < 2:
+            return False
+        killed.append(max(here))
+        if len(killed) == 1:
+            open_gate(own, GATE + 10)
+            kill(killed[-1])
+        else:
+            open_gate(own)
+            above = Path(f"/proc/{killed[-1]}/status").read_text().partition("PPid:")[2].split()[0]
+            raylets = {str(node.all_processes["raylet"][0].process.pid): node for node in nodes}
+            cluster.remove_node(raylets[above], allow_graceful=False)
         return False
 
-    store, heard = Store(own / "store"), []
     try:
         piles = run_ray.run(
             plan,
@@ -228,7 +263,7 @@ def kill_a_worker_and_a_node(own: Path) -> None:
     assert len(killed) == 2
     assert (len(piles.done), piles.failed, piles.not_run) == (4, (), ())
     assert heard.count("lost") == 2
-    assert sum(trained(own).values()) <= 2 * ITERATIONS + 2, "what was lost must be gone on with, not begun anew"
+    assert sum(trained(own).values()) < 2 * ITERATIONS + GATE, "what was lost must be gone on with, not begun anew"
     serial = Store(own / "serial")
     inline.run(plan, store=serial, place=Place())
     assert outcomes(serial) == outcomes(store)
@@ -257,12 +292,12 @@ from oneticket.lottery.place import Place
 from oneticket.engine import run_ray
 from oneticket.store.store import Store
 sys.path.insert(0, {tests!r})
-from engine.test_run_ray import slow, steps
+from engine.test_run_ray import LONG, slow, steps
 
 if __name__ == "__main__":
     every = float(sys.argv[1])
     with stop_requests() as asked:
-        run_ray.run(steps(slow(), levels=0), store=Store("store"), place=Place(every=every, stop=asked))
+        run_ray.run(steps(slow(iterations=LONG), levels=0), store=Store("store"), place=Place(every=every, stop=asked))
 """
 
 
@@ -286,6 +321,7 @@ def test_a_driver_that_ends_leaves_checkpoints_and_no_process(own, how) -> None:
     mark = f"ONETICKET_TEST={own}"
     paths = os.pathsep.join([str(own), str(Path(__file__).parents[2])])
     environment = {**os.environ, "ONETICKET_TEST": str(own), "PYTHONPATH": paths}
+    open_gate(own, GATE)
     # When it is asked to stop, nothing but that may cause a checkpoint.
     every = "1000" if how == "asked to stop" else "0"
     driver = subprocess.Popen(
@@ -298,30 +334,34 @@ def test_a_driver_that_ends_leaves_checkpoints_and_no_process(own, how) -> None:
         text=True,
     )
     try:
-        while driver.poll() is None and not (len(trained(own)) == 2 and min(trained(own).values()) >= 5):
-            time.sleep(0.02)
+        ready = 2 if how == "killed" else 0
+        until(lambda: trained_by_two(own) or driver.poll() is not None, "two workers at the gate")
+        until(lambda: checkpoints(own / "store") == ready or driver.poll() is not None, "their checkpoints")
         assert driver.poll() is None
         if how == "killed":
             driver.kill()
         else:
             os.killpg(driver.pid, signal.SIGINT)
-        out, err = driver.communicate(timeout=120)
-        until = time.monotonic() + 60
+            for steps_more in range(1, LONG - GATE):  # they see it at the end of a step
+                open_gate(own, GATE + steps_more)
+                with suppress(subprocess.TimeoutExpired):
+                    driver.wait(0.2)
+                    break
+        out, err = driver.communicate(timeout=FOREVER)
         # Ray's own agents take a minute and more to notice that all else was killed.
-        while (left := {w for w in marked(mark).values() if "Agent" not in w}) and time.monotonic() < until:
-            time.sleep(0.1)
+        until(lambda: all("Agent" in word for word in marked(mark).values()), "the end of all processes")
     finally:
         driver.kill()
         for pid in marked(mark):
             kill(pid)
-    assert left == set()
     assert driver.returncode == -(signal.SIGKILL if how == "killed" else signal.SIGINT), err
     assert (how == "killed") or err.strip().endswith("KeyboardInterrupt")
     assert out == ""
     store = Store(own / "store")
-    assert len(list((own / "store" / names.UNDER_WAY).glob("*.safetensors"))) == 2
-    assert len(inline.run(steps(slow(), levels=0), store=store, place=Place()).done) == 2
-    assert sum(trained(own).values()) <= 2 * ITERATIONS + 2
+    assert checkpoints(store.url) == 2
+    open_gate(own)
+    assert len(inline.run(steps(slow(iterations=LONG), levels=0), store=store, place=Place()).done) == 2
+    assert sum(trained(own).values()) <= 2 * LONG + (GATE - 1 if how == "killed" else 2)
 
 
 @pytest.mark.parametrize("other", ["gives up", "is done"])

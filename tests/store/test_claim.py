@@ -15,10 +15,13 @@ from pathlib import Path
 import pytest
 import torch
 from stores import LEVEL, STEP, put, search
+from waiting import until
 
 from oneticket.engine.inline import run
 from oneticket.lottery.place import Place
 from oneticket.store import names
+from oneticket.store.claim import Claims
+from oneticket.store.files import Folder
 from oneticket.store.step import Step
 from oneticket.store.store import Store
 from oneticket.study.plan import closure
@@ -67,18 +70,23 @@ def test_a_claim_ends_with_its_block_whatever_happens(tmp_path: Path) -> None:
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("claim")]
 
 
+def ago(claims: Claims, seconds: float) -> None:
+    """All that was seen of others was seen so long ago."""
+    claims._seen = {name: (content, since - seconds) for name, (content, since) in claims._seen.items()}
+
+
 def test_a_claim_lives_as_long_as_it_beats(url: str) -> None:
     one, other = Store(url), Store(url)
-    other.claims.patience = 0.3
+    one.claims.beat = other.claims.patience = 10_000
     with one.claim(STEP) as mine:
         assert mine is not None
         with other.claim(STEP) as first:
             assert first is None
-        time.sleep(0.4)
+        ago(other.claims, 11_000)
         mine.beat()
         with other.claim(STEP) as second:
             assert second is None, "it was seen to change"
-        time.sleep(0.4)
+        ago(other.claims, 11_000)
         with other.claim(STEP) as third:
             assert third is not None, "it was not seen to change for longer than the patience"
             mine.beat()
@@ -89,11 +97,10 @@ def test_a_claim_lives_as_long_as_it_beats(url: str) -> None:
 
 
 def test_a_holder_beats_by_itself(tmp_path: Path) -> None:
-    store, name = Store(tmp_path), names.name(STEP.key, names.CLAIM)
+    store, name, seen = Store(tmp_path), names.name(STEP.key, names.CLAIM), set[bytes]()
     store.claims.beat = 0.01
     with store.claim(STEP):
-        seen = {store.files.read([name])[name] for _ in range(200) if not time.sleep(0.005)}
-    assert len(seen) > 2
+        until(lambda: seen.add(store.files.read([name])[name]) or len(seen) > 2, "three beats")
 
 
 def hold_forever(url: str, ready: Connection) -> None:
@@ -135,31 +142,31 @@ def test_what_another_machine_held_is_taken_when_it_is_silent(url: str) -> None:
             assert claim is not None
 
 
+class Far(Folder):
+    """The files of a store on which somebody far away beats whenever they are looked at."""
+
+    def far(self, step: Step, beat: int) -> None:
+        said = f'{{"host":"far","machine":"far","pid":1,"owner":"far","beat":{beat}}}'
+        self.write({names.name(step.key, names.CLAIM): said.encode()})
+
+    def sizes(self, under: str = "") -> dict[str, int]:
+        self.far(BEATING, next(BEATS))
+        return super().sizes(under)
+
+
+BEATS = itertools.count()
+SILENT, BEATING = (Step(kind="rewind", args={"seed": number}) for number in (2, 3))
+
+
 def test_who_is_surely_there(tmp_path: Path) -> None:
     killed_holder(str(tmp_path))
-    store, here, silent, beating = Store(tmp_path), *(Step(kind="rewind", args={"seed": n}) for n in range(1, 4))
-    store.claims.patience = 0.5
-    over = threading.Event()
-
-    def far(step: Step, beat: int) -> None:
-        said = f'{{"host":"far","machine":"far","pid":1,"owner":"far","beat":{beat}}}'
-        store.files.write({names.name(step.key, names.CLAIM): said.encode()})
-
-    def beats() -> None:
-        for beat in itertools.count(1):
-            far(beating, beat)
-            if over.wait(0.01):
-                return
-
-    far(silent, 0)
-    far(beating, 0)
-    thread = threading.Thread(target=beats)
-    thread.start()
+    store, here = Store(tmp_path), Step(kind="rewind", args={"seed": 1})
+    store.claims.files = far = Far(store.url)
+    store.claims.patience = 1.0
+    far.far(SILENT, 0)
     with store.claim(here):
-        assert store.claims.holders().keys() == {here.key, silent.key, beating.key}
-        assert store.claims.living() == {here.key, beating.key}
-    over.set()
-    thread.join()
+        assert store.claims.holders().keys() == {here.key, SILENT.key, BEATING.key}
+        assert store.claims.living() == {here.key, BEATING.key}
 
 
 def test_of_many_heirs_one_inherits(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import pytest
 import torch
 from torch import nn
+from waiting import FOREVER
 
 from oneticket.ground.errors import StoreError
 from oneticket.training import checkpoint
@@ -34,7 +35,7 @@ class Held:
 
     def write(self, data: bytes) -> None:
         self.begun.set()
-        assert self.let.wait(60)
+        assert self.let.wait(FOREVER)
         if self.error:
             raise StoreError(self.error)
         self.written.append(data)
@@ -87,7 +88,7 @@ def test_the_run_goes_on_while_a_checkpoint_is_written_and_one_is_under_way_at_m
         for position in watched(count(run, 5), run, [keep]):
             assert not slot.written
             if position == 1:
-                assert slot.begun.wait(60)
+                assert slot.begun.wait(FOREVER)
         slot.let.set()
     assert len(slot.written) == 1
     assert there(slot) == (1, 1.0)
@@ -105,16 +106,16 @@ def test_the_end_waits_for_what_is_written() -> None:
 
 def test_stopping_leaves_a_checkpoint_of_the_last_step() -> None:
     slot, run = Held(), begin()
-    timer = threading.Timer(0.2, slot.let.set)
-    timer.start()
-    with (
-        pytest.raises(KeyboardInterrupt),
-        Keeper(slot, seconds=0, stop=lambda: run.position >= 3) as keep,
-    ):
+
+    def stop() -> bool:
+        if run.position == 3:  # until then the first is under way
+            slot.let.set()
+        return run.position >= 3
+
+    with pytest.raises(KeyboardInterrupt), Keeper(slot, seconds=0, stop=stop) as keep:
         drive(run, keep, 9)
     assert [run.position, len(slot.written)] == [3, 2]
     assert there(slot) == (3, 3.0)
-    timer.join()
 
 
 def test_nothing_is_written_without_a_slot_or_before_its_time() -> None:
@@ -131,7 +132,7 @@ def test_what_the_slot_refused_is_raised_by_the_next_look() -> None:
     slot.let.set()
     with Keeper(slot, seconds=0, stop=never) as keep:
         keep(run)
-        assert slot.begun.wait(60)
+        assert slot.begun.wait(FOREVER)
         with pytest.raises(StoreError, match="disk full"):
             drive(run, keep, 10**6)
 

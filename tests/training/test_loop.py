@@ -242,7 +242,7 @@ def test_a_checkpoint_carries_the_time_spent(digits: Data, tmp_path: Path) -> No
     checkpoint.save(slot, run)
     again = begin(digits, MODELS["mlp"], spec)
     assert checkpoint.load(slot, again)
-    assert 1000 < again.spent < again.seconds < 1100
+    assert 1000 < again.spent < again.seconds
 
 
 def test_clipping_bounds_the_gradient(digits: Data) -> None:
