@@ -100,18 +100,18 @@ def _like(layer: Layer) -> nn.Module:
 
 
 def _seconds(layer: nn.Module, x: Tensor) -> float:
-    """The shortest of some forward and backward passes."""
+    """The shortest of some forward and backward passes, in the own time of this thread: others may be busy."""
     x = x.detach().requires_grad_()
     seen: list[float] = []
     grad = None
     for _ in range(TIMES):
         for each in (x, *layer.parameters()):
             each.grad = None
-        began = clock.now()
+        began = clock.worked()
         out = layer(x)
         grad = torch.ones_like(out) if grad is None else grad
         out.backward(grad)
-        seen.append(clock.now() - began)
+        seen.append(clock.worked() - began)
     return min(seen)
 
 

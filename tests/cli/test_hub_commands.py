@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from commands import oneticket_cli
 from hub_server import Hub
+from waiting import FOREVER
 
 from oneticket.ticket import zoo
 from oneticket.ticket.book import Book
@@ -106,7 +107,7 @@ def test_the_hub_from_the_command_line(tmp_path: Path) -> None:
             capture_output=True,
             text=True,
             check=False,
-            timeout=120,
+            timeout=FOREVER,
         )
         return done.returncode, done.stdout if done.returncode == 0 else done.stderr
 

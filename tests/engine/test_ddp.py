@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from waiting import FOREVER
 
 from oneticket.data.batches import batches
 from oneticket.engine import inline, run_ray
@@ -144,7 +145,7 @@ def told(tmp_path_factory) -> tuple[dict, dict]:
         for rank in range(2)
     ]
     try:
-        first, second = [json.loads(rank.communicate(timeout=120)[0]) for rank in ranks]
+        first, second = [json.loads(rank.communicate(timeout=FOREVER)[0]) for rank in ranks]
     finally:
         for rank in ranks:
             rank.kill()

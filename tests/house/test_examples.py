@@ -12,6 +12,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+from waiting import FOREVER
 
 import oneticket
 
@@ -27,7 +28,8 @@ def run(folder: str, which: str, where: Path) -> str:
     warnings = [word for entry in ["error", *THEIRS.get(folder, [])] for word in ("-W", entry)]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "PYTHONHASHSEED": "0"}
     command = [sys.executable, *warnings, str(EXAMPLES / folder / f"{which}.py")]
-    done = subprocess.run(command, cwd=where, env=environment, capture_output=True, text=True, check=False, timeout=120)
+    said = {"capture_output": True, "text": True, "check": False, "timeout": FOREVER}
+    done = subprocess.run(command, cwd=where, env=environment, **said)
     assert done.returncode == 0, done.stderr
     return done.stdout
 

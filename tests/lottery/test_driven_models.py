@@ -16,6 +16,7 @@ from commands import oneticket_cli
 from loops import copy, data, net, same, sgd, steps
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
+from waiting import FOREVER
 
 from oneticket.lottery.driven import Search
 from oneticket.lottery.level import Level
@@ -362,7 +363,7 @@ def test_two_ranks_find_one_ticket_and_shards_are_refused(tmp_path: Path) -> Non
         for rank in range(2)
     ]
     try:
-        first, second = [json.loads(rank.communicate(timeout=60)[0]) for rank in ranks]
+        first, second = [json.loads(rank.communicate(timeout=FOREVER)[0]) for rank in ranks]
     finally:
         for rank in ranks:
             rank.kill()

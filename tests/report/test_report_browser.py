@@ -19,6 +19,7 @@ webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not in
 from selenium.webdriver.common.action_chains import ActionChains  # noqa: E402 - after the check that it is there
 from selenium.webdriver.common.keys import Keys  # noqa: E402
 from selenium.webdriver.support.ui import WebDriverWait  # noqa: E402
+from waiting import FOREVER  # noqa: E402
 
 BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 DRIVER = shutil.which("chromedriver")
@@ -63,7 +64,7 @@ def opened(driver: Any, page: Path) -> Iterator[Any]:
         driver.get_log(log)
     driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", _screen(1280, 900))
     driver.get(page.as_uri())
-    WebDriverWait(driver, 120).until(lambda _: driver.execute_script("return document.body.dataset.drawn"))
+    WebDriverWait(driver, FOREVER).until(lambda _: driver.execute_script("return document.body.dataset.drawn"))
     yield driver
     driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": ""})
 
@@ -113,7 +114,7 @@ def test_hovering_shows_the_numbers(opened: Any) -> None:
     point = _seen(opened, "#figure-scores .mark-symbol.role-mark path")
     ActionChains(opened).move_to_element(point).perform()
     tip = "return (document.querySelector('#vg-tooltip-element.visible') || {}).innerText"
-    WebDriverWait(opened, 10).until(lambda _: opened.execute_script(tip))
+    WebDriverWait(opened, FOREVER).until(lambda _: opened.execute_script(tip))
     assert len(re.findall(r"\d\.\d{3}", opened.execute_script(tip))) >= 3
 
 
@@ -121,10 +122,10 @@ def test_a_click_in_the_legend_toggles_lines(opened: Any) -> None:
     shown = "return document.querySelectorAll('#figure-scores .mark-line path').length"
     symbol, every = "#figure-scores .role-legend-symbol path", opened.execute_script(shown)
     ActionChains(opened).move_to_element(_seen(opened, symbol)).click().perform()
-    WebDriverWait(opened, 20).until(lambda _: 0 < opened.execute_script(shown) < every)
+    WebDriverWait(opened, FOREVER).until(lambda _: 0 < opened.execute_script(shown) < every)
     again = ActionChains(opened).move_to_element(_seen(opened, symbol))
     again.key_down(Keys.SHIFT).click().key_up(Keys.SHIFT).perform()
-    WebDriverWait(opened, 20).until(lambda _: opened.execute_script(shown) == every)
+    WebDriverWait(opened, FOREVER).until(lambda _: opened.execute_script(shown) == every)
 
 
 def test_paper_shows_everything_whole(opened: Any) -> None:
@@ -148,7 +149,7 @@ def test_without_scripts_stills_take_the_charts_place(driver: Any, page: Path) -
     try:
         driver.get(page.as_uri())
         # Under load a page of some megabytes is told to be there before all of it is.
-        WebDriverWait(driver, 60).until(lambda _: len(driver.find_elements("css selector", ".chart-box img")) >= 8)
+        WebDriverWait(driver, FOREVER).until(lambda _: len(driver.find_elements("css selector", ".chart-box img")) >= 8)
         stills = driver.find_elements("css selector", ".chart-box img")
         assert all(still.size["width"] > 200 and still.size["height"] > 100 for still in stills)
     finally:

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import torch
 from hub_server import Hub
+from waiting import FOREVER
 
 from oneticket.ground import disk
 from oneticket.ground.errors import FileError, SpecError
@@ -53,7 +54,7 @@ def elsewhere(code: str, endpoint: str, home: Path, **more: str) -> Any:
         capture_output=True,
         text=True,
         check=False,
-        timeout=120,
+        timeout=FOREVER,
     )
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)

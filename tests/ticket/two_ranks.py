@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from waiting import FOREVER
 
 NEEDS = pytest.mark.skipif(
     not (torch.distributed.is_available() and torch.distributed.is_gloo_available()), reason="needs gloo"
@@ -52,7 +53,7 @@ def told(script: str, folder: Path, *arguments: str) -> list[dict]:
         for rank in range(2)
     ]
     try:
-        said = [rank.communicate(timeout=100) for rank in ranks]
+        said = [rank.communicate(timeout=FOREVER) for rank in ranks]
     finally:
         for rank in ranks:
             rank.kill()
