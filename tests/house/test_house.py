@@ -48,6 +48,21 @@ def test_every_draw_names_its_generator() -> None:
     assert not wrong, "\n".join(wrong)
 
 
+def test_no_test_depends_on_how_busy_the_machine_is() -> None:
+    """They wait for events, by `waiting.until` or with `FOREVER` as the limit of what is broken."""
+    wrong = []
+    for path in sorted((ROOT / "tests").rglob("*.py")):
+        tree = ast.parse(path.read_text())
+        limits = [
+            node.value.lineno
+            for node in ast.walk(tree)
+            if isinstance(node, ast.keyword) and node.arg == "timeout" and isinstance(node.value, ast.Constant)
+        ]
+        if path.name != "waiting.py" and ("time" in _imported(tree) or limits):
+            wrong.append(f"{path.relative_to(ROOT)} imports time or has timeouts in figures: lines {limits}")
+    assert not wrong, "\n".join(wrong)
+
+
 def test_permits() -> None:
     wrong = []
     for path, tree in TREES.items():

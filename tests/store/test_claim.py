@@ -6,7 +6,6 @@ import itertools
 import multiprocessing
 import os
 import threading
-import time
 from collections.abc import Callable
 from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerProcess
@@ -107,7 +106,7 @@ def hold_forever(url: str, ready: Connection) -> None:
     with Store(url).claim(STEP) as claim:
         assert claim is not None
         ready.send(Store(url).holder(STEP))
-        time.sleep(1000)
+        threading.Event().wait()
 
 
 def killed_holder(url: str) -> str:
@@ -249,7 +248,7 @@ def kill_while_writing(url: str) -> None:
     for pause in (0.0, 0.007, 0.023):
         process, here = start(write_forever, url)
         here.recv()
-        time.sleep(pause)
+        threading.Event().wait(pause)  # a moment like any other
         process.kill()
         process.join()
         data = store.slot(STEP).read()
