@@ -57,7 +57,7 @@ def by_parts(model: nn.Module) -> Any:
 
 WAYS = {
     "the first pass": (lambda model: model, {}),
-    "an example": (lambda model: model, {"example": torch.rand(2, 6)}),
+    "an example": (lambda model: model, {"example": torch.ones(2, 6)}),
     "a name": (lambda model: model, {"head": "classifier"}),
     "DDP's kind of wrapper": (nn.DataParallel, {}),
     "compiled, its graph hidden": (lambda model: torch.compile(model, backend="aot_eager"), {}),
@@ -234,7 +234,7 @@ def test_what_stays_dense_is_told_when_the_heads_are_known() -> None:
         Search(Wide(), sgd, levels=1, example=torch.rand(2, 6))
 
 
-@pytest.mark.parametrize("settings", [{"example": torch.rand(2, 6)}, {"head": "classifier"}], ids=str)
+@pytest.mark.parametrize("settings", [{"example": torch.ones(2, 6)}, {"head": "classifier"}], ids=["example", "head"])
 def test_a_search_that_starts_sparse_has_to_know_its_heads_before_the_first_pass(settings: dict[str, Any]) -> None:
     mask = {"a.weight": torch.eye(8, 6).bool()}
     with pytest.raises(ModelError) as caught:
