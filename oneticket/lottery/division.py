@@ -74,9 +74,7 @@ class Division:
         """Warn of weights that no gradient reached, since they may be an output layer's; told once."""
         if self.reached is None:
             return self
-        idle = [name for name in self.alive if name not in self.reached]
-        lost = [name for name in idle if self.model.get_parameter(name).requires_grad]
-        if lost:
+        if lost := [name for name in self.alive if name not in self.reached]:
             warnings.warn(
                 f"no gradient reaches {listed(lost)} in the forward passes that were looked at, and the search prunes "
                 "what was not trained like all else; if outputs come from there, name all output layers by head=; what "

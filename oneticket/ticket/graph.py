@@ -25,7 +25,7 @@ from oneticket.ticket.heads import Heads
 class Found:
     """What forward passes show: the heads; the names of what is used in them alone, and of what comes before them.
 
-    `reached`: the names of all parameters that a gradient reaches.
+    `reached`: the names of all parameters that a gradient reaches, and of those that were frozen.
     """
 
     heads: Heads
@@ -98,10 +98,11 @@ class Graph:
         )
 
     def _reached(self) -> Iterable[int]:
-        """All parameters in the graph; where a node hides its own, any."""
+        """All parameters in the graph, and those that no graph would have; where a node hides its own, any."""
         if any(word in node.name() for node in self.made for word in HIDING):
             return self.names
-        return {id(node.variable) for node in self.made if hasattr(node, "variable")} & self.names.keys()
+        frozen = {key for key, weight in self.weights.items() if not weight.requires_grad}
+        return frozen | {id(node.variable) for node in self.made if hasattr(node, "variable")} & self.names.keys()
 
     def _all(self, keys: Iterable[int]) -> frozenset[str]:
         return frozenset(name for key in keys for name in self.names[key])

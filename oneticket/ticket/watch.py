@@ -70,7 +70,7 @@ class Watch:
 
     def _all_reached(self, found: Found) -> bool:
         inner = self._inner()
-        return inner is None or all(n in found.reached for n, one in inner.named_parameters() if one.requires_grad)
+        return inner is None or all(name in found.reached for name, _ in inner.named_parameters())
 
     def _part(self, part: nn.Module, args: Any, keywords: Any, output: object) -> None:
         if not self._within and len(self._parts) < self._most:

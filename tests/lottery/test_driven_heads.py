@@ -197,6 +197,12 @@ def test_weights_that_no_gradient_reaches_are_told_before_they_are_pruned() -> N
         drive(Search(model, sgd, levels=2), lambda rows: model(rows)["one"])
     assert len(told) == 1
     drive(Search(model := Modes().eval(), sgd, levels=1, head=["one", "two"]), lambda rows: model(rows)["one"])
+    model = First()  # a body that is frozen for a while
+    model.b.requires_grad_(False)
+    for level in Search(model, sgd, levels=1, prunable=["b.weight"]):
+        train(level, model, stop=1)
+        model.requires_grad_(True)
+        train(level, model)
 
 
 def test_a_start_whose_head_is_wrong_is_told_with_the_line_that_corrects_it() -> None:
