@@ -91,10 +91,10 @@ def linears(network: nn.Module, mask: Mask) -> dict[str, Any]:
 
     Raises PruneError if there are none.
     """
-    found = {}
+    found, layers = {}, dict(network.named_modules(remove_duplicate=False))
     for name, count in mask.counts.items():
         owner, _, last = name.rpartition(".")
-        layer = network.get_submodule(owner)
+        layer = layers[owner]
         if type(layer) is nn.Linear and last == "weight" and owner and count < layer.weight.numel():
             found[owner] = layer
     if not found:

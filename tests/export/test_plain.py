@@ -110,3 +110,21 @@ def test_what_has_no_exact_copy_is_refused_with_its_name() -> None:
         ModelError, match=r"cannot be copied: 4 \(Linear\) holds lock: cannot pickle.*take it out first"
     ):
         measure(model, mask, X, rounds=1)
+
+
+def test_torchscript_is_exported_whole() -> None:
+    with torch.random.fork_rng(devices=[]):
+        net = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 3))
+    mask, x = (
+        Mask({"2.weight": torch.ones(3, 8, dtype=torch.bool).index_fill(1, torch.tensor([1]), False)}),
+        torch.ones(2, 4),
+    )
+    want = export(net, mask, to="dense", example=x).network(x)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        script = torch.jit.trace(net, x)
+    made = export(script, mask, to="compact", example=x)
+    torch.testing.assert_close(made.network(x), want)
+    assert not made.removed and "not traced, so all are kept" in made.note
+    with pytest.raises(PruneError, match="no linear layer lost a weight"):
+        export(script, mask, to="csr", example=x)
