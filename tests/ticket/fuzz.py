@@ -8,6 +8,7 @@ behind them are reached. A file of another tool is read or refused in words. Not
 
 from __future__ import annotations
 
+import copy
 import importlib.util
 import io
 import json
@@ -103,7 +104,7 @@ ODD = st.one_of(
     st.integers(-3, 300),
     st.sampled_from([2**31, 2**48, 2**63, 10**400, -1, 0.5, "", "1it", "\ud800", "x" * 600, [], {}, [[]], {"a": []}]),
     st.text(max_size=5),
-)
+).map(copy.deepcopy)
 CODES = st.sampled_from([*READER.DTYPES, "F8", "", 5])
 SIZES = st.lists(st.one_of(st.integers(0, 20), st.sampled_from([-1, 2**40, 2**47, 2**63])), max_size=4)
 
