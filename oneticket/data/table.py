@@ -56,9 +56,15 @@ def parquet(root: Path, files: Mapping[str, list[Path]], *, streams: bool = Fals
 
 
 def _beside(root: Path, read: Collection[Path]) -> tuple[LeftOut, ...]:
-    """The other files of the folder."""
+    """The other files of the folder; raises DataError where one of them may be a part of the set."""
     others = [path for path in sorted(root.rglob("*")) if path.is_file() and path not in read]
     shown = [path.relative_to(root).as_posix() for path in others if not path.name.startswith(".")]
+    tables = [name for name in shown if name.lower().endswith(".parquet") and Path(name).name not in METADATA]
+    if tables:
+        raise DataError(
+            f"{root}: {tables[0]} lies beside {min(read).relative_to(root).as_posix()}, and is either a part of the "
+            "set (then put all into one folder, as train-0.parquet and test-0.parquet) or not (then move it elsewhere)"
+        )
     return (LeftOut(count=len(shown), reason="beside the Parquet files", example=shown[0]),) if shown else ()
 
 

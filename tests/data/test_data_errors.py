@@ -217,6 +217,13 @@ def parquet_with_an_unclear_split(root, pictures):
     return root
 
 
+def parquet_in_another_folder(root, pictures):
+    for name in ("train/0.parquet", "holdout/0.PARQUET"):
+        (root / name).parent.mkdir()
+        pq.write_table(pa.table({"image": [b"a", b"b"], "label": [0, 1]}), root / name)
+    return root
+
+
 def parquet_of_two_splits(root, pictures):
     pq.write_table(pa.table({"image": [b"a", b"b"], "label": [0, 1]}), root / "all-train-test.parquet")
     return root
@@ -265,6 +272,7 @@ BAD_PLACES = {
     parquet_that_names_a_device: "cannot decode an image ./dev/zero.: it is no file",
     parquet_without_images: "no image column .*columns are text, label",
     parquet_without_labels: "no label column",
+    parquet_in_another_folder: "holdout/0.PARQUET lies beside train/0.parquet, and is either a part .* or not",
     parquet_with_unlabelled: "1 images have no label",
     parquet_with_broken_labels: "column 'label', split 'train': holds 0.5, which is no whole number",
     parquet_with_mixed_labels: "column 'label': is texts in test and whole numbers in train",
