@@ -35,13 +35,18 @@ class Found:
 
     @classmethod
     def joined(cls, passes: Sequence[Found]) -> Found:
-        """What several passes show, through the model or its parts: what comes before another's head is none."""
+        """What several passes show, through the model or its parts: what comes before another's head is none.
+
+        The order of the heads does not depend on that of the passes, as a search that goes on may make others first.
+        """
         before = frozenset[str]().union(*(one.before for one in passes))
-        heads: Heads = ()
-        for head in (head for one in passes for head in one.heads if not one.last & before & {*head}):
+        heads: list[tuple[str, ...]] = []
+        widest_first = sorted(passes, key=lambda one: (-len(one.heads), one.heads))
+        for head in (head for one in widest_first for head in one.heads if not one.last & before & {*head}):
             same = [other for other in heads if {*other} & {*head}]
-            whole = tuple(dict.fromkeys(name for each in (*same, head) for name in each))
-            heads = (*(other for other in heads if other not in same), whole)
+            at = heads.index(same[0]) if same else len(heads)
+            heads = [other for other in heads if other not in same]
+            heads.insert(at, tuple(dict.fromkeys(name for each in (*same, head) for name in each)))
         return cls(
             heads=tuple(dict.fromkeys(heads)),
             last=frozenset[str]().union(*(one.last for one in passes)) - before,

@@ -177,7 +177,7 @@ def test_heads_that_take_turns_are_all_found(order: list[str]) -> None:
             level.optimizer.zero_grad()
             total(model.train(task != "eval")(data(0)[0], "both" if task == "eval" else task)).backward()
             level.optimizer.step()
-    assert sorted(search.book.contract.head) == [("one.weight", "one.bias"), ("two.weight", "two.bias")]
+    assert search.book.contract.head == (("one.weight", "one.bias"), ("two.weight", "two.bias"))
     assert list(search.book.pruned_at) == ["a.weight", "b.weight"] and search.book.densities == (1.0, 0.5)
 
 

@@ -404,7 +404,7 @@ def test_parts_that_a_loop_calls_one_by_one_are_put_together() -> None:
     model.heads[1](hidden), model.heads[0](hidden)
     assert not seen
     watch.settle()
-    assert seen[0].heads == (("heads.1.weight", "heads.1.bias"), ("heads.0.weight", "heads.0.bias"))
+    assert seen[0].heads == (("heads.0.weight", "heads.0.bias"), ("heads.1.weight", "heads.1.bias"))
     assert not hooks(model)
 
 
