@@ -9,7 +9,7 @@ import importlib
 import importlib.util
 import inspect
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import reduce
 from pathlib import Path
 from types import ModuleType
@@ -43,24 +43,35 @@ def own(path: str, kind: str) -> Callable[..., Any]:
 
 
 def source_digest(path: str, kind: str) -> str:
-    """SHA-256 of the file that the function at a path is written in: another text may do other work.
+    """SHA-256 of the file that the path names, and of the one that the function is written in: other text, other work.
 
-    Modules that the file imports count too, as far as they lie beside it or in a folder beside it; a file without any
-    counts alone. Installed packages, and what is found in any other place, do not. Empty where there is no file.
+    Modules that these import count too, as far as they lie beside them, beside the package that they are part of, or in
+    a folder there; a file without any counts alone. Installed packages, and what is found in any other place, do not:
+    of those, the file that the function is written in counts. Empty where there is no file.
 
     >>> source_digest("torch.nn:Linear", "model") == source_digest("torch.nn:Bilinear", "model")
     True
     """
+    texts = set[tuple[str, bytes]]()
+    for file in _files(path, kind):
+        texts |= {(file.name, file.read_bytes()), *(() if _installed(file) else _beside(file.resolve()).items())}
+    digests = sorted((name, hashlib.sha256(text).hexdigest()) for name, text in texts)
+    return digests[0][1] if len(digests) == 1 else digest(digests) if digests else ""
+
+
+def _files(path: str, kind: str) -> list[Path]:
+    """Where a function is written, and the user's file that names it: what that says decides which function it is."""
+    found = own(path, kind)
     try:
-        written = inspect.getsourcefile(inspect.unwrap(own(path, kind)))
+        written = inspect.getsourcefile(inspect.unwrap(found))
     except TypeError:  # built in, or an object that can be called
         written = None
-    if written is None:
-        return ""
-    file = Path(written)
-    own_text, beside = file.read_bytes(), {} if _installed(file) else _beside(file)
-    digests = [hashlib.sha256(text).hexdigest() for text in (own_text, *(beside[name] for name in sorted(beside)))]
-    return digests[0] if len(digests) == 1 else digest([digests[0], *zip(sorted(beside), digests[1:], strict=True)])
+    place = path.rpartition(":")[0]
+    named = place if place.endswith(".py") else getattr(sys.modules[place], "__file__", None)
+    files = [Path(written)] if written else []
+    if named and not _installed(Path(named)) and not any(file.samefile(named) for file in files):
+        files.append(Path(named))
+    return files
 
 
 def _installed(file: Path) -> bool:
@@ -69,29 +80,40 @@ def _installed(file: Path) -> bool:
 
 
 def _beside(file: Path) -> dict[str, bytes]:
-    """The modules beside a file that it imports, and that those import in turn: name in that folder -> text."""
-    root, found, waiting = file.parent, dict[str, bytes](), [file]
+    """The modules that a file imports, and those that they import in turn: name below the outermost folder -> text."""
+    top = next(folder for folder in file.parents if not (folder / "__init__.py").is_file())
+    found, waiting = dict[str, bytes](), [file]
     while waiting:
-        for name in _imported(waiting.pop()):
-            for place in (root / f"{name}.py", root / name / "__init__.py"):
-                known = place.relative_to(root).as_posix()
-                if place.is_file() and place != file and known not in found:
-                    found[known] = place.read_bytes()
-                    waiting.append(place)
+        for place in _imported(waiting.pop(), (file.parent, top)):
+            for each in (place.with_suffix(".py"), place / "__init__.py") if top in place.parents else ():
+                known = each.relative_to(top).as_posix()
+                if known not in found and each != file and each.is_file():
+                    found[known] = each.read_bytes()
+                    waiting.append(each)
     return found
 
 
-def _imported(file: Path) -> set[str]:
-    """The modules that a file names in its imports, as paths: `a.b` is `a/b`, and its package `a` counts too."""
-    names = set[str]()
-    for node in ast.walk(ast.parse(file.read_bytes())):
+def _imported(file: Path, roots: Iterable[Path]) -> set[Path]:
+    """The places, without ending, that a file's imports may mean below the roots or, with dots, from its own folder.
+
+    The packages that they lie in are imported too. What no parser reads imports nothing.
+    """
+    try:
+        nodes = list(ast.walk(ast.parse(file.read_bytes())))
+    except (SyntaxError, ValueError):
+        return set()
+    places = set[Path]()
+    for node in nodes:
         if isinstance(node, ast.Import):
-            names |= {alias.name for alias in node.names}
+            places |= {_below(root, alias.name) for root in roots for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
-            within = f"{node.module}." if node.module else ""
-            names |= {within.rstrip("."), *(within + alias.name for alias in node.names)} - {""}
-    parts = [name.split(".") for name in names]
-    return {"/".join(each[:depth]) for each in parts for depth in range(1, len(each) + 1)}
+            start = [file, *file.parents][node.level :][:1] if node.level else roots
+            places |= {_below(root, f"{node.module or ''}.{alias.name}") for root in start for alias in node.names}
+    return places.union(*(place.parents for place in places))
+
+
+def _below(root: Path, name: str) -> Path:
+    return root.joinpath(*filter(None, name.split(".")))
 
 
 def _module(name: str, path: str, kind: str) -> ModuleType:
