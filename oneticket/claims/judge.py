@@ -62,7 +62,7 @@ def judge(
     found = Pool(values={}, left=0) if chosen is None else pooled(able, chosen)
     outcome: Outcome = "not tested"
     if len(metrics) > 1:
-        told = [f"Measured by {listed([one.name for one in metrics])}, which no average joins: ask part by part."]
+        told = [notes.mixed(metrics)]
     elif chosen is None or found.effect is None:
         told = [notes.missing(question.rows, question.against, pairs, able, level)]
     elif margin is None:
@@ -85,7 +85,7 @@ def judge(
         statement=question.statement,
         outcome=outcome,
         effect=found.effect,
-        unit=metric.label if metric.larger else f"lower {metric.label}",
+        unit=metric.gained,
         margin=margin,
         rule=_rule(question, able, chosen, found, metric, margin=margin, asked=level is not None),
         comparisons=() if chosen is None else comparisons(able, chosen),

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from oneticket.claims.cells import grid, sparsest
 from oneticket.claims.claim import Outcome, Verdict, said
 from oneticket.claims.growth import EQUAL, Factor, Growth, comparisons, grown, growths
-from oneticket.claims.notes import weak
+from oneticket.claims.notes import mixed, weak
 from oneticket.claims.pool import Pool
 from oneticket.ground.metric import METRICS, Metric
 from oneticket.stats.stats import Interval
@@ -30,8 +30,8 @@ def larger_sources(rows: Sequence[Row], *, level: int | None = None) -> Verdict:
     every = growths(grid(rows))
     metrics = list(dict.fromkeys(one.cells[0].setting.metric for one in every)) or [METRICS["accuracy"]]
     metric = metrics[0]
-    every = [one for one in every if one.cells[0].setting.metric == metric] if len(metrics) == 1 else []
-    able = [one for one in every if (one.levels if level is None else level in one.levels)]
+    comparable = every if len(metrics) == 1 else []
+    able = [one for one in comparable if (one.levels if level is None else level in one.levels)]
     chosen = sparsest(one.levels for one in able) if level is None or not able else level
     found = {} if chosen is None else {factor: grown(able, factor, chosen) for factor in EQUAL}
     pools = {factor: made for factor, made in found.items() if made.values}
@@ -42,12 +42,12 @@ def larger_sources(rows: Sequence[Row], *, level: int | None = None) -> Verdict:
         statement="Tickets from larger sources, of more images and of more classes, do better elsewhere.",
         outcome=outcome,
         effect=effect,
-        unit=f"{metric.label} per doubling",
+        unit=f"{metric.gained} per doubling",
         margin=None,
         rule=_rule(able, chosen, pools, metric, asked=level is not None),
         comparisons=() if chosen is None else comparisons(able, chosen),
         advice=advice,
-        notes=tuple(_notes(pools, out)) if pools else (_missing(every),),
+        notes=tuple(_notes(pools, out)) if pools else (mixed(metrics) or _missing(every),),
     )
 
 

@@ -9,10 +9,11 @@ from oneticket.claims.cells import sparsest
 from oneticket.claims.claim import Outcome, said
 from oneticket.claims.pairs import Pair, names, pooled
 from oneticket.claims.pool import Pool
+from oneticket.ground.metric import Metric
 from oneticket.stats.equivalence import equivalent
 from oneticket.stats.power import NOISE
 from oneticket.stats.stats import bootstrap_interval, mean_interval
-from oneticket.stats.words import ARMS, number, within
+from oneticket.stats.words import ARMS, listed, number, within
 
 
 def beside(pairs: Iterable[Pair], level: int, cells: int) -> list[str]:
@@ -35,6 +36,12 @@ def equivalence(found: Pool, margin: float) -> list[str]:
         return []
     shown, p = "shown" if test.shown else "not shown", "p < 0.001" if test.p < 0.001 else f"p = {number(test.p)}"
     return [f"Equal on average within ±{number(margin)}: {shown} (two one-sided t-tests, {p})."]
+
+
+def mixed(metrics: Sequence[Metric]) -> str:
+    """That several metrics cannot be pooled; empty for one."""
+    names = listed([one.name for one in metrics])
+    return f"Measured by {names}, which no average joins: ask part by part." if len(metrics) > 1 else ""
 
 
 def missing(what: str, against: str, pairs: Sequence[Pair], able: Sequence[Pair], level: int | None) -> str:

@@ -64,7 +64,7 @@ def _common(thing: Ticket | Book) -> Iterator[tuple[str, object]]:
         shape, classes = (told.word(thing.model.get(name)) or "?" for name in ("shape", "classes"))
         yield "network", f"{told.network(thing) or '?'}, images {shape}, {classes} classes"
     search = thing.lineage.get("search")
-    for name in ("data", "optimizer", "training", "pruning"):
+    for name in ("data", "task", "optimizer", "training", "pruning"):
         if known := _settings(told.at(search, name)):
             yield name, known
     if search:

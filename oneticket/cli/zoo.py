@@ -39,10 +39,10 @@ def _table(found: Sequence[Entry], where: str | None) -> Table:
     how = f"`oneticket zoo {name}` prints a card, `oneticket pull {name} --out FILE` writes the file."
     return Table(
         title=shown,
-        header=("name", "network", "density (of all)", "found on", "kB", "furthest above its best control"),
+        header=("name", "network", "density (of all)", "found on", "kB", "most better than its best control"),
         rows=tuple(_row(entry) for entry in found),
-        caption="Accuracy: mean paired difference and its 95 % interval, on the target where the ticket is furthest "
-        f"above the best of its controls; — not measured. {how if found else 'There are none.'}",
+        caption="Last: mean paired difference and its 95 % interval, in points of accuracy or the metric's unit, on the "
+        f"target where the ticket is better than the best of its controls by most; — not measured. {how if found else 'There are none.'}",
     )
 
 

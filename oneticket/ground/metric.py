@@ -52,6 +52,11 @@ class Metric:
         return f"{self.name} ({self.unit})" if self.unit else self.name
 
     @property
+    def gained(self) -> str:
+        """What a gain is a gain of: `accuracy`, `lower rmse (mmol)`."""
+        return self.label if self.larger else f"lower {self.label}"
+
+    @property
     def better(self) -> str:
         """`higher` or `lower`: which scores are the better ones."""
         return "higher" if self.larger else "lower"

@@ -91,8 +91,9 @@ def comparisons(verdict: Verdict) -> Table | None:
         numbers = (within(difference), str(difference.n), _p(one.adjusted), SEEN[one.seen])
         rows.append((one.what, one.against, *place, *numbers))
     caption = (
-        "Mean paired differences with their 95 % t intervals; p of the paired t-test after Holm's correction over this "
-        f"table; above and below where it is under 0.05; {MISSING} where one replicate gives none."
+        "Mean paired differences with their 95 % t intervals, above 0 where the first is better; p of the paired t-test "
+        "after Holm's correction over this table; better and worse where it is under 0.05; "
+        f"{MISSING} where one replicate gives none."
     )
     return Table(title=f"{verdict.claim}: every comparison", header=header, rows=tuple(rows), caption=caption)
 
@@ -199,4 +200,4 @@ def _p(value: float | None) -> str:
     return "< 0.001" if value < 0.001 else number(value)
 
 
-SEEN = {1: "above", -1: "below", 0: "not seen", None: MISSING}
+SEEN = {1: "better", -1: "worse", 0: "not seen", None: MISSING}

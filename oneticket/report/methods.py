@@ -77,10 +77,24 @@ def _data(findings: Findings) -> str:
     rest = " :a and :b are two fixed halves of one training set with no image in common." if halves else ""
     readings = findings.plan.readings
     read = "".join(f" {each}" for each in ("As they were read:", *readings)) if readings else ""
-    return (
-        f"Data: {'; '.join(told)}.{rest}{read} Accuracy is the share of the target's test images that are classified "
-        "right, measured once, after training."
-    )
+    return f"Data: {'; '.join(told)}.{rest}{read} {_measured(findings)}"
+
+
+def _measured(findings: Findings) -> str:
+    """What the scores are, and when they were taken."""
+    said = [
+        "Accuracy is the share of the target's test images that are classified right, measured once, after training."
+        if metric == METRICS["accuracy"]
+        else f"The score is the {metric.label} over the target's test set, of which {metric.better} is better, measured "
+        "once, after training."
+        for metric in _metrics(findings)
+    ]
+    return " ".join(said)
+
+
+def _metrics(findings: Findings) -> list[Metric]:
+    """Those of the rows; accuracy where there are none yet."""
+    return list(dict.fromkeys(Metric.of(row) for row in findings.rows)) or [METRICS["accuracy"]]
 
 
 def _search(findings: Findings) -> str:
@@ -166,8 +180,8 @@ def _statistics(findings: Findings) -> str:
 
 def _margin(findings: Findings) -> str:
     """Which difference counts as none, in the metric's own unit."""
-    metrics = list(dict.fromkeys(Metric.of(row) for row in findings.rows)) or [METRICS["accuracy"]]
-    limits = [(metric, metric.margin if findings.plan.margin is None else findings.plan.margin) for metric in metrics]
+    given = findings.plan.margin
+    limits = [(metric, metric.margin if given is None else given) for metric in _metrics(findings)]
     said = [f"under {number(limit)} in {metric.label}" for metric, limit in limits if limit is not None]
     return f"a difference {listed(said, 'or')} counts as none that matters" if said else "no margin is named"
 

@@ -87,10 +87,11 @@ def _sentence(thing: Ticket | Book, counts: Density) -> str:
 
 def _lineage(thing: Ticket | Book) -> Iterator[tuple[str, str]]:
     search = at(thing.lineage, "search")
-    for name in ("data", "model", "optimizer", "training", "pruning", "rewind", "seed"):
+    for name in ("data", "task", "model", "optimizer", "training", "pruning", "rewind", "seed"):
         value = search.get(name) if isinstance(search, Mapping) else None
         value = at(thing.model, "spec") or value if name == "model" else value
-        yield name, _settings(value) or "not known"
+        if value or name != "task":  # classification is not written down
+            yield name, _settings(value) or "not known"
     yield "replicate", _settings(thing.lineage.get("replicate")) or "not known"
     if isinstance(thing, Ticket):
         yield "level", _settings(thing.lineage.get("level")) or "not known"

@@ -14,8 +14,11 @@ from test_report_claims import ABOUT, beside, sized
 
 from oneticket.charts.figures import FIGURES
 from oneticket.claims.claims import verdicts
+from oneticket.data.spec import DataSpec
 from oneticket.ground.errors import SpecError
 from oneticket.ground.metric import METRICS, Metric
+from oneticket.report.contents import comparisons
+from oneticket.report.methods import methods
 from oneticket.report.verdict import sentence
 from oneticket.stats.scores import score_table, scores
 from oneticket.stats.summary import summary
@@ -66,6 +69,10 @@ def test_growth_is_what_a_doubling_gains() -> None:
     rows = sized(0.02, 0.01)
     (up,), (down,) = (verdicts(each, ["C4"]) for each in (more(rows), less(rows)))
     assert up.outcome == down.outcome and close(up.effect.mean, down.effect.mean) and up.effect.mean > 0
+    assert (up.unit, down.unit) == ("skill per doubling", "lower error per doubling")
+    other = [{**row, "target_data": f"{row['target_data']}-other"} for row in less(rows)]
+    (mixed,) = verdicts([*more(rows), *other], ["C4"])
+    assert mixed.outcome == "not tested" and "which no average joins" in mixed.notes[0]
 
 
 def test_a_margin_is_the_metrics_own_or_named_or_nothing_is_decided() -> None:
@@ -121,6 +128,17 @@ def test_charts_show_gains(name: str) -> None:
     assert name != "scores" or "lower is better" in words
 
 
+def test_a_report_says_what_was_measured_and_which_way_is_better() -> None:
+    made = findings(sources=("cifar10",), targets=("cifar10", "svhn"), layers=1)
+    protocol = {"target": {"data": [DataSpec(name="svhn").plain()]}}
+    told = " ".join(methods(replace(made, rows=less(made.rows), protocol=protocol)))
+    assert "error over the target's test set, of which lower is better" in told and "ccuracy" not in told
+    (verdict,) = verdicts(less(beside(0.05, **ABOUT["C3"])), ["C3"], margin=0.02)
+    compared = comparisons(verdict)
+    assert compared is not None and "above 0 where the first is better" in compared.caption
+    assert {row[-1] for row in compared.rows} == {"better"}
+
+
 def test_scores_and_cards_keep_metric_and_direction(study: Callable[..., Rows]) -> None:
     mask = Mask({"fc.weight": torch.tensor([[True, False]])})
     ticket = Ticket(mask=mask, weights={"fc.weight": torch.ones(1, 2)}, contract=Contract(rewind="0it", step=0))
@@ -130,8 +148,11 @@ def test_scores_and_cards_keep_metric_and_direction(study: Callable[..., Rows]) 
     anew = next(one for one in found if one["arm"] == "reinit")
     assert anew["difference"]["mean"] > 0, "the ticket is better than new weights: its error is lower"
     assert "error" in score_table(found).header and "better" in score_table(found).caption
-    scored = Ticket(mask=mask, weights=ticket.weights, contract=ticket.contract, evidence={"scores": found})
+    lineage = {"search": {"task": {"name": "mine.py:task"}}}
+    known = {"mask": mask, "weights": ticket.weights, "contract": ticket.contract, "evidence": {"scores": found}}
+    scored = Ticket(**known, lineage=lineage)
     said = card(scored, name="user/name")
+    assert "mine.py:task" in said and "task" not in card(Ticket(**known), name="user/name")
     assert "Lower error is better." in said and "better than" in told.best(scored)
     by_accuracy = [one for one in scores(ticket, rows) if one["arm"] == "reinit"]
     assert "metric" not in by_accuracy[0] and close(by_accuracy[0]["difference"]["mean"], anew["difference"]["mean"])
