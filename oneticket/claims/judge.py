@@ -12,7 +12,7 @@ from oneticket.claims.pairs import Pair, comparisons, pooled
 from oneticket.claims.pool import Pool
 from oneticket.ground.errors import SpecError
 from oneticket.ground.metric import METRICS, Metric
-from oneticket.stats.words import ARMS, listed, number, percent
+from oneticket.stats.words import ARMS, number, percent
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -93,7 +93,7 @@ def verify(*, store: str) -> int:
         what = _words(kept.definitions([key]).get(key))
         say(f"{key[:SHORT]} ({what}): {trouble}; set aside")
     ending = f", {bad} damaged and set aside: the next run makes them anew" if bad else ""
-    say(f"{kept.url}: {good} entries are good{ending}")
+    say(f"{kept.url}: {good} entries are good{ending}" if good or bad else f"{kept.url}: no entries, nothing to verify")
     return 1 if bad else 0
 
 

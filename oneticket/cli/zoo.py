@@ -41,8 +41,9 @@ def _table(found: Sequence[Entry], where: str | None) -> Table:
         title=shown,
         header=("name", "network", "density (of all)", "found on", "kB", "most better than its best control"),
         rows=tuple(_row(entry) for entry in found),
-        caption="Last: mean paired difference and its 95 % interval, in points of accuracy or the metric's unit, on the "
-        f"target where the ticket is better than the best of its controls by most; — not measured. {how if found else 'There are none.'}",
+        caption="Last: mean paired difference and its 95 % interval, in points of accuracy or the metric's unit, on "
+        "the target where the ticket is better than the best of its controls by most; — not measured. "
+        f"{how if found else 'There are none.'}",
     )
 
 

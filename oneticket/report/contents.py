@@ -91,8 +91,8 @@ def comparisons(verdict: Verdict) -> Table | None:
         numbers = (within(difference), str(difference.n), _p(one.adjusted), SEEN[one.seen])
         rows.append((one.what, one.against, *place, *numbers))
     caption = (
-        "Mean paired differences with their 95 % t intervals, above 0 where the first is better; p of the paired t-test "
-        "after Holm's correction over this table; better and worse where it is under 0.05; "
+        "Mean paired differences with their 95 % t intervals, above 0 where the first is better; p of the paired "
+        "t-test after Holm's correction over this table; better and worse where it is under 0.05; "
         f"{MISSING} where one replicate gives none."
     )
     return Table(title=f"{verdict.claim}: every comparison", header=header, rows=tuple(rows), caption=caption)

@@ -85,8 +85,8 @@ def _measured(findings: Findings) -> str:
     said = [
         "Accuracy is the share of the target's test images that are classified right, measured once, after training."
         if metric == METRICS["accuracy"]
-        else f"The score is the {metric.label} over the target's test set, of which {metric.better} is better, measured "
-        "once, after training."
+        else f"The score is the {metric.label} over the target's test set, of which {metric.better} is better, "
+        "measured once, after training."
         for metric in _metrics(findings)
     ]
     return " ".join(said)

@@ -43,6 +43,8 @@ class Store:
 
     def __init__(self, url: str | os.PathLike[str]) -> None:
         given = os.fspath(url).removeprefix("file://")
+        if not given.strip():
+            raise StoreError("a store needs a place: expected a folder or a URL, got an empty text")
         self.files: Files = Remote(given) if "://" in given else Folder(given)
         self.claims = Claims(self.files)
         self.url = self.files.url
