@@ -122,9 +122,9 @@ def _levels(books: Mapping[int, Book], deepest: int) -> Table:
 
 
 def _metric(books: Mapping[int, Book]) -> Metric:
-    """What the searches were measured by, as their records say."""
+    """What the searches were measured by, as their records say; a score without a name, if they say nothing sound."""
     records = [record for book in books.values() for record in book.records]
-    return Metric.of({name: told.word(value) for name, value in (records[0] if records else {}).items()})
+    return told.sound_metric(records[0] if records else {}) or Metric(name="score")
 
 
 def layers(ticket: Ticket) -> Table:

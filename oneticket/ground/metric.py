@@ -79,16 +79,16 @@ class Metric:
     def of(cls, row: Mapping[str, Any]) -> Metric:
         """The metric that a row of results speaks of; accuracy where a row of an earlier version names none.
 
-        Raises SpecError for a direction that is neither `higher` nor `lower`.
+        Raises SpecError for a direction that is neither `higher` nor `lower`, and for an unknown metric without one.
 
         >>> Metric.of({"metric": "rmse", "unit": "mmol", "better": "lower"}).gain(2.0, 3.0)
         1.0
         """
         name = str(row.get("metric") or "accuracy")
         known = METRICS.get(name)
-        better = row.get("better") or (known.better if known else "higher")
+        better = row.get("better") or (known.better if known else "")
         if better not in ("higher", "lower"):
-            raise SpecError(f"better: expected higher or lower, got {better!r}")
+            raise SpecError(f"better: expected higher or lower for the metric {name}, got {better!r}")
         unit = str(row.get("unit") or (known.unit if known else ""))
         if known and known.better == better:
             return known if known.unit == unit else cls(name=name, unit=unit, larger=known.larger, low=known.low)

@@ -8,11 +8,23 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 
 from oneticket.ground.errors import SpecError
-from oneticket.ground.metric import score_of
+from oneticket.ground.metric import Metric, score_of
 from oneticket.ticket.book import Book
 from oneticket.ticket.density import Density
 from oneticket.ticket.ticket import Ticket
-from oneticket.ticket.told import TIED, at, data, interval, metric_of, network, number, percent, scores, text
+from oneticket.ticket.told import (
+    TIED,
+    at,
+    data,
+    interval,
+    metric_of,
+    network,
+    number,
+    percent,
+    scores,
+    sound_metric,
+    text,
+)
 
 MOST_ROWS = 200
 
@@ -112,8 +124,10 @@ def _scores(thing: Ticket | Book) -> str:
     rows = list(scores(thing))
     if not rows:
         evidence = thing.evidence if isinstance(thing, Ticket) else {}
-        single = score_of(evidence)
-        told = f" One training in the search left {_single(single, evidence)}: n = 1." if number(single) else ""
+        single, metric = score_of(evidence), sound_metric(evidence)
+        told = (
+            f" One training in the search left {_single(single, metric)}: n = 1." if number(single) and metric else ""
+        )
         return f"Not measured: no scores over several trainings came with this file.{told}"
     lines = [
         (
@@ -138,9 +152,8 @@ def _scores(thing: Ticket | Book) -> str:
     return f"{table}\n\n{note}" + "".join(f" {word}." for word in words)
 
 
-def _single(score: float, evidence: Mapping[str, object]) -> str:
+def _single(score: float, metric: Metric) -> str:
     """A score of one training, with its name and direction."""
-    metric = metric_of(evidence)
     if metric.name == "accuracy":
         return f"an accuracy of {percent(score)}"
     return f"{score:.4g} {text(metric.label)}{'' if metric.larger else ' (lower is better)'}"

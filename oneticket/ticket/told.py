@@ -50,7 +50,7 @@ def scores(thing: Ticket | Book) -> Iterator[Mapping[str, Any]]:
     rows = thing.evidence.get("scores") if isinstance(thing, Ticket) else None
     for row in rows[:MOST_SCORES] if isinstance(rows, list) else ():
         named = isinstance(row, Mapping) and all(isinstance(row.get(name), str) for name in ("data", "arm"))
-        if named and (metric := _metric(row)) and _measured(row, metric):
+        if named and (metric := sound_metric(row)) and _measured(row, metric):
             above = row.get("difference")
             good = isinstance(above, Mapping) and _measured(above, metric, difference=True)
             yield {"optimizer": "", **row, "difference": above if good else None}
@@ -59,6 +59,14 @@ def scores(thing: Ticket | Book) -> Iterator[Mapping[str, Any]]:
 def metric_of(row: Mapping[str, Any]) -> Metric:
     """What a sound row of scores is measured by, made safe to show."""
     return Metric.of({name: word(row.get(name)) for name in ("metric", "unit", "better")})
+
+
+def sound_metric(row: Mapping[str, Any]) -> Metric | None:
+    """What a row is measured by, made safe to show; None for one that says nothing sound of it."""
+    try:
+        return metric_of(row)
+    except SpecError:
+        return None
 
 
 def interval(value: Mapping[str, Any], metric: Metric, *, signed: bool = False) -> str:
@@ -127,14 +135,6 @@ def text(value: object) -> str:
 
 def _above(row: Mapping[str, Any]) -> float:
     return float(row["difference"]["mean"])
-
-
-def _metric(row: Mapping[str, Any]) -> Metric | None:
-    """The row's metric; None for one that says nothing sound of it."""
-    try:
-        return metric_of(row)
-    except SpecError:
-        return None
 
 
 def _measured(value: Mapping[str, Any], metric: Metric, *, difference: bool = False) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from test_report_claims import ABOUT, beside, sized
 
 from oneticket.charts.figures import FIGURES
 from oneticket.claims.claims import verdicts
+from oneticket.cli.show import show
 from oneticket.data.spec import DataSpec
 from oneticket.ground.errors import SpecError
 from oneticket.ground.metric import METRICS, Metric
@@ -24,6 +26,7 @@ from oneticket.stats.scores import score_table, scores
 from oneticket.stats.summary import summary
 from oneticket.stats.table import tables, text
 from oneticket.ticket import told
+from oneticket.ticket.book import Book
 from oneticket.ticket.card import card
 from oneticket.ticket.contract import Contract
 from oneticket.ticket.mask import Mask
@@ -158,12 +161,29 @@ def test_scores_and_cards_keep_metric_and_direction(study: Callable[..., Rows]) 
     assert "metric" not in by_accuracy[0] and close(by_accuracy[0]["difference"]["mean"], anew["difference"]["mean"])
 
 
+@pytest.mark.parametrize("said", [{"better": "up"}, {"metric": "mae"}, {"better": {}, "metric": ["rmse"]}])
+def test_a_file_that_says_nothing_sound_of_its_metric_is_shown_all_the_same(
+    said: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    mask, contract = Mask({"w": torch.tensor([True, False])}), Contract(rewind="0it", step=0)
+    ticket = Ticket(mask=mask, weights={"w": torch.ones(2)}, contract=contract, evidence={"score": 0.5, **said})
+    assert "came with this file." in card(ticket, name="user/name") and "One training" not in card(ticket, name="a/b")
+    pruned_at = {"w": torch.tensor([0, 1], dtype=torch.uint8)}
+    records = [{"score": 0.5, **said}] * 2
+    book = Book(weights=ticket.weights, pruned_at=pruned_at, levels=1, contract=contract, records=records)
+    book.save(tmp_path / "book.safetensors")
+    assert show(tmp_path / "book.safetensors", level=None) == 0
+    assert re.search(r"weights +score *\n", capsys.readouterr().out)
+
+
 def test_a_score_outside_its_metric_and_a_strange_direction_are_refused(study: Callable[..., Rows]) -> None:
     rows = study(optimizers=("sgd",), levels=[0], replicates=[0])
     for score in (-1.0, float("nan"), None):
         bad = [{**row, "metric": "rmse", "score": score, "accuracy": None} for row in rows]
         with pytest.raises(SpecError, match="rmse of dense, level 0, replicate 0: expected 0 or more, got"):
             summary(bad)
-    with pytest.raises(SpecError, match="better: expected higher or lower, got 'up'"):
+    with pytest.raises(SpecError, match="better: expected higher or lower for the metric mine, got 'up'"):
         Metric.of({"metric": "mine", "better": "up"})
+    with pytest.raises(SpecError, match="for the metric mae, got ''"):
+        Metric.of({"metric": "mae", "score": 1.0})
     assert Metric.of({"metric": "rmse", "unit": "mmol"}) != METRICS["rmse"]
