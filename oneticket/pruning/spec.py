@@ -28,7 +28,7 @@ class PruningSpec(Spec):
     criterion: str = Field(
         "magnitude",
         description="Which weights go first: those of the smallest magnitude after training, magnitude-at-init, or"
-        " saliency (|weight x gradient|); random; or your own as 'file.py:function'.",
+        " saliency (weight times gradient); random; or your own as 'file.py:function'.",
     )
     fraction: float = Field(
         0.2, gt=0, lt=1, description="Share of the living weights, or units, that each level removes."

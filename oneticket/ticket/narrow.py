@@ -5,8 +5,9 @@ writes past its workspace: uxlfoundation/oneDNN#6035. The process aborts, hangs,
 This file alone knows the rule.
 
 Seen with torch 2.13 and 2.14.1: with AVX2 for fewer than 8 channels; with AVX-512 for fewer than 16, in float32 (by
-oneDNN's source in bfloat16 too), where a plane is cut into parts, as two threads or large images do. It takes no padding and one group; the
-layout of the images is enough, or that of the weight. Transposed convolutions do it with few output channels.
+oneDNN's source in bfloat16 too), where a plane is cut into parts, as two threads or large images do. It takes no
+padding and one group; the layout of the images is enough, or that of the weight. Transposed convolutions do it with few
+output channels.
 
 Every s-th pixel with stride 1 is the same convolution. With AVX-512 its output and gradients have the same bits, for
 batches of 16 or more; below, torch takes another product, whose rounding differs.
