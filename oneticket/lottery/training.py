@@ -98,6 +98,8 @@ def run_training(job: Job, place: Place) -> Trained:
     found = measure(slim.network, test_batches(data), task)
     if not math.isfinite(found.loss):
         raise TrainingError(f"the test loss after {stop} steps is {found.loss}; try a lower --lr, or --clip 1.0")
+    if wrong := [f"{name} is {score}" for name, score in found.scores.items() if not math.isfinite(score)]:
+        raise TrainingError(f"task {task.name}: expected finite scores after {stop} steps; {', '.join(wrong)}")
     trained = {name: model.get_parameter(name).detach().cpu() for name in mask}
     zeros = Mask({name: (weights.abs() < ZERO) & mask[name] for name, weights in trained.items()})
     return Trained(

@@ -79,6 +79,8 @@ def score(criterion: str | Criterion, evidence: Evidence) -> dict[str, Tensor]:
         raise PruneError(f"criterion {called!r}: expected scores by name, got {type(scores).__name__}")
     if lacking := [name for name in evidence.mask if not isinstance(scores.get(name), Tensor)]:
         raise PruneError(f"criterion {called!r}: expected a tensor of scores for {', '.join(lacking)}, got none")
+    if unreal := [name for name in evidence.mask if scores[name].is_complex()]:
+        raise PruneError(f"criterion {called!r}: expected real scores for {', '.join(unreal)}, got complex numbers")
     return {name: scores[name].detach().cpu() for name in evidence.mask}
 
 

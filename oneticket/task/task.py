@@ -18,6 +18,19 @@ Loss = Callable[[Tensor, Tensor, str], Tensor]
 """(output, target, reduction) -> the loss: a scalar for "mean" and "sum", one value for each target for "none"."""
 
 
+TAKEN = frozenset(
+    (
+        *("arm", "batch", "better", "budget", "classes", "criterion", "data_digest", "density", "device"),
+        *("examples", "granularity", "head", "how", "images", "key", "level", "living", "loss", "lr"),
+        *("metric", "model", "natural_zeros", "part", "replicate", "rewind", "schedule", "scope", "score"),
+        *("seconds", "seed", "shots", "source_classes", "source_data", "source_id", "source_images"),
+        *("source_name", "source_optimizer", "steps", "target_classes", "target_data", "target_images"),
+        *("target_name", "target_optimizer", "threads", "train_loss", "unit", "weight_decay"),
+    )
+)
+"""What records and rows say beside the measures, which stand there by their names."""
+
+
 def _same(mean: float) -> float:
     return mean
 
@@ -50,7 +63,8 @@ class Task:
     - `measures`: the numbers that a trained network has on a test set, by their metrics' names.
     - `counts`: the name of the one that results are compared by.
 
-    Raises SpecError where `counts` is not among the measures, or a measure goes by another name than its metric's.
+    Raises SpecError where `counts` is not among the measures, or a measure goes by another name than its metric's or by
+    one that records and rows have for something else (`TAKEN`).
 
     >>> TASKS["classification"].metric.name
     'accuracy'
@@ -68,6 +82,10 @@ class Task:
         if self.counts not in self.measures:
             raise SpecError(f"task {self.name}: {unknown('measure', self.counts, self.measures)}")
         for name, measure in self.measures.items():
+            if name in TAKEN:
+                raise SpecError(
+                    f"task {self.name}: measure {name!r}: every row has another {name}; choose another name"
+                )
             if measure.metric.name != name:
                 raise SpecError(
                     f"task {self.name}: measure {name!r} has the metric {measure.metric.name!r}; name it so"

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from oneticket.ground.errors import TrainingError
 from oneticket.task.task import Task
 
 
@@ -24,6 +25,8 @@ class Measured:
 def measure(model: nn.Module, batches: Iterable[tuple[Tensor, Tensor]], task: Task) -> Measured:
     """Measure a model in evaluation mode and float32, then put its mode back; the device is synchronised once.
 
+    Raises TrainingError for a loss or total that is no tensor of one number.
+
     >>> from oneticket.task.task import CLASSIFICATION
     >>> images, labels = torch.eye(3), torch.tensor([0, 1, 1])
     >>> measure(nn.Identity(), [(images, labels)], CLASSIFICATION).score
@@ -38,13 +41,20 @@ def measure(model: nn.Module, batches: Iterable[tuple[Tensor, Tensor]], task: Ta
         for inputs, targets in batches:
             output = model(inputs)
             for name, each in task.measures.items():
-                totals[name].append(each.total(output, targets))
-            losses.append(task.loss(output, targets, "sum"))
+                totals[name].append(_one(each.total(output, targets), f"{task.name}: total of {name}"))
+            losses.append(_one(task.loss(output, targets, "sum"), f'{task.name}: loss with reduction "sum"'))
             count += targets.numel()
     for module, mode in modes.items():
         module.training = mode
     scores = {name: each.score(_sum(totals[name]) / count) for name, each in task.measures.items()}
     return Measured(score=scores[task.counts], scores=scores, loss=_sum(losses) / count, count=count)
+
+
+def _one(value: object, what: str) -> Tensor:
+    if not isinstance(value, Tensor) or value.numel() != 1:
+        got = f"one of shape {tuple(value.shape)}" if isinstance(value, Tensor) else f"a {type(value).__name__}"
+        raise TrainingError(f"task {what}: expected a tensor of one number, got {got}")
+    return value.reshape(())
 
 
 def _sum(parts: list[Tensor]) -> float:

@@ -91,6 +91,10 @@ def test_criteria_that_fail_or_leave_something_out_are_told_by_name() -> None:
         (broken, "criterion 'broken' failed: KeyError: 'mine'"),
         (half, "criterion 'half': expected a tensor of scores for 6.weight, got none"),
         (lambda evidence: 3, "expected scores by name, got int"),
+        (
+            lambda evidence: {name: one.to(torch.complex64) for name, one in evidence.trained.items()},
+            "expected real scores for 0.weight, 6.weight, got complex numbers",
+        ),
         ("nowhere.py:score", "no such file: nowhere.py"),
     ):
         with pytest.raises(PruneError, match=said):

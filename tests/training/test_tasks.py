@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -14,8 +15,9 @@ from oneticket.lottery.place import Place
 from oneticket.lottery.search import search
 from oneticket.lottery.spec import SearchSpec, TransferSpec
 from oneticket.study.plan import search_origin
+from oneticket.study.rows import COLUMNS
 from oneticket.task.spec import KNOWN, TaskSpec
-from oneticket.task.task import CLASSIFICATION, TASKS, Measure, Task, task_of
+from oneticket.task.task import CLASSIFICATION, TAKEN, TASKS, Measure, Task, task_of
 from oneticket.training.measure import measure
 
 DRAW = torch.Generator().manual_seed(0)
@@ -125,3 +127,23 @@ def test_classification_leaves_every_address_as_it_was() -> None:
     assert "task" not in spec.identity() and "task" not in TransferSpec(data="digits:a").identity()
     assert spec.but(task="mine.py:task").identity()["task"] == {"name": "mine.py:task"}
     assert SearchSpec.recall(spec.identity()) == spec
+
+
+@pytest.mark.parametrize("total", [lambda a, b: 1.0, lambda a, b: torch.ones(2)])
+def test_a_measure_that_is_no_number_is_told_by_its_name(total) -> None:
+    odd = replace(SPREAD, counts="mae", measures={"mae": replace(SPREAD.measures["mae"], total=total)})
+    with pytest.raises(TrainingError, match="task spread: total of mae: expected a tensor of one number, got"):
+        measure(nn.Identity(), [(OUTPUT, TARGET)], odd)
+
+
+@pytest.mark.parametrize("name", ["density", "loss", "key"])
+def test_a_measure_takes_no_name_that_rows_have_for_something_else(name: str) -> None:
+    taken = Measure(metric=Metric(name=name), total=SPREAD.measures["mae"].total)
+    with pytest.raises(SpecError, match=f"measure '{name}': every row has another {name}; choose another name"):
+        replace(SPREAD, counts=name, measures={name: taken})
+
+
+def test_the_names_that_are_taken_are_those_of_records_and_rows() -> None:
+    asked = {"data": {"name": "digits:a", "per_class": 5}, "model": "mlp", "rewind": "1it"}
+    record = search({**asked, "training": {"budget": "2it"}}, levels=0).records[0]
+    assert (record.keys() | set(COLUMNS)) - {"accuracy"} == TAKEN
