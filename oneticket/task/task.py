@@ -97,9 +97,15 @@ class Task:
         return self.measures[self.counts].metric
 
     def training_loss(self, output: Tensor, target: Tensor, reduction: str, smoothing: float) -> Tensor:
-        """The loss of a training step; TrainingError for a smoothing that the task does not have."""
+        """The loss of a training step; TrainingError for a smoothing that the task does not have, or a wrong shape."""
         if not smoothing:
-            return self.loss(output, target, reduction)
+            loss = self.loss(output, target, reduction)
+            if loss.numel() != (expected := target.numel() if reduction == "none" else 1):
+                raise TrainingError(
+                    f"task {self.name}: loss with reduction {reduction!r}: expected numbers: {expected}, got a tensor "
+                    f"of shape {tuple(loss.shape)}"
+                )
+            return loss
         if self.smoothed is None:
             raise TrainingError(
                 f"training.smoothing: labels can be smoothed where there are classes, not in {self.name}"

@@ -147,3 +147,10 @@ def test_the_names_that_are_taken_are_those_of_records_and_rows() -> None:
     asked = {"data": {"name": "digits:a", "per_class": 5}, "model": "mlp", "rewind": "1it"}
     record = search({**asked, "training": {"budget": "2it"}}, levels=0).records[0]
     assert (record.keys() | set(COLUMNS)) - {"accuracy"} == TAKEN
+
+
+@pytest.mark.parametrize(("kept", "asked"), [("none", "mean"), ("mean", "none")])
+def test_a_loss_that_is_always_reduced_alike_is_told(kept: str, asked: str) -> None:
+    odd = replace(SPREAD, loss=lambda output, target, reduction: _absolute(output, target, kept))
+    with pytest.raises(TrainingError, match=f"task spread: loss with reduction '{asked}': expected numbers: "):
+        odd.training_loss(OUTPUT, TARGET, asked, 0.0)
