@@ -39,10 +39,10 @@ def _table(found: Sequence[Entry], where: str | None) -> Table:
     how = f"`oneticket zoo {name}` prints a card, `oneticket pull {name} --out FILE` writes the file."
     return Table(
         title=shown,
-        header=("name", "network", "density (of all)", "found on", "kB", "most better than its best control"),
+        header=("name", "network", "density (of all)", "found on", "kB", "largest gain over its best control"),
         rows=tuple(_row(entry) for entry in found),
-        caption="Last: mean paired difference and its 95 % interval, in points of accuracy or the metric's unit, on "
-        "the target where the ticket is better than the best of its controls by most; — not measured. "
+        caption="Gain: mean paired difference and its 95 % interval, in points of accuracy or the metric's unit, on the "
+        "target where it is largest; — not measured. "
         f"{how if found else 'There are none.'}",
     )
 
