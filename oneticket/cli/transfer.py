@@ -23,6 +23,7 @@ from oneticket.store.store import Store
 from oneticket.study.plan import Cell, Origin, file_origin, search_of, search_origin, ticket_level, transfer_cells
 from oneticket.study.rows import rows as rows_of
 from oneticket.study.spec import CarrySpec
+from oneticket.task.spec import TaskSpec
 from oneticket.ticket.book import Book
 from oneticket.ticket.ticket import Ticket
 
@@ -46,6 +47,8 @@ def transfer(
         check_code(network_of(thing, whose=str(file))[0], run_code=run_code, how="--run-code")
         search_of(thing, whose=str(file))
     asked = read(CarrySpec, collect(CarrySpec, given, {"transfer": as_source(first)}, from_file(spec)))
+    named = given.get("transfer__task__name") is not None or "task" in from_file(spec).get("transfer", {})
+    check_task(asked.transfer.task, named=named, run_code=run_code)
     check_rows(rows)
     if asked.replicates is not None:
         if len(sources) > 1:
@@ -77,9 +80,18 @@ def transfer(
 
 
 def as_source(thing: Book | Ticket) -> dict[str, Any]:
-    """The optimizer, training and seed that the source was found with: what a transfer takes unless told otherwise."""
+    """The task, optimizer, training and seed that the source was found with, which a transfer takes unless told."""
     search = thing.lineage.get("search") or {}
-    return {name: search[name] for name in ("optimizer", "training", "seed") if name in search}
+    return {name: search[name] for name in ("task", "optimizer", "training", "seed") if name in search}
+
+
+def check_task(task: TaskSpec, *, named: bool, run_code: bool) -> None:
+    """Refuse a task that is somebody's code and that the source alone names: its file can name any function."""
+    if task.own and not named and not run_code:
+        raise CarryError(
+            f"the source's task is code that it names, {task.name}; it is run only if you say so: --run-code, for a "
+            "source that you trust, or --task"
+        )
 
 
 def own_search(thing: Book | Ticket, target: TransferSpec, levels: int, replicate: int, place: Place) -> Origin:
@@ -100,5 +112,7 @@ def own_search(thing: Book | Ticket, target: TransferSpec, levels: int, replicat
         if height != width:
             raise SpecError(f"--controls own: needs square images, the source was found with {height} x {width}")
         data = data.but(size=data.size or height, channels=data.channels or channels)
-    spec = search.but(data=data, optimizer=target.optimizer, training=target.training, seed=target.seed)
+    spec = search.but(
+        data=data, task=target.task, optimizer=target.optimizer, training=target.training, seed=target.seed
+    )
     return search_origin(spec, levels=levels, replicate=replicate, place=place)

@@ -41,8 +41,8 @@ def _table(found: Sequence[Entry], where: str | None) -> Table:
         title=shown,
         header=("name", "network", "density (of all)", "found on", "kB", "largest gain over its best control"),
         rows=tuple(_row(entry) for entry in found),
-        caption="Gain: mean paired difference and its 95 % interval, in points of accuracy or the metric's unit, on the "
-        "target where it is largest; — not measured. "
+        caption="Gain: mean paired difference and its 95 % interval, in points of accuracy or the metric's unit, on "
+        "the target where it is largest; — not measured. "
         f"{how if found else 'There are none.'}",
     )
 

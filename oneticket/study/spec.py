@@ -11,6 +11,7 @@ from oneticket.ground.spec import Spec, Time
 from oneticket.lottery.spec import MOST_LEVELS, Control, SearchSpec, TransferSpec
 from oneticket.models.spec import ModelSpec
 from oneticket.optim.spec import OptimizerSpec
+from oneticket.task.spec import TaskSpec
 
 Arm = Literal["dense", "ticket", Control]
 Table = dict[str, JsonValue]
@@ -144,6 +145,7 @@ class StudySpec(Spec):
     seed: int = Field(0, ge=0, lt=2**63, description="Root of all random streams.")
     threads: int = Field(1, ge=1, le=1024, description="CPU threads of one training, by every engine.")
     head: Head = Field("fresh", description="The output layer on the targets.")
+    task: TaskSpec = Field(TaskSpec(), description="What all networks are trained for.")
     rewind: Time | None = Field(None, description="The rewind point of all searches; one epoch unless given.")
     training: Table = Field(default_factory=dict, description="Fields of TrainingSpec for all trainings.")
     pruning: Table = Field(default_factory=dict, description="Fields of PruningSpec for all searches.")

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from commands import oneticket_cli
 from torch import Tensor, nn
 
 from oneticket.ground.errors import SpecError, TrainingError
@@ -14,8 +15,11 @@ from oneticket.ground.metric import METRICS, Metric
 from oneticket.lottery.place import Place
 from oneticket.lottery.search import search
 from oneticket.lottery.spec import SearchSpec, TransferSpec
-from oneticket.study.plan import search_origin
+from oneticket.report.export import read_rows
+from oneticket.study.grid import plan
+from oneticket.study.plan import search_origin, searches
 from oneticket.study.rows import COLUMNS
+from oneticket.study.spec import StudySpec
 from oneticket.task.spec import KNOWN, TaskSpec
 from oneticket.task.task import CLASSIFICATION, TAKEN, TASKS, Measure, Task, task_of
 from oneticket.training.measure import measure
@@ -120,6 +124,37 @@ def test_your_own_task_runs_a_search_and_its_text_is_in_the_address(tmp_path) ->
     assert address() != first, "a module beside the file that it imports is part of the address"
     with pytest.raises(SpecError, match=r"expected a oneticket\.Task, got int"):
         task_of(TaskSpec(name=f"{tmp_path}/mine.py:other"))
+
+
+def test_a_ticket_takes_its_task_along_and_runs_its_code_only_if_told(tmp_path, monkeypatch, capsys) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.py").write_text(OWN)
+    (tmp_path / "weights.py").write_text("SECOND = 1\n")
+    quick = "--per-class 5 --budget 3it --quiet"
+    code, _, err = oneticket_cli(
+        f"find --data digits:a --model mlp --task mine.py:task --rewind 1it --levels 1 --out books {quick}", capsys
+    )
+    assert code == 0, err
+    carry = f"transfer books --data digits:b --controls none {quick} --rows rows.csv"
+    code, _, err = oneticket_cli(carry, capsys)
+    assert code == 1 and "the source's task is code that it names, mine.py:task" in err
+    for more in ("--run-code", "--task mine.py:task"):
+        code, _, err = oneticket_cli(f"{carry} {more}", capsys)
+        assert code == 0, err
+        assert {row["metric"] for row in read_rows(tmp_path / "rows.csv")} == {"top-2"}
+    assert oneticket_cli(f"{carry} --task classification", capsys)[0] == 0
+    assert {row["metric"] for row in read_rows(tmp_path / "rows.csv")} == {"accuracy"}
+
+
+def test_a_study_names_its_task(tmp_path) -> None:
+    (tmp_path / "mine.py").write_text(OWN)
+    (tmp_path / "weights.py").write_text("SECOND = 1\n")
+    name = f"{tmp_path}/mine.py:task"
+    parts = {"halves": {"sources": ["digits:a"], "targets": ["digits:b"], "models": ["mlp"], "optimizers": ["sgd"]}}
+    cells = plan(StudySpec(name="mine", levels=[1], replicates=1, task=name, parts=parts), Place()).cells
+    assert {cell.step.args["transfer"]["task"]["name"] for cell in cells} == {name}
+    assert {origin.search["task"]["name"] for origin in searches(cells)} == {name}
+    assert all("task_digest" in cell.step.args for cell in cells)
 
 
 def test_classification_leaves_every_address_as_it_was() -> None:
