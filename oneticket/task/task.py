@@ -151,5 +151,6 @@ def _classification() -> Task:
 
 
 CLASSIFICATION = _classification()
+"""One of several classes: cross-entropy, judged by accuracy."""
 
 TASKS: dict[str, Task] = {task.name: task for task in (CLASSIFICATION,)}
