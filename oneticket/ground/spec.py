@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self, get_args, get_origin
 
@@ -33,6 +33,17 @@ def _when(value: object) -> When:
 
 Time = Annotated[When, BeforeValidator(_when), PlainSerializer(str, return_type=str)]
 """A `When` as a spec field: given and written as text."""
+
+
+def known_or_own(kind: str, name: str, known: Iterable[str]) -> str:
+    """A name out of a table, or the path of the user's own; for validators, so a ValueError with the nearest names.
+
+    >>> known_or_own("task", "mine.py:task", ["classification"])
+    'mine.py:task'
+    """
+    if name in known or ":" in name:
+        return name
+    raise ValueError(f"{unknown(kind, name, known)}; your own: 'file.py:function' or 'package.module:function'")
 
 
 @dataclass(frozen=True, kw_only=True)

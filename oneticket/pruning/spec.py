@@ -7,8 +7,7 @@ from typing import ClassVar, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from oneticket.ground.errors import unknown
-from oneticket.ground.spec import Spec
+from oneticket.ground.spec import Spec, known_or_own
 
 
 class PruningSpec(Spec):
@@ -64,9 +63,7 @@ class PruningSpec(Spec):
     @field_validator("criterion")
     @classmethod
     def _criterion(cls, name: str) -> str:
-        if name in KNOWN or ":" in name:
-            return name
-        raise ValueError(f"{unknown('criterion', name, KNOWN)}; your own: 'file.py:function' or 'package.module:name'")
+        return known_or_own("criterion", name, KNOWN)
 
     @field_validator("granularity")
     @classmethod

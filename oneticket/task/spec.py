@@ -6,8 +6,7 @@ from typing import ClassVar
 
 from pydantic import Field, field_validator
 
-from oneticket.ground.errors import unknown
-from oneticket.ground.spec import Spec
+from oneticket.ground.spec import Spec, known_or_own
 
 KNOWN: dict[str, str] = {
     "classification": "one of several classes; cross-entropy, measured by accuracy",
@@ -41,6 +40,4 @@ classification; your own: 'file.py:function' or 'package.module:function'
     @field_validator("name")
     @classmethod
     def _known(cls, name: str) -> str:
-        if name in KNOWN or ":" in name:
-            return name
-        raise ValueError(f"{unknown('task', name, KNOWN)}; your own: 'file.py:function' or 'package.module:function'")
+        return known_or_own("task", name, KNOWN)
