@@ -180,7 +180,7 @@ def test_what_was_trained_is_read_back_and_the_same_again_is_nothing_new(
             assert [step for step, _ in seen.losses] == [step for step, _ in asked.losses]
             assert [loss for _, loss in seen.losses] == pytest.approx([loss for _, loss in asked.losses])
             assert seen.results == pytest.approx(dict(asked.results))
-    assert set(threading.enumerate()) == threads
+    assert set(threading.enumerate()) <= threads  # none is left; those of other tests may end meanwhile
     assert not list(tmp_path.glob(".[!t]*")), "nothing half-written is left"
 
 
