@@ -21,6 +21,7 @@ from torch.nn.functional import cross_entropy
 from benchmarks.row import Row, row
 from oneticket.data.batches import batches, per_epoch
 from oneticket.data.load import Data, Images
+from oneticket.data.reading import Part, Reading
 from oneticket.ground.streams import Streams
 from oneticket.models.build import build as build_model
 from oneticket.models.parts import head, prunable
@@ -61,7 +62,14 @@ def noise(shape: tuple[int, int, int], *, count: int = 60_000, augmented: bool =
     part = Images(images=images, labels=torch.randint(10, (count,), generator=generator))
     half = (0.5,) * shape[0]
     facts = {"classes": tuple("0123456789"), "shape": shape, "mean": half, "std": half, "digest": "", "device": device}
-    return Data(train=part, test=part, flip=augmented, crop=4 * augmented, **facts)  # type: ignore[arg-type]
+    read = reading(count)
+    return Data(train=part, test=part, flip=augmented, crop=4 * augmented, reading=read, **facts)  # type: ignore[arg-type]
+
+
+def reading(count: int) -> Reading:
+    """How a set was read that was made here."""
+    part = Part(origin="noise", images=count, classes=10)
+    return Reading(where="noise", classes=tuple("0123456789"), train=part, test=part)
 
 
 def network(name: str, *, last: bool = True) -> nn.Module:

@@ -14,6 +14,7 @@ from itertools import islice
 import torch
 
 from benchmarks.row import Row, row
+from benchmarks.step import reading
 from oneticket.data.batches import batches, per_epoch
 from oneticket.data.load import Data, Images
 from oneticket.ground.streams import Streams
@@ -94,6 +95,7 @@ def images(shape: tuple[int, int, int], device: torch.device, count: int = 4096)
         flip=False,
         crop=0,
         device=device,
+        reading=reading(count),
     )
 
 
