@@ -134,7 +134,9 @@ def test_muon_and_plain_projection_stay_masked() -> None:
 @pytest.mark.slow
 @pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler")
 @pytest.mark.filterwarnings("ignore")  # torch's own, while it compiles
-def test_compiled_networks_learn_the_same() -> None:
+def test_compiled_networks_learn_the_same(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    # Kernels that torch kept of another instruction set would be taken for this one's.
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
     asked, place = spec(model={"name": "mlp", "widths": (30, 20)}), Place(compiled="default")
     torch.compiler.reset()  # after some other compilations torch makes no more of the same code
     before = counters["stats"]["unique_graphs"]
