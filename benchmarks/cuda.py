@@ -14,7 +14,7 @@ import torch
 from benchmarks.row import Row, absent, row
 from benchmarks.side import lacking
 from benchmarks.stacks import Ours, Stack, stack
-from oneticket.lottery.place import Place
+from oneticket.lottery.run_context import RunContext
 
 STEP = "a step on CUDA, level 0: oneticket / floor"
 SEARCH = "VGG-19, the paper's full search, from steps"
@@ -40,10 +40,10 @@ def rows(rounds: int = ROUNDS) -> list[Row]:
     if why:
         ratios = [absent(f"{name}: {STEP}", why, target="<= 1.05") for name in CASES]
         return [*ratios, absent(SEARCH, why, unit="min", target="<= 30")]
-    place, found = Place(device=torch.device("cuda")), []
+    context, found = RunContext(device=torch.device("cuda")), []
     name = torch.cuda.get_device_name()
     for model, (batch, steps) in CASES.items():
-        sides = [stack(side, model, place=place, batch=batch) for side in ("ours", "floor")]
+        sides = [stack(side, model, context=context, batch=batch) for side in ("ours", "floor")]
         for side in sides:
             side.train(steps)
         ratios = [seconds(sides[0], steps) / seconds(sides[1], steps) for _ in range(rounds)]
@@ -51,7 +51,7 @@ def rows(rounds: int = ROUNDS) -> list[Row]:
     for precision in ("float32", "bfloat16"):
         taken: list[list[float]] = []
         for level in LEVELS:
-            made = stack("ours", "vgg-19", level=level, place=place, batch=512)
+            made = stack("ours", "vgg-19", level=level, context=context, batch=512)
             assert isinstance(made, Ours)
             made.spec["precision"] = precision
             made.train(CASES["vgg-19"][1])

@@ -7,8 +7,8 @@ from typing import Any
 
 import altair as alt
 
-from oneticket.charts import look
-from oneticket.charts.look import Chart
+from oneticket.charts import theme
+from oneticket.charts.theme import Chart
 
 Points = list[dict[str, Any]]
 
@@ -25,11 +25,11 @@ def levels_chart(points: Points) -> Chart:
         said = f"{median(seconds):.3g} s ({min(seconds):.3g} to {max(seconds):.3g}, n = {len(seconds)})"
         ends = {"low": min(seconds), "high": max(seconds), "seconds": median(seconds)}
         records.append({"side": side, "level": level, "density": each[0]["density"], **ends, "said": said})
-    x = look.density_axis(record["density"] for record in records)
+    x = theme.density_axis(record["density"] for record in records)
     most = 1.08 * max(record["high"] for record in records)
     y = alt.Y("seconds:Q", title="seconds per level", scale=alt.Scale(domain=[0, most], nice=False))
-    color = alt.Color("side:N", scale=look.marks(sides), legend=look.legend(sides, 640))
-    shape = alt.Shape("side:N", scale=look.marks(sides, look.SHAPES), legend=None)
+    color = alt.Color("side:N", scale=theme.marks(sides), legend=theme.legend(sides, 640))
+    shape = alt.Shape("side:N", scale=theme.marks(sides, theme.SHAPES), legend=None)
     tips = [
         alt.Tooltip(f"{name}:N", title=title)
         for name, title in (("side", "side"), ("level", "level"), ("said", "time"))
@@ -41,8 +41,8 @@ def levels_chart(points: Points) -> Chart:
         base.mark_point(filled=True, size=45, opacity=1).encode(y=y, shape=shape),
     ]
     n = len({point["replicate"] for point in points})
-    drawn = look.layered(layers, records, look.named("LeNet-300-100 on Fashion-MNIST", 640), width=640, height=340)
-    return look.sheet(
+    drawn = theme.layered(layers, records, theme.named("LeNet-300-100 on Fashion-MNIST", 640), width=640, height=340)
+    return theme.sheet(
         [drawn],
         title="What a level costs as weights are pruned",
         subtitle=[f"Medians over {n} replicates, bars from the lowest to the highest; one thread, all sides in turn."],
@@ -57,11 +57,11 @@ def where_chart(points: Points) -> Chart:
     x = alt.X("share:Q", title="share of a step's time", stack="zero", axis=alt.Axis(format=".0%"))
     x.scale = alt.Scale(domain=[0, 1], nice=False)
     y = alt.Y("case:N", sort=cases, title=None, axis=alt.Axis(ticks=False))
-    color = alt.Color("part:N", scale=look.marks(parts), legend=look.legend(parts, 640))
+    color = alt.Color("part:N", scale=theme.marks(parts), legend=theme.legend(parts, 640))
     tips = [alt.Tooltip(f"{name}:N", title=name) for name in ("case", "part")] + [alt.Tooltip("said:N", title="share")]
     bars = alt.Chart().mark_bar(size=30).encode(x=x, y=y, color=color, order="order:Q", tooltip=tips)
-    drawn = look.layered([bars], records, look.named("One thread, batch 128", 640), width=640, height=50 * len(cases))
-    return look.sheet(
+    drawn = theme.layered([bars], records, theme.named("One thread, batch 128", 640), width=640, height=50 * len(cases))
+    return theme.sheet(
         [drawn], title="Where a step's time goes", subtitle=["Seen by Python's profiler, itself included."]
     )
 

@@ -17,7 +17,7 @@ import torch
 
 from benchmarks.row import Row, row
 from oneticket.engine import inline, run_ray
-from oneticket.lottery.place import Place
+from oneticket.lottery.run_context import RunContext
 from oneticket.lottery.spec import SearchSpec
 from oneticket.store.step import Step
 from oneticket.store.store import Store
@@ -30,8 +30,8 @@ SEARCHES, LEVELS, BUDGET = 4, 6, "120ep"
 def steps(budget: str) -> list[Step]:
     """The levels of all searches."""
     spec = SearchSpec(data="digits:a", model="lenet-300-100", training={"budget": budget}, rewind="1it")
-    place = Place()
-    found = [search_origin(spec, levels=LEVELS, replicate=replicate, place=place) for replicate in range(SEARCHES)]
+    context = RunContext()
+    found = [search_origin(spec, levels=LEVELS, replicate=replicate, context=context) for replicate in range(SEARCHES)]
     return [step for each in found for step in each.levels]
 
 
@@ -46,11 +46,11 @@ def once(engine: str, budget: str) -> tuple[float, float]:
             heard.append(time.perf_counter() - began)
 
         if engine.startswith("ray"):
-            piles = run_ray.run(plan, store=store, place=Place(), observe=observe)
+            piles = run_ray.run(plan, store=store, context=RunContext(), observe=observe)
         else:
             if engine == ENGINES[1]:
                 torch.set_num_threads(1)
-            piles = inline.run(plan, store=store, place=Place(), observe=observe)
+            piles = inline.run(plan, store=store, context=RunContext(), observe=observe)
         took = time.perf_counter() - began
     assert len(piles.done) == SEARCHES * (LEVELS + 2)
     return took, heard[0]

@@ -17,10 +17,10 @@ from torch import nn
 from torch.nn.functional import cross_entropy
 
 from benchmarks.row import row
+from oneticket.guard.guard import attach
 from oneticket.models.build import build
 from oneticket.models.parts import prunable
 from oneticket.models.spec import ModelSpec
-from oneticket.ticket.guard import attach
 from oneticket.ticket.mask import Mask
 
 BATCH, DENSITY = 128, 0.1

@@ -19,7 +19,7 @@ from benchmarks.side import lacking
 from benchmarks.stacks import stack
 from benchmarks.whole import MODEL, SHORT
 from oneticket.engine import inline
-from oneticket.lottery.place import Place
+from oneticket.lottery.run_context import RunContext
 from oneticket.lottery.spec import SearchSpec
 from oneticket.store.store import Store
 from oneticket.study.plan import search_origin
@@ -32,13 +32,13 @@ COMPACT, MASKED, FLOOR = "oneticket", "oneticket, masked only", "floor"
 def search(replicate: int, levels: int, spec: SearchSpec) -> list[dict[str, Any]]:
     """One point per side and level: side, replicate, level, density, seconds."""
     points: list[dict[str, Any]] = []
-    floor, places = stack("floor", MODEL), {COMPACT: Place(), MASKED: Place(compact=False)}
+    floor, places = stack("floor", MODEL), {COMPACT: RunContext(), MASKED: RunContext(compact=False)}
     with tempfile.TemporaryDirectory() as folder:
         stores = {name: Store(Path(folder) / name) for name in places}
-        origin = search_origin(spec, levels=levels, replicate=replicate, place=places[COMPACT])
+        origin = search_origin(spec, levels=levels, replicate=replicate, context=places[COMPACT])
         for level, step in enumerate(origin.levels):
-            for name, place in places.items():
-                piles = inline.run([step], store=stores[name], place=place)
+            for name, context in places.items():
+                piles = inline.run([step], store=stores[name], context=context)
                 if piles.failed:
                     raise piles.failed[0][1]
                 density = stores[name].record(step)["density"]

@@ -18,11 +18,11 @@ from benchmarks.row import Row, absent, row
 from benchmarks.side import ENVIRONMENT, ROOT
 from benchmarks.stacks import Floor
 from oneticket.ground.streams import Streams
-from oneticket.lottery.job import Job
-from oneticket.lottery.place import Place
+from oneticket.lottery.run_context import RunContext
 from oneticket.lottery.search import Rewound, level, network
 from oneticket.lottery.spec import SearchSpec
 from oneticket.lottery.training import do, run_training
+from oneticket.lottery.training_request import TrainingRequest
 from oneticket.models.build import build
 from oneticket.models.parts import head, prunable
 from oneticket.ticket.mask import Mask
@@ -53,8 +53,8 @@ def made_up(weights: dict[str, torch.Tensor], deepest: int) -> dict[str, torch.T
 def peak(side: str, deepest: int) -> int:
     """Train here, in this process, and say its peak in bytes."""
     torch.set_num_threads(1)
-    spec, place = SearchSpec.read(SPEC), Place()
-    data = place.data(spec.data)
+    spec, context = SearchSpec.read(SPEC), RunContext()
+    data = context.data(spec.data)
     model = build(spec.model, shape=data.shape, classes=len(data.classes), seed=0)
     names = prunable(model)
     if side == "floor":
@@ -67,13 +67,13 @@ def peak(side: str, deepest: int) -> int:
                 model.get_parameter(name).masked_fill_(each != 0, 0)
         del at
         asked = {"optimizer": spec.optimizer, "training": spec.training, "streams": Streams(root=0, replicate=0)}
-        run_training(Job(model=model, mask=mask, data=data, measured=False, **asked), place)  # type: ignore[arg-type]
+        run_training(TrainingRequest(model=model, mask=mask, data=data, measured=False, **asked), context)  # type: ignore[arg-type]
     else:
-        record = {"network": network(spec, place), "step": 0, "head": list(head(model)), "data_digest": data.digest}
+        record = {"network": network(spec, context), "step": 0, "head": list(head(model)), "data_digest": data.digest}
         at = made_up({name: model.get_parameter(name) for name in names}, deepest)
         rewound = Rewound(weights={name: value.detach() for name, value in model.state_dict().items()}, record=record)
         del model
-        do(level(spec, 0, deepest, rewound=rewound, pruned_at=at if deepest else None, place=place), place)
+        do(level(spec, 0, deepest, rewound=rewound, pruned_at=at if deepest else None, context=context), context)
     found = re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())
     assert found
     return 1024 * int(found[1])
@@ -92,7 +92,7 @@ def rows(rounds: int = ROUNDS, levels: tuple[int, ...] = LEVELS) -> list[Row]:
     if not Path("/proc/self/status").exists():
         return [absent(what, "it takes Linux", unit="bytes", target="<= 1")]
     spec = SearchSpec.read(SPEC)
-    data = Place().data(spec.data)
+    data = RunContext().data(spec.data)
     model = build(spec.model, shape=data.shape, classes=len(data.classes), seed=0)
     mask = Mask.full({name: model.get_parameter(name) for name in prunable(model)})
     taken: dict[tuple[str, int], list[float]] = {(side, n): [] for n in levels for side in ("training", "level")}

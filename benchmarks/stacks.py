@@ -21,9 +21,9 @@ from oneticket.data.load import Data, Images
 from oneticket.data.spec import DataSpec
 from oneticket.ground.allocator import keep_freed
 from oneticket.ground.streams import Streams
-from oneticket.lottery.job import Job
-from oneticket.lottery.place import Place
+from oneticket.lottery.run_context import RunContext
 from oneticket.lottery.training import run_training
+from oneticket.lottery.training_request import TrainingRequest
 from oneticket.models.build import build
 from oneticket.models.parts import prunable
 from oneticket.models.spec import ModelSpec
@@ -76,8 +76,10 @@ class Floor:
 class Ours:
     """oneticket: a training as every step of a search or a study does it, at a level of one."""
 
-    def __init__(self, model: nn.Module, data: Data, *, batch: int, level: int = 0, place: Place | None = None) -> None:
-        self.model, self.data, self.place = model, data, place or Place(device=data.device)
+    def __init__(
+        self, model: nn.Module, data: Data, *, batch: int, level: int = 0, context: RunContext | None = None
+    ) -> None:
+        self.model, self.data, self.context = model, data, context or RunContext(device=data.device)
         self.spec, self.streams = {"batch": batch}, Streams(root=0, replicate=0)
         self.mask = Mask.full({name: model.get_parameter(name) for name in prunable(model)})
         if level:
@@ -88,10 +90,10 @@ class Ours:
         """One training of so many steps, without an evaluation."""
         spec = TrainingSpec(budget=f"{steps}it", **self.spec)  # type: ignore[arg-type]
         model, mask, sgd = self.model, self.mask, OptimizerSpec(name="sgd")
-        job = Job(
+        job = TrainingRequest(
             model=model, mask=mask, data=self.data, optimizer=sgd, training=spec, streams=self.streams, measured=False
         )
-        run_training(job, self.place)
+        run_training(job, self.context)
 
     def evaluate(self) -> None:
         """Test loss and accuracy."""
@@ -111,19 +113,19 @@ def pruned(model: nn.Module, level: int) -> Mask:
     return mask
 
 
-def stack(name: str, model: str, *, level: int = 0, place: Place | None = None, batch: int = BATCH) -> Stack:
+def stack(name: str, model: str, *, level: int = 0, context: RunContext | None = None, batch: int = BATCH) -> Stack:
     """A stack of the table, ready to train."""
-    place = place or Place()
-    data = place.data(DataSpec(name=DATA[model]))
+    context = context or RunContext()
+    data = context.data(DataSpec(name=DATA[model]))
     network = build(ModelSpec(name=model), shape=data.shape, classes=len(data.classes), seed=0)
     if name == "ours":
-        return Ours(network, data, batch=batch, level=level, place=place)
+        return Ours(network, data, batch=batch, level=level, context=context)
     return STACKS[name](network, data, batch=batch)
 
 
 def steps_of(model: str) -> int:
     """The steps of an epoch."""
-    return per_epoch(Place().facts(DataSpec(name=DATA[model])), BATCH)
+    return per_epoch(RunContext().facts(DataSpec(name=DATA[model])), BATCH)
 
 
 STACKS: Mapping[str, Callable[..., Any]] = {

@@ -23,13 +23,13 @@ from oneticket.data.batches import batches, per_epoch
 from oneticket.data.load import Data, Images
 from oneticket.data.reading import Part, Reading
 from oneticket.ground.streams import Streams
+from oneticket.guard.guard import attach
 from oneticket.models.build import build as build_model
 from oneticket.models.parts import head, prunable
 from oneticket.models.spec import ModelSpec
 from oneticket.optim.build import build as build_optimizers
 from oneticket.optim.spec import OptimizerSpec
 from oneticket.task.task import CLASSIFICATION
-from oneticket.ticket.guard import attach
 from oneticket.ticket.mask import Mask
 from oneticket.training import checkpoint
 from oneticket.training.loop import Run, train

@@ -26,7 +26,7 @@ from oneticket.optim.spec import OptimizerSpec
 from oneticket.task.task import CLASSIFICATION
 from oneticket.training.loop import Run, train
 from oneticket.training.spec import TrainingSpec
-from oneticket.training.together import Together
+from oneticket.training.vmap_training import Together
 
 COUNT, ROUNDS = 4, 7
 CASES = {  # network, shape, batch, steps of a block on the CPU and on CUDA

@@ -17,7 +17,7 @@ import torch
 from benchmarks.row import Row, absent, row
 from benchmarks.side import lacking
 from benchmarks.stacks import Ours, stack
-from oneticket.lottery.place import Place
+from oneticket.lottery.run_context import RunContext
 from oneticket.training.loop import Run
 
 CASES = {
@@ -76,7 +76,7 @@ def shares(profiler: cProfile.Profile, seconds: float) -> dict[str, float]:
 def followed(made: Ours, steps: int, profiler: cProfile.Profile | None) -> float:
     """Seconds of so many steps of a training."""
     watch = Watch(steps, profiler)
-    made.place.watchers = (watch,)
+    made.context.watchers = (watch,)
     made.train(WARM + steps)
     return watch.seconds
 
@@ -88,7 +88,7 @@ def rows(steps: float = 1.0) -> list[Row]:
     torch.set_num_threads(1)
     found = []
     for case, (model, level, count) in CASES.items():
-        many, made = max(2, round(steps * count)), stack("ours", model, level=level, place=Place())
+        many, made = max(2, round(steps * count)), stack("ours", model, level=level, context=RunContext())
         assert isinstance(made, Ours)
         plain = [1000 * followed(made, many, None) / many for _ in range(3)]
         profiler = cProfile.Profile()

@@ -16,7 +16,7 @@ from typing import Any
 
 from benchmarks.row import Row, absent, row
 from benchmarks.side import ENVIRONMENT, ROOT, Side, lacking, sides
-from oneticket.lottery.place import Place
+from oneticket.lottery.run_context import RunContext
 from oneticket.lottery.spec import SearchSpec
 from oneticket.study.grid import Plan
 from oneticket.study.plan import search_cells, search_origin
@@ -49,11 +49,11 @@ class Work:
         training = {"budget": f"{self.budget}it", "batch": 128}
         return {"data": "fashion_mnist", "model": MODEL, "training": training, "rewind": f"{self.rewind}it"}
 
-    def plan(self, place: Place) -> Plan:
+    def plan(self, context: RunContext) -> Plan:
         """A study of nothing but searches."""
         spec, cells = SearchSpec.read(self.spec), []
         for replicate in range(self.replicates):
-            cells += search_cells(search_origin(spec, levels=self.levels, replicate=replicate, place=place))
+            cells += search_cells(search_origin(spec, levels=self.levels, replicate=replicate, context=context))
         return Plan(name="searches", cells=tuple(cells))
 
 
@@ -62,14 +62,14 @@ SHORT = Work(levels=20, replicates=4, budget=468, rewind=100)
 SMALL = Work(levels=2, replicates=2, budget=40, rewind=10)  # to see that everything runs
 
 
-def full(place: Place) -> Plan:
+def full(context: RunContext) -> Plan:
     """The study `benchmarks/whole.py:full`."""
-    return FULL.plan(place)
+    return FULL.plan(context)
 
 
-def small(place: Place) -> Plan:
+def small(context: RunContext) -> Plan:
     """The study `benchmarks/whole.py:small`."""
-    return SMALL.plan(place)
+    return SMALL.plan(context)
 
 
 def study(name: str) -> float:

@@ -5,15 +5,16 @@ The names here are the whole public face; each is imported from its room when it
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from oneticket.data.spec import DataSpec as DataSpec
     from oneticket.ground.errors import OneticketError as OneticketError
+    from oneticket.guard.guard import Guard as Guard
+    from oneticket.guard.guard import attach as attach
     from oneticket.lottery.controls import Source as Source
-    from oneticket.lottery.driven import Search as Search
-    from oneticket.lottery.place import Place as Place
+    from oneticket.lottery.loop_search import Search as Search
+    from oneticket.lottery.run_context import RunContext as RunContext
     from oneticket.lottery.search import search as search
     from oneticket.lottery.spec import SearchSpec as SearchSpec
     from oneticket.lottery.spec import TransferSpec as TransferSpec
@@ -24,8 +25,6 @@ if TYPE_CHECKING:
     from oneticket.task.task import Task as Task
     from oneticket.ticket.book import Book as Book
     from oneticket.ticket.contract import Contract as Contract
-    from oneticket.ticket.guard import Guard as Guard
-    from oneticket.ticket.guard import attach as attach
     from oneticket.ticket.mask import Mask as Mask
     from oneticket.ticket.ticket import Ticket as Ticket
     from oneticket.training.spec import TrainingSpec as TrainingSpec
@@ -36,21 +35,21 @@ _ROOMS = {
     "Book": "ticket.book",
     "Contract": "ticket.contract",
     "DataSpec": "data.spec",
-    "Guard": "ticket.guard",
+    "Guard": "guard.guard",
     "Mask": "ticket.mask",
     "ModelSpec": "models.spec",
     "OneticketError": "ground.errors",
     "OptimizerSpec": "optim.spec",
-    "Place": "lottery.place",
+    "RunContext": "lottery.run_context",
     "PruningSpec": "pruning.spec",
-    "Search": "lottery.driven",
+    "Search": "lottery.loop_search",
     "SearchSpec": "lottery.spec",
     "Source": "lottery.controls",
     "Task": "task.task",
     "Ticket": "ticket.ticket",
     "TrainingSpec": "training.spec",
     "TransferSpec": "lottery.spec",
-    "attach": "ticket.guard",
+    "attach": "guard.guard",
     "search": "lottery.search",
     "transfer": "lottery.transfer",
 }
@@ -60,10 +59,11 @@ __all__ = sorted(_ROOMS)
 def __getattr__(name: str) -> object:
     if name not in _ROOMS:
         raise AttributeError(f"module 'oneticket' has no attribute {name!r}; it has {', '.join(__all__)}")
+    from oneticket.ground.door import door
     from oneticket.ground.extras import naming_extras
 
     with naming_extras():
-        return getattr(import_module(f"oneticket.{_ROOMS[name]}"), name)
+        return door(f"{_ROOMS[name]}:{name}")
 
 
 def __dir__() -> list[str]:

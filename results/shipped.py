@@ -6,11 +6,11 @@ import sys
 
 from page import table_lines
 
+from oneticket.publish.zoo import shipped
 from oneticket.stats.scores import score_table
 from oneticket.stats.words import percent
+from oneticket.ticket.describe import data, network
 from oneticket.ticket.ticket import Ticket
-from oneticket.ticket.told import data, network
-from oneticket.ticket.zoo import shipped
 
 lines = [sys.stdin.read().strip(), ""]
 for name, path in shipped().items():

@@ -19,9 +19,9 @@ from oneticket.cli.app import app as commands
 # Everything public in these has an entry; the other modules are inner rooms, or are entered through these.
 ROOMS = (
     "oneticket.ticket.file",
-    "oneticket.ticket.hub",
-    "oneticket.ticket.card",
-    "oneticket.ticket.zoo",
+    "oneticket.publish.hub",
+    "oneticket.publish.card",
+    "oneticket.publish.zoo",
     "oneticket.integrations.lightning",
     "oneticket.integrations.transformers",
     "oneticket.integrations.accelerate",

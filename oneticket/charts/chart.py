@@ -9,7 +9,7 @@ from pathlib import Path
 import altair as alt
 import vl_convert
 
-from oneticket.charts.look import Chart
+from oneticket.charts.theme import Chart
 from oneticket.ground import disk
 from oneticket.ground.errors import SpecError, StoreError
 

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import altair as alt
 
-from oneticket.charts import look
-from oneticket.charts.look import Chart, Record
+from oneticket.charts import theme
+from oneticket.charts.theme import Chart, Record
 from oneticket.stats.summary import Row
 
 WIDTH, BAND = 560, 58
@@ -24,7 +24,7 @@ def cost_chart(ledger: Sequence[Row]) -> Chart | None:
         return None
     longest = max(max(row["seconds"] or 0.0, row["seconds_saved"] or 0.0) for row in ledger)
     unit, length = next(((name, size) for name, size in UNITS if longest >= 2 * size), UNITS[-1])
-    named = look.short(_source(row) for row in ledger)
+    named = theme.short(_source(row) for row in ledger)
     models = len({row["model"] for row in ledger}) > 1
     records = [record for row in ledger for record in _records(row, named, unit, length, models=models)]
     searches = list(dict.fromkeys(record["search"] for record in records))
@@ -33,15 +33,15 @@ def cost_chart(ledger: Sequence[Row]) -> Chart | None:
     x = alt.X("time:Q", title=f"time ({unit})", scale=alt.Scale(domain=[0, longest / length * 1.5], nice=False))
     color = alt.Color(
         "kind:N",
-        scale=alt.Scale(domain=kinds, range=[look.PALETTE[1], look.PALETTE[0]]),
-        legend=look.legend(kinds, WIDTH),
+        scale=alt.Scale(domain=kinds, range=[theme.PALETTE[1], theme.PALETTE[0]]),
+        legend=theme.legend(kinds, WIDTH),
     )
     told = {"search": "search", "kind": "time of", "said": "time", "work": "work", "n": "replicates"}
     tips = [alt.Tooltip(f"{name}:N", title=title) for name, title in told.items()]
     base = alt.Chart().encode(y=y, x=x, yOffset=alt.YOffset("kind:N", sort=kinds))
     layers = [
         base.mark_bar(opacity=0.85).encode(color=color, tooltip=tips),
-        base.mark_text(align="left", dx=6, fontSize=12, color=look.INK).encode(text="beside:N"),
+        base.mark_text(align="left", dx=6, fontSize=12, color=theme.INK).encode(text="beside:N"),
     ]
     numbers = sorted({row["replicates"] for row in ledger})
     count = f"n = {' to '.join(map(str, dict.fromkeys((numbers[0], numbers[-1]))))} replicate{'s' * (numbers[-1] > 1)}"
@@ -49,8 +49,8 @@ def cost_chart(ledger: Sequence[Row]) -> Chart | None:
         f"Time as measured, summed over {count} of each search: a sum, so without an interval.",
         "Not needed: as many searches at this one's price as there are targets and optimizers that took its tickets.",
     ]
-    drawn = look.layered(layers, records, look.named("Every search", WIDTH), width=WIDTH, height=BAND * len(searches))
-    return look.sheet([drawn], title="What finding cost, and what carrying saved", subtitle=subtitle)
+    drawn = theme.layered(layers, records, theme.named("Every search", WIDTH), width=WIDTH, height=BAND * len(searches))
+    return theme.sheet([drawn], title="What finding cost, and what carrying saved", subtitle=subtitle)
 
 
 def _records(row: Row, named: dict[str, str], unit: str, length: float, *, models: bool) -> list[Record]:

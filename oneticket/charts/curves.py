@@ -7,8 +7,8 @@ from typing import Any
 
 import altair as alt
 
-from oneticket.charts import look
-from oneticket.charts.look import Chart, Record
+from oneticket.charts import theme
+from oneticket.charts.theme import Chart, Record
 from oneticket.stats.regroup import parts, settled
 from oneticket.stats.stats import mean_interval
 from oneticket.stats.summary import Row
@@ -37,9 +37,9 @@ def curves_chart(curves: Sequence[Row]) -> Chart | None:
     if not panels:
         return None
     every = [record for _, records in panels for record in records]
-    named = look.short(record["source"] for record in every if record["source"] != look.NONE)
+    named = theme.short(record["source"] for record in every if record["source"] != theme.NONE)
     for record in every:
-        record["source"] = named.get(record["source"], look.NONE)
+        record["source"] = named.get(record["source"], theme.NONE)
     lines = [record for record in every if not record["dense"]]
     sources = sorted({record["source"] for record in lines})
     order = [words.label for words in ARMS.values()]
@@ -47,10 +47,10 @@ def curves_chart(curves: Sequence[Row]) -> Chart | None:
     width = WIDTHS[len(panels) == 1]
     across = width * min(len(panels), 2)
     color = alt.Color(
-        "source:N", scale=look.source_colors(sources), legend=look.legend(sources, across, "ticket found on")
+        "source:N", scale=theme.source_colors(sources), legend=theme.legend(sources, across, "ticket found on")
     )
     dash = alt.StrokeDash(
-        "arm:N", scale=look.marks(arms, look.DASHES), legend=look.legend(arms, across, "arm", symbolSize=500)
+        "arm:N", scale=theme.marks(arms, theme.DASHES), legend=theme.legend(arms, across, "arm", symbolSize=500)
     )
     drawn = [_draw(title, records, color, dash, width, number) for number, (title, records) in enumerate(panels)]
     views, numbers = [f"panel_{number}" for number in range(len(drawn))], [record["n"] for record in every]
@@ -58,8 +58,8 @@ def curves_chart(curves: Sequence[Row]) -> Chart | None:
         f"Lines: mean training loss over the steps since the last point; {counts(numbers)}. Black: the dense network.",
         "Bands: 95 % Student t intervals over replicates; cut at the edges; one replicate has none.",
     ]
-    params = [*look.zooms(views), *look.picks(["source", "arm"], views)]
-    return look.sheet(drawn, title="Training at the sparsest level", subtitle=subtitle, params=params)
+    params = [*theme.zooms(views), *theme.picks(["source", "arm"], views)]
+    return theme.sheet(drawn, title="Training at the sparsest level", subtitle=subtitle, params=params)
 
 
 def _once(curves: Sequence[Row]) -> list[Row]:
@@ -70,7 +70,7 @@ def _once(curves: Sequence[Row]) -> list[Row]:
 def _records(rows: Sequence[Row]) -> list[Record]:
     groups: dict[tuple[Any, ...], dict[int, Row]] = {}
     for row in rows:
-        source = f"{row['source_data']} ({row['source_optimizer']})" if row["source_data"] else look.NONE
+        source = f"{row['source_data']} ({row['source_optimizer']})" if row["source_data"] else theme.NONE
         groups.setdefault((row["arm"], source, row["step"]), {})[row["replicate"]] = row
     made = []
     for (arm, source, step), replicates in groups.items():
@@ -106,7 +106,7 @@ def _draw(
     told = {"arm": "arm", "source": "source", "step": "step", "loss": "loss [95 %]", "n": "n"}
     tips = [alt.Tooltip(f"{name}:N", title=title) for name, title in told.items()]
     dense = alt.Chart().transform_filter("datum.dense").encode(x=x, color=alt.value("#000000"), tooltip=tips)
-    line = look.picked(alt.Chart().transform_filter("!datum.dense"), ["source", "arm"])
+    line = theme.picked(alt.Chart().transform_filter("!datum.dense"), ["source", "arm"])
     line = line.encode(x=x, color=color, tooltip=tips)
     valid = "isValid(datum.low)"
     layers = [
@@ -115,4 +115,4 @@ def _draw(
         line.mark_line(strokeWidth=1.6, clip=True).encode(y=mean, strokeDash=dash).properties(name=f"panel_{number}"),
         dense.mark_line(strokeWidth=1.8, clip=True).encode(y=mean),
     ]
-    return look.layered(layers, records, look.named(title, width), width=width, height=HEIGHT)
+    return theme.layered(layers, records, theme.named(title, width), width=width, height=HEIGHT)

@@ -9,10 +9,10 @@ from oneticket.charts.cost import cost_chart
 from oneticket.charts.curves import curves_chart
 from oneticket.charts.forest import controls_chart
 from oneticket.charts.layers import layers_chart
-from oneticket.charts.look import Chart
 from oneticket.charts.matrices import optimizers_chart, sources_chart
 from oneticket.charts.overlap import overlap_chart
 from oneticket.charts.scores import scores_chart
+from oneticket.charts.theme import Chart
 from oneticket.study.findings import Findings
 
 

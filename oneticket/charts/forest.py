@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import altair as alt
 
-from oneticket.charts import look
+from oneticket.charts import theme
 from oneticket.charts.gaps import missing_in_all
-from oneticket.charts.look import Chart, Record
+from oneticket.charts.theme import Chart, Record
 from oneticket.ground.metric import named as named_metrics
 from oneticket.stats.regroup import parts, settled, sources_of
 from oneticket.stats.summary import Line, Row, Summary, over, places, summary
@@ -48,15 +48,15 @@ def controls_chart(rows: Sequence[Row], missing: Sequence[Row] = ()) -> Chart | 
     every = [record for panel in panels for record in panel.records]
     if not every:
         return None
-    named = look.short(sources_of(rows))
+    named = theme.short(sources_of(rows))
     sources = sorted({named[record["source"]] for record in every})
     bounds = [record[end] for record in every for end in ("low", "mean", "high") if record[end] is not None]
     reach = alt.Scale(domain=[min(0.0, *bounds), max(0.0, *bounds)], nice=True)
     across = len(levels)
     color = alt.Color(
         "source:N",
-        scale=look.source_colors(sorted(named.values())),
-        legend=look.legend(sources, across * WIDTH, "ticket found on", values=sources) if len(sources) > 1 else None,
+        scale=theme.source_colors(sorted(named.values())),
+        legend=theme.legend(sources, across * WIDTH, "ticket found on", values=sources) if len(sources) > 1 else None,
     )
     usual = max(record["n"] for record in every)
     for record in every:
@@ -71,8 +71,8 @@ def controls_chart(rows: Sequence[Row], missing: Sequence[Row] = ()) -> Chart | 
         "Bars: 95 % Student t intervals; filled points: the interval leaves out 0. One replicate has no bar.",
         missing_in_all(missing, rows),
     ]
-    params = look.picks(["source"], views) if len(sources) > 1 else []
-    return look.sheet(drawn, title="Tickets beside their controls", subtitle=subtitle, across=across, params=params)
+    params = theme.picks(["source"], views) if len(sources) > 1 else []
+    return theme.sheet(drawn, title="Tickets beside their controls", subtitle=subtitle, across=across, params=params)
 
 
 def _differences(block: Sequence[Summary], level: int) -> list[Record]:
@@ -131,11 +131,11 @@ def _draw(
     tips = [alt.Tooltip(f"{name}:N", title=title) for name, title in told.items()]
     base = alt.Chart()
     if len(sources) > 1:
-        base = look.picked(base, ["source"])
+        base = theme.picked(base, ["source"])
     base = base.encode(y=y, yOffset=lane)
     point = base.encode(x=x, color=color, tooltip=tips)
     layers = [
-        alt.Chart().mark_rule(color=look.GREY).encode(x=alt.XDatum(0, scale=reach)),
+        alt.Chart().mark_rule(color=theme.GREY).encode(x=alt.XDatum(0, scale=reach)),
         base.mark_rule(strokeWidth=1.6).encode(
             x=alt.X("low:Q", scale=reach, title="ticket better by"), x2="high:Q", color=color
         ),
@@ -146,10 +146,10 @@ def _draw(
         .encode(x=alt.value(WIDTH + 18), text="many:N", color=color),
     ]
     height = max(len(controls), 1) * (STEP * len(sources) + 10)
-    return look.layered(
+    return theme.layered(
         layers,
         panel.records,
-        look.named(panel.title, WIDTH, [panel.below]),
+        theme.named(panel.title, WIDTH, [panel.below]),
         width=WIDTH,
         height=height,
     )

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 import altair as alt
 
-from oneticket.charts import look
-from oneticket.charts.look import Record
+from oneticket.charts import theme
+from oneticket.charts.theme import Record
 from oneticket.stats.stats import Interval
 from oneticket.stats.words import number, within
 
@@ -57,7 +57,7 @@ def heat(matrix: Matrix, *, most: float, x: str, y: str, legend: bool = True) ->
     color = alt.Color(
         "value:Q",
         title="better (above 0) or worse",
-        scale=alt.Scale(domain=[-most, 0, most], range=[look.BELOW, look.EVEN, look.ABOVE], interpolate="rgb"),
+        scale=alt.Scale(domain=[-most, 0, most], range=[theme.BELOW, theme.EVEN, theme.ABOVE], interpolate="rgb"),
         legend=alt.Legend(orient="bottom", format="+.2~r", gradientLength=300, tickCount=5, titleLimit=0)
         if legend
         else None,
@@ -69,11 +69,11 @@ def heat(matrix: Matrix, *, most: float, x: str, y: str, legend: bool = True) ->
     tile = shown.encode(tooltip=tips)
     compared, plain = (tile.transform_filter(f"{no}isValid(datum.value)") for no in ("", "!"))
     layers = [
-        plain.mark_rect(fill=look.PALE, stroke="#bbbbbb", strokeDash=[3, 3]),
+        plain.mark_rect(fill=theme.PALE, stroke="#bbbbbb", strokeDash=[3, 3]),
         compared.mark_rect().encode(color=color),
-        compared.transform_filter("datum.seen").mark_rect(fillOpacity=0, stroke=look.INK, strokeWidth=2.5),
+        compared.transform_filter("datum.seen").mark_rect(fillOpacity=0, stroke=theme.INK, strokeWidth=2.5),
         *(
-            shown.mark_text(fontSize=size, dy=dy, color=look.INK).encode(text=f"{line}:N")
+            shown.mark_text(fontSize=size, dy=dy, color=theme.INK).encode(text=f"{line}:N")
             for line, size, dy in (("first", 14, -14), ("second", 12, 3), ("third", 11, 19))
         ),
     ]
@@ -81,9 +81,9 @@ def heat(matrix: Matrix, *, most: float, x: str, y: str, legend: bool = True) ->
     said = alt.ExprRef(
         f"{json.dumps(matrix.title)} + ', at ' + ({kept}[level] || 'no shared level') + ' of the weights'"
     )
-    title = alt.Title(said, fontSize=15, color=look.INK, offset=8)
+    title = alt.Title(said, fontSize=15, color=theme.INK, offset=8)
     size = {"width": TILE * len(matrix.targets), "height": LOW * len(matrix.sources)}
-    return look.layered(layers, records, title, **size)
+    return theme.layered(layers, records, title, **size)
 
 
 def scale_of(tiles: Iterable[Tile]) -> float:

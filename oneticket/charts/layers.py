@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import altair as alt
 
-from oneticket.charts import look
-from oneticket.charts.look import Chart, Record
+from oneticket.charts import theme
+from oneticket.charts.theme import Chart, Record
 from oneticket.stats.stats import mean_interval
 from oneticket.stats.summary import Row
 from oneticket.stats.words import counts, percent
@@ -26,7 +26,7 @@ def layers_chart(layers: Sequence[Row]) -> Chart | None:
     for row in layers:
         search = (row["model"], f"{row['source_data']} ({row['source_optimizer']})")
         groups.setdefault(search, {}).setdefault((row["level"], row["layer"], row["position"]), []).append(row)
-    named, models = look.short(source for _, source in groups), len({model for model, _ in groups}) > 1
+    named, models = theme.short(source for _, source in groups), len({model for model, _ in groups}) > 1
     shown = {search: [_record(tile) for tile in tiles.values()] for search, tiles in sorted(groups.items())}
     every = [record for records in shown.values() for record in records]
     least = min((record["mean"] for record in every if record["mean"] > 0), default=0.01)
@@ -39,7 +39,7 @@ def layers_chart(layers: Sequence[Row]) -> Chart | None:
         legend=alt.Legend(
             orient="bottom",
             gradientLength=300,
-            labelExpr=look.PERCENT,
+            labelExpr=theme.PERCENT,
             titleLimit=0,
             values=[1, 0.3, 0.1, 0.03, 0.01, 0.003, 0.001],
         ),
@@ -59,7 +59,7 @@ def layers_chart(layers: Sequence[Row]) -> Chart | None:
         spread,
         "Layers from the input down; a crossed tile is a layer that is empty in a replicate or more.",
     ]
-    return look.sheet(drawn, title="Where the weights live", subtitle=subtitle)
+    return theme.sheet(drawn, title="Where the weights live", subtitle=subtitle)
 
 
 def _record(rows: Sequence[Row]) -> Record:
@@ -100,4 +100,4 @@ def _draw(records: list[Record], color: alt.Color, title: str) -> alt.LayerChart
         light = alt.condition("datum.dark", alt.value("white"), alt.value("#111111"))
         text = tile.transform_filter("!datum.empty").mark_text(fontSize=11).encode(text="said:N", color=light)
         drawn.append(text)
-    return look.layered(drawn, records, look.named(title, WIDTH), width=WIDTH, height=ROW * len(layers))
+    return theme.layered(drawn, records, theme.named(title, WIDTH), width=WIDTH, height=ROW * len(layers))

@@ -6,9 +6,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import altair as alt
 
-from oneticket.charts import look
+from oneticket.charts import theme
 from oneticket.charts.heat import Matrix, Tile, heat, levels_of, scale_of
-from oneticket.charts.look import Chart
+from oneticket.charts.theme import Chart
 from oneticket.ground.metric import named
 from oneticket.stats.regroup import parts, settled
 from oneticket.stats.summary import Line, Row, Setting, Summary, over, summary
@@ -76,8 +76,8 @@ def _sheet(
         for number, one in enumerate(matrices)
     ]
     seen = [tile.level for tile in tiles if tile.difference is not None] or [tile.level for tile in tiles]
-    menu = look.menu(levels_of(tiles), start=max(seen))
-    chart = look.sheet(drawn, title=title, subtitle=subtitle, across=across, params=[menu])
+    menu = theme.menu(levels_of(tiles), start=max(seen))
+    chart = theme.sheet(drawn, title=title, subtitle=subtitle, across=across, params=[menu])
     chart.resolve = alt.Resolve(scale=alt.ScaleResolveMap(color="independent"))
     return chart
 

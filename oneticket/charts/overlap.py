@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 import altair as alt
 
-from oneticket.charts import look
-from oneticket.charts.look import Chart, Record
+from oneticket.charts import theme
+from oneticket.charts.theme import Chart, Record
 from oneticket.stats.stats import mean_interval, paired
 from oneticket.stats.summary import Row
 from oneticket.stats.words import counts, percent, within
@@ -27,16 +27,16 @@ def overlap_chart(overlaps: Sequence[Row]) -> Chart | None:
         groups.setdefault((row["model"], row["a"]), {}).setdefault((row["b"], row["level"]), []).append(row)
     if not groups:
         return None
-    named = look.short(row[end] for row in overlaps for end in ("a", "b"))
+    named = theme.short(row[end] for row in overlaps for end in ("a", "b"))
     models = len({model for model, _ in groups}) > 1
     shown = {search: [_record(rows, named) for rows in pairs.values()] for search, pairs in sorted(groups.items())}
     every = [record for records in shown.values() for record in records]
-    x = look.density_axis(record["density"] for record in every)
+    x = theme.density_axis(record["density"] for record in every)
     top = math.ceil(10 * max(max(r["mean"], r["high"] or 0.0, r["chance"]) for r in every)) / 10
     width, others = WIDTHS[len(shown) == 1], sorted({record["b"] for record in every})
     color = alt.Color(
         "b:N",
-        scale=look.source_colors(sorted(set(named.values()))),
+        scale=theme.source_colors(sorted(set(named.values()))),
         legend=alt.Legend(
             title="compared with", orient="bottom", direction="horizontal", values=others, columns=6, symbolOpacity=1
         ),
@@ -50,8 +50,8 @@ def overlap_chart(overlaps: Sequence[Row]) -> Chart | None:
         f"Points: mean share of the living weights that live in the other mask too; {counts([r['n'] for r in every])}.",
         "Bars: 95 % Student t intervals, cut at 0 and 1; one replicate has none. Dashed: what two random masks share.",
     ]
-    params = [*look.zooms(views), *look.picks(["b"], views)]
-    return look.sheet(drawn, title="Do searches find the same weights?", subtitle=subtitle, params=params)
+    params = [*theme.zooms(views), *theme.picks(["b"], views)]
+    return theme.sheet(drawn, title="Do searches find the same weights?", subtitle=subtitle, params=params)
 
 
 def _record(rows: Sequence[Row], named: dict[str, str]) -> Record:
@@ -75,13 +75,13 @@ def _record(rows: Sequence[Row], named: dict[str, str]) -> Record:
 def _draw(
     records: list[Record], title: str, x: alt.X, color: alt.Color, top: float, width: int, number: int
 ) -> alt.LayerChart:
-    axis, scale = alt.Axis(tickCount=5, labelExpr=look.PERCENT), alt.Scale(domain=[0, top])
+    axis, scale = alt.Axis(tickCount=5, labelExpr=theme.PERCENT), alt.Scale(domain=[0, top])
     mean, low, chance = (
         alt.Y(f"{end}:Q", title="shared living weights", scale=scale, axis=axis) for end in ("mean", "low", "chance")
     )
     told = {"b": "compared with", "kept": "weights kept", "overlap": "share [95 %]", "beyond": "above chance", "n": "n"}
     tips = [alt.Tooltip(f"{name}:N", title=title) for name, title in told.items()]
-    line = look.picked(alt.Chart(), ["b"]).encode(x=x, color=color)
+    line = theme.picked(alt.Chart(), ["b"]).encode(x=x, color=color)
     layers = [
         alt.Chart().mark_line(strokeDash=[6, 4], color="#000000", strokeWidth=1.5, clip=True).encode(x=x, y=chance),
         line.transform_filter("isValid(datum.low)").mark_rule(opacity=0.6, clip=True).encode(y=low, y2="high:Q"),
@@ -90,4 +90,4 @@ def _draw(
         .encode(y=mean, tooltip=tips)
         .properties(name=f"panel_{number}"),
     ]
-    return look.layered(layers, records, look.named(title, width), width=width, height=HEIGHT)
+    return theme.layered(layers, records, theme.named(title, width), width=width, height=HEIGHT)

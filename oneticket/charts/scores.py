@@ -9,9 +9,9 @@ from itertools import pairwise
 
 import altair as alt
 
-from oneticket.charts import look
+from oneticket.charts import theme
 from oneticket.charts.gaps import gaps, missing_in_all
-from oneticket.charts.look import Chart, Record
+from oneticket.charts.theme import Chart, Record
 from oneticket.ground.metric import Metric
 from oneticket.ground.metric import named as named_metrics
 from oneticket.stats.regroup import parts, settled
@@ -51,13 +51,13 @@ def scores_chart(rows: Iterable[Row], title: str = "", missing: Sequence[Row] = 
     rows = settled(rows)
     every = summary(rows)
     sources = {one.line.source for one in every if one.line.arm not in ("dense", "own") and one.line.source}
-    several, named = len(sources) > 1, look.short(one.line.source for one in every if one.line.source)
+    several, named = len(sources) > 1, theme.short(one.line.source for one in every if one.line.source)
     panels = _panels(rows, missing)
     called = labels(every)
     shown = [_records(panel, called, named, several=several) for panel in panels]
     width = WIDTHS[len(panels) == 1]
     records = [record for records in shown for record in records]
-    x = look.density_axis(_reach(panels, records), "at", {one.density for one in every if one.line.arm != "dense"})
+    x = theme.density_axis(_reach(panels, records), "at", {one.density for one in every if one.line.arm != "dense"})
     color, shape, dash = _marks(records, several, width * min(len(panels), 2))
     drawn = []
     for number, (panel, records) in enumerate(zip(panels, shown, strict=True)):
@@ -71,10 +71,10 @@ def scores_chart(rows: Iterable[Row], title: str = "", missing: Sequence[Row] = 
         drawn.append(_draw(panel, records, x=x, y=y, color=color, shape=shape, dash=dash, number=number, width=width))
     subtitle = [*_subtitle(every), _natural(panels), missing_in_all(missing, rows)]
     views = [f"panel_{number}" for number in range(len(drawn))]
-    params = [*look.zooms(views), *look.picks(_fields(color), views)]
+    params = [*theme.zooms(views), *theme.picks(_fields(color), views)]
     name = named_metrics(rows)
     title = title or f"{name[:1].upper()}{name[1:]} as weights are pruned"
-    return look.sheet(drawn, title=title, subtitle=subtitle, params=params)
+    return theme.sheet(drawn, title=title, subtitle=subtitle, params=params)
 
 
 def _panels(rows: Sequence[Row], missing: Sequence[Row]) -> list[_Panel]:
@@ -121,7 +121,7 @@ def _records(panel: _Panel, called: dict[Line, str], named: dict[str, str], *, s
                 "density": one.density,
                 "dense": dense,
                 "arm": ARMS[arm].label if several or dense else called[one.line],
-                "source": named.get(one.line.source, look.NONE),
+                "source": named.get(one.line.source, theme.NONE),
                 "mean": one.score.mean,
                 "low": None if low is None else cut(low),
                 "high": None if high is None else cut(high),
@@ -163,7 +163,7 @@ def _draw(
     tips = [alt.Tooltip(f"{name}:N", title=title) for name, title in told.items()]
     rule = alt.Chart().transform_filter("datum.dense")
     line = alt.Chart().transform_filter("!datum.dense").encode(x=x, color=color)
-    line = look.picked(line, _fields(color))
+    line = theme.picked(line, _fields(color))
     bounds, band = (part.transform_filter("isValid(datum.low)").encode(y=low, y2="high:Q") for part in (rule, line))
     few = len({(record["arm"], record["source"]) for record in records}) <= FEW + 1
     layers = [
@@ -177,7 +177,7 @@ def _draw(
         .encode(y=mean, shape=shape, tooltip=tips)
         .properties(name=f"panel_{number}"),
     ]
-    return look.layered(layers, records, look.named(panel.title, width, panel.missing), width=width, height=HEIGHT)
+    return theme.layered(layers, records, theme.named(panel.title, width, panel.missing), width=width, height=HEIGHT)
 
 
 def _fields(color: alt.Color) -> list[str]:
@@ -204,15 +204,15 @@ def _marks(records: list[Record], several: bool, width: int) -> tuple[alt.Color,
     arms = list(dict.fromkeys(record["arm"] for record in lines))
     arms.sort(key=lambda arm: next((n for n, label in enumerate(order) if arm.startswith(label)), 0))
     sources = sorted({record["source"] for record in lines})
-    by_arm = look.legend(arms, width, title="arm" if several else None, symbolStrokeWidth=0)
+    by_arm = theme.legend(arms, width, title="arm" if several else None, symbolStrokeWidth=0)
     if several:
         color = alt.Color(
-            "source:N", scale=look.source_colors(sources), legend=look.legend(sources, width, title="ticket found on")
+            "source:N", scale=theme.source_colors(sources), legend=theme.legend(sources, width, title="ticket found on")
         )
     else:
-        color = alt.Color("arm:N", scale=look.marks(arms), legend=by_arm)
-    shape = alt.Shape("arm:N", scale=look.marks(arms, look.SHAPES), legend=by_arm)
-    return color, shape, alt.StrokeDash("arm:N", scale=look.marks(arms, look.DASHES), legend=by_arm)
+        color = alt.Color("arm:N", scale=theme.marks(arms), legend=by_arm)
+    shape = alt.Shape("arm:N", scale=theme.marks(arms, theme.SHAPES), legend=by_arm)
+    return color, shape, alt.StrokeDash("arm:N", scale=theme.marks(arms, theme.DASHES), legend=by_arm)
 
 
 def _scale(records: list[Record]) -> alt.Scale:

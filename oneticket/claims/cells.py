@@ -16,7 +16,7 @@ SAME_DENSITY = 0.05
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Data:
+class ClaimData:
     """A dataset as a claim sees it: its name, and its numbers of classes and of training images (None: not known)."""
 
     name: str
@@ -35,13 +35,13 @@ class Data:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Cell:
+class ClaimCell:
     """One arm in one setting, level by level. `source` is None where it has none, or none is known."""
 
     setting: Setting
     line: Line
-    source: Data | None
-    target: Data
+    source: ClaimData | None
+    target: ClaimData
     levels: Mapping[int, Summary]
 
     @property
@@ -64,28 +64,28 @@ class Cell:
 class Grid:
     """All cells of a study."""
 
-    cells: Mapping[tuple[Setting, Line], Cell]
+    cells: Mapping[tuple[Setting, Line], ClaimCell]
 
     @property
-    def tickets(self) -> list[tuple[Cell, Data]]:
+    def tickets(self) -> list[tuple[ClaimCell, ClaimData]]:
         """The tickets whose source is known, each with it."""
         found = [cell for cell in self.cells.values() if cell.line.arm == "ticket"]
         return [(cell, cell.source) for cell in found if cell.source is not None]
 
     @property
-    def owns(self) -> list[Cell]:
+    def owns(self) -> list[ClaimCell]:
         """Every setting's own ticket, where it has one."""
         found = [self.own(setting) for setting in dict.fromkeys(setting for setting, _ in self.cells)]
         return [cell for cell in found if cell is not None]
 
-    def own(self, setting: Setting) -> Cell | None:
+    def own(self, setting: Setting) -> ClaimCell | None:
         """The ticket that was found in that setting itself: an `own` arm, or a ticket that has not moved."""
         here = [cell for (there, _), cell in self.cells.items() if there == setting]
         own = [cell for cell in here if cell.line.arm == "own"]
         home = [cell for cell in here if cell.line.arm == "ticket" and cell.home]
         return next(iter(own + home), None)
 
-    def control(self, cell: Cell, arm: str) -> Cell | None:
+    def control(self, cell: ClaimCell, arm: str) -> ClaimCell | None:
         """What stands beside a ticket: the arm of its own source, or the one that all sources share."""
         if arm == "own":
             return self.own(cell.setting)
@@ -112,7 +112,7 @@ def grid(rows: Iterable[Row]) -> Grid:
     for one in summary(rows) if rows else []:
         found.setdefault((one.setting, one.line), {})[one.level] = one
     cells = {
-        (setting, line): Cell(
+        (setting, line): ClaimCell(
             setting=setting,
             line=line,
             source=None if line.data is None else sources.get(line.data),
@@ -124,7 +124,7 @@ def grid(rows: Iterable[Row]) -> Grid:
     return Grid(cells=cells)
 
 
-def shared_levels(cells: Collection[Cell]) -> frozenset[int]:
+def shared_levels(cells: Collection[ClaimCell]) -> frozenset[int]:
     """The pruned levels that all of those cells have, at one density, with a replicate in common."""
     common = set[int].intersection(*(set(cell.levels) for cell in cells)) - {0}
     return frozenset(level for level in common if _comparable([cell.levels[level] for cell in cells]))
@@ -142,13 +142,13 @@ def _comparable(summaries: list[Summary]) -> bool:
     return bool(shared) and math.isclose(min(densities), max(densities), rel_tol=SAME_DENSITY)
 
 
-def _named(rows: Iterable[Row], end: str) -> dict[str, Data]:
+def _named(rows: Iterable[Row], end: str) -> dict[str, ClaimData]:
     """What each label means, from rows that know it best."""
-    found: dict[str, Data] = {}
+    found: dict[str, ClaimData] = {}
     for row in rows:
         label, name, images = (row[f"{end}_{what}"] for what in ("data", "name", "images"))
         if name is not None and (label not in found or found[label].images is None):
-            found[label] = Data(name=name, classes=row[f"{end}_classes"], images=images)
+            found[label] = ClaimData(name=name, classes=row[f"{end}_classes"], images=images)
     return found
 
 

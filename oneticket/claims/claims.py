@@ -11,14 +11,14 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Any, get_args
 
-from oneticket.claims.cells import Cell, Data, Grid, grid
+from oneticket.claims.cells import ClaimCell, ClaimData, Grid, grid
 from oneticket.claims.claim import NON_INFERIOR, Claim, Outcome, Verdict
 from oneticket.claims.judge import Question, judge
 from oneticket.claims.larger import larger_sources
 from oneticket.claims.pairs import Pair
 from oneticket.ground.errors import OneticketError, SpecError, unknown
+from oneticket.ground.import_path import own
 from oneticket.ground.metric import Metric
-from oneticket.ground.own import own
 from oneticket.stats.summary import Row
 
 STRICTER = ("reinit", "layerwise-random", "corrected-random")
@@ -184,7 +184,7 @@ def _verdict(given: str | Claim, rows: Sequence[Row], settings: dict[str, Any]) 
 def _judged(
     question: Question,
     study: Grid,
-    cells: Sequence[Cell],
+    cells: Sequence[ClaimCell],
     beside: Iterable[str],
     *,
     margin: float | None,
@@ -195,14 +195,14 @@ def _judged(
     return judge(question, pairs, margin=margin, level=level, beside=others)
 
 
-def _halves(source: Data, target: Data) -> bool:
+def _halves(source: ClaimData, target: ClaimData) -> bool:
     if source.set != target.set or {source.half, target.half} != {"a", "b"} or source.classes != target.classes:
         return False
     # Halves of sets with odd classes differ by a few images.
     return source.images == target.images or math.isclose(source.images or 0, target.images or 0, rel_tol=0.1)
 
 
-def _largest(tickets: Iterable[tuple[Cell, Data]]) -> list[Cell]:
+def _largest(tickets: Iterable[tuple[ClaimCell, ClaimData]]) -> list[ClaimCell]:
     """Of the tickets of one set in one setting, those from the most images, then the most classes."""
     tickets = list(tickets)
     most: dict[object, tuple[int, int]] = {}
@@ -212,7 +212,7 @@ def _largest(tickets: Iterable[tuple[Cell, Data]]) -> list[Cell]:
     return [cell for cell, source in tickets if most[cell.setting, source.set] == _size(source)]
 
 
-def _size(data: Data) -> tuple[int, int]:
+def _size(data: ClaimData) -> tuple[int, int]:
     return data.images or 0, data.classes or 0
 
 

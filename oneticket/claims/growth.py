@@ -8,14 +8,14 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from oneticket.claims.cells import Cell, Data, Grid, shared_levels
+from oneticket.claims.cells import ClaimCell, ClaimData, Grid, shared_levels
 from oneticket.claims.claim import Comparison, family
 from oneticket.claims.pool import Pool, pool
 from oneticket.stats.stats import paired
 from oneticket.stats.summary import Setting, places
 
 Factor = Literal["images", "classes"]
-Point = tuple[float, Cell]
+Point = tuple[float, ClaimCell]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,7 +30,7 @@ class Growth:
     points: tuple[Point, ...]
 
     @property
-    def cells(self) -> list[Cell]:
+    def cells(self) -> list[ClaimCell]:
         """The tickets alone."""
         return [cell for _, cell in self.points]
 
@@ -58,7 +58,7 @@ class Growth:
 
 def growths(grid: Grid) -> list[Growth]:
     """All that a study holds, of tickets carried to another set under the optimizer that found them."""
-    found: dict[tuple[Setting, str], list[tuple[Cell, Data]]] = {}
+    found: dict[tuple[Setting, str], list[tuple[ClaimCell, ClaimData]]] = {}
     for cell, source in grid.tickets:
         if cell.alike and source.set != cell.target.set and source.images and source.classes:
             found.setdefault((cell.setting, source.set), []).append((cell, source))
@@ -97,7 +97,7 @@ def comparisons(found: Iterable[Growth], level: int) -> tuple[Comparison, ...]:
     )
 
 
-def _points(tickets: Sequence[tuple[Cell, Data]], factor: Factor, other: Factor) -> list[Point]:
+def _points(tickets: Sequence[tuple[ClaimCell, ClaimData]], factor: Factor, other: Factor) -> list[Point]:
     groups: dict[int, list[Point]] = {}
     for cell, source in tickets:
         groups.setdefault(getattr(source, other), []).append((math.log2(getattr(source, factor)), cell))

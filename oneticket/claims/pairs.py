@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from oneticket.claims.cells import Cell, shared_levels
+from oneticket.claims.cells import ClaimCell, shared_levels
 from oneticket.claims.claim import Comparison, family
 from oneticket.claims.pool import Pool, pool
 from oneticket.stats.summary import over, places
@@ -17,8 +17,8 @@ NAMED = 3
 class Pair:
     """A ticket and its rival; None where that was not trained."""
 
-    ticket: Cell
-    rival: Cell | None
+    ticket: ClaimCell
+    rival: ClaimCell | None
 
     @property
     def levels(self) -> frozenset[int]:

@@ -6,10 +6,10 @@ from pathlib import Path
 
 from oneticket.ground.errors import FileError
 from oneticket.lottery.transfer import replicate_of
+from oneticket.publish.zoo import located
 from oneticket.ticket.book import Book, book_files
 from oneticket.ticket.file import load
 from oneticket.ticket.ticket import Ticket
-from oneticket.ticket.zoo import located
 
 
 def sources_at(path: Path) -> dict[int, tuple[Path, Book | Ticket]]:

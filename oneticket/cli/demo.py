@@ -8,7 +8,7 @@ from oneticket.cli.find import bound, make_folder, save_book
 from oneticket.cli.session import run_steps
 from oneticket.cli.tables import print_tables
 from oneticket.cli.terminal import say
-from oneticket.lottery.place import Place
+from oneticket.lottery.run_context import RunContext
 from oneticket.report.export import write_rows
 from oneticket.store.store import Store
 from oneticket.study.file import read_study
@@ -26,10 +26,10 @@ def demo(*, out: Path, store: str, quiet: bool) -> int:
     from oneticket.stats.regroup import pooled
 
     study, kept = read_study(Path("demo")), Store(store)
-    place = Place(threads=study.threads)
+    context = RunContext(threads=study.threads)
     for optimizer in study.optimizers:
         make_folder(out / f"digits-a-{optimizer}")
-    asked = plan(study, place)
+    asked = plan(study, context)
     both = " and ".join(study.optimizers)
     if not quiet:
         say(
@@ -40,7 +40,7 @@ def demo(*, out: Path, store: str, quiet: bool) -> int:
     origins = searches(asked.cells)
     steps = [step for origin in origins for step in origin.levels] + [cell.step for cell in asked.cells]
     read = [step for origin in origins for step in bound(origin)]
-    piles = run_steps(steps, store=kept, place=place, quiet=quiet, read=read)
+    piles = run_steps(steps, store=kept, context=context, quiet=quiet, read=read)
     for origin in origins:
         save_book(origin, kept, book_file(out / f"digits-a-{origin.search['optimizer']['name']}", origin.replicate))
     if piles.failed:

@@ -22,8 +22,8 @@ from oneticket.lottery.transfer import check_code, network_of
 from oneticket.models.build import build
 from oneticket.stats.table import Table
 from oneticket.stats.words import MISSING, percent
+from oneticket.ticket.describe import at
 from oneticket.ticket.ticket import Ticket
-from oneticket.ticket.told import at
 
 
 def export(

@@ -13,9 +13,9 @@ from oneticket.cli.session import run_steps
 from oneticket.cli.tables import print_tables
 from oneticket.cli.terminal import say
 from oneticket.engine.engine import Engine
-from oneticket.engine.work import bind
+from oneticket.engine.handlers import bind
 from oneticket.ground.errors import FileError, SpecError, StoreError
-from oneticket.lottery.place import Place
+from oneticket.lottery.run_context import RunContext
 from oneticket.lottery.search import rewind_step
 from oneticket.report.export import check_rows, write_rows
 from oneticket.store.step import Step
@@ -40,17 +40,19 @@ def find(
     engine = Engine(name="inline", together=how.together)
     asked = read(FindSpec, collect(FindSpec, given, from_file(spec)))
     check_rows(rows)
-    kept, place = Store(store), how.place()
-    check_out(out, asked, place)
+    kept, context = Store(store), how.context()
+    check_out(out, asked, context)
     make_folder(out)
-    rewind_step(asked.search, place.facts(asked.search.data))
+    rewind_step(asked.search, context.facts(asked.search.data))
     searches = [
-        search_origin(asked.search, levels=asked.levels, replicate=replicate, place=place)
+        search_origin(asked.search, levels=asked.levels, replicate=replicate, context=context)
         for replicate in range(asked.replicates)
     ]
     cells = [cell for origin in searches for cell in search_cells(origin)]
     books = [step for origin in searches for step in bound(origin)]
-    piles = run_steps([cell.step for cell in cells], store=kept, place=place, quiet=quiet, engine=engine, read=books)
+    piles = run_steps(
+        [cell.step for cell in cells], store=kept, context=context, quiet=quiet, engine=engine, read=books
+    )
     saved = [save_book(origin, kept, book_file(out, origin.replicate)) for origin in searches]
     found = rows_of(cells, kept)
     write_rows(found, out / "rows.csv")
@@ -96,7 +98,7 @@ def make_folder(out: Path) -> None:
         raise StoreError(f"--out {out}: cannot be made: {error.strerror}") from error
 
 
-def check_out(out: Path, asked: FindSpec, place: Place) -> None:
+def check_out(out: Path, asked: FindSpec, context: RunContext) -> None:
     """Refuse, before anything is trained, a folder whose books would be lost: of another search, or of a larger one."""
     if not out.is_dir():
         return
@@ -107,7 +109,7 @@ def check_out(out: Path, asked: FindSpec, place: Place) -> None:
         except FileError as error:
             raise FileError(f"{error}; remove that file, and it will be made anew") from None
         known = (book.lineage.get("search"), book.lineage.get("data_digest"))
-        if known != (asked.search.identity(), place.facts(asked.search.data).digest):
+        if known != (asked.search.identity(), context.facts(asked.search.data).digest):
             raise SpecError(f"--out {out}: holds the books of another search, or of data that has changed; {other}")
         if replicate >= asked.replicates or book.levels > asked.levels:
             held = f"replicate {replicate} down to level {book.levels}"

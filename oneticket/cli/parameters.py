@@ -15,7 +15,7 @@ from oneticket.cli.flags import flags
 from oneticket.ground.spec import Spec
 
 if TYPE_CHECKING:
-    from oneticket.lottery.place import Place
+    from oneticket.lottery.run_context import RunContext
 
 NAME_MAX = 255
 """Bytes of one name in a path that filesystems allow."""
@@ -82,11 +82,11 @@ class How:
         Parameter(help="Compile networks by torch.compile, in this mode; layers then stay masked."),
     ] = None
 
-    def place(self, **more: Any) -> Place:
+    def context(self, **more: Any) -> RunContext:
         """The place they describe; SpecError for a device that is not there."""
-        from oneticket.lottery.place import Place, device
+        from oneticket.lottery.run_context import RunContext, device
 
-        return Place(
+        return RunContext(
             device=device(self.device), compact=self.compact, compiled=self.compile, threads=self.threads, **more
         )
 

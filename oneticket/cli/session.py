@@ -11,10 +11,10 @@ from dataclasses import replace
 from oneticket.cli.progress import describe, spoken, view
 from oneticket.cli.terminal import tell
 from oneticket.engine.engine import Engine, run
-from oneticket.engine.front import Observer, Piles
+from oneticket.engine.scheduler import Observer, Piles
 from oneticket.ground import clock
 from oneticket.ground.allocator import keep_freed
-from oneticket.lottery.place import Place
+from oneticket.lottery.run_context import RunContext
 from oneticket.store.step import Step
 from oneticket.store.store import Store
 from oneticket.study.plan import closure
@@ -26,7 +26,7 @@ def run_steps(
     steps: Sequence[Step],
     *,
     store: Store,
-    place: Place,
+    context: RunContext,
     quiet: bool,
     engine: Engine = INLINE,
     heard: Sequence[Observer] = (),
@@ -38,7 +38,7 @@ def run_steps(
     anew in this very run.
     """
     keep_freed()
-    tell_data(place, quiet=quiet)
+    tell_data(context, quiet=quiet)
     began = clock.now()
     total = len(closure(steps))
     for step in read:
@@ -49,8 +49,8 @@ def run_steps(
             for each in (shown.observe, *heard):
                 each(step, event)
 
-        here = replace(place, watchers=(shown.watch,), stop=asked)
-        piles = run(steps, store=store, place=here, observe=observe, engine=engine)
+        here = replace(context, watchers=(shown.watch,), stop=asked)
+        piles = run(steps, store=store, context=here, observe=observe, engine=engine)
     spent = spoken(clock.now() - began)
     said = f"{len(piles.done)} steps done in {spent}, {len(piles.reused)} reused from {store.url}"
     tell(said, quiet=quiet)
@@ -67,9 +67,9 @@ def run_steps(
     return piles
 
 
-def tell_data(place: Place, *, quiet: bool) -> None:
+def tell_data(context: RunContext, *, quiet: bool) -> None:
     """Say of each set of the plan how it was read: which folder became which part, and what was left out."""
-    for reading in place.readings():
+    for reading in context.readings():
         tell(reading, quiet=quiet)
 
 

@@ -14,8 +14,8 @@ from oneticket.stats.scores import score_table
 from oneticket.stats.stats import mean_interval
 from oneticket.stats.table import Table
 from oneticket.stats.words import percent, plus_minus
+from oneticket.ticket import describe
 from oneticket.ticket import file as ticket_file
-from oneticket.ticket import told
 from oneticket.ticket.book import Book
 from oneticket.ticket.ticket import Ticket
 
@@ -30,7 +30,7 @@ def show(path: Path, *, level: int | None) -> int:
                 raise SpecError(f"--level: {path} is a single ticket, not a book")
             print_facts([("ticket", path), *_common(thing), ("density", density(thing)), *_evidence(thing)])
             print_table(layers(thing))
-            if found := list(told.scores(thing)):
+            if found := list(describe.scores(thing)):
                 print_table(score_table(found))
             return 0
     first = next(iter(books.values()))
@@ -61,32 +61,32 @@ def verify(path: Path) -> int:
 def _common(thing: Ticket | Book) -> Iterator[tuple[str, object]]:
     yield "id", thing.id
     if thing.model:
-        shape, classes = (told.word(thing.model.get(name)) or "?" for name in ("shape", "classes"))
-        yield "network", f"{told.network(thing) or '?'}, images {shape}, {classes} classes"
+        shape, classes = (describe.word(thing.model.get(name)) or "?" for name in ("shape", "classes"))
+        yield "network", f"{describe.network(thing) or '?'}, images {shape}, {classes} classes"
     search = thing.lineage.get("search")
     for name in ("data", "task", "optimizer", "training", "pruning"):
-        if known := _settings(told.at(search, name)):
+        if known := _settings(describe.at(search, name)):
             yield name, known
     if search:
-        yield "seed", told.word(told.at(search, "seed")) or "not known"
+        yield "seed", describe.word(describe.at(search, "seed")) or "not known"
     yield "rewind", f"{thing.contract.rewind} (step {thing.contract.step})"
     for name, value in thing.contract.plain().items():
         if name not in ("rewind", "step", "head"):
             yield f"  {name}", value
-    heads = (", ".join(names) or told.TIED for names in thing.contract.heads)
+    heads = (", ".join(names) or describe.TIED for names in thing.contract.heads)
     yield "  head", "; ".join(heads) or "not named"
     if imported := thing.lineage.get("imported"):
         yield "imported", _settings(imported)
     if "data_digest" in thing.lineage:
-        yield "data digest", told.word(thing.lineage["data_digest"])
+        yield "data digest", describe.word(thing.lineage["data_digest"])
     if isinstance(thing, Ticket) and "level" in thing.lineage:
-        yield "level", told.word(thing.lineage["level"])
+        yield "level", describe.word(thing.lineage["level"])
 
 
 def _evidence(ticket: Ticket) -> Iterator[tuple[str, object]]:
     """The scores and the cost that came along, of one network: evidence, not identity."""
     if "replicate" in ticket.lineage:
-        yield "replicate", told.word(ticket.lineage["replicate"])
+        yield "replicate", describe.word(ticket.lineage["replicate"])
     for name, value in ticket.evidence.items():
         if name not in ("level", "density", "living", "data_digest", "scores"):
             yield name.replace("_", " "), f"{value:.4g}" if isinstance(value, float) else _word(value)
@@ -106,7 +106,7 @@ def _levels(books: Mapping[int, Book], deepest: int) -> Table:
     rows, metric = [], _metric(books)
     for level in range(deepest + 1):
         scores = [score_of(book.records[level]) for book in books.values() if level < len(book.records)]
-        known = [float(value) for value in scores if told.number(value)]
+        known = [float(value) for value in scores if describe.number(value)]
         shown = plus_minus(mean_interval(known)) if known else "—"
         densities = {percent(book.density(level)) for book in books.values()}
         counts = next(iter(books.values())).weight_counts[level]
@@ -124,7 +124,7 @@ def _levels(books: Mapping[int, Book], deepest: int) -> Table:
 def _metric(books: Mapping[int, Book]) -> Metric:
     """What the searches were measured by, as their records say; a score without a name, if they say nothing sound."""
     records = [record for book in books.values() for record in book.records]
-    return told.sound_metric(records[0] if records else {}) or Metric(name="score")
+    return describe.sound_metric(records[0] if records else {}) or Metric(name="score")
 
 
 def layers(ticket: Ticket) -> Table:
@@ -152,13 +152,13 @@ def density(ticket: Ticket) -> str:
 def _settings(value: object) -> str:
     """A mapping of settings in a line, what is not set left out; anything else as the word that it is."""
     if not isinstance(value, Mapping):
-        return told.word(value)
-    return ", ".join(f"{told.word(k)} {_word(v)}" for k, v in value.items() if v not in (None, [], {}))
+        return describe.word(value)
+    return ", ".join(f"{describe.word(k)} {_word(v)}" for k, v in value.items() if v not in (None, [], {}))
 
 
 def _word(value: object) -> str:
     if type(value) is int:
-        return told.word(f"{value:,}")
+        return describe.word(f"{value:,}")
     if isinstance(value, bool):
         return str(value)
-    return told.word(",".join(map(told.word, value)) if isinstance(value, list) else value)
+    return describe.word(",".join(map(describe.word, value)) if isinstance(value, list) else value)

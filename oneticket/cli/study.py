@@ -17,17 +17,17 @@ from oneticket.cli.terminal import say, tell
 from oneticket.cli.track import tracking
 from oneticket.engine.engine import Engine, at_once
 from oneticket.ground.errors import SpecError
-from oneticket.lottery.place import Place
+from oneticket.lottery.run_context import RunContext
 from oneticket.stats.table import Table
 from oneticket.stats.words import listed
 from oneticket.store.step import Step
 from oneticket.store.store import Store
-from oneticket.study.changed import changed
 from oneticket.study.estimate import Estimate, estimate
 from oneticket.study.findings import findings
 from oneticket.study.grid import Plan
-from oneticket.study.own import plan_of
 from oneticket.study.plan import Cell, closure
+from oneticket.study.resolve import plan_of
+from oneticket.study.stale_data import changed
 
 
 def study(
@@ -42,20 +42,20 @@ def study(
     quiet: bool,
 ) -> int:
     """Run what is not done yet of a study, or say what that would cost."""
-    place = how.place(pretend=dry_run)
-    plan, kept = plan_of(name, place), Store(store)
-    place = replace(place, threads=how.threads or plan.threads)
+    context = how.context(pretend=dry_run)
+    plan, kept = plan_of(name, context), Store(store)
+    context = replace(context, threads=how.threads or plan.threads)
     for claim in plan.claims:
         claim_named(claim)
     if dry_run:
-        _foresee(plan, kept, place, engine, price)
+        _foresee(plan, kept, context, engine, price)
         return 0
     if price is not None:
         raise SpecError("--price: goes with --dry-run")
     _tell_changes(plan, kept)
     with tracking(track, kept) as heard:
         steps = [cell.step for cell in plan.cells]
-        piles = run_steps(steps, store=kept, place=place, quiet=quiet, engine=engine, heard=heard)
+        piles = run_steps(steps, store=kept, context=context, quiet=quiet, engine=engine, heard=heard)
     if not (quiet or piles.failed):
         say(f"`oneticket report {name} --out report` writes its report")
     return 1 if piles.failed else 0
@@ -65,8 +65,8 @@ def report(name: str, *, out: Path, store: str) -> int:
     """Write the report of what is there of a study, and say where, with the verdicts."""
     from oneticket.report.page import write_report
 
-    place = Place(pretend=True)
-    plan = plan_of(name, place)
+    context = RunContext(pretend=True)
+    plan = plan_of(name, context)
     _tell_changes(plan, Store(store))
     found = findings(plan, Store(store))
     written = write_report(found, out)
@@ -79,7 +79,7 @@ def report(name: str, *, out: Path, store: str) -> int:
 
 def status(name: str, *, store: str) -> int:
     """Print how far a study is, who is at it, and what failed."""
-    plan, kept = plan_of(name, Place(pretend=True)), Store(store)
+    plan, kept = plan_of(name, RunContext(pretend=True)), Store(store)
     _tell_changes(plan, kept)
     everything = closure(cell.step for cell in plan.cells)
     there, held, failed = kept.there(step.key for step in everything), kept.claims.holders(), kept.failures()
@@ -113,11 +113,11 @@ def clear(names: Sequence[str], *, dry_run: bool, store: str) -> int:
     """Clear a store up, keeping what these studies need; without any, all outcomes stay."""
     keep: set[str] | None = None
     for name in names:
-        place = Place(pretend=True)
-        plan = plan_of(name, place)
-        if place.absent:
+        context = RunContext(pretend=True)
+        plan = plan_of(name, context)
+        if context.absent:
             raise SpecError(
-                f"--keep {name}: what it needs is not known while {listed(sorted(place.absent))} is not at hand"
+                f"--keep {name}: what it needs is not known while {listed(sorted(context.absent))} is not at hand"
             )
         keep = (keep or set()) | {step.key for step in closure(cell.step for cell in plan.cells)}
     return store_commands.gc(store=store, keep=keep, dry_run=dry_run)
@@ -131,12 +131,12 @@ def _tell_changes(plan: Plan, store: Store) -> None:
         tell(said, style="yellow")
 
 
-def _foresee(plan: Plan, store: Store, place: Place, engine: Engine, price: float | None) -> None:
+def _foresee(plan: Plan, store: Store, context: RunContext, engine: Engine, price: float | None) -> None:
     """Print steps, trainings, what is there already, and the time that the rest may take."""
     paces: dict[str, float | None] = {}
     rows = []
     for part, cells in [*_parts(plan), ("all", plan.cells)]:
-        one = estimate([cell.step for cell in cells], store=store, place=place, paces=paces)
+        one = estimate([cell.step for cell in cells], store=store, context=context, paces=paces)
         counts = map(str, (len(cells), one.steps, one.trainings, one.kept, one.to_do))
         rows.append((part, *counts, f"{one.updates:,}", _time(one)))
     table = Table(
@@ -147,13 +147,12 @@ def _foresee(plan: Plan, store: Store, place: Place, engine: Engine, price: floa
         "steps that several parts need are counted in each of them, and once in all.",
     )
     print_table(table)
-    tell_data(place, quiet=False)
-    if place.absent:
-        said = (
-            f"not at hand, and counted as published: {listed(sorted(place.absent))}; a run needs them (ONETICKET_DATA)"
-        )
+    tell_data(context, quiet=False)
+    if context.absent:
+        sets = listed(sorted(context.absent))
+        said = f"not at hand, and counted as published: {sets}; a run needs them (ONETICKET_DATA)"
         say(said)
-    side = at_once([cell.step for cell in plan.cells], store=store, place=place, engine=engine)
+    side = at_once([cell.step for cell in plan.cells], store=store, context=context, engine=engine)
     where = (
         "in this process"
         if side == 1

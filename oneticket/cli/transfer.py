@@ -14,7 +14,7 @@ from oneticket.cli.tables import print_tables
 from oneticket.cli.terminal import say
 from oneticket.engine.engine import Engine
 from oneticket.ground.errors import CarryError, SpecError
-from oneticket.lottery.place import Place
+from oneticket.lottery.run_context import RunContext
 from oneticket.lottery.spec import TransferSpec
 from oneticket.lottery.transfer import check_code, network_of
 from oneticket.report.export import check_rows, write_rows
@@ -59,17 +59,17 @@ def transfer(
     levels = asked.levels or (
         (ticket_level(first),) if isinstance(first, Ticket) else tuple(range(1, first.levels + 1))
     )
-    kept, place = Store(store), how.place()
+    kept, context = Store(store), how.context()
     cells: list[Cell] = []
     for replicate, (file, thing) in sources.items():
         origin = file_origin(thing, file, replicate)
         if beyond := [level for level in levels if level not in origin.living]:
             held = "level" if len(origin.living) == 1 else f"levels {min(origin.living)} to"
             raise SpecError(f"--levels: {file} holds {held} {max(origin.living)}, got {beyond[0]}")
-        own = own_search(thing, asked.transfer, max(levels), replicate, place) if "own" in asked.controls else None
+        own = own_search(thing, asked.transfer, max(levels), replicate, context) if "own" in asked.controls else None
         arms = ("dense", "ticket", *asked.controls)
-        cells += transfer_cells(asked.transfer, origin=origin, own=own, arms=arms, levels=levels, place=place)
-    piles = run_steps([cell.step for cell in cells], store=kept, place=place, quiet=quiet, engine=engine)
+        cells += transfer_cells(asked.transfer, origin=origin, own=own, arms=arms, levels=levels, context=context)
+    piles = run_steps([cell.step for cell in cells], store=kept, context=context, quiet=quiet, engine=engine)
     found = rows_of(cells, kept)
     if rows is not None:
         write_rows(found, rows)
@@ -94,7 +94,7 @@ def check_task(task: TaskSpec, *, named: bool, run_code: bool) -> None:
         )
 
 
-def own_search(thing: Book | Ticket, target: TransferSpec, levels: int, replicate: int, place: Place) -> Origin:
+def own_search(thing: Book | Ticket, target: TransferSpec, levels: int, replicate: int, context: RunContext) -> Origin:
     """The source's search on the target: its network, pruning and rewind point, the target's data and training.
 
     Raises SpecError where that is not known, CarryError if the search was of another network than the source is.
@@ -108,11 +108,11 @@ def own_search(thing: Book | Ticket, target: TransferSpec, levels: int, replicat
     if search.model != network:
         raise CarryError(f"lineage.search.model: {search.model.name} is not model.spec, the source's {network.name}")
     data = target.data
-    if place.facts(data).shape != (channels, height, width):
+    if context.facts(data).shape != (channels, height, width):
         if height != width:
             raise SpecError(f"--controls own: needs square images, the source was found with {height} x {width}")
         data = data.but(size=data.size or height, channels=data.channels or channels)
     spec = search.but(
         data=data, task=target.task, optimizer=target.optimizer, training=target.training, seed=target.seed
     )
-    return search_origin(spec, levels=levels, replicate=replicate, place=place)
+    return search_origin(spec, levels=levels, replicate=replicate, context=context)

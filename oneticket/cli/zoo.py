@@ -9,12 +9,12 @@ from oneticket.cli.hub import print_card
 from oneticket.cli.tables import print_table
 from oneticket.cli.terminal import say
 from oneticket.ground.errors import FileError
+from oneticket.publish.hub import parse
+from oneticket.publish.zoo import ZooEntry, entries, single
 from oneticket.stats.table import Table
 from oneticket.ticket import file
 from oneticket.ticket.book import Book
-from oneticket.ticket.hub import parse
-from oneticket.ticket.told import best, data, network, percent, word
-from oneticket.ticket.zoo import Entry, entries, single
+from oneticket.ticket.describe import best, data, network, percent, word
 
 
 def zoo(where: str | None) -> int:
@@ -32,7 +32,7 @@ def zoo(where: str | None) -> int:
     return 0
 
 
-def _table(found: Sequence[Entry], where: str | None) -> Table:
+def _table(found: Sequence[ZooEntry], where: str | None) -> Table:
     shown = "Tickets that ship with oneticket" if where is None else f"Tickets of {word(where)}"
     folder = where is not None and isinstance(parse(where, several=True), Path)
     name = word(f"{(where or '').rstrip('/')}/NAME") if folder else "NAME"
@@ -47,7 +47,7 @@ def _table(found: Sequence[Entry], where: str | None) -> Table:
     )
 
 
-def _row(entry: Entry) -> tuple[str, ...]:
+def _row(entry: ZooEntry) -> tuple[str, ...]:
     name, size = word(entry.name), f"{entry.size / 1000:,.0f}" if entry.size else "—"
     thing = entry.thing
     if thing is None:

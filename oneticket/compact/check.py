@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from oneticket.compact.labels import NONE, places
-from oneticket.compact.ledger import Ledger, Noise, Step, pairs
+from oneticket.compact.ledger import Ledger, LedgerStep, Noise, pairs
 from oneticket.compact.record import Record
 
 
@@ -34,11 +34,11 @@ class Check(Ledger):
         self._joined = self._held = 0
 
     @property
-    def there(self) -> Step:
+    def there(self) -> LedgerStep:
         """The step of the whole network that stands against the last one here."""
         return self.record.steps[len(self.steps) - 1]
 
-    def begin(self, step: Step) -> None:
+    def begin(self, step: LedgerStep) -> None:
         _same(len(self.steps) < len(self.record.steps))
         self.steps.append(step)
         self._joined = self._held = 0

@@ -15,11 +15,11 @@ from oneticket.compact import cut
 from oneticket.compact.choose import forms as choose
 from oneticket.compact.fold import Folded, steady
 from oneticket.compact.fold import fold as fold_in
-from oneticket.compact.look import look
 from oneticket.compact.orphans import NAME, adopt, orphans
 from oneticket.compact.proof import differs, known
 from oneticket.compact.sparse import Sparse
-from oneticket.compact.units import Stop, Units, trace
+from oneticket.compact.trace_forward import look
+from oneticket.compact.units import KeptUnits, Stop, trace
 from oneticket.ground.errors import PruneError
 from oneticket.ticket.mask import Mask
 from oneticket.ticket.names import listed
@@ -152,7 +152,7 @@ def _compact(model: nn.Module, mask: Mask, *, example: Tensor, units: bool, spar
         living = dict(given.living)
     found = trace(model, living, example[:2])
     if not units or hasattr(model, NAME):
-        found = Units(bound=found.bound)
+        found = KeptUnits(bound=found.bound)
     cuts = cut.cuts(model, found.kept)
     rest = cut.left_out(model, mask, cuts)
     lost = [model.get_parameter(name).detach()[lives] for name, lives in rest.items()]
@@ -219,7 +219,7 @@ def hooked(model: nn.Module) -> str:
     return ""
 
 
-def _sparse(model: nn.Module, living: Mapping[str, Tensor], found: Units, example: Tensor) -> dict[str, str]:
+def _sparse(model: nn.Module, living: Mapping[str, Tensor], found: KeptUnits, example: Tensor) -> dict[str, str]:
     """The forms of the layers that a measurement decides about.
 
     It is that of the model's whole layer: what is left of one has another size at every level.

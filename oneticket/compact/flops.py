@@ -8,8 +8,8 @@ from typing import Any
 from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 
-from oneticket.compact.look import look
 from oneticket.compact.sparse import Sparse
+from oneticket.compact.trace_forward import look
 
 
 def flops(network: nn.Module, example: Tensor) -> int:

@@ -17,7 +17,7 @@ from oneticket.compact.record import Record
 
 
 @dataclass(frozen=True, kw_only=True)
-class Call:
+class TracedCall:
     """One operation: its short name, the operation itself, its arguments by name, and the tensors in and out of it.
 
     `before`: how tensors lay in memory before the operation, which may change that in place.

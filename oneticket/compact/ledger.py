@@ -12,7 +12,7 @@ from oneticket.compact.labels import NONE
 
 
 @dataclass(frozen=True, kw_only=True)
-class Hold:
+class LedgerHold:
     """Why a unit has to stay: the layer that stopped it, and what for."""
 
     at: str
@@ -46,7 +46,7 @@ class Noise:
 
 
 @dataclass(kw_only=True)
-class Step:
+class LedgerStep:
     """One thing that a forward pass does: `what` and with which numbers, on which units, giving what."""
 
     at: str
@@ -62,10 +62,10 @@ class Ledger(ABC):
     """What the rules of a walk tell about units."""
 
     def __init__(self) -> None:
-        self.steps: list[Step] = []
+        self.steps: list[LedgerStep] = []
 
     @abstractmethod
-    def begin(self, step: Step) -> None:
+    def begin(self, step: LedgerStep) -> None:
         """Something is about to be done."""
 
     @abstractmethod

@@ -13,7 +13,7 @@ Array = np.ndarray[Any, Any]
 LONGEST, SHORTEST = 4096, 64  # numbers of a run: five runs stay in the first cache, and a loop over one pays
 
 
-class Runs(NamedTuple):
+class IndexRuns(NamedTuple):
     """One product, in the words of `kernels.products`."""
 
     first: Array
@@ -25,7 +25,7 @@ class Runs(NamedTuple):
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Plan:
+class KernelPlan:
     """The products of a layer for one size of batch and image; sizes and borders are (height, width).
 
     Inputs are laid out with borders `x_pad`, gradients of the output with borders `y_pad`. `forward` reads inputs and
@@ -36,9 +36,9 @@ class Plan:
     x_pad: tuple[int, int]
     y_pad: tuple[int, int]
     y_size: tuple[int, int]
-    forward: Runs
-    to_weight: Runs
-    to_input: Runs
+    forward: IndexRuns
+    to_weight: IndexRuns
+    to_input: IndexRuns
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -54,7 +54,7 @@ class Pattern:
     of_output: Array
     of_input: Array
     order: Tensor
-    _plans: dict[tuple[int, int, int], Plan] = field(default_factory=dict)
+    _plans: dict[tuple[int, int, int], KernelPlan] = field(default_factory=dict)
 
     @classmethod
     def of(cls, living: Tensor, padding: tuple[int, int]) -> Pattern:
@@ -71,14 +71,14 @@ class Pattern:
             order=channel.argsort(stable=True).int(),
         )
 
-    def plan(self, height: int, width: int, count: int) -> Plan:
+    def plan(self, height: int, width: int, count: int) -> KernelPlan:
         """The products for images of that size and batches of that many."""
         key = (height, width, count)
         if key not in self._plans:
             self._plans[key] = self._plan(*key)
         return self._plans[key]
 
-    def _plan(self, height: int, width: int, count: int) -> Plan:
+    def _plan(self, height: int, width: int, count: int) -> KernelPlan:
         _, inputs, high, wide = self.shape
         x_pad, y_pad = self.padding, (high - 1 - self.padding[0], wide - 1 - self.padding[1])
         out = (height + x_pad[0] - y_pad[0], width + x_pad[1] - y_pad[1])
@@ -93,13 +93,13 @@ class Pattern:
         read = _at(out, x_wide, (0, 0), count, over)
         inner = _at(out, y_wide, y_pad, count, over)
         plain = _at(out, out[1], (0, 0), count, over)
-        return Plan(
+        return KernelPlan(
             x_pad=x_pad,
             y_pad=y_pad,
             y_size=out,
-            forward=Runs(self.of_output, x_row, read, plain, out[0] * out[1] * count, over),
-            to_weight=Runs(self.of_output, x_row, read, inner, y_plane * count, over),
-            to_input=Runs(
+            forward=IndexRuns(self.of_output, x_row, read, plain, out[0] * out[1] * count, over),
+            to_weight=IndexRuns(self.of_output, x_row, read, inner, y_plane * count, over),
+            to_input=IndexRuns(
                 self.of_input,
                 y_row[self.order.numpy()],
                 _at((height, width), y_wide, (0, 0), count, back),

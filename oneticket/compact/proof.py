@@ -16,8 +16,8 @@ import torch
 from torch import Tensor, nn
 
 from oneticket.compact.cut import Cuts
-from oneticket.compact.look import untouched
-from oneticket.ticket.narrow import sliced
+from oneticket.compact.trace_forward import untouched
+from oneticket.guard.narrow import sliced
 
 NEAR = 1e-3  # of the largest number compared; float32 sums in another order differ by less
 

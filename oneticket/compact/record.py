@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from oneticket.compact.labels import NONE
-from oneticket.compact.ledger import Carrier, Hold, Ledger, Noise, Step, pairs, some
+from oneticket.compact.ledger import Carrier, Ledger, LedgerHold, LedgerStep, Noise, pairs, some
 
 
 @final
@@ -33,7 +33,7 @@ class Record(Ledger):
         self.calls: dict[str, list[Tensor]] = {}
         self.followed: dict[str, str] = {}
         self.read: set[int] = set()
-        self.holds: dict[int, Hold] = {}
+        self.holds: dict[int, LedgerHold] = {}
         self.used: set[int] = set()
         self.mixed: set[int] = set()
         self.shared = self.bound = bound
@@ -42,7 +42,7 @@ class Record(Ledger):
         self._parents: list[int] = [NONE]
         self._called: set[str] = set()
 
-    def begin(self, step: Step) -> None:
+    def begin(self, step: LedgerStep) -> None:
         self.at = step.at
         self.steps.append(step)
 
@@ -52,7 +52,7 @@ class Record(Ledger):
     def hold(self, labels: Tensor, why: str, *, reads: bool = False) -> None:
         self.steps[-1].held.append(labels[labels != NONE])
         for unit in some(labels):
-            self.holds.setdefault(unit, Hold(at=self.at, why=why))
+            self.holds.setdefault(unit, LedgerHold(at=self.at, why=why))
             if reads:
                 self.used.add(unit)
 
@@ -108,7 +108,7 @@ class Record(Ledger):
         self.steps[-1].held.append(labels[labels != NONE])
         self.read.update(some(labels))
 
-    def keep(self, labels: Tensor, hold: Hold) -> None:
+    def keep(self, labels: Tensor, hold: LedgerHold) -> None:
         """These units have to stay too, as was found after the forward pass."""
         for unit in some(labels):
             self.holds.setdefault(unit, hold)

@@ -14,15 +14,15 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_map
 
-from oneticket.compact.follow import Call, Following
+from oneticket.compact.follow import Following, TracedCall
 from oneticket.compact.labels import NONE, tight, varies
 
 Found = Sequence[Tensor | None]
-Rule = Callable[[Following, Call], Found]
+Rule = Callable[[Following, TracedCall], Found]
 """What becomes of units: the labels of each tensor that comes out."""
 
 
-def rule(call: Call) -> Rule:
+def rule(call: TracedCall) -> Rule:
     """What an operation does with units."""
     tags = call.function.tags
     if call.name.startswith("scaled_dot_product"):
@@ -34,7 +34,7 @@ def rule(call: Call) -> Rule:
     return _pointwise if torch.Tag.pointwise in tags else _OPERATIONS.get(call.name, _unknown)
 
 
-def _pointwise(units: Following, call: Call) -> Found:
+def _pointwise(units: Following, call: TracedCall) -> Found:
     """Each number by itself; units that lie on each other become one."""
     found: Tensor | None = None
     for labels in map(units.of, call.tensors):
@@ -56,7 +56,7 @@ def _beside(labels: Tensor, other: Tensor) -> bool:
     return any(mine > 1 and size > 1 for mine, size in sizes)
 
 
-def _moved(units: Following, call: Call) -> Found:
+def _moved(units: Following, call: TracedCall) -> Found:
     """Numbers take other places: labels do too."""
     shape = call.outs[0].shape
     if SAME.get(call.name, call.name) == "view":
@@ -73,7 +73,7 @@ def _moved(units: Following, call: Call) -> Found:
     return [tight(each) for each in ([made] if isinstance(made, Tensor) else made)]
 
 
-def _strided(units: Following, call: Call) -> Found:
+def _strided(units: Following, call: TracedCall) -> Found:
     """Other steps in memory, where each number is the one that it was: torch does so to sizes of 1."""
     source, named = call.before[0], call.named
     sizes = zip(source.shape, source.stride(), named["size"], named["stride"], strict=False)
@@ -85,7 +85,7 @@ def _strided(units: Following, call: Call) -> Found:
     return [units.of(call.tensors[0])]
 
 
-def _picked(units: Following, call: Call) -> Found:
+def _picked(units: Following, call: TracedCall) -> Found:
     """Places that another tensor names: the same for every batch, or of one unit all."""
     source, rest = call.tensors[0], call.tensors[1:]
     labels = units.of(source)
@@ -100,7 +100,7 @@ def _picked(units: Following, call: Call) -> Found:
     return [tight(call.function(**tree_map(here, dict(call.named))))]
 
 
-def _padded(units: Following, call: Call) -> Found:
+def _padded(units: Following, call: TracedCall) -> Found:
     """Constants around: a part of the units where each of those dimensions is one unit's, else no unit's."""
     labels, pad = units.of(call.tensors[0]), call.named["pad"]
     units.mixed(labels)
@@ -112,7 +112,7 @@ def _padded(units: Following, call: Call) -> Found:
     return [tight(call.function(labels.expand(call.tensors[0].shape), pad, NONE))]
 
 
-def _reduced(units: Following, call: Call) -> Found:
+def _reduced(units: Following, call: TracedCall) -> Found:
     """One number for many: of one unit, or of several, which then stay."""
     labels = units.of(call.tensors[0])
     if labels is None:
@@ -130,7 +130,7 @@ def _reduced(units: Following, call: Call) -> Found:
     return [labels if out.dim() == rank else less for out in call.outs]
 
 
-def _within(units: Following, call: Call, *, dims: Callable[[Call], Sequence[int]], why: str) -> Found:
+def _within(units: Following, call: TracedCall, *, dims: Callable[[TracedCall], Sequence[int]], why: str) -> Found:
     """Numbers of some dimensions together, as many as before or fewer: of one unit, or of several, which then stay."""
     labels = units.of(call.tensors[0])
     if labels is None or any(units.of(each) is not None for each in call.tensors[1:]):
@@ -148,19 +148,19 @@ def _fits(labels: Tensor, out: Tensor) -> bool:
     )
 
 
-def _normed(call: Call) -> Sequence[int]:
+def _normed(call: TracedCall) -> Sequence[int]:
     return [-1 - place for place in range(len(call.named["normalized_shape"]))]
 
 
-def _dim(call: Call) -> Sequence[int]:
+def _dim(call: TracedCall) -> Sequence[int]:
     return [call.named.get("dim", -1)]
 
 
-def _last(count: int) -> Callable[[Call], Sequence[int]]:
+def _last(count: int) -> Callable[[TracedCall], Sequence[int]]:
     return lambda _: [-1 - place for place in range(count)]
 
 
-def _halves(units: Following, call: Call) -> Found:
+def _halves(units: Following, call: TracedCall) -> Found:
     """A gated linear unit: the second half opens the first."""
     labels, dim = units.of(call.tensors[0]), call.named.get("dim", -1)
     if labels is None or not varies(labels, dim):
@@ -169,7 +169,7 @@ def _halves(units: Following, call: Call) -> Found:
     return [units.joined(tight(one), tight(other))]
 
 
-def _multiplied(units: Following, call: Call) -> Found:
+def _multiplied(units: Following, call: TracedCall) -> Found:
     """Matrices: what is summed over has to stay unless it is one unit's; rows and columns keep theirs."""
     one, other = (units.of(each) for each in call.tensors[:2])
     units.mixed(one, other)
@@ -184,7 +184,7 @@ def _multiplied(units: Following, call: Call) -> Found:
     return [units.joined(one, other)]
 
 
-def _attend(units: Following, call: Call) -> Found:
+def _attend(units: Following, call: TracedCall) -> Found:
     """Attention: queries and keys have to stay, values are averaged over their places."""
     query, key, value = (call.named[name] for name in ("query", "key", "value"))
     for each in (query, key):
@@ -197,14 +197,14 @@ def _attend(units: Following, call: Call) -> Found:
     return [labels if place == 0 and alike else None for place in range(len(call.outs))]
 
 
-def _random(units: Following, call: Call) -> Found:
+def _random(units: Following, call: TracedCall) -> Found:
     """What draws numbers for all units draws others for fewer."""
     for each in call.tensors:
         units.hold(units.of(each), f"{call.name} draws random numbers for each unit")
     return _alike(units, call)
 
 
-def _unknown(units: Following, call: Call) -> Found:
+def _unknown(units: Following, call: TracedCall) -> Found:
     """What is not known may read everything. Its units stay; in what comes out alike they may be looked for too."""
     found = _alike(units, call)
     for each in call.tensors:
@@ -213,7 +213,7 @@ def _unknown(units: Following, call: Call) -> Found:
     return found
 
 
-def _alike(units: Following, call: Call) -> Found:
+def _alike(units: Following, call: TracedCall) -> Found:
     sources = [each for each in call.tensors if units.of(each) is not None]
     same = {each.shape: units.of(each) for each in reversed(sources)}
     return [same.get(out.shape) for out in call.outs]

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 
-from oneticket.compact.pattern import Pattern, Runs
+from oneticket.compact.pattern import IndexRuns, Pattern
 
 
 def fits(layer: nn.Module) -> bool:
@@ -115,7 +115,9 @@ class _Product(Function):
 _product = cast("Callable[[Tensor, Tensor, Tensor | None, Pattern], Tensor]", _Product.apply)
 
 
-def _products(runs: Runs, value: Tensor, start: Tensor, laid: Tensor, size: Sequence[int], *, rows: bool) -> Tensor:
+def _products(
+    runs: IndexRuns, value: Tensor, start: Tensor, laid: Tensor, size: Sequence[int], *, rows: bool
+) -> Tensor:
     """Images (N, O, H, W) in channels_last, or rows (N, O) that lie by column, out of laid-out planes.
 
     No view of another tensor: what comes next may change it in place.

@@ -15,7 +15,7 @@ from oneticket.compact import cut
 from oneticket.compact.check import Check
 from oneticket.compact.cut import Kept, Thinned
 from oneticket.compact.labels import NONE
-from oneticket.compact.ledger import Hold
+from oneticket.compact.ledger import LedgerHold
 from oneticket.compact.record import Record
 from oneticket.compact.walk import Decides, Walk
 
@@ -44,7 +44,7 @@ class Stop:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Units:
+class KeptUnits:
     """What was found.
 
     - `kept`: per layer that loses units, of its outputs or its inputs, which stay.
@@ -69,7 +69,7 @@ def trace(
     *positional: Any,
     training: bool = True,
     **named: Any,
-) -> Units:
+) -> KeptUnits:
     """Find the units of linear, convolution and normalising layers that can reach the model's output.
 
     A unit does so through a living weight into a unit that does; weights without a mask live. Tensors that are added or
@@ -87,7 +87,7 @@ def trace(
     """
     record = walked(model, *positional, training=training, **named)
     if isinstance(record, str):
-        return Units(bound=shared(model), note=f"units not traced, so all are kept: {record}")
+        return KeptUnits(bound=shared(model), note=f"units not traced, so all are kept: {record}")
     while True:
         stays = reaching(record, record.roots(), living)[record.roots()]
         kept, thinned = _kept(record, stays)
@@ -100,7 +100,7 @@ def trace(
             break
         _stop(record, check, stays)
     gone = {name: int((~stays[outputs]).sum()) for name, (_, outputs) in record.layers.items()}
-    return Units(
+    return KeptUnits(
         kept=kept,
         removed={name: count for name, count in gone.items() if count},
         thinned=thinned,
@@ -121,7 +121,7 @@ def walked(model: nn.Module, *positional: Any, training: bool = True, **named: A
     record.bound = frozenset(walk.bound)
     for name in walk.bound:
         for units in (*record.layers.get(name, ()), *record.calls.get(name, ())):
-            record.keep(units, Hold(at=name, why="its tensors are used elsewhere too"))
+            record.keep(units, LedgerHold(at=name, why="its tensors are used elsewhere too"))
     return record
 
 
@@ -179,7 +179,9 @@ def _stop(record: Record, check: Check, stays: Tensor) -> None:
     units = torch.cat([labels.flatten() for labels in step.units]) if step.units else torch.empty(0, dtype=torch.long)
     if bool(stays[units].all()):
         units = (~stays).nonzero().squeeze(1)
-    record.keep(units, Hold(at=step.at, why=f"{step.what} does not follow when units go: a size may stand in the code"))
+    record.keep(
+        units, LedgerHold(at=step.at, why=f"{step.what} does not follow when units go: a size may stand in the code")
+    )
 
 
 def _kept(record: Record, stays: Tensor) -> tuple[dict[str, Kept], dict[str, Thinned]]:
@@ -218,7 +220,7 @@ def _stopped(record: Record, living: Mapping[str, Tensor], stays: Tensor) -> lis
     entering = {unit for inputs, _ in record.layers.values() for unit in inputs.tolist()}
     ends = record.read | (record.used - entering)  # of those that enter a layer, the layer says whether they are read
     read = reaching(record, roots, living, ends)[roots]
-    first: dict[int, Hold] = {}
+    first: dict[int, LedgerHold] = {}
     for unit, hold in record.holds.items():
         first.setdefault(int(roots[unit]), hold)
     found: Counter[tuple[str, str, str]] = Counter()

@@ -15,9 +15,9 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from oneticket.compact.follow import Call, Following
+from oneticket.compact.follow import Following, TracedCall
 from oneticket.compact.layers import layer_rule
-from oneticket.compact.ledger import Ledger, Step
+from oneticket.compact.ledger import Ledger, LedgerStep
 from oneticket.compact.rules import LAYOUT, MOVED, SAME, Found, rule
 
 
@@ -97,7 +97,7 @@ class Walk(TorchDispatchMode):  # type: ignore[no-untyped-call]
         if labelled:
             given = zip((each.name for each in func._schema.arguments), args, strict=False)
             by_name = {**dict(given), **kwargs}
-            call = Call(name=name, function=func, named=by_name, tensors=tensors, outs=outs, before=before)
+            call = TracedCall(name=name, function=func, named=by_name, tensors=tensors, outs=outs, before=before)
             self._write(call, rule(call)(self.units, call))
         if name not in LAYOUT:
             self.ledger.shapes([tuple(each.shape) for each in outs if self.units.of(each) is None])
@@ -108,7 +108,7 @@ class Walk(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self._asked.append(self._answers[place] if place < len(self._answers) else true)
         return self._asked[-1]
 
-    def _write(self, call: Call, found: Found) -> None:
+    def _write(self, call: TracedCall, found: Found) -> None:
         """Give what came out its labels; units that are written into something without units stay."""
         arguments = call.function._schema.arguments
         written = [call.named.get(each.name) for each in arguments if each.alias_info and each.alias_info.is_write]
@@ -122,7 +122,7 @@ class Walk(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def _begin(self, what: str, numbers: str, tensors: Sequence[Tensor]) -> None:
         self.units.read(tensors)
         units = [labels for labels in map(self.units.of, tensors) if labels is not None]
-        self.ledger.begin(Step(at=self.where(), what=what, numbers=numbers, units=units))
+        self.ledger.begin(LedgerStep(at=self.where(), what=what, numbers=numbers, units=units))
 
     def where(self) -> str:
         """The layer that the forward pass is in, with its kind."""

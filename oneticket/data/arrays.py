@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from oneticket.data import npz as stored
 from oneticket.data.roles import role
-from oneticket.data.sources import Raw, Source, Split, fingerprint, settle
+from oneticket.data.sources import DataSource, Raw, Split, fingerprint, settle
 from oneticket.data.subset import Ints
 from oneticket.ground import archive
 from oneticket.ground.canon import digest
@@ -21,7 +21,7 @@ from oneticket.ground.errors import DataError, FileError
 from oneticket.ticket.names import listed
 
 
-def digits() -> Source:
+def digits() -> DataSource:
     """scikit-learn's 1,797 scanned digits, 8 x 8 grey of 17 levels, with a fixed held-out test part of 360.
 
     Source: Alpaydin and Kaynak, Optical Recognition of Handwritten Digits, UCI, 1998.
@@ -38,10 +38,10 @@ def digits() -> Source:
             {"all": Split(images=images, labels=found.target.astype(np.int64), origin="its images")}, names, "digits"
         )
 
-    return Source(where="digits", fingerprint=_package("scikit-learn"), streams=False, read=read)
+    return DataSource(where="digits", fingerprint=_package("scikit-learn"), streams=False, read=read)
 
 
-def mnist1d() -> Source:
+def mnist1d() -> DataSource:
     """MNIST-1D: 4,000 / 1,000 generated signals of 40 points in 10 classes, float32 (N, 1, 1, 40), its published seed.
 
     Source: Greydanus and Kobak, Scaling Down Deep Learning with MNIST-1D, ICML 2024.
@@ -58,10 +58,10 @@ def mnist1d() -> Source:
         }
         return settle(splits, [str(digit) for digit in range(10)], "mnist1d")
 
-    return Source(where="mnist1d", fingerprint=_package("mnist1d", "numpy", "scipy"), streams=False, read=read)
+    return DataSource(where="mnist1d", fingerprint=_package("mnist1d", "numpy", "scipy"), streams=False, read=read)
 
 
-def npz(path: Path) -> Source:
+def npz(path: Path) -> DataSource:
     """An `.npz` file: x_train, y_train, and x_test, y_test (else a fifth is held out), and if wanted names `classes`.
 
     The splits may go by their other names (x_val, X_Test).
@@ -84,7 +84,7 @@ def npz(path: Path) -> Source:
         notes = [f"Arrays that are not read: {listed(spare)}"] if spare else []
         return settle(splits, [str(name) for name in names], where, notes=notes)
 
-    return Source(where=where, fingerprint=fingerprint([("npz", path)])[0], streams=False, read=read)
+    return DataSource(where=where, fingerprint=fingerprint([("npz", path)])[0], streams=False, read=read)
 
 
 def _read(path: Path) -> tuple[dict[str, NDArray[np.generic]], dict[str, tuple[str, str]], list[str]]:

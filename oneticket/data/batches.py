@@ -6,10 +6,10 @@ from collections.abc import Iterable, Iterator
 
 import torch
 
-from oneticket.data.augment import aim, augment, cuts, roll
 from oneticket.data.facts import Facts
+from oneticket.data.images.augment import aim, augment, cuts, roll
+from oneticket.data.images.stream import Stream
 from oneticket.data.load import Data, Images
-from oneticket.data.stream import Stream
 from oneticket.ground.errors import SpecError
 from oneticket.ground.streams import Streams
 

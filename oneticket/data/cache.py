@@ -20,7 +20,7 @@ Made = tuple[dict[str, torch.Tensor], object]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Entry:
+class CacheEntry:
     """Tensors by name, a JSON note, what tells the tensors from others, and the SHA-256 over both."""
 
     tensors: dict[str, torch.Tensor]
@@ -39,7 +39,7 @@ def writable(path: Path) -> bool:
         return False
 
 
-def cached(key: object, make: Callable[[], Made]) -> Entry:
+def cached(key: object, make: Callable[[], Made]) -> CacheEntry:
     """What `make` gave for this key, from the cache where it is there and whole, else made and kept.
 
     An entry that is damaged, or another's, is told (KeptWarning) and made anew. A folder that cannot be written is
@@ -57,7 +57,7 @@ def cached(key: object, make: Callable[[], Made]) -> Entry:
     return found
 
 
-def _read(path: Path, of: str) -> Entry | None:
+def _read(path: Path, of: str) -> CacheEntry | None:
     try:
         head, tensors = sealed.decode(disk.read(path), KIND, of)
     except (FileNotFoundError, NotADirectoryError):
@@ -66,9 +66,9 @@ def _read(path: Path, of: str) -> Entry | None:
         tell(path, error)
         return None
     content = {name: [code, list(shape), head.sums[name]] for name, (code, shape) in head.tensors.items()}
-    return Entry(tensors=tensors, note=head.record["note"], content=content, sum=head.record["sum"])
+    return CacheEntry(tensors=tensors, note=head.record["note"], content=content, sum=head.record["sum"])
 
 
-def _entry(tensors: dict[str, torch.Tensor], note: object) -> Entry:
+def _entry(tensors: dict[str, torch.Tensor], note: object) -> CacheEntry:
     content = fingerprint(tensors)
-    return Entry(tensors=tensors, note=note, content=content, sum=canon.digest([note, content]))
+    return CacheEntry(tensors=tensors, note=note, content=content, sum=canon.digest([note, content]))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from oneticket.data.adapt import Shape
+from oneticket.data.images.adapt import Shape
 from oneticket.data.reading import Reading
 from oneticket.data.spec import DataSpec
 from oneticket.ground.brief import brief

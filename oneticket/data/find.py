@@ -8,10 +8,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from oneticket.data import arrays, hub
-from oneticket.data.folder import folder
+from oneticket.data.images.folder import folder
+from oneticket.data.images.scan import METADATA, scan
 from oneticket.data.roles import role
-from oneticket.data.scan import METADATA, scan
-from oneticket.data.sources import Source
+from oneticket.data.sources import DataSource
 from oneticket.ground.errors import DataError
 
 
@@ -21,7 +21,7 @@ def home() -> Path | None:
     return Path(os.path.expanduser(text)) if text else None
 
 
-def find(name: str) -> Source:
+def find(name: str) -> DataSource:
     """The source of a set (without its half); raises DataError saying where it looked and what to do.
 
     >>> find("digits").where
@@ -62,14 +62,14 @@ def _places(name: str) -> list[Path]:
     return [*at_home, Path(os.path.expanduser(name))]
 
 
-def _local(place: Path, *, streams: bool) -> Source | None:
+def _local(place: Path, *, streams: bool) -> DataSource | None:
     if place.is_file() and place.suffix == ".npz":
         return arrays.npz(place)
     if place.is_file():
         raise DataError(f"{place}: is a file; expected a folder of images or Parquet files, or an .npz file")
     if not place.is_dir():
         return None
-    from oneticket.data.metadata import by_metadata
+    from oneticket.data.images.metadata import by_metadata
     from oneticket.data.table import files_of, loaded, parquet
 
     if any(path.name not in METADATA for path in place.glob("*.parquet")):
@@ -99,7 +99,7 @@ def _repo(name: str) -> tuple[str | None, str | None]:
     return (match[1], match[2]) if match and not name.endswith(".npz") else (None, None)
 
 
-GENERATED: dict[str, Callable[[], Source]] = {"digits": arrays.digits, "mnist1d": arrays.mnist1d}
+GENERATED: dict[str, Callable[[], DataSource]] = {"digits": arrays.digits, "mnist1d": arrays.mnist1d}
 
 HUB: dict[str, tuple[str, str]] = {
     "mnist": ("ylecun/mnist", "mnist"),

@@ -11,16 +11,16 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
-from oneticket.data.adapt import Shape, adapt
 from oneticket.data.cache import Made, cached
-from oneticket.data.decode import stack
 from oneticket.data.facts import Facts
 from oneticket.data.find import find
-from oneticket.data.moments import Moments, from_histogram, histogram, moments
+from oneticket.data.images.adapt import Shape, adapt
+from oneticket.data.images.decode import stack
+from oneticket.data.images.moments import Moments, from_histogram, histogram, moments
+from oneticket.data.images.stream import Stream
 from oneticket.data.reading import Reading
-from oneticket.data.sources import Source, Split, check_classes
+from oneticket.data.sources import DataSource, Split, check_classes
 from oneticket.data.spec import USUAL, DataSpec
-from oneticket.data.stream import Stream
 from oneticket.data.subset import Ints, choose
 from oneticket.ground.brief import brief
 from oneticket.ground.canon import digest
@@ -133,7 +133,7 @@ def load(
 _Loaded = tuple[Images | Stream, Images | Stream, tuple[str, ...], Shape, str, Moments, Reading]
 
 
-def _held(spec: DataSpec, source: Source, like: Shape | None, device: torch.device) -> _Loaded:
+def _held(spec: DataSpec, source: DataSource, like: Shape | None, device: torch.device) -> _Loaded:
     wanted = spec.size or (like[1] if like and like[1] == like[2] else None)
     # The images of a set that is not a known one may differ in size, and are then decoded to the size wanted.
     mixed = None if spec.set in USUAL else wanted
@@ -153,7 +153,7 @@ def _held(spec: DataSpec, source: Source, like: Shape | None, device: torch.devi
     return _to(train, device), _to(test, device), classes, shape, known, moments(train.images), reading
 
 
-def _streamed(spec: DataSpec, source: Source, like: Shape | None, workers: int) -> _Loaded:
+def _streamed(spec: DataSpec, source: DataSource, like: Shape | None, workers: int) -> _Loaded:
     if spec.crop:
         raise DataError(f"{spec.set} is streamed, and its training images are random resized crops already; set crop=0")
     if spec.fit == "pad":
@@ -188,7 +188,7 @@ def _streamed(spec: DataSpec, source: Source, like: Shape | None, workers: int) 
 _PARTS = ("train", "test")
 
 
-def _decoded(source: Source, size: int | None) -> Made:
+def _decoded(source: DataSource, size: int | None) -> Made:
     raw, remarks = source.read(), Counter[str]()
     tensors = {}
     for name, part in zip(_PARTS, (raw.train, raw.test), strict=True):
@@ -213,7 +213,7 @@ def _repeated(train: torch.Tensor, test: torch.Tensor) -> int:
 
 
 def _chosen(
-    spec: DataSpec, source: Source, train: Ints, test: Ints, names: Sequence[str]
+    spec: DataSpec, source: DataSource, train: Ints, test: Ints, names: Sequence[str]
 ) -> tuple[Ints, Ints, tuple[str, ...]]:
     rows, rest = choose(spec, train, test, len(names))
     classes = tuple(names[: spec.classes])

@@ -13,7 +13,7 @@ from unicodedata import normalize
 import numpy as np
 from numpy.typing import NDArray
 
-from oneticket.data.decode import Item
+from oneticket.data.images.decode import Item
 from oneticket.data.reading import LeftOut, Part, Reading
 from oneticket.data.roles import assign
 from oneticket.data.subset import Ints, held_out
@@ -64,7 +64,7 @@ class Raw:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Source:
+class DataSource:
     """Where a set is, what its content is known by, whether it is too large to hold, and how to read it.
 
     `left_out`, `notes`: what is not read of the files beside it, for the reading.

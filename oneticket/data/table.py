@@ -11,12 +11,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from oneticket.data import hub
-from oneticket.data.decode import Item
-from oneticket.data.labels import LABELS, numbered
+from oneticket.data.images.decode import Item
+from oneticket.data.images.labels import LABELS, numbered
+from oneticket.data.images.scan import METADATA
 from oneticket.data.reading import LeftOut
 from oneticket.data.roles import role, split_of
-from oneticket.data.scan import METADATA
-from oneticket.data.sources import LARGE, Raw, Source, Split, fingerprint, settle
+from oneticket.data.sources import LARGE, DataSource, Raw, Split, fingerprint, settle
 from oneticket.ground.errors import DataError
 
 IMAGES = ("image", "img")
@@ -36,7 +36,7 @@ def files_of(root: Path) -> dict[str, list[Path]]:
     return files
 
 
-def parquet(root: Path, files: Mapping[str, list[Path]], *, streams: bool = False) -> Source:
+def parquet(root: Path, files: Mapping[str, list[Path]], *, streams: bool = False) -> DataSource:
     """The Parquet files of one folder, by split. Large sets go through an Arrow copy that the cache keeps."""
     read_files = {path for found in files.values() for path in found}
     known, size = fingerprint([(path.relative_to(root).as_posix(), path) for found in files.values() for path in found])
@@ -46,7 +46,7 @@ def parquet(root: Path, files: Mapping[str, list[Path]], *, streams: bool = Fals
             return _raw(hub.arrow(files), str(root))
         return _raw({split: _table(found) for split, found in files.items()}, str(root))
 
-    return Source(
+    return DataSource(
         where=str(root),
         fingerprint=known,
         streams=streams or size > LARGE,
@@ -68,10 +68,10 @@ def _beside(root: Path, read: Collection[Path]) -> tuple[LeftOut, ...]:
     return (LeftOut(count=len(shown), reason="beside the Parquet files", example=shown[0]),) if shown else ()
 
 
-def loaded(parts: Mapping[str, Any], files: Sequence[Path], where: str, *, streams: bool = False) -> Source:
+def loaded(parts: Mapping[str, Any], files: Sequence[Path], where: str, *, streams: bool = False) -> DataSource:
     """A set that the `datasets` library has loaded: its splits by name, and the files that its content is known by."""
     known, size = fingerprint([(path.name, path) for path in files])
-    return Source(
+    return DataSource(
         where=where,
         fingerprint=known,
         streams=streams or size > LARGE,

@@ -27,12 +27,12 @@ OBJECTS = 80 * 2**20  # bytes for Ray's own object store, its least: nothing but
 
 
 @dataclass(frozen=True, kw_only=True)
-class Share:
+class ClusterShare:
     """What one worker gets of a machine: CPU cores, GPUs (fractions of either are fine), and bytes of memory if given.
 
     Raises SpecError for a share of nothing.
 
-    >>> Share(cpus=2, gpus=0.5).resources
+    >>> ClusterShare(cpus=2, gpus=0.5).resources
     {'CPU': 2, 'GPU': 0.5}
     """
 
@@ -102,7 +102,7 @@ def _knock(address: str | None) -> None:
         raise StoreError(f"Ray cannot be reached at {address}: {error}") from error
 
 
-def fitting(share: Share, *, each: int = 1) -> int:
+def fitting(share: ClusterShare, *, each: int = 1) -> int:
     """How many workers of `each` such shares the machines hold that are up now.
 
     Raises SpecError, with what there is, if not even one does.

@@ -11,10 +11,10 @@ from typing import Literal
 import torch
 
 from oneticket.engine import inline, run_ray
-from oneticket.engine.cluster import Share
-from oneticket.engine.front import Front, Observer, Piles
+from oneticket.engine.cluster import ClusterShare
+from oneticket.engine.scheduler import Front, Observer, Piles
 from oneticket.ground.errors import SpecError
-from oneticket.lottery.place import Place
+from oneticket.lottery.run_context import RunContext
 from oneticket.store.step import Step
 from oneticket.store.store import Store
 
@@ -31,7 +31,7 @@ class Engine:
     a step's share, or a rank's; without `cpus`, one for each thread, and without `gpus`, one on CUDA. `ranks`: how many
     devices share one training. `together`: how many alike trainings may be one program, inline.
 
-    >>> Engine(ranks=2, cpus=4).share(Place())
+    >>> Engine(ranks=2, cpus=4).share(RunContext())
     Share(cpus=4, gpus=0, memory=None)
     """
 
@@ -52,50 +52,50 @@ class Engine:
         if self.name == "inline" and (self.address or self.ranks > 1):
             raise SpecError("the engine inline has neither an address nor ranks; take --engine ray")
 
-    def share(self, place: Place) -> Share:
+    def share(self, context: RunContext) -> ClusterShare:
         """What one step, or one rank of it, gets there."""
-        gpus = (1 if place.device.type == "cuda" else 0) if self.gpus is None else self.gpus
-        cpus = (place.threads or 1) if self.cpus is None else self.cpus
-        return Share(cpus=cpus, gpus=gpus, memory=self.memory)
+        gpus = (1 if context.device.type == "cuda" else 0) if self.gpus is None else self.gpus
+        cpus = (context.threads or 1) if self.cpus is None else self.cpus
+        return ClusterShare(cpus=cpus, gpus=gpus, memory=self.memory)
 
 
 def run(
     steps: Iterable[Step],
     *,
     store: Store,
-    place: Place,
+    context: RunContext,
     observe: Observer | None = None,
     engine: Engine = Engine(),
 ) -> Piles:
     """Do what is not in the store yet, with that engine; `run` and `run_ray` say what is observed and raised."""
     steps = tuple(steps)
     store.define(*steps)  # all of them, also those that are done: a definition may have been lost
-    if not _by_ray(steps, store, place, engine):
-        return inline.run(steps, store=store, place=place, observe=observe, together=engine.together)
-    share = engine.share(place)
+    if not _by_ray(steps, store, context, engine):
+        return inline.run(steps, store=store, context=context, observe=observe, together=engine.together)
+    share = engine.share(context)
     told = {"address": engine.address, "share": share, "ranks": engine.ranks}
-    return run_ray.run(steps, store=store, place=place, observe=observe, **told)  # type: ignore[arg-type]
+    return run_ray.run(steps, store=store, context=context, observe=observe, **told)  # type: ignore[arg-type]
 
 
-def at_once(steps: Iterable[Step], *, store: Store, place: Place, engine: Engine) -> int:
+def at_once(steps: Iterable[Step], *, store: Store, context: RunContext, engine: Engine) -> int:
     """How many steps that engine would do side by side on this machine; what a cluster holds is not looked up."""
     steps = tuple(steps)
-    ray = _by_ray(steps, store, place, engine) and engine.address is None
-    return max(1, int(_room(engine, place) + 1e-9) // engine.ranks) if ray else 1
+    ray = _by_ray(steps, store, context, engine) and engine.address is None
+    return max(1, int(_room(engine, context) + 1e-9) // engine.ranks) if ray else 1
 
 
-def _by_ray(steps: tuple[Step, ...], store: Store, place: Place, engine: Engine) -> bool:
+def _by_ray(steps: tuple[Step, ...], store: Store, context: RunContext, engine: Engine) -> bool:
     if engine.name != "auto" or engine.address or engine.ranks > 1 or engine.together > 1:
         return engine.name != "inline" and engine.together == 1
-    alone = store.url.startswith("memory:") or place.device.type == "mps"
-    if _room(engine, place) < 2 or alone or importlib.util.find_spec("ray") is None:
+    alone = store.url.startswith("memory:") or context.device.type == "mps"
+    if _room(engine, context) < 2 or alone or importlib.util.find_spec("ray") is None:
         return False
     front = Front(steps, store=store)
     return front.left >= WORTH and front.wide >= 2
 
 
-def _room(engine: Engine, place: Place) -> float:
+def _room(engine: Engine, context: RunContext) -> float:
     """For how many steps this machine has room."""
     here = {"CPU": os.cpu_count() or 1, "GPU": torch.cuda.device_count()}
-    share = engine.share(place)
+    share = engine.share(context)
     return min(here[name] / amount for name, amount in share.resources.items() if name in here)

@@ -6,20 +6,20 @@ import threading
 from collections.abc import Iterable
 from functools import partial
 
-from oneticket.engine.attempt import PAUSE, attempting, making
-from oneticket.engine.front import Front
-from oneticket.engine.front import Observer as Observer
-from oneticket.engine.front import Piles as Piles
+from oneticket.engine.execute import PAUSE, attempting, making
+from oneticket.engine.scheduler import Front
+from oneticket.engine.scheduler import Observer as Observer
+from oneticket.engine.scheduler import Piles as Piles
 from oneticket.ground.errors import OneticketError
-from oneticket.lottery.place import Place
-from oneticket.lottery.together import do_together
+from oneticket.lottery.grouping import do_together
+from oneticket.lottery.run_context import RunContext
 from oneticket.store.step import Step
 from oneticket.store.store import Store
 from oneticket.training.threads import threads
 
 
 def run(
-    steps: Iterable[Step], *, store: Store, place: Place, observe: Observer | None = None, together: int = 1
+    steps: Iterable[Step], *, store: Store, context: RunContext, observe: Observer | None = None, together: int = 1
 ) -> Piles:
     """Do what is not in the store yet. One failing branch does not stop the others.
 
@@ -30,17 +30,17 @@ def run(
     more; it is begun again), and "there already" or "drifted" (somebody put the same, or another outcome meanwhile).
     """
     front = Front(steps, store=store, observe=observe, longest_first=together > 1)
-    with threads(place.threads):
+    with threads(context.threads):
         while front.left:
             taken = front.take_akin(together)
             if not taken:
-                if place.stop():
+                if context.stop():
                     raise KeyboardInterrupt
                 threading.Event().wait(PAUSE)
                 continue
             made = partial(making, count=len(taken))
             for step, said in zip(
-                taken, do_together([attempting(each, store, place, made) for each in taken]), strict=True
+                taken, do_together([attempting(each, store, context, made) for each in taken]), strict=True
             ):
                 if isinstance(said, str):
                     front.end(step, said)

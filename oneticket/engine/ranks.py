@@ -9,18 +9,18 @@ from typing import Any
 
 import torch
 
-from oneticket.engine.attempt import Lost, make
-from oneticket.engine.cluster import Share
+from oneticket.engine.cluster import ClusterShare
+from oneticket.engine.execute import Lost, make
 from oneticket.ground.allocator import keep_freed
 from oneticket.ground.errors import OneticketError
-from oneticket.lottery.place import Place, never
+from oneticket.lottery.run_context import RunContext, never
 from oneticket.store.step import Step
 from oneticket.store.store import Store
 
 PAUSE = 0.5  # seconds between two questions whether to stop
 
 
-def make_together(step: Step, store: Store, place: Place, *, ranks: int, share: Share) -> str:
+def make_together(step: Step, store: Store, context: RunContext, *, ranks: int, share: ClusterShare) -> str:
     """What `attempt.make` does, with `ranks` workers that have a share each; must be called within a worker.
 
     Raises the OneticketError of whichever rank had one, KeyboardInterrupt when asked to stop, and Lost.
@@ -30,7 +30,7 @@ def make_together(step: Step, store: Store, place: Place, *, ranks: int, share: 
     from ray.train.torch import TorchConfig, TorchTrainer
     from ray.train.v2.api.exceptions import TrainingFailedError
 
-    told = {"url": store.url, "key": step.key, "every": place.every, "ranks": ranks, "threads": place.threads}
+    told = {"url": store.url, "key": step.key, "every": context.every, "ranks": ranks, "threads": context.threads}
     scaling = ScalingConfig(num_workers=ranks, use_gpu=bool(share.gpus), resources_per_worker=share.resources)
     with tempfile.TemporaryDirectory(prefix="ranks-", ignore_cleanup_errors=True) as folder:
         trainer = TorchTrainer(
@@ -60,10 +60,10 @@ def _rank(told: dict[Any, Any]) -> Any:
     torch.set_num_threads(told["threads"])
     keep_freed()
     stop = never if rank else asked.is_set
-    place = Place(device=get_device(), every=told["every"], stop=stop, rank=rank, ranks=told["ranks"])
+    context = RunContext(device=get_device(), every=told["every"], stop=stop, rank=rank, ranks=told["ranks"])
     store = Store(told["url"])
     try:
-        return make(store.step(told["key"]), store, place)
+        return make(store.step(told["key"]), store, context)
     except KeyboardInterrupt:
         return None
 

@@ -10,13 +10,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from oneticket.engine.attempt import PAUSE, attempt
-from oneticket.engine.cluster import Share, cluster, fitting
-from oneticket.engine.front import Front, Observer, Piles
+from oneticket.engine.cluster import ClusterShare, cluster, fitting
+from oneticket.engine.execute import PAUSE, attempt
+from oneticket.engine.scheduler import Front, Observer, Piles
 from oneticket.engine.worker import Answer, Worker
 from oneticket.ground import errors
 from oneticket.ground.errors import OneticketError, SpecError, StoreError
-from oneticket.lottery.place import Place
+from oneticket.lottery.run_context import RunContext
 from oneticket.store.step import Step
 from oneticket.store.store import Store
 
@@ -31,39 +31,39 @@ def run(
     steps: Iterable[Step],
     *,
     store: Store,
-    place: Place,
+    context: RunContext,
     observe: Observer | None = None,
     address: str | None = None,
-    share: Share | None = None,
+    share: ClusterShare | None = None,
     ranks: int = 1,
 ) -> Piles:
     """Do what is not in the store yet, as many steps at once as there are shares of the machines.
 
     `address`: this machine alone (None), the cluster it belongs to ("auto"), or that of a `host:port`. A step whose
-    worker or node is lost is begun again, from its last checkpoint. `place` says the kind of device, how many threads a
-    training has (one unless told), how often a checkpoint is due, and when to stop: all steps under way then write one.
-    What it watches stays here: workers have no watchers. With `ranks` above 1, every training is shared by so many
-    workers, each with a share of its own.
+    worker or node is lost is begun again, from its last checkpoint. `context` says the kind of device, how many
+    threads a training has (one unless told), how often a checkpoint is due, and when to stop: all steps under way
+    then write one. What it watches stays here: workers have no watchers. With `ranks` above 1, every training is
+    shared by so many workers, each with a share of its own.
 
     Raises SpecError for a share that fits nowhere, StoreError for a store that workers cannot reach and for workers
     that do not start, and KeyboardInterrupt when asked to stop. `observe` hears what `study.run` says.
     """
     if store.url.startswith("memory:"):
         raise StoreError(f"the store {store.url} is in this process alone; give --store a folder or an s3:// URL")
-    share = share or Share(gpus=1 if place.device.type == "cuda" else 0)
-    if (place.device.type == "cuda") != bool(share.gpus):
-        raise SpecError(f"a step's share: {share.gpus} GPUs do not fit the device {place.device.type}")
+    share = share or ClusterShare(gpus=1 if context.device.type == "cuda" else 0)
+    if (context.device.type == "cuda") != bool(share.gpus):
+        raise SpecError(f"a step's share: {share.gpus} GPUs do not fit the device {context.device.type}")
     front = Front(steps, store=store, observe=observe, longest_first=True)
     if not front.left:
         return front.piles()
     with cluster(address):
-        crew = _Crew(store=store, place=place, front=front, share=share, ranks=ranks)
+        crew = _Crew(store=store, context=context, front=front, share=share, ranks=ranks)
         try:
             while front.left:
                 crew.hire()
                 crew.hand_out()
                 crew.hear()
-                if place.stop():
+                if context.stop():
                     crew.stop()
                     raise KeyboardInterrupt
         finally:
@@ -76,9 +76,9 @@ class _Crew:
     """The workers: those that are coming, those at a step (each by what it promised to answer), and those at rest."""
 
     store: Store
-    place: Place
+    context: RunContext
     front: Front
-    share: Share
+    share: ClusterShare
     ranks: int
     coming: dict[Any, Any] = field(default_factory=dict)
     busy: dict[Any, tuple[Any, Step]] = field(default_factory=dict)
@@ -100,11 +100,11 @@ class _Crew:
         for _ in range(min(lacking, room)):
             worker = kind.remote(
                 url=self.store.url,
-                device=self.place.device.type,
-                every=self.place.every,
-                compact=self.place.compact,
-                compiled=self.place.compiled,
-                threads=self.place.threads or 1,
+                device=self.context.device.type,
+                every=self.context.every,
+                compact=self.context.compact,
+                compiled=self.context.compiled,
+                threads=self.context.threads or 1,
                 share=self.share,
                 ranks=self.ranks,
             )
@@ -115,7 +115,7 @@ class _Crew:
         while self.idle and (step := self.front.take()):
             try:
                 if step.file is not None:
-                    self.front.end(step, attempt(step, self.store, self.place))
+                    self.front.end(step, attempt(step, self.store, self.context))
                     continue
                 self.store.define(step)
             except OneticketError as error:

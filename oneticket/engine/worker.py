@@ -9,12 +9,12 @@ from typing import TypedDict
 
 import torch
 
-from oneticket.engine.attempt import Broken, Lost, Make, attempt, make
-from oneticket.engine.cluster import Share
+from oneticket.engine.cluster import ClusterShare
+from oneticket.engine.execute import Broken, Lost, Make, attempt, make
 from oneticket.engine.ranks import make_together
 from oneticket.ground.allocator import keep_freed
 from oneticket.ground.errors import KeptWarning, OneticketError
-from oneticket.lottery.place import Place, device
+from oneticket.lottery.run_context import RunContext, device
 from oneticket.store.store import Store
 
 
@@ -42,7 +42,7 @@ class Worker:
         compact: bool,
         compiled: str | None,
         threads: int,
-        share: Share,
+        share: ClusterShare,
         ranks: int,
     ) -> None:
         keep_freed()
@@ -52,9 +52,9 @@ class Worker:
         self._asked = threading.Event()
 
     @cached_property
-    def place(self) -> Place:
+    def context(self) -> RunContext:
         """Made at the first step: a device that is not there fails steps, not the worker."""
-        return Place(
+        return RunContext(
             device=device(self._device),
             every=self._every,
             stop=self._asked.is_set,
@@ -76,7 +76,7 @@ class Worker:
 
     def _do(self, key: str) -> Answer:
         try:
-            return _answer(attempt(self.store.step(key), self.store, self.place, self._make))
+            return _answer(attempt(self.store.step(key), self.store, self.context, self._make))
         except KeyboardInterrupt:
             return _answer("stopped")
         except Lost as error:

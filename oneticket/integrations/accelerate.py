@@ -11,13 +11,12 @@ from torch import nn
 from torch.optim import Optimizer
 
 from oneticket.ground.errors import GuardError
-from oneticket.integrations import held as holds
-from oneticket.integrations.held import Held, Holding
-from oneticket.integrations.held import resume as resume
+from oneticket.guard.guard import Guard, attached
+from oneticket.integrations import holder as holds
+from oneticket.integrations.holder import Held, Holding
+from oneticket.integrations.holder import resume as resume
 from oneticket.lottery.level import Level
 from oneticket.lottery.retired import used
-from oneticket.ticket.guard import _ATTACHED as GUARDS
-from oneticket.ticket.guard import Guard
 
 
 class _Attached(NamedTuple):
@@ -117,11 +116,11 @@ def _hook(accelerator: Accelerator) -> None:
 def _open(accelerator: Accelerator) -> list[tuple[Level | None, dict[str, Any]]]:
     """Of every guard that still holds something its level, if it has one, and what is to be said of it."""
     out: list[tuple[Level | None, dict[str, Any]]] = []
-    for attached in _ATTACHED[accelerator].values():
-        guard, level = attached.guard(), attached.level() if attached.level is not None else None
-        if guard is None or guard not in GUARDS or (attached.level is not None and (level is None or level.over)):
+    for each in _ATTACHED[accelerator].values():
+        guard, level = each.guard(), each.level() if each.level is not None else None
+        if guard is None or guard not in attached() or (each.level is not None and (level is None or level.over)):
             continue
-        out.append((level, holds.facts(attached.said, level)))
+        out.append((level, holds.facts(each.said, level)))
     return out
 
 

@@ -10,14 +10,14 @@ import lightning.pytorch as pl
 from lightning.fabric.utilities.cloud_io import get_filesystem
 
 from oneticket.ground.errors import FileError
+from oneticket.guard.audit import Audit
+from oneticket.guard.guard import Guard
 from oneticket.integrations import torch_files
-from oneticket.integrations.held import Held, Holding
+from oneticket.integrations.holder import Held, Holding
 from oneticket.lottery.level import Level
-from oneticket.ticket.audit import Audit
-from oneticket.ticket.guard import Guard
 
 if TYPE_CHECKING:
-    from oneticket.lottery.driven import Search
+    from oneticket.lottery.loop_search import Search
 
 
 class TicketCallback(pl.Callback):

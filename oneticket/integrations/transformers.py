@@ -10,12 +10,12 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
 from oneticket.ground.errors import FileError, GuardError
-from oneticket.integrations import held as holds
-from oneticket.integrations.held import Held, Holding
-from oneticket.integrations.held import resume as resume
+from oneticket.guard.audit import Audit
+from oneticket.guard.guard import Guard
+from oneticket.integrations import holder as holds
+from oneticket.integrations.holder import Held, Holding
+from oneticket.integrations.holder import resume as resume
 from oneticket.lottery.level import Level
-from oneticket.ticket.audit import Audit
-from oneticket.ticket.guard import Guard
 
 
 class TicketCallback(TrainerCallback):

@@ -9,15 +9,15 @@ from typing import Any, Self
 
 from torch import nn
 
+from oneticket.apply.graph import Found
+from oneticket.apply.named_tensors import tensors
+from oneticket.apply.outputs import looked_at
 from oneticket.ground.errors import ModelError, OneticketError
 from oneticket.lottery.loop_settings import names
 from oneticket.models.parts import GUESS, OUTPUT, alive, known_heads, last_registered, reasons
-from oneticket.ticket.carry import tensors
 from oneticket.ticket.contract import Contract
-from oneticket.ticket.graph import Found
 from oneticket.ticket.heads import Heads, flat, grouped, read, simplest
 from oneticket.ticket.names import listed
-from oneticket.ticket.outputs import looked_at
 from oneticket.ticket.ticket import Ticket
 
 

@@ -8,8 +8,8 @@ from collections.abc import Collection, Mapping
 from torch import Tensor, nn
 
 from oneticket.ground.errors import PruneError, SpecError
+from oneticket.guard.check import named
 from oneticket.models.parts import FLAT, TAKEN, UNNAMED
-from oneticket.ticket.check import named
 from oneticket.ticket.density import Density, model_weights
 from oneticket.ticket.mask import Mask
 from oneticket.ticket.names import listed

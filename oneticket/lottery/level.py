@@ -10,22 +10,22 @@ from torch.optim import Optimizer
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from oneticket.ground.errors import GuardError, SpecError, TrainingError
-from oneticket.lottery.kept import live, unwrapped
+from oneticket.guard.check import named, owns, steppers
+from oneticket.guard.guard import Guard, attach
+from oneticket.guard.optimizer_state import moments, watching
+from oneticket.guard.packed import check, packed
 from oneticket.lottery.resumed import WeightsCheck
 from oneticket.lottery.retired import used
+from oneticket.lottery.snapshot import live, unwrapped
 from oneticket.lottery.step_counter import StepCounter
-from oneticket.ticket.check import named, owns, steppers
 from oneticket.ticket.density import Density, model_weights
-from oneticket.ticket.guard import Guard, attach
 from oneticket.ticket.mask import Mask
 from oneticket.ticket.names import listed
-from oneticket.ticket.packed import check, packed
 from oneticket.ticket.shards import local
 from oneticket.ticket.values import facts as checked
-from oneticket.ticket.zeros import moments, watching
 
 if TYPE_CHECKING:
-    from oneticket.lottery.driven import Search
+    from oneticket.lottery.loop_search import Search
 
 Optimizers = Optimizer | Sequence[Optimizer]
 Schedulers = Any
@@ -48,7 +48,7 @@ class Level:
 
     >>> import torch
     >>> from torch import nn
-    >>> from oneticket.lottery.driven import Search
+    >>> from oneticket.lottery.loop_search import Search
     >>> model = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2))
     >>> for level in Search(model, lambda model: torch.optim.SGD(model.parameters(), lr=0.1), levels=1, fraction=0.5):
     ...     level.model(torch.ones(3, 4)).square().sum().backward()

@@ -9,9 +9,9 @@ from torch.optim import Optimizer
 
 from oneticket.ground.errors import SpecError, unknown
 from oneticket.ground.when import When
+from oneticket.guard.guard import RULES
 from oneticket.lottery.level import Optimizers, Schedulers, several
 from oneticket.lottery.spec import MOST_LEVELS
-from oneticket.ticket.guard import RULES
 
 
 def check(optimizer_fn: object, *, levels: int, seed: int, rule: str) -> None:

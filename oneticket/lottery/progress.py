@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from oneticket.ground.errors import SpecError
-from oneticket.lottery.kept import kept_for
+from oneticket.lottery.snapshot import kept_for
 from oneticket.ticket.mask import Mask
 from oneticket.ticket.names import listed
 from oneticket.ticket.values import facts, held

@@ -9,9 +9,9 @@ from torch.optim import Optimizer
 
 from oneticket.ground.canon import digest
 from oneticket.ground.errors import GuardError
-from oneticket.lottery.kept import live
+from oneticket.guard.optimizer_state import watching
+from oneticket.lottery.snapshot import live
 from oneticket.ticket.values import copied, fingerprint
-from oneticket.ticket.zeros import watching
 
 
 def digest_of(model: nn.Module, names: Iterable[str]) -> str:

@@ -22,10 +22,10 @@ from oneticket.data.facts import Facts
 from oneticket.data.load import Data
 from oneticket.ground.errors import PruneError, SpecError
 from oneticket.ground.streams import Streams
-from oneticket.lottery.job import Job, Work
-from oneticket.lottery.place import Place
+from oneticket.lottery.run_context import RunContext
 from oneticket.lottery.spec import MOST_LEVELS, SearchSpec
 from oneticket.lottery.training import do
+from oneticket.lottery.training_request import TrainingRequest, Work
 from oneticket.models.build import build
 from oneticket.models.parts import heads, prunable
 from oneticket.pruning.evidence import Evidence
@@ -66,13 +66,13 @@ class Level:
     record: Mapping[str, Any]
 
 
-def rewind_weights(spec: SearchSpec, replicate: int, place: Place) -> Work[Rewound]:
+def rewind_weights(spec: SearchSpec, replicate: int, context: RunContext) -> Work[Rewound]:
     """W_k: the dense network after `spec.rewind` steps."""
-    data, streams = place.data(spec.data), Streams(root=spec.seed, replicate=replicate)
-    model = _fresh(spec, network(spec, place), streams)
+    data, streams = context.data(spec.data), Streams(root=spec.seed, replicate=replicate)
+    model = _fresh(spec, network(spec, context), streams)
     stop = rewind_step(spec, data.facts)
     if stop:
-        yield Job(
+        yield TrainingRequest(
             model=model,
             mask=Mask({}),
             data=data,
@@ -86,7 +86,7 @@ def rewind_weights(spec: SearchSpec, replicate: int, place: Place) -> Work[Rewou
     return Rewound(
         weights={name: value.detach().to("cpu", copy=True).contiguous() for name, value in model.state_dict().items()},
         record={
-            "network": network(spec, place),
+            "network": network(spec, context),
             "step": stop,
             "head": plain(heads(model)),
             "data_digest": data.digest,
@@ -95,10 +95,10 @@ def rewind_weights(spec: SearchSpec, replicate: int, place: Place) -> Work[Rewou
 
 
 def level(
-    spec: SearchSpec, replicate: int, number: int, *, rewound: Rewound, pruned_at: Tensors | None, place: Place
+    spec: SearchSpec, replicate: int, number: int, *, rewound: Rewound, pruned_at: Tensors | None, context: RunContext
 ) -> Work[Level]:
     """Train level `number` and prune for the next; `pruned_at` is what the level above it left (None for level 0)."""
-    data, streams = place.data(spec.data), Streams(root=spec.seed, replicate=replicate)
+    data, streams = context.data(spec.data), Streams(root=spec.seed, replicate=replicate)
     model = _fresh(spec, rewound.record["network"], streams)
     names = prunable(model, spec.model.prunable)
     shapes = {name: model.get_parameter(name).shape for name in names}
@@ -114,7 +114,7 @@ def level(
     ticket.apply(model, head="sparse" if set(ticket.contract.head_names) & set(mask) else "keep")
     start = ticket.contract.step
     del ticket  # a copy of all weights, which training has no use for
-    trained = yield Job(
+    trained = yield TrainingRequest(
         model=model,
         mask=mask,
         data=data,
@@ -161,14 +161,14 @@ def book(
     )
 
 
-def network(spec: SearchSpec, place: Place) -> dict[str, Any]:
+def network(spec: SearchSpec, context: RunContext) -> dict[str, Any]:
     """What a ticket of that search says of its network: the model's spec, the images' shape, the number of classes."""
-    facts = place.facts(spec.data)
+    facts = context.facts(spec.data)
     return {"spec": spec.model.identity(), "shape": list(facts.shape), "classes": facts.classes}
 
 
 def search(
-    spec: SearchSpec | Mapping[str, Any], *, levels: int, replicate: int = 0, place: Place | None = None
+    spec: SearchSpec | Mapping[str, Any], *, levels: int, replicate: int = 0, context: RunContext | None = None
 ) -> Book:
     """Search down to `levels` (0 to 100) and bind the book; the whole method in a few lines.
 
@@ -182,13 +182,13 @@ def search(
     spec = SearchSpec.read(spec)
     if not 0 <= levels <= MOST_LEVELS:
         raise SpecError(f"levels: expected 0 to {MOST_LEVELS}, got {levels}")
-    place = place or Place()
-    rewound = do(rewind_weights(spec, replicate, place), place)
+    context = context or RunContext()
+    rewound = do(rewind_weights(spec, replicate, context), context)
     done: list[Level] = []
     for number in range(levels + 1):
         pruned_at = done[-1].pruned_at if done else None
-        task = level(spec, replicate, number, rewound=rewound, pruned_at=pruned_at, place=place)
-        done.append(do(task, place))
+        task = level(spec, replicate, number, rewound=rewound, pruned_at=pruned_at, context=context)
+        done.append(do(task, context))
     records = [each.record for each in done]
     return book(spec, replicate, rewound=rewound, pruned_at=done[-1].pruned_at, records=records)
 

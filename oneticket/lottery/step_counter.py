@@ -10,9 +10,9 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from oneticket.ground.errors import TrainingError
-from oneticket.ticket.hold import WORDS
+from oneticket.guard.optimizer_state import watching
+from oneticket.guard.parameter_guard import WORDS
 from oneticket.ticket.mask import Mask
-from oneticket.ticket.zeros import watching
 
 
 class StepCounter:

@@ -15,12 +15,12 @@ from oneticket.compact.compact import Compact, compact
 from oneticket.data.batches import batches, per_epoch, test_batches
 from oneticket.ground.canon import digest
 from oneticket.ground.errors import TrainingError
-from oneticket.lottery.job import Job, Trained, Work
-from oneticket.lottery.place import Place
+from oneticket.guard.guard import guarded
+from oneticket.lottery.run_context import RunContext
+from oneticket.lottery.training_request import Trained, TrainingRequest, Work
 from oneticket.models.parts import head
 from oneticket.optim.build import build as build_optimizers
 from oneticket.task.task import task_of
-from oneticket.ticket.guard import guarded
 from oneticket.ticket.mask import Mask
 from oneticket.ticket.values import fingerprint
 from oneticket.training import checkpoint
@@ -35,65 +35,65 @@ ZERO = 1e-8  # a trained weight below this is zero by itself ("natural sparsity"
 T = TypeVar("T")
 
 
-def do(task: Work[T], place: Place) -> T:
+def do(task: Work[T], context: RunContext) -> T:
     """Do a task, with one training after the other; what it returns."""
-    with threads(place.threads):
+    with threads(context.threads):
         try:
             job = next(task)
             while True:
-                job = task.send(run_training(job, place))
+                job = task.send(run_training(job, context))
         except StopIteration as end:
             return end.value  # type: ignore[no-any-return]
 
 
-def run_training(job: Job, place: Place) -> Trained:
+def run_training(job: TrainingRequest, context: RunContext) -> Trained:
     """Do one training.
 
-    Moves the model to `place.device`, and resumes from `place.checkpoint` if one is there. Of several ranks, which meet
-    in torch's default process group, the first one alone writes checkpoints and measures.
+    Moves the model to `context.device`, and resumes from `context.checkpoint` if one is there. Of several ranks, which
+    meet in torch's default process group, the first one alone writes checkpoints and measures.
     """
     model, mask, data, training, streams, start = (job.model, job.mask, job.data, job.training, job.streams, job.start)
     task = task_of(job.task)
     epoch = per_epoch(data, training.batch)
     total = training.budget.steps(epoch)
     stop = total if job.stop is None else job.stop
-    about = identity(job, stop, ranks=place.ranks)
+    about = identity(job, stop, ranks=context.ranks)
     # Convolutions take about a quarter less time a step in this layout (benchmarks/step.py); other layers do not mind.
-    model.to(place.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    look = 1 if place.device.type == "cpu" else 50
-    slim = _slim(job, place, model)
-    network, together, stopping, draws = slim.network, list[Watcher](), place.stop, streams
-    if place.ranks > 1:
+    model.to(context.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    look = 1 if context.device.type == "cpu" else 50
+    slim = _slim(job, context, model)
+    network, together, stopping, draws = slim.network, list[Watcher](), context.stop, streams
+    if context.ranks > 1:
         network = spread(network, mask=mask.digest, about=about)
-        agreement = Agreement(place.stop, every=look)
+        agreement = Agreement(context.stop, every=look)
         together, stopping = [agreement], agreement.stop
-        draws = replace(streams, root=streams.seed("forward", "rank", place.rank))
+        draws = replace(streams, root=streams.seed("forward", "rank", context.rank))
     optimizers = build_optimizers(job.optimizer, slim.network, head=head(model))
     with guarded(slim.network, optimizers, slim.mask, rule=training.guard.removesuffix("+fold")) as guard:
         run = Run.begin(network, optimizers, precision=training.precision, position=start, total=total, about=about)
-        if place.checkpoint is not None and checkpoint.load(place.checkpoint, run):
-            place.spent = run.spent
-        elif place.checkpoint is not None and place.checkpoint.read() is not None:
-            place.how = "; ".join(
+        if context.checkpoint is not None and checkpoint.load(context.checkpoint, run):
+            context.spent = run.spent
+        elif context.checkpoint is not None and context.checkpoint.read() is not None:
+            context.how = "; ".join(
                 filter(
-                    None, [place.how, "begun anew: its checkpoint was of other work, another form, or other threads"]
+                    None, [context.how, "begun anew: its checkpoint was of other work, another form, or other threads"]
                 )
             )
-        if place.ranks > 1:
+        if context.ranks > 1:
             same("checkpoint", f"{run.position:08x}", run.device, TrainingError)
-        share = {"rank": place.rank, "ranks": place.ranks}
+        share = {"rank": context.rank, "ranks": context.ranks}
         feed = batches(data, batch=training.batch, streams=streams, start=run.position, stop=stop, **share)
         steps = train(
             run, feed, task=task, training=training, optimizer=job.optimizer, streams=draws, per_epoch=epoch, stop=stop
         )
-        slot = None if place.rank else place.checkpoint
-        with Keeper(slot, seconds=place.every, stop=stopping) as keep:
-            for _ in watched(steps, run, [*together, finite(stop, every=50), keep, *place.watchers]):
+        slot = None if context.rank else context.checkpoint
+        with Keeper(slot, seconds=context.every, stop=stopping) as keep:
+            for _ in watched(steps, run, [*together, finite(stop, every=50), keep, *context.watchers]):
                 pass
         guard.audit()
     slim.restore()
     losses = run.losses[start:stop].to("cpu", torch.float32)
-    if not job.measured or place.rank:
+    if not job.measured or context.rank:
         return Trained(losses=losses, record={}, zeros=Mask({}))
     found = measure(slim.network, test_batches(data), task)
     if not math.isfinite(found.loss):
@@ -123,7 +123,7 @@ def run_training(job: Job, place: Place) -> Trained:
     )
 
 
-def identity(job: Job, stop: int, *, ranks: int = 1) -> str:
+def identity(job: TrainingRequest, stop: int, *, ranks: int = 1) -> str:
     """The digest of a training: a checkpoint of another one would also fit, with other weights, masks or data.
 
     The number of threads is part of it: a training begun with one and ended with another would equal neither.
@@ -144,27 +144,27 @@ def identity(job: Job, stop: int, *, ranks: int = 1) -> str:
     return digest([given, fingerprint({name: value.contiguous() for name, value in job.model.state_dict().items()})])
 
 
-def _slim(job: Job, place: Place, model: nn.Module) -> Compact:
+def _slim(job: TrainingRequest, context: RunContext, model: nn.Module) -> Compact:
     """The network that is trained in the model's place."""
-    exact = job.optimizer.elementwise and job.training.guard != "project" and place.ranks == 1
+    exact = job.optimizer.elementwise and job.training.guard != "project" and context.ranks == 1
     if job.training.folds and not exact:
         raise TrainingError(
-            f"training.guard {job.training.guard}: folding needs a training on one device, got {place.ranks} ranks; "
+            f"training.guard {job.training.guard}: folding needs a training on one device, got {context.ranks} ranks; "
             "use --ranks 1, or gate+project"
         )
-    wanted = exact and place.compact
-    images = torch.zeros(min(job.training.batch, len(job.data.train)), *job.data.shape, device=place.device)
+    wanted = exact and context.compact
+    images = torch.zeros(min(job.training.batch, len(job.data.train)), *job.data.shape, device=context.device)
     slim = compact(
         model,
         job.mask,
         example=images,
         fold=job.training.folds,
         units=wanted or job.training.folds,
-        sparse=wanted and job.training.precision == "float32" and place.compiled is None,
+        sparse=wanted and job.training.precision == "float32" and context.compiled is None,
     )
-    if place.compiled is not None:
-        _compile(slim.network, place.compiled)
-    place.how = "; ".join(filter(None, [str(slim), place.compiled and f"compiled, {place.compiled}"]))
+    if context.compiled is not None:
+        _compile(slim.network, context.compiled)
+    context.how = "; ".join(filter(None, [str(slim), context.compiled and f"compiled, {context.compiled}"]))
     return slim
 
 

@@ -13,25 +13,25 @@ from typing import Any, TypeGuard
 import torch
 from torch import nn
 
+from oneticket.apply.carry import apply
 from oneticket.ground.errors import CarryError, ModelError, SpecError, unknown
 from oneticket.ground.streams import Streams
 from oneticket.lottery.controls import ARMS, Source
-from oneticket.lottery.job import Job, Trained, Work
-from oneticket.lottery.place import Place
+from oneticket.lottery.run_context import RunContext
 from oneticket.lottery.spec import TransferSpec
 from oneticket.lottery.training import do
+from oneticket.lottery.training_request import Trained, TrainingRequest, Work
 from oneticket.models.build import build, layout
 from oneticket.models.layers import Shape
 from oneticket.models.parts import heads, prunable
 from oneticket.models.spec import ModelSpec
 from oneticket.ticket.book import Book
-from oneticket.ticket.carry import apply
 from oneticket.ticket.contract import Contract
+from oneticket.ticket.describe import at, word
 from oneticket.ticket.heads import flat, simplest
 from oneticket.ticket.mask import Mask
 from oneticket.ticket.names import listed
 from oneticket.ticket.ticket import Ticket
-from oneticket.ticket.told import at, word
 
 
 def blank(network: Mapping[str, Any], living: int | None = None) -> Ticket:
@@ -59,7 +59,7 @@ def transfer(
     source: Source,
     arm: str = "ticket",
     replicate: int | None = None,
-    place: Place | None = None,
+    context: RunContext | None = None,
     run_code: bool = False,
 ) -> Trained:
     """Train one arm on the target and measure it.
@@ -83,9 +83,9 @@ def transfer(
     >>> round(transfer(spec, source=Source(ticket=book[1], rewind=book.weights), arm="reinit").record["density"], 2)
     0.8
     """
-    place = place or Place()
+    context = context or RunContext()
     check_code(network_of(source.ticket)[0], run_code=run_code, how="run_code=True")
-    return do(train_arm(spec, source=source, arm=arm, replicate=replicate, place=place), place)
+    return do(train_arm(spec, source=source, arm=arm, replicate=replicate, context=context), context)
 
 
 def network_of(thing: Ticket | Book, *, whose: str = "the ticket") -> tuple[ModelSpec, Shape, int]:
@@ -137,13 +137,15 @@ def check_code(spec: ModelSpec, *, run_code: bool, how: str) -> None:
         )
 
 
-def train_arm(spec: TransferSpec, *, source: Source, arm: str, replicate: int | None, place: Place) -> Work[Trained]:
+def train_arm(
+    spec: TransferSpec, *, source: Source, arm: str, replicate: int | None, context: RunContext
+) -> Work[Trained]:
     """What `transfer` does, as a task."""
     replicate = replicate_of(source.ticket) if replicate is None else replicate
     if arm not in ARMS:
         raise SpecError(unknown("arm", arm, ARMS))
     network, shape, _ = network_of(source.ticket)
-    data, streams = place.data(spec.data, like=shape), Streams(root=spec.seed, replicate=replicate)
+    data, streams = context.data(spec.data, like=shape), Streams(root=spec.seed, replicate=replicate)
     stream = "init" if arm == "dense" else "reinit"
     new = _build(source.ticket.model, seed=streams.seed(stream)).state_dict()
     carried = ARMS[arm](source, new, streams.generator("shuffle", DRAWS.get(arm, arm)))
@@ -151,7 +153,7 @@ def train_arm(spec: TransferSpec, *, source: Source, arm: str, replicate: int | 
     _check_head(carried, model)
     held = apply(carried, model, head=spec.head).mask
     return (
-        yield Job(
+        yield TrainingRequest(
             model=model,
             mask=held,
             data=data,

@@ -8,6 +8,7 @@ from functools import partial
 import torch
 from torch import nn
 
+from oneticket.apply.outputs import traced
 from oneticket.ground.errors import ModelError
 from oneticket.models import factory, library
 from oneticket.models.conv import conv
@@ -17,7 +18,6 @@ from oneticket.models.parts import heads
 from oneticket.models.resnet import Basic, Bottleneck, thin, wide
 from oneticket.models.spec import ModelSpec
 from oneticket.models.vgg import vgg
-from oneticket.ticket.outputs import traced
 from oneticket.ticket.values import memory
 
 Builder = Callable[[ModelSpec, Shape, int], Net]

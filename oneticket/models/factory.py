@@ -9,8 +9,8 @@ from typing import Any
 from torch import nn
 
 from oneticket.ground.errors import ModelError, SpecError
-from oneticket.ground.own import own
-from oneticket.ground.own import source_digest as own_digest
+from oneticket.ground.import_path import own
+from oneticket.ground.import_path import source_digest as own_digest
 from oneticket.models import library
 from oneticket.models.layers import Shape
 from oneticket.models.spec import ModelSpec

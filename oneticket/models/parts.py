@@ -11,11 +11,11 @@ from torch.nn.modules.conv import _ConvNd
 from torch.nn.modules.dropout import _DropoutNd
 from torch.nn.utils.parametrize import ParametrizationList
 
+from oneticket.apply.named_tensors import tensors
+from oneticket.apply.outputs import traced
 from oneticket.ground.errors import ModelError, unknown
 from oneticket.pruning.layers import layout
-from oneticket.ticket.carry import tensors
 from oneticket.ticket.heads import Heads, flat
-from oneticket.ticket.outputs import traced
 
 
 def heads(

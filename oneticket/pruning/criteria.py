@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from oneticket.ground.errors import OneticketError, PruneError, SpecError, unknown
-from oneticket.ground.own import own
+from oneticket.ground.import_path import own
 from oneticket.pruning.evidence import Evidence
 
 Tensors = Mapping[str, Tensor]

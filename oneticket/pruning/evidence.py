@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from oneticket.ground.errors import PruneError
+from oneticket.guard.narrow import sliced
 from oneticket.ticket.mask import Mask
-from oneticket.ticket.narrow import sliced
 
 Tensors = Mapping[str, Tensor]
 Losses = Callable[[nn.Module], Iterable[Tensor]]

@@ -11,7 +11,7 @@ from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 
 
 @dataclass(frozen=True, kw_only=True)
-class Layout:
+class WeightLayout:
     """A weight's first two dimensions are outputs and inputs, or `inputs_first`; what follows are places of a kernel.
 
     `groups`: into so many parts is the first dimension split, each of which has channels of its own along the second.
@@ -48,7 +48,7 @@ def along(values: Tensor, dim: int, shape: torch.Size) -> Tensor:
     return values.view([-1 if other == dim else 1 for other in range(len(shape))])
 
 
-def layout(model: nn.Module, name: str) -> Layout | None:
+def layout(model: nn.Module, name: str) -> WeightLayout | None:
     """How the parameter of that name connects, or None if it is not the weight of a layer that is known.
 
     >>> layout(nn.Sequential(nn.ConvTranspose2d(4, 6, 3, groups=2)), "0.weight")
@@ -63,7 +63,7 @@ def layout(model: nn.Module, name: str) -> Layout | None:
     swapped = foreign or isinstance(layer, _ConvTransposeNd | nn.Embedding | nn.EmbeddingBag)
     groups = layer.groups if isinstance(layer, _ConvNd) else 1
     gates = next((gates for kind, gates in GATES.items() if isinstance(layer, kind)), 1)
-    return Layout(inputs_first=swapped, groups=groups, gates=1 if last.startswith("weight_hr") else gates)
+    return WeightLayout(inputs_first=swapped, groups=groups, gates=1 if last.startswith("weight_hr") else gates)
 
 
 LAYERS: dict[type[nn.Module], str] = {

@@ -23,7 +23,7 @@ import torch
 from torch import Tensor, nn
 
 from oneticket.ground.errors import PruneError
-from oneticket.pruning.layers import Layout, along, layout
+from oneticket.pruning.layers import WeightLayout, along, layout
 from oneticket.pruning.spec import PruningSpec
 
 Parts = tuple[Tensor, Tensor]
@@ -93,7 +93,7 @@ def find(spec: PruningSpec, model: nn.Module, names: Iterable[str]) -> Units | N
     return Units(families=families, keep=keep if kind == "N:M" else 0)
 
 
-def _grid(spec: PruningSpec, name: str, how: Layout, shape: torch.Size) -> Parts:
+def _grid(spec: PruningSpec, name: str, how: WeightLayout, shape: torch.Size) -> Parts:
     """Blocks of the matrix (outputs, inputs * places); or of each output and place, groups of neighbouring inputs."""
     kind, first, wide = spec.units
     outputs, inputs, places = shape[how.out], shape[1 - how.out], prod(shape[2:])

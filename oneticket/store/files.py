@@ -39,7 +39,7 @@ class Files(Protocol):
         """The sizes of all files by name, or of those in one folder."""
 
 
-class Folder:
+class FolderFiles:
     """Files in a local folder, which is made when something is first written."""
 
     def __init__(self, path: str | os.PathLike[str]) -> None:

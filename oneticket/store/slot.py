@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Slot:
+class StoreSlot:
     """The place of one step's checkpoint; `key` is what it is bound to."""
 
     store: Store

@@ -14,10 +14,10 @@ from oneticket.ground.errors import StoreError, tell
 from oneticket.store import definition, entry, names
 from oneticket.store.claim import Claim, Claims
 from oneticket.store.entry import Head
-from oneticket.store.files import Files, Folder
+from oneticket.store.files import Files, FolderFiles
 from oneticket.store.provenance import host, provenance
 from oneticket.store.remote import Remote
-from oneticket.store.slot import Slot
+from oneticket.store.slot import StoreSlot
 from oneticket.store.step import Outcome, Step
 
 NOTE = "note of a store"
@@ -45,7 +45,7 @@ class Store:
         given = os.fspath(url).removeprefix("file://")
         if not given.strip():
             raise StoreError("a store needs a place: expected a folder or a URL, got an empty text")
-        self.files: Files = Remote(given) if "://" in given else Folder(given)
+        self.files: Files = Remote(given) if "://" in given else FolderFiles(given)
         self.claims = Claims(self.files)
         self.url = self.files.url
         self._steps: dict[str, Step] = {}
@@ -208,9 +208,9 @@ class Store:
         """Who is at the step, such as `host, process 123`; None if nobody is. `claims.holders()` tells of all."""
         return self.claims.holder(step.key)
 
-    def slot(self, step: Step) -> Slot:
+    def slot(self, step: Step) -> StoreSlot:
         """Where a step under way keeps its checkpoint."""
-        return Slot(store=self, key=step.key)
+        return StoreSlot(store=self, key=step.key)
 
     def note_failure(self, step: Step, text: str) -> None:
         """Remember why a step failed, until it is done."""

@@ -17,10 +17,10 @@ from oneticket.ground import clock
 from oneticket.ground.canon import dumps
 from oneticket.ground.errors import DataError
 from oneticket.ground.streams import Streams
-from oneticket.lottery.job import Job
-from oneticket.lottery.place import Place
+from oneticket.lottery.run_context import RunContext
 from oneticket.lottery.spec import SearchSpec
 from oneticket.lottery.training import run_training
+from oneticket.lottery.training_request import TrainingRequest
 from oneticket.models.build import build
 from oneticket.models.spec import ModelSpec
 from oneticket.optim.spec import OptimizerSpec
@@ -57,7 +57,7 @@ class Estimate:
         return self.steps - self.kept
 
 
-def estimate(steps: Iterable[Step], *, store: Store, place: Place, paces: dict[str, float | None]) -> Estimate:
+def estimate(steps: Iterable[Step], *, store: Store, context: RunContext, paces: dict[str, float | None]) -> Estimate:
     """Count the steps and all that they need, and add up what is lacking.
 
     A step's pace (seconds per optimizer step) is the median of those of its like in the store, on this kind of device
@@ -68,9 +68,9 @@ def estimate(steps: Iterable[Step], *, store: Store, place: Place, paces: dict[s
     there = store.there(step.key for step in asked)
     known = store.provenances(there)
     samples: dict[str, list[float]] = {}
-    jobs = [(step, _job(step, place)) for step in asked if step.file is None]
-    with threads(place.threads):
-        here = (str(place.device), torch.get_num_threads())
+    jobs = [(step, _job(step, context)) for step in asked if step.file is None]
+    with threads(context.threads):
+        here = (str(context.device), torch.get_num_threads())
     for step, job in jobs:
         provenance = known.get(step.key, {})
         if (provenance.get("device"), provenance.get("threads")) == here and job.updates:
@@ -81,7 +81,7 @@ def estimate(steps: Iterable[Step], *, store: Store, place: Place, paces: dict[s
         if step.key in there:
             continue
         if job.like not in paces:
-            paces[job.like] = _try(job, place)
+            paces[job.like] = _try(job, context)
         pace = paces[job.like]
         updates += job.updates
         seconds += (pace or 0.0) * job.updates
@@ -111,7 +111,7 @@ class _Kind:
         return dumps([same, self.task.name, self.optimizer.name, self.training.batch, self.training.precision])
 
 
-def _job(step: Step, place: Place) -> _Kind:
+def _job(step: Step, context: RunContext) -> _Kind:
     args = step.args
     asked = spec_of(step)
     data, training = asked.data, asked.training
@@ -121,10 +121,10 @@ def _job(step: Step, place: Place) -> _Kind:
         like, model = tuple(args["network"]["shape"]), args["network"]["spec"]
     elif step.needs[0].kind == "rewind":
         search = step.needs[0].args
-        like, model = place.facts(spec_of(step.needs[0]).data).shape, search["model"]
+        like, model = context.facts(spec_of(step.needs[0]).data).shape, search["model"]
     else:
         raise AssertionError("files are carried by `transfer`, which makes no estimates")
-    facts = place.facts(data, like)
+    facts = context.facts(data, like)
     epoch = per_epoch(facts, training.batch)
     total = training.budget.steps(epoch)
     rewound = asked.rewind.steps(epoch) if isinstance(asked, SearchSpec) else 0
@@ -144,7 +144,7 @@ class _Enough(Exception):
     """A try has taken steps enough. Not KeyboardInterrupt, which is the user's and must end the command."""
 
 
-def _try(job: _Kind, place: Place) -> float | None:
+def _try(job: _Kind, context: RunContext) -> float | None:
     """Seconds per optimizer step, over a few steps of the real thing; None where the data are not at hand."""
     moments = [clock.now()]
 
@@ -155,13 +155,13 @@ def _try(job: _Kind, place: Place) -> float | None:
             raise _Enough
 
     try:
-        data = place.data(job.data, like=job.facts.shape)
+        data = context.data(job.data, like=job.facts.shape)
     except DataError:
         return None
     model = build(ModelSpec.recall(job.network["spec"]), shape=job.facts.shape, classes=job.facts.classes, seed=0)
-    with contextlib.suppress(_Enough), threads(place.threads):
+    with contextlib.suppress(_Enough), threads(context.threads):
         run_training(
-            Job(
+            TrainingRequest(
                 model=model,
                 mask=Mask({}),
                 data=data,
@@ -171,7 +171,7 @@ def _try(job: _Kind, place: Place) -> float | None:
                 streams=Streams(root=0, replicate=0),
                 measured=False,
             ),
-            replace(place, watchers=(note,), checkpoint=None),
+            replace(context, watchers=(note,), checkpoint=None),
         )
     # The first update carries what is done once, and counts only where there is no other.
     counted = moments[1:] if len(moments) > 2 else moments

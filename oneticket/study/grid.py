@@ -13,7 +13,7 @@ from oneticket.ground.brief import brief
 from oneticket.ground.canon import dumps
 from oneticket.ground.errors import SpecError, unknown
 from oneticket.ground.spec import Spec, over
-from oneticket.lottery.place import Place
+from oneticket.lottery.run_context import RunContext
 from oneticket.lottery.search import rewind_step
 from oneticket.lottery.spec import SearchSpec, TransferSpec
 from oneticket.models.spec import ModelSpec
@@ -49,7 +49,7 @@ class Plan:
     __repr__ = brief
 
 
-def plan(study: StudySpec, place: Place) -> Plan:
+def plan(study: StudySpec, context: RunContext) -> Plan:
     """The cells of a study. Loads its datasets, since their content is part of every address; trains nothing.
 
     Raises SpecError, naming the place in the study, for unknown names and settings that do not fit each other, and
@@ -57,7 +57,7 @@ def plan(study: StudySpec, place: Place) -> Plan:
 
     >>> study = StudySpec(name="mine", levels=[1, 2], arms=["dense", "ticket"], replicates=2, parts={
     ...     "halves": {"sources": ["digits:a"], "targets": ["digits:b"], "models": ["mlp"], "optimizers": ["sgd"]}})
-    >>> len(plan(study, Place()).cells)
+    >>> len(plan(study, RunContext()).cells)
     6
     """
     strange = sorted(set(study.take) - set(study.parts))
@@ -70,7 +70,7 @@ def plan(study: StudySpec, place: Place) -> Plan:
     cells: dict[str, Cell] = {}
     for name, part in study.parts.items():
         if not study.take or name in study.take:
-            for cell in _Grid(study=study, name=name, part=part, place=place).cells():
+            for cell in _Grid(study=study, name=name, part=part, context=context).cells():
                 called = dumps(labels(cell, names))
                 other = cells.setdefault(called, cell)
                 if other.step.key != cell.step.key:
@@ -79,7 +79,7 @@ def plan(study: StudySpec, place: Place) -> Plan:
                         "sets that differ in training alone, or sources of several image sizes, parts of their own"
                     )
     words = {"title": study.title, "note": study.note, "claims": study.claims, "margin": study.margin}
-    told = {**words, "threads": study.threads, "readings": place.readings()}
+    told = {**words, "threads": study.threads, "readings": context.readings()}
     return Plan(name=study.name, cells=tuple(cells.values()), names=names, **told)  # type: ignore[arg-type]
 
 
@@ -90,7 +90,7 @@ class _Grid:
     study: StudySpec
     name: str
     part: PartSpec
-    place: Place
+    context: RunContext
 
     def cells(self) -> Iterator[Cell]:
         part, study = self.part, self.study
@@ -122,13 +122,13 @@ class _Grid:
             )
             at_home = source == target and found_with == trained_with
             own = self._origin(model, target, trained_with, replicate) if "own" in arms and not at_home else None
-            shape = list(self.place.facts(target.data, tuple(origin.network["shape"])).shape)
+            shape = list(self.context.facts(target.data, tuple(origin.network["shape"])).shape)
             if own and (own.network["shape"] != shape or own.living[0] != origin.living[0]):
                 shapes = f"{origin.network['shape']} and {own.network['shape']}"
                 raise SpecError(f"{self._here}: arm own: images of {shapes}; give the sets one size and channels")
             taken = [arm for arm in arms if arm != "own" or own]
             yield from transfer_cells(
-                spec, origin=origin, own=own, arms=taken, levels=levels, place=self.place, part=self.name
+                spec, origin=origin, own=own, arms=taken, levels=levels, context=self.context, part=self.name
             )
 
     def _origin(self, model: ModelSpec, source: SetSpec, optimizer: OptimizerSpec, replicate: int) -> Origin:
@@ -146,12 +146,12 @@ class _Grid:
             **({} if rewind is None else {"rewind": rewind}),
         )
         try:
-            rewind_step(spec, self.place.facts(spec.data))
+            rewind_step(spec, self.context.facts(spec.data))
         except SpecError as error:
             raise SpecError(f"{self._here}, source {source.data.name}: {error}") from None
         levels = max(self.part.levels or self.study.levels)
         try:
-            return search_origin(spec, levels=levels, replicate=replicate, place=self.place)
+            return search_origin(spec, levels=levels, replicate=replicate, context=self.context)
         except SpecError as error:
             raise SpecError(f"{self._here}.levels, source {source.data.name}: {error}") from None
 

@@ -44,7 +44,7 @@ def _row(
         c.step.key: labels(c, names) for c in done if c.origin and c.origin.levels and c.origin.levels[0].key in roots
     }
     places = {(row["target_data"], row["target_optimizer"], row["replicate"]) for row in carried.values()}
-    takers = [place for place in places if place[:2] not in searched]
+    takers = [context for context in places if context[:2] not in searched]
     trained = [step for step in steps if step.kind == "level"]
     return {
         **home,

@@ -13,8 +13,8 @@ from typing import Any
 from oneticket.ground import canon
 from oneticket.ground.brief import brief
 from oneticket.ground.errors import CarryError, SpecError
-from oneticket.ground.own import source_digest as own_digest
-from oneticket.lottery.place import Place
+from oneticket.ground.import_path import source_digest as own_digest
+from oneticket.lottery.run_context import RunContext
 from oneticket.lottery.search import network
 from oneticket.lottery.spec import MOST_LEVELS, SearchSpec, TransferSpec
 from oneticket.lottery.transfer import network_of
@@ -73,26 +73,26 @@ class Cell:
     __repr__ = brief
 
 
-def search_origin(spec: SearchSpec, *, levels: int, replicate: int, place: Place) -> Origin:
+def search_origin(spec: SearchSpec, *, levels: int, replicate: int, context: RunContext) -> Origin:
     """A planned search, from level 0 to `levels`; each level needs the rewind weights and the level above it.
 
     The digest of the data is part of each address: data that changed under its name means other work. Raises SpecError
     for a level that would prune nothing.
 
-    >>> found = search_origin(SearchSpec(data="digits:a", model="mlp"), levels=2, replicate=0, place=Place())
+    >>> found = search_origin(SearchSpec(data="digits:a", model="mlp"), levels=2, replicate=0, context=RunContext())
     >>> [step.args["level"] for step in found.levels], found.levels[2].needs[1] is found.levels[1]
     ([0, 1, 2], True)
     """
     if not 0 <= levels <= MOST_LEVELS:
         raise SpecError(f"levels: expected 0 to {MOST_LEVELS}, got {levels}")
-    plain = {**spec.identity(), "replicate": replicate, "data_digest": place.facts(spec.data).digest}
+    plain = {**spec.identity(), "replicate": replicate, "data_digest": context.facts(spec.data).digest}
     plain |= _code(spec.model, spec.task, spec.pruning)
     # Searches that differ in pruning alone share their rewind weights.
     rewind = Step(kind="rewind", args={name: value for name, value in plain.items() if name != "pruning"})
     steps: list[Step] = []
     for number in range(levels + 1):
         steps.append(Step(kind="level", args={**plain, "level": number}, needs=(rewind, *steps[-1:])))
-    known = network(spec, place)
+    known = network(spec, context)
     living = _living(spec.pruning, canon.dumps(known), levels)
     for level, (above, here) in enumerate(pairwise(living), start=1):
         if here == above:
@@ -161,7 +161,7 @@ def transfer_cells(
     own: Origin | None,
     arms: Iterable[str],
     levels: Iterable[int],
-    place: Place,
+    context: RunContext,
     part: str = "",
 ) -> tuple[Cell, ...]:
     """One cell per arm and level; the dense one once. The target's own ticket is a ticket like any other.
@@ -170,7 +170,7 @@ def transfer_cells(
     """
     channels, height, width = origin.network["shape"]
     like = (channels, height, width)
-    facts = place.facts(spec.data, like)
+    facts = context.facts(spec.data, like)
     # What keeps nothing of a ticket is a network for the images at hand, whatever the source's were.
     alone = {**origin.network, "shape": list(facts.shape), "classes": facts.classes}
     shared = {
@@ -212,7 +212,7 @@ def transfer_cells(
 def spec_of(step: Step) -> SearchSpec | TransferSpec:
     """What a step that trains was asked for. Raises SpecError for a field that this version does not have.
 
-    >>> found = search_origin(SearchSpec(data="digits:a", model="mlp"), levels=1, replicate=0, place=Place())
+    >>> found = search_origin(SearchSpec(data="digits:a", model="mlp"), levels=1, replicate=0, context=RunContext())
     >>> spec_of(found.levels[1]) == SearchSpec(data="digits:a", model="mlp")
     True
     """

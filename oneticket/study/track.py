@@ -12,8 +12,8 @@ from typing import Protocol
 
 from oneticket.ground.errors import SpecError, StoreError, unknown
 from oneticket.store.step import Outcome, Step
-from oneticket.study.shown import run_of
-from oneticket.study.trackers import TRACKERS, Runs
+from oneticket.study.tracked_run import run_of
+from oneticket.study.trackers import TRACKERS, TrackerRuns
 
 
 class Tracker(Protocol):
@@ -60,7 +60,7 @@ def tracker(text: str) -> Tracker:
 class _Told:
     """A tracker whose runs are written once, and whose first failure alone is told."""
 
-    def __init__(self, text: str, runs: Runs) -> None:
+    def __init__(self, text: str, runs: TrackerRuns) -> None:
         self.text, self.runs, self.failed = text, runs, False
 
     def step(self, step: Step, outcome: Outcome, *, seconds: float | None = None) -> None:

@@ -10,16 +10,16 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from oneticket.ground.errors import SpecError, StoreError
-from oneticket.study.shown import Run
+from oneticket.study.tracked_run import TrackedRun
 
 CURVE = "train_loss"
 
 
-class Runs(Protocol):
+class TrackerRuns(Protocol):
     """One kind of tracker, with the runs that it holds; it may raise whatever its package raises."""
 
-    def has(self, run: Run) -> bool: ...
-    def write(self, run: Run) -> None: ...
+    def has(self, run: TrackedRun) -> bool: ...
+    def write(self, run: TrackedRun) -> None: ...
     def close(self) -> None: ...
 
 
@@ -31,10 +31,10 @@ class _TensorBoard:
 
         self.folder, self.summary, self.writer = _folder("tensorboard", where), summary, writer
 
-    def has(self, run: Run) -> bool:
+    def has(self, run: TrackedRun) -> bool:
         return (self.folder / run.name).exists()
 
-    def write(self, run: Run) -> None:
+    def write(self, run: TrackedRun) -> None:
         with tempfile.TemporaryDirectory(prefix=".", dir=self.folder) as beside:
             made = self.writer.SummaryWriter(f"{beside}/{run.name}")
             try:
@@ -68,10 +68,10 @@ class _MLflow:
             except mlflow.exceptions.MlflowException as error:
                 raise StoreError(f"tracker mlflow: {self.uri} cannot be opened: {error}") from error
 
-    def has(self, run: Run) -> bool:
+    def has(self, run: TrackedRun) -> bool:
         return run.key in self.finished
 
-    def write(self, run: Run) -> None:
+    def write(self, run: TrackedRun) -> None:
         with _environment(MLFLOW):
             half = self.begun.pop(run.key, None)
             if half is not None:
@@ -116,10 +116,10 @@ class _Wandb:
 
             self.folder, self.wandb = _folder("wandb", where), wandb
 
-    def has(self, run: Run) -> bool:
+    def has(self, run: TrackedRun) -> bool:
         return any(self.folder.glob(f"*run-*-{run.key}"))
 
-    def write(self, run: Run) -> None:
+    def write(self, run: TrackedRun) -> None:
         with _environment(WANDB), tempfile.TemporaryDirectory(prefix=".", dir=self.folder) as beside:
             settings = self.wandb.Settings(
                 mode=os.environ.get("WANDB_MODE", "offline"),
@@ -183,4 +183,4 @@ def _environment(wanted: Mapping[str, str]) -> Iterator[None]:
 KEY = "oneticket.key"
 MLFLOW = {"MLFLOW_ALLOW_FILE_STORE": "true", "MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1"}
 WANDB = {"WANDB_ERROR_REPORTING": "false"}
-TRACKERS: dict[str, Callable[[str], Runs]] = {"tensorboard": _TensorBoard, "mlflow": _MLflow, "wandb": _Wandb}
+TRACKERS: dict[str, Callable[[str], TrackerRuns]] = {"tensorboard": _TensorBoard, "mlflow": _MLflow, "wandb": _Wandb}

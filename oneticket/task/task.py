@@ -10,8 +10,8 @@ from torch.nn.functional import cross_entropy
 
 from oneticket.ground.brief import brief
 from oneticket.ground.errors import SpecError, TrainingError, unknown
+from oneticket.ground.import_path import own
 from oneticket.ground.metric import METRICS, Metric
-from oneticket.ground.own import own
 from oneticket.task.spec import TaskSpec
 
 Loss = Callable[[Tensor, Tensor, str], Tensor]

@@ -14,12 +14,12 @@ import torch
 from torch import Tensor
 
 from oneticket.ground.canon import digest
+from oneticket.ground.door import door
 from oneticket.ground.errors import FileError, PruneError, SpecError
 from oneticket.ticket import heads
 from oneticket.ticket.contract import Contract
 from oneticket.ticket.density import Density, count_weights
 from oneticket.ticket.mask import Mask
-from oneticket.ticket.names import listed
 from oneticket.ticket.ticket import Ticket
 from oneticket.ticket.values import facts, fingerprint, held, rebuilt
 
@@ -200,15 +200,7 @@ class Book:
     @classmethod
     def load(cls, path: str | os.PathLike[str], *, replicate: int | None = None) -> Book:
         """A book from its file, or from a folder of books by `replicate` (0 unless told); raises FileError."""
-        from oneticket.ticket import file
-
-        if os.path.isdir(path):
-            path = _of_folder(path, 0 if replicate is None else replicate)
-        elif replicate is not None and os.path.exists(path):
-            raise FileError(f"{path}: `replicate` chooses from a folder of books, this is one file: leave it out")
-        found = file.load(path)
-        if not isinstance(found, Book):
-            raise FileError(f"{path}: expected a book, got a ticket; use Ticket.load")
+        found: Book = door("publish.load:load_book")(path, replicate=replicate)
         return found
 
     @classmethod
@@ -216,15 +208,12 @@ class Book:
         cls, where: str | os.PathLike[str], *, revision: str | None = None, filename: str = "book.safetensors"
     ) -> Book:
         """A book from a file, a folder, a `file://` URL or a Hub repository, as `Ticket.from_pretrained` finds it."""
-        from oneticket.ticket import hub
-
-        return cls.load(hub.find(where, revision=revision, names=(filename,)))
+        found: Book = door("publish.load:book_from")(where, revision=revision, filename=filename)
+        return found
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the book's file, whole or not at all; raises FileError."""
-        from oneticket.ticket import file
-
-        file.save(self, path)
+        door("ticket.file:save")(self, path)
 
     def push_to_hub(
         self,
@@ -236,9 +225,10 @@ class Book:
         data_license: str | None = None,
     ) -> str:
         """Put the book and its card on the Hugging Face Hub in one commit, or into a folder: `hub.publish`."""
-        from oneticket.ticket import hub
-
-        return hub.publish(self, where, private=private, revision=revision, license=license, data_license=data_license)
+        link: str = door("publish.hub:publish")(
+            self, where, private=private, revision=revision, license=license, data_license=data_license
+        )
+        return link
 
     def _check(self, level: int) -> None:
         if type(level) is not int or not 0 <= level <= self.levels:
@@ -275,14 +265,6 @@ def book_files(folder: str | os.PathLike[str]) -> dict[int, Path]:
 def _above(pruned_at: Tensor, level: int) -> Tensor:
     """Which weights live at a level: 0 less 1 is 255 in a byte, so one comparison does, in place."""
     return (pruned_at - 1).ge_(level).view(torch.bool)
-
-
-def _of_folder(folder: str | os.PathLike[str], replicate: int) -> Path:
-    paths = book_files(folder)
-    if replicate not in paths:
-        held_here = f"replicates {listed([str(number) for number in paths])}" if paths else "no books"
-        raise FileError(f"{folder}: no book of replicate {replicate}; the folder holds {held_here}")
-    return paths[replicate]
 
 
 _NAME = re.compile(r"book-(0|[1-9]\d{0,8})\.safetensors")

@@ -23,7 +23,7 @@ from oneticket.ticket.values import afford
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Facts:
+class FileFacts:
     """What a file is, every figure derived from its tensors anew. Counts are of weights under the (sparsest) mask."""
 
     path: str
@@ -57,11 +57,11 @@ def load(path: str | os.PathLike[str]) -> Ticket | Book:
     return _read(path)[1]
 
 
-def verify(path: str | os.PathLike[str]) -> Facts:
+def verify(path: str | os.PathLike[str]) -> FileFacts:
     """Read a file, derive everything it claims anew, and say what it is; raises FileError for any untruth."""
     meta, thing = _read(path)
     mask = thing.mask if isinstance(thing, Ticket) else thing.mask(thing.levels)
-    return Facts(
+    return FileFacts(
         path=os.fspath(path),
         kind=meta["kind"],
         id=meta["id"],

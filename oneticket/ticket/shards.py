@@ -104,6 +104,11 @@ def agree(model: nn.Module, word: str) -> None:
         raise GuardError(f"the ranks do not agree, and none was touched:\n{lines}")
 
 
+def overlaps(tensor: Tensor) -> bool:
+    """Whether entries share memory, as those of an expanded tensor do; torch would refuse in the midst of writing."""
+    return any(step == 0 and size > 1 for step, size in zip(tensor.stride(), tensor.shape, strict=True))
+
+
 def _groups(model: nn.Module) -> list[dist.ProcessGroup]:
     """Those whose members hold parts or copies of this model."""
     if not (dist.is_available() and dist.is_initialized()):

@@ -7,21 +7,23 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from oneticket.ground.canon import digest
-from oneticket.ground.errors import CarryError, FileError, PruneError, unknown
-from oneticket.ticket import carry, guard, heads, shards
-from oneticket.ticket.carry import Carried
-from oneticket.ticket.confirm import confirm
+from oneticket.ground.door import door
+from oneticket.ground.errors import PruneError, unknown
+from oneticket.ticket import heads
 from oneticket.ticket.contract import Contract
 from oneticket.ticket.density import Density, count_weights
-from oneticket.ticket.guard import Guard
 from oneticket.ticket.mask import Mask
 from oneticket.ticket.values import facts, fingerprint, held, rebuilt
+
+if TYPE_CHECKING:
+    from oneticket.apply.carry import Carried
+    from oneticket.guard.guard import Guard
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -111,23 +113,8 @@ class Ticket:
         A folder's replicate 0 is meant unless told. Raises FileError for a bad file or a missing choice, SpecError for
         a level or density that the book does not hold.
         """
-        from oneticket.ticket import file, zoo
-        from oneticket.ticket.book import Book
-
-        path = zoo.located(path)
-        found = (
-            Book.load(path, replicate=replicate) if replicate is not None or os.path.isdir(path) else file.load(path)
-        )
-        if isinstance(found, Ticket):
-            if level is not None or density is not None:
-                raise FileError(f"{path}: holds one ticket; `level` and `density` choose from a book: leave them out")
-            return found
-        if (level is None) == (density is None):
-            raise FileError(
-                f"{path}: a book of levels 0 to {found.levels}, density 1 to {found.density(found.levels):.4g}; "
-                f"choose one with either level=... or density=..."
-            )
-        return found[level] if level is not None else found.at(density=density or 0.0)
+        found: Ticket = door("publish.load:load_ticket")(path, level=level, density=density, replicate=replicate)
+        return found
 
     @classmethod
     def from_pretrained(
@@ -147,12 +134,10 @@ class Ticket:
         there; `ticket.safetensors` or else `book.safetensors` unless told. `largest`: bytes that are fetched at most, 4
         GiB unless told. Raises FileError, with what was tried.
         """
-        from oneticket.ticket import hub
-
-        names = hub.NAMES if level is None and density is None else hub.NAMES[::-1]
-        wanted = (filename,) if filename is not None else names
-        path = hub.find(where, revision=revision, names=wanted, largest=hub.LARGEST if largest is None else largest)
-        return cls.load(path, level=level, density=density)
+        found: Ticket = door("publish.load:ticket_from")(
+            where, revision=revision, level=level, density=density, filename=filename, largest=largest
+        )
+        return found
 
     def with_head(self, *names: str) -> Ticket:
         """The same ticket with another contract.head: layers, each an output's, or the tensors of one; () for none.
@@ -169,17 +154,13 @@ class Ticket:
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the ticket's file, whole or not at all; raises FileError."""
-        from oneticket.ticket import file
-
-        file.save(self, path)
+        door("ticket.file:save")(self, path)
 
     def save_pretrained(
         self, folder: str | os.PathLike[str], *, license: str | None = None, data_license: str | None = None
     ) -> None:
         """Write `ticket.safetensors` and its card, README.md, into a folder; raises FileError, nothing changed."""
-        from oneticket.ticket import hub
-
-        hub.publish(self, Path(folder), license=license, data_license=data_license)
+        door("publish.hub:publish")(self, Path(folder), license=license, data_license=data_license)
 
     def push_to_hub(
         self,
@@ -192,9 +173,7 @@ class Ticket:
         data_license: str | None = None,
     ) -> str:
         """Put the ticket and its card on the Hugging Face Hub in one commit, or into a folder: `hub.publish`."""
-        from oneticket.ticket import hub
-
-        return hub.publish(
+        link: str = door("publish.hub:publish")(
             self,
             where,
             private=private,
@@ -203,6 +182,7 @@ class Ticket:
             license=license,
             data_license=data_license,
         )
+        return link
 
     def apply(
         self,
@@ -213,7 +193,8 @@ class Ticket:
         fresh: Sequence[str] = (),
     ) -> Carried:
         """Write the weights into the model in place, whose names may differ: `carry.apply`."""
-        return carry.apply(self, model, head=head, names=names, fresh=fresh)
+        carried: Carried = door("apply.carry:apply")(self, model, head=head, names=names, fresh=fresh)
+        return carried
 
     def attach(
         self,
@@ -230,16 +211,9 @@ class Ticket:
         The model may have been wrapped since. Where a head stays fresh, the first forward pass warns if the model's
         outputs come from layers that the ticket gave its values. Raises CarryError as `apply` does, and GuardError.
         """
-        try:
-            carried = carry.plan(self, model, head=head, names=names, fresh=fresh)
-        except CarryError as error:
-            # Where ranks share the model, the others wait to hear of it.
-            if isinstance(model, nn.Module):
-                shards.agree(model, f"CarryError: {error}")
-            raise
-        held = guard.attach(model, optimizer, carried.mask, rule=rule)
-        if head == "fresh" and self.contract.heads:
-            confirm(self, model, carried)
+        held: Guard = door("apply.attach:attach")(
+            self, model, optimizer, head=head, names=names, fresh=fresh, rule=rule
+        )
         return held
 
     def __eq__(self, other: object) -> bool:

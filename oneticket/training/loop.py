@@ -17,11 +17,11 @@ from torch.optim import Optimizer
 from oneticket.ground import clock
 from oneticket.ground.errors import TrainingError
 from oneticket.ground.streams import Streams
+from oneticket.guard.narrow import sliced
 from oneticket.models.parts import random_forward
 from oneticket.optim.schedule import lr_factor, set_lr
 from oneticket.optim.spec import OptimizerSpec
 from oneticket.task.task import Task
-from oneticket.ticket.narrow import sliced
 from oneticket.training.spec import TrainingSpec
 
 MOST_STEPS = 100_000_000

@@ -13,7 +13,7 @@ from commands import oneticket_cli
 from hub_server import Hub
 from waiting import FOREVER
 
-from oneticket.ticket import zoo
+from oneticket.publish import zoo
 from oneticket.ticket.book import Book
 from oneticket.ticket.ticket import Ticket
 

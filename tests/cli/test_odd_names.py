@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from oneticket.cli.app import main
-from oneticket.data.adapt import adapt
+from oneticket.data.images.adapt import adapt
 from oneticket.ground.errors import DataError, StoreError
 from oneticket.store.store import Store
 

@@ -37,14 +37,14 @@ from oneticket.compact import cut
 from oneticket.compact.compact import Compact, compact
 from oneticket.compact.flops import flops
 from oneticket.ground.errors import PruneError
+from oneticket.guard.guard import attach, guarded
+from oneticket.guard.narrow import sliced
 from oneticket.models.build import build
 from oneticket.models.parts import head, prunable
 from oneticket.models.spec import ModelSpec
 from oneticket.optim.build import build as build_optimizers
 from oneticket.optim.spec import OptimizerSpec
-from oneticket.ticket.guard import attach, guarded
 from oneticket.ticket.mask import Mask
-from oneticket.ticket.narrow import sliced
 
 pytestmark = pytest.mark.convolutions
 

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from oneticket.compact import choose
 from oneticket.compact.compact import compact
-from oneticket.ticket.guard import attach
+from oneticket.guard.guard import attach
 from oneticket.ticket.mask import Mask
 
 

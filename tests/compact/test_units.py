@@ -12,9 +12,9 @@ from torch.nn import functional as F
 
 from oneticket.compact import cut
 from oneticket.compact.flops import flops
-from oneticket.compact.look import look
 from oneticket.compact.sparse import Sparse
-from oneticket.compact.units import Units, trace
+from oneticket.compact.trace_forward import look
+from oneticket.compact.units import KeptUnits, trace
 
 
 @pytest.fixture(autouse=True)
@@ -37,7 +37,7 @@ class Does(nn.Module):
         return self.last(self.what(self.one(x), self.two(x)))
 
 
-def found(net: nn.Module, dead: dict[str, list[int]], shape: tuple[int, ...] = (3, 2, 4, 4)) -> Units:
+def found(net: nn.Module, dead: dict[str, list[int]], shape: tuple[int, ...] = (3, 2, 4, 4)) -> KeptUnits:
     """The units when these inputs of these layers are read by nobody."""
     living = {}
     for name, inputs in dead.items():

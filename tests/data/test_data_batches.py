@@ -1,8 +1,8 @@
 import pytest
 import torch
 
-from oneticket.data.augment import aim, augment, cuts, roll
 from oneticket.data.batches import batches, per_epoch, test_batches
+from oneticket.data.images.augment import aim, augment, cuts, roll
 from oneticket.data.load import load
 from oneticket.data.spec import DataSpec
 from oneticket.ground.errors import DataError, SpecError

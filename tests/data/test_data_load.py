@@ -80,7 +80,7 @@ def test_padding_keeps_the_pixels():
 
 
 def test_resizing_keeps_constant_images_constant_and_grey_is_luma():
-    from oneticket.data.adapt import adapt
+    from oneticket.data.images.adapt import adapt
 
     red = torch.zeros(2, 3, 8, 8, dtype=torch.uint8)
     red[:, 0] = 200

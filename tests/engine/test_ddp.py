@@ -18,7 +18,7 @@ from oneticket.data.batches import batches
 from oneticket.engine import inline, run_ray
 from oneticket.ground.errors import SpecError
 from oneticket.ground.streams import Streams
-from oneticket.lottery.place import Place
+from oneticket.lottery.run_context import RunContext
 from oneticket.lottery.spec import SearchSpec
 from oneticket.store.store import Store
 from oneticket.study.plan import search_origin
@@ -41,8 +41,8 @@ import torch.distributed as dist
 from oneticket.data.spec import DataSpec
 from oneticket.ground.errors import OneticketError
 from oneticket.ground.streams import Streams
-from oneticket.lottery.place import Place, never
-from oneticket.lottery.job import Job
+from oneticket.lottery.run_context import Place, never
+from oneticket.lottery.training_request import Job
 from oneticket.lottery.training import run_training
 from oneticket.models.build import build
 from oneticket.models.parts import prunable
@@ -194,7 +194,7 @@ def test_when_one_rank_is_asked_to_stop_all_do_and_go_on_to_the_same_weights(tol
 
 
 def test_shares_of_a_batch_are_the_batch() -> None:
-    data, streams = Place().data(SPEC.data), Streams(root=0, replicate=0)
+    data, streams = RunContext().data(SPEC.data), Streams(root=0, replicate=0)
     asked = {"batch": 32, "streams": streams, "start": 3, "stop": 5}
     whole = list(batches(data, **asked))
     shares = [list(batches(data, **asked, rank=rank, ranks=4)) for rank in range(4)]
@@ -210,11 +210,11 @@ def test_shares_of_a_batch_are_the_batch() -> None:
 @pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="needs ray")
 def test_a_step_by_two_ranks_of_ray_is_that_of_one_within_float_tolerance(tmp_path) -> None:
     one, two = Store(tmp_path / "one"), Store(tmp_path / "two")
-    before, step = search_origin(SPEC, levels=1, replicate=0, place=Place()).levels
-    inline.run([before], store=one, place=Place())
+    before, step = search_origin(SPEC, levels=1, replicate=0, context=RunContext()).levels
+    inline.run([before], store=one, context=RunContext())
     shutil.copytree(one.url, two.url)
-    inline.run([step], store=one, place=Place())
-    piles = run_ray.run([step], store=two, place=Place(), ranks=2)
+    inline.run([step], store=one, context=RunContext())
+    piles = run_ray.run([step], store=two, context=RunContext(), ranks=2)
     assert (piles.done, len(piles.reused), piles.failed) == ((step,), 2, ())
     alone, shared = one.get(step), two.get(step)
     assert shared.tensors.keys() == alone.tensors.keys()

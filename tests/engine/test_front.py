@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from oneticket.engine.front import Front
+from oneticket.engine.scheduler import Front
 from oneticket.ground.errors import TrainingError
 from oneticket.store.step import Outcome, Step
 from oneticket.store.store import Store
@@ -72,7 +72,7 @@ def test_what_is_there_is_reused_and_what_failed_takes_along_what_waits_for_it(s
 
 
 def test_what_others_are_at_is_put_off_and_looked_at_again(store, monkeypatch) -> None:
-    monkeypatch.setattr("oneticket.engine.front.PAUSE", 0.0)
+    monkeypatch.setattr("oneticket.engine.scheduler.PAUSE", 0.0)
     heard: list[str] = []
     front = Front(SHORT[:1], store=store, observe=lambda step, event: heard.append(event))
     for said in ("elsewhere", "elsewhere", "reused"):

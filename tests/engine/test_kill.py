@@ -15,14 +15,14 @@ import torch
 from waiting import until
 
 from oneticket.engine.inline import run
-from oneticket.lottery.place import Place
+from oneticket.lottery.run_context import RunContext
 from oneticket.lottery.spec import SearchSpec
 from oneticket.store.step import Step
 from oneticket.store.store import Store
 from oneticket.study.plan import closure, search_origin
 from oneticket.training.loop import Run
 
-PLACE = Place()
+PLACE = RunContext()
 KILLS = 20
 SPEC = SearchSpec(
     data={"name": "digits:a", "crop": 1},
@@ -37,7 +37,7 @@ def steps() -> list[Step]:
     return [
         step
         for replicate in range(2)
-        for step in search_origin(SPEC, levels=4, replicate=replicate, place=PLACE).levels
+        for step in search_origin(SPEC, levels=4, replicate=replicate, context=PLACE).levels
     ]
 
 
@@ -71,7 +71,7 @@ def work(root: Path, resumed: Path, life: int | None = None) -> None:
     if life is not None:
         threading.Thread(target=lambda: dying.wait() and os.kill(os.getpid(), signal.SIGKILL), daemon=True).start()
     watchers = (note,) if life is None else (note, live)
-    run(steps(), store=Store(root), place=Place(every=0, watchers=watchers))
+    run(steps(), store=Store(root), context=RunContext(every=0, watchers=watchers))
 
 
 def progress(root: Path) -> set[tuple[str, int]]:

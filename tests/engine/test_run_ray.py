@@ -18,18 +18,18 @@ from commands import oneticket_cli
 from waiting import FOREVER, until
 
 from oneticket.engine import engine, inline, run_ray
-from oneticket.engine.attempt import make
-from oneticket.engine.cluster import Share
+from oneticket.engine.cluster import ClusterShare
 from oneticket.engine.engine import Engine
+from oneticket.engine.execute import make
 from oneticket.ground import disk
 from oneticket.ground.errors import SpecError, StoreError, TrainingError
-from oneticket.lottery.place import Place
+from oneticket.lottery.run_context import RunContext
 from oneticket.lottery.spec import SearchSpec
 from oneticket.store import names
 from oneticket.store.step import Step
 from oneticket.store.store import Store
-from oneticket.study.own import plan_of
 from oneticket.study.plan import closure, search_origin
+from oneticket.study.resolve import plan_of
 from oneticket.study.rows import rows
 from oneticket.training.loop import Run
 
@@ -82,11 +82,11 @@ class Broken(Slow):
 
 
 def steps(spec: SearchSpec = QUICK, *, levels: int = 1, replicates: int = 2) -> list[Step]:
-    place = Place()
+    context = RunContext()
     return [
         step
         for replicate in range(replicates)
-        for step in search_origin(spec, levels=levels, replicate=replicate, place=place).levels
+        for step in search_origin(spec, levels=levels, replicate=replicate, context=context).levels
     ]
 
 
@@ -144,9 +144,9 @@ def test_serial_and_ray_leave_equal_stores_and_nothing_else(tmp_path) -> None:
     plan = [*steps(bad, replicates=1), *steps(levels=2)]
     heard: Counter[str] = Counter()
     serial, parallel = Store(tmp_path / "serial"), Store(tmp_path / "parallel")
-    one = inline.run(plan, store=serial, place=Place())
+    one = inline.run(plan, store=serial, context=RunContext())
     before = signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT), dict(os.environ)
-    two = run_ray.run(plan, store=parallel, place=Place(), observe=lambda step, event: heard.update([event]))
+    two = run_ray.run(plan, store=parallel, context=RunContext(), observe=lambda step, event: heard.update([event]))
     assert outcomes(serial) == outcomes(parallel)
     assert len(outcomes(serial)) == 8
     assert set(two.done) == set(one.done) and two.reused == ()
@@ -156,7 +156,7 @@ def test_serial_and_ray_leave_equal_stores_and_nothing_else(tmp_path) -> None:
     assert set(two.not_run) == set(one.not_run) and len(two.not_run) == 2
     assert parallel.failure(two.failed[0][0]) == str(two.failed[0][1])
     assert heard == {"begun": 9, "done": 8, "failed": 1, "not run": 2}
-    again = run_ray.run(steps(levels=2), store=parallel, place=Place())
+    again = run_ray.run(steps(levels=2), store=parallel, context=RunContext())
     assert len(again.reused) == 8 and not again.done
     assert not ray.is_initialized()
     assert (signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT), dict(os.environ)) == before
@@ -205,7 +205,7 @@ def test_a_study_leaves_equal_bits_by_every_engine_at_the_defaults_that_users_ha
     file.write_text(THREADED.replace("[1, 3]", "[1, 3, 4]"))
     _, said = run("two", "--engine inline")
     assert said.count("the store mixes numbers of CPU threads (10 with 1 and 30 with 2)") == 1
-    plan = plan_of(str(file), Place())
+    plan = plan_of(str(file), RunContext())
     assert {row["threads"] for row in rows(plan.cells, Store(tmp_path / "two"))} == {1, 2}
     assert {row["threads"] for row in rows(plan.cells, Store(tmp_path / "ray"))} == {1}
 
@@ -262,7 +262,7 @@ def kill_a_worker_and_a_node(own: Path) -> None:
         piles = run_ray.run(
             plan,
             store=store,
-            place=Place(every=0, stop=harm),
+            context=RunContext(every=0, stop=harm),
             observe=lambda step, event: heard.append(event),
             address=cluster.address,
         )
@@ -276,7 +276,7 @@ def kill_a_worker_and_a_node(own: Path) -> None:
     lost = sum(trained(own).values()) - 2 * ITERATIONS
     assert lost <= sum(killed.values()), "what was lost must be gone on with, not begun anew"
     serial = Store(own / "serial")
-    inline.run(plan, store=serial, place=Place())
+    inline.run(plan, store=serial, context=RunContext())
     assert outcomes(serial) == outcomes(store)
 
 
@@ -286,7 +286,7 @@ def test_a_step_that_kills_its_worker_fails_with_words_and_a_broken_one_with_its
     heard: Counter[str] = Counter()
     plan = [*(step for name in ("Deadly", "Broken") for step in steps(slow(name), levels=0, replicates=1)), *steps()]
     store = Store(own / "store")
-    piles = run_ray.run(plan, store=store, place=Place(), observe=lambda step, event: heard.update([event]))
+    piles = run_ray.run(plan, store=store, context=RunContext(), observe=lambda step, event: heard.update([event]))
     assert len(piles.done) == 2 + 2 * 3
     told = {step.args["model"]["name"].partition(":")[2]: error for step, error in piles.failed}
     assert all(type(error) is StoreError for error in told.values())
@@ -299,7 +299,7 @@ def test_a_step_that_kills_its_worker_fails_with_words_and_a_broken_one_with_its
 DRIVER = """
 import sys
 from oneticket.cli.session import stop_requests
-from oneticket.lottery.place import Place
+from oneticket.lottery.run_context import Place
 from oneticket.engine import run_ray
 from oneticket.store.store import Store
 sys.path.insert(0, {tests!r})
@@ -372,8 +372,8 @@ def test_a_driver_that_ends_leaves_checkpoints_and_no_process(own, how) -> None:
     assert len(checkpoints(store.url)) == 2
     open_gate(own)
     began: dict[int, tuple[Run, int]] = {}
-    place = Place(watchers=(lambda run: began.setdefault(id(run), (run, run.position)),))
-    assert len(inline.run(steps(slow(iterations=LONG), levels=0), store=store, place=place).done) == 2
+    context = RunContext(watchers=(lambda run: began.setdefault(id(run), (run, run.position)),))
+    assert len(inline.run(steps(slow(iterations=LONG), levels=0), store=store, context=context).done) == 2
     assert min(position for _, position in began.values()) > 1, "they must be gone on with, not begun anew"
     assert how == "killed" or sum(trained(own).values()) <= 2 * LONG + 2
 
@@ -389,10 +389,10 @@ def test_a_step_that_somebody_else_is_at_is_looked_at_again(tmp_path, other) -> 
             heard.append(event)
             if event == "elsewhere":
                 if other == "is done":
-                    make(step, theirs, Place())
+                    make(step, theirs, RunContext())
                 held.close()
 
-        piles = inline.run(plan, store=store, place=Place(), observe=observe)
+        piles = inline.run(plan, store=store, context=RunContext(), observe=observe)
     ended = "done" if other == "gives up" else "reused"
     assert heard == ["begun", "elsewhere", ended, "begun", "done"]
     assert len(piles.done) == (2 if other == "gives up" else 1)
@@ -401,11 +401,11 @@ def test_a_step_that_somebody_else_is_at_is_looked_at_again(tmp_path, other) -> 
 def test_what_cannot_be_run_is_refused_before_anything_is_started(tmp_path) -> None:
     plan, store = steps(), Store(tmp_path)
     with pytest.raises(StoreError, match="memory://x is in this process alone"):
-        run_ray.run(plan, store=Store("memory://x"), place=Place())
+        run_ray.run(plan, store=Store("memory://x"), context=RunContext())
     with pytest.raises(SpecError, match="1 GPUs do not fit the device cpu"):
-        run_ray.run(plan, store=store, place=Place(), share=Share(gpus=1))
+        run_ray.run(plan, store=store, context=RunContext(), share=ClusterShare(gpus=1))
     with pytest.raises(SpecError, match="expected CPUs or GPUs above 0"):
-        Share(cpus=0)
+        ClusterShare(cpus=0)
     with pytest.raises(SpecError, match="inline has neither an address nor ranks"):
         Engine(name="inline", ranks=2)
     with pytest.raises(SpecError, match="ranks: expected at least 1, got 0"):
@@ -416,9 +416,9 @@ def test_what_cannot_be_run_is_refused_before_anything_is_started(tmp_path) -> N
 @pytest.mark.slow
 def test_a_share_that_fits_nowhere_and_a_cluster_that_is_not_there_are_told(tmp_path) -> None:
     with pytest.raises(SpecError, match="a step's share of 1000 CPU fits nowhere; there is .* CPU"):
-        run_ray.run(steps(), store=Store(tmp_path), place=Place(), share=Share(cpus=1000))
+        run_ray.run(steps(), store=Store(tmp_path), context=RunContext(), share=ClusterShare(cpus=1000))
     with pytest.raises(StoreError, match="Ray cannot be reached at 127.0.0.1:1"):
-        run_ray.run(steps(), store=Store(tmp_path), place=Place(), address="127.0.0.1:1")
+        run_ray.run(steps(), store=Store(tmp_path), context=RunContext(), address="127.0.0.1:1")
     assert not ray.is_initialized()
 
 
@@ -427,13 +427,13 @@ def test_auto_takes_ray_for_wide_plans_only(tmp_path, monkeypatch) -> None:
     monkeypatch.setattr(inline, "run", lambda *_, **__: taken.append("inline"))
     monkeypatch.setattr(run_ray, "run", lambda *_, **__: taken.append("ray"))
     monkeypatch.setattr(os, "cpu_count", lambda: 2)
-    place, store = Place(device=torch.device("cpu")), Store(tmp_path)
+    context, store = RunContext(device=torch.device("cpu")), Store(tmp_path)
     wide, narrow = steps(levels=12), steps(levels=26, replicates=1)
-    engine.run(wide, store=store, place=place)
-    engine.run(narrow, store=store, place=place)
-    engine.run(steps(), store=store, place=place)
-    engine.run(wide, store=Store("memory://y"), place=place)
-    engine.run(wide, store=store, place=place, engine=Engine(cpus=2))
-    engine.run(wide, store=store, place=place, engine=Engine(name="inline"))
-    engine.run(narrow, store=store, place=replace(place), engine=Engine(ranks=2))
+    engine.run(wide, store=store, context=context)
+    engine.run(narrow, store=store, context=context)
+    engine.run(steps(), store=store, context=context)
+    engine.run(wide, store=Store("memory://y"), context=context)
+    engine.run(wide, store=store, context=context, engine=Engine(cpus=2))
+    engine.run(wide, store=store, context=context, engine=Engine(name="inline"))
+    engine.run(narrow, store=store, context=replace(context), engine=Engine(ranks=2))
     assert taken == ["ray", *["inline"] * 5, "ray"]

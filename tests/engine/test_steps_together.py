@@ -12,10 +12,10 @@ from commands import oneticket_cli
 
 from oneticket.engine import engine, inline
 from oneticket.engine.engine import Engine
-from oneticket.engine.front import Front
-from oneticket.engine.work import akin
+from oneticket.engine.handlers import akin
+from oneticket.engine.scheduler import Front
 from oneticket.ground.errors import SpecError, StoreError
-from oneticket.lottery.place import Place
+from oneticket.lottery.run_context import RunContext
 from oneticket.lottery.spec import SearchSpec, TransferSpec
 from oneticket.store.step import Outcome, Step
 from oneticket.store.store import Store
@@ -35,11 +35,11 @@ ARMS = ("dense", "ticket", "reinit", "global-random")
 
 def steps(*, levels: int = 2, replicates: int = 3, arms: tuple[str, ...] = ()) -> list[Step]:
     """The levels of some searches, and transfers of the last."""
-    place, found = Place(), list[Step]()
+    context, found = RunContext(), list[Step]()
     for replicate in range(replicates):
-        origin = search_origin(QUICK, levels=levels, replicate=replicate, place=place)
+        origin = search_origin(QUICK, levels=levels, replicate=replicate, context=context)
         found += origin.levels
-        cells = transfer_cells(TARGET, origin=origin, own=None, arms=arms, levels=[levels], place=place)
+        cells = transfer_cells(TARGET, origin=origin, own=None, arms=arms, levels=[levels], context=context)
         found += [cell.step for cell in cells]
     return found
 
@@ -60,8 +60,10 @@ def test_together_and_one_by_one_leave_equal_stores(tmp_path: Path) -> None:
     plan = steps(arms=ARMS)
     heard: Counter[str] = Counter()
     apart, together = Store(tmp_path / "apart"), Store(tmp_path / "together")
-    one = inline.run(plan, store=apart, place=Place())
-    two = inline.run(plan, store=together, place=Place(), observe=lambda step, event: heard.update([event]), together=3)
+    one = inline.run(plan, store=apart, context=RunContext())
+    two = inline.run(
+        plan, store=together, context=RunContext(), observe=lambda step, event: heard.update([event]), together=3
+    )
     assert set(two.done) == set(one.done) == set(closure(plan)) and not two.failed
     assert heard == {"begun": len(two.done), "done": len(two.done)}
     for step in closure(plan):
@@ -70,7 +72,7 @@ def test_together_and_one_by_one_leave_equal_stores(tmp_path: Path) -> None:
         assert "together" not in apart.provenance(step).get("how", "")
     told = Counter(together.provenance(step).get("how", "") for step in closure(plan))
     assert told["3 together"] + told["2 together"] > len(closure(plan)) / 2
-    again = inline.run(plan, store=together, place=Place(), together=3)
+    again = inline.run(plan, store=together, context=RunContext(), together=3)
     assert not again.done and set(again.reused) == set(closure(plan))
     assert not [path for path in (tmp_path / "together").rglob("*") if "under-way" in path.parts and path.is_file()]
 
@@ -79,12 +81,12 @@ def test_a_step_that_fails_leaves_the_others(tmp_path: Path) -> None:
     plan = steps()
     rewinds = [step for step in closure(plan) if step.kind == "rewind"]
     store = Store(tmp_path)
-    inline.run(rewinds, store=store, place=Place(), together=3)
+    inline.run(rewinds, store=store, context=RunContext(), together=3)
     damaged = next(tmp_path.rglob(f"{rewinds[1].key}.safetensors"))
     content = bytearray(damaged.read_bytes())
     content[-1] ^= 1
     damaged.write_bytes(content)
-    piles = inline.run(plan, store=store, place=Place(), together=3)
+    piles = inline.run(plan, store=store, context=RunContext(), together=3)
     ((failed, error),) = piles.failed
     assert (failed.args["replicate"], failed.args["level"]) == (1, 0)
     assert isinstance(error, StoreError) and store.failures().keys() == {failed.key}
@@ -96,7 +98,7 @@ def test_what_somebody_else_is_at_is_waited_for(tmp_path: Path) -> None:
     plan, store, other, heard = steps(levels=0), Store(tmp_path / "both"), Store(tmp_path / "both"), Counter[str]()
     rewinds = [step for step in closure(plan) if step.kind == "rewind"]
     theirs = Store(tmp_path / "theirs")
-    inline.run(rewinds[2:], store=theirs, place=Place())
+    inline.run(rewinds[2:], store=theirs, context=RunContext())
     held = ExitStack()
     held.enter_context(other.claim(rewinds[2]))
 
@@ -106,7 +108,7 @@ def test_what_somebody_else_is_at_is_waited_for(tmp_path: Path) -> None:
             other.put(rewinds[2], theirs.get(rewinds[2]), seconds=0, device="cpu")
             held.close()
 
-    piles = inline.run(rewinds, store=store, place=Place(), observe=note, together=3)
+    piles = inline.run(rewinds, store=store, context=RunContext(), observe=note, together=3)
     assert set(piles.done) == set(rewinds[:2]) and piles.reused == (rewinds[2],)
     assert heard["elsewhere 2"] == heard["reused 2"] == heard["done 0"] == heard["done 1"] == 1
 
@@ -114,18 +116,18 @@ def test_what_somebody_else_is_at_is_waited_for(tmp_path: Path) -> None:
 def test_stopped_together_it_goes_on_to_the_same_bits(tmp_path: Path) -> None:
     plan, seen = steps(), list[int]()
     straight, stopped = Store(tmp_path / "straight"), Store(tmp_path / "stopped")
-    inline.run(plan, store=straight, place=Place(), together=3)
+    inline.run(plan, store=straight, context=RunContext(), together=3)
 
     def note(run: Run) -> None:
         seen.append(run.position)
 
-    asked = Place(watchers=(note,), stop=lambda: len(seen) > 3 * 2 + 3 * 4 + 5)
+    asked = RunContext(watchers=(note,), stop=lambda: len(seen) > 3 * 2 + 3 * 4 + 5)
     with pytest.raises(KeyboardInterrupt):
-        inline.run(plan, store=stopped, place=asked, together=3)
+        inline.run(plan, store=stopped, context=asked, together=3)
     assert not stopped.claims.holders()
     assert len(stopped.keys()) == 6, "rewind weights and level 0"
     first = len(seen)
-    piles = inline.run(plan, store=stopped, place=Place(watchers=(note,)), together=3)
+    piles = inline.run(plan, store=stopped, context=RunContext(watchers=(note,)), together=3)
     assert seen[first : first + 3] == [seen[first - 1] + 2] * 3, "all go on after the step that they stopped at"
     assert len(piles.done) == 6
     for step in closure(plan):
@@ -151,11 +153,11 @@ def test_arms_are_akin_and_other_trainings_are_not() -> None:
     for one, *others in kinds.values():
         assert all(akin(one, other) for other in others)
     assert not akin(kinds["rewind"][0], kinds["level"][0])
-    place = Place()
+    context = RunContext()
     for changed in ({"optimizer": "adam"}, {"model": {"name": "mlp", "widths": (13,)}}, {"rewind": "1it"}):
-        origin = search_origin(QUICK.but(**changed), levels=1, replicate=0, place=place)
+        origin = search_origin(QUICK.but(**changed), levels=1, replicate=0, context=context)
         assert not akin(origin.levels[0], kinds["level"][0])
-        cells = transfer_cells(TARGET, origin=origin, own=None, arms=ARMS, levels=[1], place=place)
+        cells = transfer_cells(TARGET, origin=origin, own=None, arms=ARMS, levels=[1], context=context)
         assert {akin(cell.step, kinds["transfer"][0]) for cell in cells} == {"model" not in changed}
 
 
@@ -174,8 +176,8 @@ def test_auto_is_inline_where_trainings_are_together(tmp_path: Path) -> None:
     assert len(closure(plan)) >= engine.WORTH
     store = Store(tmp_path)
     asked = Engine(together=3, cpus=0.25)
-    assert engine.at_once(plan, store=store, place=Place(), engine=asked) == 1
-    engine.run(plan[:1], store=store, place=Place(), engine=asked)
+    assert engine.at_once(plan, store=store, context=RunContext(), engine=asked) == 1
+    engine.run(plan[:1], store=store, context=RunContext(), engine=asked)
     assert store.has(plan[0])
 
 

@@ -14,7 +14,7 @@ from store.faults import Faults, faulty
 
 from oneticket.cli.app import main
 from oneticket.engine import inline, run_ray
-from oneticket.lottery.place import Place
+from oneticket.lottery.run_context import RunContext
 from oneticket.lottery.spec import SearchSpec
 from oneticket.store.store import Store
 from oneticket.study.plan import search_origin
@@ -132,12 +132,12 @@ def test_workers_of_ray_killed_within_a_write_leave_the_same_store(
         training={"budget": "4it", "batch": 32},
         rewind="2it",
     )
-    plan = [s for n in range(2) for s in search_origin(spec, levels=1, replicate=n, place=Place()).levels]
+    plan = [s for n in range(2) for s in search_origin(spec, levels=1, replicate=n, context=RunContext()).levels]
     heard: list[str] = []
     serial, parallel = Store(tmp_path / "serial"), Store(tmp_path / "ray")
     try:
-        inline.run(plan, store=serial, place=Place())
-        piles = run_ray.run(plan, store=parallel, place=Place(), observe=lambda step, event: heard.append(event))
+        inline.run(plan, store=serial, context=RunContext())
+        piles = run_ray.run(plan, store=parallel, context=RunContext(), observe=lambda step, event: heard.append(event))
     finally:
         sys.modules.pop("torn_network", None)
     assert (piles.failed, piles.not_run, heard.count("lost")) == ((), (), 2)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from oneticket.ground.own import source_digest
+from oneticket.ground.import_path import source_digest
 
 WRAPPING = "def wrapped(f):\n    def g(*a):\n        return f(*a)\n    return g\n"
 # files, and the one to change; the function that is asked for lies in the first, as `score`

@@ -6,6 +6,8 @@ from typing import Any, get_args
 
 import pytest
 
+from oneticket.apply.carry import HEADS
+from oneticket.guard.guard import RULES
 from oneticket.lottery.spec import TransferSpec
 from oneticket.models.build import _BUILDERS
 from oneticket.models.spec import KNOWN
@@ -16,8 +18,6 @@ from oneticket.pruning.criteria import CRITERIA
 from oneticket.pruning.spec import KNOWN as CRITERIA_KNOWN
 from oneticket.pruning.spec import PruningSpec
 from oneticket.report.settings import CRITERIA as WORDS
-from oneticket.ticket.carry import HEADS
-from oneticket.ticket.guard import RULES
 from oneticket.training.loop import PRECISION
 from oneticket.training.spec import TrainingSpec
 

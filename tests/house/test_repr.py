@@ -85,7 +85,7 @@ SHOWN: dict[str, tuple[Callable[[], object], str]] = {
     "training spec": (lambda: oneticket.TrainingSpec(), "TrainingSpec()"),
     "pruning spec": (lambda: oneticket.PruningSpec(fraction=0.3), "PruningSpec(fraction=0.3)"),
     "study spec": (study, "StudySpec(name='mine'"),
-    "place": (oneticket.Place, "Place()"),
+    "context": (oneticket.RunContext, "RunContext()"),
     "source": (lambda: oneticket.Source(ticket=ticket(), rewind=net().state_dict()), "Source(ticket="),
     "task": (
         lambda: TASKS["classification"],
@@ -96,7 +96,7 @@ SHOWN: dict[str, tuple[Callable[[], object], str]] = {
         "Facts(shape=(1, 8, 8), classes=5, images=1000, digest='0",
     ),
     "data": (lambda: load(oneticket.DataSpec(name="digits:a", per_class=3)), "Data(train=Images(images=Tensor("),
-    "plan": (lambda: plan(study(), oneticket.Place()), "Plan(name='mine', cells="),
+    "plan": (lambda: plan(study(), oneticket.RunContext()), "Plan(name='mine', cells="),
 }
 
 

@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from oneticket.guard.guard import attached
 from oneticket.ticket.contract import Contract
-from oneticket.ticket.guard import _ATTACHED
 from oneticket.ticket.mask import Mask
 from oneticket.ticket.ticket import Ticket
 
@@ -69,5 +69,5 @@ def free(model: nn.Module, *optimizers: torch.optim.Optimizer) -> bool:
     steps = [{*one._optimizer_step_pre_hooks.values(), *one._optimizer_step_post_hooks.values()} for one in optimizers]
     ours = [hook for hooks in steps for hook in hooks if str(getattr(hook, "__module__", "")).startswith("oneticket.")]
     watched = {id(parameter) for parameter in model.parameters()}
-    attached = [one for one in _ATTACHED if watched & {id(parameter) for parameter in one._model.parameters()}]
-    return not any(gates) and not ours and not attached
+    held = [one for one in attached() if watched & {id(parameter) for parameter in one.parameters().values()}]
+    return not any(gates) and not ours and not held

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from oneticket.lottery.driven import Search
+from oneticket.lottery.loop_search import Search
 
 
 def net(seed: int = 0, norm: bool = False, width: int = 12) -> nn.Sequential:

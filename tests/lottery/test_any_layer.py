@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from oneticket.ground.errors import PruneError
-from oneticket.lottery.place import Place
+from oneticket.lottery.run_context import RunContext
 from oneticket.lottery.search import search
 from oneticket.lottery.spec import SearchSpec
 
@@ -97,7 +97,7 @@ def spec(name: str, **pruning: object) -> SearchSpec:
 @pytest.mark.parametrize("name", NETS)
 def test_any_layer_is_searched_as_it_would_be_without_compaction(name: str) -> None:
     asked = spec(name, fraction=0.7)
-    found, masked = (search(asked, levels=2, place=Place(compact=compact)) for compact in (True, False))
+    found, masked = (search(asked, levels=2, context=RunContext(compact=compact)) for compact in (True, False))
     assert set(found.pruned_at) == NETS[name]
     for one, other in zip(found.records, masked.records, strict=True):
         assert one["living"] == other["living"]

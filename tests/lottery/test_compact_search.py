@@ -13,7 +13,7 @@ from oneticket.compact import choose
 from oneticket.engine import inline
 from oneticket.ground.errors import SpecError, TrainingError
 from oneticket.lottery.controls import Source
-from oneticket.lottery.place import Place
+from oneticket.lottery.run_context import RunContext
 from oneticket.lottery.search import search
 from oneticket.lottery.spec import SearchSpec, TransferSpec
 from oneticket.lottery.transfer import transfer
@@ -54,21 +54,21 @@ def close(one: Book, other: Book) -> None:
 def test_a_compact_search_is_the_masked_search(optimizer: str) -> None:
     # RMSprop divides by what it has seen of a gradient, and so makes rounding grow with every step.
     training = {"budget": "8it"} if optimizer == "rmsprop" else {}
-    asked, place = spec(optimizer={"name": optimizer, "weight_decay": 1e-3}, training=training), Place()
-    found = search(asked, levels=4, place=place)
-    assert "2 of 2 layers sparse" in place.how and "units left out" in place.how
-    plain = Place(compact=False)
-    close(found, search(asked, levels=4, place=plain))
+    asked, context = spec(optimizer={"name": optimizer, "weight_decay": 1e-3}, training=training), RunContext()
+    found = search(asked, levels=4, context=context)
+    assert "2 of 2 layers sparse" in context.how and "units left out" in context.how
+    plain = RunContext(compact=False)
+    close(found, search(asked, levels=4, context=plain))
     assert plain.how == ""
 
 
 @pytest.mark.convolutions
 def test_a_narrow_net_with_batch_normalisation_too() -> None:
     asked = spec(model={"name": "resnet-20", "width": 0.25}, pruning={"fraction": 0.9})
-    place = Place()
-    found = search(asked, levels=2, place=place)
-    assert "units left out" in place.how
-    close(found, search(asked, levels=2, place=Place(compact=False)))
+    context = RunContext()
+    found = search(asked, levels=2, context=context)
+    assert "units left out" in context.how
+    close(found, search(asked, levels=2, context=RunContext(compact=False)))
 
 
 @pytest.mark.usefixtures("_sparse_whatever_it_costs")
@@ -82,16 +82,16 @@ def test_a_stopped_compact_training_goes_on_to_the_same_bits(tmp_path: Path) -> 
             seen[0] += 1
             return seen[0] == until
 
-        place = Place(stop=stop)
-        steps = search_origin(asked, levels=3, replicate=0, place=place).levels
-        inline.run(steps, store=store, place=place)
+        context = RunContext(stop=stop)
+        steps = search_origin(asked, levels=3, replicate=0, context=context).levels
+        inline.run(steps, store=store, context=context)
         return store
 
     whole = run(tmp_path / "whole", 0)
     with pytest.raises(KeyboardInterrupt):
         run(tmp_path / "cut", 2 + 3 * 18 + 7)  # in the middle of level 3
     cut = run(tmp_path / "cut", 0)
-    last = search_origin(asked, levels=3, replicate=0, place=Place()).levels[-1]
+    last = search_origin(asked, levels=3, replicate=0, context=RunContext()).levels[-1]
     assert "sparse" in cut.provenance(last)["how"]
     for name, tensor in whole.get(last).tensors.items():
         assert torch.equal(tensor, cut.get(last).tensors[name]), name
@@ -105,9 +105,9 @@ def test_folding_is_written_into_the_contract(optimizer: str, tmp_path: Path) ->
         training={"guard": "gate+project+fold"},
         model={"name": "mlp", "widths": (30, 20)},
     )
-    place = Place()
-    found = search(asked, levels=4, place=place)
-    assert "units left out" in place.how
+    context = RunContext()
+    found = search(asked, levels=4, context=context)
+    assert "units left out" in context.how
     assert found.contract.dead == "zero-held+folded"
     found.save(tmp_path / "book.safetensors")
     assert Book.load(tmp_path / "book.safetensors").contract == found.contract
@@ -126,9 +126,9 @@ def test_folding_is_refused_where_it_cannot_be() -> None:
 
 def test_muon_and_plain_projection_stay_masked() -> None:
     for fields in ({"optimizer": {"name": "muon"}}, {"training": {"guard": "project"}}):
-        place = Place()
-        search(spec(**fields), levels=2, place=place)
-        assert place.how == ""
+        context = RunContext()
+        search(spec(**fields), levels=2, context=context)
+        assert context.how == ""
 
 
 @pytest.mark.slow
@@ -137,16 +137,16 @@ def test_muon_and_plain_projection_stay_masked() -> None:
 def test_compiled_networks_learn_the_same(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     # Kernels that torch kept of another instruction set would be taken for this one's.
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
-    asked, place = spec(model={"name": "mlp", "widths": (30, 20)}), Place(compiled="default")
+    asked, context = spec(model={"name": "mlp", "widths": (30, 20)}), RunContext(compiled="default")
     torch.compiler.reset()  # after some other compilations torch makes no more of the same code
     before = counters["stats"]["unique_graphs"]
-    close(search(asked, levels=1, place=place), search(asked, levels=1))
+    close(search(asked, levels=1, context=context), search(asked, levels=1))
     assert counters["stats"]["unique_graphs"] > before
-    assert place.how.endswith("compiled, default")
+    assert context.how.endswith("compiled, default")
 
 
 def test_without_a_compiler_it_is_said_at_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.delenv("CXX", raising=False)
     with pytest.raises(TrainingError, match="needs a C\\+\\+ compiler"):
-        search(spec(), levels=0, place=Place(compiled="default"))
+        search(spec(), levels=0, context=RunContext(compiled="default"))

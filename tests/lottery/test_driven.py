@@ -18,8 +18,8 @@ from torch.nn.functional import cross_entropy
 import oneticket
 from oneticket.data.batches import batches
 from oneticket.ground.streams import Streams
-from oneticket.lottery.driven import Search
-from oneticket.lottery.place import Place
+from oneticket.lottery.loop_search import Search
+from oneticket.lottery.run_context import RunContext
 from oneticket.lottery.search import network, search
 from oneticket.lottery.spec import SearchSpec
 from oneticket.models.build import build
@@ -119,10 +119,10 @@ def test_in_our_own_loop_it_finds_what_our_own_search_finds(name: str) -> None:
         "rewind": "0it",
         **SPECS[name],
     }
-    spec, place = SearchSpec(**given), Place(compact=False)
-    expected = search(spec, levels=3, place=place)
+    spec, context = SearchSpec(**given), RunContext(compact=False)
+    expected = search(spec, levels=3, context=context)
 
-    streams, known = Streams(root=spec.seed, replicate=0), network(spec, place)
+    streams, known = Streams(root=spec.seed, replicate=0), network(spec, context)
     model = build(spec.model, shape=tuple(known["shape"]), classes=known["classes"], seed=streams.seed("init"))
     rules = {n: v for n, v in spec.pruning.plain().items() if n != "shots"}
     found = Search(
@@ -135,7 +135,7 @@ def test_in_our_own_loop_it_finds_what_our_own_search_finds(name: str) -> None:
     )
     for level in found:
         run = Run.begin(model, level.optimizer, precision="float32", position=level.start, total=12)
-        feed = batches(place.data(spec.data), batch=32, streams=streams, start=level.start, stop=12)
+        feed = batches(context.data(spec.data), batch=32, streams=streams, start=level.start, stop=12)
         how = {
             "task": CLASSIFICATION,
             "training": spec.training,

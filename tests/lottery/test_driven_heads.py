@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from oneticket.ground.errors import CarryError, ModelError, PruneError, SpecError
-from oneticket.lottery.driven import Search
+from oneticket.lottery.loop_search import Search
 from oneticket.models.parts import GUESS, OUTPUT
 from oneticket.ticket.contract import Contract
 from oneticket.ticket.mask import Mask

@@ -18,8 +18,8 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from waiting import FOREVER
 
-from oneticket.lottery.driven import Search
 from oneticket.lottery.level import Level
+from oneticket.lottery.loop_search import Search
 from oneticket.ticket.ticket import Ticket
 
 

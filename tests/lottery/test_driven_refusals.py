@@ -12,9 +12,9 @@ from loops import copy, loop, net, same, sgd, steps
 from torch import nn
 
 from oneticket.ground.errors import GuardError, ModelError, PruneError, SpecError, TrainingError
-from oneticket.lottery.driven import Search
+from oneticket.guard.guard import attach
 from oneticket.lottery.level import Level
-from oneticket.ticket.guard import attach
+from oneticket.lottery.loop_search import Search
 
 
 def replaced(search: Search) -> None:

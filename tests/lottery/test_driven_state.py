@@ -12,7 +12,7 @@ import torch
 from loops import copy, net, same, sgd, steps
 
 from oneticket.ground.errors import GuardError, OneticketError
-from oneticket.lottery.driven import Search
+from oneticket.lottery.loop_search import Search
 from oneticket.ticket import container
 
 SETTINGS: dict[str, Any] = {"levels": 3, "rewind": "4it", "fraction": 0.3}

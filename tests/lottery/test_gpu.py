@@ -9,7 +9,7 @@ import torch
 from tables import MODELS, OPTIMIZERS
 
 from oneticket.lottery.controls import Source
-from oneticket.lottery.place import Place
+from oneticket.lottery.run_context import RunContext
 from oneticket.lottery.search import search
 from oneticket.lottery.spec import SearchSpec, TransferSpec
 from oneticket.lottery.transfer import transfer
@@ -34,20 +34,20 @@ def spec(model: str, optimizer: dict[str, Any], precision: str = "float32") -> S
 @pytest.mark.parametrize("precision", ["float32", "bfloat16", "float16"])
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 def test_search_and_transfer(optimizer: str, precision: str) -> None:
-    place = Place(device=torch.device("cuda"))
-    book = search(spec("lenet", OPTIMIZERS[optimizer], precision), levels=2, place=place)
+    context = RunContext(device=torch.device("cuda"))
+    book = search(spec("lenet", OPTIMIZERS[optimizer], precision), levels=2, context=context)
     assert [record["living"] for record in book.records] == [book.mask(n).living for n in range(3)]
     source = Source(ticket=book[2], rewind=book.weights)
     target = TransferSpec(data="digits:b", optimizer="adam", training={"budget": "40it", "precision": precision})
     for arm in ("dense", "ticket", "reinit", "global-random"):
-        done = transfer(target, source=source, arm=arm, place=place)
+        done = transfer(target, source=source, arm=arm, context=context)
         assert done.record["living"] == (book.mask(0) if arm == "dense" else book.mask(2)).living
 
 
 @pytest.mark.parametrize("model", MODELS)
 def test_the_same_as_on_the_cpu_to_float_tolerance(model: str) -> None:
     short = spec(model, {"name": "sgd", "lr": 0.01}).but(training={"budget": "8it", "batch": 32})
-    books = [search(short, levels=0, place=Place(device=torch.device(device))) for device in ("cpu", "cuda")]
+    books = [search(short, levels=0, context=RunContext(device=torch.device(device))) for device in ("cpu", "cuda")]
     one, other = (book.weights for book in books)
     assert all(torch.allclose(one[name].float(), other[name].float(), rtol=1e-2, atol=1e-3) for name in one)
 
@@ -55,15 +55,15 @@ def test_the_same_as_on_the_cpu_to_float_tolerance(model: str) -> None:
 def test_a_run_goes_on_from_its_checkpoint(tmp_path: Any) -> None:
     asked = spec("resnet-20", {"name": "sgd"})
     seen: list[int] = []
-    stopping = Place(
+    stopping = RunContext(
         device=torch.device("cuda"),
         checkpoint=File(tmp_path / "run"),
         watchers=(lambda run: seen.append(run.position),),
         stop=lambda: len(seen) >= 20,
     )
     with pytest.raises(KeyboardInterrupt):
-        search(asked, levels=0, place=stopping)
+        search(asked, levels=0, context=stopping)
     first = len(seen)
-    going = Place(device=torch.device("cuda"), checkpoint=File(tmp_path / "run"), watchers=stopping.watchers)
-    search(asked, levels=0, place=going)
+    going = RunContext(device=torch.device("cuda"), checkpoint=File(tmp_path / "run"), watchers=stopping.watchers)
+    search(asked, levels=0, context=going)
     assert 20 < len(seen[first:]) < 40

@@ -12,7 +12,7 @@ from oneticket.compact.compact import compact
 from oneticket.compact.flops import flops
 from oneticket.ground.errors import PruneError
 from oneticket.lottery.controls import Source
-from oneticket.lottery.place import Place
+from oneticket.lottery.run_context import RunContext
 from oneticket.lottery.search import search
 from oneticket.lottery.spec import SearchSpec, TransferSpec
 from oneticket.lottery.transfer import transfer
@@ -58,9 +58,9 @@ def network(book: Book) -> torch.nn.Module:
     ],
 )
 def test_a_search_finds_what_was_planned(granularity: str, model: dict[str, Any], fraction: float, levels: int) -> None:
-    asked, place = spec(granularity, model, fraction), Place()
-    book = search(asked, levels=levels, place=place)
-    planned = search_origin(asked, levels=levels, replicate=0, place=place)
+    asked, context = spec(granularity, model, fraction), RunContext()
+    book = search(asked, levels=levels, context=context)
+    planned = search_origin(asked, levels=levels, replicate=0, context=context)
     assert [record["living"] for record in book.records] == [planned.living[level] for level in range(levels + 1)]
     living = [book.mask(level) for level in range(levels + 1)]
     assert all(below <= above and below != above for above, below in pairwise(living))
@@ -72,9 +72,9 @@ def test_a_search_finds_what_was_planned(granularity: str, model: dict[str, Any]
 
 
 def test_channels_that_nobody_reads_are_left_out_of_the_compact_network() -> None:
-    place = Place()
-    book, images = search(spec("channel", CONV), levels=2, place=place), torch.zeros(8, 1, 8, 8)
-    assert "units left out" in place.how
+    context = RunContext()
+    book, images = search(spec("channel", CONV), levels=2, context=context), torch.zeros(8, 1, 8, 8)
+    assert "units left out" in context.how
     ticket, model = book[2], network(book)
     ticket.apply(model, head="keep")
     small = compact(model, ticket.mask, example=images, sparse=False)
@@ -133,7 +133,7 @@ def test_a_level_that_would_prune_nothing_says_so_and_a_layer_without_units_befo
         search(spec("2:4", LENET, 0.2), levels=5)
     unfit = spec("2:4", {"name": "conv-2", "width": 0.125})
     with pytest.raises(PruneError, match=r"0.weight has 8 outputs of 1 inputs .* '!features.0.weight'"):
-        search_origin(unfit, levels=1, replicate=0, place=Place())
+        search_origin(unfit, levels=1, replicate=0, context=RunContext())
 
 
 def test_a_book_written_before_there_were_granularities_is_still_planned_from() -> None:

@@ -14,10 +14,10 @@ from torch.optim import lr_scheduler
 from torch.optim.optimizer import _global_optimizer_pre_hooks
 
 from oneticket.ground.errors import GuardError, TrainingError
-from oneticket.lottery.driven import Search
+from oneticket.guard.guard import attach
+from oneticket.guard.optimizer_state import keeps_zeros
 from oneticket.lottery.level import Level
-from oneticket.ticket.guard import attach
-from oneticket.ticket.zeros import keeps_zeros
+from oneticket.lottery.loop_search import Search
 
 
 def backward(model: nn.Module, step: int = 0, factor: float = 1.0) -> None:

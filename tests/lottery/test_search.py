@@ -10,7 +10,7 @@ from tables import MODELS
 
 from oneticket.data.load import load
 from oneticket.ground.errors import PruneError, SpecError
-from oneticket.lottery.place import Place
+from oneticket.lottery.run_context import RunContext
 from oneticket.lottery.search import book, level, rewind_weights, search
 from oneticket.lottery.spec import SearchSpec
 from oneticket.lottery.training import do
@@ -76,7 +76,7 @@ def test_prunings_differ(books: dict[str, Book]) -> None:
 def test_every_level_starts_at_rewind_weights_times_mask(model: str, rewind: str) -> None:
     asked = spec(model=model, rewind=rewind)
     starts: list[dict[str, torch.Tensor]] = []
-    rewound = do(rewind_weights(asked, 0, Place()), Place())
+    rewound = do(rewind_weights(asked, 0, RunContext()), RunContext())
     step = {"0it": 0, "2it": 2, "1ep": 6}[rewind]
     assert rewound.record["step"] == step
 
@@ -85,9 +85,9 @@ def test_every_level_starts_at_rewind_weights_times_mask(model: str, rewind: str
             starts.append({name: value.clone() for name, value in run.model.state_dict().items()})
 
     frozen = asked.but(optimizer={"name": "sgd", "lr": 1e-300, "momentum": 0, "weight_decay": 0})
-    pruned_at, watched = None, Place(watchers=(look,), compact=False)
+    pruned_at, watched = None, RunContext(watchers=(look,), compact=False)
     for number in range(2):
-        task = level(frozen, 0, number, rewound=rewound, pruned_at=pruned_at, place=watched)
+        task = level(frozen, 0, number, rewound=rewound, pruned_at=pruned_at, context=watched)
         done = do(task, watched)
         bound = book(frozen, 0, rewound=rewound, pruned_at=done.pruned_at, records=[{}] * (number + 1))
         masked = bound[number].mask.project(dict(rewound.weights))
@@ -110,10 +110,10 @@ def test_rewind_weights_are_those_of_a_straight_run() -> None:
         if run.position == 3:
             straight.append({name: value.clone() for name, value in run.model.state_dict().items()})
 
-    dense = do(rewind_weights(spec(rewind="0it"), 0, Place()), Place())
-    watched = Place(watchers=(look,), compact=False)
-    do(level(spec(rewind="0it"), 0, 0, rewound=dense, pruned_at=None, place=watched), watched)
-    found = do(rewind_weights(spec(rewind="3it"), 0, Place()), Place()).weights
+    dense = do(rewind_weights(spec(rewind="0it"), 0, RunContext()), RunContext())
+    watched = RunContext(watchers=(look,), compact=False)
+    do(level(spec(rewind="0it"), 0, 0, rewound=dense, pruned_at=None, context=watched), watched)
+    found = do(rewind_weights(spec(rewind="3it"), 0, RunContext()), RunContext()).weights
     assert all(torch.equal(found[name], straight[0][name]) for name in found)
 
 
@@ -127,15 +127,15 @@ def test_searched_networks_stay_sparse_at_every_step() -> None:
             counts.append(set())
         counts[-1].add(sum(int(run.model.get_parameter(f"fc{n}.weight").count_nonzero()) for n in (1, 2)))
 
-    found = search(spec(), levels=2, place=Place(watchers=(look,), compact=False))
+    found = search(spec(), levels=2, context=RunContext(watchers=(look,), compact=False))
     assert [max(count) for count in counts[1:]] == [found.mask(number).living for number in range(3)]
 
 
 def test_accuracy_is_that_of_the_test_set() -> None:
     last: list[torch.nn.Module] = []
     asked = spec(rewind="0it")
-    place = Place(watchers=(lambda run: last.append(run.model),))
-    record = search(asked, levels=0, place=place).records[0]
+    context = RunContext(watchers=(lambda run: last.append(run.model),))
+    record = search(asked, levels=0, context=context).records[0]
     data = load(asked.data)
     images = (data.test.images.float() / 255 - data.mean[0]) / data.std[0]
     with torch.no_grad():
@@ -146,19 +146,19 @@ def test_accuracy_is_that_of_the_test_set() -> None:
 
 def test_a_checkpoint_of_another_training_is_not_taken_up(tmp_path: Path) -> None:
     plain = search(spec(), levels=2)
-    beside = search(spec(), levels=2, place=Place(checkpoint=File(tmp_path / "run"), every=0))
+    beside = search(spec(), levels=2, context=RunContext(checkpoint=File(tmp_path / "run"), every=0))
     assert (tmp_path / "run").exists()
     assert (beside.id, beside.records) == (plain.id, plain.records)
-    again = search(spec().but(seed=1), levels=1, place=Place(checkpoint=File(tmp_path / "run")))
+    again = search(spec().but(seed=1), levels=1, context=RunContext(checkpoint=File(tmp_path / "run")))
     assert again.id == search(spec().but(seed=1), levels=1).id
 
 
 def test_the_rewind_point_matters() -> None:
-    place = Place()
-    early, late = (do(rewind_weights(spec(rewind=when), 0, place), place) for when in ("0it", "5it"))
+    context = RunContext()
+    early, late = (do(rewind_weights(spec(rewind=when), 0, context), context) for when in ("0it", "5it"))
     assert not torch.equal(early.weights["fc1.weight"], late.weights["fc1.weight"])
     with pytest.raises(SpecError, match=r"search.rewind: 12it is step 12, but training.budget 12it ends at step 12"):
-        do(rewind_weights(spec(rewind="12it"), 0, place), place)
+        do(rewind_weights(spec(rewind="12it"), 0, context), context)
 
 
 def test_repeatable_to_the_bit_and_replicates_differ(books: dict[str, Book]) -> None:
@@ -196,11 +196,13 @@ def test_natural_zeros_are_counted_among_the_living() -> None:
 @pytest.mark.parametrize("count", [0, -1, 10_000])
 def test_an_impossible_number_of_threads_is_refused(count) -> None:
     with pytest.raises(SpecError, match=f"threads: expected a number from 1 to 1024, got {count}"):
-        Place(threads=count)
+        RunContext(threads=count)
 
 
 def test_threads_hold_for_the_training_and_not_beyond() -> None:
     before, during = torch.get_num_threads(), set[int]()
-    place = Place(threads=before + 1, watchers=(lambda run: during.add(torch.get_num_threads()),))
-    search({"data": "digits:a", "model": "mlp", "training": {"budget": "2it"}, "rewind": "1it"}, levels=0, place=place)
+    context = RunContext(threads=before + 1, watchers=(lambda run: during.add(torch.get_num_threads()),))
+    search(
+        {"data": "digits:a", "model": "mlp", "training": {"budget": "2it"}, "rewind": "1it"}, levels=0, context=context
+    )
     assert during == {before + 1} and torch.get_num_threads() == before

@@ -12,7 +12,7 @@ from torch import nn
 
 from oneticket.cli.find import dense_share
 from oneticket.ground.errors import GuardError, PruneError, SpecError
-from oneticket.lottery.driven import Search
+from oneticket.lottery.loop_search import Search
 from oneticket.models.parts import survey
 from oneticket.ticket.book import Book
 from oneticket.ticket.contract import Contract

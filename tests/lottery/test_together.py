@@ -18,9 +18,9 @@ from oneticket.data.load import Data, load
 from oneticket.data.spec import DataSpec
 from oneticket.ground.errors import TrainingError
 from oneticket.ground.streams import Streams
-from oneticket.lottery.job import Job, Trained
-from oneticket.lottery.place import Place
-from oneticket.lottery.together import do_together, placed, run_trainings
+from oneticket.lottery.grouping import do_together, placed, run_trainings
+from oneticket.lottery.run_context import RunContext
+from oneticket.lottery.training_request import Trained, TrainingRequest
 from oneticket.models.build import build
 from oneticket.models.parts import prunable
 from oneticket.models.spec import ModelSpec
@@ -40,14 +40,16 @@ def digits() -> Data:
     return load(DataSpec(name="digits:a", per_class=20))
 
 
-def job(data: Data, replicate: int = 0, *, model: ModelSpec = MLP, living: float = 0.5, **changed: Any) -> Job:
+def job(
+    data: Data, replicate: int = 0, *, model: ModelSpec = MLP, living: float = 0.5, **changed: Any
+) -> TrainingRequest:
     net = build(model, shape=data.shape, classes=10, seed=replicate)
     draw = torch.Generator().manual_seed(replicate)
     mask = Mask({n: torch.rand(net.get_parameter(n).shape, generator=draw) < living for n in prunable(net)})
     with torch.no_grad():
         for name, living_ones in mask.items():
             net.get_parameter(name).mul_(living_ones)
-    made = Job(
+    made = TrainingRequest(
         model=net, mask=mask, data=data, optimizer=SGD, training=QUICK, streams=Streams(root=0, replicate=replicate)
     )
     return replace(made, **changed)
@@ -69,12 +71,12 @@ class Seen:
         return sorted(map(list, found))
 
 
-def both(jobs: Sequence[Callable[[], Job]]) -> tuple[list[Any], list[Any], Seen]:
+def both(jobs: Sequence[Callable[[], TrainingRequest]]) -> tuple[list[Any], list[Any], Seen]:
     """What the jobs leave when done at once, and when done one by one; and who was seen at once."""
     seen = Seen()
     made = [make() for make in jobs]
-    at_once = run_trainings([(each, Place(watchers=seen.of(number))) for number, each in enumerate(made)])
-    apart = [run_trainings([(make(), Place())])[0] for make in jobs]
+    at_once = run_trainings([(each, RunContext(watchers=seen.of(number))) for number, each in enumerate(made)])
+    apart = [run_trainings([(make(), RunContext())])[0] for make in jobs]
     return at_once, apart, seen
 
 
@@ -103,7 +105,7 @@ def test_alike_trainings_are_one_program_and_leave_what_they_leave_alone(name: s
 def test_the_networks_are_trained_in_place_and_masked(digits: Data) -> None:
     jobs = [job(digits, replicate, living=0.3) for replicate in range(2)]
     before = [each.model.get_parameter("fc1.weight").detach().clone() for each in jobs]
-    run_trainings([(each, Place()) for each in jobs])
+    run_trainings([(each, RunContext()) for each in jobs])
     for each, weights in zip(jobs, before, strict=True):
         after, living = each.model.get_parameter("fc1.weight").detach(), each.mask["fc1.weight"]
         assert torch.equal(after != 0, living) and not torch.equal(after, weights)
@@ -123,7 +125,7 @@ def test_arms_and_replicates_and_masks_may_differ(digits: Data) -> None:
         assert_close(one, other)
 
 
-UNLIKE: dict[str, Callable[[Data], Job]] = {
+UNLIKE: dict[str, Callable[[Data], TrainingRequest]] = {
     "optimizer": lambda data: job(data, optimizer=OptimizerSpec(name="sgd", lr=0.1)),
     "training": lambda data: job(data, training=QUICK.but(smoothing=0.1)),
     "start": lambda data: job(data, start=2),
@@ -148,7 +150,7 @@ def leakier(shape: tuple[int, int, int], classes: int) -> nn.Module:
     return net
 
 
-def _frozen(made: Job) -> Job:
+def _frozen(made: TrainingRequest) -> TrainingRequest:
     made.model.get_parameter("fc1.bias").requires_grad_(False)
     return made
 
@@ -206,7 +208,7 @@ def test_what_cannot_be_stacked_is_trained_one_by_one_from_where_it_was(digits: 
         assert torch.equal(one.losses, other.losses) and one.record == other.record
 
 
-def task(made: Job):
+def task(made: TrainingRequest):
     """A task that returns what its training left."""
     trained = yield made
     return trained
@@ -216,10 +218,10 @@ def test_an_error_is_raised_in_its_own_task_alone(digits: Data) -> None:
     jobs = [job(digits, replicate) for replicate in range(3)]
     with torch.no_grad():
         jobs[1].model.get_parameter("fc1.weight").mul_(1e30)
-    one, two, three = do_together([placed(task(each), Place()) for each in jobs])
+    one, two, three = do_together([placed(task(each), RunContext()) for each in jobs])
     assert isinstance(two, TrainingError) and "the loss is" in str(two) and "at step" in str(two)
     for done, replicate in ((one, 0), (three, 2)):
-        assert_close(done, run_trainings([(job(digits, replicate), Place())])[0])
+        assert_close(done, run_trainings([(job(digits, replicate), RunContext())])[0])
 
 
 def test_what_a_watcher_raises_ends_its_own_run_alone(digits: Data) -> None:
@@ -228,8 +230,12 @@ def test_what_a_watcher_raises_ends_its_own_run_alone(digits: Data) -> None:
             raise ValueError("no more")
 
     seen = Seen()
-    places = [Place(watchers=seen.of(0)), Place(watchers=(*seen.of(1), refuse)), Place(watchers=seen.of(2))]
-    asked = [(job(digits, number), place) for number, place in enumerate(places)]
+    places = [
+        RunContext(watchers=seen.of(0)),
+        RunContext(watchers=(*seen.of(1), refuse)),
+        RunContext(watchers=seen.of(2)),
+    ]
+    asked = [(job(digits, number), context) for number, context in enumerate(places)]
     one, two, three = run_trainings(asked)
     assert isinstance(one, Trained) and isinstance(three, Trained)
     assert isinstance(two, ValueError)
@@ -246,20 +252,22 @@ def test_an_interrupt_that_no_place_asked_for_is_raised_at_once(digits: Data) ->
         for number, optimizer in enumerate((SGD, SGD, OptimizerSpec(name="adam")))
     ]
     for some in (jobs, jobs[1:]):
-        places = [Place(watchers=(*seen.of(number), interrupt)) for number in range(len(some))]
+        places = [RunContext(watchers=(*seen.of(number), interrupt)) for number in range(len(some))]
         with pytest.raises(KeyboardInterrupt):
-            do_together([placed(task(each), place) for each, place in zip(some, places, strict=True)])
+            do_together([placed(task(each), context) for each, context in zip(some, places, strict=True)])
     assert len(seen.steps) == 2
 
 
 @pytest.mark.parametrize("alone", [False, True])
 def test_stopped_together_all_go_on_from_there_together_or_alone(alone: bool, digits: Data, tmp_path: Path) -> None:
-    straight = run_trainings([(job(digits, number), Place()) for number in range(3)])
+    straight = run_trainings([(job(digits, number), RunContext()) for number in range(3)])
     seen = Seen()
     asked = [
         (
             job(digits, number),
-            Place(checkpoint=File(tmp_path / str(number)), watchers=seen.of(number), stop=lambda: bool(seen.steps[8:])),
+            RunContext(
+                checkpoint=File(tmp_path / str(number)), watchers=seen.of(number), stop=lambda: bool(seen.steps[8:])
+            ),
         )
         for number in range(3)
     ]
@@ -268,7 +276,7 @@ def test_stopped_together_all_go_on_from_there_together_or_alone(alone: bool, di
     assert seen.steps[-1][0] == 3
     again = Seen()
     fresh = [
-        (job(digits, number), Place(checkpoint=File(tmp_path / str(number)), watchers=again.of(number)))
+        (job(digits, number), RunContext(checkpoint=File(tmp_path / str(number)), watchers=again.of(number)))
         for number in range(3)
     ]
     resumed = [run_trainings([each])[0] for each in fresh] if alone else run_trainings(fresh)
@@ -279,17 +287,17 @@ def test_stopped_together_all_go_on_from_there_together_or_alone(alone: bool, di
             assert_close(one, other)
         else:
             assert torch.equal(one.losses, other.losses) and one.record == other.record
-    assert all(place.spent > 0 for _, place in fresh)
+    assert all(context.spent > 0 for _, context in fresh)
 
 
 def test_one_that_is_asked_to_stop_leaves_the_others(digits: Data, tmp_path: Path) -> None:
     seen = Seen()
     slots = [File(tmp_path / str(number)) for number in range(2)]
     stops = (lambda: False, lambda: len(seen.steps) > 4)
-    asked = [(job(digits, n), Place(checkpoint=slots[n], watchers=seen.of(n), stop=stops[n])) for n in range(2)]
+    asked = [(job(digits, n), RunContext(checkpoint=slots[n], watchers=seen.of(n), stop=stops[n])) for n in range(2)]
     one, two = run_trainings(asked)
     assert isinstance(two, KeyboardInterrupt)
-    assert_close(one, run_trainings([(job(digits, 0), Place())])[0])
+    assert_close(one, run_trainings([(job(digits, 0), RunContext())])[0])
     assert slots[1].read() is not None
 
 
@@ -298,15 +306,15 @@ def test_only_whole_networks_at_one_position_go_on_together(compact: bool, digit
     made = partial(job, living=0.05 if compact else 0.5)
     slots = [File(tmp_path / str(number)) for number in range(3)]
     seen = Seen()
-    ahead = Place(compact=compact, checkpoint=slots[1], watchers=seen.of(1), stop=lambda: len(seen.steps) > 2)
+    ahead = RunContext(compact=compact, checkpoint=slots[1], watchers=seen.of(1), stop=lambda: len(seen.steps) > 2)
     assert isinstance(run_trainings([(made(digits, 1), ahead)])[0], KeyboardInterrupt)
     again = Seen()
-    asked = [(made(digits, n), Place(checkpoint=slots[n], watchers=again.of(n))) for n in range(3)]
+    asked = [(made(digits, n), RunContext(checkpoint=slots[n], watchers=again.of(n))) for n in range(3)]
     done = run_trainings(asked)
     assert again.groups == [[0, 2], [1]]
     assert min(position for position, number in again.steps if number == 1) > 1
     for number, one in enumerate(done):
-        assert_close(one, run_trainings([(made(digits, number), Place())])[0])
+        assert_close(one, run_trainings([(made(digits, number), RunContext())])[0])
 
 
 @pytest.mark.gpu
@@ -319,11 +327,11 @@ def test_together_on_cuda(name: str, precision: str) -> None:
     training = TrainingSpec(budget="4it", batch=32, clip=1.0, precision=precision)
     seen = Seen()
 
-    def made(number: int) -> Job:
+    def made(number: int) -> TrainingRequest:
         return job(data, number, model=MODELS[name], living=0.9, training=training)
 
-    at_once = run_trainings([(made(n), Place(device=here, watchers=seen.of(n))) for n in range(3)])
-    apart = [run_trainings([(made(n), Place(device=here, compact=False))])[0] for n in range(3)]
+    at_once = run_trainings([(made(n), RunContext(device=here, watchers=seen.of(n))) for n in range(3)])
+    apart = [run_trainings([(made(n), RunContext(device=here, compact=False))])[0] for n in range(3)]
     assert seen.groups == [[0, 1, 2]]
     for one, other in zip(at_once, apart, strict=True):
         torch.testing.assert_close(one.losses, other.losses, rtol=0.02, atol=0.02)

@@ -13,7 +13,7 @@ from tables import CONTROLS, MODELS
 import oneticket
 from oneticket.ground.errors import CarryError, SpecError
 from oneticket.lottery.controls import ARMS, Source
-from oneticket.lottery.place import Place, device
+from oneticket.lottery.run_context import RunContext, device
 from oneticket.lottery.search import search
 from oneticket.lottery.spec import Control, SearchSpec, TransferSpec
 from oneticket.lottery.transfer import blank, transfer
@@ -161,7 +161,9 @@ def watch_first_step(spec: TransferSpec, source: Source, arm: str, replicate: in
         seen.setdefault("start", state)
         seen["end"] = state
 
-    done = transfer(spec, source=source, arm=arm, replicate=replicate, place=Place(watchers=(look,), compact=False))
+    done = transfer(
+        spec, source=source, arm=arm, replicate=replicate, context=RunContext(watchers=(look,), compact=False)
+    )
     return {**seen, "record": done.record, "losses": done.losses}
 
 
@@ -277,7 +279,7 @@ def test_bad_requests(source: Source) -> None:
         transfer(TransferSpec(data=SMALL), source=Source(ticket=other))
     with pytest.raises(SpecError, match=r"device: expected auto or one of those here \(cpu.*\), got 'tpu'"):
         device("tpu")
-    assert Place().device.type == "cpu"
+    assert RunContext().device.type == "cpu"
 
 
 def test_code_that_a_source_names_is_not_run_unasked(tmp_path: Path) -> None:

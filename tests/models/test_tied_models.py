@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from oneticket.ground.errors import CarryError
-from oneticket.lottery.driven import Search
+from oneticket.lottery.loop_search import Search
 from oneticket.ticket.ticket import Ticket
 
 SMALL = {"num_hidden_layers": 1, "num_attention_heads": 2, "hidden_size": 8, "intermediate_size": 12}

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from oneticket.ground.errors import PruneError, SpecError
-from oneticket.lottery.driven import Search
-from oneticket.lottery.place import Place
+from oneticket.lottery.loop_search import Search
+from oneticket.lottery.run_context import RunContext
 from oneticket.lottery.search import search
 from oneticket.lottery.spec import SearchSpec
 from oneticket.pruning.criteria import score
@@ -121,9 +121,9 @@ def test_a_criterion_from_your_own_file_prunes_and_its_text_is_in_the_address(tm
         for name in ("magnitude", "saliency", f"{file}:score")
     }
     assert len({mask.living for mask in masks.values()}) == 1 and len({mask.digest for mask in masks.values()}) == 3
-    first = search_origin(spec, levels=1, replicate=0, place=Place()).levels[1].key
+    first = search_origin(spec, levels=1, replicate=0, context=RunContext()).levels[1].key
     file.write_text(MINE.replace("(2)", "(3)"))
-    assert search_origin(spec, levels=1, replicate=0, place=Place()).levels[1].key != first
+    assert search_origin(spec, levels=1, replicate=0, context=RunContext()).levels[1].key != first
 
 
 def test_search_takes_a_function_and_the_loops_own_batches() -> None:

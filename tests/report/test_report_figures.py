@@ -8,7 +8,7 @@ from made import SETS, findings
 
 from oneticket.charts.chart import write
 from oneticket.charts.figures import FIGURES
-from oneticket.charts.look import PALETTE
+from oneticket.charts.theme import PALETTE
 from oneticket.stats.stats import paired
 
 PAIR = ("cifar10", "svhn")

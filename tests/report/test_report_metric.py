@@ -19,15 +19,15 @@ from oneticket.cli.show import show
 from oneticket.data.spec import DataSpec
 from oneticket.ground.errors import SpecError
 from oneticket.ground.metric import METRICS, Metric
+from oneticket.publish.card import card
 from oneticket.report.contents import comparisons
 from oneticket.report.methods import methods
 from oneticket.report.verdict import sentence
 from oneticket.stats.scores import score_table, scores
 from oneticket.stats.summary import summary
 from oneticket.stats.table import tables, text
-from oneticket.ticket import told
+from oneticket.ticket import describe
 from oneticket.ticket.book import Book
-from oneticket.ticket.card import card
 from oneticket.ticket.contract import Contract
 from oneticket.ticket.mask import Mask
 from oneticket.ticket.ticket import Ticket
@@ -134,8 +134,8 @@ def test_charts_show_gains(name: str) -> None:
 def test_a_report_says_what_was_measured_and_which_way_is_better() -> None:
     made = findings(sources=("cifar10",), targets=("cifar10", "svhn"), layers=1)
     protocol = {"target": {"data": [DataSpec(name="svhn").plain()]}}
-    told = " ".join(methods(replace(made, rows=less(made.rows), protocol=protocol)))
-    assert "error over the target's test set, of which lower is better" in told and "ccuracy" not in told
+    describe = " ".join(methods(replace(made, rows=less(made.rows), protocol=protocol)))
+    assert "error over the target's test set, of which lower is better" in describe and "ccuracy" not in describe
     (verdict,) = verdicts(less(beside(0.05, **ABOUT["C3"])), ["C3"], margin=0.02)
     compared = comparisons(verdict)
     assert compared is not None and "above 0 where the first is better" in compared.caption
@@ -156,7 +156,7 @@ def test_scores_and_cards_keep_metric_and_direction(study: Callable[..., Rows]) 
     scored = Ticket(**known, lineage=lineage)
     said = card(scored, name="user/name")
     assert "mine.py:task" in said and "task" not in card(Ticket(**known), name="user/name")
-    assert "Lower error is better." in said and "better than" in told.best(scored)
+    assert "Lower error is better." in said and "better than" in describe.best(scored)
     by_accuracy = [one for one in scores(ticket, rows) if one["arm"] == "reinit"]
     assert "metric" not in by_accuracy[0] and close(by_accuracy[0]["difference"]["mean"], anew["difference"]["mean"])
 

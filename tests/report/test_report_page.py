@@ -16,7 +16,7 @@ from made_report import EVIL, PROTOCOL, reported
 from oneticket.charts.figures import FIGURES
 from oneticket.engine.inline import run
 from oneticket.ground.errors import StoreError
-from oneticket.lottery.place import Place
+from oneticket.lottery.run_context import RunContext
 from oneticket.report.contents import contents
 from oneticket.report.methods import methods
 from oneticket.report.page import write_report
@@ -201,10 +201,10 @@ def test_a_folder_that_cannot_be_written_is_refused_before_anything_is_drawn(tmp
 
 
 def test_a_real_study_is_reported_from_its_store(tmp_path: Path) -> None:
-    place, store = Place(), Store(str(tmp_path / "store"))
-    asked = plan(StudySpec.read(TINY), place)
+    context, store = RunContext(), Store(str(tmp_path / "store"))
+    asked = plan(StudySpec.read(TINY), context)
     # Not all of it is trained.
-    run([cell.step for cell in asked.cells[:-2]], store=store, place=place)
+    run([cell.step for cell in asked.cells[:-2]], store=store, context=context)
     found = findings(asked, store)
     write_report(found, tmp_path / "report")
     page = _Page(tmp_path / "report" / "report.html")

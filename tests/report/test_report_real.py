@@ -7,7 +7,7 @@ import pytest
 from oneticket.charts.chart import write
 from oneticket.charts.scores import scores_chart
 from oneticket.engine.inline import run
-from oneticket.lottery.place import Place
+from oneticket.lottery.run_context import RunContext
 from oneticket.lottery.spec import SearchSpec, TransferSpec
 from oneticket.report.verdict import sentence
 from oneticket.stats.summary import summary
@@ -19,16 +19,16 @@ from oneticket.study.rows import Row, rows
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory) -> list[Row]:
-    store, place, cells = Store(tmp_path_factory.mktemp("store")), Place(), []
+    store, context, cells = Store(tmp_path_factory.mktemp("store")), RunContext(), []
     quick = {"budget": "1ep"}
     spec = SearchSpec(data="digits:a", model="lenet-300-100", training=quick, rewind="1it")
     target = TransferSpec(data="digits:b", training=quick)
     for replicate in range(2):
-        origin = search_origin(spec, levels=1, replicate=replicate, place=place)
+        origin = search_origin(spec, levels=1, replicate=replicate, context=context)
         arms = ("dense", "ticket", "reinit")
         cells += search_cells(origin)
-        cells += transfer_cells(target, origin=origin, own=None, arms=arms, levels=[1], place=place)
-    assert not run([cell.step for cell in cells], store=store, place=place).failed
+        cells += transfer_cells(target, origin=origin, own=None, arms=arms, levels=[1], context=context)
+    assert not run([cell.step for cell in cells], store=store, context=context).failed
     return rows(cells, store)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from oneticket.lottery.place import Place
+from oneticket.lottery.run_context import RunContext
 from oneticket.lottery.spec import SearchSpec
 from oneticket.store import names
 from oneticket.store.step import Outcome, Step
@@ -28,7 +28,7 @@ def put(store: Store, step: Step = STEP, outcome: Outcome = OUTCOME) -> str:
 
 
 def search(levels: int = 1, replicates: int = 1) -> list[Step]:
-    origins = [search_origin(SPEC, levels=levels, replicate=n, place=Place()) for n in range(replicates)]
+    origins = [search_origin(SPEC, levels=levels, replicate=n, context=RunContext()) for n in range(replicates)]
     return [step for origin in origins for step in origin.levels]
 
 

@@ -17,10 +17,10 @@ from stores import LEVEL, STEP, put, search
 from waiting import until
 
 from oneticket.engine.inline import run
-from oneticket.lottery.place import Place
+from oneticket.lottery.run_context import RunContext
 from oneticket.store import names
 from oneticket.store.claim import Claims
-from oneticket.store.files import Folder
+from oneticket.store.files import FolderFiles
 from oneticket.store.step import Step
 from oneticket.store.store import Store
 from oneticket.study.plan import closure
@@ -141,7 +141,7 @@ def test_what_another_machine_held_is_taken_when_it_is_silent(url: str) -> None:
             assert claim is not None
 
 
-class Far(Folder):
+class Far(FolderFiles):
     """The files of a store on which somebody far away beats whenever they are looked at."""
 
     def far(self, step: Step, beat: int) -> None:
@@ -206,7 +206,7 @@ def work_along(url: str, said: Connection) -> None:
     steps = search(levels=2, replicates=2)
     said.send("ready")
     said.recv()
-    piles = run(steps, store=Store(url), place=Place())
+    piles = run(steps, store=Store(url), context=RunContext())
     assert not piles.failed and not piles.not_run
     said.send([step.key for step in piles.done])
 

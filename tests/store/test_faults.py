@@ -14,7 +14,7 @@ from stores import SPEC, content
 from oneticket.cli.find import save_book
 from oneticket.engine.engine import Engine, run
 from oneticket.ground.errors import KeptWarning, OneticketError
-from oneticket.lottery.place import Place
+from oneticket.lottery.run_context import RunContext
 from oneticket.store import claim
 from oneticket.store.store import Store
 from oneticket.study.plan import search_origin
@@ -25,11 +25,11 @@ def work(root: Path) -> None:
     store, seen = Store(root / "store"), list[int]()
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("ONETICKET_CACHE", str(root / "cache"))
-        origin = search_origin(SPEC, levels=0, replicate=0, place=Place())
-        stopped = Place(watchers=(lambda run: seen.append(run.position),), stop=lambda: len(seen) == 4)
-        for place in (stopped, Place()):
+        origin = search_origin(SPEC, levels=0, replicate=0, context=RunContext())
+        stopped = RunContext(watchers=(lambda run: seen.append(run.position),), stop=lambda: len(seen) == 4)
+        for context in (stopped, RunContext()):
             try:
-                piles = run(origin.levels, store=store, place=place, engine=Engine(name="inline"))
+                piles = run(origin.levels, store=store, context=context, engine=Engine(name="inline"))
             except KeyboardInterrupt:
                 continue
             for _, error in piles.failed:

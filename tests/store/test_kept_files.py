@@ -19,11 +19,11 @@ from torch.nn.utils import skip_init
 
 from oneticket.compact import choose
 from oneticket.data.cache import cached
-from oneticket.engine.cluster import Share
+from oneticket.engine.cluster import ClusterShare
 from oneticket.engine.engine import Engine, run
 from oneticket.engine.worker import Worker
 from oneticket.ground.errors import KeptWarning
-from oneticket.lottery.place import Place
+from oneticket.lottery.run_context import RunContext
 from oneticket.store import names
 from oneticket.store.step import Step
 from oneticket.store.store import Store
@@ -50,7 +50,7 @@ def kind_of(path: Path, root: Path) -> str:
 
 
 def steps() -> list[Step]:
-    return [step for n in range(2) for step in search_origin(SPEC, levels=1, replicate=n, place=Place()).levels]
+    return [step for n in range(2) for step in search_origin(SPEC, levels=1, replicate=n, context=RunContext()).levels]
 
 
 def made(number: int) -> Callable[[], tuple[dict[str, torch.Tensor], object]]:
@@ -74,9 +74,13 @@ def use(root: Path) -> tuple[object, ...]:
         assert all(0 <= choose.worth(layer, (8, layer.in_features)) < 1 for layer in LAYERS)  # a measurement
     store = Store(root / "store")
     _ = store.drifts(), store.failures(), store.provenances(store.keys())
-    piles = run(steps(), store=store, place=Place(), engine=Engine(name="inline"))
+    piles = run(steps(), store=store, context=RunContext(), engine=Engine(name="inline"))
     assert not piles.failed and not piles.not_run
-    cells = [cell for n in range(2) for cell in search_cells(search_origin(SPEC, levels=1, replicate=n, place=Place()))]
+    cells = [
+        cell
+        for n in range(2)
+        for cell in search_cells(search_origin(SPEC, levels=1, replicate=n, context=RunContext()))
+    ]
     table = [{**row, "seconds": None, "device": None, "threads": None} for row in rows(cells, store)]
     return data, table, content(store)
 
@@ -92,14 +96,14 @@ def pristine(tmp_path_factory: pytest.TempPathFactory) -> Path:
             choose.worth(layer, (8, layer.in_features))
     store = Store(root / "store")
     shallow, deep = steps()[::2], steps()[1::2]
-    run(shallow, store=store, place=Place(), engine=Engine(name="inline"))
+    run(shallow, store=store, context=RunContext(), engine=Engine(name="inline"))
     for step in deep:
         seen: list[int] = []
-        place = Place(
+        context = RunContext(
             watchers=(lambda run, seen=seen: seen.append(run.position),), stop=lambda seen=seen: len(seen) == 2
         )
         with pytest.raises(KeyboardInterrupt):
-            run([step], store=store, place=place, engine=Engine(name="inline"))
+            run([step], store=store, context=context, engine=Engine(name="inline"))
         store.note_failure(step, "the loss is nan")
     for step in shallow:
         put(store, step, OTHER)
@@ -206,6 +210,6 @@ def test_a_worker_hands_on_what_it_found(pristine: Path, tmp_path: Path) -> None
     path, _ = two(root, "checkpoint")
     path.write_bytes(flipped(0.5)(path.read_bytes()))
     told = {"device": "cpu", "every": 20.0, "compact": True, "compiled": None, "threads": 1, "ranks": 1}
-    answer = Worker(url=str(root / "store"), share=Share(), **told).do(path.name.partition(".")[0])
+    answer = Worker(url=str(root / "store"), share=ClusterShare(), **told).do(path.name.partition(".")[0])
     assert answer["said"] == "done"
     assert [line.partition(": ")[0] for line in answer["told"]] == [str(path)]

@@ -19,7 +19,7 @@ from stores import LEVEL, OTHER, OUTCOME, STEP, content, put, search
 from oneticket.engine.inline import run
 from oneticket.ground.canon import digest, dumps
 from oneticket.ground.errors import KeptWarning, StoreError
-from oneticket.lottery.place import Place
+from oneticket.lottery.run_context import RunContext
 from oneticket.store import names
 from oneticket.store.step import Outcome, Step
 from oneticket.store.store import Store
@@ -173,12 +173,12 @@ def test_a_checkpoint_goes_with_its_outcome(url: str) -> None:
 
 def test_an_entry_that_was_cut_short_is_absent_and_made_anew(url: str) -> None:
     store, steps = Store(url), search()
-    run(steps, store=store, place=Place())
+    run(steps, store=store, context=RunContext())
     good, name = content(store), names.name(steps[0].key, names.OUTCOME)
     for left in (0, 5, 300, len(good[name]) - 1):
         store.files.write({name: good[name][:left]})
         with pytest.warns(KeptWarning, match=f"{name}: it is (empty|cut short)") as told:
-            done = run(steps, store=Store(store.url), place=Place()).done
+            done = run(steps, store=Store(store.url), context=RunContext()).done
         assert ([step.key for step in done], len(told)) == ([steps[0].key], 1)
         assert content(store) == good
 
@@ -191,21 +191,21 @@ def test_the_time_before_a_stop_counts(tmp_path: Path) -> None:
         seen.append(run.position)
 
     with pytest.raises(KeyboardInterrupt):
-        run(search(levels=0)[:1], store=store, place=Place(watchers=(note,), stop=lambda: len(seen) == 4))
+        run(search(levels=0)[:1], store=store, context=RunContext(watchers=(note,), stop=lambda: len(seen) == 4))
     assert len([name for name in store.files.sizes(names.UNDER_WAY) if name.endswith(".safetensors")]) == 1
     (step,) = search(levels=0)
-    run([step], store=store, place=Place())
+    run([step], store=store, context=RunContext())
     assert store.provenance(step)["seconds"] > 1000
     assert store.provenance(step.needs[0])["seconds"] < 1000
 
 
 def test_a_checkpoint_serves_in_any_store(url: str) -> None:
     store, seen, steps = Store(url), list[int](), search(levels=0)
-    place = Place(watchers=(lambda run: seen.append(run.position),), stop=lambda: len(seen) == 4)
+    context = RunContext(watchers=(lambda run: seen.append(run.position),), stop=lambda: len(seen) == 4)
     with pytest.raises(KeyboardInterrupt):
-        run(steps, store=store, place=place)
+        run(steps, store=store, context=context)
     assert seen == [1, 2, 3, 4]
-    run(steps, store=Store(store.url), place=replace(place, stop=lambda: False))
+    run(steps, store=Store(store.url), context=replace(context, stop=lambda: False))
     assert seen == [1, 2, 3, 4, 6], "the fifth was taken when it was asked to stop, and is not taken again"
 
 
@@ -275,6 +275,6 @@ def test_an_url_that_nothing_opens_is_refused_at_once() -> None:
 
 
 @pytest.mark.parametrize("place", ["", " ", "file://"])
-def test_no_place_is_not_the_folder_that_one_happens_to_be_in(place: str) -> None:
+def test_no_place_is_not_the_folder_that_one_happens_to_be_in(context: str) -> None:
     with pytest.raises(StoreError, match="expected a folder or a URL, got an empty text"):
-        Store(place)
+        Store(context)

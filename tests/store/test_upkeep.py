@@ -16,7 +16,7 @@ from oneticket.data.cache import cached
 from oneticket.engine.inline import run
 from oneticket.ground.canon import digest
 from oneticket.ground.errors import KeptWarning, SpecError
-from oneticket.lottery.place import Place
+from oneticket.lottery.run_context import RunContext
 from oneticket.store import names
 from oneticket.store.step import Step
 from oneticket.store.store import Store
@@ -25,7 +25,7 @@ from oneticket.store.upkeep import gc, verify
 
 def test_verify_finds_damage_and_the_next_run_mends_just_that(url: str) -> None:
     store, steps = Store(url), search()
-    run(steps, store=store, place=Place())
+    run(steps, store=store, context=RunContext())
     good, bad = content(store), steps[0].key
     assert dict(verify(store)) == dict.fromkeys(store.keys())
     name, defined = names.name(bad, names.OUTCOME), names.name(steps[1].key, names.DEFINITION)
@@ -37,7 +37,7 @@ def test_verify_finds_damage_and_the_next_run_mends_just_that(url: str) -> None:
     assert found[1] == (bad, f"{store.url}/{name}: its content has another digest than it says: {LOSSES}")
     assert f"{name}.{names.DAMAGED}" in store.files.sizes()
     again = Store(store.url)
-    assert [step.key for step in run(steps, store=again, place=Place()).done] == [bad]
+    assert [step.key for step in run(steps, store=again, context=RunContext()).done] == [bad]
     assert content(store) == good
     again.define(*steps)
     assert store.files.read([defined])[defined] == plain
@@ -119,7 +119,7 @@ def test_gc_keeps_what_is_asked_for(url: str) -> None:
 def done(tmp_path_factory: pytest.TempPathFactory) -> Store:
     """A store in which a search of two levels was done, one of them twice and with another outcome."""
     store, steps = Store(tmp_path_factory.mktemp("store")), search()
-    run(steps, store=store, place=Place())
+    run(steps, store=store, context=RunContext())
     put(store, steps[1], OTHER)
     return store
 
@@ -179,7 +179,7 @@ def test_gc_and_verify_say_what_they_did(tmp_path: Path, capsys: pytest.CaptureF
     assert command.verify(store=str(tmp_path / "mistyped")) == 0
     assert capsys.readouterr().out == f"{tmp_path / 'mistyped'}: no entries, nothing to verify\n"
     store, steps = Store(tmp_path), search()
-    run(steps, store=store, place=Place())
+    run(steps, store=store, context=RunContext())
     assert (command.gc(store=store.url), command.verify(store=store.url)) == (0, 0)
     said = capsys.readouterr().out
     assert f"{store.url}: nothing to remove\n{store.url}: 3 entries are good\n" == said
@@ -208,7 +208,7 @@ def test_outcomes_of_another_format_are_named_and_left_alone(url: str, capsys: p
     newer = {f"format-9/{key[:2]}/{key}.safetensors": b"whatever comes"}
     store.files.write(earlier | newer)
     with pytest.warns(KeptWarning) as told:
-        assert len(run(steps, store=store, place=Place()).done) == 2
+        assert len(run(steps, store=store, context=RunContext()).done) == 2
     assert [str(one.message) for one in told] == [
         f"{store.url}: files of format 1 (3), written by an earlier version and bound to no address, are not used: "
         "what is asked for is made anew; `oneticket store gc` removes them",

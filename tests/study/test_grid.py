@@ -10,13 +10,13 @@ import pytest
 
 from oneticket.engine.inline import run
 from oneticket.ground.errors import DataError, SpecError
-from oneticket.lottery.place import Place
+from oneticket.lottery.run_context import RunContext
 from oneticket.store.store import Store
 from oneticket.study.estimate import estimate
 from oneticket.study.findings import Findings, findings
 from oneticket.study.grid import Plan, plan
-from oneticket.study.own import plan_of
 from oneticket.study.plan import closure, searches
+from oneticket.study.resolve import plan_of
 from oneticket.study.spec import StudySpec
 
 TINY = {
@@ -37,7 +37,7 @@ TINY = {
 
 
 def tiny(**changes: Any) -> Plan:
-    return plan(StudySpec.read({**TINY, **changes}), Place())
+    return plan(StudySpec.read({**TINY, **changes}), RunContext())
 
 
 def kinds(made: Plan) -> Counter[str]:
@@ -57,7 +57,7 @@ def test_every_distinct_training_is_planned_once() -> None:
 
 def test_what_is_added_is_all_that_is_new(tmp_path: Path) -> None:
     store = Store(tmp_path)
-    run([cell.step for cell in tiny().cells], store=store, place=Place())
+    run([cell.step for cell in tiny().cells], store=store, context=RunContext())
 
     def new(**changes: Any) -> Counter[str]:
         steps = closure(cell.step for cell in tiny(**changes).cells)
@@ -87,7 +87,7 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> tuple[Plan, Store, Findin
     parts = {**TINY["parts"], "adam": {"sources": ["a"], "targets": ["b"], "optimizers": ["adam"], "arms": ["ticket"]}}
     made, store = tiny(parts=parts), Store(tmp_path_factory.mktemp("store"))
     steps = [cell.step for cell in made.cells if cell.part == "grid" or cell.step.args["replicate"] == 0]
-    assert not run(steps, store=store, place=Place()).failed
+    assert not run(steps, store=store, context=RunContext()).failed
     return made, store, findings(made, store)
 
 
@@ -172,14 +172,14 @@ def test_searches_are_as_deep_as_any_cell_needs() -> None:
 
 
 def test_estimates_count_what_is_lacking(tmp_path: Path) -> None:
-    made, store, place = tiny(), Store(tmp_path), Place()
+    made, store, context = tiny(), Store(tmp_path), RunContext()
     steps = [cell.step for cell in made.cells]
-    before = estimate(steps, store=store, place=place, paces={})
+    before = estimate(steps, store=store, context=context, paces={})
     assert (before.steps, before.trainings, before.kept, before.unknown) == (76, 72, 0, 0)
     assert before.updates == 4 * 2 + 12 * 4 + 60 * 6
     assert before.seconds > 0
-    run(steps[:3], store=store, place=place)
-    after = estimate(steps, store=store, place=place, paces={})
+    run(steps[:3], store=store, context=context)
+    after = estimate(steps, store=store, context=context, paces={})
     assert after.kept == len(store.keys()) > 3 and after.updates < before.updates
     assert after.to_do == after.steps - after.kept
 
@@ -194,10 +194,10 @@ def test_data_that_are_not_at_hand(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
     }
     with pytest.raises(DataError):
         tiny(**words)
-    place = Place(pretend=True)
-    made = plan(StudySpec.read({**TINY, **words}), place)
-    assert place.absent == {"cifar10"}
-    one = estimate([cell.step for cell in made.cells], store=Store(tmp_path / "store"), place=place, paces={})
+    context = RunContext(pretend=True)
+    made = plan(StudySpec.read({**TINY, **words}), context)
+    assert context.absent == {"cifar10"}
+    one = estimate([cell.step for cell in made.cells], store=Store(tmp_path / "store"), context=context, paces={})
     assert (one.unknown, one.trainings) == (24, 24)
 
 
@@ -208,14 +208,14 @@ def test_a_function_is_a_study(tmp_path: Path) -> None:
         f"def study(place):\n    return plan(StudySpec.read({TINY!r}), place)\n"
         "def nothing(place):\n    return 3\n"
     )
-    made = plan_of(f"{file}:study", Place())
+    made = plan_of(f"{file}:study", RunContext())
     assert [cell.step.key for cell in made.cells] == [cell.step.key for cell in tiny().cells]
     with pytest.raises(SpecError, match="expected a function from a Place to a Plan, got int"):
-        plan_of(f"{file}:nothing", Place())
+        plan_of(f"{file}:nothing", RunContext())
     with pytest.raises(SpecError, match="has no 'stdy'; did you mean study"):
-        plan_of(f"{file}:stdy", Place())
+        plan_of(f"{file}:stdy", RunContext())
     with pytest.raises(SpecError, match="no such file"):
-        plan_of(f"{tmp_path}/other.py:study", Place())
+        plan_of(f"{tmp_path}/other.py:study", RunContext())
 
 
 def test_what_does_not_fit_is_refused_before_anything_runs() -> None:
@@ -243,11 +243,11 @@ def test_what_does_not_fit_is_refused_before_anything_runs() -> None:
 def test_a_folder_of_that_name_does_not_hide_a_shipped_study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "demo").mkdir()
     monkeypatch.chdir(tmp_path)
-    assert plan_of("demo", Place()).name == "demo"
+    assert plan_of("demo", RunContext()).name == "demo"
 
 
 def test_the_shipped_demo_has_its_addresses_for_good() -> None:
-    steps = closure(cell.step for cell in plan_of("demo", Place()).cells)
+    steps = closure(cell.step for cell in plan_of("demo", RunContext()).cells)
     assert (len(steps), steps[0].key[:16], steps[-1].key[:16]) == (252, *DEMO)
 
 

@@ -11,7 +11,7 @@ from oneticket.engine.inline import run
 from oneticket.ground.canon import dumps
 from oneticket.ground.errors import SpecError
 from oneticket.ground.spec import Later
-from oneticket.lottery.place import Place
+from oneticket.lottery.run_context import RunContext
 from oneticket.lottery.search import search
 from oneticket.lottery.spec import SearchSpec, TransferSpec
 from oneticket.models.spec import ModelSpec
@@ -74,8 +74,8 @@ OLD: dict[str, Any] = {
 def test_a_store_from_before_a_field_is_reused_without_any_work(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    before = grid.plan(StudySpec.read(STUDY), Place())
-    done = run([cell.step for cell in before.cells], store=Store(tmp_path), place=Place())
+    before = grid.plan(StudySpec.read(STUDY), RunContext())
+    done = run([cell.step for cell in before.cells], store=Store(tmp_path), context=RunContext())
     assert len(done.done) == 8 and not done.failed
     table = rows.rows(before.cells, Store(tmp_path), before.names)
     for module in (grid, plan):
@@ -83,15 +83,15 @@ def test_a_store_from_before_a_field_is_reused_without_any_work(
         monkeypatch.setattr(module, "TransferSpec", NewTransfer)
     for module in (grid, rows):
         monkeypatch.setattr(module, "OptimizerSpec", NewOptimizer)
-    now = grid.plan(StudySpec.read(STUDY), Place())
-    again = run([cell.step for cell in now.cells], store=Store(tmp_path), place=Place())
+    now = grid.plan(StudySpec.read(STUDY), RunContext())
+    again = run([cell.step for cell in now.cells], store=Store(tmp_path), context=RunContext())
     assert (again.done, len(again.reused)) == ((), 8)
     assert rows.rows(now.cells, Store(tmp_path), now.names) == table
     spec = plan.spec_of(Store(tmp_path).step(now.cells[1].step.key))
     assert isinstance(spec, NewTransfer) and spec.training.ema == 0.0
     # At any other value it is other work, for which the version before has no words.
     changed = NewSearch.read({**OLD, "training": {**STUDY["training"], "ema": 0.9}})
-    other = plan.search_origin(changed, levels=0, replicate=0, place=Place()).levels[0]
+    other = plan.search_origin(changed, levels=0, replicate=0, context=RunContext()).levels[0]
     assert not Store(tmp_path).has(other)
     monkeypatch.undo()
     with pytest.raises(SpecError, match=r"search\.training: unknown field 'ema'"):

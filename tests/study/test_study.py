@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 import torch
 
+from oneticket.engine.handlers import bind
 from oneticket.engine.inline import run
-from oneticket.engine.work import bind
 from oneticket.ground.errors import KeptWarning, OneticketError, SpecError, StoreError
-from oneticket.lottery.place import Place
+from oneticket.lottery.run_context import RunContext
 from oneticket.lottery.search import search
 from oneticket.lottery.spec import SearchSpec, TransferSpec
 from oneticket.store import names
@@ -22,7 +22,7 @@ from oneticket.study.rows import COLUMNS, rows
 from oneticket.ticket.book import Book, book_file
 from oneticket.training.loop import Run
 
-PLACE = Place()
+PLACE = RunContext()
 QUICK = {"budget": "6it", "batch": 32}
 SPEC = SearchSpec(
     data={"name": "digits:a", "per_class": 10}, model={"name": "mlp", "widths": (12,)}, training=QUICK, rewind="2it"
@@ -31,13 +31,13 @@ TARGET = TransferSpec(data={"name": "digits:b", "per_class": 10}, optimizer="ada
 
 
 def cells(spec: SearchSpec = SPEC, levels: int = 2) -> tuple[Cell, ...]:
-    origin = search_origin(spec, levels=levels, replicate=0, place=PLACE)
+    origin = search_origin(spec, levels=levels, replicate=0, context=PLACE)
     arms = ("dense", "ticket", "reinit", "layerwise-random-kept")
-    return transfer_cells(TARGET, origin=origin, own=origin, arms=arms, levels=range(levels + 1), place=PLACE)
+    return transfer_cells(TARGET, origin=origin, own=origin, arms=arms, levels=range(levels + 1), context=PLACE)
 
 
 def plan(spec: SearchSpec = SPEC, levels: int = 2) -> tuple[tuple[Step, ...], tuple[Step, ...]]:
-    found = search_origin(spec, levels=levels, replicate=0, place=PLACE).levels
+    found = search_origin(spec, levels=levels, replicate=0, context=PLACE).levels
     return found, tuple(cell.step for cell in cells(spec, levels))
 
 
@@ -49,7 +49,7 @@ def test_addresses_are_frozen() -> None:
 
 
 def test_every_setting_is_part_of_the_address() -> None:
-    key = search_origin(SPEC, levels=0, replicate=0, place=PLACE).levels[0].key
+    key = search_origin(SPEC, levels=0, replicate=0, context=PLACE).levels[0].key
     changes = [
         {"data": {"name": "digits:b", "per_class": 10}},
         {"model": {"name": "mlp", "widths": (13,)}},
@@ -61,26 +61,28 @@ def test_every_setting_is_part_of_the_address() -> None:
         {"rewind": "3it"},
         {"seed": 1},
     ]
-    keys = {search_origin(SPEC.but(**change), levels=0, replicate=0, place=PLACE).levels[0].key for change in changes}
-    assert len(keys | {key, search_origin(SPEC, levels=0, replicate=1, place=PLACE).levels[0].key}) == len(changes) + 2
+    keys = {search_origin(SPEC.but(**change), levels=0, replicate=0, context=PLACE).levels[0].key for change in changes}
+    assert (
+        len(keys | {key, search_origin(SPEC, levels=0, replicate=1, context=PLACE).levels[0].key}) == len(changes) + 2
+    )
 
 
 def test_done_once_and_extended_for_what_is_new_only(tmp_path: Path) -> None:
-    store, place = Store(tmp_path), Place()
+    store, context = Store(tmp_path), RunContext()
     found, carried = plan()
-    first = run([*found, *carried], store=store, place=place)
+    first = run([*found, *carried], store=store, context=context)
     assert len(first.done) == len(closure([*found, *carried])) == 1 + 3 + 1 + 3 * 3
-    again = run([*found, *carried], store=store, place=place)
+    again = run([*found, *carried], store=store, context=context)
     assert (again.done, len(again.reused)) == ((), len(first.done))
     deeper, wider = plan(levels=3)
-    more = run([*deeper, *wider], store=store, place=place)
+    more = run([*deeper, *wider], store=store, context=context)
     assert [step.args["level"] for step in more.done] == [3, 3, 3, 3]
 
 
 def test_the_plan_gives_what_the_plain_search_gives(tmp_path: Path) -> None:
-    store, place = Store(tmp_path), Place()
+    store, context = Store(tmp_path), RunContext()
     found, carried = plan()
-    run([*found, *carried], store=store, place=place)
+    run([*found, *carried], store=store, context=context)
     bound = bind(found[0], (store.get(found[0].needs[0]), store.get(found[-1])), [store.record(step) for step in found])
     plain = search(SPEC, levels=2)
     assert bound.id == plain.id
@@ -89,8 +91,8 @@ def test_the_plan_gives_what_the_plain_search_gives(tmp_path: Path) -> None:
     bound.save(file)
     origin = file_origin(plain, file, 0)
     arms = ("dense", "ticket", "reinit")
-    from_file = transfer_cells(TARGET, origin=origin, own=None, arms=arms, levels=range(3), place=PLACE)
-    piles = run([cell.step for cell in from_file], store=store, place=place)
+    from_file = transfer_cells(TARGET, origin=origin, own=None, arms=arms, levels=range(3), context=PLACE)
+    piles = run([cell.step for cell in from_file], store=store, context=context)
     assert len(piles.reused) == 1, "the dense arm is the same work wherever the ticket comes from"
     table = {(row["arm"], row["level"]): row["accuracy"] for row in rows(cells(), store)}
     for row in rows(from_file, store):
@@ -109,8 +111,8 @@ def test_a_single_ticket_is_carried_as_the_book_would_carry_it(tmp_path: Path) -
     for thing, name in ((book, "book"), (ticket, "ticket")):
         for replicate in (0, 5):
             origin = file_origin(thing, tmp_path / f"{name}.safetensors", replicate)
-            planned = transfer_cells(TARGET, origin=origin, own=None, arms=arms, levels=(2,), place=PLACE)
-            assert run([cell.step for cell in planned], store=store, place=Place()).failed == ()
+            planned = transfer_cells(TARGET, origin=origin, own=None, arms=arms, levels=(2,), context=PLACE)
+            assert run([cell.step for cell in planned], store=store, context=RunContext()).failed == ()
             found.append([(row["arm"], row["replicate"], row["accuracy"], row["loss"]) for row in rows(planned, store)])
             assert {row["source_id"] for row in rows(planned, store)} == {None, thing.id}
     assert found[:2] == found[2:]
@@ -121,9 +123,9 @@ def test_what_a_ticket_file_has_lost_is_told_when_planning(tmp_path: Path) -> No
     origin = file_origin(search(SPEC, levels=1)[1], tmp_path / "ticket.safetensors", 0)
     for arm, words in (("layerwise-random-kept", "give a book"), ("corrected-random", "in one study")):
         with pytest.raises(SpecError, match=words):
-            transfer_cells(TARGET, origin=origin, own=None, arms=(arm,), levels=(1,), place=PLACE)
+            transfer_cells(TARGET, origin=origin, own=None, arms=(arm,), levels=(1,), context=PLACE)
     with pytest.raises(SpecError, match="expected 1, the ticket's own, got 2"):
-        transfer_cells(TARGET, origin=origin, own=None, arms=("ticket",), levels=(2,), place=PLACE)
+        transfer_cells(TARGET, origin=origin, own=None, arms=("ticket",), levels=(2,), context=PLACE)
 
 
 def test_a_changed_book_file_is_noticed(tmp_path: Path) -> None:
@@ -131,26 +133,26 @@ def test_a_changed_book_file_is_noticed(tmp_path: Path) -> None:
     search(SPEC, levels=1).save(file)
     book = Book.load(file)
     origin = file_origin(book, file, 0)
-    planned = transfer_cells(TARGET, origin=origin, own=None, arms=("ticket",), levels=(1,), place=PLACE)
+    planned = transfer_cells(TARGET, origin=origin, own=None, arms=("ticket",), levels=(1,), context=PLACE)
     search(SPEC.but(seed=1), levels=1).save(file)
-    failed = run([cell.step for cell in planned], store=Store(tmp_path), place=Place()).failed
+    failed = run([cell.step for cell in planned], store=Store(tmp_path), context=RunContext()).failed
     assert "was changed while it was in use" in str(failed[0][1])
 
 
 def test_one_failing_branch_does_not_stop_the_others(tmp_path: Path) -> None:
     bad = SPEC.but(optimizer={"name": "sgd", "lr": 1e30, "momentum": 0, "weight_decay": 0})
-    steps = [step for spec in (bad, SPEC) for step in search_origin(spec, levels=1, replicate=0, place=PLACE).levels]
+    steps = [step for spec in (bad, SPEC) for step in search_origin(spec, levels=1, replicate=0, context=PLACE).levels]
     heard: list[str] = []
-    piles = run(steps, store=Store(tmp_path), place=Place(), observe=lambda step, event: heard.append(event))
+    piles = run(steps, store=Store(tmp_path), context=RunContext(), observe=lambda step, event: heard.append(event))
     assert (len(piles.done), len(piles.failed), len(piles.not_run)) == (3, 1, 2)
     assert "try a lower --lr" in str(piles.failed[0][1])
     assert heard == ["begun", "failed", "not run", "not run", *["begun", "done"] * 3]
 
 
 def test_damage_is_told_set_aside_and_mended_by_running_again(tmp_path: Path) -> None:
-    store, place = Store(tmp_path), Place()
-    steps = search_origin(SPEC, levels=1, replicate=0, place=PLACE).levels
-    run(steps, store=store, place=place)
+    store, context = Store(tmp_path), RunContext()
+    steps = search_origin(SPEC, levels=1, replicate=0, context=PLACE).levels
+    run(steps, store=store, context=context)
     good = {path: path.read_bytes() for path in tmp_path.rglob("*.safetensors")}
     for path, content in good.items():
         path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
@@ -159,21 +161,21 @@ def test_damage_is_told_set_aside_and_mended_by_running_again(tmp_path: Path) ->
             assert store.find(step) is None
     with pytest.raises(StoreError, match="has no outcome of step .*; run what makes it"):
         store.get(steps[0])
-    assert len(run(steps, store=store, place=place).done) == 3
+    assert len(run(steps, store=store, context=context).done) == 3
     assert {path: path.read_bytes() for path in tmp_path.rglob("*.safetensors")} == good
 
 
 def test_a_need_that_is_found_damaged_late_costs_itself_alone(tmp_path: Path) -> None:
-    store, place = Store(tmp_path), Place()
-    steps = search_origin(SPEC, levels=2, replicate=0, place=PLACE).levels
-    run(steps, store=store, place=place)
+    store, context = Store(tmp_path), RunContext()
+    steps = search_origin(SPEC, levels=2, replicate=0, context=PLACE).levels
+    run(steps, store=store, context=context)
     good = {path: path.read_bytes() for path in tmp_path.rglob("*.safetensors")}
     rewind, above, last = (next(tmp_path.rglob(f"{s.key}.safetensors")) for s in (steps[0].needs[0], *steps[1:]))
     last.unlink()
     for path in (rewind, above):  # heads are whole: only reading the tensors shows it
         path.write_bytes(good[path][:-1] + bytes([good[path][-1] ^ 1]))
     with pytest.warns(KeptWarning) as told:
-        piles = run(steps, store=Store(tmp_path), place=place)
+        piles = run(steps, store=Store(tmp_path), context=context)
     assert [step.key for step in piles.done] == [steps[2].key]
     assert sorted(str(one.message).partition(": its content")[0] for one in told) == sorted(map(str, (rewind, above)))
     assert {path: path.read_bytes() for path in tmp_path.rglob("*.safetensors")} == good
@@ -182,7 +184,9 @@ def test_a_need_that_is_found_damaged_late_costs_itself_alone(tmp_path: Path) ->
 def test_a_store_that_cannot_be_written_fails_cleanly(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("not a folder")
     piles = run(
-        search_origin(SPEC, levels=0, replicate=0, place=PLACE).levels, store=Store(tmp_path / "file"), place=Place()
+        search_origin(SPEC, levels=0, replicate=0, context=PLACE).levels,
+        store=Store(tmp_path / "file"),
+        context=RunContext(),
     )
     assert isinstance(piles.failed[0][1], OneticketError)
     assert "cannot" in str(piles.failed[0][1])
@@ -190,17 +194,17 @@ def test_a_store_that_cannot_be_written_fails_cleanly(tmp_path: Path) -> None:
 
 def test_stop_and_go_on(tmp_path: Path) -> None:
     straight, stopped = Store(tmp_path / "straight"), Store(tmp_path / "stopped")
-    steps = search_origin(SPEC, levels=1, replicate=0, place=PLACE).levels
-    run(steps, store=straight, place=Place())
+    steps = search_origin(SPEC, levels=1, replicate=0, context=PLACE).levels
+    run(steps, store=straight, context=RunContext())
     seen: list[int] = []
 
     def count(run: Run) -> None:
         seen.append(run.position)
 
     while True:
-        place = replace(Place(), watchers=(count,), stop=lambda: bool(len(seen) % 3 == 2))
+        context = replace(RunContext(), watchers=(count,), stop=lambda: bool(len(seen) % 3 == 2))
         try:
-            run(steps, store=stopped, place=place)
+            run(steps, store=stopped, context=context)
             break
         except KeyboardInterrupt:
             seen.append(-1)
@@ -214,12 +218,12 @@ def test_stop_and_go_on(tmp_path: Path) -> None:
 
 def test_what_cannot_be_planned_is_refused() -> None:
     with pytest.raises(SpecError, match="levels: expected 0 to 100, got 101"):
-        search_origin(SPEC, levels=101, replicate=0, place=PLACE)
-    origin = search_origin(SPEC, levels=2, replicate=0, place=PLACE)
+        search_origin(SPEC, levels=101, replicate=0, context=PLACE)
+    origin = search_origin(SPEC, levels=2, replicate=0, context=PLACE)
     with pytest.raises(SpecError, match="level: expected 0 to 2, the levels of the source, got 3"):
-        transfer_cells(TARGET, origin=origin, own=None, arms=("ticket",), levels=(3,), place=PLACE)
+        transfer_cells(TARGET, origin=origin, own=None, arms=("ticket",), levels=(3,), context=PLACE)
     with pytest.raises(SpecError, match="own search is not planned"):
-        transfer_cells(TARGET, origin=origin, own=None, arms=("own",), levels=(1,), place=PLACE)
+        transfer_cells(TARGET, origin=origin, own=None, arms=("own",), levels=(1,), context=PLACE)
 
 
 def test_provenance_lies_beside_and_may_be_lost(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from oneticket.ground.errors import SpecError
-from oneticket.lottery.place import Place
+from oneticket.lottery.run_context import RunContext
 from oneticket.study.file import SHIPPED, read_study
 from oneticket.study.grid import Plan, plan
 from oneticket.study.plan import closure, searches
@@ -60,7 +60,7 @@ def read(**files: str) -> StudySpec:
 
 def told(**files: str) -> str:
     with pytest.raises(SpecError) as error:
-        plan(read(**files), Place())
+        plan(read(**files), RunContext())
     return str(error.value)
 
 
@@ -82,13 +82,13 @@ def test_the_shipped_ones() -> None:
 
 
 def test_demo_and_digits_as_counted_by_hand() -> None:
-    demo = plan(read_study(Path("demo")), Place())
+    demo = plan(read_study(Path("demo")), RunContext())
     # Per replicate: dense under 2 optimizers; at 4 levels ticket and reinit of 2 sources on 2 targets, and
     # global-random, which both sources share.
     assert parts(demo) == {"halves": 3 * (2 + 4 * (2 * 2 * 2 + 2))}
     assert kinds(demo) == {"rewind": 3 * 2, "level": 3 * 2 * 20, "transfer": 126}
 
-    digits = plan(read_study(Path("digits")), Place())
+    digits = plan(read_study(Path("digits")), RunContext())
     # Per replicate and level: 3 arms of each source on each target; global-random and own of each target, but for
     # MNIST-1D at home under SGD, where the ticket is its own.
     assert parts(digits) == {
@@ -104,7 +104,7 @@ def test_demo_and_digits_as_counted_by_hand() -> None:
 
 
 def test_paper_small_as_counted_by_hand() -> None:
-    made = plan(read_study(Path("paper-small")), Place(pretend=True))
+    made = plan(read_study(Path("paper-small")), RunContext(pretend=True))
     three = 3 * 3  # levels and replicates
     assert parts(made) == {
         "datasets": 3 * 4 + three * (2 * 16 + 4 + 4),
@@ -118,9 +118,9 @@ def test_paper_small_as_counted_by_hand() -> None:
 def test_paper_as_counted_by_hand() -> None:
     study = read_study(Path("paper"))
     assert (study.replicates, len(study.levels), max(study.levels)) == (6, 14, 30)
-    place = Place(pretend=True)
-    made = plan(study, place)
-    assert "places365" in place.absent
+    context = RunContext(pretend=True)
+    made = plan(study, context)
+    assert "places365" in context.absent
     each = 14 * 6  # levels and replicates
     assert parts(made) == {
         # dense; ticket, reinit and corrected-random of 36 pairs; own and global-random of 6 targets
@@ -152,7 +152,7 @@ def test_a_variant_is_three_lines(here: Path) -> None:
     mine = read(base=BASE, mine='include = "base.toml"\nreplicates = 2\nmodels.mlp.widths = [20]\n')
     assert (mine.name, mine.replicates, mine.models["mlp"].widths) == ("mine", 2, (20,))
     assert (mine.levels, mine.sets) == ((1, 2), read(mine=BASE).sets)
-    assert len(plan(mine, Place()).cells) == 2 * (1 + 2)
+    assert len(plan(mine, RunContext()).cells) == 2 * (1 + 2)
 
 
 def test_the_last_include_lies_on_top_and_tables_are_merged(here: Path) -> None:
@@ -164,8 +164,8 @@ def test_the_last_include_lies_on_top_and_tables_are_merged(here: Path) -> None:
 
 def test_take_plans_some_parts(here: Path) -> None:
     two = BASE + '\n[parts.home]\nsources = ["half-a"]\nlevels = [1]\n'
-    assert parts(plan(read(mine=two), Place())) == {"halves": 3 * 3, "home": 3 * 2}
-    assert parts(plan(read(mine='take = ["home"]\n' + two), Place())) == {"home": 3 * 2}
+    assert parts(plan(read(mine=two), RunContext())) == {"halves": 3 * 3, "home": 3 * 2}
+    assert parts(plan(read(mine='take = ["home"]\n' + two), RunContext())) == {"home": 3 * 2}
     assert told(mine='take = ["hom"]\n' + two) == "take: unknown part 'hom'; did you mean 'home'? Known: halves, home"
 
 
@@ -179,7 +179,7 @@ def test_images_of_two_sizes_in_one_part(here: Path) -> None:
     assert told(mine=sized) == words, "an MLP for larger images has other weights"
     sized = sized.replace('"mlp"', '"vgg-11"')
     both = sized.replace('sources = ["half-a"]', 'sources = ["half-a", "half-b"]')
-    made = plan(read(mine="replicates = 1\n" + both), Place())
+    made = plan(read(mine="replicates = 1\n" + both), RunContext())
     assert Counter(cell.arm for cell in made.cells) == {"dense": 1, "ticket": 2 * 2, "own": 2, "global-random": 2}
 
 

@@ -19,13 +19,13 @@ import torch
 
 from oneticket.engine.inline import run
 from oneticket.ground.errors import SpecError, StoreError
-from oneticket.lottery.place import Place
+from oneticket.lottery.run_context import RunContext
 from oneticket.lottery.spec import SearchSpec, TransferSpec
 from oneticket.store.step import Outcome, Step
 from oneticket.store.store import Store
 from oneticket.study.plan import search_origin, transfer_cells
-from oneticket.study.shown import POINTS, Run, run_of
 from oneticket.study.track import tracker
+from oneticket.study.tracked_run import POINTS, TrackedRun, run_of
 from oneticket.study.trackers import TRACKERS
 
 QUICK = {"budget": "6it", "batch": 32}
@@ -41,13 +41,13 @@ PACKAGES = {"mlflow": "mlflow", "tensorboard": "tensorboard", "wandb": "wandb"}
 def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
     """A finished small study: a search of two levels, and a ticket carried."""
     made, (search, cell) = Store(tmp_path_factory.mktemp("store")), _planned()
-    run([*search, cell], store=made, place=Place())
+    run([*search, cell], store=made, context=RunContext())
     return made
 
 
 def _planned() -> tuple[tuple[Step, ...], Step]:
-    origin = search_origin(SPEC, levels=1, replicate=0, place=Place())
-    (cell,) = transfer_cells(TARGET, origin=origin, own=None, arms=("ticket",), levels=(1,), place=Place())
+    origin = search_origin(SPEC, levels=1, replicate=0, context=RunContext())
+    (cell,) = transfer_cells(TARGET, origin=origin, own=None, arms=("ticket",), levels=(1,), context=RunContext())
     return origin.levels, cell.step
 
 
@@ -153,7 +153,7 @@ def _plain(settings: Mapping[str, Any]) -> dict[str, float | str]:
     return plain
 
 
-def _show(store: Store, folder: Path, kind: str) -> list[Run]:
+def _show(store: Store, folder: Path, kind: str) -> list[TrackedRun]:
     """Show all of the study in a tracker, and give what should be there."""
     pytest.importorskip(PACKAGES[kind])
     search, cell = _planned()

@@ -10,12 +10,12 @@ import yaml
 from markdown_it import MarkdownIt
 
 from oneticket.ground.errors import SpecError
+from oneticket.publish.card import DATA, card
 from oneticket.ticket.book import Book
-from oneticket.ticket.card import DATA, card
 from oneticket.ticket.contract import HONOURED, Contract
+from oneticket.ticket.describe import best, scores, text, word
 from oneticket.ticket.mask import Mask
 from oneticket.ticket.ticket import Ticket
-from oneticket.ticket.told import best, scores, text, word
 
 NASTY = (
     "x\n# Free money\n---\nlicense: stolen\n| a | b |\n```\n<script>alert(1)</script> [click](http://evil) `rm` "
@@ -194,7 +194,7 @@ def test_text_is_shown_as_it_is() -> None:
 
 def test_the_tables_are_whole() -> None:
     from oneticket.data.facts import PUBLISHED
-    from oneticket.ticket.card import CONTRACT
+    from oneticket.publish.card import CONTRACT
 
     assert {name: tuple(words) for name, words in CONTRACT.items()} == HONOURED
     assert set(PUBLISHED) - {"places365"} <= set(DATA), "places365: its terms could not be checked"

@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import nn
 
+from oneticket.apply import carry
 from oneticket.ground.errors import CarryError
-from oneticket.ticket import carry
 from oneticket.ticket.contract import Contract
 from oneticket.ticket.mask import Mask
 from oneticket.ticket.ticket import Ticket

@@ -10,7 +10,7 @@ from torch import nn
 from torch.optim import LBFGS, SGD, Adam, SparseAdam
 
 from oneticket.ground.errors import GuardError, PruneError
-from oneticket.ticket.guard import attach
+from oneticket.guard.guard import attach
 from oneticket.ticket.mask import Mask
 
 EYE = torch.eye(3).bool()

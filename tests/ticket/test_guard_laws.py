@@ -6,7 +6,7 @@ from optimizers import TABLE
 from torch import nn
 
 from oneticket.ground.errors import GuardError
-from oneticket.ticket.guard import RULES, attach
+from oneticket.guard.guard import RULES, attach
 from oneticket.ticket.mask import Mask
 
 WAYS = ("plain", "clipping", "accumulation", "zeroed grads", "autocast", "scaler", "assigned grads")

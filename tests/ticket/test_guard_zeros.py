@@ -8,10 +8,10 @@ from torch import nn, optim
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from oneticket.ground.errors import GuardError
-from oneticket.ticket.guard import SWEEP, attach
-from oneticket.ticket.hold import WORDS, Hold, zero
+from oneticket.guard.guard import SWEEP, attach
+from oneticket.guard.optimizer_state import ELEMENTWISE, keeps_zeros
+from oneticket.guard.parameter_guard import WORDS, ParameterGuard, zero
 from oneticket.ticket.mask import Mask
-from oneticket.ticket.zeros import ELEMENTWISE, keeps_zeros
 
 LIVING = torch.arange(30).reshape(5, 6) % 3 == 0
 DECAYED = {
@@ -227,7 +227,7 @@ def strided(shape, dtype, order):
 def test_tensors_of_several_blocks_are_zeroed_to_the_bit_however_they_lie(dtype, like, order):
     shape = (40, 33, 5, 31)
     living = torch.rand(shape) < 0.3
-    hold = Hold(strided(shape, dtype, like), living)
+    hold = ParameterGuard(strided(shape, dtype, like), living)
     tensor = strided(shape, dtype, order)
     before = bits(tensor).clone()
     zero(tensor, hold.keep, room=2**14)

@@ -16,7 +16,8 @@ from waiting import FOREVER
 
 from oneticket.ground import disk
 from oneticket.ground.errors import FileError, SpecError
-from oneticket.ticket import file, hub
+from oneticket.publish import hub
+from oneticket.ticket import file
 from oneticket.ticket.book import Book
 from oneticket.ticket.contract import Contract
 from oneticket.ticket.mask import Mask

@@ -12,7 +12,7 @@ from torch.optim import lr_scheduler
 from torch.optim.swa_utils import SWALR, AveragedModel, get_ema_multi_avg_fn, update_bn
 
 from oneticket.ground.errors import GuardError
-from oneticket.ticket.guard import attach
+from oneticket.guard.guard import attach
 from oneticket.ticket.mask import Mask
 
 SIZES = {"0.weight": (8, 6), "3.weight": (8, 8), "5.weight": (2, 8)}

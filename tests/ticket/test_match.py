@@ -9,11 +9,11 @@ from two_ranks import NEEDS
 from two_ranks import told as told_by_ranks
 
 import oneticket
+from oneticket.apply.renames import given
 from oneticket.ground.errors import CarryError, GuardError
 from oneticket.ticket.contract import Contract
 from oneticket.ticket.mask import Mask
 from oneticket.ticket.match import hint, match, shared_module, told
-from oneticket.ticket.renames import given
 from oneticket.ticket.ticket import Ticket
 
 

@@ -13,9 +13,9 @@ from torch import Tensor, nn
 from torch.nn.functional import conv2d
 from torch.utils.checkpoint import checkpoint
 
-from oneticket.lottery.driven import Search
-from oneticket.ticket.guard import attach
-from oneticket.ticket.narrow import _channels_last, sliced
+from oneticket.guard.guard import attach
+from oneticket.guard.narrow import _channels_last, sliced
+from oneticket.lottery.loop_search import Search
 
 pytestmark = pytest.mark.convolutions
 

@@ -17,10 +17,10 @@ from torch.nn import functional as F
 from torch.nn.utils import parametrizations
 from torch.utils.checkpoint import checkpoint
 
+from oneticket.apply.graph import Found
+from oneticket.apply.outputs import read, traced
+from oneticket.apply.watch import Watch
 from oneticket.ground.errors import ModelError
-from oneticket.ticket.graph import Found
-from oneticket.ticket.outputs import read, traced
-from oneticket.ticket.watch import Watch
 
 Linear = nn.Linear
 

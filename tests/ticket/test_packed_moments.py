@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from oneticket.ground.errors import GuardError
-from oneticket.lottery.driven import Search
-from oneticket.ticket.guard import attach
+from oneticket.guard.guard import attach
+from oneticket.lottery.loop_search import Search
 
 
 class Coded(Tensor):

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from oneticket.ground.errors import FileError
-from oneticket.ticket import zoo
+from oneticket.publish import zoo
 from oneticket.ticket.book import Book
 from oneticket.ticket.ticket import Ticket
 

@@ -19,7 +19,7 @@ import torch
 import torch.distributed as dist
 from torch import nn
 from oneticket.ground.errors import GuardError
-from oneticket.ticket.guard import attach
+from oneticket.guard.guard import attach
 
 RANK, FOLDER = int(sys.argv[1]), sys.argv[2]
 torch.set_num_threads(1)

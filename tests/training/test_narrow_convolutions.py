@@ -18,17 +18,17 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from oneticket.compact import choose
 from oneticket.compact.compact import compact
 from oneticket.ground.streams import Streams
+from oneticket.guard.guard import guarded
 from oneticket.models.build import _BUILDERS, build
 from oneticket.models.parts import head, prunable
 from oneticket.models.spec import ModelSpec
 from oneticket.optim.build import build as build_optimizers
 from oneticket.optim.spec import OptimizerSpec
 from oneticket.task.task import CLASSIFICATION
-from oneticket.ticket.guard import guarded
 from oneticket.ticket.mask import Mask
 from oneticket.training.loop import Run, train
 from oneticket.training.spec import TrainingSpec
-from oneticket.training.together import Together
+from oneticket.training.vmap_training import Together
 
 pytestmark = pytest.mark.convolutions
 

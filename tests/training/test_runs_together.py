@@ -16,18 +16,18 @@ from oneticket.data.batches import batches, per_epoch
 from oneticket.data.load import Data, load
 from oneticket.data.spec import DataSpec
 from oneticket.ground.streams import Streams
+from oneticket.guard.guard import attach
 from oneticket.models.build import build
 from oneticket.models.parts import head, prunable
 from oneticket.models.spec import ModelSpec
 from oneticket.optim.build import build as build_optimizers
 from oneticket.optim.spec import OptimizerSpec
 from oneticket.task.task import CLASSIFICATION
-from oneticket.ticket.guard import attach
 from oneticket.ticket.mask import Mask
 from oneticket.training import checkpoint
 from oneticket.training.loop import Run, train
 from oneticket.training.spec import TrainingSpec
-from oneticket.training.together import Together
+from oneticket.training.vmap_training import Together
 
 pytestmark = pytest.mark.convolutions
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from oneticket.ground.errors import SpecError, TrainingError
 from oneticket.ground.metric import METRICS, Metric
-from oneticket.lottery.place import Place
+from oneticket.lottery.run_context import RunContext
 from oneticket.lottery.search import search
 from oneticket.lottery.spec import SearchSpec, TransferSpec
 from oneticket.report.export import read_rows
@@ -115,7 +115,7 @@ def test_your_own_task_runs_a_search_and_its_text_is_in_the_address(tmp_path) ->
     assert record["score"] == record["top-2"] > 0 and "accuracy" not in record
 
     def address() -> str:
-        return search_origin(SearchSpec(**asked), levels=0, replicate=0, place=Place()).levels[0].key
+        return search_origin(SearchSpec(**asked), levels=0, replicate=0, context=RunContext()).levels[0].key
 
     first = address()
     (tmp_path / "apart.py").write_text("nothing = 1\n")
@@ -151,7 +151,7 @@ def test_a_study_names_its_task(tmp_path) -> None:
     (tmp_path / "weights.py").write_text("SECOND = 1\n")
     name = f"{tmp_path}/mine.py:task"
     parts = {"halves": {"sources": ["digits:a"], "targets": ["digits:b"], "models": ["mlp"], "optimizers": ["sgd"]}}
-    cells = plan(StudySpec(name="mine", levels=[1], replicates=1, task=name, parts=parts), Place()).cells
+    cells = plan(StudySpec(name="mine", levels=[1], replicates=1, task=name, parts=parts), RunContext()).cells
     assert {cell.step.args["transfer"]["task"]["name"] for cell in cells} == {name}
     assert {origin.search["task"]["name"] for origin in searches(cells)} == {name}
     assert all("task_digest" in cell.step.args for cell in cells)

@@ -1,0 +1,40 @@
+"""Holding a ticket's mask in a model whose names may differ."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from torch import nn
+from torch.optim import Optimizer
+
+from oneticket.apply import carry
+from oneticket.apply.confirm import confirm
+from oneticket.ground.errors import CarryError
+from oneticket.guard import guard
+from oneticket.guard.guard import Guard
+from oneticket.ticket import shards
+from oneticket.ticket.ticket import Ticket
+
+
+def attach(
+    ticket: Ticket,
+    model: nn.Module,
+    optimizer: Optimizer | Sequence[Optimizer],
+    *,
+    head: str = "fresh",
+    names: Mapping[str, str | None] | None = None,
+    fresh: Sequence[str] = (),
+    rule: str = "gate+project",
+) -> Guard:
+    """What `Ticket.attach` says."""
+    try:
+        carried = carry.plan(ticket, model, head=head, names=names, fresh=fresh)
+    except CarryError as error:
+        # Where ranks share the model, the others wait to hear of it.
+        if isinstance(model, nn.Module):
+            shards.agree(model, f"CarryError: {error}")
+        raise
+    held = guard.attach(model, optimizer, carried.mask, rule=rule)
+    if head == "fresh" and ticket.contract.heads:
+        confirm(ticket, model, carried)
+    return held

@@ -1,0 +1,158 @@
+"""One attempt at a step, the same for every engine: claimed, made out of what it needs, put into the store.
+
+It is a task, which asks for trainings, so that several can be done side by side.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from oneticket.engine.handlers import work
+from oneticket.ground import clock
+from oneticket.ground.errors import OneticketError, StoreError
+from oneticket.lottery.grouping import Placed, T, do_together
+from oneticket.lottery.run_context import RunContext
+from oneticket.store.claim import Claim
+from oneticket.store.slot import StoreSlot
+from oneticket.store.step import Step
+from oneticket.store.store import Store
+
+Make = Callable[[Step, Store, RunContext], str]
+LINES = 8  # of a traceback
+PAUSE = 0.5  # seconds between two looks at a step that somebody else is at
+
+
+def making(step: Step, store: Store, context: RunContext, *, count: int = 1) -> Placed[str]:
+    """Read what the step needs, do its work, and put what comes out; says what `Store.put` says.
+
+    Of several ranks, the first alone puts. Of `count` steps done side by side, each took its part of the time.
+    """
+    began, here = clock.now(), replace(context, checkpoint=context.checkpoint or store.slot(step))
+    outcome = yield from work(step, [store.get(need) for need in step.needs], here)
+    if context.rank:
+        return "kept"
+    device = str(context.device) if context.ranks == 1 else f"{context.device}, ranks={context.ranks}"
+    seconds = here.spent + (clock.now() - began) / count
+    return store.put(step, outcome, seconds=seconds, device=device, how=here.how)
+
+
+def make(step: Step, store: Store, context: RunContext) -> str:
+    """What `making` does, by itself."""
+    return alone(making(step, store, context))
+
+
+class Lost(Exception):
+    """A rank is no more, or broke off in a way that is not the step's; what the others then say is not the cause."""
+
+
+class Broken(StoreError):
+    """A step ended with an error that nobody raised to tell a user; its words are the end of the traceback."""
+
+
+def attempt(step: Step, store: Store, context: RunContext, make: Make = make) -> str:
+    """What `attempting` does, by itself; it raises what that says."""
+
+    def made(step: Step, store: Store, context: RunContext) -> Placed[str]:
+        yield from ()
+        return make(step, store, context)
+
+    return alone(attempting(step, store, context, made))
+
+
+def attempting(
+    step: Step, store: Store, context: RunContext, making: Callable[[Step, Store, RunContext], Placed[str]] = making
+) -> Placed[str]:
+    """Do the step unless it is done or somebody else is at it.
+
+    Says "done" (or "there already" or "drifted", when another put an outcome at the same time), "reused" or
+    "elsewhere", also when somebody took over because this process was silent for too long. What the step needs, and is
+    found damaged when it is read, is made anew first. Raises what the work raises, which the store remembers (Broken
+    for what is no OneticketError), and KeyboardInterrupt when asked to stop.
+    """
+    store.define(step)
+    with store.claim(step) as claim:
+        if claim is None:
+            return "elsewhere"
+        if store.has(step):
+            return "reused"
+        held = claim
+
+        def stop() -> bool:
+            return held.lost or context.stop()
+
+        try:
+            here = replace(context, stop=stop, checkpoint=_Held(slot=store.slot(step), claim=claim))
+            said = yield from _with_needs(step, store, here, making)
+        except KeyboardInterrupt:
+            if held.lost and not context.stop():
+                return "elsewhere"
+            raise
+        except Lost:
+            raise
+        except OneticketError as error:
+            _remember(step, store, error)
+            raise
+        except Exception as error:
+            last = "\n".join(traceback.format_exc().splitlines()[-LINES:])
+            broken = Broken(f"the step broke off with {type(error).__name__}:\n{last}")
+            _remember(step, store, broken)
+            raise broken from error
+    return "done" if said == "kept" else said
+
+
+def _with_needs(
+    step: Step, store: Store, context: RunContext, making: Callable[[Step, Store, RunContext], Placed[str]]
+) -> Placed[str]:
+    """Make the step; a need that was set aside meanwhile, because it is damaged, is made anew, and that alone."""
+    for _ in step.needs:
+        try:
+            return (yield from making(step, store, context))
+        except StoreError:
+            lacking = [need for need in step.needs if not store.has(need)]
+            if not lacking:
+                raise
+        for need in lacking:
+            while (yield from attempting(need, store, context, making)) == "elsewhere":
+                if context.stop():
+                    raise KeyboardInterrupt
+                threading.Event().wait(PAUSE)
+    return (yield from making(step, store, context))
+
+
+def alone(task: Placed[T]) -> T:
+    """Do one task; what it returns or raises."""
+    (said,) = do_together([task])
+    if isinstance(said, BaseException):
+        raise said
+    return said
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Held:
+    """A step's checkpoint, as long as the step is held: once somebody took over, it is theirs to write."""
+
+    slot: StoreSlot
+    claim: Claim
+
+    @property
+    def of(self) -> str:
+        return self.slot.of
+
+    def read(self) -> bytes | None:
+        return self.slot.read()
+
+    def write(self, data: bytes) -> None:
+        if not self.claim.lost:
+            self.slot.write(data)
+
+    def set_aside(self, why: object) -> None:
+        self.slot.set_aside(why)
+
+
+def _remember(step: Step, store: Store, error: OneticketError) -> None:
+    with contextlib.suppress(StoreError):
+        store.note_failure(step, str(error))

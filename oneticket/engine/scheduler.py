@@ -1,0 +1,155 @@
+"""The front of a plan: which steps can be begun now, and how those behind it ended. Every engine walks along it."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from oneticket.engine.execute import PAUSE
+from oneticket.engine.handlers import akin
+from oneticket.ground import clock
+from oneticket.ground.errors import OneticketError
+from oneticket.store.step import Step
+from oneticket.store.store import Store
+from oneticket.study.plan import closure
+
+Observer = Callable[[Step, str], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Piles:
+    """How a run ended, step by step: done now, reused, failed with their errors, not run for want of those."""
+
+    done: tuple[Step, ...]
+    reused: tuple[Step, ...]
+    failed: tuple[tuple[Step, OneticketError], ...]
+    not_run: tuple[Step, ...]
+
+
+class Front:
+    """Steps on their way into the four piles. What the store has is reused at once.
+
+    A step is taken, then ended, failed, or put back. Those that can be begun come in the order planned or, with
+    `longest_first`, those that most other steps wait for in a row, which keeps many workers busy to the end. `wide`:
+    how many can be under way at once, on average, with workers for all.
+    """
+
+    def __init__(
+        self, steps: Iterable[Step], *, store: Store, observe: Observer | None = None, longest_first: bool = False
+    ) -> None:
+        self._order = {step.key: step for step in closure(steps)}
+        self._observe = observe or _ignore
+        self._waiting = {key: {need.key for need in step.needs} for key, step in self._order.items()}
+        self._heirs: dict[str, list[str]] = {key: [] for key in self._order}
+        for key, needs in self._waiting.items():
+            for need in needs:
+                self._heirs[need].append(key)
+        self._ready: list[tuple[tuple[int, int], str]] = []
+        self._elsewhere: dict[str, float] = {}
+        self._piles: dict[str, list[Step]] = {"done": [], "reused": [], "not run": []}
+        self._failed: list[tuple[Step, OneticketError]] = []
+        self._left = set(self._order)
+        there = store.there(self._order)
+        for step in [step for key, step in self._order.items() if key in there]:
+            self._close(step, "reused")
+        rows = self._rows()
+        self.wide = len(self._left) / (max(rows.values(), default=0) or 1)
+        self._rank = {key: (-rows[key] * longest_first, number) for number, key in enumerate(self._order)}
+        for key in self._left:
+            self._open(key)
+
+    @property
+    def left(self) -> int:
+        """How many steps are to do or to wait for."""
+        return len(self._left)
+
+    @property
+    def ready(self) -> int:
+        """How many steps could be begun now."""
+        self._look_again()
+        return len(self._ready)
+
+    def take(self) -> Step | None:
+        """The next step to begin; None if all that can be done now is under way, here or elsewhere."""
+        return next(iter(self.take_akin(1)), None)
+
+    def take_akin(self, most: int) -> list[Step]:
+        """The next step to begin, with up to `most` in all that are akin to it; none if `take` had none."""
+        self._look_again()
+        if not self._ready:
+            return []
+        taken = [self._order[heapq.heappop(self._ready)[1]]]
+        for rank, key in sorted(self._ready) if most > 1 else ():
+            if len(taken) < most and akin(taken[0], self._order[key]):
+                taken.append(self._order[key])
+                self._ready.remove((rank, key))
+        heapq.heapify(self._ready)
+        for step in taken:
+            if step.key not in self._elsewhere:
+                self._observe(step, "begun")
+        return taken
+
+    def end(self, step: Step, said: str) -> None:
+        """Hear how it went: what `attempt` said, or "lost" when whoever was at it is no more."""
+        if said == "elsewhere":
+            if step.key not in self._elsewhere:
+                self._observe(step, said)
+            self._elsewhere[step.key] = clock.now() + PAUSE
+            return
+        if said == "lost":
+            self._observe(step, said)
+            self._open(step.key)
+            return
+        if said in ("there already", "drifted"):
+            self._observe(step, said)
+        self._close(step, "reused" if said == "reused" else "done")
+        for heir in self._heirs[step.key]:
+            self._open(heir)
+
+    def fail(self, step: Step, error: OneticketError) -> None:
+        """Hear that it failed; whatever waits for it, near or far, is not run."""
+        self._left.discard(step.key)
+        self._failed.append((step, error))
+        self._observe(step, "failed")
+        lost, far = {step.key}, [step.key]
+        while far:
+            heirs = [heir for heir in self._heirs[far.pop()] if heir in self._left and heir not in lost]
+            lost.update(heirs)
+            far += heirs
+        for key in self._order:
+            if key in lost and key in self._left:
+                self._close(self._order[key], "not run")
+
+    def piles(self) -> Piles:
+        """How it ended."""
+        done, reused, not_run = (tuple(pile) for pile in self._piles.values())
+        return Piles(done=done, reused=reused, failed=tuple(self._failed), not_run=not_run)
+
+    def _close(self, step: Step, pile: str) -> None:
+        self._left.discard(step.key)
+        self._piles[pile].append(step)
+        self._observe(step, pile)
+        for heir in self._heirs[step.key] if pile != "not run" else ():
+            self._waiting[heir].discard(step.key)
+
+    def _open(self, key: str) -> None:
+        if key in self._left and not self._waiting[key]:
+            heapq.heappush(self._ready, (self._rank[key], key))
+
+    def _look_again(self) -> None:
+        """Steps that others were at can be tried again after a while; they stay known as such."""
+        for key, due in self._elsewhere.items():
+            if clock.now() >= due:
+                self._elsewhere[key] = float("inf")
+                self._open(key)
+
+    def _rows(self) -> dict[str, int]:
+        """How many steps that are left each one holds up, one after the other, itself included."""
+        rows: dict[str, int] = {}
+        for key in reversed(self._order):
+            rows[key] = max((rows[heir] for heir in self._heirs[key]), default=0) + (key in self._left)
+        return rows
+
+
+def _ignore(step: Step, event: str) -> None: ...

@@ -1,0 +1,297 @@
+"""The guard: pruned weights stay at exactly zero in anybody's training loop, and it can be proved."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from typing import Self
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.utils.hooks import RemovableHandle
+
+from oneticket.ground.errors import GuardError, unknown
+from oneticket.guard.audit import Audit
+from oneticket.guard.check import digest, named, owns, steppers, to_hold
+from oneticket.guard.narrow import warn
+from oneticket.guard.optimizer_state import acting, captured, exchanged, flat, keeps_zeros, moments
+from oneticket.guard.parameter_guard import ParameterGuard, eager, leaks, parameter_at
+from oneticket.ticket.density import model_weights
+from oneticket.ticket.mask import Mask
+from oneticket.ticket.names import listed
+from oneticket.ticket.shards import agree, reshard, shard, sharded
+
+
+def attach(
+    model: nn.Module,
+    optimizer: Optimizer | Sequence[Optimizer],
+    mask: Mapping[str, Tensor],
+    *,
+    rule: str = "gate+project",
+) -> Guard:
+    """Hold a mask in a model while its optimizers step, from now until `Guard.detach`.
+
+    At once and after every step, pruned weights and the optimizer moments of their shape are exactly zero. Under the
+    rule "gate+project" gradients are also zeroed as they accumulate and again before the step, so that clipping and
+    optimizers that mix entries (LARS, LAMB, Muon) see zeros; "project" leaves gradients alone. A full mask costs
+    nothing; a frozen parameter is projected; tied parameters share one mask. Flat state, as LBFGS has, is zero at
+    pruned weights because the gradients were; that takes the gate, from its first step on. What only happens to have a
+    parameter's shape, as preconditioners of square layers in Shampoo or SOAP, is taken for a moment and zeroed.
+    An optimizer within an optimizer, as Lookahead has, is held too; a wrapper whose step runs no hooks is refused.
+    Moments of a tensor class of their own, as of 8 bits in torchao, are held if their class can hold zeros: GuardError
+    at the first step if not, as with 4 bits.
+
+    The mask's names may differ from the model's by what wrappers add or by one prefix: see `match`. Of parameters that
+    ranks share (FSDP2, other DTensors cut by `Shard` or `Replicate`) each rank holds and audits its own shards. Ranks
+    that share or copy a model (DDP) compare mask and rule, by one collective: all hold it, or all raise the same error.
+
+    A held model can be moved and converted by `model.to`, but where torch swaps parameters to do so (sharded ones, or
+    by `torch.__future__.set_swap_module_params_on_conversion`) it refuses, "Couldn't swap": do that before.
+
+    Loading weights into the model undoes the projection until the next step; `Guard.audit` sees it. What torch counts
+    no write of, on the CPU (through `.data`, NumPy), is zeroed with the next step if it shows in some of the weights,
+    or else, as in moments alone, within `SWEEP` steps: what nobody wrote and an optimizer surely leaves zero is left.
+
+    Raises GuardError, with nothing touched, if names, shapes, dtypes, optimizers or ranks do not fit or a parameter is
+    guarded already; PruneError for what is no mask. Warns once of layers whose weight gradient torch may compute by a
+    faulty kernel, with their names and the lines that avoid it: see `narrow`.
+
+    >>> model = nn.PReLU(2)
+    >>> optimizer = torch.optim.SGD(model.parameters(), lr=0.5, momentum=0.9)
+    >>> with attach(model, optimizer, {"weight": torch.tensor([True, False])}) as guard:
+    ...     model(-torch.ones(4, 2)).sum().backward()
+    ...     optimizer.step()
+    ...     print(guard.audit())
+    1 pruned weights in 1 parameters and 1 moments are exactly zero; density 0.5 of 2 prunable weights, 0.5 of all 2
+    >>> model.weight.tolist()
+    [2.25, 0.0]
+    """
+    if not isinstance(model, nn.Module):
+        raise GuardError(f"expected a torch module, got {_kind(model)}")
+    warn(model)
+    return guarded(model, optimizer, mask, rule=rule)
+
+
+def guarded(
+    model: nn.Module, optimizer: Optimizer | Sequence[Optimizer], mask: Mapping[str, Tensor], *, rule: str
+) -> Guard:
+    """What `attach` does, for loops that keep to `narrow.sliced` and so need no warning."""
+    try:
+        if rule not in RULES:
+            raise GuardError(unknown("rule", rule, RULES))
+        reshard(model)
+        optimizers = steppers(optimizer)
+        held = named(model, mask if isinstance(mask, Mask) else Mask(mask))
+        names = to_hold(model, optimizers, held, gates=RULES[rule])
+        for guard in attached():
+            if both := [name for name in names if guard._has(model.get_parameter(name))]:
+                raise GuardError(f"{listed(both)}: already held by {guard!r}; detach it first")
+    except Exception as error:
+        # Whatever it is, the other ranks wait to hear of it.
+        agree(model, f"{_kind(error)}: {error}")
+        raise
+    agree(model, f"{held!r} with digest {digest(held)}, rule {rule!r}")
+    return Guard(model, optimizers, held, rule, names)
+
+
+def attached() -> list[Guard]:
+    """The guards that hold a mask now, in any model of this process."""
+    return list(_ATTACHED)
+
+
+class Guard:
+    """A mask being held, made by `attach`; also a context manager that detaches at its end.
+
+    The parameters stay the model's own: nothing is renamed, wrapped or re-parametrised, and copies of the model are
+    unguarded. Parameters are looked up by name at every step, so one that was replaced is held from the next step on.
+    """
+
+    def __init__(
+        self, model: nn.Module, optimizers: Sequence[Optimizer], mask: Mask, rule: str, names: Collection[str]
+    ) -> None:
+        self.mask = mask
+        self.rule = rule
+        self._gates = RULES[rule]
+        self._model = model
+        self._holds: dict[str, ParameterGuard] = {}
+        patterns: dict[int, Tensor] = {}
+        for name in names:
+            hold = self._holds[name] = ParameterGuard(parameter := model.get_parameter(name), mask[name])
+            hold.keep = patterns.setdefault(id(parameter), hold.keep)  # of tied ones, which may be untied
+        # An optimizer's hooks refer to the guard; a weak reference back leaves no cycle.
+        self._optimizers = [weakref.ref(optimizer) for optimizer in optimizers]
+        self._handles: list[RemovableHandle] = []
+        self._steps = 0
+        self._acting: list[tuple[ParameterGuard, nn.Parameter, list[Tensor]]] = []
+        self._alone = True
+        try:
+            for optimizer in optimizers:
+                self._before(optimizer)
+                self._handles.append(optimizer.register_step_pre_hook(eager(self._before)))
+                self._handles.append(optimizer.register_step_post_hook(eager(self._after)))
+        except BaseException:
+            self.detach()
+            raise
+        # A guard that dies with its optimizers takes its gates along, or the model would never train densely again.
+        weakref.finalize(self, _ungate, tuple(self._holds.values())).atexit = False
+        _ATTACHED.add(self)
+
+    def audit(self) -> Audit:
+        """Check all that is promised; raises GuardError that names every violation."""
+        if self not in _ATTACHED:
+            raise GuardError("the guard was detached and holds nothing")
+        wrong, found, seen = [], 0, set()
+        if not all(handle.id in (handle.hooks_dict_ref() or {}) for handle in self._handles):
+            wrong.append("an optimizer is gone, or lost the guard's hooks")
+        for name, hold in self._holds.items():
+            parameter = self._find(name, hold)
+            if parameter is None or not hold.fits(parameter):
+                shared = ", sharded in another way" if parameter is not None and parameter.shape == hold.shape else ""
+                now = "not in the model any more" if parameter is None else f"now of shape {tuple(parameter.shape)}"
+                wrong.append(f"{name}: {now}{shared}; the mask has {tuple(hold.shape)}")
+                continue
+            if id(parameter) in seen:
+                continue
+            seen.add(id(parameter))
+            if not torch.equal(hold.keep.cpu() != 0, shard(self.mask[name], parameter)):
+                wrong.append(f"{name}: what is held is not the mask any more")
+            if count := leaks(parameter, hold.keep):
+                wrong.append(f"{name}: pruned weights that are not zero: {count}")
+            holders = [one for ref in self._optimizers if (one := ref()) is not None and owns(one, parameter)]
+            if parameter.requires_grad and not holders:
+                wrong.append(f"{name}: no optimizer has this parameter; was it replaced after the attach?")
+            if parameter.requires_grad and self._gates and not hold.gates(parameter):
+                wrong.append(f"{name}: no gate on its gradient; was it replaced or unfrozen after the last step?")
+            for optimizer in holders:
+                for moment in [*moments(optimizer, parameter), *(flat(optimizer, parameter) if self._gates else [])]:
+                    found += 1
+                    if count := leaks(moment, hold.keep):
+                        wrong.append(f"{name}: {_kind(optimizer)} moments at pruned weights that are not zero: {count}")
+        if wrong:
+            raise GuardError("the mask does not hold:\n" + "\n".join(wrong))
+        own = [(parameter_at(self._model, name), living) for name, living in self.mask.items()]
+        here = {id(one): shard(living, one) for one, living in own if one is not None}.values()  # tied ones once
+        return Audit(
+            parameters=len(seen),
+            living=sum(int(living.count_nonzero()) for living in here),
+            total=sum(map(Tensor.numel, here)),
+            whole=model_weights(self._model),
+            moments=found,
+            sharded=any(hold.sharded for hold in self._holds.values()),
+        )
+
+    def state_dict(self) -> dict[str, str]:
+        """What a checkpoint should hold of the guard: the mask's digest, whatever wraps the model, and the rule."""
+        return {"mask": digest(self.mask), "rule": self.rule}
+
+    def load_state_dict(self, state: Mapping[str, str]) -> None:
+        """Check that a checkpoint was written under this very mask and rule; raises GuardError if it was not."""
+        mine = self.state_dict()
+        if not isinstance(state, Mapping) or set(state) != set(mine):
+            raise GuardError(f"expected what a guard's state_dict() gave, {listed(mine)}; got {state!r}")
+        if wrong := [
+            f"{name} is {mine[name]}, there it was {state[name]}" for name in mine if mine[name] != state[name]
+        ]:
+            raise GuardError(f"the checkpoint was written under another guard: {'; '.join(wrong)}")
+
+    def detach(self) -> None:
+        """Remove every hook; weights, gradients and moments stay as they are. A second call does nothing."""
+        for handle in self._handles:
+            handle.remove()
+        _ungate(self._holds.values())
+        _ATTACHED.discard(self)
+
+    def _before(self, optimizer: Optimizer, *_: object) -> None:
+        """What was written since the last step, past the gates too (loaded weights or state, gradients), is zeroed.
+
+        Weights too: weight decay would carry them into the moments.
+        """
+        self._steps += 1
+        doubt = self._steps % SWEEP < len(self._optimizers) or captured()
+        self._acting, self._alone = [], acting(optimizer._optimizer_step_pre_hooks) == 1
+        for parameter, hold in self._each():
+            zeros = [parameter, *moments(optimizer, parameter)]
+            for tensor in zeros:
+                if doubt or not hold.trusts(tensor):
+                    hold.clear(tensor)
+            grad = parameter.grad
+            if grad is not None and self._gates and (doubt or exchanged() or not hold.trusts(grad)):
+                hold.gate(parameter)
+            self._acting.append((hold, parameter, zeros))
+
+    def _after(self, optimizer: Optimizer, *arguments: object) -> None:
+        """What the step wrote is zeroed, unless it is known to be zero."""
+        acting, self._acting = self._acting, []
+        if (
+            self._gates
+            and self._alone
+            and keeps_zeros(optimizer, arguments)
+            and all(hold.calm(p) for hold, p, _ in acting)
+        ):
+            for hold, _, zeros in acting:
+                for tensor in zeros:
+                    hold.trust(tensor)
+            return
+        for parameter, hold in self._each():
+            for tensor in (parameter, *moments(optimizer, parameter)):
+                hold.clear(tensor)
+            if self._gates:
+                hold.gate(parameter)
+
+    def _each(self) -> Iterator[tuple[nn.Parameter, ParameterGuard]]:
+        """Every parameter that is held, once, with its hold; those that are tied with the first of theirs."""
+        seen = set()
+        for name, hold in self._holds.items():
+            parameter = self._find(name, hold)
+            if parameter is None or not hold.fits(parameter):
+                raise GuardError(
+                    f"{name}: the model changed under the guard; detach it, then attach the mask that fits"
+                )
+            if id(parameter) in seen:
+                hold.ungate()
+                continue
+            seen.add(id(parameter))
+            hold.follow(parameter, gate=self._gates and parameter.requires_grad)
+            yield parameter, hold
+
+    def _find(self, name: str, hold: ParameterGuard) -> nn.Parameter | None:
+        parameter = parameter_at(self._model, name)
+        if hold.sharded and parameter is not None and not sharded(parameter):
+            reshard(self._model)
+            parameter = parameter_at(self._model, name)
+        return parameter
+
+    def _has(self, parameter: Tensor) -> bool:
+        return any(self._find(name, hold) is parameter for name, hold in self._holds.items())
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.detach()
+
+    def parameters(self) -> dict[str, nn.Parameter | None]:
+        """Name -> the parameter that is held there now; None where the model has none any more."""
+        return {name: parameter_at(self._model, name) for name in self._holds}
+
+    def __repr__(self) -> str:
+        return f"Guard({self.mask!r}, rule={self.rule!r}, {'attached' if self in _ATTACHED else 'detached'})"
+
+
+def _ungate(holds: Iterable[ParameterGuard]) -> None:
+    for hold in holds:
+        hold.ungate()
+
+
+def _kind(thing: object) -> str:
+    return type(thing).__name__
+
+
+_ATTACHED: weakref.WeakSet[Guard] = weakref.WeakSet()
+
+RULES = {"gate+project": True, "project": False}
+"""Rule -> whether gradients are gated."""
+
+SWEEP = 64
+"""Every so many steps nothing is taken for zero, whoever wrote."""

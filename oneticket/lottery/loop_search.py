@@ -1,0 +1,317 @@
+"""The search in somebody's own loop, which trains every level (long: one class, whose docstring is its contract)."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import nn
+
+from oneticket.apply.watch import Watch
+from oneticket.ground.errors import GuardError, PruneError, SpecError, TrainingError
+from oneticket.ground.streams import Streams
+from oneticket.guard.guard import attach
+from oneticket.guard.narrow import warn
+from oneticket.lottery.division import Division
+from oneticket.lottery.first_look import Start, start_mask, tell_dense, tell_zeros
+from oneticket.lottery.level import Level, Optimizers, Schedulers
+from oneticket.lottery.loop_settings import check, names, split, when
+from oneticket.lottery.progress import begun, read
+from oneticket.lottery.resumed import digest_of
+from oneticket.lottery.retired import Retired
+from oneticket.lottery.snapshot import kept, live, unwrapped
+from oneticket.pruning.criteria import Criterion, named
+from oneticket.pruning.evidence import Evidence, Losses
+from oneticket.pruning.prune import prune, written
+from oneticket.pruning.spec import PruningSpec
+from oneticket.pruning.units import find
+from oneticket.ticket.book import Book
+from oneticket.ticket.density import Density, model_weights
+from oneticket.ticket.heads import plain
+from oneticket.ticket.ticket import Ticket
+
+
+class Search:
+    """Iterative pruning with rewinding around a loop of your own: `for level in search:`, train with `level.optimizer`.
+
+    The model as given is W_0. Level 0 trains it whole; after its k-th step (`rewind="kit"`) parameters and buffers
+    are kept: W_k, or W_0 itself for k = 0, as for pre-trained weights. When the loop's body is done with a level, its
+    guard is audited and detached, `fraction` of the living weights go (or units, by `granularity`), and the next level
+    is opened: W_k x the next mask in the same model, in place; a fresh optimizer from `optimizer_fn(model)`, one or a
+    list; and a guard. `levels=20` are 21 trainings, level 0 to 20; after the last, the model stays as trained. Where
+    k > 0, level 0 keeps its optimizer at step k, so that it alone has momentum there (Frankle et al. 2020, arXiv
+    1912.05671); deeper levels have `level.start == k`, from which a schedule may go on. Buffers that no `state_dict`
+    has (persistent=False) are not rewound.
+
+    - `rewind`: "500it", or "2ep" with `epoch`, the steps of one epoch. The optimizer's steps are counted; see `Level`.
+    - `optimizer_fn` may return (optimizer, scheduler) instead, each one or a list: `level.scheduler` is the loop's to
+      step. `optimizer_fn=None`: optimizers are made later and handed to `level.attach`.
+    - `start`: what lives at the start, for a network that is sparse already: a mask, "zeros" for what is not exactly
+      zero now, or a ticket, whose weights are written into the model at once. Level 1 then is the network as it starts
+      and `levels` more are pruned; level 0, the whole network, is not trained.
+    - `criterion`, `scope`, `granularity`, `allow_empty`: as PruningSpec's; `criterion` may be a function from an
+      `Evidence` to scores. `evidence`: from the model to the losses of some batches, for criteria that ask for
+      gradients or activations, such as `lambda model: (loss(model(x), y) for x, y in batches)`.
+    - `prunable`: name patterns as ModelSpec's, of frozen weights too. `seed`: of criteria that draw. `rule`: the
+      guard's.
+    - The output layers stay dense. They are found by where the outputs come from: in the loop's first forward passes,
+      or at once in one on `example` (a tensor, a tuple of arguments, or a mapping of keyword arguments). Where neither
+      shows them, the first level warns that the last layer registered was taken; and of weights that no gradient
+      reached, such as those of an output that only another mode has. `head` names them: one layer, several layers for
+      several outputs, or the tensors of one; "" is none.
+
+    Names are the model's without wrappers around the whole of it, such as DDP's `module.`; those within keep theirs.
+    `dense` says why a parameter is not pruned. Modes, devices and requires_grad stay the loop's. On `break` or an
+    exception the open level is let go, its training stays in the model, and iterating again begins that level anew from
+    its first weights. So it does where a level is refused at its end: GuardError if the mask was not held or nothing
+    was attached, TrainingError if level 0 ended before step k, PruneError if weights are NaN.
+
+    Raises SpecError for a setting, ModelError for names and models that do not fit, PruneError for weights that cannot
+    be kept or are sharded; and GuardError, when a level opens, for a model that is being searched or guarded already,
+    and for optimizers that `level.attach` refuses. While a level is open, an optimizer that steps its weights and is
+    not the level's raises GuardError, and who uses an earlier level's optimizer, as its scheduler does, TrainingError.
+
+    >>> model = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2))
+    >>> search = Search(model, lambda model: torch.optim.SGD(model.parameters(), lr=0.1), levels=2, rewind="1it")
+    >>> for level in search:
+    ...     for _ in range(3 - level.start):
+    ...         level.optimizer.zero_grad()
+    ...         level.model(torch.ones(3, 4)).square().sum().backward()
+    ...         level.optimizer.step()
+    >>> search.book.densities, search.dense["2.weight"]
+    ((1.0, 0.8125, 0.65625), 'the output layer')
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        optimizer_fn: Callable[[nn.Module], Optimizers | tuple[Optimizers, Schedulers]] | None = None,
+        *,
+        levels: int,
+        fraction: float = 0.2,
+        rewind: str = "0it",
+        epoch: int | None = None,
+        criterion: str | Criterion = "magnitude",
+        scope: str = "global",
+        granularity: str = "weight",
+        allow_empty: bool = True,
+        prunable: Sequence[str] = (),
+        head: str | Sequence[str] | None = None,
+        example: object = None,
+        seed: int = 0,
+        rule: str = "gate+project",
+        start: Start = None,
+        evidence: Losses | None = None,
+    ) -> None:
+        check(optimizer_fn, levels=levels, seed=seed, rule=rule)
+        self._criterion, self._evidence = None if isinstance(criterion, str) else criterion, evidence
+        self._pruning = PruningSpec(
+            criterion=named(criterion), fraction=fraction, scope=scope, granularity=granularity, allow_empty=allow_empty
+        )
+        point, step = when(rewind, epoch)
+        inner, patterns = unwrapped(model), names("prunable", prunable)
+        live(inner)  # refuses what has no values before anything is asked of it
+        warn(inner)
+        self._division = division = Division.of(inner, patterns, head=head, example=example, start=start)
+        alive = division.alive
+        mask = start_mask(start, inner, alive, division.dense)
+        self._asked = {
+            **{name: value for name, value in self._pruning.identity().items() if name != "shots"},
+            "rewind": str(point),
+            "step": step,
+            "prunable": patterns,
+            "head": plain(division.heads),
+            "seed": seed,
+            "rule": rule,
+            "start": None if mask is None else mask.digest,
+        }
+        self.model, self._inner, self._optimizer_fn = model, inner, optimizer_fn
+        self._first = 0 if mask is None else 1
+        self.levels = levels + self._first
+        self._step, self._streams = step, Streams(root=seed, replicate=0)
+        self._units = find(self._pruning, inner, alive)
+        if isinstance(start, Ticket):
+            start.apply(inner, head="sparse" if set(start.mask) & set(start.contract.head_names) else "keep")
+        self._at = begun(kept(inner, alive), alive, mask)
+        if not division.guessed:
+            self._division = division.tell_unreached(stacklevel=2)
+            self._tell_dense()
+        # Nobody but the ticket says where the outputs are, and old ones may be wrong.
+        self._doubts = isinstance(start, Ticket) and not division.guessed and head is None and example is None
+        self._watch: Watch | None = None
+        self._level: Level | None = None
+        self._retired = Retired()
+        self._resumes = False
+
+    def __iter__(self) -> Iterator[Level]:
+        while self._at.level <= self.levels:
+            if self._inner in _OPEN:
+                raise GuardError("a search has a level open on this model; end that loop first")
+            _OPEN.add(self._inner)
+            try:
+                level = self._begin()
+                yield level
+                self._end(level)
+            finally:
+                self._close()
+
+    def __repr__(self) -> str:
+        at = self._at.mask
+        counts = Density(living=at.living, total=at.total, whole=model_weights(self._inner))
+        return f"Search({self._at.level - self._first} of {self.levels - self._first + 1} levels done, {counts})"
+
+    @property
+    def book(self) -> Book:
+        """The finished levels as a book; PruneError before there is one."""
+        deepest = self._at.level - 1
+        if deepest < self._first:
+            raise PruneError("search.book: no level is finished; a level is, when the loop's body is done with it")
+        said = {name: self._asked[name] for name in ("rewind", "prunable", "seed", "rule")}
+        return Book(
+            weights=self._at.kept[self._step],
+            pruned_at={name: torch.where(at > deepest, 0, at) for name, at in self._at.pruned_at.items()},
+            levels=deepest,
+            contract=self._division.contract(self._asked["rewind"], self._step, self._at.kept[0]),
+            lineage={"search": {"pruning": self._pruning.identity(), **said}},
+            records=self._at.records,
+        )
+
+    @property
+    def dense(self) -> dict[str, str]:
+        """Which parameters stay dense, and why; the output layers as guessed until a forward pass shows them."""
+        return self._division.dense
+
+    def state_dict(self) -> dict[str, Any]:
+        """How far the search has come, at any time: `{"tensors": name -> tensor, "facts": JSON}`.
+
+        It holds no training: of an open level, model and optimizer are saved by whoever trains them.
+        """
+        level = self._level
+        at = self._at
+        if level is not None:
+            weights = digest_of(self._inner, at.pruned_at) if level.steps else ""
+            at = replace(at, steps=level.steps, scores=level.scores, weights=weights)
+        return at.plain(self._asked)
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on where a search with the same settings over the same network stood; how many levels it has may differ.
+
+        A level that had made steps goes on with the weights that the model has when it is yielded, and with the
+        optimizer's state if the loop loads it: restore both. Other weights than the state was saved with are a
+        GuardError at the first step. A level without steps begins anew. Raises SpecError, also within a level, whose
+        mask is held already, and PruneError for broken tensors; nothing is changed then.
+        """
+        if self._level is not None:
+            raise SpecError(f"search state: level {self._level.number} is open; load the state before the loop")
+        division = self._division.said(state, first=self._first)
+        asked, like = {**self._asked, "head": plain(division.heads)}, self._at.over(self._inner, division.alive)
+        at = read(state, asked=asked, levels=self.levels, like=like)
+        self._divide(division)
+        self._at = at
+        self._resumes = self._at.steps > 0
+
+    def _begin(self) -> Level:
+        """Open the level: its weights, unless it goes on with those that are there; an optimizer and a guard."""
+        at, resumes, self._resumes = self._at, self._resumes, False
+        mask, start = at.mask, self._step if at.level > self._first else 0
+        if at.level > self._first and not any((each == at.level).any() for each in at.pruned_at.values()):
+            raise PruneError(
+                f"level {at.level} would prune nothing: {mask.living} weights live, and no more may go by fraction "
+                f"{self._pruning.fraction}; ask for fewer levels or a larger fraction"
+            )
+        if not resumes:
+            self._at = at = at.anew()
+            if at.level == 0:
+                tell_zeros(at.kept[0], at.pruned_at)
+            # Another's guard on the model is to refuse this while nothing is written.
+            attach(self.model, torch.optim.SGD(self._inner.parameters()), mask, rule=self._asked["rule"]).detach()
+            contract = self._division.contract(f"{start}it", start, at.kept[0])
+            ticket = Ticket(mask=mask, weights=at.kept[start], contract=contract)
+            ticket.apply(self._inner, head="sparse" if set(mask) & set(contract.head_names) else "keep")
+        level = Level(
+            number=at.level,
+            mask=mask,
+            start=start,
+            search=self,
+            rule=self._asked["rule"],
+            on_step=self._stepped,
+            steps=at.steps,
+            scores=at.scores,
+            weights=at.weights,
+        )
+        self._retired.close(at.level)
+        self._level = level  # from here on there is something to close
+        if (division := self._division).guessed:
+            self._watch = Watch(self.model, self._inner, lambda it: self._divide(division.found(it)), thorough=True)
+        elif self._doubts and at.level == self._first:
+            self._watch = Watch(self.model, self._inner, division.doubt)
+        if self._optimizer_fn is not None:
+            level.attach(*split(self._optimizer_fn(self.model)))
+        return level
+
+    def _divide(self, division: Division) -> None:
+        """Go by these heads from now on, while nothing is pruned: the first forward pass shows them, or a state."""
+        if division.heads != self._division.heads:
+            division.check_in_time(self._division.heads, sparse=self._first > 0)
+            self._units = find(self._pruning, self._inner, division.alive)
+            self._at = self._at.over(self._inner, division.alive)
+            self._asked = {**self._asked, "head": plain(division.heads)}
+            if self._level is not None:
+                self._level.fill(self._at.mask)
+        known, self._division = self._division.guessed and not division.guessed, division
+        if known:
+            self._tell_dense()
+
+    def _tell_dense(self) -> None:
+        at = self._at
+        tell_dense(self._inner, self.dense, at.mask.density * (1 - self._pruning.fraction) ** (self.levels - at.level))
+
+    def _stepped(self, level: Level, steps: int) -> None:
+        """Keep W_k when it is reached, and not before: a loop may say late how its steps are to be counted."""
+        if level.number == self._first and steps <= self._step:
+            reached = {self._step: kept(self._inner, self._at.pruned_at)} if steps == self._step else {}
+            self._at = replace(self._at, kept={0: self._at.kept[0], **reached})
+
+    def _end(self, level: Level) -> None:
+        """Check the trained level, prune for the next and write its record."""
+        level.finish()
+        if self._watch is not None:
+            self._watch.settle()
+        self._division = self._division.settled(tell=level.steps > 0).tell_unreached(stacklevel=3)
+        at, number = self._at, level.number
+        if self._step not in at.kept:
+            raise TrainingError(
+                f"rewind {self._asked['rewind']} is step {self._step}, but level {number} ended after {level.steps} "
+                "steps of its optimizer; train longer, or rewind earlier"
+            )
+        trained = live(self._inner)
+        evidence = Evidence(
+            mask=level.mask,
+            trained={name: trained[name].detach().cpu() for name in at.pruned_at},
+            initial_of=lambda: {name: at.kept[0][name] for name in at.pruned_at},
+            generator=self._streams.generator("prune", number),
+            model=self._inner,
+            losses=self._evidence,
+        )
+        left = prune(self._pruning, evidence, units=self._units, criterion=self._criterion)
+        after = written(at.pruned_at, level.mask, [left], number + 1)
+        records = (*at.records, {**level.facts(), **level.scores})
+        self._at = replace(at, level=number + 1, pruned_at=after, records=records)
+
+    def _close(self) -> None:
+        """Let the model go. A level that is not finished is to begin anew."""
+        _OPEN.discard(self._inner)
+        if self._watch is not None:
+            self._watch.remove()
+        if self._level is not None:
+            self._level.close()
+            self._retired.add(self._level.attached)
+        self._retired.open()
+        self._level, self._at = None, self._at.anew()
+
+
+_OPEN: weakref.WeakSet[nn.Module] = weakref.WeakSet()
+"""Models of which a level is open."""

@@ -1,0 +1,113 @@
+"""Where work is done: the device, the data at hand, where to keep checkpoints, who watches. Never part of a result."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import torch
+
+from oneticket.data import load as data_load
+from oneticket.data.facts import Facts, nominal
+from oneticket.data.load import Data
+from oneticket.data.reading import Reading
+from oneticket.data.spec import DataSpec
+from oneticket.ground.brief import brief
+from oneticket.ground.errors import DataError, SpecError
+from oneticket.training.checkpoint import Slot
+from oneticket.training.watch import Watcher
+
+
+def never() -> bool:
+    """Nobody asks to stop."""
+    return False
+
+
+MOST_THREADS = 1024
+KEPT = 3  # datasets held in memory at once: a source, a target, and one more
+
+
+@dataclass(kw_only=True)
+class RunContext:
+    """The surroundings of a step.
+
+    `checkpoint`: where to write one and resume from, or None. `every`: seconds between checkpoints. `stop`: asked after
+    every optimizer step; once it says True, a checkpoint is written and KeyboardInterrupt raised. `spent`: the seconds
+    that earlier processes spent on what was resumed last. `rank` of `ranks`: which one this is of several processes
+    that do one training together, each with its share of every batch. `watchers` see the network that is trained, which
+    `compact` makes smaller: it leaves out what cannot reach the loss, and computes with living weights alone where that
+    is faster. `compiled`: a mode of `torch.compile`, or None. Both change speed and rounding, nothing else; `how` says
+    what came of them in the training done last. `threads`: CPU threads of a training; None leaves torch's own number,
+    or one under Ray. Another number changes rounding. `pretend`: plan with known sets that are not at hand, too.
+    """
+
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+    checkpoint: Slot | None = None
+    every: float = 20.0
+    watchers: tuple[Watcher, ...] = ()
+    stop: Callable[[], bool] = never
+    spent: float = 0.0
+    rank: int = 0
+    ranks: int = 1
+    compact: bool = True
+    compiled: str | None = None
+    threads: int | None = None
+    how: str = ""
+    pretend: bool = False
+    absent: set[str] = field(default_factory=set)
+    _data: OrderedDict[object, Data] = field(default_factory=OrderedDict, repr=False)
+    _facts: dict[object, Facts] = field(default_factory=dict, repr=False)
+
+    __repr__ = brief
+
+    def __post_init__(self) -> None:
+        if self.threads is not None and not 1 <= self.threads <= MOST_THREADS:
+            raise SpecError(f"threads: expected a number from 1 to {MOST_THREADS}, got {self.threads}")
+
+    def data(self, spec: DataSpec, like: tuple[int, int, int] | None = None) -> Data:
+        """The dataset of that spec, adapted to the shape `like`, loaded once."""
+        key = (spec.model_dump_json(), like)
+        if key not in self._data:
+            while len(self._data) >= KEPT:
+                self._data.popitem(last=False)
+            self._data[key] = data_load.load(spec, device=self.device, like=like)
+        self._data.move_to_end(key)
+        return self._data[key]
+
+    def readings(self) -> tuple[Reading, ...]:
+        """How each set was read whose facts were asked for, without doubles."""
+        return tuple(dict.fromkeys(facts.reading for facts in self._facts.values() if facts.reading))
+
+    def facts(self, spec: DataSpec, like: tuple[int, int, int] | None = None) -> Facts:
+        """What planning must know of that dataset; its digest is part of the address of every step that uses it.
+
+        With `pretend`, a known set that is not at hand counts as published, and its name is noted in `absent`.
+        """
+        key = (spec.model_dump_json(), like)
+        if key not in self._facts:
+            try:
+                self._facts[key] = self.data(spec, like).facts
+            except DataError:
+                published = nominal(spec, like) if self.pretend else None
+                if published is None:
+                    raise
+                self._facts[key] = published
+                self.absent.add(spec.set)
+        return self._facts[key]
+
+
+def device(name: str = "auto") -> torch.device:
+    """The device of that name; `auto` takes CUDA, then MPS, then the CPU. Raises SpecError if it is not there.
+
+    >>> device("cpu")
+    device(type='cpu')
+    """
+    here = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if name == "auto":
+        name = "cuda" if here["cuda"] else "mps" if here["mps"] else "cpu"
+    kind = name.split(":")[0]
+    if not here.get(kind, False):
+        usable = ", ".join(k for k, there in here.items() if there)
+        raise SpecError(f"device: expected auto or one of those here ({usable}), got {name!r}")
+    return torch.device(name)

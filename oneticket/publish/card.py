@@ -1,0 +1,269 @@
+"""The card: what a ticket or book is, from where, how it begins, what it showed, and how to use it, as Markdown."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Iterator, Mapping, Sequence
+
+from oneticket.ground.errors import SpecError
+from oneticket.ground.metric import Metric, score_of
+from oneticket.ticket.book import Book
+from oneticket.ticket.density import Density
+from oneticket.ticket.describe import (
+    TIED,
+    at,
+    data,
+    interval,
+    metric_of,
+    network,
+    number,
+    percent,
+    scores,
+    sound_metric,
+    text,
+)
+from oneticket.ticket.ticket import Ticket
+
+MOST_ROWS = 200
+
+
+def card(
+    thing: Ticket | Book,
+    *,
+    name: str,
+    license: str | None = None,
+    data_license: str | None = None,
+    where: str | None = None,
+) -> str:
+    """A README.md with YAML front matter, as the Hugging Face Hub shows it.
+
+    `name`: its title. `license`: of the file, such as mit. `data_license`: of the data it was found on, where ours is
+    not to be taken. `where`: what loads it, the name unless told. Only what the file holds is told; what was not
+    measured is said to be so. Raises SpecError for a licence that is not one line of text.
+
+    >>> import torch
+    >>> from oneticket.ticket.contract import Contract
+    >>> from oneticket.ticket.mask import Mask
+    >>> mask = Mask({"fc.weight": torch.tensor([[True, False]])})
+    >>> ticket = Ticket(mask=mask, weights={"fc.weight": torch.ones(1, 2)}, contract=Contract(rewind="0it", step=0))
+    >>> print(card(ticket, name="user/name").split("# ")[1].splitlines()[2])
+    A lottery ticket for a network that is not named: of 2 prunable weights 1 lives, a density of 50 %; of all ...
+    """
+    for what, given in (("license", license), ("data_license", data_license)):
+        if given is not None and (not given.strip() or not given.isprintable() or len(given) > 200):
+            raise SpecError(f"{what}: expected one line of text such as mit, got {given!r}")
+    ticket = thing[thing.levels] if isinstance(thing, Book) else thing
+    parts = (
+        _front(thing, license),
+        f"# {text(name)}\n\n{_sentence(thing, ticket.weight_counts)}",
+        f"## From where\n\n{_bullets(_lineage(thing))}",
+        f"## How it begins\n\n{_bullets(_contract(thing))}",
+        f"## Scores\n\n{_scores(thing)}",
+        _levels(thing) if isinstance(thing, Book) else "",
+        f"## Density per layer{' at the sparsest level' if isinstance(thing, Book) else ''}\n\n{_layers(ticket)}",
+        f"## How to use it\n\n{_use(thing, name if where is None else where)}",
+        f"## Licence\n\n{_bullets(_licences(thing, license, data_license))}",
+    )
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _front(thing: Ticket | Book, license: str | None) -> str:
+    """The YAML, each value as JSON text: that is YAML too, whatever characters it has."""
+    known = _known(thing)
+    facts: dict[str, object] = {
+        "library_name": "oneticket",
+        "tags": ["oneticket", "lottery-ticket", "pruning", "sparse"],
+    }
+    if license is not None:
+        common = license.lower() in LICENCES
+        facts |= {"license": license.lower()} if common else {"license": "other", "license_name": license}
+    if repo := known[1] if known else data(thing) if re.fullmatch(r"[\w.-]+/[\w.-]+", data(thing), re.ASCII) else "":
+        facts["datasets"] = [repo]
+    return "---\n" + "\n".join(f"{name}: {json.dumps(value)}" for name, value in facts.items()) + "\n---"
+
+
+def _sentence(thing: Ticket | Book, counts: Density) -> str:
+    what = f"A book of {len(thing)} lottery tickets" if isinstance(thing, Book) else "A lottery ticket"
+    whom = text(network(thing)) or "a network that is not named"
+    sparsest = " at the sparsest" if isinstance(thing, Book) else ""
+    lives = "1 lives" if counts.living == 1 else f"{counts.living:,} live"
+    return (
+        f"{what} for {whom}: of {counts.total:,} prunable weights {lives}{sparsest}, "
+        f"a density of {percent(counts.prunable)}; of all {counts.whole:,} weights of the model, "
+        f"{percent(counts.model)} live."
+        f"\n\nIts id is {thing.id}; the file is checked against it whenever it is read, and holds no code."
+    )
+
+
+def _lineage(thing: Ticket | Book) -> Iterator[tuple[str, str]]:
+    search = at(thing.lineage, "search")
+    for name in ("data", "task", "model", "optimizer", "training", "pruning", "rewind", "seed"):
+        value = search.get(name) if isinstance(search, Mapping) else None
+        value = at(thing.model, "spec") or value if name == "model" else value
+        if value or name != "task":  # classification is not written down
+            yield name, _settings(value) or "not known"
+    yield "replicate", _settings(thing.lineage.get("replicate")) or "not known"
+    if isinstance(thing, Ticket):
+        yield "level", _settings(thing.lineage.get("level")) or "not known"
+    if source := _settings({k: v for k, v in thing.lineage.items() if k not in ("search", "replicate", "level")}):
+        yield "also", source
+
+
+def _contract(thing: Ticket | Book) -> Iterator[tuple[str, str]]:
+    own = thing.contract
+    yield "rewind", f"to {text(own.rewind)}, optimizer step {own.step}"
+    given = IMPORTED if "imported" in thing.lineage else {}
+    for name, words in CONTRACT.items():
+        yield name, given.get(name) or words[getattr(own, name)]
+    yield "head", "; ".join(", ".join(map(text, names)) or TIED for names in own.heads) or "not named"
+
+
+def _scores(thing: Ticket | Book) -> str:
+    rows = list(scores(thing))
+    if not rows:
+        evidence = thing.evidence if isinstance(thing, Ticket) else {}
+        single, metric = score_of(evidence), sound_metric(evidence)
+        told = (
+            f" One training in the search left {_single(single, metric)}: n = 1." if number(single) and metric else ""
+        )
+        return f"Not measured: no scores over several trainings came with this file.{told}"
+    lines = [
+        (
+            *(text(row[name]) for name in ("data", "optimizer", "arm")),
+            interval(row, metric_of(row)),
+            str(row["n"]),
+            f"{interval(row['difference'], metric_of(row), signed=True)}, n = {row['difference']['n']}"
+            if row["difference"]
+            else "—",
+        )
+        for row in rows
+    ]
+    words = sorted({text(row["what"]) for row in rows if row.get("what")})
+    metrics = list(dict.fromkeys(metric_of(row) for row in rows))
+    name = text(metrics[0].label) if len(metrics) == 1 else "score"
+    note = (
+        "In brackets the 95 % interval of the mean; the last column is by how much the ticket is better than that arm, "
+        "on paired seeds."
+    )
+    note += "".join(f" Lower {text(one.name)} is better." for one in metrics if not one.larger)
+    table = _table(("data", "optimizer", "arm", name, "n", "ticket better by"), lines)
+    return f"{table}\n\n{note}" + "".join(f" {word}." for word in words)
+
+
+def _single(score: float, metric: Metric) -> str:
+    """A score of one training, with its name and direction."""
+    if metric.name == "accuracy":
+        return f"an accuracy of {percent(score)}"
+    return f"{score:.4g} {text(metric.label)}{'' if metric.larger else ' (lower is better)'}"
+
+
+def _levels(book: Book) -> str:
+    lines = [
+        (str(n), percent(counts.prunable), percent(counts.model), f"{counts.living:,}")
+        for n, counts in enumerate(book.weight_counts)
+    ]
+    return f"## Levels\n\n{_table(('level', 'density', 'of all weights', 'living'), lines)}"
+
+
+def _layers(ticket: Ticket) -> str:
+    shapes, counts = ticket.mask.shapes, ticket.mask.counts
+    lines = [
+        (
+            text(name),
+            "×".join(map(str, shape)) or "1",
+            f"{counts[name]:,}",
+            percent(counts[name] / max(math.prod(shape), 1)),
+        )
+        for name, shape in shapes.items()
+    ]
+    dense = [text(name) for name in ticket.weights if name not in shapes]
+    shown = ", ".join(dense[:12]) + (f" and {len(dense) - 12} more" if len(dense) > 12 else "")
+    return f"{_table(('layer', 'shape', 'living', 'density'), lines)}\n\nDense by policy: {shown or 'nothing'}."
+
+
+def _use(thing: Ticket | Book, where: str) -> str:
+    choice = f", level={thing.levels}" if isinstance(thing, Book) else ""
+    return (
+        "```python\nimport oneticket\n"
+        f"ticket = oneticket.Ticket.from_pretrained({json.dumps(where)}{choice})\n"
+        "ticket.apply(model)                      # writes the weights; says what matched\n"
+        "guard = ticket.attach(model, optimizer)  # pruned weights stay zero in any loop\n```"
+    )
+
+
+def _licences(thing: Ticket | Book, license: str | None, data_license: str | None) -> Iterator[tuple[str, str]]:
+    known = _known(thing)
+    yield "this file", text(license) if license else "not given"
+    yield "the data it was found on", text(data_license) if data_license else known[0] if known else "not known"
+
+
+def _known(thing: Ticket | Book) -> tuple[str, str] | None:
+    """The row of `DATA`, with or without a half (:a) behind the name."""
+    return DATA.get(data(thing).partition(":")[0])
+
+
+def _settings(value: object, depth: int = 0) -> str:
+    """A mapping's settings, its name first, or one value; nothing that is empty, nothing below the third mapping."""
+    if not isinstance(value, Mapping):
+        return "" if value is None else text(value)
+    if depth == 3:
+        return "…"
+    given = [(k, v) for k, v in value.items() if v not in (None, "", [], {})]
+    given.sort(key=lambda each: each[0] != "name")
+    return ", ".join(
+        _settings(v, depth + 1) if k == "name" else f"{text(k)} {_settings(v, depth + 1)}" for k, v in given[:MOST_ROWS]
+    )
+
+
+def _bullets(facts: Iterator[tuple[str, str]]) -> str:
+    return "\n".join(f"- {name}: {value}" for name, value in facts)
+
+
+def _table(header: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
+    more = f"\n\n{len(lines) - MOST_ROWS} more rows are not shown." if len(lines) > MOST_ROWS else ""
+    rows = [header, ["---"] * len(header), *lines[:MOST_ROWS]]
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows) + more
+
+
+LICENCES = (
+    *("apache-2.0", "mit", "bsd-2-clause", "bsd-3-clause", "cc0-1.0", "cc-by-4.0", "cc-by-sa-3.0", "cc-by-sa-4.0"),
+    *("cc-by-nc-4.0", "cc-by-nc-sa-4.0", "gpl-3.0", "lgpl-3.0", "agpl-3.0", "mpl-2.0", "unlicense"),
+)
+
+# Licence as its publishers give it, and the Hub's dataset.
+DATA: dict[str, tuple[str, str]] = {
+    "cifar10": ("no licence given; cite Krizhevsky 2009", "uoft-cs/cifar10"),
+    "cifar100": ("no licence given; cite Krizhevsky 2009", "uoft-cs/cifar100"),
+    "digits": ("CC BY 4.0, UCI Optical Recognition of Handwritten Digits, as in scikit-learn", ""),
+    "fashion_mnist": ("MIT, Zalando SE", "zalando-datasets/fashion_mnist"),
+    "imagenet": ("non-commercial research and education only, under ImageNet's terms of access", "ILSVRC/imagenet-1k"),
+    "mnist": ("CC BY-SA 3.0, Yann LeCun and Corinna Cortes", "ylecun/mnist"),
+    "mnist1d": ("Apache-2.0, Sam Greydanus", ""),
+    "svhn": ("non-commercial use only", "ufldl-stanford/svhn"),
+}
+
+CONTRACT: dict[str, dict[str, str]] = {
+    "weights": {"rewound": "those of the rewind point"},
+    "buffers": {"rewound": "BatchNorm statistics and the like are those of the rewind point too"},
+    "optimizer": {"fresh": "its state starts empty"},
+    "schedule": {
+        "continued": "the learning rate goes on from the rewind step",
+        "caller": "the learning rate was the affair of the loop that found it",
+    },
+    "order": {
+        "paired": "data order is that of the replicate, counted from the rewind step",
+        "caller": "data order was the affair of the loop that found it",
+    },
+    "dead": {
+        "zero-held": "pruned weights are zero and are held at zero",
+        "zero-held+folded": "pruned weights are zero and held; units that nothing feeds may have been constants",
+    },
+}
+
+IMPORTED = {
+    "weights": "as the caller gave them, who says which step's they are",
+    "buffers": "BatchNorm statistics and the like are as the caller gave them too",
+}
+"""What is told in the place of CONTRACT's words of a ticket made out of another tool's files."""

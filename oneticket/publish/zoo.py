@@ -1,0 +1,132 @@
+"""The zoo: tickets that ship with the package, found by name, and the lists of them, of a folder, of the Hub."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from oneticket.ground.errors import FileError, OneticketError
+from oneticket.publish import hub, remote
+from oneticket.ticket import file
+from oneticket.ticket.book import Book
+from oneticket.ticket.ticket import Ticket
+
+LARGEST = 64 * 2**20
+"""Bytes above which a remote file is not fetched for a list."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class ZooEntry:
+    """One file of a list: what it holds, or why that cannot be told. `size` is in bytes, 0 if it is not known."""
+
+    name: str
+    thing: Ticket | Book | None
+    size: int
+    problem: str = ""
+
+
+def shipped() -> dict[str, Path]:
+    """Name -> file, of the tickets in the package, by name."""
+    return {path.stem: path for path in sorted(ZOO.glob("*.safetensors"))}
+
+
+def named(where: str | os.PathLike[str]) -> Path | None:
+    """The file of the shipped ticket of that name; None for other names, and where a path goes first."""
+    return None if os.path.lexists(where) else shipped().get(os.fsdecode(where))
+
+
+def located(where: str | os.PathLike[str]) -> Path:
+    """A path that exists, or else the shipped ticket of that name; raises FileError with the nearest names."""
+    text, names = os.fsdecode(where), shipped()
+    path = named(text) or Path(text)
+    if text and os.path.lexists(path):  # the empty path is no place, though Path makes it this folder
+        return path
+    there = sorted(entry.name for entry in path.parent.iterdir()) if text and path.parent.is_dir() else []
+    near = difflib.get_close_matches(path.name, [*names, *there], n=3)
+    known = f"shipped are {', '.join(names)}" if names else "none is shipped"
+    if len(path.parts) > 1 and not there:
+        hint = f"the folder {path.parent} is empty or not there"
+    else:
+        hint = (
+            f"did you mean {' or '.join(repr(name) for name in near)}?" if near else "nothing there has a name near it"
+        )
+    raise FileError(f"{text or 'the empty path'}: No such file or folder, and no shipped ticket; {hint} ({known})")
+
+
+def single(where: str) -> Path | None:
+    """The file, fetched from the Hub if need be, where one ticket or book is named; None for a place of several.
+
+    Raises FileError for what is nowhere, and for a word that is nearly a shipped name: it is not asked of the Hub.
+    """
+    if path := named(where):
+        return path
+    word = re.fullmatch(remote.WORD, where, re.ASCII) and not os.path.lexists(where)
+    if word and (near := difflib.get_close_matches(where, shipped(), n=1)):
+        raise FileError(
+            f"{where}: No such file or folder, and no shipped ticket; did you mean {near[0]!r}? "
+            f"hf://{where} asks the Hub for a user of that name"
+        )
+    place = hub.parse(where, several=True)
+    if isinstance(place, str):
+        one = remote.REPO.fullmatch(place) and not remote.COLLECTION.fullmatch(place)
+        return hub.find(f"hf://{place}") if one else None
+    return None if place.is_dir() else hub.find(place)
+
+
+def entries(where: str | os.PathLike[str] | None = None) -> Iterator[ZooEntry]:
+    """The tickets and books that ship with the package, or those of a folder, a Hub user, collection or repository.
+
+    Of a folder: its files, and `ticket.safetensors` and `book.safetensors` of its subfolders. A file that is bad is an
+    entry with its reason. Raises FileError for a place that is not there.
+    """
+    if where is None:
+        for name, path in shipped().items():
+            yield _read(name, path)
+        return
+    place = hub.parse(where, several=True)
+    if isinstance(place, str):
+        for repo in remote.repositories(place):
+            yield _read(repo, hub.find(f"hf://{repo}", largest=LARGEST)) if repo == place else _fetched(repo)
+    elif place.is_dir():
+        for name in _names(place):
+            try:
+                yield _read(name, hub.inside(place, name))
+            except FileError as error:
+                yield ZooEntry(name=name, thing=None, size=0, problem=str(error))
+    else:
+        yield _read(place.name, place)
+
+
+def _names(folder: Path) -> Iterator[str]:
+    """The files to list in a folder and, one level deep, in its subfolders; nothing hidden."""
+    try:
+        found = sorted(entry for entry in folder.iterdir() if not entry.name.startswith("."))
+        for entry in found:
+            if entry.name.endswith(".safetensors"):
+                yield entry.name
+            elif entry.is_dir():
+                yield from (f"{entry.name}/{name}" for name in hub.NAMES if os.path.lexists(entry / name))
+    except OSError as error:
+        raise FileError(f"{folder}: cannot be listed: {error.strerror}") from error
+
+
+def _fetched(repo: str) -> ZooEntry:
+    try:
+        return _read(repo, hub.find(f"hf://{repo}", largest=LARGEST))
+    except OneticketError as error:
+        return ZooEntry(name=repo, thing=None, size=0, problem=str(error).removeprefix(f"{repo}: "))
+
+
+def _read(name: str, path: Path) -> ZooEntry:
+    try:
+        return ZooEntry(name=name, thing=file.load(path), size=path.stat().st_size)
+    except FileError as error:
+        size = path.stat().st_size if path.is_file() else 0
+        return ZooEntry(name=name, thing=None, size=size, problem=str(error).removeprefix(f"{path}: "))
+
+
+ZOO = Path(__file__).parents[1] / "zoo"

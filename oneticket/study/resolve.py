@@ -1,0 +1,41 @@
+"""The plan of a study that a user names: a study file, one that is shipped, or a function of their own."""
+
+from __future__ import annotations
+
+import inspect
+from pathlib import Path
+
+from oneticket.ground.errors import SpecError
+from oneticket.ground.import_path import own
+from oneticket.lottery.run_context import RunContext
+from oneticket.study.file import read_study
+from oneticket.study.grid import Plan, plan
+
+
+def plan_of(name: str, place: RunContext) -> Plan:
+    """The plan of `studies/mine.toml`, of `demo` (one that is shipped), or what `mine.py:study` makes of a Place.
+
+    Raises SpecError for a mistake in any of them, DataError for data that are not at hand.
+
+    >>> plan_of("demo", RunContext()).claims
+    ('C2',)
+    """
+    if ":" not in name or Path(name).exists():
+        return _named(name, place)
+    function = own(name, "study")
+    try:
+        inspect.signature(function).bind(place)
+    except TypeError as error:
+        raise SpecError(f"study {name!r}: expected a function of one argument, a Place: {error}") from None
+    made = function(place)
+    if not isinstance(made, Plan):
+        raise SpecError(f"study {name!r}: expected a function from a Place to a Plan, got {type(made).__name__}")
+    return made
+
+
+def _named(name: str, place: RunContext) -> Plan:
+    try:
+        return plan(read_study(Path(name)), place)
+    except SpecError as error:
+        said = str(error)
+        raise SpecError(said if said.startswith(name) else f"{name}: {said}") from None

@@ -1,0 +1,81 @@
+"""What one input of a network is: an image, a vector of numbers, a series, or tokens."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+import torch
+
+from oneticket.ground.brief import brief
+from oneticket.ground.errors import SpecError, unknown
+
+Kind = Literal["images", "vectors", "series", "tokens"]
+
+AXES: dict[str, tuple[str, ...]] = {
+    "images": ("channels", "height", "width"),
+    "vectors": ("numbers",),
+    "series": ("channels", "steps"),
+    "tokens": ("tokens",),
+}
+"""Kind -> what the dimensions of one input are."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Inputs:
+    """The kind and shape of one input: images (C, H, W), vectors (F,), series (C, T), tokens (T,).
+
+    All are float32 but tokens, int64 ids from 0 to `vocabulary` - 1. Raises SpecError for a shape that the kind does
+    not have, or tokens without a vocabulary.
+
+    >>> Inputs(shape=(1, 8, 8)).example(2).shape
+    torch.Size([2, 1, 8, 8])
+    >>> print(Inputs(kind="tokens", shape=(64,), vocabulary=256))
+    64 tokens out of 256
+    """
+
+    kind: Kind = "images"
+    shape: tuple[int, ...]
+    vocabulary: int | None = None
+
+    __repr__ = brief
+
+    def __post_init__(self) -> None:
+        if self.kind not in get_args(Kind):
+            raise SpecError(unknown("kind of inputs", self.kind, get_args(Kind)))
+        axes = AXES[self.kind]
+        if len(self.shape) != len(axes) or min(self.shape, default=0) < 1:
+            raise SpecError(f"{self.kind}: expected a shape ({', '.join(axes)}) of 1 or more each, got {self.shape}")
+        if (self.kind == "tokens") != (self.vocabulary is not None) or (self.vocabulary or 1) < 1:
+            raise SpecError(f"{self.kind}: a vocabulary of 1 or more is for tokens alone, got {self.vocabulary}")
+
+    def __str__(self) -> str:
+        by = " x ".join(map(str, self.shape))
+        if self.kind == "tokens":
+            return f"{by} tokens out of {self.vocabulary}"
+        return {"images": f"images {by}", "vectors": f"vectors of {by} numbers", "series": f"series {by}"}[self.kind]
+
+    def example(self, batch: int, *, device: torch.device | str = "cpu") -> torch.Tensor:
+        """A batch of zeros (batch, *shape), as a network takes them."""
+        dtype = torch.int64 if self.kind == "tokens" else torch.float32
+        return torch.zeros(batch, *self.shape, dtype=dtype, device=device)
+
+    def plain(self) -> dict[str, Any]:
+        """What a ticket's network says of it. Images say their shape alone, as they did before there were kinds.
+
+        >>> Inputs(kind="vectors", shape=(16,)).plain()
+        {'shape': [16], 'kind': 'vectors'}
+        """
+        kind = {} if self.kind == "images" else {"kind": self.kind}
+        words = {} if self.vocabulary is None else {"vocabulary": self.vocabulary}
+        return {"shape": list(self.shape), **kind, **words}
+
+    @classmethod
+    def read(cls, network: Mapping[str, Any]) -> Inputs:
+        """Back from what a ticket's network says; SpecError for what cannot be."""
+        return cls(
+            kind=network.get("kind", "images"),
+            shape=tuple(network["shape"]),
+            vocabulary=network.get("vocabulary"),
+        )

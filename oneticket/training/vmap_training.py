@@ -1,0 +1,201 @@
+"""Runs together: networks of one architecture trained as one program, each as it would be alone, to float tolerance.
+
+Parameters and buffers are stacked, with the network as a new first dimension, under the names that they have in each.
+What works entry by entry (SGD, Adam, AdamW, RMSprop, the guard) works on the stack as on any module; the loss and the
+clipping are each network's own. The runs become windows on the stack: each can be looked at and saved at any time.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call, stack_module_state, vmap
+from torch.optim import Optimizer
+
+from oneticket.guard.narrow import sliced
+from oneticket.optim.build import build as build_optimizers
+from oneticket.optim.schedule import lr_factor, set_lr
+from oneticket.optim.spec import OptimizerSpec
+from oneticket.task.task import Task
+from oneticket.training.loop import PRECISION, Run
+from oneticket.training.spec import TrainingSpec
+
+Feed = Iterator[tuple[Tensor, Tensor]]
+
+
+class Stack(nn.Module):
+    """Networks of one architecture, in training, as one module; the first of them lends its code.
+
+    >>> nets = [nn.Linear(2, 3) for _ in range(4)]
+    >>> stack = Stack(nets)
+    >>> stack.get_parameter("weight").shape, stack([torch.ones(5, 2)] * 4).shape
+    (torch.Size([4, 3, 2]), torch.Size([4, 5, 3]))
+    """
+
+    def __init__(self, models: Sequence[nn.Module]) -> None:
+        super().__init__()
+        self._lender = (models[0].train(),)  # in a tuple, it is no part of this module
+        parameters, buffers = stack_module_state([*models])
+        self._state: dict[str, Tensor] = {
+            name: nn.Parameter(_laid(value.detach()), requires_grad=value.requires_grad)
+            for name, value in parameters.items()
+        } | buffers
+        for name, value in self._state.items():
+            path, _, leaf = name.rpartition(".")
+            home: nn.Module = self
+            for part in path.split(".") if path else ():
+                if part not in home._modules:
+                    home.add_module(part, nn.Module())
+                home = home.get_submodule(part)
+            if isinstance(value, nn.Parameter):
+                home.register_parameter(leaf, value)
+            else:
+                home.register_buffer(leaf, value)
+        self._convolves = any(value.dim() == 5 for value in parameters.values())
+        for number, model in enumerate(models):
+            for name, tensor in (*model.named_parameters(), *model.named_buffers()):
+                tensor.data = self._state[name].detach()[number]
+
+    def forward(self, images: Sequence[Tensor]) -> Tensor:
+        """One batch (B, C, H, W) for each of the N networks to the logits (N, B, classes)."""
+        if not self._convolves:
+            return vmap(self._one)(self._state, torch.stack([*images]))
+        # What a convolution sees, (B, N * C, H, W), is then in channels_last: 0.65 to 0.77 of the time on one thread.
+        stacked = torch.stack([each.permute(0, 2, 3, 1) for each in images], 3).permute(3, 0, 4, 1, 2)
+        with warnings.catch_warnings():
+            # torch says that pooling down to one pixel, in this layout, goes network by network.
+            warnings.filterwarnings("ignore", message="There is a performance drop", category=UserWarning)
+            return vmap(self._one)(self._state, stacked)
+
+    def _one(self, state: dict[str, Tensor], images: Tensor) -> Tensor:
+        return functional_call(self._lender[0], state, (images,))  # type: ignore[no-any-return]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Together:
+    """Runs that stand at the same position of one schedule, their networks as a stack, and its own optimizers."""
+
+    runs: Sequence[Run]
+    stack: Stack
+    optimizers: Sequence[Optimizer]
+    losses: Tensor
+
+    @classmethod
+    def begin(cls, runs: Sequence[Run], optimizer: OptimizerSpec) -> Together:
+        """Stack what the runs hold now, moments included; their networks, moments and losses are windows from now on.
+
+        The optimizers must work entry by entry, as all but muon do. Raises RuntimeError for unlike networks.
+        """
+        stack, losses = Stack([run.model for run in runs]), torch.stack([run.losses for run in runs])
+        for number, run in enumerate(runs):
+            run.losses = losses[number]
+        made = cls(runs=runs, stack=stack, optimizers=build_optimizers(optimizer, stack, head=()), losses=losses)
+        for whole, *own in made._optimizers():
+            for name, stacked in _named(whole).items():
+                states = [one.state.get(_named(one)[name], {}) for one in own]
+                whole.state[stacked] = {
+                    key: _joined(key, [state[key] for state in states], stacked) for key in states[0]
+                }
+        made._share()
+        return made
+
+    def train(
+        self,
+        feeds: Sequence[Feed],
+        *,
+        task: Task,
+        training: TrainingSpec,
+        optimizer: OptimizerSpec,
+        per_epoch: int,
+        stop: int,
+    ) -> Iterator[int]:
+        """What `loop.train` does, for all runs at once; each has its own batches."""
+        begun, total = self.runs[0].position, self.losses.shape[1]
+        parameters = [each for each in self.stack.parameters() if each.requires_grad]
+        every = [one for optimizers in self._optimizers() for one in optimizers]
+        # Convolutions of a stack are one of as many groups, which no faulty kernel takes, unless there is one group.
+        safe = sliced(self.stack) if len(self.runs) == 1 else nullcontext()
+        for position in range(begun, stop):
+            set_lr(every, lr_factor(optimizer, position, per_epoch=per_epoch, total=total))
+            inputs, targets = zip(*map(next, feeds), strict=True)
+            for parameter in parameters:
+                parameter.grad = None
+            with safe:
+                losses = self._losses(inputs, torch.cat(targets), task, training)
+                losses.sum().backward()  # type: ignore[no-untyped-call]
+            if training.clip is not None:
+                clip(parameters, training.clip)
+            for each in self.optimizers:
+                each.step()
+            self.losses[:, position] = losses.detach()
+            if position == begun:
+                self._share()  # optimizers make their moments at the first step, and change them in place after it
+            for run in self.runs:
+                run.position = position + 1
+            yield position + 1
+
+    def _losses(self, inputs: Sequence[Tensor], targets: Tensor, task: Task, training: TrainingSpec) -> Tensor:
+        """Each network's mean loss over its own batch."""
+        dtype = PRECISION[training.precision]
+        with torch.autocast(self.losses.device.type, dtype=dtype, enabled=dtype != torch.float32):
+            outputs = self.stack(inputs)
+            each = task.training_loss(outputs.flatten(0, 1), targets, "none", training.smoothing)
+            return each.view(len(inputs), -1).mean(1)
+
+    def _share(self) -> None:
+        """Make every run's moments windows on those of the stack."""
+        for whole, *own in self._optimizers():
+            for number, one in enumerate(own):
+                for name, part in _named(one).items():
+                    state = whole.state[_named(whole)[name]]
+                    one.state[part] = {key: _window(key, value, number, part) for key, value in state.items()}
+
+    def _optimizers(self) -> list[tuple[Optimizer, ...]]:
+        """Every optimizer of the stack, with those of the runs that it stands for."""
+        return [*zip(self.optimizers, *(run.optimizers for run in self.runs), strict=True)]
+
+
+def clip(parameters: Sequence[Tensor], most: float) -> None:
+    """Scale each network's own gradient to a norm of at most `most`, as `torch.nn.utils.clip_grad_norm_` does for one.
+
+    >>> stacked = torch.zeros(2, 2, requires_grad=True)
+    >>> stacked.grad = torch.tensor([[3.0, 4.0], [0.3, 0.4]])
+    >>> clip([stacked], 1.0)
+    >>> stacked.grad.norm(dim=1)
+    tensor([1.0000, 0.5000])
+    """
+    gradients = [each.grad for each in parameters if each.grad is not None]
+    norms = torch.stack([gradient.reshape(len(gradient), -1).norm(dim=1) for gradient in gradients]).norm(dim=0)
+    scale = (most / (norms + 1e-6)).clamp(max=1.0)
+    for gradient in gradients:
+        gradient.mul_(scale.view(-1, *[1] * (gradient.dim() - 1)))
+
+
+def _laid(stacked: Tensor) -> Tensor:
+    """Kernels of convolutions in channels_last, each; so are a single network's."""
+    return stacked.permute(0, 1, 3, 4, 2).contiguous().permute(0, 1, 4, 2, 3) if stacked.dim() == 5 else stacked
+
+
+def _named(optimizer: Optimizer) -> dict[str, Tensor]:
+    groups = optimizer.param_groups
+    return {name: one for group in groups for name, one in zip(group["param_names"], group["params"], strict=True)}
+
+
+def _joined(key: str, parts: list[object], stacked: Tensor) -> object:
+    """One value of an optimizer's state, for all runs; a count, such as the step that they stand at, is one for all."""
+    tensors = [part for part in parts if isinstance(part, Tensor) and not _counts(key, part, stacked[0])]
+    return _laid(torch.stack(tensors)) if tensors else parts[0]
+
+
+def _window(key: str, value: object, number: int, weight: Tensor) -> object:
+    return value[number] if isinstance(value, Tensor) and not _counts(key, value, weight) else value
+
+
+def _counts(key: str, value: Tensor, weight: Tensor) -> bool:
+    """Whether it is one number of the whole training, and no moment, which a weight of one number has too."""
+    return value.dim() == 0 and (weight.dim() > 0 or key in ("step", "mu_product"))
