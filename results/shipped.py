@@ -6,7 +6,7 @@ import sys
 
 from page import table_lines
 
-from oneticket.publish.zoo import shipped
+from oneticket.publish.shipped import shipped
 from oneticket.stats.scores import score_table
 from oneticket.stats.words import percent
 from oneticket.ticket.describe import data, network

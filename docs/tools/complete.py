@@ -21,6 +21,7 @@ ROOMS = (
     "oneticket.ticket.file",
     "oneticket.publish.hub",
     "oneticket.publish.card",
+    "oneticket.publish.shipped",
     "oneticket.publish.zoo",
     "oneticket.integrations.lightning",
     "oneticket.integrations.transformers",

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from oneticket.ground.errors import FileError
 from oneticket.lottery.transfer import replicate_of
-from oneticket.publish.zoo import located
+from oneticket.publish.shipped import located
 from oneticket.ticket.book import Book, book_files
 from oneticket.ticket.file import load
 from oneticket.ticket.ticket import Ticket

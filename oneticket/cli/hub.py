@@ -9,7 +9,7 @@ from oneticket.cli.terminal import say
 from oneticket.ground.errors import FileError
 from oneticket.publish.card import card
 from oneticket.publish.hub import NAMES, find, parse, publish
-from oneticket.publish.zoo import located, named
+from oneticket.publish.shipped import located, named
 from oneticket.ticket import file
 from oneticket.ticket.book import Book, book_files
 from oneticket.ticket.ticket import Ticket

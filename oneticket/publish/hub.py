@@ -13,6 +13,7 @@ from oneticket.ground import disk
 from oneticket.ground.errors import FileError
 from oneticket.publish import remote
 from oneticket.publish.card import card
+from oneticket.publish.shipped import named
 from oneticket.ticket import file
 from oneticket.ticket.book import Book
 from oneticket.ticket.names import listed
@@ -40,9 +41,7 @@ def find(
     not read. Raises FileError, with what was tried, for a place or file that is not there, that leads out of its
     folder, or that is larger than `largest` bytes on the Hub.
     """
-    from oneticket.publish import zoo
-
-    place = parse(zoo.named(where) or where)
+    place = parse(named(where) or where)
     if isinstance(place, str):
         return remote.fetch(place, revision, names, largest)
     if revision is not None:

@@ -6,7 +6,8 @@ import os
 from pathlib import Path
 
 from oneticket.ground.errors import FileError
-from oneticket.publish import hub, zoo
+from oneticket.publish import hub
+from oneticket.publish.shipped import located
 from oneticket.ticket import file
 from oneticket.ticket.book import Book, book_file, book_files
 from oneticket.ticket.names import listed
@@ -21,7 +22,7 @@ def load_ticket(
     replicate: int | None = None,
 ) -> Ticket:
     """What `Ticket.load` says."""
-    path = zoo.located(path)
+    path = located(path)
     found = load_book(path, replicate=replicate) if replicate is not None or os.path.isdir(path) else file.load(path)
     if isinstance(found, Ticket):
         if level is not None or density is not None:

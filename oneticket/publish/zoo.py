@@ -1,4 +1,4 @@
-"""The zoo: tickets that ship with the package, found by name, and the lists of them, of a folder, of the Hub."""
+"""The zoo: lists of tickets and books, of those that ship with the package, of a folder, of the Hub."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from pathlib import Path
 
 from oneticket.ground.errors import FileError, OneticketError
 from oneticket.publish import hub, remote
+from oneticket.publish.shipped import named, shipped
 from oneticket.ticket import file
 from oneticket.ticket.book import Book
 from oneticket.ticket.ticket import Ticket
@@ -27,34 +28,6 @@ class ZooEntry:
     thing: Ticket | Book | None
     size: int
     problem: str = ""
-
-
-def shipped() -> dict[str, Path]:
-    """Name -> file, of the tickets in the package, by name."""
-    return {path.stem: path for path in sorted(ZOO.glob("*.safetensors"))}
-
-
-def named(where: str | os.PathLike[str]) -> Path | None:
-    """The file of the shipped ticket of that name; None for other names, and where a path goes first."""
-    return None if os.path.lexists(where) else shipped().get(os.fsdecode(where))
-
-
-def located(where: str | os.PathLike[str]) -> Path:
-    """A path that exists, or else the shipped ticket of that name; raises FileError with the nearest names."""
-    text, names = os.fsdecode(where), shipped()
-    path = named(text) or Path(text)
-    if text and os.path.lexists(path):  # the empty path is no place, though Path makes it this folder
-        return path
-    there = sorted(entry.name for entry in path.parent.iterdir()) if text and path.parent.is_dir() else []
-    near = difflib.get_close_matches(path.name, [*names, *there], n=3)
-    known = f"shipped are {', '.join(names)}" if names else "none is shipped"
-    if len(path.parts) > 1 and not there:
-        hint = f"the folder {path.parent} is empty or not there"
-    else:
-        hint = (
-            f"did you mean {' or '.join(repr(name) for name in near)}?" if near else "nothing there has a name near it"
-        )
-    raise FileError(f"{text or 'the empty path'}: No such file or folder, and no shipped ticket; {hint} ({known})")
 
 
 def single(where: str) -> Path | None:
@@ -127,6 +100,3 @@ def _read(name: str, path: Path) -> ZooEntry:
     except FileError as error:
         size = path.stat().st_size if path.is_file() else 0
         return ZooEntry(name=name, thing=None, size=size, problem=str(error).removeprefix(f"{path}: "))
-
-
-ZOO = Path(__file__).parents[1] / "zoo"

@@ -13,7 +13,6 @@ from commands import oneticket_cli
 from hub_server import Hub
 from waiting import FOREVER
 
-from oneticket.publish import zoo
 from oneticket.ticket.book import Book
 from oneticket.ticket.ticket import Ticket
 
@@ -69,7 +68,7 @@ def test_mistakes_write_nothing(words: str, expected: str, capsys: pytest.Captur
 def test_zoo(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     shipped = Path("ships")
     shipped.mkdir()
-    monkeypatch.setattr(zoo, "ZOO", shipped)
+    monkeypatch.setattr("oneticket.publish.shipped.ZOO", shipped)
     code, out, _ = oneticket_cli("zoo", capsys)
     assert code == 0 and "There are none." in " ".join(out.split())
     shutil.copy(TICKET, shipped / "digits-a.safetensors")

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from oneticket.ground.errors import FileError
-from oneticket.publish import zoo
+from oneticket.publish import shipped, zoo
 from oneticket.ticket.book import Book
 from oneticket.ticket.ticket import Ticket
 
@@ -24,7 +24,7 @@ def ships(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     here.mkdir()
     for name, kind in (("digits-a", "ticket"), ("fashion-conv4", "ticket"), ("whole-book", "book")):
         shutil.copy(GOLDEN / f"{kind}.safetensors", folder / f"{name}.safetensors")
-    monkeypatch.setattr(zoo, "ZOO", folder)
+    monkeypatch.setattr(shipped, "ZOO", folder)
     monkeypatch.chdir(here)
     return here
 
@@ -51,7 +51,7 @@ def test_a_shipped_ticket_loads_by_name_and_a_path_goes_first(ships: Path, ticke
 
 def test_one_ticket_is_told_from_a_place_of_several(ships: Path, ticket: Ticket) -> None:
     ticket.save(ships / "mine.safetensors")
-    assert zoo.single("digits-a") == zoo.ZOO / "digits-a.safetensors"
+    assert zoo.single("digits-a") == shipped.ZOO / "digits-a.safetensors"
     assert zoo.single("mine.safetensors") == Path("mine.safetensors")
     assert zoo.single((ships / "mine.safetensors").as_uri()) == ships / "mine.safetensors"
     assert zoo.single(".") is zoo.single("nobody") is zoo.single("hf://digits_a") is None

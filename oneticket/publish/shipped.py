@@ -1,0 +1,39 @@
+"""The tickets that ship with the package, found by name."""
+
+from __future__ import annotations
+
+import difflib
+import os
+from pathlib import Path
+
+from oneticket.ground.errors import FileError
+
+ZOO = Path(__file__).parents[1] / "zoo"
+
+
+def shipped() -> dict[str, Path]:
+    """Name -> file, of the tickets in the package, by name."""
+    return {path.stem: path for path in sorted(ZOO.glob("*.safetensors"))}
+
+
+def named(where: str | os.PathLike[str]) -> Path | None:
+    """The file of the shipped ticket of that name; None for other names, and where a path goes first."""
+    return None if os.path.lexists(where) else shipped().get(os.fsdecode(where))
+
+
+def located(where: str | os.PathLike[str]) -> Path:
+    """A path that exists, or else the shipped ticket of that name; raises FileError with the nearest names."""
+    text, names = os.fsdecode(where), shipped()
+    path = named(text) or Path(text)
+    if text and os.path.lexists(path):  # the empty path is no place, though Path makes it this folder
+        return path
+    there = sorted(entry.name for entry in path.parent.iterdir()) if text and path.parent.is_dir() else []
+    near = difflib.get_close_matches(path.name, [*names, *there], n=3)
+    known = f"shipped are {', '.join(names)}" if names else "none is shipped"
+    if len(path.parts) > 1 and not there:
+        hint = f"the folder {path.parent} is empty or not there"
+    else:
+        hint = (
+            f"did you mean {' or '.join(repr(name) for name in near)}?" if near else "nothing there has a name near it"
+        )
+    raise FileError(f"{text or 'the empty path'}: No such file or folder, and no shipped ticket; {hint} ({known})")
