@@ -13,7 +13,7 @@ from oneticket.study.grid import Plan, plan
 
 
 def plan_of(name: str, place: RunContext) -> Plan:
-    """The plan of `studies/mine.toml`, of `demo` (one that is shipped), or what `mine.py:study` makes of a Place.
+    """The plan of `studies/mine.toml`, of `demo` (one that is shipped), or what `mine.py:study` makes of a RunContext.
 
     Raises SpecError for a mistake in any of them, DataError for data that are not at hand.
 
@@ -26,10 +26,10 @@ def plan_of(name: str, place: RunContext) -> Plan:
     try:
         inspect.signature(function).bind(place)
     except TypeError as error:
-        raise SpecError(f"study {name!r}: expected a function of one argument, a Place: {error}") from None
+        raise SpecError(f"study {name!r}: expected a function of one argument, a RunContext: {error}") from None
     made = function(place)
     if not isinstance(made, Plan):
-        raise SpecError(f"study {name!r}: expected a function from a Place to a Plan, got {type(made).__name__}")
+        raise SpecError(f"study {name!r}: expected a function from a RunContext to a Plan, got {type(made).__name__}")
     return made
 
 

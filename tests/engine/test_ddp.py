@@ -41,8 +41,8 @@ import torch.distributed as dist
 from oneticket.data.spec import DataSpec
 from oneticket.ground.errors import OneticketError
 from oneticket.ground.streams import Streams
-from oneticket.lottery.run_context import Place, never
-from oneticket.lottery.training_request import Job
+from oneticket.lottery.run_context import RunContext, never
+from oneticket.lottery.training_request import TrainingRequest
 from oneticket.lottery.training import run_training
 from oneticket.models.build import build
 from oneticket.models.parts import prunable
@@ -57,8 +57,8 @@ dist.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, 
 
 
 def train(model="mlp", *, batch=32, another_mask=False, other_weights=False, slot=None, stop=never):
-    place = Place(rank=rank, ranks=2, checkpoint=slot, every=1000.0, stop=stop)
-    data = place.data(DataSpec(name="digits:a"))
+    context = RunContext(rank=rank, ranks=2, checkpoint=slot, every=1000.0, stop=stop)
+    data = context.data(DataSpec(name="digits:a"))
     network = build(ModelSpec(name=model), shape=data.shape, classes=10, seed=rank if other_weights else 0)
     living = Mask.full({name: network.get_parameter(name) for name in prunable(network)})
     first = next(iter(living))
@@ -66,7 +66,7 @@ def train(model="mlp", *, batch=32, another_mask=False, other_weights=False, slo
     mask = Mask({**living, first: torch.rand(living[first].shape, generator=draws) < 0.3})
     with torch.no_grad():
         network.get_parameter(first)[~mask[first]] = 0
-    job = Job(
+    job = TrainingRequest(
         model=network,
         mask=mask,
         data=data,
@@ -74,7 +74,7 @@ def train(model="mlp", *, batch=32, another_mask=False, other_weights=False, slo
         training=TrainingSpec(budget="20it", batch=batch),
         streams=Streams(root=0, replicate=0),
     )
-    done = run_training(job, place)
+    done = run_training(job, context)
     return {
         "weights": [p.double().sum().item() for p in network.parameters()],
         "losses": done.losses.tolist(),

@@ -299,7 +299,7 @@ def test_a_step_that_kills_its_worker_fails_with_words_and_a_broken_one_with_its
 DRIVER = """
 import sys
 from oneticket.cli.session import stop_requests
-from oneticket.lottery.run_context import Place
+from oneticket.lottery.run_context import RunContext
 from oneticket.engine import run_ray
 from oneticket.store.store import Store
 sys.path.insert(0, {tests!r})
@@ -308,7 +308,8 @@ from engine.test_run_ray import LONG, slow, steps
 if __name__ == "__main__":
     every = float(sys.argv[1])
     with stop_requests() as asked:
-        run_ray.run(steps(slow(iterations=LONG), levels=0), store=Store("store"), place=Place(every=every, stop=asked))
+        here = RunContext(every=every, stop=asked)
+        run_ray.run(steps(slow(iterations=LONG), levels=0), store=Store("store"), context=here)
 """
 
 

@@ -205,12 +205,12 @@ def test_a_function_is_a_study(tmp_path: Path) -> None:
     file = tmp_path / "mine.py"
     file.write_text(
         "from oneticket.study.grid import plan\nfrom oneticket.study.spec import StudySpec\n"
-        f"def study(place):\n    return plan(StudySpec.read({TINY!r}), place)\n"
-        "def nothing(place):\n    return 3\n"
+        f"def study(context):\n    return plan(StudySpec.read({TINY!r}), context)\n"
+        "def nothing(context):\n    return 3\n"
     )
     made = plan_of(f"{file}:study", RunContext())
     assert [cell.step.key for cell in made.cells] == [cell.step.key for cell in tiny().cells]
-    with pytest.raises(SpecError, match="expected a function from a Place to a Plan, got int"):
+    with pytest.raises(SpecError, match="expected a function from a RunContext to a Plan, got int"):
         plan_of(f"{file}:nothing", RunContext())
     with pytest.raises(SpecError, match="has no 'stdy'; did you mean study"):
         plan_of(f"{file}:stdy", RunContext())
