@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -23,6 +24,7 @@ from oneticket.optim.schedule import lr_factor, set_lr
 from oneticket.optim.spec import OptimizerSpec
 from oneticket.task.task import Task
 from oneticket.training.spec import TrainingSpec
+from oneticket.training.update import update
 
 MOST_STEPS = 100_000_000
 """Steps of a training, each of which has an entry in `Run.losses`."""
@@ -108,30 +110,27 @@ def train(
     """
     draws = streams if random_forward(run.model) else None
     parameters = [p for p in run.model.parameters() if p.requires_grad]
-    total, dtype = len(run.losses), PRECISION[training.precision]
+    total, safe, most = len(run.losses), sliced(run.model), training.clip
+    dtype = PRECISION[training.precision]
     arithmetic = torch.autocast(run.device.type, dtype=dtype, enabled=dtype != torch.float32)
-    safe = sliced(run.model)
+    clip = None if most is None else partial(nn.utils.clip_grad_norm_, max_norm=most)
     run.model.train()
     while run.position < stop:
         set_lr(run.optimizers, lr_factor(optimizer, run.position, per_epoch=per_epoch, total=total))
         inputs, targets = next(batches)
-        for parameter in parameters:
-            parameter.grad = None
-        forward = nullcontext() if draws is None else _draws(run.device, draws.seed("forward", run.position))
-        with safe:
-            with forward, arithmetic:
-                loss = task.training_loss(run.model(inputs), targets, "mean", training.smoothing)
-            run.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
-        if training.clip is not None:
-            for each in run.optimizers:
-                run.scaler.unscale_(each)
-            nn.utils.clip_grad_norm_(parameters, training.clip)
-        for each in run.optimizers:
-            run.scaler.step(each)
-        run.scaler.update()
-        run.losses[run.position] = loss.detach()
+        seed = None if draws is None else draws.seed("forward", run.position)
+        loss = partial(_loss, run, task, training.smoothing, arithmetic, inputs, targets, seed)
+        run.losses[run.position] = update(parameters, run.optimizers, loss, scaler=run.scaler, safe=safe, clip=clip)
         run.position += 1
         yield run.position
+
+
+def _loss(
+    run: Run, task: Task, smoothing: float, within: torch.autocast, inputs: Tensor, targets: Tensor, seed: int | None
+) -> Tensor:
+    """The mean loss of a batch, computed `within` an arithmetic; what the forward pass draws comes from the seed."""
+    with nullcontext() if seed is None else _draws(run.device, seed), within:
+        return task.training_loss(run.model(inputs), targets, "mean", smoothing)
 
 
 @contextmanager

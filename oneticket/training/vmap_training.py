@@ -11,6 +11,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -24,6 +25,7 @@ from oneticket.optim.spec import OptimizerSpec
 from oneticket.task.task import Task
 from oneticket.training.loop import PRECISION, Run
 from oneticket.training.spec import TrainingSpec
+from oneticket.training.update import update
 
 Feed = Iterator[tuple[Tensor, Tensor]]
 
@@ -115,7 +117,8 @@ class Together:
         stop: int,
     ) -> Iterator[int]:
         """What `loop.train` does, for all runs at once; each has its own batches."""
-        begun, total = self.runs[0].position, self.losses.shape[1]
+        begun, total, most = self.runs[0].position, self.losses.shape[1], training.clip
+        bound = None if most is None else partial(clip, most=most)
         parameters = [each for each in self.stack.parameters() if each.requires_grad]
         every = [one for optimizers in self._optimizers() for one in optimizers]
         # Convolutions of a stack are one of as many groups, which no faulty kernel takes, unless there is one group.
@@ -123,16 +126,10 @@ class Together:
         for position in range(begun, stop):
             set_lr(every, lr_factor(optimizer, position, per_epoch=per_epoch, total=total))
             inputs, targets = zip(*map(next, feeds), strict=True)
-            for parameter in parameters:
-                parameter.grad = None
-            with safe:
-                losses = self._losses(inputs, torch.cat(targets), task, training)
-                losses.sum().backward()  # type: ignore[no-untyped-call]
-            if training.clip is not None:
-                clip(parameters, training.clip)
-            for each in self.optimizers:
-                each.step()
-            self.losses[:, position] = losses.detach()
+            losses = partial(self._losses, inputs, torch.cat(targets), task, training)
+            self.losses[:, position] = update(
+                parameters, self.optimizers, losses, scaler=self.runs[0].scaler, safe=safe, clip=bound
+            )
             if position == begun:
                 self._share()  # optimizers make their moments at the first step, and change them in place after it
             for run in self.runs:
