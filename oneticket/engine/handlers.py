@@ -84,7 +84,8 @@ def _train_level(step: Step, needs: Needs, context: RunContext) -> Work[Outcome]
     rewound, number = _rewound(needs[0]), step.args["level"]
     done = yield from level(*_search(step), number, rewound=rewound, pruned_at=pruned_at, context=context)
     pruned = {f"pruned_at/{name}": at for name, at in done.pruned_at.items()}
-    zeros = {} if number else {f"zeros/{name}": bits for name, bits in done.zeros.pack().items()}
+    kept = None if number else done.zeros
+    zeros = {} if kept is None else {f"zeros/{name}": bits for name, bits in kept.pack().items()}
     return Outcome(record=done.record, tensors={**pruned, **zeros, "losses": done.losses})
 
 

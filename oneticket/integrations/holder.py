@@ -14,7 +14,7 @@ from oneticket.ground.errors import FileError, GuardError
 from oneticket.guard.audit import Audit
 from oneticket.guard.check import digest, named
 from oneticket.guard.guard import Guard, attach
-from oneticket.lottery.level import Level
+from oneticket.lottery.level import Level, Searching
 from oneticket.ticket import container
 from oneticket.ticket.mask import Mask
 from oneticket.ticket.ticket import Ticket
@@ -121,7 +121,7 @@ def check(mine: Mapping[str, Any], expected: Mapping[str, Any]) -> None:
         raise GuardError(f"the checkpoint was written under another guard: {'; '.join(wrong)}")
 
 
-def save(folder: str | Path, said: Sequence[Mapping[str, Any]], search: Search | None) -> None:
+def save(folder: str | Path, said: Sequence[Mapping[str, Any]], search: Searching | None) -> None:
     """Write what is held, and a search's state, into the folder of a checkpoint; raises FileError."""
     state = {"tensors": {}, "facts": None} if search is None else search.state_dict()
     meta = {"kind": KIND, "held": [*map(dict, said)], "search": state["facts"]}

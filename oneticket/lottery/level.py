@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
+from torch import nn
 from torch.optim import Optimizer
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
@@ -24,12 +25,21 @@ from oneticket.ticket.names import listed
 from oneticket.ticket.shards import local
 from oneticket.ticket.values import facts as checked
 
-if TYPE_CHECKING:
-    from oneticket.lottery.loop_search import Search
-
 Optimizers = Optimizer | Sequence[Optimizer]
 Schedulers = Any
 """One scheduler or a list of them: whatever has a method `step`, since many packages have schedulers of their own."""
+
+
+class Searching(Protocol):
+    """What a level knows of the search that yields it: the model, and how far the search has come."""
+
+    model: nn.Module
+
+    def state_dict(self) -> dict[str, Any]:
+        """How far it has come."""
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from there."""
 
 
 class Level:
@@ -64,7 +74,7 @@ class Level:
         number: int,
         mask: Mask,
         start: int,
-        search: Search,
+        search: Searching,
         rule: str,
         on_step: Callable[[Level, int], None],
         steps: int = 0,

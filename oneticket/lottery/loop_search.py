@@ -22,10 +22,10 @@ from oneticket.lottery.loop_settings import check, names, split, when
 from oneticket.lottery.progress import begun, read
 from oneticket.lottery.resumed import digest_of
 from oneticket.lottery.retired import Retired
+from oneticket.lottery.rounds import close_level, level_mask, open_level
 from oneticket.lottery.snapshot import kept, live, unwrapped
 from oneticket.pruning.criteria import Criterion, named
-from oneticket.pruning.evidence import Evidence, Losses
-from oneticket.pruning.prune import prune, written
+from oneticket.pruning.evidence import Losses
 from oneticket.pruning.spec import PruningSpec
 from oneticket.pruning.units import find
 from oneticket.ticket.book import Book
@@ -216,21 +216,15 @@ class Search:
     def _begin(self) -> Level:
         """Open the level: its weights, unless it goes on with those that are there; an optimizer and a guard."""
         at, resumes, self._resumes = self._at, self._resumes, False
-        mask, start = at.mask, self._step if at.level > self._first else 0
-        if at.level > self._first and not any((each == at.level).any() for each in at.pruned_at.values()):
-            raise PruneError(
-                f"level {at.level} would prune nothing: {mask.living} weights live, and no more may go by fraction "
-                f"{self._pruning.fraction}; ask for fewer levels or a larger fraction"
-            )
+        mask = level_mask(self._pruning, at.pruned_at, at.level, first=self._first)
+        start = self._step if at.level > self._first else 0
         if not resumes:
             self._at = at = at.anew()
             if at.level == 0:
                 tell_zeros(at.kept[0], at.pruned_at)
             # Another's guard on the model is to refuse this while nothing is written.
             attach(self.model, torch.optim.SGD(self._inner.parameters()), mask, rule=self._asked["rule"]).detach()
-            contract = self._division.contract(f"{start}it", start, at.kept[0])
-            ticket = Ticket(mask=mask, weights=at.kept[start], contract=contract)
-            ticket.apply(self._inner, head="sparse" if set(mask) & set(contract.head_names) else "keep")
+            open_level(self._inner, mask, at.kept[start], self._division.contract(f"{start}it", start, at.kept[0]))
         level = Level(
             number=at.level,
             mask=mask,
@@ -287,17 +281,18 @@ class Search:
                 f"rewind {self._asked['rewind']} is step {self._step}, but level {number} ended after {level.steps} "
                 "steps of its optimizer; train longer, or rewind earlier"
             )
-        trained = live(self._inner)
-        evidence = Evidence(
-            mask=level.mask,
-            trained={name: trained[name].detach().cpu() for name in at.pruned_at},
-            initial_of=lambda: {name: at.kept[0][name] for name in at.pruned_at},
-            generator=self._streams.generator("prune", number),
-            model=self._inner,
+        after = close_level(
+            self._pruning,
+            self._inner,
+            level.mask,
+            at.pruned_at,
+            number,
+            initial=lambda: {name: at.kept[0][name] for name in at.pruned_at},
+            streams=self._streams,
             losses=self._evidence,
+            units=self._units,
+            criterion=self._criterion,
         )
-        left = prune(self._pruning, evidence, units=self._units, criterion=self._criterion)
-        after = written(at.pruned_at, level.mask, [left], number + 1)
         records = (*at.records, {**level.facts(), **level.scores})
         self._at = replace(at, level=number + 1, pruned_at=after, records=records)
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from typing import Any
 
 import torch
@@ -20,17 +19,16 @@ from torch import Tensor, nn
 from oneticket.data.batches import batches, per_epoch
 from oneticket.data.facts import Facts
 from oneticket.data.load import Data
-from oneticket.ground.errors import PruneError, SpecError
+from oneticket.ground.errors import SpecError
 from oneticket.ground.streams import Streams
+from oneticket.lottery.rounds import close_level, level_mask, open_level
 from oneticket.lottery.run_context import RunContext
 from oneticket.lottery.spec import MOST_LEVELS, SearchSpec
 from oneticket.lottery.training import do
 from oneticket.lottery.training_request import TrainingRequest, Work
 from oneticket.models.build import build
 from oneticket.models.parts import heads, prunable
-from oneticket.pruning.evidence import Evidence
-from oneticket.pruning.prune import shots, written
-from oneticket.pruning.units import Units, find
+from oneticket.pruning.units import find
 from oneticket.task.task import task_of
 from oneticket.ticket.book import Book
 from oneticket.ticket.contract import Contract
@@ -53,15 +51,15 @@ class Rewound:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Level:
+class TrainedLevel:
     """What training one level leaves: the masks up to the next level, its losses, and its record.
 
     `pruned_at`: per prunable weight the level that first lacks it, 0 while it lives (uint8). `zeros`: which of the
-    living ones training itself brought to zero.
+    living ones training itself brought to zero; None where that was not kept.
     """
 
     pruned_at: Tensors
-    zeros: Mask
+    zeros: Mask | None
     losses: Tensor
     record: Mapping[str, Any]
 
@@ -96,7 +94,7 @@ def rewind_weights(spec: SearchSpec, replicate: int, context: RunContext) -> Wor
 
 def level(
     spec: SearchSpec, replicate: int, number: int, *, rewound: Rewound, pruned_at: Tensors | None, context: RunContext
-) -> Work[Level]:
+) -> Work[TrainedLevel]:
     """Train level `number` and prune for the next; `pruned_at` is what the level above it left (None for level 0)."""
     data, streams = context.data(spec.data), Streams(root=spec.seed, replicate=replicate)
     model = _fresh(spec, rewound.record["network"], streams)
@@ -104,16 +102,8 @@ def level(
     shapes = {name: model.get_parameter(name).shape for name in names}
     units = find(spec.pruning, model, names)
     pruned_at = pruned_at or {name: torch.zeros(shape, dtype=torch.uint8) for name, shape in shapes.items()}
-    ticket = book(spec, replicate, rewound=rewound, pruned_at=pruned_at, records=[{}] * (number + 1))[number]
-    mask = ticket.mask
-    if number and not any((at == number).any() for at in pruned_at.values()):
-        raise PruneError(
-            f"level {number} would prune nothing: {mask.living} weights live, and {spec.pruning.fraction} of them, by "
-            f"granularity {spec.pruning.granularity}, comes to none; ask for fewer levels or a larger fraction"
-        )
-    ticket.apply(model, head="sparse" if set(ticket.contract.head_names) & set(mask) else "keep")
-    start = ticket.contract.step
-    del ticket  # a copy of all weights, which training has no use for
+    mask, contract = level_mask(spec.pruning, pruned_at, number), _contract(spec, rewound)
+    open_level(model, mask, rewound.weights, contract)
     trained = yield TrainingRequest(
         model=model,
         mask=mask,
@@ -122,18 +112,21 @@ def level(
         optimizer=spec.optimizer,
         training=spec.training,
         streams=streams,
-        start=start,
+        start=contract.step,
     )
-    evidence = Evidence(
-        mask=mask,
-        trained={name: model.get_parameter(name).detach().cpu() for name in names},
-        initial_of=lambda: dict(_fresh(spec, rewound.record["network"], streams).named_parameters()),
-        generator=streams.generator("prune", number),
-        model=model,
+    pruned_at = close_level(
+        spec.pruning,
+        model,
+        mask,
+        pruned_at,
+        number,
+        initial=lambda: dict(_fresh(spec, rewound.record["network"], streams).named_parameters()),
+        streams=streams,
         losses=lambda model: _losses(spec, model, data, streams),
+        units=units,
     )
-    return Level(
-        pruned_at=_prune(spec, pruned_at, number, evidence, units),
+    return TrainedLevel(
+        pruned_at=pruned_at,
         zeros=trained.zeros,
         losses=trained.losses,
         record={"level": number, **trained.record},
@@ -144,20 +137,25 @@ def book(
     spec: SearchSpec, replicate: int, *, rewound: Rewound, pruned_at: Tensors, records: Sequence[Mapping[str, Any]]
 ) -> Book:
     """Bind a search into a book, as deep as there are records; what was pruned for deeper levels is left out."""
-    deepest, facts = len(records) - 1, rewound.record
+    deepest = len(records) - 1
     return Book(
         weights=rewound.weights,
         pruned_at={name: torch.where(at > deepest, 0, at) for name, at in pruned_at.items()},
         levels=deepest,
-        contract=Contract(
-            rewind=str(spec.rewind),
-            step=facts["step"],
-            head=read(facts["head"]),
-            dead="zero-held+folded" if spec.training.folds else "zero-held",
-        ),
-        model=facts["network"],
-        lineage={"search": spec.identity(), "replicate": replicate, "data_digest": facts["data_digest"]},
+        contract=_contract(spec, rewound),
+        model=rewound.record["network"],
+        lineage={"search": spec.identity(), "replicate": replicate, "data_digest": rewound.record["data_digest"]},
         records=tuple(dict(each) for each in records),
+    )
+
+
+def _contract(spec: SearchSpec, rewound: Rewound) -> Contract:
+    """What all tickets of a search state of their weights."""
+    return Contract(
+        rewind=str(spec.rewind),
+        step=rewound.record["step"],
+        head=read(rewound.record["head"]),
+        dead="zero-held+folded" if spec.training.folds else "zero-held",
     )
 
 
@@ -184,7 +182,7 @@ def search(
         raise SpecError(f"levels: expected 0 to {MOST_LEVELS}, got {levels}")
     context = context or RunContext()
     rewound = do(rewind_weights(spec, replicate, context), context)
-    done: list[Level] = []
+    done: list[TrainedLevel] = []
     for number in range(levels + 1):
         pruned_at = done[-1].pruned_at if done else None
         task = level(spec, replicate, number, rewound=rewound, pruned_at=pruned_at, context=context)
@@ -215,12 +213,3 @@ def _losses(spec: SearchSpec, model: nn.Module, data: Data, streams: Streams) ->
     task, stop = task_of(spec.task), spec.training.budget.steps(per_epoch(data, spec.training.batch))
     for inputs, targets in batches(data, batch=spec.training.batch, streams=streams, start=0, stop=stop):
         yield task.loss(model(inputs), targets, "mean")
-
-
-def _prune(spec: SearchSpec, pruned_at: Tensors, number: int, evidence: Evidence, units: Units | None) -> Tensors:
-    """`pruned_at` with the next level written in; one-shot writes all levels at level 0 and leaves them alone after."""
-    one_shot = spec.pruning.shots == "one-shot"
-    if one_shot and number > 0:
-        return pruned_at
-    masks = islice(shots(spec.pruning, evidence, units=units), MOST_LEVELS if one_shot else 1)
-    return written(pruned_at, evidence.mask, masks, number + 1)
