@@ -14,6 +14,7 @@ from oneticket.cli.tables import print_tables
 from oneticket.cli.terminal import say
 from oneticket.engine.engine import Engine
 from oneticket.ground.errors import CarryError, SpecError
+from oneticket.ground.spec import texts
 from oneticket.lottery.run_context import RunContext
 from oneticket.lottery.spec import TransferSpec
 from oneticket.lottery.transfer import check_code, network_of
@@ -23,7 +24,6 @@ from oneticket.store.store import Store
 from oneticket.study.plan import Cell, Origin, file_origin, search_of, search_origin, ticket_level, transfer_cells
 from oneticket.study.rows import rows as rows_of
 from oneticket.study.spec import CarrySpec
-from oneticket.task.spec import TaskSpec
 from oneticket.ticket.book import Book
 from oneticket.ticket.ticket import Ticket
 
@@ -47,8 +47,10 @@ def transfer(
         check_code(network_of(thing, whose=str(file))[0], run_code=run_code, how="--run-code")
         search_of(thing, whose=str(file))
     asked = read(CarrySpec, collect(CarrySpec, given, {"transfer": as_source(first)}, from_file(spec)))
-    named = given.get("transfer__task__name") is not None or "task" in from_file(spec).get("transfer", {})
-    check_task(asked.transfer.task, named=named, run_code=run_code)
+    named = {*texts(given), *texts(from_file(spec))}
+    check_code(asked.transfer, run_code=run_code, how="--run-code", named=named)
+    if "own" in asked.controls and (searched := search_of(first)):
+        check_code(searched.pruning, run_code=run_code, how="--run-code")
     check_rows(rows)
     if asked.replicates is not None:
         if len(sources) > 1:
@@ -83,15 +85,6 @@ def as_source(thing: Book | Ticket) -> dict[str, Any]:
     """The task, optimizer, training and seed that the source was found with, which a transfer takes unless told."""
     search = thing.lineage.get("search") or {}
     return {name: search[name] for name in ("task", "optimizer", "training", "seed") if name in search}
-
-
-def check_task(task: TaskSpec, *, named: bool, run_code: bool) -> None:
-    """Refuse a task that is somebody's code and that the source alone names: its file can name any function."""
-    if task.own and not named and not run_code:
-        raise CarryError(
-            f"the source's task is code that it names, {task.name}; it is run only if you say so: --run-code, for a "
-            "source that you trust, or --task"
-        )
 
 
 def own_search(thing: Book | Ticket, target: TransferSpec, levels: int, replicate: int, context: RunContext) -> Origin:

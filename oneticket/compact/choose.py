@@ -11,7 +11,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from statistics import median
 
@@ -24,6 +24,7 @@ from oneticket.ground import clock, disk, note
 from oneticket.ground.canon import digest
 from oneticket.ground.errors import StoreError, tell
 from oneticket.ground.streams import Streams
+from oneticket.ground.threads import threads
 
 Layer = nn.Linear | nn.Conv2d
 SMALLEST = 1 << 13  # weights; below, a step is all overhead and no form pays
@@ -76,7 +77,7 @@ def _calibrate(layer: Layer, shape: tuple[int, ...]) -> float:
     if isinstance(layer, nn.Conv2d):
         x = x.contiguous(memory_format=torch.channels_last)
     some: list[nn.Module] = [*(Sparse(layer, draws < density) for density in SAMPLES), _like(layer)]
-    with _one_thread():
+    with threads(1):
         for each in some:
             _seconds(each, x)  # the first one compiles
         rounds = [[_seconds(each, x) for each in some] for _ in range(ROUNDS)]
@@ -113,16 +114,6 @@ def _seconds(layer: nn.Module, x: Tensor) -> float:
         out.backward(grad)
         seen.append(clock.worked() - began)
     return min(seen)
-
-
-@contextlib.contextmanager
-def _one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def _read(path: Path, about: str) -> float | None:

@@ -11,11 +11,11 @@ from oneticket.engine.scheduler import Front
 from oneticket.engine.scheduler import Observer as Observer
 from oneticket.engine.scheduler import Piles as Piles
 from oneticket.ground.errors import OneticketError
+from oneticket.ground.threads import threads
 from oneticket.lottery.grouping import do_together
 from oneticket.lottery.run_context import RunContext
 from oneticket.store.step import Step
 from oneticket.store.store import Store
-from oneticket.training.threads import threads
 
 
 def run(

@@ -19,6 +19,17 @@ from oneticket.ground.canon import digest
 from oneticket.ground.errors import SpecError
 
 
+def is_path(text: str) -> bool:
+    """Whether a text may name a function: nothing is looked up. A function within another has a name, too.
+
+    >>> is_path("folder/mine.py:score"), is_path("torch.nn:Linear"), is_path("mine:"), is_path("a b:c")
+    (True, True, False, False)
+    """
+    place, _, name = text.rpartition(":")
+    named = name if place.endswith(".py") else f"{place}.{name}"
+    return bool(place) and all(part.strip("<>").isidentifier() for part in named.split("."))
+
+
 def own(path: str, kind: str) -> Callable[..., Any]:
     """The function (or class) at a path. Finding it runs the code around it: only name code that you trust.
 
@@ -27,9 +38,9 @@ def own(path: str, kind: str) -> Callable[..., Any]:
     >>> own("math:sqrt", "claim")(4)
     2.0
     """
+    if not is_path(path):
+        raise SpecError(f"{kind} {path!r}: expected 'file.py:function' or 'package.module:function'")
     place, _, name = path.rpartition(":")
-    if not place or not name:
-        raise SpecError(f"{kind} {path!r}: expected 'package.module:function' or 'file.py:function'")
     module = _file(Path(place), path, kind) if place.endswith(".py") else _module(place, path, kind)
     try:
         found = reduce(getattr, name.split("."), module)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self, get_args, get_origin
 
@@ -16,9 +16,11 @@ from pydantic import (
     field_validator,
     model_validator,
 )
+from pydantic.fields import FieldInfo
 
 from oneticket.ground.brief import line
 from oneticket.ground.errors import SpecError, unknown
+from oneticket.ground.table import Table
 from oneticket.ground.when import When
 
 
@@ -33,17 +35,6 @@ def _when(value: object) -> When:
 
 Time = Annotated[When, BeforeValidator(_when), PlainSerializer(str, return_type=str)]
 """A `When` as a spec field: given and written as text."""
-
-
-def known_or_own(kind: str, name: str, known: Iterable[str]) -> str:
-    """A name out of a table, or the path of the user's own; for validators, so a ValueError with the nearest names.
-
-    >>> known_or_own("task", "mine.py:task", ["classification"])
-    'mine.py:task'
-    """
-    if name in known or ":" in name:
-        return name
-    raise ValueError(f"{unknown(kind, name, known)}; your own: 'file.py:function' or 'package.module:function'")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,7 +92,7 @@ class Spec(BaseModel, metaclass=_Speaking):
     @field_validator("*")
     @classmethod
     def _writable(cls, value: Any) -> Any:
-        for text in _texts(value):
+        for text in texts(value):
             if _UNWRITABLE.search(text):
                 raise ValueError(f"expected text without a NUL that UTF-8 can write, got {short(text)}")
         return value
@@ -149,7 +140,7 @@ class Spec(BaseModel, metaclass=_Speaking):
         return type(self).read({**dict(self), **changes})
 
 
-def _texts(value: object) -> Iterator[str]:
+def texts(value: object) -> Iterator[str]:
     """The texts in a plain value, names of mappings among them, however deep."""
     left = [value]
     while left:
@@ -190,6 +181,34 @@ def _recalled(cls: type[BaseModel], given: object) -> object:
         if name in given and isinstance(kind, type) and issubclass(kind, Spec)
     }
     return {**lacking, **given, **inner}
+
+
+def tables(field: FieldInfo) -> Iterator[Table[Any]]:
+    """The open tables that the names in a field are rows of; of most fields none."""
+    left: list[Any] = [field.annotation, *field.metadata]
+    while left:
+        one = left.pop()
+        if isinstance(one, Table):
+            yield one
+        else:
+            left += get_args(one)
+
+
+def own_code(spec: Spec) -> Iterator[tuple[Table[Any], str]]:
+    """Each path to somebody's own code that a spec or one within it names, with the table that it stands in.
+
+    >>> class Search(Spec):
+    ...     criterion: Annotated[str, Table(kind="criterion", rows={"magnitude": "the smallest"})] = "magnitude"
+    >>> [(table.kind, path) for table, path in own_code(Search(criterion="mine.py:score"))]
+    [('criterion', 'mine.py:score')]
+    """
+    for name, field in type(spec).model_fields.items():
+        value = getattr(spec, name)
+        if isinstance(value, Spec):
+            yield from own_code(value)
+        named = value if isinstance(value, tuple) else (value,)
+        for table in tables(field):
+            yield from ((table, one) for one in named if isinstance(one, str) and table.is_own(one))
 
 
 def over(below: Any, above: Any) -> Any:

@@ -15,6 +15,7 @@ from oneticket.compact.compact import Compact, compact
 from oneticket.data.batches import batches, per_epoch, test_batches
 from oneticket.ground.canon import digest
 from oneticket.ground.errors import TrainingError
+from oneticket.ground.threads import threads
 from oneticket.guard.guard import guarded
 from oneticket.lottery.run_context import RunContext
 from oneticket.lottery.training_request import Trained, TrainingRequest, Work
@@ -27,7 +28,6 @@ from oneticket.training import checkpoint
 from oneticket.training.loop import Run, train
 from oneticket.training.measure import measure
 from oneticket.training.ranks import Agreement, same, spread
-from oneticket.training.threads import threads
 from oneticket.training.watch import Keeper, Watcher, finite, watched
 
 ZERO = 1e-8  # a trained weight below this is zero by itself ("natural sparsity", Caron et al., 2020)

@@ -6,7 +6,7 @@ steps, so that they differ in nothing but what the arm says (Morcos et al., 2019
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from math import prod
 from typing import Any, TypeGuard
 
@@ -15,6 +15,7 @@ from torch import nn
 
 from oneticket.apply.carry import apply
 from oneticket.ground.errors import CarryError, ModelError, SpecError, unknown
+from oneticket.ground.spec import Spec, own_code
 from oneticket.ground.streams import Streams
 from oneticket.lottery.controls import ARMS, Source
 from oneticket.lottery.run_context import RunContext
@@ -24,7 +25,7 @@ from oneticket.lottery.training_request import Trained, TrainingRequest, Work
 from oneticket.models.build import build, layout
 from oneticket.models.layers import Shape
 from oneticket.models.parts import heads, prunable
-from oneticket.models.spec import ModelSpec
+from oneticket.models.spec import MODELS, ModelSpec
 from oneticket.ticket.book import Book
 from oneticket.ticket.contract import Contract
 from oneticket.ticket.describe import at, word
@@ -108,7 +109,7 @@ def network_of(thing: Ticket | Book, *, whose: str = "the ticket") -> tuple[Mode
         raise CarryError(f"{whose}: model.classes: expected a whole number from 1 to {MOST}, got {word(classes)}")
     try:
         spec = ModelSpec.recall(known)
-        named = None if spec.own else layout(spec, shape=tuple(shape), classes=classes)
+        named = None if MODELS.is_own(spec.name) else layout(spec, shape=tuple(shape), classes=classes)
     except (SpecError, ModelError) as error:
         raise CarryError(f"{whose}: model.spec: {error}") from error
     there = {name: tuple(weight.shape) for name, weight in thing.weights.items()}
@@ -128,12 +129,17 @@ def replicate_of(thing: Ticket | Book) -> int:
     return said if type(said) is int and 0 <= said < 2**31 else 0
 
 
-def check_code(spec: ModelSpec, *, run_code: bool, how: str) -> None:
-    """Refuse a network that is somebody's code, unless it may be run: a ticket's file can name any function."""
-    if spec.own and not run_code:
+def check_code(spec: Spec, *, run_code: bool, how: str, named: Collection[str] = ()) -> None:
+    """Refuse somebody's code that a source's spec names, unless it may be run: a ticket's file can name any function.
+
+    `named`: paths that the user wrote too.
+    """
+    found = [f"{table.kind} {path}" for table, path in own_code(spec) if path not in named]
+    if found and not run_code:
+        given = f" with arguments {spec.args}" if isinstance(spec, ModelSpec) and spec.args else ""
         raise CarryError(
-            f"the source's network is code that it names, {spec.name} with arguments {spec.args}; it is run only if "
-            f"you say so: {how}, for a source that you trust"
+            f"the source names code: {', '.join(found)}{given}; it is run only if you say so: {how}, for a source that "
+            "you trust"
         )
 
 

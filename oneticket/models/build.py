@@ -10,13 +10,14 @@ from torch import nn
 
 from oneticket.apply.outputs import traced
 from oneticket.ground.errors import ModelError
+from oneticket.ground.table import Table
 from oneticket.models import factory, library
 from oneticket.models.conv import conv
 from oneticket.models.layers import Net, Shape, initialise
 from oneticket.models.mlp import mlp
 from oneticket.models.parts import heads
 from oneticket.models.resnet import Basic, Bottleneck, thin, wide
-from oneticket.models.spec import ModelSpec
+from oneticket.models.spec import MODELS, ModelSpec, library_of
 from oneticket.models.vgg import vgg
 from oneticket.ticket.values import memory
 
@@ -39,7 +40,7 @@ def build(spec: ModelSpec, *, shape: Shape, classes: int, seed: int) -> nn.Modul
     if len(shape) != 3 or min(shape) < 1 or classes < 1:
         raise ModelError(f"expected a shape (channels, height, width) and classes of 1 or more, got {shape}, {classes}")
     with torch.random.fork_rng(devices=[]):
-        if spec.own:
+        if MODELS.is_own(spec.name):
             return _foreign(spec, shape, classes, seed)
         torch.default_generator.manual_seed(seed)  # torch.manual_seed would seed the accelerators too
         # Laid out without values, so that torch's own first values cost neither time nor draws.
@@ -66,7 +67,7 @@ def _laid_out(spec: ModelSpec, shape: Shape, classes: int) -> Net:
     """A known model without memory for its values."""
     try:
         with torch.device("meta"):
-            return _BUILDERS[spec.name](spec, shape, classes)
+            return BUILDERS[spec.name](spec, shape, classes)
     except (OverflowError, RuntimeError, TypeError, ValueError) as error:
         raise ModelError(f"{spec.name} for images {shape} and {classes} classes cannot be laid out: {error}") from error
 
@@ -83,8 +84,7 @@ def _afford(model: nn.Module, spec: ModelSpec) -> None:
 
 def _foreign(spec: ModelSpec, shape: Shape, classes: int, seed: int) -> nn.Module:
     """A model of a library or the user's own, tried on two blank images."""
-    library_has_it = spec.name.partition(":")[0] in library.LIBRARIES
-    make = library.make if library_has_it else partial(factory.call, factory.find(spec.name))
+    make = library.make if library_of(spec.name) else partial(factory.call, factory.find(spec.name))
     torch.default_generator.manual_seed(seed)
     with torch.device("cpu"):
         model = make(spec, shape, classes)
@@ -124,19 +124,21 @@ def _name_head(model: nn.Module, name: str, shape: Shape, classes: int) -> None:
     heads(model)
 
 
-_BUILDERS: dict[str, Builder] = {
-    "lenet-300-100": partial(mlp, widths=(300, 100)),
-    "mlp": mlp,
-    "conv-2": partial(conv, pairs=(64,)),
-    "conv-4": partial(conv, pairs=(64, 128)),
-    "conv-6": partial(conv, pairs=(64, 128, 256)),
-    "resnet-20": partial(thin, blocks=3),
-    "resnet-32": partial(thin, blocks=5),
-    "resnet-56": partial(thin, blocks=9),
-    "resnet-18": partial(wide, block=Basic, blocks=(2, 2, 2, 2)),
-    "resnet-50": partial(wide, block=Bottleneck, blocks=(3, 4, 6, 3)),
-    "vgg-11": partial(vgg, convs=(1, 1, 2, 2, 2)),
-    "vgg-13": partial(vgg, convs=(2, 2, 2, 2, 2)),
-    "vgg-16": partial(vgg, convs=(2, 2, 3, 3, 3)),
-    "vgg-19": partial(vgg, convs=(2, 2, 4, 4, 4)),
-}
+BUILDERS: Table[Builder] = MODELS.filled(
+    {
+        "lenet-300-100": partial(mlp, widths=(300, 100)),
+        "mlp": mlp,
+        "conv-2": partial(conv, pairs=(64,)),
+        "conv-4": partial(conv, pairs=(64, 128)),
+        "conv-6": partial(conv, pairs=(64, 128, 256)),
+        "resnet-20": partial(thin, blocks=3),
+        "resnet-32": partial(thin, blocks=5),
+        "resnet-56": partial(thin, blocks=9),
+        "resnet-18": partial(wide, block=Basic, blocks=(2, 2, 2, 2)),
+        "resnet-50": partial(wide, block=Bottleneck, blocks=(3, 4, 6, 3)),
+        "vgg-11": partial(vgg, convs=(1, 1, 2, 2, 2)),
+        "vgg-13": partial(vgg, convs=(2, 2, 2, 2, 2)),
+        "vgg-16": partial(vgg, convs=(2, 2, 3, 3, 3)),
+        "vgg-19": partial(vgg, convs=(2, 2, 4, 4, 4)),
+    }
+)

@@ -9,11 +9,8 @@ from typing import Any
 from torch import nn
 
 from oneticket.ground.errors import ModelError, SpecError
-from oneticket.ground.import_path import own
-from oneticket.ground.import_path import source_digest as own_digest
-from oneticket.models import library
 from oneticket.models.layers import Shape
-from oneticket.models.spec import ModelSpec
+from oneticket.models.spec import MODELS, ModelSpec
 
 Factory = Callable[..., Any]
 
@@ -25,21 +22,7 @@ def find(path: str) -> Factory:
     'Linear'
     """
     try:
-        return own(path, "model")
-    except SpecError as error:
-        raise ModelError(str(error)) from error
-
-
-def source_digest(path: str) -> str:
-    """What is hashed of a model's code: the text that the factory is written in, or a library's version.
-
-    >>> source_digest("torch.nn:Linear") == source_digest("torch.nn:Bilinear")
-    True
-    """
-    if path.partition(":")[0] in library.LIBRARIES:
-        return library.digest(path)
-    try:
-        return own_digest(path, "model")
+        return MODELS.own(path)
     except SpecError as error:
         raise ModelError(str(error)) from error
 
@@ -73,10 +56,8 @@ def call(factory: Factory, spec: ModelSpec, shape: Shape, classes: int) -> nn.Mo
         signature.bind(**given)
     except TypeError as error:
         raise ModelError(f"model {spec.name!r}: {error}; it takes {signature}, given were {', '.join(given)}") from None
-    try:
+    with MODELS.blamed(spec.name, ModelError):
         model = factory(**given)
-    except Exception as error:
-        raise ModelError(f"model {spec.name!r} failed while it was made: {type(error).__name__}: {error}") from error
     if not isinstance(model, nn.Module):
         raise ModelError(f"model {spec.name!r}: expected a torch.nn.Module, got {type(model).__name__}")
     return model

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable
-from importlib import import_module, metadata
+from importlib import import_module
 from types import ModuleType
 from typing import Any
 
@@ -12,7 +11,7 @@ from torch import Tensor, nn
 
 from oneticket.ground.errors import ModelError, unknown
 from oneticket.models.layers import Shape
-from oneticket.models.spec import ModelSpec
+from oneticket.models.spec import LIBRARIES, ModelSpec
 
 
 def make(spec: ModelSpec, shape: Shape, classes: int) -> nn.Module:
@@ -26,18 +25,11 @@ def make(spec: ModelSpec, shape: Shape, classes: int) -> nn.Module:
     if taken := sorted(FETCHING & set(spec.args)):
         raise ModelError(f"model {spec.name!r}: {', '.join(taken)} would load weights; models are built untrained here")
     try:
-        return LIBRARIES[library](_imported(library, spec.name), name, spec.args, shape, classes)
+        return _MAKERS[library](_imported(library, spec.name), name, spec.args, shape, classes)
     except ModelError:
         raise
     except Exception as error:
         raise ModelError(f"model {spec.name!r} failed while it was made: {type(error).__name__}: {error}") from error
-
-
-def digest(path: str) -> str:
-    """SHA-256 of the library's name and version: another version may make another network."""
-    library = path.partition(":")[0]
-    _imported(library, path)
-    return hashlib.sha256(f"{library} {metadata.version(library)}".encode()).hexdigest()
 
 
 def _imported(library: str, path: str) -> ModuleType:
@@ -79,10 +71,11 @@ def _transformers(transformers: Any, name: str, args: dict[str, Any], shape: Sha
     return plain(found.config_class(**{**args, **data}))
 
 
-LIBRARIES: dict[str, Callable[[Any, str, dict[str, Any], Shape, int], nn.Module]] = {
+_MAKERS: dict[str, Callable[[Any, str, dict[str, Any], Shape, int], nn.Module]] = {
     "timm": _timm,
     "transformers": _transformers,
 }
+assert _MAKERS.keys() == {*LIBRARIES}
 
 FETCHING = {"pretrained", "checkpoint_path", "pretrained_cfg", "pretrained_cfg_overlay", "use_pretrained_backbone"}
 """Arguments of theirs that would fetch or read weights."""

@@ -2,13 +2,65 @@
 
 from __future__ import annotations
 
+import hashlib
+from importlib import metadata
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, JsonValue, ValidationInfo, field_validator
 
 from oneticket.ground import canon
-from oneticket.ground.errors import unknown
+from oneticket.ground.errors import ModelError
+from oneticket.ground.import_path import source_digest
 from oneticket.ground.spec import Spec
+from oneticket.ground.table import Table
+
+LIBRARIES = ("timm", "transformers")
+"""The libraries whose networks are known as `library:name`."""
+
+
+def library_of(name: str) -> str:
+    """The library that a model's name begins with; empty where it names none.
+
+    >>> library_of("timm:resnet18"), library_of("mine.py:model")
+    ('timm', '')
+    """
+    library = name.partition(":")[0]
+    return library if library in LIBRARIES else ""
+
+
+def _code(path: str, kind: str) -> str:
+    """What an address says of a model's code: the digest of its text or, of a library, of its name and version."""
+    library = library_of(path)
+    if not library:
+        return source_digest(path, kind)
+    try:
+        version = metadata.version(library)
+    except metadata.PackageNotFoundError as error:
+        raise ModelError(f"model {path!r} needs {library}: pip install {library} ({error})") from error
+    return hashlib.sha256(f"{library} {version}".encode()).hexdigest()
+
+
+MODELS = Table(
+    kind="model",
+    rows={
+        "lenet-300-100": "fully connected, 300 and 100 hidden units; the classic for MNIST",
+        "mlp": "fully connected, hidden layers as given by widths",
+        "conv-2": "2 convolutions and 3 linear layers; the lottery ticket paper's smallest for CIFAR-10",
+        "conv-4": "4 convolutions and 3 linear layers",
+        "conv-6": "6 convolutions and 3 linear layers",
+        "resnet-20": "residual, 20 layers, 0.27 M parameters; made for CIFAR-10",
+        "resnet-32": "residual, 32 layers, 0.47 M parameters; made for CIFAR-10",
+        "resnet-56": "residual, 56 layers, 0.86 M parameters; made for CIFAR-10",
+        "resnet-18": "residual, 18 layers, 11 M parameters; made for ImageNet",
+        "resnet-50": "residual, 50 layers, 24 M parameters; made for ImageNet",
+        "vgg-11": "11 layers with BatchNorm, 9 M parameters, any image size",
+        "vgg-13": "13 layers with BatchNorm, 9 M parameters, any image size",
+        "vgg-16": "16 layers with BatchNorm, 15 M parameters, any image size",
+        "vgg-19": "19 layers with BatchNorm, 20 M parameters, any image size",
+    },
+    digests=_code,
+)
+"""The models known by name, each in one line."""
 
 
 class ModelSpec(Spec):
@@ -25,9 +77,9 @@ class ModelSpec(Spec):
     """
 
     kind: ClassVar[str] = "model"
-    name: str = Field(
+    name: Annotated[str, MODELS] = Field(
         description="A known model, such as resnet-20, one of a library, such as timm:resnet18 or"
-        " transformers:ViTForImageClassification, or your own as 'package.module:factory'."
+        " transformers:ViTForImageClassification, or your own as 'file.py:function'."
     )
     width: float = Field(
         default=1.0, gt=0, le=1000, description="Factor on the number of channels or units of every layer."
@@ -60,18 +112,6 @@ class ModelSpec(Spec):
         " configuration.",
     )
 
-    @property
-    def own(self) -> bool:
-        """Whether the name is an import path rather than a known model."""
-        return ":" in self.name
-
-    @field_validator("name")
-    @classmethod
-    def _known(cls, name: str) -> str:
-        if name in KNOWN or _is_path(name):
-            return name
-        raise ValueError(f"{unknown('model', name, KNOWN)}; your own: 'package.module:factory'")
-
     @field_validator("width", "widths", "stem", "head", "args")
     @classmethod
     def _applies(cls, value: Any, info: ValidationInfo) -> Any:
@@ -93,31 +133,8 @@ class ModelSpec(Spec):
         return args
 
 
-def _is_path(name: str) -> bool:
-    halves = name.split(":")
-    return len(halves) == 2 and all(part.isidentifier() for half in halves for part in half.split("."))
-
-
 def _fields(name: str) -> tuple[str, ...]:
-    return ("head", "args", "prunable") if _is_path(name) else (*_EXTRA.get(name, ()), "width", "prunable")
+    return ("head", "args", "prunable") if MODELS.is_own(name) else (*_EXTRA.get(name, ()), "width", "prunable")
 
-
-KNOWN: dict[str, str] = {
-    "lenet-300-100": "fully connected, 300 and 100 hidden units; the classic for MNIST",
-    "mlp": "fully connected, hidden layers as given by widths",
-    "conv-2": "2 convolutions and 3 linear layers; the lottery ticket paper's smallest for CIFAR-10",
-    "conv-4": "4 convolutions and 3 linear layers",
-    "conv-6": "6 convolutions and 3 linear layers",
-    "resnet-20": "residual, 20 layers, 0.27 M parameters; made for CIFAR-10",
-    "resnet-32": "residual, 32 layers, 0.47 M parameters; made for CIFAR-10",
-    "resnet-56": "residual, 56 layers, 0.86 M parameters; made for CIFAR-10",
-    "resnet-18": "residual, 18 layers, 11 M parameters; made for ImageNet",
-    "resnet-50": "residual, 50 layers, 24 M parameters; made for ImageNet",
-    "vgg-11": "11 layers with BatchNorm, 9 M parameters, any image size",
-    "vgg-13": "13 layers with BatchNorm, 9 M parameters, any image size",
-    "vgg-16": "16 layers with BatchNorm, 15 M parameters, any image size",
-    "vgg-19": "19 layers with BatchNorm, 20 M parameters, any image size",
-}
-"""The models known by name, each in one line."""
 
 _EXTRA: dict[str, tuple[str, ...]] = {"mlp": ("widths",), "resnet-18": ("stem",), "resnet-50": ("stem",)}

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Collection
+from functools import partial
 from inspect import signature
 from typing import Any
 
@@ -10,10 +12,14 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from oneticket.ground.errors import ModelError
+from oneticket.ground.errors import ModelError, SpecError
+from oneticket.ground.table import Table
+from oneticket.optim.spec import OPTIMIZERS as NAMES
 from oneticket.optim.spec import OptimizerSpec
 
 Named = list[tuple[str, Tensor]]
+Builder = Callable[[OptimizerSpec, nn.Module, Named, Collection[str]], list[Optimizer]]
+Kind = Callable[..., Optimizer]
 
 
 def build(spec: OptimizerSpec, model: nn.Module, *, head: Collection[str]) -> list[Optimizer]:
@@ -23,7 +29,13 @@ def build(spec: OptimizerSpec, model: nn.Module, *, head: Collection[str]) -> li
     dimensions outside the head and embeddings, then `torch.optim.AdamW` on the rest (convolutions, biases, norms,
     embeddings, head). `head` names the output layers' tensors. Each group's base learning rate is in `initial_lr`.
     One kernel updates many weights where torch has one; sums may differ in the last bit from torch's plain loop.
-    Raises ModelError if nothing can be trained, or if muon has no hidden matrix. Muon: K. Jordan et al., 2024.
+
+    Your own is a function of a list of (name, parameter) pairs, as torch's optimizers take it, and, by keyword, of
+    those settings that the spec gives (lr, rest_lr, momentum, nesterov, betas, weight_decay). It returns an optimizer,
+    or a list of them.
+
+    Raises ModelError if nothing can be trained, or if muon has no hidden matrix, and SpecError for an optimizer of your
+    own that fails or does not hold every parameter once. Muon: K. Jordan et al., 2024.
 
     >>> net = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 3))
     >>> muon, adamw = build(OptimizerSpec(name="muon"), net, head=("2.weight", "2.bias"))
@@ -33,19 +45,40 @@ def build(spec: OptimizerSpec, model: nn.Module, *, head: Collection[str]) -> li
     named: Named = [(name, weight) for name, weight in model.named_parameters() if weight.requires_grad]
     if not named:
         raise ModelError(f"{type(model).__name__} has no parameter that requires a gradient; unfreeze some")
-    if spec.name == "muon":
-        optimizers = _muon(spec, model, named, head)
-    else:
-        settings = _settings(spec, "lr", "momentum", "nesterov", "betas", "weight_decay")
-        optimizers = [_CLASSES[spec.name](named, **settings, **_fast(spec.name, named))]
-        if spec.name == "sgd" and spec.momentum:
-            # torch's fused SGD would leave them as they lie in memory if a scaler skips the first step.
-            for _, weight in named:
-                optimizers[0].state[weight]["momentum_buffer"] = torch.zeros_like(weight)
+    optimizers = _own(spec, named) if OPTIMIZERS.is_own(spec.name) else OPTIMIZERS[spec.name](spec, model, named, head)
     for optimizer in optimizers:
         for group in optimizer.param_groups:
             group["initial_lr"] = group["lr"]
     return optimizers
+
+
+def _torch(kind: Kind, spec: OptimizerSpec, model: nn.Module, named: Named, head: Collection[str]) -> list[Optimizer]:
+    """One of torch's, on all parameters."""
+    return [kind(named, **_settings(spec, *PLAIN), **_fast(kind, named))]
+
+
+def _sgd(spec: OptimizerSpec, model: nn.Module, named: Named, head: Collection[str]) -> list[Optimizer]:
+    optimizers = _torch(torch.optim.SGD, spec, model, named, head)
+    if spec.momentum:
+        # torch's fused SGD would leave them as they lie in memory if a scaler skips the first step.
+        for _, weight in named:
+            optimizers[0].state[weight]["momentum_buffer"] = torch.zeros_like(weight)
+    return optimizers
+
+
+def _own(spec: OptimizerSpec, named: Named) -> list[Optimizer]:
+    with OPTIMIZERS.blamed(spec.name):
+        made = OPTIMIZERS.own(spec.name)(named, **_settings(spec, *PLAIN, "rest_lr"))
+    found = [*made] if isinstance(made, list | tuple) else [made]
+    if wrong := [type(one).__name__ for one in found if not isinstance(one, Optimizer)]:
+        raise SpecError(f"optimizer {spec.name!r}: expected torch optimizers, got {', '.join(wrong)}")
+    held = Counter(id(weight) for one in found for group in one.param_groups for weight in group["params"])
+    wrong = [f"{name} {held[id(weight)]} times" for name, weight in named if held[id(weight)] != 1]
+    others = len(held.keys() - {id(weight) for _, weight in named})
+    if wrong or others:
+        came = ", ".join([*wrong, *([f"{others} tensors that are no parameters"] if others else [])])
+        raise SpecError(f"optimizer {spec.name!r}: expected it to hold every parameter once, got {came}")
+    return found
 
 
 def _matrices(model: nn.Module, head: Collection[str]) -> set[str]:
@@ -63,7 +96,7 @@ def _muon(spec: OptimizerSpec, model: nn.Module, named: Named, head: Collection[
             f"muon trains hidden matrices of linear layers, and {type(model).__name__} has none outside its output"
             " layer; take adamw, or a model with hidden linear layers"
         )
-    adamw = {**_settings(spec, "betas", "weight_decay"), **_fast("adamw", rest), "lr": spec.rest_lr}
+    adamw = {**_settings(spec, "betas", "weight_decay"), **_fast(torch.optim.AdamW, rest), "lr": spec.rest_lr}
     muon = torch.optim.Muon(hidden, **_settings(spec, "lr", "momentum", "nesterov", "weight_decay"))
     return [muon, torch.optim.AdamW(rest, **adamw)] if rest else [muon]
 
@@ -73,7 +106,7 @@ def _settings(spec: OptimizerSpec, *names: str) -> dict[str, Any]:
     return {name: value for name in names if (value := getattr(spec, name)) is not None}
 
 
-def _fast(name: str, named: Named) -> dict[str, bool]:
+def _fast(kind: Kind, named: Named) -> dict[str, bool]:
     """Whether torch may update many weights at once.
 
     By one fused kernel where the optimizer has one, else tensor by tensor in one call. Fused kernels walk through
@@ -86,14 +119,19 @@ def _fast(name: str, named: Named) -> dict[str, bool]:
         and torch.empty_like(weight, device="meta").stride() == weight.stride()
         for _, weight in named
     )
-    kernel = next((each for each in ("fused", "foreach") if each in signature(_CLASSES[name]).parameters), None)
+    kernel = next((each for each in ("fused", "foreach") if each in signature(kind).parameters), None)
     return {kernel: True} if fit and kernel else {}
 
 
-_CLASSES: dict[str, Callable[..., Optimizer]] = {
-    "sgd": torch.optim.SGD,
-    "adam": torch.optim.Adam,
-    "adamw": torch.optim.AdamW,
-    "rmsprop": torch.optim.RMSprop,
-    "nadam": torch.optim.NAdam,
-}
+PLAIN = ("lr", "momentum", "nesterov", "betas", "weight_decay")
+
+OPTIMIZERS: Table[Builder] = NAMES.filled(
+    {
+        "sgd": _sgd,
+        "adam": partial(_torch, torch.optim.Adam),
+        "adamw": partial(_torch, torch.optim.AdamW),
+        "rmsprop": partial(_torch, torch.optim.RMSprop),
+        "nadam": partial(_torch, torch.optim.NAdam),
+        "muon": _muon,
+    }
+)

@@ -2,13 +2,43 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from itertools import pairwise
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar
 
 from pydantic import Field, ValidationInfo, field_validator
 
 from oneticket.ground.spec import Spec, Time
+from oneticket.ground.table import Table
 from oneticket.ground.when import When
+
+OPTIMIZERS: Table[Mapping[str, Any]] = Table(
+    kind="optimizer",
+    rows={
+        "sgd": {"lr": 0.02, "momentum": 0.9, "nesterov": False, "weight_decay": 1e-4},
+        "adam": {"lr": 1e-3, "betas": (0.9, 0.999), "weight_decay": 0.0},
+        "adamw": {"lr": 1e-3, "betas": (0.9, 0.999), "weight_decay": 1e-2},
+        "rmsprop": {"lr": 1e-3, "momentum": 0.0, "weight_decay": 0.0},
+        "nadam": {"lr": 2e-3, "betas": (0.9, 0.999), "weight_decay": 0.0},
+        "muon": {
+            "lr": 0.02,
+            "rest_lr": 1e-3,
+            "momentum": 0.95,
+            "nesterov": True,
+            "betas": (0.9, 0.999),
+            "weight_decay": 1e-2,
+        },
+    },
+)
+"""The optimizers known by name: each one's settings, with their defaults."""
+
+SCHEDULES: Table[Mapping[str, Any]] = Table(
+    kind="schedule", rows={"constant": {}, "step": {"gamma": 0.1}, "cosine": {}}
+)
+"""The learning-rate schedules known by name, likewise."""
+
+MIXING = frozenset({"muon"})
+"""Optimizers that mix the entries of a matrix."""
 
 Rate = Annotated[float, Field(ge=0, lt=1)]
 
@@ -17,7 +47,8 @@ class OptimizerSpec(Spec):
     """An optimizer and its learning-rate schedule.
 
     A field left out takes the default of the named optimizer or schedule, and is None (milestones: empty) where it does
-    not apply; given where it does not apply, it is refused. So the spec always shows every setting in force.
+    not apply; given where it does not apply, it is refused. So the spec always shows every setting in force. Of an
+    optimizer of your own, None leaves a setting to its function.
 
     >>> spec = OptimizerSpec(name="sgd")
     >>> spec.lr, spec.momentum, spec.weight_decay, spec.betas
@@ -29,8 +60,10 @@ class OptimizerSpec(Spec):
     """
 
     kind: ClassVar[str] = "optimizer"
-    name: Literal["sgd", "adam", "adamw", "rmsprop", "nadam", "muon"] = Field(
+    name: Annotated[str, OPTIMIZERS] = Field(
         description="The optimizer. muon trains the hidden weight matrices of linear layers, and AdamW all the rest."
+        " Or your own as 'file.py:function', which gets the settings that are given; it trains each network alone and"
+        " masked, since whether it updates every weight by itself is not known."
     )
     lr: Annotated[float, Field(gt=0)] | None = Field(
         default=None,
@@ -58,9 +91,10 @@ class OptimizerSpec(Spec):
         description="Pull of every parameter towards zero: sgd 0.0001, adamw and muon 0.01, adam, nadam and rmsprop 0."
         " Part of the gradient in sgd, adam, nadam and rmsprop; apart from it in adamw and muon.",
     )
-    schedule: Literal["constant", "step", "cosine"] = Field(
+    schedule: Annotated[str, SCHEDULES] = Field(
         default="constant",
-        description="constant; step: times gamma at each milestone; cosine: down to 0 at the end of training.",
+        description="constant; step: times gamma at each milestone; cosine: down to 0 at the end of training; or your"
+        " own factor as 'file.py:function'.",
     )
     milestones: tuple[Time, ...] = Field(
         default=(),
@@ -76,18 +110,18 @@ class OptimizerSpec(Spec):
 
     @property
     def elementwise(self) -> bool:
-        """Whether every weight is updated by itself, so that weights may be left out or stacked."""
-        return self.name not in MIXING
+        """Whether every weight is known to be updated by itself, so that weights may be left out or stacked."""
+        return self.name in OPTIMIZERS and self.name not in MIXING
 
     @field_validator("lr", "rest_lr", "momentum", "nesterov", "betas", "weight_decay")
     @classmethod
     def _of_optimizer(cls, value: Any, info: ValidationInfo) -> Any:
-        return _settle(value, info, "name", _OPTIMIZERS)
+        return _settle(value, info, "name", OPTIMIZERS)
 
     @field_validator("gamma")
     @classmethod
     def _of_schedule(cls, value: Any, info: ValidationInfo) -> Any:
-        return _settle(value, info, "schedule", _SCHEDULES)
+        return _settle(value, info, "schedule", SCHEDULES)
 
     @field_validator("nesterov")
     @classmethod
@@ -100,7 +134,7 @@ class OptimizerSpec(Spec):
     @classmethod
     def _in_order(cls, value: tuple[When, ...], info: ValidationInfo) -> tuple[When, ...]:
         schedule = info.data.get("schedule")
-        if schedule in ("constant", "cosine") and value:
+        if schedule not in (None, "step") and value:
             raise ValueError(f"does not apply to a {schedule} schedule; leave it out, or set schedule to step")
         if schedule == "step" and not value:
             raise ValueError("a step schedule needs at least one, such as 80ep")
@@ -111,33 +145,15 @@ class OptimizerSpec(Spec):
         return value
 
 
-def _settle(value: Any, info: ValidationInfo, chooser: str, table: dict[str, dict[str, Any]]) -> Any:
-    """The value given, or else the default in the chosen row; a field without default there does not apply."""
+def _settle(value: Any, info: ValidationInfo, chooser: str, table: Table[Mapping[str, Any]]) -> Any:
+    """The value given, or else the default in the chosen row; a field without default there does not apply.
+
+    To an optimizer of the user's own every setting applies, to a schedule of the user's own none does.
+    """
     chosen, field = info.data.get(chooser), info.field_name
-    if chosen is None or field is None:
+    if chosen is None or field is None or (table is OPTIMIZERS and table.is_own(chosen)):
         return value
-    if value is not None and field not in table[chosen]:
+    row = table.get(chosen, {})
+    if value is not None and field not in row:
         raise ValueError(f"does not apply to {chosen}; leave it out")
-    return table[chosen].get(field) if value is None else value
-
-
-_OPTIMIZERS: dict[str, dict[str, Any]] = {
-    "sgd": {"lr": 0.02, "momentum": 0.9, "nesterov": False, "weight_decay": 1e-4},
-    "adam": {"lr": 1e-3, "betas": (0.9, 0.999), "weight_decay": 0.0},
-    "adamw": {"lr": 1e-3, "betas": (0.9, 0.999), "weight_decay": 1e-2},
-    "rmsprop": {"lr": 1e-3, "momentum": 0.0, "weight_decay": 0.0},
-    "nadam": {"lr": 2e-3, "betas": (0.9, 0.999), "weight_decay": 0.0},
-    "muon": {
-        "lr": 0.02,
-        "rest_lr": 1e-3,
-        "momentum": 0.95,
-        "nesterov": True,
-        "betas": (0.9, 0.999),
-        "weight_decay": 1e-2,
-    },
-}
-
-MIXING = frozenset({"muon"})
-"""Optimizers that mix the entries of a matrix."""
-
-_SCHEDULES: dict[str, dict[str, Any]] = {"constant": {}, "step": {"gamma": 0.1}, "cosine": {}}
+    return row.get(field) if value is None else value

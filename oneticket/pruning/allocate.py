@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
-from oneticket.ground.errors import PruneError, unknown
+from oneticket.ground.errors import SpecError
+from oneticket.ground.table import Table
+from oneticket.pruning.spec import SCOPES as NAMES
+
+Scope = Callable[[Sequence[str]], Iterable[Sequence[str]]]
+"""From the names of all prunable tensors to the groups that they are pruned in: each name in one group, once."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -17,14 +23,33 @@ class Share:
     prune: int
 
 
-def whole(living: Mapping[str, int]) -> list[tuple[str, ...]]:
+def whole(names: Sequence[str]) -> list[tuple[str, ...]]:
     """One group of all tensors: a single threshold, so layers end at different densities."""
-    return [tuple(sorted(living))]
+    return [tuple(sorted(names))]
 
 
-def layerwise(living: Mapping[str, int]) -> list[tuple[str, ...]]:
+def layerwise(names: Sequence[str]) -> list[tuple[str, ...]]:
     """Every tensor a group of its own: layers stay at equal density."""
-    return [(name,) for name in sorted(living)]
+    return [(name,) for name in sorted(names)]
+
+
+def groups(scope: str, names: Iterable[str]) -> list[tuple[str, ...]]:
+    """The groups of a scope: a known one, or your own, a function from names to lists of names.
+
+    Raises SpecError for an unknown scope, and for one of your own that fails or does not group each name once.
+
+    >>> groups("layerwise", ["b", "a"])
+    [('a',), ('b',)]
+    """
+    names = sorted(names)
+    rule = SCOPES.resolve(scope)
+    with SCOPES.blamed(scope):
+        found = [tuple(group) for group in rule(names)]
+    counts = Counter(name for group in found for name in group)
+    if counts != Counter(names):
+        wrong = sorted(map(str, {*names, *counts} - {name for name in names if counts[name] == 1}))
+        raise SpecError(f"scope {scope!r}: expected each name in one group, once; got it wrong for {', '.join(wrong)}")
+    return found
 
 
 def allocate(
@@ -43,11 +68,9 @@ def allocate(
     >>> allocate("global", living={"a": 10, "b": 5}, fraction=0.2)
     (Share(names=('a', 'b'), prune=3),)
     """
-    if scope not in SCOPES:
-        raise PruneError(unknown("scope", scope, SCOPES))
     kept = least or {name: int(not allow_empty) for name in living}
     shares = []
-    for names in SCOPES[scope](living):
+    for names in groups(scope, living):
         total, stay = sum(living[name] for name in names), sum(min(living[name], kept[name]) for name in names)
         shares.append(Share(names=names, prune=_loss(total, stay, fraction)))
     return tuple(shares)
@@ -82,7 +105,4 @@ def _loss(living: int, kept: int, fraction: float) -> int:
     return min(int(Fraction(str(fraction)) * living), living - kept)
 
 
-SCOPES: dict[str, Callable[[Mapping[str, int]], list[tuple[str, ...]]]] = {
-    "global": whole,
-    "layerwise": layerwise,
-}
+SCOPES: Table[Scope] = NAMES.filled({"global": whole, "layerwise": layerwise})

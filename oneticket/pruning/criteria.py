@@ -12,9 +12,9 @@ from collections.abc import Callable, Mapping
 import torch
 from torch import Tensor
 
-from oneticket.ground.errors import OneticketError, PruneError, SpecError, unknown
-from oneticket.ground.import_path import own
+from oneticket.ground.errors import PruneError, SpecError
 from oneticket.pruning.evidence import Evidence
+from oneticket.pruning.spec import CRITERIA as NAMES
 
 Tensors = Mapping[str, Tensor]
 Criterion = Callable[[Evidence], Tensors]
@@ -58,23 +58,10 @@ def score(criterion: str | Criterion, evidence: Evidence) -> dict[str, Tensor]:
     >>> score("magnitude", Evidence(**known))["a"]
     tensor([2., 1.])
     """
-    called = named(criterion).rpartition(".")[2].rpartition(":")[2] if callable(criterion) else criterion
-    if callable(criterion):
-        function = criterion
-    elif criterion in CRITERIA:
-        function = CRITERIA[criterion]
-    elif ":" in criterion:
-        function = _found(criterion)
-    else:
-        raise PruneError(unknown("criterion", criterion, CRITERIA))
-    try:
+    function = criterion if callable(criterion) else _found(criterion)
+    called = named(criterion)
+    with CRITERIA.blamed(called, PruneError):
         scores = function(evidence)
-    except OneticketError:
-        raise
-    except Exception as error:
-        if function in CRITERIA.values():
-            raise
-        raise PruneError(f"criterion {called!r} failed: {type(error).__name__}: {error}") from error
     if not isinstance(scores, Mapping):
         raise PruneError(f"criterion {called!r}: expected scores by name, got {type(scores).__name__}")
     if lacking := [name for name in evidence.mask if not isinstance(scores.get(name), Tensor)]:
@@ -91,16 +78,18 @@ def named(criterion: str | Criterion) -> str:
     return f"{criterion.__module__}:{getattr(criterion, '__qualname__', type(criterion).__name__)}"
 
 
-def _found(path: str) -> Criterion:
+def _found(name: str) -> Criterion:
     try:
-        return own(path, "criterion")
+        return CRITERIA.resolve(name)
     except SpecError as error:
         raise PruneError(str(error)) from error
 
 
-CRITERIA: dict[str, Criterion] = {
-    "magnitude": magnitude,
-    "magnitude-at-init": magnitude_at_init,
-    "random": random,
-    "saliency": saliency,
-}
+CRITERIA = NAMES.filled(
+    {
+        "magnitude": magnitude,
+        "magnitude-at-init": magnitude_at_init,
+        "random": random,
+        "saliency": saliency,
+    }
+)

@@ -52,7 +52,7 @@ def layout(model: nn.Module, name: str) -> WeightLayout | None:
     """How the parameter of that name connects, or None if it is not the weight of a layer that is known.
 
     >>> layout(nn.Sequential(nn.ConvTranspose2d(4, 6, 3, groups=2)), "0.weight")
-    Layout(inputs_first=True, groups=2, gates=1)
+    WeightLayout(inputs_first=True, groups=2, gates=1)
     """
     owner, _, last = name.rpartition(".")
     layer = model.get_submodule(owner)

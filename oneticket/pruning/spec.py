@@ -3,11 +3,29 @@
 from __future__ import annotations
 
 import re
-from typing import ClassVar, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from oneticket.ground.spec import Spec, known_or_own
+from oneticket.ground.spec import Spec
+from oneticket.ground.table import Table
+
+CRITERIA = Table(
+    kind="criterion",
+    rows={
+        "magnitude": "the smallest by magnitude after training",
+        "magnitude-at-init": "the smallest by magnitude at the start",
+        "random": "chosen at random",
+        "saliency": "the smallest by weight times gradient after training",
+    },
+)
+"""Which weights go first, by each criterion known by name."""
+
+SCOPES = Table(
+    kind="scope",
+    rows={"global": "by one threshold over all layers", "layerwise": "as many in every layer"},
+)
+"""How the weights are chosen, by each scope known by name."""
 
 
 class PruningSpec(Spec):
@@ -24,7 +42,7 @@ class PruningSpec(Spec):
 
     kind: ClassVar[str] = "pruning"
 
-    criterion: str = Field(
+    criterion: Annotated[str, CRITERIA] = Field(
         "magnitude",
         description="Which weights go first: those of the smallest magnitude after training, magnitude-at-init, or"
         " saliency (weight times gradient); random; or your own as 'file.py:function'.",
@@ -32,8 +50,10 @@ class PruningSpec(Spec):
     fraction: float = Field(
         0.2, gt=0, lt=1, description="Share of the living weights, or units, that each level removes."
     )
-    scope: Literal["global", "layerwise"] = Field(
-        "global", description="One threshold over all layers, or the same fraction in every layer."
+    scope: Annotated[str, SCOPES] = Field(
+        "global",
+        description="One threshold over all layers, or the same fraction in every layer; or groups of your own as"
+        " 'file.py:function'.",
     )
     granularity: str = Field(
         "weight",
@@ -54,16 +74,6 @@ class PruningSpec(Spec):
         ('N:M', 2, 4)
         """
         return _parse(self.granularity)
-
-    @property
-    def own(self) -> bool:
-        """Whether the criterion is an import path rather than a known one."""
-        return ":" in self.criterion
-
-    @field_validator("criterion")
-    @classmethod
-    def _criterion(cls, name: str) -> str:
-        return known_or_own("criterion", name, KNOWN)
 
     @field_validator("granularity")
     @classmethod
@@ -93,9 +103,6 @@ def _parse(granularity: str) -> tuple[str, int, int]:
         f"got {granularity!r}"
     )
 
-
-KNOWN = ("magnitude", "magnitude-at-init", "random", "saliency")
-"""The criteria known by name."""
 
 KINDS = ("weight", "channel", "filter", "head")
 """The granularities without sizes."""

@@ -7,7 +7,8 @@ from typing import Any
 
 from oneticket.ground.canon import dumps
 from oneticket.ground.metric import METRICS, Metric
-from oneticket.report.settings import CRITERIA, HEADS, KEPT, PRUNED, SCOPES, SHOTS, length, optimizer, span
+from oneticket.pruning.spec import CRITERIA, SCOPES
+from oneticket.report.settings import HEADS, KEPT, PRUNED, SHOTS, length, optimizer, span
 from oneticket.stats.stats import CONFIDENCE
 from oneticket.stats.words import ARMS, counts, listed, number, percent
 from oneticket.study.findings import Findings
@@ -105,7 +106,7 @@ def _search(findings: Findings) -> str:
     which = listed(
         [CRITERIA.get(name, f"the smallest by {name}") for name in rule.get("criterion", ["magnitude"])], "or"
     )
-    scope = listed([SCOPES[name] for name in rule.get("scope", ["global"])], "or")
+    scope = listed([SCOPES.get(name, f"in the groups of {name}") for name in rule.get("scope", ["global"])], "or")
     shots = listed([SHOTS[name] for name in rule.get("shots", ["iterative"])], "or")
     units = listed([_units(name) for name in rule.get("granularity", ["weight"])], "or")
     rewind = listed([span(when) for when in found.get("rewind", [])])

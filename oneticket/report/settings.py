@@ -69,13 +69,6 @@ TRAINING = {
     "clip": "gradients clipped to norm {}",
     "precision": "{} arithmetic",
 }
-CRITERIA = {
-    "magnitude": "the smallest by magnitude after training",
-    "magnitude-at-init": "the smallest by magnitude at the start",
-    "random": "chosen at random",
-    "saliency": "the smallest by weight times gradient after training",
-}
-SCOPES = {"global": "by one threshold over all layers", "layerwise": "as many in every layer"}
 PRUNED = {
     "weight": "weights",
     "channel": "input channels",

@@ -17,6 +17,7 @@ from oneticket.ground import clock
 from oneticket.ground.canon import dumps
 from oneticket.ground.errors import DataError
 from oneticket.ground.streams import Streams
+from oneticket.ground.threads import threads
 from oneticket.lottery.run_context import RunContext
 from oneticket.lottery.spec import SearchSpec
 from oneticket.lottery.training import run_training
@@ -31,7 +32,6 @@ from oneticket.task.spec import TaskSpec
 from oneticket.ticket.mask import Mask
 from oneticket.training.loop import Run
 from oneticket.training.spec import TrainingSpec
-from oneticket.training.threads import threads
 
 LEAST, MOST, LONGEST = 3, 15, 3.0  # optimizer steps of a try, and seconds after which it ends
 

@@ -13,20 +13,18 @@ from typing import Any
 from oneticket.ground import canon
 from oneticket.ground.brief import brief
 from oneticket.ground.errors import CarryError, SpecError
-from oneticket.ground.import_path import source_digest as own_digest
+from oneticket.ground.spec import Spec, own_code
 from oneticket.lottery.run_context import RunContext
 from oneticket.lottery.search import network
 from oneticket.lottery.spec import MOST_LEVELS, SearchSpec, TransferSpec
 from oneticket.lottery.transfer import network_of
 from oneticket.models.build import build
-from oneticket.models.factory import source_digest
 from oneticket.models.parts import prunable
 from oneticket.models.spec import ModelSpec
 from oneticket.pruning.prune import survivors
 from oneticket.pruning.spec import PruningSpec
 from oneticket.pruning.units import find
 from oneticket.store.step import Step
-from oneticket.task.spec import TaskSpec
 from oneticket.ticket.book import MOST_LEVELS as DEEPEST
 from oneticket.ticket.book import Book
 from oneticket.ticket.ticket import Ticket
@@ -86,9 +84,10 @@ def search_origin(spec: SearchSpec, *, levels: int, replicate: int, context: Run
     if not 0 <= levels <= MOST_LEVELS:
         raise SpecError(f"levels: expected 0 to {MOST_LEVELS}, got {levels}")
     plain = {**spec.identity(), "replicate": replicate, "data_digest": context.facts(spec.data).digest}
-    plain |= _code(spec.model, spec.task, spec.pruning)
+    plain |= code_digests(spec)
     # Searches that differ in pruning alone share their rewind weights.
-    rewind = Step(kind="rewind", args={name: value for name, value in plain.items() if name != "pruning"})
+    pruning = {"pruning", *code_digests(spec.pruning)}
+    rewind = Step(kind="rewind", args={name: value for name, value in plain.items() if name not in pruning})
     steps: list[Step] = []
     for number in range(levels + 1):
         steps.append(Step(kind="level", args={**plain, "level": number}, needs=(rewind, *steps[-1:])))
@@ -177,7 +176,7 @@ def transfer_cells(
         "transfer": spec.identity(),
         "data_digest": facts.digest,
         "replicate": origin.replicate,
-        **_code(ModelSpec.recall(origin.network["spec"]), spec.task),
+        **code_digests(ModelSpec.recall(origin.network["spec"]), spec),
     }
     cells: list[Cell] = []
     levels = tuple(levels)
@@ -265,17 +264,15 @@ def _at(source: Origin, level: int) -> int:
     return source.living[level]
 
 
-def _code(model: ModelSpec, task: TaskSpec, pruning: PruningSpec | None = None) -> dict[str, str]:
-    """What an address has beside the names of a user's own model, task and criterion: digests of their texts."""
-    made = {"model_digest": source_digest(model.name)} if model.own else {}
-    if task.own:
-        made["task_digest"] = own_digest(task.name, "task")
-    if pruning is not None and pruning.own:
-        made["criterion_digest"] = own_digest(pruning.criterion, "criterion")
-    return made
+def code_digests(*specs: Spec) -> dict[str, str]:
+    """What an address has beside the names of a user's own code: digests of its text, such as `criterion_digest`."""
+    return {f"{table.kind}_digest": table.digest(path) for spec in specs for table, path in own_code(spec)}
 
 
-BESIDE = ("replicate", "level", "data_digest", "model_digest", "task_digest", "criterion_digest")
+BESIDE = (
+    *("replicate", "level", "data_digest", "model_digest", "task_digest"),
+    *("optimizer_digest", "schedule_digest", "criterion_digest", "scope_digest"),
+)
 """Arguments of a search's step that are no fields of its spec; any other that is not known asks for other work."""
 
 BLANK = ("dense", "global-random")

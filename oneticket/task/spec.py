@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
-from pydantic import Field, field_validator
+from pydantic import Field
 
-from oneticket.ground.spec import Spec, known_or_own
+from oneticket.ground.spec import Spec
+from oneticket.ground.table import Table
 
-KNOWN: dict[str, str] = {
-    "classification": "one of several classes; cross-entropy, measured by accuracy",
-}
+TASKS = Table(
+    kind="task",
+    rows={
+        "classification": "one of several classes; cross-entropy, measured by accuracy",
+    },
+)
 """The tasks known by name, each in one line."""
 
 
 class TaskSpec(Spec):
     """What a network is trained for.
 
-    >>> TaskSpec().name, TaskSpec(name="mine.py:task").own
-    ('classification', True)
+    >>> TaskSpec().name, TaskSpec(name="mine.py:task").name
+    ('classification', 'mine.py:task')
     >>> TaskSpec(name="class")
     Traceback (most recent call last):
         ...
@@ -27,17 +31,7 @@ classification; your own: 'file.py:function' or 'package.module:function'
     """
 
     kind: ClassVar[str] = "task"
-    name: str = Field(
+    name: Annotated[str, TASKS] = Field(
         "classification",
         description="What is trained for: classification, or your own loss and measures as 'file.py:function'.",
     )
-
-    @property
-    def own(self) -> bool:
-        """Whether the name is an import path rather than a known task."""
-        return ":" in self.name
-
-    @field_validator("name")
-    @classmethod
-    def _known(cls, name: str) -> str:
-        return known_or_own("task", name, KNOWN)

@@ -10,8 +10,8 @@ from torch.nn.functional import cross_entropy
 
 from oneticket.ground.brief import brief
 from oneticket.ground.errors import SpecError, TrainingError, unknown
-from oneticket.ground.import_path import own
 from oneticket.ground.metric import METRICS, Metric
+from oneticket.task.spec import TASKS as NAMES
 from oneticket.task.spec import TaskSpec
 
 Loss = Callable[[Tensor, Tensor, str], Tensor]
@@ -118,14 +118,10 @@ def task_of(spec: TaskSpec) -> Task:
 
     Raises SpecError for one that cannot be found, fails, or makes something else than a Task.
     """
-    if not spec.own:
+    if not TASKS.is_own(spec.name):
         return TASKS[spec.name]
-    try:
-        made = own(spec.name, "task")()
-    except SpecError:
-        raise
-    except Exception as error:
-        raise SpecError(f"task {spec.name!r} failed while it was made: {type(error).__name__}: {error}") from error
+    with TASKS.blamed(spec.name):
+        made = TASKS.own(spec.name)()
     if not isinstance(made, Task):
         raise SpecError(f"task {spec.name!r}: expected a oneticket.Task, got {type(made).__name__}")
     return made
@@ -153,4 +149,4 @@ def _classification() -> Task:
 CLASSIFICATION = _classification()
 """One of several classes: cross-entropy, judged by accuracy."""
 
-TASKS: dict[str, Task] = {task.name: task for task in (CLASSIFICATION,)}
+TASKS = NAMES.filled({"classification": CLASSIFICATION})

@@ -132,7 +132,10 @@ MISTAKES = {
     "--out a --data digits --model mlp --rewind 3": (2, "--rewind: expected a time such as '2ep' (epochs)"),
     "--out a --data digits --model mlp --rewind 99ep": (2, "rewind earlier or train longer"),
     "--out a --data digits --model mlp --levels many": (2, "--levels: input should be a valid integer"),
-    "--out a --data digits --model mlp --optimizer sdg": (2, "--optimizer: input should be 'sgd'"),
+    "--out a --data digits --model mlp --optimizer sdg": (
+        2,
+        "--optimizer: unknown optimizer 'sdg'; did you mean 'sgd'",
+    ),
     "--out a --data digits --model mlp --optimizer adam --momentum 0.9": (2, "--momentum: does not apply to adam"),
     "--out a --data digits --model mlp --modell x": (2, "--modell"),
     "--out a --data digits --model mlp --rows /proc/none/r.csv": (2, "can be written to"),

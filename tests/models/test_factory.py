@@ -8,9 +8,8 @@ import torch
 
 from oneticket.ground.errors import ModelError
 from oneticket.models.build import build
-from oneticket.models.factory import source_digest
 from oneticket.models.parts import head, prunable, random_forward
-from oneticket.models.spec import ModelSpec
+from oneticket.models.spec import MODELS, ModelSpec
 
 SOURCE = """
 import torch
@@ -159,7 +158,7 @@ def test_each_way_to_take_the_classes_and_to_name_the_head(own, name, fields, la
         ("constant", {}, "expected a function or class"),
         ("no_classes", {}, "takes neither `classes` nor `num_classes`"),
         ("Two", {"args": {"depth": 1}}, "unexpected keyword argument 'depth'; it takes .*hidden=6"),
-        ("breaks", {}, "failed while it was made: RuntimeError: out of ideas"),
+        ("breaks", {}, "model 'own_nets:breaks' failed: RuntimeError: out of ideas"),
         ("not_a_model", {}, "expected a torch.nn.Module, got int"),
         ("of_another_shape", {}, r"fails on images of shape \(2, 1, 2, 2\): mat1 and mat2 shapes"),
         ("Undecided", {}, r"expected logits of shape \(2, 10\) for two images, got dict"),
@@ -239,7 +238,7 @@ def test_a_library_that_is_not_installed_is_named():
     with pytest.raises(ModelError, match="model 'timm:resnet18' needs timm: pip install timm"):
         of("timm:resnet18")
     with pytest.raises(ModelError, match="pip install timm"):
-        source_digest("timm:resnet18")
+        MODELS.digest("timm:resnet18")
 
 
 def test_a_network_of_timm_is_built_for_the_data():
@@ -255,5 +254,5 @@ def test_a_network_of_timm_is_built_for_the_data():
 
 def test_a_librarys_version_is_part_of_the_address():
     pytest.importorskip("transformers", reason="Transformers is an optional package")
-    assert source_digest(VIT) == source_digest("transformers:ResNetForImageClassification")
-    assert source_digest(VIT) != source_digest("torch.nn:Linear") and len(source_digest(VIT)) == 64
+    assert MODELS.digest(VIT) == MODELS.digest("transformers:ResNetForImageClassification")
+    assert MODELS.digest(VIT) != MODELS.digest("torch.nn:Linear") and len(MODELS.digest(VIT)) == 64

@@ -7,10 +7,10 @@ import pytest
 
 from oneticket.ground import canon
 from oneticket.ground.errors import SpecError
-from oneticket.models.spec import KNOWN, ModelSpec
+from oneticket.models.spec import MODELS, ModelSpec
 
 SPECS = [
-    *({"name": name} for name in KNOWN),
+    *({"name": name} for name in MODELS),
     {"name": "mlp", "widths": (30, 20), "width": 2},
     {"name": "resnet-50", "stem": "small", "width": 0.5, "prunable": ("layer1.*", "!layer1.0.*")},
     {"name": "package.module:Class.make", "args": {"depth": 3, "sizes": [1, 2]}, "head": "classifier"},
@@ -30,7 +30,7 @@ def test_plain_reads_back_and_has_a_canonical_text(given):
     [
         ({"name": "vgg19"}, "did you mean 'vgg-19'"),
         ({"name": "resnet50"}, "did you mean 'resnet-50'"),
-        ({"name": "lenet"}, "Known: conv-2, .*lenet-300-100.*; your own: 'package.module:factory'"),
+        ({"name": "lenet"}, "Known: conv-2, .*lenet-300-100.*; your own: 'file.py:function'"),
         ({"name": "a.b:"}, "unknown model"),
         ({"name": "a b:c"}, "unknown model"),
         (

@@ -7,9 +7,9 @@ import torch
 from torch.nn import functional as F
 
 from oneticket.ground.errors import ModelError
-from oneticket.models.build import _BUILDERS, build
+from oneticket.models.build import build
 from oneticket.models.parts import head, prunable, random_forward
-from oneticket.models.spec import KNOWN, ModelSpec
+from oneticket.models.spec import MODELS, ModelSpec
 
 SHAPES = [(1, 28, 28), (3, 32, 32), (1, 8, 8), (3, 64, 64), (1, 1, 40)]
 FLAT_SHAPE = (1, 1, 40)
@@ -35,13 +35,12 @@ def same(one, two):
     return one.keys() == two.keys() and all(torch.equal(one[name], two[name]) for name in one)
 
 
-def test_every_known_model_has_a_builder_and_a_line():
-    assert KNOWN.keys() == _BUILDERS.keys()
-    assert all(KNOWN.values())
+def test_every_known_model_has_a_line():
+    assert all(MODELS.values())
 
 
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
-@pytest.mark.parametrize("name", KNOWN)
+@pytest.mark.parametrize("name", MODELS)
 def test_forward_gives_one_output_per_class(name, shape):
     if not fits(name, shape):
         with pytest.raises(ModelError, match=r"halves the image \d times.*at least \d"):
@@ -50,14 +49,14 @@ def test_forward_gives_one_output_per_class(name, shape):
     assert make(name, shape, classes=7)(images(shape)).shape == (4, 7)
 
 
-@pytest.mark.parametrize("name", KNOWN)
+@pytest.mark.parametrize("name", MODELS)
 def test_the_seed_decides_every_bit(name):
     assert same(make(name).state_dict(), make(name).state_dict())
     one, two = dict(make(name, seed=0).named_parameters()), dict(make(name, seed=1).named_parameters())
     assert all(not torch.equal(one[part], two[part]) for part in one if one[part].dim() > 1)
 
 
-@pytest.mark.parametrize("name", KNOWN)
+@pytest.mark.parametrize("name", MODELS)
 def test_building_leaves_the_global_generator_and_default_device_alone(name):
     before = torch.get_rng_state()
     net = make(name)
@@ -66,7 +65,7 @@ def test_building_leaves_the_global_generator_and_default_device_alone(name):
     assert {value.device.type for value in net.state_dict().values()} == {"cpu"}
 
 
-@pytest.mark.parametrize("name", KNOWN)
+@pytest.mark.parametrize("name", MODELS)
 def test_another_number_of_classes_changes_the_head_only(name):
     ten, seven = make(name, classes=10), make(name, classes=7)
     one, two = ten.state_dict(), seven.state_dict()
@@ -75,7 +74,7 @@ def test_another_number_of_classes_changes_the_head_only(name):
     assert same(*({part: value for part, value in state.items() if part not in differ} for state in (one, two)))
 
 
-@pytest.mark.parametrize("name", KNOWN)
+@pytest.mark.parametrize("name", MODELS)
 def test_prunable_is_every_matrix_and_kernel_but_the_head(name):
     net = make(name)
     parameters = dict(net.named_parameters())
@@ -84,7 +83,7 @@ def test_prunable_is_every_matrix_and_kernel_but_the_head(name):
     assert {part for part in rest if parameters[part].dim() >= 2} == {head(net)[0]}
 
 
-@pytest.mark.parametrize("name", KNOWN)
+@pytest.mark.parametrize("name", MODELS)
 def test_fresh_values_are_those_of_the_written_rule(name):
     net = build(ModelSpec(name=name, width=0.5), shape=(3, 32, 32), classes=10, seed=0)
     for layer in net.modules():
@@ -99,7 +98,7 @@ def test_fresh_values_are_those_of_the_written_rule(name):
             assert weight.std().item() == pytest.approx(expected, rel=4 / weight.numel() ** 0.5)
 
 
-@pytest.mark.parametrize("name", KNOWN)
+@pytest.mark.parametrize("name", MODELS)
 def test_gradient_reaches_every_parameter(name):
     net = make(name)
     F.cross_entropy(net(images((3, 32, 32))), torch.arange(4)).backward()
@@ -107,7 +106,7 @@ def test_gradient_reaches_every_parameter(name):
     assert dead == []
 
 
-@pytest.mark.parametrize("name", KNOWN)
+@pytest.mark.parametrize("name", MODELS)
 def test_channels_last_changes_nothing_but_rounding(name):
     net, batch = make(name).eval(), images((3, 32, 32))
     plain = net(batch)
@@ -115,7 +114,7 @@ def test_channels_last_changes_nothing_but_rounding(name):
     torch.testing.assert_close(net(batch.contiguous(memory_format=torch.channels_last)), plain, rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.parametrize("name", KNOWN)
+@pytest.mark.parametrize("name", MODELS)
 def test_forward_draws_nothing(name):
     net = make(name)
     assert not random_forward(net)
@@ -124,7 +123,7 @@ def test_forward_draws_nothing(name):
     assert torch.equal(torch.get_rng_state(), before)
 
 
-@pytest.mark.parametrize("name", [name for name in KNOWN if name.startswith(("resnet", "vgg"))])
+@pytest.mark.parametrize("name", [name for name in MODELS if name.startswith(("resnet", "vgg"))])
 def test_the_same_weights_take_any_image_size(name):
     net = make(name, (3, 32, 32))
     assert same(net.state_dict(), make(name, (3, 40, 28)).state_dict())
@@ -168,7 +167,7 @@ def test_state_has_the_names_of_torchvision(name, entries):
     )
 
 
-@pytest.mark.parametrize("name", KNOWN)
+@pytest.mark.parametrize("name", MODELS)
 def test_a_copy_is_equal_and_apart(name):
     net = make(name)
     twin = copy.deepcopy(net)
@@ -205,7 +204,7 @@ def test_convolution_weights_are_those_of_the_lottery_ticket_paper(name, count):
     assert sum(value.numel() for value in net.parameters() if value.dim() == 4) == count
 
 
-@pytest.mark.parametrize("name", KNOWN)
+@pytest.mark.parametrize("name", MODELS)
 def test_width_scales_every_hidden_layer(name):
     narrow = build(ModelSpec(name=name, width=0.25), shape=(3, 32, 32), classes=10, seed=0)
     wide = build(ModelSpec(name=name, width=0.5), shape=(3, 32, 32), classes=10, seed=0)

@@ -23,6 +23,7 @@ ROWS = [
     {"name": "adamw"},
     {"name": "rmsprop"},
     {"name": "rmsprop", "momentum": 0.5},
+    {"name": "nadam", "weight_decay": 1e-4},
     {"name": "muon"},
     {"name": "muon", "rest_lr": 3e-3, "nesterov": False},
     {"name": "sgd", "lr": 0.1, **STEP, "warmup": "10it"},
@@ -149,7 +150,7 @@ def test_a_frozen_model_is_refused():
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ({"name": "sdg"}, "optimizer.name: input should be 'sgd'"),
+        ({"name": "sdg"}, "optimizer.name: unknown optimizer 'sdg'; did you mean 'sgd'.*your own: 'file.py:function'"),
         ({"name": "adam", "momentum": 0.9}, "optimizer.momentum: does not apply to adam"),
         ({"name": "adam", "nesterov": False}, "optimizer.nesterov: does not apply to adam"),
         ({"name": "sgd", "betas": (0.9, 0.9)}, "optimizer.betas: does not apply to sgd"),

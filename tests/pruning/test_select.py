@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from oneticket.ground.errors import PruneError
+from oneticket.ground.errors import PruneError, SpecError
 from oneticket.pruning.allocate import SCOPES, Share, allocate
 from oneticket.pruning.criteria import CRITERIA, score
 from oneticket.pruning.evidence import Evidence
@@ -223,7 +223,7 @@ def test_scopes_differ() -> None:
     living = {"a": 9, "b": 9}
     assert sum(s.prune for s in allocate("global", living=living, fraction=0.2)) == 3
     assert sum(s.prune for s in allocate("layerwise", living=living, fraction=0.2)) == 2
-    with pytest.raises(PruneError, match="unknown scope 'globall'; did you mean 'global'"):
+    with pytest.raises(SpecError, match="unknown scope 'globall'; did you mean 'global'"):
         allocate("globall", living=living, fraction=0.2)
 
 

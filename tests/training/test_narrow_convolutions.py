@@ -19,9 +19,9 @@ from oneticket.compact import choose
 from oneticket.compact.compact import compact
 from oneticket.ground.streams import Streams
 from oneticket.guard.guard import guarded
-from oneticket.models.build import _BUILDERS, build
+from oneticket.models.build import build
 from oneticket.models.parts import head, prunable
-from oneticket.models.spec import ModelSpec
+from oneticket.models.spec import MODELS, ModelSpec
 from oneticket.optim.build import build as build_optimizers
 from oneticket.optim.spec import OptimizerSpec
 from oneticket.task.task import CLASSIFICATION
@@ -35,7 +35,7 @@ pytestmark = pytest.mark.convolutions
 SGD = OptimizerSpec(name="sgd")
 SHAPE, COUNT = (3, 16, 16), 2
 # The narrowest that has shortcuts of 1 x 1 and stride 2 where the model has any.
-NARROW = {name: ModelSpec(name=name, width=1 / 16) for name in _BUILDERS if name != "mlp"} | {
+NARROW = {name: ModelSpec(name=name, width=1 / 16) for name in MODELS if name != "mlp"} | {
     "mlp": ModelSpec(name="mlp", widths=(5,)),
     "resnet-18, large images": ModelSpec(name="resnet-18", width=1 / 16, stem="imagenet"),
 }

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import torch
-
 
 @contextmanager
 def threads(count: int | None) -> Iterator[None]:
     """Compute with that many threads in a block, and put the number back; None leaves torch's own number.
 
+    >>> import torch
     >>> before = torch.get_num_threads()
     >>> with threads(before + 1):
     ...     print(torch.get_num_threads() - before)
@@ -19,6 +18,8 @@ def threads(count: int | None) -> Iterator[None]:
     >>> torch.get_num_threads() == before
     True
     """
+    import torch
+
     before = torch.get_num_threads()
     if count is not None:
         torch.set_num_threads(count)
