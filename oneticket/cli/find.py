@@ -68,7 +68,7 @@ def find(
 
 def bound(origin: Origin) -> tuple[Step, ...]:
     """The steps whose tensors make up a whole search's book."""
-    return origin.levels[0].needs[0], origin.levels[-1]
+    return origin.rewind, origin.levels[-1]
 
 
 def dense_share(book: Book | None) -> str:

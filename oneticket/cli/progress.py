@@ -107,17 +107,21 @@ def view(total: int, *, quiet: bool = False) -> Iterator[View]:
 
 def describe(step: Step) -> str:
     """A step in a few words."""
-    args = step.args
-    if step.kind in ("book", "ticket"):
-        return f"reading {step.kind} {args['id'][:16]}"
-    if step.kind == "transfer":
-        target = args["transfer"]
-        at = f" at level {args['level']}" if "level" in args else f" of {args['living']:,}" if args["living"] else ""
-        what = f"{args['arm']}{at} on {target['data']['name']} with {target['optimizer']['name']}"
-    else:
-        what = "the first steps" if step.kind == "rewind" else f"level {args['level']}"
-        what += f" of {args['data']['name']} with {args['optimizer']['name']}"
-    return f"{what}, replicate {args['replicate']}"
+    from oneticket.study.steps import Blank, Carried, FileStep, LevelStep, RewindStep, TransferStep, read_step
+
+    match asked := read_step(step):
+        case FileStep():
+            return f"reading {asked.kind} {asked.id[:16]}"
+        case TransferStep(source=Carried(level=level)):
+            what = f"{asked.arm} at level {level} on"
+        case TransferStep(source=Blank(living=living)):
+            what = f"{asked.arm} of {living:,} on" if living else f"{asked.arm} on"
+        case LevelStep():
+            what = f"level {asked.number} of"
+        case RewindStep():
+            what = "the first steps of"
+    target = asked.target
+    return f"{what} {target.data.name} with {target.optimizer.name}, replicate {asked.replicate}"
 
 
 def spoken(seconds: float) -> str:

@@ -138,7 +138,7 @@ def _words(defined: Mapping[str, Any] | None) -> str:
     """A step in a few words, from its definition; what another version defined may have none."""
     try:
         return describe(Step(kind=defined["kind"], args=defined["args"])) if defined else "of an unknown step"
-    except (KeyError, TypeError):
+    except (KeyError, TypeError, SpecError):
         return "of another version"
 
 

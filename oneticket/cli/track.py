@@ -10,6 +10,7 @@ from oneticket.engine.inline import Observer
 from oneticket.ground.errors import OneticketError
 from oneticket.store.step import Step
 from oneticket.store.store import Store
+from oneticket.study.steps import measured
 from oneticket.study.track import Tracker, tracker
 
 
@@ -34,7 +35,7 @@ class _Feed:
 
     def observe(self, step: Step, event: str) -> None:
         """Hand over a trained network, new or reused."""
-        if self.tracker is None or event not in ("done", "reused") or step.kind not in ("level", "transfer"):
+        if self.tracker is None or event not in ("done", "reused") or not measured(step):
             return
         try:
             found = self.store.find(step)

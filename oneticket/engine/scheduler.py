@@ -7,12 +7,12 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from oneticket.engine.execute import PAUSE
-from oneticket.engine.handlers import akin
 from oneticket.ground import clock
 from oneticket.ground.errors import OneticketError
 from oneticket.store.step import Step
 from oneticket.store.store import Store
 from oneticket.study.plan import closure
+from oneticket.study.steps import akin
 
 Observer = Callable[[Step, str], None]
 

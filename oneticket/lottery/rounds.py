@@ -29,16 +29,22 @@ from oneticket.ticket.ticket import Ticket
 Tensors = Mapping[str, Tensor]
 
 
-def level_mask(rule: PruningSpec, pruned_at: Tensors, number: int, *, first: int = 0) -> Mask:
-    """What lives at a level; `first` is the level that the search begins with.
-
-    Raises PruneError where the level above pruned nothing for it, so that it would be trained for nothing.
+def mask_at(pruned_at: Tensors, number: int) -> Mask:
+    """What lives at a level.
 
     >>> from torch import tensor, uint8
-    >>> level_mask(PruningSpec(), {"w": tensor([0, 1, 2], dtype=uint8)}, 1)["w"]
+    >>> mask_at({"w": tensor([0, 1, 2], dtype=uint8)}, 1)["w"]
     tensor([ True, False,  True])
     """
-    mask = Mask({name: (at == 0) | (at > number) for name, at in pruned_at.items()})
+    return Mask({name: (at == 0) | (at > number) for name, at in pruned_at.items()})
+
+
+def level_mask(rule: PruningSpec, pruned_at: Tensors, number: int, *, first: int = 0) -> Mask:
+    """What lives at a level that is to be trained; `first` is the level that the search begins with.
+
+    Raises PruneError where the level above pruned nothing for it, so that it would be trained for nothing.
+    """
+    mask = mask_at(pruned_at, number)
     if number > first and not any((at == number).any() for at in pruned_at.values()):
         raise PruneError(
             f"level {number} would prune nothing: {mask.living} weights live, and {rule.fraction} of them, by "

@@ -21,7 +21,7 @@ from oneticket.data.facts import Facts
 from oneticket.data.load import Data
 from oneticket.ground.errors import SpecError
 from oneticket.ground.streams import Streams
-from oneticket.lottery.rounds import close_level, level_mask, open_level
+from oneticket.lottery.rounds import close_level, level_mask, mask_at, open_level
 from oneticket.lottery.run_context import RunContext
 from oneticket.lottery.spec import MOST_LEVELS, SearchSpec
 from oneticket.lottery.training import do
@@ -34,6 +34,7 @@ from oneticket.ticket.book import Book
 from oneticket.ticket.contract import Contract
 from oneticket.ticket.heads import plain, read
 from oneticket.ticket.mask import Mask
+from oneticket.ticket.ticket import Ticket
 
 Tensors = Mapping[str, Tensor]
 
@@ -146,6 +147,16 @@ def book(
         model=rewound.record["network"],
         lineage={"search": spec.identity(), "replicate": replicate, "data_digest": rewound.record["data_digest"]},
         records=tuple(dict(each) for each in records),
+    )
+
+
+def level_ticket(spec: SearchSpec, number: int, *, rewound: Rewound, pruned_at: Tensors) -> Ticket:
+    """The ticket of one level by itself, of what the level above it left; its book adds the lineage and the record."""
+    return Ticket(
+        mask=mask_at(pruned_at, number),
+        weights=rewound.weights,
+        contract=_contract(spec, rewound),
+        model=rewound.record["network"],
     )
 
 

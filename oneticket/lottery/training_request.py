@@ -39,12 +39,13 @@ class TrainingRequest:
 class Trained:
     """What a training left: the losses of its steps (float32, CPU) and, where it was measured, its record.
 
-    `zeros`: the weights under the mask's names that live and that training itself brought to zero.
+    `zeros`: the weights under the mask's names that live and that training itself brought to zero; None where that was
+    not kept.
     """
 
     losses: Tensor
     record: Mapping[str, Any]
-    zeros: Mask
+    zeros: Mask | None
 
 
 T = TypeVar("T")

@@ -27,7 +27,8 @@ from oneticket.models.spec import ModelSpec
 from oneticket.optim.spec import OptimizerSpec
 from oneticket.store.step import Step
 from oneticket.store.store import Store
-from oneticket.study.plan import closure, spec_of
+from oneticket.study.plan import closure
+from oneticket.study.steps import Blank, RewindStep, TransferStep, measured, training_step
 from oneticket.task.spec import TaskSpec
 from oneticket.ticket.mask import Mask
 from oneticket.training.loop import Run
@@ -85,8 +86,8 @@ def estimate(steps: Iterable[Step], *, store: Store, context: RunContext, paces:
         pace = paces[job.like]
         updates += job.updates
         seconds += (pace or 0.0) * job.updates
-        unknown += pace is None and step.kind != "rewind"
-    trainings = sum(step.kind in ("level", "transfer") for step in asked)
+        unknown += pace is None and measured(step)
+    trainings = sum(measured(step) for step in asked)
     return Estimate(
         steps=len(asked), trainings=trainings, kept=len(there), updates=updates, seconds=seconds, unknown=unknown
     )
@@ -112,23 +113,23 @@ class _Kind:
 
 
 def _job(step: Step, context: RunContext) -> _Kind:
-    args = step.args
-    asked = spec_of(step)
+    planned = training_step(step)
+    asked = planned.spec
     data, training = asked.data, asked.training
-    if step.kind != "transfer":
-        like, model = None, args["model"]
-    elif not step.needs:
-        like, model = tuple(args["network"]["shape"]), args["network"]["spec"]
-    elif step.needs[0].kind == "rewind":
-        search = step.needs[0].args
-        like, model = context.facts(spec_of(step.needs[0]).data).shape, search["model"]
+    if not isinstance(planned, TransferStep):
+        like, model = None, planned.spec.model.identity()
+    elif isinstance(planned.source, Blank):
+        like, model = tuple(planned.source.network["shape"]), planned.source.network["spec"]
+    elif planned.source.file is None:
+        search = RewindStep.read(planned.source.needs[0]).spec
+        like, model = context.facts(search.data).shape, search.model.identity()
     else:
         raise AssertionError("files are carried by `transfer`, which makes no estimates")
     facts = context.facts(data, like)
     epoch = per_epoch(facts, training.batch)
     total = training.budget.steps(epoch)
     rewound = asked.rewind.steps(epoch) if isinstance(asked, SearchSpec) else 0
-    updates = rewound if step.kind == "rewind" else total - rewound
+    updates = rewound if isinstance(planned, RewindStep) else total - rewound
     return _Kind(
         network={"spec": model, "shape": list(facts.shape), "classes": facts.classes},
         data=data,

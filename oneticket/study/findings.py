@@ -13,6 +13,7 @@ from oneticket.study.masks import layers, masks, overlaps
 from oneticket.study.plan import Cell, searches
 from oneticket.study.protocol import Protocol, protocol
 from oneticket.study.rows import Row, labels, rows
+from oneticket.study.steps import TransferStep
 
 POINTS = 60  # of a training curve: each is the mean loss of as many steps
 
@@ -71,7 +72,7 @@ def _curve(cell: Cell, plan: Plan, store: Store) -> list[Row]:
     found = store.find(cell.step)
     if found is None:
         return []
-    losses = found.tensors["losses"].double()
+    losses = TransferStep.decode(found).losses.double()
     every = -(-len(losses) // POINTS)
     about = {**labels(cell, plan.names), "density": found.record["density"]}
     spans = [(start, min(start + every, len(losses))) for start in range(0, len(losses), every)]

@@ -9,6 +9,7 @@ from oneticket.store.step import Step
 from oneticket.store.store import Store
 from oneticket.study.plan import Cell, Origin, closure
 from oneticket.study.rows import Names, Row, labels, model_label, source_labels
+from oneticket.study.steps import LevelStep, read_step, training_step
 
 
 def ledger(origins: Iterable[Origin], cells: Sequence[Cell], store: Store, names: Names) -> list[Row]:
@@ -45,11 +46,11 @@ def _row(
     }
     places = {(row["target_data"], row["target_optimizer"], row["replicate"]) for row in carried.values()}
     takers = [context for context in places if context[:2] not in searched]
-    trained = [step for step in steps if step.kind == "level"]
+    trained = [level for level in map(read_step, steps) if isinstance(level, LevelStep)]
     return {
         **home,
-        "replicates": len({step.args["replicate"] for step in trained}),
-        "levels": 1 + max((int(step.args["level"]) for step in trained), default=-1),
+        "replicates": len({level.replicate for level in trained}),
+        "levels": 1 + max((level.number for level in trained), default=-1),
         "trainings": len(trained),
         "steps": sum(record.get("steps", record.get("step", 0)) for record in records.values()),
         "examples": sum(_examples(step, records) for step in steps),
@@ -63,4 +64,4 @@ def _row(
 def _examples(step: Step, records: Mapping[str, Mapping[str, Any]]) -> int:
     """The images that a step's training saw; those of the rewind point, which is not measured, as its settings say."""
     record = records[step.key]
-    return int(record.get("examples", record.get("step", 0) * step.args["training"]["batch"]))
+    return int(record.get("examples", record.get("step", 0) * training_step(step).spec.training.batch))

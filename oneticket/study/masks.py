@@ -15,6 +15,7 @@ from oneticket.models.spec import ModelSpec
 from oneticket.store.store import Store
 from oneticket.study.plan import Origin
 from oneticket.study.rows import Names, Row, model_label, source_labels
+from oneticket.study.steps import LevelStep
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,10 +48,8 @@ def masks(origins: Iterable[Origin], store: Store, names: Names) -> list[Masks]:
         last = next((outcome for outcome in there if outcome is not None), None)
         if last is None:
             continue
-        tensors = last.tensors
-        pruned_at = {
-            name: tensors[f"pruned_at/{name}"] for name in _order(origin.network) if f"pruned_at/{name}" in tensors
-        }
+        left = LevelStep.decode(last).pruned_at
+        pruned_at = {name: left[name] for name in _order(origin.network) if name in left}
         about = {"model": model_label(origin.network["spec"], names), **source_labels(origin, names)}
         found.append(
             Masks(about=about, replicate=origin.replicate, pruned_at=pruned_at, planned=len(origin.levels) - 1)

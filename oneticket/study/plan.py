@@ -25,6 +25,7 @@ from oneticket.pruning.prune import survivors
 from oneticket.pruning.spec import PruningSpec
 from oneticket.pruning.units import find
 from oneticket.store.step import Step
+from oneticket.study.steps import Blank, Carried, FileStep, LevelStep, RewindStep, TransferStep
 from oneticket.ticket.book import MOST_LEVELS as DEEPEST
 from oneticket.ticket.book import Book
 from oneticket.ticket.ticket import Ticket
@@ -43,16 +44,21 @@ class Origin:
     search: Mapping[str, Any]
     living: Mapping[int, int]
     levels: tuple[Step, ...] = ()
-    file: Step | None = None
+    file: FileStep | None = None
 
     __repr__ = brief
 
     def needs(self, level: int, arm: str) -> tuple[Step, ...]:
         """What that level is made of: the rewind weights and the level above, which pruned for it; or the file."""
         if self.file is not None:
-            return (self.file,)
+            return (self.file.step,)
         zeros = self.levels[:1] if arm == "corrected-random" else ()
-        return (self.levels[0].needs[0], self.levels[max(level - 1, 0)], *zeros)
+        return (self.rewind, self.levels[max(level - 1, 0)], *zeros)
+
+    @property
+    def rewind(self) -> Step:
+        """The step of a planned search that gives its rewind weights."""
+        return self.levels[0].needs[0]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,14 +89,13 @@ def search_origin(spec: SearchSpec, *, levels: int, replicate: int, context: Run
     """
     if not 0 <= levels <= MOST_LEVELS:
         raise SpecError(f"levels: expected 0 to {MOST_LEVELS}, got {levels}")
-    plain = {**spec.identity(), "replicate": replicate, "data_digest": context.facts(spec.data).digest}
-    plain |= code_digests(spec)
-    # Searches that differ in pruning alone share their rewind weights.
-    pruning = {"pruning", *code_digests(spec.pruning)}
-    rewind = Step(kind="rewind", args={name: value for name, value in plain.items() if name not in pruning})
+    digests = {"data_digest": context.facts(spec.data).digest, **code_digests(spec)}
+    rewind = RewindStep(spec=spec, replicate=replicate, digests=digests).step
     steps: list[Step] = []
     for number in range(levels + 1):
-        steps.append(Step(kind="level", args={**plain, "level": number}, needs=(rewind, *steps[-1:])))
+        needs = (rewind, *steps[-1:])
+        planned = LevelStep(spec=spec, replicate=replicate, digests=digests, number=number, needs=needs)
+        steps.append(planned.step)
     known = network(spec, context)
     living = _living(spec.pruning, canon.dumps(known), levels)
     for level, (above, here) in enumerate(pairwise(living), start=1):
@@ -116,15 +121,15 @@ def file_origin(thing: Book | Ticket, file: Path, replicate: int) -> Origin:
     network_of(thing, whose=str(file))
     search = search_of(thing, whose=str(file))
     if isinstance(thing, Ticket):
-        kind, living = "ticket", {ticket_level(thing): thing.mask.living}
+        living = {ticket_level(thing): thing.mask.living}
     else:
-        kind, living = "book", {level: thing.mask(level).living for level in range(len(thing))}
+        living = {level: thing.mask(level).living for level in range(len(thing))}
     return Origin(
         replicate=replicate,
         network=thing.model,
         search={} if search is None else search.plain(),
         living=living,
-        file=Step(kind=kind, args={"id": thing.id}, file=file),
+        file=FileStep(kind="ticket" if isinstance(thing, Ticket) else "book", id=thing.id, file=file),
     )
 
 
@@ -172,21 +177,18 @@ def transfer_cells(
     facts = context.facts(spec.data, like)
     # What keeps nothing of a ticket is a network for the images at hand, whatever the source's were.
     alone = {**origin.network, "shape": list(facts.shape), "classes": facts.classes}
-    shared = {
-        "transfer": spec.identity(),
-        "data_digest": facts.digest,
-        "replicate": origin.replicate,
-        **code_digests(ModelSpec.recall(origin.network["spec"]), spec),
-    }
+    digests = {"data_digest": facts.digest, **code_digests(ModelSpec.recall(origin.network["spec"]), spec)}
+
+    def step(arm: str, source: Blank | Carried) -> Step:
+        return TransferStep(spec=spec, arm=arm, replicate=origin.replicate, digests=digests, source=source).step
+
     cells: list[Cell] = []
     levels = tuple(levels)
     for arm in arms:
         if arm in BLANK:
-            known = {**shared, "arm": arm, "network": alone}
             for level in (0,) if arm == "dense" else levels:
-                living = None if arm == "dense" else _at(origin, level)
-                step = Step(kind="transfer", args={**known, "living": living})
-                cells.append(Cell(step=step, arm=arm, level=level, part=part))
+                blank = Blank(network=alone, living=None if arm == "dense" else _at(origin, level))
+                cells.append(Cell(step=step(arm, blank), arm=arm, level=level, part=part))
             continue
         source = own if arm == "own" else origin
         if source is None:
@@ -202,22 +204,10 @@ def transfer_cells(
             )
         for level in levels:
             _at(source, level)
-            args = {**shared, "arm": "ticket" if arm == "own" else arm, "level": level}
-            step = Step(kind="transfer", args=args, needs=source.needs(level, arm))
-            cells.append(Cell(step=step, arm=arm, level=level, origin=source, part=part))
+            carried = Carried(level=level, needs=source.needs(level, arm))
+            trained = step("ticket" if arm == "own" else arm, carried)
+            cells.append(Cell(step=trained, arm=arm, level=level, origin=source, part=part))
     return tuple(cells)
-
-
-def spec_of(step: Step) -> SearchSpec | TransferSpec:
-    """What a step that trains was asked for. Raises SpecError for a field that this version does not have.
-
-    >>> found = search_origin(SearchSpec(data="digits:a", model="mlp"), levels=1, replicate=0, context=RunContext())
-    >>> spec_of(found.levels[1]) == SearchSpec(data="digits:a", model="mlp")
-    True
-    """
-    if step.kind == "transfer":
-        return TransferSpec.recall(step.args["transfer"])
-    return SearchSpec.recall({name: value for name, value in step.args.items() if name not in BESIDE})
 
 
 def searches(cells: Iterable[Cell]) -> tuple[Origin, ...]:
@@ -268,12 +258,6 @@ def code_digests(*specs: Spec) -> dict[str, str]:
     """What an address has beside the names of a user's own code: digests of its text, such as `criterion_digest`."""
     return {f"{table.kind}_digest": table.digest(path) for spec in specs for table, path in own_code(spec)}
 
-
-BESIDE = (
-    *("replicate", "level", "data_digest", "model_digest", "task_digest"),
-    *("optimizer_digest", "schedule_digest", "criterion_digest", "scope_digest"),
-)
-"""Arguments of a search's step that are no fields of its spec; any other that is not known asks for other work."""
 
 BLANK = ("dense", "global-random")
 """The arms that need a network and a density, but no search."""

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from oneticket.study.plan import Cell, spec_of
+from oneticket.study.plan import Cell
+from oneticket.study.steps import TransferStep, training_step
 
 Protocol = Mapping[str, Mapping[str, list[Any]]]
 
@@ -24,13 +25,14 @@ def protocol(cells: Iterable[Cell]) -> Protocol:
             values.append(value)
 
     for cell in cells:
-        for name, value in (("arm", cell.arm), ("level", cell.level), ("replicate", cell.step.args["replicate"])):
+        step = training_step(cell.step)
+        for name, value in (("arm", cell.arm), ("level", cell.level), ("replicate", step.replicate)):
             note("study", name, value)
         if cell.origin:
             note("network", "model", dict(cell.origin.network))
         for side, spec in (
             ("source", cell.origin.search if cell.origin else {}),
-            ("target", spec_of(cell.step).plain() if cell.step.kind == "transfer" else {}),
+            ("target", step.spec.plain() if isinstance(step, TransferStep) else {}),
         ):
             for kind, value in spec.items():
                 # A dataset or optimizer is one value: its settings mean nothing without each other.

@@ -12,7 +12,8 @@ from oneticket.models.spec import ModelSpec
 from oneticket.optim.spec import OptimizerSpec
 from oneticket.store.step import Step
 from oneticket.store.store import Store
-from oneticket.study.plan import Cell, Origin, spec_of
+from oneticket.study.plan import Cell, Origin
+from oneticket.study.steps import training_step
 
 Row = dict[str, Any]
 Records = Mapping[str, Mapping[str, Any]]
@@ -52,7 +53,7 @@ def rows(cells: Iterable[Cell], store: Store, names: Names | None = None) -> lis
 
 def _row(cell: Cell, records: Records, provenance: Mapping[str, Any], names: Names) -> Row:
     step, search = cell.step, cell.origin.search if cell.origin else {}
-    target, record = spec_of(step).plain(), records[step.key]
+    target, record = training_step(step).spec.plain(), records[step.key]
     source = _source(cell.origin, records)
     known = {
         "seconds": provenance.get("seconds"),
@@ -62,7 +63,7 @@ def _row(cell: Cell, records: Records, provenance: Mapping[str, Any], names: Nam
         "rewind": search.get("rewind"),
         "head": target.get("head"),
         "seed": target["seed"],
-        "source_id": cell.origin.file.args["id"] if cell.origin and cell.origin.file else None,
+        "source_id": cell.origin.file.id if cell.origin and cell.origin.file else None,
         "source_name": search["data"]["name"] if search else None,
         "source_classes": source.get("classes"),
         "source_images": source.get("images"),
@@ -83,18 +84,17 @@ def _row(cell: Cell, records: Records, provenance: Mapping[str, Any], names: Nam
 
 def labels(cell: Cell, names: Names) -> Row:
     """What a cell is called in every table: part, model, arm, source, target, level, replicate."""
-    args = cell.step.args
-    target = args.get("transfer", args)
-    network = cell.origin.network if cell.origin else args["network"]
+    step = training_step(cell.step)
+    network = cell.origin.network if cell.origin else cell.step.args["network"]
     return {
         "part": cell.part or None,
         "model": model_label(network["spec"], names),
         "arm": cell.arm,
         **source_labels(cell.origin, names),
-        "target_data": data_label(target["data"], names),
-        "target_optimizer": optimizer_label(target["optimizer"], names),
+        "target_data": data_label(step.target.data.plain(), names),
+        "target_optimizer": optimizer_label(step.target.optimizer.plain(), names),
         "level": cell.level,
-        "replicate": args["replicate"],
+        "replicate": step.replicate,
     }
 
 
@@ -109,7 +109,7 @@ def source_labels(origin: Origin | None, names: Names) -> Row:
 
 def _home(origin: Origin) -> Step:
     """The step that knows most of where a ticket was found: the dense network of its search, or its file."""
-    return origin.file or origin.levels[0]
+    return origin.file.step if origin.file else origin.levels[0]
 
 
 def _source(origin: Origin | None, records: Records) -> Mapping[str, Any]:

@@ -8,6 +8,7 @@ from typing import Any
 from oneticket.ground.canon import dumps
 from oneticket.store.step import Step
 from oneticket.store.store import Store
+from oneticket.study.steps import training_step
 
 DIGEST = "data_digest"
 
@@ -27,8 +28,7 @@ def changed(steps: Iterable[Step], store: Store) -> dict[str, tuple[str, str]]:
     for step in lacking:
         before = known.get(_else(step.kind, step.args))
         if before not in (None, step.args[DIGEST]):
-            data = step.args.get("transfer", step.args)["data"]
-            found[str(data["name"])] = (str(before), str(step.args[DIGEST]))
+            found[training_step(step).target.data.name] = (str(before), str(step.args[DIGEST]))
     return found
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from oneticket.ground.metric import Metric, score_of
 from oneticket.store.step import Outcome, Step
+from oneticket.study.steps import Blank, Carried, LevelStep, TrainingStep, TransferStep, measured, training_step
 
 POINTS = 500  # of a curve; where there are more losses, each point is the mean of as many
 RESULTS = ("loss", "density", "living", "natural_zeros", "steps")
@@ -32,17 +33,19 @@ def run_of(step: Step, outcome: Outcome, seconds: float | None = None) -> Tracke
     >>> run_of(Step(kind="rewind", args={"seed": 0}), Outcome(record={"step": 20}, tensors={})) is None
     True
     """
-    if "losses" not in outcome.tensors:
+    if not measured(step):
         return None
-    losses, each = outcome.tensors["losses"].double(), -(-len(outcome.tensors["losses"]) // POINTS)
-    source = step.needs[:2][-1:] if step.kind == "transfer" else ()
+    asked = training_step(step)
+    losses = TransferStep.decode(outcome).losses.double()
+    each = -(-len(losses) // POINTS)
+    source = step.needs[:2][-1:] if isinstance(asked, TransferStep) else ()
     origin = {name: value for need in source for name, value in need.args.items() if name not in ("level", "replicate")}
     record, score = outcome.record, score_of(outcome.record)
     results = {} if score is None else {Metric.of(record).name: float(score)}
     results |= {name: float(record[name]) for name in RESULTS}
     return TrackedRun(
         key=step.key,
-        name=_name(step),
+        name=_name(asked),
         settings=dict(_flat({"step": step.kind, **step.args, "source": origin})),
         losses=tuple(
             (min(at + each, len(losses)), float(losses[at : at + each].mean())) for at in range(0, len(losses), each)
@@ -51,13 +54,20 @@ def run_of(step: Step, outcome: Outcome, seconds: float | None = None) -> Tracke
     )
 
 
-def _name(step: Step) -> str:
+def _name(asked: TrainingStep) -> str:
     """What a run is called; safe as the name of a folder."""
-    args: Mapping[str, Any] = step.args
-    target = args.get("transfer", args)
-    deep = [f"{name}-{args[name]}" for name in ("level", "living") if args.get(name) is not None]
-    words = [args.get("arm", "search"), target["data"]["name"], target["optimizer"]["name"], *deep]
-    return re.sub(r"[^\w.-]+", "-", "-".join([*words, f"replicate-{args['replicate']}", step.key[:12]]))
+    match asked:
+        case TransferStep(source=Carried(level=level)):
+            deep = [f"level-{level}"]
+        case TransferStep(source=Blank(living=living)):
+            deep = [] if living is None else [f"living-{living}"]
+        case LevelStep(number=number):
+            deep = [f"level-{number}"]
+        case _:
+            deep = []
+    arm = asked.arm if isinstance(asked, TransferStep) else "search"
+    words = [arm, asked.target.data.name, asked.target.optimizer.name, *deep, f"replicate-{asked.replicate}"]
+    return re.sub(r"[^\w.-]+", "-", "-".join([*words, asked.step.key[:12]]))
 
 
 def _flat(table: Mapping[str, Any], under: str = "") -> Iterator[tuple[str, str | int | float]]:

@@ -12,7 +12,6 @@ from commands import oneticket_cli
 
 from oneticket.engine import engine, inline
 from oneticket.engine.engine import Engine
-from oneticket.engine.handlers import akin
 from oneticket.engine.scheduler import Front
 from oneticket.ground.errors import SpecError, StoreError
 from oneticket.lottery.run_context import RunContext
@@ -20,6 +19,7 @@ from oneticket.lottery.spec import SearchSpec, TransferSpec
 from oneticket.store.step import Outcome, Step
 from oneticket.store.store import Store
 from oneticket.study.plan import closure, search_origin, transfer_cells
+from oneticket.study.steps import akin
 from oneticket.training.loop import Run
 
 QUICK = SearchSpec(

@@ -17,7 +17,7 @@ from oneticket.lottery.spec import SearchSpec, TransferSpec
 from oneticket.models.spec import ModelSpec
 from oneticket.optim.spec import OptimizerSpec
 from oneticket.store.store import Store
-from oneticket.study import grid, plan, rows
+from oneticket.study import grid, plan, rows, steps
 from oneticket.study.spec import StudySpec
 from oneticket.training.spec import TrainingSpec
 
@@ -78,7 +78,7 @@ def test_a_store_from_before_a_field_is_reused_without_any_work(
     done = run([cell.step for cell in before.cells], store=Store(tmp_path), context=RunContext())
     assert len(done.done) == 8 and not done.failed
     table = rows.rows(before.cells, Store(tmp_path), before.names)
-    for module in (grid, plan):
+    for module in (grid, plan, steps):
         monkeypatch.setattr(module, "SearchSpec", NewSearch)
         monkeypatch.setattr(module, "TransferSpec", NewTransfer)
     for module in (grid, rows):
@@ -87,7 +87,7 @@ def test_a_store_from_before_a_field_is_reused_without_any_work(
     again = run([cell.step for cell in now.cells], store=Store(tmp_path), context=RunContext())
     assert (again.done, len(again.reused)) == ((), 8)
     assert rows.rows(now.cells, Store(tmp_path), now.names) == table
-    spec = plan.spec_of(Store(tmp_path).step(now.cells[1].step.key))
+    spec = steps.training_step(Store(tmp_path).step(now.cells[1].step.key)).spec
     assert isinstance(spec, NewTransfer) and spec.training.ema == 0.0
     # At any other value it is other work, for which the version before has no words.
     changed = NewSearch.read({**OLD, "training": {**STUDY["training"], "ema": 0.9}})
@@ -95,7 +95,7 @@ def test_a_store_from_before_a_field_is_reused_without_any_work(
     assert not Store(tmp_path).has(other)
     monkeypatch.undo()
     with pytest.raises(SpecError, match=r"search\.training: unknown field 'ema'"):
-        plan.spec_of(other)
+        steps.read_step(other)
 
 
 def test_ids_of_books_and_labels_do_not_change_either() -> None:
