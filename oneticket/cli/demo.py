@@ -47,7 +47,7 @@ def demo(*, out: Path, store: str, quiet: bool) -> int:
         return 1
     ticket = out / "ticket.safetensors"
     Book.load(out / "digits-a-sgd")[max(study.levels)].save(ticket)
-    found = rows_of(asked.cells, kept, asked.names)
+    found = rows_of(asked.cells, kept)
     write_rows(found, out / "rows.csv")
     pictures = write(scores_chart(found), out, "accuracy")
     if not quiet:

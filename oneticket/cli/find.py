@@ -20,7 +20,8 @@ from oneticket.lottery.search import rewind_step
 from oneticket.report.export import check_rows, write_rows
 from oneticket.store.step import Step
 from oneticket.store.store import Store
-from oneticket.study.plan import Origin, search_cells, search_origin
+from oneticket.study.cells import Origin
+from oneticket.study.plan import search_cells, search_origin
 from oneticket.study.rows import rows as rows_of
 from oneticket.study.spec import FindSpec
 from oneticket.ticket.book import Book, book_file, book_files

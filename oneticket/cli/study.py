@@ -22,10 +22,11 @@ from oneticket.stats.table import Table
 from oneticket.stats.words import listed
 from oneticket.store.step import Step
 from oneticket.store.store import Store
+from oneticket.study.cells import Cell
 from oneticket.study.estimate import Estimate, estimate
 from oneticket.study.findings import findings
 from oneticket.study.grid import Plan
-from oneticket.study.plan import Cell, closure
+from oneticket.study.plan import closure
 from oneticket.study.resolve import plan_of
 from oneticket.study.stale_data import changed
 

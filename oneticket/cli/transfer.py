@@ -21,7 +21,8 @@ from oneticket.lottery.transfer import check_code, network_of
 from oneticket.report.export import check_rows, write_rows
 from oneticket.report.verdict import sentence
 from oneticket.store.store import Store
-from oneticket.study.plan import Cell, Origin, file_origin, search_of, search_origin, ticket_level, transfer_cells
+from oneticket.study.cells import Cell, Origin
+from oneticket.study.plan import file_origin, search_of, search_origin, ticket_level, transfer_cells
 from oneticket.study.rows import rows as rows_of
 from oneticket.study.spec import CarrySpec
 from oneticket.ticket.book import Book

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from oneticket.ground.canon import dumps
 from oneticket.ground.metric import METRICS, Metric
+from oneticket.models.spec import ModelSpec
 from oneticket.pruning.spec import CRITERIA, SCOPES
 from oneticket.report.settings import HEADS, KEPT, PRUNED, SHOTS, length, optimizer, span
 from oneticket.stats.stats import CONFIDENCE
 from oneticket.stats.words import ARMS, counts, listed, number, percent
 from oneticket.study.findings import Findings
-from oneticket.study.rows import data_label, model_label, optimizer_label
+from oneticket.study.labels import model_label
 
 
 def methods(findings: Findings) -> tuple[str, ...]:
@@ -35,7 +35,7 @@ def _networks(findings: Findings) -> str:
     known = findings.protocol.get("network", {}).get("model", [])
     if not known:
         return ""
-    names = _each(_model(model["spec"], findings) for model in known)
+    names = _each(_model(label, spec) for label, spec in _called(findings, "model"))
     shapes = _each(" × ".join(map(str, model["shape"])) for model in known)
     classes = _each(str(model["classes"]) for model in known)
     patterns = _each(pattern for model in known for pattern in model["spec"].get("prunable", ()))
@@ -47,15 +47,19 @@ def _networks(findings: Findings) -> str:
     )
 
 
-def _model(spec: Mapping[str, Any], findings: Findings) -> str:
+def _called(findings: Findings, kind: str) -> list[tuple[str, Mapping[str, Any]]]:
+    """What the study calls its models, datasets or optimizers, and what they are."""
+    return findings.protocol.get("called", {}).get(kind, [])
+
+
+def _model(label: str, spec: Mapping[str, Any]) -> str:
     """What the study calls it, and what it is."""
-    called, plain = model_label(spec, findings.plan.names), model_label(spec)
-    return called if called == plain else f"{called} ({plain})"
+    plain = model_label(ModelSpec.recall(spec))
+    return label if label == plain else f"{label} ({plain})"
 
 
 def _data(findings: Findings) -> str:
-    protocol, names = findings.protocol, findings.plan.names
-    used = {dumps(data): data for end in ENDS for data in protocol.get(end, {}).get("data", [])}
+    used = _called(findings, "data")
     if not used:
         return ""
     counted = {
@@ -65,8 +69,7 @@ def _data(findings: Findings) -> str:
         if row.get(f"{end}_data") and row.get(f"{end}_images")
     }
     told = []
-    for data in used.values():
-        label = data_label(data, names)
+    for label, data in used:
         facts = [f"{data['name']}"] if label != data["name"] else []
         if label in counted:
             classes, images = counted[label]
@@ -74,7 +77,7 @@ def _data(findings: Findings) -> str:
         facts += ["mirrored at random"] if data.get("flip") else []
         facts += [f"shifted at random by up to {data['crop']} pixels"] if data.get("crop") else []
         told.append(label + (f" ({'; '.join(facts)})" if facts else ""))
-    halves = any(str(data["name"]).endswith((":a", ":b")) for data in used.values())
+    halves = any(str(data["name"]).endswith((":a", ":b")) for _, data in used)
     rest = " :a and :b are two fixed halves of one training set with no image in common." if halves else ""
     readings = findings.plan.readings
     read = "".join(f" {each}" for each in ("As they were read:", *readings)) if readings else ""
@@ -132,9 +135,8 @@ def _units(granularity: str) -> str:
 
 
 def _training(findings: Findings) -> str:
-    protocol, names = findings.protocol, findings.plan.names
-    optimizers = {dumps(one): one for end in ENDS for one in protocol.get(end, {}).get("optimizer", [])}
-    told = [f"{optimizer_label(one, names)} ({optimizer(one)})" for one in optimizers.values()]
+    protocol = findings.protocol
+    told = [f"{label} ({optimizer(one)})" for label, one in _called(findings, "optimizer")]
     ends = {end: length(protocol.get(f"{end}.training", {})) for end in ENDS}
     if len(set(ends.values())) == 1 or not all(ends.values()):
         lengths = next(filter(None, ends.values()), "")

@@ -7,12 +7,13 @@ from dataclasses import dataclass
 
 from oneticket.ground.brief import brief
 from oneticket.store.store import Store
+from oneticket.study.cells import Cell
 from oneticket.study.grid import Plan
 from oneticket.study.ledger import ledger
 from oneticket.study.masks import layers, masks, overlaps
-from oneticket.study.plan import Cell, searches
+from oneticket.study.plan import searches
 from oneticket.study.protocol import Protocol, protocol
-from oneticket.study.rows import Row, labels, rows
+from oneticket.study.rows import Row, rows
 from oneticket.study.steps import TransferStep
 
 POINTS = 60  # of a training curve: each is the mean loss of as many steps
@@ -52,28 +53,28 @@ class Findings:
 
 def findings(plan: Plan, store: Store) -> Findings:
     """Read what is there of a plan; what is not, or is damaged and so set aside, is listed as missing."""
-    cells, names = plan.cells, plan.names
-    found = masks(searches(cells), store, names)
-    curves = [row for cell in cells for row in _curve(cell, plan, store)]
+    cells = plan.cells
+    found = masks(searches(cells), store)
+    curves = [row for cell in cells for row in _curve(cell, store)]
     there = store.there(cell.step.key for cell in cells)  # looked at last: what is damaged was set aside by now
     return Findings(
         plan=plan,
-        rows=rows(cells, store, names),
-        missing=[labels(cell, names) for cell in cells if cell.step.key not in there],
+        rows=rows(cells, store),
+        missing=[cell.labels for cell in cells if cell.step.key not in there],
         layers=layers(found),
         overlaps=overlaps(found, {cell.level for cell in cells}),
         curves=curves,
-        ledger=ledger(searches(cells), cells, store, names),
+        ledger=ledger(searches(cells), cells, store),
         protocol=protocol(cells),
     )
 
 
-def _curve(cell: Cell, plan: Plan, store: Store) -> list[Row]:
+def _curve(cell: Cell, store: Store) -> list[Row]:
     found = store.find(cell.step)
     if found is None:
         return []
     losses = TransferStep.decode(found).losses.double()
     every = -(-len(losses) // POINTS)
-    about = {**labels(cell, plan.names), "density": found.record["density"]}
+    about = {**cell.labels, "density": found.record["density"]}
     spans = [(start, min(start + every, len(losses))) for start in range(0, len(losses), every)]
     return [{**about, "step": end, "loss": float(losses[start:end].mean())} for start, end in spans]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import product
 from typing import Any, TypeVar
 
@@ -18,8 +18,9 @@ from oneticket.lottery.search import rewind_step
 from oneticket.lottery.spec import SearchSpec, TransferSpec
 from oneticket.models.spec import ModelSpec
 from oneticket.optim.spec import OptimizerSpec
-from oneticket.study.plan import Cell, Origin, search_origin, transfer_cells
-from oneticket.study.rows import Names, labels
+from oneticket.study.cells import Cell, Origin
+from oneticket.study.labels import Labels, data_label, model_label
+from oneticket.study.plan import search_origin, transfer_cells
 from oneticket.study.spec import PartSpec, SetSpec, StudySpec
 
 S = TypeVar("S", bound=Spec)
@@ -32,8 +33,8 @@ MOST_CELLS = 50_000
 class Plan:
     """What a study comes down to: its cells, and the words with which it is reported.
 
-    `names`: what the study calls its datasets, models and optimizers. `threads`: CPU threads of one training.
-    `readings`: how each set at hand was read. A function that returns a plan is a study too.
+    `threads`: CPU threads of one training. `readings`: how each set at hand was read. A function that returns a plan is
+    a study too.
     """
 
     name: str
@@ -43,7 +44,6 @@ class Plan:
     claims: tuple[str, ...] = ()
     margin: float | None = None
     threads: int = 1
-    names: Names = field(default_factory=dict)
     readings: tuple[Reading, ...] = ()
 
     __repr__ = brief
@@ -63,24 +63,20 @@ def plan(study: StudySpec, context: RunContext) -> Plan:
     strange = sorted(set(study.take) - set(study.parts))
     if strange:
         raise SpecError(f"take: {unknown('part', strange[0], study.parts)}")
-    names = {
-        **{dumps(each.data.identity()): name for name, each in study.sets.items()},
-        **{dumps(each.identity()): name for name, each in {**study.models, **study.optimizers}.items()},
-    }
     cells: dict[str, Cell] = {}
     for name, part in study.parts.items():
         if not study.take or name in study.take:
             for cell in _Grid(study=study, name=name, part=part, context=context).cells():
-                called = dumps(labels(cell, names))
+                called = dumps(cell.labels)
                 other = cells.setdefault(called, cell)
                 if other.step.key != cell.step.key:
                     raise SpecError(
                         f"parts.{name}: two networks would be called the same in the report ({called}); give "
-                        "sets that differ in training alone, or sources of several image sizes, parts of their own"
+                        "sources of several image sizes parts of their own"
                     )
     words = {"title": study.title, "note": study.note, "claims": study.claims, "margin": study.margin}
     told = {**words, "threads": study.threads, "readings": context.readings()}
-    return Plan(name=study.name, cells=tuple(cells.values()), names=names, **told)  # type: ignore[arg-type]
+    return Plan(name=study.name, cells=tuple(cells.values()), **told)  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,7 +124,14 @@ class _Grid:
                 raise SpecError(f"{self._here}: arm own: images of {shapes}; give the sets one size and channels")
             taken = [arm for arm in arms if arm != "own" or own]
             yield from transfer_cells(
-                spec, origin=origin, own=own, arms=taken, levels=levels, context=self.context, part=self.name
+                spec,
+                origin=origin,
+                own=own,
+                arms=taken,
+                levels=levels,
+                context=self.context,
+                called=self._called(model, target, trained_with),
+                part=self.name,
             )
 
     def _origin(self, model: ModelSpec, source: SetSpec, optimizer: OptimizerSpec, replicate: int) -> Origin:
@@ -151,9 +154,18 @@ class _Grid:
             raise SpecError(f"{self._here}, source {source.data.name}: {error}") from None
         levels = max(self.part.levels or self.study.levels)
         try:
-            return search_origin(spec, levels=levels, replicate=replicate, context=self.context)
+            called = self._called(model, source, optimizer)
+            return search_origin(spec, levels=levels, replicate=replicate, context=self.context, called=called)
         except SpecError as error:
             raise SpecError(f"{self._here}.levels, source {source.data.name}: {error}") from None
+
+    def _called(self, model: ModelSpec, used: SetSpec, optimizer: OptimizerSpec) -> Labels:
+        """The study's names for them, or what they are called everywhere."""
+        return Labels(
+            model=_name(model, self.study.models) or model_label(model),
+            data=_name(used, self.study.sets) or data_label(used.data),
+            optimizer=_name(optimizer, self.study.optimizers) or optimizer.name,
+        )
 
     def _training(self, used: SetSpec) -> Mapping[str, Any]:
         merged: Mapping[str, Any] = over(over(self.study.training, self.part.training), used.training)
@@ -200,3 +212,8 @@ class _Grid:
     @property
     def _here(self) -> str:
         return f"parts.{self.name}"
+
+
+def _name(spec: Spec, known: Mapping[str, Spec]) -> str | None:
+    """The first name that the study has for it, so that one thing has one name."""
+    return next((name for name, each in known.items() if each == spec), None)

@@ -7,24 +7,24 @@ from typing import Any
 
 from oneticket.store.step import Step
 from oneticket.store.store import Store
-from oneticket.study.plan import Cell, Origin, closure
-from oneticket.study.rows import Names, Row, labels, model_label, source_labels
+from oneticket.study.cells import Cell, Origin
+from oneticket.study.plan import closure
+from oneticket.study.rows import Row
 from oneticket.study.steps import LevelStep, read_step, training_step
 
 
-def ledger(origins: Iterable[Origin], cells: Sequence[Cell], store: Store, names: Names) -> list[Row]:
+def ledger(origins: Iterable[Origin], cells: Sequence[Cell], store: Store) -> list[Row]:
     """One row per source. Spared is a search where its ticket was trained and none was done: on another target, with
     another optimizer, in one replicate. Several sources may spare the same one.
     """
     groups: dict[tuple[tuple[str, object], ...], list[Origin]] = {}
     for origin in origins:
-        about = {"model": model_label(origin.network["spec"], names), **source_labels(origin, names)}
-        groups.setdefault(tuple(about.items()), []).append(origin)
+        groups.setdefault(tuple(origin.labels.items()), []).append(origin)
     tickets = [cell for cell in cells if cell.arm == "ticket" and cell.origin]
     there = store.records(cell.step for cell in tickets)
     done = [cell for cell in tickets if cell.step.key in there]
     searched = {(about["source_data"], about["source_optimizer"]) for about in map(dict, groups)}
-    return [_row(dict(about), searches, done, searched, store, names) for about, searches in groups.items()]
+    return [_row(dict(about), searches, done, searched, store) for about, searches in groups.items()]
 
 
 def _row(
@@ -33,7 +33,6 @@ def _row(
     done: Sequence[Cell],
     searched: Set[tuple[object, object]],
     store: Store,
-    names: Names,
 ) -> Row:
     planned = closure(step for each in searches for step in each.levels)
     records = store.records(planned)
@@ -41,9 +40,7 @@ def _row(
     provenances = store.provenances(records)
     seconds = sum(float(provenances.get(step.key, {}).get("seconds", 0.0)) for step in steps)
     roots = {each.levels[0].key for each in searches}
-    carried = {
-        c.step.key: labels(c, names) for c in done if c.origin and c.origin.levels and c.origin.levels[0].key in roots
-    }
+    carried = {c.step.key: c.labels for c in done if c.origin and c.origin.levels and c.origin.levels[0].key in roots}
     places = {(row["target_data"], row["target_optimizer"], row["replicate"]) for row in carried.values()}
     takers = [context for context in places if context[:2] not in searched]
     trained = [level for level in map(read_step, steps) if isinstance(level, LevelStep)]

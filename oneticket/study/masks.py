@@ -13,8 +13,8 @@ from torch import Tensor
 from oneticket.models.build import build
 from oneticket.models.spec import ModelSpec
 from oneticket.store.store import Store
-from oneticket.study.plan import Origin
-from oneticket.study.rows import Names, Row, model_label, source_labels
+from oneticket.study.cells import Origin
+from oneticket.study.rows import Row
 from oneticket.study.steps import LevelStep
 
 
@@ -40,7 +40,7 @@ class Masks:
         return {name: (at == 0) | (at > level) for name, at in self.pruned_at.items()}
 
 
-def masks(origins: Iterable[Origin], store: Store, names: Names) -> list[Masks]:
+def masks(origins: Iterable[Origin], store: Store) -> list[Masks]:
     """The masks of those searches that have begun."""
     found = []
     for origin in origins:
@@ -50,9 +50,8 @@ def masks(origins: Iterable[Origin], store: Store, names: Names) -> list[Masks]:
             continue
         left = LevelStep.decode(last).pruned_at
         pruned_at = {name: left[name] for name in _order(origin.network) if name in left}
-        about = {"model": model_label(origin.network["spec"], names), **source_labels(origin, names)}
         found.append(
-            Masks(about=about, replicate=origin.replicate, pruned_at=pruned_at, planned=len(origin.levels) - 1)
+            Masks(about=origin.labels, replicate=origin.replicate, pruned_at=pruned_at, planned=len(origin.levels) - 1)
         )
     return found
 

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 from oneticket.ground import canon
-from oneticket.ground.brief import brief
 from oneticket.ground.errors import CarryError, SpecError
 from oneticket.ground.spec import Spec, own_code
 from oneticket.lottery.run_context import RunContext
@@ -25,59 +23,17 @@ from oneticket.pruning.prune import survivors
 from oneticket.pruning.spec import PruningSpec
 from oneticket.pruning.units import find
 from oneticket.store.step import Step
+from oneticket.study.cells import Cell, Origin
+from oneticket.study.labels import Labels, data_label, model_label, usual_labels
 from oneticket.study.steps import Blank, Carried, FileStep, LevelStep, RewindStep, TransferStep
 from oneticket.ticket.book import MOST_LEVELS as DEEPEST
 from oneticket.ticket.book import Book
 from oneticket.ticket.ticket import Ticket
 
 
-@dataclass(frozen=True, kw_only=True)
-class Origin:
-    """Where tickets come from: the levels of a planned search, or a book or a single ticket in a file.
-
-    `network`: the ticket's `model` mapping (spec, shape, classes). `search`: the plain SearchSpec; empty if not known.
-    `living`: level -> how many weights live there; of a single ticket its own level alone.
-    """
-
-    replicate: int
-    network: Mapping[str, Any]
-    search: Mapping[str, Any]
-    living: Mapping[int, int]
-    levels: tuple[Step, ...] = ()
-    file: FileStep | None = None
-
-    __repr__ = brief
-
-    def needs(self, level: int, arm: str) -> tuple[Step, ...]:
-        """What that level is made of: the rewind weights and the level above, which pruned for it; or the file."""
-        if self.file is not None:
-            return (self.file.step,)
-        zeros = self.levels[:1] if arm == "corrected-random" else ()
-        return (self.rewind, self.levels[max(level - 1, 0)], *zeros)
-
-    @property
-    def rewind(self) -> Step:
-        """The step of a planned search that gives its rewind weights."""
-        return self.levels[0].needs[0]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Cell:
-    """One network of a comparison: the step that trains it, and what it stands for. Labels are no part of an address.
-
-    `origin` is None for the arms that keep nothing of a ticket but its density: all sources share them.
-    """
-
-    step: Step
-    arm: str
-    level: int
-    origin: Origin | None = None
-    part: str = field(default="", compare=False)
-
-    __repr__ = brief
-
-
-def search_origin(spec: SearchSpec, *, levels: int, replicate: int, context: RunContext) -> Origin:
+def search_origin(
+    spec: SearchSpec, *, levels: int, replicate: int, context: RunContext, called: Labels | None = None
+) -> Origin:
     """A planned search, from level 0 to `levels`; each level needs the rewind weights and the level above it.
 
     The digest of the data is part of each address: data that changed under its name means other work. Raises SpecError
@@ -109,6 +65,7 @@ def search_origin(spec: SearchSpec, *, levels: int, replicate: int, context: Run
         network=known,
         search=spec.plain(),
         living=dict(enumerate(living)),
+        called=called or usual_labels(spec.model, spec.data, spec.optimizer),
         levels=tuple(steps),
     )
 
@@ -118,8 +75,9 @@ def file_origin(thing: Book | Ticket, file: Path, replicate: int) -> Origin:
 
     Raises CarryError where it names no network that fits it, or tells of a search that cannot have been.
     """
-    network_of(thing, whose=str(file))
+    model = network_of(thing, whose=str(file))[0]
     search = search_of(thing, whose=str(file))
+    called = Labels(model=model_label(model)) if search is None else usual_labels(model, search.data, search.optimizer)
     if isinstance(thing, Ticket):
         living = {ticket_level(thing): thing.mask.living}
     else:
@@ -129,6 +87,7 @@ def file_origin(thing: Book | Ticket, file: Path, replicate: int) -> Origin:
         network=thing.model,
         search={} if search is None else search.plain(),
         living=living,
+        called=called,
         file=FileStep(kind="ticket" if isinstance(thing, Ticket) else "book", id=thing.id, file=file),
     )
 
@@ -153,7 +112,14 @@ def ticket_level(ticket: Ticket) -> int:
 def search_cells(origin: Origin) -> tuple[Cell, ...]:
     """The networks that a search itself trains: the dense one at level 0, then its tickets."""
     return tuple(
-        Cell(step=step, arm="ticket" if level else "dense", level=level, origin=origin)
+        Cell(
+            step=step,
+            arm="ticket" if level else "dense",
+            level=level,
+            replicate=origin.replicate,
+            called=origin.called,
+            origin=origin,
+        )
         for level, step in enumerate(origin.levels)
     )
 
@@ -166,9 +132,12 @@ def transfer_cells(
     arms: Iterable[str],
     levels: Iterable[int],
     context: RunContext,
+    called: Labels | None = None,
     part: str = "",
 ) -> tuple[Cell, ...]:
     """One cell per arm and level; the dense one once. The target's own ticket is a ticket like any other.
+
+    `called`: what the network, and the target's data and optimizer, are called; their own names unless given.
 
     Raises SpecError for a level that the source does not have, and for an arm whose source is lacking.
     """
@@ -179,6 +148,9 @@ def transfer_cells(
     alone = {**origin.network, "shape": list(facts.shape), "classes": facts.classes}
     digests = {"data_digest": facts.digest, **code_digests(ModelSpec.recall(origin.network["spec"]), spec)}
 
+    shown = called or Labels(model=origin.called.model, data=data_label(spec.data), optimizer=spec.optimizer.name)
+    same: dict[str, Any] = {"replicate": origin.replicate, "called": shown, "part": part}
+
     def step(arm: str, source: Blank | Carried) -> Step:
         return TransferStep(spec=spec, arm=arm, replicate=origin.replicate, digests=digests, source=source).step
 
@@ -188,7 +160,7 @@ def transfer_cells(
         if arm in BLANK:
             for level in (0,) if arm == "dense" else levels:
                 blank = Blank(network=alone, living=None if arm == "dense" else _at(origin, level))
-                cells.append(Cell(step=step(arm, blank), arm=arm, level=level, part=part))
+                cells.append(Cell(step=step(arm, blank), arm=arm, level=level, **same))
             continue
         source = own if arm == "own" else origin
         if source is None:
@@ -206,7 +178,7 @@ def transfer_cells(
             _at(source, level)
             carried = Carried(level=level, needs=source.needs(level, arm))
             trained = step("ticket" if arm == "own" else arm, carried)
-            cells.append(Cell(step=trained, arm=arm, level=level, origin=source, part=part))
+            cells.append(Cell(step=trained, arm=arm, level=level, origin=source, **same))
     return tuple(cells)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from oneticket.study.plan import Cell
+from oneticket.study.cells import Cell
 from oneticket.study.steps import TransferStep, training_step
 
 Protocol = Mapping[str, Mapping[str, list[Any]]]
@@ -16,6 +16,7 @@ def protocol(cells: Iterable[Cell]) -> Protocol:
 
     The kinds are `study` (arm, level, replicate), `network` (model: spec, shape, classes), and `source` and `target`
     with the settings of SearchSpec and TransferSpec: `source` (rewind, seed), `source.training` (budget, batch, ...).
+    `called` (model, data, optimizer) are pairs of what the study calls one and what it is, those of sources first.
     """
     found: dict[str, dict[str, list[Any]]] = {}
 
@@ -24,8 +25,8 @@ def protocol(cells: Iterable[Cell]) -> Protocol:
         if value not in values:
             values.append(value)
 
-    for cell in cells:
-        step = training_step(cell.step)
+    steps = [(cell, training_step(cell.step)) for cell in cells]
+    for cell, step in steps:
         for name, value in (("arm", cell.arm), ("level", cell.level), ("replicate", step.replicate)):
             note("study", name, value)
         if cell.origin:
@@ -41,4 +42,13 @@ def protocol(cells: Iterable[Cell]) -> Protocol:
                         note(f"{side}.{kind}", name, each)
                 else:
                     note(side, kind, value)
+    for origin in (cell.origin for cell, _ in steps if cell.origin):
+        note("called", "model", (origin.called.model, dict(origin.network["spec"])))
+        for kind, label in (("data", origin.called.data), ("optimizer", origin.called.optimizer)):
+            if kind in origin.search:
+                note("called", kind, (label, origin.search[kind]))
+    for cell, step in steps:
+        if isinstance(step, TransferStep):
+            note("called", "data", (cell.called.data, step.target.data.plain()))
+            note("called", "optimizer", (cell.called.optimizer, step.target.optimizer.plain()))
     return found

@@ -5,20 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from oneticket.data.spec import DataSpec
-from oneticket.ground.canon import dumps
 from oneticket.ground.metric import Metric, score_of
-from oneticket.models.spec import ModelSpec
-from oneticket.optim.spec import OptimizerSpec
 from oneticket.store.step import Step
 from oneticket.store.store import Store
-from oneticket.study.plan import Cell, Origin
+from oneticket.study.cells import Cell, Origin
 from oneticket.study.steps import training_step
 
 Row = dict[str, Any]
 Records = Mapping[str, Mapping[str, Any]]
-Names = Mapping[str, str]
-"""Canonical JSON of the identity of a DataSpec, ModelSpec or OptimizerSpec -> what a study calls it."""
 
 COLUMNS = (
     *("arm", "model", "source_data", "source_optimizer", "target_data", "target_optimizer"),
@@ -41,17 +35,17 @@ COLUMNS = (
 )
 
 
-def rows(cells: Iterable[Cell], store: Store, names: Names | None = None) -> list[Row]:
+def rows(cells: Iterable[Cell], store: Store) -> list[Row]:
     """The rows of those cells whose networks are trained, in the order given; a network in two cells has two rows."""
     cells = list(cells)
     origins = [cell.origin for cell in cells if cell.origin]
     records = store.records({step.key: step for step in [*(c.step for c in cells), *map(_home, origins)]}.values())
     provenances = store.provenances({cell.step.key for cell in cells})
     there = [cell for cell in cells if cell.step.key in records]
-    return [_row(cell, records, provenances.get(cell.step.key, {}), names or {}) for cell in there]
+    return [_row(cell, records, provenances.get(cell.step.key, {})) for cell in there]
 
 
-def _row(cell: Cell, records: Records, provenance: Mapping[str, Any], names: Names) -> Row:
+def _row(cell: Cell, records: Records, provenance: Mapping[str, Any]) -> Row:
     step, search = cell.step, cell.origin.search if cell.origin else {}
     target, record = training_step(step).spec.plain(), records[step.key]
     source = _source(cell.origin, records)
@@ -77,34 +71,9 @@ def _row(cell: Cell, records: Records, provenance: Mapping[str, Any], names: Nam
         "score": score_of(record),
         "target_classes": record.get("classes"),
         "target_images": record.get("images"),
-        **labels(cell, names),
+        **cell.labels,
     }
     return {column: known.get(column) for column in COLUMNS}
-
-
-def labels(cell: Cell, names: Names) -> Row:
-    """What a cell is called in every table: part, model, arm, source, target, level, replicate."""
-    step = training_step(cell.step)
-    network = cell.origin.network if cell.origin else cell.step.args["network"]
-    return {
-        "part": cell.part or None,
-        "model": model_label(network["spec"], names),
-        "arm": cell.arm,
-        **source_labels(cell.origin, names),
-        "target_data": data_label(step.target.data.plain(), names),
-        "target_optimizer": optimizer_label(step.target.optimizer.plain(), names),
-        "level": cell.level,
-        "replicate": step.replicate,
-    }
-
-
-def source_labels(origin: Origin | None, names: Names) -> Row:
-    """What the data and the optimizer are called that a ticket was found with; None where that is not known."""
-    search = origin.search if origin else {}
-    return {
-        "source_data": data_label(search["data"], names) if search else None,
-        "source_optimizer": optimizer_label(search["optimizer"], names) if search else None,
-    }
 
 
 def _home(origin: Origin) -> Step:
@@ -116,38 +85,3 @@ def _source(origin: Origin | None, records: Records) -> Mapping[str, Any]:
     """What the source's dense network says of the data that it was found with; nothing where that is not known."""
     found = records.get(_home(origin).key, {}) if origin else {}
     return next(iter(found["records"]), {}) if "records" in found else found
-
-
-def data_label(data: Mapping[str, Any], names: Names | None = None) -> str:
-    """What the study calls a dataset, or its name and what was chosen other than usual: `cifar100(classes=10)`.
-
-    >>> data_label(DataSpec(name="digits:a", per_class=5).plain())
-    'digits:a(per_class=5)'
-    """
-    spec = DataSpec.recall(data)
-    return (names or {}).get(dumps(spec.identity())) or _label(spec.plain(), DataSpec.read(spec.name).plain())
-
-
-def model_label(model: Mapping[str, Any], names: Names | None = None) -> str:
-    """What the study calls a model, or its name and what was chosen other than usual: `vgg-11(width=0.125)`.
-
-    >>> model_label(ModelSpec(name="vgg-11", width=0.125).plain())
-    'vgg-11(width=0.125)'
-    """
-    spec = ModelSpec.recall(model)
-    return (names or {}).get(dumps(spec.identity())) or _label(spec.plain(), ModelSpec.read(spec.name).plain())
-
-
-def optimizer_label(optimizer: Mapping[str, Any], names: Names | None = None) -> str:
-    """What the study calls an optimizer, or its name."""
-    spec = OptimizerSpec.recall(optimizer)
-    return (names or {}).get(dumps(spec.identity())) or spec.name
-
-
-def _label(chosen: Mapping[str, Any], usual: Mapping[str, Any]) -> str:
-    unusual = [f"{name}={_word(value)}" for name, value in chosen.items() if value != usual[name]]
-    return str(chosen["name"]) + (f"({', '.join(unusual)})" if unusual else "")
-
-
-def _word(value: object) -> str:
-    return "-".join(map(str, value)) if isinstance(value, list) else str(value)

@@ -50,6 +50,10 @@ CLASSES = {"fashion_mnist": 10, "svhn": 10, "cifar10": 10, "cifar100": 100}
 PROTOCOL: dict[str, dict[str, list[Any]]] = {
     "study": {"arm": ["dense", "ticket", "own", "reinit"], "level": [0, 11, 17, 20], "replicate": [0, 1, 2]},
     "network": {"model": [{"spec": ModelSpec(name="vgg-11").plain(), "shape": [3, 32, 32], "classes": 10}]},
+    "called": {
+        "model": [("vgg-11", ModelSpec(name="vgg-11").plain())],
+        **{kind: [(each["name"], each) for each in USED[kind]] for kind in ("data", "optimizer")},
+    },
     "source": {**USED, "rewind": ["100it"]},
     "source.training": TRAINING,
     "source.pruning": _settings(PruningSpec()),

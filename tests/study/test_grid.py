@@ -79,7 +79,19 @@ def test_names_are_labels_and_no_part_of_an_address() -> None:
         parts={"p": {"sources": ["x", "y"], "optimizers": ["sgd"]}},
     )
     assert [cell.step.key for cell in one.cells] == [cell.step.key for cell in other.cells]
-    assert set(one.names.values()) == {"net", "sgd", "adam", "a", "b"}
+    assert {(cell.called.model, cell.called.data, cell.called.optimizer) for cell in other.cells} == {
+        ("other", "x", "sgd"),
+        ("other", "y", "sgd"),
+    }
+    assert {cell.labels["source_data"] for cell in one.cells} == {None, "a", "b"}
+
+
+def test_sets_that_differ_in_training_alone_keep_their_names() -> None:
+    twice = {**TINY["sets"], "c": {**TINY["sets"]["a"], "rewind": "1it"}, "d": TINY["sets"]["a"]}
+    made = tiny(sets=twice, parts={"p": {"sources": ["a", "c", "d"], "targets": ["b"], "optimizers": ["sgd"]}})
+    keys = {name: {c.step.key for c in made.cells if c.labels["source_data"] == name} for name in ("a", "c", "d")}
+    assert keys["a"] and keys["c"] and not keys["a"] & keys["c"]
+    assert not keys["d"], "what is equal to a goes by its name"
 
 
 @pytest.fixture(scope="module")
@@ -223,9 +235,11 @@ def test_what_does_not_fit_is_refused_before_anything_runs() -> None:
         SpecError, match=r"parts.grid.levels, source digits:a: level 27 would prune nothing, since 4 weights"
     ):
         tiny(levels=[40])
-    twice = {**TINY["sets"], "c": {**TINY["sets"]["a"], "rewind": "1it"}}
-    with pytest.raises(SpecError, match=r"two networks would be called the same in the report"):
-        tiny(sets=twice, parts={"p": {"sources": ["a", "c"], "targets": ["b"], "optimizers": ["sgd"]}})
+    sizes = {**TINY["sets"], "c": {"data": {"name": "digits:a", "per_class": 10, "size": 16}}}
+    with pytest.raises(SpecError, match=r"two networks would be called the same in the report .* of several image siz"):
+        tiny(
+            sets=sizes, parts={"p": {"sources": ["a", "c"], "targets": ["b"], "optimizers": ["sgd"], "arms": ["dense"]}}
+        )
     with pytest.raises(SpecError, match=r"take: unknown part 'grd'; did you mean 'grid'"):
         tiny(take=["grd"])
     with pytest.raises(SpecError, match=r"parts.grid.optimizers: several are defined \(sgd, adam\); name those"):

@@ -8,7 +8,6 @@ from typing import Annotated, Any
 import pytest
 
 from oneticket.engine.inline import run
-from oneticket.ground.canon import dumps
 from oneticket.ground.errors import SpecError
 from oneticket.ground.spec import Later
 from oneticket.lottery.run_context import RunContext
@@ -77,16 +76,15 @@ def test_a_store_from_before_a_field_is_reused_without_any_work(
     before = grid.plan(StudySpec.read(STUDY), RunContext())
     done = run([cell.step for cell in before.cells], store=Store(tmp_path), context=RunContext())
     assert len(done.done) == 8 and not done.failed
-    table = rows.rows(before.cells, Store(tmp_path), before.names)
+    table = rows.rows(before.cells, Store(tmp_path))
     for module in (grid, plan, steps):
         monkeypatch.setattr(module, "SearchSpec", NewSearch)
         monkeypatch.setattr(module, "TransferSpec", NewTransfer)
-    for module in (grid, rows):
-        monkeypatch.setattr(module, "OptimizerSpec", NewOptimizer)
+    monkeypatch.setattr(grid, "OptimizerSpec", NewOptimizer)
     now = grid.plan(StudySpec.read(STUDY), RunContext())
     again = run([cell.step for cell in now.cells], store=Store(tmp_path), context=RunContext())
     assert (again.done, len(again.reused)) == ((), 8)
-    assert rows.rows(now.cells, Store(tmp_path), now.names) == table
+    assert rows.rows(now.cells, Store(tmp_path)) == table
     spec = steps.training_step(Store(tmp_path).step(now.cells[1].step.key)).spec
     assert isinstance(spec, NewTransfer) and spec.training.ema == 0.0
     # At any other value it is other work, for which the version before has no words.
@@ -98,11 +96,9 @@ def test_a_store_from_before_a_field_is_reused_without_any_work(
         steps.read_step(other)
 
 
-def test_ids_of_books_and_labels_do_not_change_either() -> None:
+def test_ids_of_books_do_not_change_either() -> None:
     old, new = SearchSpec.read(OLD), NewSearch.read(OLD)
     assert search(old, levels=1).id == search(new, levels=1).id
-    named = {dumps(new.optimizer.identity()): "mine"}
-    assert rows.optimizer_label(old.optimizer.plain(), named) == "mine"
 
 
 @pytest.mark.parametrize("name", ["sgd", "adam"])

@@ -17,7 +17,8 @@ from oneticket.lottery.spec import SearchSpec, TransferSpec
 from oneticket.store import names
 from oneticket.store.step import Outcome, Step
 from oneticket.store.store import Store
-from oneticket.study.plan import Cell, closure, file_origin, search_origin, transfer_cells
+from oneticket.study.cells import Cell
+from oneticket.study.plan import closure, file_origin, search_origin, transfer_cells
 from oneticket.study.rows import COLUMNS, rows
 from oneticket.ticket.book import Book, book_file
 from oneticket.training.loop import Run

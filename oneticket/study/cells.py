@@ -1,0 +1,84 @@
+"""Cells: the networks of a comparison, where their tickets come from, and what both are called."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from oneticket.ground.brief import brief
+from oneticket.store.step import Step
+from oneticket.study.labels import Labels
+from oneticket.study.steps import FileStep
+
+
+@dataclass(frozen=True, kw_only=True)
+class Origin:
+    """Where tickets come from: the levels of a planned search, or a book or a single ticket in a file.
+
+    `network`: the ticket's `model` mapping (spec, shape, classes). `search`: the plain SearchSpec; empty if not known.
+    `living`: level -> how many weights live there; of a single ticket its own level alone. `called`: its network, and
+    the data and the optimizer that it was found with.
+    """
+
+    replicate: int
+    network: Mapping[str, Any]
+    search: Mapping[str, Any]
+    living: Mapping[int, int]
+    called: Labels = field(compare=False)
+    levels: tuple[Step, ...] = ()
+    file: FileStep | None = None
+
+    __repr__ = brief
+
+    def needs(self, level: int, arm: str) -> tuple[Step, ...]:
+        """What that level is made of: the rewind weights and the level above, which pruned for it; or the file."""
+        if self.file is not None:
+            return (self.file.step,)
+        zeros = self.levels[:1] if arm == "corrected-random" else ()
+        return (self.rewind, self.levels[max(level - 1, 0)], *zeros)
+
+    @property
+    def labels(self) -> dict[str, str | None]:
+        """What it is called in every table: model, source_data, source_optimizer."""
+        called = self.called
+        return {"model": called.model, "source_data": called.data, "source_optimizer": called.optimizer}
+
+    @property
+    def rewind(self) -> Step:
+        """The step of a planned search that gives its rewind weights."""
+        return self.levels[0].needs[0]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cell:
+    """One network of a comparison: the step that trains it, and what it stands for. Labels are no part of an address.
+
+    `origin` is None for the arms that keep nothing of a ticket but its density: all sources share them. `called`: its
+    network, and the data and the optimizer that it is trained with.
+    """
+
+    step: Step
+    arm: str
+    level: int
+    replicate: int
+    called: Labels = field(compare=False)
+    origin: Origin | None = None
+    part: str = field(default="", compare=False)
+
+    __repr__ = brief
+
+    @property
+    def labels(self) -> dict[str, Any]:
+        """What it is called in every table: part, model, arm, source, target, level, replicate."""
+        unknown = {"source_data": None, "source_optimizer": None}
+        return {
+            "part": self.part or None,
+            **(self.origin.labels if self.origin else unknown),
+            "model": self.called.model,
+            "arm": self.arm,
+            "target_data": self.called.data,
+            "target_optimizer": self.called.optimizer,
+            "level": self.level,
+            "replicate": self.replicate,
+        }

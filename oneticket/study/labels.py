@@ -1,0 +1,52 @@
+"""Labels: what models, datasets and optimizers are called in tables and reports. They are no part of any address."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from oneticket.data.spec import DataSpec
+from oneticket.models.spec import ModelSpec
+from oneticket.optim.spec import OptimizerSpec
+
+
+@dataclass(frozen=True, kw_only=True)
+class Labels:
+    """What a network is called, and the data and the optimizer that it is found or trained with; None if not known."""
+
+    model: str
+    data: str | None = None
+    optimizer: str | None = None
+
+
+def usual_labels(model: ModelSpec, data: DataSpec, optimizer: OptimizerSpec) -> Labels:
+    """What they are called where nobody gave them names."""
+    return Labels(model=model_label(model), data=data_label(data), optimizer=optimizer.name)
+
+
+def data_label(data: DataSpec) -> str:
+    """A dataset's name and what was chosen other than usual: `cifar100(classes=10)`.
+
+    >>> data_label(DataSpec(name="digits:a", per_class=5))
+    'digits:a(per_class=5)'
+    """
+    return _label(data.plain(), DataSpec.read(data.name).plain())
+
+
+def model_label(model: ModelSpec) -> str:
+    """A model's name and what was chosen other than usual: `vgg-11(width=0.125)`.
+
+    >>> model_label(ModelSpec(name="vgg-11", width=0.125))
+    'vgg-11(width=0.125)'
+    """
+    return _label(model.plain(), ModelSpec.read(model.name).plain())
+
+
+def _label(chosen: Mapping[str, Any], usual: Mapping[str, Any]) -> str:
+    unusual = [f"{name}={_word(value)}" for name, value in chosen.items() if value != usual[name]]
+    return str(chosen["name"]) + (f"({', '.join(unusual)})" if unusual else "")
+
+
+def _word(value: object) -> str:
+    return "-".join(map(str, value)) if isinstance(value, list) else str(value)
