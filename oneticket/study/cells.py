@@ -18,7 +18,8 @@ class Origin:
 
     `network`: the ticket's `model` mapping (spec, shape, classes). `search`: the plain SearchSpec; empty if not known.
     `living`: level -> how many weights live there; of a single ticket its own level alone. `called`: its network, and
-    the data and the optimizer that it was found with.
+    the data and the optimizer that it was found with. `layers`: of a planned search, the names of its prunable weights
+    from the input on.
     """
 
     replicate: int
@@ -26,6 +27,7 @@ class Origin:
     search: Mapping[str, Any]
     living: Mapping[int, int]
     called: Labels = field(compare=False)
+    layers: tuple[str, ...] = ()
     levels: tuple[Step, ...] = ()
     file: FileStep | None = None
 

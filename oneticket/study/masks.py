@@ -5,13 +5,10 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from itertools import combinations
-from typing import Any
 
 import torch
 from torch import Tensor
 
-from oneticket.models.build import build
-from oneticket.models.spec import ModelSpec
 from oneticket.store.store import Store
 from oneticket.study.cells import Origin
 from oneticket.study.rows import Row
@@ -49,7 +46,7 @@ def masks(origins: Iterable[Origin], store: Store) -> list[Masks]:
         if last is None:
             continue
         left = LevelStep.decode(last).pruned_at
-        pruned_at = {name: left[name] for name in _order(origin.network) if name in left}
+        pruned_at = {name: left[name] for name in origin.layers}
         found.append(
             Masks(about=origin.labels, replicate=origin.replicate, pruned_at=pruned_at, planned=len(origin.levels) - 1)
         )
@@ -103,9 +100,3 @@ def overlaps(found: Iterable[Masks], levels: Collection[int]) -> list[Row]:
                 }
             )
     return rows
-
-
-def _order(network: Mapping[str, Any]) -> list[str]:
-    """The names of a network's parameters, from the input to the output."""
-    model = build(ModelSpec.recall(network["spec"]), shape=tuple(network["shape"]), classes=network["classes"], seed=0)
-    return [name for name, _ in model.named_parameters()]

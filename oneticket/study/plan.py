@@ -53,7 +53,7 @@ def search_origin(
         planned = LevelStep(spec=spec, replicate=replicate, digests=digests, number=number, needs=needs)
         steps.append(planned.step)
     known = network(spec, context)
-    living = _living(spec.pruning, canon.dumps(known), levels)
+    layers, living = _counted(spec.pruning, canon.dumps(known), levels)
     for level, (above, here) in enumerate(pairwise(living), start=1):
         if here == above:
             raise SpecError(
@@ -65,6 +65,7 @@ def search_origin(
         network=known,
         search=spec.plain(),
         living=dict(enumerate(living)),
+        layers=layers,
         called=called or usual_labels(spec.model, spec.data, spec.optimizer),
         levels=tuple(steps),
     )
@@ -208,14 +209,14 @@ def closure(steps: Iterable[Step]) -> tuple[Step, ...]:
 
 
 @lru_cache(maxsize=256)
-def _living(rule: PruningSpec, network: str, levels: int) -> tuple[int, ...]:
-    """How many weights live at each level: the rule needs no scores."""
+def _counted(rule: PruningSpec, network: str, levels: int) -> tuple[tuple[str, ...], tuple[int, ...]]:
+    """The names of the prunable weights in the model's order, and how many live at each level: no scores are needed."""
     known = json.loads(network)
     spec = ModelSpec.recall(known["spec"])
     model = build(spec, shape=tuple(known["shape"]), classes=known["classes"], seed=0)
     shapes = {name: tuple(model.get_parameter(name).shape) for name in prunable(model, spec.prunable)}
     units = find(rule, model, shapes)
-    return tuple(survivors(rule, shapes, levels=level, units=units) for level in range(levels + 1))
+    return (*shapes,), tuple(survivors(rule, shapes, levels=level, units=units) for level in range(levels + 1))
 
 
 def _at(source: Origin, level: int) -> int:

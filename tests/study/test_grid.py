@@ -140,6 +140,14 @@ def test_layers_and_overlaps_are_those_of_the_masks(found: tuple[Plan, Store, Fi
     assert {row["level"] for row in known.overlaps} == {1, 3}
 
 
+def test_layers_come_in_the_order_of_the_network(tmp_path: Path) -> None:
+    parts = {"p": {"sources": ["a"], "optimizers": ["sgd"], "arms": ["ticket"]}}
+    made = tiny(models={"net": {"name": "mlp", "widths": [6] * 11}}, levels=[1], replicates=1, parts=parts)
+    assert not run(made.cells[0].origin.levels, store=Store(tmp_path), context=RunContext()).failed
+    found = [row for row in findings(made, Store(tmp_path)).layers if row["level"] == 1]
+    assert [(row["layer"], row["position"]) for row in found] == [(f"fc{n + 1}.weight", n) for n in range(11)]
+
+
 def test_curves_and_ledger_add_up(found: tuple[Plan, Store, Findings]) -> None:
     made, store, known = found
     steps = {row["step"] for row in known.curves}
