@@ -21,6 +21,7 @@ from oneticket.lottery.spec import SearchSpec
 from oneticket.models.build import build
 from oneticket.models.spec import ModelSpec
 from oneticket.store.store import Store
+from oneticket.task.inputs import Inputs
 from oneticket.ticket.book import Book
 
 COUNTED = "VGG-19, counted multiply-adds per level, mean over 30 levels / level 0"
@@ -34,7 +35,7 @@ def counted(book: Book, batch: int) -> list[int]:
     shape, classes = tuple(book.model["shape"]), book.model["classes"]
     found = []
     for ticket in book:
-        model = build(ModelSpec.read(book.model["spec"]), shape=shape, classes=classes, seed=0)
+        model = build(ModelSpec.read(book.model["spec"]), inputs=Inputs(shape=shape), outputs=classes, seed=0)
         ticket.apply(model, head="keep")
         made = compact(model, ticket.mask, example=torch.zeros(batch, *shape))
         found.append(flops(made.network, torch.zeros(1, *shape)))

@@ -21,6 +21,7 @@ from oneticket.guard.guard import attach
 from oneticket.models.build import build
 from oneticket.models.parts import prunable
 from oneticket.models.spec import ModelSpec
+from oneticket.task.inputs import Inputs
 from oneticket.ticket.mask import Mask
 
 BATCH, DENSITY = 128, 0.1
@@ -81,12 +82,12 @@ class Encoder(nn.Module):
 
 def vgg() -> nn.Module:
     """VGG-11 for images of 32 x 32 in colour."""
-    return build(ModelSpec(name="vgg-11"), shape=(3, 32, 32), classes=10, seed=0)
+    return build(ModelSpec(name="vgg-11"), inputs=Inputs(shape=(3, 32, 32)), outputs=10, seed=0)
 
 
 def resnet() -> nn.Module:
     """ResNet-20 for images of 32 x 32 in colour."""
-    return build(ModelSpec(name="resnet-20"), shape=(3, 32, 32), classes=10, seed=0)
+    return build(ModelSpec(name="resnet-20"), inputs=Inputs(shape=(3, 32, 32)), outputs=10, seed=0)
 
 
 def kept(network: str) -> float:

@@ -54,8 +54,8 @@ def peak(side: str, deepest: int) -> int:
     """Train here, in this process, and say its peak in bytes."""
     torch.set_num_threads(1)
     spec, context = SearchSpec.read(SPEC), RunContext()
-    data = context.data(spec.data)
-    model = build(spec.model, shape=data.shape, classes=len(data.classes), seed=0)
+    data = context.data(spec.data, spec.task)
+    model = build(spec.model, inputs=data.inputs, outputs=len(data.classes), seed=0)
     names = prunable(model)
     if side == "floor":
         Floor(model, data, batch=spec.training.batch).train(STEPS)
@@ -92,8 +92,8 @@ def rows(rounds: int = ROUNDS, levels: tuple[int, ...] = LEVELS) -> list[Row]:
     if not Path("/proc/self/status").exists():
         return [absent(what, "it takes Linux", unit="bytes", target="<= 1")]
     spec = SearchSpec.read(SPEC)
-    data = RunContext().data(spec.data)
-    model = build(spec.model, shape=data.shape, classes=len(data.classes), seed=0)
+    data = RunContext().data(spec.data, spec.task)
+    model = build(spec.model, inputs=data.inputs, outputs=len(data.classes), seed=0)
     mask = Mask.full({name: model.get_parameter(name) for name in prunable(model)})
     taken: dict[tuple[str, int], list[float]] = {(side, n): [] for n in levels for side in ("training", "level")}
     for _ in range(rounds):

@@ -17,7 +17,7 @@ from torch.nn.functional import cross_entropy
 
 from benchmarks.usual import Usual
 from oneticket.data.batches import per_epoch
-from oneticket.data.load import Data, Images
+from oneticket.data.load import Data, Examples
 from oneticket.data.spec import DataSpec
 from oneticket.ground.allocator import keep_freed
 from oneticket.ground.streams import Streams
@@ -30,6 +30,7 @@ from oneticket.models.spec import ModelSpec
 from oneticket.optim.spec import OptimizerSpec
 from oneticket.pruning.allocate import allocate
 from oneticket.pruning.select import select
+from oneticket.task.spec import TaskSpec
 from oneticket.task.task import CLASSIFICATION
 from oneticket.ticket.mask import Mask
 from oneticket.training.measure import measure
@@ -51,10 +52,10 @@ class Floor:
     """Yardstick 1: a bare PyTorch loop over normalised images in memory. No masks, no augmentation, no logging."""
 
     def __init__(self, model: nn.Module, data: Data, *, batch: int) -> None:
-        assert isinstance(data.train, Images)
+        assert isinstance(data.train, Examples)
         mean, std = (torch.tensor(moment, device=data.device).view(1, -1, 1, 1) for moment in (data.mean, data.std))
-        self.images = (data.train.images.float() / 255 - mean) / std
-        self.labels, self.batch, self.model = data.train.labels, batch, model.to(data.device)
+        self.images = (data.train.inputs.float() / 255 - mean) / std
+        self.labels, self.batch, self.model = data.train.targets, batch, model.to(data.device)
         self.optimizer = torch.optim.SGD(model.parameters(), lr=0.02, momentum=0.9, weight_decay=1e-4)
 
     def train(self, steps: int) -> None:
@@ -83,7 +84,7 @@ class Ours:
         self.spec, self.streams = {"batch": batch}, Streams(root=0, replicate=0)
         self.mask = Mask.full({name: model.get_parameter(name) for name in prunable(model)})
         if level:
-            self.train(100 if data.shape[0] == 1 else 10)  # so that it is trained weights that are pruned
+            self.train(100 if data.inputs.shape[0] == 1 else 10)  # so that it is trained weights that are pruned
             self.mask = pruned(model, level)
 
     def train(self, steps: int) -> None:
@@ -116,8 +117,8 @@ def pruned(model: nn.Module, level: int) -> Mask:
 def stack(name: str, model: str, *, level: int = 0, context: RunContext | None = None, batch: int = BATCH) -> Stack:
     """A stack of the table, ready to train."""
     context = context or RunContext()
-    data = context.data(DataSpec(name=DATA[model]))
-    network = build(ModelSpec(name=model), shape=data.shape, classes=len(data.classes), seed=0)
+    data = context.data(DataSpec(name=DATA[model]), TaskSpec())
+    network = build(ModelSpec(name=model), inputs=data.inputs, outputs=len(data.classes), seed=0)
     if name == "ours":
         return Ours(network, data, batch=batch, level=level, context=context)
     return STACKS[name](network, data, batch=batch)
@@ -125,7 +126,7 @@ def stack(name: str, model: str, *, level: int = 0, context: RunContext | None =
 
 def steps_of(model: str) -> int:
     """The steps of an epoch."""
-    return per_epoch(RunContext().facts(DataSpec(name=DATA[model])), BATCH)
+    return per_epoch(RunContext().facts(DataSpec(name=DATA[model]), TaskSpec()), BATCH)
 
 
 STACKS: Mapping[str, Callable[..., Any]] = {

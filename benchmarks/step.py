@@ -20,7 +20,7 @@ from torch.nn.functional import cross_entropy
 
 from benchmarks.row import Row, row
 from oneticket.data.batches import batches, per_epoch
-from oneticket.data.load import Data, Images
+from oneticket.data.load import Data, Examples
 from oneticket.data.reading import Part, Reading
 from oneticket.ground.streams import Streams
 from oneticket.guard.guard import attach
@@ -29,6 +29,7 @@ from oneticket.models.parts import head, prunable
 from oneticket.models.spec import ModelSpec
 from oneticket.optim.build import build as build_optimizers
 from oneticket.optim.spec import OptimizerSpec
+from oneticket.task.inputs import Inputs
 from oneticket.task.task import CLASSIFICATION
 from oneticket.ticket.mask import Mask
 from oneticket.training import checkpoint
@@ -59,29 +60,40 @@ def noise(shape: tuple[int, int, int], *, count: int = 60_000, augmented: bool =
     """A set of images like Fashion-MNIST's or CIFAR-10's."""
     generator, device = torch.Generator().manual_seed(0), torch.device("cpu")
     images = torch.randint(256, (count, *shape), dtype=torch.uint8, generator=generator)
-    part = Images(images=images, labels=torch.randint(10, (count,), generator=generator))
+    part = Examples(inputs=images, targets=torch.randint(10, (count,), generator=generator))
     half = (0.5,) * shape[0]
-    facts = {"classes": tuple("0123456789"), "shape": shape, "mean": half, "std": half, "digest": "", "device": device}
-    read = reading(count)
-    return Data(train=part, test=part, flip=augmented, crop=4 * augmented, reading=read, **facts)  # type: ignore[arg-type]
+    return Data(
+        train=part,
+        test=part,
+        inputs=Inputs(shape=shape),
+        outputs=10,
+        classes=tuple("0123456789"),
+        mean=half,
+        std=half,
+        digest="",
+        device=device,
+        reading=reading(count),
+        flip=augmented,
+        crop=4 * augmented,
+    )
 
 
 def reading(count: int) -> Reading:
     """How a set was read that was made here."""
-    part = Part(origin="noise", images=count, classes=10)
+    part = Part(origin="noise", examples=count, classes=10)
     return Reading(where="noise", classes=tuple("0123456789"), train=part, test=part)
 
 
 def network(name: str, *, last: bool = True) -> nn.Module:
     """A network by its name, its convolutions in channels_last or not."""
-    made = build_model(ModelSpec(name=name), shape=SHAPES[name], classes=10, seed=0)
+    made = build_model(ModelSpec(name=name), inputs=Inputs(shape=SHAPES[name]), outputs=10, seed=0)
     return made.to(memory_format=torch.channels_last) if last else made  # type: ignore[call-overload, no-any-return]
 
 
 def floor(model: nn.Module, data: Data, optimizer: str = "sgd") -> Side:
     """The bare loop, endless, a step at a time."""
-    assert isinstance(data.train, Images)
-    images, labels = (data.train.images.float() / 255 - 0.5) / 0.5, data.train.labels
+    assert isinstance(data.train, Examples)
+    images, labels = (data.train.inputs.float() / 255 - 0.5) / 0.5, data.train.targets
     step = OPTIMIZERS[optimizer](model)
     model.train()
     while True:

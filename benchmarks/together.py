@@ -16,13 +16,14 @@ import torch
 from benchmarks.row import Row, row
 from benchmarks.step import reading
 from oneticket.data.batches import batches, per_epoch
-from oneticket.data.load import Data, Images
+from oneticket.data.load import Data, Examples
 from oneticket.ground.streams import Streams
 from oneticket.models.build import build
 from oneticket.models.parts import head
 from oneticket.models.spec import ModelSpec
 from oneticket.optim.build import build as build_optimizers
 from oneticket.optim.spec import OptimizerSpec
+from oneticket.task.inputs import Inputs
 from oneticket.task.task import CLASSIFICATION
 from oneticket.training.loop import Run, train
 from oneticket.training.spec import TrainingSpec
@@ -53,7 +54,7 @@ class Replicates:
         runs, feeds = [], []
         for replicate in range(COUNT):
             streams = Streams(root=0, replicate=replicate)
-            net = build(model, shape=shape, classes=10, seed=replicate)
+            net = build(model, inputs=Inputs(shape=shape), outputs=10, seed=replicate)
             net.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
             made = build_optimizers(SGD, net, head=head(net))
             runs.append(Run.begin(net, made, precision="float32", position=0, total=100_000))
@@ -83,17 +84,16 @@ def images(shape: tuple[int, int, int], device: torch.device, count: int = 4096)
     """Random ones, as many as some epochs need."""
     draw = torch.Generator().manual_seed(0)
     pixels = torch.randint(256, (count, *shape), generator=draw, dtype=torch.uint8)
-    part = Images(images=pixels.to(device), labels=torch.randint(10, (count,), generator=draw).to(device))
+    part = Examples(inputs=pixels.to(device), targets=torch.randint(10, (count,), generator=draw).to(device))
     return Data(
         train=part,
         test=part,
+        inputs=Inputs(shape=shape),
+        outputs=10,
         classes=tuple("0123456789"),
-        shape=shape,
         mean=(0.5,) * shape[0],
         std=(0.25,) * shape[0],
         digest="",
-        flip=False,
-        crop=0,
         device=device,
         reading=reading(count),
     )

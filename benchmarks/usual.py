@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from torch.utils.data import DataLoader, Dataset
 
-from oneticket.data.load import Data, Images
+from oneticket.data.load import Data, Examples
 
 Transform = Callable[[Any], Any]
 
@@ -25,9 +25,9 @@ Transform = Callable[[Any], Any]
 class Pictures(Dataset[tuple[Tensor, int]]):
     """Images and labels as torchvision's MNIST and CIFAR-10 hold them: in memory, a PIL image made for every sample."""
 
-    def __init__(self, part: Images, transforms: list[Transform]) -> None:
-        self.images = part.images.permute(0, 2, 3, 1).squeeze(-1).contiguous()
-        self.labels = part.labels
+    def __init__(self, part: Examples, transforms: list[Transform]) -> None:
+        self.images = part.inputs.permute(0, 2, 3, 1).squeeze(-1).contiguous()
+        self.labels = part.targets
         self.transforms = transforms
 
     def __len__(self) -> int:
@@ -86,7 +86,7 @@ class Usual:
     """A network trained by the usual stack; `workers` processes load its images, none by default."""
 
     def __init__(self, model: nn.Module, data: Data, *, batch: int, workers: int = 0) -> None:
-        assert isinstance(data.train, Images) and isinstance(data.test, Images)
+        assert isinstance(data.train, Examples) and isinstance(data.test, Examples)
         plain: list[Transform] = [ToTensor(), Normalize(data.mean, data.std)]
         augmented = [*([RandomCrop()] if data.crop else []), *([RandomHorizontalFlip()] if data.flip else []), *plain]
         self.train_loader = DataLoader(Pictures(data.train, augmented), batch, shuffle=True, num_workers=workers)

@@ -22,6 +22,7 @@ from oneticket.lottery.transfer import check_code, network_of
 from oneticket.models.build import build
 from oneticket.stats.table import Table
 from oneticket.stats.words import MISSING, percent
+from oneticket.task.inputs import Inputs
 from oneticket.ticket.describe import at
 from oneticket.ticket.ticket import Ticket
 
@@ -51,7 +52,7 @@ def export(
     read = None if weights is None else trained_weights(weights, ticket, key)
     trained = ticket if read is None else replace(ticket, weights=read.tensors)
     model = network(ticket, trained, run_code=run_code)
-    example = batch(torch.zeros(1, *ticket.model["shape"]), batch_size)
+    example = batch(Inputs.read(ticket.model).example(1), batch_size)
     whose = f"the ticket's own, of step {ticket.contract.step}"
     if read is not None:
         whose = f"trained, from {weights}" + (f", {read}" if str(read) else "")
@@ -93,9 +94,9 @@ def network(ticket: Ticket, trained: Ticket, *, run_code: bool) -> nn.Module:
     """
     if not ticket.model.get("spec"):
         raise ModelError("the ticket names no network; in Python: oneticket.export.export(model, ticket.mask, ...)")
-    spec, shape, classes = network_of(ticket)
+    spec, inputs, outputs = network_of(ticket)
     check_code(spec, run_code=run_code, how="--run-code")
-    model = build(spec, shape=shape, classes=classes, seed=0)
+    model = build(spec, inputs=inputs, outputs=outputs, seed=0)
     new = {name: model.get_parameter(name).detach().clone() for name in ticket.mask if name in model.state_dict()}
     trained.apply(model, head="sparse" if set(ticket.contract.head_names) & set(ticket.mask) else "keep")
     values = {name: torch.where(ticket.mask[name], trained.weights[name], new[name]) for name in ticket.mask}

@@ -44,7 +44,7 @@ def find(
     kept, context = Store(store), how.context()
     check_out(out, asked, context)
     make_folder(out)
-    rewind_step(asked.search, context.facts(asked.search.data))
+    rewind_step(asked.search, context.facts(asked.search.data, asked.search.task))
     searches = [
         search_origin(asked.search, levels=asked.levels, replicate=replicate, context=context)
         for replicate in range(asked.replicates)
@@ -110,7 +110,7 @@ def check_out(out: Path, asked: FindSpec, context: RunContext) -> None:
         except FileError as error:
             raise FileError(f"{error}; remove that file, and it will be made anew") from None
         known = (book.lineage.get("search"), book.lineage.get("data_digest"))
-        if known != (asked.search.identity(), context.facts(asked.search.data).digest):
+        if known != (asked.search.identity(), context.facts(asked.search.data, asked.search.task).digest):
             raise SpecError(f"--out {out}: holds the books of another search, or of data that has changed; {other}")
         if replicate >= asked.replicates or book.levels > asked.levels:
             held = f"replicate {replicate} down to level {book.levels}"

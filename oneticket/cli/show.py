@@ -62,7 +62,9 @@ def _common(thing: Ticket | Book) -> Iterator[tuple[str, object]]:
     yield "id", thing.id
     if thing.model:
         shape, classes = (describe.word(thing.model.get(name)) or "?" for name in ("shape", "classes"))
-        yield "network", f"{describe.network(thing) or '?'}, images {shape}, {classes} classes"
+        kind = describe.word(thing.model.get("kind", "images"))
+        said = "outputs" if describe.at(thing.lineage, "search", "task") else "classes"
+        yield "network", f"{describe.network(thing) or '?'}, {kind} {shape}, {classes} {said}"
     search = thing.lineage.get("search")
     for name in ("data", "task", "optimizer", "training", "pruning"):
         if known := _settings(describe.at(search, name)):
@@ -98,7 +100,7 @@ def _cost(books: Mapping[int, Book]) -> Iterator[tuple[str, object]]:
     counts = {name: [record.get(name) for record in records] for name in ("steps", "examples")}
     steps, examples = (sum(count for count in found if type(count) is int) for found in counts.values())
     trainings = sum(len(book) for book in books.values())
-    seen = f", {examples:,} images seen" if examples else ""  # somebody's own loop does not say
+    seen = f", {examples:,} examples seen" if examples else ""  # somebody's own loop does not say
     yield "cost", f"{trainings} trainings, {steps:,} steps{seen}"
 
 

@@ -93,7 +93,7 @@ def own_search(thing: Book | Ticket, target: TransferSpec, levels: int, replicat
 
     Raises SpecError where that is not known, CarryError if the search was of another network than the source is.
     """
-    network, (channels, height, width), _ = network_of(thing)
+    network, inputs, _ = network_of(thing)
     search = search_of(thing)
     if search is None:
         raise SpecError(
@@ -102,7 +102,8 @@ def own_search(thing: Book | Ticket, target: TransferSpec, levels: int, replicat
     if search.model != network:
         raise CarryError(f"lineage.search.model: {search.model.name} is not model.spec, the source's {network.name}")
     data = target.data
-    if context.facts(data).shape != (channels, height, width):
+    if inputs.kind == "images" and context.facts(data, target.task).inputs != inputs:
+        channels, height, width = inputs.shape
         if height != width:
             raise SpecError(f"--controls own: needs square images, the source was found with {height} x {width}")
         data = data.but(size=data.size or height, channels=data.channels or channels)

@@ -12,12 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from oneticket.data import npz as stored
+from oneticket.data.kinds import raw
 from oneticket.data.roles import role
-from oneticket.data.sources import DataSource, Raw, Split, fingerprint, settle
-from oneticket.data.subset import Ints
+from oneticket.data.settle import settle
+from oneticket.data.sources import DataSource, Raw, Split, fingerprint
 from oneticket.ground import archive
 from oneticket.ground.canon import digest
 from oneticket.ground.errors import DataError, FileError
+from oneticket.task.spec import Targets
 from oneticket.ticket.names import listed
 
 
@@ -34,15 +36,14 @@ def digits() -> DataSource:
             found = load_digits()
         images = (found.images * 15).astype(np.uint8)[:, None]
         names = [str(name) for name in found.target_names]
-        return settle(
-            {"all": Split(images=images, labels=found.target.astype(np.int64), origin="its images")}, names, "digits"
-        )
+        whole = Split(inputs=images, targets=found.target.astype(np.int64), origin="its images")
+        return settle({"all": whole}, names, "digits")
 
-    return DataSource(where="digits", fingerprint=_package("scikit-learn"), streams=False, read=read)
+    return DataSource(where="digits", fingerprint=_package("scikit-learn"), read=read)
 
 
 def mnist1d() -> DataSource:
-    """MNIST-1D: 4,000 / 1,000 generated signals of 40 points in 10 classes, float32 (N, 1, 1, 40), its published seed.
+    """MNIST-1D: 4,000 / 1,000 generated series of 40 points in 10 classes, float32 (N, 1, 40), its published seed.
 
     Source: Greydanus and Kobak, Scaling Down Deep Learning with MNIST-1D, ICML 2024.
     """
@@ -53,56 +54,66 @@ def mnist1d() -> DataSource:
 
             made = make_dataset(get_dataset_args())
         splits = {
-            name: Split(images=made[x].astype(np.float32)[:, None, None], labels=made[y].astype(np.int64), origin=name)
+            name: Split(inputs=made[x].astype(np.float32)[:, None], targets=made[y].astype(np.int64), origin=name)
             for name, x, y in (("train", "x", "y"), ("test", "x_test", "y_test"))
         }
-        return settle(splits, [str(digit) for digit in range(10)], "mnist1d")
+        return settle(splits, [str(digit) for digit in range(10)], "mnist1d", kind="series")
 
-    return DataSource(where="mnist1d", fingerprint=_package("mnist1d", "numpy", "scipy"), streams=False, read=read)
+    known = _package("mnist1d", "numpy", "scipy")
+    return DataSource(where="mnist1d", fingerprint=known, read=read, options={"kind": "series"})
 
 
-def npz(path: Path) -> DataSource:
+def npz(path: Path, targets: Targets = "classes") -> DataSource:
     """An `.npz` file: x_train, y_train, and x_test, y_test (else a fifth is held out), and if wanted names `classes`.
 
     The splits may go by their other names (x_val, X_Test).
 
-    Images are uint8 or float32 / float64, (N, H, W), (N, C, H, W) or (N, H, W, C) with C 1 or 3, or signals (N, L).
+    x are images, uint8 or float32 / float64, (N, H, W), (N, C, H, W) or (N, H, W, C) with C 1 or 3; or vectors, floats
+    (N, F). An entry `kind` with the word series, vectors or tokens says what else they are: series (N, C, T) look like
+    grey images, tokens (N, T) like vectors. `vocabulary`: of tokens, the highest and one more unless given. y are
+    labels, or what the task asks for: numbers (N,) or (N, K), tokens (N, T).
     """
     where = str(path)
 
     def read() -> Raw:
         arrays, pairs, spare = _read(path)
-        splits = {part: _split(arrays[x], arrays[y], f"{where}: {part}", x) for part, (x, y) in pairs.items()}
-        shapes = {np.shape(split.images)[1:] for split in splits.values()}
-        if len(shapes) > 1:
-            raise DataError(f"{where}: training and test images differ in shape: {sorted(shapes)}")
-        highest = max(int(split.labels.max(initial=0)) for split in splits.values())
-        images = sum(len(split.labels) for split in splits.values())
-        if highest >= max(images, 1):
-            raise DataError(f"{where}: label {highest} of {images} images; labels are the numbers from 0, without gaps")
-        names = _names(arrays["classes"], where) if "classes" in arrays else range(highest + 1)
+        kind = _word(arrays["kind"], where) if "kind" in arrays else None
         notes = [f"Arrays that are not read: {listed(spare)}"] if spare else []
-        return settle(splits, [str(name) for name in names], where, notes=notes)
+        if kind is None and any(arrays[x].ndim == 3 for x, _ in pairs.values()):
+            kind = "images"
+            notes.append("Arrays of three dimensions are grey images; an entry kind='series' says otherwise")
+        return raw(
+            {split: (arrays[x], arrays[y]) for split, (x, y) in pairs.items()},
+            where,
+            origins={split: x for split, (x, _) in pairs.items()},
+            targets=targets,
+            kind=kind,
+            vocabulary=_count(arrays["vocabulary"], where) if "vocabulary" in arrays else None,
+            classes=_names(arrays["classes"], where) if "classes" in arrays else None,
+            notes=notes,
+        )
 
-    return DataSource(where=where, fingerprint=fingerprint([("npz", path)])[0], streams=False, read=read)
+    known = fingerprint([("npz", path)])[0]
+    return DataSource(where=where, fingerprint=known, read=read, options={"targets": targets})
 
 
 def _read(path: Path) -> tuple[dict[str, NDArray[np.generic]], dict[str, tuple[str, str]], list[str]]:
-    """The arrays of a set, the names of each split's images and labels, and the names of arrays that are not read."""
+    """The arrays of a set, the names of each split's inputs and targets, and the names of arrays that are not read."""
     try:
         with path.open("rb") as file, archive.opened(file) as entries:
             found = stored.names(entries)
             pairs = _pairs(found, str(path))
             arrays = stored.read(entries, [name for pair in pairs.values() for name in pair])
-            spare = sorted(set(found) - {*arrays, "classes"})
-            arrays |= stored.read(entries, ["classes"] if "classes" in found else [], kinds=stored.NUMBERS + "SU")
+            about = [name for name in ("classes", "kind", "vocabulary") if name in found]
+            spare = sorted(set(found) - {*arrays, *about})
+            arrays |= stored.read(entries, about, kinds=stored.NUMBERS + "SU")
             return arrays, pairs, spare
     except (OSError, FileError) as error:
         raise DataError(f"{path}: cannot read this .npz file: {error}; write it again with numpy.savez") from None
 
 
 def _pairs(arrays: Collection[str], where: str) -> dict[str, tuple[str, str]]:
-    """The names of images and labels of each split: x_train and y_train, x_val and y_val, with any case."""
+    """The names of inputs and targets of each split: x_train and y_train, x_val and y_val, with any case."""
     by_name = {name.casefold(): name for name in arrays}
     found = [name[2:] for name in by_name if name.startswith("x_") and role(name[2:])]
     splits = [name for name in found if role(name) != "validation" or f"y_{name}" in by_name]
@@ -117,39 +128,22 @@ def _pairs(arrays: Collection[str], where: str) -> dict[str, tuple[str, str]]:
     return {split: (by_name[f"x_{split}"], by_name[f"y_{split}"]) for split in splits}
 
 
-def _names(classes: NDArray[np.generic], where: str) -> list[object]:
+def _names(classes: NDArray[np.generic], where: str) -> list[str]:
     if classes.ndim != 1:
         raise DataError(f"{where}: expected the names of the classes in one dimension, got shape {classes.shape}")
-    return list(classes.tolist())
+    return [str(name) for name in classes.tolist()]
 
 
-def _split(x: NDArray[np.generic], y: NDArray[np.generic], where: str, origin: str) -> Split:
-    count = len(x) if x.ndim else 0
-    if not np.issubdtype(y.dtype, np.integer) or y.shape != (count,):
-        raise DataError(f"{where}: expected {count} whole-number labels, got {y.dtype} of shape {y.shape}")
-    return Split(images=_images(x, where), labels=_whole(y), origin=origin)
+def _word(said: NDArray[np.generic], where: str) -> str:
+    if said.dtype.kind != "U" or said.size != 1:
+        raise DataError(f"{where}: kind: expected one word such as series, got {said.dtype} of shape {said.shape}")
+    return str(said.item())
 
 
-def _whole(y: NDArray[np.generic]) -> Ints:
-    return y.astype(np.int64)
-
-
-def _images(x: NDArray[np.generic], where: str) -> NDArray[np.generic]:
-    if x.dtype in (np.float32, np.float64):
-        x = x.astype(np.float32)
-        if not np.isfinite(x).all():
-            raise DataError(f"{where}: images hold NaN or infinite values; remove them")
-    elif x.dtype != np.uint8:
-        raise DataError(f"{where}: expected images of uint8 or float32, got {x.dtype}")
-    if x.ndim == 2:
-        return x[:, None, None]
-    if x.ndim == 3:
-        return x[:, None]
-    if x.ndim == 4 and x.shape[1] in (1, 3):
-        return x
-    if x.ndim == 4 and x.shape[3] in (1, 3):
-        return np.ascontiguousarray(x.transpose(0, 3, 1, 2))
-    raise DataError(f"{where}: expected images with 1 or 3 channels, (N, C, H, W) or (N, H, W, C), got shape {x.shape}")
+def _count(said: NDArray[np.generic], where: str) -> int:
+    if said.dtype.kind not in "iu" or said.size != 1:
+        raise DataError(f"{where}: vocabulary: expected one whole number, got {said.dtype} of shape {said.shape}")
+    return int(said.item())
 
 
 @contextlib.contextmanager

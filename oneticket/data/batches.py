@@ -7,9 +7,10 @@ from collections.abc import Iterable, Iterator
 import torch
 
 from oneticket.data.facts import Facts
+from oneticket.data.images.adapt import Shape
 from oneticket.data.images.augment import aim, augment, cuts, roll
 from oneticket.data.images.stream import Stream
-from oneticket.data.load import Data, Images
+from oneticket.data.load import Data, Examples
 from oneticket.ground.errors import SpecError
 from oneticket.ground.streams import Streams
 
@@ -17,19 +18,22 @@ Batch = tuple[torch.Tensor, torch.Tensor]
 
 
 def per_epoch(data: Data | Facts, batch: int) -> int:
-    """Training steps in an epoch: full batches only, or one short batch if the set has fewer images than one.
+    """Training steps in an epoch: full batches only, or one short batch if the set has fewer examples than one.
 
     Raises SpecError for a batch size below 1.
     """
     if batch < 1:
         raise SpecError(f"expected a batch size of at least 1, got {batch}")
-    return max(1, (data.images if isinstance(data, Facts) else len(data.train)) // batch)
+    return max(1, (data.examples if isinstance(data, Facts) else len(data.train)) // batch)
 
 
 def batches(
     data: Data, *, batch: int, streams: Streams, start: int, stop: int, rank: int = 0, ranks: int = 1
 ) -> Iterator[Batch]:
-    """Training batches for the absolute steps start, ..., stop - 1: x float32 (B, C, H, W) normalised, y int64 (B,).
+    """Training batches of inputs and targets for the absolute steps start, ..., stop - 1.
+
+    Inputs are float32 (B, C, H, W), (B, F) or (B, C, T), (x - mean) / std, or tokens int64 (B, T). Targets are classes
+    int64 (B,), numbers float32 (B, K) scaled likewise, tokens int64 (B, T), or as given.
 
     Step s lies in epoch e = s // per_epoch. An epoch's order comes from the stream ("order", e), its flips and crops
     from ("augment", e). A batch therefore depends on nothing before it, and a resumed run sees the same, bit for bit.
@@ -54,7 +58,9 @@ def batches(
 
 
 def test_batches(data: Data, batch: int | None = None) -> Iterator[Batch]:  # noqa: PT028
-    """All test images once, in order, as they are but for normalisation; the last batch may be short.
+    """All test examples once, in order, inputs as in training but for flips and crops; the last batch may be short.
+
+    Targets that are numbers are in their own unit.
 
     Batches are small on a CPU unless the size is given: what a convolution makes of 128 images still fits into a cache,
     and ResNet-20 takes half the time that it takes with 512.
@@ -63,7 +69,7 @@ def test_batches(data: Data, batch: int | None = None) -> Iterator[Batch]:  # no
     if isinstance(data.test, Stream):
         yield from _normalised(data, data.test.whole(batch, pinned=data.device.type == "cuda"))
     else:
-        parts = zip(torch.split(data.test.images, batch), torch.split(data.test.labels, batch), strict=True)
+        parts = zip(torch.split(data.test.inputs, batch), torch.split(data.test.targets, batch), strict=True)
         yield from _normalised(data, parts)
 
 
@@ -71,8 +77,8 @@ test_batches.__test__ = False  # type: ignore[attr-defined]  # its name is no te
 
 
 def _plan(data: Data, batch: int, streams: Streams, steps: range) -> Iterator[Batch]:
-    """Positions of each step's images and what they draw, moved to the device once per epoch."""
-    length, device = per_epoch(data, batch), data.train.labels.device
+    """Positions of each step's examples and what they draw, moved to the device once per epoch."""
+    length, device = per_epoch(data, batch), data.train.targets.device
     epoch = None
     for step in steps:
         if step // length != epoch:
@@ -90,27 +96,38 @@ def _draws(data: Data, generator: torch.Generator) -> torch.Tensor:
         return roll(count, generator)[:, 0]
     if not data.flip and not data.crop:
         return torch.empty(count, 0)
-    return aim(roll(count, generator), data.shape, flip=data.flip, crop=data.crop)
+    return aim(roll(count, generator), _image(data), flip=data.flip, crop=data.crop)
 
 
-def _augmented(data: Data, part: Images, plan: Iterable[Batch]) -> Iterator[Batch]:
-    cut = cuts(data.shape, crop=data.crop, device=part.images.device)
+def _augmented(data: Data, part: Examples, plan: Iterable[Batch]) -> Iterator[Batch]:
+    """The examples of each step: images flipped and shifted, numbers as targets scaled."""
+    moved = data.flip or data.crop
+    cut = cuts(_image(data), crop=data.crop, device=part.inputs.device) if moved else None
     for rows, aims in plan:
-        images = part.images.index_select(0, rows)
-        if data.flip or data.crop:
-            images = augment(images, aims, cut, crop=data.crop)
-        yield images, part.labels.index_select(0, rows)
+        inputs, targets = part.inputs.index_select(0, rows), part.targets.index_select(0, rows)
+        if cut is not None:
+            inputs = augment(inputs, aims, cut, crop=data.crop)
+        yield inputs, targets if data.scale is None else data.scale.to(targets)
 
 
 def _normalised(data: Data, found: Iterable[Batch]) -> Iterator[Batch]:
-    """(x - mean) / std per channel, on the device."""
-    floats = isinstance(data.train, Images) and data.train.images.is_floating_point()
-    units = 1.0 if floats else 255.0
-    mean = torch.tensor(data.mean, dtype=torch.float64).mul(units).float().view(1, -1, 1, 1).to(data.device)
-    rate = torch.tensor(data.std, dtype=torch.float64).mul(units).reciprocal().float().view(1, -1, 1, 1).to(data.device)
-    for images, labels in found:
-        x = images.to(data.device, non_blocking=True).sub(mean).mul_(rate)
-        yield x, labels.to(data.device, non_blocking=True)
+    """(x - mean) / std per channel or number, on the device; tokens as they are."""
+    if data.inputs.kind == "tokens":
+        for inputs, targets in found:
+            yield inputs.to(data.device, non_blocking=True), targets.to(data.device, non_blocking=True)
+        return
+    floats = isinstance(data.train, Examples) and data.train.inputs.is_floating_point()
+    units, row = 1.0 if floats else 255.0, (1, -1, *[1] * (len(data.inputs.shape) - 1))
+    mean = torch.tensor(data.mean, dtype=torch.float64).mul(units).float().view(row).to(data.device)
+    rate = torch.tensor(data.std, dtype=torch.float64).mul(units).reciprocal().float().view(row).to(data.device)
+    for inputs, targets in found:
+        x = inputs.to(data.device, non_blocking=True).sub(mean).mul_(rate)
+        yield x, targets.to(data.device, non_blocking=True)
+
+
+def _image(data: Data) -> Shape:
+    channels, height, width = data.inputs.shape
+    return channels, height, width
 
 
 def _moved(values: torch.Tensor, device: torch.device) -> torch.Tensor:

@@ -40,20 +40,20 @@ def writable(path: Path) -> bool:
 
 
 def cached(key: object, make: Callable[[], Made]) -> CacheEntry:
-    """What `make` gave for this key, from the cache where it is there and whole, else made and kept.
+    """What `make` gave for this key, from the cache where it is there and whole, else made and kept; None is not kept.
 
     An entry that is damaged, or another's, is told (KeptWarning) and made anew. A folder that cannot be written is
     worked around in silence.
     """
+    if key is None:
+        return _entry(*make())
     of = canon.digest(key)
     path = disk.cache_folder() / "decoded" / f"{of}.safetensors"
     found = _read(path, of)
     if found is None:
-        tensors, note = make()
-        tensors = {name: tensor.contiguous() for name, tensor in tensors.items()}
-        found = _entry(tensors, note)
+        found = _entry(*make())
         with contextlib.suppress(OSError):
-            disk.replace(path, sealed.encode(KIND, of, {"note": note, "sum": found.sum}, tensors))
+            disk.replace(path, sealed.encode(KIND, of, {"note": found.note, "sum": found.sum}, found.tensors))
     return found
 
 
@@ -70,5 +70,6 @@ def _read(path: Path, of: str) -> CacheEntry | None:
 
 
 def _entry(tensors: dict[str, torch.Tensor], note: object) -> CacheEntry:
+    tensors = {name: tensor.contiguous() for name, tensor in tensors.items()}
     content = fingerprint(tensors)
     return CacheEntry(tensors=tensors, note=note, content=content, sum=canon.digest([note, content]))

@@ -11,7 +11,7 @@ from oneticket.data import arrays, hub
 from oneticket.data.images.folder import folder
 from oneticket.data.images.scan import METADATA, scan
 from oneticket.data.roles import role
-from oneticket.data.sources import DataSource
+from oneticket.data.sources import DataRequest, DataSource
 from oneticket.ground.errors import DataError
 
 
@@ -21,19 +21,21 @@ def home() -> Path | None:
     return Path(os.path.expanduser(text)) if text else None
 
 
-def find(name: str) -> DataSource:
+def find(request: DataRequest) -> DataSource:
     """The source of a set (without its half); raises DataError saying where it looked and what to do.
 
-    >>> find("digits").where
+    >>> from oneticket.data.spec import DataSpec
+    >>> find(DataRequest(spec=DataSpec(name="digits:a"))).where
     'digits'
     """
+    name = request.spec.set
     if name in GENERATED:
         return GENERATED[name]()
     from oneticket.data.table import loaded
 
     places, streams = _places(name), name in STREAMED
     for place in places:
-        source = _local(place, streams=streams)
+        source = _local(place, request, streams=streams)
         if source is not None:
             return source
     looked = ", ".join(map(str, places)) or "no local folder (ONETICKET_DATA is not set)"
@@ -62,9 +64,9 @@ def _places(name: str) -> list[Path]:
     return [*at_home, Path(os.path.expanduser(name))]
 
 
-def _local(place: Path, *, streams: bool) -> DataSource | None:
+def _local(place: Path, request: DataRequest, *, streams: bool) -> DataSource | None:
     if place.is_file() and place.suffix == ".npz":
-        return arrays.npz(place)
+        return arrays.npz(place, request.targets)
     if place.is_file():
         raise DataError(f"{place}: is a file; expected a folder of images or Parquet files, or an .npz file")
     if not place.is_dir():

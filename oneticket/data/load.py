@@ -1,11 +1,10 @@
-"""Loading: a spec becomes training and test images, ready to be batched."""
+"""Loading: a spec becomes training and test examples, ready to be batched."""
 
 from __future__ import annotations
 
 import hashlib
 import os
 from collections import Counter
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -16,69 +15,76 @@ from oneticket.data.facts import Facts
 from oneticket.data.find import find
 from oneticket.data.images.adapt import Shape, adapt
 from oneticket.data.images.decode import stack
-from oneticket.data.images.moments import Moments, from_histogram, histogram, moments
 from oneticket.data.images.stream import Stream
+from oneticket.data.moments import Moments, from_histogram, histogram, moments
 from oneticket.data.reading import Reading
-from oneticket.data.sources import DataSource, Split, check_classes
+from oneticket.data.scale import Scale
+from oneticket.data.selection import Content, brought_to, check_request, chosen, outputs
+from oneticket.data.sources import DataRequest, DataSource, Split
 from oneticket.data.spec import USUAL, DataSpec
-from oneticket.data.subset import Ints, choose
+from oneticket.data.subset import Ints
 from oneticket.ground.brief import brief
 from oneticket.ground.canon import digest
 from oneticket.ground.errors import DataError
 from oneticket.ground.extras import naming_extras
+from oneticket.task.inputs import Inputs
+from oneticket.task.spec import Targets
 
 _SIDE = 224  # of streamed images, where nothing else is asked for
 _SAMPLE = 2048  # training images that the moments of a streamed set are taken from
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Images:
-    """Images uint8 or float32 (N, C, H, W) and labels int64 (N,), on one device."""
+class Examples:
+    """Inputs and targets of one part, on one device, as they are stored: scaled batch by batch.
 
-    images: torch.Tensor
-    labels: torch.Tensor
+    `inputs`: images uint8 or float32 (N, C, H, W), vectors float32 (N, F), series float32 (N, C, T), tokens int64
+    (N, T). `targets`: classes int64 (N,), numbers float32 (N, K) in their own unit, tokens int64 (N, T), or as given.
+    """
+
+    inputs: torch.Tensor
+    targets: torch.Tensor
 
     __repr__ = brief
 
     def __len__(self) -> int:
-        return len(self.labels)
+        return len(self.targets)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Data:
-    """A loaded set: its parts, class names, image shape (C, H, W), and the training part's moments per channel.
+    """A loaded set: its parts, what one input is, how many outputs a network needs, and the training part's moments.
 
-    `reading` says in one line how the whole set was read: which folder became which part, and what was left out.
-    `mean` and `std` are in units of 0..1 for 8-bit images, else in the set's own. `digest` changes with any pixel,
-    label or selection (of streamed sets: with any file). `flip` and `crop` are what training batches do.
+    `classes`: their names; none where targets are no classes. `mean` and `std`: per channel of images and series, per
+    number of vectors, none of tokens; in units of 0..1 for 8-bit images, else in the set's own. `scale`: the unit of
+    targets that are numbers, None of others. `reading` says in one line how the whole set was read: which folder became
+    which part, and what was left out. `digest` changes with any input, target or selection (of streamed sets: with any
+    file). `flip` and `crop` are what training batches do with images.
     """
 
-    train: Images | Stream
-    test: Images | Stream
+    train: Examples | Stream
+    test: Examples | Stream
+    inputs: Inputs
+    outputs: int
     classes: tuple[str, ...]
-    shape: Shape
     mean: tuple[float, ...]
     std: tuple[float, ...]
     digest: str
-    flip: bool
-    crop: int
     device: torch.device
     reading: Reading
+    scale: Scale | None = None
+    flip: bool = False
+    crop: int = 0
 
     __repr__ = brief
-
-    @property
-    def outputs(self) -> int:
-        """How many outputs a network needs: one for each class."""
-        return len(self.classes)
 
     @property
     def facts(self) -> Facts:
         """What planning must know of it."""
         return Facts(
-            shape=self.shape,
-            classes=len(self.classes),
-            images=len(self.train),
+            inputs=self.inputs,
+            outputs=self.outputs,
+            examples=len(self.train),
             digest=self.digest,
             reading=self.reading,
         )
@@ -86,92 +92,130 @@ class Data:
 
 @naming_extras()
 def load(
-    spec: DataSpec, *, device: torch.device | str = "cpu", like: Shape | None = None, workers: int | None = None
+    spec: DataSpec,
+    *,
+    targets: Targets = "classes",
+    device: torch.device | str = "cpu",
+    inputs: Inputs | None = None,
+    workers: int | None = None,
 ) -> Data:
-    """Load what a spec asks for. `like` is the shape (C, H, W) to give images where the spec sets no size or channels.
+    """Load what a spec asks for, with targets of the kind that a task needs.
+
+    `inputs`: what a network takes that was found on other data. Images are brought to its shape where the spec sets no
+    size or channels; vectors, series and tokens must have it.
 
     Sets of more than 512 MiB, ImageNet and Places365 are streamed: `workers` processes decode them (default: one per
     CPU core, 8 at most), which changes nothing but speed, and the moments come from 2,048 training images.
-    Raises DataError if the set is missing, damaged, or has not what the spec asks for.
+    Raises DataError if the set is missing, damaged, or has not what the spec, the task or the network asks for.
 
     >>> data = load(DataSpec(name="digits", classes=4, size=16))
-    >>> data.shape, data.classes, data.train.images.dtype
+    >>> data.inputs.shape, data.classes, data.train.inputs.dtype
     ((1, 16, 16), ('0', '1', '2', '3'), torch.uint8)
     """
     device = torch.device(device)
+    request = DataRequest(spec=spec, targets=targets, inputs=inputs)
     try:
-        source = find(spec.set)
+        source = find(request)
         if source.streams:
             crew = min(8, os.cpu_count() or 1) if workers is None else workers
-            train, test, classes, shape, known, (mean, std), reading = _streamed(spec, source, like, crew)
+            found = _streamed(request, source, crew)
         else:
-            train, test, classes, shape, known, (mean, std), reading = _held(spec, source, like, device)
+            found = _held(request, source, device)
     except OSError as error:  # a folder that may not be read, a name that no folder can have
         where = error.filename or spec.set
         raise DataError(f"dataset {spec.set!r}: {where} cannot be read: {error.strerror or error}") from error
     return Data(
-        train=train,
-        test=test,
-        classes=classes,
-        shape=shape,
-        mean=mean,
-        std=std,
-        digest=known,
+        train=found.train,
+        test=found.test,
+        inputs=found.inputs,
+        outputs=found.outputs,
+        classes=found.classes,
+        mean=found.moments[0],
+        std=found.moments[1],
+        scale=found.scale,
+        digest=found.digest,
         flip=bool(spec.flip),
         crop=spec.crop or 0,
         device=device,
         # A copy of the set may lie elsewhere, beside other files, than the one that was decoded.
         reading=replace(
-            reading,
+            found.reading,
             where=source.where,
-            left_out=(*reading.left_out, *source.left_out),
-            notes=(*reading.notes, *source.notes),
+            left_out=(*found.reading.left_out, *source.left_out),
+            notes=(*found.reading.notes, *source.notes),
         ),
     )
 
 
-_Loaded = tuple[Images | Stream, Images | Stream, tuple[str, ...], Shape, str, Moments, Reading]
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Loaded:
+    train: Examples | Stream
+    test: Examples | Stream
+    inputs: Inputs
+    outputs: int
+    classes: tuple[str, ...]
+    digest: str
+    moments: Moments
+    scale: Scale | None
+    reading: Reading
 
 
-def _held(spec: DataSpec, source: DataSource, like: Shape | None, device: torch.device) -> _Loaded:
-    wanted = spec.size or (like[1] if like and like[1] == like[2] else None)
+def _held(request: DataRequest, source: DataSource, device: torch.device) -> _Loaded:
+    spec, like = request.spec, request.inputs
+    square = like and like.kind == "images" and like.shape[1] == like.shape[2]
+    wanted = spec.size or (like.shape[1] if like and square else None)
     # The images of a set that is not a known one may differ in size, and are then decoded to the size wanted.
     mixed = None if spec.set in USUAL else wanted
-    entry = cached(["set", source.fingerprint, mixed], lambda: _decoded(source, mixed))
-    assert isinstance(entry.note, dict)
-    reading = Reading.read(entry.note)
-    kept = [Images(images=entry.tensors[f"{part}.images"], labels=entry.tensors[f"{part}.labels"]) for part in _PARTS]
-    *rows, classes = _chosen(spec, source, kept[0].labels.numpy(), kept[1].labels.numpy(), reading.classes)
-    own: Shape = tuple(kept[0].images.shape[1:])  # type: ignore[assignment]
-    channels, height, width = like or own
-    shape = (spec.channels or channels, spec.size or height, spec.size or width)
+    key = ["examples", source.fingerprint, mixed, dict(source.options)] if source.fingerprint else None
+    entry = cached(key, lambda: _decoded(source, mixed))
+    raw = Content.read(entry.note)
+    check_request(request, raw, source.where)
+    kept = [Examples(inputs=entry.tensors[f"{p}.{INPUTS}"], targets=entry.tensors[f"{p}.{TARGETS}"]) for p in _PARTS]
+    *rows, classes = chosen(request, source, raw, *(part.targets.numpy() for part in kept))
+    own = Inputs(kind=raw.kind, shape=tuple(kept[0].inputs.shape[1:]), vocabulary=raw.vocabulary)
+    inputs = brought_to(request, own, source.where)
     train, test = (
-        Images(images=adapt(part.images[at], shape, spec.fit), labels=part.labels[at])
+        Examples(
+            inputs=adapt(part.inputs[at], _shape(inputs), spec.fit) if raw.kind == "images" else part.inputs[at],
+            targets=part.targets[at],
+        )
         for part, at in zip(kept, map(torch.from_numpy, rows), strict=True)
     )
-    known = _digest(spec, digest([list(reading.classes), entry.content]), shape)
-    return _to(train, device), _to(test, device), classes, shape, known, moments(train.images), reading
+    return _Loaded(
+        train=_to(train, device),
+        test=_to(test, device),
+        inputs=inputs,
+        outputs=outputs(raw, inputs, train.targets, classes, source.where),
+        classes=classes,
+        digest=_digest(spec, digest([list(raw.reading.classes), entry.content]), raw, inputs),
+        moments=((), ()) if raw.kind == "tokens" else moments(train.inputs),
+        scale=Scale.of(train.targets) if raw.targets == "numbers" else None,
+        reading=raw.reading,
+    )
 
 
-def _streamed(spec: DataSpec, source: DataSource, like: Shape | None, workers: int) -> _Loaded:
+def _streamed(request: DataRequest, source: DataSource, workers: int) -> _Loaded:
+    spec = request.spec
     if spec.crop:
         raise DataError(f"{spec.set} is streamed, and its training images are random resized crops already; set crop=0")
     if spec.fit == "pad":
         raise DataError(f"{spec.set} is streamed, and its images are resized; set fit='resize'")
-    if like and like[1] != like[2] and not spec.size:
-        raise DataError(f"{spec.set} is streamed as square images, not {like[1]} x {like[2]}; set size")
     raw = source.read()
-    train, test, classes = _chosen(spec, source, raw.train.labels, raw.test.labels, raw.reading.classes)
-    size = spec.size or (like[1] if like else _SIDE)
-    shape = (spec.channels or (like[0] if like else 3), size, size)
-    known = _digest(spec, source.fingerprint, shape)
+    known = Content.of(raw)
+    check_request(request, known, source.where)
+    train, test, classes = chosen(request, source, known, raw.train.targets, raw.test.targets)
+    inputs = brought_to(request, Inputs(shape=(3, _SIDE, _SIDE)), source.where)
+    shape = _shape(inputs)
+    if shape[1] != shape[2]:
+        raise DataError(f"{spec.set} is streamed as square images, not {shape[1]} x {shape[2]}; set size")
+    found = _digest(spec, source.fingerprint, known, inputs)
 
     def stream(part: Split, rows: Ints) -> Stream:
         some = part.at(rows)
-        assert not isinstance(some.images, np.ndarray)
-        labels = torch.from_numpy(some.labels)
+        assert not isinstance(some.inputs, np.ndarray)
+        targets = torch.from_numpy(some.targets)
         return Stream(
-            items=some.images, labels=labels, shape=shape, flip=bool(spec.flip), workers=workers, where=source.where
+            items=some.inputs, targets=targets, shape=shape, flip=bool(spec.flip), workers=workers, where=source.where
         )
 
     def count() -> Made:
@@ -181,51 +225,60 @@ def _streamed(spec: DataSpec, source: DataSource, like: Shape | None, workers: i
             counts += histogram(images)
         return {"counts": counts}, None
 
-    found = from_histogram(cached(["moments", known], count).tensors["counts"])
-    return stream(raw.train, train), stream(raw.test, test), classes, shape, known, found, raw.reading
+    return _Loaded(
+        train=stream(raw.train, train),
+        test=stream(raw.test, test),
+        inputs=inputs,
+        outputs=len(classes),
+        classes=classes,
+        digest=found,
+        moments=from_histogram(cached(["moments", found], count).tensors["counts"]),
+        scale=None,
+        reading=raw.reading,
+    )
 
+
+INPUTS, TARGETS = "images", "labels"
+"""What tensors are called in the cache: digests hold these names since there were images alone."""
 
 _PARTS = ("train", "test")
 
 
 def _decoded(source: DataSource, size: int | None) -> Made:
     raw, remarks = source.read(), Counter[str]()
-    tensors = {}
+    tensors, (_, several) = {}, raw.reading.noun
     for name, part in zip(_PARTS, (raw.train, raw.test), strict=True):
-        images = part.images
-        if not isinstance(images, np.ndarray):
-            images = stack(images, source.where, size, remarks=remarks)
-        tensors[f"{name}.images"] = torch.from_numpy(np.ascontiguousarray(images))
-        tensors[f"{name}.labels"] = torch.from_numpy(np.ascontiguousarray(part.labels))
-    sizes = [tuple(tensors[f"{name}.images"].shape[2:]) for name in _PARTS]
+        inputs = part.inputs
+        if not isinstance(inputs, np.ndarray):
+            inputs = stack(inputs, source.where, size, remarks=remarks)
+        tensors[f"{name}.{INPUTS}"] = torch.from_numpy(np.ascontiguousarray(inputs))
+        tensors[f"{name}.{TARGETS}"] = torch.from_numpy(np.ascontiguousarray(part.targets))
+    sizes = [tuple(tensors[f"{name}.{INPUTS}"].shape[2:]) for name in _PARTS]
     if sizes[0] != sizes[1] and size is None:
         raise DataError(f"{source.where}: training and test images differ in size ({sizes[0]}, {sizes[1]}); set size")
-    remarks["test images are also training images"] = _repeated(*(tensors[f"{name}.images"] for name in _PARTS))
-    told = [f"{count:,} {words}" for words, count in remarks.items() if count]
-    return tensors, replace(raw.reading, notes=(*raw.reading.notes, *told)).plain()
+    remarks[f"test {several} are also training {several}"] = _repeated(
+        *(tensors[f"{name}.{INPUTS}"] for name in _PARTS)
+    )
+    return tensors, Content.of(raw, *(f"{count:,} {words}" for words, count in remarks.items() if count)).plain()
 
 
 def _repeated(train: torch.Tensor, test: torch.Tensor) -> int:
-    """How many test images have the very pixels of a training image."""
-    seen, found = ([hashlib.sha256(image.numpy().tobytes()).digest() for image in part] for part in (train, test))
+    """How many test inputs are the very same as a training input."""
+    seen, found = ([hashlib.sha256(one.numpy().tobytes()).digest() for one in part] for part in (train, test))
     known = set(seen)
     return sum(one in known for one in found)
 
 
-def _chosen(
-    spec: DataSpec, source: DataSource, train: Ints, test: Ints, names: Sequence[str]
-) -> tuple[Ints, Ints, tuple[str, ...]]:
-    rows, rest = choose(spec, train, test, len(names))
-    classes = tuple(names[: spec.classes])
-    check_classes(train[rows], classes, f"{source.where} ({spec.name})")
-    if not len(rest):
-        raise DataError(f"{source.where}: no test images of the classes chosen; ask for more classes")
-    return rows, rest, classes
+def _shape(inputs: Inputs) -> Shape:
+    channels, height, width = inputs.shape
+    return channels, height, width
 
 
-def _digest(spec: DataSpec, content: str, shape: Shape) -> str:
-    return digest([content, spec.half, spec.classes, spec.per_class, shape, spec.fit])
+def _digest(spec: DataSpec, content: str, raw: Content, inputs: Inputs) -> str:
+    known = [content, spec.half, spec.classes, spec.per_class, inputs.shape, spec.fit]
+    usual = raw.kind == "images" and raw.targets == "classes"
+    return digest(known if usual else [*known, inputs.plain(), raw.targets])
 
 
-def _to(part: Images, device: torch.device) -> Images:
-    return Images(images=part.images.to(device), labels=part.labels.to(device))
+def _to(part: Examples, device: torch.device) -> Examples:
+    return Examples(inputs=part.inputs.to(device), targets=part.targets.to(device))

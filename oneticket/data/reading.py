@@ -13,16 +13,16 @@ NAMED = 6  # classes that the line names; of more it gives the number alone
 
 @dataclass(frozen=True, kw_only=True)
 class Part:
-    """The folder, split or array that a part came from, its number of images, and of the classes they are of."""
+    """The folder, split or array that a part came from, its number of examples, and of the classes they are of."""
 
     origin: str
-    images: int
+    examples: int
     classes: int
 
 
 @dataclass(frozen=True, kw_only=True)
 class LeftOut:
-    """How many files or images were not read, why (`hidden`, `in no class folder`), and one of them."""
+    """How many files or examples were not read, why (`hidden`, `in no class folder`), and one of them."""
 
     count: int
     reason: str
@@ -36,10 +36,11 @@ class LeftOut:
 class Reading:
     """How a set was read. Its text is one line.
 
-    `where`: its path or name. `classes`: their names, in the order of the labels. `notes`: whole sentences about what
-    else is not as it seems.
+    `where`: its path or name. `classes`: their names, in the order of the labels; none where targets are no classes.
+    `about`: what inputs and targets are, where that is not images and classes. `noun`: what an example is called, and
+    several are. `notes`: whole sentences about what else is not as it seems.
 
-    >>> train, test = (Part(origin=f"{name}/", images=30, classes=2) for name in ("Train", "Test"))
+    >>> train, test = (Part(origin=f"{name}/", examples=30, classes=2) for name in ("Train", "Test"))
     >>> hidden = LeftOut(count=2, reason="hidden", example="cat/.x")
     >>> print(Reading(where="pet", classes=("cat", "dog"), train=train, test=test, left_out=(hidden,)))
     pet: 2 classes (cat, dog). Training: 30 images from Train/. Test: 30 images from Test/. Left out: 2 hidden (cat/.x).
@@ -51,20 +52,23 @@ class Reading:
     test: Part
     left_out: tuple[LeftOut, ...] = ()
     notes: tuple[str, ...] = ()
+    about: str = ""
+    noun: tuple[str, str] = ("image", "images")
 
     __repr__ = brief
 
     def __str__(self) -> str:
         few = len(self.classes) <= NAMED
         named = f" ({', '.join(self.classes)})" if few else ""
-        told = [f"{self.where}: {len(self.classes):,} classes{named}"]
+        classes = f"{len(self.classes):,} classes{named}" if self.classes else ""
+        told = [f"{self.where}: {', '.join(filter(None, [self.about, classes]))}"]
         told += [f"Training: {self._part(self.train)}", f"Test: {self._part(self.test)}"]
         told += [f"Left out: {'; '.join(map(str, self.left_out))}"] if self.left_out else []
         return one_line(". ".join([*told, *self.notes]) + ".")
 
     def _part(self, part: Part) -> str:
         fewer = f" of {counted(part.classes, 'class', 'classes')}" if part.classes < len(self.classes) else ""
-        return f"{counted(part.images, 'image', 'images')}{fewer} from {part.origin}"
+        return f"{counted(part.examples, *self.noun)}{fewer} from {part.origin}"
 
     def plain(self) -> dict[str, Any]:
         """As JSON values; `Reading.read` takes them back."""
@@ -80,6 +84,8 @@ class Reading:
             test=Part(**plain["test"]),
             left_out=tuple(LeftOut(**each) for each in plain["left_out"]),
             notes=tuple(plain["notes"]),
+            about=plain["about"],
+            noun=tuple(plain["noun"]),
         )
 
 

@@ -1,4 +1,4 @@
-"""Which images of a set are used: halves, first classes, so many per class, and a held-out fifth.
+"""Which examples of a set are used: halves, first classes, so many per class, and a held-out fifth.
 
 All arrangements are fixed for ever: they depend on the labels alone, on no replicate, library version or machine.
 """
@@ -15,9 +15,9 @@ Ints = NDArray[np.int64]
 
 
 def half(labels: Ints, which: str) -> Ints:
-    """Positions of half `a` or `b`, ascending: disjoint, together everything, and equal per class but for an odd image.
+    """Positions of half `a` or `b`, ascending: disjoint, together everything, and equal per class but for an odd one.
 
-    Odd classes give their extra image to a and b in turn.
+    Odd classes give their extra example to a and b in turn.
 
     >>> [half(np.array([0, 1, 0, 1]), which).tolist() for which in "ab"]
     [[0, 3], [1, 2]]
@@ -30,7 +30,7 @@ def half(labels: Ints, which: str) -> Ints:
 
 
 def some(labels: Ints, per_class: int) -> Ints:
-    """Positions of `per_class` images of each class, ascending; fewer are always among more.
+    """Positions of `per_class` examples of each class, ascending; fewer are always among more.
 
     Raises DataError where a class has not so many.
 
@@ -41,7 +41,7 @@ def some(labels: Ints, per_class: int) -> Ints:
     for label, shuffled in groups:
         if len(shuffled) < per_class:
             raise DataError(
-                f"per_class={per_class}: class {label} has only {len(shuffled)} training images; ask for fewer"
+                f"per_class={per_class}: class {label} has only {len(shuffled)} training examples; ask for fewer"
             )
     return _join([shuffled[:per_class] for _, shuffled in groups])
 
@@ -49,7 +49,7 @@ def some(labels: Ints, per_class: int) -> Ints:
 def held_out(labels: Ints, share: float = 0.2) -> tuple[Ints, Ints]:
     """Positions for training and test of a set with one split: `ceil(share * n)` for test, classes in proportion.
 
-    The only image of a class stays in training, so that where most classes have one, fewer are held out.
+    The only example of a class stays in training, so that where most classes have one, fewer are held out.
 
     >>> [len(part) for part in held_out(np.arange(50) % 5)]
     [40, 10]
@@ -65,15 +65,16 @@ def held_out(labels: Ints, share: float = 0.2) -> tuple[Ints, Ints]:
     return _join([group[count:] for group, count in pairs]), _join([group[:count] for group, count in pairs])
 
 
-def choose(spec: DataSpec, train: Ints, test: Ints, classes: int) -> tuple[Ints, Ints]:
-    """Positions of the training and test images that a spec asks for, given the labels of both parts.
+def choose(spec: DataSpec, train: Ints, test: Ints, classes: int, *, halve: bool = True) -> tuple[Ints, Ints]:
+    """Positions of the training and test examples that a spec asks for, given the labels of both parts.
 
-    Half, then classes, then per class; only `classes` touches the test part. Raises DataError where there are too few.
+    Half (where it is not taken already), then classes, then per class; only `classes` touches the test part. Raises
+    DataError where there are too few.
     """
     count = spec.classes or classes
     if count > classes:
         raise DataError(f"classes={count}: {spec.set} has only {classes} classes")
-    rows = half(train, spec.half) if spec.half else np.arange(len(train))
+    rows = half(train, spec.half) if spec.half and halve else np.arange(len(train))
     rows = rows[train[rows] < count]
     if spec.per_class:
         rows = rows[some(train[rows], spec.per_class)]

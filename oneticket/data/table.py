@@ -16,7 +16,8 @@ from oneticket.data.images.labels import LABELS, numbered
 from oneticket.data.images.scan import METADATA
 from oneticket.data.reading import LeftOut
 from oneticket.data.roles import role, split_of
-from oneticket.data.sources import LARGE, DataSource, Raw, Split, fingerprint, settle
+from oneticket.data.settle import settle
+from oneticket.data.sources import LARGE, DataSource, Raw, Split, fingerprint
 from oneticket.ground.errors import DataError
 
 IMAGES = ("image", "img")
@@ -109,7 +110,7 @@ def _raw(parts: Mapping[str, Any], where: str, *, in_memory: bool = False) -> Ra
     splits = {}
     for split, part in parts.items():
         items = _items(tables[split][image]) if in_memory or isinstance(part, pa.Table) else _Rows(part, image)
-        splits[split] = Split(images=items, labels=labels[split], origin=f"split {split}")
+        splits[split] = Split(inputs=items, targets=labels[split], origin=f"split {split}")
     return settle(splits, classes, where, notes=notes)
 
 

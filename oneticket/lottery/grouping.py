@@ -90,14 +90,19 @@ def _must_be_alone(job: TrainingRequest, context: RunContext) -> bool:
 
 
 def _kind(job: TrainingRequest, context: RunContext) -> object:
-    """What trainings must have in common to be one program: all but weights, masks, seeds and what images show."""
+    """What trainings must have in common to be one program: all but weights, masks, seeds and what examples show."""
     modules = [
         (name, type(module), {key: value for key, value in vars(module).items() if key not in HELD})
         for name, module in job.model.named_modules()
     ]
     tensors = (*job.model.named_parameters(), *job.model.named_buffers())
     shapes = [(name, each.shape, each.dtype, each.requires_grad) for name, each in tensors]
-    batch = (job.data.shape, min(job.training.batch, len(job.data.train)), per_epoch(job.data, job.training.batch))
+    batch = (
+        job.data.inputs,
+        job.data.scale is None,
+        min(job.training.batch, len(job.data.train)),
+        per_epoch(job.data, job.training.batch),
+    )
     return context.device, job.task, job.optimizer, job.training, job.start, job.stop, batch, shapes, modules
 
 

@@ -15,6 +15,9 @@ from oneticket.data.reading import Reading
 from oneticket.data.spec import DataSpec
 from oneticket.ground.brief import brief
 from oneticket.ground.errors import DataError, SpecError
+from oneticket.task.inputs import Inputs
+from oneticket.task.spec import TaskSpec
+from oneticket.task.task import task_of
 from oneticket.training.checkpoint import Slot
 from oneticket.training.watch import Watcher
 
@@ -25,6 +28,7 @@ def never() -> bool:
 
 
 MOST_THREADS = 1024
+CLASSIFICATION = TaskSpec()
 KEPT = 3  # datasets held in memory at once: a source, a target, and one more
 
 
@@ -65,13 +69,17 @@ class RunContext:
         if self.threads is not None and not 1 <= self.threads <= MOST_THREADS:
             raise SpecError(f"threads: expected a number from 1 to {MOST_THREADS}, got {self.threads}")
 
-    def data(self, spec: DataSpec, like: tuple[int, int, int] | None = None) -> Data:
-        """The dataset of that spec, adapted to the shape `like`, loaded once."""
-        key = (spec.model_dump_json(), like)
+    def data(self, spec: DataSpec, task: TaskSpec = CLASSIFICATION, inputs: Inputs | None = None) -> Data:
+        """The dataset of that spec with the targets that the task needs, loaded once.
+
+        `inputs`: what a network takes that was found on other data; images are brought to it.
+        """
+        targets = task_of(task).targets
+        key = (spec.model_dump_json(), targets, inputs)
         if key not in self._data:
             while len(self._data) >= KEPT:
                 self._data.popitem(last=False)
-            self._data[key] = data_load.load(spec, device=self.device, like=like)
+            self._data[key] = data_load.load(spec, targets=targets, device=self.device, inputs=inputs)
         self._data.move_to_end(key)
         return self._data[key]
 
@@ -79,17 +87,18 @@ class RunContext:
         """How each set was read whose facts were asked for, without doubles."""
         return tuple(dict.fromkeys(facts.reading for facts in self._facts.values() if facts.reading))
 
-    def facts(self, spec: DataSpec, like: tuple[int, int, int] | None = None) -> Facts:
+    def facts(self, spec: DataSpec, task: TaskSpec = CLASSIFICATION, inputs: Inputs | None = None) -> Facts:
         """What planning must know of that dataset; its digest is part of the address of every step that uses it.
 
         With `pretend`, a known set that is not at hand counts as published, and its name is noted in `absent`.
         """
-        key = (spec.model_dump_json(), like)
+        targets = task_of(task).targets
+        key = (spec.model_dump_json(), targets, inputs)
         if key not in self._facts:
             try:
-                self._facts[key] = self.data(spec, like).facts
+                self._facts[key] = self.data(spec, task, inputs).facts
             except DataError:
-                published = nominal(spec, like) if self.pretend else None
+                published = nominal(spec, inputs) if self.pretend and targets == "classes" else None
                 if published is None:
                     raise
                 self._facts[key] = published

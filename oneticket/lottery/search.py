@@ -26,7 +26,7 @@ from oneticket.lottery.run_context import RunContext
 from oneticket.lottery.spec import MOST_LEVELS, SearchSpec
 from oneticket.lottery.training import do
 from oneticket.lottery.training_request import TrainingRequest, Work
-from oneticket.models.build import build
+from oneticket.models.build import build_network, check_kind
 from oneticket.models.parts import heads, prunable
 from oneticket.pruning.units import find
 from oneticket.task.task import task_of
@@ -43,8 +43,8 @@ Tensors = Mapping[str, Tensor]
 class Rewound:
     """W_k, and the facts that tickets from it must state.
 
-    `weights`: parameters and buffers, on the CPU. `record`: network (spec, shape, classes), step k, names of the head's
-    parameters, and the data's digest.
+    `weights`: parameters and buffers, on the CPU. `record`: network (spec, inputs, outputs), step k, names of the
+    head's parameters, and the data's digest.
     """
 
     weights: Tensors
@@ -67,8 +67,8 @@ class TrainedLevel:
 
 def rewind_weights(spec: SearchSpec, replicate: int, context: RunContext) -> Work[Rewound]:
     """W_k: the dense network after `spec.rewind` steps."""
-    data, streams = context.data(spec.data), Streams(root=spec.seed, replicate=replicate)
-    model = _fresh(spec, network(spec, context), streams)
+    data, streams = context.data(spec.data, spec.task), Streams(root=spec.seed, replicate=replicate)
+    model = _fresh(network(spec, context), streams)
     stop = rewind_step(spec, data.facts)
     if stop:
         yield TrainingRequest(
@@ -97,8 +97,8 @@ def level(
     spec: SearchSpec, replicate: int, number: int, *, rewound: Rewound, pruned_at: Tensors | None, context: RunContext
 ) -> Work[TrainedLevel]:
     """Train level `number` and prune for the next; `pruned_at` is what the level above it left (None for level 0)."""
-    data, streams = context.data(spec.data), Streams(root=spec.seed, replicate=replicate)
-    model = _fresh(spec, rewound.record["network"], streams)
+    data, streams = context.data(spec.data, spec.task), Streams(root=spec.seed, replicate=replicate)
+    model = _fresh(rewound.record["network"], streams)
     names = prunable(model, spec.model.prunable)
     shapes = {name: model.get_parameter(name).shape for name in names}
     units = find(spec.pruning, model, names)
@@ -121,7 +121,7 @@ def level(
         mask,
         pruned_at,
         number,
-        initial=lambda: dict(_fresh(spec, rewound.record["network"], streams).named_parameters()),
+        initial=lambda: dict(_fresh(rewound.record["network"], streams).named_parameters()),
         streams=streams,
         losses=lambda model: _losses(spec, model, data, streams),
         units=units,
@@ -171,9 +171,13 @@ def _contract(spec: SearchSpec, rewound: Rewound) -> Contract:
 
 
 def network(spec: SearchSpec, context: RunContext) -> dict[str, Any]:
-    """What a ticket of that search says of its network: the model's spec, the images' shape, the number of classes."""
-    facts = context.facts(spec.data)
-    return {"spec": spec.model.identity(), "shape": list(facts.shape), "classes": facts.classes}
+    """What a ticket of that search says of its network: the model's spec, its inputs, and `classes`, its outputs.
+
+    Raises ModelError for a set of a kind that the model does not take.
+    """
+    facts = context.facts(spec.data, spec.task)
+    check_kind(spec.model, facts.inputs, whose=spec.data.name)
+    return {"spec": spec.model.identity(), **facts.inputs.plain(), "classes": facts.outputs}
 
 
 def search(
@@ -202,9 +206,9 @@ def search(
     return book(spec, replicate, rewound=rewound, pruned_at=done[-1].pruned_at, records=records)
 
 
-def _fresh(spec: SearchSpec, known: Mapping[str, Any], streams: Streams) -> nn.Module:
+def _fresh(known: Mapping[str, Any], streams: Streams) -> nn.Module:
     """The network at initialisation, W_0."""
-    return build(spec.model, shape=tuple(known["shape"]), classes=known["classes"], seed=streams.seed("init"))
+    return build_network(known, seed=streams.seed("init"))
 
 
 def rewind_step(spec: SearchSpec, facts: Facts) -> int:

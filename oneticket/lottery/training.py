@@ -95,7 +95,7 @@ def run_training(job: TrainingRequest, context: RunContext) -> Trained:
     losses = run.losses[start:stop].to("cpu", torch.float32)
     if not job.measured or context.rank:
         return Trained(losses=losses, record={}, zeros=Mask({}))
-    found = measure(slim.network, test_batches(data), task)
+    found = measure(slim.network, test_batches(data), task, data.scale)
     if not math.isfinite(found.loss):
         raise TrainingError(f"the test loss after {stop} steps is {found.loss}; try a lower --lr, or --clip 1.0")
     if wrong := [f"{name} is {score}" for name, score in found.scores.items() if not math.isfinite(score)]:
@@ -153,11 +153,11 @@ def _slim(job: TrainingRequest, context: RunContext, model: nn.Module) -> Compac
             "use --ranks 1, or gate+project"
         )
     wanted = exact and context.compact
-    images = torch.zeros(min(job.training.batch, len(job.data.train)), *job.data.shape, device=context.device)
+    inputs = job.data.inputs.example(min(job.training.batch, len(job.data.train)), device=context.device)
     slim = compact(
         model,
         job.mask,
-        example=images,
+        example=inputs,
         fold=job.training.folds,
         units=wanted or job.training.folds,
         sparse=wanted and job.training.precision == "float32" and context.compiled is None,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from math import prod
-from typing import Any, TypeGuard
+from typing import Any, TypeGuard, get_args
 
 import torch
 from torch import nn
@@ -22,10 +22,11 @@ from oneticket.lottery.run_context import RunContext
 from oneticket.lottery.spec import TransferSpec
 from oneticket.lottery.training import do
 from oneticket.lottery.training_request import Trained, TrainingRequest, Work
-from oneticket.models.build import build, layout
-from oneticket.models.layers import Shape
+from oneticket.models.build import build, build_network, layout
 from oneticket.models.parts import heads, prunable
 from oneticket.models.spec import MODELS, ModelSpec
+from oneticket.task.inputs import AXES, Inputs
+from oneticket.task.spec import Kind
 from oneticket.ticket.book import Book
 from oneticket.ticket.contract import Contract
 from oneticket.ticket.describe import at, word
@@ -36,11 +37,11 @@ from oneticket.ticket.ticket import Ticket
 
 
 def blank(network: Mapping[str, Any], living: int | None = None) -> Ticket:
-    """A ticket of that network (spec, shape, classes) that was never searched for: its first `living` weights, or all.
+    """A ticket of that network (a `Ticket.model`) that was never searched for: its first `living` weights, or all.
 
     It is what those arms start from that keep nothing of a ticket but its network and its density.
     """
-    model = _build(network, seed=0)
+    model = build_network(network, seed=0)
     mask = Mask.full(
         {name: model.get_parameter(name) for name in prunable(model, ModelSpec.recall(network["spec"]).prunable)}
     )
@@ -66,7 +67,8 @@ def transfer(
     """Train one arm on the target and measure it.
 
     The network is the source's, built anew with an output layer for the target's classes; the target's images are
-    brought to the size and channels that the source's network was found with, unless `spec.data` says otherwise.
+    brought to the size and channels that the source's network was found with, unless `spec.data` says otherwise; other
+    inputs must be of the kind and shape that the network takes.
 
     The target's schedule begins at its step 0. `replicate`: the source's own unless given. An arm and its `-kept` twin
     draw the same masks, and so do global-random and corrected-random where training leaves no natural zeros.
@@ -74,7 +76,7 @@ def transfer(
     `run_code`: whether the ticket's network may be code that it names by import path: any file could name any code.
 
     Raises SpecError for an unknown arm, CarryError if the source does not say its network or does not fit, or names
-    code that may not be run.
+    code that may not be run, DataError if the target's inputs do not fit the network.
 
     >>> from oneticket.lottery.search import search
     >>> from oneticket.lottery.spec import SearchSpec
@@ -89,38 +91,56 @@ def transfer(
     return do(train_arm(spec, source=source, arm=arm, replicate=replicate, context=context), context)
 
 
-def network_of(thing: Ticket | Book, *, whose: str = "the ticket") -> tuple[ModelSpec, Shape, int]:
-    """The network that a ticket or book names: its spec, its shape, its classes. Nothing is built, no code is run.
+def network_of(thing: Ticket | Book, *, whose: str = "the ticket") -> tuple[ModelSpec, Inputs, int]:
+    """The network that a ticket or book names: its spec, inputs and number of outputs. Builds nothing, runs no code.
 
     A file may say anything, so a known network must have just the weights that are there. Raises CarryError, with the
     field, `whose` it is in front.
     """
     if at(thing.model, "spec") is None:
         raise CarryError(f"{whose} does not say which network it is for; apply it to your model with Ticket.apply")
-    known, shape, classes = thing.model["spec"], thing.model.get("shape"), thing.model.get("classes")
+    known, outputs = thing.model["spec"], thing.model.get("classes")
     if not isinstance(known, Mapping):
         raise CarryError(f"{whose}: model.spec: expected a mapping, got {word(known)}")
-    if not (isinstance(shape, list) and len(shape) == 3 and all(map(_size, shape)) and prod(shape) <= MOST_VALUES):
-        raise CarryError(
-            f"{whose}: model.shape: expected channels, height and width, of at most {MOST_VALUES:,} values in all, "
-            f"got {word(shape)}"
-        )
-    if not _size(classes):
-        raise CarryError(f"{whose}: model.classes: expected a whole number from 1 to {MOST}, got {word(classes)}")
+    inputs = _inputs_of(thing.model, whose)
+    if not _size(outputs):
+        raise CarryError(f"{whose}: model.classes: expected a whole number from 1 to {MOST}, got {word(outputs)}")
     try:
         spec = ModelSpec.recall(known)
-        named = None if MODELS.is_own(spec.name) else layout(spec, shape=tuple(shape), classes=classes)
+        named = None if MODELS.is_own(spec.name) else layout(spec, inputs=inputs, outputs=outputs)
     except (SpecError, ModelError) as error:
         raise CarryError(f"{whose}: model.spec: {error}") from error
     there = {name: tuple(weight.shape) for name, weight in thing.weights.items()}
     if named is not None and named != there:
         name = min(name for name in {*named, *there} if named.get(name) != there.get(name))
         raise CarryError(
-            f"{whose}: model: {spec.name} (model.spec) for images {shape} (model.shape) and {classes} classes "
+            f"{whose}: model: {spec.name} (model.spec) for {inputs} (model.shape) and {outputs} outputs "
             f"(model.classes) does not have the weights that are there: {word(name)} is {named.get(name)}, there "
             f"{there.get(name)}"
         )
-    return spec, tuple(shape), classes
+    return spec, inputs, outputs
+
+
+def _inputs_of(model: Mapping[str, Any], whose: str) -> Inputs:
+    """What a file says that its network takes; CarryError for what cannot be."""
+    kind, shape, words = model.get("kind", "images"), model.get("shape"), model.get("vocabulary")
+    if kind not in get_args(Kind):
+        raise CarryError(f"{whose}: model.kind: expected one of {', '.join(get_args(Kind))}, got {word(kind)}")
+    axes = AXES[kind]
+    called = " and ".join(", ".join(axes).rsplit(", ", 1))
+    if not (
+        isinstance(shape, list) and len(shape) == len(axes) and all(map(_size, shape)) and prod(shape) <= MOST_VALUES
+    ):
+        raise CarryError(
+            f"{whose}: model.shape: expected {called} of {kind}, of at most {MOST_VALUES:,} values in all, "
+            f"got {word(shape)}"
+        )
+    if not (_size(words) if kind == "tokens" else words is None):
+        raise CarryError(
+            f"{whose}: model.vocabulary: expected a whole number from 1 to {MOST} of tokens, none of {kind}, got "
+            f"{word(words)}"
+        )
+    return Inputs(kind=kind, shape=tuple(shape), vocabulary=words)
 
 
 def replicate_of(thing: Ticket | Book) -> int:
@@ -150,12 +170,12 @@ def train_arm(
     replicate = replicate_of(source.ticket) if replicate is None else replicate
     if arm not in ARMS:
         raise SpecError(unknown("arm", arm, ARMS))
-    network, shape, _ = network_of(source.ticket)
-    data, streams = context.data(spec.data, like=shape), Streams(root=spec.seed, replicate=replicate)
+    network, inputs, _ = network_of(source.ticket)
+    data, streams = context.data(spec.data, spec.task, inputs), Streams(root=spec.seed, replicate=replicate)
     stream = "init" if arm == "dense" else "reinit"
-    new = _build(source.ticket.model, seed=streams.seed(stream)).state_dict()
+    new = build_network(source.ticket.model, seed=streams.seed(stream)).state_dict()
     carried = ARMS[arm](source, new, streams.generator("shuffle", DRAWS.get(arm, arm)))
-    model = build(network, shape=data.shape, classes=data.outputs, seed=streams.seed("head"))
+    model = build(network, inputs=data.inputs, outputs=data.outputs, seed=streams.seed("head"))
     _check_head(carried, model)
     held = apply(carried, model, head=spec.head).mask
     return (
@@ -186,13 +206,8 @@ def _size(value: object) -> TypeGuard[int]:
     return type(value) is int and 1 <= value <= MOST
 
 
-MOST = 65_536  # channels, rows, columns, classes
+MOST = 65_536  # numbers, channels, rows, columns, steps, outputs, words
 MOST_VALUES = 2**24  # of one input: 3 x 2048 x 2048 and more
 
 # Arms that are set against each other draw the same.
 DRAWS = {"layerwise-random-kept": "layerwise-random", "corrected-random": "global-random"}
-
-
-def _build(network: Mapping[str, Any], seed: int) -> nn.Module:
-    spec = ModelSpec.recall(network["spec"])
-    return build(spec, shape=tuple(network["shape"]), classes=network["classes"], seed=seed)

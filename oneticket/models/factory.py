@@ -9,8 +9,8 @@ from typing import Any
 from torch import nn
 
 from oneticket.ground.errors import ModelError, SpecError
-from oneticket.models.layers import Shape
 from oneticket.models.spec import MODELS, ModelSpec
+from oneticket.task.inputs import Inputs
 
 Factory = Callable[..., Any]
 
@@ -27,12 +27,15 @@ def find(path: str) -> Factory:
         raise ModelError(str(error)) from error
 
 
-def call(factory: Factory, spec: ModelSpec, shape: Shape, classes: int) -> nn.Module:
-    """Make the model with keyword arguments only: those of `spec.args` and, as the signature allows, two of the data's.
+def call(factory: Factory, spec: ModelSpec, inputs: Inputs, outputs: int) -> nn.Module:
+    """Make the model with keyword arguments only: those of `spec.args` and, as the signature allows, the data's.
 
-    The number of classes is passed as `classes` if the signature names it, else as `num_classes` if it names that or
-    takes `**kwargs`. `shape` (channels, height, width) is passed if the signature names it. Raises ModelError if the
-    factory takes no number of classes, does not take the arguments, fails, or makes something else than a module.
+    The number of outputs is passed as `classes` if the signature names it, else as `num_classes` if it names that, or
+    as `outputs` if it names that, or as `num_classes` if it takes `**kwargs`. `shape` is passed if the signature names
+    it: (channels, height, width) of images, (numbers,) of vectors, (channels, steps) of series, (tokens,); so are
+    `inputs`, the same as an `Inputs`, and `vocabulary`, None for what are no tokens. What `spec.args` say of `outputs`,
+    `inputs` and `vocabulary` comes first. Raises ModelError if the factory takes no number of outputs, does not take
+    the arguments, fails, or makes something else than a module.
     """
     try:
         signature = inspect.signature(factory)
@@ -45,13 +48,15 @@ def call(factory: Factory, spec: ModelSpec, shape: Shape, classes: int) -> nn.Mo
     greedy = any(slot.kind is slot.VAR_KEYWORD for slot in slots)
     given: dict[str, Any] = dict(spec.args)
     if "classes" in taken:
-        given["classes"] = classes
-    elif "num_classes" in taken or greedy:
-        given["num_classes"] = classes
-    else:
-        raise ModelError(f"model {spec.name!r}: {signature} takes neither `classes` nor `num_classes`; add one")
+        given["classes"] = outputs
+    elif "num_classes" in taken or (greedy and ("outputs" not in taken or "outputs" in given)):
+        given["num_classes"] = outputs
+    elif "outputs" not in taken or "outputs" in given:
+        raise ModelError(f"model {spec.name!r}: {signature} takes none of `classes`, `num_classes`, `outputs`; add one")
     if "shape" in taken:
-        given["shape"] = shape
+        given["shape"] = inputs.shape
+    also = {"outputs": outputs, "inputs": inputs, "vocabulary": inputs.vocabulary}
+    given = {name: value for name, value in also.items() if name in taken} | given
     try:
         signature.bind(**given)
     except TypeError as error:

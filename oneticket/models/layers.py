@@ -9,9 +9,6 @@ from typing import Literal, final
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-Shape = tuple[int, int, int]
-"""Channels, height and width of one image."""
-
 
 @final
 class Net(nn.Sequential):

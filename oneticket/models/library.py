@@ -10,22 +10,24 @@ from typing import Any
 from torch import Tensor, nn
 
 from oneticket.ground.errors import ModelError, unknown
-from oneticket.models.layers import Shape
 from oneticket.models.spec import LIBRARIES, ModelSpec
+from oneticket.task.inputs import Inputs
 
 
-def make(spec: ModelSpec, shape: Shape, classes: int) -> nn.Module:
+def make(spec: ModelSpec, inputs: Inputs, outputs: int) -> nn.Module:
     """The network that `library:name` names, made from its settings alone; weights are never fetched.
 
     Of timm, `spec.args` are arguments of `timm.create_model`; of Transformers, fields of the class's configuration,
-    where image size, channels and classes come from the data. Raises ModelError if the library is not installed, has
-    no such network for images, or refuses the arguments.
+    where image size, channels and outputs come from the data. Raises ModelError if the data are no images, the library
+    is not installed, has no such network for images, or refuses the arguments.
     """
+    if inputs.kind != "images":
+        raise ModelError(f"model {spec.name!r} is built for images; the data holds {inputs}; take a model of your own")
     library, _, name = spec.name.partition(":")
     if taken := sorted(FETCHING & set(spec.args)):
         raise ModelError(f"model {spec.name!r}: {', '.join(taken)} would load weights; models are built untrained here")
     try:
-        return _MAKERS[library](_imported(library, spec.name), name, spec.args, shape, classes)
+        return _MAKERS[library](_imported(library, spec.name), name, spec.args, inputs.shape, outputs)
     except ModelError:
         raise
     except Exception as error:
@@ -39,15 +41,17 @@ def _imported(library: str, path: str) -> ModuleType:
         raise ModelError(f"model {path!r} needs {library}: pip install {library} ({error})") from error
 
 
-def _timm(timm: Any, name: str, args: dict[str, Any], shape: Shape, classes: int) -> nn.Module:
+def _timm(timm: Any, name: str, args: dict[str, Any], shape: tuple[int, ...], outputs: int) -> nn.Module:
     if not timm.is_model(name):
         raise ModelError(unknown("timm model", name, timm.list_models()))
-    model = timm.create_model(name, pretrained=False, in_chans=shape[0], num_classes=classes, **args)
+    model = timm.create_model(name, pretrained=False, in_chans=shape[0], num_classes=outputs, **args)
     assert isinstance(model, nn.Module)
     return model
 
 
-def _transformers(transformers: Any, name: str, args: dict[str, Any], shape: Shape, classes: int) -> nn.Module:
+def _transformers(
+    transformers: Any, name: str, args: dict[str, Any], shape: tuple[int, ...], outputs: int
+) -> nn.Module:
     found: Any = getattr(transformers, name, None)
     if not getattr(found, "config_class", None) or not hasattr(found, "forward"):
         known = [each for each in dir(transformers) if each.endswith("ForImageClassification")]
@@ -56,7 +60,7 @@ def _transformers(transformers: Any, name: str, args: dict[str, Any], shape: Sha
     if wrong := [field for field in args if not hasattr(blank, field)]:
         raise ModelError(unknown(f"field of {type(blank).__name__}", wrong[0], blank.to_dict()))
     channels, *size = shape
-    data: dict[str, Any] = {"num_channels": channels, "num_labels": classes}
+    data: dict[str, Any] = {"num_channels": channels, "num_labels": outputs}
     if hasattr(blank, "image_size"):
         data["image_size"] = size if size[0] != size[1] else size[0]
     if taken := sorted(set(data) & set(args)):
@@ -71,7 +75,7 @@ def _transformers(transformers: Any, name: str, args: dict[str, Any], shape: Sha
     return plain(found.config_class(**{**args, **data}))
 
 
-_MAKERS: dict[str, Callable[[Any, str, dict[str, Any], Shape, int], nn.Module]] = {
+_MAKERS: dict[str, Callable[[Any, str, dict[str, Any], tuple[int, ...], int], nn.Module]] = {
     "timm": _timm,
     "transformers": _transformers,
 }

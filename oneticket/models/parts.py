@@ -21,7 +21,7 @@ from oneticket.ticket.heads import Heads, flat
 def heads(
     model: nn.Module,
     *,
-    classes: int | None = None,
+    outputs: int | None = None,
     head: str | Iterable[str] | None = None,
     example: object = None,
 ) -> Heads:
@@ -30,7 +30,7 @@ def heads(
     That is what one forward pass on `example` shows: a tensor, a tuple of arguments, or a mapping of keyword arguments;
     Transformers' models on the CPU have an example of their own. Without one it is what the model's attribute
     `head_name` says, which every model from `build` has, or else a guess: the last linear or convolution layer in the
-    order of registration, with `classes` outputs (any number if None).
+    order of registration, with so many `outputs` (any number if None).
 
     `head` says what it is where it cannot be found: a layer's name; several, each of an output of its own; or tensors'
     names; "" or () for none. Raises ModelError if there is no such layer or tensor, or nothing to guess.
@@ -46,7 +46,7 @@ def heads(
     ((('out.weight', 'out.bias'),), (('hidden.weight', 'hidden.bias'),), (('out.weight', 'out.bias'),))
     """
     found = known_heads(model, head=head, example=example)
-    return last_registered(model, classes) if found is None else found
+    return last_registered(model, outputs) if found is None else found
 
 
 def known_heads(
@@ -64,26 +64,26 @@ def known_heads(
     return traced(model, example) if example is not None else None
 
 
-def last_registered(model: nn.Module, classes: int | None = None) -> Heads:
+def last_registered(model: nn.Module, outputs: int | None = None) -> Heads:
     """A guess: the last linear or convolution layer, with that many outputs; raises ModelError if there is none."""
     layers = {name: layer for name, layer in model.named_modules() if isinstance(layer, nn.Linear | _ConvNd)}
-    fitting: list[str] = [name for name, layer in layers.items() if classes in (None, _outputs(layer))]
+    fitting: list[str] = [name for name, layer in layers.items() if outputs in (None, _outputs(layer))]
     if not fitting:
-        outputs = "" if classes is None else f" with {classes} outputs"
+        wanted = "" if outputs is None else f" with {outputs} outputs"
         raise ModelError(
-            f"{type(model).__name__} has no linear or convolution layer{outputs}; name its output layer in the"
+            f"{type(model).__name__} has no linear or convolution layer{wanted}; name its output layer in the"
             f" model's spec (head) or as its attribute head_name. Layers: {_some(layers)}"
         )
     return (_within(model, fitting[-1]),)
 
 
-def head(model: nn.Module, *, classes: int | None = None) -> tuple[str, ...]:
+def head(model: nn.Module, *, outputs: int | None = None) -> tuple[str, ...]:
     """The names of all output layers' tensors, found as `heads` says.
 
     >>> head(nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 3)))
     ('2.weight', '2.bias')
     """
-    return flat(heads(model, classes=classes))
+    return flat(heads(model, outputs=outputs))
 
 
 def prunable(

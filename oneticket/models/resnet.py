@@ -7,8 +7,9 @@ from typing import final
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from oneticket.models.layers import Net, Shape, scaled
+from oneticket.models.layers import Net, scaled
 from oneticket.models.spec import ModelSpec
+from oneticket.task.inputs import Inputs
 
 
 @final
@@ -55,7 +56,7 @@ class Bottleneck(nn.Module):
         return F.relu(self.bn3(self.conv3(y)) + self.downsample(x))
 
 
-def thin(spec: ModelSpec, shape: Shape, classes: int, *, blocks: int) -> Net:
+def thin(spec: ModelSpec, inputs: Inputs, outputs: int, *, blocks: int) -> Net:
     """He et al.'s CIFAR network: a 3x3 convolution, three stages of 16, 32, 64 channels with that many basic blocks.
 
     Where the size changes, the shortcut is a 1x1 convolution with BatchNorm, not the padding of He et al.: this is what
@@ -63,12 +64,12 @@ def thin(spec: ModelSpec, shape: Shape, classes: int, *, blocks: int) -> Net:
     Convolutions are Kaiming normal, the head Xavier normal. Any image size fits. He et al., arXiv 1512.03385.
     """
     channels = scaled(16, spec.width)
-    stem: dict[str, nn.Module] = {"conv1": _conv(shape[0], channels, 3), "bn1": nn.BatchNorm2d(channels)}
-    return _net(spec, {**stem, "relu": nn.ReLU()}, channels, classes, Basic, ((16, blocks), (32, blocks), (64, blocks)))
+    stem: dict[str, nn.Module] = {"conv1": _conv(inputs.shape[0], channels, 3), "bn1": nn.BatchNorm2d(channels)}
+    return _net(spec, {**stem, "relu": nn.ReLU()}, channels, outputs, Basic, ((16, blocks), (32, blocks), (64, blocks)))
 
 
 def wide(
-    spec: ModelSpec, shape: Shape, classes: int, *, block: type[Basic | Bottleneck], blocks: tuple[int, int, int, int]
+    spec: ModelSpec, inputs: Inputs, outputs: int, *, block: type[Basic | Bottleneck], blocks: tuple[int, int, int, int]
 ) -> Net:
     """He et al.'s ImageNet network: a stem, then four stages of 64, 128, 256, 512 channels.
 
@@ -76,20 +77,20 @@ def wide(
     of stride 1; `auto` takes the former where height and width are both at least 64. Layers and their names are
     torchvision's. Convolutions are Kaiming normal, the head Xavier normal. Any image size fits. arXiv 1512.03385.
     """
-    large = spec.stem == "imagenet" or (spec.stem == "auto" and min(shape[1:]) >= 64)
+    large = spec.stem == "imagenet" or (spec.stem == "auto" and min(inputs.shape[1:]) >= 64)
     channels = scaled(64, spec.width)
-    first = _conv(shape[0], channels, 7, 2) if large else _conv(shape[0], channels, 3)
+    first = _conv(inputs.shape[0], channels, 7, 2) if large else _conv(inputs.shape[0], channels, 3)
     stem: dict[str, nn.Module] = {"conv1": first, "bn1": nn.BatchNorm2d(channels), "relu": nn.ReLU()}
     if large:
         stem["maxpool"] = nn.MaxPool2d(3, stride=2, padding=1)
-    return _net(spec, stem, channels, classes, block, tuple(zip((64, 128, 256, 512), blocks, strict=True)))
+    return _net(spec, stem, channels, outputs, block, tuple(zip((64, 128, 256, 512), blocks, strict=True)))
 
 
 def _net(
     spec: ModelSpec,
     stem: dict[str, nn.Module],
-    inputs: int,
-    classes: int,
+    before: int,
+    outputs: int,
     block: type[Basic | Bottleneck],
     stages: tuple[tuple[int, int], ...],
 ) -> Net:
@@ -97,10 +98,10 @@ def _net(
     for place, (count, blocks) in enumerate(stages, start=1):
         channels, stage = scaled(count, spec.width), nn.Sequential()
         for nth in range(blocks):
-            stage.append(block(inputs, channels, 2 if nth == 0 and place > 1 else 1))
-            inputs = channels * block.expansion
+            stage.append(block(before, channels, 2 if nth == 0 and place > 1 else 1))
+            before = channels * block.expansion
         layers[f"layer{place}"] = stage
-    layers |= {"avgpool": nn.AdaptiveAvgPool2d(1), "flatten": nn.Flatten(), "fc": nn.Linear(inputs, classes)}
+    layers |= {"avgpool": nn.AdaptiveAvgPool2d(1), "flatten": nn.Flatten(), "fc": nn.Linear(before, outputs)}
     return Net(layers, conv="kaiming")
 
 

@@ -13,6 +13,7 @@ from oneticket.ground.errors import ModelError
 from oneticket.ground.import_path import source_digest
 from oneticket.ground.spec import Spec
 from oneticket.ground.table import Table
+from oneticket.task.spec import Kind
 
 LIBRARIES = ("timm", "transformers")
 """The libraries whose networks are known as `library:name`."""
@@ -64,7 +65,7 @@ MODELS = Table(
 
 
 class ModelSpec(Spec):
-    """A network, up to its input shape, number of classes and seed, which come from the data and the replicate.
+    """A network, up to its inputs, number of outputs and seed, which come from the data and the replicate.
 
     A field that does not apply to the named model is refused, so that no setting is silently without effect.
 
@@ -104,7 +105,7 @@ class ModelSpec(Spec):
     head: str = Field(
         default="",
         description="Your own models and those of libraries: the dotted name of the output layer, where it is not the"
-        " last linear or convolution layer with one output per class.",
+        " last linear or convolution layer with as many outputs as the data needs.",
     )
     args: dict[str, JsonValue] = Field(
         default_factory=dict,
@@ -136,5 +137,25 @@ class ModelSpec(Spec):
 def _fields(name: str) -> tuple[str, ...]:
     return ("head", "args", "prunable") if MODELS.is_own(name) else (*_EXTRA.get(name, ()), "width", "prunable")
 
+
+KINDS: Table[tuple[Kind, ...]] = MODELS.filled(
+    {
+        "lenet-300-100": ("images", "vectors", "series"),
+        "mlp": ("images", "vectors", "series"),
+        "conv-2": ("images",),
+        "conv-4": ("images",),
+        "conv-6": ("images",),
+        "resnet-20": ("images",),
+        "resnet-32": ("images",),
+        "resnet-56": ("images",),
+        "resnet-18": ("images",),
+        "resnet-50": ("images",),
+        "vgg-11": ("images",),
+        "vgg-13": ("images",),
+        "vgg-16": ("images",),
+        "vgg-19": ("images",),
+    }
+)
+"""The kinds of inputs that each of them takes."""
 
 _EXTRA: dict[str, tuple[str, ...]] = {"mlp": ("widths",), "resnet-18": ("stem",), "resnet-50": ("stem",)}

@@ -22,13 +22,13 @@ from oneticket.lottery.run_context import RunContext
 from oneticket.lottery.spec import SearchSpec
 from oneticket.lottery.training import run_training
 from oneticket.lottery.training_request import TrainingRequest
-from oneticket.models.build import build
-from oneticket.models.spec import ModelSpec
+from oneticket.models.build import build_network
 from oneticket.optim.spec import OptimizerSpec
 from oneticket.store.step import Step
 from oneticket.store.store import Store
 from oneticket.study.plan import closure
 from oneticket.study.steps import Blank, RewindStep, TransferStep, measured, training_step
+from oneticket.task.inputs import Inputs
 from oneticket.task.spec import TaskSpec
 from oneticket.ticket.mask import Mask
 from oneticket.training.loop import Run
@@ -108,7 +108,7 @@ class _Kind:
     @property
     def like(self) -> str:
         """What trainings have in common that take as long per optimizer step."""
-        same = {name: self.network[name] for name in ("spec", "shape")}
+        same = {name: value for name, value in self.network.items() if name != "classes"}
         return dumps([same, self.task.name, self.optimizer.name, self.training.batch, self.training.precision])
 
 
@@ -117,21 +117,21 @@ def _job(step: Step, context: RunContext) -> _Kind:
     asked = planned.spec
     data, training = asked.data, asked.training
     if not isinstance(planned, TransferStep):
-        like, model = None, planned.spec.model.identity()
+        inputs, model = None, planned.spec.model.identity()
     elif isinstance(planned.source, Blank):
-        like, model = tuple(planned.source.network["shape"]), planned.source.network["spec"]
+        inputs, model = Inputs.read(planned.source.network), planned.source.network["spec"]
     elif planned.source.file is None:
         search = RewindStep.read(planned.source.needs[0]).spec
-        like, model = context.facts(search.data).shape, search.model.identity()
+        inputs, model = context.facts(search.data, search.task).inputs, search.model.identity()
     else:
         raise AssertionError("files are carried by `transfer`, which makes no estimates")
-    facts = context.facts(data, like)
+    facts = context.facts(data, asked.task, inputs)
     epoch = per_epoch(facts, training.batch)
     total = training.budget.steps(epoch)
     rewound = asked.rewind.steps(epoch) if isinstance(asked, SearchSpec) else 0
     updates = rewound if isinstance(planned, RewindStep) else total - rewound
     return _Kind(
-        network={"spec": model, "shape": list(facts.shape), "classes": facts.classes},
+        network={"spec": model, **facts.inputs.plain(), "classes": facts.outputs},
         data=data,
         facts=facts,
         task=asked.task,
@@ -156,10 +156,10 @@ def _try(job: _Kind, context: RunContext) -> float | None:
             raise _Enough
 
     try:
-        data = context.data(job.data, like=job.facts.shape)
+        data = context.data(job.data, job.task, job.facts.inputs)
     except DataError:
         return None
-    model = build(ModelSpec.recall(job.network["spec"]), shape=job.facts.shape, classes=job.facts.classes, seed=0)
+    model = build_network(job.network, seed=0)
     with contextlib.suppress(_Enough), threads(context.threads):
         run_training(
             TrainingRequest(

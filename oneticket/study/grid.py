@@ -22,6 +22,7 @@ from oneticket.study.cells import Cell, Origin
 from oneticket.study.labels import Labels, data_label, model_label
 from oneticket.study.plan import search_origin, transfer_cells
 from oneticket.study.spec import PartSpec, SetSpec, StudySpec
+from oneticket.task.inputs import Inputs
 
 S = TypeVar("S", bound=Spec)
 
@@ -72,7 +73,7 @@ def plan(study: StudySpec, context: RunContext) -> Plan:
                 if other.step.key != cell.step.key:
                     raise SpecError(
                         f"parts.{name}: two networks would be called the same in the report ({called}); give "
-                        "sources of several image sizes parts of their own"
+                        "sources of several sizes of inputs parts of their own"
                     )
     words = {"title": study.title, "note": study.note, "claims": study.claims, "margin": study.margin}
     told = {**words, "threads": study.threads, "readings": context.readings()}
@@ -118,10 +119,10 @@ class _Grid:
             )
             at_home = source == target and found_with == trained_with
             own = self._origin(model, target, trained_with, replicate) if "own" in arms and not at_home else None
-            shape = list(self.context.facts(target.data, tuple(origin.network["shape"])).shape)
-            if own and (own.network["shape"] != shape or own.living[0] != origin.living[0]):
-                shapes = f"{origin.network['shape']} and {own.network['shape']}"
-                raise SpecError(f"{self._here}: arm own: images of {shapes}; give the sets one size and channels")
+            inputs = self.context.facts(target.data, study.task, Inputs.read(origin.network)).inputs
+            if own and (Inputs.read(own.network) != inputs or own.living[0] != origin.living[0]):
+                both = f"{Inputs.read(origin.network)} and {Inputs.read(own.network)}"
+                raise SpecError(f"{self._here}: arm own: {both}; give the sets one size and channels")
             taken = [arm for arm in arms if arm != "own" or own]
             yield from transfer_cells(
                 spec,
@@ -149,7 +150,7 @@ class _Grid:
             **({} if rewind is None else {"rewind": rewind}),
         )
         try:
-            rewind_step(spec, self.context.facts(spec.data))
+            rewind_step(spec, self.context.facts(spec.data, spec.task))
         except SpecError as error:
             raise SpecError(f"{self._here}, source {source.data.name}: {error}") from None
         levels = max(self.part.levels or self.study.levels)

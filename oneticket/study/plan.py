@@ -16,7 +16,7 @@ from oneticket.lottery.run_context import RunContext
 from oneticket.lottery.search import network
 from oneticket.lottery.spec import MOST_LEVELS, SearchSpec, TransferSpec
 from oneticket.lottery.transfer import network_of
-from oneticket.models.build import build
+from oneticket.models.build import build_network
 from oneticket.models.parts import prunable
 from oneticket.models.spec import ModelSpec
 from oneticket.pruning.prune import survivors
@@ -26,6 +26,7 @@ from oneticket.store.step import Step
 from oneticket.study.cells import Cell, Origin
 from oneticket.study.labels import Labels, data_label, model_label, usual_labels
 from oneticket.study.steps import Blank, Carried, FileStep, LevelStep, RewindStep, TransferStep
+from oneticket.task.inputs import Inputs
 from oneticket.ticket.book import MOST_LEVELS as DEEPEST
 from oneticket.ticket.book import Book
 from oneticket.ticket.ticket import Ticket
@@ -45,7 +46,7 @@ def search_origin(
     """
     if not 0 <= levels <= MOST_LEVELS:
         raise SpecError(f"levels: expected 0 to {MOST_LEVELS}, got {levels}")
-    digests = {"data_digest": context.facts(spec.data).digest, **code_digests(spec)}
+    digests = {"data_digest": context.facts(spec.data, spec.task).digest, **code_digests(spec)}
     rewind = RewindStep(spec=spec, replicate=replicate, digests=digests).step
     steps: list[Step] = []
     for number in range(levels + 1):
@@ -142,11 +143,9 @@ def transfer_cells(
 
     Raises SpecError for a level that the source does not have, and for an arm whose source is lacking.
     """
-    channels, height, width = origin.network["shape"]
-    like = (channels, height, width)
-    facts = context.facts(spec.data, like)
-    # What keeps nothing of a ticket is a network for the images at hand, whatever the source's were.
-    alone = {**origin.network, "shape": list(facts.shape), "classes": facts.classes}
+    facts = context.facts(spec.data, spec.task, Inputs.read(origin.network))
+    # What keeps nothing of a ticket is a network for the inputs at hand, whatever the source's were.
+    alone = {**origin.network, **facts.inputs.plain(), "classes": facts.outputs}
     digests = {"data_digest": facts.digest, **code_digests(ModelSpec.recall(origin.network["spec"]), spec)}
 
     shown = called or Labels(model=origin.called.model, data=data_label(spec.data), optimizer=spec.optimizer.name)
@@ -213,7 +212,7 @@ def _counted(rule: PruningSpec, network: str, levels: int) -> tuple[tuple[str, .
     """The names of the prunable weights in the model's order, and how many live at each level: no scores are needed."""
     known = json.loads(network)
     spec = ModelSpec.recall(known["spec"])
-    model = build(spec, shape=tuple(known["shape"]), classes=known["classes"], seed=0)
+    model = build_network(known, seed=0)
     shapes = {name: tuple(model.get_parameter(name).shape) for name in prunable(model, spec.prunable)}
     units = find(rule, model, shapes)
     return (*shapes,), tuple(survivors(rule, shapes, levels=level, units=units) for level in range(levels + 1))

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 import torch
 
 from oneticket.ground.brief import brief
 from oneticket.ground.errors import SpecError, unknown
-
-Kind = Literal["images", "vectors", "series", "tokens"]
+from oneticket.task.spec import Kind
 
 AXES: dict[str, tuple[str, ...]] = {
     "images": ("channels", "height", "width"),

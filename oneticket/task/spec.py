@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
 from oneticket.ground.spec import Spec
 from oneticket.ground.table import Table
+
+Kind = Literal["images", "vectors", "series", "tokens"]
+"""What one input of a network is; `task/inputs` says in which shapes."""
+
+Targets = Literal["classes", "numbers", "tokens", "given"]
+"""What a task asks of the data beside inputs; `task/task` says in which shapes."""
 
 TASKS = Table(
     kind="task",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import get_args
 
 from torch import Tensor
 from torch.nn.functional import cross_entropy
@@ -12,7 +13,7 @@ from oneticket.ground.brief import brief
 from oneticket.ground.errors import SpecError, TrainingError, unknown
 from oneticket.ground.metric import METRICS, Metric
 from oneticket.task.spec import TASKS as NAMES
-from oneticket.task.spec import TaskSpec
+from oneticket.task.spec import Targets, TaskSpec
 
 Loss = Callable[[Tensor, Tensor, str], Tensor]
 """(output, target, reduction) -> the loss: a scalar for "mean" and "sum", one value for each target for "none"."""
@@ -62,9 +63,13 @@ class Task:
       None for a task that has none.
     - `measures`: the numbers that a trained network has on a test set, by their metrics' names.
     - `counts`: the name of the one that results are compared by.
+    - `targets`: what the data must give, and so how many outputs a network needs. "classes": int64 (N,), an output for
+      each class. "numbers": float32 (N, K), K outputs; a network is trained on numbers scaled by the training part's
+      mean and deviation, measures see outputs and targets in their own unit. "tokens": int64 (N, T), the token that
+      follows each position; outputs (N, T, V) for a vocabulary of V. "given": your own data's, as they come.
 
-    Raises SpecError where `counts` is not among the measures, or a measure goes by another name than its metric's or by
-    one that records and rows have for something else (`TAKEN`).
+    Raises SpecError where `targets` is none of these, `counts` is not among the measures, or a measure goes by another
+    name than its metric's or by one that records and rows have for something else (`TAKEN`).
 
     >>> TASKS["classification"].metric.name
     'accuracy'
@@ -74,11 +79,14 @@ class Task:
     loss: Loss
     measures: Mapping[str, Measure]
     counts: str
+    targets: Targets = "classes"
     smoothed: Callable[[Tensor, Tensor, str, float], Tensor] | None = None
 
     __repr__ = brief
 
     def __post_init__(self) -> None:
+        if self.targets not in get_args(Targets):
+            raise SpecError(f"task {self.name}: {unknown('kind of targets', self.targets, get_args(Targets))}")
         if self.counts not in self.measures:
             raise SpecError(f"task {self.name}: {unknown('measure', self.counts, self.measures)}")
         for name, measure in self.measures.items():

@@ -8,13 +8,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from oneticket.data.scale import Scale
 from oneticket.ground.errors import TrainingError
 from oneticket.task.task import Task
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Measured:
-    """The score that counts, every measure by name, and the mean loss (cross-entropy in nats), over `count` targets."""
+    """The score that counts, every measure by name, and the mean loss as in training, over `count` targets."""
 
     score: float
     scores: Mapping[str, float]
@@ -22,8 +23,13 @@ class Measured:
     count: int
 
 
-def measure(model: nn.Module, batches: Iterable[tuple[Tensor, Tensor]], task: Task) -> Measured:
+def measure(
+    model: nn.Module, batches: Iterable[tuple[Tensor, Tensor]], task: Task, scale: Scale | None = None
+) -> Measured:
     """Measure a model in evaluation mode and float32, then put its mode back; the device is synchronised once.
+
+    `scale`: of targets that are numbers. The loss is that of scaled ones, as in training; measures see outputs and
+    targets in the targets' own unit, which the batches are in.
 
     Raises TrainingError for a loss or total that is no tensor of one number.
 
@@ -40,14 +46,21 @@ def measure(model: nn.Module, batches: Iterable[tuple[Tensor, Tensor]], task: Ta
     with torch.no_grad():
         for inputs, targets in batches:
             output = model(inputs)
+            losses.append(
+                _one(task.loss(output, _scaled(targets, scale), "sum"), f'{task.name}: loss with reduction "sum"')
+            )
+            output = output if scale is None else scale.back(output)
             for name, each in task.measures.items():
                 totals[name].append(_one(each.total(output, targets), f"{task.name}: total of {name}"))
-            losses.append(_one(task.loss(output, targets, "sum"), f'{task.name}: loss with reduction "sum"'))
             count += targets.numel()
     for module, mode in modes.items():
         module.training = mode
     scores = {name: each.score(_sum(totals[name]) / count) for name, each in task.measures.items()}
     return Measured(score=scores[task.counts], scores=scores, loss=_sum(losses) / count, count=count)
+
+
+def _scaled(targets: Tensor, scale: Scale | None) -> Tensor:
+    return targets if scale is None else scale.to(targets)
 
 
 def _one(value: object, what: str) -> Tensor:

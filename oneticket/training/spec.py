@@ -28,7 +28,7 @@ class TrainingSpec(Spec):
     budget: Annotated[Time, AfterValidator(_some)] = Field(
         When(count=15, unit="ep"), description="How long a network trains: epochs (15ep) or steps (500it)."
     )
-    batch: int = Field(64, ge=1, description="Images per step.")
+    batch: int = Field(64, ge=1, description="Examples per step.")
     smoothing: float = Field(0.0, ge=0, lt=1, description="Label smoothing.")
     clip: float | None = Field(None, gt=0, description="Largest norm of the whole gradient.")
     precision: Literal["float32", "bfloat16", "float16"] = Field(

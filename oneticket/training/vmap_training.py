@@ -63,19 +63,19 @@ class Stack(nn.Module):
             for name, tensor in (*model.named_parameters(), *model.named_buffers()):
                 tensor.data = self._state[name].detach()[number]
 
-    def forward(self, images: Sequence[Tensor]) -> Tensor:
-        """One batch (B, C, H, W) for each of the N networks to the logits (N, B, classes)."""
-        if not self._convolves:
-            return vmap(self._one)(self._state, torch.stack([*images]))
+    def forward(self, inputs: Sequence[Tensor]) -> Tensor:
+        """One batch (B, ...) for each of the N networks to the outputs (N, B, ...)."""
+        if not self._convolves or inputs[0].dim() != 4:
+            return vmap(self._one)(self._state, torch.stack([*inputs]))
         # What a convolution sees, (B, N * C, H, W), is then in channels_last: 0.65 to 0.77 of the time on one thread.
-        stacked = torch.stack([each.permute(0, 2, 3, 1) for each in images], 3).permute(3, 0, 4, 1, 2)
+        stacked = torch.stack([each.permute(0, 2, 3, 1) for each in inputs], 3).permute(3, 0, 4, 1, 2)
         with warnings.catch_warnings():
             # torch says that pooling down to one pixel, in this layout, goes network by network.
             warnings.filterwarnings("ignore", message="There is a performance drop", category=UserWarning)
             return vmap(self._one)(self._state, stacked)
 
-    def _one(self, state: dict[str, Tensor], images: Tensor) -> Tensor:
-        return functional_call(self._lender[0], state, (images,))  # type: ignore[no-any-return]
+    def _one(self, state: dict[str, Tensor], inputs: Tensor) -> Tensor:
+        return functional_call(self._lender[0], state, (inputs,))  # type: ignore[no-any-return]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,6 +15,7 @@ from oneticket.lottery.spec import SearchSpec
 from oneticket.models.build import build
 from oneticket.models.parts import head
 from oneticket.models.spec import ModelSpec
+from oneticket.task.inputs import Inputs
 from oneticket.ticket.contract import Contract
 from oneticket.ticket.mask import Mask
 from oneticket.ticket.ticket import Ticket
@@ -36,7 +37,7 @@ def _in_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def saved(change: Mapping[str, Any] | None = None) -> None:
     """Write t.safetensors, with other values at dotted paths such as `model.spec.width`."""
-    net = build(SPEC, shape=(1, 8, 8), classes=10, seed=0)
+    net = build(SPEC, inputs=Inputs(shape=(1, 8, 8)), outputs=10, seed=0)
     said = {"model": MODEL, "lineage": {"search": SEARCH.plain(), "level": 1}, "evidence": {"scores": [SCORE]}}
     for path, value in (change or {}).items():
         said = put(said, path.split("."), value)

@@ -44,6 +44,7 @@ from oneticket.models.parts import head, prunable
 from oneticket.models.spec import ModelSpec
 from oneticket.optim.build import build as build_optimizers
 from oneticket.optim.spec import OptimizerSpec
+from oneticket.task.inputs import Inputs
 from oneticket.ticket.mask import Mask
 
 pytestmark = pytest.mark.convolutions
@@ -136,7 +137,7 @@ def agree(
 
 
 def known(name: str) -> nn.Module:
-    net = build(MODELS[name], shape=SHAPE, classes=10, seed=0)
+    net = build(MODELS[name], inputs=Inputs(shape=SHAPE), outputs=10, seed=0)
     return net.to(memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
 
 
@@ -184,7 +185,7 @@ def test_float32_agrees_to_its_rounding(model: str) -> None:
 
 @pytest.mark.parametrize("optimizer", ["sgd-nesterov", "adamw", "rmsprop"])
 def test_sparse_layers_agree_to_float32(optimizer: str) -> None:
-    net = build(ModelSpec(name="lenet-300-100"), shape=SHAPE, classes=10, seed=0)
+    net = build(ModelSpec(name="lenet-300-100"), inputs=Inputs(shape=SHAPE), outputs=10, seed=0)
     small = agree(net, random(net, 0.01), OPTIMIZERS[optimizer], dtype=torch.float32, tolerance=1e-3)
     assert small.forms["fc1.weight"] == "sparse" and small.removed
     assert small.network.get_parameter("fc1.weight").dim() == 1

@@ -45,7 +45,7 @@ def pictures(cache_home):
         patch.setenv("ONETICKET_CACHE", str(cache_home))
         patch.setenv("ONETICKET_DATA", str(SHARED))
         data = load(DataSpec(name="cifar10" if SHARED.is_dir() else "digits", per_class=20, channels=3, size=32))
-    return data.train.images.permute(0, 2, 3, 1).numpy(), data.train.labels.numpy()
+    return data.train.inputs.permute(0, 2, 3, 1).numpy(), data.train.targets.numpy()
 
 
 @pytest.fixture(scope="session")

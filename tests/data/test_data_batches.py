@@ -7,12 +7,13 @@ from oneticket.data.load import load
 from oneticket.data.spec import DataSpec
 from oneticket.ground.errors import DataError, SpecError
 from oneticket.ground.streams import Streams
+from oneticket.task.inputs import Inputs
 
 STREAMS = Streams(root=3, replicate=1)
 SPECS = {
     "plain": DataSpec(name="digits"),
     "augmented": DataSpec(name="digits", flip=True, crop=2),
-    "signals": DataSpec(name="mnist1d", flip=True, crop=3, per_class=40),
+    "series": DataSpec(name="mnist1d", per_class=40),
     "fewer than a batch": DataSpec(name="digits", per_class=2, crop=1),
     "streamed": DataSpec(name="places365", size=32),
 }
@@ -49,14 +50,14 @@ def test_batches_belong_to_their_streams(data):
 
 def test_batches_have_the_promised_form(data):
     x, y = take(data, 0, 1)[0]
-    assert (x.dtype, y.dtype, tuple(x.shape[1:])) == (torch.float32, torch.int64, data.shape)
+    assert (x.dtype, y.dtype, tuple(x.shape[1:])) == (torch.float32, torch.int64, data.inputs.shape)
     assert len(x) == len(y) == min(48, len(data.train))
 
 
 def test_an_epoch_holds_no_image_twice():
     data = load(SPECS["plain"])
     images = torch.cat([x for x, _ in take(data, 0, per_epoch(data, 48))])
-    kinds = len({image.numpy().tobytes() for image in data.train.images})
+    kinds = len({image.numpy().tobytes() for image in data.train.inputs})
     assert len({image.numpy().tobytes() for image in images}) >= len(images) - (len(data.train) - kinds)
     assert len(images) == 1437 // 48 * 48
 
@@ -122,7 +123,7 @@ def test_workers_change_nothing(streamed):
 
 def test_streamed_test_images_come_once_in_order_without_chance(streamed):
     data = streamed[0]
-    assert torch.cat([y for _, y in test_batches(data, 7)]).equal(data.test.labels)
+    assert torch.cat([y for _, y in test_batches(data, 7)]).equal(data.test.targets)
     assert equal(list(test_batches(data, 7)), list(test_batches(data, 7)))
     assert torch.cat([x for x, _ in test_batches(data)]).std() == pytest.approx(1, abs=0.2)
 
@@ -130,9 +131,9 @@ def test_streamed_test_images_come_once_in_order_without_chance(streamed):
 def test_streamed_set_keeps_its_digest_and_selection(streamed, photos):
     assert len({data.digest for data in streamed.values()}) == 1
     few = load(DataSpec(name="places365:a", size=32, classes=2, per_class=3), workers=0)
-    assert few.train.labels.bincount().tolist() == [3, 3]
+    assert few.train.targets.bincount().tolist() == [3, 3]
     assert few.digest != streamed[0].digest
-    assert load(DataSpec(name="places365"), like=(1, 20, 20), workers=0).shape == (1, 20, 20)
+    assert load(DataSpec(name="places365"), inputs=Inputs(shape=(1, 20, 20)), workers=0).inputs.shape == (1, 20, 20)
 
 
 def test_damage_met_by_a_worker_is_a_data_error_naming_the_file(photos, tmp_path, monkeypatch):

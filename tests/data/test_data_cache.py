@@ -76,5 +76,5 @@ def test_unwritable_cache_is_worked_around(tmp_path, monkeypatch):
 def test_cached_set_equals_decoded_set(home):
     first, second = load(DataSpec(name="mnist1d")), load(DataSpec(name="mnist1d"))
     assert first.digest == second.digest
-    assert first.train.images.equal(second.train.images)
+    assert first.train.inputs.equal(second.train.inputs)
     assert len(entries(home)) == 1

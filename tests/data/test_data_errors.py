@@ -16,6 +16,7 @@ from PIL import Image
 from oneticket.data.load import load
 from oneticket.data.spec import DataSpec
 from oneticket.ground.errors import DataError
+from oneticket.task.inputs import Inputs
 
 
 def npz(path, pictures, **changes):
@@ -296,16 +297,32 @@ def test_bad_places(make, pictures, tmp_path):
     ("spec", "like", "words"),
     [
         ({"name": "digits", "classes": 11}, None, "classes=11: digits has only 10"),
-        ({"name": "digits", "per_class": 500}, None, "class 0 has only 142 training images"),
+        ({"name": "digits", "per_class": 500}, None, "class 0 has only 142 training examples"),
         ({"name": "digits", "size": 4, "fit": "pad"}, None, "cannot pad 8 x 8 to 4 x 4"),
-        ({"name": "digits"}, (2, 8, 8), "1 channels into 2"),
-        ({"name": "mnist1d"}, (1, 8, 8), "signal"),
-        ({"name": "digits"}, (1, 1, 40), "signal"),
+        ({"name": "digits"}, Inputs(shape=(2, 8, 8)), "1 channels into 2"),
+        ({"name": "digits"}, Inputs(shape=(1, 1, 40)), "signal"),
+        (
+            {"name": "mnist1d"},
+            Inputs(shape=(1, 8, 8)),
+            "mnist1d holds series 1 x 40; the network takes images 1 x 8 x 8, and one cannot be turned into the other",
+        ),
+        ({"name": "digits"}, Inputs(kind="series", shape=(1, 40)), "digits holds images 1 x 8 x 8; the network takes"),
+        ({"name": "mnist1d"}, Inputs(kind="series", shape=(1, 20)), "only images can be brought to another shape"),
+        ({"name": "mnist1d", "size": 8}, None, "size=8: is for images, but mnist1d holds series; leave it out"),
+        ({"name": "mnist1d", "channels": 3}, None, "channels=3: is for images"),
+        ({"name": "mnist1d", "fit": "pad"}, None, "fit=pad: is for images"),
+        ({"name": "mnist1d", "flip": True}, None, "flip=True: is for images"),
+        ({"name": "mnist1d", "crop": 2}, None, "crop=2: is for images"),
     ],
 )
 def test_asking_for_what_a_set_has_not(spec, like, words):
     with pytest.raises(DataError, match=words):
-        load(DataSpec(**spec), like=like)
+        load(DataSpec(**spec), inputs=like)
+
+
+def test_targets_that_a_set_has_not():
+    with pytest.raises(DataError, match="digits: gives classes, but the task asks for numbers"):
+        load(DataSpec(name="digits"), targets="numbers")
 
 
 @pytest.mark.parametrize(

@@ -107,8 +107,8 @@ READ = {
 def test_layouts_are_read_as_they_say(layout, tmp_path):
     files, (train, test), words = READ[layout]
     data = load(DataSpec(name=str(lay(tmp_path, *files))))
-    assert data.train.labels.bincount().tolist() == train
-    assert data.test.labels.bincount().tolist() == test
+    assert data.train.targets.bincount().tolist() == train
+    assert data.test.targets.bincount().tolist() == test
     assert words in str(data.reading)
     assert str(data.reading).startswith(str(tmp_path))
     assert data.facts.reading == data.reading
@@ -160,7 +160,7 @@ def test_links_are_followed_once_and_lead_somewhere(tmp_path):
     os.symlink(root, root / "train" / "cat" / "back")
     os.mkfifo(root / "train" / "dog" / "pipe.png")
     data = load(DataSpec(name=str(root)))
-    assert data.train.labels.bincount().tolist() == [10, 10]
+    assert data.train.targets.bincount().tolist() == [10, 10]
     assert "2 linked to a folder around it (test/cat/back)" in str(data.reading)
     assert "1 not a file (train/dog/pipe.png)" in str(data.reading)
     assert "10 test images are also training images" in str(data.reading)
@@ -187,7 +187,7 @@ def test_names_are_shown_in_one_line_and_never_obeyed(tmp_path):
 
 def test_the_only_image_of_a_class_stays_in_training(tmp_path):
     data = load(DataSpec(name=str(lay(tmp_path, "usual/{0-199}.png", "rare/0.png"))))
-    assert [part.labels.bincount(minlength=2).tolist() for part in (data.train, data.test)] == [[1, 159], [0, 41]]
+    assert [part.targets.bincount(minlength=2).tolist() for part in (data.train, data.test)] == [[1, 159], [0, 41]]
     assert "Class rare has one image, which stays in the training part: the test part has none" in str(data.reading)
     assert "41 images of 1 class from a fixed fifth" in str(data.reading)
 
@@ -226,7 +226,7 @@ def test_metadata_label_images_as_on_the_hub(form, tmp_path):
     for split in ("Train", "Test"):
         (tmp_path / split / name).write_text(text)
     data = load(DataSpec(name=str(tmp_path)))
-    assert [part.labels.tolist() for part in (data.train, data.test)] == [[0, 1] * 5, [0, 1] * 5]
+    assert [part.targets.tolist() for part in (data.train, data.test)] == [[0, 1] * 5, [0, 1] * 5]
     assert "Left out: 2 not in the metadata (Train/10.png)" in str(data.reading)
     assert f"Labels are the column 'label' of Train/{name} and Test/{name}" in str(data.reading)
     (tmp_path / "Train" / name).write_text(text.replace("b\n", "c\n").replace('"b"', '"c"'))
@@ -298,9 +298,9 @@ def test_pictures_are_read_upright_and_what_is_dropped_is_told(tmp_path):
     )
     Image.fromarray(pixels).convert("CMYK").save(root / "test" / "cat" / "0.png", "TIFF")
     data = load(DataSpec(name=str(root)))
-    assert data.train.images[0, 0].tolist() == np.rot90(pixels[..., 0], -1).tolist()
+    assert data.train.inputs[0, 0].tolist() == np.rot90(pixels[..., 0], -1).tolist()
     for part, at in ((data.train, 4), (data.test, 4), (data.test, 0)):
-        assert part.images[at, 0].tolist() == pixels[..., 0].tolist()
+        assert part.inputs[at, 0].tolist() == pixels[..., 0].tolist()
     for words in (
         "1 images are turned upright, as their EXIF data say",
         "1 images are partly transparent, which is dropped",

@@ -12,11 +12,12 @@ from oneticket.data.spec import DataSpec
 from oneticket.ground import note
 from oneticket.ground.errors import DataError, KeptWarning
 from oneticket.ground.streams import Streams
+from oneticket.task.inputs import Inputs
 
 # name: training images, test images, shape, classes, mean of the first channel as published or as it came out
 SETS = {
     "digits": (1437, 360, (1, 8, 8), 10, 0.287),
-    "mnist1d": (4000, 1000, (1, 1, 40), 10, 0.0),
+    "mnist1d": (4000, 1000, (1, 40), 10, 0.0),
     "fashion_mnist": (60000, 10000, (1, 28, 28), 10, 0.286),
     "svhn": (862, 221, (3, 32, 32), 10, 0.456),
     "cifar10": (20000, 10000, (3, 32, 32), 10, 0.493),
@@ -31,10 +32,10 @@ def test_real_sets(name, request):
         request.getfixturevalue("shared")
     data = load(DataSpec(name=name))
     train, test, shape, classes, mean = SETS[name]
-    assert (len(data.train), len(data.test), data.shape, len(data.classes)) == (train, test, shape, classes)
+    assert (len(data.train), len(data.test), data.inputs.shape, len(data.classes)) == (train, test, shape, classes)
     assert data.mean[0] == pytest.approx(mean, abs=1e-3)
-    assert data.train.images.dtype == (torch.float32 if name == "mnist1d" else torch.uint8)
-    assert data.train.labels.dtype == torch.int64
+    assert data.train.inputs.dtype == (torch.float32 if name == "mnist1d" else torch.uint8)
+    assert data.train.targets.dtype == torch.int64
     assert len(data.digest) == 64
 
 
@@ -53,30 +54,31 @@ def test_training_part_in_use_has_mean_0_and_deviation_1(spec, request):
         request.getfixturevalue("shared")
     data = load(spec)
     (x, _), *_ = batches(data, batch=len(data.train), streams=Streams(root=0, replicate=0), start=0, stop=1)
-    assert x.mean((0, 2, 3)).abs().max() < 1e-4
-    assert (x.std((0, 2, 3), correction=0) - 1).abs().max() < 1e-4
+    each = tuple(axis for axis in range(x.dim()) if axis != 1)
+    assert x.mean(each).abs().max() < 1e-4
+    assert (x.std(each, correction=0) - 1).abs().max() < 1e-4
 
 
 def test_every_test_image_once_and_in_order():
     data = load(DataSpec(name="digits"))
     x, y = (torch.cat(part) for part in zip(*test_batches(data, 100), strict=True))
-    assert y.equal(data.test.labels)
-    assert torch.allclose(x * data.std[0] + data.mean[0], data.test.images / 255, atol=1e-6)
+    assert y.equal(data.test.targets)
+    assert torch.allclose(x * data.std[0] + data.mean[0], data.test.inputs / 255, atol=1e-6)
 
 
 def test_adaptation_by_spec_and_by_likeness():
-    assert load(DataSpec(name="digits", size=16, channels=3)).shape == (3, 16, 16)
-    like = load(DataSpec(name="digits"), like=(3, 16, 16))
-    assert like.shape == (3, 16, 16)
+    assert load(DataSpec(name="digits", size=16, channels=3)).inputs.shape == (3, 16, 16)
+    like = load(DataSpec(name="digits"), inputs=Inputs(shape=(3, 16, 16)))
+    assert like.inputs.shape == (3, 16, 16)
     assert like.digest == load(DataSpec(name="digits", size=16, channels=3)).digest
-    assert load(DataSpec(name="digits", size=10), like=(3, 16, 16)).shape == (3, 10, 10)
-    assert like.train.images[:, 0].equal(like.train.images[:, 2])
+    assert load(DataSpec(name="digits", size=10), inputs=Inputs(shape=(3, 16, 16))).inputs.shape == (3, 10, 10)
+    assert like.train.inputs[:, 0].equal(like.train.inputs[:, 2])
 
 
 def test_padding_keeps_the_pixels():
     plain, padded = load(DataSpec(name="digits")), load(DataSpec(name="digits", size=12, fit="pad"))
-    assert padded.train.images[:, :, 2:10, 2:10].equal(plain.train.images)
-    assert padded.train.images.sum() == plain.train.images.sum()
+    assert padded.train.inputs[:, :, 2:10, 2:10].equal(plain.train.inputs)
+    assert padded.train.inputs.sum() == plain.train.inputs.sum()
 
 
 def test_resizing_keeps_constant_images_constant_and_grey_is_luma():
@@ -102,9 +104,9 @@ def test_npz_in_every_layout(form, pictures, tmp_path):
     x, y = x[order], y[order]
     images = {"NHWC": x, "NCHW": x.transpose(0, 3, 1, 2), "NHW": x[..., 0], "float": (x / 255).astype(np.float32)}[form]
     data = load(DataSpec(name=save_npz(tmp_path / "set.npz", (images, y))))
-    assert data.shape == ((1, 32, 32) if form == "NHW" else (3, 32, 32))
-    assert data.train.images.dtype == (torch.float32 if form == "float" else torch.uint8)
-    back = data.train.images if form != "float" else (data.train.images * 255).round().byte()
+    assert data.inputs.shape == ((1, 32, 32) if form == "NHW" else (3, 32, 32))
+    assert data.train.inputs.dtype == (torch.float32 if form == "float" else torch.uint8)
+    back = data.train.inputs if form != "float" else (data.train.inputs * 255).round().byte()
     assert back[:, 0].numpy().tolist() == x[:150, ..., 0].tolist()
 
 
@@ -115,9 +117,9 @@ def test_local_folder_of_one_size(pictures, tmp_path):
         place.mkdir(parents=True, exist_ok=True)
         Image.fromarray(pixels).save(place / f"{number:03}.png")
     data = load(DataSpec(name=str(tmp_path / "flowers")))
-    assert (len(data.train), len(data.test), data.shape) == (160, 40, (3, 32, 32))
-    assert data.test.labels.bincount().tolist() == [4] * 10
-    assert {image.numpy().tobytes() for image in data.train.images} <= {
+    assert (len(data.train), len(data.test), data.inputs.shape) == (160, 40, (3, 32, 32))
+    assert data.test.targets.bincount().tolist() == [4] * 10
+    assert {image.numpy().tobytes() for image in data.train.inputs} <= {
         image.transpose(2, 0, 1).tobytes() for image in x
     }
     before = data.digest
@@ -127,7 +129,7 @@ def test_local_folder_of_one_size(pictures, tmp_path):
 
 def test_folder_of_differing_sizes_is_cropped_to_size(photos):
     data = load(DataSpec(name=str(photos / "places365_standard"), size=24))
-    assert (data.shape, len(data.classes)) == ((3, 24, 24), 4)
+    assert (data.inputs.shape, len(data.classes)) == ((3, 24, 24), 4)
 
 
 def test_data_home_is_looked_in_by_hub_id_and_by_path(shared):
@@ -146,7 +148,7 @@ def test_what_only_the_datasets_library_can_read(pictures, tmp_path):
         lines.append(f"{number:03}.png,{label}")
     (tmp_path / "metadata.csv").write_text("\n".join(lines))
     data = load(DataSpec(name=str(tmp_path)))
-    assert (len(data.train), len(data.test), data.shape, len(data.classes)) == (160, 40, (3, 32, 32), 10)
+    assert (len(data.train), len(data.test), data.inputs.shape, len(data.classes)) == (160, 40, (3, 32, 32), 10)
     Image.fromarray(255 - x[0]).save(tmp_path / "000.png")
     assert load(DataSpec(name=str(tmp_path))).digest != data.digest
 
@@ -202,7 +204,7 @@ def test_labels_of_every_kind_are_read_alike(kind, pictures, tmp_path):
     write_labels(tmp_path, pictures, column)
     write_labels(tmp_path, pictures, column, part="test")
     data = load(DataSpec(name=str(tmp_path)))
-    assert (data.classes, data.test.labels.tolist()) == (classes, [0, 1] * 10)
+    assert (data.classes, data.test.targets.tolist()) == (classes, [0, 1] * 10)
 
 
 FILES = {
@@ -230,7 +232,7 @@ def test_arrays_of_an_npz_file_are_the_splits_that_they_say(pictures, tmp_path):
     arrays = {"X_Train": x[:150], "y_train": y[:150], "x_val": x[150:], "y_val": y[150:], "notes": x[:1]}
     np.savez(tmp_path / "set.npz", **arrays)
     data = load(DataSpec(name=str(tmp_path / "set.npz")))
-    assert data.test.labels.tolist() == y[150:].tolist()
+    assert data.test.targets.tolist() == y[150:].tolist()
     assert "150 images from X_Train. Test: 50 images" in str(data.reading)
     assert "Arrays that are not read: notes." in str(data.reading)
 
@@ -256,7 +258,7 @@ def test_validation_is_the_test_where_test_labels_are_hidden(pictures, tmp_path)
     write_parquet(tmp_path, pictures, {"train": ~odd, "validation": odd})
     write_parquet(tmp_path, hidden, {"test": odd})
     data = load(DataSpec(name=str(tmp_path)))
-    assert (len(data.train), data.test.labels.tolist()) == (100, y[odd].tolist())
+    assert (len(data.train), data.test.targets.tolist()) == (100, y[odd].tolist())
 
 
 def test_large_parquet_streams_from_arrow_files(pictures, tmp_path, monkeypatch):
@@ -267,7 +269,7 @@ def test_large_parquet_streams_from_arrow_files(pictures, tmp_path, monkeypatch)
         monkeypatch.setattr(f"oneticket.data.{room}.LARGE", 0)
     data = load(DataSpec(name=str(tmp_path), size=28), workers=1)
     x, y = (torch.cat(part) for part in zip(*test_batches(data, 32), strict=True))
-    assert y.equal(held.test.labels)
+    assert y.equal(held.test.targets)
     assert x.shape == (100, 3, 28, 28)
 
 
@@ -284,7 +286,7 @@ def test_what_was_fetched_once_needs_no_network(pictures, tmp_path, monkeypatch)
     path = tmp_path / "hub" / "someone--pictures--default.json"
     path.write_text(note.write(hub.KIND, "someone/pictures/default", files))
     data = load(DataSpec(name="someone/pictures"))
-    assert (len(data.train), len(data.test), data.shape) == (160, 40, (3, 32, 32))
+    assert (len(data.train), len(data.test), data.inputs.shape) == (160, 40, (3, 32, 32))
     for bad in (note.write(hub.KIND, "another/set/default", files), "{}", ""):
         path.write_text(bad)
         with (
@@ -298,4 +300,4 @@ def test_generated_signals_are_the_same_every_time():
     from oneticket.data.arrays import mnist1d
 
     first, second = mnist1d().read(), mnist1d().read()
-    assert np.array_equal(first.train.images, second.train.images)
+    assert np.array_equal(first.train.inputs, second.train.inputs)

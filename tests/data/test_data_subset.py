@@ -52,18 +52,18 @@ def test_arrangements_are_fixed_for_ever():
 
 def test_cifar_halves_as_in_the_paper(shared):
     whole, a, b = (load(DataSpec(name=name)) for name in ("cifar10", "cifar10:a", "cifar10:b"))
-    assert a.train.labels.bincount().tolist() == b.train.labels.bincount().tolist() == [1000] * 10
+    assert a.train.targets.bincount().tolist() == b.train.targets.bincount().tolist() == [1000] * 10
     assert len({a.digest, b.digest, whole.digest}) == 3
-    pixels = [{image.numpy().tobytes() for image in data.train.images} for data in (whole, a, b)]
+    pixels = [{image.numpy().tobytes() for image in data.train.inputs} for data in (whole, a, b)]
     assert pixels[1] | pixels[2] == pixels[0]
     assert len(pixels[1] & pixels[2]) <= len(whole.train) - len(pixels[0])  # the set itself holds a few doubles
-    assert a.test.images.equal(whole.test.images)
-    assert load(DataSpec(name="cifar10:a")).train.images.equal(a.train.images)
+    assert a.test.inputs.equal(whole.test.inputs)
+    assert load(DataSpec(name="cifar10:a")).train.inputs.equal(a.train.inputs)
 
 
 def test_classes_restrict_both_parts_and_per_class_the_training_part_only():
     whole, few = load(DataSpec(name="digits")), load(DataSpec(name="digits", classes=3, per_class=20))
     assert few.classes == ("0", "1", "2")
-    assert few.train.labels.bincount().tolist() == [20, 20, 20]
-    assert len(few.test) == int((whole.test.labels < 3).sum())
+    assert few.train.targets.bincount().tolist() == [20, 20, 20]
+    assert len(few.test) == int((whole.test.targets < 3).sum())
     assert load(DataSpec(name="digits:b", classes=3, per_class=20)).digest != few.digest

@@ -48,6 +48,7 @@ from oneticket.models.build import build
 from oneticket.models.parts import prunable
 from oneticket.models.spec import ModelSpec
 from oneticket.optim.spec import OptimizerSpec
+from oneticket.task.spec import TaskSpec
 from oneticket.ticket.mask import Mask
 from oneticket.training.spec import TrainingSpec
 
@@ -58,8 +59,8 @@ dist.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, 
 
 def train(model="mlp", *, batch=32, another_mask=False, other_weights=False, slot=None, stop=never):
     context = RunContext(rank=rank, ranks=2, checkpoint=slot, every=1000.0, stop=stop)
-    data = context.data(DataSpec(name="digits:a"))
-    network = build(ModelSpec(name=model), shape=data.shape, classes=10, seed=rank if other_weights else 0)
+    data = context.data(DataSpec(name="digits:a"), TaskSpec())
+    network = build(ModelSpec(name=model), inputs=data.inputs, outputs=10, seed=rank if other_weights else 0)
     living = Mask.full({name: network.get_parameter(name) for name in prunable(network)})
     first = next(iter(living))
     draws = torch.Generator().manual_seed(rank if another_mask else 0)
@@ -194,7 +195,7 @@ def test_when_one_rank_is_asked_to_stop_all_do_and_go_on_to_the_same_weights(tol
 
 
 def test_shares_of_a_batch_are_the_batch() -> None:
-    data, streams = RunContext().data(SPEC.data), Streams(root=0, replicate=0)
+    data, streams = RunContext().data(SPEC.data, SPEC.task), Streams(root=0, replicate=0)
     asked = {"batch": 32, "streams": streams, "start": 3, "stop": 5}
     whole = list(batches(data, **asked))
     shares = [list(batches(data, **asked, rank=rank, ranks=4)) for rank in range(4)]

@@ -20,6 +20,7 @@ from oneticket.ground.errors import FileError, ModelError, PruneError, SpecError
 from oneticket.lottery.search import search
 from oneticket.models.build import build
 from oneticket.models.spec import ModelSpec
+from oneticket.task.inputs import Inputs
 from oneticket.ticket.mask import Mask
 from oneticket.ticket.ticket import Ticket
 
@@ -43,7 +44,7 @@ def tickets() -> dict[str, Ticket]:
 
 def trained(ticket: Ticket) -> nn.Module:
     """The ticket's network with values where it is pruned too, as a dense network has, and moved statistics."""
-    model = build(ModelSpec.read(ticket.model["spec"]), shape=(1, 8, 8), classes=10, seed=3)
+    model = build(ModelSpec.read(ticket.model["spec"]), inputs=Inputs(shape=(1, 8, 8)), outputs=10, seed=3)
     model(torch.arange(8 * 64).reshape(8, 1, 8, 8).float().sin())
     return model
 

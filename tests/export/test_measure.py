@@ -19,6 +19,7 @@ from oneticket.pruning.evidence import Evidence
 from oneticket.pruning.prune import prune
 from oneticket.pruning.spec import KINDS, PruningSpec
 from oneticket.pruning.units import find
+from oneticket.task.inputs import Inputs
 from oneticket.ticket.mask import Mask
 
 UNSTRUCTURED = Mask({"w": torch.arange(64).reshape(8, 8) < 10})
@@ -31,7 +32,7 @@ def row(form: str, low: float, high: float, **more: Any) -> Row:
 
 
 def test_rows_of_a_network_that_loses_units() -> None:
-    model = build(ModelSpec(name="lenet-300-100"), shape=(1, 8, 8), classes=10, seed=0)
+    model = build(ModelSpec(name="lenet-300-100"), inputs=Inputs(shape=(1, 8, 8)), outputs=10, seed=0)
     living = torch.zeros(300, 64, dtype=torch.bool)
     living[::2, :16] = True
     follow = torch.zeros(100, 300, dtype=torch.bool)
@@ -71,7 +72,7 @@ def test_forms_that_are_not_there_are_not_listed() -> None:
 
 
 def test_sparse_layers_store_what_lives_and_where() -> None:
-    model = build(ModelSpec(name="lenet-300-100"), shape=(1, 8, 8), classes=10, seed=0)
+    model = build(ModelSpec(name="lenet-300-100"), inputs=Inputs(shape=(1, 8, 8)), outputs=10, seed=0)
     names = ("fc1.weight", "fc2.weight")
     shapes = {name: model.get_parameter(name).shape for name in names}
     mask = Mask({name: (torch.arange(shape.numel()) % 11 == 0).reshape(shape) for name, shape in shapes.items()})

@@ -14,6 +14,7 @@ from oneticket.data.facts import Facts
 from oneticket.data.load import load
 from oneticket.study.grid import plan
 from oneticket.study.spec import StudySpec
+from oneticket.task.inputs import Inputs
 from oneticket.task.task import TASKS
 
 WIDEST = 200
@@ -92,10 +93,10 @@ SHOWN: dict[str, tuple[Callable[[], object], str]] = {
         "Task(name='classification', loss=_classified, measures={'accuracy': Measure(",
     ),
     "facts": (
-        lambda: Facts(shape=(1, 8, 8), classes=5, images=1000, digest="0" * 64),
-        "Facts(shape=(1, 8, 8), classes=5, images=1000, digest='0",
+        lambda: Facts(inputs=Inputs(shape=(1, 8, 8)), outputs=5, examples=1000, digest="0" * 64),
+        "Facts(inputs=Inputs(1, 8, 8), outputs=5, examples=1000, digest='0",
     ),
-    "data": (lambda: load(oneticket.DataSpec(name="digits:a", per_class=3)), "Data(train=Images(images=Tensor("),
+    "data": (lambda: load(oneticket.DataSpec(name="digits:a", per_class=3)), "Data(train=Examples(inputs=Tensor("),
     "plan": (lambda: plan(study(), oneticket.RunContext()), "Plan(name='mine', cells="),
 }
 

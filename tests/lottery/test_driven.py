@@ -25,6 +25,7 @@ from oneticket.lottery.spec import SearchSpec
 from oneticket.models.build import build
 from oneticket.models.parts import head
 from oneticket.optim.build import build as build_optimizers
+from oneticket.task.inputs import Inputs
 from oneticket.task.task import CLASSIFICATION
 from oneticket.ticket.book import Book
 from oneticket.ticket.mask import Mask
@@ -123,7 +124,7 @@ def test_in_our_own_loop_it_finds_what_our_own_search_finds(name: str) -> None:
     expected = search(spec, levels=3, context=context)
 
     streams, known = Streams(root=spec.seed, replicate=0), network(spec, context)
-    model = build(spec.model, shape=tuple(known["shape"]), classes=known["classes"], seed=streams.seed("init"))
+    model = build(spec.model, inputs=Inputs.read(known), outputs=known["classes"], seed=streams.seed("init"))
     rules = {n: v for n, v in spec.pruning.plain().items() if n != "shots"}
     found = Search(
         model,
@@ -135,7 +136,7 @@ def test_in_our_own_loop_it_finds_what_our_own_search_finds(name: str) -> None:
     )
     for level in found:
         run = Run.begin(model, level.optimizer, precision="float32", position=level.start, total=12)
-        feed = batches(context.data(spec.data), batch=32, streams=streams, start=level.start, stop=12)
+        feed = batches(context.data(spec.data, spec.task), batch=32, streams=streams, start=level.start, stop=12)
         how = {
             "task": CLASSIFICATION,
             "training": spec.training,

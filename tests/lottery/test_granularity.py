@@ -20,6 +20,7 @@ from oneticket.models.build import build
 from oneticket.models.parts import prunable
 from oneticket.models.spec import ModelSpec
 from oneticket.study.plan import search_origin
+from oneticket.task.inputs import Inputs
 from oneticket.ticket.book import Book
 
 CONV = {"name": "conv-2", "width": 0.125, "prunable": ["!features.0.*"]}
@@ -44,7 +45,7 @@ def spec(granularity: str, model: dict[str, Any], fraction: float = 0.5, **pruni
 
 def network(book: Book) -> torch.nn.Module:
     known = book.model
-    return build(ModelSpec.read(known["spec"]), shape=tuple(known["shape"]), classes=known["classes"], seed=0)
+    return build(ModelSpec.read(known["spec"]), inputs=Inputs.read(known), outputs=known["classes"], seed=0)
 
 
 @pytest.mark.parametrize(

@@ -40,7 +40,7 @@ def test_pruned_weights_and_moments_stay_zero_and_the_living_move(model: str, op
     data = load(DataSpec(name="digits", per_class=20))
     spec = OptimizerSpec.read(OPTIMIZERS[optimizer])
     training = TrainingSpec(budget="6it", batch=32, **WAYS[way])
-    net = build(MODELS[model], shape=data.shape, classes=10, seed=0)
+    net = build(MODELS[model], inputs=data.inputs, outputs=10, seed=0)
     generator = torch.Generator().manual_seed(1)
     mask = Mask({n: torch.rand(net.get_parameter(n).shape, generator=generator) < 0.2 for n in prunable(net)})
     made = build_optimizers(spec, net, head=head(net))

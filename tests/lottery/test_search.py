@@ -16,6 +16,7 @@ from oneticket.lottery.spec import SearchSpec
 from oneticket.lottery.training import do
 from oneticket.models.build import build
 from oneticket.pruning.spec import PruningSpec
+from oneticket.task.inputs import Inputs
 from oneticket.ticket.book import Book
 from oneticket.training.checkpoint import File
 from oneticket.training.loop import Run
@@ -100,7 +101,9 @@ def test_every_level_starts_at_rewind_weights_times_mask(model: str, rewind: str
 
 def parameters(asked: SearchSpec) -> list[str]:
     """Parameters only: BatchNorm statistics move in a step, whatever the learning rate."""
-    return [name for name, _ in build(asked.model, shape=(1, 8, 8), classes=10, seed=0).named_parameters()]
+    return [
+        name for name, _ in build(asked.model, inputs=Inputs(shape=(1, 8, 8)), outputs=10, seed=0).named_parameters()
+    ]
 
 
 def test_rewind_weights_are_those_of_a_straight_run() -> None:
@@ -137,9 +140,9 @@ def test_accuracy_is_that_of_the_test_set() -> None:
     context = RunContext(watchers=(lambda run: last.append(run.model),))
     record = search(asked, levels=0, context=context).records[0]
     data = load(asked.data)
-    images = (data.test.images.float() / 255 - data.mean[0]) / data.std[0]
+    images = (data.test.inputs.float() / 255 - data.mean[0]) / data.std[0]
     with torch.no_grad():
-        right = last[-1].eval()(images).argmax(1) == data.test.labels
+        right = last[-1].eval()(images).argmax(1) == data.test.targets
     assert record["accuracy"] == pytest.approx(float(right.float().mean()), abs=1e-6)
     assert record["examples"] == 12 * 32
 

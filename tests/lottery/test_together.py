@@ -43,7 +43,7 @@ def digits() -> Data:
 def job(
     data: Data, replicate: int = 0, *, model: ModelSpec = MLP, living: float = 0.5, **changed: Any
 ) -> TrainingRequest:
-    net = build(model, shape=data.shape, classes=10, seed=replicate)
+    net = build(model, inputs=data.inputs, outputs=10, seed=replicate)
     draw = torch.Generator().manual_seed(replicate)
     mask = Mask({n: torch.rand(net.get_parameter(n).shape, generator=draw) < living for n in prunable(net)})
     with torch.no_grad():

@@ -19,6 +19,7 @@ from oneticket.lottery.spec import Control, SearchSpec, TransferSpec
 from oneticket.lottery.transfer import blank, transfer
 from oneticket.models.build import build
 from oneticket.stats.words import ARMS as WORDS
+from oneticket.task.inputs import Inputs
 from oneticket.ticket.book import Book
 from oneticket.ticket.contract import Contract
 from oneticket.ticket.mask import Mask
@@ -44,7 +45,7 @@ def source(found: Book) -> Source:
 
 
 def new_weights(seed: int = 7) -> dict[str, torch.Tensor]:
-    return dict(build(MODELS["lenet"], shape=(1, 8, 8), classes=10, seed=seed).state_dict())
+    return dict(build(MODELS["lenet"], inputs=Inputs(shape=(1, 8, 8)), outputs=10, seed=seed).state_dict())
 
 
 def arm(name: str, source: Source, seed: int = 0) -> Ticket:

@@ -10,6 +10,7 @@ from oneticket.ground.errors import ModelError
 from oneticket.models.build import build
 from oneticket.models.parts import head, prunable, random_forward
 from oneticket.models.spec import MODELS, ModelSpec
+from oneticket.task.inputs import Inputs
 
 SOURCE = """
 import torch
@@ -113,7 +114,7 @@ def own(tmp_path, monkeypatch):
     (tmp_path / "own_nets.py").write_text(SOURCE)
     monkeypatch.syspath_prepend(tmp_path)
     yield lambda name, shape=(1, 2, 2), seed=0, **fields: build(
-        ModelSpec(name=f"own_nets:{name}", **fields), shape=shape, classes=10, seed=seed
+        ModelSpec(name=f"own_nets:{name}", **fields), inputs=Inputs(shape=shape), outputs=10, seed=seed
     )
     sys.modules.pop("own_nets", None)
 
@@ -156,12 +157,12 @@ def test_each_way_to_take_the_classes_and_to_name_the_head(own, name, fields, la
     [
         ("Tow", {}, "has no 'Tow'; did you mean Two"),
         ("constant", {}, "expected a function or class"),
-        ("no_classes", {}, "takes neither `classes` nor `num_classes`"),
+        ("no_classes", {}, "takes none of `classes`, `num_classes`, `outputs`"),
         ("Two", {"args": {"depth": 1}}, "unexpected keyword argument 'depth'; it takes .*hidden=6"),
         ("breaks", {}, "model 'own_nets:breaks' failed: RuntimeError: out of ideas"),
         ("not_a_model", {}, "expected a torch.nn.Module, got int"),
         ("of_another_shape", {}, r"fails on images of shape \(2, 1, 2, 2\): mat1 and mat2 shapes"),
-        ("Undecided", {}, r"expected logits of shape \(2, 10\) for two images, got dict"),
+        ("Undecided", {}, r"expected outputs of shape \(2, 10\) for two inputs, got dict"),
         (
             "residual",
             {},
@@ -177,7 +178,7 @@ def test_each_mistake_has_its_message(own, name, fields, message):
 
 def test_a_module_that_is_not_there():
     with pytest.raises(ModelError, match=r"cannot import 'nowhere.at_all'.*PYTHONPATH"):
-        build(ModelSpec(name="nowhere.at_all:net"), shape=(1, 2, 2), classes=2, seed=0)
+        build(ModelSpec(name="nowhere.at_all:net"), inputs=Inputs(shape=(1, 2, 2)), outputs=2, seed=0)
 
 
 TINY = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 8, "patch_size": 4}
@@ -185,7 +186,7 @@ VIT = "transformers:ViTForImageClassification"
 
 
 def of(name, shape=(1, 8, 12), classes=3, seed=0, **args):
-    return build(ModelSpec(name=name, args=args), shape=shape, classes=classes, seed=seed)
+    return build(ModelSpec(name=name, args=args), inputs=Inputs(shape=shape), outputs=classes, seed=seed)
 
 
 def test_a_network_of_transformers_is_built_from_its_configuration_and_the_data():

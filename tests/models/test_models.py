@@ -10,6 +10,7 @@ from oneticket.ground.errors import ModelError
 from oneticket.models.build import build
 from oneticket.models.parts import head, prunable, random_forward
 from oneticket.models.spec import MODELS, ModelSpec
+from oneticket.task.inputs import Inputs
 
 SHAPES = [(1, 28, 28), (3, 32, 32), (1, 8, 8), (3, 64, 64), (1, 1, 40)]
 FLAT_SHAPE = (1, 1, 40)
@@ -24,7 +25,7 @@ def fits(name, shape):
 
 
 def make(name, shape=(3, 32, 32), classes=10, seed=0):
-    return build(small(name), shape=shape, classes=classes, seed=seed)
+    return build(small(name), inputs=Inputs(shape=shape), outputs=classes, seed=seed)
 
 
 def images(shape, count=4, seed=0):
@@ -85,7 +86,7 @@ def test_prunable_is_every_matrix_and_kernel_but_the_head(name):
 
 @pytest.mark.parametrize("name", MODELS)
 def test_fresh_values_are_those_of_the_written_rule(name):
-    net = build(ModelSpec(name=name, width=0.5), shape=(3, 32, 32), classes=10, seed=0)
+    net = build(ModelSpec(name=name, width=0.5), inputs=Inputs(shape=(3, 32, 32)), outputs=10, seed=0)
     for layer in net.modules():
         if isinstance(layer, torch.nn.BatchNorm2d):
             assert same(layer.state_dict(), torch.nn.BatchNorm2d(layer.num_features).state_dict())
@@ -147,7 +148,7 @@ def test_imagenet_size(name):
 )
 @pytest.mark.parametrize("name", ["resnet-18", "resnet-50"])
 def test_stem(name, stem, shape, kernel):
-    net = build(ModelSpec(name=name, stem=stem, width=0.125), shape=shape, classes=10, seed=0)
+    net = build(ModelSpec(name=name, stem=stem, width=0.125), inputs=Inputs(shape=shape), outputs=10, seed=0)
     assert net.conv1.weight.shape[-1] == kernel
     assert hasattr(net, "maxpool") == (kernel == 7)
 
@@ -192,7 +193,7 @@ COUNTS = [
 
 @pytest.mark.parametrize(("name", "shape", "classes", "count"), COUNTS)
 def test_parameter_counts(name, shape, classes, count):
-    net = build(ModelSpec(name=name), shape=shape, classes=classes, seed=0)
+    net = build(ModelSpec(name=name), inputs=Inputs(shape=shape), outputs=classes, seed=0)
     assert sum(value.numel() for value in net.parameters()) == count
 
 
@@ -200,31 +201,36 @@ def test_parameter_counts(name, shape, classes, count):
     ("name", "count"), [("conv-2", 38_592), ("conv-4", 259_776), ("conv-6", 1_144_512), ("resnet-20", 270_256)]
 )
 def test_convolution_weights_are_those_of_the_lottery_ticket_paper(name, count):
-    net = build(ModelSpec(name=name), shape=(3, 32, 32), classes=10, seed=0)
+    net = build(ModelSpec(name=name), inputs=Inputs(shape=(3, 32, 32)), outputs=10, seed=0)
     assert sum(value.numel() for value in net.parameters() if value.dim() == 4) == count
 
 
 @pytest.mark.parametrize("name", MODELS)
 def test_width_scales_every_hidden_layer(name):
-    narrow = build(ModelSpec(name=name, width=0.25), shape=(3, 32, 32), classes=10, seed=0)
-    wide = build(ModelSpec(name=name, width=0.5), shape=(3, 32, 32), classes=10, seed=0)
+    narrow = build(ModelSpec(name=name, width=0.25), inputs=Inputs(shape=(3, 32, 32)), outputs=10, seed=0)
+    wide = build(ModelSpec(name=name, width=0.5), inputs=Inputs(shape=(3, 32, 32)), outputs=10, seed=0)
     one, two = dict(narrow.named_parameters()), dict(wide.named_parameters())
     assert one.keys() == two.keys()
     assert all(2 * len(one[part]) == len(two[part]) for part in one if part not in head(narrow))
 
 
 def test_widths_of_an_mlp():
-    net = build(ModelSpec(name="mlp", widths=(5, 6, 7)), shape=FLAT_SHAPE, classes=3, seed=0)
+    net = build(ModelSpec(name="mlp", widths=(5, 6, 7)), inputs=Inputs(shape=FLAT_SHAPE), outputs=3, seed=0)
     assert [tuple(value.shape) for value in net.parameters() if value.dim() == 2] == [(5, 40), (6, 5), (7, 6), (3, 7)]
 
 
-@pytest.mark.parametrize(("shape", "classes"), [((3, 32), 10), ((0, 8, 8), 10), ((1, 8, 8), 0)])
-def test_impossible_data_is_refused(shape, classes):
-    with pytest.raises(ModelError, match="expected a shape"):
-        build(ModelSpec(name="mlp"), shape=shape, classes=classes, seed=0)
+def test_impossible_data_is_refused():
+    with pytest.raises(ModelError, match="expected outputs of 1 or more, got 0"):
+        build(ModelSpec(name="mlp"), inputs=Inputs(shape=(1, 8, 8)), outputs=0, seed=0)
+
+
+def test_a_known_model_refuses_inputs_of_a_kind_that_it_is_not_for():
+    words = r"conv-2 is for images; the data holds vectors of 16 numbers; models for vectors: lenet-300-100, mlp"
+    with pytest.raises(ModelError, match=words):
+        build(ModelSpec(name="conv-2"), inputs=Inputs(kind="vectors", shape=(16,)), outputs=2, seed=0)
 
 
 @pytest.mark.parametrize("model", [{"name": "mlp", "widths": (2**20, 2**20)}, {"name": "resnet-50", "width": 1000}])
 def test_a_model_that_memory_cannot_hold_is_not_made(model):
     with pytest.raises(ModelError, match=r"would take [\d,]+ bytes of memory, .* take a smaller model.width"):
-        build(ModelSpec(**model), shape=(3, 32, 32), classes=10, seed=0)
+        build(ModelSpec(**model), inputs=Inputs(shape=(3, 32, 32)), outputs=10, seed=0)

@@ -68,13 +68,13 @@ def test_a_model_that_is_all_head_has_nothing_to_prune():
 
 def test_the_head_is_the_last_layer_of_the_right_size_or_the_named_one():
     net = words()
-    assert head(net, classes=3) == ("out.weight", "out.bias")
-    assert head(net, classes=4) == ("conv.weight", "conv.bias")
-    assert head(nn.Conv2d(3, 5, 1), classes=5) == ("weight", "bias")
+    assert head(net, outputs=3) == ("out.weight", "out.bias")
+    assert head(net, outputs=4) == ("conv.weight", "conv.bias")
+    assert head(nn.Conv2d(3, 5, 1), outputs=5) == ("weight", "bias")
     net.head_name = "embed"
-    assert head(net, classes=3) == ("embed.weight",)
+    assert head(net, outputs=3) == ("embed.weight",)
     with pytest.raises(ModelError, match=r"with 9 outputs.*Layers: attention.out_proj, conv, out"):
-        head(words(), classes=9)
+        head(words(), outputs=9)
 
 
 @pytest.mark.parametrize(

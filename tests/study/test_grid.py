@@ -255,7 +255,7 @@ def test_what_does_not_fit_is_refused_before_anything_runs() -> None:
     with pytest.raises(SpecError, match=r"search.rewind: 9it is step 9, but training.budget 6it ends"):
         tiny(rewind="9it")
     big = {**TINY["sets"], "big": {"data": {"name": "digits:b", "size": 16}}}
-    with pytest.raises(SpecError, match=r"parts.p: arm own: images of .*; give the sets one size and channels"):
+    with pytest.raises(SpecError, match=r"parts.p: arm own: images .*; give the sets one size and channels"):
         tiny(sets=big, parts={"p": {"sources": ["a"], "targets": ["big"], "optimizers": ["sgd"]}})
     own = {"a": {"data": TINY["sets"]["a"]["data"], "training": {"bacth": 3}}}
     with pytest.raises(SpecError, match=r"sets.a.training: unknown field 'bacth'; did you mean 'batch'"):

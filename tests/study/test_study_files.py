@@ -173,7 +173,7 @@ def test_images_of_two_sizes_in_one_part(here: Path) -> None:
     large = BASE.replace('["dense", "ticket"]', '["dense", "ticket", "own", "global-random"]').replace(
         '{name = "digits:a"', '{name = "digits:a", size = 16'
     )
-    words = "parts.halves: arm own: images of [1, 16, 16] and [1, 8, 8]; give the sets one size and channels"
+    words = "parts.halves: arm own: images 1 x 16 x 16 and images 1 x 8 x 8; give the sets one size and channels"
     assert told(mine=large) == words
     sized = large.replace('{name = "digits:b"', '{name = "digits:b", size = 8')
     assert told(mine=sized) == words, "an MLP for larger images has other weights"

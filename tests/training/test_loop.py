@@ -38,7 +38,7 @@ def digits() -> Data:
 
 
 def begin(data: Data, model: ModelSpec, optimizer: OptimizerSpec, training: TrainingSpec = TRAINING) -> Run:
-    net = build(model, shape=data.shape, classes=10, seed=0).to(memory_format=torch.channels_last)
+    net = build(model, inputs=data.inputs, outputs=10, seed=0).to(memory_format=torch.channels_last)
     made = build_optimizers(optimizer, net, head=head(net))
     return Run.begin(net, made, precision=training.precision, position=0, total=training.budget.steps(12))
 
@@ -277,7 +277,7 @@ def test_a_network_compiled_in_place_trains_resumes_and_is_measured(model: str, 
 
 
 def test_measure_counts_every_image_and_restores_the_mode(digits: Data) -> None:
-    net = build(MODELS["resnet-20"], shape=digits.shape, classes=10, seed=0).train()
+    net = build(MODELS["resnet-20"], inputs=digits.inputs, outputs=10, seed=0).train()
     whole, parts = (measure(net, test_batches(digits, size), CLASSIFICATION) for size in (1000, 7))
     assert whole.count == parts.count == len(digits.test)
     assert whole.score == parts.score

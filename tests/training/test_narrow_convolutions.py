@@ -24,6 +24,7 @@ from oneticket.models.parts import head, prunable
 from oneticket.models.spec import MODELS, ModelSpec
 from oneticket.optim.build import build as build_optimizers
 from oneticket.optim.spec import OptimizerSpec
+from oneticket.task.inputs import Inputs
 from oneticket.task.task import CLASSIFICATION
 from oneticket.ticket.mask import Mask
 from oneticket.training.loop import Run, train
@@ -90,7 +91,7 @@ def images() -> Tensor:
 
 
 def made(spec: ModelSpec, seed: int = 0) -> nn.Module:
-    net = build(spec, shape=SHAPE, classes=10, seed=seed)
+    net = build(spec, inputs=Inputs(shape=SHAPE), outputs=10, seed=seed)
     return net.to(memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
 
 

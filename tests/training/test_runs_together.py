@@ -45,7 +45,7 @@ def digits() -> Data:
 def begin(data: Data, model: ModelSpec, optimizer: OptimizerSpec = SGD) -> list[Run]:
     runs = []
     for seed in range(COUNT):
-        net = build(model, shape=data.shape, classes=10, seed=seed).to(memory_format=torch.channels_last)
+        net = build(model, inputs=data.inputs, outputs=10, seed=seed).to(memory_format=torch.channels_last)
         made = build_optimizers(optimizer, net, head=head(net))
         runs.append(Run.begin(net, made, precision="float32", position=0, total=12, about=str(seed)))
     return runs

@@ -11,7 +11,8 @@ from oneticket.data.images.layout import layout
 from oneticket.data.images.scan import ScannedFolder
 from oneticket.data.reading import summed
 from oneticket.data.roles import role
-from oneticket.data.sources import LARGE, DataSource, Raw, Split, fingerprint, settle
+from oneticket.data.settle import settle
+from oneticket.data.sources import LARGE, DataSource, Raw, Split, fingerprint
 
 
 def folder(root: ScannedFolder, *, streams: bool = False) -> DataSource:
@@ -27,8 +28,8 @@ def folder(root: ScannedFolder, *, streams: bool = False) -> DataSource:
     def read() -> Raw:
         splits = {
             split: Split(
-                images=[path for _, path in files],
-                labels=np.array([numbers[name] for name, _ in files], dtype=np.int64),
+                inputs=[path for _, path in files],
+                targets=np.array([numbers[name] for name, _ in files], dtype=np.int64),
                 origin=found.origins[split],
             )
             for split, files in found.splits.items()

@@ -22,7 +22,8 @@ from oneticket.data.images.layout import set_folder, split_folders
 from oneticket.data.images.scan import ScannedFolder
 from oneticket.data.reading import summed
 from oneticket.data.roles import role
-from oneticket.data.sources import LARGE, DataSource, Raw, Split, fingerprint, settle
+from oneticket.data.settle import settle
+from oneticket.data.sources import LARGE, DataSource, Raw, Split, fingerprint
 from oneticket.ground.canon import digest
 from oneticket.ground.errors import DataError
 
@@ -78,7 +79,7 @@ def _source(
         classes, labels = numbered(columns, None, f"{where}: column {label!r}")
         origins = {split: "its images" if split == ALL else f"{split}/" for split in parts}
         splits = {
-            split: Split(images=found, labels=labels[split], origin=origins[split]) for split, found in parts.items()
+            split: Split(inputs=found, targets=labels[split], origin=origins[split]) for split, found in parts.items()
         }
         told = f"Labels are the column {label!r} of {' and '.join(names[: len(files)])}"
         return settle(splits, classes, where, notes=[told])

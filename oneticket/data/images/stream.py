@@ -26,24 +26,24 @@ Order = tuple[list[int], list[int] | None]  # image positions, and a number each
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Stream:
-    """Encoded images and their labels int64 (N,), read as uint8 (C, H, W) by `workers` processes (0: by this one).
+    """Encoded images and their targets, read as uint8 (C, H, W) by `workers` processes (0: by this one).
 
     Training images are random resized crops: area 8 to 100 %, aspect 3/4 to 4/3, mirrored half the time if `flip`.
     Test images are resized to size / 0.875 on the shorter side and cropped to the middle.
     """
 
     items: Sequence[Item]
-    labels: torch.Tensor
+    targets: torch.Tensor
     shape: tuple[int, int, int]
     flip: bool
     workers: int
     where: str
 
     def __len__(self) -> int:
-        return len(self.labels)
+        return len(self.targets)
 
     def read(self, orders: Iterable[Order], *, pinned: bool = False) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-        """Images uint8 (B, C, H, W) and labels for each order, in order; raises DataError for a damaged image.
+        """Images uint8 (B, C, H, W) and targets for each order, in order; raises DataError for a damaged image.
 
         `pinned`: in page-locked memory, from where a CUDA device takes them while it computes.
         """
@@ -88,7 +88,7 @@ class _Orders(Dataset[object]):
             DataError
         ) as error:  # handed over as a value: raised here it would arrive wrapped in a worker's traceback
             return error
-        return torch.from_numpy(np.stack(made)), stream.labels[rows]
+        return torch.from_numpy(np.stack(made)), stream.targets[rows]
 
 
 def random_crop(image: Image.Image, size: int, seed: int, *, flip: bool) -> Image.Image:

@@ -1,4 +1,4 @@
-"""Mean and deviation per channel, exact and the same on every machine for 8-bit images."""
+"""Mean and deviation per channel or number, exact and the same on every machine for 8-bit images."""
 
 from __future__ import annotations
 
@@ -12,19 +12,20 @@ def histogram(images: torch.Tensor) -> torch.Tensor:
     return torch.stack([images[:, channel].flatten().bincount(minlength=256) for channel in range(images.shape[1])])
 
 
-def moments(images: torch.Tensor) -> Moments:
-    """Mean and standard deviation of each channel of (N, C, H, W): uint8 in units of 0..1, float32 as it is.
+def moments(inputs: torch.Tensor) -> Moments:
+    """Mean and standard deviation of each channel of (N, C, ...), or each number of (N, F).
 
-    A channel without variation has deviation 1, so that dividing by it is safe.
+    uint8 counts in units of 0..1, float32 as it is. What does not vary has deviation 1, so that dividing by it is safe.
 
     >>> moments(torch.tensor([0, 255], dtype=torch.uint8).view(2, 1, 1, 1))
     ((0.5,), (0.5,))
     """
-    if images.dtype == torch.uint8:
-        return from_histogram(histogram(images))
+    if inputs.dtype == torch.uint8:
+        return from_histogram(histogram(inputs))
     # numpy sums in one order, torch in another with each number of threads.
-    flat = images.double().transpose(0, 1).flatten(1).numpy()
-    return _plain(torch.from_numpy(flat.mean(1)), torch.from_numpy(flat.var(1)))
+    flat = inputs.double().transpose(0, 1).flatten(1).numpy()
+    varies = flat.min(1) != flat.max(1)  # a sum of equal numbers is rounded, and would leave some deviation
+    return _plain(torch.from_numpy(flat.mean(1)), torch.from_numpy(flat.var(1) * varies))
 
 
 def from_histogram(counts: torch.Tensor) -> Moments:

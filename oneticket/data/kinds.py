@@ -1,0 +1,153 @@
+"""Arrays as somebody gives them: of which kind their inputs are, and both inputs and targets as a set holds them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from oneticket.data.settle import NOUNS, settle
+from oneticket.data.sources import Raw, Split
+from oneticket.ground.errors import DataError, unknown
+from oneticket.task.spec import Kind, Targets
+
+Array = NDArray[Any]
+
+
+def raw(
+    parts: Mapping[str, tuple[Array, Array]],
+    where: str,
+    *,
+    origins: Mapping[str, str],
+    targets: Targets,
+    kind: str | None = None,
+    vocabulary: int | None = None,
+    classes: Sequence[str] | None = None,
+    outputs: int | None = None,
+    notes: Sequence[str] = (),
+) -> Raw:
+    """A checked set out of arrays: split -> (inputs, targets); what is not said is inferred, or asked for.
+
+    `origins`: what each split is called. `vocabulary`: the highest token and one more unless given. `classes`: numbers
+    from 0 unless given. Raises DataError naming the split for what cannot be inputs or targets of the kind.
+    """
+    known = {kind_of(x, kind, f"{where}: {split}") for split, (x, _) in parts.items()}
+    if len(known) > 1:
+        raise DataError(f"{where}: its parts are of several kinds: {', '.join(sorted(known))}; make them alike")
+    (found,) = known
+    splits = {}
+    for split, (x, y) in parts.items():
+        told = f"{where}: {split}"
+        if not x.ndim or not y.ndim or (targets != "classes" and len(x) != len(y)):
+            raise DataError(f"{told}: expected a target for each input, got shapes {x.shape} and {y.shape}")
+        splits[split] = Split(
+            inputs=INPUTS[found](x, told), targets=_targets(y, len(x), targets, told), origin=origins[split]
+        )
+    if found == "tokens" and vocabulary is None:
+        tops = [int(part.inputs.max()) for part in splits.values() if isinstance(part.inputs, np.ndarray) and len(part)]
+        tops += [int(part.targets.max()) for part in splits.values() if targets == "tokens" and part.targets.size]
+        vocabulary = max(tops, default=0) + 1
+    shapes = {np.shape(part.inputs)[1:] for part in splits.values()}
+    if len(shapes) > 1:
+        raise DataError(f"{where}: training and test {found} differ in shape: {sorted(shapes)}")
+    labelled = targets == "classes" or (targets == "given" and _labels(splits))
+    return settle(
+        splits,
+        _names(splits, classes, NOUNS[found][1], where) if labelled else (),
+        where,
+        kind=found,
+        targets="classes" if labelled else targets,
+        vocabulary=vocabulary if found == "tokens" else None,
+        outputs=outputs,
+        notes=notes,
+    )
+
+
+def kind_of(x: Array, said: str | None, where: str) -> Kind:
+    """The kind of inputs, as said, or as their dtype and dimensions leave no doubt; raises DataError where they do.
+
+    >>> kind_of(np.zeros((9, 16), np.float32), None, "rows"), kind_of(np.zeros((9, 8, 8), np.uint8), None, "pictures")
+    ('vectors', 'images')
+    """
+    if said is not None:
+        if said not in get_args(Kind):
+            raise DataError(f"{where}: {unknown('kind', said, get_args(Kind))}")
+        return next(kind for kind in get_args(Kind) if kind == said)
+    if x.dtype.kind not in "biuf":
+        raise DataError(f"{where}: expected inputs that are numbers, got dtype {x.dtype}")
+    if x.ndim == 2 and x.dtype.kind == "f":
+        return "vectors"
+    if x.ndim == 4 or (x.ndim == 3 and x.dtype == np.uint8):
+        return "images"
+    may = {2: "vectors, or tokens", 3: "images (N, H, W), or series (N, C, T)"}.get(x.ndim)
+    if may is None:
+        raise DataError(f"{where}: expected inputs of 2 to 4 dimensions, got {x.dtype} of shape {x.shape}")
+    raise DataError(f"{where}: {x.dtype} of shape {x.shape} may be {may}; say which: kind='images', 'series', ...")
+
+
+def images(x: Array, where: str) -> Array:
+    """Images uint8 or float32 (N, C, H, W), of (N, H, W), (N, C, H, W) or (N, H, W, C) with C 1 or 3."""
+    if x.dtype in (np.float32, np.float64):
+        x = x.astype(np.float32)
+        if not np.isfinite(x).all():
+            raise DataError(f"{where}: images hold NaN or infinite values; remove them")
+    elif x.dtype != np.uint8:
+        raise DataError(f"{where}: expected images of uint8 or float32, got {x.dtype}")
+    if x.ndim == 3:
+        return x[:, None]
+    if x.ndim == 4 and x.shape[1] in (1, 3):
+        return x
+    if x.ndim == 4 and x.shape[3] in (1, 3):
+        return np.ascontiguousarray(x.transpose(0, 3, 1, 2))
+    raise DataError(f"{where}: expected images with 1 or 3 channels, (N, C, H, W) or (N, H, W, C), got shape {x.shape}")
+
+
+def _numbers(x: Array, where: str) -> Array:
+    if x.dtype.kind not in "biuf":
+        raise DataError(f"{where}: expected numbers, got dtype {x.dtype}")
+    return x.astype(np.float32)
+
+
+def _tokens(x: Array, where: str) -> Array:
+    if x.dtype.kind not in "iu":
+        raise DataError(f"{where}: expected tokens, whole numbers from 0, got dtype {x.dtype}")
+    return x.astype(np.int64)
+
+
+def _targets(y: Array, count: int, targets: Targets, where: str) -> Array:
+    if targets == "classes":
+        if not np.issubdtype(y.dtype, np.integer) or y.shape != (count,):
+            raise DataError(f"{where}: expected {count} whole-number labels, got {y.dtype} of shape {y.shape}")
+        return y.astype(np.int64)
+    if targets == "tokens":
+        return _tokens(y, where)
+    if y.dtype.kind not in "biuf":
+        raise DataError(f"{where}: expected targets that are numbers, got dtype {y.dtype}")
+    if targets == "numbers":
+        return y.astype(np.float32).reshape(count, -1)
+    if y.dtype.kind == "f" and not np.isfinite(y).all():
+        raise DataError(f"{where}: targets hold NaN or infinite values; remove them")
+    kept = {"f": np.float32, "b": np.bool_}.get(y.dtype.kind, np.int64)
+    return y.astype(kept)
+
+
+def _labels(splits: Mapping[str, Split]) -> bool:
+    """Whether targets that are given are labels: one whole number from 0 for each input."""
+    found = [part.targets for part in splits.values()]
+    return all(each.ndim == 1 and each.dtype == np.int64 and (each >= 0).all() for each in found)
+
+
+def _names(splits: Mapping[str, Split], classes: Sequence[str] | None, several: str, where: str) -> list[str]:
+    if classes is not None:
+        return [str(name) for name in classes]
+    highest = max(int(part.targets.max(initial=0)) for part in splits.values())
+    count = sum(len(part) for part in splits.values())
+    if highest >= max(count, 1):
+        raise DataError(f"{where}: label {highest} of {count} {several}; labels are the numbers from 0, without gaps")
+    return [str(number) for number in range(highest + 1)]
+
+
+INPUTS = {"images": images, "vectors": _numbers, "series": _numbers, "tokens": _tokens}
+"""Kind -> how arrays become what a set holds."""

@@ -1,0 +1,120 @@
+"""What a request makes of a set: which of its examples, brought to which inputs, for how many outputs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+
+from oneticket.data.reading import Reading
+from oneticket.data.settle import check_classes
+from oneticket.data.sources import DataRequest, DataSource, Raw
+from oneticket.data.subset import Ints, choose, half
+from oneticket.ground.errors import DataError
+from oneticket.task.inputs import Inputs
+from oneticket.task.spec import Kind, Targets
+
+
+@dataclass(frozen=True, kw_only=True)
+class Content:
+    """What is said of a whole set beside its examples; the fields are those of `Raw`."""
+
+    kind: Kind
+    vocabulary: int | None
+    targets: Targets
+    outputs: int | None
+    reading: Reading
+
+    def plain(self) -> dict[str, Any]:
+        """As JSON values; `Content.read` takes them back."""
+        return {**asdict(self), "reading": self.reading.plain()}
+
+    @classmethod
+    def of(cls, raw: Raw, *remarks: str) -> Content:
+        """What a reader says of a set, with more remarks for the reading."""
+        reading = replace(raw.reading, notes=(*raw.reading.notes, *remarks))
+        said = {"kind": raw.kind, "vocabulary": raw.vocabulary, "targets": raw.targets, "outputs": raw.outputs}
+        return cls(**said, reading=reading)  # type: ignore[arg-type]
+
+    @classmethod
+    def read(cls, plain: Any) -> Content:
+        """From what `plain` gave."""
+        return cls(**{**plain, "reading": Reading.read(plain["reading"])})
+
+
+def check_request(request: DataRequest, raw: Content, where: str) -> None:
+    """Refuse targets that the task has no use for, and settings of images for what are none."""
+    spec = request.spec
+    if request.targets not in (raw.targets, "given"):
+        raise DataError(f"{where}: gives {TOLD[raw.targets]}, but the task asks for {TOLD[request.targets]}")
+    if raw.targets != "classes":
+        for name in ("classes", "per_class"):
+            if getattr(spec, name) is not None:
+                raise DataError(
+                    f"{name}={getattr(spec, name)}: {where} gives {TOLD[raw.targets]}, not classes; leave it out"
+                )
+    if raw.kind != "images":
+        usual = {"size": None, "channels": None, "fit": "resize", "flip": False, "crop": 0}
+        for name, value in usual.items():
+            if (given := getattr(spec, name)) != value:
+                raise DataError(f"{name}={given}: is for images, but {where} holds {raw.kind}; leave it out")
+
+
+def brought_to(request: DataRequest, own: Inputs, where: str) -> Inputs:
+    """What the inputs are brought to: a network's or the set's own, as the spec changes them."""
+    spec, like = request.spec, request.inputs
+    if like and like.kind != own.kind:
+        raise DataError(f"{where} holds {own}; the network takes {like}, and one cannot be turned into the other")
+    if own.kind == "images":
+        channels, height, width = like.shape if like else own.shape
+        return Inputs(shape=(spec.channels or channels, spec.size or height, spec.size or width))
+    if like is None:
+        return own
+    if own.shape != like.shape or (own.vocabulary or 0) > (like.vocabulary or 0):
+        raise DataError(
+            f"{where} holds {own}; the network takes {like}, and only images can be brought to another shape"
+        )
+    return like
+
+
+def outputs(raw: Content, inputs: Inputs, targets: torch.Tensor, classes: Sequence[str], where: str) -> int:
+    """How many outputs a network needs."""
+    if raw.targets == "classes":
+        return len(classes)
+    if raw.targets == "tokens":
+        return inputs.vocabulary or 0
+    if raw.targets == "numbers":
+        return targets.shape[1]
+    if raw.outputs is None:
+        raise DataError(f"{where}: does not say how many outputs a network needs; name them `outputs` in a mapping")
+    return raw.outputs
+
+
+def chosen(
+    request: DataRequest, source: DataSource, raw: Content, train: Ints, test: Ints
+) -> tuple[Ints, Ints, tuple[str, ...]]:
+    """Positions of the training and test examples that are asked for, and the names of their classes."""
+    spec, reading = request.spec, raw.reading
+    if raw.targets != "classes":
+        whole = np.arange(len(train))
+        rows = half(np.zeros_like(whole), spec.half) if spec.half and not source.halved else whole
+        if not len(rows):
+            raise DataError(f"{source.where}: half {spec.half} of one training example is empty; take all of it")
+        return rows, np.arange(len(test)), ()
+    rows, rest = choose(spec, train, test, len(reading.classes), halve=not source.halved)
+    classes = tuple(reading.classes[: spec.classes])
+    check_classes(train[rows], classes, f"{source.where} ({spec.name})", reading.noun[1])
+    if not len(rest):
+        raise DataError(f"{source.where}: no test {reading.noun[1]} of the classes chosen; ask for more classes")
+    return rows, rest, classes
+
+
+TOLD: dict[Targets, str] = {
+    "classes": "classes",
+    "numbers": "numbers",
+    "tokens": "the tokens that follow",
+    "given": "targets as they are given",
+}
