@@ -275,6 +275,6 @@ def test_an_url_that_nothing_opens_is_refused_at_once() -> None:
 
 
 @pytest.mark.parametrize("place", ["", " ", "file://"])
-def test_no_place_is_not_the_folder_that_one_happens_to_be_in(context: str) -> None:
+def test_no_place_is_not_the_folder_that_one_happens_to_be_in(place: str) -> None:
     with pytest.raises(StoreError, match="expected a folder or a URL, got an empty text"):
-        Store(context)
+        Store(place)
