@@ -23,6 +23,7 @@ from oneticket.study.labels import Labels, data_label, model_label
 from oneticket.study.plan import search_origin, transfer_cells
 from oneticket.study.spec import PartSpec, SetSpec, StudySpec
 from oneticket.task.inputs import Inputs
+from oneticket.task.spec import TaskSpec
 
 S = TypeVar("S", bound=Spec)
 
@@ -111,7 +112,7 @@ class _Grid:
                 TransferSpec,
                 target,
                 data=target.data,
-                task=study.task,
+                task=self._task,
                 optimizer=trained_with,
                 training=self._training(target),
                 head=part.head or study.head,
@@ -119,7 +120,7 @@ class _Grid:
             )
             at_home = source == target and found_with == trained_with
             own = self._origin(model, target, trained_with, replicate) if "own" in arms and not at_home else None
-            inputs = self.context.facts(target.data, study.task, Inputs.read(origin.network)).inputs
+            inputs = self.context.facts(target.data, self._task, Inputs.read(origin.network)).inputs
             if own and (Inputs.read(own.network) != inputs or own.living[0] != origin.living[0]):
                 both = f"{Inputs.read(origin.network)} and {Inputs.read(own.network)}"
                 raise SpecError(f"{self._here}: arm own: {both}; give the sets one size and channels")
@@ -141,7 +142,7 @@ class _Grid:
             SearchSpec,
             source,
             data=source.data,
-            task=self.study.task,
+            task=self._task,
             model=model,
             optimizer=optimizer,
             training=self._training(source),
@@ -167,6 +168,10 @@ class _Grid:
             data=_name(used, self.study.sets) or data_label(used.data),
             optimizer=_name(optimizer, self.study.optimizers) or optimizer.name,
         )
+
+    @property
+    def _task(self) -> TaskSpec:
+        return self.part.task or self.study.task
 
     def _training(self, used: SetSpec) -> Mapping[str, Any]:
         merged: Mapping[str, Any] = over(over(self.study.training, self.part.training), used.training)

@@ -110,6 +110,7 @@ class PartSpec(Spec):
     arms: Arms | None = Field(None, description="What is trained on the targets.")
     levels: Levels | None = Field(None, description="Which levels of the sources are carried.")
     replicates: Replicates | None = Field(None, description="How often all of it is done.")
+    task: TaskSpec | None = Field(None, description="What its networks are trained for; the study's task unless given.")
     training: Table = Field(default_factory=dict, description="Fields of TrainingSpec.")
     pruning: Table = Field(default_factory=dict, description="Fields of PruningSpec.")
     rewind: Time | None = Field(None, description="The rewind point of its searches.")

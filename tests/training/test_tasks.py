@@ -185,3 +185,15 @@ def test_a_loss_that_is_always_reduced_alike_is_told(kept: str, asked: str) -> N
     odd = replace(SPREAD, loss=lambda output, target, reduction: _absolute(output, target, kept))
     with pytest.raises(TrainingError, match=f"task spread: loss with reduction '{asked}': expected numbers: "):
         odd.training_loss(OUTPUT, TARGET, asked, 0.0)
+
+
+def test_a_part_may_be_trained_for_another_task(tmp_path) -> None:
+    (tmp_path / "mine.py").write_text(OWN)
+    (tmp_path / "weights.py").write_text("SECOND = 1\n")
+    name = f"{tmp_path}/mine.py:task"
+    grid = {"sources": ["digits:a"], "targets": ["digits:b"], "models": ["mlp"], "optimizers": ["sgd"]}
+    parts = {"usual": grid, "other": {**grid, "task": name}}
+    cells = plan(StudySpec(name="two", levels=[1], replicates=1, parts=parts), RunContext()).cells
+    trained = {cell.part: cell.step.args["transfer"].get("task", {}).get("name") for cell in cells}
+    assert trained == {"usual": None, "other": name}
+    assert [origin.search["task"]["name"] for origin in searches(cells)] == ["classification", name]
