@@ -10,8 +10,10 @@ from pathlib import Path
 from oneticket.data import arrays, hub
 from oneticket.data.images.folder import folder
 from oneticket.data.images.scan import METADATA, scan
-from oneticket.data.roles import role
+from oneticket.data.roles import role, split_of
 from oneticket.data.sources import DataRequest, DataSource
+from oneticket.data.spec import FILES
+from oneticket.data.texts.plain import plain_text
 from oneticket.ground.errors import DataError
 
 
@@ -50,7 +52,7 @@ def find(request: DataRequest) -> DataSource:
             f"dataset {name!r} not found; looked in {looked}; then {error}. Set ONETICKET_DATA to a folder that holds "
             f"{'/'.join(filter(None, (repo, config)))}/<split>-*.parquet, or try again with network access"
         ) from None
-    return loaded(parts, hub.kept_in(parts), name, streams=streams)
+    return loaded(parts, hub.kept_in(parts), name, request, streams=streams)
 
 
 def _places(name: str) -> list[Path]:
@@ -68,37 +70,61 @@ def _local(place: Path, request: DataRequest, *, streams: bool) -> DataSource | 
     if place.is_file() and place.suffix == ".npz":
         return arrays.npz(place, request.targets)
     if place.is_file():
-        raise DataError(f"{place}: is a file; expected a folder of images or Parquet files, or an .npz file")
+        return _file(place, request)
     if not place.is_dir():
         return None
     from oneticket.data.images.metadata import by_metadata
-    from oneticket.data.table import files_of, loaded, parquet
+    from oneticket.data.table import files_of, folder_of_tables, loaded
 
     if any(path.name not in METADATA for path in place.glob("*.parquet")):
-        return parquet(place, files_of(place), streams=streams)
+        return folder_of_tables(place, files_of(place), request, streams=streams)
     found = scan(place)
     if found.filled or found.images:
         return by_metadata(found, streams=streams) or folder(found, streams=streams)
     if files := files_of(place):
-        return parquet(place, files, streams=streams)
+        return folder_of_tables(place, files, request, streams=streams)
+    if files := files_of(place, ".csv"):
+        return folder_of_tables(place, files, request)
+    if books := _books(place):
+        raise DataError(f"{place}: holds plain texts; name one: {', '.join(books[:5])}")
     configs = sorted(child for child in place.iterdir() if child.is_dir() and files_of(child))
     if len(configs) > 1:
         raise DataError(
             f"{place}: holds several sets; name one: {', '.join(f'{place}/{child.name}' for child in configs)}"
         )
     if configs:
-        return parquet(configs[0], files_of(configs[0]), streams=streams)
+        return folder_of_tables(configs[0], files_of(configs[0]), request, streams=streams)
     if any(role(child.name) == "train" for child in found.folders):
         raise DataError(f"{place}: split 'train' is empty; expected at least one image of each class")
     if not any(place.iterdir()):
-        raise DataError(f"{place}: the folder is empty; expected train/<class>/*.png or <split>-*.parquet")
+        raise DataError(f"{place}: the folder is empty; expected train/<class>/*.png, <split>-*.parquet or <split>.csv")
     kept = sorted(path for path in place.rglob("*") if path.is_file())
-    return loaded(hub.local(place), kept, str(place), streams=streams)
+    return loaded(hub.local(place), kept, str(place), request, streams=streams)
+
+
+def _file(place: Path, request: DataRequest) -> DataSource:
+    """A file that is a set by itself."""
+    from oneticket.data.table import READERS, single
+
+    if place.suffix == ".txt":
+        return plain_text(place, request)
+    if place.suffix in READERS and role(split_of(place.stem)) is None:
+        return single(place, request)
+    raise DataError(
+        f"{place}: is a file; expected a folder of images, Parquet or CSV files, or a file that is a whole set: .npz, "
+        ".parquet, .csv or .txt"
+    )
+
+
+def _books(place: Path) -> list[str]:
+    """The plain texts in a folder that holds nothing else."""
+    found = sorted(path for path in place.iterdir() if not path.name.startswith("."))
+    return [str(path) for path in found] if all(path.suffix == ".txt" for path in found) else []
 
 
 def _repo(name: str) -> tuple[str | None, str | None]:
     match = re.fullmatch(r"(\w[\w.-]*/[\w.-]+?)(?:/([\w.-]+))?", name)
-    return (match[1], match[2]) if match and not name.endswith(".npz") else (None, None)
+    return (match[1], match[2]) if match and not name.endswith(FILES) else (None, None)
 
 
 GENERATED: dict[str, Callable[[], DataSource]] = {"digits": arrays.digits, "mnist1d": arrays.mnist1d}

@@ -166,7 +166,7 @@ def _held(request: DataRequest, source: DataSource, device: torch.device) -> _Lo
     wanted = spec.size or (like.shape[1] if like and square else None)
     # The images of a set that is not a known one may differ in size, and are then decoded to the size wanted.
     mixed = None if spec.set in USUAL else wanted
-    key = ["examples", source.fingerprint, mixed, dict(source.options)] if source.fingerprint else None
+    key = ["parts", source.fingerprint, mixed, dict(source.options)] if source.fingerprint else None
     entry = cached(key, lambda: _decoded(source, mixed))
     raw = Content.read(entry.note)
     check_request(request, raw, source.where)
@@ -188,7 +188,7 @@ def _held(request: DataRequest, source: DataSource, device: torch.device) -> _Lo
         outputs=outputs(raw, inputs, train.targets, classes, source.where),
         classes=classes,
         digest=_digest(spec, digest([list(raw.reading.classes), entry.content]), raw, inputs),
-        moments=((), ()) if raw.kind == "tokens" else moments(train.inputs),
+        moments=_moments(raw, train.inputs),
         scale=Scale.of(train.targets) if raw.targets == "numbers" else None,
         reading=raw.reading,
     )
@@ -262,6 +262,16 @@ def _decoded(source: DataSource, size: int | None) -> Made:
     return tensors, Content.of(raw, *(f"{count:,} {words}" for words, count in remarks.items() if count)).plain()
 
 
+def _moments(raw: Content, inputs: torch.Tensor) -> Moments:
+    """What training inputs are scaled by: nothing for tokens, 0 and 1 for what is not to be scaled."""
+    if raw.kind == "tokens":
+        return (), ()
+    mean, std = map(list, moments(inputs))
+    for at in raw.unscaled:
+        mean[at], std[at] = 0.0, 1.0
+    return tuple(mean), tuple(std)
+
+
 def _repeated(train: torch.Tensor, test: torch.Tensor) -> int:
     """How many test inputs are the very same as a training input."""
     seen, found = ([hashlib.sha256(one.numpy().tobytes()).digest() for one in part] for part in (train, test))
@@ -277,7 +287,7 @@ def _shape(inputs: Inputs) -> Shape:
 def _digest(spec: DataSpec, content: str, raw: Content, inputs: Inputs) -> str:
     known = [content, spec.half, spec.classes, spec.per_class, inputs.shape, spec.fit]
     usual = raw.kind == "images" and raw.targets == "classes"
-    return digest(known if usual else [*known, inputs.plain(), raw.targets])
+    return digest(known if usual else [*known, inputs.plain(), raw.targets, list(raw.unscaled)])
 
 
 def _to(part: Examples, device: torch.device) -> Examples:

@@ -26,6 +26,7 @@ class Content:
     vocabulary: int | None
     targets: Targets
     outputs: int | None
+    unscaled: tuple[int, ...]
     reading: Reading
 
     def plain(self) -> dict[str, Any]:
@@ -37,12 +38,12 @@ class Content:
         """What a reader says of a set, with more remarks for the reading."""
         reading = replace(raw.reading, notes=(*raw.reading.notes, *remarks))
         said = {"kind": raw.kind, "vocabulary": raw.vocabulary, "targets": raw.targets, "outputs": raw.outputs}
-        return cls(**said, reading=reading)  # type: ignore[arg-type]
+        return cls(**said, unscaled=raw.unscaled, reading=reading)  # type: ignore[arg-type]
 
     @classmethod
     def read(cls, plain: Any) -> Content:
         """From what `plain` gave."""
-        return cls(**{**plain, "reading": Reading.read(plain["reading"])})
+        return cls(**{**plain, "unscaled": tuple(plain["unscaled"]), "reading": Reading.read(plain["reading"])})
 
 
 def check_request(request: DataRequest, raw: Content, where: str) -> None:

@@ -35,6 +35,7 @@ def settle(
     targets: Targets = "classes",
     vocabulary: int | None = None,
     outputs: int | None = None,
+    unscaled: tuple[int, ...] = (),
     noun: tuple[str, str] | None = None,
     notes: Sequence[str] = (),
 ) -> Raw:
@@ -83,7 +84,14 @@ def settle(
         noun=noun,
     )
     return Raw(
-        train=train, test=test, reading=reading, kind=kind, vocabulary=vocabulary, targets=targets, outputs=outputs
+        train=train,
+        test=test,
+        reading=reading,
+        kind=kind,
+        vocabulary=vocabulary,
+        targets=targets,
+        outputs=outputs,
+        unscaled=unscaled,
     )
 
 

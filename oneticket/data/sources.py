@@ -86,6 +86,7 @@ class Raw:
     vocabulary: int | None = None
     targets: Targets = "classes"
     outputs: int | None = None
+    unscaled: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, ValidationInfo, field_validator
 
 from oneticket.ground.errors import unknown
-from oneticket.ground.spec import Spec
+from oneticket.ground.spec import Later, Spec
 
 
 class DataSpec(Spec):
@@ -23,7 +23,8 @@ class DataSpec(Spec):
 
     name: str = Field(
         description="Dataset: a known name (digits, fashion_mnist, cifar10, ...), a Hub id (org/name), a folder of "
-        "images or Parquet files, or an .npz file. Add :a or :b for one of two fixed halves of the training images."
+        "images, Parquet or CSV files, or a .parquet, .csv, .npz or .txt file. Add :a or :b for one of two fixed "
+        "halves of the training part."
     )
     classes: int | None = Field(None, ge=2, description="Use only the first so many classes; all if left out.")
     per_class: int | None = Field(
@@ -53,6 +54,22 @@ class DataSpec(Spec):
         description="Shift training images at random by up to so many pixels; 0 for none, the set's usual if left out.",
     )
 
+    missing: Annotated[Literal["refuse", "fill"], Later(neutral="refuse", since="0.2")] = Field(
+        "refuse",
+        description="Missing values of a table: refuse them, or fill them with the median or the most frequent value "
+        "of the training rows.",
+    )
+    label: Annotated[str | None, Later(neutral=None, since="0.2")] = Field(
+        None, description="Column of a table that holds the labels; label, labels, target, class or y if left out."
+    )
+    length: Annotated[int | None, Later(neutral=None, since="0.2")] = Field(
+        None,
+        ge=1,
+        le=65_536,
+        description="Bytes of a text that a network reads at once; those of the longest training text, 256 at most, or "
+        "32 of a long text if left out.",
+    )
+
     @property
     def set(self) -> str:
         """The name without the half."""
@@ -60,19 +77,21 @@ class DataSpec(Spec):
 
     @property
     def half(self) -> Literal["a", "b"] | None:
-        """Which half of the training images is used, or None for all."""
+        """Which half of the training part is used, or None for all."""
         return "a" if self.name.endswith(":a") else "b" if self.name.endswith(":b") else None
 
     @field_validator("name")
     @classmethod
     def _known(cls, name: str) -> str:
         bare = name[:-2] if name[-2:] in (":a", ":b") else name
-        if bare in USUAL or "/" in bare or "\\" in bare or bare.endswith(".npz"):
+        if bare in USUAL or "/" in bare or "\\" in bare or bare.endswith(FILES):
             return name
         stem, colon, half = bare.rpartition(":")
         if colon and stem in USUAL:
             raise ValueError(f"a half is ':a' or ':b', got ':{half}' in {name!r}")
-        raise ValueError(f"{unknown('dataset', bare, USUAL)}; or org/name on the Hub, ./folder, ./file.npz")
+        raise ValueError(
+            f"{unknown('dataset', bare, USUAL)}; or org/name on the Hub, ./folder, or a file: {', '.join(FILES)}"
+        )
 
     @field_validator("flip")
     @classmethod
@@ -88,6 +107,9 @@ class DataSpec(Spec):
 def _usual(info: ValidationInfo) -> tuple[bool, int]:
     return USUAL.get(str(info.data.get("name")).removesuffix(":a").removesuffix(":b"), (False, 0))
 
+
+FILES = (".npz", ".parquet", ".csv", ".txt")
+"""Suffixes of files that are sets by themselves."""
 
 # The known sets, each with its usual flip and crop. Digits mean something else mirrored; ImageNet and Places365 are
 # streamed, where every training image is a random resized crop already.

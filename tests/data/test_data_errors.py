@@ -187,7 +187,7 @@ def parquet_that_names_a_device(root, pictures):
 
 
 def parquet_without_images(root, pictures):
-    pq.write_table(pa.table({"text": ["a"], "label": [0]}), root / "train-0.parquet")
+    pq.write_table(pa.table({"image": [[1, 2]] * 4, "label": [0, 1] * 2}), root / "train-0.parquet")
     return root
 
 
@@ -271,19 +271,19 @@ BAD_PLACES = {
     parquet_with_a_name_that_is_no_text: "cannot read this Parquet file",
     parquet_with_a_name_twice: "cannot read this Parquet file: Multiple matches for FieldRef.Name.label",
     parquet_that_names_a_device: "cannot decode an image ./dev/zero.: it is no file",
-    parquet_without_images: "no image column .*columns are text, label",
+    parquet_without_images: "columns that cannot be inputs: 'image' .lists.",
     parquet_without_labels: "no label column",
     parquet_in_another_folder: "holdout/0.PARQUET lies beside train/0.parquet, and is either a part .* or not",
     parquet_with_unlabelled: "1 images have no label",
     parquet_with_broken_labels: "column 'label', split 'train': holds 0.5, which is no whole number",
-    parquet_with_mixed_labels: "column 'label': is texts in test and whole numbers in train",
+    parquet_with_mixed_labels: "column 'label': is whole numbers in train and texts in test",
     parquet_with_an_unclear_split: "holdout beside it .* either the test part .* or not to be read",
     parquet_of_two_splits: "names several splits .train, test.",
     parquet_without_train: "no training split",
     empty_parquet: "'train' is empty",
     lone_file: "train-0.parquet: is a file; expected a folder",
     two_sets: "holds several sets; name one: .*fancy, .*plain",
-    nothing_known: "no image column .*columns are text",
+    nothing_known: "holds plain texts; name one: .*notes.txt",
 }
 
 

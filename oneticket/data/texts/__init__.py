@@ -1,0 +1,1 @@
+"""Texts as bytes: short ones with a target each, and one long text whose next byte is to be told."""
