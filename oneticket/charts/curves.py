@@ -12,7 +12,7 @@ from oneticket.charts.theme import Chart, Record
 from oneticket.stats.regroup import parts, settled
 from oneticket.stats.stats import mean_interval
 from oneticket.stats.summary import Row
-from oneticket.stats.words import ARMS, counts, percent, within
+from oneticket.stats.words import counts, label_place, percent, within, words_of
 
 WIDTHS, HEIGHT = {True: 640, False: 450}, 300
 FLOOR = 1e-4  # of a loss on a logarithmic axis
@@ -42,8 +42,7 @@ def curves_chart(curves: Sequence[Row]) -> Chart | None:
         record["source"] = named.get(record["source"], theme.NONE)
     lines = [record for record in every if not record["dense"]]
     sources = sorted({record["source"] for record in lines})
-    order = [words.label for words in ARMS.values()]
-    arms = sorted({record["arm"] for record in lines}, key=order.index)
+    arms = sorted({record["arm"] for record in lines}, key=label_place)
     width = WIDTHS[len(panels) == 1]
     across = width * min(len(panels), 2)
     color = alt.Color(
@@ -77,7 +76,7 @@ def _records(rows: Sequence[Row]) -> list[Record]:
         found = mean_interval(row["loss"] for row in replicates.values())
         made.append(
             {
-                "arm": ARMS[arm].label,
+                "arm": words_of(arm).label,
                 "dense": arm == "dense",
                 "source": source,
                 "step": step,

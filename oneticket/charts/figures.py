@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import inspect
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
+
+import altair as alt
 
 from oneticket.charts.cost import cost_chart
 from oneticket.charts.curves import curves_chart
@@ -13,7 +17,10 @@ from oneticket.charts.matrices import optimizers_chart, sources_chart
 from oneticket.charts.overlap import overlap_chart
 from oneticket.charts.scores import scores_chart
 from oneticket.charts.theme import Chart
+from oneticket.ground.errors import SpecError
+from oneticket.ground.table import Table
 from oneticket.study.findings import Findings
+from oneticket.study.spec import FIGURES as NAMES
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,12 +38,46 @@ class Figure:
     draw: Callable[[Findings], Chart | None]
 
 
-FIGURES: dict[str, Figure] = {
-    figure.name: figure
-    for figure in (
-        Figure(
-            name="scores",
-            title="Scores over density",
+def figure_named(name: str) -> Figure:
+    """The figure of that name, or your own by its path.
+
+    Your own is a function from `Findings` to an Altair chart, or None where there is nothing to draw. Its docstring's
+    first line is the figure's title, the rest its caption. Raises SpecError for an unknown name, and when it is drawn
+    for a function that fails or makes something else.
+
+    >>> figure_named("curves").title
+    'Training curves'
+    """
+    FIGURES.known(name)
+    if not FIGURES.is_own(name):
+        return FIGURES[name]
+    function = FIGURES.own(name)
+    title, _, caption = (inspect.getdoc(function) or function.__name__).partition("\n")
+
+    def draw(found: Findings) -> Chart | None:
+        with FIGURES.blamed(name):
+            chart: Chart | None = function(found)
+        if chart is not None and not isinstance(chart, alt.TopLevelMixin):
+            raise SpecError(f"figure {name!r}: expected an Altair chart or None, got {type(chart).__name__}")
+        return chart
+
+    return Figure(
+        name=re.sub(r"\W+", "-", name.rpartition(":")[2]),
+        title=title.rstrip("."),
+        caption=" ".join(caption.split()),
+        needs=f"what {name} draws",
+        draw=draw,
+    )
+
+
+def _figure(name: str, *, caption: str, needs: str, draw: Callable[[Findings], Chart | None]) -> Figure:
+    return Figure(name=name, title=NAMES[name], caption=caption, needs=needs, draw=draw)
+
+
+FIGURES: Table[Figure] = NAMES.filled(
+    {
+        "scores": _figure(
+            "scores",
             caption="Test scores as weights are pruned, one panel per target: colours tell where a ticket was found, "
             "shapes and dashes the arms; the dashed black line and its grey band are the dense network. Where there is "
             "one source, colours tell the arms. Points are means over replicates, bars and bands their 95 % Student t "
@@ -46,9 +87,8 @@ FIGURES: dict[str, Figure] = {
             needs="a trained network",
             draw=lambda found: scores_chart(found.rows, missing=found.missing) if found.rows else None,
         ),
-        Figure(
-            name="sources-and-targets",
-            title="Sources and targets",
+        "sources-and-targets": _figure(
+            "sources-and-targets",
             caption="By how much a ticket of each source is better (blue) or worse (orange) than the target's own, at "
             "the sparsest level or another one from the menu: the mean difference paired by replicate, half its 95 % "
             "Student t interval, and n. A frame says that the interval leaves out 0. Where a source is the target "
@@ -56,9 +96,8 @@ FIGURES: dict[str, Figure] = {
             needs="a ticket carried to other data, and that data's own ticket",
             draw=lambda found: sources_chart(found.rows, found.missing) if found.rows else None,
         ),
-        Figure(
-            name="optimizers",
-            title="Optimizers",
+        "optimizers": _figure(
+            "optimizers",
             caption="By how much a ticket found with one optimizer and trained with another on the same data is better "
             "(blue) or worse (orange) than the target's own ticket, and than the global random ticket: the mean "
             "difference paired by replicate, half its 95 % Student t interval, and n. A frame says that the interval "
@@ -66,47 +105,42 @@ FIGURES: dict[str, Figure] = {
             needs="a ticket carried to another optimizer on its own data",
             draw=lambda found: optimizers_chart(found.rows, found.missing) if found.rows else None,
         ),
-        Figure(
-            name="controls",
-            title="Tickets beside their controls",
+        "controls": _figure(
+            "controls",
             caption="By how much each ticket is better than its controls, the target's own ticket, and the dense "
             "network: mean paired differences with their 95 % Student t intervals, filled where those leave out 0. One "
             "line of panels per target, from the densest level shown to the sparsest. n is in the chart.",
             needs="a ticket and a control with a replicate in common",
             draw=lambda found: controls_chart(found.rows, found.missing) if found.rows else None,
         ),
-        Figure(
-            name="layers",
-            title="Where the weights live",
+        "layers": _figure(
+            "layers",
             caption="The share of each layer's weights that live at every level of a search, as means over replicates: "
             "pruning over all layers at once empties some of them early. Intervals and counts are under the pointer.",
             needs="a search",
             draw=lambda found: layers_chart(found.layers),
         ),
-        Figure(
-            name="overlap",
-            title="Do searches find the same weights?",
+        "overlap": _figure(
+            "overlap",
             caption="The share of a mask's living weights that live in another search's mask too, over density, beside "
             "what two random masks of that density share (dashed). Points are means over replicates, bars their 95 % "
             "Student t intervals.",
             needs="two searches of one model",
             draw=lambda found: overlap_chart(found.overlaps),
         ),
-        Figure(
-            name="curves",
-            title="Training curves",
+        "curves": _figure(
+            "curves",
             caption="Training loss at the sparsest level of each target, on a logarithmic axis: means over replicates "
             "with their 95 % Student t intervals, colours for sources, dashes for arms, the dense network in black.",
             needs="a training whose loss was kept",
             draw=lambda found: curves_chart(found.curves),
         ),
-        Figure(
-            name="ledger",
-            title="Cost",
+        "ledger": _figure(
+            "ledger",
             caption="What each search cost in all its replicates, and what as many searches would have cost as there "
             "are targets and optimizers that took its tickets instead. Sums of measured times, so without intervals.",
             needs="a search",
             draw=lambda found: cost_chart(found.ledger),
         ),
-    )
-}
+    }
+)

@@ -13,7 +13,7 @@ from oneticket.charts.theme import Chart, Record
 from oneticket.ground.metric import named as named_metrics
 from oneticket.stats.regroup import parts, settled, sources_of
 from oneticket.stats.summary import Line, Row, Summary, over, places, summary
-from oneticket.stats.words import ARMS, counts, percent, within
+from oneticket.stats.words import counts, label_place, percent, within, words_of
 
 ACROSS, WIDTH, STEP = 3, 250, 13
 
@@ -88,7 +88,7 @@ def _differences(block: Sequence[Summary], level: int) -> list[Record]:
                 continue
             found = compared.difference
             record = {
-                "control": ARMS["own" if rival.at_home else rival.line.arm].label,
+                "control": words_of("own" if rival.at_home else rival.line.arm).label,
                 "source": ticket.line.source,
                 "kept": percent(ticket.density),
                 "below": f"{percent(ticket.density)} of the weights",
@@ -114,8 +114,7 @@ def _controls(rival: Summary, ticket: Summary) -> bool:
 def _draw(
     panel: _Panel, reach: alt.Scale, color: alt.Color, sources: Sequence[str], number: int, *, names: bool
 ) -> alt.LayerChart:
-    order = [words.label for words in ARMS.values()]
-    controls = sorted({record["control"] for record in panel.records}, key=order.index)
+    controls = sorted({record["control"] for record in panel.records}, key=label_place)
     # Every source has its own lane within a control's band, whichever sources are shown.
     y = alt.Y(
         "control:N",

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from oneticket.stats.summary import Row
-from oneticket.stats.words import ARMS
+from oneticket.stats.words import arm_place, words_of
 
 NAMED = 4
 
@@ -23,9 +23,9 @@ def gaps(missing: Iterable[Row]) -> list[str]:
         network = (row.get("source_data"), row.get("source_optimizer"), row["replicate"])
         found.setdefault((row["arm"], row["level"]), set()).add(network)
     said = []
-    for (arm, level), networks in sorted(found.items(), key=lambda each: (list(ARMS).index(each[0][0]), each[0][1])):
+    for (arm, level), networks in sorted(found.items(), key=lambda each: (arm_place(each[0][0]), each[0][1])):
         at = f" at level {level}" if level else ""
-        said.append(f"{ARMS[arm].label}{at} ({len(networks)} network{'s' * (len(networks) > 1)})")
+        said.append(f"{words_of(arm).label}{at} ({len(networks)} network{'s' * (len(networks) > 1)})")
     more = [f"and {len(said) - NAMED} more"] if len(said) > NAMED else []
     return [f"Missing: {'; '.join(said[:NAMED] + more)}."] if said else []
 

@@ -12,7 +12,7 @@ from oneticket.charts.theme import Chart
 from oneticket.ground.metric import named
 from oneticket.stats.regroup import parts, settled
 from oneticket.stats.summary import Line, Row, Setting, Summary, over, summary
-from oneticket.stats.words import ARMS, counts, percent
+from oneticket.stats.words import counts, percent, words_of
 
 At = tuple[str, str, int]
 OWN, RANDOM = "own", "global-random"
@@ -111,7 +111,7 @@ def _matrix(
     if not rivals or all(tile.source == tile.target for tile in tiles):
         return None
     sources, targets = ({tile.source: None for tile in tiles}, {tile.target: None for tile in tiles})
-    title = f"{title}, against {ARMS[against].phrase}"
+    title = f"{title}, against {words_of(against).phrase}"
     return Matrix(title=title, sources=sorted(sources), targets=sorted(targets), tiles=tiles)
 
 

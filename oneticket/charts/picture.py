@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from oneticket.charts.chart import write
-from oneticket.charts.figures import FIGURES
+from oneticket.charts.figures import figure_named
+from oneticket.ground.errors import SpecError
 from oneticket.study.findings import Findings
 
 
@@ -25,15 +26,22 @@ class Picture:
 
 
 def pictures(findings: Findings, folder: Path) -> list[Picture]:
-    """Draw the figures and write their files; a figure with nothing to draw is left out. StoreError as `write`."""
+    """Draw the plan's figures and write their files; a figure with nothing to draw is left out.
+
+    Raises StoreError as `write`, and SpecError as `figure_named` or for two figures whose files have one name.
+    """
+    figures = [figure_named(name) for name in findings.plan.figures]
+    names = [figure.name for figure in figures]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise SpecError(f"figures: two are called {twice[0]}, and so would be their files; give one another name")
     drawn = []
-    for name, figure in FIGURES.items():
+    for figure in figures:
         chart = figure.draw(findings)
         if chart is None:
             continue
-        files = write(chart, folder, name)
+        files = write(chart, folder, figure.name)
         picture = Picture(
-            name=name,
+            name=figure.name,
             title=figure.title,
             caption=figure.caption,
             chart=chart.to_dict(),
@@ -44,12 +52,13 @@ def pictures(findings: Findings, folder: Path) -> list[Picture]:
     return drawn
 
 
-def undrawn(drawn: Iterable[Picture]) -> str:
-    """Which figures there is nothing to draw for, and what each of them takes; empty if all are there.
+def undrawn(asked: Iterable[str], drawn: Iterable[Picture]) -> str:
+    """Which of the figures asked for there is nothing to draw for, and what each takes; empty if all are there.
 
-    >>> undrawn([])[:60]
+    >>> undrawn(["scores"], [])[:60]
     'Not drawn, for want of what they show: Scores over density ('
     """
     names = {picture.name for picture in drawn}
-    lacking = [f"{figure.title} ({figure.needs})" for figure in FIGURES.values() if figure.name not in names]
+    figures = map(figure_named, asked)
+    lacking = [f"{figure.title} ({figure.needs})" for figure in figures if figure.name not in names]
     return f"Not drawn, for want of what they show: {'; '.join(lacking)}." if lacking else ""

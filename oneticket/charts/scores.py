@@ -16,7 +16,7 @@ from oneticket.ground.metric import Metric
 from oneticket.ground.metric import named as named_metrics
 from oneticket.stats.regroup import parts, settled
 from oneticket.stats.summary import Line, Row, Setting, Summary, labels, natural_zeros, places, setting_of, summary
-from oneticket.stats.words import ARMS, counts, percent, within
+from oneticket.stats.words import counts, label_place, percent, within, words_of
 
 WIDTHS, HEIGHT = {True: 680, False: 450}, 320
 FEW = 5  # lines that may have shaded bands before those hide each other
@@ -120,7 +120,7 @@ def _records(panel: _Panel, called: dict[Line, str], named: dict[str, str], *, s
                 "at": one.density * math.exp(-room * place),
                 "density": one.density,
                 "dense": dense,
-                "arm": ARMS[arm].label if several or dense else called[one.line],
+                "arm": words_of(arm).label if several or dense else called[one.line],
                 "source": named.get(one.line.source, theme.NONE),
                 "mean": one.score.mean,
                 "low": None if low is None else cut(low),
@@ -199,10 +199,9 @@ def _shade(panel: _Panel, x: alt.X) -> list[alt.Chart]:
 
 def _marks(records: list[Record], several: bool, width: int) -> tuple[alt.Color, alt.Shape, alt.StrokeDash]:
     """Where there are several sources, colours are theirs; else arms have colours, dashes and shapes."""
-    order = [words.label for words in ARMS.values()]
     lines = [record for record in records if not record["dense"]]
     arms = list(dict.fromkeys(record["arm"] for record in lines))
-    arms.sort(key=lambda arm: next((n for n, label in enumerate(order) if arm.startswith(label)), 0))
+    arms.sort(key=label_place)
     sources = sorted({record["source"] for record in lines})
     by_arm = theme.legend(arms, width, title="arm" if several else None, symbolStrokeWidth=0)
     if several:

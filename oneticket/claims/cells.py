@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from oneticket.data.spec import DataSpec
 from oneticket.ground.errors import SpecError
 from oneticket.stats.summary import Line, Row, Setting, Summary, summary
-from oneticket.stats.words import ARMS
+from oneticket.stats.words import words_of
 
 # Networks that differ in their first layer round to slightly other densities.
 SAME_DENSITY = 0.05
@@ -47,7 +47,7 @@ class ClaimCell:
     @property
     def name(self) -> str:
         """What it is called in a sentence, without its place."""
-        return ARMS[self.line.arm].phrase + (f" from {self.line.source}" if self.line.arm == "ticket" else "")
+        return words_of(self.line.arm).phrase + (f" from {self.line.source}" if self.line.arm == "ticket" else "")
 
     @property
     def alike(self) -> bool:

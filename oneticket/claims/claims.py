@@ -16,10 +16,11 @@ from oneticket.claims.claim import NON_INFERIOR, Claim, Outcome, Verdict
 from oneticket.claims.judge import Question, judge
 from oneticket.claims.larger import larger_sources
 from oneticket.claims.pairs import Pair
-from oneticket.ground.errors import OneticketError, SpecError, unknown
-from oneticket.ground.import_path import own
+from oneticket.ground.errors import SpecError, unknown
 from oneticket.ground.metric import Metric
+from oneticket.ground.table import Table
 from oneticket.stats.summary import Row
+from oneticket.study.spec import CLAIMS as NAMES
 
 STRICTER = ("reinit", "layerwise-random", "corrected-random")
 
@@ -34,7 +35,7 @@ def own_data(rows: Sequence[Row], *, margin: float | None = None, level: int | N
     """
     question = Question(
         name="C1",
-        statement="Tickets beat random tickets on their own data.",
+        statement=NAMES["C1"],
         rows="tickets on the data and under the optimizer that found them",
         against="global-random",
     )
@@ -53,7 +54,7 @@ def same_distribution(rows: Sequence[Row], *, margin: float | None = None, level
     """
     question = Question(
         name="C2",
-        statement="Tickets from one half of a dataset beat random tickets on the other half.",
+        statement=NAMES["C2"],
         rows="tickets from one half of a dataset on the other half, under one optimizer",
         against="global-random",
     )
@@ -73,7 +74,7 @@ def across_datasets(rows: Sequence[Row], *, margin: float | None = None, level: 
     """
     question = Question(
         name="C3",
-        statement="Tickets from other datasets are close to the target's own ticket.",
+        statement=NAMES["C3"],
         rows="tickets from other datasets (of each the largest source), under one optimizer",
         against="own",
         rule=NON_INFERIOR,
@@ -95,7 +96,7 @@ def simple_targets(rows: Sequence[Row], *, margin: float | None = None, level: i
     simple = sorted(name for name, rank in COMPLEXITY.items() if rank == 0)
     question = Question(
         name="C5",
-        statement="On simple targets, tickets from more complex datasets beat the target's own ticket.",
+        statement=NAMES["C5"],
         rows=f"tickets from more complex datasets on {' or '.join(simple)}, under one optimizer",
         against="own",
     )
@@ -119,7 +120,7 @@ def other_optimizer(rows: Sequence[Row], *, margin: float | None = None, level: 
     """
     question = Question(
         name="C6",
-        statement="Tickets that one optimizer found beat random tickets under another.",
+        statement=NAMES["C6"],
         rows="tickets under another optimizer than the one that found them, on the same data",
         against="global-random",
     )
@@ -131,28 +132,14 @@ def other_optimizer(rows: Sequence[Row], *, margin: float | None = None, level: 
     return replace(verdict, notes=(*verdict.notes, *alone))
 
 
-def claim_named(name: str) -> Claim:
-    """The claim of that name in `CLAIMS`, or an own one as `package.module:function` or `file.py:function`.
-
-    Finding an own one runs the code around it: only name code that you trust. Raises SpecError for an unknown name, or
-    one that cannot be found or called.
-
-    >>> claim_named("C3").__name__
-    'across_datasets'
-    """
-    if name not in CLAIMS and ":" not in name:
-        raise SpecError(f"{unknown('claim', name, CLAIMS)}; or your own: package.module:function, or file.py:function")
-    return CLAIMS[name] if name in CLAIMS else own(name, "claim")
-
-
 def verdicts(
     rows: Sequence[Row], claims: Iterable[str | Claim], *, margin: float | None = None, level: int | None = None
 ) -> list[Verdict]:
     """The verdict of each claim, given by name or as a function, in that order.
 
     A claim is told the margin and the level if it has arguments of these names; without a margin, that of the metric,
-    where the rows have one and it has one. Raises SpecError as `claim_named` does,
-    or if an own claim fails or makes something else than a Verdict.
+    where the rows have one and it has one. Raises SpecError for an unknown claim, or one of your own that cannot be
+    found, fails or makes something else than a Verdict.
 
     >>> [verdict.outcome for verdict in verdicts([], ["C1", larger_sources])]
     ['not tested', 'not tested']
@@ -164,16 +151,11 @@ def verdicts(
 
 
 def _verdict(given: str | Claim, rows: Sequence[Row], settings: dict[str, Any]) -> Verdict:
-    claim: Callable[..., Any] = claim_named(given) if isinstance(given, str) else given
-    try:
+    claim: Callable[..., Any] = CLAIMS.resolve(given) if isinstance(given, str) else given
+    name = next((name for name, known in CLAIMS.items() if known is claim), str(given))
+    with CLAIMS.blamed(name):
         taken = inspect.signature(claim).parameters
         made = claim(rows, **{name: value for name, value in settings.items() if name in taken})
-    except OneticketError:
-        raise
-    except Exception as error:
-        if claim in CLAIMS.values():
-            raise
-        raise SpecError(f"claim {given!r} failed: {type(error).__name__}: {error}") from error
     if not isinstance(made, Verdict):
         raise SpecError(f"claim {given!r}: expected a Verdict, got {type(made).__name__}; see oneticket.claims.judge")
     if made.outcome not in get_args(Outcome):
@@ -228,11 +210,13 @@ COMPLEXITY: dict[str, int] = {
     "imagenet": 5,
 }
 
-CLAIMS: dict[str, Claim] = {
-    "C1": own_data,
-    "C2": same_distribution,
-    "C3": across_datasets,
-    "C4": larger_sources,
-    "C5": simple_targets,
-    "C6": other_optimizer,
-}
+CLAIMS: Table[Claim] = NAMES.filled(
+    {
+        "C1": own_data,
+        "C2": same_distribution,
+        "C3": across_datasets,
+        "C4": larger_sources,
+        "C5": simple_targets,
+        "C6": other_optimizer,
+    }
+)

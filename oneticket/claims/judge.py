@@ -12,7 +12,7 @@ from oneticket.claims.pairs import Pair, comparisons, pooled
 from oneticket.claims.pool import Pool
 from oneticket.ground.errors import SpecError
 from oneticket.ground.metric import METRICS, Metric
-from oneticket.stats.words import ARMS, number, percent
+from oneticket.stats.words import number, percent, words_of
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -104,7 +104,7 @@ def _rule(
     margin: float | None,
     asked: bool,
 ) -> str:
-    rival = ARMS[question.against].phrase
+    rival = words_of(question.against).phrase
     gain = f"{metric.name} minus that of {rival}" if metric.larger else f"{metric.name} of {rival} minus the ticket's"
     words = question.rule.words.format(margin="margin" if margin is None else number(margin))
     how = "the one asked for" if asked else "the sparsest that all cells have"

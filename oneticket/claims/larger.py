@@ -13,6 +13,7 @@ from oneticket.ground.metric import METRICS, Metric
 from oneticket.stats.stats import Interval
 from oneticket.stats.summary import Row
 from oneticket.stats.words import percent
+from oneticket.study.spec import CLAIMS
 
 WHAT = "tickets from one set cut to different sizes, on another set, under one optimizer"
 
@@ -39,7 +40,7 @@ def larger_sources(rows: Sequence[Row], *, level: int | None = None) -> Verdict:
     out = [one for one in every if one not in able]
     return Verdict(
         claim="C4",
-        statement="Tickets from larger sources, of more images and of more classes, do better elsewhere.",
+        statement=CLAIMS["C4"],
         outcome=outcome,
         effect=effect,
         unit=f"{metric.gained} per doubling",

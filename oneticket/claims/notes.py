@@ -13,7 +13,7 @@ from oneticket.ground.metric import Metric
 from oneticket.stats.equivalence import equivalent
 from oneticket.stats.power import NOISE
 from oneticket.stats.stats import bootstrap_interval, mean_interval
-from oneticket.stats.words import ARMS, listed, number, within
+from oneticket.stats.words import listed, number, within, words_of
 
 
 def beside(pairs: Iterable[Pair], level: int, cells: int) -> list[str]:
@@ -25,7 +25,7 @@ def beside(pairs: Iterable[Pair], level: int, cells: int) -> list[str]:
         effect = pooled(taken, level).effect
         some = "" if len(taken) == cells else f" ({len(taken)} of {cells} cells)"
         if effect is not None:
-            told.append(f"Against {ARMS[arm].phrase}{some}: {said(effect)}.")
+            told.append(f"Against {words_of(arm).phrase}{some}: {said(effect)}.")
     return told
 
 
@@ -50,7 +50,7 @@ def missing(what: str, against: str, pairs: Sequence[Pair], able: Sequence[Pair]
         return f"Missing: {what}."
     if not able:
         at = "" if level is None else f" at level {level}"
-        return f"Missing: {ARMS[against].phrase} of the same density{at}, beside {names(pairs)}."
+        return f"Missing: {words_of(against).phrase} of the same density{at}, beside {names(pairs)}."
     lacks = "level" if level is None and sparsest(pair.levels for pair in able) is None else "replicate"
     return f"Missing: a {lacks} that all cells have: {names(able)}."
 
@@ -59,7 +59,7 @@ def left_out(against: str, pairs: Iterable[Pair], able: Iterable[Pair]) -> list[
     """The pairs that could not be compared; not those that stand a second time, under another head."""
     kept = {pair.name for pair in able}
     out = [pair for pair in pairs if pair.name not in kept]
-    return [f"Left out, for want of {ARMS[against].phrase} at a level: {names(out)}."] if out else []
+    return [f"Left out, for want of {words_of(against).phrase} at a level: {names(out)}."] if out else []
 
 
 def weak(found: Pool) -> list[str]:

@@ -43,7 +43,9 @@ def study(
     track: Annotated[
         list[str] | None,
         Parameter(
-            help="Also log to tensorboard:FOLDER, mlflow:FOLDER or wandb:FOLDER; may be given again.", negative=""
+            help="Also log to tensorboard:FOLDER, mlflow:FOLDER, wandb:FOLDER or your own file.py:function:WHERE; may "
+            "be given again.",
+            negative="",
         ),
     ] = None,
     how: How = HOW,

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from oneticket.claims.claims import claim_named, verdicts
+from oneticket.claims.claims import CLAIMS, verdicts
 from oneticket.cli import store as store_commands
 from oneticket.cli.parameters import How
 from oneticket.cli.progress import describe, spoken
@@ -28,6 +28,7 @@ from oneticket.study.findings import findings
 from oneticket.study.grid import Plan
 from oneticket.study.plan import closure
 from oneticket.study.resolve import plan_of
+from oneticket.study.spec import FIGURES
 from oneticket.study.stale_data import changed
 
 
@@ -46,8 +47,9 @@ def study(
     context = how.context(pretend=dry_run)
     plan, kept = plan_of(name, context), Store(store)
     context = replace(context, threads=how.threads or plan.threads)
-    for claim in plan.claims:
-        claim_named(claim)
+    for table, names in ((CLAIMS, plan.claims), (FIGURES, plan.figures)):
+        for name in names:
+            table.resolve(name)
     if dry_run:
         _foresee(plan, kept, context, engine, price)
         return 0

@@ -52,6 +52,12 @@ or 'package.module:function'
     def __len__(self) -> int:
         return len(self.rows)
 
+    def __eq__(self, other: object) -> bool:
+        return self is other
+
+    def __hash__(self) -> int:
+        return id(self)
+
     def __repr__(self) -> str:
         return f"Table({self.kind}: {', '.join(self)})"
 
@@ -74,6 +80,13 @@ or 'package.module:function'
             return name
         raise ValueError(f"{unknown(self.kind, name, self.rows)}; your own: '{OWN}' or 'package.module:function'")
 
+    def known(self, name: str) -> str:
+        """The same where no spec is validated: raises SpecError."""
+        try:
+            return self.check(name)
+        except ValueError as error:
+            raise SpecError(str(error)) from None
+
     def own(self, name: str) -> Callable[..., Any]:
         """The user's own function at that path, whose code is run to find it. Raises SpecError."""
         return own(name, self.kind)
@@ -84,10 +97,7 @@ or 'package.module:function'
         >>> Table(kind="criterion", rows={}).resolve("math:sqrt")(4)
         2.0
         """
-        try:
-            self.check(name)
-        except ValueError as error:
-            raise SpecError(str(error)) from None
+        self.known(name)
         found: Row | Any = self.rows[name] if name in self.rows else self.own(name)
         return found
 

@@ -1,7 +1,8 @@
 """The arms of a comparison: the ticket, the dense network, and the controls that take one property of the ticket away.
 
 An arm is one function from a source, new weights and a random generator to the ticket that is trained in its place. New
-weights are a second draw from the init distribution, never the draw that the ticket itself began from.
+weights are a second draw from the init distribution, never the draw that the ticket itself began from. Your own is such
+a function by its path: `--controls mine.py:control`.
 
 | arm                   | mask                  | weights                                            |
 |-----------------------|-----------------------|----------------------------------------------------|
@@ -28,6 +29,8 @@ from torch import Tensor
 
 from oneticket.ground.brief import brief
 from oneticket.ground.errors import CarryError
+from oneticket.ground.table import Table
+from oneticket.lottery.spec import ARMS as NAMES
 from oneticket.ticket.mask import Mask
 from oneticket.ticket.ticket import Ticket
 
@@ -142,15 +145,17 @@ def _with(given: Ticket, *, mask: Mask, weights: Tensors) -> Ticket:
     return Ticket(mask=mask, weights=weights, contract=given.contract, model=given.model)
 
 
-ARMS: dict[str, Control] = {
-    "dense": dense,
-    "ticket": ticket,
-    "own": ticket,
-    "reinit": reinit,
-    "permuted-weights": permuted_weights,
-    "layerwise-random": layerwise_random,
-    "global-random": global_random,
-    "corrected-random": corrected_random,
-    "layerwise-random-kept": layerwise_random_kept,
-    "signs": signs,
-}
+ARMS: Table[Control] = NAMES.filled(
+    {
+        "dense": dense,
+        "ticket": ticket,
+        "own": ticket,
+        "reinit": reinit,
+        "permuted-weights": permuted_weights,
+        "layerwise-random": layerwise_random,
+        "global-random": global_random,
+        "corrected-random": corrected_random,
+        "layerwise-random-kept": layerwise_random_kept,
+        "signs": signs,
+    }
+)

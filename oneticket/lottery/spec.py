@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 
 from oneticket.data.spec import DataSpec
 from oneticket.ground.spec import Later, Spec, Time
+from oneticket.ground.table import Table
 from oneticket.ground.when import When
 from oneticket.models.spec import ModelSpec
 from oneticket.optim.spec import OptimizerSpec
@@ -18,17 +19,32 @@ from oneticket.training.spec import TrainingSpec
 MOST_LEVELS = 100
 """The deepest that a search may go; 0.8^100 keeps two weights in ten thousand million."""
 
-Control = Literal[
-    "own",
-    "reinit",
-    "permuted-weights",
-    "layerwise-random",
-    "layerwise-random-kept",
-    "global-random",
-    "corrected-random",
-    "signs",
-]
-"""The networks that a transfer sets beside the dense one and the ticket; `lottery/controls` says what each is."""
+CONTROLS = Table(
+    kind="control",
+    rows={
+        "own": "the ticket found on the target itself, which has seen it up to its rewind point",
+        "reinit": "the ticket's mask, new weights (Frankle and Carbin, 2019)",
+        "permuted-weights": "the ticket's mask, its weights permuted within each layer (Frankle et al., 2021)",
+        "layerwise-random": "the mask permuted within each layer, new weights (Su et al., 2020)",
+        "layerwise-random-kept": "the mask permuted within each layer, the source's rewound weights (Frankle et al., "
+        "2021)",
+        "global-random": "as many weights anywhere, new ones (the paper's random ticket; Morcos et al., 2019)",
+        "corrected-random": "as many weights anywhere, new ones, but weights that the dense network brought to zero by "
+        "itself are pruned first (Caron et al., 2020)",
+        "signs": "the ticket's mask and signs, new magnitudes (Zhou et al., 2019)",
+    },
+)
+"""The networks that a transfer sets beside the dense one and the ticket, each with what it keeps."""
+
+ARMS = Table(
+    kind="arm",
+    rows={
+        "dense": "all weights, from the replicate's own initialisation",
+        "ticket": "the source's mask over its rewound weights",
+        **CONTROLS,
+    },
+)
+"""All networks of a comparison, likewise."""
 
 
 class SearchSpec(Spec):

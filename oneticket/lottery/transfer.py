@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from oneticket.apply.carry import apply
-from oneticket.ground.errors import CarryError, ModelError, SpecError, unknown
+from oneticket.ground.errors import CarryError, ModelError, SpecError
 from oneticket.ground.spec import Spec, own_code
 from oneticket.ground.streams import Streams
 from oneticket.lottery.controls import ARMS, Source
@@ -168,13 +168,15 @@ def train_arm(
 ) -> Work[Trained]:
     """What `transfer` does, as a task."""
     replicate = replicate_of(source.ticket) if replicate is None else replicate
-    if arm not in ARMS:
-        raise SpecError(unknown("arm", arm, ARMS))
+    control = ARMS.resolve(arm)
     network, inputs, _ = network_of(source.ticket)
     data, streams = context.data(spec.data, spec.task, inputs), Streams(root=spec.seed, replicate=replicate)
     stream = "init" if arm == "dense" else "reinit"
     new = build_network(source.ticket.model, seed=streams.seed(stream)).state_dict()
-    carried = ARMS[arm](source, new, streams.generator("shuffle", DRAWS.get(arm, arm)))
+    with ARMS.blamed(arm):
+        carried = control(source, new, streams.generator("shuffle", DRAWS.get(arm, arm)))
+    if not isinstance(carried, Ticket):
+        raise SpecError(f"arm {arm!r}: expected a oneticket.Ticket, got {type(carried).__name__}")
     model = build(network, inputs=data.inputs, outputs=data.outputs, seed=streams.seed("head"))
     _check_head(carried, model)
     held = apply(carried, model, head=spec.head).mask

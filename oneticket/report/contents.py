@@ -13,7 +13,7 @@ from oneticket.report.verdict import sentence
 from oneticket.stats.regroup import parts, settled
 from oneticket.stats.summary import Row
 from oneticket.stats.table import Table, tables
-from oneticket.stats.words import ARMS, MISSING, counts, number, percent, within
+from oneticket.stats.words import MISSING, counts, number, percent, within, words_of
 from oneticket.study.findings import Findings
 
 LISTED = 40  # groups of missing cells on the page; the file has every cell
@@ -23,7 +23,8 @@ LISTED = 40  # groups of missing cells on the page; the file has every cell
 class Contents:
     """What a report says. `done`: how much is trained. `seen`: what was seen, where the study asks about no claim.
 
-    `tables`: scores, `differences`: their gain over the dense network; one per part and setting.
+    `tables`: scores, `differences`: their gain over the dense network; one per part and setting. `figures`: those asked
+    for, by name.
     """
 
     title: str
@@ -36,6 +37,7 @@ class Contents:
     missing: Table | None
     methods: tuple[str, ...]
     ledger: Table | None
+    figures: tuple[str, ...]
 
 
 def contents(findings: Findings) -> Contents:
@@ -53,6 +55,7 @@ def contents(findings: Findings) -> Contents:
         missing=_missing(findings.missing),
         methods=methods(findings),
         ledger=_ledger(findings),
+        figures=plan.figures,
     )
 
 
@@ -137,7 +140,7 @@ def _missing(cells: Sequence[Row]) -> Table | None:
         return None
     groups: dict[tuple[str, ...], list[Row]] = {}
     for cell in cells:
-        arm = ARMS[cell["arm"]].label if cell["arm"] in ARMS else cell["arm"]
+        arm = words_of(cell["arm"]).label
         source, target = (_place(cell, end) for end in ("source", "target"))
         groups.setdefault((cell.get("part") or MISSING, cell["model"], source, target, arm), []).append(cell)
     rows = [

@@ -33,7 +33,7 @@ def html(told: Contents, pictures: Sequence[Picture]) -> str:
     parts = [
         ("answer", "The answer", _answer(told)),
         ("claims", "Claim by claim", "\n".join(map(_claim, told.verdicts))),
-        ("figures", "Figures", "\n".join(map(_figure, pictures)) + _paragraphs([undrawn(pictures)])),
+        ("figures", "Figures", "\n".join(map(_figure, pictures)) + _paragraphs([undrawn(told.figures, pictures)])),
         ("tables", "Tables", _tables(told)),
         (
             "missing",

@@ -22,7 +22,7 @@ def markdown(told: Contents, pictures: Sequence[Picture]) -> str:
     for picture in pictures:
         title = _plain(picture.title)
         blocks += [f"### {title}", f"![{title}](figures/{picture.files[0]})", _plain(picture.caption)]
-    blocks += [_plain(undrawn(pictures))]
+    blocks += [_plain(undrawn(told.figures, pictures))]
     blocks += _section("Tables", told.tables)
     blocks += _section("Tables of differences to the dense network", told.differences)
     blocks += _section("Missing", [told.missing] if told.missing else [])

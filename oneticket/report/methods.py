@@ -6,11 +6,12 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from oneticket.ground.metric import METRICS, Metric
+from oneticket.lottery.spec import ARMS as KEPT
 from oneticket.models.spec import ModelSpec
 from oneticket.pruning.spec import CRITERIA, SCOPES
-from oneticket.report.settings import HEADS, KEPT, PRUNED, SHOTS, length, optimizer, span
+from oneticket.report.settings import HEADS, PRUNED, SHOTS, length, optimizer, span
 from oneticket.stats.stats import CONFIDENCE
-from oneticket.stats.words import ARMS, counts, listed, number, percent
+from oneticket.stats.words import arm_place, counts, listed, number, percent, words_of
 from oneticket.study.findings import Findings
 from oneticket.study.labels import model_label
 
@@ -160,7 +161,7 @@ def _transfer(findings: Findings) -> str:
 
 def _arms(findings: Findings) -> str:
     arms = findings.protocol.get("study", {}).get("arm", [])
-    told = [f"{ARMS[arm].label}: {KEPT[arm]}" for arm in ARMS if arm in arms]
+    told = [f"{words_of(arm).label}: {KEPT.get(arm, 'a control of the study')}" for arm in sorted(arms, key=arm_place)]
     return f"Arms: {'; '.join(told)}." if told else ""
 
 

@@ -85,16 +85,3 @@ HEADS = {
     "keep": "the ticket's own",
     "sparse": "the ticket's own under its mask",
 }
-KEPT = {
-    "dense": "all weights, from the replicate's own initialisation",
-    "ticket": "the source's mask over its rewound weights",
-    "own": "the ticket found on the target itself, which has seen it up to its rewind point",
-    "signs": "the ticket's mask and signs, new magnitudes (Zhou et al., 2019)",
-    "permuted-weights": "the ticket's mask, its weights permuted within each layer (Frankle et al., 2021)",
-    "reinit": "the ticket's mask, new weights (Frankle and Carbin, 2019)",
-    "layerwise-random-kept": "the mask permuted within each layer, the source's rewound weights (Frankle et al., 2021)",
-    "layerwise-random": "the mask permuted within each layer, new weights (Su et al., 2020)",
-    "global-random": "as many weights anywhere, new ones (the paper's random ticket; Morcos et al., 2019)",
-    "corrected-random": "as the last, but weights that the dense network brought to zero by itself are pruned first "
-    "(Caron et al., 2020)",
-}

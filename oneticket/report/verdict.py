@@ -7,7 +7,7 @@ from itertools import groupby
 
 from oneticket.stats.regroup import settled
 from oneticket.stats.summary import Line, Row, Summary, over, places, summary
-from oneticket.stats.words import ARMS, listed, number, percent
+from oneticket.stats.words import listed, number, percent, words_of
 
 
 def sentence(rows: Iterable[Row]) -> str:
@@ -46,7 +46,7 @@ def _sentence(line: Line, block: list[Summary], place: str) -> str:
     # The controls in their usual order, then the dense network.
     rivals = [at[other] for other in (*levels, Line(arm="dense")) if other in at and other != line]
     home = {one.line for one in block if one.at_home}
-    lacking = [ARMS["own" if other in home else other.arm].phrase for other in levels if other not in at]
+    lacking = [words_of("own" if other in home else other.arm).phrase for other in levels if other not in at]
     end = f"; not trained at this density: {listed(lacking, 'and')}" if lacking else ""
     end += "." if Line(arm="dense") in at else "; the dense network was not trained."
     named = f"the ticket from {line.source}" if line.source else "the ticket"
@@ -102,4 +102,6 @@ def _named(rival: Summary, ticket: Summary) -> str:
     """A rival, with its density where one level means two of them."""
     density = percent(rival.density)
     alike = rival.line.arm == "dense" or density == percent(ticket.density)
-    return ARMS["own" if rival.at_home else rival.line.arm].phrase + ("" if alike else f" at {density} of the weights")
+    return words_of("own" if rival.at_home else rival.line.arm).phrase + (
+        "" if alike else f" at {density} of the weights"
+    )

@@ -10,7 +10,7 @@ from oneticket.ground.metric import Metric
 from oneticket.stats.stats import Interval
 from oneticket.stats.summary import Summary, gain, rank, summary
 from oneticket.stats.table import Table
-from oneticket.stats.words import ARMS, MISSING, number, plus_minus, within
+from oneticket.stats.words import MISSING, number, plus_minus, within, words_of
 from oneticket.ticket.ticket import Ticket
 
 Row = Mapping[str, Any]
@@ -74,7 +74,7 @@ def score_table(found: Sequence[Row]) -> Table:
     for one in found:
         try:
             mean, above = _interval(one), one["difference"] and _interval(one["difference"])
-            label = ARMS[one["arm"]].label if one["arm"] in ARMS else str(one["arm"])
+            label = words_of(str(one["arm"])).label
             body.append(
                 (f"{one['data']} ({one['optimizer']})", label, _mean(mean), within(above) if above else MISSING)
             )

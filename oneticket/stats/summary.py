@@ -8,10 +8,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from oneticket.ground.errors import SpecError, unknown
+from oneticket.ground.errors import SpecError
 from oneticket.ground.metric import Metric, score_of
+from oneticket.lottery.spec import ARMS
 from oneticket.stats.stats import Interval, Paired, mean_interval, paired
-from oneticket.stats.words import ARMS
+from oneticket.stats.words import arm_place, words_of
 
 Row = Mapping[str, Any]
 
@@ -168,15 +169,14 @@ def labels(summaries: Iterable[Summary]) -> dict[Line, str]:
     called = {}
     for line in lines:
         said = line.source and (line.arm == "ticket" or (several and line.arm not in ("dense", "own")))
-        called[line] = ARMS[line.arm].label + (f" from {line.source}" if said else "")
+        called[line] = words_of(line.arm).label + (f" from {line.source}" if said else "")
         if line.arm == "dense" and line.source:
             called[line] += " in the search"
     return called
 
 
 def _check(row: Row) -> None:
-    if row["arm"] not in ARMS:
-        raise SpecError(unknown("arm", row["arm"], ARMS))
+    ARMS.known(row["arm"])
     metric, score = Metric.of(row), score_of(row)
     if score is None or not math.isfinite(score) or metric.clipped(score) != score:
         ends = [f"{end:g}" for end in (metric.low, metric.high) if end is not None]
@@ -231,6 +231,6 @@ def _order(one: Summary) -> tuple[Any, ...]:
     return (*place, setting.metric.name, rank(one.line), one.level)
 
 
-def rank(line: Line) -> tuple[int, str]:
+def rank(line: Line) -> tuple[int, str, str]:
     """The place of a line in tables and legends."""
-    return list(ARMS).index(line.arm), line.source
+    return *arm_place(line.arm), line.source

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from oneticket.ground.table import Table
+from oneticket.lottery.spec import ARMS as NAMES
 from oneticket.stats.stats import Interval
 
 MISSING = "—"
@@ -83,20 +85,46 @@ def counts(numbers: list[int]) -> str:
     return f"n = {span} replicate{'' if high == 1 else 's'}"
 
 
+def words_of(arm: str) -> Words:
+    """What an arm is called; a control of the user's own by its path.
+
+    >>> words_of("reinit").label, words_of("mine.py:control").phrase
+    ('new weights, same mask', 'the control mine.py:control')
+    """
+    return ARMS[arm] if arm in ARMS else Words(label=arm, phrase=f"the control {arm}")
+
+
+def arm_place(arm: str) -> tuple[int, str]:
+    """The place of an arm in tables; the user's own come last, by name."""
+    return list(ARMS).index(arm) if arm in ARMS else len(ARMS), arm
+
+
+def label_place(label: str) -> tuple[int, str]:
+    """The place of an arm's label in legends, where its source may follow it; likewise."""
+    labels = [words.label for words in ARMS.values()]
+    return next((place for place, known in enumerate(labels) if label.startswith(known)), len(labels)), label
+
+
 # In the order of lines in tables and legends.
-ARMS: dict[str, Words] = {
-    "dense": Words(label="dense", phrase="the dense network"),
-    "ticket": Words(label="ticket", phrase="the ticket"),
-    "own": Words(label="the target's own ticket", phrase="the target's own ticket"),
-    "signs": Words(label="new magnitudes, same mask and signs", phrase="the same mask and signs with new magnitudes"),
-    "permuted-weights": Words(label="permuted weights, same mask", phrase="the same mask with its weights permuted"),
-    "reinit": Words(label="new weights, same mask", phrase="the same mask with new weights"),
-    "layerwise-random-kept": Words(
-        label="layerwise random, rewound weights", phrase="the layerwise random mask over rewound weights"
-    ),
-    "layerwise-random": Words(label="layerwise random", phrase="the layerwise random ticket"),
-    "corrected-random": Words(
-        label="random beside natural zeros", phrase="the random ticket that takes natural zeros last"
-    ),
-    "global-random": Words(label="global random", phrase="the global random ticket"),
-}
+ARMS: Table[Words] = NAMES.filled(
+    {
+        "dense": Words(label="dense", phrase="the dense network"),
+        "ticket": Words(label="ticket", phrase="the ticket"),
+        "own": Words(label="the target's own ticket", phrase="the target's own ticket"),
+        "signs": Words(
+            label="new magnitudes, same mask and signs", phrase="the same mask and signs with new magnitudes"
+        ),
+        "permuted-weights": Words(
+            label="permuted weights, same mask", phrase="the same mask with its weights permuted"
+        ),
+        "reinit": Words(label="new weights, same mask", phrase="the same mask with new weights"),
+        "layerwise-random-kept": Words(
+            label="layerwise random, rewound weights", phrase="the layerwise random mask over rewound weights"
+        ),
+        "layerwise-random": Words(label="layerwise random", phrase="the layerwise random ticket"),
+        "corrected-random": Words(
+            label="random beside natural zeros", phrase="the random ticket that takes natural zeros last"
+        ),
+        "global-random": Words(label="global random", phrase="the global random ticket"),
+    }
+)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from oneticket.ground.brief import brief
+from oneticket.lottery.spec import ARMS
 from oneticket.store.step import Step
 from oneticket.study.labels import Labels
 from oneticket.study.steps import FileStep
@@ -37,7 +38,7 @@ class Origin:
         """What that level is made of: the rewind weights and the level above, which pruned for it; or the file."""
         if self.file is not None:
             return (self.file.step,)
-        zeros = self.levels[:1] if arm == "corrected-random" else ()
+        zeros = self.levels[:1] if arm == "corrected-random" or ARMS.is_own(arm) else ()
         return (self.rewind, self.levels[max(level - 1, 0)], *zeros)
 
     @property

@@ -21,7 +21,7 @@ from oneticket.optim.spec import OptimizerSpec
 from oneticket.study.cells import Cell, Origin
 from oneticket.study.labels import Labels, data_label, model_label
 from oneticket.study.plan import search_origin, transfer_cells
-from oneticket.study.spec import PartSpec, SetSpec, StudySpec
+from oneticket.study.spec import FIGURES, PartSpec, SetSpec, StudySpec
 from oneticket.task.inputs import Inputs
 from oneticket.task.spec import TaskSpec
 
@@ -44,6 +44,7 @@ class Plan:
     title: str = ""
     note: str = ""
     claims: tuple[str, ...] = ()
+    figures: tuple[str, ...] = tuple(FIGURES)
     margin: float | None = None
     threads: int = 1
     readings: tuple[Reading, ...] = ()
@@ -77,7 +78,7 @@ def plan(study: StudySpec, context: RunContext) -> Plan:
                         "sources of several sizes of inputs parts of their own"
                     )
     words = {"title": study.title, "note": study.note, "claims": study.claims, "margin": study.margin}
-    told = {**words, "threads": study.threads, "readings": context.readings()}
+    told = {**words, "figures": study.figures, "threads": study.threads, "readings": context.readings()}
     return Plan(name=study.name, cells=tuple(cells.values()), **told)  # type: ignore[arg-type]
 
 

@@ -14,7 +14,7 @@ from oneticket.ground.errors import CarryError, SpecError
 from oneticket.ground.spec import Spec, own_code
 from oneticket.lottery.run_context import RunContext
 from oneticket.lottery.search import network
-from oneticket.lottery.spec import MOST_LEVELS, SearchSpec, TransferSpec
+from oneticket.lottery.spec import ARMS, MOST_LEVELS, SearchSpec, TransferSpec
 from oneticket.lottery.transfer import network_of
 from oneticket.models.build import build_network
 from oneticket.models.parts import prunable
@@ -152,7 +152,9 @@ def transfer_cells(
     same: dict[str, Any] = {"replicate": origin.replicate, "called": shown, "part": part}
 
     def step(arm: str, source: Blank | Carried) -> Step:
-        return TransferStep(spec=spec, arm=arm, replicate=origin.replicate, digests=digests, source=source).step
+        code = {"control_digest": ARMS.digest(arm)} if ARMS.is_own(arm) else {}
+        known = {**digests, **code}
+        return TransferStep(spec=spec, arm=arm, replicate=origin.replicate, digests=known, source=source).step
 
     cells: list[Cell] = []
     levels = tuple(levels)

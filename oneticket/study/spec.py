@@ -8,14 +8,42 @@ from pydantic import AfterValidator, Field, JsonValue, ValidationInfo, field_val
 
 from oneticket.data.spec import DataSpec
 from oneticket.ground.spec import Spec, Time
-from oneticket.lottery.spec import MOST_LEVELS, Control, SearchSpec, TransferSpec
+from oneticket.ground.table import Table
+from oneticket.lottery.spec import ARMS, CONTROLS, MOST_LEVELS, SearchSpec, TransferSpec
 from oneticket.models.spec import ModelSpec
 from oneticket.optim.spec import OptimizerSpec
 from oneticket.task.spec import TaskSpec
 
-Arm = Literal["dense", "ticket", Control]
-Table = dict[str, JsonValue]
+Settings = dict[str, JsonValue]
 """Some fields of a spec, laid over those of the study."""
+
+CLAIMS = Table(
+    kind="claim",
+    rows={
+        "C1": "Tickets beat random tickets on their own data.",
+        "C2": "Tickets from one half of a dataset beat random tickets on the other half.",
+        "C3": "Tickets from other datasets are close to the target's own ticket.",
+        "C4": "Tickets from larger sources, of more images and of more classes, do better elsewhere.",
+        "C5": "On simple targets, tickets from more complex datasets beat the target's own ticket.",
+        "C6": "Tickets that one optimizer found beat random tickets under another.",
+    },
+)
+"""What a report can judge, in a sentence each; `claims/claims` says how."""
+
+FIGURES = Table(
+    kind="figure",
+    rows={
+        "scores": "Scores over density",
+        "sources-and-targets": "Sources and targets",
+        "optimizers": "Optimizers",
+        "controls": "Tickets beside their controls",
+        "layers": "Where the weights live",
+        "overlap": "Do searches find the same weights?",
+        "curves": "Training curves",
+        "ledger": "Cost",
+    },
+)
+"""The figures of a report by their titles, in the order of its page; `charts/figures` draws them."""
 
 
 def _some(given: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -30,7 +58,7 @@ def _sorted(levels: tuple[int, ...]) -> tuple[int, ...]:
 
 Level = Annotated[int, Field(ge=0, le=MOST_LEVELS)]
 Levels = Annotated[tuple[Level, ...], AfterValidator(_some), AfterValidator(_sorted)]
-Arms = Annotated[tuple[Arm, ...], AfterValidator(_some)]
+Arms = Annotated[tuple[Annotated[str, ARMS], ...], AfterValidator(_some)]
 Head = Literal["fresh", "keep", "sparse"]
 Names = Annotated[tuple[str, ...], AfterValidator(_some)]
 Replicates = Annotated[int, Field(ge=1, le=10_000)]
@@ -64,7 +92,7 @@ class CarrySpec(Spec):
     kind: ClassVar[str] = "carry"
 
     transfer: TransferSpec
-    controls: tuple[Control, ...] = Field(
+    controls: tuple[Annotated[str, CONTROLS], ...] = Field(
         ("reinit", "global-random"),
         description="Arms beside the dense network and the ticket, separated by commas; none for no others.",
     )
@@ -88,7 +116,9 @@ class SetSpec(Spec):
     kind: ClassVar[str] = "set"
 
     data: DataSpec
-    training: Table = Field(default_factory=dict, description="Fields of TrainingSpec that this set needs otherwise.")
+    training: Settings = Field(
+        default_factory=dict, description="Fields of TrainingSpec that this set needs otherwise."
+    )
     rewind: Time | None = Field(None, description="The rewind point of searches on this set.")
 
 
@@ -111,8 +141,8 @@ class PartSpec(Spec):
     levels: Levels | None = Field(None, description="Which levels of the sources are carried.")
     replicates: Replicates | None = Field(None, description="How often all of it is done.")
     task: TaskSpec | None = Field(None, description="What its networks are trained for; the study's task unless given.")
-    training: Table = Field(default_factory=dict, description="Fields of TrainingSpec.")
-    pruning: Table = Field(default_factory=dict, description="Fields of PruningSpec.")
+    training: Settings = Field(default_factory=dict, description="Fields of TrainingSpec.")
+    pruning: Settings = Field(default_factory=dict, description="Fields of PruningSpec.")
     rewind: Time | None = Field(None, description="The rewind point of its searches.")
     head: Head | None = Field(None, description="The output layer on the targets.")
 
@@ -148,9 +178,14 @@ class StudySpec(Spec):
     head: Head = Field("fresh", description="The output layer on the targets.")
     task: TaskSpec = Field(TaskSpec(), description="What all networks are trained for.")
     rewind: Time | None = Field(None, description="The rewind point of all searches; one epoch unless given.")
-    training: Table = Field(default_factory=dict, description="Fields of TrainingSpec for all trainings.")
-    pruning: Table = Field(default_factory=dict, description="Fields of PruningSpec for all searches.")
-    claims: tuple[str, ...] = Field((), description="What the report judges: C1 to C6, or 'package.module:function'.")
+    training: Settings = Field(default_factory=dict, description="Fields of TrainingSpec for all trainings.")
+    pruning: Settings = Field(default_factory=dict, description="Fields of PruningSpec for all searches.")
+    claims: tuple[Annotated[str, CLAIMS], ...] = Field(
+        (), description="What the report judges: C1 to C6, or your own as 'file.py:function'."
+    )
+    figures: tuple[Annotated[str, FIGURES], ...] = Field(
+        tuple(FIGURES), description="What the report draws, in this order; your own as 'file.py:function'."
+    )
     margin: float | None = Field(
         None, gt=0, description="The difference in the metric, in its unit, that counts as none; 0.02 of accuracy."
     )

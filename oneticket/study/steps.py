@@ -32,7 +32,7 @@ Digests = Mapping[str, str]
 """What an address has beside names: digests of the data, and of the texts of a user's own model, task, ..."""
 
 DIGESTS = (
-    *("data_digest", "model_digest", "task_digest"),
+    *("data_digest", "model_digest", "task_digest", "control_digest"),
     *("optimizer_digest", "schedule_digest", "criterion_digest", "scope_digest"),
 )
 
@@ -337,7 +337,7 @@ BESIDE = ("replicate", "level", *DIGESTS)
 PRUNING = ("pruning", "criterion_digest", "scope_digest")
 """Arguments of a search that say nothing of its rewind weights."""
 
-OWN = ("replicate", "seed", "level", "pruning", "arm", "living", "network")
+OWN = (*PRUNING, "replicate", "seed", "level", "arm", "control_digest", "living", "network")
 """Arguments in which the steps of alike trainings differ."""
 
 FILES = ("book", "ticket")

@@ -6,11 +6,12 @@ replayed into one. A step that it holds already is passed over: it is one run, k
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Protocol
 
-from oneticket.ground.errors import SpecError, StoreError, unknown
+from oneticket.ground.errors import SpecError, StoreError
 from oneticket.store.step import Outcome, Step
 from oneticket.study.tracked_run import run_of
 from oneticket.study.trackers import TRACKERS, TrackerRuns
@@ -32,6 +33,8 @@ class Tracker(Protocol):
 def tracker(text: str) -> Tracker:
     """Open a tracker: `tensorboard:FOLDER`, `mlflow:FOLDER`, `mlflow:URI` or `wandb:FOLDER`.
 
+    Your own is `file.py:function:WHERE`: the function gets the text WHERE and returns `TrackerRuns`.
+
     Nothing goes over the network, except to an MLflow server whose URI is given, and by Weights & Biases where
     WANDB_MODE is set to online; usage reports of the packages are switched off. MLflow's own pages show a folder where
     MLFLOW_ALLOW_FILE_STORE is true; a database (`mlflow:sqlite:///runs.db`) needs all of mlflow, not mlflow-skinny.
@@ -45,12 +48,19 @@ def tracker(text: str) -> Tracker:
     oneticket.ground.errors.SpecError: unknown tracker 'tensorbord'; did you mean 'tensorboard'? Known: mlflow, ...
     """
     kind, _, where = text.partition(":")
-    if kind not in TRACKERS:
-        raise SpecError(unknown("tracker", kind, TRACKERS))
+    if kind not in TRACKERS and (path := OWN.fullmatch(text)):
+        kind, where = path[1], path[2]
+    elif kind.endswith(".py"):
+        raise SpecError(f"tracker {text!r}: expected file.py:function:WHERE")
+    opened = TRACKERS.resolve(kind)
     if not where:
         raise SpecError(f"tracker {kind}: expected {kind}:FOLDER, got {text!r}")
     try:
-        return _Told(text, TRACKERS[kind](where))
+        with TRACKERS.blamed(kind):
+            runs = opened(where)
+        if lacking := [name for name in ("has", "write", "close") if not callable(getattr(runs, name, None))]:
+            raise SpecError(f"tracker {kind!r}: expected methods has, write and close, got none for {lacking}")
+        return _Told(text, runs)
     except ImportError as error:
         raise SpecError(
             f"tracker {kind}: a package is not installed ({error}); pip install 'oneticket[{kind}]'"
@@ -85,3 +95,7 @@ class _Told:
                     f"tracker {self.text}: {words}; nothing more is shown there, and the study goes on; run it again "
                     "to fill in what is missing"
                 ) from error
+
+
+OWN = re.compile(r"(.+\.py:[\w.]+|[\w.]+:[\w.]+):(.+)")
+"""A path, and where that one logs."""

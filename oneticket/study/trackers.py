@@ -10,17 +10,26 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from oneticket.ground.errors import SpecError, StoreError
+from oneticket.ground.table import Table
 from oneticket.study.tracked_run import TrackedRun
 
 CURVE = "train_loss"
 
 
 class TrackerRuns(Protocol):
-    """One kind of tracker, with the runs that it holds; it may raise whatever its package raises."""
+    """One kind of tracker, with the runs that it holds; it may raise whatever its package raises.
 
-    def has(self, run: TrackedRun) -> bool: ...
-    def write(self, run: TrackedRun) -> None: ...
-    def close(self) -> None: ...
+    Your own is a function from a text, which says where to log, to an object with these methods.
+    """
+
+    def has(self, run: TrackedRun) -> bool:
+        """Whether it holds that run, whole, under its `key`."""
+
+    def write(self, run: TrackedRun) -> None:
+        """Log a run that it does not hold."""
+
+    def close(self) -> None:
+        """Write what is not written, and leave nothing open."""
 
 
 class _TensorBoard:
@@ -183,4 +192,6 @@ def _environment(wanted: Mapping[str, str]) -> Iterator[None]:
 KEY = "oneticket.key"
 MLFLOW = {"MLFLOW_ALLOW_FILE_STORE": "true", "MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1"}
 WANDB = {"WANDB_ERROR_REPORTING": "false"}
-TRACKERS: dict[str, Callable[[str], TrackerRuns]] = {"tensorboard": _TensorBoard, "mlflow": _MLflow, "wandb": _Wandb}
+TRACKERS: Table[Callable[[str], TrackerRuns]] = Table(
+    kind="tracker", rows={"tensorboard": _TensorBoard, "mlflow": _MLflow, "wandb": _Wandb}
+)

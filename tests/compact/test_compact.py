@@ -150,7 +150,7 @@ def made(make: Callable[[], nn.Module]) -> nn.Module:
 # Not vgg-11: the gradient of a bias before BatchNorm is rounding alone, which Adam and RMSprop scale up, so that masked
 # training does not repeat itself in another memory layout either.
 @pytest.mark.parametrize("model", ["lenet", "conv-2", "resnet-20"])
-@pytest.mark.parametrize("optimizer", [name for name in OPTIMIZERS if name != "muon"])
+@pytest.mark.parametrize("optimizer", [name for name in OPTIMIZERS if OptimizerSpec.read(OPTIMIZERS[name]).elementwise])
 def test_every_optimizer_gives_the_weights_of_masked_training(optimizer: str, model: str) -> None:
     net = known(model)
     decay = {} if optimizer == "sgd-plain" else {"weight_decay": 1e-2}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import pytest
 import torch
@@ -15,10 +15,9 @@ from oneticket.ground.errors import CarryError, SpecError
 from oneticket.lottery.controls import ARMS, Source
 from oneticket.lottery.run_context import RunContext, device
 from oneticket.lottery.search import search
-from oneticket.lottery.spec import Control, SearchSpec, TransferSpec
+from oneticket.lottery.spec import SearchSpec, TransferSpec
 from oneticket.lottery.transfer import blank, transfer
 from oneticket.models.build import build
-from oneticket.stats.words import ARMS as WORDS
 from oneticket.task.inputs import Inputs
 from oneticket.ticket.book import Book
 from oneticket.ticket.contract import Contract
@@ -139,7 +138,6 @@ def test_global_random_keeps_the_density_alone(source: Source, found: Book) -> N
 
 
 def test_every_list_of_arms_is_the_same() -> None:
-    assert {*get_args(Control), "dense", "ticket"} == set(ARMS) == set(WORDS)
     assert set(KEEPS) == set(CONTROLS)
 
 

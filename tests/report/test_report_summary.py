@@ -6,13 +6,8 @@ import random
 import pytest
 
 from oneticket.ground.errors import SpecError
-from oneticket.lottery.controls import ARMS as TRAINED
 from oneticket.stats.summary import Line, labels, over, places, summary
-from oneticket.stats.words import ARMS, counts, number, percent
-
-
-def test_every_arm_has_words() -> None:
-    assert set(ARMS) == set(TRAINED)
+from oneticket.stats.words import counts, number, percent
 
 
 def test_one_summary_per_setting_line_and_level(study) -> None:

@@ -38,9 +38,10 @@ sources = ["half-a"]
 targets = ["half-b"]
 """
 SETS = "cifar10, cifar100, digits, fashion_mnist, imagenet, mnist, mnist1d, places365, svhn"
-ARMS = (
-    "'dense', 'ticket', 'own', 'reinit', 'permuted-weights', 'layerwise-random', 'layerwise-random-kept', "
-    "'global-random', 'corrected-random' or 'signs'"
+TICKT = (
+    "unknown arm 'tickt'; did you mean 'ticket'? Known: corrected-random, dense, global-random, layerwise-random, "
+    "layerwise-random-kept, own, permuted-weights, reinit, signs, ticket; "
+    "your own: 'file.py:function' or 'package.module:function'"
 )
 FIELDS = ", ".join(sorted(StudySpec.model_fields))
 
@@ -186,7 +187,7 @@ def test_images_of_two_sizes_in_one_part(here: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        (('"ticket"]', '"tickt"]'), f"mine.toml: arms.1: input should be {ARMS}, got 'tickt'"),
+        (('"ticket"]', '"tickt"]'), f"mine.toml: arms.1: {TICKT}"),
         (("[1, 2]", "[1, 101]"), "mine.toml: levels.1: input should be less than or equal to 100, got 101"),
         (("[1, 2]", "[]"), "mine.toml: levels: expected at least one, got none"),
         (("[1, 2]", '"deep"'), "mine.toml: levels: input should be a valid tuple, got 'deep'"),
@@ -258,7 +259,7 @@ def test_mistakes_in_an_included_file_are_that_files(here: Path) -> None:
         "base.toml: levels.0: input should be greater than or equal to 0, got -1"
     )
     own = include + '[parts.halves]\narms = ["dense", "tickt"]\n'
-    assert told(base=BASE, mine=own) == f"mine.toml: parts.halves.arms.1: input should be {ARMS}, got 'tickt'"
+    assert told(base=BASE, mine=own) == f"mine.toml: parts.halves.arms.1: {TICKT}"
     assert told(base="levels = 1 2", mine=include) == (
         "base.toml: not a TOML file: Expected newline or end of document after a statement (at line 1, column 12)"
     )

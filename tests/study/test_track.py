@@ -254,7 +254,8 @@ def test_mistakes_are_told_before_anything_runs(tmp_path: Path, monkeypatch: pyt
     for text, words in (
         (
             "tensorbord:runs",
-            "unknown tracker 'tensorbord'; did you mean 'tensorboard'? Known: mlflow, tensorboard, wandb",
+            "unknown tracker 'tensorbord'; did you mean 'tensorboard'? Known: mlflow, tensorboard, wandb; "
+            "your own: 'file.py:function' or 'package.module:function'",
         ),
         ("wandb", "tracker wandb: expected wandb:FOLDER, got 'wandb'"),
         ("tensorboard:", "tracker tensorboard: expected tensorboard:FOLDER, got 'tensorboard:'"),

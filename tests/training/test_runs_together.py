@@ -34,7 +34,7 @@ pytestmark = pytest.mark.convolutions
 COUNT, BATCH = 3, 32
 TRAINING = TrainingSpec(budget="12it", batch=BATCH, smoothing=0.1, clip=1.0)
 SGD = OptimizerSpec(name="sgd")
-ENTRYWISE = [name for name, plain in OPTIMIZERS.items() if plain["name"] != "muon"]
+ENTRYWISE = [name for name, plain in OPTIMIZERS.items() if OptimizerSpec.read(plain).elementwise]
 
 
 @pytest.fixture(scope="module")
