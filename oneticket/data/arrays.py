@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-import random
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from importlib.metadata import version
 from pathlib import Path
 
@@ -16,6 +14,7 @@ from oneticket.data.kinds import raw
 from oneticket.data.roles import role
 from oneticket.data.settle import settle
 from oneticket.data.sources import DataSource, Raw, Split, fingerprint
+from oneticket.data.undisturbed import undisturbed
 from oneticket.ground import archive
 from oneticket.ground.canon import digest
 from oneticket.ground.errors import DataError, FileError
@@ -30,7 +29,7 @@ def digits() -> DataSource:
     """
 
     def read() -> Raw:
-        with _undisturbed():
+        with undisturbed():
             from sklearn.datasets import load_digits
 
             found = load_digits()
@@ -49,7 +48,7 @@ def mnist1d() -> DataSource:
     """
 
     def read() -> Raw:
-        with _undisturbed():
+        with undisturbed():
             from mnist1d.data import get_dataset_args, make_dataset
 
             made = make_dataset(get_dataset_args())
@@ -144,17 +143,6 @@ def _count(said: NDArray[np.generic], where: str) -> int:
     if said.dtype.kind not in "iu" or said.size != 1:
         raise DataError(f"{where}: vocabulary: expected one whole number, got {said.dtype} of shape {said.shape}")
     return int(said.item())
-
-
-@contextlib.contextmanager
-def _undisturbed() -> Iterator[None]:
-    """Put the global random states back: importing scikit-learn draws from one, MNIST-1D's generator seeds both."""
-    ours, theirs = random.getstate(), np.random.get_state()  # noqa: NPY002
-    try:
-        yield
-    finally:
-        random.setstate(ours)
-        np.random.set_state(theirs)  # noqa: NPY002
 
 
 def _package(*names: str) -> str:

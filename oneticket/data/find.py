@@ -10,9 +10,10 @@ from pathlib import Path
 from oneticket.data import arrays, hub
 from oneticket.data.images.folder import folder
 from oneticket.data.images.scan import METADATA, scan
+from oneticket.data.own import own
 from oneticket.data.roles import role, split_of
 from oneticket.data.sources import DataRequest, DataSource
-from oneticket.data.spec import FILES
+from oneticket.data.spec import FILES, own_path
 from oneticket.data.texts.plain import plain_text
 from oneticket.ground.errors import DataError
 
@@ -31,6 +32,8 @@ def find(request: DataRequest) -> DataSource:
     'digits'
     """
     name = request.spec.set
+    if own_path(request.spec.name):
+        return own(request)
     if name in GENERATED:
         return GENERATED[name]()
     from oneticket.data.table import loaded

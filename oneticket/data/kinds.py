@@ -52,7 +52,9 @@ def raw(
     shapes = {np.shape(part.inputs)[1:] for part in splits.values()}
     if len(shapes) > 1:
         raise DataError(f"{where}: training and test {found} differ in shape: {sorted(shapes)}")
-    labelled = targets == "classes" or (targets == "given" and _labels(splits))
+    if outputs is not None and targets != "given":
+        raise DataError(f"{where}: outputs={outputs}: the task asks for {targets}, which say how many; leave it out")
+    labelled = targets == "classes" or (targets == "given" and outputs is None and _labels(splits))
     return settle(
         splits,
         _names(splits, classes, NOUNS[found][1], where) if labelled else (),
@@ -60,7 +62,7 @@ def raw(
         kind=found,
         targets="classes" if labelled else targets,
         vocabulary=vocabulary if found == "tokens" else None,
-        outputs=outputs,
+        outputs=_outputs(splits) if outputs is None and targets == "given" else outputs,
         notes=notes,
     )
 
@@ -137,6 +139,12 @@ def _labels(splits: Mapping[str, Split]) -> bool:
     """Whether targets that are given are labels: one whole number from 0 for each input."""
     found = [part.targets for part in splits.values()]
     return all(each.ndim == 1 and each.dtype == np.int64 and (each >= 0).all() for each in found)
+
+
+def _outputs(splits: Mapping[str, Split]) -> int | None:
+    """One output for each number of targets that are given, where those are rows of numbers."""
+    shape = next(iter(splits.values())).targets.shape
+    return {1: 1, 2: shape[-1]}.get(len(shape))
 
 
 def _names(splits: Mapping[str, Split], classes: Sequence[str] | None, several: str, where: str) -> list[str]:

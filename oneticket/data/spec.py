@@ -2,12 +2,55 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, ValidationInfo, field_validator
 
 from oneticket.ground.errors import unknown
-from oneticket.ground.spec import Later, Spec
+from oneticket.ground.spec import Code, Later, Spec
+from oneticket.ground.table import Table
+
+# The known sets, each with its usual flip and crop. Digits mean something else mirrored; ImageNet and Places365 are
+# streamed, where every training image is a random resized crop already.
+USUAL: Table[tuple[bool, int]] = Table(
+    kind="dataset",
+    rows={
+        "digits": (False, 0),
+        "mnist1d": (False, 0),
+        "mnist": (False, 0),
+        "fashion_mnist": (False, 0),
+        "svhn": (False, 4),
+        "cifar10": (True, 4),
+        "cifar100": (True, 4),
+        "imagenet": (True, 0),
+        "places365": (True, 0),
+    },
+)
+
+FILES = (".npz", ".parquet", ".csv", ".txt")
+"""Suffixes of files that are sets by themselves."""
+
+
+def own_path(name: str) -> str:
+    """The path of the user's own function in a set's name, without a half; empty where it names no function.
+
+    A half is a second colon: of `a` in `mine.py:a` nothing says that it is one. What may be a misspelt known set with a
+    half is no function.
+
+    >>> [own_path(name) for name in ("mine.py:data:a", "mine.py:a", "package.module:a", "digits:a", "dgits:a")]
+    ['mine.py:data', 'mine.py:a', 'package.module:a', '', '']
+    """
+    found = _OWN.fullmatch(name)
+    if found is None:
+        return ""
+    place, function, half = found["place"], found["function"], found["half"]
+    lone = "." not in place and function in ("a", "b") and not half
+    return "" if lone or place in USUAL or place.endswith(FILES) else f"{place}:{function}"
+
+
+_WORD = r"[^\W\d]\w*"
+_OWN = re.compile(rf"(?P<place>.+\.py|{_WORD}(?:\.{_WORD})*):(?P<function>{_WORD}(?:\.{_WORD})*)(?P<half>:[ab])?")
 
 
 class DataSpec(Spec):
@@ -21,16 +64,16 @@ class DataSpec(Spec):
 
     kind: ClassVar[str] = "data"
 
-    name: str = Field(
+    name: Annotated[str, Code(table=USUAL, path=own_path)] = Field(
         description="Dataset: a known name (digits, fashion_mnist, cifar10, ...), a Hub id (org/name), a folder of "
-        "images, Parquet or CSV files, or a .parquet, .csv, .npz or .txt file. Add :a or :b for one of two fixed "
-        "halves of the training part."
+        "images, Parquet or CSV files, a .parquet, .csv, .npz or .txt file, or your own function as "
+        "'file.py:function'. Add :a or :b for one of two fixed halves of the training part."
     )
     classes: int | None = Field(None, ge=2, description="Use only the first so many classes; all if left out.")
     per_class: int | None = Field(
         None,
         ge=1,
-        description="Use only so many training images of each class; all if left out. The test set stays whole.",
+        description="Use only so many training examples of each class; all if left out. The test set stays whole.",
     )
     size: int | None = Field(
         None, ge=1, le=4096, description="Height and width of the images in pixels; the set's own if left out."
@@ -78,20 +121,21 @@ class DataSpec(Spec):
     @property
     def half(self) -> Literal["a", "b"] | None:
         """Which half of the training part is used, or None for all."""
-        return "a" if self.name.endswith(":a") else "b" if self.name.endswith(":b") else None
+        last = self.name[len(own_path(self.name)) :]
+        return "a" if last.endswith(":a") else "b" if last.endswith(":b") else None
 
     @field_validator("name")
     @classmethod
     def _known(cls, name: str) -> str:
         bare = name[:-2] if name[-2:] in (":a", ":b") else name
-        if bare in USUAL or "/" in bare or "\\" in bare or bare.endswith(FILES):
+        if own_path(name) or bare in USUAL or "/" in bare or "\\" in bare or bare.endswith(FILES):
             return name
         stem, colon, half = bare.rpartition(":")
-        if colon and stem in USUAL:
+        if colon and (stem in USUAL or own_path(stem)):
             raise ValueError(f"a half is ':a' or ':b', got ':{half}' in {name!r}")
-        raise ValueError(
-            f"{unknown('dataset', bare, USUAL)}; or org/name on the Hub, ./folder, or a file: {', '.join(FILES)}"
-        )
+        yours = "your own: 'file.py:function' or 'package.module:function'"
+        files = f"or org/name on the Hub, ./folder, or a file: {', '.join(FILES)}"
+        raise ValueError(f"{unknown('dataset', bare, USUAL)}; {files}; {yours}")
 
     @field_validator("flip")
     @classmethod
@@ -106,21 +150,3 @@ class DataSpec(Spec):
 
 def _usual(info: ValidationInfo) -> tuple[bool, int]:
     return USUAL.get(str(info.data.get("name")).removesuffix(":a").removesuffix(":b"), (False, 0))
-
-
-FILES = (".npz", ".parquet", ".csv", ".txt")
-"""Suffixes of files that are sets by themselves."""
-
-# The known sets, each with its usual flip and crop. Digits mean something else mirrored; ImageNet and Places365 are
-# streamed, where every training image is a random resized crop already.
-USUAL: dict[str, tuple[bool, int]] = {
-    "digits": (False, 0),
-    "mnist1d": (False, 0),
-    "mnist": (False, 0),
-    "fashion_mnist": (False, 0),
-    "svhn": (False, 4),
-    "cifar10": (True, 4),
-    "cifar100": (True, 4),
-    "imagenet": (True, 0),
-    "places365": (True, 0),
-}

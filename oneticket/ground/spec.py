@@ -54,6 +54,17 @@ class Later:
         return given(others) if callable(given) else given
 
 
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Code:
+    """Marks a field whose text may name somebody's own code and more besides: `name: Annotated[str, Code(...)]`.
+
+    `path`: from the field's text to the path in it, empty where it names none. `table`: the table that it stands in.
+    """
+
+    table: Table[Any]
+    path: Callable[[str], str]
+
+
 if TYPE_CHECKING:
     from pydantic._internal._model_construction import ModelMetaclass
 else:
@@ -209,6 +220,9 @@ def own_code(spec: Spec) -> Iterator[tuple[Table[Any], str]]:
         named = value if isinstance(value, tuple) else (value,)
         for table in tables(field):
             yield from ((table, one) for one in named if isinstance(one, str) and table.is_own(one))
+        for mark in field.metadata:
+            if isinstance(mark, Code) and (path := mark.path(value)):
+                yield mark.table, path
 
 
 def over(below: Any, above: Any) -> Any:

@@ -152,9 +152,10 @@ def replicate_of(thing: Ticket | Book) -> int:
 def check_code(spec: Spec, *, run_code: bool, how: str, named: Collection[str] = ()) -> None:
     """Refuse somebody's code that a source's spec names, unless it may be run: a ticket's file can name any function.
 
-    `named`: paths that the user wrote too.
+    `named`: paths that the user wrote too, of data with or without a half.
     """
-    found = [f"{table.kind} {path}" for table, path in own_code(spec) if path not in named]
+    theirs = {*named, *(one[:-2] for one in named if one.endswith((":a", ":b")))}
+    found = [f"{table.kind} {path}" for table, path in own_code(spec) if path not in theirs]
     if found and not run_code:
         given = f" with arguments {spec.args}" if isinstance(spec, ModelSpec) and spec.args else ""
         raise CarryError(

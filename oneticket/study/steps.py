@@ -32,7 +32,7 @@ Digests = Mapping[str, str]
 """What an address has beside names: digests of the data, and of the texts of a user's own model, task, ..."""
 
 DIGESTS = (
-    *("data_digest", "model_digest", "task_digest", "control_digest"),
+    *("data_digest", "dataset_digest", "model_digest", "task_digest", "control_digest"),
     *("optimizer_digest", "schedule_digest", "criterion_digest", "scope_digest"),
 )
 

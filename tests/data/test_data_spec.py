@@ -28,11 +28,34 @@ def test_half_is_part_of_the_name():
 
 
 @pytest.mark.parametrize(
+    ("name", "set", "half"),
+    [
+        ("mine.py:data", "mine.py:data", None),
+        ("mine.py:data:a", "mine.py:data", "a"),
+        ("mine.py:a", "mine.py:a", None),
+        ("mine.py:a:a", "mine.py:a", "a"),
+        ("folder/mine.py:b:b", "folder/mine.py:b", "b"),
+        ("package.module:a", "package.module:a", None),
+        ("package.module:Makers.data:b", "package.module:Makers.data", "b"),
+        ("module:data", "module:data", None),
+        ("set.npz:a", "set.npz", "a"),
+        ("org/name:b", "org/name", "b"),
+        ("digits:a", "digits", "a"),
+    ],
+)
+def test_a_half_is_behind_the_whole_name_of_a_set(name, set, half):
+    spec = DataSpec(name=name)
+    assert (spec.set, spec.half) == (set, half)
+
+
+@pytest.mark.parametrize(
     ("fields", "words"),
     [
         ({"name": "cifar01"}, "did you mean 'cifar10'?"),
         ({"name": "my_folder"}, "./folder"),
         ({"name": "cifar10:c"}, "a half is ':a' or ':b'"),
+        ({"name": "mine.py:data:c"}, "a half is ':a' or ':b'"),
+        ({"name": "cifar01:a"}, "did you mean 'cifar10'?"),
         ({"name": "digits", "classes": 1}, "data.classes"),
         ({"name": "digits", "per_class": 0}, "data.per_class"),
         ({"name": "digits", "channels": 2}, "data.channels"),
