@@ -50,3 +50,20 @@ MODELS: dict[str, ModelSpec] = {
 }
 
 CONTROLS = [arm for arm in ARMS if arm not in ("ticket", "own")]
+
+MLP = {"name": "mlp", "widths": (20, 10)}
+
+KINDS: dict[str, dict[str, Any]] = {
+    "images": {"data": "digits", "model": {"name": "conv-2", "width": 0.1}, "per_class": 20},
+    "vectors": {"data": "own_sets:rows", "model": MLP},
+    "series": {"data": "mnist1d", "model": MLP, "per_class": 20},
+    "series convolved": {"data": "own_sets:series", "model": "own_sets:filters"},
+    "tokens": {"data": "own_sets:tokens", "model": "own_sets:words"},
+    "tokens that follow": {
+        "data": "own_sets:following",
+        "model": "own_sets:per_position",
+        "task": "own_sets:next_token",
+    },
+    "numbers": {"data": "own_sets:numbers", "model": MLP, "task": "own_sets:nearness"},
+}
+"""Kinds of inputs and targets: a set that has halves, a model and a task for it; see `own_sets`."""
