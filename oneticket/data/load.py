@@ -169,7 +169,7 @@ def _held(request: DataRequest, source: DataSource, device: torch.device) -> _Lo
     key = ["parts", source.fingerprint, mixed, dict(source.options)] if source.fingerprint else None
     entry = cached(key, lambda: _decoded(source, mixed))
     raw = Content.read(entry.note)
-    check_request(request, raw, source.where)
+    check_request(request, source, raw)
     kept = [Examples(inputs=entry.tensors[f"{p}.{INPUTS}"], targets=entry.tensors[f"{p}.{TARGETS}"]) for p in _PARTS]
     *rows, classes = chosen(request, source, raw, *(part.targets.numpy() for part in kept))
     own = Inputs(kind=raw.kind, shape=tuple(kept[0].inputs.shape[1:]), vocabulary=raw.vocabulary)
@@ -202,7 +202,7 @@ def _streamed(request: DataRequest, source: DataSource, workers: int) -> _Loaded
         raise DataError(f"{spec.set} is streamed, and its images are resized; set fit='resize'")
     raw = source.read()
     known = Content.of(raw)
-    check_request(request, known, source.where)
+    check_request(request, source, known)
     train, test, classes = chosen(request, source, known, raw.train.targets, raw.test.targets)
     inputs = brought_to(request, Inputs(shape=(3, _SIDE, _SIDE)), source.where)
     shape = _shape(inputs)

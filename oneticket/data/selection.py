@@ -46,9 +46,9 @@ class Content:
         return cls(**{**plain, "unscaled": tuple(plain["unscaled"]), "reading": Reading.read(plain["reading"])})
 
 
-def check_request(request: DataRequest, raw: Content, where: str) -> None:
-    """Refuse targets that the task has no use for, and settings of images for what are none."""
-    spec = request.spec
+def check_request(request: DataRequest, source: DataSource, raw: Content) -> None:
+    """Refuse targets that the task has no use for, and settings that have no effect on such a set."""
+    spec, where = request.spec, source.where
     if request.targets not in (raw.targets, "given"):
         raise DataError(f"{where}: gives {TOLD[raw.targets]}, but the task asks for {TOLD[request.targets]}")
     if raw.targets != "classes":
@@ -57,6 +57,9 @@ def check_request(request: DataRequest, raw: Content, where: str) -> None:
                 raise DataError(
                     f"{name}={getattr(spec, name)}: {where} gives {TOLD[raw.targets]}, not classes; leave it out"
                 )
+    for name, what, neutral in (("label", "tables", None), ("missing", "tables", "refuse"), ("length", "texts", None)):
+        if (given := getattr(spec, name)) != neutral and name not in source.options:
+            raise DataError(f"{name}={given}: is for {what}, which {where} is not; leave it out")
     if raw.kind != "images":
         usual = {"size": None, "channels": None, "fit": "resize", "flip": False, "crop": 0}
         for name, value in usual.items():

@@ -313,6 +313,9 @@ def test_bad_places(make, pictures, tmp_path):
         ({"name": "mnist1d", "fit": "pad"}, None, "fit=pad: is for images"),
         ({"name": "mnist1d", "flip": True}, None, "flip=True: is for images"),
         ({"name": "mnist1d", "crop": 2}, None, "crop=2: is for images"),
+        ({"name": "digits", "label": "x"}, None, "label=x: is for tables, which digits is not; leave it out"),
+        ({"name": "digits", "missing": "fill"}, None, "missing=fill: is for tables"),
+        ({"name": "digits", "length": 9}, None, "length=9: is for texts"),
     ],
 )
 def test_asking_for_what_a_set_has_not(spec, like, words):
