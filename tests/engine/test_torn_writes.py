@@ -6,6 +6,7 @@ import multiprocessing
 import os
 import sys
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 import torch
@@ -119,11 +120,17 @@ if os.getpid() != DRIVER and (at := next_death()) is not None:
 """
 
 
+@pytest.fixture(scope="module")
+def ray() -> ModuleType:
+    """Imported before the test begins, since the import itself writes into the environment."""
+    found: ModuleType = pytest.importorskip("ray", reason="needs ray")
+    return found
+
+
 @pytest.mark.slow
 def test_workers_of_ray_killed_within_a_write_leave_the_same_store(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ray: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    pytest.importorskip("ray", reason="needs ray")
     (tmp_path / "torn_network.py").write_text(TORN.format(root=str(tmp_path), pid=os.getpid()))
     monkeypatch.syspath_prepend(tmp_path)
     spec = SearchSpec(
