@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from oneticket.lottery.controls import ARMS
-from oneticket.models.spec import ModelSpec
+from oneticket.models.spec import EACH_TOKEN, ModelSpec
+from oneticket.task.inputs import Inputs
 
 
 class Centred(torch.optim.Optimizer):
@@ -49,6 +51,35 @@ MODELS: dict[str, ModelSpec] = {
     "vgg-11": ModelSpec(name="vgg-11", width=0.05),
 }
 
+INPUTS: dict[str, Inputs] = {
+    "images": Inputs(shape=(3, 32, 32)),
+    "vectors": Inputs(kind="vectors", shape=(16,)),
+    "series": Inputs(kind="series", shape=(2, 40)),
+    "tokens": Inputs(kind="tokens", shape=(12,), vocabulary=64),
+}
+
+BEYOND_IMAGES: dict[str, tuple[ModelSpec, Inputs]] = {
+    "mlp-on-vectors": (ModelSpec(name="mlp", widths=(40, 20)), INPUTS["vectors"]),
+    "lenet-on-series": (ModelSpec(name="lenet-300-100", width=0.1), INPUTS["series"]),
+    "series-cnn": (ModelSpec(name="series-cnn"), INPUTS["series"]),
+    "text-cnn": (ModelSpec(name="text-cnn", width=0.25), INPUTS["tokens"]),
+    "byte-gpt": (ModelSpec(name="byte-gpt", width=0.25), INPUTS["tokens"]),
+}
+
+
+def outputs_of(name: str, inputs: Inputs) -> int:
+    """How many outputs a known model gets here: one for each token that may follow, or for each of ten classes."""
+    return inputs.vocabulary or 0 if name in EACH_TOKEN else 10
+
+
+def batch(inputs: Inputs, count: int, seed: int = 0) -> Tensor:
+    """Noise, or random tokens but the one that pads."""
+    generator = torch.Generator().manual_seed(seed)
+    if inputs.vocabulary is not None:
+        return torch.randint(1, inputs.vocabulary, (count, *inputs.shape), generator=generator)
+    return torch.randn(count, *inputs.shape, generator=generator)
+
+
 CONTROLS = [arm for arm in ARMS if arm not in ("ticket", "own")]
 
 MLP = {"name": "mlp", "widths": (20, 10)}
@@ -65,5 +96,13 @@ KINDS: dict[str, dict[str, Any]] = {
         "task": "own_sets:next_token",
     },
     "numbers": {"data": "own_sets:numbers", "model": MLP, "task": "own_sets:nearness"},
+    "known series": {"data": "mnist1d", "model": {"name": "series-cnn", "width": 0.5}, "per_class": 20},
+    "known tokens": {"data": "own_sets:tokens", "model": {"name": "text-cnn", "width": 0.25}},
+    "known numbers": {"data": "diabetes", "model": MLP, "task": "regression"},
+    "known language": {
+        "data": "own_sets:following",
+        "model": {"name": "byte-gpt", "width": 0.25},
+        "task": "language",
+    },
 }
 """Kinds of inputs and targets: a set that has halves, a model and a task for it; see `own_sets`."""

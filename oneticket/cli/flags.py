@@ -90,15 +90,14 @@ def collect(spec: type[Spec], given: Mapping[str, Any], *under: Mapping[str, Any
 
 
 def _complete(spec: type[Spec], given: Any) -> Any:
-    """Add the usual name where settings came without one, and empty tables, so that what they lack is named."""
+    """Add empty tables, so that what they lack is named."""
     if not isinstance(given, Mapping):
         return given
     made = dict(given)
     for name, field in spec.model_fields.items():
         inner = field.annotation
         if isinstance(inner, type) and issubclass(inner, Spec) and (field.is_required() or name in made):
-            usual = {"name": field.default.name} if hasattr(field.default, "name") else {}
-            made[name] = _complete(inner, over(usual, made.get(name, {})))
+            made[name] = _complete(inner, made.get(name, {}))
     return made
 
 

@@ -130,7 +130,11 @@ def _repo(name: str) -> tuple[str | None, str | None]:
     return (match[1], match[2]) if match and not name.endswith(FILES) else (None, None)
 
 
-GENERATED: dict[str, Callable[[], DataSource]] = {"digits": arrays.digits, "mnist1d": arrays.mnist1d}
+GENERATED: dict[str, Callable[[], DataSource]] = {
+    "diabetes": arrays.diabetes,
+    "digits": arrays.digits,
+    "mnist1d": arrays.mnist1d,
+}
 
 HUB: dict[str, tuple[str, str]] = {
     "mnist": ("ylecun/mnist", "mnist"),

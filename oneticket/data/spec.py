@@ -16,6 +16,7 @@ from oneticket.ground.table import Table
 USUAL: Table[tuple[bool, int]] = Table(
     kind="dataset",
     rows={
+        "diabetes": (False, 0),
         "digits": (False, 0),
         "mnist1d": (False, 0),
         "mnist": (False, 0),

@@ -48,7 +48,13 @@ class Metric:
 
     @property
     def label(self) -> str:
-        """Its name with its unit, as on an axis: `accuracy`, `rmse (mmol)`."""
+        """Its name with its unit, as on an axis: `accuracy`, `rmse (mmol)`; a unit that says it all stands alone.
+
+        >>> METRICS["bits_per_byte"].label
+        'bits per byte'
+        """
+        if self.unit == self.name.replace("_", " "):
+            return self.unit
         return f"{self.name} ({self.unit})" if self.unit else self.name
 
     @property
@@ -115,6 +121,7 @@ METRICS: dict[str, Metric] = {
     for metric in (
         Metric(name="accuracy", low=0.0, high=1.0, margin=0.02),
         Metric(name="rmse", larger=False, low=0.0),
+        Metric(name="bits_per_byte", unit="bits per byte", larger=False, low=0.0, margin=0.02),
     )
 }
 """The metrics known by name."""

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal, Self
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
 from oneticket.data.spec import DataSpec
-from oneticket.ground.spec import Later, Spec, Time
+from oneticket.ground.spec import Later, Spec, Time, over
 from oneticket.ground.table import Table
 from oneticket.ground.when import When
-from oneticket.models.spec import ModelSpec
+from oneticket.models.spec import EACH_TOKEN, MODELS, ModelSpec
 from oneticket.optim.spec import OptimizerSpec
 from oneticket.pruning.spec import PruningSpec
-from oneticket.task.spec import TaskSpec
+from oneticket.task.spec import TARGETS, TASKS, USUAL, TaskSpec
 from oneticket.training.spec import TrainingSpec
 
 MOST_LEVELS = 100
@@ -50,8 +51,13 @@ ARMS = Table(
 class SearchSpec(Spec):
     """A search for tickets. How deep it goes is not part of it: level n is the same work however many follow.
 
+    What nobody gives of optimizer, training and rewind point is what is usual for the task (`task.spec.USUAL`), so that
+    `plain()` is complete.
+
     >>> SearchSpec(data="digits:a", model="lenet-300-100").optimizer.name
     'sgd'
+    >>> SearchSpec(data="./bible.txt", task="language", model="byte-gpt", training={"batch": 4}).optimizer.name
+    'adamw'
     """
 
     kind: ClassVar[str] = "search"
@@ -68,14 +74,22 @@ class SearchSpec(Spec):
     )
     seed: int = Field(0, ge=0, lt=2**63, description="Root of all random streams.")
 
+    @model_validator(mode="before")
+    @classmethod
+    def _usual(cls, given: Any) -> Any:
+        return _filled(given, "optimizer", "training", "rewind")
+
     @model_validator(mode="after")
-    def _foldable(self) -> Self:
+    def _fits(self) -> Self:
         _check_folding(self)
+        check_outputs(self.task, self.model)
         return self
 
 
 class TransferSpec(Spec):
     """Where a ticket is carried, and how it trains there. Nothing is pruned on the target.
+
+    What nobody gives of optimizer and training is what is usual for the task.
 
     >>> TransferSpec(data="digits:b", optimizer="adam").head
     'fresh'
@@ -93,10 +107,44 @@ class TransferSpec(Spec):
     )
     seed: int = Field(0, ge=0, lt=2**63, description="Root of all random streams.")
 
+    @model_validator(mode="before")
+    @classmethod
+    def _usual(cls, given: Any) -> Any:
+        return _filled(given, "optimizer", "training")
+
     @model_validator(mode="after")
     def _foldable(self) -> Self:
         _check_folding(self)
         return self
+
+
+def _filled(given: Any, *fields: str) -> Any:
+    """What was given, over what is usual for its task. An optimizer that is named has its own usual settings."""
+    if not isinstance(given, Mapping):
+        return given
+    task = given.get("task", "classification")
+    name = task.get("name") if isinstance(task, Mapping) else getattr(task, "name", task)
+    usual = USUAL.get(name, {}) if isinstance(name, str) else {}
+    made = {**{field: usual[field] for field in fields if field in usual}, **given}
+    optimizer, training = given.get("optimizer"), given.get("training")
+    if isinstance(optimizer, Mapping) and "name" not in optimizer:
+        made["optimizer"] = over(usual.get("optimizer", {"name": "sgd"}), optimizer)
+    if isinstance(training, TrainingSpec):
+        training = {field: getattr(training, field) for field in training.model_fields_set}
+    if isinstance(training, Mapping):
+        made["training"] = {**usual.get("training", {}), **training}
+    return made
+
+
+def check_outputs(task: TaskSpec, model: ModelSpec) -> None:
+    """Refuse a known model that answers once an input where the task asks at each token, and the other way round."""
+    if MODELS.is_own(model.name) or TASKS.is_own(task.name):
+        return
+    each = TARGETS[task.name] == "tokens"
+    if each != (model.name in EACH_TOKEN):
+        gives, asks = ("once an input", "at each token") if each else ("at each token", "once an input")
+        known = f"; models that do: {', '.join(sorted(EACH_TOKEN))}" if each else ""
+        raise ValueError(f"model.name: {model.name} answers {gives}, the task {task.name} asks {asks}{known}")
 
 
 def _check_folding(spec: SearchSpec | TransferSpec) -> None:

@@ -19,7 +19,7 @@ from oneticket.ground.spec import Spec, own_code
 from oneticket.ground.streams import Streams
 from oneticket.lottery.controls import ARMS, Source
 from oneticket.lottery.run_context import RunContext
-from oneticket.lottery.spec import TransferSpec
+from oneticket.lottery.spec import TransferSpec, check_outputs
 from oneticket.lottery.training import do
 from oneticket.lottery.training_request import Trained, TrainingRequest, Work
 from oneticket.models.build import build, build_network, layout
@@ -171,6 +171,10 @@ def train_arm(
     replicate = replicate_of(source.ticket) if replicate is None else replicate
     control = ARMS.resolve(arm)
     network, inputs, _ = network_of(source.ticket)
+    try:
+        check_outputs(spec.task, network)
+    except ValueError as error:
+        raise SpecError(f"transfer: {error}") from None
     data, streams = context.data(spec.data, spec.task, inputs), Streams(root=spec.seed, replicate=replicate)
     stream = "init" if arm == "dense" else "reinit"
     new = build_network(source.ticket.model, seed=streams.seed(stream)).state_dict()

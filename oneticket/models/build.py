@@ -14,11 +14,14 @@ from oneticket.ground.errors import ModelError
 from oneticket.ground.table import Table
 from oneticket.models import factory, library
 from oneticket.models.conv import conv
+from oneticket.models.gpt import byte_gpt
 from oneticket.models.layers import Net, initialise
 from oneticket.models.mlp import mlp
 from oneticket.models.parts import heads
 from oneticket.models.resnet import Basic, Bottleneck, thin, wide
+from oneticket.models.series import series_cnn
 from oneticket.models.spec import KINDS, MODELS, ModelSpec, library_of
+from oneticket.models.text import text_cnn
 from oneticket.models.vgg import vgg
 from oneticket.task.inputs import Inputs
 from oneticket.ticket.values import memory
@@ -176,5 +179,8 @@ BUILDERS: Table[Builder] = MODELS.filled(
         "vgg-13": partial(vgg, convs=(2, 2, 2, 2, 2)),
         "vgg-16": partial(vgg, convs=(2, 2, 3, 3, 3)),
         "vgg-19": partial(vgg, convs=(2, 2, 4, 4, 4)),
+        "series-cnn": series_cnn,
+        "text-cnn": text_cnn,
+        "byte-gpt": byte_gpt,
     }
 )

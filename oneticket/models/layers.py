@@ -6,6 +6,7 @@ from collections import OrderedDict
 from collections.abc import Mapping
 from typing import Literal, final
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -42,18 +43,28 @@ def scaled(count: int, width: float) -> int:
     return max(1, round(count * width))
 
 
+EMBEDDED = 0.3
+"""Standard deviation of the numbers that stand for a token or a place."""
+
+
 def initialise(net: Net) -> Net:
     """Give every layer fresh values on the CPU, drawn from torch's generator, and return the net.
 
     Linear: Xavier normal, std = sqrt(2 / (fan_in + fan_out)). Convolution: the same, or Kaiming normal,
-    std = sqrt(2 / fan_out). Biases are 0. BatchNorm has scale 1 and shift 0. Layers draw in their order and the head
-    comes last, so the same seed gives the same body for any number of classes.
+    std = sqrt(2 / fan_out). Biases are 0. BatchNorm and LayerNorm have scale 1 and shift 0. Embedding: normal,
+    std = EMBEDDED, 0 for a token that pads. Layers draw in their order and the head comes last, so the same seed gives
+    the same body for any number of outputs.
     """
     net.to_empty(device="cpu")
     for layer in net.modules():
-        if isinstance(layer, nn.BatchNorm2d):
+        if isinstance(layer, nn.BatchNorm2d | nn.LayerNorm):
             layer.reset_parameters()
-        elif isinstance(layer, nn.Conv2d | nn.Linear):
+        elif isinstance(layer, nn.Embedding):
+            nn.init.normal_(layer.weight, std=EMBEDDED)
+            if layer.padding_idx is not None:
+                with torch.no_grad():
+                    layer.weight[layer.padding_idx] = 0
+        elif isinstance(layer, nn.Conv1d | nn.Conv2d | nn.Linear):
             if net.conv == "kaiming" and isinstance(layer, nn.Conv2d):
                 nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
             else:

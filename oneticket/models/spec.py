@@ -58,6 +58,9 @@ MODELS = Table(
         "vgg-13": "13 layers with BatchNorm, 9 M parameters, any image size",
         "vgg-16": "16 layers with BatchNorm, 15 M parameters, any image size",
         "vgg-19": "19 layers with BatchNorm, 20 M parameters, any image size",
+        "series-cnn": "3 convolutions over time and a linear layer; made for MNIST-1D",
+        "text-cnn": "convolutions over 2 to 5 tokens side by side, each summed up by its largest value",
+        "byte-gpt": "a transformer of 2 layers that says which token comes next",
     },
     digests=_code,
 )
@@ -74,7 +77,7 @@ class ModelSpec(Spec):
     >>> ModelSpec(name="vgg19")  # doctest: +ELLIPSIS
     Traceback (most recent call last):
         ...
-    oneticket.ground.errors.SpecError: model.name: unknown model 'vgg19'; did you mean 'vgg-19'? Known: conv-2, ...
+    oneticket.ground.errors.SpecError: model.name: unknown model 'vgg19'; did you mean 'vgg-19'? Known: byte-gpt, ...
     """
 
     kind: ClassVar[str] = "model"
@@ -154,8 +157,14 @@ KINDS: Table[tuple[Kind, ...]] = MODELS.filled(
         "vgg-13": ("images",),
         "vgg-16": ("images",),
         "vgg-19": ("images",),
+        "series-cnn": ("series",),
+        "text-cnn": ("tokens",),
+        "byte-gpt": ("tokens",),
     }
 )
 """The kinds of inputs that each of them takes."""
+
+EACH_TOKEN = frozenset({"byte-gpt"})
+"""Models that answer at each token; all others answer once an input."""
 
 _EXTRA: dict[str, tuple[str, ...]] = {"mlp": ("widths",), "resnet-18": ("stem",), "resnet-50": ("stem",)}

@@ -236,6 +236,7 @@ LICENCES = (
 DATA: dict[str, tuple[str, str]] = {
     "cifar10": ("no licence given; cite Krizhevsky 2009", "uoft-cs/cifar10"),
     "cifar100": ("no licence given; cite Krizhevsky 2009", "uoft-cs/cifar100"),
+    "diabetes": ("no licence given; cite Efron, Hastie, Johnstone and Tibshirani 2004, as in scikit-learn", ""),
     "digits": ("CC BY 4.0, UCI Optical Recognition of Handwritten Digits, as in scikit-learn", ""),
     "fashion_mnist": ("MIT, Zalando SE", "zalando-datasets/fashion_mnist"),
     "imagenet": ("non-commercial research and education only, under ImageNet's terms of access", "ILSVRC/imagenet-1k"),

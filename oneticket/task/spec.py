@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
@@ -19,9 +20,39 @@ TASKS = Table(
     kind="task",
     rows={
         "classification": "one of several classes; cross-entropy, measured by accuracy",
+        "regression": "numbers; mean squared error, measured by its root in their own unit, of which less is better",
+        "language": "the token that follows each; cross-entropy, measured by bits per byte, of which fewer are better",
     },
 )
 """The tasks known by name, each in one line."""
+
+TARGETS: dict[str, Targets] = {"classification": "classes", "regression": "numbers", "language": "tokens"}
+"""What each known task asks of the data."""
+
+USUAL: dict[str, Mapping[str, Any]] = {
+    "language": {
+        "optimizer": {"name": "adamw", "lr": 5e-3, "betas": [0.9, 0.98], "schedule": "cosine", "warmup": "200it"},
+        "training": {"budget": "1000it", "batch": 16},
+        "rewind": "50it",
+    },
+}
+"""What a search or transfer takes for a task where nobody says otherwise, beside the usual settings of all."""
+
+
+def usual(name: str) -> str:
+    """The same in words; empty for a task that has no settings of its own.
+
+    >>> usual("language")
+    'adamw, lr 0.005, betas 0.9,0.98, schedule cosine, warmup 200it; budget 1000it, batch 16; rewind 50it'
+    """
+    return "; ".join(_words(value) for value in USUAL.get(name, {}).values() if isinstance(value, Mapping)) + "".join(
+        f"; {field} {value}" for field, value in USUAL.get(name, {}).items() if not isinstance(value, Mapping)
+    )
+
+
+def _words(settings: Mapping[str, Any]) -> str:
+    shown = {name: ",".join(map(str, value)) if isinstance(value, list) else value for name, value in settings.items()}
+    return ", ".join(str(value) if name == "name" else f"{name} {value}" for name, value in shown.items())
 
 
 class TaskSpec(Spec):
@@ -33,11 +64,12 @@ class TaskSpec(Spec):
     Traceback (most recent call last):
         ...
     oneticket.ground.errors.SpecError: task.name: unknown task 'class'; did you mean 'classification'? Known: \
-classification; your own: 'file.py:function' or 'package.module:function'
+classification, language, regression; your own: 'file.py:function' or 'package.module:function'
     """
 
     kind: ClassVar[str] = "task"
     name: Annotated[str, TASKS] = Field(
         "classification",
-        description="What is trained for: classification, or your own loss and measures as 'file.py:function'.",
+        description="What is trained for: classification, regression or language, or your own loss and measures as "
+        f"'file.py:function'. What is not given is for language: {usual('language')}.",
     )

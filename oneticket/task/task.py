@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from math import log, sqrt
 from typing import get_args
 
 from torch import Tensor
-from torch.nn.functional import cross_entropy
+from torch.nn.functional import cross_entropy, mse_loss
 
 from oneticket.ground.brief import brief
 from oneticket.ground.errors import SpecError, TrainingError, unknown
@@ -154,7 +155,46 @@ def _classification() -> Task:
     )
 
 
+def _squared(output: Tensor, target: Tensor, reduction: str) -> Tensor:
+    return mse_loss(output, target, reduction=reduction)
+
+
+def _regression() -> Task:
+    rmse = Measure(metric=METRICS["rmse"], total=lambda output, target: _squared(output, target, "sum"), score=sqrt)
+    return Task(name="regression", loss=_squared, measures={"rmse": rmse}, counts="rmse", targets="numbers")
+
+
+def _followed(output: Tensor, target: Tensor, reduction: str, smoothing: float = 0.0) -> Tensor:
+    """Outputs (N, T, V) and the tokens (N, T) that follow."""
+    loss = _classified(output.flatten(0, 1), target.flatten(), reduction, smoothing)
+    return loss.view(target.shape) if reduction == "none" else loss
+
+
+def _bits(nats: float) -> float:
+    return nats / log(2)
+
+
+def _language() -> Task:
+    bits = Measure(
+        metric=METRICS["bits_per_byte"], total=lambda output, target: _followed(output, target, "sum"), score=_bits
+    )
+    return Task(
+        name="language",
+        loss=_followed,
+        smoothed=_followed,
+        measures={"bits_per_byte": bits},
+        counts="bits_per_byte",
+        targets="tokens",
+    )
+
+
 CLASSIFICATION = _classification()
 """One of several classes: cross-entropy, judged by accuracy."""
 
-TASKS = NAMES.filled({"classification": CLASSIFICATION})
+REGRESSION = _regression()
+"""Numbers: mean squared error of scaled ones, judged by the root of it in the numbers' own unit."""
+
+LANGUAGE = _language()
+"""Which token follows each: cross-entropy, judged by bits per byte, which the tokens are."""
+
+TASKS = NAMES.filled({task.name: task for task in (CLASSIFICATION, REGRESSION, LANGUAGE)})

@@ -39,6 +39,17 @@ def test_real_sets(name, request):
     assert len(data.digest) == 64
 
 
+def test_diabetes_is_a_set_of_numbers_in_its_own_unit():
+    data = load(DataSpec(name="diabetes"), targets="numbers")
+    assert (len(data.train), len(data.test), data.inputs.shape, data.outputs, data.classes) == (353, 89, (10,), 1, ())
+    whole = torch.cat([data.train.targets, data.test.targets])
+    assert (whole.min(), whole.max()) == (25, 346) and whole.mean() == pytest.approx(152.13, abs=0.01)
+    assert data.scale.mean[0] == pytest.approx(float(data.train.targets.mean()), rel=1e-6)
+    assert load(DataSpec(name="diabetes"), targets="numbers").digest == data.digest
+    with pytest.raises(DataError, match="diabetes: gives numbers, but the task asks for classes"):
+        load(DataSpec(name="diabetes"))
+
+
 @pytest.mark.parametrize(
     "spec",
     [

@@ -73,7 +73,7 @@ def test_a_search_and_all_arms_of_a_transfer_by_the_engine_alone_and_together(ki
     again = inline.run(steps, store=apart, context=RunContext())
     assert not again.done and set(again.reused) == set(closure(steps))
     for row in rows(cells, apart):
-        assert math.isfinite(row["score"]) and row["metric"] in ("accuracy", "rmse", "right")
+        assert math.isfinite(row["score"]) and row["metric"] in ("accuracy", "rmse", "right", "bits_per_byte")
 
 
 def assert_close(one: Outcome, other: Outcome) -> None:

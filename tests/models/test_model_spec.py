@@ -30,7 +30,7 @@ def test_plain_reads_back_and_has_a_canonical_text(given):
     [
         ({"name": "vgg19"}, "did you mean 'vgg-19'"),
         ({"name": "resnet50"}, "did you mean 'resnet-50'"),
-        ({"name": "lenet"}, "Known: conv-2, .*lenet-300-100.*; your own: 'file.py:function'"),
+        ({"name": "lenet"}, "Known: byte-gpt, conv-2, .*lenet-300-100.*; your own: 'file.py:function'"),
         ({"name": "a.b:"}, "unknown model"),
         ({"name": "a b:c"}, "unknown model"),
         (

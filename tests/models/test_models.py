@@ -4,16 +4,19 @@ import copy
 
 import pytest
 import torch
+from tables import INPUTS, batch, outputs_of
 from torch.nn import functional as F
 
 from oneticket.ground.errors import ModelError
 from oneticket.models.build import build
 from oneticket.models.parts import head, prunable, random_forward
-from oneticket.models.spec import MODELS, ModelSpec
+from oneticket.models.spec import EACH_TOKEN, KINDS, MODELS, ModelSpec
 from oneticket.task.inputs import Inputs
 
 SHAPES = [(1, 28, 28), (3, 32, 32), (1, 8, 8), (3, 64, 64), (1, 1, 40)]
 FLAT_SHAPE = (1, 1, 40)
+FOR_IMAGES = [name for name, kinds in KINDS.items() if "images" in kinds]
+OTHERS = [(name, kind) for name, kinds in KINDS.items() for kind in kinds if kind != "images"]
 
 
 def small(name):
@@ -24,12 +27,21 @@ def fits(name, shape):
     return not (name.startswith("conv-") and shape == FLAT_SHAPE)
 
 
-def make(name, shape=(3, 32, 32), classes=10, seed=0):
-    return build(small(name), inputs=Inputs(shape=shape), outputs=classes, seed=seed)
+def make(name, shape=None, outputs=None, seed=0, spec=None):
+    inputs = inputs_of(name) if shape is None else Inputs(shape=shape)
+    return build(spec or small(name), inputs=inputs, outputs=outputs or outputs_of(name, inputs), seed=seed)
 
 
-def images(shape, count=4, seed=0):
-    return torch.randn(count, *shape, generator=torch.Generator().manual_seed(seed))
+def inputs_of(name):
+    return INPUTS[KINDS[name][0]]
+
+
+def given(name, count=4):
+    return batch(inputs_of(name), count)
+
+
+def images(shape, count=4):
+    return batch(Inputs(shape=shape), count)
 
 
 def same(one, two):
@@ -41,13 +53,52 @@ def test_every_known_model_has_a_line():
 
 
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", FOR_IMAGES)
 def test_forward_gives_one_output_per_class(name, shape):
     if not fits(name, shape):
         with pytest.raises(ModelError, match=r"halves the image \d times.*at least \d"):
             make(name, shape)
         return
-    assert make(name, shape, classes=7)(images(shape)).shape == (4, 7)
+    assert make(name, shape, outputs=7)(images(shape)).shape == (4, 7)
+
+
+@pytest.mark.parametrize(("name", "kind"), OTHERS)
+def test_forward_gives_outputs_for_an_input_or_for_each_token(name, kind):
+    inputs = INPUTS[kind]
+    net = build(small(name), inputs=inputs, outputs=outputs_of(name, inputs), seed=0)
+    assert net(batch(inputs, 4)).shape == ((4, 12, 64) if name in EACH_TOKEN else (4, 10))
+
+
+def test_a_token_is_told_by_those_before_it_alone():
+    net, tokens = make("byte-gpt").eval(), given("byte-gpt")
+    later = torch.cat([tokens[:, :8], tokens[:, 8:].flip(1)], 1)
+    torch.testing.assert_close(net(later)[:, :8], net(tokens)[:, :8])
+    assert not torch.allclose(net(later)[:, 8:], net(tokens)[:, 8:], atol=1e-3)
+    torch.testing.assert_close(net(tokens[:, :5]), net(tokens)[:, :5], msg="a shorter text fits too")
+
+
+def test_padding_says_nothing():
+    net = make("text-cnn", spec=ModelSpec(name="text-cnn")).eval()
+    assert not net.embed.weight[0].any()
+    word = torch.zeros(1, 12, dtype=torch.long)
+    word[0, :5] = torch.arange(1, 6)
+    F.cross_entropy(net(word), torch.tensor([3])).backward()
+    assert not net.embed.weight.grad[0].any() and net.embed.weight.grad[1:6].any(1).all()
+    torch.testing.assert_close(net(torch.cat([word, torch.zeros_like(word)], 1)), net(word))
+
+
+@pytest.mark.parametrize(
+    ("name", "inputs", "outputs", "message"),
+    [
+        ("conv-2", INPUTS["vectors"], 10, "conv-2 is for images; the data holds vectors of 16 numbers; models for"),
+        ("mlp", INPUTS["tokens"], 10, "mlp is for images, .*; models for tokens: text-cnn, byte-gpt"),
+        ("series-cnn", Inputs(kind="series", shape=(1, 2)), 10, "needs series of 3 steps or more, got 2"),
+        ("byte-gpt", INPUTS["tokens"], 10, "which of 64 tokens comes next, and the data asks for 10 outputs"),
+    ],
+)
+def test_what_a_model_is_not_made_for_is_refused_in_words(name, inputs, outputs, message):
+    with pytest.raises(ModelError, match=message):
+        build(ModelSpec(name=name), inputs=inputs, outputs=outputs, seed=0)
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -66,9 +117,9 @@ def test_building_leaves_the_global_generator_and_default_device_alone(name):
     assert {value.device.type for value in net.state_dict().values()} == {"cpu"}
 
 
-@pytest.mark.parametrize("name", MODELS)
-def test_another_number_of_classes_changes_the_head_only(name):
-    ten, seven = make(name, classes=10), make(name, classes=7)
+@pytest.mark.parametrize("name", [name for name in MODELS if name not in EACH_TOKEN])
+def test_another_number_of_outputs_changes_the_head_only(name):
+    ten, seven = make(name, outputs=10), make(name, outputs=7)
     one, two = ten.state_dict(), seven.state_dict()
     differ = tuple(part for part in one if one[part].shape != two[part].shape)
     assert differ == head(ten) == head(seven)
@@ -80,17 +131,23 @@ def test_prunable_is_every_matrix_and_kernel_but_the_head(name):
     net = make(name)
     parameters = dict(net.named_parameters())
     rest = {part for part in parameters if part not in prunable(net)}
+    tables = {f"{part}.weight" for part, layer in net.named_modules() if isinstance(layer, torch.nn.Embedding)}
     assert all(parameters[part].dim() >= 2 for part in prunable(net))
-    assert {part for part in rest if parameters[part].dim() >= 2} == {head(net)[0]}
+    assert {part for part in rest if parameters[part].dim() >= 2} == {head(net)[0], *tables}
 
 
 @pytest.mark.parametrize("name", MODELS)
 def test_fresh_values_are_those_of_the_written_rule(name):
-    net = build(ModelSpec(name=name, width=0.5), inputs=Inputs(shape=(3, 32, 32)), outputs=10, seed=0)
+    net = make(name, spec=ModelSpec(name=name, width=0.5))
     for layer in net.modules():
         if isinstance(layer, torch.nn.BatchNorm2d):
             assert same(layer.state_dict(), torch.nn.BatchNorm2d(layer.num_features).state_dict())
-        elif isinstance(layer, torch.nn.Conv2d | torch.nn.Linear):
+        elif isinstance(layer, torch.nn.LayerNorm):
+            assert same(layer.state_dict(), torch.nn.LayerNorm(layer.normalized_shape).state_dict())
+        elif isinstance(layer, torch.nn.Embedding):
+            told = layer.weight[0 if layer.padding_idx is None else 1 :].detach()
+            assert told.std().item() == pytest.approx(0.3, rel=4 / told.numel() ** 0.5)
+        elif isinstance(layer, torch.nn.Conv1d | torch.nn.Conv2d | torch.nn.Linear):
             assert layer.bias is None or not layer.bias.any()
             weight = layer.weight.detach()
             fan_out, fan_in = len(weight) * weight[0, 0].numel(), weight[0].numel()
@@ -102,17 +159,19 @@ def test_fresh_values_are_those_of_the_written_rule(name):
 @pytest.mark.parametrize("name", MODELS)
 def test_gradient_reaches_every_parameter(name):
     net = make(name)
-    F.cross_entropy(net(images((3, 32, 32))), torch.arange(4)).backward()
+    outputs = net(given(name)).flatten(0, -2)
+    F.cross_entropy(outputs, torch.arange(len(outputs)) % 10).backward()
     dead = [part for part, value in net.named_parameters() if value.grad is None or not value.grad.any()]
     assert dead == []
 
 
 @pytest.mark.parametrize("name", MODELS)
 def test_channels_last_changes_nothing_but_rounding(name):
-    net, batch = make(name).eval(), images((3, 32, 32))
-    plain = net(batch)
+    net, inputs = make(name).eval(), given(name)
+    plain = net(inputs)
     net.to(memory_format=torch.channels_last)
-    torch.testing.assert_close(net(batch.contiguous(memory_format=torch.channels_last)), plain, rtol=1e-4, atol=1e-4)
+    laid = inputs.contiguous(memory_format=torch.channels_last) if inputs.dim() == 4 else inputs
+    torch.testing.assert_close(net(laid), plain, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -120,7 +179,7 @@ def test_forward_draws_nothing(name):
     net = make(name)
     assert not random_forward(net)
     before = torch.get_rng_state()
-    net(images((3, 32, 32)))
+    net(given(name))
     assert torch.equal(torch.get_rng_state(), before)
 
 
@@ -134,7 +193,7 @@ def test_the_same_weights_take_any_image_size(name):
 
 @pytest.mark.parametrize("name", ["resnet-18", "resnet-50", "vgg-11"])
 def test_imagenet_size(name):
-    assert make(name, (3, 224, 224), classes=20).eval()(images((3, 224, 224), count=1)).shape == (1, 20)
+    assert make(name, (3, 224, 224), outputs=20).eval()(images((3, 224, 224), count=1)).shape == (1, 20)
 
 
 @pytest.mark.parametrize(
@@ -207,11 +266,13 @@ def test_convolution_weights_are_those_of_the_lottery_ticket_paper(name, count):
 
 @pytest.mark.parametrize("name", MODELS)
 def test_width_scales_every_hidden_layer(name):
-    narrow = build(ModelSpec(name=name, width=0.25), inputs=Inputs(shape=(3, 32, 32)), outputs=10, seed=0)
-    wide = build(ModelSpec(name=name, width=0.5), inputs=Inputs(shape=(3, 32, 32)), outputs=10, seed=0)
+    narrow, wide = (make(name, spec=ModelSpec(name=name, width=width)) for width in (0.25, 0.5))
     one, two = dict(narrow.named_parameters()), dict(wide.named_parameters())
     assert one.keys() == two.keys()
-    assert all(2 * len(one[part]) == len(two[part]) for part in one if part not in head(narrow))
+    tables = {f"{part}.weight" for part, layer in narrow.named_modules() if isinstance(layer, torch.nn.Embedding)}
+    for part in one.keys() - set(head(narrow)):
+        along = part in tables  # as many words as before, each of more numbers
+        assert 2 * one[part].shape[along] == two[part].shape[along], part
 
 
 def test_widths_of_an_mlp():

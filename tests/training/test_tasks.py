@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -15,14 +16,16 @@ from oneticket.ground.metric import METRICS, Metric
 from oneticket.lottery.run_context import RunContext
 from oneticket.lottery.search import search
 from oneticket.lottery.spec import SearchSpec, TransferSpec
+from oneticket.optim.spec import OptimizerSpec
 from oneticket.report.export import read_rows
 from oneticket.study.grid import plan
 from oneticket.study.plan import search_origin, searches
 from oneticket.study.rows import COLUMNS
 from oneticket.study.spec import StudySpec
-from oneticket.task.spec import TaskSpec
+from oneticket.task.spec import TARGETS, USUAL, TaskSpec
 from oneticket.task.task import CLASSIFICATION, TAKEN, TASKS, Measure, Task, task_of
 from oneticket.training.measure import measure
+from oneticket.training.spec import TrainingSpec
 
 DRAW = torch.Generator().manual_seed(0)
 OUTPUT, TARGET = torch.randn(6, 4, generator=DRAW), torch.tensor([0, 1, 2, 3, 0, 1])
@@ -45,28 +48,85 @@ SPREAD = Task(
     },
     counts="rmse",
 )
-ROWS = {**TASKS, "your own": SPREAD}
-EXPECTED = {
-    "classification": (OUTPUT.argmax(1) == TARGET).double().mean(),
-    "your own": (OUTPUT.sum(1) - TARGET).square().mean().sqrt(),
+NUMBERS = torch.randn(6, 4, generator=DRAW)
+NEXT, FOLLOWS = torch.randn(6, 5, 4, generator=DRAW), torch.randint(4, (6, 5), generator=DRAW)
+RIGHT = NEXT.softmax(2).gather(2, FOLLOWS[:, :, None])
+# Task, outputs, targets, and the score that counts, written another way.
+ROWS: dict[str, tuple[Task, Tensor, Tensor, Tensor]] = {
+    "classification": (TASKS["classification"], OUTPUT, TARGET, (OUTPUT.argmax(1) == TARGET).double().mean()),
+    "regression": (TASKS["regression"], OUTPUT, NUMBERS, ((OUTPUT - NUMBERS) ** 2).mean().sqrt()),
+    "language": (TASKS["language"], NEXT, FOLLOWS, -RIGHT.log2().mean()),
+    "your own": (SPREAD, OUTPUT, TARGET, (OUTPUT.sum(1) - TARGET).square().mean().sqrt()),
 }
 
 
 @pytest.mark.parametrize("name", ROWS)
 def test_a_loss_is_one_whichever_way_it_is_reduced(name: str) -> None:
-    each = ROWS[name].loss(OUTPUT, TARGET, "none")
-    assert each.shape == TARGET.shape
-    torch.testing.assert_close(ROWS[name].loss(OUTPUT, TARGET, "sum"), each.sum())
-    torch.testing.assert_close(ROWS[name].loss(OUTPUT, TARGET, "mean"), each.mean())
+    task, output, target, _ = ROWS[name]
+    each = task.loss(output, target, "none")
+    assert each.shape == target.shape
+    torch.testing.assert_close(task.loss(output, target, "sum"), each.sum())
+    torch.testing.assert_close(task.loss(output, target, "mean"), each.mean())
 
 
 @pytest.mark.parametrize("name", ROWS)
 def test_a_measure_does_not_depend_on_the_batches(name: str) -> None:
-    whole = measure(nn.Identity(), [(OUTPUT, TARGET)], ROWS[name])
-    parts = measure(nn.Identity(), zip(OUTPUT.split(2), TARGET.split(2), strict=True), ROWS[name])
-    assert whole.count == parts.count == len(TARGET)
-    assert whole.scores == pytest.approx(parts.scores) and whole.scores[ROWS[name].counts] == whole.score
-    assert whole.score == pytest.approx(float(EXPECTED[name]))
+    task, output, target, expected = ROWS[name]
+    whole = measure(nn.Identity(), [(output, target)], task)
+    parts = measure(nn.Identity(), zip(output.split(2), target.split(2), strict=True), task)
+    assert whole.count == parts.count == target.numel()
+    assert whole.scores == pytest.approx(parts.scores) and whole.scores[task.counts] == whole.score
+    assert whole.score == pytest.approx(float(expected), rel=1e-5)
+
+
+def test_a_perfect_network_has_no_bits_and_a_blind_one_two_of_four_tokens() -> None:
+    blind = measure(nn.Identity(), [(torch.zeros(6, 5, 4), FOLLOWS)], TASKS["language"])
+    sure = measure(nn.Identity(), [(100.0 * nn.functional.one_hot(FOLLOWS, 4), FOLLOWS)], TASKS["language"])
+    assert blind.score == pytest.approx(2.0) and sure.score == pytest.approx(0.0)
+
+
+def test_the_tables_agree() -> None:
+    assert {*ROWS} == {*TASKS, "your own"}
+    assert {name: task.targets for name, task in TASKS.items()} == TARGETS
+    assert {*USUAL} <= {*TASKS} and all(Metric.of(task.metric.plain()) == task.metric for task in TASKS.values())
+
+
+LANGUAGE = {"data": "./bible.txt", "task": "language", "model": "byte-gpt"}
+
+
+def test_what_nobody_gives_is_usual_for_the_task() -> None:
+    plain = SearchSpec(**LANGUAGE).plain()
+    usual = USUAL["language"]
+    assert plain["rewind"] == usual["rewind"] and usual["training"].items() <= plain["training"].items()
+    assert usual["optimizer"].items() <= plain["optimizer"].items()
+    assert SearchSpec.read(plain) == SearchSpec.recall(SearchSpec(**LANGUAGE).identity()) == SearchSpec(**LANGUAGE)
+    carried = TransferSpec(data="./bible.txt", task={"name": "language"}).plain()
+    assert all(carried[name] == plain[name] for name in ("optimizer", "training"))
+    images = SearchSpec(data="digits", model="mlp")
+    assert (images.optimizer, images.training) == (OptimizerSpec(name="sgd"), TrainingSpec())
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ({"training": {"batch": 3}}, {"batch": 3, "budget": "1000it"}),
+        ({"training": TrainingSpec(clip=1.0)}, {"clip": 1.0, "budget": "1000it", "batch": 16}),
+        ({"training": TrainingSpec().plain()}, {"budget": "15ep", "batch": 64}),
+        ({"optimizer": {"lr": 1e-4}}, {"name": "adamw", "lr": 1e-4, "schedule": "cosine"}),
+        ({"optimizer": {"name": "adamw"}}, {"lr": 1e-3, "schedule": "constant"}),
+        ({"optimizer": "sgd"}, {"name": "sgd", "lr": 0.02, "schedule": "constant"}),
+        ({"task": "classification", "model": "mlp", "optimizer": {"lr": 1e-4}}, {"name": "sgd", "lr": 1e-4}),
+    ],
+)
+def test_what_somebody_gives_stays(given: dict[str, Any], expected: dict[str, Any]) -> None:
+    found = SearchSpec(**{**LANGUAGE, **given}).plain()["training" if "training" in given else "optimizer"]
+    assert expected.items() <= found.items()
+
+
+@pytest.mark.parametrize(("task", "model"), [("language", "text-cnn"), ("classification", "byte-gpt")])
+def test_a_model_that_answers_otherwise_than_the_task_asks_is_refused(task: str, model: str) -> None:
+    with pytest.raises(SpecError, match=f"{model} answers .*, the task {task} asks"):
+        SearchSpec(data="./bible.txt", task=task, model=model)
 
 
 def test_smoothing_is_for_classes() -> None:
