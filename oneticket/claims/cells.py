@@ -17,11 +17,11 @@ SAME_DENSITY = 0.05
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ClaimData:
-    """A dataset as a claim sees it: its name, and its numbers of classes and of training images (None: not known)."""
+    """A dataset as a claim sees it: its name, and its numbers of classes and of training examples (None: not known)."""
 
     name: str
     classes: int | None
-    images: int | None
+    examples: int | None
 
     @property
     def set(self) -> str:
@@ -30,7 +30,7 @@ class ClaimData:
 
     @property
     def half(self) -> str | None:
-        """Which half of the training images it is, or None."""
+        """Which half of the training part it is, or None."""
         return DataSpec(name=self.name).half
 
 
@@ -146,9 +146,9 @@ def _named(rows: Iterable[Row], end: str) -> dict[str, ClaimData]:
     """What each label means, from rows that know it best."""
     found: dict[str, ClaimData] = {}
     for row in rows:
-        label, name, images = (row[f"{end}_{what}"] for what in ("data", "name", "images"))
-        if name is not None and (label not in found or found[label].images is None):
-            found[label] = ClaimData(name=name, classes=row[f"{end}_classes"], images=images)
+        label, name, examples = (row[f"{end}_{what}"] for what in ("data", "name", "images"))
+        if name is not None and (label not in found or found[label].examples is None):
+            found[label] = ClaimData(name=name, classes=row[f"{end}_classes"], examples=examples)
     return found
 
 

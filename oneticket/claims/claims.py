@@ -47,7 +47,7 @@ def same_distribution(rows: Sequence[Row], *, margin: float | None = None, level
     """C2: a ticket from one half of a dataset beats a random one on the other half.
 
     The effect is ticket - global random, pooled as `judge` says. The halves are cut alike: to the same classes, and to
-    numbers of images that differ by no more than a tenth. Morcos et al., 2019.
+    numbers of examples that differ by no more than a tenth. Morcos et al., 2019.
 
     >>> same_distribution([]).notes
     ('Missing: tickets from one half of a dataset on the other half, under one optimizer.',)
@@ -180,12 +180,12 @@ def _judged(
 def _halves(source: ClaimData, target: ClaimData) -> bool:
     if source.set != target.set or {source.half, target.half} != {"a", "b"} or source.classes != target.classes:
         return False
-    # Halves of sets with odd classes differ by a few images.
-    return source.images == target.images or math.isclose(source.images or 0, target.images or 0, rel_tol=0.1)
+    # Halves of sets with odd classes differ by a few examples.
+    return source.examples == target.examples or math.isclose(source.examples or 0, target.examples or 0, rel_tol=0.1)
 
 
 def _largest(tickets: Iterable[tuple[ClaimCell, ClaimData]]) -> list[ClaimCell]:
-    """Of the tickets of one set in one setting, those from the most images, then the most classes."""
+    """Of the tickets of one set in one setting, those from the most examples, then the most classes."""
     tickets = list(tickets)
     most: dict[object, tuple[int, int]] = {}
     for cell, source in tickets:
@@ -195,7 +195,7 @@ def _largest(tickets: Iterable[tuple[ClaimCell, ClaimData]]) -> list[ClaimCell]:
 
 
 def _size(data: ClaimData) -> tuple[int, int]:
-    return data.images or 0, data.classes or 0
+    return data.examples or 0, data.classes or 0
 
 
 # From simple to complex. Grey pictures of one thing in the middle; then colour, with digits before objects; then more

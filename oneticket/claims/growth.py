@@ -1,4 +1,4 @@
-"""Growth: what each doubling of a source's images, or of its classes, does for its ticket on other data."""
+"""Growth: what each doubling of a source's examples, or of its classes, does for its ticket on other data."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from oneticket.claims.pool import Pool, pool
 from oneticket.stats.stats import paired
 from oneticket.stats.summary import Setting, places
 
-Factor = Literal["images", "classes"]
+Factor = Literal["examples", "classes"]
 Point = tuple[float, ClaimCell]
 
 
@@ -60,7 +60,7 @@ def growths(grid: Grid) -> list[Growth]:
     """All that a study holds, of tickets carried to another set under the optimizer that found them."""
     found: dict[tuple[Setting, str], list[tuple[ClaimCell, ClaimData]]] = {}
     for cell, source in grid.tickets:
-        if cell.alike and source.set != cell.target.set and source.images and source.classes:
+        if cell.alike and source.set != cell.target.set and source.examples and source.classes:
             found.setdefault((cell.setting, source.set), []).append((cell, source))
     made = []
     for (_, name), tickets in found.items():
@@ -110,4 +110,4 @@ def _points(tickets: Sequence[tuple[ClaimCell, ClaimData]], factor: Factor, othe
 
 
 # Each factor, and the one that is held equal.
-EQUAL: dict[Factor, Factor] = {"images": "classes", "classes": "images"}
+EQUAL: dict[Factor, Factor] = {"examples": "classes", "classes": "examples"}

@@ -19,10 +19,10 @@ WHAT = "tickets from one set cut to different sizes, on another set, under one o
 
 
 def larger_sources(rows: Sequence[Row], *, level: int | None = None) -> Verdict:
-    """C4: tickets from more images, and from more classes, do better on other data.
+    """C4: tickets from more examples, and from more classes, do better on other data.
 
-    Per target and replicate, the least-squares slope of the score on log2(images) at equal classes, and on
-    log2(classes) at equal images: what one doubling gains. It holds if both intervals lie above 0, and fails if one
+    Per target and replicate, the least-squares slope of the score on log2(examples) at equal classes, and on
+    log2(classes) at equal examples: what one doubling gains. It holds if both intervals lie above 0, and fails if one
     lies below 0; where one factor alone varies, that one decides, and a note says so. Morcos et al., 2019.
 
     >>> larger_sources([]).notes
@@ -74,8 +74,9 @@ def _rule(
     over = "; ".join(f"{factor}: {made.counted}" for factor, made in pools.items())
     return (
         f"Rows: {WHAT} ({len(able)} slope{'' if len(able) == 1 else 's'}). Level: {how}. "
-        f"Effect: for every target and replicate, the least-squares slope of {name} on log2(images) at equal classes "
-        "and on log2(classes) at equal images, averaged over targets; mean and 95 % Student t interval over replicates"
+        f"Effect: for every target and replicate, the least-squares slope of {name} on log2(examples) at equal classes "
+        "and on log2(classes) at equal examples, averaged over targets; mean and 95 % Student t interval over "
+        "replicates"
         f"{f' ({over})' if over else ''}. "
         "Decision: holds if every interval lies above 0, fails if one lies below 0, else undecided; the effect given "
         "is the one with the lowest bound. Slope by slope: t-tests against 0, p adjusted over the slopes (Holm)."
@@ -93,7 +94,7 @@ def _notes(pools: Mapping[Factor, Pool], out: Sequence[Growth]) -> list[str]:
         told += weak(pools[factor])
         if factor == "classes" and effect.low is not None and effect.high is not None:
             seen = "help" if effect.low > 0 else "hurt" if effect.high < 0 else "are not seen to help or hurt"
-            told.append(f"At equal numbers of images, more classes {seen}.")
+            told.append(f"At equal numbers of examples, more classes {seen}.")
     told += [f"Left out, for want of the level: {one.name}." for one in out]
     return told
 

@@ -32,7 +32,7 @@ class Engine:
     devices share one training. `together`: how many alike trainings may be one program, inline.
 
     >>> Engine(ranks=2, cpus=4).share(RunContext())
-    Share(cpus=4, gpus=0, memory=None)
+    ClusterShare(cpus=4, gpus=0, memory=None)
     """
 
     name: Name = "auto"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from oneticket.data.spec import DataSpec
 from oneticket.ground.metric import METRICS, Metric
 from oneticket.lottery.spec import ARMS as KEPT
 from oneticket.models.spec import ModelSpec
@@ -14,6 +15,7 @@ from oneticket.stats.stats import CONFIDENCE
 from oneticket.stats.words import arm_place, counts, listed, number, percent, words_of
 from oneticket.study.findings import Findings
 from oneticket.study.labels import model_label
+from oneticket.task.inputs import AXES
 
 
 def methods(findings: Findings) -> tuple[str, ...]:
@@ -37,15 +39,24 @@ def _networks(findings: Findings) -> str:
     if not known:
         return ""
     names = _each(_model(label, spec) for label, spec in _called(findings, "model"))
-    shapes = _each(" × ".join(map(str, model["shape"])) for model in known)
-    classes = _each(str(model["classes"]) for model in known)
+    kinds = dict.fromkeys(model.get("kind", "images") for model in known)
+    taken = []
+    for kind in kinds:
+        shapes = _each(" × ".join(map(str, m["shape"])) for m in known if m.get("kind", "images") == kind)
+        taken.append(f"{kind} of {listed(shapes)} ({' × '.join(AXES[kind])})")
+    outputs = _each(str(model["classes"]) for model in known)
     patterns = _each(pattern for model in known for pattern in model["spec"].get("prunable", ()))
     usual = "all weights of convolution, linear, attention and recurrent layers"
     may = f"the weights named {listed(patterns)}" if patterns else usual
     return (
-        f"Networks: {listed(names)}, for images of {listed(shapes)} (channels × height × width) and {listed(classes)} "
-        f"classes. Pruned were {may}, never the output layer, biases or normalisation parameters."
+        f"Networks: {listed(names)}, for {listed(taken)} and {listed(outputs)} {_outputs(findings)}. "
+        f"Pruned were {may}, never the output layer, biases or normalisation parameters."
     )
+
+
+def _outputs(findings: Findings) -> str:
+    """What outputs of a network stand for."""
+    return "classes" if all(metric == METRICS["accuracy"] for metric in _metrics(findings)) else "outputs"
 
 
 def _called(findings: Findings, kind: str) -> list[tuple[str, Mapping[str, Any]]]:
@@ -73,13 +84,13 @@ def _data(findings: Findings) -> str:
     for label, data in used:
         facts = [f"{data['name']}"] if label != data["name"] else []
         if label in counted:
-            classes, images = counted[label]
-            facts += [f"{classes:,} classes, {images:,} training images"]
+            outputs, examples = counted[label]
+            facts += [f"{outputs:,} {_outputs(findings)}, {examples:,} training examples"]
         facts += ["mirrored at random"] if data.get("flip") else []
         facts += [f"shifted at random by up to {data['crop']} pixels"] if data.get("crop") else []
         told.append(label + (f" ({'; '.join(facts)})" if facts else ""))
-    halves = any(str(data["name"]).endswith((":a", ":b")) for _, data in used)
-    rest = " :a and :b are two fixed halves of one training set with no image in common." if halves else ""
+    halves = any(DataSpec.recall(data).half for _, data in used)
+    rest = " :a and :b are two fixed halves of one training set with no example in common." if halves else ""
     readings = findings.plan.readings
     read = "".join(f" {each}" for each in ("As they were read:", *readings)) if readings else ""
     return f"Data: {'; '.join(told)}.{rest}{read} {_measured(findings)}"
@@ -88,7 +99,7 @@ def _data(findings: Findings) -> str:
 def _measured(findings: Findings) -> str:
     """What the scores are, and when they were taken."""
     said = [
-        "Accuracy is the share of the target's test images that are classified right, measured once, after training."
+        "Accuracy is the share of the target's test examples that are classified right, measured once, after training."
         if metric == METRICS["accuracy"]
         else f"The score is the {metric.label} over the target's test set, of which {metric.better} is better, "
         "measured once, after training."

@@ -23,7 +23,7 @@ CLAIMS = Table(
         "C1": "Tickets beat random tickets on their own data.",
         "C2": "Tickets from one half of a dataset beat random tickets on the other half.",
         "C3": "Tickets from other datasets are close to the target's own ticket.",
-        "C4": "Tickets from larger sources, of more images and of more classes, do better elsewhere.",
+        "C4": "Tickets from larger sources, of more examples and of more classes, do better elsewhere.",
         "C5": "On simple targets, tickets from more complex datasets beat the target's own ticket.",
         "C6": "Tickets that one optimizer found beat random tickets under another.",
     },

@@ -32,7 +32,7 @@ from oneticket.stats.power import NOISE
 from oneticket.stats.stats import Interval
 
 Rows = list[dict[str, Any]]
-# Label -> bare name, classes, training images.
+# Label -> bare name, classes, training examples.
 DATA = {
     "fashion": ("fashion_mnist", 10, 5000),
     "mnist": ("mnist", 10, 5000),
@@ -533,7 +533,7 @@ def test_slopes_per_doubling(images: float, classes: float, outcome: str) -> Non
     verdict = larger_sources(jittered(sized(images, classes, replicates=range(6))))
     assert (verdict.outcome, verdict.unit, verdict.margin) == (outcome, "accuracy per doubling", None)
     assert (verdict.effect.mean, verdict.effect.n) == (pytest.approx(min(images, classes), abs=0.001), 6)
-    expected = {"images": images, "classes": classes}
+    expected = {"examples": images, "classes": classes}
     assert len(verdict.comparisons) == 4
     for one in verdict.comparisons:
         assert one.paired.difference.mean == pytest.approx(expected[one.what.split()[2]], abs=0.002)
@@ -548,7 +548,7 @@ def test_the_effect_of_a_failure_is_the_one_that_failed() -> None:
     ]
     verdict = larger_sources(rows)
     assert (verdict.outcome, verdict.effect.mean) == ("fails", pytest.approx(-0.02, abs=0.001))
-    assert any("Twice the images" in note and "not seen to differ" in note for note in verdict.notes)
+    assert any("Twice the examples" in note and "not seen to differ" in note for note in verdict.notes)
 
 
 def test_slopes_are_those_of_least_squares_with_an_intercept_per_group() -> None:
@@ -556,7 +556,7 @@ def test_slopes_are_those_of_least_squares_with_an_intercept_per_group() -> None
         sized(0.02, 0.01, targets=["fashion"], sources=("2x500", "2x2000", "10x100", "10x400", "cifar10")), 0.05
     )
     for one in larger_sources(rows).comparisons:
-        factor, equal = ("images", "classes") if "images of" in one.what else ("classes", "images")
+        factor, equal = ("images", "classes") if "examples of" in one.what else ("classes", "images")
         slopes = []
         for replicate in range(3):
             found = [row for row in rows if row["replicate"] == replicate]
@@ -574,7 +574,7 @@ def test_slopes_are_those_of_least_squares_with_an_intercept_per_group() -> None
 
 @pytest.mark.parametrize(
     ("sources", "factor", "other", "slope"),
-    [(("10x100", "10x400"), "images", "classes", 0.02), (("2x500", "10x100"), "classes", "images", 0.01)],
+    [(("10x100", "10x400"), "examples", "classes", 0.02), (("2x500", "10x100"), "classes", "examples", 0.01)],
 )
 def test_one_factor_alone_decides_and_is_named(sources: Sequence[str], factor: str, other: str, slope: float) -> None:
     verdict = larger_sources(jittered(sized(0.02, 0.01, sources=sources)))
@@ -589,7 +589,7 @@ def test_one_factor_alone_decides_and_is_named(sources: Sequence[str], factor: s
 )
 def test_whether_classes_help_beyond_images_is_said(classes: float, words: str) -> None:
     notes = larger_sources(jittered(sized(0.02, classes))).notes
-    assert any(note == f"At equal numbers of images, {words}" for note in notes)
+    assert any(note == f"At equal numbers of examples, {words}" for note in notes)
 
 
 @pytest.mark.parametrize(
@@ -614,7 +614,7 @@ def test_slopes_take_the_replicates_that_all_sources_have() -> None:
     )
     verdict = larger_sources(rows)
     assert verdict.effect.n == 3
-    assert "images: the 3 replicates that have all cells (1 left out)" in verdict.rule
+    assert "examples: the 3 replicates that have all cells (1 left out)" in verdict.rule
     assert larger_sources(jittered(sized(0.02, 0.01, replicates=[0]))).outcome == "undecided"
 
 
@@ -626,7 +626,7 @@ def test_slopes_at_the_sparsest_level_or_the_one_asked_for() -> None:
     asked = larger_sources(rows, level=20)
     assert {(one.level, one.where) for one in asked.comparisons} == {(20, "svhn under sgd")}
     assert any(
-        note.startswith("Left out, for want of the level: images of cifar10, on fashion") for note in asked.notes
+        note.startswith("Left out, for want of the level: examples of cifar10, on fashion") for note in asked.notes
     )
     assert larger_sources(rows, level=3).outcome == "not tested"
 

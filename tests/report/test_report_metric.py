@@ -133,7 +133,7 @@ def test_charts_show_gains(name: str) -> None:
 
 def test_a_report_says_what_was_measured_and_which_way_is_better() -> None:
     made = findings(sources=("cifar10",), targets=("cifar10", "svhn"), layers=1)
-    protocol = {"target": {"data": [DataSpec(name="svhn").plain()]}}
+    protocol = {"called": {"data": [("svhn", DataSpec(name="svhn").plain())]}}
     describe = " ".join(methods(replace(made, rows=less(made.rows), protocol=protocol)))
     assert "error over the target's test set, of which lower is better" in describe and "ccuracy" not in describe
     (verdict,) = verdicts(less(beside(0.05, **ABOUT["C3"])), ["C3"], margin=0.02)

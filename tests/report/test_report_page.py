@@ -220,7 +220,7 @@ def test_methods_tell_the_protocol_as_run() -> None:
     told = " ".join(methods(reported(**SMALL)))
     for fact in (
         "vgg-11, for images of 3 × 32 × 32",
-        "cifar10 (10 classes, 5,000 training images; mirrored at random; shifted at random by up to 4 pixels)",
+        "cifar10 (10 classes, 5,000 training examples; mirrored at random; shifted at random by up to 4 pixels)",
         "20 % of the living weights",
         "by one threshold over all layers",
         "after 100 steps of training",
