@@ -67,8 +67,11 @@ def _common(thing: Ticket | Book) -> Iterator[tuple[str, object]]:
         yield "network", f"{describe.network(thing) or '?'}, {kind} {shape}, {classes} {said}"
     search = thing.lineage.get("search")
     for name in ("data", "task", "optimizer", "training", "pruning"):
-        if known := _settings(describe.at(search, name)):
+        said = describe.data_settings(thing) if name == "data" else describe.at(search, name)
+        if known := _settings(said):
             yield name, known
+        if name == "data" and (found := describe.columns(thing)):
+            yield "columns", found
     if search:
         yield "seed", describe.word(describe.at(search, "seed")) or "not known"
     yield "rewind", f"{thing.contract.rewind} (step {thing.contract.step})"

@@ -5,7 +5,9 @@ from __future__ import annotations
 import hashlib
 import os
 from collections import Counter
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,10 +18,10 @@ from oneticket.data.find import find
 from oneticket.data.images.adapt import Shape, adapt
 from oneticket.data.images.decode import stack
 from oneticket.data.images.stream import Stream
-from oneticket.data.moments import Moments, from_histogram, histogram, moments
+from oneticket.data.moments import Moments, from_histogram, histogram
 from oneticket.data.reading import Reading
 from oneticket.data.scale import Scale
-from oneticket.data.selection import Content, brought_to, check_request, chosen, outputs
+from oneticket.data.selection import Content, brought_to, check_request, chosen, moments_of, outputs
 from oneticket.data.sources import DataRequest, DataSource, Split
 from oneticket.data.spec import USUAL, DataSpec
 from oneticket.data.subset import Ints
@@ -59,7 +61,7 @@ class Data:
     number of vectors, none of tokens; in units of 0..1 for 8-bit images, else in the set's own. `scale`: the unit of
     targets that are numbers, None of others. `reading` says in one line how the whole set was read: which folder became
     which part, and what was left out. `digest` changes with any input, target or selection (of streamed sets: with any
-    file). `flip` and `crop` are what training batches do with images.
+    file). `columns`: of a table, see `sources.Raw`. `flip` and `crop` are what training batches do with images.
     """
 
     train: Examples | Stream
@@ -73,6 +75,7 @@ class Data:
     device: torch.device
     reading: Reading
     scale: Scale | None = None
+    columns: Mapping[str, Any] = field(default_factory=dict)
     flip: bool = False
     crop: int = 0
 
@@ -133,6 +136,7 @@ def load(
         mean=found.moments[0],
         std=found.moments[1],
         scale=found.scale,
+        columns=found.columns,
         digest=found.digest,
         flip=bool(spec.flip),
         crop=spec.crop or 0,
@@ -157,6 +161,7 @@ class _Loaded:
     digest: str
     moments: Moments
     scale: Scale | None
+    columns: Mapping[str, Any]
     reading: Reading
 
 
@@ -166,7 +171,7 @@ def _held(request: DataRequest, source: DataSource, device: torch.device) -> _Lo
     wanted = spec.size or (like.shape[1] if like and square else None)
     # The images of a set that is not a known one may differ in size, and are then decoded to the size wanted.
     mixed = None if spec.set in USUAL else wanted
-    key = ["parts", source.fingerprint, mixed, dict(source.options)] if source.fingerprint else None
+    key = ["content", source.fingerprint, mixed, dict(source.options)] if source.fingerprint else None
     entry = cached(key, lambda: _decoded(source, mixed))
     raw = Content.read(entry.note)
     check_request(request, source, raw)
@@ -188,8 +193,9 @@ def _held(request: DataRequest, source: DataSource, device: torch.device) -> _Lo
         outputs=outputs(raw, inputs, train.targets, classes, source.where),
         classes=classes,
         digest=_digest(spec, digest([list(raw.reading.classes), entry.content]), raw, inputs),
-        moments=_moments(raw, train.inputs),
+        moments=moments_of(raw, train.inputs),
         scale=Scale.of(train.targets) if raw.targets == "numbers" else None,
+        columns=raw.columns,
         reading=raw.reading,
     )
 
@@ -234,6 +240,7 @@ def _streamed(request: DataRequest, source: DataSource, workers: int) -> _Loaded
         digest=found,
         moments=from_histogram(cached(["moments", found], count).tensors["counts"]),
         scale=None,
+        columns=raw.columns,
         reading=raw.reading,
     )
 
@@ -262,16 +269,6 @@ def _decoded(source: DataSource, size: int | None) -> Made:
     return tensors, Content.of(raw, *(f"{count:,} {words}" for words, count in remarks.items() if count)).plain()
 
 
-def _moments(raw: Content, inputs: torch.Tensor) -> Moments:
-    """What training inputs are scaled by: nothing for tokens, 0 and 1 for what is not to be scaled."""
-    if raw.kind == "tokens":
-        return (), ()
-    mean, std = map(list, moments(inputs))
-    for at in raw.unscaled:
-        mean[at], std[at] = 0.0, 1.0
-    return tuple(mean), tuple(std)
-
-
 def _repeated(train: torch.Tensor, test: torch.Tensor) -> int:
     """How many test inputs are the very same as a training input."""
     seen, found = ([hashlib.sha256(one.numpy().tobytes()).digest() for one in part] for part in (train, test))
@@ -287,7 +284,7 @@ def _shape(inputs: Inputs) -> Shape:
 def _digest(spec: DataSpec, content: str, raw: Content, inputs: Inputs) -> str:
     known = [content, spec.half, spec.classes, spec.per_class, inputs.shape, spec.fit]
     usual = raw.kind == "images" and raw.targets == "classes"
-    return digest(known if usual else [*known, inputs.plain(), raw.targets, list(raw.unscaled)])
+    return digest(known if usual else [*known, inputs.plain(), raw.targets, list(raw.unscaled), dict(raw.columns)])
 
 
 def _to(part: Examples, device: torch.device) -> Examples:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
 import torch
 
+from oneticket.data.moments import Moments, moments
 from oneticket.data.reading import Reading
 from oneticket.data.settle import check_classes
 from oneticket.data.sources import DataRequest, DataSource, Raw
@@ -27,6 +28,7 @@ class Content:
     targets: Targets
     outputs: int | None
     unscaled: tuple[int, ...]
+    columns: Mapping[str, Any]
     reading: Reading
 
     def plain(self) -> dict[str, Any]:
@@ -38,7 +40,7 @@ class Content:
         """What a reader says of a set, with more remarks for the reading."""
         reading = replace(raw.reading, notes=(*raw.reading.notes, *remarks))
         said = {"kind": raw.kind, "vocabulary": raw.vocabulary, "targets": raw.targets, "outputs": raw.outputs}
-        return cls(**said, unscaled=raw.unscaled, reading=reading)  # type: ignore[arg-type]
+        return cls(**said, unscaled=raw.unscaled, columns=raw.columns, reading=reading)  # type: ignore[arg-type]
 
     @classmethod
     def read(cls, plain: Any) -> Content:
@@ -57,8 +59,9 @@ def check_request(request: DataRequest, source: DataSource, raw: Content) -> Non
                 raise DataError(
                     f"{name}={getattr(spec, name)}: {where} gives {TOLD[raw.targets]}, not classes; leave it out"
                 )
+    some = {"label": True, "missing": bool(raw.columns), "length": raw.kind == "tokens"}
     for name, what, neutral in (("label", "tables", None), ("missing", "tables", "refuse"), ("length", "texts", None)):
-        if (given := getattr(spec, name)) != neutral and name not in source.options:
+        if (given := getattr(spec, name)) != neutral and not (name in source.options and some[name]):
             raise DataError(f"{name}={given}: is for {what}, which {where} is not; leave it out")
     if raw.kind != "images":
         usual = {"size": None, "channels": None, "fit": "resize", "flip": False, "crop": 0}
@@ -82,6 +85,16 @@ def brought_to(request: DataRequest, own: Inputs, where: str) -> Inputs:
             f"{where} holds {own}; the network takes {like}, and only images can be brought to another shape"
         )
     return like
+
+
+def moments_of(raw: Content, inputs: torch.Tensor) -> Moments:
+    """What training inputs are scaled by: nothing for tokens, 0 and 1 for what is not to be scaled."""
+    if raw.kind == "tokens":
+        return (), ()
+    mean, std = map(list, moments(inputs))
+    for at in raw.unscaled:
+        mean[at], std[at] = 0.0, 1.0
+    return tuple(mean), tuple(std)
 
 
 def outputs(raw: Content, inputs: Inputs, targets: torch.Tensor, classes: Sequence[str], where: str) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 from unicodedata import normalize
 
 import numpy as np
@@ -36,6 +37,7 @@ def settle(
     vocabulary: int | None = None,
     outputs: int | None = None,
     unscaled: tuple[int, ...] = (),
+    columns: Mapping[str, Any] | None = None,
     noun: tuple[str, str] | None = None,
     notes: Sequence[str] = (),
 ) -> Raw:
@@ -92,6 +94,7 @@ def settle(
         targets=targets,
         outputs=outputs,
         unscaled=unscaled,
+        columns=columns or {},
     )
 
 

@@ -76,7 +76,9 @@ class Raw:
     """A whole set as it is stored, checked, and what was made of it; `settle` makes it.
 
     `kind`: of its inputs. `vocabulary`: of tokens, how many there are. `targets`: of which kind they are. `outputs`:
-    how many a network needs for targets that are given, None if they do not say.
+    how many a network needs for targets that are given, None if they do not say. `unscaled`: which numbers of vectors
+    are 0 or 1 and stay so. `columns`: of a table, as JSON values: its `label`, what each of the `inputs` is, and what
+    missing values were `filled` with.
     """
 
     train: Split
@@ -87,6 +89,7 @@ class Raw:
     targets: Targets = "classes"
     outputs: int | None = None
     unscaled: tuple[int, ...] = ()
+    columns: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

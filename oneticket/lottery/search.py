@@ -44,7 +44,7 @@ class Rewound:
     """W_k, and the facts that tickets from it must state.
 
     `weights`: parameters and buffers, on the CPU. `record`: network (spec, inputs, outputs), step k, names of the
-    head's parameters, and the data's digest.
+    head's parameters, the data's digest, and of a table what its columns are.
     """
 
     weights: Tensors
@@ -89,6 +89,7 @@ def rewind_weights(spec: SearchSpec, replicate: int, context: RunContext) -> Wor
             "step": stop,
             "head": plain(heads(model)),
             "data_digest": data.digest,
+            **({"columns": dict(data.columns)} if data.columns else {}),
         },
     )
 
@@ -145,7 +146,11 @@ def book(
         levels=deepest,
         contract=_contract(spec, rewound),
         model=rewound.record["network"],
-        lineage={"search": spec.identity(), "replicate": replicate, "data_digest": rewound.record["data_digest"]},
+        lineage={
+            "search": spec.identity(),
+            "replicate": replicate,
+            **{name: rewound.record[name] for name in ("data_digest", "columns") if name in rewound.record},
+        },
         records=tuple(dict(each) for each in records),
     )
 

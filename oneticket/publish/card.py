@@ -14,7 +14,9 @@ from oneticket.ticket.density import Density
 from oneticket.ticket.describe import (
     TIED,
     at,
+    columns,
     data,
+    data_settings,
     interval,
     metric_of,
     network,
@@ -102,12 +104,15 @@ def _lineage(thing: Ticket | Book) -> Iterator[tuple[str, str]]:
     for name in ("data", "task", "model", "optimizer", "training", "pruning", "rewind", "seed"):
         value = search.get(name) if isinstance(search, Mapping) else None
         value = at(thing.model, "spec") or value if name == "model" else value
+        value = data_settings(thing) if name == "data" else value
         if value or name != "task":  # classification is not written down
             yield name, _settings(value) or "not known"
+    if found := columns(thing):
+        yield "columns", text(found)
     yield "replicate", _settings(thing.lineage.get("replicate")) or "not known"
     if isinstance(thing, Ticket):
         yield "level", _settings(thing.lineage.get("level")) or "not known"
-    if source := _settings({k: v for k, v in thing.lineage.items() if k not in ("search", "replicate", "level")}):
+    if source := _settings({k: v for k, v in thing.lineage.items() if k not in TOLD}):
         yield "also", source
 
 
@@ -226,6 +231,9 @@ def _table(header: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
     rows = [header, ["---"] * len(header), *lines[:MOST_ROWS]]
     return "\n".join(f"| {' | '.join(row)} |" for row in rows) + more
 
+
+TOLD = ("search", "replicate", "level", "columns")
+"""What a lineage says that has a line of its own."""
 
 LICENCES = (
     *("apache-2.0", "mit", "bsd-2-clause", "bsd-3-clause", "cc0-1.0", "cc-by-4.0", "cc-by-sa-3.0", "cc-by-sa-4.0"),

@@ -16,6 +16,7 @@ from oneticket.ticket.ticket import Ticket
 MOST_SCORES = 200
 TIED = "no tensor of its own"
 """Of a head that shares all its tensors with other layers."""
+IMAGE_SETTINGS = ("size", "channels", "fit", "flip", "crop")
 NO_CONTROLS = ("ticket", "dense", "own")
 """Arms that a ticket need not beat to be one: it, the whole network, and what was found on the target itself."""
 
@@ -28,6 +29,31 @@ def network(thing: Ticket | Book) -> str:
 def data(thing: Ticket | Book) -> str:
     """The data it was found on as the file names them; empty if it does not."""
     return word(at(thing.lineage, "search", "data", "name"))
+
+
+def columns(thing: Ticket | Book) -> str:
+    """The columns of a table that it was found on as the file names them; empty if it does not.
+
+    Of many inputs the first ones and the last.
+    """
+    said = at(thing.lineage, "columns")
+    inputs, filled = at(said, "inputs"), at(said, "filled")
+    if not isinstance(inputs, list) or not inputs:
+        return ""
+    named = [*map(word, inputs)]
+    shown = ", ".join(named) if len(named) <= 6 else f"{', '.join(named[:4])} ... {named[-1]}"
+    told = [f"inputs {shown}", f"label {word(at(said, 'label'))}"]
+    if isinstance(filled, Mapping):
+        told += [f"missing {word(name)} filled with {word(value)}" for name, value in list(filled.items())[:6]]
+    return word("; ".join(told))
+
+
+def data_settings(thing: Ticket | Book) -> Any:
+    """The settings of the data, without those that are for images alone where it holds none."""
+    said = at(thing.lineage, "search", "data")
+    if not isinstance(said, Mapping) or at(thing.model, "kind") is None:
+        return said
+    return {name: value for name, value in said.items() if name not in IMAGE_SETTINGS}
 
 
 def best(thing: Ticket | Book) -> str:

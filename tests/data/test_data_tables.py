@@ -87,6 +87,8 @@ def test_numbers_truth_values_and_categories(tmp_path):
     told = "Inputs: columns age; true or false smokes; categories colour (blue, green, red). Label: column label."
     assert told in str(data.reading)
     assert "24 test rows are also training rows" in str(data.reading)
+    inputs = ["age", "smokes", "colour=blue", "colour=green", "colour=red"]
+    assert data.columns == {"label": "label", "inputs": inputs}
 
 
 def test_what_training_does_not_vary_is_told_and_not_scaled(tmp_path):
@@ -118,6 +120,7 @@ def test_missing_values_are_filled_from_the_training_rows_if_asked(tmp_path):
     assert data.train.inputs[:3].tolist() == [[12.5, 1, 0, 1], [12.5, 1, 1, 0], [2, 1, 1, 0]]
     assert data.test.inputs[5, 0] == 12.5
     assert data.test.inputs[:, 2].eq(1).all(), "blue is the most frequent training value"
+    assert data.columns["filled"] == {"age": 12.5, "smokes": 1.0, "colour": "blue"}
     assert "Missing values are filled: age (26 with 12.5), smokes (1 with 1), colour (25 with blue)" in str(
         data.reading
     )
@@ -277,6 +280,10 @@ def test_settings_that_are_not_for_tables(tmp_path, shared):
     for field in ({"size": 8}, {"channels": 3}, {"flip": True}, {"crop": 2}, {"fit": "pad"}):
         with pytest.raises(DataError, match=f"{next(iter(field))}=.* is for images, but .* holds vectors"):
             load(DataSpec(name=save(tmp_path), **field))
+    with pytest.raises(DataError, match="length=8: is for texts, which .* is not"):
+        load(DataSpec(name="tabular/letter", length=8))
+    with pytest.raises(DataError, match="missing=fill: is for tables, which .* is not"):
+        load(DataSpec(name="svhn", missing="fill"))
     with pytest.raises(DataError, match="letter holds vectors of 16 numbers; the network takes vectors of 5 numbers"):
         load(DataSpec(name="tabular/letter"), inputs=load(DataSpec(name=save(tmp_path))).inputs)
     with pytest.raises(

@@ -26,6 +26,7 @@ def test_real_words(name, shared):
     assert [data.classes[number] for number in data.train.targets] == raw["label"].to_pylist()
     (x, y), *_ = batches(data, batch=32, streams=Streams(root=0, replicate=0), start=0, stop=1)
     assert (x.dtype, x.shape, y.dtype) == (data.train.inputs.dtype, (32, length), data.train.targets.dtype)
+    assert data.columns == {"label": "label", "inputs": ["text"]}
     assert "24,000 texts from split train" in str(data.reading)
     assert "Texts: column text, as UTF-8 bytes. Label: column label" in str(data.reading)
 

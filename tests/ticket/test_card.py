@@ -90,6 +90,28 @@ def test_a_card_says_what_the_file_says() -> None:
     assert best(ticket) == "+3.10 points (+1.00 to +5.20) above layerwise-random, n = 5, on svhn"
 
 
+COLUMNS: dict[str, tuple[Any, str]] = {
+    "many": ({"label": "kind", "inputs": [f"x{n}" for n in range(16)]}, "inputs x0, x1, x2, x3 ... x15; label kind"),
+    "filled": (
+        {"label": "y", "inputs": ["age", "colour=red"], "filled": {"age": 12.5}},
+        "inputs age, colour=red; label y; missing age filled with 12.5",
+    ),
+    "nasty": ({"label": NASTY, "inputs": ["a\nb", 5]}, r"inputs a b, 5; label x \\# Free money ---"),
+    "no list": ({"inputs": {"a": 1}}, ""),
+    "no mapping": ([["inputs"]], ""),
+}
+
+
+@pytest.mark.parametrize("case", COLUMNS)
+def test_the_columns_of_a_table_are_told_and_settings_of_images_are_not(case: str) -> None:
+    columns, words = COLUMNS[case]
+    ticket = made(model={"kind": "vectors"}, lineage={"search": SEARCH, "columns": columns})
+    told = [line for line in card(ticket, name="x").splitlines() if line.startswith(("- columns", "- data:"))]
+    assert told[0] == "- data: fashion_mnist:a"
+    assert len(told) == 1 + bool(words)
+    assert told[-1].startswith(f"- columns: {words}") or not words
+
+
 def test_what_is_not_known_or_not_measured_is_said_to_be_so() -> None:
     bare = card(made(), name="mine")
     assert "Not measured: no scores" in bare and "n = 1" not in bare and "a network that is not named" in bare

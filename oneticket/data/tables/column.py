@@ -42,6 +42,11 @@ class Column:
     offset: float = 0.0
 
     @property
+    def inputs(self) -> list[str]:
+        """What each of its numbers is: the column, or one of its categories."""
+        return [f"{self.name}={value}" for value in self.categories] or [self.name]
+
+    @property
     def width(self) -> int:
         """How many numbers it becomes."""
         return len(self.categories) if self.kind == "categories" else 1

@@ -43,19 +43,30 @@ def vectors(tables: Mapping[str, pa.Table], features: Features, request: DataReq
         inputs = rows.values[split] if split in used else np.broadcast_to(np.float64(0), (len(values), width))
         splits[split] = Split(inputs=inputs.astype(np.float32), targets=values, origin=origin(split, "rows"))
     notes = [*rows.notes[:1], f"Label: column {target}", *rows.notes[1:], *found.notes]
-    return settle(splits, found.classes, where, kind="vectors", targets=found.kind, unscaled=rows.unscaled, notes=notes)
+    return settle(
+        splits,
+        found.classes,
+        where,
+        kind="vectors",
+        targets=found.kind,
+        unscaled=rows.unscaled,
+        columns={"label": target, "inputs": [each for column in rows.columns for each in column.inputs], **rows.filled},
+        notes=notes,
+    )
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Rows:
     """The inputs of each split, float64 (N, F), what each input column became, and what is to be said of it.
 
-    `unscaled`: positions of inputs that are 0 or 1, which no scaling is for.
+    `unscaled`: positions of inputs that are 0 or 1, which no scaling is for. `filled`: under that name, what stands for
+    missing values; nothing where none is missing.
     """
 
     values: dict[str, NDArray[np.float64]]
     columns: tuple[Column, ...]
     unscaled: tuple[int, ...]
+    filled: dict[str, dict[str, Any]]
     notes: tuple[str, ...]
 
 
@@ -108,8 +119,9 @@ def rows_of(
     return Rows(
         values=values,
         columns=columns,
+        filled={"filled": {column.name: column.fill for column in filled}} if filled else {},
         unscaled=tuple(np.flatnonzero(~scaled).tolist()),
-        notes=(*_told(columns), *filled, *_odd(tables, train, columns), *_index(tables[train].column_names)),
+        notes=(*_told(columns), *_gaps(filled), *_odd(tables, train, columns), *_index(tables[train].column_names)),
     )
 
 
@@ -132,19 +144,26 @@ def _check_columns(tables: Mapping[str, pa.Table], train: str, wanted: Sequence[
                 )
 
 
-def _check_values(tables: Mapping[str, pa.Table], columns: Sequence[Column], where: str, *, fill: bool) -> list[str]:
-    """What is to be said of filled values; raises DataError for missing and infinite values, by column and count."""
+def _check_values(
+    tables: Mapping[str, pa.Table], columns: Sequence[Column], where: str, *, fill: bool
+) -> dict[Column, int]:
+    """The columns with missing values, and how many; DataError, by column and count, for what stays."""
     endless = {column.name: sum(infinite(table[column.name]) for table in tables.values()) for column in columns}
     if found := [f"{name!r} ({count:,} rows)" for name, count in endless.items() if count]:
         raise DataError(f"{where}: infinite values in column {_few(found)}; mend or remove those rows")
-    lacking = {column: sum(missing(table[column.name]) for table in tables.values()) for column in columns}
-    found = [f"{column.name!r} ({count:,} rows)" for column, count in lacking.items() if count]
-    if found and not fill:
+    counts = {column: sum(missing(table[column.name]) for table in tables.values()) for column in columns}
+    lacking = {column: count for column, count in counts.items() if count}
+    if lacking and not fill:
+        found = [f"{column.name!r} ({count:,} rows)" for column, count in lacking.items()]
         raise DataError(
             f"{where}: values are missing in column {_few(found)}; mend the files, or set missing='fill' for the "
             "training rows' median or most frequent value"
         )
-    told = [f"{column.name} ({count:,} with {_short(column.fill)})" for column, count in lacking.items() if count]
+    return lacking
+
+
+def _gaps(filled: Mapping[Column, int]) -> list[str]:
+    told = [f"{column.name} ({count:,} with {_short(column.fill)})" for column, count in filled.items()]
     return [f"Missing values are filled: {_few(told)}"] if told else []
 
 

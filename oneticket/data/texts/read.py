@@ -76,5 +76,6 @@ def texts(
         kind="tokens",
         targets=found.kind,
         vocabulary=VOCABULARY,
+        columns={"label": target, "inputs": [text]},
         notes=[*notes, *found.notes],
     )
