@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
@@ -20,32 +21,76 @@ from oneticket.training.spec import TrainingSpec
 MOST_LEVELS = 100
 """The deepest that a search may go; 0.8^100 keeps two weights in ten thousand million."""
 
-CONTROLS = Table(
-    kind="control",
-    rows={
-        "own": "the ticket found on the target itself, which has seen it up to its rewind point",
-        "reinit": "the ticket's mask, new weights (Frankle and Carbin, 2019)",
-        "permuted-weights": "the ticket's mask, its weights permuted within each layer (Frankle et al., 2021)",
-        "layerwise-random": "the mask permuted within each layer, new weights (Su et al., 2020)",
-        "layerwise-random-kept": "the mask permuted within each layer, the source's rewound weights (Frankle et al., "
-        "2021)",
-        "global-random": "as many weights anywhere, new ones (the paper's random ticket; Morcos et al., 2019)",
-        "corrected-random": "as many weights anywhere, new ones, but weights that the dense network brought to zero by "
-        "itself are pruned first (Caron et al., 2020)",
-        "signs": "the ticket's mask and signs, new magnitudes (Zhou et al., 2019)",
-    },
-)
-"""The networks that a transfer sets beside the dense one and the ticket, each with what it keeps."""
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Arm:
+    """A network of a comparison: its `label` in tables and legends, its `phrase` in sentences, and what it `keeps`."""
+
+    label: str
+    phrase: str
+    keeps: str
+
 
 ARMS = Table(
     kind="arm",
     rows={
-        "dense": "all weights, from the replicate's own initialisation",
-        "ticket": "the source's mask over its rewound weights",
-        **CONTROLS,
+        "dense": Arm(
+            label="dense",
+            phrase="the dense network",
+            keeps="all weights, from the replicate's own initialisation",
+        ),
+        "ticket": Arm(
+            label="ticket",
+            phrase="the ticket",
+            keeps="the source's mask over its rewound weights",
+        ),
+        "own": Arm(
+            label="the target's own ticket",
+            phrase="the target's own ticket",
+            keeps="the ticket found on the target itself, which has seen it up to its rewind point",
+        ),
+        "signs": Arm(
+            label="new magnitudes, same mask and signs",
+            phrase="the same mask and signs with new magnitudes",
+            keeps="the ticket's mask and signs, new magnitudes (Zhou et al., 2019)",
+        ),
+        "permuted-weights": Arm(
+            label="permuted weights, same mask",
+            phrase="the same mask with its weights permuted",
+            keeps="the ticket's mask, its weights permuted within each layer (Frankle et al., 2021)",
+        ),
+        "reinit": Arm(
+            label="new weights, same mask",
+            phrase="the same mask with new weights",
+            keeps="the ticket's mask, new weights (Frankle and Carbin, 2019)",
+        ),
+        "layerwise-random-kept": Arm(
+            label="layerwise random, rewound weights",
+            phrase="the layerwise random mask over rewound weights",
+            keeps="the mask permuted within each layer, the source's rewound weights (Frankle et al., 2021)",
+        ),
+        "layerwise-random": Arm(
+            label="layerwise random",
+            phrase="the layerwise random ticket",
+            keeps="the mask permuted within each layer, new weights (Su et al., 2020)",
+        ),
+        "corrected-random": Arm(
+            label="random beside natural zeros",
+            phrase="the random ticket that takes natural zeros last",
+            keeps="as many weights anywhere, new ones, but weights that the dense network brought to zero by itself "
+            "are pruned first (Caron et al., 2020)",
+        ),
+        "global-random": Arm(
+            label="global random",
+            phrase="the global random ticket",
+            keeps="as many weights anywhere, new ones (the paper's random ticket; Morcos et al., 2019)",
+        ),
     },
 )
-"""All networks of a comparison, likewise."""
+"""All networks of a comparison, in the order of lines in tables and legends; `lottery/controls` makes them."""
+
+CONTROLS = Table(kind="control", rows={name: arm for name, arm in ARMS.items() if name not in ("dense", "ticket")})
+"""Those that a transfer sets beside the dense one and the ticket."""
 
 
 class SearchSpec(Spec):

@@ -7,7 +7,6 @@ from typing import Any
 
 from oneticket.data.spec import DataSpec
 from oneticket.ground.metric import METRICS, Metric
-from oneticket.lottery.spec import ARMS as KEPT
 from oneticket.models.spec import ModelSpec
 from oneticket.pruning.spec import CRITERIA, SCOPES
 from oneticket.report.settings import HEADS, PRUNED, SHOTS, length, optimizer, span
@@ -172,7 +171,7 @@ def _transfer(findings: Findings) -> str:
 
 def _arms(findings: Findings) -> str:
     arms = findings.protocol.get("study", {}).get("arm", [])
-    told = [f"{words_of(arm).label}: {KEPT.get(arm, 'a control of the study')}" for arm in sorted(arms, key=arm_place)]
+    told = [f"{words_of(arm).label}: {words_of(arm).keeps}" for arm in sorted(arms, key=arm_place)]
     return f"Arms: {'; '.join(told)}." if told else ""
 
 

@@ -3,21 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
-from oneticket.ground.table import Table
-from oneticket.lottery.spec import ARMS as NAMES
+from oneticket.lottery.spec import ARMS, Arm
 from oneticket.stats.stats import Interval
 
 MISSING = "—"
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Words:
-    """What an arm is called: `label` in tables and legends, `phrase` in sentences."""
-
-    label: str
-    phrase: str
 
 
 def percent(density: float) -> str:
@@ -85,13 +75,14 @@ def counts(numbers: list[int]) -> str:
     return f"n = {span} replicate{'' if high == 1 else 's'}"
 
 
-def words_of(arm: str) -> Words:
-    """What an arm is called; a control of the user's own by its path.
+def words_of(arm: str) -> Arm:
+    """What an arm is called, and what it keeps; a control of the user's own by its path.
 
     >>> words_of("reinit").label, words_of("mine.py:control").phrase
     ('new weights, same mask', 'the control mine.py:control')
     """
-    return ARMS[arm] if arm in ARMS else Words(label=arm, phrase=f"the control {arm}")
+    own = Arm(label=arm, phrase=f"the control {arm}", keeps="a control of the study's own")
+    return ARMS.get(arm, own)
 
 
 def arm_place(arm: str) -> tuple[int, str]:
@@ -101,30 +92,5 @@ def arm_place(arm: str) -> tuple[int, str]:
 
 def label_place(label: str) -> tuple[int, str]:
     """The place of an arm's label in legends, where its source may follow it; likewise."""
-    labels = [words.label for words in ARMS.values()]
+    labels = [arm.label for arm in ARMS.values()]
     return next((place for place, known in enumerate(labels) if label.startswith(known)), len(labels)), label
-
-
-# In the order of lines in tables and legends.
-ARMS: Table[Words] = NAMES.filled(
-    {
-        "dense": Words(label="dense", phrase="the dense network"),
-        "ticket": Words(label="ticket", phrase="the ticket"),
-        "own": Words(label="the target's own ticket", phrase="the target's own ticket"),
-        "signs": Words(
-            label="new magnitudes, same mask and signs", phrase="the same mask and signs with new magnitudes"
-        ),
-        "permuted-weights": Words(
-            label="permuted weights, same mask", phrase="the same mask with its weights permuted"
-        ),
-        "reinit": Words(label="new weights, same mask", phrase="the same mask with new weights"),
-        "layerwise-random-kept": Words(
-            label="layerwise random, rewound weights", phrase="the layerwise random mask over rewound weights"
-        ),
-        "layerwise-random": Words(label="layerwise random", phrase="the layerwise random ticket"),
-        "corrected-random": Words(
-            label="random beside natural zeros", phrase="the random ticket that takes natural zeros last"
-        ),
-        "global-random": Words(label="global random", phrase="the global random ticket"),
-    }
-)

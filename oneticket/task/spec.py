@@ -26,7 +26,7 @@ TASKS = Table(
 )
 """The tasks known by name, each in one line."""
 
-TARGETS: dict[str, Targets] = {"classification": "classes", "regression": "numbers", "language": "tokens"}
+TARGETS: Table[Targets] = TASKS.filled({"classification": "classes", "regression": "numbers", "language": "tokens"})
 """What each known task asks of the data."""
 
 USUAL: dict[str, Mapping[str, Any]] = {

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 from commands import oneticket_cli
+from sklearn.datasets import load_digits
 from torch.nn import functional as F
 
 from oneticket.data.batches import batches
@@ -29,11 +30,18 @@ from oneticket.study.file import read_study
 from oneticket.study.grid import plan
 from oneticket.study.plan import search_origin
 from oneticket.study.track import tracker
-from oneticket.task.spec import TaskSpec
 from oneticket.ticket.book import Book
 
 HEAD = "from __future__ import annotations\n"
 PARTS = {
+    "data": """
+from sklearn.datasets import load_digits
+
+def data():
+    inputs, targets = load_digits(return_X_y=True)
+    images = (inputs * 15).astype("uint8").reshape(-1, 8, 8)
+    return images[:160], targets[:160], images[160:250], targets[160:250]
+""",
     "model": """
 from torch import nn
 
@@ -140,8 +148,8 @@ training = {{budget = "4it", batch = 20}}
 pruning = {{criterion = "{criterion}", scope = "{scope}", fraction = 0.25}}
 optimizers.mine = {{name = "{optimizer}", lr = 0.04, schedule = "{schedule}"}}
 models.mine = "{model}"
-sets.a.data = {{name = "digits:a", per_class = 8}}
-sets.b.data = {{name = "digits:b", per_class = 8}}
+sets.a.data = "{data}:a"
+sets.b.data = "{data}:b"
 parts.halves = {{sources = ["a"], targets = ["b"]}}
 """
 
@@ -164,6 +172,7 @@ def test_a_study_runs_and_is_reported_with_one_of_everything(here: Path, capsys:
     rows = list(csv.DictReader(Path("report/rows.csv").read_text().splitlines()))
     assert {row["arm"] for row in rows} == {"dense", "ticket", "global-random", "mine.py:control"} and len(rows) == 8
     assert {row["metric"] for row in rows} == {"top-2"} and {row["model"] for row in rows} == {"mine"}
+    assert {row["target_images"] for row in rows} == {"80"}
     assert {row["how"] for row in rows} == {""}, "what is not known to work entry by entry is trained as it stands"
     # Of three layers, the scope's two groups lose a quarter each.
     sizes = {"1.weight": 64 * 12, "3.weight": 12 * 10, "5.weight": 10 * 8}
@@ -187,7 +196,8 @@ def test_a_study_runs_and_is_reported_with_one_of_everything(here: Path, capsys:
 
 def _check_control(rows: list[dict[str, str]]) -> None:
     """Of weights that are all zero, only the output layer's bias learns: one answer for every image."""
-    labels = RunContext().data(DataSpec(name="digits:b", per_class=8), TaskSpec()).test.targets
+    labels = RunContext().data(DataSpec(name="mine.py:data:b")).test.targets
+    assert labels.tolist() == load_digits(return_X_y=True)[1][160:250].tolist()
     counts = torch.bincount(labels, minlength=10)
     possible = {int(counts[a] + counts[b]) for a, b in combinations(range(10), 2)}
     assert rows and all(round(float(row["score"]) * len(labels)) in possible for row in rows)
@@ -198,7 +208,7 @@ def test_a_book_is_what_its_parts_make_by_hand(here: Path, capsys: pytest.Captur
     parts = " ".join(f"--{name} mine.py:{name}" for name in ("model", "task", "optimizer", "schedule"))
     pruning = "--criterion mine.py:criterion --scope mine.py:scope --fraction 0.25 --levels 1"
     training = "--budget 4it --batch 20 --rewind 3it --lr 0.04 --threads 1"
-    code, _, err = oneticket_cli(f"find --data digits:a --per-class 8 {parts} {pruning} {training} --out books", capsys)
+    code, _, err = oneticket_cli(f"find --data mine.py:data:a {parts} {pruning} {training} --out books", capsys)
     assert code == 0, err
     book, context = Book.load(Path("books/book-0.safetensors")), RunContext()
     spec, streams = SearchSpec.recall(book.lineage["search"]), Streams(root=0, replicate=0)
@@ -223,7 +233,7 @@ def test_a_book_is_what_its_parts_make_by_hand(here: Path, capsys: pytest.Captur
 # What a change of each text makes other work, by kind of step and arm; all else stays.
 EVERYTHING = {"rewind", "level", "dense", "ticket", "global-random", "control"}
 CHANGES = {
-    **dict.fromkeys(("model", "task", "optimizer", "schedule"), EVERYTHING),
+    **dict.fromkeys(("data", "model", "task", "optimizer", "schedule"), EVERYTHING),
     **{name: {"level", "ticket", "control"} for name in ("criterion", "scope")},
     "control": {"control"},
     **{name: set[str]() for name in ("figure", "claim", "tracker")},

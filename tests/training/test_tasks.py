@@ -87,7 +87,7 @@ def test_a_perfect_network_has_no_bits_and_a_blind_one_two_of_four_tokens() -> N
 
 def test_the_tables_agree() -> None:
     assert {*ROWS} == {*TASKS, "your own"}
-    assert {name: task.targets for name, task in TASKS.items()} == TARGETS
+    assert {name: task.targets for name, task in TASKS.items()} == dict(TARGETS)
     assert {*USUAL} <= {*TASKS} and all(Metric.of(task.metric.plain()) == task.metric for task in TASKS.values())
 
 
