@@ -12,6 +12,7 @@ from oneticket.cli.parameters import How
 from oneticket.cli.session import run_steps
 from oneticket.cli.tables import print_tables
 from oneticket.cli.terminal import say
+from oneticket.data.spec import own_path
 from oneticket.engine.engine import Engine
 from oneticket.ground.errors import CarryError, SpecError
 from oneticket.ground.spec import texts
@@ -107,6 +108,8 @@ def own_search(thing: Book | Ticket, target: TransferSpec, levels: int, replicat
         if height != width:
             raise SpecError(f"--controls own: needs square images, the source was found with {height} x {width}")
         data = data.but(size=data.size or height, channels=data.channels or channels)
+    if inputs.kind == "tokens" and not own_path(data.name):
+        data = data.but(length=data.length or inputs.shape[0])
     spec = search.but(
         data=data, task=target.task, optimizer=target.optimizer, training=target.training, seed=target.seed
     )

@@ -206,6 +206,34 @@ def net(classes):
     assert (exit_code, "fails on images of shape (2, 1, 8, 8)" in err) == (1, True), err
 
 
+def test_own_data_is_what_it_returns_and_its_code(capsys: pytest.CaptureFixture[str]) -> None:
+    code = """
+from sklearn.datasets import load_wine
+x, y = load_wine(return_X_y=True)
+def data():
+    return x[::2], y[::2], x[1::2], y[1::2]  # {}
+"""
+    keys = set()
+    for words in ("as it was", "edited"):
+        Path("mine.py").write_text(code.format(words))
+        sys.modules.pop(f"oneticket_own_{Path('mine.py').resolve().as_posix()}", None)
+        asked = "find --data mine.py:data:a --model mlp --levels 1 --budget 4it --rewind 0it --rows r.csv"
+        exit_code, _, err = oneticket_cli(f"{asked} --out {words[:2]}", capsys)
+        assert exit_code == 0, err
+        assert "mine.py:data: vectors of 13 numbers, 3 classes" in " ".join(err.split())
+        rows = pandas.read_csv("r.csv")
+        assert set(rows.source_name) == {"mine.py:data:a"} and set(rows.target_images) == {44}
+        keys.add(rows.key[0])
+    assert len(keys) == 2
+    exit_code, _, err = oneticket_cli("transfer as --data mine.py:data:b --controls own,reinit --rows t.csv", capsys)
+    assert exit_code == 0, err
+    rows = pandas.read_csv("t.csv")
+    assert set(rows.arm) == {"dense", "ticket", "own", "reinit"} and set(rows.target_images) == {45}
+    exit_code, _, err = oneticket_cli("transfer as --data digits", capsys)
+    told = "digits holds images 1 x 8 x 8; the network takes vectors of 13 numbers, and one cannot be turned into the"
+    assert (exit_code, told in " ".join(err.split())) == (1, True), err
+
+
 def test_mistakes_in_a_file_are_told_by_their_place(capsys: pytest.CaptureFixture[str]) -> None:
     for text, expected in [
         ("[training]\nbatch = 3\n", "find: unknown field 'training'"),

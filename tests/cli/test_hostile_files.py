@@ -67,6 +67,16 @@ REFUSED: tuple[tuple[str, Any, str], ...] = (
     ("model", {**MODEL, "spec": {**SPEC.plain(), "width": 900.0}}, "fc1.bias is (270000,), there (15,)"),
     ("model.classes", 10**8, "model.classes: expected a whole number from 1 to 65536"),
     ("model.classes", 60_000, "fc3.bias is (60000,), there (10,)"),
+    ("model.kind", "pictures", "model.kind: expected one of images, vectors, series, tokens, got pictures"),
+    ("model.kind", [ESCAPE], "model.kind: expected one of images"),
+    ("model.kind", "vectors", "model.shape: expected numbers of vectors"),
+    ("model.vocabulary", 5, "model.vocabulary: expected a whole number from 1 to 65536 of tokens, none of images, got"),
+    ("model", {**MODEL, "kind": "tokens", "shape": [64], "vocabulary": HUGE}, "model.vocabulary: expected a whole"),
+    (
+        "model",
+        {**MODEL, "kind": "tokens", "shape": [64], "vocabulary": 9},
+        "lenet-300-100 is for images, vectors, series; the data holds 64 tokens out of 9",
+    ),
     ("model.spec.args", {"a": ESCAPE}, "model.spec: model.args: does not apply"),
 )
 
@@ -121,6 +131,15 @@ def test_the_code_of_a_search_is_not_run_unasked(capsys: pytest.CaptureFixture[s
     saved({"model.spec": {"name": "hostile:make"}, "lineage.search.model": {"name": "hostile:make"}})
     code, _, err = oneticket_cli("transfer t.safetensors --data digits:b --controls own", capsys)
     assert code == 1 and "--run-code" in err
+    assert not (tmp_path / "ran").exists()
+
+
+def test_the_code_of_a_source_s_data_is_not_run(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    (tmp_path / "hostile.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')\n")
+    saved({"lineage.search.data": {"name": "hostile.py:make:a"}})
+    for words in ("transfer t.safetensors --data digits:b --controls own --budget 1it --quiet", "show t.safetensors"):
+        code, _, err = oneticket_cli(words, capsys)
+        assert code == 0, err
     assert not (tmp_path / "ran").exists()
 
 

@@ -312,3 +312,45 @@ def test_generated_signals_are_the_same_every_time():
 
     first, second = mnist1d().read(), mnist1d().read()
     assert np.array_equal(first.train.inputs, second.train.inputs)
+
+
+def test_npz_says_the_kind_of_what_is_not_plain(tmp_path):
+    draw = np.random.default_rng(0)
+    x, y = draw.normal(size=(40, 3, 12)).astype(np.float32), np.arange(40) % 2
+    grey = load(DataSpec(name=save_npz(tmp_path / "grey.npz", (x, y), x_test=x, y_test=y)))
+    assert grey.inputs == Inputs(shape=(1, 3, 12))
+    assert "Arrays of three dimensions are grey images; an entry kind='series' says otherwise" in grey.reading.notes
+    said = load(DataSpec(name=save_npz(tmp_path / "said.npz", (x, y), x_test=x, y_test=y, kind=np.array("series"))))
+    assert said.inputs == Inputs(kind="series", shape=(3, 12))
+    assert said.mean == pytest.approx(x.mean((0, 2), dtype=np.float64))
+    flat = load(DataSpec(name=save_npz(tmp_path / "flat.npz", (x[:, 0], y), x_test=x[:, 0], y_test=y)))
+    assert flat.inputs == Inputs(kind="vectors", shape=(12,))
+    ids = {"x_test": (x[:, 0] > 0).astype(int), "y_test": y, "kind": np.array("tokens"), "vocabulary": np.array(5)}
+    words = load(DataSpec(name=save_npz(tmp_path / "words.npz", ((x[:, 0] > 0).astype(int), y), **ids)))
+    assert words.inputs == Inputs(kind="tokens", shape=(12,), vocabulary=5)
+    assert len({grey.digest, said.digest}) == 2
+
+
+def test_npz_of_numbers_to_predict(tmp_path):
+    x = np.random.default_rng(0).normal(size=(40, 3)).astype(np.float32)
+    name = save_npz(tmp_path / "set.npz", (x, x[:, 0] * 3), x_test=x, y_test=x[:, 0] * 3)
+    data = load(DataSpec(name=name), targets="numbers")
+    assert (data.outputs, data.train.targets.shape) == (1, (40, 1))
+    with pytest.raises(DataError, match="expected 40 whole-number labels, got float32"):
+        load(DataSpec(name=name))
+
+
+@pytest.mark.parametrize(
+    ("entry", "words"),
+    [
+        ({"kind": np.array("sound")}, "unknown kind 'sound'"),
+        ({"kind": np.array(3)}, "kind: expected one word such as series, got int64"),
+        ({"kind": np.array("tokens")}, "expected tokens, whole numbers from 0, got dtype float32"),
+        ({"kind": np.array("images")}, "expected images with 1 or 3 channels"),
+        ({"vocabulary": np.array("many")}, "vocabulary: expected one whole number"),
+    ],
+)
+def test_npz_that_says_what_it_is_not(entry, words, tmp_path):
+    x, y = np.random.default_rng(0).normal(size=(40, 3)).astype(np.float32), np.arange(40) % 2
+    with pytest.raises(DataError, match=words):
+        load(DataSpec(name=save_npz(tmp_path / "set.npz", (x, y), x_test=x, y_test=y, **entry)))

@@ -238,6 +238,30 @@ def test_a_function_is_a_study(tmp_path: Path) -> None:
         plan_of(f"{tmp_path}/other.py:study", RunContext())
 
 
+def test_own_data_and_its_code_are_part_of_addresses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    text = "from sklearn.datasets import load_wine\nx, y = load_wine(return_X_y=True)\n"
+    text += "def data():\n    return x[::2], y[::2], x[1::2], y[1::2]\n"
+    (tmp_path / "mine.py").write_text(text)
+    sets = {"a": {"data": "mine.py:data:a"}, "b": {"data": {"name": "mine.py:data:b", "per_class": 5}}}
+    study = StudySpec(
+        name="mine",
+        levels=[1],
+        replicates=1,
+        training={"budget": "4it"},
+        rewind="1it",
+        sets=sets,
+        parts={"p": {"sources": ["a"], "targets": ["b"], "models": ["mlp"], "optimizers": ["sgd"]}},
+    )
+    before = plan(study, RunContext()).cells
+    assert all(len(step.args["dataset_digest"]) == 64 for cell in before for step in (cell.step, *cell.step.needs))
+    again = plan(study, RunContext()).cells
+    assert [cell.step.key for cell in again] == [cell.step.key for cell in before]
+    (tmp_path / "mine.py").write_text(f"{text}# edited\n")
+    after = plan(study, RunContext()).cells
+    assert not {cell.step.key for cell in after} & {cell.step.key for cell in before}
+
+
 def test_what_does_not_fit_is_refused_before_anything_runs() -> None:
     with pytest.raises(
         SpecError, match=r"parts.grid.levels, source digits:a: level 27 would prune nothing, since 4 weights"
