@@ -49,7 +49,7 @@ def _networks(findings: Findings) -> str:
     may = f"the weights named {listed(patterns)}" if patterns else usual
     return (
         f"Networks: {listed(names)}, for {listed(taken)} and {listed(outputs)} {_outputs(findings)}. "
-        f"Pruned were {may}, never the output layer, biases or normalisation parameters."
+        f"Pruned were {may}, never the output layer, biases, embeddings or normalisation parameters."
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any, TypeGuard
 
@@ -57,13 +58,18 @@ def data_settings(thing: Ticket | Book) -> Any:
 
 
 def best(thing: Ticket | Book) -> str:
-    """Where the ticket is furthest above the best control beside it, and by how much; empty if none was measured."""
-    targets: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
+    """Where the ticket is furthest above the best control beside it, and by how much; empty if none was measured.
+
+    Gains in one metric say nothing beside those in another: of several, the one that most targets have.
+    """
+    targets: dict[tuple[str, str, Metric], list[Mapping[str, Any]]] = {}
     for row in scores(thing):
         if row["arm"] not in NO_CONTROLS and row["difference"]:
-            targets.setdefault((row["data"], word(row["optimizer"])), []).append(row)
+            targets.setdefault((row["data"], word(row["optimizer"]), metric_of(row)), []).append(row)
     hardest = [min(rows, key=_above) for rows in targets.values()]
-    top = max(hardest, key=_above, default=None)
+    metrics = Counter(metric_of(row) for row in hardest)
+    usual = metrics.most_common(1)[0][0] if metrics else None
+    top = max((row for row in hardest if metric_of(row) == usual), key=_above, default=None)
     if top is None:
         return ""
     above, metric = top["difference"], metric_of(top)

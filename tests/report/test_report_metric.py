@@ -17,15 +17,22 @@ from oneticket.charts.figures import FIGURES
 from oneticket.claims.claims import verdicts
 from oneticket.cli.show import show
 from oneticket.data.spec import DataSpec
+from oneticket.engine.inline import run
 from oneticket.ground.errors import SpecError
 from oneticket.ground.metric import METRICS, Metric
+from oneticket.lottery.run_context import RunContext
 from oneticket.publish.card import card
-from oneticket.report.contents import comparisons
+from oneticket.report.contents import comparisons, contents
 from oneticket.report.methods import methods
 from oneticket.report.verdict import sentence
 from oneticket.stats.scores import score_table, scores
-from oneticket.stats.summary import summary
+from oneticket.stats.summary import over, summary
 from oneticket.stats.table import tables, text
+from oneticket.store.store import Store
+from oneticket.study.findings import Findings
+from oneticket.study.findings import findings as findings_of
+from oneticket.study.grid import plan
+from oneticket.study.spec import StudySpec
 from oneticket.ticket import describe
 from oneticket.ticket.book import Book
 from oneticket.ticket.contract import Contract
@@ -34,6 +41,7 @@ from oneticket.ticket.ticket import Ticket
 
 Rows = list[dict[str, Any]]
 TOP = 100.0
+CLAIMS = ("C1", "C2", "C3", "C5", "C6")
 
 
 def more(rows: Iterable[dict[str, Any]]) -> Rows:
@@ -129,6 +137,157 @@ def test_charts_show_gains(name: str) -> None:
             assert close(one[field], other[field])
     assert "accuracy" not in words
     assert name != "scores" or "lower is better" in words
+
+
+@pytest.fixture(scope="module")
+def diabetes(tmp_path_factory: pytest.TempPathFactory) -> Findings:
+    """A small study by RMSE, really trained: halves and optimizers, with all that a report is made of."""
+    given = {"sources": ["diabetes:a", "diabetes:b"], "models": ["mlp"], "optimizers": ["sgd", "adam"]}
+    study = StudySpec(
+        name="diabetes",
+        task="regression",
+        levels=[2, 6],
+        replicates=3,
+        training={"budget": "6ep", "batch": 32},
+        models={"mlp": {"name": "mlp", "widths": [20, 20]}},
+        pruning={"fraction": 0.4},
+        arms=["dense", "ticket", "own", "reinit", "global-random"],
+        claims=["C1", "C2"],
+        margin=2.0,
+        parts={"halves": given},
+    )
+    context, store = RunContext(threads=1), Store(tmp_path_factory.mktemp("store"))
+    planned = plan(study, context)
+    assert not run([cell.step for cell in planned.cells], store=store, context=context, together=6).failed
+    found = findings_of(planned, store)
+    assert not found.missing and {row["metric"] for row in found.rows} == {"rmse"}
+    return found
+
+
+def mirrored(found: Findings) -> Findings:
+    """The same networks by a metric of which more is better: gains are what they were."""
+    rows = [
+        {**row, "metric": "fit", "better": "higher", "score": TALL - row["score"], "rmse": None} for row in found.rows
+    ]
+    return replace(found, rows=rows)
+
+
+TALL = 500.0
+
+
+def test_real_rows_gain_where_their_error_is_lower(diabetes: Findings) -> None:
+    every = summary(diabetes.rows)
+    seen = [(one, other, over(one, other)) for one in every for other in every if one.setting == other.setting]
+    compared = [(one, other, found) for one, other, found in seen if found is not None and one is not other]
+    assert len(compared) > 100
+    for one, other, found in compared:
+        assert close(found.difference.mean, other.score.mean - one.score.mean)
+    assert 40 < min(one.score.mean for one in every) < max(one.score.mean for one in every) < 120, "in its own unit"
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_every_figure_of_real_rows_says_what_its_mirror_image_says(name: str, diabetes: Findings) -> None:
+    down, up = (_drawn(FIGURES[name].draw(each)) for each in (diabetes, mirrored(diabetes)))
+    assert len(down) == len(up) > 0
+    for one, other in zip(down, up, strict=True):
+        assert one.keys() == other.keys()
+        for field, value in one.items():
+            if name == "scores" and field in ("mean", "low", "high"):
+                turned = {"low": "high", "high": "low"}.get(field, field)
+                assert value is None or close(TALL - value, other[turned]), field
+            elif field not in SCORED[name in ("sources-and-targets", "optimizers") and one.get("value") is None]:
+                assert close(value, other[field]), field
+
+
+# Words for scores, which are no gains; of a tile without a difference all its lines are.
+SCORED = (("score", "ticket", "rival"), ("score", "ticket", "rival", "first", "second", "third"))
+
+
+def _drawn(chart: Any) -> Rows:
+    assert chart is not None
+    return [record for values in chart.to_dict()["datasets"].values() for record in values]
+
+
+def test_every_verdict_sentence_and_table_of_real_rows_is_the_mirror_image(diabetes: Findings) -> None:
+    turned = mirrored(diabetes)
+    for one, other in zip(*(verdicts(each.rows, CLAIMS, margin=2.0) for each in (diabetes, turned)), strict=True):
+        assert one.outcome == other.outcome
+        assert [each.seen for each in one.comparisons] == [each.seen for each in other.comparisons]
+        if one.effect is not None and other.effect is not None:
+            assert close(one.effect.mean, other.effect.mean) and (one.unit, other.unit) == ("lower rmse", "fit")
+        assert one.advice == other.advice and len(one.notes) == len(other.notes)
+    down, up = contents(diabetes), contents(turned)
+    assert [table.rows for table in down.differences] == [table.rows for table in up.differences] != []
+    assert all("lower is better" in table.caption for table in down.tables)
+    words = str((down, [methods(each) for each in (diabetes,)]))
+    assert "ccuracy" not in words and "image" not in words.replace("images of one training", "")
+    assert (
+        "vectors of 10 (numbers) and 1 outputs" in words and "rmse over the target's test set, of which lower" in words
+    )
+    said, mirror = sentence(diabetes.rows), sentence(turned.rows)
+    ways = {"above": "better than", "below": "worse than"}
+    found = [re.findall(r"\] (above|below|better than|worse than) ", text) for text in (said, mirror)]
+    assert found[0] == [ways[way] for way in found[1]] != []
+
+
+def test_cards_and_lists_of_real_rows_choose_the_same_best_target(diabetes: Findings) -> None:
+    known = {
+        "mask": Mask({"fc.weight": torch.tensor([[True, False]])}),
+        "weights": {"fc.weight": torch.ones(1, 2)},
+        "contract": Contract(rewind="0it", step=0),
+    }
+    bare, said = Ticket(**known), []
+    for found in (diabetes, mirrored(diabetes)):
+        rows = [row for row in found.rows if (row["source_data"], row["source_optimizer"]) in OF_ONE]
+        rows = [{**row, "source_id": bare.id} for row in rows if row["level"] in (0, 6)]
+        scored = scores(bare, rows)
+        ticket = Ticket(**known, evidence={"scores": scored})
+        gains = [one["difference"] and one["difference"]["mean"] for one in scored]
+        cells = [row[3] for row in score_table(scored).rows]
+        said.append(
+            (gains, cells, re.sub(r" (rmse|fit)|better than|above|worse than|below", "", describe.best(ticket)))
+        )
+        hardest = {
+            (one["data"], one["optimizer"]): min(
+                each["difference"]["mean"]
+                for each in scored
+                if (each["data"], each["optimizer"]) == (one["data"], one["optimizer"])
+                and each["arm"] in ("reinit", "global-random")
+            )
+            for one in scored
+        }
+        assert f"{max(hardest.values()):+.4g}" in describe.best(ticket)
+        assert ("Lower rmse is better." in card(ticket, name="user/name")) == (found is diabetes)
+    (one, *shown), (other, *mirror) = said
+    assert close_all(one, other) and shown == mirror
+
+
+OF_ONE = (("diabetes:a", "sgd"), (None, None))
+
+
+def close_all(one: Iterable[float | None], other: Iterable[float | None]) -> bool:
+    return all(a is b is None or close(a, b) for a, b in zip(one, other, strict=True))
+
+
+def test_several_metrics_of_one_ticket_are_not_set_beside_each_other() -> None:
+    mask, contract = Mask({"w": torch.tensor([True, False])}), Contract(rewind="0it", step=0)
+    base = {"optimizer": "sgd", "mean": 0.5, "low": None, "high": None, "n": 1}
+    gain = {"low": None, "high": None, "n": 1}
+    found = [
+        {**base, "data": "here", "arm": "reinit", "difference": {**gain, "mean": 0.1}},
+        {**base, "data": "there", "arm": "reinit", "difference": {**gain, "mean": 0.2}},
+        {
+            **base,
+            "data": "else",
+            "arm": "reinit",
+            "metric": "rmse",
+            "better": "lower",
+            "unit": "",
+            "difference": {**gain, "mean": 9.0},
+        },
+    ]
+    ticket = Ticket(mask=mask, weights={"w": torch.ones(2)}, contract=contract, evidence={"scores": found})
+    assert describe.best(ticket).startswith("+20.00 points") and describe.best(ticket).endswith("on there")
 
 
 def test_a_report_says_what_was_measured_and_which_way_is_better() -> None:
