@@ -14,7 +14,7 @@ from oneticket.charts.chart import write
 from oneticket.charts.scores import scores_chart
 from oneticket.report.export import write_rows
 from oneticket.report.verdict import sentence
-from oneticket.stats.table import Table, tables
+from oneticket.stats.table import ReportTable, tables
 
 
 def page(name: str, rows: list[dict[str, object]], words: str, folder: Path) -> None:
@@ -35,7 +35,7 @@ def page(name: str, rows: list[dict[str, object]], words: str, folder: Path) -> 
     (folder / "README.md").write_text("\n".join(lines) + "\n")
 
 
-def table_lines(table: Table) -> list[str]:
+def table_lines(table: ReportTable) -> list[str]:
     """A table as Markdown."""
     lines = [f"**{table.title}**", "", "| " + " | ".join(table.header) + " |", "|---" * len(table.header) + "|"]
     return [*lines, *("| " + " | ".join(row) + " |" for row in table.rows), "", table.caption, ""]

@@ -20,7 +20,7 @@ from oneticket.integrations.checkpoint import Checkpoint, by_names, check_key
 from oneticket.integrations.foreign import read_checkpoint
 from oneticket.lottery.transfer import check_code, network_of
 from oneticket.models.build import build
-from oneticket.stats.table import Table
+from oneticket.stats.table import ReportTable
 from oneticket.stats.words import MISSING, percent
 from oneticket.task.inputs import Inputs
 from oneticket.ticket.describe import at
@@ -104,7 +104,7 @@ def network(ticket: Ticket, trained: Ticket, *, run_code: bool) -> nn.Module:
     return model
 
 
-def table(rows: Sequence[Row], batch_size: int) -> Table:
+def table(rows: Sequence[Row], batch_size: int) -> ReportTable:
     """The rows as a table, the times' spread beside the medians."""
     cells = [
         (
@@ -120,7 +120,7 @@ def table(rows: Sequence[Row], batch_size: int) -> Table:
         for row in rows
     ]
     notes = "".join(f" {row.form}: {row.note}." for row in rows if row.note)
-    return Table(
+    return ReportTable(
         title="What each form costs on this machine",
         header=("form", "bytes", "zipped", "numbers", "living", "multiply-adds", "ms a batch", "ratio of times"),
         rows=tuple(cells),

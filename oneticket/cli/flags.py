@@ -15,7 +15,6 @@ from pydantic_core import PydanticUndefined
 
 from oneticket.ground.errors import SpecError
 from oneticket.ground.spec import Spec, over, tables
-from oneticket.ground.table import OWN
 from oneticket.ground.when import When
 from oneticket.study.toml import toml
 
@@ -46,7 +45,8 @@ class Flag:
         """The flag as a keyword argument that cyclopts understands."""
         shown = self.field.default
         known = [] if shown in (None, (), PydanticUndefined, "") or self.switch else [f"[default: {_text(shown)}]"]
-        choices = [f"[{'|'.join(map(str, options))}]"] if (options := _choices(self.field)) else []
+        choices = [f"[{'|'.join(map(str, options))}]"] if (options := _choices(self.field.annotation)) else []
+        choices += [f"Known: {', '.join(table)}." for table in tables(self.field)]
         needed = ["[required]"] if self.required else []
         words = " ".join([self.field.description or "", *choices, *known, *needed])
         meta = Parameter(
@@ -144,11 +144,10 @@ def _plain(text: str) -> Any:
         return text
 
 
-def _choices(field: FieldInfo) -> list[Any]:
-    """The words that a field allows, where it allows only some, or the rows of its table and a path."""
-    options = [field.annotation, *get_args(field.annotation)]
-    words = [word for option in options if get_origin(option) is Literal for word in get_args(option)]
-    return words or [word for table in tables(field) for word in (*table, OWN)]
+def _choices(kind: Any) -> list[Any]:
+    """The words that a field allows, where it allows only some."""
+    options = [kind, *get_args(kind)]
+    return [word for option in options if get_origin(option) is Literal for word in get_args(option)]
 
 
 def _text(value: object) -> str:

@@ -12,7 +12,7 @@ from oneticket.ground.errors import SpecError
 from oneticket.ground.metric import Metric, score_of
 from oneticket.stats.scores import score_table
 from oneticket.stats.stats import mean_interval
-from oneticket.stats.table import Table
+from oneticket.stats.table import ReportTable
 from oneticket.stats.words import percent, plus_minus
 from oneticket.ticket import describe
 from oneticket.ticket import file as ticket_file
@@ -107,7 +107,7 @@ def _cost(books: Mapping[int, Book]) -> Iterator[tuple[str, object]]:
     yield "cost", f"{trainings} trainings, {steps:,} steps{seen}"
 
 
-def _levels(books: Mapping[int, Book], deepest: int) -> Table:
+def _levels(books: Mapping[int, Book], deepest: int) -> ReportTable:
     rows, metric = [], _metric(books)
     for level in range(deepest + 1):
         scores = [score_of(book.records[level]) for book in books.values() if level < len(book.records)]
@@ -116,7 +116,7 @@ def _levels(books: Mapping[int, Book], deepest: int) -> Table:
         densities = {percent(book.density(level)) for book in books.values()}
         counts = next(iter(books.values())).weight_counts[level]
         rows.append((str(level), " / ".join(sorted(densities)), percent(counts.model), f"{counts.living:,}", shown))
-    return Table(
+    return ReportTable(
         title="Scores of the search, each level trained from the rewind point",
         header=("level", "density", "of all", "weights", metric.label),
         rows=tuple(rows),
@@ -132,14 +132,14 @@ def _metric(books: Mapping[int, Book]) -> Metric:
     return describe.sound_metric(records[0] if records else {}) or Metric(name="score")
 
 
-def layers(ticket: Ticket) -> Table:
+def layers(ticket: Ticket) -> ReportTable:
     """Per layer: shape, living weights, density; and what is dense."""
     rows = [
         (name, "×".join(map(str, living.shape)), f"{int(living.sum()):,}", percent(float(living.float().mean())))
         for name, living in ticket.mask.items()
     ]
     dense = sorted(set(ticket.weights) - set(ticket.mask))
-    return Table(
+    return ReportTable(
         title=f"Layers at {density(ticket)}",
         header=("layer", "shape", "living", "density"),
         rows=tuple(rows),

@@ -13,7 +13,7 @@ from oneticket.cli.tables import print_facts, print_table
 from oneticket.cli.terminal import say
 from oneticket.ground.canon import dumps
 from oneticket.ground.errors import SpecError, StoreError, unknown
-from oneticket.stats.table import Table
+from oneticket.stats.table import ReportTable
 from oneticket.stats.words import MISSING
 from oneticket.store import names, upkeep
 from oneticket.store.entry import Head
@@ -47,8 +47,8 @@ def ls(*, store: str, kind: str | None = None) -> int:
     size, time = decimal(sum(entries[key] for key in shown)), spoken(sum(seconds.values()))
     drifted = len(names.holding(names.DRIFT, sizes))
     ending = f"; {drifted} came out differently a second time" if drifted else ""
-    caption = f"{len(shown)} entries, {size}, {time} of work{ending}."
-    print_table(Table(title=f"Store {kept.url}", header=("step", "time", "size", "date"), rows=rows, caption=caption))
+    caption, header = f"{len(shown)} entries, {size}, {time} of work{ending}.", ("step", "time", "size", "date")
+    print_table(ReportTable(title=f"Store {kept.url}", header=header, rows=rows, caption=caption))
     return 0
 
 
@@ -63,7 +63,7 @@ def show(key: str, *, store: str) -> int:
     tensors = head.tensors.items()
     rows = tuple((name, dtype, "×".join(map(str, shape)) or "one value") for name, (dtype, shape) in tensors)
     caption = f"{len(rows)} tensors, {decimal(head.size)} in all; digest {head.digest}."
-    print_table(Table(title="Tensors", header=("name", "type", "shape"), rows=rows, caption=caption))
+    print_table(ReportTable(title="Tensors", header=("name", "type", "shape"), rows=rows, caption=caption))
     return 0
 
 
@@ -75,7 +75,7 @@ def gc(*, store: str, keep: Collection[str] | None = None, dry_run: bool = False
         rows = tuple((each.name, each.why, decimal(each.size)) for each in sorted(debris, key=lambda each: each.name))
         done = "would be removed" if dry_run else "removed"
         caption = f"{len(debris)} files, {decimal(sum(each.size for each in debris))}, {done}."
-        print_table(Table(title=f"Store {kept.url}", header=("file", "why", "size"), rows=rows, caption=caption))
+        print_table(ReportTable(title=f"Store {kept.url}", header=("file", "why", "size"), rows=rows, caption=caption))
     else:
         say(f"{kept.url}: nothing to remove")
     return 0

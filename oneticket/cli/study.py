@@ -18,7 +18,7 @@ from oneticket.cli.track import tracking
 from oneticket.engine.engine import Engine, at_once
 from oneticket.ground.errors import SpecError
 from oneticket.lottery.run_context import RunContext
-from oneticket.stats.table import Table
+from oneticket.stats.table import ReportTable
 from oneticket.stats.words import listed
 from oneticket.store.step import Step
 from oneticket.store.store import Store
@@ -98,7 +98,7 @@ def status(name: str, *, store: str) -> int:
         rows.append((part, str(len(cells)), str(len(steps)), *(str(counts[word]) for word in STATES)))
     counts = Counter(map(state, everything))
     rows.append(("all", str(len(plan.cells)), str(len(everything)), *(str(counts[word]) for word in STATES)))
-    table = Table(
+    table = ReportTable(
         title=f"{plan.name} in {kept.url}",
         header=("part", "cells", "steps", *STATES),
         rows=tuple(rows),
@@ -142,7 +142,7 @@ def _foresee(plan: Plan, store: Store, context: RunContext, engine: Engine, pric
         one = estimate([cell.step for cell in cells], store=store, context=context, paces=paces)
         counts = map(str, (len(cells), one.steps, one.trainings, one.kept, one.to_do))
         rows.append((part, *counts, f"{one.updates:,}", _time(one)))
-    table = Table(
+    table = ReportTable(
         title=f"{plan.name}: what there is to do, in {store.url}",
         header=("part", "cells", "steps", "trainings", "in the store", "to do", "updates to do", "time"),
         rows=tuple(rows),

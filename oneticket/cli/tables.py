@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from rich.table import Table as Drawn
 
 from oneticket.cli.terminal import out, plain, say
-from oneticket.stats.table import COLUMNS, Table, tables
+from oneticket.stats.table import COLUMNS, ReportTable, tables
 
 if TYPE_CHECKING:
     from oneticket.study.rows import Row
@@ -24,7 +24,7 @@ def print_tables(rows: Sequence[Row], *, levels: Collection[int] | None = None) 
         say(f"{COLUMNS} of {there} levels are shown; the rows have them all.")
 
 
-def print_table(table: Table) -> None:
+def print_table(table: ReportTable) -> None:
     """Print one table, with its title above and its caption below; plain text where there is no terminal."""
     drawn = Drawn(box=None)
     for number, name in enumerate(table.header):

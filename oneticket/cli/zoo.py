@@ -11,7 +11,7 @@ from oneticket.cli.terminal import say
 from oneticket.ground.errors import FileError
 from oneticket.publish.hub import parse
 from oneticket.publish.zoo import ZooEntry, entries, single
-from oneticket.stats.table import Table
+from oneticket.stats.table import ReportTable
 from oneticket.ticket import file
 from oneticket.ticket.book import Book
 from oneticket.ticket.describe import best, data, network, percent, word
@@ -32,12 +32,12 @@ def zoo(where: str | None) -> int:
     return 0
 
 
-def _table(found: Sequence[ZooEntry], where: str | None) -> Table:
+def _table(found: Sequence[ZooEntry], where: str | None) -> ReportTable:
     shown = "Tickets that ship with oneticket" if where is None else f"Tickets of {word(where)}"
     folder = where is not None and isinstance(parse(where, several=True), Path)
     name = word(f"{(where or '').rstrip('/')}/NAME") if folder else "NAME"
     how = f"`oneticket zoo {name}` prints a card, `oneticket pull {name} --out FILE` writes the file."
-    return Table(
+    return ReportTable(
         title=shown,
         header=("name", "network", "density (of all)", "found on", "kB", "largest gain over its best control"),
         rows=tuple(_row(entry) for entry in found),

@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 
 Row = TypeVar("Row", covariant=True)
 Other = TypeVar("Other")
-OWN = "file.py:function"
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -78,7 +77,9 @@ or 'package.module:function'
         """The name, if it is a row's or a path; nothing is looked up and no code is run. Raises ValueError."""
         if name in self.rows or is_path(name):
             return name
-        raise ValueError(f"{unknown(self.kind, name, self.rows)}; your own: '{OWN}' or 'package.module:function'")
+        raise ValueError(
+            f"{unknown(self.kind, name, self.rows)}; your own: 'file.py:function' or 'package.module:function'"
+        )
 
     def known(self, name: str) -> str:
         """The same where no spec is validated: raises SpecError."""

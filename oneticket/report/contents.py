@@ -12,7 +12,7 @@ from oneticket.report.methods import methods
 from oneticket.report.verdict import sentence
 from oneticket.stats.regroup import parts, settled
 from oneticket.stats.summary import Row
-from oneticket.stats.table import Table, tables
+from oneticket.stats.table import ReportTable, tables
 from oneticket.stats.words import MISSING, counts, number, percent, within, words_of
 from oneticket.study.findings import Findings
 
@@ -32,11 +32,11 @@ class Contents:
     done: str
     seen: str
     verdicts: tuple[Verdict, ...]
-    tables: tuple[Table, ...]
-    differences: tuple[Table, ...]
-    missing: Table | None
+    tables: tuple[ReportTable, ...]
+    differences: tuple[ReportTable, ...]
+    missing: ReportTable | None
     methods: tuple[str, ...]
-    ledger: Table | None
+    ledger: ReportTable | None
     figures: tuple[str, ...]
 
 
@@ -80,7 +80,7 @@ def short(verdict: Verdict) -> str:
     return effect(verdict) if verdict.effect or not verdict.notes else verdict.notes[0]
 
 
-def comparisons(verdict: Verdict) -> Table | None:
+def comparisons(verdict: Verdict) -> ReportTable | None:
     """Every cell behind a verdict; None where there is none."""
     given = verdict.comparisons
     if not given:
@@ -98,7 +98,7 @@ def comparisons(verdict: Verdict) -> Table | None:
         "t-test after Holm's correction over this table; better and worse where it is under 0.05; "
         f"{MISSING} where one replicate gives none."
     )
-    return Table(title=f"{verdict.claim}: every comparison", header=header, rows=tuple(rows), caption=caption)
+    return ReportTable(title=f"{verdict.claim}: every comparison", header=header, rows=tuple(rows), caption=caption)
 
 
 def duration(seconds: float | None) -> str:
@@ -124,7 +124,7 @@ def _done(findings: Findings) -> str:
     return f"{all_of} cells of the study are trained; {counts([replicates])}{alone}."
 
 
-def _tables(rows: Sequence[Row], show: str) -> tuple[Table, ...]:
+def _tables(rows: Sequence[Row], show: str) -> tuple[ReportTable, ...]:
     """Those of every part, which may have trained the same setting in different ways."""
     several = parts(rows)
     return tuple(
@@ -134,7 +134,7 @@ def _tables(rows: Sequence[Row], show: str) -> tuple[Table, ...]:
     )
 
 
-def _missing(cells: Sequence[Row]) -> Table | None:
+def _missing(cells: Sequence[Row]) -> ReportTable | None:
     """The cells that are not trained, those of one kind in a row."""
     if not cells:
         return None
@@ -148,7 +148,7 @@ def _missing(cells: Sequence[Row]) -> Table | None:
         for group, alike in sorted(groups.items())
     ]
     kinds = f"; {LISTED} of {len(rows)} kinds are listed" if len(rows) > LISTED else ""
-    return Table(
+    return ReportTable(
         title="Cells that are not trained",
         header=("part", "model", "source", "target", "arm", "levels", "replicates", "cells"),
         rows=tuple(rows[:LISTED]),
@@ -156,7 +156,7 @@ def _missing(cells: Sequence[Row]) -> Table | None:
     )
 
 
-def _ledger(findings: Findings) -> Table | None:
+def _ledger(findings: Findings) -> ReportTable | None:
     """What finding the tickets cost, and what carrying them saved."""
     if not findings.ledger:
         return None
@@ -175,7 +175,7 @@ def _ledger(findings: Findings) -> Table | None:
     ]
     spent, saved = (sum(search[name] or 0 for search in findings.ledger) for name in ("seconds", "seconds_saved"))
     networks = {row["key"]: row["seconds"] or 0 for row in findings.rows}
-    return Table(
+    return ReportTable(
         title="What finding cost, and what carrying saved",
         header=(*header, "carried", "searches saved", "time saved"),
         rows=tuple(rows),

@@ -18,7 +18,7 @@ import vl_convert
 from oneticket.charts.picture import Picture, undrawn
 from oneticket.claims.claim import Verdict
 from oneticket.report.contents import Contents, comparisons, effect, short
-from oneticket.stats.table import Table
+from oneticket.stats.table import ReportTable
 
 STILL = 400_000  # bytes: a larger still is a file beside the page only
 SHOWN = 12  # rows of comparisons that are shown without being asked for
@@ -130,7 +130,7 @@ def _folded(title: str, body: str) -> str:
     return f"<details><summary>{title}</summary>\n{body}\n</details>"
 
 
-def _table(table: Table) -> str:
+def _table(table: ReportTable) -> str:
     words = [not all(map(NUMBER.match, column)) for column in zip(*table.rows, strict=True)]
     kinds = [' class="word"' if word else "" for word in words]
     head = "".join(f'<th scope="col"{kind}>{_text(cell)}</th>' for cell, kind in zip(table.header, kinds, strict=True))

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 
 from oneticket.charts.picture import Picture, undrawn
 from oneticket.report.contents import Contents, comparisons, short
-from oneticket.stats.table import Table
+from oneticket.stats.table import ReportTable
 
 
 def markdown(told: Contents, pictures: Sequence[Picture]) -> str:
@@ -31,17 +31,17 @@ def markdown(told: Contents, pictures: Sequence[Picture]) -> str:
     return "\n\n".join(block for block in blocks if block) + "\n"
 
 
-def _answer(told: Contents) -> Table:
+def _answer(told: Contents) -> ReportTable:
     rows = [(one.claim, one.statement, one.outcome, short(one)) for one in told.verdicts]
-    return Table(title="", header=("claim", "says", "outcome", "effect"), rows=tuple(rows), caption="")
+    return ReportTable(title="", header=("claim", "says", "outcome", "effect"), rows=tuple(rows), caption="")
 
 
-def _section(title: str, tables: Iterable[Table]) -> list[str]:
+def _section(title: str, tables: Iterable[ReportTable]) -> list[str]:
     blocks = [_table(table) for table in tables]
     return [f"## {title}", *blocks] if blocks else []
 
 
-def _table(table: Table) -> str:
+def _table(table: ReportTable) -> str:
     lines = [_line(table.header), "|" + "---|" * len(table.header), *map(_line, table.rows)]
     title = f"**{_plain(table.title)}**" if table.title else ""
     return "\n\n".join(part for part in (title, "\n".join(lines), _plain(table.caption)) if part)

@@ -9,7 +9,7 @@ from oneticket.ground.errors import SpecError
 from oneticket.ground.metric import Metric
 from oneticket.stats.stats import Interval
 from oneticket.stats.summary import Summary, gain, rank, summary
-from oneticket.stats.table import Table
+from oneticket.stats.table import ReportTable
 from oneticket.stats.words import MISSING, number, plus_minus, within, words_of
 from oneticket.ticket.ticket import Ticket
 
@@ -68,7 +68,7 @@ def target_of(one: Row) -> tuple[str, str]:
         raise SpecError(f"scores: expected data and optimizer, got {one}") from None
 
 
-def score_table(found: Sequence[Row]) -> Table:
+def score_table(found: Sequence[Row]) -> ReportTable:
     """Scores as a table; raises SpecError for scores that are not as `scores` makes them."""
     body = []
     for one in found:
@@ -84,7 +84,7 @@ def score_table(found: Sequence[Row]) -> Table:
             ) from None
     metrics = list(dict.fromkeys(Metric.of(one).label for one in found))
     names, one_metric = " or ".join(metrics), len(metrics) == 1
-    return Table(
+    return ReportTable(
         title="What transfers of this ticket showed",
         header=("target", "arm", names if one_metric else "score", "ticket better by"),
         rows=tuple(body),

@@ -16,7 +16,7 @@ COLUMNS = 5
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Table:
+class ReportTable:
     """A title, a header, rows of as many cells, and the caption without which the cells mean nothing."""
 
     title: str
@@ -25,7 +25,7 @@ class Table:
     caption: str
 
 
-def tables(rows: Iterable[Row], *, levels: Collection[int] | None = None, show: str = "score") -> list[Table]:
+def tables(rows: Iterable[Row], *, levels: Collection[int] | None = None, show: str = "score") -> list[ReportTable]:
     """One table per setting with anything to show: arms in rows, densities in columns, means with their intervals.
 
     `levels`: which ones to show beside the dense network's; without it, five spread evenly over those there are.
@@ -53,7 +53,7 @@ def tables(rows: Iterable[Row], *, levels: Collection[int] | None = None, show: 
     return [table for table in made if table.rows]
 
 
-def text(table: Table) -> str:
+def text(table: ReportTable) -> str:
     """The table as plain text, its columns aligned."""
     lines = [table.header, *table.rows]
     widths = [max(len(line[column]) for line in lines) for column in range(len(table.header))]
@@ -64,7 +64,7 @@ def text(table: Table) -> str:
     return "\n".join([table.title, *cells, table.caption])
 
 
-def _table(block: list[Summary], title: str, *, levels: Collection[int] | None, show: str) -> Table:
+def _table(block: list[Summary], title: str, *, levels: Collection[int] | None, show: str) -> ReportTable:
     pick, metric = SHOWN[show], block[0].setting.metric
     chosen = set(_spread(sorted({one.level for one in block})) if levels is None else levels)
     # The dense network is always shown, but never as a difference to itself.
@@ -77,7 +77,7 @@ def _table(block: list[Summary], title: str, *, levels: Collection[int] | None, 
     rows = [(name, *(_cell(values.get((line, *key)), most) for key in keys)) for line, name in labels(shown).items()]
     alone = " (no interval can be given)" if most == 1 else ""
     absent = f"; {MISSING} where there is none" if any(MISSING in row for row in rows) else ""
-    return Table(
+    return ReportTable(
         title=title,
         header=("arm", *(said for _, said in keys)),
         rows=tuple(rows),

@@ -94,7 +94,8 @@ class CarrySpec(Spec):
     transfer: TransferSpec
     controls: tuple[Annotated[str, CONTROLS], ...] = Field(
         ("reinit", "global-random"),
-        description="Arms beside the dense network and the ticket, separated by commas; none for no others.",
+        description="Arms beside the dense network and the ticket, separated by commas, your own as"
+        " 'file.py:function'; none for no others.",
     )
     levels: tuple[int, ...] = Field((), description="Levels of the source to carry, such as 5,10,20; all unless given.")
     replicates: int | None = Field(

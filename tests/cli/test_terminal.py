@@ -13,7 +13,8 @@ from oneticket.cli.app import main
 from oneticket.cli.progress import view
 from oneticket.cli.tables import print_facts, print_table
 from oneticket.cli.terminal import say, tell
-from oneticket.stats.table import Table
+from oneticket.lottery.spec import SearchSpec
+from oneticket.stats.table import ReportTable
 from oneticket.store.step import Step
 from oneticket.ticket.contract import Contract
 from oneticket.ticket.mask import Mask
@@ -35,8 +36,8 @@ def _a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("NO_COLOR", raising=False)
 
 
-def step(name: str) -> Step:
-    return Step(kind="rewind", args={"data": {"name": name}, "optimizer": {"name": "sgd"}, "replicate": 0})
+def step(folder: str) -> Step:
+    return Step(kind="rewind", args={**SearchSpec(data=f"./{folder}", model="mlp").identity(), "replicate": 0})
 
 
 @pytest.mark.usefixtures("_a_terminal")
@@ -45,16 +46,21 @@ def test_words_are_printed_as_they_are(words: str, capsys: pytest.CaptureFixture
     say(words)
     tell(words)
     assert capsys.readouterr() == (ODD[words] + "\n", ODD[words] + "\n")
-    print_table(Table(title=words, header=(words,), rows=((words,),), caption=words))
+    print_table(ReportTable(title=words, header=(words,), rows=((words,),), caption=words))
     print_facts([(words, words)])
     assert capsys.readouterr().out.count(ODD[words]) == 4 + 2
+    if words != "a\udcffb":  # which no set can be called
+        _check_progress(words, capsys)
+
+
+def _check_progress(words: str, capsys: pytest.CaptureFixture[str]) -> None:
     with view(3) as shown:
         assert shown.bar is not None
         shown.observe(step(words), "lost")
         shown.observe(step(words), "drifted")
     told = capsys.readouterr().err
-    assert f"the first steps of {ODD[words]} with sgd" in told
-    assert f"the first steps of {ODD[words]} with sgd, replicate 0: whoever was at it is gone" in told
+    assert f"the first steps of ./{ODD[words]} with sgd" in told
+    assert f"the first steps of ./{ODD[words]} with sgd, replicate 0: whoever was at it is gone" in told
 
 
 def test_several_lines_stay_several(capsys: pytest.CaptureFixture[str]) -> None:
