@@ -74,7 +74,8 @@ class View:
             self.shown = clock.now()
         elif clock.now() - self.shown >= PLAIN_EVERY:
             self.shown = clock.now()
-            said = f"{int(self.over)}/{self.total} done; {self.now}, {part:.0%}; {rest}"
+            doing = [f"{self.now}, {part:.0%}"] if self.under_way else []
+            said = "; ".join([f"{int(self.over)}/{self.total} done", *doing, rest])
             self.console.print(lines(said), soft_wrap=True)
 
     def _rest(self, part: float) -> str:

@@ -48,8 +48,8 @@ def study(
     plan, kept = plan_of(name, context), Store(store)
     context = replace(context, threads=how.threads or plan.threads)
     for table, names in ((CLAIMS, plan.claims), (FIGURES, plan.figures)):
-        for name in names:
-            table.resolve(name)
+        for each in names:
+            table.resolve(each)
     if dry_run:
         _foresee(plan, kept, context, engine, price)
         return 0

@@ -48,14 +48,16 @@ def _networks(findings: Findings) -> str:
     usual = "all weights of convolution, linear, attention and recurrent layers"
     may = f"the weights named {listed(patterns)}" if patterns else usual
     return (
-        f"Networks: {listed(names)}, for {listed(taken)} and {listed(outputs)} {_outputs(findings)}. "
+        f"Networks: {listed(names)}, for {listed(taken)} and {listed(outputs)} {_outputs(findings, *outputs)}. "
         f"Pruned were {may}, never the output layer, biases, embeddings or normalisation parameters."
     )
 
 
-def _outputs(findings: Findings) -> str:
-    """What outputs of a network stand for."""
-    return "classes" if all(metric == METRICS["accuracy"] for metric in _metrics(findings)) else "outputs"
+def _outputs(findings: Findings, *counts: str) -> str:
+    """What so many outputs of a network stand for."""
+    classes = all(metric == METRICS["accuracy"] for metric in _metrics(findings))
+    one, more = ("class", "classes") if classes else ("output", "outputs")
+    return one if counts == ("1",) else more
 
 
 def _called(findings: Findings, kind: str) -> list[tuple[str, Mapping[str, Any]]]:
@@ -84,7 +86,7 @@ def _data(findings: Findings) -> str:
         facts = [f"{data['name']}"] if label != data["name"] else []
         if label in counted:
             outputs, examples = counted[label]
-            facts += [f"{outputs:,} {_outputs(findings)}, {examples:,} training examples"]
+            facts += [f"{outputs:,} {_outputs(findings, str(outputs))}, {examples:,} training examples"]
         facts += ["mirrored at random"] if data.get("flip") else []
         facts += [f"shifted at random by up to {data['crop']} pixels"] if data.get("crop") else []
         told.append(label + (f" ({'; '.join(facts)})" if facts else ""))

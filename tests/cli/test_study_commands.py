@@ -53,6 +53,7 @@ def test_a_study_from_the_dry_run_to_the_report(capsys: pytest.CaptureFixture[st
     code, out, err = oneticket_cli("study mine.toml --engine inline", capsys)
     assert code == 0, err
     assert f"{STEPS} steps done" in err and "0 reused" in err
+    assert "`oneticket report mine.toml --out report` writes its report" in out
     code, _, err = oneticket_cli("study mine.toml --engine inline", capsys)
     assert (code, "0 steps done" in err, f"{STEPS} reused" in err) == (0, True, True)
 
