@@ -12,7 +12,7 @@ from torch import nn
 from oneticket.cli.tables import print_facts, print_table
 from oneticket.cli.terminal import say
 from oneticket.export.costs import Row, measure
-from oneticket.export.example import batch
+from oneticket.export.example import Example, batch
 from oneticket.export.forms import export as bring
 from oneticket.export.verdict import sentence
 from oneticket.ground.errors import FileError, ModelError, SpecError
@@ -52,7 +52,7 @@ def export(
     read = None if weights is None else trained_weights(weights, ticket, key)
     trained = ticket if read is None else replace(ticket, weights=read.tensors)
     model = network(ticket, trained, run_code=run_code)
-    example = batch(Inputs.read(ticket.model).example(1), batch_size)
+    example = inputs_like(Inputs.read(ticket.model), batch_size)
     whose = f"the ticket's own, of step {ticket.contract.step}"
     if read is not None:
         whose = f"trained, from {weights}" + (f", {read}" if str(read) else "")
@@ -74,6 +74,18 @@ def export(
     said = sentence(rows, ticket.mask, granularity if isinstance(granularity, str) else "")
     say(said)
     return 0
+
+
+def inputs_like(inputs: Inputs, count: int) -> Example:
+    """A batch to compare and time by: noise, or all tokens in turn, since blank ones may be the padding.
+
+    >>> inputs_like(Inputs(kind="tokens", shape=(3,), vocabulary=4), 2).tolist()
+    [[0, 1, 2], [3, 0, 1]]
+    """
+    if inputs.vocabulary is None:
+        return batch(inputs.example(1), count)
+    blank = inputs.example(count)
+    return torch.arange(blank.numel()).remainder(inputs.vocabulary).view_as(blank)
 
 
 def trained_weights(path: Path, ticket: Ticket, key: str | None) -> Checkpoint:

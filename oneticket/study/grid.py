@@ -23,7 +23,7 @@ from oneticket.study.labels import Labels, data_label, model_label
 from oneticket.study.plan import search_origin, transfer_cells
 from oneticket.study.spec import FIGURES, PartSpec, SetSpec, StudySpec
 from oneticket.task.inputs import Inputs
-from oneticket.task.spec import TaskSpec
+from oneticket.task.spec import USUAL, TaskSpec
 
 S = TypeVar("S", bound=Spec)
 
@@ -97,7 +97,7 @@ class _Grid:
         sources = self._named("set", part.sources, study.sets, SetSpec)
         targets = self._named("set", part.targets or part.sources, study.sets, SetSpec)
         given = part.source_optimizers or part.optimizers, part.target_optimizers or part.optimizers
-        before, after = (self._named("optimizer", names, study.optimizers, OptimizerSpec) for names in given)
+        before, after = (self._optimizers(names) for names in given)
         arms, levels = part.arms or study.arms, part.levels or study.levels
         replicates = part.replicates or study.replicates
         axes: tuple[Sequence[Any], ...] = (models, sources, before, targets, after, range(replicates))
@@ -196,6 +196,13 @@ class _Grid:
             if name in (getattr(spec, table, None) or {}):
                 return f"{place}.{inner}: {said}"
         return f"{inner}: {said}"
+
+    def _optimizers(self, given: tuple[str, ...] | None) -> list[OptimizerSpec]:
+        """Those named; where the study names and defines none, the task's usual one, if it has one of its own."""
+        usual = USUAL.get(self._task.name, {}).get("optimizer")
+        if given is None and not self.study.optimizers and usual:
+            return [OptimizerSpec.read(usual)]
+        return self._named("optimizer", given, self.study.optimizers, OptimizerSpec)
 
     def _named(self, what: str, given: tuple[str, ...] | None, known: Mapping[str, S], kind: type[S]) -> list[S]:
         """What those names mean: what the study defines, or what is known everywhere."""

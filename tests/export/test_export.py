@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file
+from tables import BEYOND_IMAGES, batch, outputs_of
 from torch import Tensor, nn
 
 from oneticket.export import export
@@ -19,6 +20,7 @@ from oneticket.export.sparse import Csr, on_cuda, packed, two_of_four, unpacked
 from oneticket.ground.errors import FileError, ModelError, PruneError, SpecError
 from oneticket.lottery.search import search
 from oneticket.models.build import build
+from oneticket.models.parts import prunable
 from oneticket.models.spec import ModelSpec
 from oneticket.task.inputs import Inputs
 from oneticket.ticket.mask import Mask
@@ -288,3 +290,21 @@ def test_mistakes_are_told(tmp_path: Path) -> None:
     state = load_file(tmp_path / "tied.safetensors")
     assert torch.equal(state["0.weight"], state["1.weight"]) and int((state["1.weight"] != 0).sum()) == 4
     assert made.network[0].weight is made.network[1].weight
+
+
+@pytest.mark.parametrize("to", ["dense", "compact", "csr", "onnx"])
+@pytest.mark.parametrize("name", BEYOND_IMAGES)
+def test_networks_for_other_inputs_than_images_have_the_same_forms(name: str, to: str, tmp_path: Path) -> None:
+    spec, inputs = BEYOND_IMAGES[name]
+    net = build(spec, inputs=inputs, outputs=outputs_of(spec.name, inputs), seed=0)
+    draw = torch.Generator().manual_seed(1)
+    mask = Mask({each: torch.rand(net.get_parameter(each).shape, generator=draw) < 0.02 for each in prunable(net)})
+    out = tmp_path / f"network.{'onnx' if to == 'onnx' else 'safetensors'}"
+    if to == "csr" and name in ("series-cnn", "text-cnn"):
+        with pytest.raises(PruneError, match="no linear layer lost a weight"):
+            export(net, mask, to=to, out=out, example=batch(inputs, 4))
+        return
+    made = export(net, mask, to=to, out=out, example=batch(inputs, 4))
+    assert made.path == out and out.stat().st_size == made.size
+    close(made.network, by_hand(net, mask), batch(inputs, 5, seed=1))
+    assert bool(made.removed) == (to == "compact" and name != "text-cnn")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -22,6 +23,7 @@ from oneticket.study.grid import plan
 from oneticket.study.plan import search_origin, searches
 from oneticket.study.rows import COLUMNS
 from oneticket.study.spec import StudySpec
+from oneticket.study.steps import TransferStep
 from oneticket.task.spec import TARGETS, USUAL, TaskSpec
 from oneticket.task.task import CLASSIFICATION, TAKEN, TASKS, Measure, Task, task_of
 from oneticket.training.measure import measure
@@ -121,6 +123,30 @@ def test_what_nobody_gives_is_usual_for_the_task() -> None:
 def test_what_somebody_gives_stays(given: dict[str, Any], expected: dict[str, Any]) -> None:
     found = SearchSpec(**{**LANGUAGE, **given}).plain()["training" if "training" in given else "optimizer"]
     assert expected.items() <= found.items()
+
+
+def test_a_study_of_a_language_needs_no_optimizer(tmp_path: Path) -> None:
+    (tmp_path / "book.txt").write_text("In the beginning was the word. " * 400)
+    parts = {"books": {"sources": [f"{tmp_path}/book.txt"], "models": ["byte-gpt"]}}
+    study = {"name": "books", "task": "language", "levels": [1], "replicates": 1, "arms": ["dense"]}
+    (cell,) = plan(StudySpec(**study, parts=parts), RunContext()).cells
+    asked = TransferStep.read(cell.step).spec
+    usual = TransferSpec(data=asked.data, task="language")
+    assert (asked.optimizer, asked.training) == (usual.optimizer, usual.training)
+    with pytest.raises(SpecError, match=r"parts\.books\.optimizers: none is defined"):
+        plan(StudySpec(**{**study, "task": "classification"}, parts=parts), RunContext())
+
+
+def test_regression_from_the_command_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
+    monkeypatch.chdir(tmp_path)
+    find = "find --data diabetes --task regression --model mlp --levels 1 --replicates 2 --out d"
+    code, out, err = oneticket_cli(find, capsys)
+    assert code == 0, err
+    assert "Rmse, lower is better" in out
+    found = [row["score"] for row in read_rows(tmp_path / "d" / "rows.csv")]
+    assert len(found) == 4 and all(50 < score < 60 for score in found), "in the unit of the target, 25 to 346"
+    code, out, err = oneticket_cli("show d", capsys)
+    assert code == 0 and "vectors [10], 1 outputs" in out and "lower is better" in out
 
 
 @pytest.mark.parametrize(("task", "model"), [("language", "text-cnn"), ("classification", "byte-gpt")])
