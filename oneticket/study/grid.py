@@ -22,7 +22,7 @@ from oneticket.study.cells import Cell, Origin
 from oneticket.study.labels import Labels, data_label, model_label
 from oneticket.study.plan import search_origin, transfer_cells
 from oneticket.study.spec import FIGURES, PartSpec, SetSpec, StudySpec
-from oneticket.task.inputs import Inputs
+from oneticket.task.inputs import ALIKE, Inputs
 from oneticket.task.spec import USUAL, TaskSpec
 
 S = TypeVar("S", bound=Spec)
@@ -124,7 +124,7 @@ class _Grid:
             inputs = self.context.facts(target.data, self._task, Inputs.read(origin.network)).inputs
             if own and (Inputs.read(own.network) != inputs or own.living[0] != origin.living[0]):
                 both = f"{Inputs.read(origin.network)} and {Inputs.read(own.network)}"
-                raise SpecError(f"{self._here}: arm own: {both}; give the sets one size and channels")
+                raise SpecError(f"{self._here}: arm own: {both}; give the sets {ALIKE[inputs.kind]}")
             taken = [arm for arm in arms if arm != "own" or own]
             yield from transfer_cells(
                 spec,

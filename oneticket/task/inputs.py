@@ -21,6 +21,15 @@ AXES: dict[str, tuple[str, ...]] = {
 """Kind -> what the dimensions of one input are."""
 
 
+ALIKE: dict[str, str] = {
+    "images": "one size and channels",
+    "vectors": "as many numbers",
+    "series": "as many channels and steps",
+    "tokens": "one length",
+}
+"""Kind -> what two sets must have in common for one network to take both."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Inputs:
     """The kind and shape of one input: images (C, H, W), vectors (F,), series (C, T), tokens (T,).
