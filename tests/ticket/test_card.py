@@ -96,7 +96,7 @@ COLUMNS: dict[str, tuple[Any, str]] = {
         {"label": "y", "inputs": ["age", "colour=red"], "filled": {"age": 12.5}},
         "inputs age, colour=red; label y; missing age filled with 12.5",
     ),
-    "nasty": ({"label": NASTY, "inputs": ["a\nb", 5]}, r"inputs a b, 5; label x \\# Free money ---"),
+    "nasty": ({"label": NASTY, "inputs": ["a\nb", 5]}, r"inputs a b, 5; label x \# Free money ---"),
     "no list": ({"inputs": {"a": 1}}, ""),
     "no mapping": ([["inputs"]], ""),
 }
