@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 from own_sets import missed_by_the_mean
-from tables import KINDS
+from tables import KINDS, OPTIMIZERS
 
 from oneticket.engine import inline
 from oneticket.lottery.controls import ARMS, Source
@@ -115,6 +115,19 @@ def test_a_stopped_search_goes_on_to_the_same_bits(kind: str, tmp_path: Path) ->
     again = search(spec, levels=1, context=resumed)
     assert resumed.spent > 0
     assert (again.id, again.records) == (straight.id, straight.records)
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+@pytest.mark.parametrize("kind", ["tokens", "numbers"])
+def test_every_optimizer_stops_and_goes_on_to_the_same_bits(kind: str, optimizer: str, tmp_path: Path) -> None:
+    spec = asked(kind, optimizer=OPTIMIZERS[optimizer], rewind="0it")
+    straight, seen = search(spec, levels=0), list[Run]()
+    stopped = RunContext(checkpoint=File(tmp_path / "run"), watchers=(seen.append,), stop=lambda: len(seen) == 3)
+    with pytest.raises(KeyboardInterrupt):
+        search(spec, levels=0, context=stopped)
+    resumed = RunContext(checkpoint=File(tmp_path / "run"))
+    assert search(spec, levels=0, context=resumed).records == straight.records
+    assert resumed.spent > 0
 
 
 @pytest.mark.parametrize("kind", KINDS)
