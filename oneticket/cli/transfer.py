@@ -12,7 +12,6 @@ from oneticket.cli.parameters import How
 from oneticket.cli.session import run_steps
 from oneticket.cli.tables import print_tables
 from oneticket.cli.terminal import say
-from oneticket.data.spec import own_path
 from oneticket.engine.engine import Engine
 from oneticket.ground.errors import CarryError, SpecError
 from oneticket.ground.spec import texts
@@ -45,13 +44,14 @@ def transfer(
     engine = Engine(name="inline", together=how.together)
     sources = sources_at(source)
     first = next(iter(sources.values()))[1]
+    searches = []
     for file, thing in sources.values():
         check_code(network_of(thing, whose=str(file))[0], run_code=run_code, how="--run-code")
-        search_of(thing, whose=str(file))
+        searches.append(search_of(thing, whose=str(file)))
     asked = read(CarrySpec, collect(CarrySpec, given, {"transfer": as_source(first)}, from_file(spec)))
     named = {*texts(given), *texts(from_file(spec))}
     check_code(asked.transfer, run_code=run_code, how="--run-code", named=named)
-    if "own" in asked.controls and (searched := search_of(first)):
+    for searched in filter(None, searches if "own" in asked.controls else ()):
         check_code(searched.pruning, run_code=run_code, how="--run-code")
     check_rows(rows)
     if asked.replicates is not None:
@@ -108,8 +108,10 @@ def own_search(thing: Book | Ticket, target: TransferSpec, levels: int, replicat
         if height != width:
             raise SpecError(f"--controls own: needs square images, the source was found with {height} x {width}")
         data = data.but(size=data.size or height, channels=data.channels or channels)
-    if inputs.kind == "tokens" and not own_path(data.name):
-        data = data.but(length=data.length or inputs.shape[0])
+    if inputs.kind == "tokens":
+        taken = context.facts(data, target.task, inputs).inputs  # texts have the network's length, or it is refused
+        if taken.shape != context.facts(data, target.task).inputs.shape:
+            data = data.but(length=taken.shape[0])
     spec = search.but(
         data=data, task=target.task, optimizer=target.optimizer, training=target.training, seed=target.seed
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from math import prod
 from typing import Any, get_args
 
 import numpy as np
@@ -46,7 +47,11 @@ def raw(
             inputs=INPUTS[found](x, told), targets=_targets(y, len(x), targets, told), origin=origins[split]
         )
     if found == "tokens" and vocabulary is None:
-        tops = [int(part.inputs.max()) for part in splits.values() if isinstance(part.inputs, np.ndarray) and len(part)]
+        tops = [
+            int(part.inputs.max())
+            for part in splits.values()
+            if isinstance(part.inputs, np.ndarray) and part.inputs.size
+        ]
         tops += [int(part.targets.max()) for part in splits.values() if targets == "tokens" and part.targets.size]
         vocabulary = max(tops, default=0) + 1
     shapes = {np.shape(part.inputs)[1:] for part in splits.values()}
@@ -92,7 +97,7 @@ def kind_of(x: Array, said: str | None, where: str) -> Kind:
 def images(x: Array, where: str) -> Array:
     """Images uint8 or float32 (N, C, H, W), of (N, H, W), (N, C, H, W) or (N, H, W, C) with C 1 or 3."""
     if x.dtype in (np.float32, np.float64):
-        x = x.astype(np.float32)
+        x = _float32(x)
         if not np.isfinite(x).all():
             raise DataError(f"{where}: images hold NaN or infinite values; remove them")
     elif x.dtype != np.uint8:
@@ -109,7 +114,7 @@ def images(x: Array, where: str) -> Array:
 def _numbers(x: Array, where: str) -> Array:
     if x.dtype.kind not in "biuf":
         raise DataError(f"{where}: expected numbers, got dtype {x.dtype}")
-    return x.astype(np.float32)
+    return _float32(x)
 
 
 def _tokens(x: Array, where: str) -> Array:
@@ -128,11 +133,19 @@ def _targets(y: Array, count: int, targets: Targets, where: str) -> Array:
     if y.dtype.kind not in "biuf":
         raise DataError(f"{where}: expected targets that are numbers, got dtype {y.dtype}")
     if targets == "numbers":
-        return y.astype(np.float32).reshape(count, -1)
-    if y.dtype.kind == "f" and not np.isfinite(y).all():
-        raise DataError(f"{where}: targets hold NaN or infinite values; remove them")
-    kept = {"f": np.float32, "b": np.bool_}.get(y.dtype.kind, np.int64)
-    return y.astype(kept)
+        return _float32(y).reshape(count, prod(y.shape[1:]))
+    if y.dtype.kind != "f":
+        return y.astype(np.bool_ if y.dtype.kind == "b" else np.int64)
+    y = _float32(y)
+    if not np.isfinite(y).all():
+        raise DataError(f"{where}: targets hold NaN or infinite values, or numbers beyond float32; remove them")
+    return y
+
+
+def _float32(values: Array) -> Array:
+    """What float32 cannot hold becomes infinite, and is refused later."""
+    with np.errstate(over="ignore"):
+        return values.astype(np.float32)
 
 
 def _labels(splits: Mapping[str, Split]) -> bool:

@@ -283,8 +283,10 @@ def _shape(inputs: Inputs) -> Shape:
 
 def _digest(spec: DataSpec, content: str, raw: Content, inputs: Inputs) -> str:
     known = [content, spec.half, spec.classes, spec.per_class, inputs.shape, spec.fit]
-    usual = raw.kind == "images" and raw.targets == "classes"
-    return digest(known if usual else [*known, inputs.plain(), raw.targets, list(raw.unscaled), dict(raw.columns)])
+    if raw.kind == "images" and raw.targets == "classes":
+        return digest(known)
+    said = [raw.outputs] if raw.targets == "given" else []  # nothing else of them tells how many
+    return digest([*known, inputs.plain(), raw.targets, list(raw.unscaled), dict(raw.columns), *said])
 
 
 def _to(part: Examples, device: torch.device) -> Examples:

@@ -9,6 +9,7 @@ from typing import Any
 from unicodedata import normalize
 
 import numpy as np
+from numpy.typing import NDArray
 
 from oneticket.data.reading import LeftOut, Part, Reading, counted
 from oneticket.data.roles import assign
@@ -160,8 +161,17 @@ def _about(part: Split, kind: Kind, targets: Targets, vocabulary: int | None) ->
     return inputs + each[targets]
 
 
+def fifth(values: NDArray[Any], targets: Targets) -> tuple[Ints, Ints]:
+    """Positions of the training part and of the fixed fifth for test of a set with one split, given its targets.
+
+    >>> [rows.tolist() for rows in fifth(np.zeros((5, 1), np.float32), "numbers")]
+    [[0, 1, 3, 4], [2]]
+    """
+    return held_out(values if targets == "classes" else np.zeros(len(values), np.int64))
+
+
 def _fifth_held_out(whole: Split, targets: Targets, several: str, where: str) -> tuple[Split, Split]:
-    rows, rest = held_out(whole.targets if targets == "classes" else np.zeros(len(whole), np.int64))
+    rows, rest = fifth(whole.targets, targets)
     if not len(rest):
         raise DataError(f"{where}: no class has two {several}, so none can be held out for test; add some")
     origins = f"the rest of {whole.origin}", f"a fixed fifth of {whole.origin}, held out"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import torch
 from commands import oneticket_cli
 
 from oneticket.data.spec import DataSpec
+from oneticket.lottery.search import search
 from oneticket.lottery.spec import SearchSpec
 from oneticket.models.build import build
 from oneticket.models.parts import head
@@ -131,6 +133,17 @@ def test_the_code_of_a_search_is_not_run_unasked(capsys: pytest.CaptureFixture[s
     saved({"model.spec": {"name": "hostile:make"}, "lineage.search.model": {"name": "hostile:make"}})
     code, _, err = oneticket_cli("transfer t.safetensors --data digits:b --controls own", capsys)
     assert code == 1 and "--run-code" in err
+    assert not (tmp_path / "ran").exists()
+
+
+def test_the_code_of_a_later_book_is_not_run_unasked(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    (tmp_path / "hostile.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')\n")
+    found = search(SEARCH.but(rewind="0it", training={"budget": "2it", "batch": 8}), levels=1)
+    found.save("books/book-0.safetensors")
+    lineage = put(found.lineage, ["search", "pruning", "criterion"], "hostile.py:score")
+    replace(found, lineage={**lineage, "replicate": 1}).save("books/book-1.safetensors")
+    code, _, err = oneticket_cli("transfer books --data digits:b --controls own --quiet", capsys)
+    assert code == 1 and "the source names code: criterion hostile.py:score" in " ".join(err.split()), err
     assert not (tmp_path / "ran").exists()
 
 

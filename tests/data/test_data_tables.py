@@ -9,6 +9,7 @@ import torch
 
 from oneticket.data.batches import batches, test_batches
 from oneticket.data.load import load
+from oneticket.data.settle import fifth
 from oneticket.data.spec import DataSpec
 from oneticket.ground.errors import DataError
 from oneticket.ground.streams import Streams
@@ -128,6 +129,22 @@ def test_missing_values_are_filled_from_the_training_rows_if_asked(tmp_path):
         load(DataSpec(name=save(tmp_path / "whole"), missing="fill")).digest
         == load(DataSpec(name=save(tmp_path / "whole"))).digest
     ), "where nothing is missing, filling is no other data"
+
+
+def test_rows_that_are_held_out_say_nothing_of_what_columns_become(tmp_path):
+    _, held_out = fifth(np.arange(24) % 2, "classes")
+    age, colour = np.arange(24.0), np.array(["red", "blue"] * 12, dtype=object)
+    age[held_out], colour[held_out], age[[0, 1]] = 1e6, "pink", np.nan
+    file = tmp_path / "people.parquet"
+    pq.write_table(table(age=age, colour=colour), file)
+    data = load(DataSpec(name=str(file), missing="fill"))
+    trained = np.delete(age, held_out)
+    assert len(data.test) == len(held_out) == 5
+    assert data.columns["filled"] == {"age": np.nanmedian(trained)}
+    assert data.columns["inputs"] == ["age", "smokes", "colour=blue", "colour=red"]
+    assert data.test.inputs[:, 2:].eq(0).all()
+    assert "5 test rows have other categories of colour (pink), read as none" in str(data.reading)
+    assert data.mean[0] == pytest.approx(np.where(np.isnan(trained), np.nanmedian(trained), trained).mean())
 
 
 def test_categories_that_training_does_not_have_are_none_and_told(tmp_path):

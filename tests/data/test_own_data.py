@@ -251,6 +251,25 @@ def test_what_cannot_be_a_set_is_refused_in_words(case, mine):
         load(DataSpec(name="mine.py:data"))
 
 
+EMPTY = {
+    "numbers": ("(X[:0], Y[:0], X, Y)", "split 'train' is empty; expected at least one row"),
+    "tokens": (
+        "dict(train_inputs=Y[:, None][:, :0], train_targets=Y, test_inputs=Y[:, None][:, :0], test_targets=Y, "
+        "kind='tokens')",
+        r"tokens: expected an array \(examples, tokens\), got shape \(40, 0\)",
+    ),
+    "given": ("(X, X * 1e300, X, X)", "targets hold NaN or infinite values, or numbers beyond float32"),
+}
+
+
+@pytest.mark.parametrize("targets", EMPTY)
+def test_arrays_of_nothing_and_numbers_beyond_float32_are_refused_in_words(targets, mine):
+    made, words = EMPTY[targets]
+    mine(f"import numpy as np\nX, Y = {GOOD}\nX = X.astype(float)\n\n\ndef data():\n    return {made}\n")
+    with pytest.raises(DataError, match=words):
+        load(DataSpec(name="mine.py:data"), targets="numbers" if targets == "numbers" else "given")
+
+
 def test_datasets_that_are_no_map_or_unlike(mine):
     mine(
         """
@@ -306,6 +325,9 @@ def test_targets_that_are_given_come_as_they_are(mine):
         def counts():
             return {"train_inputs": X, "train_targets": np.arange(20), "test_inputs": X, "test_targets": np.arange(20),
                     "outputs": 1}
+
+        def two():
+            return {**counts(), "outputs": 2}
         """
     )
     data = load(DataSpec(name="mine.py:pairs"), targets="given")
@@ -313,6 +335,7 @@ def test_targets_that_are_given_come_as_they_are(mine):
     assert data.train.targets.equal(data.train.inputs[:, :2])
     counts = load(DataSpec(name="mine.py:counts"), targets="given")
     assert (counts.outputs, counts.train.targets.tolist()) == (1, list(range(20)))
+    assert counts.digest != load(DataSpec(name="mine.py:two"), targets="given").digest, "another network is other work"
     with pytest.raises(DataError, match="does not say how many outputs a network needs; name them `outputs`"):
         load(DataSpec(name="mine.py:maps"), targets="given")
 

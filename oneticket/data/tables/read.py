@@ -12,8 +12,9 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from oneticket.data.roles import assign
-from oneticket.data.settle import settle
+from oneticket.data.settle import fifth, settle
 from oneticket.data.sources import DataRequest, Raw, Split
+from oneticket.data.subset import Ints
 from oneticket.data.tables.column import Column, counts_rows, infinite, learned, missing
 from oneticket.data.tables.kinds import kind_of
 from oneticket.data.tables.target import Features, origin, targets_of
@@ -35,7 +36,8 @@ def vectors(tables: Mapping[str, pa.Table], features: Features, request: DataReq
     train, test = assign(tables, found.labelled(), where)
     used = {split: table for split, table in tables.items() if split in (train, test)}
     declared = [name for name, each in features.items() if each.get("_type") == "ClassLabel"]
-    rows = rows_of(used, train, target, where, fill=request.spec.missing == "fill", declared=declared)
+    learnt = fifth(found.values[train], found.kind)[0] if test is None else None
+    rows = rows_of(used, train, target, where, rows=learnt, fill=request.spec.missing == "fill", declared=declared)
     width = rows.values[train].shape[1]
     splits = {}
     for split, values in found.values.items():
@@ -76,14 +78,16 @@ def rows_of(
     target: str,
     where: str,
     *,
+    rows: Ints | None = None,
     fill: bool = False,
     declared: Collection[str] = (),
 ) -> Rows:
     """All columns but the target as inputs, as the training split has them.
 
-    `fill`: missing values become the training rows' median or most frequent value; else they are refused. `declared`:
-    columns that the file describes as categories. Raises DataError, naming columns, for what cannot be an input,
-    missing or infinite values, and splits with other columns than the training split.
+    `rows`: those of the training split that are trained on, where a part of it is held out: what a column becomes is
+    learned from them alone. `fill`: missing values become the training rows' median or most frequent value; else they
+    are refused. `declared`: columns that the file describes as categories. Raises DataError, naming columns, for what
+    cannot be an input, missing or infinite values, and splits with other columns than the training split.
 
     >>> table = pa.table({"a": [1.0, 2.0], "b": [True, False], "label": [0, 1]})
     >>> rows_of({"train": table}, "train", "label", "set").values["train"].tolist()
@@ -92,7 +96,8 @@ def rows_of(
     names = [name for name in tables[train].column_names if name != target and not INDEX.fullmatch(name)]
     if not names:
         raise DataError(f"{where}: no column beside the label {target!r}; expected at least one input column")
-    found = {name: learned(name, tables[train][name], declared=name in declared) for name in names}
+    table = tables[train] if rows is None else tables[train].take(rows)
+    found = {name: learned(name, table[name], declared=name in declared) for name in names}
     columns = tuple(column for column in found.values() if isinstance(column, Column))
     if unusable := {name: why for name, why in found.items() if isinstance(why, str)}:
         told = "; ".join(f"{name!r} ({why})" for name, why in list(unusable.items())[:SHOWN])
@@ -186,9 +191,7 @@ def _odd(tables: Mapping[str, pa.Table], train: str, columns: Sequence[Column]) 
     if moved := [f"{column.name} ({column.offset:.6g})" for column in columns if column.offset]:
         notes.append(f"Numbers without their training mean, which is far from 0: {_few(moved)}")
     for column in columns:
-        strange = [
-            value for split, table in tables.items() if split != train for value in column.strange(table[column.name])
-        ]
+        strange = [value for table in tables.values() for value in column.strange(table[column.name])]
         if strange:
             known = _few(sorted(set(map(str, strange))))
             notes.append(f"{len(strange):,} test rows have other categories of {column.name} ({known}), read as none")
