@@ -18,17 +18,17 @@ from oneticket.stats.table import ReportTable, tables
 
 
 def page(name: str, rows: list[dict[str, object]], words: str, folder: Path) -> None:
-    """`folder/NAME/`: README.md, rows.csv, accuracy.svg and accuracy.png."""
+    """`folder/NAME/`: README.md, rows.csv, scores.svg and scores.png."""
     folder = folder / name
     folder.mkdir(parents=True, exist_ok=True)
     write_rows(rows, folder / "rows.csv")
-    write(scores_chart(rows), folder, "accuracy")
+    write(scores_chart(rows), folder, "scores")
     lines = [words.strip(), "", "## What was seen", "", *sentence(rows).replace(". At ", ".\n\nAt ").split("\n"), ""]
-    for show in ("accuracy", "over-dense"):
+    for show in ("score", "over-dense"):
         for table in tables(rows, show=show):
             lines += table_lines(table)
     seconds = sum(float(str(row["seconds"])) for row in rows)
-    lines += ["![Accuracy over density](accuracy.svg)", ""]
+    lines += ["![Scores over density](scores.svg)", ""]
     lines += [
         f"{len(rows)} trained networks, {seconds / 60:.0f} min of training in all; every one is a row of `rows.csv`."
     ]
