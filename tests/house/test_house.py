@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import inspect
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -124,6 +125,13 @@ def test_imports_stay_light(code: str, absent: list[str]) -> None:
     asked = f"{code}; import sys; print([m for m in {absent} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", asked], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_the_floor_plan_names_every_file() -> None:
+    floors = (ROOT / "docs" / "floorplan.md").read_text().split("```")[1]
+    named = set(re.findall(r"\w+", floors))
+    absent = [path for path in TREES if Path(path).stem.strip("_") not in named | {"init", "main"}]
+    assert not absent, f"docs/floorplan.md does not name {absent}"
 
 
 def test_no_path_of_this_machine() -> None:
