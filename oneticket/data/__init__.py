@@ -1,1 +1,1 @@
-"""Floor 3: image sets from names, folders and the Hub, as tensors."""
+"""Floor 3: sets from names, files, folders, the Hub and functions of the user's own, as tensors."""

@@ -82,7 +82,8 @@ def brought_to(request: DataRequest, own: Inputs, where: str) -> Inputs:
         return own
     if own.shape != like.shape or (own.vocabulary or 0) > (like.vocabulary or 0):
         raise DataError(
-            f"{where} holds {own}; the network takes {like}, and only images can be brought to another shape"
+            f"{where} holds {own}; the network takes {like}: only images can be brought to another shape, and "
+            "tokens only to a larger vocabulary"
         )
     return like
 

@@ -93,12 +93,12 @@ class Evidence:
     def _watch(self, model: nn.Module, name: str, seen: dict[str, list[Tensor]]) -> torch.utils.hooks.RemovableHandle:
         layer, weight = model.get_submodule(name.rpartition(".")[0]), model.get_parameter(name)
         linear = isinstance(layer, nn.Linear)
-        if not linear and not (isinstance(layer, nn.Conv2d) and layer.groups == 1):
+        if not linear and not (isinstance(layer, nn.Conv1d | nn.Conv2d | nn.Conv3d) and layer.groups == 1):
             raise PruneError(f"{name}: activations are known of linear layers and of convolutions with one group")
 
         def look(_: nn.Module, given: tuple[Tensor, ...]) -> None:
             x = given[0].detach().float().square()
-            inputs = x.flatten(0, -2).mean(0) if linear else x.mean((0, 2, 3))
+            inputs = x.flatten(0, -2).mean(0) if linear else x.mean((0, *range(2, x.dim())))
             seen.setdefault(name, []).append(inputs.view(1, -1, *[1] * (weight.dim() - 2)))
 
         return layer.register_forward_pre_hook(look)

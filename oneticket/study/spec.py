@@ -178,7 +178,9 @@ class StudySpec(Spec):
     threads: int = Field(1, ge=1, le=1024, description="CPU threads of one training, by every engine.")
     head: Head = Field("fresh", description="The output layer on the targets.")
     task: TaskSpec = Field(TaskSpec(), description="What all networks are trained for.")
-    rewind: Time | None = Field(None, description="The rewind point of all searches; one epoch unless given.")
+    rewind: Time | None = Field(
+        None, description="The rewind point of all searches; what is usual for the task unless given, as one epoch."
+    )
     training: Settings = Field(default_factory=dict, description="Fields of TrainingSpec for all trainings.")
     pruning: Settings = Field(default_factory=dict, description="Fields of PruningSpec for all searches.")
     claims: tuple[Annotated[str, CLAIMS], ...] = Field(

@@ -68,6 +68,16 @@ def test_activations_are_mean_squares_per_input() -> None:
     assert not model[0]._forward_pre_hooks
 
 
+def test_activations_of_a_convolution_over_time() -> None:
+    series = torch.arange(24.0).view(2, 3, 4)
+    with torch.random.fork_rng():
+        net = nn.Conv1d(3, 5, 2, bias=False)
+    mask = Mask.full({"weight": net.weight})
+    known = {"mask": mask, "trained": dict(net.named_parameters()), "initial_of": dict, "generator": DRAW}
+    found = Evidence(**known, model=net, losses=lambda model: iter([model(series).sum()])).activations()
+    assert found["weight"].equal(series.square().mean((0, 2)).view(1, 3, 1))
+
+
 @pytest.mark.parametrize("what", ["gradients", "activations"])
 def test_without_batches_the_error_says_what_to_give(what: str) -> None:
     model = network()
