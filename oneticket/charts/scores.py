@@ -240,7 +240,7 @@ def _subtitle(summaries: list[Summary]) -> list[str]:
 
 
 def _lower(metrics: Sequence[Metric]) -> str:
-    names = [one.name for one in metrics if not one.larger]
+    names = [one.label for one in metrics if not one.larger]
     return f" Lower {' and '.join(names)} is better." if names else ""
 
 

@@ -7,6 +7,8 @@ from typing import Any
 
 import altair as alt
 
+from oneticket.stats.words import percent
+
 Record = dict[str, Any]
 Chart = alt.ConcatChart
 Panel = alt.LayerChart | alt.HConcatChart
@@ -100,9 +102,9 @@ def legend(names: Sequence[str], width: int, title: str | None = None, **options
 def density_axis(values: Iterable[float], field: str = "density", named: Iterable[float] = ()) -> alt.X:
     """From the densest on the left to the sparsest on the right, with room for half a point.
 
-    A few `named` densities stand on the axis alone, else round ones and both ends.
+    A few `named` densities stand on the axis alone, else round ones and both ends. Those that read alike are one.
     """
-    values, named = list(values), sorted(set(named))
+    values, named = list(values), sorted({percent(density): density for density in named}.values())
     most, least = max(values), min(values)
     room = max((most / least) ** 0.03, 1.03)
     scale = alt.Scale(type="log", domain=[most * room, least / room], nice=False)

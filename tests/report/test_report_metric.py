@@ -222,7 +222,7 @@ def test_every_verdict_sentence_and_table_of_real_rows_is_the_mirror_image(diabe
     words = str((down, [methods(each) for each in (diabetes,)]))
     assert "ccuracy" not in words and "image" not in words.replace("images of one training", "")
     assert (
-        "vectors of 10 (numbers) and 1 outputs" in words and "rmse over the target's test set, of which lower" in words
+        "vectors of 10 (numbers) and 1 output" in words and "rmse over the target's test set, of which lower" in words
     )
     said, mirror = sentence(diabetes.rows), sentence(turned.rows)
     ways = {"above": "better than", "below": "worse than"}
