@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from math import log, sqrt
 from typing import get_args
 
+import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy, mse_loss
 
@@ -106,20 +107,32 @@ class Task:
         return self.measures[self.counts].metric
 
     def training_loss(self, output: Tensor, target: Tensor, reduction: str, smoothing: float) -> Tensor:
-        """The loss of a training step; TrainingError for a smoothing that the task does not have, or a wrong shape."""
-        if not smoothing:
-            loss = self.loss(output, target, reduction)
-            if loss.numel() != (expected := target.numel() if reduction == "none" else 1):
-                raise TrainingError(
-                    f"task {self.name}: loss with reduction {reduction!r}: expected numbers: {expected}, got a tensor "
-                    f"of shape {tuple(loss.shape)}"
-                )
-            return loss
-        if self.smoothed is None:
+        """The loss of a training step.
+
+        Raises TrainingError for a smoothing that the task does not have, and where the loss fails on what the network
+        puts out or has another shape than was asked for.
+        """
+        if smoothing and self.smoothed is None:
             raise TrainingError(
                 f"training.smoothing: labels can be smoothed where there are classes, not in {self.name}"
             )
-        return self.smoothed(output, target, reduction, smoothing)
+        try:
+            if smoothing and self.smoothed is not None:
+                return self.smoothed(output, target, reduction, smoothing)
+            loss = self.loss(output, target, reduction)
+        except torch.OutOfMemoryError:
+            raise
+        except (IndexError, RuntimeError, TypeError, ValueError) as error:
+            shapes = [f"shape {tuple(one.shape)}" if isinstance(one, Tensor) else repr(one) for one in (output, target)]
+            raise TrainingError(
+                f"task {self.name}: its loss fails on outputs of {shapes[0]} and targets of {shapes[1]}: {error}"
+            ) from error
+        if loss.numel() != (expected := target.numel() if reduction == "none" else 1):
+            raise TrainingError(
+                f"task {self.name}: loss with reduction {reduction!r}: expected numbers: {expected}, got a tensor "
+                f"of shape {tuple(loss.shape)}"
+            )
+        return loss
 
 
 def task_of(spec: TaskSpec) -> Task:

@@ -283,3 +283,10 @@ def test_a_part_may_be_trained_for_another_task(tmp_path) -> None:
     trained = {cell.part: cell.step.args["transfer"].get("task", {}).get("name") for cell in cells}
     assert trained == {"usual": None, "other": name}
     assert [origin.search["task"]["name"] for origin in searches(cells)] == ["classification", name]
+
+
+def test_a_loss_that_fails_on_the_outputs_is_told_with_both_shapes() -> None:
+    each = torch.zeros(6, 5, 4)  # a network that answers at each of 5 tokens, where one class an input is asked for
+    words = r"task classification: its loss fails on outputs of shape \(6, 5, 4\) and targets of shape \(6,\): "
+    with pytest.raises(TrainingError, match=words):
+        TASKS["classification"].training_loss(each, TARGET, "mean", 0.0)
