@@ -88,10 +88,14 @@ def kind_of(x: Array, said: str | None, where: str) -> Kind:
         return "vectors"
     if x.ndim == 4 or (x.ndim == 3 and x.dtype == np.uint8):
         return "images"
-    may = {2: "vectors, or tokens", 3: "images (N, H, W), or series (N, C, T)"}.get(x.ndim)
-    if may is None:
+    readings = {
+        2: ("vectors, or tokens", "kind='vectors' or kind='tokens'"),
+        3: ("images (N, H, W), or series (N, C, T)", "kind='images' or kind='series'"),
+    }
+    if x.ndim not in readings:
         raise DataError(f"{where}: expected inputs of 2 to 4 dimensions, got {x.dtype} of shape {x.shape}")
-    raise DataError(f"{where}: {x.dtype} of shape {x.shape} may be {may}; say which: kind='images', 'series', ...")
+    may, say = readings[x.ndim]
+    raise DataError(f"{where}: {x.dtype} of shape {x.shape} may be {may}; say which: {say}")
 
 
 def images(x: Array, where: str) -> Array:

@@ -52,6 +52,11 @@ class Examples:
     def __len__(self) -> int:
         return len(self.targets)
 
+    @property
+    def labels(self) -> torch.Tensor:
+        """The targets, by the name that they had in 0.1, where all were classes: scripts that read it still run."""
+        return self.targets
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Data:

@@ -107,7 +107,10 @@ def _array(value: object, where: str) -> Array:
     except ValueError as error:  # lists of unlike lengths
         raise DataError(f"{where}: cannot be one array: {error}") from None
     if made.dtype.kind not in "biuf":
-        raise DataError(f"{where}: expected numbers in one array, got dtype {made.dtype}; classes are numbers from 0")
+        raise DataError(
+            f"{where}: expected numbers in one array, got dtype {made.dtype}; make texts numbers, and classes "
+            "numbers from 0"
+        )
     return made
 
 

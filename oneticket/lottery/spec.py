@@ -127,6 +127,7 @@ class SearchSpec(Spec):
     @model_validator(mode="after")
     def _fits(self) -> Self:
         _check_folding(self)
+        _check_smoothing(self)
         check_outputs(self.task, self.model)
         return self
 
@@ -160,6 +161,7 @@ class TransferSpec(Spec):
     @model_validator(mode="after")
     def _foldable(self) -> Self:
         _check_folding(self)
+        _check_smoothing(self)
         return self
 
 
@@ -197,4 +199,14 @@ def _check_folding(spec: SearchSpec | TransferSpec) -> None:
         raise ValueError(
             f"training.guard {spec.training.guard}: folding needs an optimizer that updates every weight by itself, "
             f"got {spec.optimizer.name}; take gate+project"
+        )
+
+
+def _check_smoothing(spec: SearchSpec | TransferSpec) -> None:
+    """Refuse smoothed labels where targets are numbers before anything is trained; own tasks say so later."""
+    name = spec.task.name
+    if spec.training.smoothing and not TASKS.is_own(name) and TARGETS[name] == "numbers":
+        raise ValueError(
+            f"training.smoothing {spec.training.smoothing:g}: labels can be smoothed where there are classes, not in "
+            f"{name}; leave it out"
         )

@@ -152,7 +152,7 @@ def _scores(thing: Ticket | Book) -> str:
         "In brackets the 95 % interval of the mean; the last column is by how much the ticket is better than that arm, "
         "on paired seeds."
     )
-    note += "".join(f" Lower {text(one.name)} is better." for one in metrics if not one.larger)
+    note += "".join(f" Lower {text(one.label)} is better." for one in metrics if not one.larger)
     table = _table(("data", "optimizer", "arm", name, "n", "ticket better by"), lines)
     return f"{table}\n\n{note}" + "".join(f" {word}." for word in words)
 

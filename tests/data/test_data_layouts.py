@@ -108,6 +108,7 @@ def test_layouts_are_read_as_they_say(layout, tmp_path):
     files, (train, test), words = READ[layout]
     data = load(DataSpec(name=str(lay(tmp_path, *files))))
     assert data.train.targets.bincount().tolist() == train
+    assert data.train.labels is data.train.targets  # as in 0.1
     assert data.test.targets.bincount().tolist() == test
     assert words in str(data.reading)
     assert str(data.reading).startswith(str(tmp_path))

@@ -202,7 +202,10 @@ BAD = {
     "two arrays": ("X, Y", "or two torch datasets, .* got ndarray, ndarray"),
     "no test part": ("dict(train_inputs=X, train_targets=Y)", "no test_inputs, test_targets; expected train_inputs"),
     "another name": ("dict(train_input=X)", "unknown name 'train_input'; did you mean 'train_inputs'"),
-    "objects": ("np.array([{}] * 40), Y, X, Y", "train_inputs: expected numbers in one array, got dtype object"),
+    "objects": (
+        "np.array([{}] * 40), Y, X, Y",
+        "train_inputs: expected numbers in one array, got dtype object; make texts numbers",
+    ),
     "texts as labels": ("X, np.array(['a', 'b'] * 20), X, Y", "train_targets: expected numbers .* got dtype <U1"),
     "ragged": ("[[1.0], [1.0, 2.0]], Y, X, Y", "train_inputs: cannot be one array"),
     "too few targets": ("X, Y[:39], X, Y", "train: expected 40 whole-number labels, got int64 of shape"),
@@ -216,10 +219,13 @@ BAD = {
     "label below 0": ("X, Y - 1, X, Y", "has label -1, outside 0"),
     "labels that are no whole numbers": ("X, Y * 0.5, X, Y", "expected 40 whole-number labels, got float64"),
     "one class": ("X, Y * 0, X, Y * 0", "holds the class 0 alone; expected at least two"),
-    "whole numbers": ("X.astype(int), Y, X.astype(int), Y", "may be vectors, or tokens; say which"),
+    "whole numbers": (
+        "X.astype(int), Y, X.astype(int), Y",
+        "may be vectors, or tokens; say which: kind='vectors' or kind='tokens'",
+    ),
     "three dimensions": (
         "X[:, None], Y, X[:, None], Y",
-        r"\(40, 1, 4\) may be images \(N, H, W\), or series \(N, C, T\); say which",
+        r"\(40, 1, 4\) may be images \(N, H, W\), or series \(N, C, T\); say which: kind='images' or kind='series'",
     ),
     "one dimension": ("X[:, 0], Y, X[:, 0], Y", "expected inputs of 2 to 4 dimensions"),
     "unknown kind": (

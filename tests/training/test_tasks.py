@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ from torch import Tensor, nn
 
 from oneticket.ground.errors import SpecError, TrainingError
 from oneticket.ground.metric import METRICS, Metric
+from oneticket.ground.spec import Spec
 from oneticket.lottery.run_context import RunContext
 from oneticket.lottery.search import search
 from oneticket.lottery.spec import SearchSpec, TransferSpec
@@ -160,6 +163,15 @@ def test_smoothing_is_for_classes() -> None:
         SPREAD.training_loss(OUTPUT, TARGET, "mean", 0.1)
     smoothed, plain = (CLASSIFICATION.training_loss(OUTPUT, TARGET, "mean", smoothing) for smoothing in (0.1, 0.0))
     assert smoothed != plain
+
+
+@pytest.mark.parametrize("made", [partial(SearchSpec, model="mlp"), TransferSpec])
+def test_smoothed_numbers_are_refused_before_anything_is_trained(made: Callable[..., Spec]) -> None:
+    with pytest.raises(SpecError, match=r"training\.smoothing 0\.1: .* not in regression; leave it out"):
+        made(data="diabetes", task="regression", training={"smoothing": 0.1})
+    for task, model in (("classification", "mlp"), ("language", "byte-gpt")):
+        spec = SearchSpec(data="./set", task=task, model=model, training={"smoothing": 0.1})
+        assert spec.training.smoothing == 0.1
 
 
 def test_a_task_that_contradicts_itself_is_refused() -> None:
