@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from oneticket.lottery.controls import ARMS
+from oneticket.lottery.spec import CROSSED, OF_TARGET
 from oneticket.models.spec import EACH_TOKEN, ModelSpec
 from oneticket.task.inputs import Inputs
 
@@ -81,6 +82,9 @@ def batch(inputs: Inputs, count: int, seed: int = 0) -> Tensor:
 
 
 CONTROLS = [arm for arm in ARMS if arm not in ("ticket", "own")]
+
+SOURCE_ALONE = [arm for arm in ARMS if arm not in (*OF_TARGET, *CROSSED)]
+"""The arms that no search on the target is needed for."""
 
 MLP = {"name": "mlp", "widths": (20, 10)}
 

@@ -9,6 +9,7 @@ import altair as alt
 
 from oneticket.charts import theme
 from oneticket.charts.theme import Chart, Record
+from oneticket.lottery.spec import WHOLE
 from oneticket.stats.regroup import parts, settled
 from oneticket.stats.stats import mean_interval
 from oneticket.stats.summary import Row
@@ -30,10 +31,10 @@ def curves_chart(curves: Sequence[Row]) -> Chart | None:
         for target in sorted({(row["model"], row["target_data"], row["target_optimizer"]) for row in taken}):
             here = [row for row in taken if (row["model"], row["target_data"], row["target_optimizer"]) == target]
             level = max(row["level"] for row in here)
-            kept = [percent(row["density"]) for row in here if row["level"] == level and row["arm"] != "dense"]
+            kept = [percent(row["density"]) for row in here if row["level"] == level and row["arm"] not in WHOLE]
             place = f"{target[1]} under {target[2]}" + (f", {kept[0]} of the weights" if kept else "")
             title = ", ".join([target[0]] * models + [f"{part}: {place}" if len(split) > 1 else place])
-            panels.append((title, _records([row for row in here if row["arm"] == "dense" or row["level"] == level])))
+            panels.append((title, _records([row for row in here if row["arm"] in WHOLE or row["level"] == level])))
     if not panels:
         return None
     every = [record for _, records in panels for record in records]

@@ -11,6 +11,7 @@ from oneticket.charts import theme
 from oneticket.charts.gaps import missing_in_all
 from oneticket.charts.theme import Chart, Record
 from oneticket.ground.metric import named as named_metrics
+from oneticket.lottery.spec import WHOLE
 from oneticket.stats.regroup import parts, settled, sources_of
 from oneticket.stats.summary import Line, Row, Summary, over, places, summary
 from oneticket.stats.words import counts, label_place, percent, within, words_of
@@ -78,7 +79,7 @@ def controls_chart(rows: Sequence[Row], missing: Sequence[Row] = ()) -> Chart | 
 def _differences(block: Sequence[Summary], level: int) -> list[Record]:
     """Every ticket of a setting beside every control of it, the target's own ticket, and the dense network."""
     made = []
-    here = [one for one in block if one.level == level or one.line == Line(arm="dense")]
+    here = [one for one in block if one.level == level or one.line.arm in WHOLE]
     for ticket in here:
         if ticket.line.arm != "ticket":
             continue

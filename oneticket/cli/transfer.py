@@ -16,8 +16,8 @@ from oneticket.engine.engine import Engine
 from oneticket.ground.errors import CarryError, SpecError
 from oneticket.ground.spec import texts
 from oneticket.lottery.run_context import RunContext
-from oneticket.lottery.spec import TransferSpec
-from oneticket.lottery.transfer import check_code, network_of
+from oneticket.lottery.spec import CROSSED, OF_TARGET, TransferSpec
+from oneticket.lottery.transfer import check_code, network_of, replicate_of
 from oneticket.report.export import check_rows, write_rows
 from oneticket.report.verdict import sentence
 from oneticket.store.store import Store
@@ -51,7 +51,8 @@ def transfer(
     asked = read(CarrySpec, collect(CarrySpec, given, {"transfer": as_source(first)}, from_file(spec)))
     named = {*texts(given), *texts(from_file(spec))}
     check_code(asked.transfer, run_code=run_code, how="--run-code", named=named)
-    for searched in filter(None, searches if "own" in asked.controls else ()):
+    at_target = [arm for arm in asked.controls if arm in (*OF_TARGET, *CROSSED)]
+    for searched in filter(None, searches if at_target else ()):
         check_code(searched.pruning, run_code=run_code, how="--run-code")
     check_rows(rows)
     if asked.replicates is not None:
@@ -70,7 +71,16 @@ def transfer(
         if beyond := [level for level in levels if level not in origin.living]:
             held = "level" if len(origin.living) == 1 else f"levels {min(origin.living)} to"
             raise SpecError(f"--levels: {file} holds {held} {max(origin.living)}, got {beyond[0]}")
-        own = own_search(thing, asked.transfer, max(levels), replicate, context) if "own" in asked.controls else None
+        crossed = [arm for arm in at_target if arm in CROSSED]
+        if crossed and replicate != replicate_of(thing):
+            raise SpecError(
+                f"--controls {crossed[0]}: {file} is replicate {replicate_of(thing)} of its search, and the target's "
+                f"own would begin from the weights of replicate {replicate}; leave out --replicates, and give a folder "
+                "of books for more"
+            )
+        own = None
+        if at_target:
+            own = own_search(thing, asked.transfer, max(levels), replicate, context, arm=at_target[0])
         arms = ("dense", "ticket", *asked.controls)
         cells += transfer_cells(asked.transfer, origin=origin, own=own, arms=arms, levels=levels, context=context)
     piles = run_steps([cell.step for cell in cells], store=kept, context=context, quiet=quiet, engine=engine)
@@ -89,8 +99,12 @@ def as_source(thing: Book | Ticket) -> dict[str, Any]:
     return {name: search[name] for name in ("task", "optimizer", "training", "seed") if name in search}
 
 
-def own_search(thing: Book | Ticket, target: TransferSpec, levels: int, replicate: int, context: RunContext) -> Origin:
+def own_search(
+    thing: Book | Ticket, target: TransferSpec, levels: int, replicate: int, context: RunContext, *, arm: str = "own"
+) -> Origin:
     """The source's search on the target: its network, pruning and rewind point, the target's data and training.
+
+    `arm`: which control needs it.
 
     Raises SpecError where that is not known, CarryError if the search was of another network than the source is.
     """
@@ -98,7 +112,7 @@ def own_search(thing: Book | Ticket, target: TransferSpec, levels: int, replicat
     search = search_of(thing)
     if search is None:
         raise SpecError(
-            "--controls own: the source does not say how it was searched for, so the target's own cannot be"
+            f"--controls {arm}: the source does not say how it was searched for, so the target's own cannot be"
         )
     if search.model != network:
         raise CarryError(f"lineage.search.model: {search.model.name} is not model.spec, the source's {network.name}")
@@ -106,7 +120,7 @@ def own_search(thing: Book | Ticket, target: TransferSpec, levels: int, replicat
     if inputs.kind == "images" and context.facts(data, target.task).inputs != inputs:
         channels, height, width = inputs.shape
         if height != width:
-            raise SpecError(f"--controls own: needs square images, the source was found with {height} x {width}")
+            raise SpecError(f"--controls {arm}: needs square images, the source was found with {height} x {width}")
         data = data.but(size=data.size or height, channels=data.channels or channels)
     if inputs.kind == "tokens":
         taken = context.facts(data, target.task, inputs).inputs  # texts have the network's length, or it is refused

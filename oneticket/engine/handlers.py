@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from oneticket.ground.errors import StoreError
 from oneticket.lottery.controls import Source
 from oneticket.lottery.grouping import Placed, placed
 from oneticket.lottery.run_context import RunContext
-from oneticket.lottery.search import book, level, level_ticket, rewind_weights
+from oneticket.lottery.search import book, initial_weights, level, level_ticket, rewind_weights
+from oneticket.lottery.spec import CROSSED
 from oneticket.lottery.training_request import Work
-from oneticket.lottery.transfer import blank, train_arm
+from oneticket.lottery.transfer import blank, replicate_of, train_arm
 from oneticket.store.step import Outcome, Step
-from oneticket.study.steps import Blank, FileStep, LevelStep, RewindStep, TransferStep, read_step
+from oneticket.study.plan import search_of
+from oneticket.study.steps import Blank, Carried, FileStep, LevelStep, RewindStep, TransferStep, read_step
 from oneticket.ticket.book import Book
 from oneticket.ticket.file import load
 from oneticket.ticket.ticket import Ticket
@@ -63,15 +66,37 @@ def _source(asked: TransferStep, needs: Needs) -> Source:
     source = asked.source
     if isinstance(source, Blank):
         return Source(ticket=blank(source.network, source.living))
-    if source.file is not None:
-        found = FileStep.decode(needs[0])
-        if isinstance(found, Ticket):
-            return Source(ticket=found)
-        return Source(ticket=found[source.level], rewind=found.weights)
+    if asked.arm in CROSSED:
+        own = _searched(source.level, source.needs[-2:], needs[-2:])
+        return replace(_carried(asked.arm, source, needs[:-2]), own=own)
+    return _carried(asked.arm, source, needs)
+
+
+def _carried(arm: str, source: Carried, needs: Needs) -> Source:
+    """A level of a book or a search, or a single ticket."""
+    if source.file is None:
+        found = _searched(source.level, source.needs, needs)
+        began = RewindStep.read(source.needs[0])
+        seed, replicate = began.spec.seed, began.replicate
+    else:
+        read = FileStep.decode(needs[0])
+        if isinstance(read, Ticket):
+            return Source(ticket=read)
+        found = Source(ticket=read[source.level], rewind=read.weights)
+        searched = search_of(read)
+        if searched is None:
+            return found
+        seed, replicate = searched.seed, replicate_of(read)
+    if arm != "mask-init":
+        return found
+    return replace(found, initial=initial_weights(found.ticket.model, seed=seed, replicate=replicate))
+
+
+def _searched(level: int, steps: Sequence[Step], needs: Needs) -> Source:
+    """A level of a search, from its rewind weights, the level above, and level 0 where its zeros count."""
     rewound, above = RewindStep.decode(needs[0]), LevelStep.decode(needs[1])
-    search = RewindStep.read(source.needs[0]).spec
     return Source(
-        ticket=level_ticket(search, source.level, rewound=rewound, pruned_at=above.pruned_at),
+        ticket=level_ticket(RewindStep.read(steps[0]).spec, level, rewound=rewound, pruned_at=above.pruned_at),
         rewind=rewound.weights,
         zeros=LevelStep.decode(needs[2]).zeros if len(needs) > 2 else None,
     )

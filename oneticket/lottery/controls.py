@@ -17,6 +17,11 @@ a function by its path: `--controls mine.py:control`.
 | corrected-random      | as many, natural      | new                                                |
 |                       | zeros last            |                                                    |
 | signs                 | the ticket's          | new magnitudes under the ticket's signs            |
+| mask-only             | the ticket's          | rewound on the target                              |
+| weights-only          | the target's own      | rewound                                            |
+| dense-rewound         | full                  | rewound                                            |
+| own-reinit            | the target's own      | new                                                |
+| mask-init             | the ticket's          | the initialisation that its search began from      |
 """
 
 from __future__ import annotations
@@ -42,11 +47,14 @@ class Source:
     """Where an arm is taken from: a ticket and, as far as they are known, what its search left beside it.
 
     `rewind`: all rewind weights, the pruned ones too. `zeros`: which weights the dense network brought to zero itself.
+    `initial`: the weights that the search began from, W_0. `own`: the target's own, of a search from the same W_0.
     """
 
     ticket: Ticket
     rewind: Tensors | None = None
     zeros: Mask | None = None
+    initial: Tensors | None = None
+    own: Source | None = None
 
     __repr__ = brief
 
@@ -91,9 +99,8 @@ def layerwise_random_kept(source: Source, new: Tensors, generator: torch.Generat
 
     Raises CarryError if the source is a ticket file, which has lost the weights that its mask leaves out.
     """
-    if source.rewind is None:
-        raise CarryError("layerwise-random-kept needs all rewind weights, which a ticket file has lost; give its book")
-    return _with(source.ticket, mask=_layerwise(source.ticket.mask, generator), weights=source.rewind)
+    weights = _rewound(source, "layerwise-random-kept")
+    return _with(source.ticket, mask=_layerwise(source.ticket.mask, generator), weights=weights)
 
 
 def global_random(source: Source, new: Tensors, generator: torch.Generator) -> Ticket:
@@ -124,6 +131,57 @@ def signs(source: Source, new: Tensors, generator: torch.Generator) -> Ticket:
     for name in given.mask:
         weights[name] = torch.copysign(new[name], given.weights[name])
     return _with(given, mask=given.mask, weights=weights)
+
+
+def mask_only(source: Source, new: Tensors, generator: torch.Generator) -> Ticket:
+    """The ticket's mask over the weights rewound on the target: is the mask what is carried?
+
+    Raises CarryError if the target's own search is not known.
+    """
+    own = _own(source, "mask-only")
+    return _with(own.ticket, mask=source.ticket.mask, weights=_rewound(own, "mask-only"))
+
+
+def weights_only(source: Source, new: Tensors, generator: torch.Generator) -> Ticket:
+    """The target's own mask over the source's rewind weights: are the weights what is carried?
+
+    Raises CarryError if the target's own search is not known, or the source is a ticket file, which has lost the
+    weights that its mask leaves out.
+    """
+    mask = _own(source, "weights-only").ticket.mask
+    return _with(source.ticket, mask=mask, weights=_rewound(source, "weights-only"))
+
+
+def dense_rewound(source: Source, new: Tensors, generator: torch.Generator) -> Ticket:
+    """All rewind weights, which never saw a mask: what do the steps before the rewind point bring by themselves?
+
+    Raises CarryError if the source is a ticket file, which has lost the weights that its mask leaves out.
+    """
+    return _with(source.ticket, mask=Mask.full(source.ticket.mask), weights=_rewound(source, "dense-rewound"))
+
+
+def mask_init(source: Source, new: Tensors, generator: torch.Generator) -> Ticket:
+    """The ticket's mask over the weights that its search began from: what is it to a mask that these were trained?
+
+    Raises CarryError if those weights are not known.
+    """
+    if source.initial is None:
+        raise CarryError(
+            "mask-init needs the weights that the source's search began from; give a book that tells of it"
+        )
+    return _with(source.ticket, mask=source.ticket.mask, weights=source.initial)
+
+
+def _rewound(source: Source, arm: str) -> Tensors:
+    if source.rewind is None:
+        raise CarryError(f"{arm} needs all rewind weights, which a ticket file has lost; give its book")
+    return source.rewind
+
+
+def _own(source: Source, arm: str) -> Source:
+    if source.own is None:
+        raise CarryError(f"{arm} needs the target's own search; give Source(own=...)")
+    return source.own
 
 
 def _first(mask: Mask, order: Tensor) -> Mask:
@@ -157,5 +215,10 @@ ARMS: Table[Control] = NAMES.filled(
         "corrected-random": corrected_random,
         "layerwise-random-kept": layerwise_random_kept,
         "signs": signs,
+        "mask-only": mask_only,
+        "weights-only": weights_only,
+        "dense-rewound": dense_rewound,
+        "own-reinit": reinit,
+        "mask-init": mask_init,
     }
 )

@@ -211,6 +211,17 @@ def search(
     return book(spec, replicate, rewound=rewound, pruned_at=done[-1].pruned_at, records=records)
 
 
+def initial_weights(known: Mapping[str, Any], *, seed: int, replicate: int) -> Tensors:
+    """W_0 of a search of that network (a `Ticket.model`) with that seed, drawn anew.
+
+    >>> known = {"spec": {"name": "mlp", "widths": [4]}, "shape": [1, 2, 2], "classes": 2}
+    >>> one, other = (initial_weights(known, seed=0, replicate=number) for number in (0, 1))
+    >>> bool((one["fc1.weight"] == other["fc1.weight"]).any())
+    False
+    """
+    return _fresh(known, Streams(root=seed, replicate=replicate)).state_dict()
+
+
 def _fresh(known: Mapping[str, Any], streams: Streams) -> nn.Module:
     """The network at initialisation, W_0."""
     return build_network(known, seed=streams.seed("init"))

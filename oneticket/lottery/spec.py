@@ -49,6 +49,31 @@ ARMS = Table(
             phrase="the target's own ticket",
             keeps="the ticket found on the target itself, which has seen it up to its rewind point",
         ),
+        "mask-only": Arm(
+            label="the target's weights, same mask",
+            phrase="the same mask over the target's own rewound weights",
+            keeps="the source's mask over the weights rewound on the target itself",
+        ),
+        "weights-only": Arm(
+            label="the target's mask, same weights",
+            phrase="the target's own mask over the source's rewound weights",
+            keeps="the source's rewound weights under the mask found on the target itself",
+        ),
+        "dense-rewound": Arm(
+            label="rewound dense",
+            phrase="the source's rewound dense network",
+            keeps="all of the source's rewound weights, which never saw a mask",
+        ),
+        "own-reinit": Arm(
+            label="the target's mask, new weights",
+            phrase="the target's own mask with new weights",
+            keeps="the mask found on the target itself, new weights",
+        ),
+        "mask-init": Arm(
+            label="initial weights, same mask",
+            phrase="the same mask over the initial weights",
+            keeps="the source's mask over the weights that its search began from",
+        ),
         "signs": Arm(
             label="new magnitudes, same mask and signs",
             phrase="the same mask and signs with new magnitudes",
@@ -91,6 +116,15 @@ ARMS = Table(
 
 CONTROLS = Table(kind="control", rows={name: arm for name, arm in ARMS.items() if name not in ("dense", "ticket")})
 """Those that a transfer sets beside the dense one and the ticket."""
+
+OF_TARGET = ("own", "own-reinit")
+"""The arms that are taken from the target's own search and nothing else."""
+
+CROSSED = ("mask-only", "weights-only")
+"""The arms that are made of the source's search and of the target's own, from one initialisation."""
+
+WHOLE = ("dense", "dense-rewound")
+"""The arms that keep all weights, so that they are trained once and not for each level."""
 
 
 class SearchSpec(Spec):

@@ -7,6 +7,7 @@ from typing import Any
 
 from oneticket.data.spec import DataSpec
 from oneticket.ground.metric import METRICS, Metric
+from oneticket.lottery.spec import WHOLE
 from oneticket.models.spec import ModelSpec
 from oneticket.pruning.spec import CRITERIA, SCOPES
 from oneticket.report.settings import HEADS, PRUNED, SHOTS, length, optimizer, span
@@ -127,7 +128,7 @@ def _search(findings: Findings) -> str:
     units = listed([_units(name) for name in rule.get("granularity", ["weight"])], "or")
     rewind = listed([span(when) for when in found.get("rewind", [])])
     levels = findings.protocol.get("study", {}).get("level", [])
-    kept = sorted({(row["level"], percent(row["density"])) for row in findings.rows if row["arm"] != "dense"})
+    kept = sorted({(row["level"], percent(row["density"])) for row in findings.rows if row["arm"] not in WHOLE})
     densities = f" ({', '.join(dict.fromkeys(said for _, said in kept))} of the prunable weights)" if kept else ""
     pruned = [str(level) for level in sorted(levels) if level]
     return (

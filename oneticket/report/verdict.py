@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from itertools import groupby
 
+from oneticket.lottery.spec import WHOLE
 from oneticket.stats.regroup import settled
 from oneticket.stats.summary import Line, Row, Summary, over, places, summary
 from oneticket.stats.words import listed, number, percent, words_of
@@ -38,13 +39,14 @@ def _sentences(block: list[Summary], place: str) -> list[str]:
 def _sentence(line: Line, block: list[Summary], place: str) -> str:
     levels: dict[Line, set[int]] = {}
     for one in block:
-        if one.line == line or _controls(one, line):
+        if one.line == line or (_controls(one, line) and one.line.arm not in WHOLE):
             levels.setdefault(one.line, set()).add(one.level)
     level = max(set.intersection(*levels.values()) or levels[line])
-    at = {one.line: one for one in block if one.level == level or one.line == Line(arm="dense")}
+    whole = [Line(arm="dense-rewound", data=line.data, optimizer=line.optimizer), Line(arm="dense")]
+    at = {one.line: one for one in block if one.level == level or one.line in whole}
     ticket = at[line]
-    # The controls in their usual order, then the dense network.
-    rivals = [at[other] for other in (*levels, Line(arm="dense")) if other in at and other != line]
+    # The controls in their usual order, then the dense networks.
+    rivals = [at[other] for other in (*levels, *whole) if other in at and other != line]
     home = {one.line for one in block if one.at_home}
     lacking = [words_of("own" if other in home else other.arm).phrase for other in levels if other not in at]
     end = f"; not trained at this density: {listed(lacking, 'and')}" if lacking else ""
@@ -101,7 +103,7 @@ def _score(ticket: Summary) -> str:
 def _named(rival: Summary, ticket: Summary) -> str:
     """A rival, with its density where one level means two of them."""
     density = percent(rival.density)
-    alike = rival.line.arm == "dense" or density == percent(ticket.density)
+    alike = rival.line.arm in WHOLE or density == percent(ticket.density)
     return words_of("own" if rival.at_home else rival.line.arm).phrase + (
         "" if alike else f" at {density} of the weights"
     )

@@ -8,6 +8,7 @@ from itertools import groupby
 
 from oneticket.ground.errors import SpecError, unknown
 from oneticket.ground.metric import Metric
+from oneticket.lottery.spec import WHOLE
 from oneticket.stats.stats import Interval
 from oneticket.stats.summary import Row, Summary, labels, places, summary
 from oneticket.stats.words import MISSING, counts, percent, plus_minus
@@ -67,8 +68,9 @@ def text(table: ReportTable) -> str:
 def _table(block: list[Summary], title: str, *, levels: Collection[int] | None, show: str) -> ReportTable:
     pick, metric = SHOWN[show], block[0].setting.metric
     chosen = set(_spread(sorted({one.level for one in block})) if levels is None else levels)
-    # The dense network is always shown, but never as a difference to itself.
-    shown = [one for one in block if (show == "score" if one.line.arm == "dense" else one.level in chosen)]
+    # The dense networks are always shown, but never as a difference to itself.
+    always = [arm for arm in WHOLE if show == "score" or arm != "dense"]
+    shown = [one for one in block if one.line.arm in always or (one.line.arm != "dense" and one.level in chosen)]
     # Levels of one number may differ in density between searches: each density is a column of its own.
     columns = sorted({_column(one) for one in shown}, key=lambda column: (column[0], -column[2]))
     keys = list(dict.fromkeys((level, said) for level, said, _ in columns))

@@ -57,8 +57,8 @@ class Origin:
 class Cell:
     """One network of a comparison: the step that trains it, and what it stands for. Labels are no part of an address.
 
-    `origin` is None for the arms that keep nothing of a ticket but its density: all sources share them. `called`: its
-    network, and the data and the optimizer that it is trained with.
+    `origin` is None for the arms that keep nothing of a source's ticket but its density: all sources share them.
+    `called`: its network, and the data and the optimizer that it is trained with.
     """
 
     step: Step

@@ -15,7 +15,7 @@ from oneticket.ground.errors import SpecError, unknown
 from oneticket.ground.spec import Spec, over
 from oneticket.lottery.run_context import RunContext
 from oneticket.lottery.search import rewind_step
-from oneticket.lottery.spec import SearchSpec, TransferSpec
+from oneticket.lottery.spec import CROSSED, OF_TARGET, SearchSpec, TransferSpec
 from oneticket.models.spec import ModelSpec
 from oneticket.optim.spec import OptimizerSpec
 from oneticket.study.cells import Cell, Origin
@@ -120,12 +120,13 @@ class _Grid:
                 seed=study.seed,
             )
             at_home = source == target and found_with == trained_with
-            own = self._origin(model, target, trained_with, replicate) if "own" in arms and not at_home else None
+            asked = {arm for arm in arms if arm in (*OF_TARGET, *CROSSED)}
+            own = self._origin(model, target, trained_with, replicate) if asked and not at_home else None
             inputs = self.context.facts(target.data, self._task, Inputs.read(origin.network)).inputs
             if own and (Inputs.read(own.network) != inputs or own.living[0] != origin.living[0]):
                 both = f"{Inputs.read(origin.network)} and {Inputs.read(own.network)}"
-                raise SpecError(f"{self._here}: arm own: {both}; give the sets {ALIKE[inputs.kind]}")
-            taken = [arm for arm in arms if arm != "own" or own]
+                raise SpecError(f"{self._here}: arm {min(asked)}: {both}; give the sets {ALIKE[inputs.kind]}")
+            taken = [arm for arm in arms if arm not in asked or own]
             yield from transfer_cells(
                 spec,
                 origin=origin,

@@ -14,7 +14,7 @@ from oneticket.ground.errors import CarryError, SpecError
 from oneticket.ground.spec import Spec, own_code
 from oneticket.lottery.run_context import RunContext
 from oneticket.lottery.search import network
-from oneticket.lottery.spec import ARMS, MOST_LEVELS, SearchSpec, TransferSpec
+from oneticket.lottery.spec import ARMS, CROSSED, MOST_LEVELS, OF_TARGET, WHOLE, SearchSpec, TransferSpec
 from oneticket.lottery.transfer import network_of
 from oneticket.models.build import build_network
 from oneticket.models.parts import prunable
@@ -137,7 +137,7 @@ def transfer_cells(
     called: Labels | None = None,
     part: str = "",
 ) -> tuple[Cell, ...]:
-    """One cell per arm and level; the dense one once. The target's own ticket is a ticket like any other.
+    """One cell per arm and level; those of all weights once. The target's own ticket is a ticket like any other.
 
     `called`: what the network, and the target's data and optimizer, are called; their own names unless given.
 
@@ -160,27 +160,30 @@ def transfer_cells(
     levels = tuple(levels)
     for arm in arms:
         if arm in BLANK:
-            for level in (0,) if arm == "dense" else levels:
+            for level in (0,) if arm in WHOLE else levels:
                 blank = Blank(network=alone, living=None if arm == "dense" else _at(origin, level))
                 cells.append(Cell(step=step(arm, blank), arm=arm, level=level, **same))
             continue
-        source = own if arm == "own" else origin
-        if source is None:
-            raise SpecError("arm own: the target's own search is not planned")
+        if own is None and arm in (*OF_TARGET, *CROSSED):
+            raise SpecError(f"arm {arm}: the target's own search is not planned")
+        source = own if own and arm in OF_TARGET else origin
         if arm == "corrected-random" and source.file is not None:
             raise SpecError(
                 "arm corrected-random: a file does not say which weights the dense network brought to zero; plan the "
                 "search and the transfer in one study"
             )
-        if arm == "layerwise-random-kept" and source.file is not None and source.file.kind == "ticket":
-            raise SpecError(
-                "arm layerwise-random-kept: a ticket's file has lost the weights that its mask leaves out; give a book"
-            )
-        for level in levels:
+        if arm in BOOKS and source.file is not None and source.file.kind == "ticket":
+            raise SpecError(f"arm {arm}: a ticket's file has lost the weights that its mask leaves out; give a book")
+        if arm == "mask-init" and not source.search:
+            raise SpecError("arm mask-init: the source does not say how it was searched for, so not where it began")
+        if own and arm in CROSSED:
+            _check_crossing(arm, source, own)
+        for level in (0,) if arm in WHOLE else levels:
             _at(source, level)
-            carried = Carried(level=level, needs=source.needs(level, arm))
-            trained = step("ticket" if arm == "own" else arm, carried)
-            cells.append(Cell(step=trained, arm=arm, level=level, origin=source, **same))
+            crossed = own.needs(level, arm) if own and arm in CROSSED else ()
+            carried = Carried(level=level, needs=(*source.needs(level, arm), *crossed))
+            shared = None if arm == "own-reinit" else source
+            cells.append(Cell(step=step(SAME.get(arm, arm), carried), arm=arm, level=level, origin=shared, **same))
     return tuple(cells)
 
 
@@ -220,6 +223,23 @@ def _counted(rule: PruningSpec, network: str, levels: int) -> tuple[tuple[str, .
     return (*shapes,), tuple(survivors(rule, shapes, levels=level, units=units) for level in range(levels + 1))
 
 
+def _check_crossing(arm: str, source: Origin, own: Origin) -> None:
+    """Refuse masks and weights that are not of the same network from one initialisation."""
+    one, other = Inputs.read(source.network), Inputs.read(own.network)
+    if one != other:
+        raise SpecError(f"arm {arm}: the source takes {one}, the target's own {other}; give sets of the same inputs")
+    if source.living.get(0) != own.living.get(0):
+        raise SpecError(
+            f"arm {arm}: the source has {source.living.get(0)} prunable weights, the target's own {own.living[0]}; "
+            "leave the output layer dense"
+        )
+    if source.search.get("seed") != own.search["seed"]:
+        raise SpecError(
+            f"arm {arm}: the source's search has seed {source.search.get('seed')}, the target's own "
+            f"{own.search['seed']}, so they begin from other weights; give both the same"
+        )
+
+
 def _at(source: Origin, level: int) -> int:
     if level not in source.living:
         first, last = min(source.living), max(source.living)
@@ -232,6 +252,12 @@ def code_digests(*specs: Spec) -> dict[str, str]:
     """What an address has beside the names of a user's own code: digests of its text, such as `criterion_digest`."""
     return {f"{table.kind}_digest": table.digest(path) for spec in specs for table, path in own_code(spec)}
 
+
+SAME = {"own": "ticket", "own-reinit": "reinit"}
+"""What the arms of the target's own search are as work: an arm of any source."""
+
+BOOKS = ("layerwise-random-kept", *CROSSED, "dense-rewound", "mask-init")
+"""The arms that a single ticket's file is not enough for."""
 
 BLANK = ("dense", "global-random")
 """The arms that need a network and a density, but no search."""

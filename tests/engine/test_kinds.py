@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 import torch
 from own_sets import missed_by_the_mean
-from tables import KINDS, OPTIMIZERS
+from tables import KINDS, OPTIMIZERS, SOURCE_ALONE
 
 from oneticket.engine import inline
-from oneticket.lottery.controls import ARMS, Source
+from oneticket.lottery.controls import Source
 from oneticket.lottery.run_context import RunContext
 from oneticket.lottery.search import search
 from oneticket.lottery.spec import SearchSpec, TransferSpec
@@ -58,8 +58,7 @@ def test_a_search_and_all_arms_of_a_transfer_by_the_engine_alone_and_together(ki
     context, cells = RunContext(), []
     for replicate in range(2):
         origin = search_origin(asked(kind), levels=2, replicate=replicate, context=context)
-        arms = [arm for arm in ARMS if arm != "own"]
-        cells += transfer_cells(target(kind), origin=origin, own=None, arms=arms, levels=[2], context=context)
+        cells += transfer_cells(target(kind), origin=origin, own=None, arms=SOURCE_ALONE, levels=[2], context=context)
     steps = [cell.step for cell in cells]
     apart, together = Store(tmp_path / "apart"), Store(tmp_path / "together")
     alone = inline.run(steps, store=apart, context=RunContext())

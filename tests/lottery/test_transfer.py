@@ -14,8 +14,8 @@ import oneticket
 from oneticket.ground.errors import CarryError, SpecError
 from oneticket.lottery.controls import ARMS, Source
 from oneticket.lottery.run_context import RunContext, device
-from oneticket.lottery.search import search
-from oneticket.lottery.spec import SearchSpec, TransferSpec
+from oneticket.lottery.search import initial_weights, search
+from oneticket.lottery.spec import WHOLE, SearchSpec, TransferSpec
 from oneticket.lottery.transfer import blank, transfer
 from oneticket.models.build import build
 from oneticket.task.inputs import Inputs
@@ -40,7 +40,15 @@ def source(found: Book) -> Source:
     # The last unit of the first layer is what the dense network brought to zero, whether the ticket has it or not.
     zeros = {name: torch.zeros(shape, dtype=torch.bool) for name, shape in found.mask(5).shapes.items()}
     zeros["fc1.weight"][-1] = True
-    return Source(ticket=found[5], rewind=found.weights, zeros=Mask(zeros))
+    on_target = {"data": {**SMALL, "name": "digits:b"}, "optimizer": "adam", "training": QUICK, "rewind": "2it"}
+    own = search(SearchSpec(model=MODELS["lenet"], **on_target), levels=5)
+    return Source(
+        ticket=found[5],
+        rewind=found.weights,
+        zeros=Mask(zeros),
+        initial=initial_weights(found.model, seed=0, replicate=0),
+        own=Source(ticket=own[5], rewind=own.weights),
+    )
 
 
 def new_weights(seed: int = 7) -> dict[str, torch.Tensor]:
@@ -61,6 +69,11 @@ KEEPS = {
     "global-random": (False, False, True, False),
     "corrected-random": (False, False, True, False),
     "signs": (True, True, True, False),
+    "mask-only": (True, True, True, False),
+    "weights-only": (False, False, True, True),
+    "dense-rewound": (False, False, False, True),
+    "own-reinit": (True, True, True, False),
+    "mask-init": (True, True, True, False),
 }
 
 
@@ -106,9 +119,55 @@ def test_what_only_some_arms_promise(source: Source, found: Book) -> None:
         assert torch.equal(kept.weights[n][living], found.weights[n][living])
     with pytest.raises(CarryError, match="needs all rewind weights"):
         arm("layerwise-random-kept", Source(ticket=given))
+    rewound = arm("dense-rewound", source)
+    assert rewound.density == 1 and all(torch.equal(rewound.weights[n], found.weights[n]) for n in found.weights)
     everything = arm("dense", source)
     assert everything.density == 1
     assert all(torch.equal(everything.weights[n], fresh[n]) for n in fresh)
+
+
+def test_crossed_arms_are_one_search_s_mask_over_the_other_s_weights(source: Source, found: Book) -> None:
+    own, given = source.own, source.ticket
+    assert own is not None and own.rewind is not None and own.ticket.mask != given.mask
+    for name, mask, weights in (
+        ("mask-only", given.mask, own.rewind),
+        ("weights-only", own.ticket.mask, found.weights),
+        ("mask-init", given.mask, source.initial),
+    ):
+        made = arm(name, source)
+        assert weights is not None and made.mask == mask
+        for n, values in weights.items():
+            expected = torch.where(mask[n], values, 0) if n in mask else values
+            assert torch.equal(made.weights[n], expected), (name, n)
+    assert arm("own-reinit", own).id == arm("reinit", own).id
+    assert arm("own-reinit", own).mask == own.ticket.mask
+    for name, words in (
+        ("mask-only", "needs the target's own search"),
+        ("weights-only", "needs the target's own search"),
+        ("dense-rewound", "needs all rewind weights"),
+        ("mask-init", "needs the weights that the source's search began from"),
+    ):
+        with pytest.raises(CarryError, match=words):
+            arm(name, Source(ticket=given))
+    with pytest.raises(CarryError, match="weights-only needs all rewind weights"):
+        arm("weights-only", Source(ticket=given, own=own))
+
+
+def test_initial_weights_are_those_that_a_search_begins_from() -> None:
+    spec = SearchSpec(data=SMALL, model=MODELS["lenet"], training=QUICK, rewind="0it", seed=5)
+    begun = search(spec, levels=0, replicate=2)
+    drawn = initial_weights(begun.model, seed=5, replicate=2)
+    assert drawn.keys() == begun.weights.keys()
+    assert all(torch.equal(drawn[n], begun.weights[n]) for n in drawn)
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_networks_for_other_classes_begin_from_the_same_weights(model: str) -> None:
+    known = {"spec": MODELS[model].identity(), "shape": [3, 32, 32], "classes": 10}
+    ten, three = (initial_weights({**known, "classes": classes}, seed=0, replicate=0) for classes in (10, 3))
+    head = {n for n in ten if ten[n].shape != three[n].shape}
+    assert 1 <= len(head) <= 2
+    assert all(torch.equal(ten[n], three[n]) for n in ten.keys() - head)
 
 
 def test_corrected_random_takes_natural_zeros_last(source: Source) -> None:
@@ -146,7 +205,7 @@ def test_budgets_are_equal_and_nothing_is_pruned_on_the_target(name: str, source
     spec = TransferSpec(data={"name": "digits:b", "per_class": 20}, optimizer="adam", training=QUICK)
     done = transfer(spec, source=source, arm=name)
     assert (done.record["steps"], done.record["examples"]) == (6, 192)
-    assert done.record["living"] == (source.ticket.mask.total if name == "dense" else source.ticket.mask.living)
+    assert done.record["living"] == (source.ticket.mask.total if name in WHOLE else source.ticket.mask.living)
     assert len(done.losses) == 6
     assert transfer(spec, source=source, arm=name).record == done.record
 
@@ -198,7 +257,7 @@ def test_transferred_networks_stay_sparse_and_dense_ones_dense(source: Source) -
     for name in ARMS:
         end = watch_first_step(spec, source, name)["end"]
         alive = sum(int(end[n].count_nonzero()) for n in source.ticket.mask)
-        expected = source.ticket.mask.total if name == "dense" else source.ticket.mask.living
+        expected = source.ticket.mask.total if name in WHOLE else source.ticket.mask.living
         assert alive == expected, name
 
 

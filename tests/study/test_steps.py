@@ -8,16 +8,16 @@ from typing import Any
 
 import pytest
 import torch
+from tables import SOURCE_ALONE
 
 from oneticket.engine.inline import run
 from oneticket.ground.errors import SpecError
-from oneticket.lottery.controls import ARMS
 from oneticket.lottery.run_context import RunContext
 from oneticket.lottery.search import search
-from oneticket.lottery.spec import SearchSpec, TransferSpec
+from oneticket.lottery.spec import WHOLE, SearchSpec, TransferSpec
 from oneticket.store.step import Step
 from oneticket.store.store import Store
-from oneticket.study.plan import closure, file_origin, search_cells, search_origin, transfer_cells
+from oneticket.study.plan import BLANK, closure, file_origin, search_cells, search_origin, transfer_cells
 from oneticket.study.steps import (
     Blank,
     Carried,
@@ -42,14 +42,13 @@ ASKED = SearchSpec(
     pruning={"fraction": 0.5},
 )
 TARGET = TransferSpec(data={"name": "digits:b", "per_class": 10}, optimizer="adam", training=TRAINING)
-CONTROLS = [arm for arm in ARMS if arm != "own"]
 
 
 @pytest.fixture(scope="module")
 def planned() -> tuple[Step, ...]:
     """The steps of a search, and of all arms of a transfer of it."""
     origin = search_origin(ASKED, levels=2, replicate=1, context=RunContext())
-    arms = transfer_cells(TARGET, origin=origin, own=None, arms=CONTROLS, levels=[1, 2], context=RunContext())
+    arms = transfer_cells(TARGET, origin=origin, own=None, arms=SOURCE_ALONE, levels=[1, 2], context=RunContext())
     return closure(cell.step for cell in (*search_cells(origin), *arms))
 
 
@@ -62,7 +61,7 @@ def store(planned: tuple[Step, ...], tmp_path_factory: pytest.TempPathFactory) -
 
 def test_every_step_comes_back_with_its_type_and_its_address(planned: tuple[Step, ...], store: Store) -> None:
     types = Counter(type(read_step(step)) for step in planned)
-    assert types == {RewindStep: 1, LevelStep: 3, TransferStep: 1 + 2 * (len(CONTROLS) - 1)}
+    assert types == {RewindStep: 1, LevelStep: 3, TransferStep: len(WHOLE) + 2 * (len(SOURCE_ALONE) - len(WHOLE))}
     for step in planned:
         again = training_step(Store(store.url).step(step.key))
         assert again.step == step and again.step.key == step.key
@@ -95,7 +94,7 @@ def test_transfers_say_where_their_ticket_is_from(planned: tuple[Step, ...]) -> 
         asked = read_step(step)
         if not isinstance(asked, TransferStep):
             continue
-        if asked.arm in ("dense", "global-random"):
+        if asked.arm in BLANK:
             assert isinstance(asked.source, Blank) and asked.step.needs == ()
             assert (asked.source.living is None) == (asked.arm == "dense")
         else:
