@@ -162,7 +162,7 @@ def test_trackers_are_fed(capsys: pytest.CaptureFixture[str]) -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        (STUDY.replace('"reinit"', '"reinitt"'), "arms.2: input should be"),
+        (STUDY.replace('"reinit"', '"reinitt"'), "arms.2: unknown arm 'reinitt'; did you mean 'reinit'?"),
         (STUDY.replace("levels = [1, 2]", "levels = [1, 101]"), "levels.1: input should be less than or equal to 100"),
         (STUDY.replace('targets = ["b"]', 'targets = ["bb"]'), "unknown set 'bb'; did you mean 'b'"),
         ('include = "mine.toml"\n' + STUDY, "includes itself"),

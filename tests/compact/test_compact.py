@@ -384,7 +384,7 @@ def test_pruned_weights_count_as_zero_whatever_stands_there() -> None:
         net.get_parameter("fc2.weight")[~mask["fc2.weight"]] = torch.nan
         net.get_parameter("fc1.weight")[~mask["fc1.weight"]] = -0.0
     small = compact(net, mask, example=images(torch.float32))
-    fit(small.network, small.mask, SGD, torch.float32)
+    fit(small.network, small.mask, SGD, images(torch.float32))
     small.restore()
     for name, lives in mask.items():
         weight = net.get_parameter(name).detach()
@@ -459,7 +459,7 @@ def test_folding_removes_constants_and_the_model_computes_what_the_network_does(
     for key, value in net.state_dict().items():
         if "running" not in key:
             torch.testing.assert_close(value, before[key], rtol=1e-12, atol=1e-12)
-    fit(small.network, small.mask, SGD, torch.float64)
+    fit(small.network, small.mask, SGD, x)
     small.restore()
     for train in (True, False):
         found, expected = (copy.deepcopy(one).train(train)(x) for one in (net, small.network))
