@@ -37,7 +37,7 @@ half-b = {data = {name = "digits:b", per_class = 5}}
 sources = ["half-a"]
 targets = ["half-b"]
 """
-SETS = "cifar10, cifar100, digits, fashion_mnist, imagenet, mnist, mnist1d, places365, svhn"
+SETS = "cifar10, cifar100, diabetes, digits, fashion_mnist, imagenet, mnist, mnist1d, places365, svhn"
 TICKT = (
     "unknown arm 'tickt'; did you mean 'ticket'? Known: corrected-random, dense, dense-rewound, global-random, "
     "layerwise-random, layerwise-random-kept, mask-init, mask-only, own, own-reinit, permuted-weights, reinit, signs, "
@@ -204,7 +204,8 @@ def test_images_of_two_sizes_in_one_part(here: Path) -> None:
         (
             ('targets = ["half-b"]', 'targets = ["half-c"]'),
             "parts.halves: unknown set 'half-c'; did you mean 'half-b'? Known: half-a, half-b; or unknown dataset "
-            f"'half-c'. Known: {SETS}; or org/name on the Hub, ./folder, ./file.npz",
+            f"'half-c'. Known: {SETS}; or org/name on the Hub, ./folder, or a file: .npz, .parquet, .csv, .txt; your "
+            "own: 'file.py:function' or 'package.module:function'",
         ),
         (
             ('sgd = "sgd"', 'sgd = "sgd"\nadam = "adam"'),
