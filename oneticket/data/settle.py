@@ -165,7 +165,7 @@ def fifth(values: NDArray[Any], targets: Targets) -> tuple[Ints, Ints]:
     """Positions of the training part and of the fixed fifth for test of a set with one split, given its targets.
 
     >>> [rows.tolist() for rows in fifth(np.zeros((5, 1), np.float32), "numbers")]
-    [[0, 1, 3, 4], [2]]
+    [[0, 1, 2, 4], [3]]
     """
     return held_out(values if targets == "classes" else np.zeros(len(values), np.int64))
 

@@ -21,7 +21,7 @@ from oneticket.ground.streams import Streams
 from oneticket.guard.guard import guarded
 from oneticket.models.build import build
 from oneticket.models.parts import head, prunable
-from oneticket.models.spec import MODELS, ModelSpec
+from oneticket.models.spec import KINDS, MODELS, ModelSpec
 from oneticket.optim.build import build as build_optimizers
 from oneticket.optim.spec import OptimizerSpec
 from oneticket.task.inputs import Inputs
@@ -36,7 +36,8 @@ pytestmark = pytest.mark.convolutions
 SGD = OptimizerSpec(name="sgd")
 SHAPE, COUNT = (3, 16, 16), 2
 # The narrowest that has shortcuts of 1 x 1 and stride 2 where the model has any.
-NARROW = {name: ModelSpec(name=name, width=1 / 16) for name in MODELS if name != "mlp"} | {
+IMAGES = [name for name in MODELS if "images" in KINDS[name] and name != "mlp"]
+NARROW = {name: ModelSpec(name=name, width=1 / 16) for name in IMAGES} | {
     "mlp": ModelSpec(name="mlp", widths=(5,)),
     "resnet-18, large images": ModelSpec(name="resnet-18", width=1 / 16, stem="imagenet"),
 }
