@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 from pathlib import Path
 
 import numpy
@@ -102,7 +103,11 @@ def make(*, shape, classes):
 def test_a_dry_run_ends_at_the_first_ctrl_c(capsys: pytest.CaptureFixture[str]) -> None:
     Path("pressed.py").write_text(PRESSED)
     Path("pressed.toml").write_text(STUDY.replace('{name = "mlp", widths = [12]}', '"pressed.py:make"'))
-    code, out, err = oneticket_cli("study pressed.toml --dry-run --engine inline", capsys)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # whoever runs tests in the background ignores it
+    try:
+        code, out, err = oneticket_cli("study pressed.toml --dry-run --engine inline", capsys)
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert (code, out) == (130, ""), err
     assert err == "oneticket: interrupted; run the same command to go on\n"
     assert not Path(".oneticket").exists()
