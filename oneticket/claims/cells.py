@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from oneticket.data.spec import DataSpec
 from oneticket.ground.errors import SpecError
+from oneticket.ground.metric import METRICS, Metric
 from oneticket.stats.summary import Line, Row, Setting, Summary, summary
 from oneticket.stats.words import words_of
 
@@ -65,6 +66,11 @@ class Grid:
     """All cells of a study."""
 
     cells: Mapping[tuple[Setting, Line], ClaimCell]
+
+    @property
+    def metric(self) -> Metric:
+        """What a verdict speaks of that none of its cells is there for: the first cell's metric, or accuracy."""
+        return next((setting.metric for setting, _ in self.cells), METRICS["accuracy"])
 
     @property
     def tickets(self) -> list[tuple[ClaimCell, ClaimData]]:

@@ -174,7 +174,7 @@ def _judged(
 ) -> Verdict:
     pairs = [Pair(ticket=cell, rival=study.control(cell, question.against)) for cell in cells]
     others = [Pair(ticket=cell, rival=study.control(cell, arm)) for arm in beside for cell in cells]
-    return judge(question, pairs, margin=margin, level=level, beside=others)
+    return judge(question, pairs, margin=margin, level=level, beside=others, metric=study.metric)
 
 
 def _halves(source: ClaimData, target: ClaimData) -> bool:

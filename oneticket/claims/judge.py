@@ -33,6 +33,7 @@ def judge(
     margin: float | None = None,
     level: int | None = None,
     beside: Iterable[Pair] = (),
+    metric: Metric = METRICS["accuracy"],
 ) -> Verdict:
     """The verdict on a question: the gains of its pairs, pooled, and the rule applied to the pool's interval.
 
@@ -41,7 +42,8 @@ def judge(
     where it has none the verdict is undecided. Pairs measured by different metrics are not averaged.
 
     `level`: the sparsest one that all pairs have, unless given. `beside`: the same tickets beside other arms, for the
-    notes. Pairs that cannot be compared are left out and named; without any, the verdict is `not tested` and says why.
+    notes. `metric`: what is spoken of where there is no pair. Pairs that cannot be compared are left out and named;
+    without any, the verdict is `not tested` and says why.
     Raises SpecError for a margin that is not above 0.
 
     >>> asked = Question(name="mine", statement="Mine win.", rows="my tickets", against="reinit")
@@ -52,7 +54,7 @@ def judge(
     if margin is not None and not margin > 0:
         raise SpecError(f"margin: expected more than 0, got {margin}; say which difference would not matter")
     pairs = list(pairs)
-    metrics = list(dict.fromkeys(pair.ticket.setting.metric for pair in pairs)) or [METRICS["accuracy"]]
+    metrics = list(dict.fromkeys(pair.ticket.setting.metric for pair in pairs)) or [metric]
     metric = metrics[0]
     margin = metric.margin if margin is None else margin
     able = (
@@ -105,7 +107,7 @@ def _rule(
     asked: bool,
 ) -> str:
     rival = words_of(question.against).phrase
-    gain = f"{metric.name} minus that of {rival}" if metric.larger else f"{metric.name} of {rival} minus the ticket's"
+    gain = f"{metric.label} minus that of {rival}" if metric.larger else f"{metric.label} of {rival} minus the ticket's"
     words = question.rule.words.format(margin="margin" if margin is None else number(margin))
     how = "the one asked for" if asked else "the sparsest that all cells have"
     return (

@@ -9,7 +9,7 @@ from oneticket.claims.claim import Outcome, Verdict, said
 from oneticket.claims.growth import EQUAL, Factor, Growth, comparisons, grown, growths
 from oneticket.claims.notes import mixed, weak
 from oneticket.claims.pool import Pool
-from oneticket.ground.metric import METRICS, Metric
+from oneticket.ground.metric import Metric
 from oneticket.stats.stats import Interval
 from oneticket.stats.summary import Row
 from oneticket.stats.words import percent
@@ -28,8 +28,9 @@ def larger_sources(rows: Sequence[Row], *, level: int | None = None) -> Verdict:
     >>> larger_sources([]).notes
     ('Missing: tickets from one set cut to different sizes, on another set, under one optimizer.',)
     """
-    every = growths(grid(rows))
-    metrics = list(dict.fromkeys(one.cells[0].setting.metric for one in every)) or [METRICS["accuracy"]]
+    study = grid(rows)
+    every = growths(study)
+    metrics = list(dict.fromkeys(one.cells[0].setting.metric for one in every)) or [study.metric]
     metric = metrics[0]
     comparable = every if len(metrics) == 1 else []
     able = [one for one in comparable if (one.levels if level is None else level in one.levels)]

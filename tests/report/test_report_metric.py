@@ -346,3 +346,12 @@ def test_a_score_outside_its_metric_and_a_strange_direction_are_refused(study: C
     with pytest.raises(SpecError, match="for the metric mae, got ''"):
         Metric.of({"metric": "mae", "score": 1.0})
     assert Metric.of({"metric": "rmse", "unit": "mmol"}) != METRICS["rmse"]
+
+
+def test_a_claim_without_cells_speaks_of_the_study_s_metric() -> None:
+    row = {"model": "byte-gpt", "target_data": "moby", "target_optimizer": "adamw", "level": 0, "density": 1.0}
+    score = {"arm": "dense", "metric": "bits_per_byte", "score": 2.9, "unit": "bits per byte", "better": "lower"}
+    blank = dict.fromkeys(("source_data", "source_name", "source_classes", "source_images", "target_classes"))
+    row |= {**blank, "target_name": "moby", "target_images": 9}
+    for verdict in verdicts([{**row, **score, "replicate": n} for n in range(3)], ["C1", "C3"]):
+        assert verdict.outcome == "not tested" and "accuracy" not in verdict.rule and "bits per byte of" in verdict.rule
