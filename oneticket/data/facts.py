@@ -39,7 +39,7 @@ def nominal(spec: DataSpec, inputs: Inputs | None = None) -> Facts | None:
         return None
     own, all_classes, all_images = PUBLISHED[spec.set]
     channels, height, width = inputs.shape if inputs else own
-    classes = min(spec.classes or all_classes, all_classes)
+    classes = min(spec.classes or all_classes, all_classes - spec.classes_from)
     per_class = all_images // all_classes // (2 if spec.half else 1)
     return Facts(
         inputs=Inputs(shape=(spec.channels or channels, spec.size or height, spec.size or width)),

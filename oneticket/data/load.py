@@ -187,7 +187,7 @@ def _held(request: DataRequest, source: DataSource, device: torch.device) -> _Lo
     train, test = (
         Examples(
             inputs=adapt(part.inputs[at], _shape(inputs), spec.fit) if raw.kind == "images" else part.inputs[at],
-            targets=part.targets[at],
+            targets=part.targets[at] - spec.classes_from if classes else part.targets[at],
         )
         for part, at in zip(kept, map(torch.from_numpy, rows), strict=True)
     )
@@ -224,7 +224,7 @@ def _streamed(request: DataRequest, source: DataSource, workers: int) -> _Loaded
     def stream(part: Split, rows: Ints) -> Stream:
         some = part.at(rows)
         assert not isinstance(some.inputs, np.ndarray)
-        targets = torch.from_numpy(some.targets)
+        targets = torch.from_numpy(some.targets) - spec.classes_from
         return Stream(
             items=some.inputs, targets=targets, shape=shape, flip=bool(spec.flip), workers=workers, where=source.where
         )
@@ -287,7 +287,9 @@ def _shape(inputs: Inputs) -> Shape:
 
 
 def _digest(spec: DataSpec, content: str, raw: Content, inputs: Inputs) -> str:
-    known = [content, spec.half, spec.classes, spec.per_class, inputs.shape, spec.fit]
+    later = {"draw": spec.draw, "classes_from": spec.classes_from or None, "test_examples": spec.test_examples}
+    given = {name: value for name, value in later.items() if value is not None}
+    known = [content, spec.half, spec.classes, spec.per_class, inputs.shape, spec.fit, *([given] if given else [])]
     if raw.kind == "images" and raw.targets == "classes":
         return digest(known)
     said = [raw.outputs] if raw.targets == "given" else []  # nothing else of them tells how many

@@ -13,7 +13,7 @@ from oneticket.data.moments import Moments, moments
 from oneticket.data.reading import Reading
 from oneticket.data.settle import check_classes
 from oneticket.data.sources import DataRequest, DataSource, Raw
-from oneticket.data.subset import Ints, choose, half
+from oneticket.data.subset import Ints, choose, class_range, fewer, half
 from oneticket.ground.errors import DataError
 from oneticket.task.inputs import Inputs
 from oneticket.task.spec import Kind, Targets
@@ -54,8 +54,8 @@ def check_request(request: DataRequest, source: DataSource, raw: Content) -> Non
     if request.targets not in (raw.targets, "given"):
         raise DataError(f"{where}: gives {TOLD[raw.targets]}, but the task asks for {TOLD[request.targets]}")
     if raw.targets != "classes":
-        for name in ("classes", "per_class"):
-            if getattr(spec, name) is not None:
+        for name, unused in (("classes", None), ("per_class", None), ("classes_from", 0)):
+            if getattr(spec, name) != unused:
                 raise DataError(
                     f"{name}={getattr(spec, name)}: {where} gives {TOLD[raw.targets]}, not classes; leave it out"
                 )
@@ -121,10 +121,12 @@ def chosen(
         rows = half(np.zeros_like(whole), spec.half) if spec.half and not source.halved else whole
         if not len(rows):
             raise DataError(f"{source.where}: half {spec.half} of one training example is empty; take all of it")
-        return rows, np.arange(len(test)), ()
+        rest = np.arange(len(test))
+        return rows, rest if spec.test_examples is None else fewer(np.zeros_like(rest), spec.test_examples), ()
     rows, rest = choose(spec, train, test, len(reading.classes), halve=not source.halved)
-    classes = tuple(reading.classes[: spec.classes])
-    check_classes(train[rows], classes, f"{source.where} ({spec.name})", reading.noun[1])
+    first, last = class_range(spec, len(reading.classes))
+    classes = tuple(reading.classes[first:last])
+    check_classes(train[rows] - first, classes, f"{source.where} ({spec.name})", reading.noun[1])
     if not len(rest):
         raise DataError(f"{source.where}: no test {reading.noun[1]} of the classes chosen; ask for more classes")
     return rows, rest, classes

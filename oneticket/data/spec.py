@@ -114,6 +114,22 @@ class DataSpec(Spec):
         "32 of a long text if left out.",
     )
 
+    draw: Annotated[int | None, Later(neutral=None, since="0.2")] = Field(
+        None,
+        ge=0,
+        lt=2**63,
+        description="Which random draw of per_class examples to use; the same fixed ones for everybody if left out.",
+    )
+    classes_from: Annotated[int, Later(neutral=0, since="0.2")] = Field(
+        0, ge=0, description="The first class to use, counted from 0: with classes, one part of a set's classes."
+    )
+    test_examples: Annotated[int | None, Later(neutral=None, since="0.2")] = Field(
+        None,
+        ge=1,
+        description="Measure on at most so many test examples, always the same ones, of each class equally many; all "
+        "if left out.",
+    )
+
     @property
     def set(self) -> str:
         """The name without the half."""
@@ -137,6 +153,13 @@ class DataSpec(Spec):
         yours = "your own: 'file.py:function' or 'package.module:function'"
         files = f"or org/name on the Hub, ./folder, or a file: {', '.join(FILES)}"
         raise ValueError(f"{unknown('dataset', bare, USUAL)}; {files}; {yours}")
+
+    @field_validator("draw")
+    @classmethod
+    def _of_some(cls, draw: int | None, info: ValidationInfo) -> int | None:
+        if draw is not None and info.data.get("per_class") is None:
+            raise ValueError("draws per_class examples of each class; give per_class, or leave it out")
+        return draw
 
     @field_validator("flip")
     @classmethod

@@ -1,9 +1,11 @@
 """Which examples of a set are used: halves, first classes, so many per class, and a held-out fifth.
 
-All arrangements are fixed for ever: they depend on the labels alone, on no replicate, library version or machine.
+All arrangements are fixed for ever: they depend on the labels and the draw alone, on no library version or machine.
 """
 
 from __future__ import annotations
+
+import hashlib
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,15 +31,15 @@ def half(labels: Ints, which: str) -> Ints:
     return _join(parts)
 
 
-def some(labels: Ints, per_class: int) -> Ints:
-    """Positions of `per_class` examples of each class, ascending; fewer are always among more.
+def some(labels: Ints, per_class: int, draw: int | None = None) -> Ints:
+    """Positions of `per_class` examples of each class, ascending; of one draw, fewer are always among more.
 
     Raises DataError where a class has not so many.
 
     >>> np.array([0, 1, 0, 1])[some(np.array([0, 1, 0, 1]), 1)].tolist()
     [1, 0]
     """
-    groups = _by_class(labels, "some")
+    groups = _by_class(labels, "some" if draw is None else f"some, draw {draw}")
     for label, shuffled in groups:
         if len(shuffled) < per_class:
             raise DataError(
@@ -68,22 +70,49 @@ def held_out(labels: Ints, share: float = 0.2) -> tuple[Ints, Ints]:
 def choose(spec: DataSpec, train: Ints, test: Ints, classes: int, *, halve: bool = True) -> tuple[Ints, Ints]:
     """Positions of the training and test examples that a spec asks for, given the labels of both parts.
 
-    Half (where it is not taken already), then classes, then per class; only `classes` touches the test part. Raises
-    DataError where there are too few.
+    Half (where it is not taken already), then classes, then per class, or so many of the test part. Raises DataError
+    where there are too few.
     """
-    count = spec.classes or classes
-    if count > classes:
-        raise DataError(f"classes={count}: {spec.set} has only {classes} classes")
+    first, last = class_range(spec, classes)
     rows = half(train, spec.half) if spec.half and halve else np.arange(len(train))
-    rows = rows[train[rows] < count]
+    rows = rows[(train[rows] >= first) & (train[rows] < last)]
     if spec.per_class:
-        rows = rows[some(train[rows], spec.per_class)]
-    return rows, np.flatnonzero(test < count)
+        rows = rows[some(train[rows], spec.per_class, spec.draw)]
+    rest = np.flatnonzero((test >= first) & (test < last))
+    return rows, rest if spec.test_examples is None else rest[fewer(test[rest], spec.test_examples)]
+
+
+def class_range(spec: DataSpec, classes: int) -> tuple[int, int]:
+    """The first class that a spec asks for, and the one behind the last. Raises DataError for what is not there.
+
+    >>> class_range(DataSpec(name="digits", classes=3, classes_from=5), 10)
+    (5, 8)
+    """
+    count = classes - spec.classes_from if spec.classes is None else spec.classes
+    if count < 1 or spec.classes_from + count > classes:
+        begins = f"classes_from={spec.classes_from}, " if spec.classes_from else ""
+        raise DataError(f"{begins}classes={spec.classes or 'all'}: {spec.set} has only {classes} classes")
+    return spec.classes_from, spec.classes_from + count
+
+
+def fewer(labels: Ints, count: int) -> Ints:
+    """Positions of at most `count` examples, ascending, of all classes in turn; always the same ones.
+
+    >>> fewer(np.array([0, 0, 0, 1, 1, 1]), 2).tolist()
+    [0, 3]
+    """
+    if len(labels) <= count:
+        return np.arange(len(labels))
+    groups = [shuffled for _, shuffled in _by_class(labels, "fewer")]
+    turns = np.concatenate([np.arange(len(group)) for group in groups])
+    return np.sort(np.concatenate(groups)[np.argsort(turns, kind="stable")[:count]])
 
 
 def _by_class(labels: Ints, purpose: str) -> list[tuple[int, Ints]]:
     """Each class with its positions in a fixed scattered order."""
-    keys = _scatter(len(labels), int.from_bytes(purpose.encode(), "little"))
+    name = purpose.encode()
+    seed = name if len(name) <= 8 else hashlib.sha256(name).digest()[:8]
+    keys = _scatter(len(labels), int.from_bytes(seed, "little"))
     order = np.lexsort((keys, labels))
     found, starts = np.unique(labels[order], return_index=True)
     return list(zip(found.tolist(), np.split(order, starts[1:]), strict=True)) if len(labels) else []

@@ -56,11 +56,12 @@ class TrainedLevel:
     """What training one level leaves: the masks up to the next level, its losses, and its record.
 
     `pruned_at`: per prunable weight the level that first lacks it, 0 while it lives (uint8). `zeros`: which of the
-    living ones training itself brought to zero; None where that was not kept.
+    living ones training itself brought to zero, and `positive`: which it left above zero; None where that was not kept.
     """
 
     pruned_at: Tensors
     zeros: Mask | None
+    positive: Mask | None
     losses: Tensor
     record: Mapping[str, Any]
 
@@ -116,6 +117,7 @@ def level(
         streams=streams,
         start=contract.step,
     )
+    positive = Mask({name: (model.get_parameter(name).detach().cpu() > 0) & mask[name] for name in mask})
     pruned_at = close_level(
         spec.pruning,
         model,
@@ -130,6 +132,7 @@ def level(
     return TrainedLevel(
         pruned_at=pruned_at,
         zeros=trained.zeros,
+        positive=positive,
         losses=trained.losses,
         record={"level": number, **trained.record},
     )

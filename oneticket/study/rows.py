@@ -19,6 +19,7 @@ COLUMNS = (
     *("level", "density", "replicate", "metric", "score", "unit", "better", "accuracy", "loss", "seconds"),
     *(
         "train_loss",
+        "commonest",
         "living",
         "natural_zeros",
         "steps",

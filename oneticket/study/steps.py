@@ -125,17 +125,19 @@ class LevelStep:
     def encode(done: TrainedLevel) -> Outcome:
         """What it leaves, for a store; natural zeros are of the dense level alone."""
         pruned = _over(PRUNED_AT, done.pruned_at)
+        signs = {} if done.positive is None else _over(POSITIVE, done.positive.pack())
         zeros = {} if done.record["level"] or done.zeros is None else _over(ZEROS, done.zeros.pack())
-        return Outcome(record=done.record, tensors={**pruned, **zeros, LOSSES: done.losses})
+        return Outcome(record=done.record, tensors={**pruned, **zeros, **signs, LOSSES: done.losses})
 
     @staticmethod
     def decode(outcome: Outcome) -> TrainedLevel:
         """What it left, out of a store."""
-        pruned_at, zeros = _under(PRUNED_AT, outcome), _under(ZEROS, outcome)
+        pruned_at, zeros, signs = (_under(prefix, outcome) for prefix in (PRUNED_AT, ZEROS, POSITIVE))
         shapes = {name: tuple(at.shape) for name, at in pruned_at.items()}
         return TrainedLevel(
             pruned_at=pruned_at,
             zeros=Mask.unpack(zeros, shapes) if zeros else None,
+            positive=Mask.unpack(signs, shapes) if signs else None,
             losses=outcome.tensors[LOSSES],
             record=outcome.record,
         )
@@ -331,7 +333,7 @@ def _under(prefix: str, outcome: Outcome) -> dict[str, Tensor]:
     return {name.removeprefix(prefix): value for name, value in outcome.tensors.items() if name.startswith(prefix)}
 
 
-WEIGHTS, MASK, PRUNED_AT, ZEROS, LOSSES = "weights/", "mask/", "pruned_at/", "zeros/", "losses"
+WEIGHTS, MASK, PRUNED_AT, ZEROS, POSITIVE, LOSSES = "weights/", "mask/", "pruned_at/", "zeros/", "positive/", "losses"
 """How an outcome's tensors are called: what begins so, and the losses of its steps."""
 
 BESIDE = ("replicate", "level", *DIGESTS)

@@ -13,7 +13,7 @@ from oneticket.ground.errors import PruneError, SpecError
 from oneticket.lottery.run_context import RunContext
 from oneticket.lottery.search import book, level, rewind_weights, search
 from oneticket.lottery.spec import SearchSpec
-from oneticket.lottery.training import do
+from oneticket.lottery.training import do, run_training
 from oneticket.models.build import build
 from oneticket.pruning.spec import PruningSpec
 from oneticket.task.inputs import Inputs
@@ -209,3 +209,20 @@ def test_threads_hold_for_the_training_and_not_beyond() -> None:
         {"data": "digits:a", "model": "mlp", "training": {"budget": "2it"}, "rewind": "1it"}, levels=0, context=context
     )
     assert during == {before + 1} and torch.get_num_threads() == before
+
+
+def test_levels_keep_the_signs_of_trained_weights_and_records_the_commonest_class() -> None:
+    spec = SearchSpec(data="digits:a", model="lenet-300-100", training={"budget": "1ep"}, rewind="1it")
+    context = RunContext()
+    rewound = do(rewind_weights(spec, 0, context), context)
+    task = level(spec, 0, 0, rewound=rewound, pruned_at=None, context=context)
+    job = next(task)
+    done = run_training(job, context)
+    weights = {name: weight.detach().clone() for name, weight in job.model.named_parameters()}
+    with pytest.raises(StopIteration) as end:
+        task.send(done)
+    found = end.value.value
+    assert all(found.positive[name].equal(weights[name] > 0) for name in found.positive)
+    assert 0 < found.positive.living < found.positive.total
+    targets = load(spec.data).test.targets
+    assert found.record["commonest"] == float(targets.bincount().max() / len(targets))
