@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import altair as alt
 
 from oneticket.charts.cost import cost_chart
+from oneticket.charts.crossing import crossing_chart
 from oneticket.charts.curves import curves_chart
 from oneticket.charts.forest import controls_chart
 from oneticket.charts.layers import layers_chart
@@ -112,6 +113,14 @@ FIGURES: Table[Figure] = NAMES.filled(
             "line of panels per target, from the densest level shown to the sparsest. n is in the chart.",
             needs="a ticket and a control with a replicate in common",
             draw=lambda found: controls_chart(found.rows, found.missing) if found.rows else None,
+        ),
+        "crossing": _figure(
+            "crossing",
+            caption="Targets that are one set cut to several sizes. Left: test scores over the number of the target's "
+            "training examples. Right: by how much each ticket is better than the target's own, paired by replicate. "
+            "Points are means over replicates, bars their 95 % Student t intervals.",
+            needs="a ticket carried to one set at several sizes, and that set's own tickets",
+            draw=lambda found: crossing_chart(found.rows, found.missing) if found.rows else None,
         ),
         "layers": _figure(
             "layers",

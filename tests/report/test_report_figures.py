@@ -15,7 +15,8 @@ PAIR = ("cifar10", "svhn")
 SMALL = {"sources": PAIR, "targets": PAIR, "layers": 3}
 BOTH = {"sources": PAIR[:1], "targets": PAIR[:1], "optimizers": ("sgd", "adam"), "layers": 3}
 LONE = {"sources": ("cifar10",), "targets": ("fashion_mnist",), "replicates": 1, "layers": 30, "levels": range(1, 21)}
-ALL = set(FIGURES)
+ALL = set(FIGURES) - {"crossing"}
+SIZED = "crossing"
 
 
 def spec(name: str, found) -> dict:
@@ -26,13 +27,45 @@ def records(drawn: dict) -> list[dict]:
     return [record for values in drawn["datasets"].values() for record in values]
 
 
+def sized(sizes=(100, 1000), *, arms=("dense", "ticket", "own"), replicates=2, lost=()):
+    """Findings of one source carried to one set at several sizes: own tickets gain a tenth for each tenfold."""
+    found = findings(sources=PAIR[:1], targets=[f"svhn-{size}" for size in sizes], arms=arms, replicates=replicates)
+    rows = []
+    for row in found.rows:
+        size = int(row["target_data"].rpartition("-")[2])
+        own = {"own": 0.1 * len(str(size)) - 0.35, "ticket": 0.0, "dense": 0.05}.get(row["arm"], -0.2)
+        gone = (row["arm"], size) in lost
+        named = {"target_name": "svhn", "target_classes": 10, "target_images": size}
+        rows += [] if gone else [{**row, **named, "accuracy": 0.5 + own + 0.01 * row["replicate"]}]
+    return replace(found, rows=rows)
+
+
+def test_the_crossing_shows_scores_and_gains_at_every_size() -> None:
+    drawn = spec(SIZED, sized())
+    titles = [" ".join(panel["title"]["text"]) for panel in drawn["concat"]]
+    assert titles[0] == "vgg-11 at 8.6 %: accuracy"
+    assert titles[1] == "vgg-11 at 8.6 %: gain over the target's own ticket"
+    assert len(titles) == 6
+    gains = [record for record in drawn["datasets"][drawn["concat"][1]["data"]["name"]] if "from" in record["line"]]
+    assert {record["size"]: round(record["mean"], 3) for record in gains} == {100: 0.05, 1000: -0.05}
+    assert all(record["n"] == 2 for record in records(drawn) if "n" in record)
+
+
+def test_the_crossing_needs_two_sizes_and_an_own_ticket() -> None:
+    assert FIGURES[SIZED].draw(sized(sizes=(100,))) is None
+    assert FIGURES[SIZED].draw(sized(arms=("dense", "ticket"))) is None
+    drawn = spec(SIZED, sized(lost=[("own", 1000)]))
+    gains = [record for record in drawn["datasets"][drawn["concat"][1]["data"]["name"]] if "line" in record]
+    assert {record["size"] for record in gains} == {100}
+
+
 def words(drawn: dict) -> str:
     return " ".join(drawn["title"]["subtitle"])
 
 
 def test_figures_are_called_what_they_are() -> None:
-    order = ["scores", "sources-and-targets", "optimizers", "controls", "layers", "overlap", "curves", "ledger"]
-    assert list(FIGURES) == order
+    order = ["scores", "sources-and-targets", "optimizers", "controls", "crossing", "layers", "overlap", "curves"]
+    assert list(FIGURES) == [*order, "ledger"]
     assert all(figure.name == name and figure.title for name, figure in FIGURES.items())
     means = set(FIGURES) - {"ledger", "layers"}
     assert all("95 % Student t" in FIGURES[name].caption for name in means)
@@ -40,7 +73,8 @@ def test_figures_are_called_what_they_are() -> None:
 
 @pytest.mark.parametrize("name", list(FIGURES))
 def test_a_figure_is_written_three_times_with_the_same_bytes(name: str, tmp_path) -> None:
-    found = findings(**(BOTH if name == "optimizers" else SMALL), zeros=0.3, lost=[("reinit", 20, 1)])
+    made = BOTH if name == "optimizers" else SMALL
+    found = sized() if name == SIZED else findings(**made, zeros=0.3, lost=[("reinit", 20, 1)])
     first, second = (
         [file.read_bytes() for file in write(FIGURES[name].draw(found), tmp_path / folder, name)] for folder in "ab"
     )
@@ -172,5 +206,6 @@ def test_controls_are_compared_with_their_own_ticket() -> None:
 
 def test_nothing_can_be_fetched() -> None:
     for name in FIGURES:
-        drawn = spec(name, findings(**(BOTH if name == "optimizers" else SMALL)))
+        found = sized() if name == SIZED else findings(**(BOTH if name == "optimizers" else SMALL))
+        drawn = spec(name, found)
         assert "url" not in json.dumps({key: value for key, value in drawn.items() if key != "$schema"}), name

@@ -185,7 +185,7 @@ def test_real_rows_gain_where_their_error_is_lower(diabetes: Findings) -> None:
     assert 40 < min(one.score.mean for one in every) < max(one.score.mean for one in every) < 120, "in its own unit"
 
 
-@pytest.mark.parametrize("name", FIGURES)
+@pytest.mark.parametrize("name", [name for name in FIGURES if name != "crossing"])  # its targets are of one size
 def test_every_figure_of_real_rows_says_what_its_mirror_image_says(name: str, diabetes: Findings) -> None:
     down, up = (_drawn(FIGURES[name].draw(each)) for each in (diabetes, mirrored(diabetes)))
     assert len(down) == len(up) > 0
