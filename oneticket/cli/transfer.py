@@ -82,7 +82,15 @@ def transfer(
         if at_target:
             own = own_search(thing, asked.transfer, max(levels), replicate, context, arm=at_target[0])
         arms = ("dense", "ticket", *asked.controls)
-        cells += transfer_cells(asked.transfer, origin=origin, own=own, arms=arms, levels=levels, context=context)
+        cells += transfer_cells(
+            asked.transfer,
+            origin=origin,
+            own=own,
+            arms=arms,
+            levels=levels,
+            context=context,
+            head_start=asked.head_start,
+        )
     piles = run_steps([cell.step for cell in cells], store=kept, context=context, quiet=quiet, engine=engine)
     found = rows_of(cells, kept)
     if rows is not None:

@@ -54,7 +54,7 @@ def _work(step: Step, needs: Needs, context: RunContext) -> Work[Outcome]:
         case TransferStep():
             source = _source(asked, needs)
             trained = yield from train_arm(
-                asked.spec, source=source, arm=asked.arm, replicate=asked.replicate, context=context
+                asked.spec, source=source, arm=asked.arm, replicate=asked.replicate, start=asked.start, context=context
             )
             return TransferStep.encode(trained)
         case FileStep():

@@ -8,7 +8,8 @@ a function by its path: `--controls mine.py:control`.
 |-----------------------|-----------------------|----------------------------------------------------|
 | dense                 | full                  | the replicate's own initialisation                 |
 | ticket                | the ticket's          | rewound                                            |
-| own                   | the target's own      | rewound on the target, so k steps of it ahead      |
+| own                   | the target's own      | rewound on the target                              |
+| own-search            | the target's own      | rewound on the target, the output layer too        |
 | reinit                | the ticket's          | new                                                |
 | permuted-weights      | the ticket's          | the ticket's living ones, permuted in each layer   |
 | layerwise-random      | permuted in each layer| new                                                |
@@ -208,6 +209,7 @@ ARMS: Table[Control] = NAMES.filled(
         "dense": dense,
         "ticket": ticket,
         "own": ticket,
+        "own-search": ticket,
         "reinit": reinit,
         "permuted-weights": permuted_weights,
         "layerwise-random": layerwise_random,

@@ -22,13 +22,25 @@ MOST_LEVELS = 100
 """The deepest that a search may go; 0.8^100 keeps two weights in ten thousand million."""
 
 
+HeadStart = Literal["equal", "paper"]
+"""Whether target steps inside rewound weights count; `lottery/accounting` says how."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Arm:
-    """A network of a comparison: its `label` in tables and legends, its `phrase` in sentences, and what it `keeps`."""
+    """A network of a comparison: its `label` in tables and legends, its `phrase` in sentences, and what it `keeps`.
+
+    `mask`: whose search tells which weights live, or how many; "all" where all do. `weights`: whose rewound weights it
+    starts from, the source's or the target's own; None where they are initial or new. `head`: the output layer that is
+    asked for, or the rewound one whatever is asked for.
+    """
 
     label: str
     phrase: str
     keeps: str
+    mask: Literal["source", "own", "all"] = "source"
+    weights: Literal["source", "own"] | None = None
+    head: Literal["asked", "rewound"] = "asked"
 
 
 ARMS = Table(
@@ -38,36 +50,54 @@ ARMS = Table(
             label="dense",
             phrase="the dense network",
             keeps="all weights, from the replicate's own initialisation",
+            mask="all",
         ),
         "ticket": Arm(
             label="ticket",
             phrase="the ticket",
             keeps="the source's mask over its rewound weights",
+            weights="source",
         ),
         "own": Arm(
             label="the target's own ticket",
             phrase="the target's own ticket",
             keeps="the ticket found on the target itself, which has seen it up to its rewind point",
+            mask="own",
+            weights="own",
+        ),
+        "own-search": Arm(
+            label="the target's own ticket, its own head",
+            phrase="the target's own ticket as its search trained it",
+            keeps="the ticket found on the target itself with its rewound output layer, as its own search trained it",
+            mask="own",
+            weights="own",
+            head="rewound",
         ),
         "mask-only": Arm(
             label="the target's weights, same mask",
             phrase="the same mask over the target's own rewound weights",
             keeps="the source's mask over the weights rewound on the target itself",
+            weights="own",
         ),
         "weights-only": Arm(
             label="the target's mask, same weights",
             phrase="the target's own mask over the source's rewound weights",
             keeps="the source's rewound weights under the mask found on the target itself",
+            mask="own",
+            weights="source",
         ),
         "dense-rewound": Arm(
             label="rewound dense",
             phrase="the source's rewound dense network",
             keeps="all of the source's rewound weights, which never saw a mask",
+            mask="all",
+            weights="source",
         ),
         "own-reinit": Arm(
             label="the target's mask, new weights",
             phrase="the target's own mask with new weights",
             keeps="the mask found on the target itself, new weights",
+            mask="own",
         ),
         "mask-init": Arm(
             label="initial weights, same mask",
@@ -83,6 +113,7 @@ ARMS = Table(
             label="permuted weights, same mask",
             phrase="the same mask with its weights permuted",
             keeps="the ticket's mask, its weights permuted within each layer (Frankle et al., 2021)",
+            weights="source",
         ),
         "reinit": Arm(
             label="new weights, same mask",
@@ -93,6 +124,7 @@ ARMS = Table(
             label="layerwise random, rewound weights",
             phrase="the layerwise random mask over rewound weights",
             keeps="the mask permuted within each layer, the source's rewound weights (Frankle et al., 2021)",
+            weights="source",
         ),
         "layerwise-random": Arm(
             label="layerwise random",
@@ -117,13 +149,13 @@ ARMS = Table(
 CONTROLS = Table(kind="control", rows={name: arm for name, arm in ARMS.items() if name not in ("dense", "ticket")})
 """Those that a transfer sets beside the dense one and the ticket."""
 
-OF_TARGET = ("own", "own-reinit")
+OF_TARGET = tuple(name for name, arm in ARMS.items() if {arm.mask, arm.weights} in ({"own"}, {"own", None}))
 """The arms that are taken from the target's own search and nothing else."""
 
-CROSSED = ("mask-only", "weights-only")
+CROSSED = tuple(name for name, arm in ARMS.items() if {arm.mask, arm.weights} == {"own", "source"})
 """The arms that are made of the source's search and of the target's own, from one initialisation."""
 
-WHOLE = ("dense", "dense-rewound")
+WHOLE = tuple(name for name, arm in ARMS.items() if arm.mask == "all")
 """The arms that keep all weights, so that they are trained once and not for each level."""
 
 

@@ -1,7 +1,7 @@
 """Transfer: a ticket, or a control in its place, trained on the target. Nothing is pruned there.
 
-All arms of a replicate get the same new output layer, the same data order and augmentation, and the same number of
-steps, so that they differ in nothing but what the arm says (Morcos et al., 2019).
+All arms of a replicate get the same new output layer, the same data order and augmentation, and see as many steps of
+the target, so that they differ in nothing but what the arm says (Morcos et al., 2019; `lottery/accounting`).
 """
 
 from __future__ import annotations
@@ -14,12 +14,15 @@ import torch
 from torch import nn
 
 from oneticket.apply.carry import apply
+from oneticket.data.batches import per_epoch
 from oneticket.ground.errors import CarryError, ModelError, SpecError
 from oneticket.ground.spec import Spec, own_code
 from oneticket.ground.streams import Streams
+from oneticket.lottery.accounting import Seen, check_start, first_step
 from oneticket.lottery.controls import ARMS, Source
 from oneticket.lottery.run_context import RunContext
-from oneticket.lottery.spec import TransferSpec, check_outputs
+from oneticket.lottery.spec import ARMS as ROWS
+from oneticket.lottery.spec import OF_TARGET, HeadStart, TransferSpec, check_outputs
 from oneticket.lottery.training import do
 from oneticket.lottery.training_request import Trained, TrainingRequest, Work
 from oneticket.models.build import build, build_network, layout
@@ -61,6 +64,7 @@ def transfer(
     source: Source,
     arm: str = "ticket",
     replicate: int | None = None,
+    head_start: HeadStart = "equal",
     context: RunContext | None = None,
     run_code: bool = False,
 ) -> Trained:
@@ -70,13 +74,17 @@ def transfer(
     brought to the size and channels that the source's network was found with, unless `spec.data` says otherwise; other
     inputs must be of the kind and shape that the network takes.
 
-    The target's schedule begins at its step 0. `replicate`: the source's own unless given. An arm and its `-kept` twin
-    draw the same masks, and so do global-random and corrected-random where training leaves no natural zeros.
+    `head_start`: "equal" begins at step k of the target's schedule what starts from weights that k steps of the
+    target's own data rewound, and all else at step 0, so that every arm sees as many target steps; "paper" begins all
+    at step 0. Of the arms of the target's own search alone (own, own-search, own-reinit), `source` is that search.
+
+    `replicate`: the source's own unless given. An arm and its `-kept` twin draw the same masks, and so do global-random
+    and corrected-random where training leaves no natural zeros.
 
     `run_code`: whether the ticket's network may be code that it names by import path: any file could name any code.
 
-    Raises SpecError for an unknown arm, CarryError if the source does not say its network or does not fit, or names
-    code that may not be run, DataError if the target's inputs do not fit the network.
+    Raises SpecError for an unknown arm or a training that ends before step k, CarryError if the source does not say its
+    network or does not fit, or names code that may not be run, DataError if the target's inputs do not fit the network.
 
     >>> from oneticket.lottery.search import search
     >>> from oneticket.lottery.spec import SearchSpec
@@ -88,7 +96,8 @@ def transfer(
     """
     context = context or RunContext()
     check_code(network_of(source.ticket)[0], run_code=run_code, how="run_code=True")
-    return do(train_arm(spec, source=source, arm=arm, replicate=replicate, context=context), context)
+    start = _start(spec, source, ARMS.known(arm), head_start, context)
+    return do(train_arm(spec, source=source, arm=arm, replicate=replicate, start=start, context=context), context)
 
 
 def network_of(thing: Ticket | Book, *, whose: str = "the ticket") -> tuple[ModelSpec, Inputs, int]:
@@ -149,6 +158,12 @@ def replicate_of(thing: Ticket | Book) -> int:
     return said if type(said) is int and 0 <= said < 2**31 else 0
 
 
+def seen_by(thing: Ticket | Book) -> Seen:
+    """What its weights have seen, as it says itself."""
+    digest = thing.lineage.get("data_digest")
+    return Seen(steps=thing.contract.step, digest=digest if isinstance(digest, str) else None)
+
+
 def check_code(spec: Spec, *, run_code: bool, how: str, named: Collection[str] = ()) -> None:
     """Refuse somebody's code that a source's spec names, unless it may be run: a ticket's file can name any function.
 
@@ -165,9 +180,9 @@ def check_code(spec: Spec, *, run_code: bool, how: str, named: Collection[str] =
 
 
 def train_arm(
-    spec: TransferSpec, *, source: Source, arm: str, replicate: int | None, context: RunContext
+    spec: TransferSpec, *, source: Source, arm: str, replicate: int | None, start: int = 0, context: RunContext
 ) -> Work[Trained]:
-    """What `transfer` does, as a task."""
+    """What `transfer` does, as a task; `start` is the step of the target's schedule at which it begins."""
     replicate = replicate_of(source.ticket) if replicate is None else replicate
     control = ARMS.resolve(arm)
     network, inputs, _ = network_of(source.ticket)
@@ -184,7 +199,7 @@ def train_arm(
         raise SpecError(f"arm {arm!r}: expected a oneticket.Ticket, got {type(carried).__name__}")
     model = build(network, inputs=data.inputs, outputs=data.outputs, seed=streams.seed("head"))
     _check_head(carried, model)
-    held = apply(carried, model, head=spec.head).mask
+    held = apply(carried, model, head=_head(spec, arm, carried)).mask
     return (
         yield TrainingRequest(
             model=model,
@@ -194,8 +209,24 @@ def train_arm(
             optimizer=spec.optimizer,
             training=spec.training,
             streams=streams,
+            start=check_start(arm, start, spec.training.budget.steps(per_epoch(data, spec.training.batch))),
         )
     )
+
+
+def _start(spec: TransferSpec, source: Source, arm: str, head_start: HeadStart, context: RunContext) -> int:
+    """Where an arm begins, by what its source says of itself."""
+    facts = context.facts(spec.data, spec.task, network_of(source.ticket)[1])
+    own = source if arm in OF_TARGET else source.own
+    target = seen_by(own.ticket) if own else None
+    return first_step(arm, source=seen_by(source.ticket), own=target, digest=facts.digest, head_start=head_start)
+
+
+def _head(spec: TransferSpec, arm: str, carried: Ticket) -> str:
+    """What becomes of the output layer: what is asked for, or what a level of a search does (`rounds.open_level`)."""
+    if ROWS.is_own(arm) or ROWS[arm].head == "asked":
+        return spec.head
+    return "sparse" if {*carried.contract.head_names} & {*carried.mask} else "keep"
 
 
 def _check_head(ticket: Ticket, model: nn.Module) -> None:

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from oneticket.ground.brief import brief
-from oneticket.lottery.spec import ARMS
+from oneticket.lottery.accounting import Seen
+from oneticket.lottery.spec import ARMS, HeadStart
 from oneticket.store.step import Step
 from oneticket.study.labels import Labels
 from oneticket.study.steps import FileStep
@@ -18,7 +19,8 @@ class Origin:
     """Where tickets come from: the levels of a planned search, or a book or a single ticket in a file.
 
     `network`: the ticket's `model` mapping (spec, shape, classes). `search`: the plain SearchSpec; empty if not known.
-    `living`: level -> how many weights live there; of a single ticket its own level alone. `called`: its network, and
+    `living`: level -> how many weights live there; of a single ticket its own level alone. `seen`: what its rewound
+    weights have seen. `called`: its network, and
     the data and the optimizer that it was found with. `layers`: of a planned search, the names of its prunable weights
     from the input on.
     """
@@ -27,6 +29,7 @@ class Origin:
     network: Mapping[str, Any]
     search: Mapping[str, Any]
     living: Mapping[int, int]
+    seen: Seen
     called: Labels = field(compare=False)
     layers: tuple[str, ...] = ()
     levels: tuple[Step, ...] = ()
@@ -58,7 +61,8 @@ class Cell:
     """One network of a comparison: the step that trains it, and what it stands for. Labels are no part of an address.
 
     `origin` is None for the arms that keep nothing of a source's ticket but its density: all sources share them.
-    `called`: its network, and the data and the optimizer that it is trained with.
+    `called`: its network, and the data and the optimizer that it is trained with. `head_start`: how target steps are
+    counted in its comparison; None in a search, which is none.
     """
 
     step: Step
@@ -68,6 +72,7 @@ class Cell:
     called: Labels = field(compare=False)
     origin: Origin | None = None
     part: str = field(default="", compare=False)
+    head_start: HeadStart | None = field(default=None, compare=False)
 
     __repr__ = brief
 

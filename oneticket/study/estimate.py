@@ -19,7 +19,6 @@ from oneticket.ground.errors import DataError
 from oneticket.ground.streams import Streams
 from oneticket.ground.threads import threads
 from oneticket.lottery.run_context import RunContext
-from oneticket.lottery.spec import SearchSpec
 from oneticket.lottery.training import run_training
 from oneticket.lottery.training_request import TrainingRequest
 from oneticket.models.build import build_network
@@ -128,8 +127,8 @@ def _job(step: Step, context: RunContext) -> _Kind:
     facts = context.facts(data, asked.task, inputs)
     epoch = per_epoch(facts, training.batch)
     total = training.budget.steps(epoch)
-    rewound = asked.rewind.steps(epoch) if isinstance(asked, SearchSpec) else 0
-    updates = rewound if isinstance(planned, RewindStep) else total - rewound
+    begun = planned.start if isinstance(planned, TransferStep) else planned.spec.rewind.steps(epoch)
+    updates = begun if isinstance(planned, RewindStep) else total - begun
     return _Kind(
         network={"spec": model, **facts.inputs.plain(), "classes": facts.outputs},
         data=data,

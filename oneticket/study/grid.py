@@ -15,7 +15,7 @@ from oneticket.ground.errors import SpecError, unknown
 from oneticket.ground.spec import Spec, over
 from oneticket.lottery.run_context import RunContext
 from oneticket.lottery.search import rewind_step
-from oneticket.lottery.spec import CROSSED, OF_TARGET, SearchSpec, TransferSpec
+from oneticket.lottery.spec import ARMS, CROSSED, OF_TARGET, SearchSpec, TransferSpec
 from oneticket.models.spec import ModelSpec
 from oneticket.optim.spec import OptimizerSpec
 from oneticket.study.cells import Cell, Origin
@@ -121,12 +121,15 @@ class _Grid:
             )
             at_home = source == target and found_with == trained_with
             asked = {arm for arm in arms if arm in (*OF_TARGET, *CROSSED)}
-            own = self._origin(model, target, trained_with, replicate) if asked and not at_home else None
+            own = None
+            if asked:
+                own = origin if at_home else self._origin(model, target, trained_with, replicate)
             inputs = self.context.facts(target.data, self._task, Inputs.read(origin.network)).inputs
             if own and (Inputs.read(own.network) != inputs or own.living[0] != origin.living[0]):
                 both = f"{Inputs.read(origin.network)} and {Inputs.read(own.network)}"
                 raise SpecError(f"{self._here}: arm {min(asked)}: {both}; give the sets {ALIKE[inputs.kind]}")
-            taken = [arm for arm in arms if arm not in asked or own]
+            # What is the target's own is at home what the source's is, but for the output layer.
+            taken = [arm for arm in arms if not (at_home and arm in asked and ARMS[arm].head == "asked")]
             yield from transfer_cells(
                 spec,
                 origin=origin,
@@ -136,6 +139,7 @@ class _Grid:
                 context=self.context,
                 called=self._called(model, target, trained_with),
                 part=self.name,
+                head_start=part.head_start or study.head_start,
             )
 
     def _origin(self, model: ModelSpec, source: SetSpec, optimizer: OptimizerSpec, replicate: int) -> Origin:

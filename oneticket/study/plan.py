@@ -9,13 +9,24 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+from oneticket.data.batches import per_epoch
 from oneticket.ground import canon
 from oneticket.ground.errors import CarryError, SpecError
 from oneticket.ground.spec import Spec, own_code
+from oneticket.lottery.accounting import Seen, check_start, first_step
 from oneticket.lottery.run_context import RunContext
-from oneticket.lottery.search import network
-from oneticket.lottery.spec import ARMS, CROSSED, MOST_LEVELS, OF_TARGET, WHOLE, SearchSpec, TransferSpec
-from oneticket.lottery.transfer import network_of
+from oneticket.lottery.search import network, rewind_step
+from oneticket.lottery.spec import (
+    ARMS,
+    CROSSED,
+    MOST_LEVELS,
+    OF_TARGET,
+    WHOLE,
+    HeadStart,
+    SearchSpec,
+    TransferSpec,
+)
+from oneticket.lottery.transfer import network_of, seen_by
 from oneticket.models.build import build_network
 from oneticket.models.parts import prunable
 from oneticket.models.spec import ModelSpec
@@ -46,7 +57,8 @@ def search_origin(
     """
     if not 0 <= levels <= MOST_LEVELS:
         raise SpecError(f"levels: expected 0 to {MOST_LEVELS}, got {levels}")
-    digests = {"data_digest": context.facts(spec.data, spec.task).digest, **code_digests(spec)}
+    facts = context.facts(spec.data, spec.task)
+    digests = {"data_digest": facts.digest, **code_digests(spec)}
     rewind = RewindStep(spec=spec, replicate=replicate, digests=digests).step
     steps: list[Step] = []
     for number in range(levels + 1):
@@ -66,6 +78,7 @@ def search_origin(
         network=known,
         search=spec.plain(),
         living=dict(enumerate(living)),
+        seen=Seen(steps=rewind_step(spec, facts), digest=facts.digest),
         layers=layers,
         called=called or usual_labels(spec.model, spec.data, spec.optimizer),
         levels=tuple(steps),
@@ -89,6 +102,7 @@ def file_origin(thing: Book | Ticket, file: Path, replicate: int) -> Origin:
         network=thing.model,
         search={} if search is None else search.plain(),
         living=living,
+        seen=seen_by(thing),
         called=called,
         file=FileStep(kind="ticket" if isinstance(thing, Ticket) else "book", id=thing.id, file=file),
     )
@@ -136,12 +150,15 @@ def transfer_cells(
     context: RunContext,
     called: Labels | None = None,
     part: str = "",
+    head_start: HeadStart = "equal",
 ) -> tuple[Cell, ...]:
     """One cell per arm and level; those of all weights once. The target's own ticket is a ticket like any other.
 
     `called`: what the network, and the target's data and optimizer, are called; their own names unless given.
+    `head_start`: see `lottery/accounting`.
 
-    Raises SpecError for a level that the source does not have, and for an arm whose source is lacking.
+    Raises SpecError for a level that the source does not have, for an arm whose source is lacking, and for weights that
+    have seen as many target steps as there are.
     """
     facts = context.facts(spec.data, spec.task, Inputs.read(origin.network))
     # What keeps nothing of a ticket is a network for the inputs at hand, whatever the source's were.
@@ -149,12 +166,19 @@ def transfer_cells(
     digests = {"data_digest": facts.digest, **code_digests(ModelSpec.recall(origin.network["spec"]), spec)}
 
     shown = called or Labels(model=origin.called.model, data=data_label(spec.data), optimizer=spec.optimizer.name)
-    same: dict[str, Any] = {"replicate": origin.replicate, "called": shown, "part": part}
+    same: dict[str, Any] = {"replicate": origin.replicate, "called": shown, "part": part, "head_start": head_start}
+    total = spec.training.budget.steps(per_epoch(facts, spec.training.batch))
 
-    def step(arm: str, source: Blank | Carried) -> Step:
+    def step(arm: str, source: Blank | Carried, start: int = 0) -> Step:
         code = {"control_digest": ARMS.digest(arm)} if ARMS.is_own(arm) else {}
-        known = {**digests, **code}
-        return TransferStep(spec=spec, arm=arm, replicate=origin.replicate, digests=known, source=source).step
+        return TransferStep(
+            spec=spec,
+            arm=SAME.get(arm, arm),
+            replicate=origin.replicate,
+            digests={**digests, **code},
+            source=source,
+            start=check_start(arm, start, total),
+        ).step
 
     cells: list[Cell] = []
     levels = tuple(levels)
@@ -178,12 +202,17 @@ def transfer_cells(
             raise SpecError("arm mask-init: the source does not say how it was searched for, so not where it began")
         if own and arm in CROSSED:
             _check_crossing(arm, source, own)
+        shared = None if arm == "own-reinit" else source
+        at_home = own.seen if own else None
+        start = first_step(arm, source=source.seen, own=at_home, digest=facts.digest, head_start=head_start)
         for level in (0,) if arm in WHOLE else levels:
             _at(source, level)
             crossed = own.needs(level, arm) if own and arm in CROSSED else ()
-            carried = Carried(level=level, needs=(*source.needs(level, arm), *crossed))
-            shared = None if arm == "own-reinit" else source
-            cells.append(Cell(step=step(SAME.get(arm, arm), carried), arm=arm, level=level, origin=shared, **same))
+            if arm == "own-search" and source.levels:
+                made = source.levels[level]
+            else:
+                made = step(arm, Carried(level=level, needs=(*source.needs(level, arm), *crossed)), start)
+            cells.append(Cell(step=made, arm=arm, level=level, origin=shared, **same))
     return tuple(cells)
 
 

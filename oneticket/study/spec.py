@@ -9,7 +9,7 @@ from pydantic import AfterValidator, Field, JsonValue, ValidationInfo, field_val
 from oneticket.data.spec import DataSpec
 from oneticket.ground.spec import Spec, Time
 from oneticket.ground.table import Table
-from oneticket.lottery.spec import ARMS, CONTROLS, MOST_LEVELS, SearchSpec, TransferSpec
+from oneticket.lottery.spec import ARMS, CONTROLS, MOST_LEVELS, HeadStart, SearchSpec, TransferSpec
 from oneticket.models.spec import ModelSpec
 from oneticket.optim.spec import OptimizerSpec
 from oneticket.task.spec import TaskSpec
@@ -65,6 +65,12 @@ Names = Annotated[tuple[str, ...], AfterValidator(_some)]
 Replicates = Annotated[int, Field(ge=1, le=10_000)]
 
 
+COUNTED = (
+    "Whether steps of the target inside rewound weights count: equal begins what was rewound on the target's own data "
+    "at step k of its schedule and all else at step 0, so that all see as many; paper begins all at step 0."
+)
+
+
 class FindSpec(Spec):
     """A search, how deep, and how often.
 
@@ -99,6 +105,7 @@ class CarrySpec(Spec):
         " 'file.py:function'; none for no others.",
     )
     levels: tuple[int, ...] = Field((), description="Levels of the source to carry, such as 5,10,20; all unless given.")
+    head_start: HeadStart = Field("equal", description=COUNTED)
     replicates: int | None = Field(
         None,
         ge=1,
@@ -147,6 +154,7 @@ class PartSpec(Spec):
     pruning: Settings = Field(default_factory=dict, description="Fields of PruningSpec.")
     rewind: Time | None = Field(None, description="The rewind point of its searches.")
     head: Head | None = Field(None, description="The output layer on the targets.")
+    head_start: HeadStart | None = Field(None, description="Whether target steps inside rewound weights count.")
 
     @field_validator("target_optimizers")
     @classmethod
@@ -178,6 +186,7 @@ class StudySpec(Spec):
     seed: int = Field(0, ge=0, lt=2**63, description="Root of all random streams.")
     threads: int = Field(1, ge=1, le=1024, description="CPU threads of one training, by every engine.")
     head: Head = Field("fresh", description="The output layer on the targets.")
+    head_start: HeadStart = Field("equal", description=COUNTED)
     task: TaskSpec = Field(TaskSpec(), description="What all networks are trained for.")
     rewind: Time | None = Field(
         None, description="The rewind point of all searches; what is usual for the task unless given, as one epoch."

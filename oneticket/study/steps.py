@@ -171,7 +171,7 @@ class Carried:
 
 @dataclass(frozen=True, kw_only=True)
 class TransferStep:
-    """One arm of a comparison, trained on the target."""
+    """One arm of a comparison, trained on the target from step `start` of its schedule."""
 
     kind: ClassVar[str] = "transfer"
 
@@ -180,6 +180,7 @@ class TransferStep:
     replicate: int
     digests: Digests
     source: Blank | Carried
+    start: int = 0
 
     __repr__ = brief
 
@@ -192,6 +193,7 @@ class TransferStep:
     def step(self) -> Step:
         """Its form in a store."""
         args = {"transfer": self.spec.identity(), "arm": self.arm, "replicate": self.replicate, **self.digests}
+        args |= {"start": self.start} if self.start else {}
         if isinstance(self.source, Blank):
             blank = {"network": self.source.network, "living": self.source.living}
             return Step(kind=self.kind, args={**args, **blank})
@@ -209,6 +211,7 @@ class TransferStep:
             source=Blank(network=args["network"], living=args["living"])
             if "network" in args
             else Carried(level=args["level"], needs=step.needs),
+            start=args.get("start", 0),
         )
 
     @staticmethod

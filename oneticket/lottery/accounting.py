@@ -1,0 +1,68 @@
+"""The head start: at which step of the target's schedule an arm begins, so that all arms see as many target steps.
+
+Weights that were rewound on the target's own data have seen k steps of it before a comparison begins.
+
+| head_start | starts from weights rewound on the target's own data | all others |
+|------------|------------------------------------------------------|------------|
+| equal      | at step k of the schedule                            | at step 0  |
+| paper      | at step 0, so k steps ahead (Morcos et al., 2019)    | at step 0  |
+
+k counts the optimizer steps inside the weights, whichever optimizer took them. The same data are those of the same
+digest: the images, classes and size, and not how they are mirrored or shifted.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from oneticket.ground.errors import SpecError
+from oneticket.lottery.spec import ARMS, HeadStart
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Seen:
+    """What rewound weights have seen: so many optimizer `steps` on the data of that `digest`; None if not known."""
+
+    steps: int
+    digest: str | None
+
+
+def first_step(arm: str, *, source: Seen, own: Seen | None, digest: str, head_start: HeadStart) -> int:
+    """The step of the target's schedule at which an arm begins; `digest` is that of the target's data.
+
+    `own`: of the target's own search; its weights count as seen on the target where their data are not known. An arm of
+    the user's own begins at step 0.
+
+    Raises SpecError where the target's own search was on other data.
+
+    >>> home, away = Seen(steps=20, digest="this"), Seen(steps=30, digest="that")
+    >>> asked = {"source": away, "own": home, "digest": "this", "head_start": "equal"}
+    >>> [first_step(arm, **asked) for arm in ("dense", "ticket", "weights-only", "own", "mask-only", "own-reinit")]
+    [0, 0, 0, 20, 20, 0]
+    >>> first_step("ticket", **{**asked, "source": home}), first_step("own", **{**asked, "head_start": "paper"})
+    (20, 0)
+    """
+    weights = None if ARMS.is_own(arm) else ARMS[arm].weights
+    if weights is None or head_start == "paper":
+        return 0
+    if weights == "source":
+        return source.steps if source.digest == digest else 0
+    if own is None:  # whoever makes the arm refuses it
+        return 0
+    if own.digest not in (None, digest):
+        raise SpecError(
+            f"arm {arm}: the target's own search was on other data (digest {own.digest[:16]}) than the target has "
+            f"({digest[:16]}), so its steps are not the target's; give the search on the target, or set head_start to "
+            "paper"
+        )
+    return own.steps
+
+
+def check_start(arm: str, start: int, total: int) -> int:
+    """`start`, unless a schedule of `total` steps has ended by then: SpecError."""
+    if start >= total:
+        raise SpecError(
+            f"arm {arm}: its weights have seen {start} steps of the target's data, and the target's training ends at "
+            f"step {total}; train longer, rewind earlier, or set head_start to paper"
+        )
+    return start
