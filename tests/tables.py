@@ -81,7 +81,7 @@ def batch(inputs: Inputs, count: int, seed: int = 0) -> Tensor:
     return torch.randn(count, *inputs.shape, generator=generator)
 
 
-CONTROLS = [arm for arm in ARMS if arm not in ("ticket", "own")]
+CONTROLS = [arm for arm in ARMS if arm not in ("ticket", "own", "own-search")]
 
 SOURCE_ALONE = [arm for arm in ARMS if arm not in (*OF_TARGET, *CROSSED)]
 """The arms that no search on the target is needed for."""

@@ -10,7 +10,7 @@ from oneticket.ground.metric import METRICS, Metric
 from oneticket.lottery.spec import WHOLE
 from oneticket.models.spec import ModelSpec
 from oneticket.pruning.spec import CRITERIA, SCOPES
-from oneticket.report.settings import HEADS, PRUNED, SHOTS, length, optimizer, span
+from oneticket.report.settings import HEADS, PRUNED, SHOTS, STARTS, length, optimizer, span
 from oneticket.stats.stats import CONFIDENCE
 from oneticket.stats.words import arm_place, counts, listed, number, percent, words_of
 from oneticket.study.findings import Findings
@@ -166,10 +166,18 @@ def _transfer(findings: Findings) -> str:
     if not heads:
         return ""
     return (
-        "Transfer: mask and rewound weights came from the source, and were trained on the target from step 0 of its "
-        f"schedule; nothing was pruned there. The output layer was {listed([HEADS[head] for head in heads], 'or')} "
-        "(Morcos et al., 2019)."
+        "Transfer: mask and rewound weights came from the source, and were trained on the target; nothing was pruned "
+        f"there. The output layer was {listed([HEADS[head] for head in heads], 'or')} (Morcos et al., 2019). "
+        + _accounting(findings)
     )
+
+
+def _accounting(findings: Findings) -> str:
+    """How steps of the target inside rewound weights count; see `lottery/accounting`."""
+    study = findings.protocol.get("study", {})
+    later = [f"{start:,}" for start in sorted(study.get("start", [])) if start]
+    told = {**STARTS, "equal": STARTS["equal"].format(listed(later, "or")) if later else STARTS["none"]}
+    return " ".join(told[name] for name in study.get("head_start", []))
 
 
 def _arms(findings: Findings) -> str:

@@ -80,6 +80,15 @@ SHOTS = {
     "iterative": "weights were scored anew after the training of every level",
     "one-shot": "all masks were taken from the dense network",
 }
+STARTS = {
+    "equal": "Steps of the target inside rewound weights count: what starts from weights that were rewound on the "
+    "target's own data began at step {} of its schedule, all else at step 0, so that all arms saw as many steps of the "
+    "target.",
+    "paper": "Steps of the target inside rewound weights do not count: all arms began at step 0 of the target's "
+    "schedule, so what starts from weights that were rewound on the target's own data is ahead by those steps (Morcos "
+    "et al., 2019).",
+    "none": "All arms began at step 0 of the target's schedule, and none had seen steps of it before.",
+}
 HEADS = {
     "fresh": "new in every arm",
     "keep": "the ticket's own",

@@ -11,6 +11,7 @@ from oneticket.stats.stats import Interval
 from oneticket.stats.summary import Summary, gain, rank, summary
 from oneticket.stats.table import ReportTable
 from oneticket.stats.words import MISSING, number, plus_minus, within, words_of
+from oneticket.study.rows import SETTINGS
 from oneticket.ticket.ticket import Ticket
 
 Row = Mapping[str, Any]
@@ -50,10 +51,11 @@ def scores(ticket: Ticket, rows: Iterable[Row]) -> list[dict[str, Any]]:
 
 def _check(rows: Iterable[Row]) -> None:
     """Refuse rows of one target that were trained otherwise: one number would stand for two things."""
-    for name in ("head", "budget", "batch", "lr", "weight_decay", "schedule", "seed"):
+    rows = list(rows)
+    for name in ("head", "head_start", *SETTINGS, "seed"):
         found: dict[tuple[Any, Any], set[Any]] = {}
-        for row in rows:
-            found.setdefault((row["target_data"], row["target_optimizer"]), set()).add(row.get(name))
+        for row in (row for row in rows if name in row):  # earlier versions wrote fewer columns
+            found.setdefault((row["target_data"], row["target_optimizer"]), set()).add(row[name])
         for (data, optimizer), values in found.items():
             if len(values) > 1:
                 said = " and ".join(sorted(map(str, values)))

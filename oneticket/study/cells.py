@@ -11,7 +11,7 @@ from oneticket.lottery.accounting import Seen
 from oneticket.lottery.spec import ARMS, HeadStart
 from oneticket.store.step import Step
 from oneticket.study.labels import Labels
-from oneticket.study.steps import FileStep
+from oneticket.study.steps import FileStep, TransferStep, training_step
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,8 +61,8 @@ class Cell:
     """One network of a comparison: the step that trains it, and what it stands for. Labels are no part of an address.
 
     `origin` is None for the arms that keep nothing of a source's ticket but its density: all sources share them.
-    `called`: its network, and the data and the optimizer that it is trained with. `head_start`: how target steps are
-    counted in its comparison; None in a search, which is none.
+    `called`: its network, and the data and the optimizer that it is trained with. `head`, `head_start`: the output
+    layer that its comparison asks for, and how it counts target steps; None in a search, which is no comparison.
     """
 
     step: Step
@@ -72,9 +72,18 @@ class Cell:
     called: Labels = field(compare=False)
     origin: Origin | None = None
     part: str = field(default="", compare=False)
+    head: str | None = field(default=None, compare=False)
     head_start: HeadStart | None = field(default=None, compare=False)
 
     __repr__ = brief
+
+    @property
+    def start(self) -> int:
+        """The step of its schedule at which its training begins."""
+        asked = training_step(self.step)
+        if isinstance(asked, TransferStep):
+            return asked.start
+        return self.origin.seen.steps if self.origin else 0
 
     @property
     def labels(self) -> dict[str, Any]:

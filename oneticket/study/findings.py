@@ -32,7 +32,7 @@ class Findings:
       replicate, level, density, overlap (share of a's living weights that live in b too), chance (the same share of a
       random mask of b's density).
     - `curves`: training loss: part, model, arm, source_data, source_optimizer, target_data, target_optimizer, level,
-      density, replicate, step, loss (mean over the steps since the last point).
+      density, replicate, step (of the schedule), loss (mean over the steps since the last point).
     - `ledger`: per search: model, source_data, source_optimizer, replicates, levels, trainings, steps, examples, and
       seconds (what finding cost), carried (trainings of its tickets), searches_saved (places that took
       its ticket and were never searched, by replicate), seconds_saved (what those searches would have cost).
@@ -77,4 +77,4 @@ def _curve(cell: Cell, store: Store) -> list[Row]:
     every = -(-len(losses) // POINTS)
     about = {**cell.labels, "density": found.record["density"]}
     spans = [(start, min(start + every, len(losses))) for start in range(0, len(losses), every)]
-    return [{**about, "step": end, "loss": float(losses[start:end].mean())} for start, end in spans]
+    return [{**about, "step": cell.start + end, "loss": float(losses[start:end].mean())} for start, end in spans]

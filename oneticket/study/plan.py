@@ -166,7 +166,8 @@ def transfer_cells(
     digests = {"data_digest": facts.digest, **code_digests(ModelSpec.recall(origin.network["spec"]), spec)}
 
     shown = called or Labels(model=origin.called.model, data=data_label(spec.data), optimizer=spec.optimizer.name)
-    same: dict[str, Any] = {"replicate": origin.replicate, "called": shown, "part": part, "head_start": head_start}
+    same: dict[str, Any] = {"replicate": origin.replicate, "called": shown, "part": part}
+    same |= {"head": spec.head, "head_start": head_start}
     total = spec.training.budget.steps(per_epoch(facts, spec.training.batch))
 
     def step(arm: str, source: Blank | Carried, start: int = 0) -> Step:

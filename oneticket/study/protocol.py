@@ -14,8 +14,9 @@ Protocol = Mapping[str, Mapping[str, list[Any]]]
 def protocol(cells: Iterable[Cell]) -> Protocol:
     """Kind -> setting -> its values, in the order in which they come.
 
-    The kinds are `study` (arm, level, replicate), `network` (model: spec, shape, classes), and `source` and `target`
-    with the settings of SearchSpec and TransferSpec: `source` (rewind, seed), `source.training` (budget, batch, ...).
+    The kinds are `study` (arm, level, replicate; head_start, start), `network` (model: spec, shape, classes), and
+    `source` and `target` with the settings of SearchSpec and TransferSpec: `source` (rewind, seed), `source.training`
+    (budget, batch, ...).
     `called` (model, data, optimizer) are pairs of what the study calls one and what it is, those of sources first.
     """
     found: dict[str, dict[str, list[Any]]] = {}
@@ -29,6 +30,9 @@ def protocol(cells: Iterable[Cell]) -> Protocol:
     for cell, step in steps:
         for name, value in (("arm", cell.arm), ("level", cell.level), ("replicate", step.replicate)):
             note("study", name, value)
+        if cell.head_start:
+            note("study", "head_start", cell.head_start)
+            note("study", "start", cell.start)
         if cell.origin:
             note("network", "model", dict(cell.origin.network))
         for side, spec in (

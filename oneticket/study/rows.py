@@ -14,24 +14,23 @@ from oneticket.study.steps import training_step
 Row = dict[str, Any]
 Records = Mapping[str, Mapping[str, Any]]
 
+OPTIMIZER = (
+    *("lr", "rest_lr", "momentum", "nesterov", "betas", "weight_decay"),
+    *("schedule", "milestones", "gamma", "warmup"),
+)
+TRAINING = ("budget", "batch", "smoothing", "clip", "precision", "guard")
+SETTINGS = ("optimizer_name", *OPTIMIZER, *TRAINING)
+"""What a network was trained with; with `source_` in front, what its source's search was."""
+
 COLUMNS = (
     *("arm", "model", "source_data", "source_optimizer", "target_data", "target_optimizer"),
     *("level", "density", "replicate", "metric", "score", "unit", "better", "accuracy", "loss", "seconds"),
-    *(
-        "train_loss",
-        "commonest",
-        "living",
-        "natural_zeros",
-        "steps",
-        "examples",
-        "budget",
-        "batch",
-        "lr",
-        "weight_decay",
-        "schedule",
-    ),
-    *("criterion", "scope", "granularity", "shots", "rewind", "head", "seed", "device", "threads", "how", "part"),
+    *("train_loss", "commonest", "living", "natural_zeros", "steps", "examples"),
+    *SETTINGS,
+    *("criterion", "scope", "granularity", "shots", "rewind", "head", "head_start", "start", "seed"),
+    *("device", "threads", "how", "part"),
     *("source_id", "source_name", "source_classes", "source_images", "target_name", "target_classes", "target_images"),
+    *(f"source_{name}" for name in SETTINGS),
     *("data_digest", "key"),
 )
 
@@ -56,7 +55,9 @@ def _row(cell: Cell, records: Records, provenance: Mapping[str, Any]) -> Row:
         "threads": provenance.get("threads"),
         "how": provenance.get("how", ""),
         "rewind": search.get("rewind"),
-        "head": target.get("head"),
+        "head": cell.head,
+        "head_start": cell.head_start,
+        "start": cell.start,
         "seed": target["seed"],
         "source_id": cell.origin.file.id if cell.origin and cell.origin.file else None,
         "source_name": search["data"]["name"] if search else None,
@@ -64,8 +65,8 @@ def _row(cell: Cell, records: Records, provenance: Mapping[str, Any]) -> Row:
         "source_images": source.get("images"),
         "target_name": target["data"]["name"],
         "key": step.key,
-        **{name: target["training"][name] for name in ("budget", "batch")},
-        **{name: target["optimizer"][name] for name in ("lr", "weight_decay", "schedule")},
+        **_settings(target),
+        **{f"source_{name}": value for name, value in _settings(search).items()},
         **{name: search.get("pruning", {}).get(name) for name in ("criterion", "scope", "granularity", "shots")},
         **record,
         **Metric.of(record).plain(),
@@ -75,6 +76,20 @@ def _row(cell: Cell, records: Records, provenance: Mapping[str, Any]) -> Row:
         **cell.labels,
     }
     return {column: known.get(column) for column in COLUMNS}
+
+
+def _settings(spec: Mapping[str, Any]) -> Row:
+    """What a plain spec of a search or transfer trains with, flat; nothing where that is not known."""
+    if not spec:
+        return {}
+    optimizer, training = spec["optimizer"], spec["training"]
+    given = {**{name: optimizer[name] for name in OPTIMIZER}, **{name: training[name] for name in TRAINING}}
+    return {"optimizer_name": optimizer["name"], **{name: _flat(value) for name, value in given.items()}}
+
+
+def _flat(value: Any) -> Any:
+    """A list as text, such as `0.9,0.999`, and None where it is empty."""
+    return ",".join(map(str, value)) or None if isinstance(value, list) else value
 
 
 def _home(origin: Origin) -> Step:
