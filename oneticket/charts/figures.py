@@ -12,6 +12,7 @@ import altair as alt
 from oneticket.charts.cost import cost_chart
 from oneticket.charts.crossing import crossing_chart
 from oneticket.charts.curves import curves_chart
+from oneticket.charts.decomposition import decomposition_chart
 from oneticket.charts.forest import controls_chart
 from oneticket.charts.layers import layers_chart
 from oneticket.charts.matrices import optimizers_chart, sources_chart
@@ -113,6 +114,15 @@ FIGURES: Table[Figure] = NAMES.filled(
             "line of panels per target, from the densest level shown to the sparsest. n is in the chart.",
             needs="a ticket and a control with a replicate in common",
             draw=lambda found: controls_chart(found.rows, found.missing) if found.rows else None,
+        ),
+        "mask-or-weights": _figure(
+            "mask-or-weights",
+            caption="By how much each ticket is better than the target's own (black), and what of it the source's mask "
+            "brings over the target's own rewound weights, the source's rewound weights bring under the target's own "
+            "mask, and only the two together: mean differences paired by replicate, over density, with their 95 % "
+            "Student t intervals. The three coloured values of a density add up to the black one.",
+            needs="a ticket, the target's own, and one of them crossed: mask-only or weights-only",
+            draw=lambda found: decomposition_chart(found.rows, found.missing) if found.rows else None,
         ),
         "crossing": _figure(
             "crossing",

@@ -18,8 +18,10 @@ from oneticket.ground.spec import texts
 from oneticket.lottery.run_context import RunContext
 from oneticket.lottery.spec import CROSSED, OF_TARGET, TransferSpec
 from oneticket.lottery.transfer import check_code, network_of, replicate_of
+from oneticket.report.decomposition import decomposition_lines
 from oneticket.report.export import check_rows, write_rows
 from oneticket.report.verdict import sentence
+from oneticket.stats.decomposition import decompositions
 from oneticket.store.store import Store
 from oneticket.study.cells import Cell, Origin
 from oneticket.study.plan import file_origin, search_of, search_origin, ticket_level, transfer_cells
@@ -97,7 +99,7 @@ def transfer(
         write_rows(found, rows)
     if found and not quiet:
         print_tables(found)
-        say(sentence(found))
+        say(" ".join([sentence(found), *decomposition_lines(decompositions(found))]))
     return 1 if piles.failed else 0
 
 

@@ -8,8 +8,10 @@ from typing import Any
 
 from oneticket.claims.claim import Verdict
 from oneticket.claims.claims import verdicts
+from oneticket.report.decomposition import decomposition_lines, decomposition_rows, decomposition_tables
 from oneticket.report.methods import methods
 from oneticket.report.verdict import sentence
+from oneticket.stats.decomposition import decompositions
 from oneticket.stats.regroup import parts, settled
 from oneticket.stats.summary import Row
 from oneticket.stats.table import ReportTable, tables
@@ -20,11 +22,21 @@ LISTED = 40  # groups of missing cells on the page; the file has every cell
 
 
 @dataclass(frozen=True, kw_only=True)
+class TakenApart:
+    """Decompositions, as `report/decomposition` tells them; all empty where no arm takes a ticket apart."""
+
+    lines: tuple[str, ...]
+    tables: tuple[ReportTable, ...]
+    rows: tuple[Row, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Contents:
     """What a report says. `done`: how much is trained. `seen`: what was seen, where the study asks about no claim.
 
-    `tables`: scores, `differences`: their gain over the dense network; one per part and setting. `figures`: those asked
-    for, by name.
+    `tables`: scores, `differences`: their gain over the dense network; one per part and setting. `taken_apart`: what
+    of each ticket's gain over the own is its mask, and what its weights, in sentences, tables and rows. `figures`:
+    those asked for, by name.
     """
 
     title: str
@@ -34,6 +46,7 @@ class Contents:
     verdicts: tuple[Verdict, ...]
     tables: tuple[ReportTable, ...]
     differences: tuple[ReportTable, ...]
+    taken_apart: TakenApart
     missing: ReportTable | None
     methods: tuple[str, ...]
     ledger: ReportTable | None
@@ -52,6 +65,7 @@ def contents(findings: Findings) -> Contents:
         verdicts=found,
         tables=_tables(rows, "score"),
         differences=_tables(rows, "over-dense"),
+        taken_apart=_taken_apart(rows),
         missing=_missing(findings.missing),
         methods=methods(findings),
         ledger=_ledger(findings),
@@ -134,6 +148,15 @@ def _tables(rows: Sequence[Row], show: str) -> tuple[ReportTable, ...]:
     )
 
 
+def _taken_apart(rows: Sequence[Row]) -> TakenApart:
+    found = decompositions(rows)
+    return TakenApart(
+        lines=tuple(decomposition_lines(found)),
+        tables=decomposition_tables(found),
+        rows=tuple(decomposition_rows(found)),
+    )
+
+
 def _missing(cells: Sequence[Row]) -> ReportTable | None:
     """The cells that are not trained, those of one kind in a row."""
     if not cells:
@@ -204,3 +227,6 @@ def _p(value: float | None) -> str:
 
 
 SEEN = {1: "better", -1: "worse", 0: "not seen", None: MISSING}
+
+MASK_OR_WEIGHTS = "Mask or weights?"
+"""The title under which tickets are taken apart."""

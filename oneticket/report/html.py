@@ -17,7 +17,7 @@ import vl_convert
 
 from oneticket.charts.picture import Picture, undrawn
 from oneticket.claims.claim import Verdict
-from oneticket.report.contents import Contents, comparisons, effect, short
+from oneticket.report.contents import MASK_OR_WEIGHTS, Contents, comparisons, effect, short
 from oneticket.stats.table import ReportTable
 
 STILL = 400_000  # bytes: a larger still is a file beside the page only
@@ -34,6 +34,7 @@ def html(told: Contents, pictures: Sequence[Picture]) -> str:
         ("answer", "The answer", _answer(told)),
         ("claims", "Claim by claim", "\n".join(map(_claim, told.verdicts))),
         ("figures", "Figures", "\n".join(map(_figure, pictures)) + _paragraphs([undrawn(told.figures, pictures)])),
+        ("mask-or-weights", MASK_OR_WEIGHTS, _taken_apart(told)),
         ("tables", "Tables", _tables(told)),
         (
             "missing",
@@ -121,6 +122,11 @@ def _figure(picture: Picture) -> str:
     )
 
 
+def _taken_apart(told: Contents) -> str:
+    lines, tables = told.taken_apart.lines, told.taken_apart.tables
+    return "\n".join([_paragraphs(lines), *map(_table, tables)]) if tables else ""
+
+
 def _tables(told: Contents) -> str:
     tables, differences = ("\n".join(map(_table, kind)) for kind in (told.tables, told.differences))
     return tables + (_folded("The same as differences to the dense network", differences) if differences else "")
@@ -188,5 +194,6 @@ MARKS = {"holds": "holds", "fails": "fails", "undecided": "undecided", "not test
 SIGNS = {"holds": "✓", "fails": "✗", "undecided": "?", "not tested": "–"}
 ROWS = """<p>Every trained network is a row of <a href="rows.csv">rows.csv</a> and
 <a href="rows.parquet">rows.parquet</a>, under the key that it has in the store; cells that are not trained are in
-<a href="missing.csv">missing.csv</a>, the verdicts in <a href="claims.csv">claims.csv</a>, and this page as plain text
-in <a href="report.md">report.md</a>.</p>"""
+<a href="missing.csv">missing.csv</a>, the verdicts in <a href="claims.csv">claims.csv</a>, masks and weights in
+<a href="mask-or-weights.csv">mask-or-weights.csv</a>, and this page as plain text in
+<a href="report.md">report.md</a>.</p>"""

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Sequence
 
 from oneticket.charts.picture import Picture, undrawn
-from oneticket.report.contents import Contents, comparisons, short
+from oneticket.report.contents import MASK_OR_WEIGHTS, Contents, comparisons, short
 from oneticket.stats.table import ReportTable
 
 
@@ -23,6 +23,8 @@ def markdown(told: Contents, pictures: Sequence[Picture]) -> str:
         title = _plain(picture.title)
         blocks += [f"### {title}", f"![{title}](figures/{picture.files[0]})", _plain(picture.caption)]
     blocks += [_plain(undrawn(told.figures, pictures))]
+    if told.taken_apart.tables:
+        blocks += [f"## {MASK_OR_WEIGHTS}", *map(_plain, told.taken_apart.lines), *map(_table, told.taken_apart.tables)]
     blocks += _section("Tables", told.tables)
     blocks += _section("Tables of differences to the dense network", told.differences)
     blocks += _section("Missing", [told.missing] if told.missing else [])

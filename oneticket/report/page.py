@@ -9,6 +9,7 @@ from oneticket.claims.claim import Verdict
 from oneticket.ground import disk
 from oneticket.ground.errors import StoreError
 from oneticket.report.contents import contents
+from oneticket.report.decomposition import COLUMNS as TAKEN_APART
 from oneticket.report.export import write_rows
 from oneticket.report.html import html
 from oneticket.report.markdown import markdown
@@ -25,9 +26,9 @@ def write_report(findings: Findings, folder: Path) -> list[Path]:
     """Write the report of the findings into the folder and return its files, the page first.
 
     `report.html` needs nothing beside it. With it come `report.md`, every figure in `figures/` as SVG, PNG and PDF,
-    `rows.csv`, `rows.parquet`, `missing.csv` and `claims.csv`. Each file is there whole or not at all, and equal
-    findings leave equal bytes. Raises StoreError, before anything is drawn, if the folder cannot be written to, and
-    SpecError for rows and claims that do not fit.
+    `rows.csv`, `rows.parquet`, `missing.csv`, `claims.csv` and `mask-or-weights.csv`. Each file is there whole or not
+    at all, and equal findings leave equal bytes. Raises StoreError, before anything is drawn, if the folder cannot be
+    written to, and SpecError for rows and claims that do not fit.
 
     >>> import tempfile
     >>> from oneticket.study.grid import Plan
@@ -37,11 +38,13 @@ def write_report(findings: Findings, folder: Path) -> list[Path]:
     'report.html'
     """
     told = contents(findings)
-    files = [folder / name for name in ("rows.csv", "rows.parquet", "missing.csv", "claims.csv")]
+    names = ("rows.csv", "rows.parquet", "missing.csv", "claims.csv", "mask-or-weights.csv")
+    files = [folder / name for name in names]
     for file in files[:2]:
         write_rows(findings.rows, file)
     write_rows(findings.missing, files[2], MISSING)
     write_rows([_plain(verdict) for verdict in told.verdicts], files[3], CLAIMS)
+    write_rows(told.taken_apart.rows, files[4], TAKEN_APART)
     drawn = pictures(findings, folder / "figures")
     files += [folder / "figures" / name for picture in drawn for name in picture.files]
     texts = {folder / "report.html": html(told, drawn), folder / "report.md": markdown(told, drawn)}

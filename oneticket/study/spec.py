@@ -37,6 +37,7 @@ FIGURES = Table(
         "sources-and-targets": "Sources and targets",
         "optimizers": "Optimizers",
         "controls": "Tickets beside their controls",
+        "mask-or-weights": "Mask or weights?",
         "crossing": "From which size on a target's own ticket is better",
         "layers": "Where the weights live",
         "overlap": "Do searches find the same weights?",

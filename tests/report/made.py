@@ -37,7 +37,7 @@ def findings(
         for target, after in [(target, after) for target in targets for after in optimizers]:
             for replicate in range(replicates):
                 for arm in arms:
-                    if arm == "own" and (source, before) == (target, after):
+                    if arm in ("own", "mask-only", "weights-only") and (source, before) == (target, after):
                         continue
                     by = {"dense": (None, None), "global-random": (None, None), "own": (target, after)}
                     data, found = by.get(arm, (source, before))

@@ -119,9 +119,10 @@ def test_sentences_and_tables_say_which_way_is_better(study: Callable[..., Rows]
             assert one.over_dense.seen == other.over_dense.seen
 
 
-@pytest.mark.parametrize("name", ["sources-and-targets", "controls", "scores"])
+@pytest.mark.parametrize("name", ["sources-and-targets", "controls", "scores", "mask-or-weights"])
 def test_charts_show_gains(name: str) -> None:
-    made = findings(sources=("cifar10", "svhn"), targets=("cifar10", "svhn"), layers=1)
+    arms = ("dense", "ticket", "own", "mask-only", "weights-only", "reinit", "layerwise-random", "global-random")
+    made = findings(sources=("cifar10", "svhn"), targets=("cifar10", "svhn"), layers=1, arms=arms)
     drawn = {}
     for way, turned in (("more", more(made.rows)), ("less", less(made.rows))):
         chart = FIGURES[name].draw(replace(made, rows=turned)).to_dict()
@@ -133,7 +134,7 @@ def test_charts_show_gains(name: str) -> None:
         if name == "scores":
             assert close(other["mean"], TOP - one["mean"]) and other["over"] == one["over"]
         else:
-            field = "mean" if name == "controls" else "value"
+            field = "mean" if name in ("controls", "mask-or-weights") else "value"
             assert close(one[field], other[field])
     assert "accuracy" not in words
     assert name != "scores" or "lower is better" in words
@@ -151,7 +152,7 @@ def diabetes(tmp_path_factory: pytest.TempPathFactory) -> Findings:
         training={"budget": "6ep", "batch": 32},
         models={"mlp": {"name": "mlp", "widths": [20, 20]}},
         pruning={"fraction": 0.4},
-        arms=["dense", "ticket", "own", "reinit", "global-random"],
+        arms=["dense", "ticket", "own", "mask-only", "weights-only", "reinit", "global-random"],
         claims=["C1", "C2"],
         margin=2.0,
         parts={"halves": given},

@@ -70,6 +70,7 @@ def test_everything_that_is_promised_lies_in_the_folder(tmp_path: Path) -> None:
     drawn = {file.stem for file in files if file.parent.name == "figures"}
     assert drawn <= set(FIGURES) and "scores" in drawn
     expected = {"report.html", "report.md", "rows.csv", "rows.parquet", "missing.csv", "claims.csv"}
+    expected |= {"mask-or-weights.csv"}
     expected |= {f"figures/{name}.{ending}" for name in drawn for ending in ("svg", "png", "pdf")}
     assert {file.relative_to(tmp_path).as_posix() for file in files} == expected
     assert {file for file in tmp_path.rglob("*") if file.is_file()} == set(files)

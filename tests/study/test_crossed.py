@@ -125,12 +125,14 @@ def test_the_command_carries_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.chdir(tmp_path)
     search(SPEC, levels=1).save("book.safetensors")
     search(SPEC, levels=1)[1].save("ticket.safetensors")
-    crossed = "mask-only,weights-only,dense-rewound,own-reinit,mask-init"
+    crossed = "own,mask-only,weights-only,dense-rewound,own-reinit,mask-init"
 
     words = f"--data digits:b --controls {crossed} --rows rows.csv"
     code, out, err = oneticket_cli(f"transfer book.safetensors {words}", capsys)
     assert code == 0, err
     assert "the target's mask, same weights" in out + err and "rewound dense" in out + err
+    assert "Mask or weights, at 80 % of the weights on digits:b" in " ".join(out.split()), out
+    assert "accuracy, is mask " in out and "without any mask the source's weights bring" in out
     table = pandas.read_csv("rows.csv")
     assert sorted(table.arm) == sorted(["dense", "ticket", *crossed.split(",")])
     code, _, err = oneticket_cli(f"transfer book.safetensors {words} --replicates 2", capsys)

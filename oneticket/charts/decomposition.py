@@ -1,0 +1,140 @@
+"""Mask or weights: what of a ticket's gain over the target's own each of them brings, over density."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from itertools import pairwise
+
+import altair as alt
+
+from oneticket.charts import theme
+from oneticket.charts.gaps import missing_in_all
+from oneticket.charts.theme import Chart, Record
+from oneticket.ground.metric import named as named_metrics
+from oneticket.stats.decomposition import EFFECTS, PARTS, Decomposition, decompositions
+from oneticket.stats.summary import Row
+from oneticket.stats.words import counts, percent, within
+
+WIDTHS, HEIGHT = {True: 640, False: 430}, 280
+SHOWN = ("total", *PARTS)
+
+
+def decomposition_chart(rows: Sequence[Row], missing: Sequence[Row] = ()) -> Chart | None:
+    """Gains over density: one panel per target and source, one line per effect; None where nothing is taken apart.
+
+    Black is the ticket minus the target's own, colours what the mask and the weights bring by themselves, and their
+    interaction. Points are means, bars 95 % Student t intervals; points of one density stand side by side. Raises
+    SpecError as `decompositions` does. Colours: Okabe and Ito, 2008.
+    """
+    panels: dict[tuple[str, str, str], list[Decomposition]] = {}
+    for one in decompositions(rows):
+        if any(name in one.gains for name in PARTS):
+            panels.setdefault((one.setting.model, one.where, one.source.source), []).append(one)
+    if not panels:
+        return None
+    every = [one for block in panels.values() for one in block]
+    sources = theme.short(one.source.source for one in every)
+    models, width = len({model for model, _, _ in panels}) > 1, WIDTHS[len(panels) == 1]
+    shown = [_records(block) for block in panels.values()]
+    records = [record for each in shown for record in each]
+    x = theme.density_axis([record["at"] for record in records], "at", {one.density for one in every})
+    names = [EFFECTS[name].label for name in SHOWN]
+    by_effect = theme.legend(names, width * min(len(panels), 2), symbolStrokeWidth=0)
+    color = alt.Color("effect:N", scale=theme.marks(names, COLORS), legend=by_effect)
+    shape = alt.Shape("effect:N", scale=theme.marks(names, theme.SHAPES), legend=by_effect)
+    dash = alt.StrokeDash("effect:N", scale=theme.marks(names, DASHES), legend=by_effect)
+    drawn = []
+    for number, ((model, where, source), block) in enumerate(panels.items()):
+        alike = [
+            record
+            for other, found in zip(panels.values(), shown, strict=True)
+            for record in found
+            if other[0].setting.metric == block[0].setting.metric
+        ]
+        named = f"{where}, ticket from {sources[source]}" if source else where
+        title = theme.named(f"{model}, {named}" if models else named, width, _lacking(block))
+        drawn.append(_draw(shown[number], block[0], title, (x, color, shape, dash), _scale(alike), number, width))
+    views = [f"panel_{number}" for number in range(len(drawn))]
+    subtitle = [
+        f"Points: mean paired gain in test {named_metrics(rows)}, above 0 better; "
+        f"{counts([record['n'] for record in records])}. Bars: 95 % Student t intervals; one replicate has none.",
+        "Black: the ticket minus the target's own = mask + weights + interaction.",
+        missing_in_all(missing, rows),
+    ]
+    params = [*theme.zooms(views), *theme.picks(["effect"], views)]
+    return theme.sheet(drawn, title="Mask or weights?", subtitle=subtitle, params=params)
+
+
+def _records(block: Sequence[Decomposition]) -> list[Record]:
+    densities = sorted({one.density for one in block})
+    closest = min((b / a for a, b in pairwise(densities) if b > a * 1.01), default=1.5)
+    room = math.log(closest) / 2 / len(SHOWN)
+    made = []
+    for one in sorted(block, key=lambda one: one.level):
+        for place, name in enumerate(SHOWN):
+            if name not in one.gains:
+                continue
+            found = one.gains[name].difference
+            record = {
+                "at": one.density * math.exp(-room * (place - (len(SHOWN) - 1) / 2)),
+                "effect": EFFECTS[name].label,
+                "arms": EFFECTS[name].formula,
+                "kept": percent(one.density),
+                "mean": found.mean,
+                "low": found.low,
+                "high": found.high,
+                "n": found.n,
+                "gain": within(found),
+            }
+            made.append(record)
+    return made
+
+
+def _lacking(block: Sequence[Decomposition]) -> list[str]:
+    """What is not trained, and at which densities."""
+    found: dict[str, list[str]] = {}
+    for one in block:
+        for lacking in one.lacking:
+            found.setdefault(lacking, []).append(percent(one.density))
+    said = [f"{lacking} at {', '.join(dict.fromkeys(densities))}" for lacking, densities in found.items()]
+    return [f"Not trained: {'; '.join(said)}."] if said else []
+
+
+def _scale(records: Sequence[Record]) -> alt.Scale:
+    bounds = [record[end] for record in records for end in ("low", "mean", "high") if record[end] is not None]
+    return alt.Scale(domain=[min(0.0, *bounds), max(0.0, *bounds)], nice=True, zero=False)
+
+
+def _draw(
+    records: list[Record],
+    one: Decomposition,
+    title: alt.Title,
+    looks: tuple[alt.X, alt.Color, alt.Shape, alt.StrokeDash],
+    scale: alt.Scale,
+    number: int,
+    width: int,
+) -> alt.LayerChart:
+    x, color, shape, dash = looks
+    label = f"gain in {one.setting.metric.gained}"
+    mean, low = (
+        alt.Y(f"{end}:Q", title=label, scale=scale, axis=alt.Axis(tickCount=6, format="+.2~f"))
+        for end in ("mean", "low")
+    )
+    told = {"effect": "effect", "arms": "arms", "gain": "gain [95 %]", "n": "n", "kept": "weights kept"}
+    tips = [alt.Tooltip(f"{name}:N", title=title) for name, title in told.items()]
+    line = theme.picked(alt.Chart(), ["effect"]).encode(x=x, color=color)
+    layers = [
+        alt.Chart().mark_rule(color=theme.GREY).encode(y=alt.YDatum(0, scale=scale)),
+        line.transform_filter("isValid(datum.low)").mark_rule(strokeWidth=1.6, clip=True).encode(y=low, y2="high:Q"),
+        line.mark_line(strokeWidth=1.4, opacity=0.7, clip=True).encode(y=mean, strokeDash=dash),
+        line.mark_point(filled=True, size=52, opacity=1, clip=True)
+        .encode(y=mean, shape=shape, tooltip=tips)
+        .properties(name=f"panel_{number}"),
+    ]
+    return theme.layered(layers, records, title, width=width, height=HEIGHT)
+
+
+COLORS = ("#000000", *theme.PALETTE[:3])
+DASHES = theme.DASHES[:4]
+"""How the effects look, in the order of `SHOWN`."""

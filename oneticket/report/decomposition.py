@@ -1,0 +1,146 @@
+"""Decompositions in words: tables, one sentence a ticket, and flat rows for a file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from oneticket.stats.decomposition import EFFECTS, PARTS, Decomposition
+from oneticket.stats.stats import Paired
+from oneticket.stats.table import ReportTable
+from oneticket.stats.words import MISSING, listed, percent, within, words_of
+
+COLUMNS = (
+    *("part", "equal", "model", "target_data", "target_optimizer", "head", "source_data", "source_optimizer"),
+    *("level", "density", "metric", "unit", "better", "effect", "arms", "gain", "low", "high", "n", "p", "lacking"),
+)
+"""The columns of the file: one row for each ticket, level and effect."""
+
+
+def decomposition_tables(found: Sequence[Decomposition]) -> tuple[ReportTable, ...]:
+    """One table per target: every ticket and level in a row, every effect in a column."""
+    blocks: dict[tuple[str, str], list[Decomposition]] = {}
+    for one in found:
+        blocks.setdefault((one.setting.model, one.where), []).append(one)
+    return tuple(_table(f"{model} on {where}", block) for (model, where), block in blocks.items())
+
+
+def decomposition_lines(found: Sequence[Decomposition]) -> list[str]:
+    """One sentence for each ticket on each target, at the sparsest level at which most of it is known.
+
+    >>> from oneticket.stats.decomposition import decompositions
+    >>> row = {"model": "mlp", "target_data": "b", "target_optimizer": "sgd", "level": 1, "density": 0.8}
+    >>> home = {"source_data": "b", "source_optimizer": "sgd"}
+    >>> away = {"source_data": "a", "source_optimizer": "sgd"}
+    >>> scores = {"ticket": 0.95, "own": 0.90, "mask-only": 0.93, "weights-only": 0.91}
+    >>> rows = [
+    ...     {**row, **(home if arm == "own" else away), "replicate": n, "arm": arm, "accuracy": score + n * score / 100}
+    ...     for arm, score in scores.items() for n in (0, 1)
+    ... ]
+    >>> print(*decomposition_lines(decompositions(rows)))  # doctest: +NORMALIZE_WHITESPACE
+    Mask or weights, at 80 % of the weights on b under sgd: the ticket from a (sgd) minus the target's own,
+    0.050 [0.047, 0.053] accuracy, is mask 0.030 [0.028, 0.032] + weights 0.010 [0.009, 0.011] + interaction
+    0.010 [0.009, 0.011] (95 % intervals, n = 2).
+    """
+    tickets: dict[tuple[Any, ...], list[Decomposition]] = {}
+    for one in found:
+        tickets.setdefault((one.setting, one.where, one.source), []).append(one)
+    return [_sentence(max(levels, key=lambda one: (len(one.gains), one.level))) for levels in tickets.values()]
+
+
+def decomposition_rows(found: Iterable[Decomposition]) -> list[dict[str, Any]]:
+    """Flat rows, with the columns `COLUMNS`; where arms of the sum are not there, its effects have no numbers."""
+    return [_row(one, name) for one in found for name in EFFECTS if name in one.gains or name in ("total", *PARTS)]
+
+
+def _sentence(one: Decomposition) -> str:
+    gains, metric = one.gains, one.setting.metric
+    named = f"the ticket from {one.source.source}" if one.source.source else "the ticket"
+    start = f"Mask or weights, at {percent(one.density)} of the weights on {one.where}: "
+    said = []
+    if "total" in gains:
+        parts = [f"{EFFECTS[name].label} {within(gains[name].difference)}" for name in PARTS if name in gains]
+        total = f"{named} minus the target's own, {within(gains['total'].difference)} {metric.gained}"
+        shown = f", is {' + '.join(parts)}" if len(parts) == len(PARTS) else "".join(f"; {part}" for part in parts)
+        n = gains["total"].difference.n
+        said.append(f"{total}{shown}{f' (95 % intervals, n = {n})' if n > 1 else ''}")
+    if lone := [f"{TOLD[name]} {within(gains[name].difference)}" for name in TOLD if name in gains]:
+        said.append(listed(lone))
+    if one.lacking:
+        said.append(f"not trained: {listed(one.lacking)}")
+    return f"{start}{'; '.join(said)}."
+
+
+def _table(title: str, block: Sequence[Decomposition]) -> ReportTable:
+    shown = [name for name in EFFECTS if any(name in one.gains for one in block)]
+    lacking = any(one.lacking for one in block)
+    header = ("ticket from", "weights kept", *(EFFECTS[name].label for name in shown), "n", "not trained")
+    rows = []
+    for one in block:
+        total = one.gains.get("total")
+        n = str(total.difference.n) if total else MISSING
+        cells = [_cell(one.gains.get(name), n) for name in shown]
+        rows.append((one.source.source or MISSING, percent(one.density), *cells, n, "; ".join(one.lacking) or MISSING))
+    kept = slice(None) if lacking else slice(-1)
+    return ReportTable(
+        title=title,
+        header=header[kept],
+        rows=tuple(row[kept] for row in rows),
+        caption=_caption(block[0], shown),
+    )
+
+
+def _caption(one: Decomposition, shown: Sequence[str]) -> str:
+    """What the columns are, and that they are not adjusted for their number."""
+    told = [f"{EFFECTS[name].label}: {_meaning(name)}" for name in shown if name != "total"]
+    return (
+        f"Gains in {one.setting.metric.gained}, paired by replicate: means with their 95 % Student t intervals, not "
+        f"adjusted for their number; a value with another n than its row says so. {'; '.join(told)}."
+    )
+
+
+def _meaning(name: str) -> str:
+    """What an effect compares, in the words that arms have in sentences."""
+    if name == "interaction":
+        return "the rest, so that mask + weights + interaction is ticket − own"
+    better, worse = (words_of(arm).phrase for arm in EFFECTS[name].arms)
+    return f"{better}, minus {worse}"
+
+
+def _cell(gain: Paired | None, usual: str) -> str:
+    if gain is None:
+        return MISSING
+    n = gain.difference.n
+    return within(gain.difference) + (f" (n = {n})" if n != 1 and str(n) != usual else "")
+
+
+def _row(one: Decomposition, name: str) -> dict[str, Any]:
+    found, setting, effect = one.gains.get(name), one.setting, EFFECTS[name]
+    return {
+        "part": one.part or None,
+        "equal": one.equal,
+        "model": setting.model,
+        "target_data": setting.data,
+        "target_optimizer": setting.optimizer,
+        "head": setting.head,
+        "source_data": one.source.data,
+        "source_optimizer": one.source.optimizer,
+        "level": one.level,
+        "density": one.density,
+        **setting.metric.plain(),
+        "effect": name,
+        "arms": effect.formula,
+        "gain": found and found.difference.mean,
+        "low": found and found.difference.low,
+        "high": found and found.difference.high,
+        "n": found.difference.n if found else 0,
+        "p": found and found.p,
+        "lacking": "; ".join(one.lacking) or None,
+    }
+
+
+TOLD = {
+    "weights-alone": "without any mask the source's weights bring",
+    "mask-alone": "with new weights its mask instead of the target's brings",
+}
+"""How the effects beside the sum are told in a sentence."""
