@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from oneticket.data.spec import DataSpec
 from oneticket.ground.errors import SpecError
 from oneticket.ground.metric import METRICS, Metric
+from oneticket.stats.settings import UPDATE, same
 from oneticket.stats.summary import Line, Row, Setting, Summary, summary
 from oneticket.stats.words import words_of
 
@@ -37,13 +38,17 @@ class ClaimData:
 
 @dataclass(frozen=True, kw_only=True)
 class ClaimCell:
-    """One arm in one setting, level by level. `source` is None where it has none, or none is known."""
+    """One arm in one setting, level by level. `source` is None where it has none, or none is known.
+
+    `dense`: its setting's dense network, None where that was not trained.
+    """
 
     setting: Setting
     line: Line
     source: ClaimData | None
     target: ClaimData
     levels: Mapping[int, Summary]
+    dense: Summary | None = None
 
     @property
     def name(self) -> str:
@@ -51,14 +56,36 @@ class ClaimCell:
         return words_of(self.line.arm).phrase + (f" from {self.line.source}" if self.line.arm == "ticket" else "")
 
     @property
-    def alike(self) -> bool:
-        """Whether the ticket was found under the optimizer that it is trained with."""
-        return self.line.optimizer == self.setting.optimizer
+    def place(self) -> str:
+        """What it is called, and where it is trained."""
+        at = f" at equal {self.setting.equal}" if self.setting.equal else ""
+        return f"{self.name} on {self.setting.data} under {self.setting.optimizer} ({self.setting.model}){at}"
+
+    @property
+    def row(self) -> Row:
+        """One of its rows, for what they all say alike."""
+        return self.levels[min(self.levels)].row
+
+    @property
+    def same_update(self) -> bool:
+        """Whether the ticket is trained by the update rule that found it: optimizer, rates, momentum, weight decay."""
+        return same(self.row, UPDATE)
+
+    @property
+    def same_training(self) -> bool:
+        """Whether the ticket is trained as it was found, but for the length: optimizer, schedule, batch and so on."""
+        return same(self.row)
 
     @property
     def home(self) -> bool:
-        """Whether the ticket was found where it is trained: same data, same optimizer."""
-        return self.alike and self.source == self.target
+        """Whether the ticket was found where it is trained: same data, same update rule."""
+        return self.same_update and self.source == self.target
+
+    @property
+    def dense_trained(self) -> bool:
+        """Whether the dense network left the commonest class in half of its trainings or more, as far as known."""
+        stayed = self.dense.stayed if self.dense else None
+        return self.dense is None or stayed is None or 2 * stayed <= len(self.dense.values)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,6 +110,12 @@ class Grid:
         """Every setting's own ticket, where it has one."""
         found = [self.own(setting) for setting in dict.fromkeys(setting for setting, _ in self.cells)]
         return [cell for cell in found if cell is not None]
+
+    @property
+    def at_home(self) -> list[ClaimCell]:
+        """The tickets on the data that they were found on, under whatever settings."""
+        found = [cell for cell in self.cells.values() if cell.line.arm in ("own", "ticket")]
+        return [cell for cell in found if cell.source is not None and cell.source == cell.target]
 
     def own(self, setting: Setting) -> ClaimCell | None:
         """The ticket that was found in that setting itself: an `own` arm, or a ticket that has not moved."""
@@ -124,6 +157,7 @@ def grid(rows: Iterable[Row]) -> Grid:
             source=None if line.data is None else sources.get(line.data),
             target=targets[setting.data],
             levels=levels,
+            dense=found.get((setting, Line(arm="dense")), {}).get(0),
         )
         for (setting, line), levels in found.items()
     }

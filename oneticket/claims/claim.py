@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from oneticket.stats.stats import CONFIDENCE, Interval, Paired, holm
-from oneticket.stats.summary import Row
-from oneticket.stats.words import within
+from oneticket.stats.equivalence import equivalent
+from oneticket.stats.power import NOISE
+from oneticket.stats.stats import CONFIDENCE, Interval, Paired, paired, widened
+from oneticket.stats.summary import Row, Setting
+from oneticket.stats.words import number, percent, within
 
 Outcome = Literal["holds", "fails", "undecided", "not tested"]
 
@@ -17,7 +19,8 @@ Outcome = Literal["holds", "fails", "undecided", "not tested"]
 class Comparison:
     """What is above what, by how much, and where: one cell behind a verdict.
 
-    `adjusted`: p of the paired t-test after Holm's correction over the verdict's comparisons; None when n is 1.
+    `together`: the interval of the difference at which all comparisons of the verdict hold together with 95 %
+    (Bonferroni). `outcome`: what the claim's own rule says of that interval.
     """
 
     what: str
@@ -27,15 +30,25 @@ class Comparison:
     level: int
     density: float
     paired: Paired
-    adjusted: float | None = None
+    together: Interval
+    outcome: Outcome = "undecided"
 
-    @property
-    def seen(self) -> int | None:
-        """1 (above) or -1 (below) when the adjusted p is under 5 %, 0 when it is not, None when there is none."""
-        if self.adjusted is None:
-            return None
-        mean = self.paired.difference.mean
-        return int(mean > 0) - int(mean < 0) if self.adjusted < 1 - CONFIDENCE else 0
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Test:
+    """The test that stands behind a rule's decision: its p, None where there is none, and what it is, in words."""
+
+    p: float | None
+    words: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Still:
+    """Whether the targets' own tickets are still as good as dense: own - dense over replicates, within a margin."""
+
+    effect: Interval
+    margin: float | None
+    outcome: Outcome
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,6 +58,11 @@ class Verdict:
     `effect`: the pooled difference that decided, in `unit`, None where nothing could be pooled. `rule`: how it was
     decided, in words and numbers, as applied. `margin`: which difference would not matter, None where the rule has
     none. `comparisons`: every cell behind it. `advice`: what so many replicates can show. `notes`: what else to know.
+    `level`: where it was decided; `settings`: in which settings. `test`: the test behind the outcome.
+
+    The rest is of its place among all verdicts of a study (`claims.family`): `density`, as the study states it;
+    `equal`: at equal `epochs` or `steps`; `adjusted`: p after Holm's correction over `family` verdicts; `still`:
+    whether own tickets match dense networks there.
     """
 
     claim: str
@@ -57,6 +75,26 @@ class Verdict:
     comparisons: tuple[Comparison, ...]
     advice: str
     notes: tuple[str, ...]
+    level: int | None = None
+    settings: tuple[Setting, ...] = ()
+    test: Test | None = None
+    density: float | None = None
+    equal: str | None = None
+    adjusted: float | None = None
+    family: int = 1
+    still: Still | None = None
+
+    @property
+    def name(self) -> str:
+        """The claim and where it is judged, such as `C3 at 17 %, equal steps`."""
+        at = [f"at {percent(self.density)}"] if self.density else []
+        return " ".join([self.claim, ", ".join([*at, *([f"equal {self.equal}"] if self.equal else [])])]).strip()
+
+    @property
+    def survives(self) -> bool | None:
+        """Whether the outcome outlasts the correction over all verdicts; None where nothing was decided."""
+        decided = self.outcome in ("holds", "fails")
+        return (self.adjusted is not None and self.adjusted < 1 - CONFIDENCE) if decided else None
 
 
 Claim = Callable[[Sequence[Row]], Verdict]
@@ -64,10 +102,14 @@ Claim = Callable[[Sequence[Row]], Verdict]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Rule:
-    """How an effect decides within a margin, and the same in words, with {margin} in the margin's place."""
+    """How an effect decides within a margin, and the same in words, with {margin} in the margin's place.
+
+    `test`: the test that decides alike, from one difference per replicate and the margin.
+    """
 
     decide: Callable[[Interval, float], Outcome]
     words: str
+    test: Callable[[Mapping[int, float], float], Test] | None = None
 
 
 def superior(effect: Interval, margin: float) -> Outcome:
@@ -96,11 +138,50 @@ def non_inferior(effect: Interval, margin: float) -> Outcome:
     return "holds" if effect.low > -margin else "fails" if effect.high < -margin else "undecided"
 
 
-def family(comparisons: Iterable[Comparison]) -> tuple[Comparison, ...]:
-    """The comparisons with their p adjusted over all of them (Holm, 1979)."""
-    comparisons = tuple(comparisons)
-    adjusted = holm({at: one.paired.p for at, one in enumerate(comparisons) if one.paired.p is not None})
-    return tuple(replace(one, adjusted=adjusted.get(at)) for at, one in enumerate(comparisons))
+def superior_test(values: Mapping[int, float], margin: float) -> Test:
+    """The two-sided t-test against 0; where it finds nothing and the effect lies within ±margin, the test of that.
+
+    The interval that decides has 95 %, so the two one-sided tests behind "within" are at 2.5 %: their p is doubled.
+
+    >>> superior_test({0: 0.03, 1: 0.04, 2: 0.05}, 0.02).words
+    'two-sided t-test against 0'
+    """
+    above = against(values, 0.0)
+    if above.p is None or above.p < 1 - CONFIDENCE:
+        return above
+    close = equivalent(values, dict.fromkeys(values, 0.0), margin, (1 + CONFIDENCE) / 2).p
+    if close is None or 2 * close >= 1 - CONFIDENCE:
+        return above
+    return Test(p=2 * close, words=f"two one-sided t-tests against ±{number(margin)}, p doubled")
+
+
+def non_inferior_test(values: Mapping[int, float], margin: float) -> Test:
+    """The two-sided t-test against -margin.
+
+    >>> non_inferior_test({0: 0.00, 1: 0.01, 2: -0.01}, 0.05).words
+    'two-sided t-test against −0.050'
+    """
+    return against(values, -margin)
+
+
+def against(values: Mapping[int, float], bound: float) -> Test:
+    """The two-sided t-test of the mean against a bound; p is None for one replicate, or for such without spread."""
+    found = paired(values, dict.fromkeys(values, bound)) if values else None
+    flat = found is None or found.difference.half is None or found.difference.half <= NOISE
+    words = f"two-sided t-test against {number(bound) if bound else 0}"
+    return Test(p=None if flat or found is None else found.p, words=words)
+
+
+def compared(comparisons: Iterable[Comparison], rule: Rule, margin: float | None) -> tuple[Comparison, ...]:
+    """The comparisons of one verdict, with intervals that hold together and what the rule says of each."""
+    comparisons = list(comparisons)
+    made = []
+    for one in comparisons:
+        wide = widened(one.paired.difference, len(comparisons))
+        flat = wide.half is None or wide.half <= NOISE
+        outcome: Outcome = "undecided" if margin is None or flat else rule.decide(wide, margin)
+        made.append(replace(one, together=wide, outcome=outcome))
+    return tuple(made)
 
 
 def said(effect: Interval) -> str:
@@ -116,9 +197,12 @@ def said(effect: Interval) -> str:
 
 
 SUPERIOR = Rule(
-    decide=superior, words="holds if it lies above 0, fails if it lies below 0 or within ±{margin}, else undecided"
+    decide=superior,
+    words="holds if it lies above 0, fails if it lies below 0 or within ±{margin}, else undecided",
+    test=superior_test,
 )
 NON_INFERIOR = Rule(
     decide=non_inferior,
     words="holds if it lies above −{margin} and no cell's own below it, fails if it lies below, else undecided",
+    test=non_inferior_test,
 )

@@ -13,14 +13,18 @@ from typing import Any, get_args
 
 from oneticket.claims.cells import ClaimCell, ClaimData, Grid, grid
 from oneticket.claims.claim import NON_INFERIOR, Claim, Outcome, Verdict
+from oneticket.claims.complexity import Complexity, words
 from oneticket.claims.judge import Question, judge
 from oneticket.claims.larger import larger_sources
+from oneticket.claims.notes import other_settings
 from oneticket.claims.pairs import Pair
 from oneticket.ground.errors import SpecError, unknown
 from oneticket.ground.metric import Metric
 from oneticket.ground.table import Table
+from oneticket.stats.settings import TRAINING, UPDATE, renamed
 from oneticket.stats.summary import Row
 from oneticket.study.spec import CLAIMS as NAMES
+from oneticket.study.spec import ComplexitySpec
 
 STRICTER = ("reinit", "layerwise-random", "corrected-random")
 
@@ -40,7 +44,9 @@ def own_data(rows: Sequence[Row], *, margin: float | None = None, level: int | N
         against="global-random",
     )
     study = grid(rows)
-    return _judged(question, study, study.owns, STRICTER, margin=margin, level=level)
+    cells = [cell for cell in study.owns if cell.same_training]
+    left = other_settings(study.at_home, TRAINING)
+    return _judged(question, study, cells, STRICTER, margin=margin, level=level, more=left)
 
 
 def same_distribution(rows: Sequence[Row], *, margin: float | None = None, level: int | None = None) -> Verdict:
@@ -59,8 +65,9 @@ def same_distribution(rows: Sequence[Row], *, margin: float | None = None, level
         against="global-random",
     )
     study = grid(rows)
-    cells = [cell for cell, source in study.tickets if cell.alike and _halves(source, cell.target)]
-    return _judged(question, study, cells, ("own", *STRICTER), margin=margin, level=level)
+    halves = [cell for cell, source in study.tickets if _halves(source, cell.target)]
+    cells, left = [cell for cell in halves if cell.same_training], other_settings(halves, TRAINING)
+    return _judged(question, study, cells, ("own", *STRICTER), margin=margin, level=level, more=left)
 
 
 def across_datasets(rows: Sequence[Row], *, margin: float | None = None, level: int | None = None) -> Verdict:
@@ -80,40 +87,49 @@ def across_datasets(rows: Sequence[Row], *, margin: float | None = None, level: 
         rule=NON_INFERIOR,
     )
     study = grid(rows)
-    cells = _largest((cell, source) for cell, source in study.tickets if cell.alike and source.set != cell.target.set)
-    return _judged(question, study, cells, ("global-random", *STRICTER), margin=margin, level=level)
+    found = [(cell, source) for cell, source in study.tickets if source.set != cell.target.set]
+    cells = _largest((cell, source) for cell, source in found if cell.same_update)
+    left = other_settings([cell for cell, _ in found], UPDATE)
+    return _judged(question, study, cells, ("global-random", *STRICTER), margin=margin, level=level, more=left)
 
 
-def simple_targets(rows: Sequence[Row], *, margin: float | None = None, level: int | None = None) -> Verdict:
+def simple_targets(
+    rows: Sequence[Row],
+    *,
+    margin: float | None = None,
+    level: int | None = None,
+    complexity: ComplexitySpec | None = None,
+) -> Verdict:
     """C5: on a simple target, a ticket from a more complex dataset beats the target's own.
 
-    The effect is ticket - own, pooled as `judge` says, on the targets at the start of `COMPLEXITY` from sources further
-    on in it; of the sources cut from one set the largest alone counts. Morcos et al., 2019.
+    The effect is ticket - own, pooled as `judge` says, on targets that are simple from sources that are more complex
+    (`ComplexitySpec`); of the sources cut from one set the largest alone counts. Morcos et al., 2019.
 
     >>> simple_targets([]).notes
-    ('Missing: tickets from more complex datasets on fashion_mnist or mnist, under one optimizer.',)
+    ('Missing: tickets from more complex datasets on simple ones, under one optimizer.',)
     """
-    simple = sorted(name for name, rank in COMPLEXITY.items() if rank == 0)
     question = Question(
         name="C5",
         statement=NAMES["C5"],
-        rows=f"tickets from more complex datasets on {' or '.join(simple)}, under one optimizer",
+        rows="tickets from more complex datasets on simple ones, under one optimizer",
         against="own",
     )
     study = grid(rows)
-    cells = _largest(
-        (cell, source)
-        for cell, source in study.tickets
-        if cell.alike and cell.target.set in simple and COMPLEXITY.get(source.set, 0) > 0
-    )
-    return _judged(question, study, cells, ("global-random", *STRICTER), margin=margin, level=level)
+    complexity = complexity or ComplexitySpec()
+    rule = Complexity(rule=complexity, study=study)
+    found = [(cell, source) for cell, source in study.tickets if source.set != cell.target.set]
+    taken = [(cell, source) for cell, source in found if rule.simple(cell) and rule.more_complex(cell)]
+    cells = _largest((cell, source) for cell, source in taken if cell.same_update)
+    left = [*rule.told(cell for cell, _ in found), *other_settings([cell for cell, _ in taken], UPDATE)]
+    verdict = _judged(question, study, cells, ("global-random", *STRICTER), margin=margin, level=level, more=left)
+    return replace(verdict, rule=f"{verdict.rule} {words(complexity, study.metric)}")
 
 
 def other_optimizer(rows: Sequence[Row], *, margin: float | None = None, level: int | None = None) -> Verdict:
     """C6: a ticket that one optimizer found beats a random one under another, on the same data.
 
-    The effect is ticket - global random under the target's optimizer, pooled as `judge` says over every direction that
-    was run; each is one of the comparisons. Morcos et al., 2019.
+    Another optimizer is one of another name. The effect is ticket - global random under the target's optimizer, pooled
+    as `judge` says over every direction that was run; each is one of the comparisons. Morcos et al., 2019.
 
     >>> other_optimizer([]).notes
     ('Missing: tickets under another optimizer than the one that found them, on the same data.',)
@@ -125,33 +141,48 @@ def other_optimizer(rows: Sequence[Row], *, margin: float | None = None, level: 
         against="global-random",
     )
     study = grid(rows)
-    cells = [cell for cell, source in study.tickets if not cell.alike and source == cell.target]
-    verdict = _judged(question, study, cells, ("own", *STRICTER), margin=margin, level=level)
+    cells = [cell for cell, source in study.tickets if renamed(cell.row) and source == cell.target]
+    left = other_settings(study.at_home, TRAINING)
+    verdict = _judged(question, study, cells, ("own", *STRICTER), margin=margin, level=level, more=left)
     ways = {(str(cell.line.optimizer), cell.setting.optimizer) for cell in cells}
     alone = [f"Only one way was run: from {a} to {b}." for a, b in sorted(ways) if (b, a) not in ways]
     return replace(verdict, notes=(*verdict.notes, *alone))
 
 
 def verdicts(
-    rows: Sequence[Row], claims: Iterable[str | Claim], *, margin: float | None = None, level: int | None = None
+    rows: Sequence[Row],
+    claims: Iterable[str | Claim],
+    *,
+    margin: float | None = None,
+    level: int | None = None,
+    complexity: ComplexitySpec | None = None,
 ) -> list[Verdict]:
     """The verdict of each claim, given by name or as a function, in that order.
 
-    A claim is told the margin and the level if it has arguments of these names; without a margin, that of the metric,
-    where the rows have one and it has one. Raises SpecError for an unknown claim, or one of your own that cannot be
-    found, fails or makes something else than a Verdict.
+    A claim is told the margin, the level and the rule of complexity if it has arguments of these names; without a
+    margin, that of the metric, where the rows have one and it has one. Raises SpecError for an unknown claim, or one of
+    your own that cannot be found, fails or makes something else than a Verdict.
 
     >>> [verdict.outcome for verdict in verdicts([], ["C1", larger_sources])]
     ['not tested', 'not tested']
     """
     metrics = {Metric.of(row) for row in rows}
     usual = next(iter(metrics)).margin if len(metrics) == 1 else None
-    settings = {"margin": usual if margin is None else margin, "level": level}
+    settings = {"margin": usual if margin is None else margin, "level": level, "complexity": complexity}
     return [_verdict(claim, rows, settings) for claim in claims]
 
 
+def takes_level(given: str | Claim) -> bool:
+    """Whether a claim can be asked at one level."""
+    return "level" in inspect.signature(_function(given)).parameters
+
+
+def _function(given: str | Claim) -> Callable[..., Any]:
+    return CLAIMS.resolve(given) if isinstance(given, str) else given
+
+
 def _verdict(given: str | Claim, rows: Sequence[Row], settings: dict[str, Any]) -> Verdict:
-    claim: Callable[..., Any] = CLAIMS.resolve(given) if isinstance(given, str) else given
+    claim = _function(given)
     name = next((name for name, known in CLAIMS.items() if known is claim), str(given))
     with CLAIMS.blamed(name):
         taken = inspect.signature(claim).parameters
@@ -171,10 +202,11 @@ def _judged(
     *,
     margin: float | None,
     level: int | None,
+    more: Iterable[str] = (),
 ) -> Verdict:
     pairs = [Pair(ticket=cell, rival=study.control(cell, question.against)) for cell in cells]
     others = [Pair(ticket=cell, rival=study.control(cell, arm)) for arm in beside for cell in cells]
-    return judge(question, pairs, margin=margin, level=level, beside=others, metric=study.metric)
+    return judge(question, pairs, margin=margin, level=level, beside=others, metric=study.metric, more=more)
 
 
 def _halves(source: ClaimData, target: ClaimData) -> bool:
@@ -197,18 +229,6 @@ def _largest(tickets: Iterable[tuple[ClaimCell, ClaimData]]) -> list[ClaimCell]:
 def _size(data: ClaimData) -> tuple[int, int]:
     return data.examples or 0, data.classes or 0
 
-
-# From simple to complex. Grey pictures of one thing in the middle; then colour, with digits before objects; then more
-# classes of the same small pictures; then photographs: of scenes (365 classes), and of objects (1000, many much alike).
-COMPLEXITY: dict[str, int] = {
-    "mnist": 0,
-    "fashion_mnist": 0,
-    "svhn": 1,
-    "cifar10": 2,
-    "cifar100": 3,
-    "places365": 4,
-    "imagenet": 5,
-}
 
 CLAIMS: Table[Claim] = NAMES.filled(
     {

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from oneticket.claims.cells import ClaimCell, ClaimData, Grid, shared_levels
-from oneticket.claims.claim import Comparison, family
+from oneticket.claims.claim import Comparison, Rule, compared, superior
 from oneticket.claims.pool import Pool, pool
 from oneticket.stats.stats import paired
 from oneticket.stats.summary import Setting, places
@@ -43,7 +43,13 @@ class Growth:
     def name(self) -> str:
         """What is doubled, and where, in words."""
         setting = self.cells[0].setting
-        return f"{self.factor} of {self.set}, on {setting.data} under {setting.optimizer} ({setting.model})"
+        at = f" at equal {setting.equal}" if setting.equal else ""
+        return f"{self.factor} of {self.set}, on {setting.data} under {setting.optimizer} ({setting.model}){at}"
+
+    @property
+    def dense_trained(self) -> bool:
+        """Whether the dense network on the target trained, as far as known."""
+        return self.cells[0].dense_trained
 
     def slopes(self, level: int) -> dict[int, float]:
         """What a doubling gains: the least-squares slope, with one intercept for each group, by replicate."""
@@ -57,10 +63,10 @@ class Growth:
 
 
 def growths(grid: Grid) -> list[Growth]:
-    """All that a study holds, of tickets carried to another set under the optimizer that found them."""
+    """All that a study holds, of tickets carried to another set under the update rule that found them."""
     found: dict[tuple[Setting, str], list[tuple[ClaimCell, ClaimData]]] = {}
     for cell, source in grid.tickets:
-        if cell.alike and source.set != cell.target.set and source.examples and source.classes:
+        if cell.same_update and source.set != cell.target.set and source.examples and source.classes:
             found.setdefault((cell.setting, source.set), []).append((cell, source))
     made = []
     for (_, name), tickets in found.items():
@@ -79,10 +85,10 @@ def grown(found: Iterable[Growth], factor: Factor, level: int) -> Pool:
 
 
 def comparisons(found: Iterable[Growth], level: int) -> tuple[Comparison, ...]:
-    """One comparison per growth that has the level: its slopes against none, p adjusted over all of them."""
+    """One comparison per growth that has the level: its slopes against none."""
     found = list(found)
     called = places(one.cells[0].levels[level] for one in found)
-    return family(
+    made = [
         Comparison(
             what=f"twice the {one.factor} of {one.set} at equal {EQUAL[one.factor]}",
             against="once as many",
@@ -90,11 +96,13 @@ def comparisons(found: Iterable[Growth], level: int) -> tuple[Comparison, ...]:
             where=called[one.cells[0].setting],
             level=level,
             density=statistics.fmean(cell.levels[level].density for cell in one.cells),
-            paired=paired(slopes, dict.fromkeys(slopes, 0.0)),
+            paired=(alone := paired(slopes, dict.fromkeys(slopes, 0.0))),
+            together=alone.difference,
         )
         for one in found
         if (slopes := one.slopes(level))
-    )
+    ]
+    return compared(made, ABOVE, 0.0)
 
 
 def _points(tickets: Sequence[tuple[ClaimCell, ClaimData]], factor: Factor, other: Factor) -> list[Point]:
@@ -108,6 +116,9 @@ def _points(tickets: Sequence[tuple[ClaimCell, ClaimData]], factor: Factor, othe
             points += [(place - middle, cell) for place, cell in group]
     return points
 
+
+# What is said of a slope: 0 is the bound, and no slope is too small to matter.
+ABOVE = Rule(decide=superior, words="holds if it lies above 0, fails if it lies below 0, else undecided")
 
 # Each factor, and the one that is held equal.
 EQUAL: dict[Factor, Factor] = {"examples": "classes", "classes": "examples"}

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from oneticket.claims import notes
 from oneticket.claims.cells import sparsest
-from oneticket.claims.claim import NON_INFERIOR, SUPERIOR, Outcome, Rule, Verdict
+from oneticket.claims.claim import NON_INFERIOR, SUPERIOR, Rule, Verdict
+from oneticket.claims.decided import Decided
 from oneticket.claims.pairs import Pair, comparisons, pooled
 from oneticket.claims.pool import Pool
 from oneticket.ground.errors import SpecError
@@ -34,6 +35,7 @@ def judge(
     level: int | None = None,
     beside: Iterable[Pair] = (),
     metric: Metric = METRICS["accuracy"],
+    more: Iterable[str] = (),
 ) -> Verdict:
     """The verdict on a question: the gains of its pairs, pooled, and the rule applied to the pool's interval.
 
@@ -42,8 +44,9 @@ def judge(
     where it has none the verdict is undecided. Pairs measured by different metrics are not averaged.
 
     `level`: the sparsest one that all pairs have, unless given. `beside`: the same tickets beside other arms, for the
-    notes. `metric`: what is spoken of where there is no pair. Pairs that cannot be compared are left out and named;
-    without any, the verdict is `not tested` and says why.
+    notes. `metric`: what is spoken of where there is no pair. `more`: notes that follow the others. Pairs that cannot
+    be compared are left out and named; those whose dense network did not train are set aside, and what all pairs say
+    is noted. Without any, the verdict is `not tested` and says why.
     Raises SpecError for a margin that is not above 0.
 
     >>> asked = Question(name="mine", statement="Mine win.", rows="my tickets", against="reinit")
@@ -55,45 +58,59 @@ def judge(
         raise SpecError(f"margin: expected more than 0, got {margin}; say which difference would not matter")
     pairs = list(pairs)
     metrics = list(dict.fromkeys(pair.ticket.setting.metric for pair in pairs)) or [metric]
-    metric = metrics[0]
-    margin = metric.margin if margin is None else margin
+    margin = metrics[0].margin if margin is None else margin
     able = (
         [] if len(metrics) > 1 else [pair for pair in pairs if (pair.levels if level is None else level in pair.levels)]
     )
-    chosen = sparsest(pair.levels for pair in able) if level is None or not able else level
-    found = Pool(values={}, left=0) if chosen is None else pooled(able, chosen)
-    outcome: Outcome = "not tested"
+    kept = [pair for pair in able if pair.ticket.dense_trained]
+    chosen = sparsest(pair.levels for pair in kept or able) if level is None or not able else level
+    made = _decided(question, kept, chosen, margin)
     if len(metrics) > 1:
         told = [notes.mixed(metrics)]
-    elif chosen is None or found.effect is None:
+    elif made.effect is None and (kept or not able):
         told = [notes.missing(question.rows, question.against, pairs, able, level)]
-    elif margin is None:
-        outcome = "undecided"
-        told = [f"Undecided, since the study names no margin: the difference in {metric.label} that would not matter."]
     else:
-        outcome = question.rule.decide(found.effect, margin)
-        doubts = notes.doubts(able, chosen, found, outcome, margin, everywhere=question.rule == NON_INFERIOR)
-        outcome = "undecided" if doubts else outcome
-        told = (
-            notes.equivalence(found, margin) if question.rule == NON_INFERIOR else notes.small(found, outcome, margin)
-        )
-        told += doubts
-        told += notes.resampled(found)
-        told += notes.chance(able, chosen, margin)
-        told += notes.beside(beside, chosen, len(able))
-        told += notes.left_out(question.against, pairs, able)
+        told = [*made.notes]
+        if chosen is not None and len(kept) < len(able):
+            told += notes.aside(kept, able, _decided(question, able, chosen, margin))
+        if chosen is not None and made.effect is not None and margin is not None:
+            told += notes.beside(beside, chosen, len(kept))
+            told += notes.left_out(question.against, pairs, able)
     return Verdict(
         claim=question.name,
         statement=question.statement,
-        outcome=outcome,
-        effect=found.effect,
-        unit=metric.gained,
+        outcome=made.outcome,
+        effect=made.effect,
+        unit=metrics[0].gained,
         margin=margin,
-        rule=_rule(question, able, chosen, found, metric, margin=margin, asked=level is not None),
-        comparisons=() if chosen is None else comparisons(able, chosen),
-        advice=found.advice(None if margin is None else margin / 2),
-        notes=tuple(told),
+        rule=_rule(question, kept, chosen, made.pool, metrics[0], margin=margin, asked=level is not None),
+        comparisons=made.comparisons,
+        advice=made.pool.advice(None if margin is None else margin / 2),
+        notes=(*told, *more),
+        level=chosen,
+        settings=tuple(dict.fromkeys(pair.ticket.setting for pair in kept)),
+        test=made.test,
     )
+
+
+def _decided(question: Question, pairs: Sequence[Pair], level: int | None, margin: float | None) -> Decided:
+    """What the rule says of those pairs at that level."""
+    found = Pool(values={}, left=0) if level is None else pooled(pairs, level)
+    cells = () if level is None else comparisons(pairs, level, question.rule, margin)
+    if level is None or found.effect is None:
+        return Decided(pool=found, comparisons=cells, outcome="not tested")
+    if margin is None:
+        label = pairs[0].ticket.setting.metric.label
+        told = [f"Undecided, since the study names no margin: the difference in {label} that would not matter."]
+        return Decided(pool=found, comparisons=cells, outcome="undecided", notes=tuple(told))
+    close = question.rule == NON_INFERIOR
+    outcome = question.rule.decide(found.effect, margin)
+    doubts = notes.doubts(pairs, level, found, outcome, margin, cells if close else ())
+    outcome = "undecided" if doubts else outcome
+    told = notes.equivalence(found, margin) if close else notes.small(found, outcome, margin)
+    told += [*doubts, *notes.resampled(found), *notes.chance(pairs, level, margin)]
+    test = question.rule.test(found.values, margin) if question.rule.test else None
+    return Decided(pool=found, comparisons=cells, outcome=outcome, notes=tuple(told), test=test)
 
 
 def _rule(
@@ -116,11 +133,13 @@ def _rule(
         f"Effect: {gain}, replicate by replicate, averaged over the cells; mean and 95 % Student t interval over "
         f"{found.counted}. "
         f"Decision by that interval: {words}. "
-        "Cell by cell: paired t-tests, p adjusted over the cells (Holm)."
+        "Cell by cell: the same rule by intervals that hold together with 95 % (Bonferroni)."
     )
 
 
 def _kept(able: Sequence[Pair], level: int) -> str:
+    if not able:
+        return "no cell"
     densities = sorted(pair.ticket.levels[level].density for pair in able)
     ends = dict.fromkeys(percent(density) for density in (densities[0], densities[-1]))
     return f"{' to '.join(ends)} of the weights"

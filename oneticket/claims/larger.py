@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from oneticket.claims.cells import grid, sparsest
-from oneticket.claims.claim import Outcome, Verdict, said
+from oneticket.claims.cells import ClaimCell, Grid, grid, sparsest
+from oneticket.claims.claim import Outcome, Test, Verdict, against, said
 from oneticket.claims.growth import EQUAL, Factor, Growth, comparisons, grown, growths
-from oneticket.claims.notes import mixed, weak
+from oneticket.claims.notes import mixed, other_settings, weak
+from oneticket.claims.pairs import some
 from oneticket.claims.pool import Pool
 from oneticket.ground.metric import Metric
+from oneticket.stats.settings import UPDATE
 from oneticket.stats.stats import Interval
 from oneticket.stats.summary import Row
 from oneticket.stats.words import percent
@@ -34,11 +36,11 @@ def larger_sources(rows: Sequence[Row], *, level: int | None = None) -> Verdict:
     metric = metrics[0]
     comparable = every if len(metrics) == 1 else []
     able = [one for one in comparable if (one.levels if level is None else level in one.levels)]
-    chosen = sparsest(one.levels for one in able) if level is None or not able else level
-    found = {} if chosen is None else {factor: grown(able, factor, chosen) for factor in EQUAL}
-    pools = {factor: made for factor, made in found.items() if made.values}
+    kept = [one for one in able if one.dense_trained]
+    chosen = sparsest(one.levels for one in kept or able) if level is None or not able else level
+    pools = _pools(kept, chosen)
     outcome, effect, advice = _decided(pools.values(), wanted=metric.margin and metric.margin / 2)
-    out = [one for one in every if one not in able]
+    told = _notes(pools, [one for one in every if one not in able]) if pools else [mixed(metrics) or _missing(every)]
     return Verdict(
         claim="C4",
         statement=CLAIMS["C4"],
@@ -46,11 +48,45 @@ def larger_sources(rows: Sequence[Row], *, level: int | None = None) -> Verdict:
         effect=effect,
         unit=f"{metric.gained} per doubling",
         margin=None,
-        rule=_rule(able, chosen, pools, metric, asked=level is not None),
-        comparisons=() if chosen is None else comparisons(able, chosen),
+        rule=_rule(kept, chosen, pools, metric, asked=level is not None),
+        comparisons=() if chosen is None else comparisons(kept, chosen),
         advice=advice,
-        notes=tuple(_notes(pools, out)) if pools else (mixed(metrics) or _missing(every),),
+        notes=(*told, *_aside(kept, able, chosen), *other_settings(_carried(study), UPDATE)),
+        level=chosen,
+        settings=tuple(dict.fromkeys(one.cells[0].setting for one in kept)),
+        test=_test(pools, outcome),
     )
+
+
+def _pools(found: Sequence[Growth], level: int | None) -> dict[Factor, Pool]:
+    made = {} if level is None else {factor: grown(found, factor, level) for factor in EQUAL}
+    return {factor: one for factor, one in made.items() if one.values}
+
+
+def _carried(study: Grid) -> list[ClaimCell]:
+    return [cell for cell, source in study.tickets if source.set != cell.target.set]
+
+
+def _aside(kept: Sequence[Growth], able: Sequence[Growth], level: int | None) -> list[str]:
+    """Which slopes are set aside because the dense network did not train, and what all of them say."""
+    out = [one.name for one in able if one not in kept]
+    outcome, effect, _ = _decided(_pools(able, level).values(), wanted=None)
+    if not out:
+        return []
+    told = f"Set aside, since the dense network stayed at the commonest class in most trainings: {some(out)}."
+    return [told, f"With all {len(able)} slopes: {outcome}, {said(effect)}."] if effect else [told]
+
+
+def _test(pools: Mapping[Factor, Pool], outcome: Outcome) -> Test | None:
+    """The test behind the outcome: every slope must be above 0, or one of them lies below."""
+    tests = [(made, against(made.values, 0.0)) for made in pools.values()]
+    if outcome == "fails":
+        found = [test.p for made, test in tests if test.p is not None and made.effect and made.effect.mean < 0]
+        words = f"two-sided t-test of the slope below 0 against 0, p times the {len(tests)} slopes that could be"
+        return Test(p=min([1.0, *(len(tests) * p for p in found)]), words=words)
+    found = [test.p for _, test in tests if test.p is not None]
+    p = max(found) if len(found) == len(tests) and found else None
+    return Test(p=p, words="two-sided t-tests of the slopes against 0, the largest p of them") if tests else None
 
 
 def _decided(pools: Iterable[Pool], *, wanted: float | None) -> tuple[Outcome, Interval | None, str]:
@@ -80,7 +116,8 @@ def _rule(
         "replicates"
         f"{f' ({over})' if over else ''}. "
         "Decision: holds if every interval lies above 0, fails if one lies below 0, else undecided; the effect given "
-        "is the one with the lowest bound. Slope by slope: t-tests against 0, p adjusted over the slopes (Holm)."
+        "is the one with the lowest bound. Slope by slope: the same by intervals that hold together with "
+        "95 % (Bonferroni)."
     )
 
 

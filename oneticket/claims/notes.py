@@ -5,14 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 
-from oneticket.claims.cells import sparsest
-from oneticket.claims.claim import Outcome, said
-from oneticket.claims.pairs import Pair, names, pooled
+from oneticket.claims.cells import ClaimCell, sparsest
+from oneticket.claims.claim import Comparison, Outcome, said
+from oneticket.claims.decided import Decided
+from oneticket.claims.pairs import Pair, names, pooled, some
 from oneticket.claims.pool import Pool
 from oneticket.ground.metric import Metric
 from oneticket.stats.equivalence import equivalent
 from oneticket.stats.power import NOISE
-from oneticket.stats.stats import bootstrap_interval, mean_interval
+from oneticket.stats.settings import changes, renamed
+from oneticket.stats.stats import bootstrap_interval
 from oneticket.stats.words import listed, number, within, words_of
 
 
@@ -62,6 +64,25 @@ def left_out(against: str, pairs: Iterable[Pair], able: Iterable[Pair]) -> list[
     return [f"Left out, for want of {words_of(against).phrase} at a level: {names(out)}."] if out else []
 
 
+def aside(kept: Sequence[Pair], able: Sequence[Pair], every: Decided) -> list[str]:
+    """Which cells are set aside because their dense network did not train, and what all cells say together."""
+    kept_names = {pair.name for pair in kept}
+    out = [pair for pair in able if pair.name not in kept_names]
+    told = (
+        f"Set aside, since the dense network stayed at the commonest class in more than half of its trainings: "
+        f"{names(out)}."
+    )
+    return [told, f"With all {len(able)} cells: {every.outcome}, {said(every.effect)}."] if every.effect else [told]
+
+
+def other_settings(cells: Iterable[ClaimCell], columns: Iterable[str]) -> list[str]:
+    """The tickets that are trained under the optimizer that found them by its name, but not by its settings."""
+    columns = tuple(columns)
+    found = {cell.place: changes(cell.row, columns) for cell in cells if not renamed(cell.row)}
+    out = [f"{place} ({said})" for place, said in found.items() if said]
+    return [f"Left out, since found under other settings: {some(out)}."] if out else []
+
+
 def weak(found: Pool) -> list[str]:
     """An interval without width."""
     effect = found.effect
@@ -71,9 +92,17 @@ def weak(found: Pool) -> list[str]:
 
 
 def doubts(
-    able: Sequence[Pair], level: int, found: Pool, outcome: Outcome, margin: float, *, everywhere: bool
+    able: Sequence[Pair],
+    level: int,
+    found: Pool,
+    outcome: Outcome,
+    margin: float,
+    everywhere: Sequence[Comparison],
 ) -> list[str]:
-    """Why an effect that would decide does not: no spread, nothing learned, or a cell that says the opposite."""
+    """Why an effect that would decide does not: no spread, nothing learned, or a cell that says the opposite.
+
+    `everywhere`: the cells of which none may fail.
+    """
     if outcome == "undecided" or found.effect is None:
         return []
     told = []
@@ -81,12 +110,9 @@ def doubts(
         told += [f"{said} So it is undecided." for said in weak(found)]
     if len(_at_chance(able, level, margin)) == len(able):
         told.append("Undecided, since no network of these cells has learned anything.")
-    if everywhere and outcome == "holds":
-        below = [pair for pair in able if _below(pair, level, margin)]
-        if below:
-            told.append(
-                f"Undecided, since not so everywhere: the interval lies below −{number(margin)} for {names(below)}."
-            )
+    below = [f"{one.what} on {one.where} ({one.model})" for one in everywhere if one.outcome == "fails"]
+    if below and outcome == "holds":
+        told.append(f"Undecided, since not so everywhere: the interval lies below −{number(margin)} for {some(below)}.")
     return told
 
 
@@ -96,12 +122,6 @@ def resampled(found: Pool) -> list[str]:
         return []
     one = bootstrap_interval(found.values.values())
     return [f"Bootstrap ({one.method}) of the effect: {within(one)}."] if one.low is not None else []
-
-
-def _below(pair: Pair, level: int, margin: float) -> bool:
-    differences = pair.differences(level).values()
-    high = mean_interval(differences).high if differences else None
-    return high is not None and high < -margin
 
 
 def chance(able: Sequence[Pair], level: int, margin: float) -> list[str]:

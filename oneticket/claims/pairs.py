@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from oneticket.claims.cells import ClaimCell, shared_levels
-from oneticket.claims.claim import Comparison, family
+from oneticket.claims.claim import Comparison, Rule, compared
 from oneticket.claims.pool import Pool, pool
 from oneticket.stats.summary import over, places
 
@@ -28,8 +28,7 @@ class Pair:
     @property
     def name(self) -> str:
         """The ticket and its place, in words."""
-        setting = self.ticket.setting
-        return f"{self.ticket.name} on {setting.data} under {setting.optimizer} ({setting.model})"
+        return self.ticket.place
 
     def differences(self, level: int) -> dict[int, float]:
         """By how much the ticket is better than its rival, by replicate."""
@@ -44,14 +43,14 @@ def pooled(pairs: Sequence[Pair], level: int) -> Pool:
     return pool([pair.differences(level) for pair in pairs], seen)
 
 
-def comparisons(pairs: Sequence[Pair], level: int) -> tuple[Comparison, ...]:
-    """One comparison per pair that has the level, with their p adjusted over all of them."""
+def comparisons(pairs: Sequence[Pair], level: int, rule: Rule, margin: float | None) -> tuple[Comparison, ...]:
+    """One comparison per pair that has the level, each with its interval and what the rule says of it."""
     called = places(pair.ticket.levels[level] for pair in pairs)
     made = []
     for pair in pairs:
         ticket = pair.ticket.levels[level]
-        compared = None if pair.rival is None else over(ticket, pair.rival.levels[level])
-        if pair.rival is not None and compared is not None:
+        found = None if pair.rival is None else over(ticket, pair.rival.levels[level])
+        if pair.rival is not None and found is not None:
             one = Comparison(
                 what=pair.ticket.name,
                 against=pair.rival.name,
@@ -59,14 +58,20 @@ def comparisons(pairs: Sequence[Pair], level: int) -> tuple[Comparison, ...]:
                 where=called[ticket.setting],
                 level=level,
                 density=ticket.density,
-                paired=compared,
+                paired=found,
+                together=found.difference,
             )
             made.append(one)
-    return family(made)
+    return compared(made, rule, margin)
 
 
 def names(pairs: Iterable[Pair]) -> str:
     """The first few pairs by name, and how many more there are."""
-    every = list(dict.fromkeys(pair.name for pair in pairs))
+    return some(pair.name for pair in pairs)
+
+
+def some(named: Iterable[str]) -> str:
+    """The first few of those names, each once, and how many more there are."""
+    every = list(dict.fromkeys(named))
     more = f"; and {len(every) - NAMED} more" if len(every) > NAMED else ""
     return "; ".join(every[:NAMED]) + more

@@ -15,7 +15,7 @@ from oneticket.stats.decomposition import decompositions
 from oneticket.stats.regroup import parts, settled
 from oneticket.stats.summary import Row
 from oneticket.stats.table import ReportTable, tables
-from oneticket.stats.words import MISSING, counts, number, percent, within, words_of
+from oneticket.stats.words import MISSING, counts, percent, within, words_of
 from oneticket.study.findings import Findings
 
 LISTED = 40  # groups of missing cells on the page; the file has every cell
@@ -100,17 +100,15 @@ def comparisons(verdict: Verdict) -> ReportTable | None:
     if not given:
         return None
     models = len({one.model for one in given}) > 1
-    header = ("what", "against", *(("model",) if models else ()), "where", "weights", "difference", "n", "p", "seen")
+    header = ("what", "against", *(("model",) if models else ()), "where", "weights", "difference", "n", "says")
     rows = []
     for one in given:
-        difference = one.paired.difference
         place = (*((one.model,) if models else ()), one.where, percent(one.density))
-        numbers = (within(difference), str(difference.n), _p(one.adjusted), SEEN[one.seen])
+        numbers = (within(one.together), str(one.together.n), one.outcome)
         rows.append((one.what, one.against, *place, *numbers))
     caption = (
-        "Mean paired differences with their 95 % t intervals, above 0 where the first is better; p of the paired "
-        "t-test after Holm's correction over this table; better and worse where it is under 0.05; "
-        f"{MISSING} where one replicate gives none."
+        "Mean paired differences, above 0 where the first is better, with t intervals that hold together with 95 % "
+        "over this table (Bonferroni), and what the claim's own rule says of each."
     )
     return ReportTable(title=f"{verdict.claim}: every comparison", header=header, rows=tuple(rows), caption=caption)
 
@@ -219,14 +217,6 @@ def _place(row: Mapping[str, Any], end: str) -> str:
 def _numbers(values: Iterable[int]) -> str:
     return ", ".join(map(str, sorted(set(values))))
 
-
-def _p(value: float | None) -> str:
-    if value is None:
-        return MISSING
-    return "< 0.001" if value < 0.001 else number(value)
-
-
-SEEN = {1: "better", -1: "worse", 0: "not seen", None: MISSING}
 
 MASK_OR_WEIGHTS = "Mask or weights?"
 """The title under which tickets are taken apart."""

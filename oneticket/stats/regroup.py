@@ -8,7 +8,7 @@ from typing import Any
 
 from oneticket.ground.errors import SpecError
 from oneticket.ground.metric import Metric
-from oneticket.stats.summary import Row, setting_of
+from oneticket.stats.summary import Row, at_home, setting_of
 
 
 def parts(rows: Iterable[Row]) -> dict[str, list[Row]]:
@@ -30,7 +30,7 @@ def settled(rows: Iterable[Row]) -> list[Row]:
     Both stand for the same network then, which counts once.
     """
     rows = list(rows)
-    home = {setting_of(row) for row in rows if row["arm"] == "ticket" and _at_home(row)}
+    home = {setting_of(row) for row in rows if row["arm"] == "ticket" and at_home(row)}
     return [{**row, "arm": "ticket"} if row["arm"] == "own" and setting_of(row) in home else row for row in rows]
 
 
@@ -53,14 +53,14 @@ def pooled(rows: Iterable[Row]) -> list[Row]:
     for row in rows:
         kind = "own" if row["arm"] == "own" else "carried" if row["source_optimizer"] else "sourceless"
         pair = (row["source_optimizer"], row["target_optimizer"])
-        at = (row["replicate"], row["arm"], row["level"])
+        at = (row["replicate"], row["arm"], row["level"], row.get("equal"))
         grid.setdefault(kind, {}).setdefault(at, set()).add(pair)
     for alike in grid.values():
         if len({frozenset(pairs) for pairs in alike.values()}) > 1:
             raise SpecError("not every arm, level and replicate has every combination of optimizers")
     for row in rows:
         kept = ("model", "target_data", "head", "arm", "source_data", "level")
-        at = (*(row[name] for name in kept), Metric.of(row).name)
+        at = (*(row[name] for name in kept), row.get("equal"), Metric.of(row).name)
         groups.setdefault(at, {}).setdefault(row["replicate"], []).append(row)
     made: list[Row] = []
     for replicates in groups.values():
@@ -76,8 +76,3 @@ def pooled(rows: Iterable[Row]) -> list[Row]:
             }
             made.append({**group[0], **names, **means, "key": None})
     return made
-
-
-def _at_home(row: Row) -> bool:
-    source = row.get("source_data"), row.get("source_optimizer")
-    return source == (row["target_data"], row["target_optimizer"])

@@ -5,23 +5,26 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from oneticket.ground.errors import SpecError
 from oneticket.ground.metric import Metric, score_of
 from oneticket.lottery.spec import ARMS
+from oneticket.stats.settings import UPDATE, same
 from oneticket.stats.stats import Interval, Paired, mean_interval, paired
 from oneticket.stats.words import arm_place, words_of
 
 Row = Mapping[str, Any]
+
+NOISE = 1e-9  # shares of equal counts may differ by rounding
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Setting:
     """Where networks are trained and by what they are measured: only those of one setting are compared.
 
-    `part` where parts of a study disagree.
+    `part` where parts of a study disagree. `equal`: at equal `epochs` or `steps` of the sources, where both were run.
     """
 
     model: str
@@ -30,6 +33,7 @@ class Setting:
     head: str | None
     metric: Metric
     part: str | None = None
+    equal: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -52,7 +56,8 @@ class Summary:
 
     `values`: score by replicate. `over_dense`: the gain over the dense network, replicate by replicate: above 0 it is
     better. None for the dense network itself, or where no replicate has both. `living`: mean number of weights, where
-    known.
+    known. `stayed`: how many trainings did not leave the commonest class, None where that is not known. `row`: one of
+    its rows, for what they all say alike.
     """
 
     setting: Setting
@@ -63,12 +68,13 @@ class Summary:
     score: Interval
     over_dense: Paired | None
     living: float | None = None
+    stayed: int | None = None
+    row: Row = field(compare=False)
 
     @property
     def at_home(self) -> bool:
-        """Whether this is the target's own ticket: the arm `own`, or a ticket that was found where it is trained."""
-        there = Line(arm="ticket", data=self.setting.data, optimizer=self.setting.optimizer)
-        return self.line.arm == "own" or self.line == there
+        """Whether this is the target's own ticket."""
+        return at_home(self.row)
 
 
 def summary(rows: Iterable[Row]) -> list[Summary]:
@@ -107,16 +113,18 @@ def summary(rows: Iterable[Row]) -> list[Summary]:
     summaries = []
     for (setting, line, level), scores in values.items():
         dense = values.get((setting, Line(arm="dense"), 0), {})
-        compared = line.arm != "dense" and dense.keys() & scores.keys()
+        compared, group = line.arm != "dense" and dense.keys() & scores.keys(), groups[setting, line, level]
         one = Summary(
             setting=setting,
             line=line,
             level=level,
-            density=statistics.fmean(row["density"] for row in groups[setting, line, level].values()),
+            density=statistics.fmean(row["density"] for row in group.values()),
             values=scores,
             score=mean_interval(scores.values()),
             over_dense=gain(setting.metric, scores, dense) if compared else None,
-            living=_living(groups[setting, line, level].values()),
+            living=_living(group.values()),
+            stayed=_stayed(group.values()),
+            row=group[min(group)],
         )
         summaries.append(one)
     return sorted(summaries, key=_order)
@@ -133,8 +141,22 @@ def natural_zeros(rows: Iterable[Row]) -> dict[Setting, float]:
 
 def setting_of(row: Row) -> Setting:
     """Where a row's network was trained."""
-    data, optimizer = row["target_data"], row["target_optimizer"]
-    return Setting(model=row["model"], data=data, optimizer=optimizer, head=row.get("head"), metric=Metric.of(row))
+    place = {"model": row["model"], "data": row["target_data"], "optimizer": row["target_optimizer"]}
+    return Setting(**place, head=row.get("head"), metric=Metric.of(row), equal=row.get("equal"))
+
+
+def at_home(row: Row) -> bool:
+    """Whether a row is of the target's own ticket: the arm `own`, or a ticket that was found where it is trained."""
+    here = row.get("source_data") == row["target_data"] and same(row, UPDATE)
+    return row["arm"] == "own" or (row["arm"] == "ticket" and here)
+
+
+def stays(row: Row) -> bool | None:
+    """Whether a training did no better than to name the commonest class of the test set; None where not known."""
+    commonest = row.get("commonest")
+    if commonest is None or math.isnan(commonest) or Metric.of(row).name != "accuracy":
+        return None
+    return bool(_score(row) <= commonest + NOISE)
 
 
 def over(a: Summary, b: Summary) -> Paired | None:
@@ -158,7 +180,8 @@ def places(summaries: Iterable[Summary]) -> dict[Setting, str]:
         heads = {other.head for other in settings if replace(other, head=setting.head, part=setting.part) == setting}
         head = f" ({setting.head} head)" if len(heads) > 1 else ""
         part = f" in {setting.part}" if setting.part else ""
-        called[setting] = f"{setting.data} under {setting.optimizer}{head}{part}"
+        equal = f" at equal {setting.equal}" if setting.equal else ""
+        called[setting] = f"{setting.data} under {setting.optimizer}{head}{part}{equal}"
     return called
 
 
@@ -204,6 +227,11 @@ def _living(rows: Iterable[Row]) -> float | None:
     return statistics.fmean(known) if known else None
 
 
+def _stayed(rows: Iterable[Row]) -> int | None:
+    found = [stays(row) for row in rows]
+    return sum(map(bool, found)) if None not in found else None
+
+
 def _line(row: Row, *, alone: bool) -> Line:
     """A search's dense network is its setting's dense network, unless transfers there trained another."""
     if row["arm"] == "dense" and alone:
@@ -213,12 +241,17 @@ def _line(row: Row, *, alone: bool) -> Line:
 
 def _add(group: dict[int, Row], row: Row) -> None:
     held = group.setdefault(row["replicate"], row)
-    differ = sorted(name for name in held.keys() | row.keys() if held.get(name) != row.get(name))
+    differ = sorted(name for name in held.keys() | row.keys() if not _alike(held.get(name), row.get(name)))
     if differ and (row.get("key") is None or held.get("key") != row["key"]):
         raise SpecError(
             f"two networks for {_where(row)} on {row['target_data']} under {row['target_optimizer']}; "
             f"they differ in {', '.join(differ)}: report them apart"
         )
+
+
+def _alike(one: Any, other: Any) -> bool:
+    """Whether two values are equal, or both the NaN that tables read for nothing."""
+    return bool(one == other) or (one != one and other != other)
 
 
 def _where(row: Row) -> str:
@@ -228,7 +261,7 @@ def _where(row: Row) -> str:
 def _order(one: Summary) -> tuple[Any, ...]:
     setting = one.setting
     place = (setting.model, setting.data, setting.optimizer, setting.head or "", setting.part or "")
-    return (*place, setting.metric.name, rank(one.line), one.level)
+    return (*place, setting.equal or "", setting.metric.name, rank(one.line), one.level)
 
 
 def rank(line: Line) -> tuple[int, str, str]:

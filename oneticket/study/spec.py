@@ -58,9 +58,14 @@ def _sorted(levels: tuple[int, ...]) -> tuple[int, ...]:
     return tuple(sorted(set(levels)))
 
 
+def _falling(densities: tuple[float, ...]) -> tuple[float, ...]:
+    return tuple(sorted(set(densities), reverse=True))
+
+
 Level = Annotated[int, Field(ge=0, le=MOST_LEVELS)]
 Levels = Annotated[tuple[Level, ...], AfterValidator(_some), AfterValidator(_sorted)]
 Arms = Annotated[tuple[Annotated[str, ARMS], ...], AfterValidator(_some)]
+Densities = Annotated[tuple[Annotated[float, Field(gt=0, lt=1)], ...], AfterValidator(_falling)]
 Head = Literal["fresh", "keep", "sparse"]
 Names = Annotated[tuple[str, ...], AfterValidator(_some)]
 Replicates = Annotated[int, Field(ge=1, le=10_000)]
@@ -130,6 +135,40 @@ class SetSpec(Spec):
         default_factory=dict, description="Fields of TrainingSpec that this set needs otherwise."
     )
     rewind: Time | None = Field(None, description="The rewind point of searches on this set.")
+
+
+class PropertiesSpec(Spec):
+    """What a study states of a set, whatever it takes of it: how simple it is stands in no small subset."""
+
+    kind: ClassVar[str] = "properties"
+
+    score: float | None = Field(None, description="The score that a dense network reaches on all of the set.")
+    classes: int | None = Field(None, ge=1, description="Its classes.")
+    examples: int | None = Field(None, ge=1, description="Its training examples.")
+
+
+class ComplexitySpec(Spec):
+    """Which targets claim C5 counts as simple, and which sources as more complex.
+
+    A target is simple if its dense network reaches `score` and it has at most `classes` classes. A source is more
+    complex than a target if it has at least as many classes and examples, more of one of them, and no higher a dense
+    score where both are known. Scores are those of the study's own dense networks unless `sets` states others.
+
+    >>> ComplexitySpec(sets={"fashion_mnist": {"score": 0.93}}).sets["fashion_mnist"].classes is None
+    True
+    """
+
+    kind: ClassVar[str] = "complexity"
+
+    score: float | None = Field(
+        None, description="The score of a dense network from which on a target is simple; 0.85 of accuracy."
+    )
+    classes: int = Field(10, ge=1, description="The most classes of a simple target.")
+    sets: dict[str, PropertiesSpec] = Field(
+        default_factory=dict,
+        description="What is known of sets beyond this study, by their names here or everywhere: score, classes, "
+        "examples. Without it a scarce target is judged by what the study's dense networks reach on it.",
+    )
 
 
 class PartSpec(Spec):
@@ -202,6 +241,14 @@ class StudySpec(Spec):
     )
     margin: float | None = Field(
         None, gt=0, description="The difference in the metric, in its unit, that counts as none; 0.02 of accuracy."
+    )
+    densities: Densities = Field(
+        (),
+        description="The densities at which claims are judged, such as 0.17 and 0.035: for each the nearest of the "
+        "levels, at most a tenth away; the sparsest level alone unless given.",
+    )
+    complexity: ComplexitySpec = Field(
+        ComplexitySpec(), description="Which targets are simple and which sources more complex, for claim C5."
     )
     sets: dict[str, SetSpec] = Field(default_factory=dict, description="Datasets by the names they go by here.")
     models: dict[str, ModelSpec] = Field(default_factory=dict, description="Models by the names they go by here.")

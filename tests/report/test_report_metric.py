@@ -32,7 +32,7 @@ from oneticket.store.store import Store
 from oneticket.study.findings import Findings
 from oneticket.study.findings import findings as findings_of
 from oneticket.study.grid import plan
-from oneticket.study.spec import StudySpec
+from oneticket.study.spec import ComplexitySpec, StudySpec
 from oneticket.ticket import describe
 from oneticket.ticket.book import Book
 from oneticket.ticket.contract import Contract
@@ -67,13 +67,20 @@ def close(one: Any, other: Any) -> bool:
 @pytest.mark.parametrize("claim", ABOUT)
 def test_every_verdict_is_the_same_whichever_way_the_metric_counts(claim: str, gap: float) -> None:
     rows = beside(gap, **ABOUT[claim])
-    (up,), (down,) = (verdicts(each, [claim], margin=0.02) for each in (more(rows), less(rows)))
+    (up,), (down,) = (
+        verdicts(each, [claim], margin=0.02, complexity=ComplexitySpec(score=least))
+        for each, least in ((more(rows), 0.85), (less(rows), TOP - 0.85))
+    )
     assert up.outcome == down.outcome != "not tested"
     assert close(down.effect.mean, up.effect.mean) and close(down.effect.low, up.effect.low)
     assert (down.effect.mean > 0) == (gap > 0)
-    assert [one.seen for one in down.comparisons] == [one.seen for one in up.comparisons]
+    assert [one.outcome for one in down.comparisons] == [one.outcome for one in up.comparisons]
+    assert up.test is not None and down.test is not None and close(up.test.p, down.test.p)
     assert (up.unit, down.unit) == ("skill", "lower error")
-    assert down.notes == tuple(note.replace("skill", "error") for note in up.notes)
+    scored = ("Simple", "More complex")  # told with their dense scores
+    assert [note.replace("skill", "error") for note in up.notes if not note.startswith(scored)] == [
+        note for note in down.notes if not note.startswith(scored)
+    ]
 
 
 def test_growth_is_what_a_doubling_gains() -> None:
@@ -213,7 +220,7 @@ def test_every_verdict_sentence_and_table_of_real_rows_is_the_mirror_image(diabe
     turned = mirrored(diabetes)
     for one, other in zip(*(verdicts(each.rows, CLAIMS, margin=2.0) for each in (diabetes, turned)), strict=True):
         assert one.outcome == other.outcome
-        assert [each.seen for each in one.comparisons] == [each.seen for each in other.comparisons]
+        assert [each.outcome for each in one.comparisons] == [each.outcome for each in other.comparisons]
         if one.effect is not None and other.effect is not None:
             assert close(one.effect.mean, other.effect.mean) and (one.unit, other.unit) == ("lower rmse", "fit")
         assert one.advice == other.advice and len(one.notes) == len(other.notes)
@@ -299,7 +306,7 @@ def test_a_report_says_what_was_measured_and_which_way_is_better() -> None:
     (verdict,) = verdicts(less(beside(0.05, **ABOUT["C3"])), ["C3"], margin=0.02)
     compared = comparisons(verdict)
     assert compared is not None and "above 0 where the first is better" in compared.caption
-    assert {row[-1] for row in compared.rows} == {"better"}
+    assert {row[-1] for row in compared.rows} == {"holds"}
 
 
 def test_scores_and_cards_keep_metric_and_direction(study: Callable[..., Rows]) -> None:

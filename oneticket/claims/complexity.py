@@ -1,0 +1,128 @@
+"""Complexity: which targets are simple and which sources more complex, by properties that a study's rows or file state.
+
+The paper's remark (Morcos et al., 2019) is about Fashion-MNIST, which dense networks learn almost to the end, and about
+sources with more images, more classes, or both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from oneticket.claims.cells import ClaimCell, ClaimData, Grid
+from oneticket.ground.metric import Metric
+from oneticket.stats.words import number
+from oneticket.study.spec import ComplexitySpec, PropertiesSpec
+
+SCORE = 0.85
+"""Of accuracy: from here on a target is simple unless a study says otherwise."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Properties:
+    """A set by its dense score and its numbers of classes and of training examples; None where not known."""
+
+    score: float | None
+    classes: int | None
+    examples: int | None
+
+    @property
+    def said(self) -> str:
+        """In words."""
+        score = "dense score unknown" if self.score is None else f"dense {number(self.score)}"
+        return f"{score}, {_count(self.classes, 'classes')}, {_count(self.examples, 'examples')}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Complexity:
+    """The rule of a study, over its cells."""
+
+    rule: ComplexitySpec
+    study: Grid
+
+    def simple(self, cell: ClaimCell) -> bool:
+        """Whether the cell's target is simple."""
+        target, metric = self.target(cell), cell.setting.metric
+        limit = least(self.rule, metric)
+        if target.score is None or limit is None or target.classes is None:
+            return False
+        return metric.gain(target.score, limit) >= 0 and target.classes <= self.rule.classes
+
+    def more_complex(self, cell: ClaimCell) -> bool:
+        """Whether the ticket's source is more complex than its target."""
+        source, target = self.source(cell), self.target(cell)
+        if None in (source.classes, source.examples, target.classes, target.examples):
+            return False
+        sizes = [(source.classes, target.classes), (source.examples, target.examples)]
+        scores = source.score, target.score
+        harder = None in scores or cell.setting.metric.gain(target.score or 0.0, source.score or 0.0) >= 0
+        return harder and all((a or 0) >= (b or 0) for a, b in sizes) and any(a != b for a, b in sizes)
+
+    def target(self, cell: ClaimCell) -> Properties:
+        """What is known of the cell's target."""
+        return self._known(cell.setting.data, cell.target, cell.dense.score.mean if cell.dense else None)
+
+    def source(self, cell: ClaimCell) -> Properties:
+        """What is known of the ticket's source; its dense score is of the same network under the same optimizer."""
+        here = cell.setting
+        there = next(
+            (
+                other.dense
+                for (setting, _), other in self.study.cells.items()
+                if other.dense
+                and setting.data == cell.line.data
+                and (setting.model, setting.optimizer, setting.metric) == (here.model, here.optimizer, here.metric)
+            ),
+            None,
+        )
+        assert cell.source is not None
+        return self._known(str(cell.line.data), cell.source, there.score.mean if there else None)
+
+    def told(self, cells: Iterable[ClaimCell]) -> list[str]:
+        """By which numbers targets count as simple or not, and sources as more complex or not: for a reviewer."""
+        cells = list(cells)
+        targets = {cell.setting.data: (self.simple(cell), self.target(cell)) for cell in cells}
+        sources = {
+            f"{cell.line.data} beside {cell.setting.data}": (self.more_complex(cell), self.source(cell))
+            for cell in cells
+            if self.simple(cell)
+        }
+        found = []
+        for what, known in (("Simple", targets), ("More complex", sources)):
+            for kind, words in ((True, what), (False, f"Not {what[0].lower()}{what[1:]}")):
+                names = [f"{name} ({one.said})" for name, (said, one) in sorted(known.items()) if said == kind]
+                found += [f"{words}: {'; '.join(names)}."] if names else []
+        return found
+
+    def _known(self, label: str, data: ClaimData, score: float | None) -> Properties:
+        stated = self.rule.sets.get(label) or self.rule.sets.get(data.name) or self.rule.sets.get(data.set)
+        stated = stated or PropertiesSpec()
+        return Properties(
+            score=score if stated.score is None else stated.score,
+            classes=stated.classes or data.classes,
+            examples=stated.examples or data.examples,
+        )
+
+
+def least(rule: ComplexitySpec, metric: Metric) -> float | None:
+    """The score from which on a target is simple; None where nobody said one for the metric."""
+    return SCORE if rule.score is None and metric.name == "accuracy" else rule.score
+
+
+def words(rule: ComplexitySpec, metric: Metric) -> str:
+    """The rule in words and numbers, as applied.
+
+    >>> words(ComplexitySpec(), Metric(name="accuracy")).partition(". ")[0]
+    'Simple targets: at most 10 classes, and a dense accuracy of at least 0.850'
+    """
+    limit, side = least(rule, metric), "at least" if metric.larger else "at most"
+    score = f"a dense {metric.label} of {side} {number(limit)}" if limit is not None else "no score is stated, so none"
+    return (
+        f"Simple targets: at most {rule.classes} classes, and {score}. More complex sources: at least as many classes "
+        "and examples as the target, more of one of them, and no better a dense score where both are known. Of a set "
+        "of which the study states properties, these count; else its rows."
+    )
+
+
+def _count(count: int | None, what: str) -> str:
+    return f"unknown {what}" if count is None else f"{count:,} {what}"

@@ -1,0 +1,25 @@
+"""What a rule says of some cells at one level, before it is a verdict."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from oneticket.claims.claim import Comparison, Outcome, Test
+from oneticket.claims.pool import Pool
+from oneticket.stats.stats import Interval
+
+
+@dataclass(frozen=True, kw_only=True)
+class Decided:
+    """The pool of the cells, each cell's comparison, the outcome, what else to know, and the test behind it."""
+
+    pool: Pool
+    comparisons: tuple[Comparison, ...]
+    outcome: Outcome
+    notes: tuple[str, ...] = ()
+    test: Test | None = None
+
+    @property
+    def effect(self) -> Interval | None:
+        """The pooled effect; None where nothing could be pooled."""
+        return self.pool.effect

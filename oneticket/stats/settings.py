@@ -1,0 +1,67 @@
+"""Settings: whether a ticket is trained as it was found, by what a row says of both trainings."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+Row = Mapping[str, Any]
+
+UPDATE = ("optimizer_name", "lr", "rest_lr", "momentum", "nesterov", "betas", "weight_decay")
+"""The columns of the update rule: what an optimizer is, whatever the data and the length of a training."""
+
+TRAINING = (
+    *UPDATE,
+    *("schedule", "milestones", "gamma", "warmup", "batch", "smoothing", "clip", "precision", "guard"),
+)
+"""The columns of the whole training but its length. Those of the ticket's search have `source_` before them."""
+
+
+def differing(row: Row, names: Iterable[str] = TRAINING) -> dict[str, tuple[Any, Any]]:
+    """The settings that are not what they were when the ticket was found: name -> (then, now).
+
+    Empty where the row, as of an earlier version, does not say both.
+
+    >>> row = {"source_optimizer_name": "sgd", "optimizer_name": "sgd", "source_lr": 0.1, "lr": 0.001}
+    >>> differing(row)
+    {'lr': (0.1, 0.001)}
+    """
+    pairs = {name: (_plain(row.get(f"source_{name}")), _plain(row.get(name))) for name in names} if known(row) else {}
+    return {name: (then, now) for name, (then, now) in pairs.items() if then != now}
+
+
+def same(row: Row, names: Iterable[str] = TRAINING) -> bool:
+    """Whether those settings are what they were when the ticket was found; by the study's labels where not known."""
+    return not differing(row, names) if known(row) else row.get("source_optimizer") == row.get("target_optimizer")
+
+
+def renamed(row: Row) -> bool:
+    """Whether the ticket was found by another optimizer, by name; by the study's labels where not known."""
+    return "optimizer_name" in differing(row) if known(row) else not same(row)
+
+
+def known(row: Row) -> bool:
+    """Whether the row says with which settings its ticket was found, and with which it is trained."""
+    return all(_plain(row.get(name)) is not None for name in ("source_optimizer_name", "optimizer_name"))
+
+
+def changes(row: Row, names: Iterable[str] = TRAINING) -> str:
+    """The settings that differ, in words.
+
+    >>> row = {"source_optimizer_name": "sgd", "optimizer_name": "sgd", "source_lr": 0.1, "lr": 0.001}
+    >>> changes({**row, "source_clip": None, "clip": 1.0})
+    'lr 0.1 then, 0.001 now; clip none then, 1.0 now'
+    """
+    return "; ".join(
+        f"{name} {_word(then)} then, {_word(now)} now" for name, (then, now) in differing(row, names).items()
+    )
+
+
+def _plain(value: Any) -> Any:
+    """A list for a tuple, and None for the NaN that tables read for nothing."""
+    value = list(value) if isinstance(value, tuple) else value
+    return None if isinstance(value, float) and value != value else value
+
+
+def _word(value: Any) -> str:
+    return "none" if value in (None, []) else ", ".join(map(str, value)) if isinstance(value, list) else str(value)

@@ -1,0 +1,113 @@
+"""Whether a ticket is trained as it was found is told by settings, not by names; rows without settings go by labels."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from test_report_claims import Rows, beside, network, sized
+
+from oneticket.claims.claim import Verdict
+from oneticket.claims.claims import CLAIMS
+from oneticket.stats.settings import TRAINING
+from oneticket.stats.summary import summary
+from oneticket.study.rows import SETTINGS
+
+SGD: dict[str, Any] = {
+    "optimizer_name": "sgd",
+    "lr": 0.1,
+    "rest_lr": None,
+    "momentum": 0.9,
+    "nesterov": False,
+    "betas": None,
+    "weight_decay": 1e-4,
+    "schedule": "cosine",
+    "milestones": [],
+    "gamma": None,
+    "warmup": "0it",
+    "budget": "9ep",
+    "batch": 64,
+    "smoothing": 0.0,
+    "clip": None,
+    "precision": "float32",
+    "guard": "gate+project",
+}
+ADAM = {**SGD, "optimizer_name": "adam", "lr": 1e-3, "momentum": None, "nesterov": None, "betas": [0.9, 0.999]}
+
+
+def trained(rows: Rows, now: dict[str, Any], *, found: dict[str, Any] = SGD) -> Rows:
+    """The rows with the settings of their training, and of the search of those that have a source."""
+    then = {f"source_{name}": value for name, value in found.items()}
+    return [{**row, **now, **(then if row["source_data"] else dict.fromkeys(then))} for row in rows]
+
+
+def judged(claim: str, rows: Rows) -> Verdict:
+    return CLAIMS[claim](rows)
+
+
+HOME = beside(0.05, source="cifar10", target="cifar10")
+HALVES = beside(0.05, source="cifar10-a", target="cifar10-b")
+ACROSS = beside(0.05, source="svhn", target="cifar10", against="own")
+SIMPLE = beside(0.05, source="cifar100", target="fashion", against="own")
+ABOUT = {"C1": HOME, "C2": HALVES, "C3": ACROSS, "C4": sized(0.02, 0.01), "C5": SIMPLE}
+UPDATE = {"lr": 0.001, "momentum": 0.0, "nesterov": True, "weight_decay": 0.0}
+REST = {"schedule": "constant", "warmup": "50it", "batch": 128, "smoothing": 0.1, "clip": 1.0, "guard": "project"}
+
+
+@pytest.mark.parametrize("claim", ABOUT)
+def test_the_settings_that_found_a_ticket_are_under_every_claim_but_the_last(claim: str) -> None:
+    assert judged(claim, trained(ABOUT[claim], SGD)).outcome != "not tested"
+    assert judged("C6", trained(ABOUT[claim], SGD)).outcome == "not tested"
+
+
+@pytest.mark.parametrize("setting", UPDATE)
+@pytest.mark.parametrize("claim", ABOUT)
+def test_another_update_rule_of_the_same_name_is_under_no_claim(claim: str, setting: str) -> None:
+    rows = trained(ABOUT[claim], {**SGD, setting: UPDATE[setting]})
+    verdict = judged(claim, rows)
+    assert verdict.outcome == "not tested" and verdict.comparisons == ()
+    if claim not in ("C3", "C5"):  # there the target's own is no longer its own either
+        assert any(f"{setting} {SGD[setting]} then, {UPDATE[setting]} now" in note for note in verdict.notes), verdict
+    assert judged("C6", rows).outcome == "not tested"
+
+
+@pytest.mark.parametrize("setting", REST)
+def test_schedule_batch_and_clipping_count_on_the_same_data_and_not_on_other(setting: str) -> None:
+    now = {**SGD, setting: REST[setting]}
+    for claim in ("C1", "C2"):
+        verdict = judged(claim, trained(ABOUT[claim], now))
+        assert verdict.outcome == "not tested"
+        assert any(note.startswith("Left out, since found under other settings") for note in verdict.notes)
+        assert any(f"{setting} " in note and f"{REST[setting]} now" in note for note in verdict.notes)
+    for claim in ("C3", "C4", "C5"):
+        same = judged(claim, trained(ABOUT[claim], SGD)).outcome
+        assert judged(claim, trained(ABOUT[claim], now)).outcome == same != "not tested"
+
+
+def test_the_length_of_a_training_is_no_setting_of_its_optimizer() -> None:
+    for claim, rows in ABOUT.items():
+        assert judged(claim, trained(rows, {**SGD, "budget": "500it"})).outcome != "not tested"
+
+
+def test_another_optimizer_is_one_of_another_name_whatever_the_labels() -> None:
+    verdict = judged("C6", trained(HOME, ADAM))
+    assert verdict.outcome == "holds" and judged("C1", trained(HOME, ADAM)).outcome == "not tested"
+    labelled = beside(0.05, source="cifar10", target="cifar10", by="slow", under="fast")
+    assert judged("C6", labelled).outcome == "holds"  # nothing but labels is known
+    assert judged("C6", trained(labelled, {**SGD, "lr": 0.001})).outcome == "not tested"
+    assert judged("C1", trained(labelled, SGD)).outcome == "holds"
+
+
+def test_every_setting_that_rows_have_counts_but_the_length() -> None:
+    assert {*TRAINING, "budget"} == set(SETTINGS) == set(SGD)
+
+
+def test_a_table_reads_nothing_as_nan_and_a_pair_as_a_list() -> None:
+    now = {**SGD, "rest_lr": float("nan"), "clip": float("nan"), "milestones": ()}
+    assert judged("C1", trained(HOME, now)).outcome == "holds"
+
+
+def test_a_ticket_under_other_settings_is_not_the_targets_own() -> None:
+    rows = network("ticket", "cifar10", "cifar10", 0.7)
+    (own,), (other,) = (summary(trained(rows, now)) for now in (SGD, {**SGD, "lr": 0.001}))
+    assert own.at_home and not other.at_home
