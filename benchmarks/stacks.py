@@ -17,7 +17,7 @@ from torch.nn.functional import cross_entropy
 
 from benchmarks.usual import Usual
 from oneticket.data.batches import per_epoch
-from oneticket.data.load import Data, Examples
+from oneticket.data.data import Data, Examples
 from oneticket.data.spec import DataSpec
 from oneticket.ground.allocator import keep_freed
 from oneticket.ground.streams import Streams

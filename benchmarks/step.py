@@ -20,7 +20,7 @@ from torch.nn.functional import cross_entropy
 
 from benchmarks.row import Row, row
 from oneticket.data.batches import batches, per_epoch
-from oneticket.data.load import Data, Examples
+from oneticket.data.data import Data, Examples
 from oneticket.data.reading import Part, Reading
 from oneticket.ground.streams import Streams
 from oneticket.guard.guard import attach

@@ -16,7 +16,7 @@ import torch
 from benchmarks.row import Row, row
 from benchmarks.step import reading
 from oneticket.data.batches import batches, per_epoch
-from oneticket.data.load import Data, Examples
+from oneticket.data.data import Data, Examples
 from oneticket.ground.streams import Streams
 from oneticket.models.build import build
 from oneticket.models.parts import head

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from torch.utils.data import DataLoader, Dataset
 
-from oneticket.data.load import Data, Examples
+from oneticket.data.data import Data, Examples
 
 Transform = Callable[[Any], Any]
 

@@ -6,7 +6,7 @@ import math
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
-from oneticket.data.spec import DataSpec
+from oneticket.data.spec import halved
 from oneticket.ground.errors import SpecError
 from oneticket.ground.metric import METRICS, Metric
 from oneticket.stats.settings import UPDATE, same
@@ -28,12 +28,12 @@ class ClaimData:
     @property
     def set(self) -> str:
         """The name without the half."""
-        return DataSpec(name=self.name).set
+        return halved(self.name)[0]
 
     @property
     def half(self) -> str | None:
         """Which half of the training part it is, or None."""
-        return DataSpec(name=self.name).half
+        return halved(self.name)[1]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -23,13 +23,17 @@ S = TypeVar("S", bound=Spec)
 
 @dataclass(frozen=True, kw_only=True)
 class Flag:
-    """One field as a flag: where it stands in the spec, and what the command line says of it."""
+    """One field as a flag: where it stands in the spec, and what the command line says of it.
+
+    `repeated`: what is told of one that may be given several times; empty of others.
+    """
 
     name: str
     path: tuple[str, ...]
     field: FieldInfo
     group: str
     required: bool
+    repeated: str = ""
 
     @property
     def variable(self) -> str:
@@ -48,7 +52,7 @@ class Flag:
         choices = [f"[{'|'.join(map(str, options))}]"] if (options := _choices(self.field.annotation)) else []
         choices += [f"Known: {', '.join(table)}." for table in tables(self.field)]
         needed = ["[required]"] if self.required else []
-        words = " ".join([self.field.description or "", *choices, *known, *needed])
+        words = " ".join(filter(None, [self.field.description, self.repeated, *choices, *known, *needed]))
         meta = Parameter(
             name=f"--{self.name}",
             help=words,
@@ -56,7 +60,7 @@ class Flag:
             show_default=False,
             negative=None if self.switch else "",
         )
-        kind: Any = bool | None if self.switch else str | None
+        kind: Any = bool | None if self.switch else list[str] | None if self.repeated else str | None
         return Argument(self.variable, Argument.KEYWORD_ONLY, default=None, annotation=Annotated[kind, meta])
 
 
@@ -66,10 +70,10 @@ def flags(spec: type[Spec], path: tuple[str, ...] = (), *, required: bool = True
         inner = field.annotation
         if isinstance(inner, type) and issubclass(inner, Spec):
             yield from flags(inner, (*path, name), required=required and field.is_required())
-        else:
-            flag = spec.kind if name == "name" else name.replace("_", "-")
+        elif not any(isinstance(one, type) and issubclass(one, Spec) for one in get_args(inner)):
+            flag, repeated = (spec.kind, spec.repeated) if name == "name" else (name.replace("_", "-"), "")
             needed = required and field.is_required()
-            yield Flag(name=flag, path=(*path, name), field=field, group=spec.kind, required=needed)
+            yield Flag(name=flag, path=(*path, name), field=field, group=spec.kind, required=needed, repeated=repeated)
 
 
 def collect(spec: type[Spec], given: Mapping[str, Any], *under: Mapping[str, Any]) -> dict[str, Any]:
@@ -81,7 +85,7 @@ def collect(spec: type[Spec], given: Mapping[str, Any], *under: Mapping[str, Any
             place = asked
             for part in flag.path[:-1]:
                 place = place.setdefault(part, {})
-            place[flag.path[-1]] = value if flag.switch else _value(value, flag)
+            place[flag.path[-1]] = value if flag.switch or flag.repeated else _value(value, flag)
     merged: Any = {}
     for layer in (*under, asked):
         merged = over(merged, layer)

@@ -122,7 +122,7 @@ def describe(step: Step) -> str:
         case RewindStep():
             what = "the first steps of"
     target = asked.target
-    return f"{what} {target.data.name} with {target.optimizer.name}, replicate {asked.replicate}"
+    return f"{what} {target.data.called} with {target.optimizer.name}, replicate {asked.replicate}"
 
 
 def spoken(seconds: float) -> str:

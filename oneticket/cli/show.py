@@ -67,8 +67,8 @@ def _common(thing: Ticket | Book) -> Iterator[tuple[str, object]]:
         yield "network", f"{describe.network(thing) or '?'}, {kind} {shape}, {classes} {said}"
     search = thing.lineage.get("search")
     for name in ("data", "task", "optimizer", "training", "pruning"):
-        said = describe.data_settings(thing) if name == "data" else describe.at(search, name)
-        if known := _settings(said):
+        each = describe.data_settings(thing) if name == "data" else [describe.at(search, name)]
+        if known := "; ".join(filter(None, map(_settings, each))):
             yield name, known
         if name == "data" and (found := describe.columns(thing)):
             yield "columns", found
@@ -80,6 +80,8 @@ def _common(thing: Ticket | Book) -> Iterator[tuple[str, object]]:
             yield f"  {name}", value
     heads = (", ".join(names) or describe.TIED for names in thing.contract.heads)
     yield "  head", "; ".join(heads) or "not named"
+    if found := describe.several_heads(thing):
+        yield "outputs", found
     if imported := thing.lineage.get("imported"):
         yield "imported", _settings(imported)
     if "data_digest" in thing.lineage:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from itertools import accumulate
 
 import torch
 
+from oneticket.data.data import Data, Examples
 from oneticket.data.facts import Facts
 from oneticket.data.images.adapt import Shape
 from oneticket.data.images.augment import aim, augment, cuts, roll
 from oneticket.data.images.stream import Stream
-from oneticket.data.load import Data, Examples
+from oneticket.data.joint import order
 from oneticket.ground.errors import SpecError
 from oneticket.ground.streams import Streams
 
@@ -40,7 +42,7 @@ def batches(
 
     Of several ranks each gets its share, an equal part of every batch; SpecError if the batch has no such parts.
 
-    >>> from oneticket.data.load import load
+    >>> from oneticket.data.data import load
     >>> from oneticket.data.spec import DataSpec
     >>> data, streams = load(DataSpec(name="digits")), Streams(root=0, replicate=0)
     >>> [x.shape for x, y in batches(data, batch=64, streams=streams, start=5, stop=6)]
@@ -83,20 +85,26 @@ def _plan(data: Data, batch: int, streams: Streams, steps: range) -> Iterator[Ba
     for step in steps:
         if step // length != epoch:
             epoch = step // length
-            order = _moved(torch.randperm(len(data.train), generator=streams.generator("order", epoch)), device)
-            draws = _moved(_draws(data, streams.generator("augment", epoch)), device)
+            rows = order(data, streams.generator("order", epoch))
+            draws = _moved(_draws(data, rows, streams.generator("augment", epoch)), device)
+            rows = _moved(rows, device)
         at = step % length * batch
-        yield order[at : at + batch], draws[at : at + batch]
+        yield rows[at : at + batch], draws[at : at + batch]
 
 
-def _draws(data: Data, generator: torch.Generator) -> torch.Tensor:
-    """One row for each image: the seed of its random crop (streams), or its aim, or nothing."""
+def _draws(data: Data, rows: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    """One row for each image of an epoch: the seed of its random crop (streams), or its aim, or nothing."""
     count = len(data.train)
     if isinstance(data.train, Stream):
         return roll(count, generator)[:, 0]
     if not data.flip and not data.crop:
         return torch.empty(count, 0)
-    return aim(roll(count, generator), _image(data), flip=data.flip, crop=data.crop)
+    dice, shape = roll(count, generator), _image(data)
+    if not data.members:
+        return aim(dice, shape, flip=data.flip, crop=data.crop)
+    ends = torch.tensor([*accumulate(member.examples for member in data.members)])
+    each = [aim(dice, shape, flip=member.flip, crop=member.crop, within=data.crop) for member in data.members]
+    return torch.stack(each)[torch.bucketize(rows, ends, right=True), torch.arange(count)]
 
 
 def _augmented(data: Data, part: Examples, plan: Iterable[Batch]) -> Iterator[Batch]:
@@ -111,18 +119,20 @@ def _augmented(data: Data, part: Examples, plan: Iterable[Batch]) -> Iterator[Ba
 
 
 def _normalised(data: Data, found: Iterable[Batch]) -> Iterator[Batch]:
-    """(x - mean) / std per channel or number, on the device; tokens as they are."""
+    """(x - mean) / std per channel or number, on the device, by each example's own set; tokens as they are."""
     if data.inputs.kind == "tokens":
         for inputs, targets in found:
             yield inputs.to(data.device, non_blocking=True), targets.to(data.device, non_blocking=True)
         return
     floats = isinstance(data.train, Examples) and data.train.inputs.is_floating_point()
-    units, row = 1.0 if floats else 255.0, (1, -1, *[1] * (len(data.inputs.shape) - 1))
+    units, row = 1.0 if floats else 255.0, (len(data.members) or 1, -1, *[1] * (len(data.inputs.shape) - 1))
     mean = torch.tensor(data.mean, dtype=torch.float64).mul(units).float().view(row).to(data.device)
     rate = torch.tensor(data.std, dtype=torch.float64).mul(units).reciprocal().float().view(row).to(data.device)
+    ends = torch.tensor([*accumulate(member.outputs for member in data.members)], device=data.device)
     for inputs, targets in found:
-        x = inputs.to(data.device, non_blocking=True).sub(mean).mul_(rate)
-        yield x, targets.to(data.device, non_blocking=True)
+        y = targets.to(data.device, non_blocking=True)
+        own = torch.bucketize(y, ends, right=True) if data.members else slice(None)
+        yield inputs.to(data.device, non_blocking=True).sub(mean[own]).mul_(rate[own]), y
 
 
 def _image(data: Data) -> Shape:

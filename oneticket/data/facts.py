@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from oneticket.data.reading import Reading
@@ -35,6 +36,8 @@ def nominal(spec: DataSpec, inputs: Inputs | None = None) -> Facts | None:
     >>> nominal(DataSpec(name="imagenet", classes=100))
     Facts(inputs=Inputs(3, 224, 224), outputs=100, examples=128100, digest='not at hand')
     """
+    if spec.beside:
+        return _together([nominal(each, inputs) for each in spec.members])
     if spec.set not in PUBLISHED or (inputs and inputs.kind != "images"):
         return None
     own, all_classes, all_images = PUBLISHED[spec.set]
@@ -47,6 +50,15 @@ def nominal(spec: DataSpec, inputs: Inputs | None = None) -> Facts | None:
         examples=classes * min(spec.per_class or per_class, per_class),
         digest="not at hand",
     )
+
+
+def _together(each: Sequence[Facts | None]) -> Facts | None:
+    """Several sets as one, for inputs like the first one's."""
+    known = [one for one in each if one is not None]
+    if len(known) < len(each):
+        return None
+    outputs, examples = sum(one.outputs for one in known), sum(one.examples for one in known)
+    return Facts(inputs=known[0].inputs, outputs=outputs, examples=examples, digest="not at hand")
 
 
 # Shape, classes and training images of the official sets; those that are streamed at the size that they are cut to.

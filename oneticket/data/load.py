@@ -6,18 +6,19 @@ import hashlib
 import os
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import torch
 
 from oneticket.data.cache import Made, cached
-from oneticket.data.facts import Facts
+from oneticket.data.data import Data, Examples
 from oneticket.data.find import find
 from oneticket.data.images.adapt import Shape, adapt
 from oneticket.data.images.decode import stack
 from oneticket.data.images.stream import Stream
+from oneticket.data.joint import joined
 from oneticket.data.moments import Moments, from_histogram, histogram
 from oneticket.data.reading import Reading
 from oneticket.data.scale import Scale
@@ -25,7 +26,6 @@ from oneticket.data.selection import Content, brought_to, check_request, chosen,
 from oneticket.data.sources import DataRequest, DataSource, Split
 from oneticket.data.spec import USUAL, DataSpec
 from oneticket.data.subset import Ints
-from oneticket.ground.brief import brief
 from oneticket.ground.canon import digest
 from oneticket.ground.errors import DataError
 from oneticket.ground.extras import naming_extras
@@ -34,68 +34,6 @@ from oneticket.task.spec import Targets
 
 _SIDE = 224  # of streamed images, where nothing else is asked for
 _SAMPLE = 2048  # training images that the moments of a streamed set are taken from
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Examples:
-    """Inputs and targets of one part, on one device, as they are stored: scaled batch by batch.
-
-    `inputs`: images uint8 or float32 (N, C, H, W), vectors float32 (N, F), series float32 (N, C, T), tokens int64
-    (N, T). `targets`: classes int64 (N,), numbers float32 (N, K) in their own unit, tokens int64 (N, T), or as given.
-    """
-
-    inputs: torch.Tensor
-    targets: torch.Tensor
-
-    __repr__ = brief
-
-    def __len__(self) -> int:
-        return len(self.targets)
-
-    @property
-    def labels(self) -> torch.Tensor:
-        """The targets, by the name that they had in 0.1, where all were classes: scripts that read it still run."""
-        return self.targets
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Data:
-    """A loaded set: its parts, what one input is, how many outputs a network needs, and the training part's moments.
-
-    `classes`: their names; none where targets are no classes. `mean` and `std`: per channel of images and series, per
-    number of vectors, none of tokens; in units of 0..1 for 8-bit images, else in the set's own. `scale`: the unit of
-    targets that are numbers, None of others. `reading` says in one line how the whole set was read: which folder became
-    which part, and what was left out. `digest` changes with any input, target or selection (of streamed sets: with any
-    file). `columns`: of a table, see `sources.Raw`. `flip` and `crop` are what training batches do with images.
-    """
-
-    train: Examples | Stream
-    test: Examples | Stream
-    inputs: Inputs
-    outputs: int
-    classes: tuple[str, ...]
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
-    digest: str
-    device: torch.device
-    reading: Reading
-    scale: Scale | None = None
-    columns: Mapping[str, Any] = field(default_factory=dict)
-    flip: bool = False
-    crop: int = 0
-
-    __repr__ = brief
-
-    @property
-    def facts(self) -> Facts:
-        """What planning must know of it."""
-        return Facts(
-            inputs=self.inputs,
-            outputs=self.outputs,
-            examples=len(self.train),
-            digest=self.digest,
-            reading=self.reading,
-        )
 
 
 @naming_extras()
@@ -112,6 +50,8 @@ def load(
     `inputs`: what a network takes that was found on other data. Images are brought to its shape where the spec sets no
     size or channels; vectors, series and tokens must have it.
 
+    Several sets are loaded one by one and joined (`joint.joined`): images are brought to the first set's shape.
+
     Sets of more than 512 MiB, ImageNet and Places365 are streamed: `workers` processes decode them (default: one per
     CPU core, 8 at most), which changes nothing but speed, and the moments come from 2,048 training images.
     Raises DataError if the set is missing, damaged, or has not what the spec, the task or the network asks for.
@@ -120,6 +60,8 @@ def load(
     >>> data.inputs.shape, data.classes, data.train.inputs.dtype
     ((1, 16, 16), ('0', '1', '2', '3'), torch.uint8)
     """
+    if spec.beside:
+        return _several(spec, targets=targets, device=device, inputs=inputs, workers=workers)
     device = torch.device(device)
     request = DataRequest(spec=spec, targets=targets, inputs=inputs)
     try:
@@ -154,6 +96,18 @@ def load(
             notes=(*found.reading.notes, *source.notes),
         ),
     )
+
+
+def _several(spec: DataSpec, *, inputs: Inputs | None, **how: Any) -> Data:
+    """Each set of a spec for inputs like the first one's, joined."""
+    first, *rest = spec.members
+    parts = [load(first, inputs=inputs, **how)]
+    for each in rest:
+        try:
+            parts.append(load(each, inputs=parts[0].inputs, **how))
+        except DataError as error:
+            raise DataError(f"{each.name} beside {first.name}, whose network it shares: {error}") from None
+    return joined(spec, parts)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, ClassVar, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import Field, ValidationInfo, field_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from oneticket.ground.errors import unknown
 from oneticket.ground.spec import Code, Later, Spec
@@ -54,16 +55,42 @@ _WORD = r"[^\W\d]\w*"
 _OWN = re.compile(rf"(?P<place>.+\.py|{_WORD}(?:\.{_WORD})*):(?P<function>{_WORD}(?:\.{_WORD})*)(?P<half>:[ab])?")
 
 
+def halved(name: str) -> tuple[str, Literal["a", "b"] | None]:
+    """A set's name without its half, and which half of the training part it is, or None for all.
+
+    >>> halved("digits:a"), halved("digits")
+    (('digits', 'a'), ('digits', None))
+    """
+    last = name[len(own_path(name)) :]
+    half: Literal["a", "b"] | None = "a" if last.endswith(":a") else "b" if last.endswith(":b") else None
+    return (name[:-2] if half else name), half
+
+
+def joint_name(data: Mapping[str, Any]) -> str:
+    """What plain data are called: their name, or of several sets all names.
+
+    >>> joint_name({"name": "cifar10", "beside": [{"name": "svhn"}]})
+    'cifar10+svhn'
+    """
+    return "+".join(str(each["name"]) for each in (data, *data.get("beside", ())))
+
+
 class DataSpec(Spec):
-    """A dataset, the part of it to use, and the shape and augmentation of its images.
+    """A dataset, or several at once, the part of it to use, and the shape and augmentation of its images.
 
     `flip` and `crop` left out become the set's usual ones, so that `plain()` is complete.
 
+    A list of names is several sets, each read with the settings beside the names; of a list of specs each has its own.
+    A network has a head for each of them, over one trunk. Their images are brought to the first set's shape.
+
     >>> DataSpec(name="cifar10:a").plain()["crop"], DataSpec(name="cifar10:a").half
     (4, 'a')
+    >>> [(each.name, each.crop) for each in DataSpec(name=["cifar10", "mnist"], per_class=500).members]
+    [('cifar10', 4), ('mnist', 0)]
     """
 
     kind: ClassVar[str] = "data"
+    repeated: ClassVar[str] = "Give it several times for one network with a head for each of several datasets."
 
     name: Annotated[str, Code(table=USUAL, path=own_path)] = Field(
         description="Dataset: a known name (digits, fashion_mnist, cifar10, ...), a Hub id (org/name), a folder of "
@@ -130,16 +157,63 @@ class DataSpec(Spec):
         "if left out.",
     )
 
+    beside: Annotated[tuple[DataSpec, ...], Later(neutral=[], since="0.2")] = Field(
+        (), description="Further datasets, for which the same network has further heads."
+    )
+    temperature: Annotated[float, Later(neutral=1.0, since="0.2")] = Field(
+        1.0,
+        gt=0,
+        description="How examples of several datasets are drawn: in proportion to size^(1/temperature), by size at 1, "
+        "nearly equally at 100.",
+    )
+
+    @property
+    def members(self) -> tuple[DataSpec, ...]:
+        """Each set by itself."""
+        return (self.but(beside=(), temperature=1.0), *self.beside) if self.beside else (self,)
+
+    @property
+    def called(self) -> str:
+        """The name, or of several sets all names: `cifar10+svhn`."""
+        return "+".join(each.name for each in self.members)
+
     @property
     def set(self) -> str:
         """The name without the half."""
-        return self.name[:-2] if self.half else self.name
+        return halved(self.name)[0]
 
     @property
     def half(self) -> Literal["a", "b"] | None:
         """Which half of the training part is used, or None for all."""
-        last = self.name[len(own_path(self.name)) :]
-        return "a" if last.endswith(":a") else "b" if last.endswith(":b") else None
+        return halved(self.name)[1]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _several(cls, given: Any) -> Any:
+        """A list of sets, or of names with settings for all of them, as the first one with the others beside it."""
+        if isinstance(given, list | tuple):
+            if not given:
+                raise ValueError("expected at least one dataset, got none")
+            first, *rest = (cls.read(each) for each in given)
+            return {**dict(first), "beside": (*first.beside, *rest)}
+        if not isinstance(given, Mapping) or not isinstance(given.get("name"), list | tuple):
+            return given
+        first, *rest = given["name"] or [""]
+        same = {name: value for name, value in given.items() if name not in ("beside", "temperature")}
+        others = [{**same, "name": each} for each in rest]
+        return {**given, "name": first, **({"beside": [*others, *given.get("beside", ())]} if others else {})}
+
+    @model_validator(mode="after")
+    def _joined(self) -> Self:
+        if not self.beside:
+            if self.temperature != 1:
+                raise ValueError(f"temperature={self.temperature:g} is for several datasets; leave it out")
+            return self
+        if any(each.beside for each in self.beside):
+            raise ValueError("a dataset beside another has none beside itself; give all of them in one list")
+        if len(alike := {each.model_dump_json(): each.name for each in self.members}) < len(self.members):
+            raise ValueError(f"expected datasets that differ, got one of {', '.join(alike.values())} twice")
+        return self
 
     @field_validator("name")
     @classmethod

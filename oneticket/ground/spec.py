@@ -94,6 +94,8 @@ class Spec(BaseModel, metaclass=_Speaking):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, arbitrary_types_allowed=True)
     kind: ClassVar[str] = "spec"
+    repeated: ClassVar[str] = ""
+    """What is told of its name as a flag, where it may be given several times."""
 
     @model_validator(mode="before")
     @classmethod
@@ -131,9 +133,9 @@ class Spec(BaseModel, metaclass=_Speaking):
         """What is hashed: the plain form without the later fields that are neutral; `recall(spec.identity()) == spec`.
 
         So a spec that gets a field keeps its addresses. Fields of the first release are all there, and so are specs
-        within the spec, if they are its fields.
+        within the spec, if they are its fields or tuples of them are.
         """
-        inner = {name: value.identity() for name, value in self if isinstance(value, Spec)}
+        inner = {name: found for name, value in self if (found := _identity(value)) is not None}
         plain = {**self.plain(), **inner}
         neutral = {name for name, later in _later(type(self)).items() if plain[name] == later.at(plain)}
         return {name: value for name, value in plain.items() if name not in neutral}
@@ -164,6 +166,13 @@ def texts(value: object) -> Iterator[str]:
             left += one
 
 
+def _identity(value: object) -> Any:
+    """The identity of a spec, or of each in a tuple of them; None of anything else."""
+    if isinstance(value, tuple) and value and all(isinstance(one, Spec) for one in value):
+        return [one.identity() for one in value]
+    return value.identity() if isinstance(value, Spec) else None
+
+
 def _changed(spec: Spec) -> dict[str, Any]:
     """The fields that were given and differ from their defaults."""
     known, given = type(spec).model_fields, spec.model_fields_set
@@ -186,7 +195,7 @@ def _recalled(cls: type[BaseModel], given: object) -> object:
         return given
     lacking = {name: later.at(given) for name, later in _later(cls).items() if name not in given}
     inner = {
-        name: _recalled(kind, given[name])
+        name: [_recalled(kind, one) for one in told] if isinstance(told := given[name], list) else _recalled(kind, told)
         for name, field in cls.model_fields.items()
         for kind in (field.annotation, *get_args(field.annotation))
         if name in given and isinstance(kind, type) and issubclass(kind, Spec)
@@ -215,9 +224,10 @@ def own_code(spec: Spec) -> Iterator[tuple[Table[Any], str]]:
     """
     for name, field in type(spec).model_fields.items():
         value = getattr(spec, name)
-        if isinstance(value, Spec):
-            yield from own_code(value)
         named = value if isinstance(value, tuple) else (value,)
+        for one in named:
+            if isinstance(one, Spec):
+                yield from own_code(one)
         for table in tables(field):
             yield from ((table, one) for one in named if isinstance(one, str) and table.is_own(one))
         for mark in field.metadata:

@@ -100,6 +100,7 @@ def _kind(job: TrainingRequest, context: RunContext) -> object:
     batch = (
         job.data.inputs,
         job.data.scale is None,
+        job.data.heads,
         min(job.training.batch, len(job.data.train)),
         per_epoch(job.data, job.training.batch),
     )

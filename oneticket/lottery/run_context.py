@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 import torch
 
 from oneticket.data import load as data_load
+from oneticket.data.data import Data
 from oneticket.data.facts import Facts, nominal
-from oneticket.data.load import Data
 from oneticket.data.reading import Reading
 from oneticket.data.spec import DataSpec
 from oneticket.ground.brief import brief
@@ -102,7 +102,9 @@ class RunContext:
                 if published is None:
                     raise
                 self._facts[key] = published
-                self.absent.add(spec.set)
+                for member in spec.members if spec.beside else ():
+                    self.facts(member, task, published.inputs)
+                self.absent |= set() if spec.beside else {spec.set}
         return self._facts[key]
 
 

@@ -17,8 +17,8 @@ import torch
 from torch import Tensor, nn
 
 from oneticket.data.batches import batches, per_epoch
+from oneticket.data.data import Data
 from oneticket.data.facts import Facts
-from oneticket.data.load import Data
 from oneticket.ground.errors import SpecError
 from oneticket.ground.streams import Streams
 from oneticket.lottery.rounds import close_level, level_mask, mask_at, open_level
@@ -29,6 +29,7 @@ from oneticket.lottery.training_request import TrainingRequest, Work
 from oneticket.models.build import build_network, check_kind
 from oneticket.models.parts import heads, prunable
 from oneticket.pruning.units import find
+from oneticket.task.heads import with_heads
 from oneticket.task.task import task_of
 from oneticket.ticket.book import Book
 from oneticket.ticket.contract import Contract
@@ -44,7 +45,7 @@ class Rewound:
     """W_k, and the facts that tickets from it must state.
 
     `weights`: parameters and buffers, on the CPU. `record`: network (spec, inputs, outputs), step k, names of the
-    head's parameters, the data's digest, and of a table what its columns are.
+    head's parameters, the data's digest, of a table what its columns are, and of several sets whose outputs are which.
     """
 
     weights: Tensors
@@ -91,6 +92,7 @@ def rewind_weights(spec: SearchSpec, replicate: int, context: RunContext) -> Wor
             "head": plain(heads(model)),
             "data_digest": data.digest,
             **({"columns": dict(data.columns)} if data.columns else {}),
+            **({"heads": [[head.name, head.outputs] for head in data.heads]} if data.heads else {}),
         },
     )
 
@@ -152,7 +154,7 @@ def book(
         lineage={
             "search": spec.identity(),
             "replicate": replicate,
-            **{name: rewound.record[name] for name in ("data_digest", "columns") if name in rewound.record},
+            **{name: rewound.record[name] for name in ("data_digest", "columns", "heads") if name in rewound.record},
         },
         records=tuple(dict(each) for each in records),
     )
@@ -184,7 +186,7 @@ def network(spec: SearchSpec, context: RunContext) -> dict[str, Any]:
     Raises ModelError for a set of a kind that the model does not take.
     """
     facts = context.facts(spec.data, spec.task)
-    check_kind(spec.model, facts.inputs, whose=spec.data.name)
+    check_kind(spec.model, facts.inputs, whose=spec.data.called)
     return {"spec": spec.model.identity(), **facts.inputs.plain(), "classes": facts.outputs}
 
 
@@ -244,6 +246,7 @@ def rewind_step(spec: SearchSpec, facts: Facts) -> int:
 
 def _losses(spec: SearchSpec, model: nn.Module, data: Data, streams: Streams) -> Iterator[Tensor]:
     """The loss of each training batch, from the schedule's beginning on."""
-    task, stop = task_of(spec.task), spec.training.budget.steps(per_epoch(data, spec.training.batch))
+    task = with_heads(task_of(spec.task), data.heads)
+    stop = spec.training.budget.steps(per_epoch(data, spec.training.batch))
     for inputs, targets in batches(data, batch=spec.training.batch, streams=streams, start=0, stop=stop):
         yield task.loss(model(inputs), targets, "mean")

@@ -167,6 +167,8 @@ class SearchSpec(Spec):
 
     >>> SearchSpec(data="digits:a", model="lenet-300-100").optimizer.name
     'sgd'
+    >>> SearchSpec(data=["cifar10", "svhn"], model="conv-4").data.called
+    'cifar10+svhn'
     >>> SearchSpec(data="./bible.txt", task="language", model="byte-gpt", training={"batch": 4}).optimizer.name
     'adamw'
     """
@@ -195,6 +197,7 @@ class SearchSpec(Spec):
         _check_folding(self)
         _check_smoothing(self)
         check_outputs(self.task, self.model)
+        _check_sets(self)
         return self
 
 
@@ -228,6 +231,7 @@ class TransferSpec(Spec):
     def _foldable(self) -> Self:
         _check_folding(self)
         _check_smoothing(self)
+        _check_sets(self)
         return self
 
 
@@ -265,6 +269,15 @@ def _check_folding(spec: SearchSpec | TransferSpec) -> None:
         raise ValueError(
             f"training.guard {spec.training.guard}: folding needs an optimizer that updates every weight by itself, "
             f"got {spec.optimizer.name}; take gate+project"
+        )
+
+
+def _check_sets(spec: SearchSpec | TransferSpec) -> None:
+    """Refuse several sets for a task that has no classes, or whose loss is not known."""
+    if spec.data.beside and spec.task.name != "classification":
+        raise ValueError(
+            f"data {spec.data.called}: several datasets share a network for classification alone, not for "
+            f"{spec.task.name}; give one"
         )
 
 

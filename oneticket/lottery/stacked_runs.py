@@ -21,6 +21,7 @@ from oneticket.lottery.training import identity, run_training
 from oneticket.lottery.training_request import Trained, TrainingRequest
 from oneticket.models.parts import head
 from oneticket.optim.build import build as build_optimizers
+from oneticket.task.heads import with_heads
 from oneticket.task.task import task_of
 from oneticket.ticket.mask import Mask
 from oneticket.training import checkpoint
@@ -127,7 +128,7 @@ def _train(members: Sequence[_Member]) -> bool:
     begun, training, began = runs[0].position, job.training, clock.now()
     saved = began
     try:
-        together, task = Together.begin(runs, job.optimizer), task_of(job.task)
+        together, task = Together.begin(runs, job.optimizer), with_heads(task_of(job.task), job.data.heads)
         feeds = [
             batches(each.job.data, batch=training.batch, streams=each.job.streams, start=begun, stop=stop)
             for each in members

@@ -13,7 +13,7 @@ from torch import nn
 
 from oneticket.compact.compact import Compact, compact
 from oneticket.data.batches import batches, per_epoch, test_batches
-from oneticket.data.load import Data
+from oneticket.data.data import Data
 from oneticket.ground.canon import digest
 from oneticket.ground.errors import TrainingError
 from oneticket.ground.threads import threads
@@ -22,6 +22,7 @@ from oneticket.lottery.run_context import RunContext
 from oneticket.lottery.training_request import Trained, TrainingRequest, Work
 from oneticket.models.parts import head
 from oneticket.optim.build import build as build_optimizers
+from oneticket.task.heads import with_heads
 from oneticket.task.task import task_of
 from oneticket.ticket.mask import Mask
 from oneticket.ticket.values import fingerprint
@@ -54,7 +55,7 @@ def run_training(job: TrainingRequest, context: RunContext) -> Trained:
     meet in torch's default process group, the first one alone writes checkpoints and measures.
     """
     model, mask, data, training, streams, start = (job.model, job.mask, job.data, job.training, job.streams, job.start)
-    task = task_of(job.task)
+    task = with_heads(task_of(job.task), data.heads)
     epoch = per_epoch(data, training.batch)
     total = training.budget.steps(epoch)
     stop = total if job.stop is None else job.stop
@@ -126,9 +127,13 @@ def run_training(job: TrainingRequest, context: RunContext) -> Trained:
 
 
 def _commonest(data: Data) -> float:
-    """The share of the commonest class in the test set: what a network reaches that always says the same."""
-    counts = torch.bincount(data.test.targets.cpu())
-    return float(counts.max() / counts.sum())
+    """The share of the commonest class in the test set: what a network reaches that always says the same.
+
+    Of several sets the mean of their shares, as their score is.
+    """
+    counts = torch.bincount(data.test.targets.cpu(), minlength=data.outputs)
+    sets = counts.split([head.outputs for head in data.heads] or [len(counts)])
+    return float(torch.stack([each.max() / each.sum() for each in sets]).mean())
 
 
 def identity(job: TrainingRequest, stop: int, *, ranks: int = 1) -> str:

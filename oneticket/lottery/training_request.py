@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 from torch import Tensor, nn
 
-from oneticket.data.load import Data
+from oneticket.data.data import Data
 from oneticket.ground.streams import Streams
 from oneticket.optim.spec import OptimizerSpec
 from oneticket.task.spec import TaskSpec

@@ -15,7 +15,6 @@ from oneticket.ticket.describe import (
     TIED,
     at,
     columns,
-    data,
     data_settings,
     interval,
     metric_of,
@@ -23,8 +22,10 @@ from oneticket.ticket.describe import (
     number,
     percent,
     scores,
+    several_heads,
     sound_metric,
     text,
+    word,
 )
 from oneticket.ticket.ticket import Ticket
 
@@ -73,7 +74,6 @@ def card(
 
 def _front(thing: Ticket | Book, license: str | None) -> str:
     """The YAML, each value as JSON text: that is YAML too, whatever characters it has."""
-    known = _known(thing)
     facts: dict[str, object] = {
         "library_name": "oneticket",
         "tags": ["oneticket", "lottery-ticket", "pruning", "sparse"],
@@ -81,8 +81,10 @@ def _front(thing: Ticket | Book, license: str | None) -> str:
     if license is not None:
         common = license.lower() in LICENCES
         facts |= {"license": license.lower()} if common else {"license": "other", "license_name": license}
-    if repo := known[1] if known else data(thing) if re.fullmatch(r"[\w.-]+/[\w.-]+", data(thing), re.ASCII) else "":
-        facts["datasets"] = [repo]
+    hub = [name if re.fullmatch(r"[\w.-]+/[\w.-]+", name, re.ASCII) else "" for name in _names(thing)]
+    known = [DATA[name][1] if name in DATA else repo for name, repo in zip(_names(thing), hub, strict=True)]
+    if repos := [*filter(None, dict.fromkeys(known))]:
+        facts["datasets"] = repos
     return "---\n" + "\n".join(f"{name}: {json.dumps(value)}" for name, value in facts.items()) + "\n---"
 
 
@@ -104,9 +106,9 @@ def _lineage(thing: Ticket | Book) -> Iterator[tuple[str, str]]:
     for name in ("data", "task", "model", "optimizer", "training", "pruning", "rewind", "seed"):
         value = search.get(name) if isinstance(search, Mapping) else None
         value = at(thing.model, "spec") or value if name == "model" else value
-        value = data_settings(thing) if name == "data" else value
+        each = data_settings(thing) if name == "data" else [value]
         if value or name != "task":  # classification is not written down
-            yield name, _settings(value) or "not known"
+            yield name, "; ".join(filter(None, map(_settings, each))) or "not known"
     if found := columns(thing):
         yield "columns", text(found)
     yield "replicate", _settings(thing.lineage.get("replicate")) or "not known"
@@ -123,6 +125,8 @@ def _contract(thing: Ticket | Book) -> Iterator[tuple[str, str]]:
     for name, words in CONTRACT.items():
         yield name, given.get(name) or words[getattr(own, name)]
     yield "head", "; ".join(", ".join(map(text, names)) or TIED for names in own.heads) or "not named"
+    if found := several_heads(thing):
+        yield "outputs", text(found)
 
 
 def _scores(thing: Ticket | Book) -> str:
@@ -199,14 +203,15 @@ def _use(thing: Ticket | Book, where: str) -> str:
 
 
 def _licences(thing: Ticket | Book, license: str | None, data_license: str | None) -> Iterator[tuple[str, str]]:
-    known = _known(thing)
     yield "this file", text(license) if license else "not given"
-    yield "the data it was found on", text(data_license) if data_license else known[0] if known else "not known"
+    known = [(name, DATA[name][0] if name in DATA else "not known") for name in _names(thing)]
+    ours = known[0][1] if len(known) == 1 else "; ".join(f"{text(name)}: {words}" for name, words in known)
+    yield "the data it was found on", text(data_license) if data_license else ours
 
 
-def _known(thing: Ticket | Book) -> tuple[str, str] | None:
-    """The row of `DATA`, with or without a half (:a) behind the name."""
-    return DATA.get(data(thing).partition(":")[0])
+def _names(thing: Ticket | Book) -> list[str]:
+    """The sets that it was found on, without the halves (:a) behind their names."""
+    return [*dict.fromkeys(word(at(each, "name")).partition(":")[0] for each in data_settings(thing))]
 
 
 def _settings(value: object, depth: int = 0) -> str:
@@ -232,7 +237,7 @@ def _table(header: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
     return "\n".join(f"| {' | '.join(row)} |" for row in rows) + more
 
 
-TOLD = ("search", "replicate", "level", "columns")
+TOLD = ("search", "replicate", "level", "columns", "heads")
 """What a lineage says that has a line of its own."""
 
 LICENCES = (

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from oneticket.data.spec import DataSpec
+from oneticket.data.spec import DataSpec, joint_name
 from oneticket.ground.metric import METRICS, Metric
 from oneticket.lottery.spec import WHOLE
 from oneticket.models.spec import ModelSpec
@@ -84,14 +84,14 @@ def _data(findings: Findings) -> str:
     }
     told = []
     for label, data in used:
-        facts = [f"{data['name']}"] if label != data["name"] else []
+        facts = [joint_name(data)] if label != joint_name(data) else []
         if label in counted:
             outputs, examples = counted[label]
             facts += [f"{outputs:,} {_outputs(findings, str(outputs))}, {examples:,} training examples"]
         facts += ["mirrored at random"] if data.get("flip") else []
         facts += [f"shifted at random by up to {data['crop']} pixels"] if data.get("crop") else []
         told.append(label + (f" ({'; '.join(facts)})" if facts else ""))
-    halves = any(DataSpec.recall(data).half for _, data in used)
+    halves = any(each.half for _, data in used for each in DataSpec.recall(data).members)
     rest = " :a and :b are two fixed halves of one training set with no example in common." if halves else ""
     readings = findings.plan.readings
     read = "".join(f" {each}" for each in ("As they were read:", *readings)) if readings else ""

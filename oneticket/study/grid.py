@@ -9,6 +9,7 @@ from itertools import product
 from typing import Any, TypeVar
 
 from oneticket.data.reading import Reading
+from oneticket.data.spec import DataSpec
 from oneticket.ground.brief import brief
 from oneticket.ground.canon import dumps
 from oneticket.ground.errors import SpecError, unknown
@@ -94,8 +95,8 @@ class _Grid:
     def cells(self) -> Iterator[Cell]:
         part, study = self.part, self.study
         models = self._named("model", part.models, study.models, ModelSpec)
-        sources = self._named("set", part.sources, study.sets, SetSpec)
-        targets = self._named("set", part.targets or part.sources, study.sets, SetSpec)
+        sources = [self._set(name) for name in part.sources]
+        targets = [self._set(name) for name in part.targets or part.sources]
         given = part.source_optimizers or part.optimizers, part.target_optimizers or part.optimizers
         before, after = (self._optimizers(names) for names in given)
         arms, levels = part.arms or study.arms, part.levels or study.levels
@@ -159,21 +160,41 @@ class _Grid:
         try:
             rewind_step(spec, self.context.facts(spec.data, spec.task))
         except SpecError as error:
-            raise SpecError(f"{self._here}, source {source.data.name}: {error}") from None
+            raise SpecError(f"{self._here}, source {source.data.called}: {error}") from None
         levels = max(self.part.levels or self.study.levels)
         try:
             called = self._called(model, source, optimizer)
             return search_origin(spec, levels=levels, replicate=replicate, context=self.context, called=called)
         except SpecError as error:
-            raise SpecError(f"{self._here}.levels, source {source.data.name}: {error}") from None
+            raise SpecError(f"{self._here}.levels, source {source.data.called}: {error}") from None
 
     def _called(self, model: ModelSpec, used: SetSpec, optimizer: OptimizerSpec) -> Labels:
         """The study's names for them, or what they are called everywhere."""
         return Labels(
             model=_name(model, self.study.models) or model_label(model),
-            data=_name(used, self.study.sets) or data_label(used.data),
+            data=_name(used, self.study.sets) or self._data_called(used.data),
             optimizer=_name(optimizer, self.study.optimizers) or optimizer.name,
         )
+
+    def _data_called(self, data: DataSpec) -> str:
+        """What is called nothing in the study; of several sets, the names that each has in it."""
+        if not data.beside or data.temperature != 1:
+            return data_label(data)
+        names = {each.data: name for name, each in self.study.sets.items()}
+        return "+".join(names.get(each) or data_label(each) for each in data.members)
+
+    def _set(self, named: str | tuple[str, ...]) -> SetSpec:
+        """The set of that name, or of several names all of them as one."""
+        first, *rest = self._named("set", (named,) if isinstance(named, str) else named, self.study.sets, SetSpec)
+        if any(each.but(data=first.data) != first for each in rest):
+            raise SpecError(
+                f"{self._here}: {', '.join(named)}: are trained by settings of their own; write one set of all of "
+                "them under [sets], with data = [...] and the settings that they share"
+            )
+        try:
+            return first.but(data=[first.data, *(each.data for each in rest)]) if rest else first
+        except SpecError as error:
+            raise SpecError(f"{self._here}: {', '.join(named)}: {str(error).partition(': ')[2]}") from None
 
     @property
     def _task(self) -> TaskSpec:

@@ -30,8 +30,11 @@ def data_label(data: DataSpec) -> str:
 
     >>> data_label(DataSpec(name="digits:a", per_class=5))
     'digits:a(per_class=5)'
+    >>> data_label(DataSpec(name=["cifar10", "svhn"], temperature=2))
+    'cifar10+svhn(temperature=2)'
     """
-    return _label(data.plain(), DataSpec.read(data.name).plain())
+    names = [_label(each.plain(), DataSpec.read(each.name).plain()) for each in data.members]
+    return "+".join(names) + (f"(temperature={data.temperature:g})" if data.temperature != 1 else "")
 
 
 def model_label(model: ModelSpec) -> str:

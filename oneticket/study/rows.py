@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from oneticket.data.spec import joint_name
 from oneticket.ground.metric import Metric, score_of
 from oneticket.store.step import Step
 from oneticket.store.store import Store
@@ -60,10 +61,10 @@ def _row(cell: Cell, records: Records, provenance: Mapping[str, Any]) -> Row:
         "start": cell.start,
         "seed": target["seed"],
         "source_id": cell.origin.file.id if cell.origin and cell.origin.file else None,
-        "source_name": search["data"]["name"] if search else None,
+        "source_name": joint_name(search["data"]) if search else None,
         "source_classes": source.get("classes"),
         "source_images": source.get("images"),
-        "target_name": target["data"]["name"],
+        "target_name": joint_name(target["data"]),
         "key": step.key,
         **_settings(target),
         **{f"source_{name}": value for name, value in _settings(search).items()},

@@ -68,6 +68,8 @@ Arms = Annotated[tuple[Annotated[str, ARMS], ...], AfterValidator(_some)]
 Densities = Annotated[tuple[Annotated[float, Field(gt=0, lt=1)], ...], AfterValidator(_falling)]
 Head = Literal["fresh", "keep", "sparse"]
 Names = Annotated[tuple[str, ...], AfterValidator(_some)]
+Sets = Annotated[tuple[str | Annotated[tuple[str, ...], Field(min_length=2)], ...], AfterValidator(_some)]
+"""Names of sets; a list of names within is one network for all of them, with a head for each."""
 Replicates = Annotated[int, Field(ge=1, le=10_000)]
 
 
@@ -180,8 +182,10 @@ class PartSpec(Spec):
 
     kind: ClassVar[str] = "part"
 
-    sources: Names = Field(description="Where tickets are found: sets of the study, or datasets.")
-    targets: Names | None = Field(None, description="Where they are carried; to the sources unless given.")
+    sources: Sets = Field(
+        description="Where tickets are found: sets of the study, or datasets; a list of them is one ticket for all."
+    )
+    targets: Sets | None = Field(None, description="Where they are carried; to the sources unless given.")
     models: Names | None = Field(None, description="Models of the study, or known ones; may be left out if it has one.")
     optimizers: Names | None = Field(None, description="Optimizers for sources and targets alike, each with each.")
     source_optimizers: Names | None = Field(None, description="Optimizers that tickets are found with.")

@@ -28,7 +28,7 @@ def changed(steps: Iterable[Step], store: Store) -> dict[str, tuple[str, str]]:
     for step in lacking:
         before = known.get(_else(step.kind, step.args))
         if before not in (None, step.args[DIGEST]):
-            found[training_step(step).target.data.name] = (str(before), str(step.args[DIGEST]))
+            found[training_step(step).target.data.called] = (str(before), str(step.args[DIGEST]))
     return found
 
 

@@ -66,7 +66,7 @@ def _name(asked: TrainingStep) -> str:
         case _:
             deep = []
     arm = asked.arm if isinstance(asked, TransferStep) else "search"
-    words = [arm, asked.target.data.name, asked.target.optimizer.name, *deep, f"replicate-{asked.replicate}"]
+    words = [arm, asked.target.data.called, asked.target.optimizer.name, *deep, f"replicate-{asked.replicate}"]
     return re.sub(r"[^\w.-]+", "-", "-".join([*words, asked.step.key[:12]]))
 
 

@@ -28,8 +28,9 @@ def network(thing: Ticket | Book) -> str:
 
 
 def data(thing: Ticket | Book) -> str:
-    """The data it was found on as the file names them; empty if it does not."""
-    return word(at(thing.lineage, "search", "data", "name"))
+    """The data it was found on as the file names them, several sets joined by `+`; empty if it does not."""
+    said = at(thing.lineage, "search", "data")
+    return word("+".join(word(name) for each in _sets(said) if (name := at(each, "name"))))
 
 
 def columns(thing: Ticket | Book) -> str:
@@ -49,12 +50,29 @@ def columns(thing: Ticket | Book) -> str:
     return word("; ".join(told))
 
 
-def data_settings(thing: Ticket | Book) -> Any:
-    """The settings of the data, without those that are for images alone where it holds none."""
-    said = at(thing.lineage, "search", "data")
-    if not isinstance(said, Mapping) or at(thing.model, "kind") is None:
-        return said
-    return {name: value for name, value in said.items() if name not in IMAGE_SETTINGS}
+def data_settings(thing: Ticket | Book) -> list[Any]:
+    """The settings of each set that it was found on, without those that are for images alone where it holds none."""
+    needless = IMAGE_SETTINGS if at(thing.model, "kind") is not None else ()
+    return [
+        {name: value for name, value in each.items() if name not in needless} if isinstance(each, Mapping) else each
+        for each in _sets(at(thing.lineage, "search", "data"))
+    ]
+
+
+def several_heads(thing: Ticket | Book) -> str:
+    """Which outputs are whose, of a network that was found on several sets; empty of others.
+
+    >>> from oneticket.ticket.contract import Contract
+    >>> told = {"heads": [["letter", 26], ["penbased", 10]]}
+    >>> several_heads(Ticket(mask={}, weights={}, contract=Contract(rewind="0it", step=0), lineage=told))
+    'letter 0 to 25, penbased 26 to 35'
+    """
+    said, first, told = thing.lineage.get("heads"), 0, []
+    for each in said[:MOST_SCORES] if isinstance(said, list) else ():
+        if isinstance(each, list) and len(each) == 2 and type(each[1]) is int:
+            told.append(f"{word(each[0])} {first} to {first + each[1] - 1}")
+            first += each[1]
+    return word(", ".join(told))
 
 
 def best(thing: Ticket | Book) -> str:
@@ -163,6 +181,14 @@ def text(value: object) -> str:
     a_b \`c\` \| \<d\>
     """
     return re.sub(r"[\\`*\[\]<>#|~$&]|(?<![^\W_])_|_(?![^\W_])|:(?=//)", r"\\\g<0>", word(value))
+
+
+def _sets(said: Any) -> list[Any]:
+    """What a file says of its data, set by set."""
+    beside = at(said, "beside")
+    if not isinstance(beside, list):
+        return [said]
+    return [{name: value for name, value in said.items() if name != "beside"}, *beside[:MOST_SCORES]]
 
 
 def _above(row: Mapping[str, Any]) -> float:

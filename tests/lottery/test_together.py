@@ -14,7 +14,8 @@ import torch
 from tables import MODELS
 from torch import nn
 
-from oneticket.data.load import Data, load
+from oneticket.data.data import Data
+from oneticket.data.load import load
 from oneticket.data.spec import DataSpec
 from oneticket.ground.errors import TrainingError
 from oneticket.ground.streams import Streams

@@ -11,7 +11,8 @@ from tables import MODELS, OPTIMIZERS
 from torch import nn
 
 from oneticket.data.batches import batches, per_epoch, test_batches
-from oneticket.data.load import Data, load
+from oneticket.data.data import Data
+from oneticket.data.load import load
 from oneticket.data.spec import DataSpec
 from oneticket.ground.errors import KeptWarning, StoreError, TrainingError
 from oneticket.ground.streams import Streams

@@ -13,7 +13,8 @@ from tables import MODELS, OPTIMIZERS
 from torch import Tensor, nn
 
 from oneticket.data.batches import batches, per_epoch
-from oneticket.data.load import Data, load
+from oneticket.data.data import Data
+from oneticket.data.load import load
 from oneticket.data.spec import DataSpec
 from oneticket.ground.streams import Streams
 from oneticket.guard.guard import attach

@@ -13,18 +13,21 @@ def roll(count: int, generator: torch.Generator) -> torch.Tensor:
     return torch.randint(1 << 62, (count, 3), generator=generator)
 
 
-def aim(dice: torch.Tensor, shape: Shape, *, flip: bool, crop: int) -> torch.Tensor:
+def aim(dice: torch.Tensor, shape: Shape, *, flip: bool, crop: int, within: int | None = None) -> torch.Tensor:
     """What dice (N, 3) mean for images (C, H, W): int64 (N, 2), where in the padded image the cut begins, and 1 if
     it is mirrored.
 
     `flip`: mirrored left to right with probability 1/2. `crop`: padded with `crop` zeros on all sides, then cut back at
-    an offset that is uniform in 0..2*crop per axis (signals, H = 1: along W only).
+    an offset that is uniform in 0..2*crop per axis (signals, H = 1: along W only). `within`: the padding that there
+    is, where it is more than `crop`.
 
     >>> aim(torch.tensor([[1, 2, 3]]), (1, 28, 28), flip=True, crop=1)
     tensor([[60,  1]])
     """
-    down = dice[:, 1] % (2 * _high(shape, crop) + 1)
-    return torch.stack([down * (shape[2] + 2 * crop) + dice[:, 2] % (2 * crop + 1), dice[:, 0] % 2 * flip], 1)
+    padding = crop if within is None else within
+    down = _high(shape, padding) - _high(shape, crop) + dice[:, 1] % (2 * _high(shape, crop) + 1)
+    across = padding - crop + dice[:, 2] % (2 * crop + 1)
+    return torch.stack([down * (shape[2] + 2 * padding) + across, dice[:, 0] % 2 * flip], 1)
 
 
 def cuts(shape: Shape, *, crop: int, device: torch.device) -> torch.Tensor:
