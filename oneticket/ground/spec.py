@@ -225,9 +225,8 @@ def own_code(spec: Spec) -> Iterator[tuple[Table[Any], str]]:
     for name, field in type(spec).model_fields.items():
         value = getattr(spec, name)
         named = value if isinstance(value, tuple) else (value,)
-        for one in named:
-            if isinstance(one, Spec):
-                yield from own_code(one)
+        for one in (one for one in named if isinstance(one, Spec)):
+            yield from own_code(one)
         for table in tables(field):
             yield from ((table, one) for one in named if isinstance(one, str) and table.is_own(one))
         for mark in field.metadata:

@@ -132,7 +132,7 @@ def _commonest(data: Data) -> float:
     Of several sets the mean of their shares, as their score is.
     """
     counts = torch.bincount(data.test.targets.cpu(), minlength=data.outputs)
-    sets = counts.split([head.outputs for head in data.heads] or [len(counts)])
+    sets = torch.split(counts, [head.outputs for head in data.heads] or [len(counts)])
     return float(torch.stack([each.max() / each.sum() for each in sets]).mean())
 
 

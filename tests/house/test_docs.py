@@ -32,6 +32,7 @@ DOCS = ROOT / "docs"
 NEEDS = {
     "tour.md": (),
     "researcher.md": (),
+    "several.md": (),
     "practitioner.md": ("lightning",),
     "deployer.md": ("onnx", "onnxruntime"),
     "why.md": (),
@@ -111,6 +112,7 @@ def test_every_block_runs(
 PRINTED = {
     "tour.md": ("are exactly zero", "carried 4 tensors", "(1.0, 0.8"),
     "researcher.md": ("Interval(mean=",),
+    "several.md": ("accuracy on digits:b",),
     "practitioner.md": (
         "pruned weights that are not zero",
         "names by a map",
@@ -124,6 +126,7 @@ PRINTED = {
 LEFT = {
     "tour.md": ("digits-a/book-0.safetensors", "rows.csv", "mine.safetensors", "own.safetensors"),
     "researcher.md": ("report/report.html", "report/claims.csv"),
+    "several.md": ("both/book-0.safetensors",),
     "practitioner.md": ("mine.safetensors", "found.safetensors", "shared/mine/README.md"),
     "deployer.md": ("small.safetensors", "zeros.safetensors", "model.safetensors"),
 }
