@@ -11,7 +11,7 @@ import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from oneticket.engine.handlers import work
+from oneticket.engine.handlers import outdated, work
 from oneticket.ground import clock
 from oneticket.ground.errors import OneticketError, StoreError
 from oneticket.lottery.grouping import Placed, T, do_together
@@ -22,6 +22,7 @@ from oneticket.store.step import Step
 from oneticket.store.store import Store
 
 Make = Callable[[Step, Store, RunContext], str]
+WITHOUT_SIGNS = "an earlier version trained this level and did not keep the signs of its weights, which are needed now"
 LINES = 8  # of a traceback
 PAUSE = 0.5  # seconds between two looks at a step that somebody else is at
 
@@ -32,7 +33,11 @@ def making(step: Step, store: Store, context: RunContext, *, count: int = 1) -> 
     Of several ranks, the first alone puts. Of `count` steps done side by side, each took its part of the time.
     """
     began, here = clock.now(), replace(context, checkpoint=context.checkpoint or store.slot(step))
-    outcome = yield from work(step, [store.get(need) for need in step.needs], here)
+    needs = [store.get(need) for need in step.needs]
+    if old := outdated(step, needs):
+        store.discard(old.key, WITHOUT_SIGNS)
+        raise StoreError(f"{store.url}, {old.key}: {WITHOUT_SIGNS}")
+    outcome = yield from work(step, needs, here)
     if context.rank:
         return "kept"
     device = str(context.device) if context.ranks == 1 else f"{context.device}, ranks={context.ranks}"
@@ -70,8 +75,8 @@ def attempting(
 
     Says "done" (or "there already" or "drifted", when another put an outcome at the same time), "reused" or
     "elsewhere", also when somebody took over because this process was silent for too long. What the step needs, and is
-    found damaged when it is read, is made anew first. Raises what the work raises, which the store remembers (Broken
-    for what is no OneticketError), and KeyboardInterrupt when asked to stop.
+    found damaged or outdated when it is read, is made anew first. Raises what the work raises, which the store
+    remembers (Broken for what is no OneticketError), and KeyboardInterrupt when asked to stop.
     """
     store.define(step)
     with store.claim(step) as claim:
@@ -107,7 +112,7 @@ def attempting(
 def _with_needs(
     step: Step, store: Store, context: RunContext, making: Callable[[Step, Store, RunContext], Placed[str]]
 ) -> Placed[str]:
-    """Make the step; a need that was set aside meanwhile, because it is damaged, is made anew, and that alone."""
+    """Make the step; a need that was set aside meanwhile, damaged or outdated, is made anew, and that alone."""
     for _ in step.needs:
         try:
             return (yield from making(step, store, context))

@@ -29,6 +29,14 @@ def work(step: Step, needs: Needs, context: RunContext) -> Placed[Outcome]:
     return placed(_work(step, needs, context), context)
 
 
+def outdated(step: Step, needs: Needs) -> Step | None:
+    """The need that an earlier version made without what this step looks at: the signs of a level's trained weights."""
+    asked = read_step(step)
+    if not isinstance(asked, TransferStep) or asked.arm != "trained-signs":
+        return None
+    return step.needs[-1] if LevelStep.decode(needs[-1]).positive is None else None
+
+
 def bind(step: Step, needs: Needs, records: Sequence[Mapping[str, Any]]) -> Book:
     """A search's book, from any of its level steps, (rewind weights, deepest level), and the records from level 0."""
     asked = LevelStep.read(step)
@@ -93,12 +101,14 @@ def _carried(arm: str, source: Carried, needs: Needs) -> Source:
 
 
 def _searched(level: int, steps: Sequence[Step], needs: Needs) -> Source:
-    """A level of a search, from its rewind weights, the level above, and level 0 where its zeros count."""
+    """A level of a search, from its rewind weights, the level above, and the level that an arm looks at."""
     rewound, above = RewindStep.decode(needs[0]), LevelStep.decode(needs[1])
+    seen = LevelStep.decode(needs[2]) if len(needs) > 2 else None
     return Source(
         ticket=level_ticket(RewindStep.read(steps[0]).spec, level, rewound=rewound, pruned_at=above.pruned_at),
         rewind=rewound.weights,
-        zeros=LevelStep.decode(needs[2]).zeros if len(needs) > 2 else None,
+        zeros=seen.zeros if seen else None,
+        positive=seen.positive if seen and seen.record["level"] == level else None,
     )
 
 

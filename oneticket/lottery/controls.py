@@ -18,6 +18,7 @@ a function by its path: `--controls mine.py:control`.
 | corrected-random      | as many, natural      | new                                                |
 |                       | zeros last            |                                                    |
 | signs                 | the ticket's          | new magnitudes under the ticket's signs            |
+| trained-signs         | the ticket's          | new magnitudes under the signs of the trained ones |
 | mask-only             | the ticket's          | rewound on the target                              |
 | weights-only          | the target's own      | rewound                                            |
 | dense-rewound         | full                  | rewound                                            |
@@ -48,12 +49,14 @@ class Source:
     """Where an arm is taken from: a ticket and, as far as they are known, what its search left beside it.
 
     `rewind`: all rewind weights, the pruned ones too. `zeros`: which weights the dense network brought to zero itself.
+    `positive`: which of the ticket's weights the training of its level left above zero (`TrainedLevel.positive`).
     `initial`: the weights that the search began from, W_0. `own`: the target's own, of a search from the same W_0.
     """
 
     ticket: Ticket
     rewind: Tensors | None = None
     zeros: Mask | None = None
+    positive: Mask | None = None
     initial: Tensors | None = None
     own: Source | None = None
 
@@ -132,6 +135,23 @@ def signs(source: Source, new: Tensors, generator: torch.Generator) -> Ticket:
     for name in given.mask:
         weights[name] = torch.copysign(new[name], given.weights[name])
     return _with(given, mask=given.mask, weights=weights)
+
+
+def trained_signs(source: Source, new: Tensors, generator: torch.Generator) -> Ticket:
+    """Same mask, new magnitudes under the signs that the source's training ended with: do these carry a ticket?
+
+    A weight that training left at zero counts as negative. Raises CarryError if the trained signs are not known, as of
+    a file. Oh et al., 2025.
+    """
+    if source.positive is None:
+        raise CarryError(
+            "trained-signs needs the signs of the level's trained weights, which files do not keep; give "
+            "Source(positive=TrainedLevel.positive), or plan the search and the transfer in one study"
+        )
+    mask, weights = source.ticket.mask, dict(new)
+    for name in mask:
+        weights[name] = torch.where(source.positive[name], new[name].abs(), -new[name].abs())
+    return _with(source.ticket, mask=mask, weights=weights)
 
 
 def mask_only(source: Source, new: Tensors, generator: torch.Generator) -> Ticket:
@@ -217,6 +237,7 @@ ARMS: Table[Control] = NAMES.filled(
         "corrected-random": corrected_random,
         "layerwise-random-kept": layerwise_random_kept,
         "signs": signs,
+        "trained-signs": trained_signs,
         "mask-only": mask_only,
         "weights-only": weights_only,
         "dense-rewound": dense_rewound,

@@ -61,7 +61,7 @@ ARMS = Table(
         "own": Arm(
             label="the target's own ticket",
             phrase="the target's own ticket",
-            keeps="the ticket found on the target itself, which has seen it up to its rewind point",
+            keeps="the ticket of a search on the target itself, with that search's mask and rewound weights",
             mask="own",
             weights="own",
         ),
@@ -89,58 +89,64 @@ ARMS = Table(
         "dense-rewound": Arm(
             label="rewound dense",
             phrase="the source's rewound dense network",
-            keeps="all of the source's rewound weights, which never saw a mask",
+            keeps="all of the source's rewound weights, none of them pruned",
             mask="all",
             weights="source",
         ),
         "own-reinit": Arm(
             label="the target's mask, new weights",
             phrase="the target's own mask with new weights",
-            keeps="the mask found on the target itself, new weights",
+            keeps="the mask found on the target itself over new weights",
             mask="own",
         ),
         "mask-init": Arm(
             label="initial weights, same mask",
             phrase="the same mask over the initial weights",
-            keeps="the source's mask over the weights that its search began from",
+            keeps="the source's mask over the initial weights that its search began from",
         ),
         "signs": Arm(
             label="new magnitudes, same mask and signs",
             phrase="the same mask and signs with new magnitudes",
-            keeps="the ticket's mask and signs, new magnitudes (Zhou et al., 2019)",
+            keeps="the ticket's mask and the signs of its rewound weights, new magnitudes (Zhou et al., 2019)",
+        ),
+        "trained-signs": Arm(
+            label="new magnitudes, same mask, trained signs",
+            phrase="the same mask and the signs of its trained weights with new magnitudes",
+            keeps="the ticket's mask and the signs that its weights had after the source's training, new magnitudes "
+            "(Oh et al., 2025)",
         ),
         "permuted-weights": Arm(
             label="permuted weights, same mask",
             phrase="the same mask with its weights permuted",
-            keeps="the ticket's mask, its weights permuted within each layer (Frankle et al., 2021)",
+            keeps="the ticket's mask, its remaining weights permuted in each layer (Frankle et al., 2021)",
             weights="source",
         ),
         "reinit": Arm(
             label="new weights, same mask",
             phrase="the same mask with new weights",
-            keeps="the ticket's mask, new weights (Frankle and Carbin, 2019)",
+            keeps="the ticket's mask over new weights (Frankle and Carbin, 2019)",
         ),
         "layerwise-random-kept": Arm(
             label="layerwise random, rewound weights",
             phrase="the layerwise random mask over rewound weights",
-            keeps="the mask permuted within each layer, the source's rewound weights (Frankle et al., 2021)",
+            keeps="the ticket's mask permuted in each layer, over the source's rewound weights (Frankle et al., 2021)",
             weights="source",
         ),
         "layerwise-random": Arm(
             label="layerwise random",
             phrase="the layerwise random ticket",
-            keeps="the mask permuted within each layer, new weights (Su et al., 2020)",
+            keeps="the ticket's mask permuted in each layer, over new weights (Su et al., 2020)",
         ),
         "corrected-random": Arm(
             label="random beside natural zeros",
             phrase="the random ticket that takes natural zeros last",
-            keeps="as many weights anywhere, new ones, but weights that the dense network brought to zero by itself "
-            "are pruned first (Caron et al., 2020)",
+            keeps="as many new weights as the ticket has, anywhere, but those that the dense network brought to zero "
+            "by itself are pruned first (Caron et al., 2020)",
         ),
         "global-random": Arm(
             label="global random",
             phrase="the global random ticket",
-            keeps="as many weights anywhere, new ones (the paper's random ticket; Morcos et al., 2019)",
+            keeps="as many new weights as the ticket has, anywhere (the paper's random ticket; Morcos et al., 2019)",
         ),
     },
 )

@@ -79,7 +79,7 @@ class Store:
         try:
             return entry.decode(step.key, data)
         except StoreError as error:
-            self.set_aside(names.name(step.key, names.OUTCOME), error)
+            self.discard(step.key, error)
         return None
 
     def get(self, step: Step) -> Outcome:
@@ -225,6 +225,10 @@ class Store:
         """Why steps failed, by key."""
         found = self._noted(names.holding(names.FAILURE, self.files.sizes(names.UNDER_WAY)))
         return {key: str(said.get("text")) for key, said in found.items()}
+
+    def discard(self, key: str, why: object) -> None:
+        """Set the outcome at an address aside, so that it is made anew, and tell why."""
+        self.set_aside(names.name(key, names.OUTCOME), why)
 
     def set_aside(self, name: str, why: object) -> None:
         """Rename a damaged file, so that nobody reads it again, and tell; a place that refuses leaves it there."""

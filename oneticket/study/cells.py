@@ -38,11 +38,15 @@ class Origin:
     __repr__ = brief
 
     def needs(self, level: int, arm: str) -> tuple[Step, ...]:
-        """What that level is made of: the rewind weights and the level above, which pruned for it; or the file."""
+        """What that level is made of: the rewind weights and the level above, which pruned for it; or the file.
+
+        Behind those comes the level that the arm itself looks at: the dense one for its zeros, or this for its signs.
+        """
         if self.file is not None:
             return (self.file.step,)
         zeros = self.levels[:1] if arm == "corrected-random" or ARMS.is_own(arm) else ()
-        return (self.rewind, self.levels[max(level - 1, 0)], *zeros)
+        signs = (self.levels[level],) if arm == "trained-signs" else ()
+        return (self.rewind, self.levels[max(level - 1, 0)], *zeros, *signs)
 
     @property
     def labels(self) -> dict[str, str | None]:

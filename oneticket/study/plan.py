@@ -192,10 +192,9 @@ def transfer_cells(
         if own is None and arm in (*OF_TARGET, *CROSSED):
             raise SpecError(f"arm {arm}: the target's own search is not planned")
         source = own if own and arm in OF_TARGET else origin
-        if arm == "corrected-random" and source.file is not None:
+        if arm in SEARCHED and source.file is not None:
             raise SpecError(
-                "arm corrected-random: a file does not say which weights the dense network brought to zero; plan the "
-                "search and the transfer in one study"
+                f"arm {arm}: a file does not say {SEARCHED[arm]}; plan the search and the transfer in one study"
             )
         if arm in BOOKS and source.file is not None and source.file.kind == "ticket":
             raise SpecError(f"arm {arm}: a ticket's file has lost the weights that its mask leaves out; give a book")
@@ -285,6 +284,12 @@ def code_digests(*specs: Spec) -> dict[str, str]:
 
 SAME = {"own": "ticket", "own-reinit": "reinit"}
 """What the arms of the target's own search are as work: an arm of any source."""
+
+SEARCHED = {
+    "corrected-random": "which weights the dense network brought to zero",
+    "trained-signs": "which signs the trained weights of a level have",
+}
+"""The arms that no file is enough for, and what it lacks."""
 
 BOOKS = ("layerwise-random-kept", *CROSSED, "dense-rewound", "mask-init")
 """The arms that a single ticket's file is not enough for."""

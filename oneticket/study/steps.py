@@ -153,7 +153,7 @@ class Blank:
 
 @dataclass(frozen=True, kw_only=True)
 class Carried:
-    """A ticket by its level. `needs`: its file, or rewind weights, the level above, and level 0 if its zeros count.
+    """A ticket by its level. `needs`: its file, or rewind weights, the level above, and the level that an arm looks at.
 
     A crossed arm also needs, behind those, rewind weights and the level above of the target's own search.
     """

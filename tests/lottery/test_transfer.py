@@ -40,12 +40,15 @@ def source(found: Book) -> Source:
     # The last unit of the first layer is what the dense network brought to zero, whether the ticket has it or not.
     zeros = {name: torch.zeros(shape, dtype=torch.bool) for name, shape in found.mask(5).shapes.items()}
     zeros["fc1.weight"][-1] = True
+    draw = torch.Generator().manual_seed(3)
+    positive = {name: torch.rand(shape, generator=draw) < 0.5 for name, shape in found.mask(5).shapes.items()}
     on_target = {"data": {**SMALL, "name": "digits:b"}, "optimizer": "adam", "training": QUICK, "rewind": "2it"}
     own = search(SearchSpec(model=MODELS["lenet"], **on_target), levels=5)
     return Source(
         ticket=found[5],
         rewind=found.weights,
         zeros=Mask(zeros),
+        positive=Mask(positive),
         initial=initial_weights(found.model, seed=0, replicate=0),
         own=Source(ticket=own[5], rewind=own.weights),
     )
@@ -69,6 +72,7 @@ KEEPS = {
     "global-random": (False, False, True, False),
     "corrected-random": (False, False, True, False),
     "signs": (True, True, True, False),
+    "trained-signs": (True, True, True, False),
     "mask-only": (True, True, True, False),
     "weights-only": (False, False, True, True),
     "dense-rewound": (False, False, False, True),
@@ -114,6 +118,17 @@ def test_what_only_some_arms_promise(source: Source, found: Book) -> None:
     for n, living in given.mask.items():
         assert torch.equal(signed.weights[n].sign(), given.weights[n].sign())
         assert torch.equal(signed.weights[n].abs()[living], fresh[n].abs()[living])
+    trained, anew = arm("trained-signs", source), arm("reinit", source)
+    assert source.positive is not None and trained.mask == anew.mask == given.mask
+    for n, values in anew.weights.items():
+        living = given.mask.get(n, torch.ones_like(values, dtype=torch.bool))
+        assert torch.equal(trained.weights[n].abs(), values.abs()), "magnitudes are those of reinit's draw"
+        if n in given.mask:
+            assert torch.equal(trained.weights[n][living] > 0, source.positive[n][living]), "signs are the trained ones"
+        else:
+            assert torch.equal(trained.weights[n], values)
+    with pytest.raises(CarryError, match="trained-signs needs the signs of the level's trained weights"):
+        arm("trained-signs", Source(ticket=given))
     kept = arm("layerwise-random-kept", source)
     for n, living in kept.mask.items():
         assert torch.equal(kept.weights[n][living], found.weights[n][living])

@@ -40,8 +40,8 @@ targets = ["half-b"]
 SETS = "cifar10, cifar100, diabetes, digits, fashion_mnist, imagenet, mnist, mnist1d, places365, svhn"
 TICKT = (
     "unknown arm 'tickt'; did you mean 'ticket'? Known: corrected-random, dense, dense-rewound, global-random, "
-    "layerwise-random, layerwise-random-kept, mask-init, mask-only, own, own-reinit, permuted-weights, reinit, signs, "
-    "ticket, weights-only; "
+    "layerwise-random, layerwise-random-kept, mask-init, mask-only, own, own-reinit, own-search, permuted-weights, "
+    "reinit, signs, ticket, trained-signs, weights-only; "
     "your own: 'file.py:function' or 'package.module:function'"
 )
 FIELDS = ", ".join(sorted(StudySpec.model_fields))
