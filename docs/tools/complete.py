@@ -22,6 +22,8 @@ ROOMS = (
     "oneticket.publish.hub",
     "oneticket.publish.card",
     "oneticket.publish.shipped",
+    "oneticket.publish.fit",
+    "oneticket.publish.standing",
     "oneticket.publish.zoo",
     "oneticket.integrations.lightning",
     "oneticket.integrations.transformers",

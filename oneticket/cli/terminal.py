@@ -29,6 +29,13 @@ def say(words: object = "", *, style: str = "") -> None:
     out().print(lines(words), style=style, soft_wrap=True)
 
 
+def paragraph(words: object, *, indent: int = 0, style: str = "") -> None:
+    """A paragraph on standard output, broken between words where the terminal ends, all of it indented."""
+    console = out()
+    for line in plain(words).wrap(console, max(20, console.width - indent)):
+        console.print(Text(" " * indent) + line, style=style, soft_wrap=True)
+
+
 def tell(words: object, *, style: str = "", quiet: bool = False) -> None:
     """A line, or some, on standard error."""
     err(quiet=quiet).print(lines(words), style=style, soft_wrap=True)

@@ -62,11 +62,25 @@ def zoo(
         ),
     ] = None,
     /,
+    *,
+    fits: Annotated[
+        str | None,
+        Parameter(
+            name="--for",
+            help="Say which ticket fits a model (resnet-20, mine.py:model) or a dataset (digits, ./folder, a file, "
+            "org/name, mine.py:data), and why the others do not. Code that you name is run.",
+        ),
+    ] = None,
 ) -> int:
-    """List the tickets that ship with oneticket, or those of a folder or the Hugging Face Hub; or print one's card."""
+    """List the tickets that ship with oneticket, or those of a folder or the Hugging Face Hub; or print one's card.
+
+    Example:
+
+    oneticket zoo --for mine.py:model
+    """
     from oneticket.cli.zoo import zoo as command
 
-    return command(where)
+    return command(where, fits=fits)
 
 
 def push(

@@ -5,45 +5,89 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from oneticket.cli.fit import tell_fits
 from oneticket.cli.hub import print_card
 from oneticket.cli.tables import print_table
-from oneticket.cli.terminal import say
+from oneticket.cli.terminal import paragraph, say
 from oneticket.ground.errors import FileError
 from oneticket.publish.hub import parse
+from oneticket.publish.standing import ADJUSTED, standings
 from oneticket.publish.zoo import ZooEntry, entries, single
 from oneticket.stats.table import ReportTable
 from oneticket.ticket import file
 from oneticket.ticket.book import Book
-from oneticket.ticket.describe import best, data, network, percent, word
+from oneticket.ticket.describe import at, data, network, percent, scores, word
 
 
-def zoo(where: str | None) -> int:
-    """List tickets, or print the card of the one that is named. Files that are bad are no failure of a list."""
-    if where is not None and (path := single(where)):
-        print_card(file.load(path), where)
+def zoo(where: str | None, *, fits: str | None) -> int:
+    """List tickets, print the card of the one that is named, or say which of them fit. Bad files fail no list."""
+    path = None if where is None else single(where)
+    if path is not None and fits is None:
+        print_card(file.load(path), str(where))
         return 0
-    found = list(entries(where))
+    found = list(entries(where if path is None else path))
     if not found and where is not None:
         raise FileError(f"{where}: no tickets there, and none of that name ships with the package; see `oneticket zoo`")
-    print_table(_table(found, where))
+    if fits is not None:
+        tell_fits(
+            fits, found, called={entry.name: _called(entry.name, where, alone=path is not None) for entry in found}
+        )
+    else:
+        _list(found, where)
     for entry in found:
         if entry.thing is None:
             say(f"{word(entry.name)}: bad: {word(entry.problem)}", style="red")
     return 0
 
 
+def _list(found: Sequence[ZooEntry], where: str | None) -> None:
+    print_table(_table(found, where))
+    told = {entry.name: standings(scores(entry.thing)) for entry in found if entry.thing is not None}
+    for name, lines in told.items():
+        if lines:
+            say()
+            say(f"{word(name)} on other sets", style="bold")
+        for one in lines:
+            paragraph(f"Beside {one.rival_words}", indent=2)
+            for line in one.lines:
+                paragraph(line, indent=4)
+    if bare := [word(name) for name, lines in told.items() if not lines]:
+        say()
+        paragraph(f"Not measured on any other set: {', '.join(bare)}.")
+    if any(told.values()):
+        say()
+        paragraph(
+            "The worst and the best set of each ticket: mean difference over n pairs of trainings, above 0 where the "
+            f"ticket is better, in points of accuracy or the metric's unit. {ADJUSTED}",
+            style="dim",
+        )
+    if found:
+        _how(where)
+
+
+def _called(name: str, where: str | None, *, alone: bool) -> str:
+    """What a user calls an entry of that list."""
+    if where is None or alone:
+        return name if where is None else where
+    return f"{where.rstrip('/')}/{name}" if isinstance(parse(where, several=True), Path) else name
+
+
+def _how(where: str | None) -> None:
+    """What to do next."""
+    name = word(_called("NAME", where, alone=False))
+    place = f" {word(where)}" if where is not None else ""
+    say()
+    say(f"A card:           oneticket zoo {name}")
+    say(f"The file:         oneticket pull {name} --out FILE")
+    say(f"Which one fits:   oneticket zoo{place} --for mine.py:model   (or a dataset)")
+
+
 def _table(found: Sequence[ZooEntry], where: str | None) -> ReportTable:
-    shown = "Tickets that ship with oneticket" if where is None else f"Tickets of {word(where)}"
-    folder = where is not None and isinstance(parse(where, several=True), Path)
-    name = word(f"{(where or '').rstrip('/')}/NAME") if folder else "NAME"
-    how = f"`oneticket zoo {name}` prints a card, `oneticket pull {name} --out FILE` writes the file."
     return ReportTable(
-        title=shown,
-        header=("name", "network", "density (of all)", "found on", "kB", "largest gain over its best control"),
+        title="Tickets that ship with oneticket" if where is None else f"Tickets of {word(where)}",
+        header=("name", "network", "inputs", "density", "found on", "kB"),
         rows=tuple(_row(entry) for entry in found),
-        caption="Gain: mean paired difference and its 95 % interval, in points of accuracy or the metric's unit, on "
-        "the target where it is largest; — not measured. "
-        f"{how if found else 'There are none.'}",
+        caption="Density: of the prunable weights." if found else "There are none.",
     )
 
 
@@ -51,8 +95,9 @@ def _row(entry: ZooEntry) -> tuple[str, ...]:
     name, size = word(entry.name), f"{entry.size / 1000:,.0f}" if entry.size else "—"
     thing = entry.thing
     if thing is None:
-        return (name, "bad, see below", "—", "—", size, "—")
+        return (name, "bad, see below", "—", "—", "—", size)
     counts = thing.weight_counts[-1] if isinstance(thing, Book) else thing.weight_counts
-    density = f"{'1 to ' * isinstance(thing, Book)}{percent(counts.prunable)} ({percent(counts.model)})"
-    whom, where, score = (words or "—" for words in (network(thing), data(thing), best(thing)))
-    return (name, whom, density, where, size, score)
+    density = f"{'1 to ' * isinstance(thing, Book)}{percent(counts.prunable)}"
+    shape = at(thing.model, "shape")
+    inputs = "×".join(map(word, shape)) if isinstance(shape, list) else ""
+    return (name, network(thing) or "—", inputs or "—", density, data(thing) or "—", size)

@@ -6,9 +6,11 @@ import json
 import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 from oneticket.ground.errors import SpecError
 from oneticket.ground.metric import Metric, score_of
+from oneticket.publish.standing import ADJUSTED, standings
 from oneticket.ticket.book import Book
 from oneticket.ticket.density import Density
 from oneticket.ticket.describe import (
@@ -158,7 +160,13 @@ def _scores(thing: Ticket | Book) -> str:
     )
     note += "".join(f" Lower {text(one.label)} is better." for one in metrics if not one.larger)
     table = _table(("data", "optimizer", "arm", name, "n", "ticket better by"), lines)
-    return f"{table}\n\n{note}" + "".join(f" {word}." for word in words)
+    return "\n\n".join([table, note + "".join(f" {word}." for word in words), *_standings(rows)])
+
+
+def _standings(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The worst target and the best beside each rival, and what their intervals are; nothing where nothing is."""
+    found = [f"- beside {one.rival_words}, {text('; '.join(one.lines))}" for one in standings(rows)]
+    return ["\n".join(found), f"Differences, above 0 where the ticket is better. {ADJUSTED}"] if found else []
 
 
 def _single(score: float, metric: Metric) -> str:

@@ -45,8 +45,18 @@ def scores(ticket: Ticket, rows: Iterable[Row]) -> list[dict[str, Any]]:
             above = None if one is own else _plain(gain(setting.metric, own.values, one.values).difference)
             label = {"data": setting.data, "optimizer": setting.optimizer, "arm": one.line.arm}
             told = {} if setting.metric.name == "accuracy" else setting.metric.plain()
-            made.append({**label, **told, **_plain(one.score), "difference": above})
+            sizes = _sizes(rows, setting.data)
+            made.append({**label, **told, **_plain(one.score), "difference": above, **sizes})
     return made
+
+
+def _sizes(rows: Iterable[Row], data: str) -> dict[str, int]:
+    """How large a target is, in the words of the evidence, as far as its rows say so."""
+    for row in rows:
+        if row["target_data"] == data:
+            said = {"classes": row.get("target_classes"), "examples": row.get("target_images")}
+            return {name: int(value) for name, value in said.items() if value is not None}
+    return {}
 
 
 def _check(rows: Iterable[Row]) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any, TypeGuard
 
@@ -18,8 +17,6 @@ MOST_SCORES = 200
 TIED = "no tensor of its own"
 """Of a head that shares all its tensors with other layers."""
 IMAGE_SETTINGS = ("size", "channels", "fit", "flip", "crop")
-NO_CONTROLS = ("ticket", "dense", "own")
-"""Arms that a ticket need not beat to be one: it, the whole network, and what was found on the target itself."""
 
 
 def network(thing: Ticket | Book) -> str:
@@ -73,26 +70,6 @@ def several_heads(thing: Ticket | Book) -> str:
             told.append(f"{word(each[0])} {first} to {first + each[1] - 1}")
             first += each[1]
     return word(", ".join(told))
-
-
-def best(thing: Ticket | Book) -> str:
-    """Where the ticket is furthest above the best control beside it, and by how much; empty if none was measured.
-
-    Gains in one metric say nothing beside those in another: of several, the one that most targets have.
-    """
-    targets: dict[tuple[str, str, Metric], list[Mapping[str, Any]]] = {}
-    for row in scores(thing):
-        if row["arm"] not in NO_CONTROLS and row["difference"]:
-            targets.setdefault((row["data"], word(row["optimizer"]), metric_of(row)), []).append(row)
-    hardest = [min(rows, key=_above) for rows in targets.values()]
-    metrics = Counter(metric_of(row) for row in hardest)
-    usual = metrics.most_common(1)[0][0] if metrics else None
-    top = max((row for row in hardest if metric_of(row) == usual), key=_above, default=None)
-    if top is None:
-        return ""
-    above, metric = top["difference"], metric_of(top)
-    gain = f"{interval(above, metric, signed=True)} {metric.above} {word(top['arm'])}"
-    return f"{gain}, n = {above['n']}, on {word(top['data'])}"
 
 
 def scores(thing: Ticket | Book) -> Iterator[Mapping[str, Any]]:
@@ -189,10 +166,6 @@ def _sets(said: Any) -> list[Any]:
     if not isinstance(beside, list):
         return [said]
     return [{name: value for name, value in said.items() if name != "beside"}, *beside[:MOST_SCORES]]
-
-
-def _above(row: Mapping[str, Any]) -> float:
-    return float(row["difference"]["mean"])
 
 
 def _measured(value: Mapping[str, Any], metric: Metric, *, difference: bool = False) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import subprocess
@@ -77,7 +78,8 @@ def test_zoo(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
     assert code == 0 and "\x1b" not in out
     lines = out.splitlines()
     (good,) = [line.split() for line in lines if line.lstrip().startswith("digits-a")]
-    assert good == ["digits-a", "tiny", "71.4", "%", "(75.8", "%)", "—", "1", "—"]
+    assert good == ["digits-a", "tiny", "—", "71.4", "%", "—", "1"]
+    assert "Not measured on any other set: digits-a." in out and "oneticket zoo NAME" in out
     assert any("torn" in line and "bad, see below" in line for line in lines)
     assert any(line.startswith("torn: bad: unexpected tensor") for line in lines)
     code, out, _ = oneticket_cli("zoo digits-a", capsys)
@@ -85,9 +87,60 @@ def test_zoo(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
     code, out, err = oneticket_cli("zoo digits_a", capsys)
     assert (code, out) == (1, "") and "did you mean 'digits-a'" in err
     code, out, _ = oneticket_cli("zoo ships", capsys)
-    assert code == 0 and "`oneticket zoo ships/NAME` prints a card" in " ".join(out.split())
+    assert code == 0 and "oneticket zoo ships/NAME" in out and "oneticket zoo ships --for mine.py:model" in out
     code, out, _ = oneticket_cli("zoo ships/digits-a.safetensors", capsys)
     assert code == 0 and out.startswith("# digits-a.safetensors") and "## Licence" in out
+
+
+@pytest.mark.parametrize("columns", ["40", "80"])
+def test_what_ships_fits_a_narrow_terminal(columns: str, capfd: pytest.CaptureFixture[str]) -> None:
+    """Worst and best, beside the dense network and the controls; no line is wider than the terminal."""
+    import pty
+
+    leader, follower = pty.openpty()
+    done = subprocess.run(
+        [sys.executable, "-m", "oneticket", "zoo"],
+        stdout=follower,
+        env={**os.environ, "COLUMNS": columns, "TERM": "dumb"},
+        check=False,
+        timeout=FOREVER,
+    )
+    os.close(follower)
+    text = b""
+    with contextlib.suppress(OSError):
+        while part := os.read(leader, 2**16):
+            text += part
+    lines = text.decode().replace("\r", "").splitlines()
+    assert done.returncode == 0 and max(map(len, lines)) <= max(int(columns), 71)  # the commands are for copying
+    said = " ".join(" ".join(lines).split())
+    for words in ("worst: ", "best: ", "Beside the dense network", "Beside its hardest control", "Bonferroni"):
+        assert words in said
+
+
+def test_which_one_fits(capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, _ = oneticket_cli("zoo --for digits", capsys)
+    assert code == 0 and out.index("Fits best: ") < out.index("Fits too: ") < out.index("To use ")
+    assert "oneticket transfer " in out and "ticket.attach(model, optimizer)" in out
+    Path("mine.py").write_text("import torch\n\ndef model():\n    return torch.nn.Linear(3, 3)\n")
+    code, out, _ = oneticket_cli("zoo --for mine.py:model", capsys)
+    assert code == 0 and "None fits" in out and "oneticket find --data DATASET --model mine.py:model" in out
+    Path("lot").mkdir()
+    shutil.copy(ROOT / "oneticket" / "zoo" / "digits-a.safetensors", "lot/one.safetensors")
+    for where, name in (("lot", "lot/one.safetensors"), ("lot/one.safetensors", "lot/one.safetensors")):
+        code, out, _ = oneticket_cli(f"zoo {where} --for lenet-300-100", capsys)
+        assert code == 0 and f'from_pretrained("{name}")' in out and f"oneticket transfer {name} " in out
+    code, out, err = oneticket_cli("zoo --for nothing", capsys)
+    assert (code, out) == (2, "") and "--for: unknown model or dataset 'nothing'" in err
+
+
+def test_the_lines_that_are_told_run(capsys: pytest.CaptureFixture[str]) -> None:
+    """The Python of `--for DATASET`, as it stands, with an optimizer."""
+    _, out, _ = oneticket_cli("zoo --for digits", capsys)
+    lines = [line[2:] for line in out.partition("To use ")[2].splitlines()[1:] if line.startswith("  ")]
+    code = lines[lines.index("import oneticket") :]
+    code.insert(-1, "import torch\noptimizer = torch.optim.SGD(model.parameters(), lr=0.1)")
+    exec("\n".join(code), {})
+    assert "carried" in capsys.readouterr().out
 
 
 def test_the_hub_from_the_command_line(tmp_path: Path) -> None:

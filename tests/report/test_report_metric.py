@@ -22,6 +22,7 @@ from oneticket.ground.errors import SpecError
 from oneticket.ground.metric import METRICS, Metric
 from oneticket.lottery.run_context import RunContext
 from oneticket.publish.card import card
+from oneticket.publish.standing import standings
 from oneticket.report.contents import comparisons, contents
 from oneticket.report.methods import methods
 from oneticket.report.verdict import sentence
@@ -252,9 +253,9 @@ def test_cards_and_lists_of_real_rows_choose_the_same_best_target(diabetes: Find
         ticket = Ticket(**known, evidence={"scores": scored})
         gains = [one["difference"] and one["difference"]["mean"] for one in scored]
         cells = [row[3] for row in score_table(scored).rows]
-        said.append(
-            (gains, cells, re.sub(r" (rmse|fit)|better than|above|worse than|below", "", describe.best(ticket)))
-        )
+        (dense, controls) = standings(describe.scores(ticket))
+        told = re.sub(r" (rmse|fit)", "", str([*dense.lines, *controls.lines]))
+        said.append((gains, cells, told))
         hardest = {
             (one["data"], one["optimizer"]): min(
                 each["difference"]["mean"]
@@ -264,7 +265,7 @@ def test_cards_and_lists_of_real_rows_choose_the_same_best_target(diabetes: Find
             )
             for one in scored
         }
-        assert f"{max(hardest.values()):+.4g}" in describe.best(ticket)
+        assert f"{max(hardest.values()):+.4g}" in controls.lines[-1]
         assert ("Lower rmse is better." in card(ticket, name="user/name")) == (found is diabetes)
     (one, *shown), (other, *mirror) = said
     assert close_all(one, other) and shown == mirror
@@ -295,7 +296,9 @@ def test_several_metrics_of_one_ticket_are_not_set_beside_each_other() -> None:
         },
     ]
     ticket = Ticket(mask=mask, weights={"w": torch.ones(2)}, contract=contract, evidence={"scores": found})
-    assert describe.best(ticket).startswith("+20.00 points") and describe.best(ticket).endswith("on there")
+    (found,) = standings(describe.scores(ticket))
+    assert found.lines[-1].startswith("best: +20.00 points") and found.lines[-1].endswith("on there")
+    assert [gain.data for gain in found.gains] == ["here", "there"]
 
 
 def test_a_report_says_what_was_measured_and_which_way_is_better() -> None:
@@ -323,7 +326,7 @@ def test_scores_and_cards_keep_metric_and_direction(study: Callable[..., Rows]) 
     scored = Ticket(**known, lineage=lineage)
     said = card(scored, name="user/name")
     assert "mine.py:task" in said and "task" not in card(Ticket(**known), name="user/name")
-    assert "Lower error is better." in said and "better than" in describe.best(scored)
+    assert "Lower error is better." in said and "beside its hardest control" in said
     by_accuracy = [one for one in scores(ticket, rows) if one["arm"] == "reinit"]
     assert "metric" not in by_accuracy[0] and close(by_accuracy[0]["difference"]["mean"], anew["difference"]["mean"])
 

@@ -1,0 +1,284 @@
+"""Fit: which tickets go into a model, or onto a dataset, and why the others do not."""
+
+from __future__ import annotations
+
+import inspect
+import math
+import os
+from collections.abc import Callable, Iterable, Mapping
+from copy import deepcopy
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from oneticket.apply.named_tensors import tensors
+from oneticket.data.facts import Facts
+from oneticket.data.load import load
+from oneticket.data.spec import USUAL, DataSpec, own_path
+from oneticket.ground.errors import CarryError, DataError, ModelError, OneticketError, SpecError, unknown
+from oneticket.ground.import_path import own
+from oneticket.lottery.transfer import network_of
+from oneticket.models.build import build, layout
+from oneticket.models.spec import KINDS, MODELS, ModelSpec, library_of
+from oneticket.task.inputs import Inputs
+from oneticket.ticket.describe import at, data, scores, word
+from oneticket.ticket.match import match, told
+from oneticket.ticket.names import listed
+from oneticket.ticket.ticket import Ticket
+
+Make = Callable[[Inputs, int], nn.Module]
+OUTPUTS = ("classes", "num_classes", "outputs")
+"""What a factory calls the number of outputs; see `models.factory.call`."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Fit:
+    """What is to be said of one ticket. `problem`: why it does not fit, empty where it does. `notes`: whole sentences.
+
+    `alike`: of those sets that it was scored on, the one most like the user's; empty where there is none. `loses`:
+    whether something of the user's images is lost, their colours. `unmade`: whether the model could not be made.
+    """
+
+    name: str
+    ticket: Ticket
+    problem: str = ""
+    notes: tuple[str, ...] = ()
+    alike: str = ""
+    loses: bool = False
+    unmade: bool = False
+
+
+def wanted(what: str) -> Make | DataSpec:
+    """What makes the model that is named, or the data's spec: a known name, a path of either, or a function's.
+
+    A function (or class, or module of torch) is a model's if it takes a number of outputs, as `--model` asks for, or
+    if what it returns without arguments is a model; else it is a dataset's. Its code is run. Raises SpecError for what
+    is neither.
+
+    >>> wanted("digits").name, wanted("resnet-20")(Inputs(shape=(3, 8, 8)), 10).fc.out_features
+    ('digits', 10)
+    """
+    if what in MODELS or library_of(what):
+        return _built(what)
+    if path := own_path(what):
+        return DataSpec(name=what) if path != what else _of_function(what)
+    try:
+        return DataSpec(name=what)
+    except SpecError:
+        here = f"; to name the folder here, say ./{what}" if os.path.isdir(what) else ""
+        raise SpecError(
+            f"{unknown('model or dataset', what, (*MODELS, *USUAL))}; or org/name on the Hub, ./folder, a file, or "
+            f"your own: 'file.py:function'{here}"
+        ) from None
+
+
+def _of_function(path: str) -> Make | DataSpec:
+    found = own(path, "model or dataset")
+    if isinstance(found, nn.Module):
+        return _copied(found)
+    try:
+        slots = inspect.signature(found).parameters.values()
+    except ValueError as error:
+        raise SpecError(f"{path!r}: its signature cannot be read ({error}); wrap it in a function") from None
+    if any(slot.name in OUTPUTS or slot.kind is slot.VAR_KEYWORD for slot in slots):
+        return _built(path)
+    needed = [s.name for s in slots if s.default is s.empty and s.kind not in (s.VAR_POSITIONAL, s.VAR_KEYWORD)]
+    if needed:
+        raise SpecError(
+            f"{path!r}: needs {listed(needed)}; a model's function takes the number of outputs as one of "
+            f"{', '.join(OUTPUTS)}, and `shape` if it wants it; a dataset's takes nothing"
+        )
+    with torch.random.fork_rng(devices=[]), MODELS.blamed(path):
+        made = found()
+    return _copied(made) if isinstance(made, nn.Module) else DataSpec(name=path)
+
+
+def _built(name: str) -> Make:
+    def make(inputs: Inputs, outputs: int) -> nn.Module:
+        kinds = KINDS.get(name, (inputs.kind,))
+        if inputs.kind not in kinds:
+            raise ModelError(f"takes {inputs}, the model takes {' or '.join(kinds)}")
+        return build(ModelSpec(name=name), inputs=inputs, outputs=outputs, seed=0)
+
+    return make
+
+
+def _copied(model: nn.Module) -> Make:
+    def make(_inputs: Inputs, _outputs: int) -> nn.Module:
+        return deepcopy(model)
+
+    return make
+
+
+def into_model(tickets: Iterable[tuple[str, Ticket]], make: Make) -> list[Fit]:
+    """Each ticket tried on the model, which is made for the inputs and outputs that the ticket's network has.
+
+    A ticket fits if its weights can be written by name and shape, the output layer aside, and the model then takes the
+    inputs that the ticket was found on. The models are the function's own; nothing of the user's is written to. Raises
+    ModelError for a model that cannot be made, whatever the inputs.
+    """
+    fits = [_into(name, ticket, make) for name, ticket in tickets]
+    reasons = {fit.problem for fit in fits}
+    if len(fits) > 1 and len(reasons) == 1 and all(fit.unmade for fit in fits):
+        raise ModelError(reasons.pop())
+    return fits
+
+
+def _into(name: str, ticket: Ticket, make: Make) -> Fit:
+    try:
+        _, inputs, outputs = network_of(ticket)
+        try:
+            model = make(inputs, outputs)
+        except OneticketError as error:
+            return Fit(name=name, ticket=ticket, problem=" ".join(str(error).split()), unmade=True)
+        if problem := _misfit(ticket, model):
+            return Fit(name=name, ticket=ticket, problem=problem)
+        carried = ticket.apply(model)
+    except OneticketError as error:
+        return Fit(name=name, ticket=ticket, problem=" ".join(str(error).split()))
+    if problem := _fails(model, inputs):
+        return Fit(name=name, ticket=ticket, problem=problem)
+    how = f", {words}" if (words := told(carried.names)) else ""
+    stays = f"; the output layer ({listed(carried.fresh)}) stays yours" if carried.fresh else ""
+    return Fit(
+        name=name, ticket=ticket, notes=(f"All of its {len(carried.matched)} tensors have their place{how}{stays}.",)
+    )
+
+
+def _misfit(ticket: Ticket, model: nn.Module) -> str:
+    """Why the ticket's weights, but for its output layers, have no place in the model; empty where they have."""
+    heads, found = ticket.contract.head_names, tensors(model)
+    body = [name for name in ticket.weights if name not in heads]
+    pairs = match(body, found)
+    if missing := [name for name in body if name not in pairs]:
+        all_of = len(missing) == len(body)
+        some = f"none of its {len(body)} tensors has a" if all_of else f"{len(missing)} of {len(body)} tensors have no"
+        return f"another architecture: {some} place in the model, {word(missing[0])} for one"
+    differ = [name for name in body if ticket.weights[name].shape != found[pairs[name]].shape]
+    differ.sort(key=lambda name: -ticket.weights[name].ndim)  # weights tell more than biases
+    if not differ:
+        return ""
+    theirs, yours = (
+        " x ".join(map(str, shape)) for shape in (ticket.weights[differ[0]].shape, found[pairs[differ[0]]].shape)
+    )
+    more = f", and {len(differ) - 1} more differ" if differ[1:] else ""
+    return f"{word(differ[0])} is {theirs} in the ticket, {yours} in the model{more}"
+
+
+def _fails(model: nn.Module, inputs: Inputs) -> str:
+    """Why the model does not take the inputs; empty where it does."""
+    model.eval()
+    try:
+        with torch.no_grad():
+            model(inputs.example(2))
+    except Exception as error:
+        said = " ".join(str(error).split())[:200]
+        return f"its weights have their place, but the model fails on the ticket's inputs, {inputs}: {said}"
+    return ""
+
+
+def facts_of(spec: DataSpec, tickets: Iterable[tuple[str, Ticket]]) -> tuple[Facts, bool]:
+    """What the set holds, and whether its inputs have one size of their own; raises DataError.
+
+    Images of several sizes are looked at as the first ticket takes them.
+    """
+    try:
+        return load(spec, targets="given").facts, True
+    except DataError as error:
+        for _, ticket in tickets:
+            try:
+                return load(spec, targets="given", inputs=network_of(ticket)[1]).facts, False
+            except (CarryError, DataError):
+                continue
+        raise error
+
+
+def onto_data(tickets: Iterable[tuple[str, Ticket]], spec: DataSpec, facts: Facts, *, sized: bool = True) -> list[Fit]:
+    """Each ticket beside the set: whether its network takes the set's inputs, and which of its scores is most alike.
+
+    Images are brought to the size and channels that the ticket was found at; vectors, series and tokens must have its
+    shape. `sized`: whether the images are all of the size that `facts` says.
+    """
+    return [_onto(name, ticket, spec, facts, sized) for name, ticket in tickets]
+
+
+def _onto(name: str, ticket: Ticket, spec: DataSpec, facts: Facts, sized: bool) -> Fit:
+    try:
+        network, like, _ = network_of(ticket)
+    except CarryError as error:
+        return Fit(name=name, ticket=ticket, problem=str(error))
+    yours = facts.inputs
+    if like.kind != yours.kind or (like.kind != "images" and like != yours):
+        return Fit(name=name, ticket=ticket, problem=f"takes {like}, the data holds {yours}")
+    notes = _brought(ticket, network, like, facts) if like.kind == "images" and sized else ()
+    own_data = (f"It was found on {data(ticket)}.",) if _same_set(data(ticket), spec) else ()
+    return Fit(
+        name=name,
+        ticket=ticket,
+        notes=(*notes, *own_data),
+        alike=_most_alike(ticket, spec, facts),
+        loses=like.kind == "images" and sized and like.shape[0] < yours.shape[0],
+    )
+
+
+def _brought(ticket: Ticket, network: ModelSpec, like: Inputs, facts: Facts) -> tuple[str, ...]:
+    """What becomes of images on the way into the ticket's network."""
+    if like == facts.inputs:
+        return (f"It takes your {like} as they are.",)
+    (channels, *_), (theirs, height, width) = facts.inputs.shape, like.shape
+    size = facts.inputs.shape[1:] != like.shape[1:]
+    done = [f"are brought to {height} x {width} pixels"] if size else []
+    done += ["lose their colours" if theirs < channels else "get three equal channels"] if theirs != channels else []
+    free = size and _any_size(ticket, network, Inputs(shape=(theirs, *facts.inputs.shape[1:])))
+    keep = f"; its weights fit any size: --size {facts.inputs.shape[1]} keeps yours" if free else ""
+    return (f"It takes {like}: yours {' and '.join(done)}{keep}.",)
+
+
+def _any_size(ticket: Ticket, network: ModelSpec, inputs: Inputs) -> bool:
+    """Whether a known network for those inputs has just the ticket's weights."""
+    if MODELS.is_own(network.name) or inputs.shape[1] != inputs.shape[2]:
+        return False
+    try:
+        shapes = layout(network, inputs=inputs, outputs=ticket.model["classes"])
+    except OneticketError:
+        return False
+    return shapes == {name: tuple(weight.shape) for name, weight in ticket.weights.items()}
+
+
+def _most_alike(ticket: Ticket, spec: DataSpec, facts: Facts) -> str:
+    """Of the sets that the ticket was scored on, the very one, or the nearest in number of classes and examples.
+
+    Near is by ratio: twice as many classes is as far as twice as many examples.
+    """
+    rows = {row["data"]: row for row in scores(ticket)}
+    return min(rows, key=lambda label: (not _same_set(label, spec), _distance(rows[label], facts)), default="")
+
+
+def _distance(row: Mapping[str, Any], facts: Facts) -> float:
+    there = [(row.get("classes"), facts.outputs), (row.get("examples"), facts.examples)]
+    ratios = [abs(math.log2(a / b)) for a, b in there if type(a) is int and 0 < a < 2**53]
+    return sum(ratios) if len(ratios) == len(there) else math.inf
+
+
+def _same_set(label: str, spec: DataSpec) -> bool:
+    """Whether a set's label, with its settings, or one of several joined by `+`, is of the same set."""
+    return any(one.partition("(")[0].removesuffix(":a").removesuffix(":b") == spec.set for one in label.split("+"))
+
+
+def network_words(ticket: Ticket) -> str:
+    """The ticket's network, with those of its settings that are not the usual ones.
+
+    >>> from oneticket.ticket.ticket import Ticket
+    >>> network_words(Ticket.load("conv-4-cifar10"))
+    'conv-4 (width 0.5)'
+    """
+    try:
+        network = network_of(ticket)[0]
+    except CarryError:
+        return word(at(ticket.model, "spec", "name")) or "a network that it does not name"
+    usual = ModelSpec(name=network.name).plain()
+    given = {name: value for name, value in network.plain().items() if name != "name" and value != usual[name]}
+    said = ", ".join(f"{name} {word(value)}" for name, value in given.items())
+    return f"{network.name} ({said})" if said else network.name

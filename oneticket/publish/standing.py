@@ -1,0 +1,142 @@
+"""Standing: a ticket's worst and best target beside each of its rivals, with intervals adjusted over all targets."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from oneticket.ground.metric import Metric
+from oneticket.lottery.spec import CROSSED, OF_TARGET, WHOLE
+from oneticket.ticket.describe import interval, metric_of, word
+
+CONFIDENCE = 0.95
+Score = Mapping[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Gain:
+    """By how much a ticket is better than an arm on a target: in the metric's own unit, above 0 where it is better.
+
+    `low` and `high` are None where n is 1.
+    """
+
+    data: str
+    arm: str
+    mean: float
+    low: float | None
+    high: float | None
+    n: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Standing:
+    """Where a ticket stands beside one `rival`: a key of `RIVALS`.
+
+    `gains`: one for each target, worst first: over the arm of the rival that is hardest to beat there. `compared`: how
+    many differences their intervals hold for at once.
+    """
+
+    rival: str
+    metric: Metric
+    gains: tuple[Gain, ...]
+    compared: int
+
+    @property
+    def rival_words(self) -> str:
+        """The rival in words."""
+        return RIVALS[self.rival][0]
+
+    @property
+    def lines(self) -> tuple[str, ...]:
+        """The worst target and the best, a line each; one line where there is one target."""
+        worst, best = self.gains[0], self.gains[-1]
+        if worst is best:
+            return (f"the only set: {self.told(best)}",)
+        return f"worst: {self.told(worst)}", f"best: {self.told(best)}"
+
+    def told(self, gain: Gain) -> str:
+        """A gain with its target."""
+        return f"{self.amount(gain)}, on {word(gain.data)}"
+
+    def amount(self, gain: Gain) -> str:
+        """A gain with its interval, n, and of several arms the arm."""
+        bounds = {"mean": gain.mean, "low": gain.low, "high": gain.high}
+        said = interval(bounds, self.metric, signed=True)
+        arm = f", {word(gain.arm)}" if self.rival == "controls" else ""
+        if gain.n > 1 and gain.low == gain.high:  # no narrow result: most likely all learned to name one class
+            return f"{said.partition(' (')[0]} in all {gain.n} pairs{arm}"
+        return f"{said}, n = {gain.n}{arm}"
+
+
+def standings(scores: Iterable[Score]) -> list[Standing]:
+    """One for each rival that was measured, in the order of `RIVALS`.
+
+    `scores`: as `describe.scores` gives them. Their intervals are Student's for one mean at 95 %; here they are widened
+    so that all that were compared for a rival hold at once at 95 %, whichever target and arm is told of them: each is
+    taken at 1 - 0.05 / (targets x arms) (Bonferroni). Gains in one metric say nothing beside those in another: of
+    several, the one is told that most targets have.
+
+    >>> gain = {"mean": 0.02, "low": 0.01, "high": 0.03, "n": 5}
+    >>> rows = [{"data": data, "optimizer": "sgd", "arm": "dense", "difference": gain} for data in ("svhn", "digits")]
+    >>> print(standings(rows)[0].told(standings(rows)[0].gains[0]))
+    +2.00 points (+0.74 to +3.26), n = 5, on svhn
+    """
+    rows = [row for row in scores if row["difference"] and row["arm"] != "ticket"]
+    made = []
+    for rival, (_, takes) in RIVALS.items():
+        theirs = [row for row in rows if takes(row["arm"])]
+        usual = _usual(theirs)
+        theirs = [row for row in theirs if metric_of(row) == usual]
+        if usual is None or not theirs:
+            continue
+        hardest: dict[tuple[str, str], Gain] = {}
+        for row in theirs:
+            gain, target = _gain(row, len(theirs)), (row["data"], word(row["optimizer"]))
+            if target not in hardest or gain.mean < hardest[target].mean:
+                hardest[target] = gain
+        gains = tuple(sorted(hardest.values(), key=lambda each: each.mean))
+        made.append(Standing(rival=rival, metric=usual, gains=gains, compared=len(theirs)))
+    return made
+
+
+def _usual(rows: Sequence[Score]) -> Metric | None:
+    """The metric that most targets have."""
+    targets = {(row["data"], word(row["optimizer"]), metric_of(row)) for row in rows}
+    counts = Counter(metric for *_, metric in sorted(targets, key=str))
+    return counts.most_common(1)[0][0] if counts else None
+
+
+def _gain(row: Score, compared: int) -> Gain:
+    above = row["difference"]
+    mean, low, high, n = (above[name] for name in ("mean", "low", "high", "n"))
+    if low is not None and n > 1:
+        times = _quantile(n, compared) / _quantile(n, 1)
+        low, high = mean - times * (mean - low), mean + times * (high - mean)
+    return Gain(data=row["data"], arm=row["arm"], mean=mean, low=low, high=high, n=n)
+
+
+def _quantile(n: int, compared: int) -> float:
+    """How many standard errors lie between the mean of n values and either end of its interval."""
+    from scipy.special import stdtrit
+
+    return float(stdtrit(n - 1, 1 - (1 - CONFIDENCE) / 2 / compared))
+
+
+def _is_control(arm: str) -> bool:
+    return arm not in ("ticket", *WHOLE, *OF_TARGET, *CROSSED)
+
+
+RIVALS: dict[str, tuple[str, Callable[[str], bool]]] = {
+    "dense": ("the dense network", lambda arm: arm == "dense"),
+    "own": ("the target's own ticket", lambda arm: arm == "own"),
+    "controls": ("its hardest control", _is_control),
+}
+"""What a ticket is set beside: in words, and which arms are of it. Controls are what it must beat to be a ticket."""
+
+ADJUSTED = (
+    "In each line the intervals hold together at 95 %: Bonferroni over all targets and, where the hardest control of "
+    "each is taken, over all controls."
+)
+"""How the intervals of a `Standing` are adjusted, for captions."""
