@@ -65,7 +65,7 @@ class Standing:
         bounds = {"mean": gain.mean, "low": gain.low, "high": gain.high}
         said = interval(bounds, self.metric, signed=True)
         arm = f", {word(gain.arm)}" if self.rival == "controls" else ""
-        if gain.n > 1 and gain.low == gain.high:  # no narrow result: most likely all learned to name one class
+        if gain.low is not None and gain.low == gain.high:  # no narrow result: most likely all name one class
             return f"{said.partition(' (')[0]} in all {gain.n} pairs{arm}"
         return f"{said}, n = {gain.n}{arm}"
 

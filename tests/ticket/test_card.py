@@ -11,9 +11,10 @@ from markdown_it import MarkdownIt
 
 from oneticket.ground.errors import SpecError
 from oneticket.publish.card import DATA, card
+from oneticket.publish.standing import standings
 from oneticket.ticket.book import Book
 from oneticket.ticket.contract import HONOURED, Contract
-from oneticket.ticket.describe import best, scores, text, word
+from oneticket.ticket.describe import scores, text, word
 from oneticket.ticket.mask import Mask
 from oneticket.ticket.ticket import Ticket
 
@@ -87,7 +88,10 @@ def test_a_card_says_what_the_file_says() -> None:
         "- the data it was found on: MIT, Zalando SE",
     ):
         assert line in found, line
-    assert best(ticket) == "+3.10 points (+1.00 to +5.20) above layerwise-random, n = 5, on svhn"
+    assert (
+        "- beside its hardest control, the only set: +3.10 points (+1.00 to +5.20), n = 5, layerwise-random, on svhn"
+        in found
+    )
 
 
 COLUMNS: dict[str, tuple[Any, str]] = {
@@ -236,10 +240,13 @@ def test_the_best_target_is_where_the_best_control_is_furthest_below() -> None:
         for arm, by in arms.items()
     ]
     own = [{**bare, "data": data, "mean": mean, "difference": None} for data, mean in (("mnist", 0.99), ("svhn", 0.6))]
-    assert best(made(evidence={"scores": own + rows})) == (
-        "+20.00 points (no interval) above global-random, n = 3, on svhn"
+    found = {one.rival: one for one in standings(scores(made(evidence={"scores": own + rows})))}
+    assert found["controls"].lines == (
+        "worst: -10.00 points (no interval), n = 3, global-random, on digits",
+        "best: +20.00 points (no interval), n = 3, global-random, on svhn",
     )
-    assert best(made(evidence={"scores": own})) == best(made()) == ""
+    assert [gain.data for gain in found["dense"].gains] == ["svhn", "mnist"] and len(found["own"].gains) == 1
+    assert standings(scores(made(evidence={"scores": own}))) == standings(scores(made())) == []
 
 
 def test_what_was_imported_is_as_it_was_given() -> None:
