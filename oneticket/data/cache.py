@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import tempfile
+from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,7 @@ from oneticket.ticket import sealed
 from oneticket.ticket.values import fingerprint
 
 KIND = "decoded data"
+MOST_HELD = 2**29  # bytes of entries that a process keeps in memory
 Made = tuple[dict[str, torch.Tensor], object]
 
 
@@ -58,6 +60,35 @@ def cached(key: object, make: Callable[[], Made]) -> CacheEntry:
 
 
 def _read(path: Path, of: str) -> CacheEntry | None:
+    """The entry of that file, from memory where it was read before and the file is untouched since."""
+    with contextlib.suppress(OSError):
+        mark = _mark(path)
+        held = _HELD.get(path)
+        if held is not None and held[0] == mark:
+            _HELD.move_to_end(path)
+            return held[1]
+        found = _from_disk(path, of)
+        if found is not None:
+            _hold(path, mark, found)
+        return found
+    return None
+
+
+def _mark(path: Path) -> tuple[int, ...]:
+    """What changes when a file does."""
+    seen = path.stat()
+    return seen.st_dev, seen.st_ino, seen.st_size, seen.st_mtime_ns, seen.st_ctime_ns
+
+
+def _hold(path: Path, mark: tuple[int, ...], entry: CacheEntry) -> None:
+    """Keep it in memory, the longest unused ones making room: one set is asked for in many selections."""
+    _HELD[path] = mark, entry
+    _HELD.move_to_end(path)
+    while sum(mark[2] for mark, _ in _HELD.values()) > MOST_HELD:
+        _HELD.popitem(last=False)
+
+
+def _from_disk(path: Path, of: str) -> CacheEntry | None:
     try:
         head, tensors = sealed.decode(disk.read(path), KIND, of)
     except (FileNotFoundError, NotADirectoryError):
@@ -73,3 +104,6 @@ def _entry(tensors: dict[str, torch.Tensor], note: object) -> CacheEntry:
     tensors = {name: tensor.contiguous() for name, tensor in tensors.items()}
     content = fingerprint(tensors)
     return CacheEntry(tensors=tensors, note=note, content=content, sum=canon.digest([note, content]))
+
+
+_HELD: OrderedDict[Path, tuple[tuple[int, ...], CacheEntry]] = OrderedDict()

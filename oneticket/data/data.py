@@ -92,6 +92,12 @@ class Data:
         return tuple(Head(name=each.name, outputs=each.outputs, tests=each.tests) for each in self.members)
 
     @property
+    def bytes(self) -> int:
+        """How much memory its examples take; of streamed ones nothing is held."""
+        held = [part for part in (self.train, self.test) if isinstance(part, Examples)]
+        return sum(part.inputs.nbytes + part.targets.nbytes for part in held)
+
+    @property
     def facts(self) -> Facts:
         """What planning must know of it."""
         return Facts(

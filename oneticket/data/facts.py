@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from oneticket.data.reading import Reading
 from oneticket.data.spec import DataSpec
 from oneticket.ground.brief import brief
+from oneticket.ground.canon import digest
 from oneticket.task.inputs import Inputs
 
 
@@ -29,12 +30,14 @@ class Facts:
 
 
 def nominal(spec: DataSpec, inputs: Inputs | None = None) -> Facts | None:
-    """The facts of a known set that is not at hand, as published; None if it is not a known one. No digest is known.
+    """The facts of a known set that is not at hand, as published; None if it is not a known one.
 
-    `inputs`: what the images are brought to, where the spec sets no size or channels.
+    `inputs`: what the images are brought to, where the spec sets no size or channels. No content is known, so the
+    digest is of the selection alone: what is selected alike is the same data.
 
-    >>> nominal(DataSpec(name="imagenet", classes=100))
-    Facts(inputs=Inputs(3, 224, 224), outputs=100, examples=128100, digest='not at hand')
+    >>> found = nominal(DataSpec(name="imagenet", classes=100))
+    >>> found.inputs, found.outputs, found.examples, found.digest[:11]
+    (Inputs(shape=(3, 224, 224)), 100, 128100, 'not at hand')
     """
     if spec.beside:
         return _together([nominal(each, inputs) for each in spec.members])
@@ -44,11 +47,13 @@ def nominal(spec: DataSpec, inputs: Inputs | None = None) -> Facts | None:
     channels, height, width = inputs.shape if inputs else own
     classes = min(spec.classes or all_classes, all_classes - spec.classes_from)
     per_class = all_images // all_classes // (2 if spec.half else 1)
+    taken = Inputs(shape=(spec.channels or channels, spec.size or height, spec.size or width))
+    which = [spec.name, spec.classes_from, classes, spec.per_class, spec.draw, taken.plain()]
     return Facts(
-        inputs=Inputs(shape=(spec.channels or channels, spec.size or height, spec.size or width)),
+        inputs=taken,
         outputs=classes,
         examples=classes * min(spec.per_class or per_class, per_class),
-        digest="not at hand",
+        digest=f"not at hand: {digest(which)[:16]}",
     )
 
 

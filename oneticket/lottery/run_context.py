@@ -29,7 +29,8 @@ def never() -> bool:
 
 MOST_THREADS = 1024
 CLASSIFICATION = TaskSpec()
-KEPT = 3  # datasets held in memory at once: a source, a target, and one more
+KEPT = 3  # datasets held in memory at once, whatever their size: a source, a target, and one more
+MOST_KEPT = 2**29  # bytes up to which more are, such as each replicate's draw of a few examples
 
 
 @dataclass(kw_only=True)
@@ -77,7 +78,7 @@ class RunContext:
         targets = task_of(task).targets
         key = (spec.model_dump_json(), targets, inputs)
         if key not in self._data:
-            while len(self._data) >= KEPT:
+            while len(self._data) >= KEPT and sum(data.bytes for data in self._data.values()) > MOST_KEPT:
                 self._data.popitem(last=False)
             self._data[key] = data_load.load(spec, targets=targets, device=self.device, inputs=inputs)
         self._data.move_to_end(key)

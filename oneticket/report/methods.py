@@ -10,7 +10,7 @@ from oneticket.ground.metric import METRICS, Metric
 from oneticket.lottery.spec import WHOLE
 from oneticket.models.spec import ModelSpec
 from oneticket.pruning.spec import CRITERIA, SCOPES
-from oneticket.report.settings import HEADS, PRUNED, SHOTS, STARTS, length, optimizer, span
+from oneticket.report.settings import DRAWN, HEADS, PRUNED, SHOTS, STARTS, length, optimizer, span
 from oneticket.stats.stats import CONFIDENCE
 from oneticket.stats.words import arm_place, counts, listed, number, percent, words_of
 from oneticket.study.findings import Findings
@@ -93,6 +93,8 @@ def _data(findings: Findings) -> str:
         told.append(label + (f" ({'; '.join(facts)})" if facts else ""))
     halves = any(each.half for _, data in used for each in DataSpec.recall(data).members)
     rest = " :a and :b are two fixed halves of one training set with no example in common." if halves else ""
+    draws = findings.protocol.get("study", {}).get("draw", [])
+    rest += f" {DRAWN[any(draw is not None for draw in draws)]}" if draws else ""
     readings = findings.plan.readings
     read = "".join(f" {each}" for each in ("As they were read:", *readings)) if readings else ""
     return f"Data: {'; '.join(told)}.{rest}{read} {_measured(findings)}"

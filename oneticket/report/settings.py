@@ -80,6 +80,11 @@ SHOTS = {
     "iterative": "weights were scored anew after the training of every level",
     "one-shot": "all masks were taken from the dense network",
 }
+DRAWN = {
+    True: "Where so many examples of each class are used, every replicate drew its own, the same for all arms.",
+    False: "Where so many examples of each class are used, they are the same in all replicates, so intervals leave out "
+    "how they were drawn.",
+}
 STARTS = {
     "equal": "Steps of the target inside rewound weights count: what starts from weights that were rewound on the "
     "target's own data began at step {} of its schedule, all else at step 0, so that all arms saw as many steps of the "

@@ -20,6 +20,7 @@ from oneticket.lottery.spec import ARMS, CROSSED, OF_TARGET, SearchSpec, Transfe
 from oneticket.models.spec import ModelSpec
 from oneticket.optim.spec import OptimizerSpec
 from oneticket.study.cells import Cell, Origin
+from oneticket.study.draws import drawn
 from oneticket.study.labels import Labels, data_label, model_label
 from oneticket.study.plan import search_origin, transfer_cells
 from oneticket.study.spec import FIGURES, PartSpec, SetSpec, StudySpec
@@ -113,7 +114,7 @@ class _Grid:
             spec = self._read(
                 TransferSpec,
                 target,
-                data=target.data,
+                data=self._drawn(target, replicate),
                 task=self._task,
                 optimizer=trained_with,
                 training=self._training(target),
@@ -125,7 +126,7 @@ class _Grid:
             own = None
             if asked:
                 own = origin if at_home else self._origin(model, target, trained_with, replicate)
-            inputs = self.context.facts(target.data, self._task, Inputs.read(origin.network)).inputs
+            inputs = self.context.facts(spec.data, self._task, Inputs.read(origin.network)).inputs
             if own and (Inputs.read(own.network) != inputs or own.living[0] != origin.living[0]):
                 both = f"{Inputs.read(origin.network)} and {Inputs.read(own.network)}"
                 raise SpecError(f"{self._here}: arm {min(asked)}: {both}; give the sets {ALIKE[inputs.kind]}")
@@ -148,7 +149,7 @@ class _Grid:
         spec = self._read(
             SearchSpec,
             source,
-            data=source.data,
+            data=self._drawn(source, replicate),
             task=self._task,
             model=model,
             optimizer=optimizer,
@@ -167,6 +168,10 @@ class _Grid:
             return search_origin(spec, levels=levels, replicate=replicate, context=self.context, called=called)
         except SpecError as error:
             raise SpecError(f"{self._here}.levels, source {source.data.called}: {error}") from None
+
+    def _drawn(self, used: SetSpec, replicate: int) -> DataSpec:
+        """The data of a replicate."""
+        return used.data if self.study.subsets == "fixed" else drawn(used.data, replicate)
 
     def _called(self, model: ModelSpec, used: SetSpec, optimizer: OptimizerSpec) -> Labels:
         """The study's names for them, or what they are called everywhere."""

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from oneticket.study.cells import Cell
+from oneticket.study.draws import draws, undrawn
 from oneticket.study.steps import TransferStep, training_step
 
 Protocol = Mapping[str, Mapping[str, list[Any]]]
@@ -14,9 +15,10 @@ Protocol = Mapping[str, Mapping[str, list[Any]]]
 def protocol(cells: Iterable[Cell]) -> Protocol:
     """Kind -> setting -> its values, in the order in which they come.
 
-    The kinds are `study` (arm, level, replicate; head_start, start), `network` (model: spec, shape, classes), and
+    The kinds are `study` (arm, level, replicate, head_start, start, draw), `network` (model: spec, shape, classes), and
     `source` and `target` with the settings of SearchSpec and TransferSpec: `source` (rewind, seed), `source.training`
     (budget, batch, ...).
+    Which examples a replicate drew is no setting of its data: `draw` has all draws, None for the fixed one.
     `called` (model, data, optimizer) are pairs of what the study calls one and what it is, those of sources first.
     """
     found: dict[str, dict[str, list[Any]]] = {}
@@ -39,7 +41,9 @@ def protocol(cells: Iterable[Cell]) -> Protocol:
             ("source", cell.origin.search if cell.origin else {}),
             ("target", step.spec.plain() if isinstance(step, TransferStep) else {}),
         ):
-            for kind, value in spec.items():
+            for draw in draws(spec["data"]) if spec else ():
+                note("study", "draw", draw)
+            for kind, value in _undrawn(spec).items():
                 # A dataset or optimizer is one value: its settings mean nothing without each other.
                 if isinstance(value, Mapping) and "name" not in value:
                     for name, each in value.items():
@@ -50,9 +54,14 @@ def protocol(cells: Iterable[Cell]) -> Protocol:
         note("called", "model", (origin.called.model, dict(origin.network["spec"])))
         for kind, label in (("data", origin.called.data), ("optimizer", origin.called.optimizer)):
             if kind in origin.search:
-                note("called", kind, (label, origin.search[kind]))
+                note("called", kind, (label, _undrawn(origin.search)[kind]))
     for cell, step in steps:
         if isinstance(step, TransferStep):
-            note("called", "data", (cell.called.data, step.target.data.plain()))
+            note("called", "data", (cell.called.data, _undrawn(step.spec.plain())["data"]))
             note("called", "optimizer", (cell.called.optimizer, step.target.optimizer.plain()))
     return found
+
+
+def _undrawn(spec: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A plain spec without the draws of its data."""
+    return {**spec, "data": undrawn(spec["data"])} if spec else spec

@@ -229,6 +229,11 @@ class StudySpec(Spec):
     replicates: Replicates = Field(3, description="How often all of it is done, with random streams of its own.")
     seed: int = Field(0, ge=0, lt=2**63, description="Root of all random streams.")
     threads: int = Field(1, ge=1, le=1024, description="CPU threads of one training, by every engine.")
+    subsets: Literal["replicate", "fixed"] = Field(
+        "replicate",
+        description="Which examples a set with per_class takes: replicate draws them anew for each replicate, the same "
+        "for sources and targets; fixed takes the same ones in all.",
+    )
     head: Head = Field("fresh", description="The output layer on the targets.")
     head_start: HeadStart = Field("equal", description=COUNTED)
     task: TaskSpec = Field(TaskSpec(), description="What all networks are trained for.")
