@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from oneticket.claims.claims import CLAIMS, verdicts
+from oneticket.claims.claims import CLAIMS
 from oneticket.cli import store as store_commands
 from oneticket.cli.parameters import How
 from oneticket.cli.progress import describe, spoken
@@ -18,11 +18,14 @@ from oneticket.cli.track import tracking
 from oneticket.engine.engine import Engine, at_once
 from oneticket.ground.errors import SpecError
 from oneticket.lottery.run_context import RunContext
+from oneticket.report.contents import judged
+from oneticket.report.stated import doubts
 from oneticket.stats.table import ReportTable
 from oneticket.stats.words import listed
 from oneticket.store.step import Step
 from oneticket.store.store import Store
 from oneticket.study.cells import Cell
+from oneticket.study.design import keep_design
 from oneticket.study.estimate import Estimate, estimate
 from oneticket.study.findings import findings
 from oneticket.study.grid import Plan
@@ -56,6 +59,7 @@ def study(
     if price is not None:
         raise SpecError("--price: goes with --dry-run")
     _tell_changes(plan, kept)
+    keep_design(plan, kept)
     with tracking(track, kept) as heard:
         steps = [cell.step for cell in plan.cells]
         piles = run_steps(steps, store=kept, context=context, quiet=quiet, engine=engine, heard=heard)
@@ -73,8 +77,10 @@ def report(name: str, *, out: Path, store: str) -> int:
     _tell_changes(plan, Store(store))
     found = findings(plan, Store(store))
     written = write_report(found, out)
-    for verdict in verdicts(found.rows, plan.claims, margin=plan.margin):
-        say(f"{verdict.claim}: {verdict.outcome}. {verdict.statement}")
+    for verdict in judged(found).verdicts:
+        say(f"{verdict.name}: {verdict.outcome}. {verdict.statement}")
+    for doubt in doubts(found):
+        tell(doubt, style="yellow")
     missing = f"; {len(found.missing)} of {len(plan.cells)} cells are not trained yet" if found.missing else ""
     say(f"{len(written)} files, {out / 'report.html'} first{missing}")
     return 0

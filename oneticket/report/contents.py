@@ -7,17 +7,20 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from oneticket.claims.claim import Verdict
-from oneticket.claims.claims import verdicts
+from oneticket.claims.family import Family, family
 from oneticket.report.decomposition import decomposition_lines, decomposition_rows, decomposition_tables
+from oneticket.report.judged import every_level
 from oneticket.report.methods import methods
+from oneticket.report.stated import doubts, stated
 from oneticket.report.verdict import sentence
 from oneticket.stats.decomposition import decompositions
 from oneticket.stats.regroup import parts, settled
-from oneticket.stats.summary import Row
+from oneticket.stats.summary import Row, places, summary
 from oneticket.stats.table import ReportTable, tables
-from oneticket.stats.words import MISSING, counts, percent, within, words_of
+from oneticket.stats.words import MISSING, arm_place, counts, percent, words_of
 from oneticket.study.findings import Findings
 
+NAMED = 3  # places where trainings stayed at the commonest class
 LISTED = 40  # groups of missing cells on the page; the file has every cell
 
 
@@ -34,9 +37,10 @@ class TakenApart:
 class Contents:
     """What a report says. `done`: how much is trained. `seen`: what was seen, where the study asks about no claim.
 
-    `tables`: scores, `differences`: their gain over the dense network; one per part and setting. `taken_apart`: what
-    of each ticket's gain over the own is its mask, and what its weights, in sentences, tables and rows. `figures`:
-    those asked for, by name.
+    `every_level`: each claim at each level. `design`: what the study stated; `doubts`: whether it did so before its
+    rows. `stayed`: how many trainings of each arm did not leave the commonest class. `tables`: scores, `differences`:
+    their gain over the dense network; one per part and setting. `taken_apart`: what of each ticket's gain over the own
+    is its mask, and what its weights, in sentences, tables and rows. `figures`: those asked for, by name.
     """
 
     title: str
@@ -44,6 +48,10 @@ class Contents:
     done: str
     seen: str
     verdicts: tuple[Verdict, ...]
+    every_level: ReportTable | None
+    design: ReportTable | None
+    doubts: tuple[str, ...]
+    stayed: ReportTable | None
     tables: tuple[ReportTable, ...]
     differences: tuple[ReportTable, ...]
     taken_apart: TakenApart
@@ -56,13 +64,17 @@ class Contents:
 def contents(findings: Findings) -> Contents:
     """What there is to say of the findings. Raises SpecError as the claims and `tables` do."""
     plan, rows = findings.plan, findings.rows
-    found = tuple(verdicts(rows, plan.claims, margin=plan.margin))
+    found = judged(findings)
     return Contents(
         title=plan.title or plan.name,
         note=plan.note,
         done=_done(findings),
-        seen="" if found else " ".join(sentence(settled(part)) for part in parts(rows).values()),
-        verdicts=found,
+        seen="" if found.verdicts else " ".join(sentence(settled(part)) for part in parts(rows).values()),
+        verdicts=found.verdicts,
+        every_level=every_level(found.ladder),
+        design=stated(findings),
+        doubts=doubts(findings),
+        stayed=_stayed(rows),
         tables=_tables(rows, "score"),
         differences=_tables(rows, "over-dense"),
         taken_apart=_taken_apart(rows),
@@ -73,44 +85,10 @@ def contents(findings: Findings) -> Contents:
     )
 
 
-def effect(verdict: Verdict) -> str:
-    """The effect that decided, with its interval and n.
-
-    >>> from oneticket.stats.stats import Interval
-    >>> told = {"claim": "C1", "statement": "", "outcome": "holds", "unit": "accuracy", "margin": 0.02, "rule": ""}
-    >>> told |= {"comparisons": (), "advice": "", "notes": ()}
-    >>> effect(Verdict(effect=Interval(mean=0.04, low=0.01, high=0.07, n=3), **told))
-    '0.040 [0.010, 0.070] accuracy (95 % interval, n = 3)'
-    """
-    if verdict.effect is None:
-        return "no effect could be pooled"
-    if verdict.effect.half is None:
-        return f"{within(verdict.effect)} {verdict.unit}; no interval can be given"
-    return f"{within(verdict.effect)} {verdict.unit} (95 % interval, n = {verdict.effect.n})"
-
-
-def short(verdict: Verdict) -> str:
-    """The effect or, where there is none, the first note, which says what is missing."""
-    return effect(verdict) if verdict.effect or not verdict.notes else verdict.notes[0]
-
-
-def comparisons(verdict: Verdict) -> ReportTable | None:
-    """Every cell behind a verdict; None where there is none."""
-    given = verdict.comparisons
-    if not given:
-        return None
-    models = len({one.model for one in given}) > 1
-    header = ("what", "against", *(("model",) if models else ()), "where", "weights", "difference", "n", "says")
-    rows = []
-    for one in given:
-        place = (*((one.model,) if models else ()), one.where, percent(one.density))
-        numbers = (within(one.together), str(one.together.n), one.outcome)
-        rows.append((one.what, one.against, *place, *numbers))
-    caption = (
-        "Mean paired differences, above 0 where the first is better, with t intervals that hold together with 95 % "
-        "over this table (Bonferroni), and what the claim's own rule says of each."
-    )
-    return ReportTable(title=f"{verdict.claim}: every comparison", header=header, rows=tuple(rows), caption=caption)
+def judged(findings: Findings) -> Family:
+    """The verdicts of a study, as its plan states how they are judged."""
+    plan = findings.plan
+    return family(findings.rows, plan.claims, margin=plan.margin, stated=plan.densities, complexity=plan.complexity)
 
 
 def duration(seconds: float | None) -> str:
@@ -152,6 +130,33 @@ def _taken_apart(rows: Sequence[Row]) -> TakenApart:
         lines=tuple(decomposition_lines(found)),
         tables=decomposition_tables(found),
         rows=tuple(decomposition_rows(found)),
+    )
+
+
+def _stayed(rows: Sequence[Row]) -> ReportTable | None:
+    """For every arm, how many trainings did not leave the commonest class; None where that is not known of any."""
+    known = [one for one in (summary(rows) if rows else []) if one.stayed is not None]
+    if not known:
+        return None
+    where, body = places(known), []
+    for arm in sorted({one.line.arm for one in known}, key=arm_place):
+        those = [one for one in known if one.line.arm == arm]
+        trained, stayed = (
+            sum(counts) for counts in zip(*((len(one.values), one.stayed) for one in those), strict=True)
+        )
+        at = [
+            f"{one.stayed} of {len(one.values)} on {where[one.setting]} at {percent(one.density)}"
+            for one in sorted(those, key=lambda one: -(one.stayed or 0))
+            if one.stayed
+        ]
+        more = f"; and {len(at) - NAMED} more" if len(at) > NAMED else ""
+        body.append((words_of(arm).label, str(trained), str(stayed), "; ".join(at[:NAMED]) + more or MISSING))
+    return ReportTable(
+        title="Trainings that stayed at the commonest class",
+        header=("arm", "trainings", "stayed", "where"),
+        rows=tuple(body),
+        caption="Trainings whose network is right no more often than one that names the test set's commonest class. "
+        "None is left out: a network that does not train is a result.",
     )
 
 

@@ -17,7 +17,8 @@ import vl_convert
 
 from oneticket.charts.picture import Picture, undrawn
 from oneticket.claims.claim import Verdict
-from oneticket.report.contents import MASK_OR_WEIGHTS, Contents, comparisons, effect, short
+from oneticket.report.contents import MASK_OR_WEIGHTS, Contents
+from oneticket.report.judged import comparisons, effect, short, standing
 from oneticket.stats.table import ReportTable
 
 STILL = 400_000  # bytes: a larger still is a file beside the page only
@@ -32,7 +33,9 @@ def html(told: Contents, pictures: Sequence[Picture]) -> str:
     """
     parts = [
         ("answer", "The answer", _answer(told)),
+        ("levels", "Every level", _table(told.every_level) if told.every_level else ""),
         ("claims", "Claim by claim", "\n".join(map(_claim, told.verdicts))),
+        ("design", "Design", _table(told.design) if told.design else ""),
         ("figures", "Figures", "\n".join(map(_figure, pictures)) + _paragraphs([undrawn(told.figures, pictures)])),
         ("mask-or-weights", MASK_OR_WEIGHTS, _taken_apart(told)),
         ("tables", "Tables", _tables(told)),
@@ -76,28 +79,29 @@ def _section(name: str, title: str, body: str) -> str:
 def _answer(told: Contents) -> str:
     if not told.verdicts:
         return _paragraphs([told.seen or "The study asks about no claim, or nothing of it is trained."])
-    return f'<ol class="answers">\n{"".join(map(_card, told.verdicts))}</ol>'
+    return _paragraphs(told.doubts) + f'<ol class="answers">\n{"".join(map(_card, told.verdicts))}</ol>'
 
 
 def _card(verdict: Verdict) -> str:
     return (
-        f'<li class="{MARKS[verdict.outcome]}"><a href="#{_slug(verdict.claim)}">{_text(verdict.claim)}</a> '
+        f'<li class="{MARKS[verdict.outcome]}"><a href="#{_slug(verdict.name)}">{_text(verdict.name)}</a> '
         f'<span class="outcome">{SIGNS[verdict.outcome]} {verdict.outcome}</span>\n'
         f"<p>{_text(verdict.statement)}</p>\n"
-        f'<p class="soft">{_text(short(verdict))}</p></li>\n'
+        f'<p class="soft">{_text(short(verdict))}</p>{_paragraphs(standing(verdict))}</li>\n'
     )
 
 
 def _claim(verdict: Verdict) -> str:
-    name = _slug(verdict.claim)
+    name = _slug(verdict.name)
     compared = comparisons(verdict)
     shown = _table(compared) if compared else ""
     if compared and len(compared.rows) > SHOWN:
         shown = _folded(f"All {len(compared.rows)} comparisons", shown)
     return (
         f'<article id="{name}" class="{MARKS[verdict.outcome]}" aria-labelledby="{name}-title">\n'
-        f'<h3 id="{name}-title">{_text(verdict.claim)}: {_text(verdict.statement)}</h3>\n'
+        f'<h3 id="{name}-title">{_text(verdict.name)}: {_text(verdict.statement)}</h3>\n'
         f'<p><span class="outcome">{SIGNS[verdict.outcome]} {verdict.outcome}</span>: {_text(effect(verdict))}</p>\n'
+        f"{_paragraphs(standing(verdict))}\n"
         f"<p><b>Rule.</b> {_text(verdict.rule)}</p>\n{shown}\n"
         f"{_paragraphs([verdict.advice])}\n"
         f"{_list(map(escape, verdict.notes))}\n</article>"
@@ -129,6 +133,7 @@ def _taken_apart(told: Contents) -> str:
 
 def _tables(told: Contents) -> str:
     tables, differences = ("\n".join(map(_table, kind)) for kind in (told.tables, told.differences))
+    tables += _table(told.stayed) if told.stayed else ""
     return tables + (_folded("The same as differences to the dense network", differences) if differences else "")
 
 

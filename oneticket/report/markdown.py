@@ -6,7 +6,8 @@ import re
 from collections.abc import Iterable, Sequence
 
 from oneticket.charts.picture import Picture, undrawn
-from oneticket.report.contents import MASK_OR_WEIGHTS, Contents, comparisons, short
+from oneticket.report.contents import MASK_OR_WEIGHTS, Contents
+from oneticket.report.judged import comparisons, short, standing
 from oneticket.stats.table import ReportTable
 
 
@@ -14,10 +15,17 @@ def markdown(told: Contents, pictures: Sequence[Picture]) -> str:
     """The report as Markdown; the pictures are those that lie in `figures/`."""
     blocks = [f"# {_plain(told.title)}", _plain(told.note), _plain(told.done), "## The answer"]
     blocks += [_table(_answer(told))] if told.verdicts else [_plain(told.seen or "The study asks about no claim.")]
+    blocks += [*map(_plain, told.doubts), *([_table(told.every_level)] if told.every_level else [])]
     for verdict in told.verdicts:
-        blocks += [f"## {_plain(f'{verdict.claim}: {verdict.outcome}')}", f"**{_plain(verdict.statement)}**"]
-        blocks += [_plain(verdict.rule), *map(_table, filter(None, [comparisons(verdict)])), _plain(verdict.advice)]
+        blocks += [f"## {_plain(f'{verdict.name}: {verdict.outcome}')}", f"**{_plain(verdict.statement)}**"]
+        blocks += [
+            *map(_plain, standing(verdict)),
+            _plain(verdict.rule),
+            *map(_table, filter(None, [comparisons(verdict)])),
+            _plain(verdict.advice),
+        ]
         blocks += ["\n".join(f"- {_plain(note)}" for note in verdict.notes)]
+    blocks += _section("Design", [told.design] if told.design else [])
     blocks += ["## Figures"]
     for picture in pictures:
         title = _plain(picture.title)
@@ -25,7 +33,7 @@ def markdown(told: Contents, pictures: Sequence[Picture]) -> str:
     blocks += [_plain(undrawn(told.figures, pictures))]
     if told.taken_apart.tables:
         blocks += [f"## {MASK_OR_WEIGHTS}", *map(_plain, told.taken_apart.lines), *map(_table, told.taken_apart.tables)]
-    blocks += _section("Tables", told.tables)
+    blocks += _section("Tables", [*told.tables, *([told.stayed] if told.stayed else [])])
     blocks += _section("Tables of differences to the dense network", told.differences)
     blocks += _section("Missing", [told.missing] if told.missing else [])
     blocks += ["## Methods", *map(_plain, told.methods)] if told.methods else []
@@ -34,7 +42,7 @@ def markdown(told: Contents, pictures: Sequence[Picture]) -> str:
 
 
 def _answer(told: Contents) -> ReportTable:
-    rows = [(one.claim, one.statement, one.outcome, short(one)) for one in told.verdicts]
+    rows = [(one.name, one.statement, one.outcome, short(one)) for one in told.verdicts]
     return ReportTable(title="", header=("claim", "says", "outcome", "effect"), rows=tuple(rows), caption="")
 
 

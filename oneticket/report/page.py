@@ -13,9 +13,14 @@ from oneticket.report.decomposition import COLUMNS as TAKEN_APART
 from oneticket.report.export import write_rows
 from oneticket.report.html import html
 from oneticket.report.markdown import markdown
+from oneticket.stats.stats import Interval
 from oneticket.study.findings import Findings
 
-CLAIMS = ("claim", "statement", "outcome", "unit", "effect", "low", "high", "n", "margin", "rule", "advice", "notes")
+CLAIMS = (
+    *("claim", "density", "level", "equal", "statement", "outcome", "unit", "effect", "low", "high", "n", "margin"),
+    *("p", "test", "adjusted", "family", "survives"),
+    *("own_over_dense", "own_low", "own_high", "own_n", "own_outcome", "rule", "advice", "notes"),
+)
 MISSING = (
     *("part", "model", "source_data", "source_optimizer", "target_data", "target_optimizer"),
     *("arm", "level", "replicate"),
@@ -58,7 +63,18 @@ def write_report(findings: Findings, folder: Path) -> list[Path]:
 
 def _plain(verdict: Verdict) -> dict[str, object]:
     """A verdict as one row of a table."""
-    effect, names = verdict.effect, ("low", "high", "n")
-    bounds = {"effect": effect and effect.mean, **{name: effect and getattr(effect, name) for name in names}}
-    named = {name: getattr(verdict, name) for name in CLAIMS if name not in bounds}
-    return {**named, **bounds, "notes": " ".join(verdict.notes)}
+    test, still = verdict.test, verdict.still
+    made: dict[str, object] = {
+        **_bounds(verdict.effect, "effect", ""),
+        **_bounds(still.effect if still else None, "own_over_dense", "own_"),
+        "own_outcome": still and still.outcome,
+        "p": test and test.p,
+        "test": test and test.words,
+        "notes": " ".join(verdict.notes),
+    }
+    return {name: made[name] if name in made else getattr(verdict, name) for name in CLAIMS}
+
+
+def _bounds(interval: Interval | None, name: str, before: str) -> dict[str, object]:
+    bounds = {f"{before}{end}": interval and getattr(interval, end) for end in ("low", "high", "n")}
+    return {name: interval and interval.mean, **bounds}

@@ -13,6 +13,7 @@ from oneticket.ground import clock, note
 from oneticket.ground.errors import StoreError, tell
 from oneticket.store import definition, entry, names
 from oneticket.store.claim import Claim, Claims
+from oneticket.store.designs import Designs
 from oneticket.store.entry import Head
 from oneticket.store.files import Files, FolderFiles
 from oneticket.store.provenance import host, provenance
@@ -47,6 +48,7 @@ class Store:
             raise StoreError("a store needs a place: expected a folder or a URL, got an empty text")
         self.files: Files = Remote(given) if "://" in given else FolderFiles(given)
         self.claims = Claims(self.files)
+        self.designs = Designs(self.files, self._tell)
         self.url = self.files.url
         self._steps: dict[str, Step] = {}
         self._defined: set[str] | None = None

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from oneticket.ground import note
 from oneticket.ground.errors import StoreError
 from oneticket.ground.note import FORMAT
-from oneticket.store import definition, entry, names
+from oneticket.store import definition, designs, entry, names
 from oneticket.store.names import Name
 from oneticket.store.store import NOTE, Store
 from oneticket.ticket import sealed
@@ -47,7 +47,8 @@ def verify(store: Store) -> Iterator[tuple[str, str | None]]:
     """Read every file; yields an entry's address and None, or an address and what is wrong there. That is set aside.
 
     A file must be what its digest says, and of the step whose address it bears. It is renamed, so that the next run
-    makes just that anew: an entry, its definition, a checkpoint; what else lies beside an outcome is lost.
+    makes just that anew: an entry, its definition, a checkpoint; what else lies beside an outcome is lost. What studies
+    stated is checked likewise.
     """
     listed = store.listed()
     for what in CHECKED:
@@ -62,6 +63,12 @@ def verify(store: Store) -> Iterator[tuple[str, str | None]]:
             else:
                 if what == names.OUTCOME and data is not None:
                     yield key, None
+    for name in sorted(name for name in listed if name.startswith(designs.FOLDER) and name.endswith(".json")):
+        try:
+            designs.check(name, store.files.read([name])[name])
+        except StoreError as error:
+            store.files.move(name, f"{name}.{names.DAMAGED}")
+            yield name, f"{store.url}/{name}: {error}"
 
 
 class _Found:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from oneticket.ground.brief import brief
 from oneticket.store.store import Store
 from oneticket.study.cells import Cell
+from oneticket.study.design import Kept, kept_designs
 from oneticket.study.grid import Plan
 from oneticket.study.ledger import ledger
 from oneticket.study.masks import layers, masks, overlaps
@@ -23,7 +24,7 @@ POINTS = 60  # of a training curve: each is the mean loss of as many steps
 class Findings:
     """What is known of a study so far. All parts are lists of flat mappings, ready for tables and charts.
 
-    - `plan`: its name, title, note, claims and margin are the report's.
+    - `plan`: its name, title, note, claims, densities and margin are the report's.
     - `rows`: the trained networks of the cells (columns: `study.rows.COLUMNS`).
     - `missing`: the cells that are not trained: part, model, arm, level, replicate, names of source and target.
     - `layers`: per search, replicate, level and layer: model, source_data, source_optimizer, replicate, level, density
@@ -37,6 +38,7 @@ class Findings:
       seconds (what finding cost), carried (trainings of its tickets), searches_saved (places that took
       its ticket and were never searched, by replicate), seconds_saved (what those searches would have cost).
     - `protocol`: the settings as planned, as `study.protocol.protocol` has them.
+    - `designs`: those that the study was run with, as the store has them, the first one first.
     """
 
     plan: Plan
@@ -47,6 +49,7 @@ class Findings:
     curves: Sequence[Row]
     ledger: Sequence[Row]
     protocol: Protocol
+    designs: Sequence[Kept] = ()
 
     __repr__ = brief
 
@@ -66,6 +69,7 @@ def findings(plan: Plan, store: Store) -> Findings:
         curves=curves,
         ledger=ledger(searches(cells), cells, store),
         protocol=protocol(cells),
+        designs=kept_designs(plan, store),
     )
 
 

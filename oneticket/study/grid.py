@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import product
 from typing import Any, TypeVar
 
@@ -20,10 +20,11 @@ from oneticket.lottery.spec import ARMS, CROSSED, OF_TARGET, SearchSpec, Transfe
 from oneticket.models.spec import ModelSpec
 from oneticket.optim.spec import OptimizerSpec
 from oneticket.study.cells import Cell, Origin
+from oneticket.study.densities import levels_of
 from oneticket.study.draws import drawn
 from oneticket.study.labels import Labels, data_label, model_label
 from oneticket.study.plan import search_origin, transfer_cells
-from oneticket.study.spec import FIGURES, PartSpec, SetSpec, StudySpec
+from oneticket.study.spec import FIGURES, ComplexitySpec, PartSpec, SetSpec, StudySpec
 from oneticket.task.inputs import ALIKE, Inputs
 from oneticket.task.spec import USUAL, TaskSpec
 
@@ -37,8 +38,9 @@ MOST_CELLS = 50_000
 class Plan:
     """What a study comes down to: its cells, and the words with which it is reported.
 
-    `threads`: CPU threads of one training. `readings`: how each set at hand was read. A function that returns a plan is
-    a study too.
+    `densities`: those at which claims are judged, each with the level that it means. `complexity`: which targets are
+    simple. `parts`: what each part states of its design, also one that is not taken. `threads`: CPU threads of one
+    training. `readings`: how each set at hand was read. A function that returns a plan is a study too.
     """
 
     name: str
@@ -48,6 +50,9 @@ class Plan:
     claims: tuple[str, ...] = ()
     figures: tuple[str, ...] = tuple(FIGURES)
     margin: float | None = None
+    densities: Mapping[float, int] = field(default_factory=dict)
+    complexity: ComplexitySpec = field(default_factory=ComplexitySpec)
+    parts: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     threads: int = 1
     readings: tuple[Reading, ...] = ()
 
@@ -79,9 +84,23 @@ def plan(study: StudySpec, context: RunContext) -> Plan:
                         f"parts.{name}: two networks would be called the same in the report ({called}); give "
                         "sources of several sizes of inputs parts of their own"
                     )
-    words = {"title": study.title, "note": study.note, "claims": study.claims, "margin": study.margin}
+    densities = levels_of(study.densities, cells.values())
+    words: dict[str, Any] = {"title": study.title, "note": study.note, "claims": study.claims, "margin": study.margin}
+    words |= {"densities": densities, "complexity": study.complexity}
+    words |= {"parts": {name: _stated(part, study) for name, part in study.parts.items()}}
     told = {**words, "figures": study.figures, "threads": study.threads, "readings": context.readings()}
-    return Plan(name=study.name, cells=tuple(cells.values()), **told)  # type: ignore[arg-type]
+    return Plan(name=study.name, cells=tuple(cells.values()), **told)
+
+
+def _stated(part: PartSpec, study: StudySpec) -> dict[str, Any]:
+    """What a part states of the study's design."""
+    return {
+        "levels": [*(part.levels or study.levels)],
+        "replicates": part.replicates or study.replicates,
+        "equal": getattr(part, "equal", None) or getattr(study, "equal", None),
+        "head_start": part.head_start or study.head_start,
+        "seed": study.seed,
+    }
 
 
 @dataclass(frozen=True, kw_only=True)

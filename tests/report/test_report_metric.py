@@ -23,7 +23,8 @@ from oneticket.ground.metric import METRICS, Metric
 from oneticket.lottery.run_context import RunContext
 from oneticket.publish.card import card
 from oneticket.publish.standing import standings
-from oneticket.report.contents import comparisons, contents
+from oneticket.report.contents import contents
+from oneticket.report.judged import comparisons
 from oneticket.report.methods import methods
 from oneticket.report.verdict import sentence
 from oneticket.stats.scores import score_table, scores

@@ -1,0 +1,143 @@
+"""The family: every claim of a study at every density that it states, judged together, and at all other levels too."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from oneticket.claims.cells import ClaimCell, grid
+from oneticket.claims.claim import Claim, Still, Verdict, non_inferior
+from oneticket.claims.claims import takes_level, verdicts
+from oneticket.claims.pool import Pool, pool
+from oneticket.stats.stats import holm
+from oneticket.stats.summary import Row
+from oneticket.study.spec import ComplexitySpec
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rung:
+    """A claim at one level, whichever densities the study states. `stated`: whether this is one of them."""
+
+    verdict: Verdict
+    level: int
+    density: float
+    stated: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Family:
+    """The verdicts at the stated densities, with their p adjusted over all of them, and every claim at every level."""
+
+    verdicts: tuple[Verdict, ...]
+    ladder: tuple[Rung, ...]
+
+
+def family(
+    rows: Sequence[Row],
+    claims: Iterable[str | Claim],
+    *,
+    margin: float | None = None,
+    stated: Mapping[float, int] | None = None,
+    complexity: ComplexitySpec | None = None,
+) -> Family:
+    """Judge the claims at the stated densities, each of which stands for a level; at the sparsest level without any.
+
+    Where rows are told apart by `equal`, each claim is judged for each kind that it has cells of. The family is claims
+    x stated densities x kinds; a verdict without p counts in it with p = 1 (Holm, 1979). A claim of your own that takes
+    no `level` is judged once, over all rows. Raises SpecError as `verdicts` does.
+
+    >>> [one.outcome for one in family([], ["C1", "C3"]).verdicts]
+    ['not tested', 'not tested']
+    """
+    made, ladder = list[Verdict](), list[Rung]()
+    for claim in claims:
+        asked = _Asked(claim=claim, margin=margin, complexity=complexity, stated=stated or {})
+        kinds = [(asked.verdicts(those), asked.rungs(those)) for those in _kinds(rows)]
+        tested = [one for one in kinds if one[1] or any(verdict.outcome != "not tested" for verdict in one[0])]
+        for found, rungs in tested or kinds[:1]:
+            made += found
+            ladder += rungs
+    tests = {at: one.test.p for at, one in enumerate(made) if one.test and one.test.p is not None}
+    adjusted = holm({at: tests.get(at, 1.0) for at in range(len(made))})
+    judged = [replace(one, adjusted=adjusted[at] if at in tests else None) for at, one in enumerate(made)]
+    return Family(verdicts=tuple(replace(one, family=len(made)) for one in judged), ladder=tuple(ladder))
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Asked:
+    """One claim, and what it is told."""
+
+    claim: str | Claim
+    margin: float | None
+    complexity: ComplexitySpec | None
+    stated: Mapping[float, int]
+
+    def verdicts(self, rows: Sequence[Row]) -> list[Verdict]:
+        """Those at the stated densities; one where none are stated."""
+        if not self.stated or not takes_level(self.claim):
+            return [self.beside_dense(rows, self.judged(rows, None))]
+        found = [(density, self.at(rows, level)) for density, level in self.stated.items()]
+        return [self.beside_dense(rows, replace(one, density=density)) for density, one in found]
+
+    def beside_dense(self, rows: Sequence[Row], verdict: Verdict) -> Verdict:
+        """The verdict with what own tickets are beside dense networks there."""
+        return replace(verdict, still=_still(rows, verdict, self.margin))
+
+    def rungs(self, rows: Sequence[Row]) -> list[Rung]:
+        """The claim at every level at which it can be tested."""
+        if not takes_level(self.claim):
+            return []
+        densities: dict[int, list[float]] = {}
+        for row in rows:
+            densities.setdefault(row["level"], []).append(row["density"])
+        usual = self.judged(rows, None).level
+        stated = set[int | None](self.stated.values()) or {usual}
+        found = [(level, self.at(rows, level)) for level in sorted(densities.keys() - {0})]
+        return [
+            Rung(verdict=one, level=level, density=statistics.fmean(densities[level]), stated=level in stated)
+            for level, one in found
+            if one.outcome != "not tested"
+        ]
+
+    def at(self, rows: Sequence[Row], level: int) -> Verdict:
+        """The verdict at one level."""
+        return self.judged(_at(rows, level), level)
+
+    def judged(self, rows: Sequence[Row], level: int | None) -> Verdict:
+        """The verdict on rows of one kind."""
+        (one,) = verdicts(rows, [self.claim], margin=self.margin, level=level, complexity=self.complexity)
+        return replace(one, equal=rows[0].get("equal") if rows else None)
+
+
+def _kinds(rows: Sequence[Row]) -> list[list[Row]]:
+    """The rows at equal epochs, at equal steps, and the rest."""
+    groups: dict[str, list[Row]] = {}
+    for row in rows:
+        groups.setdefault(row.get("equal") or "", []).append(row)
+    return [groups[kind] for kind in sorted(groups)] or [[]]
+
+
+def _at(rows: Sequence[Row], level: int) -> list[Row]:
+    """The rows of one level, and those of networks with all weights."""
+    return [row for row in rows if row["level"] in (0, level)]
+
+
+def _still(rows: Sequence[Row], verdict: Verdict, margin: float | None) -> Still | None:
+    """Whether own tickets match dense networks where the verdict was decided; None where either is lacking."""
+    if verdict.level is None or not verdict.settings:
+        return None
+    study = grid(_at(rows, verdict.level))
+    cells = [study.own(setting) for setting in verdict.settings]
+    found = _pool([cell for cell in cells if cell and cell.dense and verdict.level in cell.levels], verdict.level)
+    if found is None or found.effect is None:
+        return None
+    margin = margin or verdict.margin or verdict.settings[0].metric.margin
+    outcome = "undecided" if margin is None else non_inferior(found.effect, margin)
+    return Still(effect=found.effect, margin=margin, outcome=outcome)
+
+
+def _pool(cells: Sequence[ClaimCell], level: int) -> Pool | None:
+    pairs = [(cell, cell.dense) for cell in cells if cell.dense is not None]
+    gains = [cell.setting.metric.gains(cell.levels[level].values, dense.values) for cell, dense in pairs]
+    return pool(gains) if gains else None

@@ -1,0 +1,66 @@
+"""What a report says of a study's design: what was stated, its digest, and whether it stood before the first row."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from oneticket.claims.complexity import words
+from oneticket.ground.metric import METRICS, Metric
+from oneticket.stats.table import ReportTable
+from oneticket.stats.words import MISSING, listed, number
+from oneticket.study.design import design, digest_of, told
+from oneticket.study.findings import Findings
+
+
+def stated(findings: Findings) -> ReportTable | None:
+    """The design as a table; None for a study that asks about no claim."""
+    plan, made = findings.plan, design(findings.plan)
+    if not plan.claims:
+        return None
+    metrics = list(dict.fromkeys(Metric.of(row) for row in findings.rows)) or [METRICS["accuracy"]]
+    densities = [f"{density:g} (level {level})" for density, level in plan.densities.items()]
+    rows = [
+        ("claims", ", ".join(plan.claims)),
+        ("densities", ", ".join(densities) or "none stated: the sparsest level that all cells have"),
+        ("margin", _margin(plan.margin, metrics)),
+        *((name, each) for name, each in _parts(made["parts"])),
+        *([("simple and complex", words(plan.complexity, metrics[0]))] if "C5" in plan.claims else []),
+        *((f"stated of {name}", _known(known)) for name, known in made["complexity"]["sets"].items()),
+        ("digest", digest_of(made)),
+    ]
+    return ReportTable(
+        title="What was stated before the first run",
+        header=("field", "stated"),
+        rows=tuple(rows),
+        caption="The digest is SHA-256 over the canonical JSON of these fields; a run writes them into the store "
+        "before its first training.",
+    )
+
+
+def doubts(findings: Findings) -> tuple[str, ...]:
+    """Whether the design stood before the rows; nothing where it did, or where no claim is asked about."""
+    plan = findings.plan
+    return tuple(told(plan, findings.designs, trained=len(findings.rows))) if plan.claims else ()
+
+
+def _margin(given: float | None, metrics: list[Metric]) -> str:
+    limits = [(metric, metric.margin if given is None else given) for metric in metrics]
+    return listed([f"{number(limit)} in {metric.label}" for metric, limit in limits if limit is not None]) or MISSING
+
+
+def _parts(parts: Mapping[str, Mapping[str, Any]]) -> list[tuple[str, str]]:
+    """A row for each part; parts that state the same share one."""
+    groups: dict[str, list[str]] = {}
+    for name, part in parts.items():
+        said = "; ".join(f"{field.replace('_', ' ')} {_word(value)}" for field, value in part.items() if value)
+        groups.setdefault(said, []).append(name or "all")
+    return [(listed(names), said) for said, names in groups.items()]
+
+
+def _known(properties: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name} {value}" for name, value in properties.items() if value is not None)
+
+
+def _word(value: object) -> str:
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
