@@ -100,6 +100,7 @@ def _stated(part: PartSpec, study: StudySpec) -> dict[str, Any]:
         "equal": getattr(part, "equal", None) or getattr(study, "equal", None),
         "head_start": part.head_start or study.head_start,
         "seed": study.seed,
+        "subsets": study.subsets,
     }
 
 

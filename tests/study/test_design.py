@@ -97,6 +97,7 @@ def test_the_design_lies_in_the_store_before_the_first_row(store: Store) -> None
         "equal": None,
         "head_start": "equal",
         "seed": 0,
+        "subsets": "replicate",
     }
 
 
