@@ -199,9 +199,9 @@ def _statistics(findings: Findings) -> str:
         f"Statistics: {counts([len(replicates)])}. The random streams of a replicate (initialisation, data order, "
         f"augmentation, new output layer, shuffled masks) derive from {roots} and its number; all arms of a replicate "
         "share its initialisation and data order, so that differences are paired. Means come with "
-        f"{percent(CONFIDENCE)} Student t intervals over replicates; the comparisons of a "
-        "verdict have intervals that hold together (Bonferroni), the verdicts p values of paired t-tests, adjusted over "
-        f"all of the study (Holm, 1979), and {_margin(findings)} "
+        f"{percent(CONFIDENCE)} Student t intervals over replicates; the comparisons "
+        "of a verdict have intervals that hold together (Bonferroni), the verdicts p values of t-tests, adjusted "
+        f"over all verdicts of the study (Holm, 1979), and {_margin(findings)} "
         f"(Schuirmann, 1987; Lakens, 2017).{alone}"
     )
 
