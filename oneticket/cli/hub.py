@@ -9,7 +9,7 @@ from oneticket.cli.terminal import say
 from oneticket.ground.errors import FileError
 from oneticket.publish.card import card
 from oneticket.publish.hub import NAMES, find, parse, publish
-from oneticket.publish.shipped import located, named
+from oneticket.publish.shipped import DATA_LICENCES, located, named
 from oneticket.ticket import file
 from oneticket.ticket.book import Book, book_files
 from oneticket.ticket.ticket import Ticket
@@ -35,7 +35,7 @@ def push(
         revision=revision,
         message=message,
         license=license,
-        data_license=data_license,
+        data_license=data_license or (DATA_LICENCES.get(str(source)) if named(source) else None),
     )
     said = f"Hub {place}" if isinstance(place, str) else f"folder {where}"
     say(f"{said}: {NAMES[isinstance(thing, Book)]} and its card" + (f", {there}" if isinstance(place, str) else ""))
@@ -69,6 +69,7 @@ def print_card(thing: Ticket | Book, where: str, *, before: str = "") -> None:
     """Print the card, or what is before a heading, without its YAML: made of the file, not of what lies beside it."""
     place = where if named(where) else parse(where)
     name = place if isinstance(place, str) else place.absolute().name
-    told = card(thing, name=name, where=where, license="mit" if named(where) else None).split("---\n", 2)[2].strip()
+    ours = {"license": "mit", "data_license": DATA_LICENCES.get(where)} if named(where) else {}
+    told = card(thing, name=name, where=where, **ours).split("---\n", 2)[2].strip()
     told = told.partition(f"\n{before}\n")[0] if before else told
     say(told)

@@ -9,6 +9,7 @@ import pytest
 
 from oneticket.ground.errors import FileError
 from oneticket.publish import shipped, zoo
+from oneticket.publish.card import card
 from oneticket.ticket.book import Book
 from oneticket.ticket.ticket import Ticket
 
@@ -36,6 +37,15 @@ def test_what_ships_is_sound() -> None:
         assert entry.size < 2_000_000, "a zoo in a package is small"
         if isinstance(entry.thing, Ticket):
             assert Ticket.load(entry.name) == entry.thing
+
+
+def test_what_ships_may_be_shared() -> None:
+    """Every one says a licence of the data that it was found on, and none is for non-commercial use alone."""
+    for entry in zoo.entries():
+        assert entry.thing is not None
+        told = card(entry.thing, name=entry.name, data_license=shipped.DATA_LICENCES.get(entry.name))
+        licence = told.rpartition("- the data it was found on: ")[2].strip()
+        assert licence != "not known" and "non-commercial" not in licence, entry.name
 
 
 def test_a_shipped_ticket_loads_by_name_and_a_path_goes_first(ships: Path, ticket: Ticket, book: Book) -> None:
