@@ -90,6 +90,9 @@ NUMBERS: dict[str, tuple[float, float]] = {
     "density": (0, 1),
     "score": (-1e100, 1e100),
     "living": (0, 2**53),
+    "target_classes": (1, 2**53),
+    "target_images": (1, 2**53),
+    "commonest": (0, 1),
 }
 """Columns that are reckoned with, and what they can be."""
 
