@@ -168,7 +168,7 @@ def _missing(cells: Sequence[Row]) -> ReportTable | None:
     for cell in cells:
         arm = words_of(cell["arm"]).label
         source, target = (_place(cell, end) for end in ("source", "target"))
-        groups.setdefault((cell.get("part") or MISSING, cell["model"], source, target, arm), []).append(cell)
+        groups.setdefault((_part(cell), cell["model"], source, target, arm), []).append(cell)
     rows = [
         (*group, *(_numbers(cell[name] for cell in alike) for name in ("level", "replicate")), str(len(alike)))
         for group, alike in sorted(groups.items())
@@ -180,6 +180,12 @@ def _missing(cells: Sequence[Row]) -> ReportTable | None:
         rows=tuple(rows[:LISTED]),
         caption=f"{len(cells):,} cells{kinds}; missing.csv has every one.",
     )
+
+
+def _part(cell: Row) -> str:
+    """A cell's part, and at what it compares sources."""
+    part = cell.get("part") or MISSING
+    return f"{part}, equal {cell['equal']}" if cell.get("equal") else part
 
 
 def _ledger(findings: Findings) -> ReportTable | None:

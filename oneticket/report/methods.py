@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from fractions import Fraction
 from typing import Any
 
 from oneticket.data.spec import DataSpec, joint_name
@@ -10,7 +11,7 @@ from oneticket.ground.metric import METRICS, Metric
 from oneticket.lottery.spec import WHOLE
 from oneticket.models.spec import ModelSpec
 from oneticket.pruning.spec import CRITERIA, SCOPES
-from oneticket.report.settings import DRAWN, HEADS, PRUNED, SHOTS, STARTS, length, optimizer, span
+from oneticket.report.settings import COMPARED, DRAWN, HEADS, PRUNED, SHOTS, STARTS, length, optimizer, span
 from oneticket.stats.stats import CONFIDENCE
 from oneticket.stats.words import arm_place, counts, listed, number, percent, words_of
 from oneticket.study.findings import Findings
@@ -160,7 +161,29 @@ def _training(findings: Findings) -> str:
         lengths = "; ".join(f"{end}s: {said}" for end, said in ends.items())
     said = [f"Training: {'; '.join(told)}." if told else "", f"{lengths[0].upper()}{lengths[1:]}." if lengths else ""]
     alike = "All arms of a comparison were trained with the same settings, and none was chosen by its score."
-    return " ".join([*filter(None, said), alike]) if told else ""
+    return " ".join(filter(None, [*said, alike, *_footing(findings)])) if told else ""
+
+
+def _footing(findings: Findings) -> Iterator[str]:
+    """At what the sources of each part were compared, by the lengths of their searches."""
+    parts = findings.protocol.get("searched", {})
+    found: dict[str, list[str]] = {}
+    for part, sources in parts.items():
+        for equal in dict.fromkeys(one["equal"] for one in sources):
+            here = [one for one in sources if one["equal"] == equal]
+            if len({one["data"] for one in here}) > 1:
+                found.setdefault(_compared(here), []).append(part)
+    for said, where in found.items():
+        named = f"Sources of {listed([*dict.fromkeys(where)])}" if len(parts) > 1 else "Sources"
+        yield f"{named} were compared {said}."
+
+
+def _compared(sources: Iterable[Mapping[str, Any]]) -> str:
+    """Equal steps, equal epochs, both or neither, with the numbers."""
+    sources = list(sources)
+    steps, epochs = {one["steps"] for one in sources}, {Fraction(one["steps"], one["epoch"]) for one in sources}
+    each = _each(f"{one['data']} {one['steps']:,} steps ({one['steps'] / one['epoch']:.3g} epochs)" for one in sources)
+    return f"{COMPARED[len(steps) == 1, len(epochs) == 1]}: {listed(each)}"
 
 
 def _transfer(findings: Findings) -> str:

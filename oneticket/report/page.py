@@ -23,7 +23,7 @@ CLAIMS = (
 )
 MISSING = (
     *("part", "model", "source_data", "source_optimizer", "target_data", "target_optimizer"),
-    *("arm", "level", "replicate"),
+    *("arm", "level", "replicate", "equal"),
 )
 
 

@@ -80,6 +80,14 @@ SHOTS = {
     "iterative": "weights were scored anew after the training of every level",
     "one-shot": "all masks were taken from the dense network",
 }
+COMPARED = {
+    (True, True): "at equal steps and equal epochs",
+    (True, False): "at equal steps, not epochs",
+    (False, True): "at equal epochs, not steps",
+    (False, False): "at neither equal steps nor equal epochs",
+}
+"""By whether steps are equal, and epochs."""
+
 DRAWN = {
     True: "Where so many examples of each class are used, every replicate drew its own, the same for all arms.",
     False: "Where so many examples of each class are used, they are the same in all replicates, so intervals leave out "

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,9 +20,9 @@ class Origin:
 
     `network`: the ticket's `model` mapping (spec, shape, classes). `search`: the plain SearchSpec; empty if not known.
     `living`: level -> how many weights live there; of a single ticket its own level alone. `seen`: what its rewound
-    weights have seen. `called`: its network, and
-    the data and the optimizer that it was found with. `layers`: of a planned search, the names of its prunable weights
-    from the input on.
+    weights have seen. `called`: its network, and the data and the optimizer that it was found with. `layers`, `total`,
+    `epoch`: of a planned search, the names of its prunable weights from the input on, and its optimizer steps in all
+    and in an epoch.
     """
 
     replicate: int
@@ -32,6 +32,8 @@ class Origin:
     seen: Seen
     called: Labels = field(compare=False)
     layers: tuple[str, ...] = ()
+    total: int = 0
+    epoch: int = 0
     levels: tuple[Step, ...] = ()
     file: FileStep | None = None
 
@@ -67,6 +69,7 @@ class Cell:
     `origin` is None for the arms that keep nothing of a source's ticket but its density: all sources share them.
     `called`: its network, and the data and the optimizer that it is trained with. `head`, `head_start`: the output
     layer that its comparison asks for, and how it counts target steps; None in a search, which is no comparison.
+    `equal`: at what its part compares sources; None where as they are written.
     """
 
     step: Step
@@ -78,6 +81,7 @@ class Cell:
     part: str = field(default="", compare=False)
     head: str | None = field(default=None, compare=False)
     head_start: HeadStart | None = field(default=None, compare=False)
+    equal: str | None = field(default=None, compare=False)
 
     __repr__ = brief
 
@@ -91,10 +95,11 @@ class Cell:
 
     @property
     def labels(self) -> dict[str, Any]:
-        """What it is called in every table: part, model, arm, source, target, level, replicate."""
+        """What it is called in every table: part, equal, model, arm, source, target, level, replicate."""
         unknown = {"source_data": None, "source_optimizer": None}
         return {
             "part": self.part or None,
+            "equal": self.equal,
             **(self.origin.labels if self.origin else unknown),
             "model": self.called.model,
             "arm": self.arm,
@@ -103,3 +108,29 @@ class Cell:
             "level": self.level,
             "replicate": self.replicate,
         }
+
+
+def told_apart(origins: Iterable[Origin]) -> dict[str, dict[str, str | None]]:
+    """What planned searches are called in tables of searches, by the address of their first level.
+
+    Several of one replicate that are called the same, as at equal epochs and at equal steps, go by what they differ in.
+    """
+    groups: dict[tuple[object, ...], dict[str, Origin]] = {}
+    for origin in origins:
+        same = (*origin.labels.values(), origin.replicate)
+        groups.setdefault(same, {})[origin.levels[0].key] = origin
+    called = {}
+    for group in groups.values():
+        settings = {key: _settings(origin.search) for key, origin in group.items()}
+        names = [name for name in next(iter(settings.values())) if len({one[name] for one in settings.values()}) > 1]
+        for key, origin in group.items():
+            said = ", ".join(f"{name} {settings[key][name]}" for name in names)
+            labels = origin.labels
+            called[key] = {**labels, "source_data": f"{labels['source_data']} ({said})"} if said else labels
+    return called
+
+
+def _settings(search: Mapping[str, Any]) -> dict[str, str]:
+    """The settings of a plain search in one row, by their names."""
+    tables = (search["training"], search["optimizer"], search["pruning"], {"rewind": search["rewind"]})
+    return {name: str(value) for table in tables for name, value in table.items()}

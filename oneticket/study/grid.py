@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from itertools import product
 from typing import Any, TypeVar
 
+from oneticket.data.batches import per_epoch
 from oneticket.data.reading import Reading
 from oneticket.data.spec import DataSpec
 from oneticket.ground.brief import brief
@@ -22,9 +23,11 @@ from oneticket.optim.spec import OptimizerSpec
 from oneticket.study.cells import Cell, Origin
 from oneticket.study.densities import levels_of
 from oneticket.study.draws import drawn
+from oneticket.study.equal import check_equal, in_steps, twice
 from oneticket.study.labels import Labels, data_label, model_label
+from oneticket.study.merge import Role, located, rewind, training
 from oneticket.study.plan import search_origin, transfer_cells
-from oneticket.study.spec import FIGURES, ComplexitySpec, PartSpec, SetSpec, StudySpec
+from oneticket.study.spec import FIGURES, ComplexitySpec, PartSpec, SetSpec, StudySpec, TrainedSpec
 from oneticket.task.inputs import ALIKE, Inputs
 from oneticket.task.spec import USUAL, TaskSpec
 
@@ -122,30 +125,44 @@ class _Grid:
         before, after = (self._optimizers(names) for names in given)
         arms, levels = part.arms or study.arms, part.levels or study.levels
         replicates = part.replicates or study.replicates
-        axes: tuple[Sequence[Any], ...] = (models, sources, before, targets, after, range(replicates))
+        equals = part.equal or study.equal or (None,)
+        axes: tuple[Sequence[Any], ...] = (equals, models, sources, before, targets, after, range(replicates))
         count = math.prod(len(axis) for axis in axes) * len(levels) * len(arms)
         if count > MOST_CELLS:
             raise SpecError(
                 f"{self._here}: {count:,} networks, more than the {MOST_CELLS:,} that a part may have; take fewer "
                 "replicates, levels, arms, sources or targets"
             )
-        for model, source, found_with, target, trained_with, replicate in product(*axes):
-            origin = self._origin(model, source, found_with, replicate)
+        for equal, model, found_with in product(equals, models, before):
+            names = (str(self._called(model, each, found_with).data) for each in sources)
+            written = (self._search("source", model, each, found_with, 0) for each in sources)
+            check_equal(equal, dict(zip(names, written, strict=True)), where=self._here)
+        for equal, model, source, found_with, target, trained_with, replicate in product(*axes):
+            search = self._search("source", model, source, found_with, replicate)
+            if equal == "steps":
+                first = self._search("source", model, sources[0], found_with, replicate)
+                search = in_steps(search, own=self._epoch(search), first=self._epoch(first))
+            origin = self._origin(search, replicate, self._called(model, source, found_with))
             spec = self._read(
                 TransferSpec,
+                "target",
                 target,
                 data=self._drawn(target, replicate),
                 task=self._task,
                 optimizer=trained_with,
-                training=self._training(target),
+                training=training("target", study, part, target),
                 head=part.head or study.head,
                 seed=study.seed,
             )
-            at_home = source == target and found_with == trained_with
+            called = self._called(model, target, trained_with)
             asked = {arm for arm in arms if arm in (*OF_TARGET, *CROSSED)}
-            own = None
+            at_home, own = False, None
             if asked:
-                own = origin if at_home else self._origin(model, target, trained_with, replicate)
+                home = self._search("target", model, target, trained_with, replicate)
+                at_home = home == search
+                own = origin if at_home else self._origin(home, replicate, called)
+                if not at_home and own.labels == origin.labels:
+                    raise SpecError(f"{self._here}: {twice(str(called.data), search, home)}")
             inputs = self.context.facts(spec.data, self._task, Inputs.read(origin.network)).inputs
             if own and (Inputs.read(own.network) != inputs or own.living[0] != origin.living[0]):
                 both = f"{Inputs.read(origin.network)} and {Inputs.read(own.network)}"
@@ -159,35 +176,44 @@ class _Grid:
                 arms=taken,
                 levels=levels,
                 context=self.context,
-                called=self._called(model, target, trained_with),
+                called=called,
                 part=self.name,
                 head_start=part.head_start or study.head_start,
+                equal=equal,
             )
 
-    def _origin(self, model: ModelSpec, source: SetSpec, optimizer: OptimizerSpec, replicate: int) -> Origin:
-        rewind = self.part.rewind or source.rewind or self.study.rewind
-        spec = self._read(
+    def _search(
+        self, role: Role, model: ModelSpec, used: SetSpec, optimizer: OptimizerSpec, replicate: int
+    ) -> SearchSpec:
+        """The search on a set as a source, or as the target whose own it is."""
+        point = rewind(role, self.study, self.part, used)
+        return self._read(
             SearchSpec,
-            source,
-            data=self._drawn(source, replicate),
+            role,
+            used,
+            data=self._drawn(used, replicate),
             task=self._task,
             model=model,
             optimizer=optimizer,
-            training=self._training(source),
+            training=training(role, self.study, self.part, used),
             pruning=over(self.study.pruning, self.part.pruning),
             seed=self.study.seed,
-            **({} if rewind is None else {"rewind": rewind}),
+            **({} if point is None else {"rewind": point}),
         )
+
+    def _epoch(self, search: SearchSpec) -> int:
+        return per_epoch(self.context.facts(search.data, search.task), search.training.batch)
+
+    def _origin(self, spec: SearchSpec, replicate: int, called: Labels) -> Origin:
         try:
             rewind_step(spec, self.context.facts(spec.data, spec.task))
         except SpecError as error:
-            raise SpecError(f"{self._here}, source {source.data.called}: {error}") from None
+            raise SpecError(f"{self._here}, source {spec.data.called}: {error}") from None
         levels = max(self.part.levels or self.study.levels)
         try:
-            called = self._called(model, source, optimizer)
             return search_origin(spec, levels=levels, replicate=replicate, context=self.context, called=called)
         except SpecError as error:
-            raise SpecError(f"{self._here}.levels, source {source.data.called}: {error}") from None
+            raise SpecError(f"{self._here}.levels, source {spec.data.called}: {error}") from None
 
     def _drawn(self, used: SetSpec, replicate: int) -> DataSpec:
         """The data of a replicate."""
@@ -225,28 +251,14 @@ class _Grid:
     def _task(self) -> TaskSpec:
         return self.part.task or self.study.task
 
-    def _training(self, used: SetSpec) -> Mapping[str, Any]:
-        merged: Mapping[str, Any] = over(over(self.study.training, self.part.training), used.training)
-        return merged
-
-    def _read(self, kind: type[S], used: SetSpec, **fields: Any) -> S:
+    def _read(self, kind: type[S], role: Role, used: SetSpec, **fields: Any) -> S:
         """The spec of the merged settings; a mistake is named by the table that it was made in."""
         try:
             return kind.read(fields)
         except SpecError as error:
-            raise SpecError("\n".join(self._place(line, used) for line in str(error).splitlines())) from None
-
-    def _place(self, line: str, used: SetSpec) -> str:
-        where, _, said = line.partition(": ")
-        table, *path = where.split(".")[1:] or [""]
-        name = path[0] if path else said.partition("'")[2].partition("'")[0]  # unknown field 'name'
-        sets = {f"sets.{name}": each for name, each in self.study.sets.items() if each == used}
-        tables: dict[str, Any] = {**sets, self._here: self.part}
-        inner = ".".join([table, *path])
-        for place, spec in tables.items():
-            if name in (getattr(spec, table, None) or {}):
-                return f"{place}.{inner}: {said}"
-        return f"{inner}: {said}"
+            sets = {f"sets.{name}": each for name, each in self.study.sets.items() if each == used}
+            tables: dict[str, TrainedSpec] = {**sets, self._here: self.part, "": self.study}
+            raise SpecError("\n".join(located(line, role, tables) for line in str(error).splitlines())) from None
 
     def _optimizers(self, given: tuple[str, ...] | None) -> list[OptimizerSpec]:
         """Those named; where the study names and defines none, the task's usual one, if it has one of its own."""

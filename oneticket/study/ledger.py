@@ -7,7 +7,7 @@ from typing import Any
 
 from oneticket.store.step import Step
 from oneticket.store.store import Store
-from oneticket.study.cells import Cell, Origin
+from oneticket.study.cells import Cell, Origin, told_apart
 from oneticket.study.plan import closure
 from oneticket.study.rows import Row
 from oneticket.study.steps import LevelStep, read_step, training_step
@@ -18,12 +18,13 @@ def ledger(origins: Iterable[Origin], cells: Sequence[Cell], store: Store) -> li
     another optimizer, in one replicate. Several sources may spare the same one.
     """
     groups: dict[tuple[tuple[str, object], ...], list[Origin]] = {}
+    called = told_apart(origins := list(origins))
     for origin in origins:
-        groups.setdefault(tuple(origin.labels.items()), []).append(origin)
+        groups.setdefault(tuple(called[origin.levels[0].key].items()), []).append(origin)
     tickets = [cell for cell in cells if cell.arm == "ticket" and cell.origin]
     there = store.records(cell.step for cell in tickets)
     done = [cell for cell in tickets if cell.step.key in there]
-    searched = {(about["source_data"], about["source_optimizer"]) for about in map(dict, groups)}
+    searched = {(origin.called.data, origin.called.optimizer) for origin in origins}
     return [_row(dict(about), searches, done, searched, store) for about, searches in groups.items()]
 
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from oneticket.store.store import Store
-from oneticket.study.cells import Origin
+from oneticket.study.cells import Origin, told_apart
 from oneticket.study.rows import Row
 from oneticket.study.steps import LevelStep
 
@@ -39,7 +39,7 @@ class Masks:
 
 def masks(origins: Iterable[Origin], store: Store) -> list[Masks]:
     """The masks of those searches that have begun."""
-    found = []
+    found, called = [], told_apart(origins := list(origins))
     for origin in origins:
         there = (store.find(step) for step in reversed(origin.levels) if store.has(step))
         last = next((outcome for outcome in there if outcome is not None), None)
@@ -47,9 +47,8 @@ def masks(origins: Iterable[Origin], store: Store) -> list[Masks]:
             continue
         left = LevelStep.decode(last).pruned_at
         pruned_at = {name: left[name] for name in origin.layers}
-        found.append(
-            Masks(about=origin.labels, replicate=origin.replicate, pruned_at=pruned_at, planned=len(origin.levels) - 1)
-        )
+        about, planned = called[origin.levels[0].key], len(origin.levels) - 1
+        found.append(Masks(about=about, replicate=origin.replicate, pruned_at=pruned_at, planned=planned))
     return found
 
 

@@ -16,16 +16,7 @@ from oneticket.ground.spec import Spec, own_code
 from oneticket.lottery.accounting import Seen, check_start, first_step
 from oneticket.lottery.run_context import RunContext
 from oneticket.lottery.search import network, rewind_step
-from oneticket.lottery.spec import (
-    ARMS,
-    CROSSED,
-    MOST_LEVELS,
-    OF_TARGET,
-    WHOLE,
-    HeadStart,
-    SearchSpec,
-    TransferSpec,
-)
+from oneticket.lottery.spec import ARMS, CROSSED, MOST_LEVELS, OF_TARGET, WHOLE, HeadStart, SearchSpec, TransferSpec
 from oneticket.lottery.transfer import network_of, seen_by
 from oneticket.models.build import build_network
 from oneticket.models.parts import prunable
@@ -82,6 +73,8 @@ def search_origin(
         layers=layers,
         called=called or usual_labels(spec.model, spec.data, spec.optimizer),
         levels=tuple(steps),
+        total=spec.training.budget.steps(epoch := per_epoch(facts, spec.training.batch)),
+        epoch=epoch,
     )
 
 
@@ -151,11 +144,12 @@ def transfer_cells(
     called: Labels | None = None,
     part: str = "",
     head_start: HeadStart = "equal",
+    equal: str | None = None,
 ) -> tuple[Cell, ...]:
     """One cell per arm and level; those of all weights once. The target's own ticket is a ticket like any other.
 
     `called`: what the network, and the target's data and optimizer, are called; their own names unless given.
-    `head_start`: see `lottery/accounting`.
+    `head_start`: see `lottery/accounting`; `equal`: at what sources are compared.
 
     Raises SpecError for a level that the source does not have, for an arm whose source is lacking, and for weights that
     have seen as many target steps as there are.
@@ -167,7 +161,7 @@ def transfer_cells(
 
     shown = called or Labels(model=origin.called.model, data=data_label(spec.data), optimizer=spec.optimizer.name)
     same: dict[str, Any] = {"replicate": origin.replicate, "called": shown, "part": part}
-    same |= {"head": spec.head, "head_start": head_start}
+    same |= {"head": spec.head, "head_start": head_start, "equal": equal}
     total = spec.training.budget.steps(per_epoch(facts, spec.training.batch))
 
     def step(arm: str, source: Blank | Carried, start: int = 0) -> Step:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from oneticket.lottery.spec import OF_TARGET
 from oneticket.study.cells import Cell
 from oneticket.study.draws import draws, undrawn
 from oneticket.study.steps import TransferStep, training_step
@@ -18,7 +19,8 @@ def protocol(cells: Iterable[Cell]) -> Protocol:
     The kinds are `study` (arm, level, replicate, head_start, start, draw), `network` (model: spec, shape, classes), and
     `source` and `target` with the settings of SearchSpec and TransferSpec: `source` (rewind, seed), `source.training`
     (budget, batch, ...).
-    Which examples a replicate drew is no setting of its data: `draw` has all draws, None for the fixed one.
+    `searched`: for each part the sources, with what they are compared at, the steps of their searches in all and in an
+    epoch. Which examples a replicate drew is no setting of its data: `draw` has all draws, None for the fixed one.
     `called` (model, data, optimizer) are pairs of what the study calls one and what it is, those of sources first.
     """
     found: dict[str, dict[str, list[Any]]] = {}
@@ -35,6 +37,9 @@ def protocol(cells: Iterable[Cell]) -> Protocol:
         if cell.head_start:
             note("study", "head_start", cell.head_start)
             note("study", "start", cell.start)
+        if cell.origin and cell.origin.total and cell.arm not in OF_TARGET:
+            told = {"data": cell.origin.called.data, "steps": cell.origin.total, "epoch": cell.origin.epoch}
+            note("searched", cell.part, {"equal": cell.equal, **told})
         if cell.origin:
             note("network", "model", dict(cell.origin.network))
         for side, spec in (

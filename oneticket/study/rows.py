@@ -28,7 +28,7 @@ COLUMNS = (
     *("level", "density", "replicate", "metric", "score", "unit", "better", "accuracy", "loss", "seconds"),
     *("train_loss", "commonest", "living", "natural_zeros", "steps", "examples"),
     *SETTINGS,
-    *("criterion", "scope", "granularity", "shots", "rewind", "head", "head_start", "start", "seed"),
+    *("criterion", "scope", "granularity", "shots", "rewind", "equal", "head", "head_start", "start", "seed"),
     *("device", "threads", "how", "part"),
     *("source_id", "source_name", "source_classes", "source_images", "target_name", "target_classes", "target_images"),
     *(f"source_{name}" for name in SETTINGS),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import AfterValidator, Field, JsonValue, ValidationInfo, field_validator
+from pydantic import AfterValidator, BeforeValidator, Field, JsonValue, ValidationInfo, field_validator
 
 from oneticket.data.spec import DataSpec
 from oneticket.ground.spec import Spec, Time
@@ -62,6 +62,14 @@ def _falling(densities: tuple[float, ...]) -> tuple[float, ...]:
     return tuple(sorted(set(densities), reverse=True))
 
 
+def _as_list(given: Any) -> Any:
+    return (given,) if isinstance(given, str) else given
+
+
+def _once(given: tuple[Any, ...]) -> tuple[Any, ...]:
+    return tuple(dict.fromkeys(given))
+
+
 Level = Annotated[int, Field(ge=0, le=MOST_LEVELS)]
 Levels = Annotated[tuple[Level, ...], AfterValidator(_some), AfterValidator(_sorted)]
 Arms = Annotated[tuple[Annotated[str, ARMS], ...], AfterValidator(_some)]
@@ -70,6 +78,8 @@ Head = Literal["fresh", "keep", "sparse"]
 Names = Annotated[tuple[str, ...], AfterValidator(_some)]
 Sets = Annotated[tuple[str | Annotated[tuple[str, ...], Field(min_length=2)], ...], AfterValidator(_some)]
 """Names of sets; a list of names within is one network for all of them, with a head for each."""
+Equal = Literal["epochs", "steps"]
+Equals = Annotated[tuple[Equal, ...], BeforeValidator(_as_list), AfterValidator(_some), AfterValidator(_once)]
 Replicates = Annotated[int, Field(ge=1, le=10_000)]
 
 
@@ -123,7 +133,25 @@ class CarrySpec(Spec):
     )
 
 
-class SetSpec(Spec):
+class TrainedSpec(Spec):
+    """How networks are trained, as a study, a part of it and a set say it; `study/merge` lays one over the other.
+
+    >>> TrainedSpec(training={"batch": 50}, source_training={"budget": "8ep"}, source_rewind="1ep").rewind is None
+    True
+    """
+
+    training: Settings = Field(default_factory=dict, description="Fields of TrainingSpec.")
+    source_training: Settings = Field(default_factory=dict, description="The same for searches of sources alone.")
+    target_training: Settings = Field(
+        default_factory=dict, description="The same for trainings on targets alone, and the targets' own searches."
+    )
+    rewind: Time | None = Field(
+        None, description="The rewind point of searches; what is usual for the task unless given, as one epoch."
+    )
+    source_rewind: Time | None = Field(None, description="That of searches of sources; as rewind unless given.")
+
+
+class SetSpec(TrainedSpec):
     """A dataset of a study, with what it needs to be trained on.
 
     >>> SetSpec(data="imagenet", training={"batch": 1536}, rewind="3ep").data.name
@@ -133,10 +161,6 @@ class SetSpec(Spec):
     kind: ClassVar[str] = "set"
 
     data: DataSpec
-    training: Settings = Field(
-        default_factory=dict, description="Fields of TrainingSpec that this set needs otherwise."
-    )
-    rewind: Time | None = Field(None, description="The rewind point of searches on this set.")
 
 
 class PropertiesSpec(Spec):
@@ -173,7 +197,7 @@ class ComplexitySpec(Spec):
     )
 
 
-class PartSpec(Spec):
+class PartSpec(TrainedSpec):
     """A grid: every source carried to every target. What is left out is as the study says.
 
     >>> PartSpec(sources=["digits:a"], targets=["digits:b"], levels=[20, 5]).levels
@@ -194,9 +218,8 @@ class PartSpec(Spec):
     levels: Levels | None = Field(None, description="Which levels of the sources are carried.")
     replicates: Replicates | None = Field(None, description="How often all of it is done.")
     task: TaskSpec | None = Field(None, description="What its networks are trained for; the study's task unless given.")
-    training: Settings = Field(default_factory=dict, description="Fields of TrainingSpec.")
     pruning: Settings = Field(default_factory=dict, description="Fields of PruningSpec.")
-    rewind: Time | None = Field(None, description="The rewind point of its searches.")
+    equal: Equals | None = Field(None, description="At what its sources are compared: epochs, steps, or both.")
     head: Head | None = Field(None, description="The output layer on the targets.")
     head_start: HeadStart | None = Field(None, description="Whether target steps inside rewound weights count.")
 
@@ -209,7 +232,7 @@ class PartSpec(Spec):
         return value
 
 
-class StudySpec(Spec):
+class StudySpec(TrainedSpec):
     """A study: named sets, models and optimizers, and the grids that are made of them.
 
     >>> study = StudySpec(name="mine", levels=[5], parts={"halves": {"sources": ["digits:a"], "targets": ["digits:b"]}})
@@ -237,10 +260,11 @@ class StudySpec(Spec):
     head: Head = Field("fresh", description="The output layer on the targets.")
     head_start: HeadStart = Field("equal", description=COUNTED)
     task: TaskSpec = Field(TaskSpec(), description="What all networks are trained for.")
-    rewind: Time | None = Field(
-        None, description="The rewind point of all searches; what is usual for the task unless given, as one epoch."
+    equal: Equals | None = Field(
+        None,
+        description="At what sources are compared: epochs (each trains as many of its own), steps (each trains as many "
+        "as the first source of its part takes for them), or both, all of it twice; as written unless given.",
     )
-    training: Settings = Field(default_factory=dict, description="Fields of TrainingSpec for all trainings.")
     pruning: Settings = Field(default_factory=dict, description="Fields of PruningSpec for all searches.")
     claims: tuple[Annotated[str, CLAIMS], ...] = Field(
         (), description="What the report judges: C1 to C6, or your own as 'file.py:function'."

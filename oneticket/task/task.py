@@ -24,16 +24,16 @@ Loss = Callable[[Tensor, Tensor, str], Tensor]
 TAKEN = frozenset(
     (
         *("arm", "batch", "betas", "better", "budget", "classes", "clip", "commonest", "criterion", "data_digest"),
-        *("density", "device", "examples", "gamma", "granularity", "guard", "head", "head_start", "how", "images"),
-        *("key", "level", "living", "loss", "lr", "metric", "milestones", "model", "momentum", "natural_zeros"),
-        *("nesterov", "optimizer_name", "part", "precision", "replicate", "rest_lr", "rewind", "schedule", "scope"),
-        *("score", "seconds", "seed", "shots", "smoothing", "source_batch", "source_betas", "source_budget"),
-        *("source_classes", "source_clip", "source_data", "source_gamma", "source_guard", "source_id"),
-        *("source_images", "source_lr", "source_milestones", "source_momentum", "source_name", "source_nesterov"),
-        *("source_optimizer", "source_optimizer_name", "source_precision", "source_rest_lr", "source_schedule"),
-        *("source_smoothing", "source_warmup", "source_weight_decay", "start", "steps", "target_classes"),
-        *("target_data", "target_images", "target_name", "target_optimizer", "threads", "train_loss", "unit"),
-        *("warmup", "weight_decay"),
+        *("density", "device", "equal", "examples", "gamma", "granularity", "guard", "head", "head_start", "how"),
+        *("images", "key", "level", "living", "loss", "lr", "metric", "milestones", "model", "momentum"),
+        *("natural_zeros", "nesterov", "optimizer_name", "part", "precision", "replicate", "rest_lr", "rewind"),
+        *("schedule", "scope", "score", "seconds", "seed", "shots", "smoothing", "source_batch", "source_betas"),
+        *("source_budget", "source_classes", "source_clip", "source_data", "source_gamma", "source_guard"),
+        *("source_id", "source_images", "source_lr", "source_milestones", "source_momentum", "source_name"),
+        *("source_nesterov", "source_optimizer", "source_optimizer_name", "source_precision", "source_rest_lr"),
+        *("source_schedule", "source_smoothing", "source_warmup", "source_weight_decay", "start", "steps"),
+        *("target_classes", "target_data", "target_images", "target_name", "target_optimizer", "threads"),
+        *("train_loss", "unit", "warmup", "weight_decay"),
     )
 )
 """What records and rows say beside the measures, which stand there by their names."""

@@ -1,0 +1,53 @@
+"""Merged settings: those of a study, of a part and of a set, laid over each other for sources or for targets."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from oneticket.ground.spec import over
+from oneticket.ground.when import When
+from oneticket.study.spec import PartSpec, SetSpec, StudySpec, TrainedSpec
+
+Role = Literal["source", "target"]
+"""What a set is in a part; its own search is a target's."""
+
+
+def training(role: Role, study: StudySpec, part: PartSpec, used: SetSpec) -> Mapping[str, Any]:
+    """The fields of TrainingSpec: what is nearer to the set goes over what is farther, and what is for its role over
+    the rest of one place.
+
+    >>> far = StudySpec(name="far", levels=[1], training={"batch": 8}, source_training={"batch": 9}, parts={
+    ...     "p": {"sources": ["digits:a"], "training": {"clip": 1.0}}})
+    >>> [training(role, far, far.parts["p"], SetSpec(data="digits:a")) for role in ("source", "target")]
+    [{'batch': 9, 'clip': 1.0}, {'batch': 8, 'clip': 1.0}]
+    """
+    merged: Mapping[str, Any] = {}
+    for place in (study, part, used):
+        merged = over(over(merged, place.training), _of(role, place))
+    return merged
+
+
+def rewind(role: Role, study: StudySpec, part: PartSpec, used: SetSpec) -> When | None:
+    """The rewind point of a search: the part's, or else the set's, or else the study's; None where nobody says."""
+    for place in (part, used, study):
+        for time in (place.source_rewind if role == "source" else None, place.rewind):
+            if time is not None:
+                return time
+    return None
+
+
+def located(line: str, role: Role, tables: Mapping[str, TrainedSpec]) -> str:
+    """A mistake in merged settings, named by the first of these places that has the field; "" is the study."""
+    where, _, said = line.partition(": ")
+    table, *path = where.split(".")[1:] or [""]
+    name = path[0] if path else said.partition("'")[2].partition("'")[0]  # unknown field 'name'
+    for place, spec in tables.items():
+        for called in (f"{role}_{table}", table):
+            if name in (getattr(spec, called, None) or {}):
+                return f"{'.'.join(filter(None, [place, called, *path]))}: {said}"
+    return f"{'.'.join([table, *path])}: {said}"
+
+
+def _of(role: Role, place: TrainedSpec) -> Mapping[str, Any]:
+    return place.source_training if role == "source" else place.target_training
