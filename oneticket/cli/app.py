@@ -7,108 +7,117 @@ import sys
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
-from cyclopts import App, CycloptsError, Parameter
+from cyclopts import App, CycloptsError, Group, Parameter
 
-from oneticket.cli.parameters import HOW, KEEP, How, Keep, Quiet, Rows, sound, with_flags
+from oneticket.cli.help import ALL, EXIT_CODES, HELP, CommonFlags, groups
+from oneticket.cli.mistakes import told
+from oneticket.cli.parameters import HOW, KEEP, How, Keep, Quiet, Rows, SpecFile, sound, with_flags
+from oneticket.cli.status import LOADING, telling
 from oneticket.cli.studies import report, status, store, study
 from oneticket.cli.terminal import any_encoding, tell
 from oneticket.cli.tickets import export, import_, pull, push, score, show, verify, zoo
 from oneticket.ground.errors import KeptWarning, OneticketError, SpecError
 from oneticket.ground.extras import naming_extras
+from oneticket.ground.phase import phase
+from oneticket.ground.spec import Spec
 from oneticket.study.spec import CarrySpec, FindSpec
 
 DONE, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
 
-app = App(
-    name="oneticket",
-    help="Find a lottery ticket once, keep it in a safe file, carry it anywhere, and see whether it won.",
-    help_epilogue="Exit codes: 0 done, 1 something failed, 2 a mistake in the request, 130 interrupted (run again).",
-    version_flags=["--version"],
-    help_on_error=False,
-    suppress_keyboard_interrupt=False,
-    default_parameter=Parameter(validator=sound),
-)
 
-
-@app.command
-@with_flags(FindSpec)
 def find(
     *,
     out: Annotated[Path, Parameter(help="Folder for the books (one per replicate) and the rows.")],
     given: dict[str, Any],
-    spec: Annotated[Path | None, Parameter(help="A TOML file with the same settings; flags go before it.")] = None,
+    spec: SpecFile = None,
     rows: Rows = None,
     how: How = HOW,
     store: Keep = KEEP,
     quiet: Quiet = False,
 ) -> int:
-    """Find tickets: train, prune the smallest weights, rewind the rest, again; leaves a book of all levels.
-
-    Example:
-
-    oneticket find --data digits:a --model lenet-300-100 --optimizer sgd --levels 20 --replicates 3 --out digits-a
-    """
-    from oneticket.cli.find import find as command
-
-    return command(given=given, spec=spec, out=out, rows=rows, how=how, store=store, quiet=quiet)
+    """Find tickets: train, prune the smallest weights, rewind the rest, repeat. Writes a book of all levels."""
+    with telling(quiet=quiet):
+        with phase(LOADING):
+            from oneticket.cli.find import find as command
+        return command(given=given, spec=spec, out=out, rows=rows, how=how, store=store, quiet=quiet)
 
 
-@app.command
-@with_flags(CarrySpec)
 def transfer(
     source: Annotated[Path, Parameter(help="A folder that `find` made, a book or ticket file, or a shipped ticket.")],
     /,
     *,
     given: dict[str, Any],
-    spec: Annotated[Path | None, Parameter(help="A TOML file with the same settings; flags go before it.")] = None,
+    spec: SpecFile = None,
     rows: Rows = None,
     how: How = HOW,
     store: Keep = KEEP,
     quiet: Quiet = False,
     run_code: Annotated[
-        bool, Parameter(help="Run the code of a network that the source names by import path.", negative="")
+        bool, Parameter(help="Allow running the code of a network that the source names by import path.", negative="")
     ] = False,
 ) -> int:
-    """Carry tickets to other data or another optimizer, beside the dense network and the controls.
+    """Train tickets on other data or with another optimizer, and compare with the dense network and controls.
 
-    What is not asked for (model, training, optimizer) is as the source was trained.
-
-    Example:
-
-    oneticket transfer digits-a --data digits:b --optimizer adam --controls reinit,global-random --rows rows.csv
+    Settings that are not given (model, training, optimizer) are those of the source.
     """
-    from oneticket.cli.transfer import transfer as command
+    with telling(quiet=quiet):
+        with phase(LOADING):
+            from oneticket.cli.transfer import transfer as command
+        return command(source, given=given, spec=spec, rows=rows, how=how, store=store, quiet=quiet, run_code=run_code)
 
-    return command(source, given=given, spec=spec, rows=rows, how=how, store=store, quiet=quiet, run_code=run_code)
 
-
-@app.command
 def demo(
     *,
-    out: Annotated[Path, Parameter(help="Folder for tickets, rows and charts.")] = Path("demo"),
+    out: Annotated[Path, Parameter(help="Folder for tickets, rows, charts and the report.")] = Path("demo"),
     store: Keep = KEEP,
     quiet: Quiet = False,
 ) -> int:
-    """The whole method in a minute: tickets from one half of scikit-learn's digits, carried to the other half."""
-    from oneticket.cli.demo import demo as command
+    """Run the whole method in a minute: find tickets on half of scikit-learn's digits, transfer to the other half."""
+    with telling(quiet=quiet):
+        with phase(LOADING):
+            from oneticket.cli.demo import demo as command
+        return command(out=out, store=store, quiet=quiet)
 
-    return command(out=out, store=store, quiet=quiet)
 
-
-for command in (show, verify, score, zoo, push, pull, export, study, report, status, store):
-    app.command(command)
-app.command(import_, name="import")
+def application(shown: Literal["common", "all"] | None = None) -> App:
+    """The whole command line; or one that only shows its help, of long commands the common flags alone, or all."""
+    options = Group("Options", sort_key=len(HELP))
+    made, titles = App(name="oneticket", help_epilogue=EXIT_CODES, group_commands=options, **SETTINGS), groups()
+    for number, (name, entry) in enumerate(HELP.items()):
+        command, short = COMMANDS[name], bool(entry.common) and shown == "common"
+        about: dict[str, Any] = {
+            "group": titles[entry.group],
+            "sort_key": number,
+            "help_epilogue": entry.epilogue(name, short=short),
+        }
+        if isinstance(command, App):
+            for field, value in about.items():
+                setattr(command, field, value)
+            made.command(command)
+            continue
+        if name in FLAGS:
+            command = with_flags(FLAGS[name], grouped=not short, starred=shown is not None)(command)
+        if short:
+            about["help_formatter"] = CommonFlags(entry.common)
+        made.command(command, name=name, **about)
+    return made
 
 
 def main(tokens: list[str] | None = None) -> None:
     """Run a command and leave with its exit code; a user's mistake is told in words, without a traceback."""
     any_encoding()
+    tokens = sys.argv[1:] if tokens is None else tokens
+    chosen = application("all" if ALL in tokens else "common") if {"--help", "-h", ALL} & {*tokens} else app
+    tokens = ["--help" if token == ALL else token for token in tokens]
     try:
         with naming_extras(), _kept_told():
-            code = app(tokens, exit_on_error=False, print_error=False)
-    except (CycloptsError, SpecError) as error:
+            code = chosen(tokens, exit_on_error=False, print_error=False)
+    except CycloptsError as error:
+        tell(f"oneticket: {told(error, app, tokens)}", style="red")
+        code = USAGE
+    except SpecError as error:
         tell(f"oneticket: {error}", style="red")
         code = USAGE
     except OneticketError as error:
@@ -140,3 +149,34 @@ def _kept_told() -> Iterator[None]:
 
         warnings.showwarning = show
         yield
+
+
+SETTINGS: dict[str, Any] = {
+    "help": "Find a lottery ticket once, keep it in a safe file, transfer it anywhere, and see whether it won.",
+    "version_flags": ["--version"],
+    "help_format": "plaintext",
+    "help_on_error": False,
+    "suppress_keyboard_interrupt": False,
+    "default_parameter": Parameter(validator=sound),
+}
+FLAGS: dict[str, type[Spec]] = {"find": FindSpec, "transfer": CarrySpec}
+"""The commands that take the fields of a spec as flags."""
+
+COMMANDS: dict[str, Any] = {
+    "demo": demo,
+    "zoo": zoo,
+    "show": show,
+    "find": find,
+    "transfer": transfer,
+    "study": study,
+    "status": status,
+    "report": report,
+    "score": score,
+    "push": push,
+    "pull": pull,
+    "import": import_,
+    "verify": verify,
+    "export": export,
+    "store": store,
+}
+app = application()

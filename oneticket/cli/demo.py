@@ -8,6 +8,7 @@ from oneticket.cli.find import bound, make_folder, save_book
 from oneticket.cli.session import run_steps
 from oneticket.cli.tables import print_tables
 from oneticket.cli.terminal import say
+from oneticket.ground.phase import phase
 from oneticket.lottery.run_context import RunContext
 from oneticket.report.export import write_rows
 from oneticket.store.store import Store
@@ -29,7 +30,8 @@ def demo(*, out: Path, store: str, quiet: bool) -> int:
     context = RunContext(threads=study.threads)
     for optimizer in study.optimizers:
         make_folder(out / f"digits-a-{optimizer}")
-    asked = plan(study, context)
+    with phase("planning"):
+        asked = plan(study, context)
     both = " and ".join(study.optimizers)
     if not quiet:
         say(

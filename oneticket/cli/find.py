@@ -15,6 +15,7 @@ from oneticket.cli.terminal import say
 from oneticket.engine.engine import Engine
 from oneticket.engine.handlers import bind
 from oneticket.ground.errors import FileError, SpecError, StoreError
+from oneticket.ground.phase import phase
 from oneticket.lottery.run_context import RunContext
 from oneticket.lottery.search import rewind_step
 from oneticket.report.export import check_rows, write_rows
@@ -39,20 +40,21 @@ def find(
 ) -> int:
     """Search, and leave `book-0.safetensors`, `book-1.safetensors`, ... and `rows.csv` in `out`."""
     engine = Engine(name="inline", together=how.together)
-    asked = read(FindSpec, collect(FindSpec, given, from_file(spec)))
+    asked = read(FindSpec, collect(FindSpec, given, from_file(spec)), flagged=given, file=spec)
     check_rows(rows)
     kept, context = Store(store), how.context()
     check_out(out, asked, context)
     make_folder(out)
     rewind_step(asked.search, context.facts(asked.search.data, asked.search.task))
-    searches = [
-        search_origin(asked.search, levels=asked.levels, replicate=replicate, context=context)
-        for replicate in range(asked.replicates)
-    ]
+    with phase("planning"):
+        searches = [
+            search_origin(asked.search, levels=asked.levels, replicate=replicate, context=context)
+            for replicate in range(asked.replicates)
+        ]
     cells = [cell for origin in searches for cell in search_cells(origin)]
     books = [step for origin in searches for step in bound(origin)]
     piles = run_steps(
-        [cell.step for cell in cells], store=kept, context=context, quiet=quiet, engine=engine, read=books
+        [cell.step for cell in cells], store=kept, context=context, quiet=quiet, engine=engine, read=books, each=True
     )
     saved = [save_book(origin, kept, book_file(out, origin.replicate)) for origin in searches]
     found = rows_of(cells, kept)

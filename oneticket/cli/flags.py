@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from inspect import Parameter as Argument
 from pathlib import Path
+from types import NoneType
 from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
 
 from cyclopts import Group, Parameter
@@ -16,7 +17,7 @@ from pydantic_core import PydanticUndefined
 from oneticket.ground.errors import SpecError
 from oneticket.ground.spec import Spec, over, tables
 from oneticket.ground.when import When
-from oneticket.study.toml import toml
+from oneticket.study.toml import located, toml
 
 S = TypeVar("S", bound=Spec)
 
@@ -45,19 +46,40 @@ class Flag:
         """Whether it is given as --name or --no-name."""
         return bool in (self.field.annotation, *get_args(self.field.annotation))
 
-    def argument(self) -> Argument:
-        """The flag as a keyword argument that cyclopts understands."""
+    @property
+    def value(self) -> str:
+        """What stands for its value in the help: INT, FLOAT, TIME, NAME and so on; several are joined by commas."""
+        if self.path[-1] == "name":
+            return self.group.upper()
+        options = [kind for kind in (self.field.annotation, *get_args(self.field.annotation)) if kind is not NoneType]
+        for kind in options:
+            if get_origin(kind) is tuple:
+                inner = get_args(kind)
+                word = _value_word(inner[0], self.field)
+                return f"{word},..." if inner[-1] is Ellipsis else ",".join([word] * len(inner))
+        return next((word for kind in options if (word := _value_word(kind, self.field)) != "TEXT"), "TEXT")
+
+    def argument(self, *, grouped: bool = True, starred: bool = False) -> Argument:
+        """The flag as a keyword argument that cyclopts understands; in a group of its spec, or with all others.
+
+        `starred`: shown as required. Where it is parsed it is not, since a file of settings may give it.
+        """
         shown = self.field.default
         known = [] if shown in (None, (), PydanticUndefined, "") or self.switch else [f"[default: {_text(shown)}]"]
+        if self.path[0] == "transfer" and self.path[1] in FROM_SOURCE:
+            known = ["[default: as the source]"]
         choices = [f"[{'|'.join(map(str, options))}]"] if (options := _choices(self.field.annotation)) else []
         choices += [f"Known: {', '.join(table)}." for table in tables(self.field)]
-        needed = ["[required]"] if self.required else []
+        needed = ["[required]"] if self.required and not starred else []
         words = " ".join(filter(None, [self.field.description, self.repeated, *choices, *known, *needed]))
+        group = Group(self.group.capitalize(), sort_key=1 if self.group == "data" else 2)
         meta = Parameter(
             name=f"--{self.name}",
             help=words,
-            group=Group(self.group.capitalize(), sort_key=1 if self.group == "data" else 2),
+            group=group if grouped else "Parameters",
             show_default=False,
+            required=(self.required and starred) or None,
+            metavar=None if self.switch else self.value,
             negative=None if self.switch else "",
         )
         kind: Any = bool | None if self.switch else list[str] | None if self.repeated else str | None
@@ -105,25 +127,46 @@ def _complete(spec: type[Spec], given: Any) -> Any:
     return made
 
 
-def read(spec: type[S], given: Mapping[str, Any]) -> S:
-    """The spec of that mapping; a mistake is named by its flag, or by its place in the file if no flag is at fault."""
+def read(spec: type[S], given: Mapping[str, Any], *, flagged: Mapping[str, Any], file: Path | None = None) -> S:
+    """The spec of that mapping.
+
+    A mistake is named by its flag; one of `file`, where no flag (`flagged`) says anything else, by its line there.
+    """
     try:
         return spec.read(given)
     except SpecError as error:
-        names = {".".join((spec.kind, *flag.path)): f"--{flag.name}" for flag in flags(spec)}
-        for flag in flags(spec):
-            if flag.path[-1] == "name":
-                names[".".join((spec.kind, *flag.path[:-1]))] = f"--{flag.name}"
-        lines = []
-        for line in str(error).splitlines():
-            where, _, rest = line.partition(": ")
-            field = where
-            while field and field not in names:
-                field = field.rpartition(".")[0]
-            in_file = where.removeprefix(f"{spec.kind}.") + ": "
-            told = f"{names[field]}: " if field and not rest.startswith("unknown field") else in_file
-            lines.append(told + rest)
-        raise SpecError("\n".join(lines)) from None
+        raise SpecError("\n".join(_told(spec, line, flagged, file) for line in str(error).splitlines())) from None
+
+
+def _told(spec: type[Spec], line: str, flagged: Mapping[str, Any], file: Path | None) -> str:
+    """A mistake with where it was made."""
+    where, _, rest = line.partition(": ")
+    path = tuple(where.removeprefix(spec.kind).removeprefix(".").split(".")) if where != spec.kind else ()
+    made = [flag for flag in flags(spec) if _names(flag, path)]
+    flag = max(made, key=lambda one: len(one.path), default=None)
+    if file is not None and (flag is None or flagged.get(flag.variable) is None):
+        filed = from_file(file)
+        if flag is None or within(filed, flag.path):
+            return located(file, path, f"{'.'.join(path) or spec.kind}: {rest}")
+    unnamed = flag is None or rest.startswith("unknown field")
+    return f"{'.'.join(path) or spec.kind if unnamed or flag is None else f'--{flag.name}'}: {rest}"
+
+
+def _names(flag: Flag, path: tuple[str, ...]) -> bool:
+    """Whether a mistake at that place is in the flag's value; what is said of a whole spec is said of its name."""
+    return path[: len(flag.path)] == flag.path or (flag.path[-1] == "name" and path == flag.path[:-1])
+
+
+def within(table: Mapping[str, Any], path: tuple[str, ...]) -> bool:
+    """Whether a setting is given in a table of tables; a name alone, or several, stand for a table."""
+    inner: Any = table
+    for part in path:
+        if isinstance(inner, str | list):
+            return part == "name"
+        if not isinstance(inner, Mapping) or part not in inner:
+            return False
+        inner = inner[part]
+    return True
 
 
 def from_file(path: Path | None) -> dict[str, Any]:
@@ -154,7 +197,27 @@ def _choices(kind: Any) -> list[Any]:
     return [word for option in options if get_origin(option) is Literal for word in get_args(option)]
 
 
+def _value_word(kind: Any, field: FieldInfo) -> str:
+    """The word for one value of that kind."""
+    if get_origin(kind) is Annotated:
+        kind = get_args(kind)[0]
+    if kind in WORDS:
+        return WORDS[kind]
+    if get_origin(kind) is Literal:
+        return "CHOICE"
+    if get_origin(kind) is dict:
+        return "JSON"
+    return "NAME" if next(tables(field), None) is not None else "TEXT"
+
+
 def _text(value: object) -> str:
     if isinstance(value, tuple):
         return ",".join(map(str, value))
     return str(value) if isinstance(value, str | int | float | When) else json.dumps(value)
+
+
+FROM_SOURCE = ("task", "optimizer", "training", "seed")
+"""What a transfer takes from its source unless told."""
+
+WORDS: Mapping[Any, str] = {int: "INT", float: "FLOAT", When: "TIME"}
+"""What stands for a value in the help, by its kind."""

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import inspect
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
-from oneticket.cli.flags import flags
+from oneticket.cli.flags import flags, from_file, within
+from oneticket.cli.mistakes import needs
+from oneticket.ground.errors import SpecError
 from oneticket.ground.spec import Spec
 
 if TYPE_CHECKING:
@@ -39,16 +41,20 @@ def local(_type: Any, value: str) -> None:
     sound(None, value if "://" in value else Path(value))
 
 
+SpecFile = Annotated[
+    Path | None, Parameter(help="A TOML file with the same settings; command-line flags override the file.")
+]
 Rows = Annotated[Path | None, Parameter(help="Write one row per trained network to this .csv, .json or .parquet file.")]
 Keep = Annotated[
     str,
     Parameter(
-        help="Where finished work is kept for reuse: a folder, or s3://bucket/prefix.",
+        help="Folder or s3://bucket/prefix where finished work is kept and reused.",
         env_var="ONETICKET_STORE",
+        metavar="FOLDER|URL",
         validator=local,
     ),
 ]
-Quiet = Annotated[bool, Parameter(help="No progress, no tables.", negative="")]
+Quiet = Annotated[bool, Parameter(help="Print no progress and no tables.", negative="")]
 KEEP = ".oneticket"
 
 
@@ -57,29 +63,28 @@ KEEP = ".oneticket"
 class How:
     """Where and how to compute. None of it is part of what is asked for: results differ by rounding alone."""
 
-    device: Annotated[str, Parameter(help="Where to compute: auto, cpu, cuda or mps.", env_var="ONETICKET_DEVICE")] = (
-        "auto"
-    )
+    device: Annotated[
+        str,
+        Parameter(help="Where to compute: auto, cpu, cuda or mps.", env_var="ONETICKET_DEVICE", metavar="NAME"),
+    ] = "auto"
     threads: Annotated[
         int | None,
         Parameter(
-            help="CPU threads of one training; equal numbers give equal bits. Unless given, a study takes what its "
-            "file says or 1, and a single search or transfer all cores."
+            help="CPU threads of one training; equal numbers give equal bits. Default: what a study's file says or 1; "
+            "all cores for a single search or transfer."
         ),
     ] = None
     together: Annotated[
         int,
-        Parameter(
-            help="Train up to so many alike networks as one program in this process: meant for small ones on a GPU."
-        ),
+        Parameter(help="Train up to this many alike networks as one program; meant for small networks on a GPU."),
     ] = 1
     compact: Annotated[
         bool,
-        Parameter(help="Leave out what cannot reach the loss, and compute with living weights alone where that pays."),
+        Parameter(help="Skip dead units, and compute with remaining weights only where that is faster."),
     ] = True
     compile: Annotated[
         Literal["default", "reduce-overhead", "max-autotune"] | None,
-        Parameter(help="Compile networks by torch.compile, in this mode; layers then stay masked."),
+        Parameter(help="Compile networks with torch.compile in this mode; layers then stay masked."),
     ] = None
 
     def context(self, **more: Any) -> RunContext:
@@ -94,18 +99,32 @@ class How:
 HOW = How()
 
 
-def with_flags(spec: type[Spec]) -> Callable[[Callable[..., int]], Callable[..., int]]:
-    """Give a command that takes `given: dict` one keyword argument per field of the spec instead."""
+def with_flags(
+    spec: type[Spec], *, grouped: bool = True, starred: bool = False
+) -> Callable[[Callable[..., int]], Callable[..., int]]:
+    """Give a command that takes `given: dict` one keyword argument per field of the spec instead.
+
+    Those that are required stand in `lacking(arguments)`, a function from arguments to the flags that are neither
+    given nor in the file of `spec`.
+    """
 
     def wrap(command: Callable[..., int]) -> Callable[..., int]:
-        made = {flag.variable: flag.argument() for flag in flags(spec)}
+        made = {flag.variable: flag.argument(grouped=grouped, starred=starred) for flag in flags(spec)}
         own = [p for p in inspect.signature(command, eval_str=True).parameters.values() if p.name != "given"]
 
+        def lacking(arguments: Mapping[str, Any]) -> list[str]:
+            filed = from_file(arguments.get("spec"))
+            asked = [flag for flag in flags(spec) if flag.required and arguments.get(flag.variable) is None]
+            return [f"--{flag.name}" for flag in asked if not within(filed, flag.path)]
+
         def wrapped(*args: Any, **kwargs: Any) -> int:
+            if absent := lacking(kwargs):
+                raise SpecError(needs(command.__name__, absent))
             given = {name: kwargs.pop(name, None) for name in made}
             return command(*args, given=given, **kwargs)
 
         wrapped.__name__, wrapped.__doc__ = command.__name__, command.__doc__
+        wrapped.lacking = lacking  # type: ignore[attr-defined]
         wrapped.__signature__ = inspect.Signature([*own, *made.values()])  # type: ignore[attr-defined]
         wrapped.__annotations__ = {p.name: p.annotation for p in [*own, *made.values()]}
         return wrapped

@@ -14,6 +14,7 @@ from oneticket.engine.engine import Engine, run
 from oneticket.engine.scheduler import Observer, Piles
 from oneticket.ground import clock
 from oneticket.ground.allocator import keep_freed
+from oneticket.ground.phase import phase
 from oneticket.lottery.run_context import RunContext
 from oneticket.store.step import Step
 from oneticket.store.store import Store
@@ -31,19 +32,21 @@ def run_steps(
     engine: Engine = INLINE,
     heard: Sequence[Observer] = (),
     read: Sequence[Step] = (),
+    each: bool = False,
 ) -> Piles:
     """Run a plan with progress on standard error, and say at the end what was done, reused and lost.
 
     `read`: steps whose tensors are read after; those that are there are checked before, so that a damaged one is done
-    anew in this very run.
+    anew in this very run. `each`: tell each finished training in a line.
     """
     keep_freed()
     tell_data(context, quiet=quiet)
     began = clock.now()
-    total = len(closure(steps))
-    for step in read:
-        store.find(step)
-    with view(total, quiet=quiet) as shown, stop_requests() as asked:
+    with phase("checking what is done already"):
+        everything = closure(steps)
+        for step in read:
+            store.find(step)
+    with view(everything, quiet=quiet, store=store if each else None) as shown, stop_requests() as asked:
 
         def observe(step: Step, event: str) -> None:
             for each in (shown.observe, *heard):

@@ -8,6 +8,8 @@ from typing import Annotated, Literal
 from cyclopts import App, Parameter
 
 from oneticket.cli.parameters import HOW, KEEP, How, Keep, Quiet
+from oneticket.cli.status import LOADING, telling
+from oneticket.ground.phase import phase
 
 Name = Annotated[
     str,
@@ -20,31 +22,29 @@ def study(
     /,
     *,
     dry_run: Annotated[
-        bool, Parameter(help="Only say what there is to do, and how long it may take.", negative="")
+        bool, Parameter(help="Print what there is to do and how long it may take; run nothing.", negative="")
     ] = False,
     engine: Annotated[
         Literal["auto", "inline", "ray"],
-        Parameter(
-            help="inline: in this process. ray: as many at once as fit. auto: ray where it helps and is installed."
-        ),
+        Parameter(help="inline: in this process. ray: several at once. auto: ray where it is installed and helps."),
     ] = "auto",
     address: Annotated[
-        str | None, Parameter(help="A running Ray cluster, as auto or host:port; this machine alone unless given.")
+        str | None, Parameter(help="A running Ray cluster: auto or host:port. Default: this machine.")
     ] = None,
     cpus: Annotated[
         float | None,
-        Parameter(help="CPU cores that one training takes under ray; as many as its threads unless given."),
+        Parameter(help="CPU cores for one training under ray. Default: its threads."),
     ] = None,
     gpus: Annotated[
-        float | None, Parameter(help="Share of a GPU that one training takes under ray, such as 0.25; 1 on CUDA.")
+        float | None, Parameter(help="Share of a GPU for one training under ray, such as 0.25. Default: 1 on CUDA.")
     ] = None,
-    ranks: Annotated[int, Parameter(help="Spread every training over so many devices (DDP, under ray).")] = 1,
-    price: Annotated[float | None, Parameter(help="Price of an hour of the machine, for --dry-run.")] = None,
+    ranks: Annotated[int, Parameter(help="Number of devices for each training (DDP, under ray).")] = 1,
+    price: Annotated[float | None, Parameter(help="Price of one hour of the machine, for --dry-run.")] = None,
     track: Annotated[
         list[str] | None,
         Parameter(
-            help="Also log to tensorboard:FOLDER, mlflow:FOLDER, wandb:FOLDER or your own file.py:function:WHERE; may "
-            "be given again.",
+            help="Also log to tensorboard:FOLDER, mlflow:FOLDER, wandb:FOLDER or your own file.py:function:WHERE. "
+            "May be repeated.",
             negative="",
         ),
     ] = None,
@@ -52,25 +52,21 @@ def study(
     store: Keep = KEEP,
     quiet: Quiet = False,
 ) -> int:
-    """Run a study: every training of its grid that is not in the store yet, once, here or on a cluster.
-
-    Example:
-
-    oneticket study studies/digits.toml
-    """
-    from oneticket.cli.study import study as command
-    from oneticket.engine.engine import Engine
-
-    return command(
-        name,
-        engine=Engine(name=engine, address=address, cpus=cpus, gpus=gpus, ranks=ranks, together=how.together),
-        dry_run=dry_run,
-        price=price,
-        track=track or [],
-        how=how,
-        store=store,
-        quiet=quiet,
-    )
+    """Run a study: all trainings of its grid that are not in the store yet, here or on a cluster."""
+    with telling(quiet=quiet):
+        with phase(LOADING):
+            from oneticket.cli.study import study as command
+            from oneticket.engine.engine import Engine
+        return command(
+            name,
+            engine=Engine(name=engine, address=address, cpus=cpus, gpus=gpus, ranks=ranks, together=how.together),
+            dry_run=dry_run,
+            price=price,
+            track=track or [],
+            how=how,
+            store=store,
+            quiet=quiet,
+        )
 
 
 def report(
@@ -80,25 +76,20 @@ def report(
     out: Annotated[Path, Parameter(help="Folder for the page, the figures and the rows.")],
     store: Keep = KEEP,
 ) -> int:
-    """Write the report of a study as far as it is done: one page, every figure, the rows, a verdict for each claim.
-
-    Example:
-
-    oneticket report studies/digits.toml --out report
-    """
+    """Write the report of a study, finished or not: one page with figures, rows and verdicts."""
     from oneticket.cli.study import report as command
 
     return command(name, out=out, store=store)
 
 
 def status(name: Name, /, *, store: Keep = KEEP) -> int:
-    """Print how far a study is: what is done, under way and by whom, failed and why, and left to do."""
+    """Print the progress of a study: what is done, running, failed and left to do."""
     from oneticket.cli.study import status as command
 
     return command(name, store=store)
 
 
-store = App(name="store", help="Look into the store, clear it up, and prove that it is whole.")
+store = App(name="store", help="List, show, verify and clear the store of finished work.")
 
 
 @store.command
@@ -107,7 +98,7 @@ def ls(
     kind: Annotated[str | None, Parameter(help="Only entries of this kind: rewind, level, transfer or book.")] = None,
     store: Keep = KEEP,
 ) -> int:
-    """List the entries, one a line, and what all of them come to."""
+    """List the entries, one a line, and their total size and time."""
     from oneticket.cli.store import ls as command
 
     return command(store=store, kind=kind)
@@ -117,7 +108,7 @@ def ls(
 def show_entry(
     key: Annotated[str, Parameter(help="An entry's address, or enough of its beginning.")], /, *, store: Keep = KEEP
 ) -> int:
-    """Print all that is known of an entry: what it is, its record, where and when it was made, what it needs."""
+    """Print everything about one entry: what it is, its record, when and where it was made, what it needs."""
     from oneticket.cli.store import show as command
 
     return command(key, store=store)
@@ -128,12 +119,12 @@ def gc(
     *,
     keep: Annotated[
         list[str] | None,
-        Parameter(help="Keep the outcomes that this study needs, and no others; may be given again.", negative=""),
+        Parameter(help="Keep only the results that this study needs. May be repeated.", negative=""),
     ] = None,
-    dry_run: Annotated[bool, Parameter(help="Only say what would be removed.", negative="")] = False,
+    dry_run: Annotated[bool, Parameter(help="Print what would be removed; remove nothing.", negative="")] = False,
     store: Keep = KEEP,
 ) -> int:
-    """Remove leftovers of interrupted work, and with --keep all outcomes that the named studies do not need."""
+    """Remove leftovers of interrupted work; with --keep, also all results that the named studies do not need."""
     from oneticket.cli.study import clear as command
 
     return command(keep or [], dry_run=dry_run, store=store)
@@ -141,7 +132,7 @@ def gc(
 
 @store.command(name="verify")
 def verify_store(*, store: Keep = KEEP) -> int:
-    """Prove every entry by its digest, and set aside what is damaged, so that the next run makes just that anew."""
+    """Check every entry by its digest; damaged ones are set aside, and the next run makes them again."""
     from oneticket.cli.store import verify as command
 
     return command(store=store)

@@ -17,6 +17,7 @@ from oneticket.cli.terminal import say, tell
 from oneticket.cli.track import tracking
 from oneticket.engine.engine import Engine, at_once
 from oneticket.ground.errors import SpecError
+from oneticket.ground.phase import phase
 from oneticket.lottery.run_context import RunContext
 from oneticket.report.contents import judged
 from oneticket.report.stated import doubts
@@ -48,7 +49,8 @@ def study(
 ) -> int:
     """Run what is not done yet of a study, or say what that would cost."""
     context = how.context(pretend=dry_run)
-    plan, kept = plan_of(name, context), Store(store)
+    with phase("planning"):
+        plan, kept = plan_of(name, context), Store(store)
     context = replace(context, threads=how.threads or plan.threads)
     for table, names in ((CLAIMS, plan.claims), (FIGURES, plan.figures)):
         for each in names:

@@ -10,7 +10,7 @@ from cyclopts.validators import Number
 
 Key = Annotated[
     str | None,
-    Parameter(help="Of a checkpoint with more than a state dict: the entry to read, with dots for entries of entries."),
+    Parameter(help="Of a checkpoint with more than a state dict: the entry to read, such as model.state."),
 ]
 
 
@@ -18,9 +18,9 @@ def show(
     file: Annotated[Path, Parameter(help="A ticket file, a book file, or a folder that `find` made.")],
     /,
     *,
-    level: Annotated[int | None, Parameter(help="Show this level's density per layer.")] = None,
+    level: Annotated[int | None, Parameter(help="The level whose layers are shown. Default: the last.")] = None,
 ) -> int:
-    """Print the card of a ticket or book: model, data, optimizer, rewind contract, lineage, cost, scores, densities."""
+    """Print what a ticket or book says of itself: model, data, optimizer, rewind point, scores, layers."""
     from oneticket.cli.show import show as command
 
     return command(file, level=level)
@@ -29,7 +29,7 @@ def show(
 def verify(
     file: Annotated[Path, Parameter(help="A ticket file, a book file, or a folder that `find` made.")], /
 ) -> int:
-    """Prove that a ticket or book is whole: digest, id, counts and nesting are derived anew from its content."""
+    """Check that a ticket or book is undamaged: recompute its digest, id and counts."""
     from oneticket.cli.show import verify as command
 
     return command(file)
@@ -37,17 +37,14 @@ def verify(
 
 def score(
     file: Annotated[Path, Parameter(help="A ticket file.")],
-    rows: Annotated[list[Path], Parameter(help="Rows that `transfer --rows` wrote of this very ticket.")],
+    rows: Annotated[
+        list[Path], Parameter(help="Rows of transfers of this ticket, as `transfer --rows` and `demo` write them.")
+    ],
     /,
     *,
-    out: Annotated[Path | None, Parameter(help="Where to write the ticket; over FILE unless given.")] = None,
+    out: Annotated[Path | None, Parameter(help="Where to write the ticket. Default: FILE itself.")] = None,
 ) -> int:
-    """Write into a ticket's file, as evidence, what its transfers showed: each arm's score with interval and n.
-
-    Example:
-
-    oneticket score mine.safetensors svhn.csv fashion.csv
-    """
+    """Write the results of transfers into a ticket's file: each network's score, interval and n."""
     from oneticket.cli.score import score as command
 
     return command(file, rows, out=out)
@@ -72,12 +69,7 @@ def zoo(
         ),
     ] = None,
 ) -> int:
-    """List the tickets that ship with oneticket, or those of a folder or the Hugging Face Hub; or print one's card.
-
-    Example:
-
-    oneticket zoo --for mine.py:model
-    """
+    """List the tickets that ship with oneticket, of a folder or of the Hugging Face Hub, or print one's card."""
     from oneticket.cli.zoo import zoo as command
 
     return command(where, fits=fits)
@@ -90,16 +82,11 @@ def push(
     *,
     license: Annotated[str | None, Parameter(help="Licence of the file, such as mit, for the card.")] = None,
     data_license: Annotated[str | None, Parameter(help="Licence of the data, where it is not a known set.")] = None,
-    revision: Annotated[str | None, Parameter(help="Branch of the repository; made if need be.")] = None,
+    revision: Annotated[str | None, Parameter(help="Branch of the repository; created if it does not exist.")] = None,
     message: Annotated[str | None, Parameter(help="Message of the commit.")] = None,
     private: Annotated[bool, Parameter(help="Make a new repository private.", negative="")] = False,
 ) -> int:
-    """Check a ticket or book and publish it with a card: on the Hugging Face Hub in one commit, or in a folder.
-
-    Example:
-
-    oneticket push mine.safetensors user/name --license mit
-    """
+    """Publish a ticket or book with its card, on the Hugging Face Hub or in a folder."""
     from oneticket.cli.hub import push as command
 
     return command(
@@ -127,12 +114,7 @@ def pull(
         str | None, Parameter(help="File there, if not ticket.safetensors or book.safetensors.")
     ] = None,
 ) -> int:
-    """Fetch a ticket or book, check it to the last bit, write it to a file, and print how its card begins.
-
-    Example:
-
-    oneticket pull user/name --out mine.safetensors
-    """
+    """Download a ticket or book, check it, and write it to a file."""
     from oneticket.cli.hub import pull as command
 
     return command(where, to=out, revision=revision, level=level, density=density, filename=filename)
@@ -144,32 +126,29 @@ def export(
     *,
     to: Annotated[
         Literal["dense", "compact", "csr", "2:4", "onnx"] | None,
-        Parameter(help="The form to write; without it, forms are only measured."),
+        Parameter(help="The form to write. Default: none, only measure."),
     ] = None,
     out: Annotated[Path | None, Parameter(help="The file to write: .safetensors or .onnx.")] = None,
     weights: Annotated[
-        Path | None, Parameter(help="Trained weights, a state dict: .safetensors, .npz or .pth; else the ticket's own.")
+        Path | None,
+        Parameter(help="Trained weights, a state dict: .safetensors, .npz or .pth. Default: the ticket's own."),
     ] = None,
     key: Key = None,
-    level: Annotated[int | None, Parameter(help="Of a book: this level.")] = None,
+    level: Annotated[int | None, Parameter(help="Of a book: the level to take.")] = None,
     density: Annotated[float | None, Parameter(help="Of a book: the level nearest to this density.")] = None,
     dynamic: Annotated[
         tuple[int, ...],
-        Parameter(help="Of a program: an axis of its input whose size is open; 2 is height, 3 width. Once for each."),
+        Parameter(help="ONNX only: an input axis of variable size (2 is height, 3 is width). May be repeated."),
     ] = (),
     run_code: Annotated[
-        bool, Parameter(help="Run the code of a network that the ticket names by import path.", negative="")
+        bool, Parameter(help="Allow running the code of a network that the ticket names by import path.", negative="")
     ] = False,
-    batch: Annotated[int, Parameter(help="Inputs in a batch that is timed.", validator=Number(gte=1))] = 1,
-    rounds: Annotated[int, Parameter(help="How often each form is timed.", validator=Number(gte=1))] = 30,
+    batch: Annotated[int, Parameter(help="Inputs in a timed batch.", validator=Number(gte=1))] = 1,
+    rounds: Annotated[int, Parameter(help="How many times each form is timed.", validator=Number(gte=1))] = 30,
 ) -> int:
-    """Bring a ticket's network into a form to deploy, and measure what every form costs here: bytes, numbers, time.
+    """Write a ticket's network in a form to deploy, and measure size and time of every form.
 
-    Says in a sentence whether there is any speed in it. For your own model: oneticket.export.export in Python.
-
-    Example:
-
-    oneticket export mine.safetensors --weights trained.safetensors --to onnx --out mine.onnx
+    Says in a sentence whether any form is faster. For your own model, use oneticket.export.export in Python.
     """
     from oneticket.cli.export import export as command
 
@@ -193,31 +172,27 @@ def import_(
     /,
     *,
     out: Annotated[Path, Parameter(help="The ticket file to write.")],
-    weights: Annotated[Path | None, Parameter(help="The weights that masks belong to, a state dict.")] = None,
+    weights: Annotated[Path | None, Parameter(help="The weights that the masks belong to, a state dict.")] = None,
     format: Annotated[
         Literal["auto", "torch-prune", "masks", "open-lth", "zeros"],
-        Parameter(help="What the file is; found out unless given. zeros: a checkpoint whose zeros are the mask."),
+        Parameter(help="What the file is. auto: find out. zeros: a checkpoint whose zeros are the mask."),
     ] = "auto",
     key: Key = None,
     step: Annotated[
         int | None,
         Parameter(
-            help="The optimizer step that the weights are of; else as OpenLTH's file names say, or 0.",
+            help="The optimizer step of the weights. Default: as OpenLTH's file names say, or 0.",
             validator=Number(gte=0),
         ),
     ] = None,
     head: Annotated[
         tuple[str, ...],
-        Parameter(help="A parameter of the output layer, which a transfer may replace; once for each name."),
+        Parameter(help="A parameter of the output layer, which a transfer may replace. May be repeated."),
     ] = (),
 ) -> int:
-    """Make a ticket of another tool's files: torch.nn.utils.prune, masks with weights, OpenLTH, or bare zeros.
+    """Make a ticket from another tool's files: torch.nn.utils.prune, masks, OpenLTH, or a checkpoint with zeros.
 
-    No code in a file is run. What was only inferred is said, and stands in the ticket's lineage.
-
-    Example:
-
-    oneticket import mask.pth --weights model_ep0_it0.pth --out mine.safetensors --head fc.weight --head fc.bias
+    No code in a file is run. What was inferred is reported and recorded in the ticket's lineage.
     """
     from oneticket.cli.import_ import import_ticket as command
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from oneticket.cli.books import sources_at
-from oneticket.cli.flags import collect, from_file, read
+from oneticket.cli.flags import FROM_SOURCE, collect, from_file, read
 from oneticket.cli.parameters import How
 from oneticket.cli.session import run_steps
 from oneticket.cli.tables import print_tables
@@ -50,7 +50,8 @@ def transfer(
     for file, thing in sources.values():
         check_code(network_of(thing, whose=str(file))[0], run_code=run_code, how="--run-code")
         searches.append(search_of(thing, whose=str(file)))
-    asked = read(CarrySpec, collect(CarrySpec, given, {"transfer": as_source(first)}, from_file(spec)))
+    settings = collect(CarrySpec, given, {"transfer": as_source(first)}, from_file(spec))
+    asked = read(CarrySpec, settings, flagged=given, file=spec)
     named = {*texts(given), *texts(from_file(spec))}
     check_code(asked.transfer, run_code=run_code, how="--run-code", named=named)
     at_target = [arm for arm in asked.controls if arm in (*OF_TARGET, *CROSSED)]
@@ -93,7 +94,7 @@ def transfer(
             context=context,
             head_start=asked.head_start,
         )
-    piles = run_steps([cell.step for cell in cells], store=kept, context=context, quiet=quiet, engine=engine)
+    piles = run_steps([cell.step for cell in cells], store=kept, context=context, quiet=quiet, engine=engine, each=True)
     found = rows_of(cells, kept)
     if rows is not None:
         write_rows(found, rows)
@@ -106,7 +107,7 @@ def transfer(
 def as_source(thing: Book | Ticket) -> dict[str, Any]:
     """The task, optimizer, training and seed that the source was found with, which a transfer takes unless told."""
     search = thing.lineage.get("search") or {}
-    return {name: search[name] for name in ("task", "optimizer", "training", "seed") if name in search}
+    return {name: search[name] for name in FROM_SOURCE if name in search}
 
 
 def own_search(

@@ -23,6 +23,7 @@ from oneticket.compact.sparse import Sparse, fits, usable
 from oneticket.ground import clock, disk, note
 from oneticket.ground.canon import digest
 from oneticket.ground.errors import StoreError, tell
+from oneticket.ground.phase import phase
 from oneticket.ground.streams import Streams
 from oneticket.ground.threads import threads
 
@@ -53,7 +54,8 @@ def worth(layer: Layer, shape: tuple[int, ...]) -> float:
         path = disk.cache_folder() / "forms" / f"{digest(about)}.json"
         found = _read(path, about)
         if found is None:
-            found = _calibrate(layer, shape)
+            with phase("measuring once which layers are faster sparse on this machine"):
+                found = _calibrate(layer, shape)
             with contextlib.suppress(OSError):  # a folder that cannot be written: known to this process alone
                 if not disk.create(path, note.write(KIND, about, found).encode()):
                     there = _read(path, about)  # another process measured meanwhile

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 
 class OneticketError(Exception):
@@ -57,14 +57,48 @@ def tell(path: object, why: object, then: str = "it is made anew") -> None:
 
 
 def unknown(kind: str, given: object, known: Iterable[str]) -> str:
-    """Words for a name that is not in a table, with the nearest names first.
+    """Words for a name that is not in a table, with the nearest name first.
 
-    >>> unknown("optimizer", "sdg", ["adam", "sgd"])
-    "unknown optimizer 'sdg'; did you mean 'sgd'? Known: adam, sgd"
+    >>> unknown("optimizer", "SGD", ["adam", "sgd"])
+    "unknown optimizer 'SGD'; did you mean 'sgd'? Known: adam, sgd"
     """
     names = sorted(known)
-    begun = [name for name in names if given and name.startswith(str(given))]
-    near = begun or difflib.get_close_matches(str(given), names, n=1)
-    hint = f"; did you mean {near[0]!r}?" if near else "."
+    near = nearest(given, names)
+    hint = f"; did you mean {near!r}?" if near else "."
     shown = repr(given) if len(repr(given)) <= 80 else repr(given)[:77] + "..."
     return f"unknown {kind} {shown}{hint} Known: {', '.join(names)}"
+
+
+def nearest(given: object, names: Sequence[str]) -> str:
+    """The name that was probably meant, or nothing: the same in other letters, one that begins so, or a near one.
+
+    >>> nearest("gpu", ["cpu", "cuda"]), nearest("AdamW", ["adam", "adamw"]), nearest("resnet20", ["resnet-20", "mlp"])
+    ('cuda', 'adamw', 'resnet-20')
+    """
+    text = str(given)
+    plain = {_plain(name): name for name in names}
+    for candidate in (_plain(text), *ELSEWHERE.get(_plain(text), ())):
+        if candidate and candidate in plain:
+            return plain[candidate]
+    begun = [name for name in names if text and name.startswith(text)]
+    near = begun or [plain[name] for name in difflib.get_close_matches(_plain(text), plain, n=1)]
+    return near[0] if near else ""
+
+
+def _plain(name: str) -> str:
+    """A name without what people write differently: capitals, hyphens, underscores, spaces."""
+    return name.lower().translate({ord(mark): None for mark in "-_ "})
+
+
+ELSEWHERE = {
+    "gpu": ("cuda", "mps"),
+    "metal": ("mps",),
+    "random": ("globalrandom",),
+    "randomticket": ("globalrandom",),
+    "layerwise": ("layerwiserandom",),
+    "reinitialize": ("reinit",),
+    "fashion": ("fashionmnist",),
+    "momentum": ("sgd",),
+    "lenet": ("lenet300100",),
+}
+"""What people call things elsewhere, and their names here; letters and digits alone."""

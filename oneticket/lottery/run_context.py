@@ -14,7 +14,8 @@ from oneticket.data.facts import Facts, nominal
 from oneticket.data.reading import Reading
 from oneticket.data.spec import DataSpec
 from oneticket.ground.brief import brief
-from oneticket.ground.errors import DataError, SpecError
+from oneticket.ground.errors import DataError, SpecError, nearest
+from oneticket.ground.phase import phase
 from oneticket.task.inputs import Inputs
 from oneticket.task.spec import TaskSpec
 from oneticket.task.task import task_of
@@ -80,7 +81,8 @@ class RunContext:
         if key not in self._data:
             while len(self._data) >= KEPT and sum(data.bytes for data in self._data.values()) > MOST_KEPT:
                 self._data.popitem(last=False)
-            self._data[key] = data_load.load(spec, targets=targets, device=self.device, inputs=inputs)
+            with phase(f"reading {spec.name}"):
+                self._data[key] = data_load.load(spec, targets=targets, device=self.device, inputs=inputs)
         self._data.move_to_end(key)
         return self._data[key]
 
@@ -121,5 +123,8 @@ def device(name: str = "auto") -> torch.device:
     kind = name.split(":")[0]
     if not here.get(kind, False):
         usable = ", ".join(k for k, there in here.items() if there)
-        raise SpecError(f"device: expected auto or one of those here ({usable}), got {name!r}")
+        near = nearest(kind, ["auto", *here])
+        lacking = ", which is not available here" if not here.get(near, True) else ""
+        hint = f"; did you mean {near!r}{lacking}?" if near and near != kind else ""
+        raise SpecError(f"device: expected auto or an available one ({usable}), got {name!r}{hint}")
     return torch.device(name)

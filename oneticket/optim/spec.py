@@ -61,18 +61,18 @@ class OptimizerSpec(Spec):
 
     kind: ClassVar[str] = "optimizer"
     name: Annotated[str, OPTIMIZERS] = Field(
-        description="The optimizer. muon trains the hidden weight matrices of linear layers, and AdamW all the rest."
-        " Or your own as 'file.py:function', which gets the settings that are given; it trains each network alone and"
-        " masked, since whether it updates every weight by itself is not known."
+        description="The optimizer. muon trains the hidden weight matrices of linear layers, and AdamW the rest. Your"
+        " own, as 'file.py:function', gets the settings that are given and trains each network alone and masked.",
     )
     lr: Annotated[float, Field(gt=0)] | None = Field(
         default=None,
         validate_default=True,
-        description="Learning rate at the schedule's height: sgd 0.02, adam, adamw and rmsprop 0.001, nadam 0.002,"
-        " muon 0.02.",
+        description="Peak learning rate: sgd 0.02, adam, adamw and rmsprop 0.001, nadam 0.002, muon 0.02.",
     )
     rest_lr: Annotated[float, Field(gt=0)] | None = Field(
-        default=None, validate_default=True, description="muon only: learning rate of the AdamW for the rest; 0.001."
+        default=None,
+        validate_default=True,
+        description="muon only: learning rate of its AdamW; 0.001.",
     )
     momentum: Rate | None = Field(
         default=None, validate_default=True, description="Momentum: sgd 0.9, rmsprop 0, muon 0.95."
@@ -83,13 +83,13 @@ class OptimizerSpec(Spec):
     betas: tuple[Rate, Rate] | None = Field(
         default=None,
         validate_default=True,
-        description="Decay of the two running means of adam, adamw, nadam and muon's AdamW: 0.9, 0.999.",
+        description="Betas of adam, adamw, nadam and muon's AdamW: 0.9,0.999.",
     )
     weight_decay: Annotated[float, Field(ge=0)] | None = Field(
         default=None,
         validate_default=True,
-        description="Pull of every parameter towards zero: sgd 0.0001, adamw and muon 0.01, adam, nadam and rmsprop 0."
-        " Part of the gradient in sgd, adam, nadam and rmsprop; apart from it in adamw and muon.",
+        description="Weight decay: sgd 0.0001, adamw and muon 0.01, adam, nadam and rmsprop 0."
+        " Decoupled from the gradient in adamw and muon.",
     )
     schedule: Annotated[str, SCHEDULES] = Field(
         default="constant",
@@ -104,9 +104,7 @@ class OptimizerSpec(Spec):
     gamma: Annotated[float, Field(gt=0)] | None = Field(
         default=None, validate_default=True, description="step only: the factor at each milestone; 0.1."
     )
-    warmup: Time = Field(
-        default=When(count=0, unit="it"), description="Time over which the learning rate first rises in a line; 0it."
-    )
+    warmup: Time = Field(default=When(count=0, unit="it"), description="Linear warm-up of the learning rate.")
 
     @property
     def elementwise(self) -> bool:

@@ -44,11 +44,11 @@ class PruningSpec(Spec):
 
     criterion: Annotated[str, CRITERIA] = Field(
         "magnitude",
-        description="Which weights go first: those of the smallest magnitude after training, magnitude-at-init, or"
-        " saliency (weight times gradient); random; or your own as 'file.py:function'.",
+        description="How weights are ranked for pruning: magnitude after training, magnitude-at-init,"
+        " saliency (weight times gradient), random, or your own as 'file.py:function'.",
     )
     fraction: float = Field(
-        0.2, gt=0, lt=1, description="Share of the living weights, or units, that each level removes."
+        0.2, gt=0, lt=1, description="Share of the remaining weights (or units) that each level prunes."
     )
     scope: Annotated[str, SCOPES] = Field(
         "global",
@@ -57,12 +57,13 @@ class PruningSpec(Spec):
     )
     granularity: str = Field(
         "weight",
-        description="What goes together: weight; channel (all that read one input channel), filter (all that make one"
+        description="What is pruned together: weight; channel (weights of one input channel), filter (weights of one"
         " output channel), block:RxC, such as block:16x4, head (of attention); or N:M, such as 2:4, so that of each M"
         " inputs' weights N at least stay. All but weight need scope layerwise.",
     )
     shots: Literal["iterative", "one-shot"] = Field(
-        "iterative", description="Score anew after training each level, or take all masks from the dense network."
+        "iterative",
+        description="iterative: rank again after each level's training; one-shot: take all masks from dense.",
     )
     allow_empty: bool = Field(True, description="Whether a layer may lose its last weight, or unit.")
 

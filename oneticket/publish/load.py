@@ -31,7 +31,7 @@ def load_ticket(
     if (level is None) == (density is None):
         raise FileError(
             f"{path}: a book of levels 0 to {found.levels}, density 1 to {found.density(found.levels):.4g}; "
-            f"choose one with either level=... or density=..."
+            f"choose one by level or density (command line: --level {found.levels}; Python: level={found.levels})"
         )
     return found[level] if level is not None else found.at(density=density or 0.0)
 

@@ -10,7 +10,7 @@ from typing import Any
 from oneticket.ground.errors import SpecError, unknown
 from oneticket.ground.spec import over, short
 from oneticket.study.spec import StudySpec
-from oneticket.study.toml import toml
+from oneticket.study.toml import located, toml
 
 Layer = tuple[Path, Mapping[str, Any]]
 
@@ -22,8 +22,8 @@ def read_study(path: Path) -> StudySpec:
     """The study that a file describes; a name without a folder and an ending is one of those that are shipped.
 
     `include` names files (beside this one) that it is laid over, table by table, the last one on top. Raises SpecError
-    for a file that is missing, no TOML, or includes itself or too many, and for every mistake, with the file and its
-    place in it.
+    for a file that is missing, no TOML, or includes itself or too many, and for every mistake, with the file, the line
+    and the place in it.
 
     >>> read_study(Path("demo")).replicates
     3
@@ -87,7 +87,7 @@ def _place(line: str, layers: list[Layer]) -> str:
             table = table[part]
         return len(where)
 
-    return f"{max(reversed(layers), key=depth)[0]}: {line}"
+    return located(max(reversed(layers), key=depth)[0], where, line)
 
 
 def _shipped() -> list[str]:

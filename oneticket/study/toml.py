@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +41,61 @@ def toml(path: Path) -> dict[str, Any]:
     except SpecError as error:
         raise SpecError(f"{path}: {error}") from None
     return table
+
+
+def located(path: Path, where: Sequence[str], said: str) -> str:
+    """What is said of a place in a file, with the file and the line; of an unknown field with the field's own line."""
+    field = re.search(r": unknown field '([^']*)'", said)
+    number = line_of(path, (*where, field[1]) if field else where)
+    return f"{path}:{f'{number}:' if number else ''} {said}"
+
+
+def line_of(path: Path, where: Sequence[str]) -> int | None:
+    """The line of a sound TOML file at which a place in it is first given, as far as the file goes there.
+
+    None for a place of which the file has nothing at all. Found by halving: each statement ends with a line outside of
+    texts and brackets, so that what stands before is TOML too.
+    """
+    try:
+        text = _text(_bytes(path))
+        ends = _ends(text)
+        low, high, deep = 0, len(ends) - 1, _depth(tomllib.loads(text), where)
+        while low < high:
+            middle = (low + high) // 2
+            if _depth(tomllib.loads(text[: ends[middle]]), where) >= deep:
+                high = middle
+            else:
+                low = middle + 1
+    except (OSError, ValueError, RecursionError, SpecError):  # it was read a moment ago, and is another file now
+        return None
+    begun = text[ends[low - 1] if low else 0 :]
+    return text.count("\n", 0, len(text) - len(begun.lstrip())) + 1 if deep else None
+
+
+def _ends(text: str) -> list[int]:
+    """Where a part of the text may end and be TOML: behind every line that is not within brackets or a long text."""
+    ends, depth, at = list[int](), 0, 0
+    while found := _MARK.search(text, at):
+        mark, at = found[0], found.end()
+        if mark in _CLOSING:
+            at = _end(text, at, mark)
+        elif mark != "\n":
+            depth = max(depth + (1 if mark in "[{" else -1), 0)
+        elif depth == 0:
+            ends.append(at)
+    return [*ends, len(text)]
+
+
+def _depth(table: Any, where: Sequence[str]) -> int:
+    """How many parts of a place are there."""
+    for number, part in enumerate(where):
+        if isinstance(table, list) and part.isdigit() and int(part) < len(table):
+            table = table[int(part)]
+        elif isinstance(table, Mapping) and part in table:
+            table = table[part]
+        else:
+            return number
+    return len(where)
 
 
 def _bytes(path: Path) -> bytes:
@@ -125,6 +180,7 @@ def _first(error: Exception) -> str:
 _DOTTED = re.compile(rf"(?<![\w-])[\w-]++(?:[ \t]*+\.[ \t]*+[\w-]++){{{DEEPEST},}}")
 _DIGITS = re.compile(rf"[\d_]{{{MOST_DIGITS + 1}}}")
 _BRACKET = re.compile(r"[\[\]{}]")
+_MARK = re.compile("""\"{3}|'{3}|["'#\\[\\]{}\\n]""")
 
 _OPENING = re.compile("""\"{3}|'{3}|["'#]""")
 _CLOSING = {

@@ -28,16 +28,16 @@ class TrainingSpec(Spec):
     budget: Annotated[Time, AfterValidator(_some)] = Field(
         When(count=15, unit="ep"), description="How long a network trains: epochs (15ep) or steps (500it)."
     )
-    batch: int = Field(64, ge=1, description="Examples per step.")
+    batch: int = Field(64, ge=1, description="Batch size.")
     smoothing: float = Field(0.0, ge=0, lt=1, description="Label smoothing.")
-    clip: float | None = Field(None, gt=0, description="Largest norm of the whole gradient.")
+    clip: float | None = Field(None, gt=0, description="Clip the gradient to this norm.")
     precision: Literal["float32", "bfloat16", "float16"] = Field(
         "float32", description="Arithmetic of the forward pass; weights stay float32. float16 needs CUDA."
     )
     guard: Literal["gate+project", "project", "gate+project+fold"] = Field(
         "gate+project",
-        description="How pruned weights are held: gradients gated and weights projected, or weights projected only; "
-        "with fold, units that no living weight feeds are constants in what they feed, and learn no more.",
+        description="How pruned weights stay zero: gate gradients and project weights, or project weights only; "
+        "with fold, units without remaining inputs become constants of the next layer.",
     )
 
     @property

@@ -81,7 +81,8 @@ def test_the_settings_files(tmp_path: Path) -> None:
     find, study = blocks
     file = tmp_path / "find.toml"
     file.write_text(find)
-    asked = read(FindSpec, collect(FindSpec, {"search__optimizer__lr": "0.2"}, from_file(file)))
+    given = {"search__optimizer__lr": "0.2"}
+    asked = read(FindSpec, collect(FindSpec, given, from_file(file)), flagged=given, file=file)
     assert (asked.replicates, asked.search.model.name, asked.search.optimizer.lr) == (3, "vgg-19", 0.2)
     variant = tmp_path / "variant.toml"
     variant.write_text(study.replace("paper-small.toml", str(ROOT / "studies" / "paper-small.toml")))

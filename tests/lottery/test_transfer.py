@@ -358,7 +358,7 @@ def test_bad_requests(source: Source) -> None:
     other = replace(source.ticket, model={**source.ticket.model, "classes": 60_000})
     with pytest.raises(CarryError, match=r"the ticket: model: .* does not have the weights that are there: fc3.bias"):
         transfer(TransferSpec(data=SMALL), source=Source(ticket=other))
-    with pytest.raises(SpecError, match=r"device: expected auto or one of those here \(cpu.*\), got 'tpu'"):
+    with pytest.raises(SpecError, match=r"device: expected auto or an available one \(cpu.*\), got 'tpu'"):
         device("tpu")
     assert RunContext().device.type == "cpu"
 

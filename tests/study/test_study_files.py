@@ -17,7 +17,7 @@ from oneticket.study.file import SHIPPED, read_study
 from oneticket.study.grid import Plan, plan
 from oneticket.study.plan import closure, searches
 from oneticket.study.spec import StudySpec
-from oneticket.study.toml import toml
+from oneticket.study.toml import line_of, toml
 
 BASE = """\
 levels = [1, 2]
@@ -188,17 +188,17 @@ def test_images_of_two_sizes_in_one_part(here: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        (('"ticket"]', '"tickt"]'), f"mine.toml: arms.1: {TICKT}"),
-        (("[1, 2]", "[1, 101]"), "mine.toml: levels.1: input should be less than or equal to 100, got 101"),
-        (("[1, 2]", "[]"), "mine.toml: levels: expected at least one, got none"),
-        (("[1, 2]", '"deep"'), "mine.toml: levels: input should be a valid tuple, got 'deep'"),
+        (('"ticket"]', '"tickt"]'), f"mine.toml:2: arms.1: {TICKT}"),
+        (("[1, 2]", "[1, 101]"), "mine.toml:1: levels.1: input should be less than or equal to 100, got 101"),
+        (("[1, 2]", "[]"), "mine.toml:1: levels: expected at least one, got none"),
+        (("[1, 2]", '"deep"'), "mine.toml:1: levels: input should be a valid tuple, got 'deep'"),
         (
             ("levels =", "replicate = 2\nlevels ="),
             f"mine.toml: study: unknown field 'replicate'; did you mean 'replicates'? Known: {FIELDS}",
         ),
         (
             ('targets = ["half-b"]', 'targets = ["half-b"]\nreplicates = "many"'),
-            "mine.toml: parts.halves.replicates: input should be a valid integer, unable to parse string as an "
+            "mine.toml:17: parts.halves.replicates: input should be a valid integer, unable to parse string as an "
             "integer, got 'many'",
         ),
         (
@@ -217,11 +217,11 @@ def test_images_of_two_sizes_in_one_part(here: Path) -> None:
         ),
         (
             ('sgd = "sgd"', 'sgd = {name = "sgd", betas = [0.9, 0.99]}'),
-            "mine.toml: optimizers.sgd.betas: does not apply to sgd; leave it out",
+            "mine.toml:8: optimizers.sgd.betas: does not apply to sgd; leave it out",
         ),
         (
             ('targets = ["half-b"]', 'optimizers = ["sgd"]\ntarget_optimizers = ["sgd"]'),
-            "mine.toml: parts.halves.target_optimizers: give either optimizers, for sources and targets alike, or "
+            "mine.toml:17: parts.halves.target_optimizers: give either optimizers, for sources and targets alike, or "
             "source_ and target_optimizers",
         ),
         (
@@ -258,18 +258,59 @@ def test_mistakes_are_told_with_their_place(change: tuple[str, str], words: str,
 def test_mistakes_in_an_included_file_are_that_files(here: Path) -> None:
     include = 'include = "base.toml"\n'
     assert told(base=BASE.replace("[1, 2]", "[-1, 2]"), mine=include) == (
-        "base.toml: levels.0: input should be greater than or equal to 0, got -1"
+        "base.toml:1: levels.0: input should be greater than or equal to 0, got -1"
     )
     own = include + '[parts.halves]\narms = ["dense", "tickt"]\n'
-    assert told(base=BASE, mine=own) == f"mine.toml: parts.halves.arms.1: {TICKT}"
+    assert told(base=BASE, mine=own) == f"mine.toml:3: parts.halves.arms.1: {TICKT}"
     assert told(base="levels = 1 2", mine=include) == (
         "base.toml: not a TOML file: Expected newline or end of document after a statement (at line 1, column 12)"
     )
     both = told(base=BASE.replace('"mlp"', '{name = "mlp", width = 0}'), mine=include + "replicates = 0\n")
     assert both.splitlines() == [
-        "mine.toml: replicates: input should be greater than or equal to 1, got 0",
-        "base.toml: models.mlp.width: input should be greater than 0, got 0",
+        "mine.toml:2: replicates: input should be greater than or equal to 1, got 0",
+        "base.toml:5: models.mlp.width: input should be greater than 0, got 0",
     ]
+
+
+LINES = """# a comment with [ and "
+title = "one"
+
+[training]  # [
+batch = 3
+note = '''
+levels = [
+'''
+levels = [
+  1,
+  "]",
+]
+[parts."a.b"]
+x = {y = 1, z = [2, 3]}
+parts.c = 4
+"""
+
+
+@pytest.mark.parametrize(
+    ("where", "line"),
+    [
+        (("title",), 2),
+        (("training",), 4),
+        (("training", "batch"), 5),
+        (("training", "batch", "deeper"), 5),
+        (("training", "note"), 6),
+        (("training", "levels"), 9),
+        (("training", "levels", "1"), 9),
+        (("parts", "a.b", "x", "z", "1"), 14),
+        (("parts", "a.b", "parts", "c"), 15),
+        (("parts", "absent"), 13),
+        (("nothing",), None),
+    ],
+)
+def test_a_place_has_a_line(where: tuple[str, ...], line: int | None, tmp_path: Path) -> None:
+    (tmp_path / "mine.toml").write_text(LINES)
+    toml(tmp_path / "mine.toml")
+    assert line_of(tmp_path / "mine.toml", where) == line
+    assert line_of(tmp_path / "other.toml", where) is None
 
 
 def test_files_that_are_not_there_or_include_themselves(here: Path) -> None:

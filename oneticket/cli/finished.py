@@ -1,0 +1,43 @@
+"""What a finished training is told by: one line with its level, density, score beside the dense network's, and time."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from oneticket.store.step import Step
+
+
+class FinishedLines:
+    """Makes the lines of a run; it remembers the scores of the dense networks that it hears of."""
+
+    def __init__(self, *, several: bool) -> None:
+        self._several, self._dense = several, dict[object, str]()
+
+    def line(self, step: Step, record: Mapping[str, Any], seconds: object) -> str:
+        """The line of a training, such as `level 7 · 21 % · 0.974 (dense 0.976) · 3 s`.
+
+        `several`: whether the run has more than one replicate, which lines then name.
+        """
+        from oneticket.cli.progress import spoken
+        from oneticket.ground.metric import score_of
+        from oneticket.stats.words import percent
+        from oneticket.study.steps import LevelStep, TransferStep, read_step
+
+        asked, score = read_step(step), score_of(record)
+        if not isinstance(asked, LevelStep | TransferStep):
+            return ""
+        said = "not known" if score is None else f"{score:.3f}" if abs(score) < 10 else f"{score:.4g}"
+        if isinstance(asked, LevelStep):
+            group, dense, words = (step.needs[0].key, asked.replicate), asked.number == 0, f"level {asked.number}"
+        else:
+            group, dense = (asked.spec.model_dump_json(), asked.replicate), asked.arm == "dense"
+            level = getattr(asked.source, "level", None)
+            words = asked.arm if dense or level is None else f"{asked.arm} · level {level}"
+        if dense:
+            self._dense[group] = said
+        beside = f" (dense {self._dense[group]})" if group in self._dense and not dense else ""
+        parts = [f"replicate {asked.replicate}"] * self._several
+        parts += [words, percent(float(record["density"])), f"{said}{beside}"]
+        return " · ".join([*parts, *([spoken(float(seconds))] if isinstance(seconds, int | float) else [])])

@@ -1,0 +1,148 @@
+"""What is shown of a run: phases, a line for each finished training, and no estimate before it can be one."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from commands import oneticket_cli
+
+from oneticket.cli import progress
+from oneticket.cli.progress import LATE, SOON, Pace, view, weight
+from oneticket.cli.status import telling
+from oneticket.ground import clock
+from oneticket.ground.phase import phase
+from oneticket.lottery.spec import SearchSpec
+from oneticket.store.step import Step
+
+FIND = "find --data digits:a --model mlp --widths 8 --levels 2 --budget 4it --rewind 1it"
+
+
+class Clock:
+    """A clock that stands still unless told."""
+
+    time = 100.0
+
+    def now(self) -> float:
+        return self.time
+
+
+@pytest.fixture
+def time(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    made = Clock()
+    monkeypatch.setattr(clock, "now", made.now)
+    return made
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "80")
+    return tmp_path
+
+
+def run_at(position: int) -> Any:
+    return SimpleNamespace(position=position, losses=[0.0] * 100)
+
+
+def steps(count: int) -> list[Step]:
+    spec = SearchSpec(data="digits:a", model="mlp", rewind="1ep", training={"budget": "10ep"})
+    return [Step(kind="rewind", args={**spec.identity(), "replicate": number}) for number in range(count)]
+
+
+def test_nothing_is_estimated_before_it_can_be(time: Clock) -> None:
+    pace = Pace()
+    time.time += 300  # importing, reading, measuring this machine
+    assert pace.left(10) is None
+    pace.at(0.01)
+    time.time += 0.9 * SOON
+    pace.at(0.5)
+    assert pace.left(10) is None, "too soon"
+    time.time += 0.2 * SOON
+    assert pace.left(10) is None, "no step has ended since"
+    pace.end(1.0)
+    assert pace.left(9) == pytest.approx(1.1 * SOON / 0.99 * 9)
+
+
+def test_a_long_training_is_estimated_within(time: Clock) -> None:
+    pace = Pace()
+    pace.at(0.0)
+    time.time += LATE
+    pace.at(0.25)
+    assert pace.left(2.0) == pytest.approx(LATE / 0.25 * 1.75)
+
+
+def test_workers_are_not_watched_and_yet_estimated(time: Clock) -> None:
+    pace = Pace()
+    pace.end(1.0)
+    assert pace.left(5) is None
+    time.time += 10
+    pace.end(1.0)
+    assert pace.left(4) == pytest.approx(40)
+
+
+def test_the_first_steps_weigh_their_share() -> None:
+    assert [weight(step) for step in steps(2)] == pytest.approx([0.1, 0.1])
+
+
+def test_plain_lines_come_now_and_then(time: Clock, capsys: pytest.CaptureFixture[str]) -> None:
+    some = steps(3)
+    with view(some) as shown:
+        shown.observe(some[0], "begun")
+        shown.watch(run_at(1))
+        time.time += progress.PLAIN_EVERY
+        shown.watch(run_at(5))
+        shown.watch(run_at(6))
+    lines = capsys.readouterr().err.splitlines()
+    assert lines == ["0/3 done; the first steps of digits:a with sgd, replicate 0, 5%"]
+
+
+def test_phases_are_told_at_once_and_once(capsys: pytest.CaptureFixture[str]) -> None:
+    with telling(quiet=False), phase("planning"):
+        assert capsys.readouterr().err == "planning ...\n"
+        for _ in range(2):
+            with phase("reading digits"):
+                pass
+    assert capsys.readouterr().err == "reading digits ...\n"
+    with telling(quiet=True), phase("planning"):
+        pass
+    assert capsys.readouterr().err == ""
+
+
+def test_a_terminal_shows_a_phase_while_it_lasts(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in {"FORCE_COLOR": "1", "TERM": "xterm", "COLUMNS": "80"}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    with telling(quiet=False), phase("planning"):
+        assert "planning ..." in capsys.readouterr().err
+        with phase("reading digits"):
+            pass
+    assert capsys.readouterr().err.endswith("\x1b[2K"), "the line is gone"
+
+
+def test_each_level_is_told_in_a_line(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code, _, err = oneticket_cli(f"{FIND} --out a", capsys)
+    assert code == 0, err
+    told = err.splitlines()
+    assert told[:3] == ["loading PyTorch ...", "reading digits:a ...", "planning ..."]
+    score, time = r"0\.\d{3}", r"[\d.]+ (s|min)"
+    levels = [line for line in told if line.startswith("level ")]
+    assert len(levels) == 3
+    assert re.fullmatch(rf"level 0 · 100 % · {score} · {time}", levels[0])
+    assert re.fullmatch(rf"level 2 · 64 % · {score} \(dense {score}\) · {time}", levels[2])
+    code, _, err = oneticket_cli(f"{FIND.replace('--levels 2', '--levels 3')} --out a", capsys)
+    (line,) = [line for line in err.splitlines() if line.startswith("level ")]
+    assert re.match(rf"level 3 · 51 % · {score} \(dense {score}\)", line), "the dense network's score is reused"
+    code, _, err = oneticket_cli("transfer a --data digits:b --levels 2 --controls reinit", capsys)
+    assert code == 0, err
+    lines = [line.split(" · ")[0] for line in err.splitlines() if " · " in line]
+    assert sorted(lines) == ["dense", "reinit", "ticket"]
+    code, _, err = oneticket_cli(f"{FIND} --replicates 2 --out b --store other", capsys)
+    assert code == 0
+    assert sum(line.startswith("replicate 1 · level ") for line in err.splitlines()) == 3
+    assert oneticket_cli(f"{FIND} --out c --store third --quiet", capsys)[1:] == ("", "")
