@@ -15,8 +15,8 @@ from oneticket.cli.help import ALL, EXIT_CODES, HELP, CommonFlags, groups
 from oneticket.cli.mistakes import told
 from oneticket.cli.parameters import HOW, KEEP, How, Keep, Quiet, Rows, SpecFile, sound, with_flags
 from oneticket.cli.status import LOADING, telling
-from oneticket.cli.studies import report, status, store, study
-from oneticket.cli.terminal import any_encoding, tell
+from oneticket.cli.studies import init, report, status, store, study
+from oneticket.cli.terminal import any_encoding, out, tell
 from oneticket.cli.tickets import export, import_, pull, push, score, show, verify, zoo
 from oneticket.ground.errors import KeptWarning, OneticketError, SpecError
 from oneticket.ground.extras import naming_extras
@@ -79,6 +79,14 @@ def demo(
         with phase(LOADING):
             from oneticket.cli.demo import demo as command
         return command(out=out, store=store, quiet=quiet)
+
+
+def completion(
+    shell: Annotated[Literal["bash", "zsh", "fish", "powershell"], Parameter(help="The shell.")] = "bash", /
+) -> int:
+    """Print the script that lets a shell complete commands and flags."""
+    out().print(app.generate_completion(shell=shell), soft_wrap=True)
+    return 0
 
 
 def application(shown: Literal["common", "all"] | None = None) -> App:
@@ -164,6 +172,7 @@ FLAGS: dict[str, type[Spec]] = {"find": FindSpec, "transfer": CarrySpec}
 
 COMMANDS: dict[str, Any] = {
     "demo": demo,
+    "init": init,
     "zoo": zoo,
     "show": show,
     "find": find,
@@ -178,5 +187,6 @@ COMMANDS: dict[str, Any] = {
     "verify": verify,
     "export": export,
     "store": store,
+    "completion": completion,
 }
 app = application()

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from oneticket.cli.find import bound, make_folder, save_book
 from oneticket.cli.session import run_steps
+from oneticket.cli.status import telling
 from oneticket.cli.tables import print_tables
 from oneticket.cli.terminal import say
 from oneticket.ground.phase import phase
@@ -13,16 +15,25 @@ from oneticket.lottery.run_context import RunContext
 from oneticket.report.export import write_rows
 from oneticket.store.store import Store
 from oneticket.study.file import read_study
+from oneticket.study.findings import findings
 from oneticket.study.grid import plan
 from oneticket.study.plan import searches
 from oneticket.study.rows import rows as rows_of
 from oneticket.ticket.book import Book, book_file
+from oneticket.ticket.ticket import Ticket
+
+
+def _of_ticket(row: dict[str, Any], ticket: Ticket, *, level: int) -> dict[str, Any]:
+    """A row, with the id of the ticket that lies beside it where it is that ticket's: `oneticket score` asks for it."""
+    is_it = (row["arm"], row["source_optimizer"], row["level"], row["replicate"]) == ("ticket", "sgd", level, 0)
+    return {**row, "source_id": ticket.id} if is_it else row
 
 
 def demo(*, out: Path, store: str, quiet: bool) -> int:
     """Find, carry, compare; leave books, a ticket, rows and a chart in `out`, and say in one sentence what was seen."""
     from oneticket.charts.chart import write
     from oneticket.charts.scores import scores_chart
+    from oneticket.report.page import write_report
     from oneticket.report.verdict import sentence
     from oneticket.stats.regroup import pooled
 
@@ -36,7 +47,7 @@ def demo(*, out: Path, store: str, quiet: bool) -> int:
     if not quiet:
         say(
             f"Finding tickets of LeNet-300-100 on half a of scikit-learn's digits under {both}, and\n"
-            f"carrying them to half b beside {', '.join(arm for arm in study.arms if arm != 'ticket')}.\n"
+            f"training them on half b beside {', '.join(arm for arm in study.arms if arm != 'ticket')}.\n"
         )
     # The sparsest level is trained in the searches too, for the books to say how well it does there.
     origins = searches(asked.cells)
@@ -48,14 +59,18 @@ def demo(*, out: Path, store: str, quiet: bool) -> int:
     if piles.failed:
         return 1
     ticket = out / "ticket.safetensors"
-    Book.load(out / "digits-a-sgd")[max(study.levels)].save(ticket)
-    found = rows_of(asked.cells, kept)
+    taken = Book.load(out / "digits-a-sgd")[max(study.levels)]
+    taken.save(ticket)
+    found = [_of_ticket(row, taken, level=max(study.levels)) for row in rows_of(asked.cells, kept)]
     write_rows(found, out / "rows.csv")
-    pictures = write(scores_chart(found), out, "accuracy")
+    with telling(quiet=quiet), phase("drawing the report"):
+        pictures = write(scores_chart(found), out, "accuracy")
+        page = write_report(findings(asked, kept), out / "report")[0]
     if not quiet:
         say()
         print_tables(found, levels=study.levels)
-        for name, file in [("chart", pictures[0]), ("", pictures[1]), ("ticket", ticket), ("rows", out / "rows.csv")]:
+        left = {"report": page, "chart": pictures[0], "ticket": ticket, "rows": out / "rows.csv"}
+        for name, file in left.items():
             say(f"{name:7} {file}")
         say(f"\n{sentence(pooled(found))}")
     return 0

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import torch
 from torch import nn
 
 from oneticket.cli.tables import print_facts, print_table
-from oneticket.cli.terminal import say
+from oneticket.cli.terminal import say, say_json
 from oneticket.export.costs import Row, measure
 from oneticket.export.example import Example, batch
 from oneticket.export.forms import export as bring
@@ -40,6 +40,7 @@ def export(
     run_code: bool,
     batch_size: int,
     rounds: int,
+    json: bool,
 ) -> int:
     """Write the form that was asked for, then measure all forms, and say in a sentence whether there is any speed."""
     if (to is None) != (out is None):
@@ -68,10 +69,13 @@ def export(
         ]
         facts += [("note", made.note)] if made.note else []
     rows = measure(model, ticket.mask, example, rounds=rounds)
-    print_facts(facts)
-    print_table(table(rows, batch_size))
     granularity = at(ticket.lineage, "search", "pruning", "granularity")
     said = sentence(rows, ticket.mask, granularity if isinstance(granularity, str) else "")
+    if json:
+        say_json({**dict(facts), "forms": [asdict(row) for row in rows], "sentence": said})
+        return 0
+    print_facts(facts)
+    print_table(table(rows, batch_size))
     say(said)
     return 0
 

@@ -70,6 +70,9 @@ class CommonFlags:
 
 HELP: dict[str, CommandHelp] = {
     "demo": CommandHelp(group="Start", examples=("oneticket demo", "oneticket demo --out first-look")),
+    "init": CommandHelp(
+        group="Start", examples=("oneticket init", "oneticket init mine.toml && oneticket study mine.toml")
+    ),
     "zoo": CommandHelp(
         group="Start", examples=("oneticket zoo", "oneticket zoo digits-a", "oneticket zoo --for mine.py:model")
     ),
@@ -100,7 +103,7 @@ HELP: dict[str, CommandHelp] = {
         group="Studies", examples=("oneticket study demo --dry-run", "oneticket study mine.toml --engine ray")
     ),
     "status": CommandHelp(group="Studies", examples=("oneticket status mine.toml",)),
-    "report": CommandHelp(group="Studies", examples=("oneticket report mine.toml --out report",)),
+    "report": CommandHelp(group="Studies", examples=("oneticket report mine.toml --out report --open",)),
     "score": CommandHelp(group="Share", examples=("oneticket score demo/ticket.safetensors demo/rows.csv",)),
     "push": CommandHelp(group="Share", examples=("oneticket push mine.safetensors user/name --license mit",)),
     "pull": CommandHelp(group="Share", examples=("oneticket pull user/name --out mine.safetensors",)),
@@ -120,5 +123,6 @@ HELP: dict[str, CommandHelp] = {
         ),
     ),
     "store": CommandHelp(group="Store", examples=("oneticket store ls", "oneticket store verify")),
+    "completion": CommandHelp(group="Shell", examples=('eval "$(oneticket completion bash)"',)),
 }
 """The commands in the order of the overview."""

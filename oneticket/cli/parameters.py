@@ -55,6 +55,7 @@ Keep = Annotated[
     ),
 ]
 Quiet = Annotated[bool, Parameter(help="Print no progress and no tables.", negative="")]
+Json = Annotated[bool, Parameter(name="--json", help="Print JSON instead of text.", negative="")]
 KEEP = ".oneticket"
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import asdict
 from pathlib import Path
 
 from oneticket.cli.books import sources_at
 from oneticket.cli.tables import print_facts, print_table
-from oneticket.cli.terminal import say
+from oneticket.cli.terminal import say, say_json
 from oneticket.ground.errors import SpecError
 from oneticket.ground.metric import Metric, score_of
 from oneticket.stats.scores import score_table
@@ -20,8 +21,11 @@ from oneticket.ticket.book import Book
 from oneticket.ticket.ticket import Ticket
 
 
-def show(path: Path, *, level: int | None) -> int:
-    """Print the card of a ticket, a book, or a folder of books."""
+def show(path: Path, *, level: int | None, json: bool) -> int:
+    """Print the card of a ticket, a book, or a folder of books; or all that it says, as JSON."""
+    if json:
+        say_json([_plain(file, thing) for file, thing in sources_at(path).values()])
+        return 0
     things = {replicate: thing for replicate, (_, thing) in sources_at(path).items()}
     books = {replicate: thing for replicate, thing in things.items() if isinstance(thing, Book)}
     for thing in things.values():
@@ -47,8 +51,38 @@ def show(path: Path, *, level: int | None) -> int:
     return 0
 
 
-def verify(path: Path) -> int:
+def _plain(file: Path, thing: Ticket | Book) -> dict[str, object]:
+    """What a file says, for other programs: counts of weights by level and layer beside what it carries."""
+    book = isinstance(thing, Book)
+    counts = thing.weight_counts if isinstance(thing, Book) else (thing.weight_counts,)
+    last = thing[thing.levels] if isinstance(thing, Book) else thing
+    layers = {
+        name: {"shape": [*living.shape], "remaining": int(living.sum()), "weights": living.numel()}
+        for name, living in last.mask.items()
+    }
+    levels = [
+        {"remaining": one.living, "prunable": one.total, "weights": one.whole, "density": one.prunable}
+        for one in counts
+    ]
+    evidence = {"records": [dict(one) for one in thing.records]} if isinstance(thing, Book) else dict(thing.evidence)
+    return {
+        "file": str(file),
+        "kind": "book" if book else "ticket",
+        "id": thing.id,
+        "model": thing.model,
+        "contract": thing.contract.plain(),
+        "lineage": thing.lineage,
+        "levels": levels,
+        "layers": layers,
+        **evidence,
+    }
+
+
+def verify(path: Path, *, json: bool) -> int:
     """Check a file, or every book of a folder, to the last bit; FileError at the first untruth."""
+    if json:
+        say_json([asdict(ticket_file.verify(file)) for file, _ in sources_at(path).values()])
+        return 0
     for one, _ in sources_at(path).values():
         facts = ticket_file.verify(one)
         levels = f", levels 0 to {facts.levels}" if facts.kind == "book" else ""
@@ -59,7 +93,7 @@ def verify(path: Path) -> int:
 
 
 def _common(thing: Ticket | Book) -> Iterator[tuple[str, object]]:
-    yield "id", thing.id
+    yield "id", f"{thing.id[:SHORT]} (--json has all of it)"
     if thing.model:
         shape, classes = (describe.word(thing.model.get(name)) or "?" for name in ("shape", "classes"))
         kind = describe.word(thing.model.get("kind", "images"))
@@ -85,7 +119,7 @@ def _common(thing: Ticket | Book) -> Iterator[tuple[str, object]]:
     if imported := thing.lineage.get("imported"):
         yield "imported", _settings(imported)
     if "data_digest" in thing.lineage:
-        yield "data digest", describe.word(thing.lineage["data_digest"])
+        yield "data digest", describe.word(str(thing.lineage["data_digest"])[:SHORT])
     if isinstance(thing, Ticket) and "level" in thing.lineage:
         yield "level", describe.word(thing.lineage["level"])
 
@@ -169,3 +203,6 @@ def _word(value: object) -> str:
     if isinstance(value, bool):
         return str(value)
     return describe.word(",".join(map(describe.word, value)) if isinstance(value, list) else value)
+
+
+SHORT = 16  # digits of an id that tell any two apart

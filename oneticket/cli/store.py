@@ -10,7 +10,7 @@ from rich.filesize import decimal
 
 from oneticket.cli.progress import describe, spoken
 from oneticket.cli.tables import print_facts, print_table
-from oneticket.cli.terminal import say
+from oneticket.cli.terminal import say, say_json
 from oneticket.ground.canon import dumps
 from oneticket.ground.errors import SpecError, StoreError, unknown
 from oneticket.stats.table import ReportTable
@@ -21,10 +21,11 @@ from oneticket.store.step import VERSIONS, Step
 from oneticket.store.store import Store
 
 SHORT = 12  # digits of an address that tell any two apart
+DAY = 10  # signs of a date, without the time of day
 NEAR = 6  # addresses to suggest
 
 
-def ls(*, store: str, kind: str | None = None) -> int:
+def ls(*, store: str, kind: str | None = None, json: bool = False) -> int:
     """Print a line per entry, those of one kind if asked, by kind and date, and what all of them come to."""
     if kind is not None and kind not in VERSIONS:
         raise SpecError(f"--kind: {unknown('kind', kind, VERSIONS)}")
@@ -35,19 +36,37 @@ def ls(*, store: str, kind: str | None = None) -> int:
     shown = [key for key in entries if kind in (None, definitions.get(key, {}).get("kind"))]
     shown.sort(key=lambda key: (_kind(definitions.get(key)), provenances.get(key, {}).get("date", ""), key))
     seconds = {key: float(provenances.get(key, {}).get("seconds", 0)) for key in shown}
+    if json:
+        say_json(
+            [
+                {
+                    "key": key,
+                    "kind": _kind(definitions.get(key)),
+                    "what": _words(definitions.get(key)),
+                    "bytes": entries[key],
+                    **{name: provenances.get(key, {}).get(name) for name in ("seconds", "date")},
+                }
+                for key in shown
+            ]
+        )
+        return 0
     rows = tuple(
         (
-            f"{key[:SHORT]}  {_kind(definitions.get(key)):8}  {_words(definitions.get(key))}",
+            key[:SHORT],
+            _words(definitions.get(key)),
             spoken(seconds[key]) if key in provenances else MISSING,
             decimal(entries[key]),
-            str(provenances.get(key, {}).get("date", MISSING)),
+            str(provenances.get(key, {}).get("date", MISSING))[:DAY],
         )
         for key in shown
     )
     size, time = decimal(sum(entries[key] for key in shown)), spoken(sum(seconds.values()))
     drifted = len(names.holding(names.DRIFT, sizes))
     ending = f"; {drifted} came out differently a second time" if drifted else ""
-    caption, header = f"{len(shown)} entries, {size}, {time} of work{ending}.", ("step", "time", "size", "date")
+    caption, header = (
+        f"{len(shown)} entries, {size}, {time} of work{ending}.",
+        ("entry", "what", "time", "size", "date"),
+    )
     print_table(ReportTable(title=f"Store {kept.url}", header=header, rows=rows, caption=caption))
     return 0
 
@@ -81,10 +100,15 @@ def gc(*, store: str, keep: Collection[str] | None = None, dry_run: bool = False
     return 0
 
 
-def verify(*, store: str) -> int:
+def verify(*, store: str, json: bool = False) -> int:
     """Prove that every entry is what it says, and set aside those that are not; 1 if there were any."""
     kept = Store(store)
     good = bad = 0
+    if json:
+        found = dict(upkeep.verify(kept))
+        damaged = {key: str(trouble) for key, trouble in found.items() if trouble is not None}
+        say_json({"store": kept.url, "good": len(found) - len(damaged), "damaged": damaged})
+        return 1 if damaged else 0
     for key, trouble in upkeep.verify(kept):
         if trouble is None:
             good += 1

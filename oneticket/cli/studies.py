@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from cyclopts import App, Parameter
 
-from oneticket.cli.parameters import HOW, KEEP, How, Keep, Quiet
+from oneticket.cli.parameters import HOW, KEEP, How, Json, Keep, Quiet
 from oneticket.cli.status import LOADING, telling
 from oneticket.ground.phase import phase
 
@@ -48,12 +48,13 @@ def study(
             negative="",
         ),
     ] = None,
+    json: Json = False,
     how: How = HOW,
     store: Keep = KEEP,
     quiet: Quiet = False,
 ) -> int:
     """Run a study: all trainings of its grid that are not in the store yet, here or on a cluster."""
-    with telling(quiet=quiet):
+    with telling(quiet=quiet or json):
         with phase(LOADING):
             from oneticket.cli.study import study as command
             from oneticket.engine.engine import Engine
@@ -61,6 +62,7 @@ def study(
             name,
             engine=Engine(name=engine, address=address, cpus=cpus, gpus=gpus, ranks=ranks, together=how.together),
             dry_run=dry_run,
+            json=json,
             price=price,
             track=track or [],
             how=how,
@@ -69,24 +71,35 @@ def study(
         )
 
 
+def init(
+    file: Annotated[Path, Parameter(help="The file to write.")] = Path("study.toml"),
+    /,
+) -> int:
+    """Write a study file with comments, which runs as it is."""
+    from oneticket.cli.init import init as command
+
+    return command(file)
+
+
 def report(
     name: Name,
     /,
     *,
     out: Annotated[Path, Parameter(help="Folder for the page, the figures and the rows.")],
+    show: Annotated[bool, Parameter(name="--open", help="Open the report in a browser.", negative="")] = False,
     store: Keep = KEEP,
 ) -> int:
     """Write the report of a study, finished or not: one page with figures, rows and verdicts."""
     from oneticket.cli.study import report as command
 
-    return command(name, out=out, store=store)
+    return command(name, out=out, show=show, store=store)
 
 
-def status(name: Name, /, *, store: Keep = KEEP) -> int:
+def status(name: Name, /, *, json: Json = False, store: Keep = KEEP) -> int:
     """Print the progress of a study: what is done, running, failed and left to do."""
     from oneticket.cli.study import status as command
 
-    return command(name, store=store)
+    return command(name, json=json, store=store)
 
 
 store = App(name="store", help="List, show, verify and clear the store of finished work.")
@@ -96,12 +109,13 @@ store = App(name="store", help="List, show, verify and clear the store of finish
 def ls(
     *,
     kind: Annotated[str | None, Parameter(help="Only entries of this kind: rewind, level, transfer or book.")] = None,
+    json: Json = False,
     store: Keep = KEEP,
 ) -> int:
     """List the entries, one a line, and their total size and time."""
     from oneticket.cli.store import ls as command
 
-    return command(store=store, kind=kind)
+    return command(store=store, kind=kind, json=json)
 
 
 @store.command(name="show")
@@ -131,8 +145,8 @@ def gc(
 
 
 @store.command(name="verify")
-def verify_store(*, store: Keep = KEEP) -> int:
+def verify_store(*, json: Json = False, store: Keep = KEEP) -> int:
     """Check every entry by its digest; damaged ones are set aside, and the next run makes them again."""
     from oneticket.cli.store import verify as command
 
-    return command(store=store)
+    return command(store=store, json=json)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import webbrowser
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from oneticket.claims.claims import CLAIMS
@@ -13,7 +14,7 @@ from oneticket.cli.parameters import How
 from oneticket.cli.progress import describe, spoken
 from oneticket.cli.session import run_steps, tell_data
 from oneticket.cli.tables import print_table
-from oneticket.cli.terminal import say, tell
+from oneticket.cli.terminal import say, say_json, tell
 from oneticket.cli.track import tracking
 from oneticket.engine.engine import Engine, at_once
 from oneticket.ground.errors import SpecError
@@ -41,6 +42,7 @@ def study(
     *,
     engine: Engine,
     dry_run: bool,
+    json: bool,
     price: float | None,
     track: Sequence[str],
     how: How,
@@ -48,6 +50,8 @@ def study(
     quiet: bool,
 ) -> int:
     """Run what is not done yet of a study, or say what that would cost."""
+    if json and not dry_run:
+        raise SpecError("--json: goes with --dry-run")
     context = how.context(pretend=dry_run)
     with phase("planning"):
         plan, kept = plan_of(name, context), Store(store)
@@ -56,7 +60,7 @@ def study(
         for each in names:
             table.resolve(each)
     if dry_run:
-        _foresee(plan, kept, context, engine, price)
+        _foresee(plan, kept, context, engine, price, json=json)
         return 0
     if price is not None:
         raise SpecError("--price: goes with --dry-run")
@@ -70,7 +74,7 @@ def study(
     return 1 if piles.failed else 0
 
 
-def report(name: str, *, out: Path, store: str) -> int:
+def report(name: str, *, out: Path, show: bool, store: str) -> int:
     """Write the report of what is there of a study, and say where, with the verdicts."""
     from oneticket.report.page import write_report
 
@@ -85,10 +89,12 @@ def report(name: str, *, out: Path, store: str) -> int:
         tell(doubt, style="yellow")
     missing = f"; {len(found.missing)} of {len(plan.cells)} cells are not trained yet" if found.missing else ""
     say(f"{len(written)} files, {out / 'report.html'} first{missing}")
+    if show:
+        webbrowser.open((out / "report.html").resolve().as_uri())
     return 0
 
 
-def status(name: str, *, store: str) -> int:
+def status(name: str, *, json: bool, store: str) -> int:
     """Print how far a study is, who is at it, and what failed."""
     plan, kept = plan_of(name, RunContext(pretend=True)), Store(store)
     _tell_changes(plan, kept)
@@ -106,6 +112,15 @@ def status(name: str, *, store: str) -> int:
         rows.append((part, str(len(cells)), str(len(steps)), *(str(counts[word]) for word in STATES)))
     counts = Counter(map(state, everything))
     rows.append(("all", str(len(plan.cells)), str(len(everything)), *(str(counts[word]) for word in STATES)))
+    if json:
+        told = {step.key: (describe(step), state(step)) for step in everything if state(step) in STATES[1:3]}
+        reasons = {key: str(held.get(key) or failed[key]) for key in told}
+        parts = [{"part": row[0], **dict(zip(COUNTED, map(int, row[1:]), strict=True))} for row in rows]
+        open_steps = [
+            {"key": key, "what": what, "state": word, "why": reasons[key]} for key, (what, word) in told.items()
+        ]
+        say_json({"study": plan.name, "store": kept.url, "parts": parts, "steps": open_steps})
+        return 0
     table = ReportTable(
         title=f"{plan.name} in {kept.url}",
         header=("part", "cells", "steps", *STATES),
@@ -142,20 +157,26 @@ def _tell_changes(plan: Plan, store: Store) -> None:
         tell(said, style="yellow")
 
 
-def _foresee(plan: Plan, store: Store, context: RunContext, engine: Engine, price: float | None) -> None:
+def _foresee(plan: Plan, store: Store, context: RunContext, engine: Engine, price: float | None, *, json: bool) -> None:
     """Print steps, trainings, what is there already, and the time that the rest may take."""
     paces: dict[str, float | None] = {}
-    rows = []
+    rows, parts = [], []
     for part, cells in [*_parts(plan), ("all", plan.cells)]:
         one = estimate([cell.step for cell in cells], store=store, context=context, paces=paces)
         counts = map(str, (len(cells), one.steps, one.trainings, one.kept, one.to_do))
+        parts.append({"part": part, "cells": len(cells), **asdict(one), "to_do": one.to_do})
         rows.append((part, *counts, f"{one.updates:,}", _time(one)))
+    if json:
+        side = at_once([cell.step for cell in plan.cells], store=store, context=context, engine=engine)
+        lacking = sorted(context.absent)
+        say_json({"study": plan.name, "store": store.url, "at_once": side, "absent": lacking, "parts": parts})
+        return
     table = ReportTable(
         title=f"{plan.name}: what there is to do, in {store.url}",
-        header=("part", "cells", "steps", "trainings", "in the store", "to do", "updates to do", "time"),
+        header=("part", "cells", "steps", "trainings", "stored", "to do", "updates", "time"),
         rows=tuple(rows),
-        caption="Time: one training after the other, from their like in the store or from a few updates tried here; "
-        "steps that several parts need are counted in each of them, and once in all.",
+        caption="Updates: optimizer steps to do. Time: one training after the other, as similar ones in the store "
+        "took, or as a few updates took here. Steps that several parts share count in each part, and once in all.",
     )
     print_table(table)
     tell_data(context, quiet=False)
@@ -189,3 +210,4 @@ def _parts(plan: Plan) -> Iterator[tuple[str, tuple[Cell, ...]]]:
 
 
 STATES = ("done", "under way", "failed", "to do")
+COUNTED = ("cells", "steps", *STATES)

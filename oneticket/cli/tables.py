@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
+from rich.cells import cell_len
 from rich.table import Table as Drawn
 
 from oneticket.cli.terminal import out, plain, say
@@ -25,17 +26,55 @@ def print_tables(rows: Sequence[Row], *, levels: Collection[int] | None = None) 
 
 
 def print_table(table: ReportTable) -> None:
-    """Print one table, with its title above and its caption below; plain text where there is no terminal."""
-    drawn = Drawn(box=None)
-    for number, name in enumerate(table.header):
-        drawn.add_column(plain(name), justify="right" if number else "left", overflow="fold")
-    for row in table.rows:
-        drawn.add_row(*map(plain, row))
+    """Print one table, with its title above and its caption below; plain text where there is no terminal.
+
+    A table that is too wide is broken between columns, and below the first part come the others, each with the first
+    column again. Names and numbers are never broken.
+    """
     console = out()
     console.print(plain(table.title), style="bold")
-    console.print(drawn)
+    for columns in blocks(table, console.width):
+        drawn = Drawn(box=None)
+        for number, width in columns.items():
+            broken = any(cell_len(row[number]) > width for row in table.rows)
+            justify: Literal["left", "right"] = "right" if number and not broken else "left"
+            drawn.add_column(plain(table.header[number]), justify=justify, width=width, overflow="fold")
+        for row in table.rows:
+            drawn.add_row(*(plain(row[number]) for number in columns))
+        console.print(drawn)
     console.print(plain(table.caption), style="dim")
     console.print()
+
+
+def blocks(table: ReportTable, width: int) -> list[dict[int, int]]:
+    """The columns that are printed side by side, each with its width; the first one leads every block.
+
+    >>> wide = ReportTable(title="", header=("name", "a", "b"), rows=(("one two", "1" * 9, "2" * 9),), caption="")
+    >>> blocks(wide, 40)
+    [{0: 7, 1: 9, 2: 9}]
+    >>> blocks(wide, 20)
+    [{0: 7, 1: 9}, {0: 7, 2: 9}]
+    """
+    cells = [[line[number] for line in (table.header, *table.rows)] for number in range(len(table.header))]
+    natural = [max(map(cell_len, column)) for column in cells]
+    least = [min(wide, _least(column)) for column, wide in zip(cells, natural, strict=True)]
+    made: list[dict[int, int]] = []
+    for number in range(len(cells)):
+        if not made or (len(made[-1]) > 1 and sum(least[each] + GAP for each in (*made[-1], number)) > width):
+            made.append({0: natural[0]})
+        made[-1][number] = natural[number]
+    for block in made:
+        while sum(block.values()) + GAP * len(block) > width:
+            widest = max(block, key=lambda number: block[number] - least[number])
+            if block[widest] <= least[widest]:
+                break
+            block[widest] -= 1
+    return made
+
+
+def _least(column: Sequence[str]) -> int:
+    """How narrow a column may be: short cells are whole, long ones are broken between words."""
+    return max(cell_len(part) for cell in column for part in ([cell] if cell_len(cell) <= WHOLE else cell.split()))
 
 
 def print_facts(facts: Iterable[tuple[str, object]]) -> None:
@@ -46,3 +85,7 @@ def print_facts(facts: Iterable[tuple[str, object]]) -> None:
     for name, value in facts:
         drawn.add_row(plain(name), plain(value))
     out().print(drawn)
+
+
+GAP = 2  # signs beside each column
+WHOLE = 22  # signs of a cell that is not broken

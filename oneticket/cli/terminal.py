@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import codecs
 import io
+import json
+import os
 import sys
+from collections.abc import Mapping
 
 from rich.console import Console
 from rich.text import Text
@@ -14,9 +17,9 @@ PLAIN = {"—": "-", "−": "-", "×": "x", "±": "+-", "…": "...", "’": "'"
 
 
 def out() -> Console:
-    """Standard output: as wide as the terminal, or wide enough for any table where there is none."""
+    """Standard output: as wide as the terminal or COLUMNS says, or wide enough for most tables where neither does."""
     console = _console(stderr=False)
-    return console if console.is_terminal else _console(stderr=False, width=160)
+    return console if console.is_terminal or "COLUMNS" in os.environ else _console(stderr=False, width=160)
 
 
 def err(*, quiet: bool = False) -> Console:
@@ -34,6 +37,11 @@ def paragraph(words: object, *, indent: int = 0, style: str = "") -> None:
     console = out()
     for line in plain(words).wrap(console, max(20, console.width - indent)):
         console.print(Text(" " * indent) + line, style=style, soft_wrap=True)
+
+
+def say_json(value: object) -> None:
+    """A value as JSON on standard output, for other programs."""
+    out().print(Text(json.dumps(value, indent=2, default=_plain_json)), soft_wrap=True)
 
 
 def tell(words: object, *, style: str = "", quiet: bool = False) -> None:
@@ -64,6 +72,11 @@ def any_encoding() -> None:
 
 def _console(*, stderr: bool, quiet: bool = False, width: int | None = None) -> Console:
     return Console(stderr=stderr, quiet=quiet, width=width, markup=False, emoji=False, highlight=False)
+
+
+def _plain_json(value: object) -> object:
+    """What JSON has no form of: frozen mappings are mappings, all else is its text."""
+    return dict(value) if isinstance(value, Mapping) else str(value)
 
 
 def _escaped(mark: str) -> str:

@@ -8,6 +8,8 @@ from typing import Annotated, Literal
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
+from oneticket.cli.parameters import Json
+
 Key = Annotated[
     str | None,
     Parameter(help="Of a checkpoint with more than a state dict: the entry to read, such as model.state."),
@@ -19,20 +21,24 @@ def show(
     /,
     *,
     level: Annotated[int | None, Parameter(help="The level whose layers are shown. Default: the last.")] = None,
+    json: Json = False,
 ) -> int:
     """Print what a ticket or book says of itself: model, data, optimizer, rewind point, scores, layers."""
     from oneticket.cli.show import show as command
 
-    return command(file, level=level)
+    return command(file, level=level, json=json)
 
 
 def verify(
-    file: Annotated[Path, Parameter(help="A ticket file, a book file, or a folder that `find` made.")], /
+    file: Annotated[Path, Parameter(help="A ticket file, a book file, or a folder that `find` made.")],
+    /,
+    *,
+    json: Json = False,
 ) -> int:
     """Check that a ticket or book is undamaged: recompute its digest, id and counts."""
     from oneticket.cli.show import verify as command
 
-    return command(file)
+    return command(file, json=json)
 
 
 def score(
@@ -68,11 +74,12 @@ def zoo(
             "org/name, mine.py:data), and why the others do not. Code that you name is run.",
         ),
     ] = None,
+    json: Json = False,
 ) -> int:
     """List the tickets that ship with oneticket, of a folder or of the Hugging Face Hub, or print one's card."""
     from oneticket.cli.zoo import zoo as command
 
-    return command(where, fits=fits)
+    return command(where, fits=fits, json=json)
 
 
 def push(
@@ -145,6 +152,7 @@ def export(
     ] = False,
     batch: Annotated[int, Parameter(help="Inputs in a timed batch.", validator=Number(gte=1))] = 1,
     rounds: Annotated[int, Parameter(help="How many times each form is timed.", validator=Number(gte=1))] = 30,
+    json: Json = False,
 ) -> int:
     """Write a ticket's network in a form to deploy, and measure size and time of every form.
 
@@ -164,6 +172,7 @@ def export(
         run_code=run_code,
         batch_size=batch,
         rounds=rounds,
+        json=json,
     )
 
 

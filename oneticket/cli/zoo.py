@@ -8,8 +8,8 @@ from pathlib import Path
 from oneticket.cli.fit import tell_fits
 from oneticket.cli.hub import print_card
 from oneticket.cli.tables import print_table
-from oneticket.cli.terminal import paragraph, say
-from oneticket.ground.errors import FileError
+from oneticket.cli.terminal import paragraph, say, say_json
+from oneticket.ground.errors import FileError, SpecError
 from oneticket.publish.hub import parse
 from oneticket.publish.standing import ADJUSTED, standings
 from oneticket.publish.zoo import ZooEntry, entries, single
@@ -19,9 +19,14 @@ from oneticket.ticket.book import Book
 from oneticket.ticket.describe import at, data, network, percent, scores, word
 
 
-def zoo(where: str | None, *, fits: str | None) -> int:
+def zoo(where: str | None, *, fits: str | None, json: bool) -> int:
     """List tickets, print the card of the one that is named, or say which of them fit. Bad files fail no list."""
     path = None if where is None else single(where)
+    if json:
+        if fits is not None:
+            raise SpecError("--json: does not go with --for")
+        say_json([_plain(entry) for entry in entries(where if path is None else path)])
+        return 0
     if path is not None and fits is None:
         print_card(file.load(path), str(where))
         return 0
@@ -38,6 +43,24 @@ def zoo(where: str | None, *, fits: str | None) -> int:
         if entry.thing is None:
             say(f"{word(entry.name)}: bad: {word(entry.problem)}", style="red")
     return 0
+
+
+def _plain(entry: ZooEntry) -> dict[str, object]:
+    """An entry for other programs."""
+    thing = entry.thing
+    if thing is None:
+        return {"name": entry.name, "bytes": entry.size, "problem": entry.problem}
+    counts = thing.weight_counts[-1] if isinstance(thing, Book) else thing.weight_counts
+    return {
+        "name": entry.name,
+        "bytes": entry.size,
+        "kind": "book" if isinstance(thing, Book) else "ticket",
+        "id": thing.id,
+        "network": network(thing),
+        "data": data(thing),
+        "density": counts.prunable,
+        "scores": list(scores(thing)),
+    }
 
 
 def _list(found: Sequence[ZooEntry], where: str | None) -> None:

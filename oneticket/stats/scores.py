@@ -7,6 +7,7 @@ from typing import Any
 
 from oneticket.ground.errors import SpecError
 from oneticket.ground.metric import Metric
+from oneticket.lottery.spec import OF_TARGET, WHOLE
 from oneticket.stats.stats import Interval
 from oneticket.stats.summary import Summary, gain, rank, summary
 from oneticket.stats.table import ReportTable
@@ -23,14 +24,10 @@ def scores(ticket: Ticket, rows: Iterable[Row]) -> list[dict[str, Any]]:
     Fields: `data`, `optimizer`, `arm`, `mean`, `low`, `high` (95 % interval of the mean, Student's t; None where n is
     1), `n`, and `difference`: by how much the ticket is better than the arm, replicate by replicate, as `mean`, `low`,
     `high`, `n`; None for the ticket itself. `metric`, `unit` and `better` where it is not accuracy. Raises SpecError
-    for rows in which another ticket was trained, or this one was not, and rows of one target that differ in how they
-    were trained.
+    for rows in which this ticket was not trained, and rows of one target that differ in how they were trained. Rows of
+    other tickets, and of what was trained beside those alone, are left out.
     """
-    rows = list(rows)
-    others = {row.get("source_id") for row in rows if row["arm"] == "ticket"}
-    if others != {ticket.id}:
-        found = ", ".join(sorted(f"{str(other)[:16]}…" for other in others)) or "none"
-        raise SpecError(f"expected rows of transfers of ticket {ticket.id[:16]}…, got rows of: {found}")
+    rows = _beside(ticket, list(rows))
     _check(rows)
     groups: dict[Any, list[Summary]] = {}
     for one in summary(rows):
@@ -57,6 +54,26 @@ def _sizes(rows: Iterable[Row], data: str) -> dict[str, int]:
             said = {"classes": row.get("target_classes"), "examples": row.get("target_images")}
             return {name: int(value) for name, value in said.items() if value is not None}
     return {}
+
+
+def _beside(ticket: Ticket, rows: list[Row]) -> list[Row]:
+    """The rows of this ticket, and those of the same targets and replicates that are of its source or of no source."""
+    own = [row for row in rows if row["arm"] == "ticket" and row.get("source_id") == ticket.id]
+    if not own:
+        others = {row.get("source_id") for row in rows if row["arm"] == "ticket"}
+        found = ", ".join(sorted(f"{str(other)[:16]}…" if other else "searches" for other in others)) or "none"
+        raise SpecError(f"expected rows of transfers of ticket {ticket.id[:16]}…, got rows of: {found}")
+    places = {tuple(row.get(name) for name in PLACE) for row in own}
+    sources = {tuple(row.get(name) for name in SOURCE) for row in own}
+    levels = {row.get("level") for row in own}
+    return [
+        row
+        for row in rows
+        if tuple(row.get(name) for name in PLACE) in places
+        and (row["arm"] != "ticket" or row.get("source_id") == ticket.id)
+        and (row["arm"] in WHOLE or row.get("level") in levels)
+        and (not row.get("source_data") or row["arm"] in OF_TARGET or tuple(map(row.get, SOURCE)) in sources)
+    ]
 
 
 def _check(rows: Iterable[Row]) -> None:
@@ -118,3 +135,7 @@ def _interval(one: Row) -> Interval:
 
 def _plain(interval: Interval) -> dict[str, Any]:
     return {name: getattr(interval, name) for name in ("mean", "low", "high", "n")}
+
+
+PLACE = ("target_data", "target_optimizer", "replicate")
+SOURCE = ("source_data", "source_optimizer")

@@ -1,0 +1,134 @@
+"""Screens of 80 columns, JSON for other programs, and the commands that start things off."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import webbrowser
+from pathlib import Path
+from typing import Any
+
+import pytest
+from commands import oneticket_cli
+
+from oneticket.cli.tables import GAP, blocks, print_table
+from oneticket.report.export import read_rows
+from oneticket.stats.scores import scores
+from oneticket.stats.table import ReportTable
+from oneticket.study.file import read_study
+from oneticket.ticket.book import Book
+
+FIND = "find --data digits:a --model mlp --widths 8 --levels 2 --budget 4it --rewind 1it --quiet"
+
+
+@pytest.fixture(autouse=True)
+def _in_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "80")
+
+
+def table(*widths: int) -> ReportTable:
+    header = tuple(f"c{number}" for number in range(len(widths)))
+    return ReportTable(title="A table", header=header, rows=(tuple("x" * width for width in widths),), caption="Cells.")
+
+
+@pytest.mark.parametrize("widths", [(27, 13, 13, 13, 13, 13), (44, 13, 13), (5, 5), (20, 22, 22, 22), (80, 3)])
+def test_a_table_is_broken_between_columns(widths: tuple[int, ...], capsys: pytest.CaptureFixture[str]) -> None:
+    made = blocks(table(*widths), 80)
+    assert sorted({number for block in made for number in block}) == list(range(len(widths)))
+    assert all(0 in block and (len(block) <= 2 or sum(block.values()) + GAP * len(block) <= 80) for block in made)
+    assert all(width == widths[number] for block in made for number, width in block.items())
+    if widths[0] < 60:
+        print_table(table(*widths))
+        out = capsys.readouterr().out
+        assert max(map(len, out.splitlines())) <= 80
+        assert all(f" {'x' * width} " in out for width in widths), "no cell is split"
+
+
+def test_long_words_are_broken_between_words(capsys: pytest.CaptureFixture[str]) -> None:
+    words = "ticket at level 7 on fashion_mnist(per_class=20) with sgd, replicate 1, and so on"
+    print_table(ReportTable(title="t", header=("entry", "what", "size"), rows=(("a" * 12, words, "1 kB"),), caption=""))
+    out = capsys.readouterr().out
+    assert max(map(len, out.splitlines())) <= 80
+    assert set(words.split()) <= set(out.split())
+
+
+def read(words: str, capsys: pytest.CaptureFixture[str], *, status: int = 0) -> Any:
+    code, out, err = oneticket_cli(words, capsys)
+    assert code == status, err
+    return json.loads(out)
+
+
+def test_json_for_other_programs(capsys: pytest.CaptureFixture[str]) -> None:
+    assert oneticket_cli(f"{FIND} --out a", capsys)[0] == 0
+    book = Book.load("a")
+    (shown,) = read("show a --json", capsys)
+    assert (shown["id"], shown["kind"], shown["model"]["spec"]["name"]) == (book.id, "book", "mlp")
+    assert [level["remaining"] for level in shown["levels"]] == [one.living for one in book.weight_counts]
+    assert sum(layer["remaining"] for layer in shown["layers"].values()) == book[2].mask.living
+    assert [record["level"] for record in shown["records"]] == [0, 1, 2]
+    (proven,) = read("verify a --json", capsys)
+    assert (proven["id"], proven["levels"]) == (book.id, 2)
+    kept = read("store ls --json", capsys)
+    assert [each["kind"] for each in kept] == ["level"] * 3 + ["rewind"]
+    assert read("store verify --json", capsys)["good"] == 4
+    damaged = next(path for path in Path(".oneticket").rglob("*.safetensors") if path.stem == kept[0]["key"])
+    damaged.write_bytes(damaged.read_bytes()[:-1] + b"?")
+    assert list(read("store verify --json", capsys, status=1)["damaged"]) == [kept[0]["key"]]
+    assert {"digits-a", "resnet-20-cifar10"} <= {entry["name"] for entry in read("zoo --json", capsys)}
+    costs = read("export digits-a --rounds 1 --json", capsys)
+    assert {"dense", "compact"} <= {form["form"] for form in costs["forms"]} and costs["sentence"]
+
+
+def test_a_new_study_file_runs(capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, _ = oneticket_cli("init mine.toml", capsys)
+    assert (code, "oneticket study mine.toml --dry-run" in out) == (0, True)
+    assert read_study(Path("mine.toml")).claims == ("C2",)
+    before = Path("mine.toml").read_bytes()
+    code, _, err = oneticket_cli("init mine.toml", capsys)
+    assert (code, "exists already" in err, Path("mine.toml").read_bytes()) == (2, True, before)
+    assert oneticket_cli("init mine.txt", capsys)[0] == 2
+    asked = 'include = "mine.toml"\nreplicates = 1\nlevels = [1]\nrewind = "1it"\ntraining = {budget = "3it"}\n'
+    Path("short.toml").write_text(asked)
+    foreseen = read("study short.toml --dry-run --json --engine inline", capsys)
+    assert foreseen["parts"][-1]["to_do"] == foreseen["parts"][-1]["steps"] > 0
+    code, _, err = oneticket_cli("study short.toml --engine inline --quiet", capsys)
+    assert code == 0, err
+    state = read("status short.toml --json", capsys)
+    assert (state["parts"][-1]["to do"], state["parts"][-1]["done"]) == (0, foreseen["parts"][-1]["steps"])
+    assert oneticket_cli("study short.toml --json", capsys)[0] == 2
+
+
+def test_a_report_is_opened(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    opened: list[str] = []
+    monkeypatch.setattr(webbrowser, "open", opened.append)
+    assert oneticket_cli("init", capsys)[0] == 0
+    assert oneticket_cli("report study.toml --out report", capsys)[0] == 0
+    assert opened == []
+    assert oneticket_cli("report study.toml --out report --open", capsys)[0] == 0
+    assert opened == [Path("report/report.html").resolve().as_uri()]
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_shells_complete_commands_and_flags(shell: str, capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, _ = oneticket_cli(f"completion {shell}", capsys)
+    assert code == 0
+    assert all(word in out for word in ("transfer", "weight-decay", "completion"))
+    if shell == "bash":
+        done = subprocess.run(["bash", "-n"], input=out, text=True, capture_output=True, env={**os.environ})
+        assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_scores_take_the_rows_of_the_ticket_alone(capsys: pytest.CaptureFixture[str]) -> None:
+    assert oneticket_cli(f"{FIND} --out a", capsys)[0] == 0
+    ticket = Book.load("a")[2]
+    ticket.save("ticket.safetensors")
+    words = "--data digits:b --controls reinit,global-random --budget 2it --quiet --rows"
+    assert oneticket_cli(f"transfer ticket.safetensors {words} own.csv", capsys)[0] == 0
+    assert oneticket_cli(f"transfer a {words} all.csv --levels 1,2", capsys)[0] == 0
+    own, others = read_rows(Path("own.csv")), [row for row in read_rows(Path("all.csv")) if row["level"] == 1]
+    assert others
+    expected = scores(ticket, own)
+    assert scores(ticket, [*own, *others]) == expected
+    assert [each["arm"] for each in expected] == ["dense", "ticket", "reinit", "global-random"]
