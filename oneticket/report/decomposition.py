@@ -118,7 +118,7 @@ def _row(one: Decomposition, name: str) -> dict[str, Any]:
     found, setting, effect = one.gains.get(name), one.setting, EFFECTS[name]
     return {
         "part": one.part or None,
-        "equal": one.equal,
+        "equal": setting.equal,
         "model": setting.model,
         "target_data": setting.data,
         "target_optimizer": setting.optimizer,

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 
 from oneticket.ground.metric import Metric
 from oneticket.lottery.spec import WHOLE
-from oneticket.stats.regroup import settled
+from oneticket.stats.regroup import parts, settled
 from oneticket.stats.stats import Paired, paired
 from oneticket.stats.summary import Line, Row, Setting, Summary, places, summary
 from oneticket.stats.words import words_of
@@ -60,7 +60,6 @@ class Decomposition:
     level: int
     density: float
     part: str
-    equal: str | None
     where: str
     gains: Mapping[str, Paired]
     lacking: tuple[str, ...]
@@ -85,11 +84,8 @@ def decompositions(rows: Iterable[Row]) -> list[Decomposition]:
     >>> {name: round(each.difference.mean, 3) for name, each in one.gains.items()}
     {'total': 0.05, 'mask': 0.03, 'weights': 0.01, 'interaction': 0.01}
     """
-    blocks: dict[tuple[str, str | None], list[Row]] = {}
-    for row in rows:
-        blocks.setdefault((row.get("part") or "", row.get("equal")), []).append(row)
-    several, made = len({part for part, _ in blocks}) > 1, []
-    for (part, equal), block in blocks.items():
+    blocks, made = parts(rows), []
+    for part, block in blocks.items():
         summaries = summary(settled(block))
         for setting, place in places(summaries).items():
             there = [one for one in summaries if one.setting == setting]
@@ -105,8 +101,7 @@ def decompositions(rows: Iterable[Row]) -> list[Decomposition]:
                     level=ticket.level,
                     density=ticket.density,
                     part=part,
-                    equal=equal,
-                    where=(f"{part}: " if several else "") + place + (f", equal {equal}" if equal else ""),
+                    where=f"{part}: {place}" if len(blocks) > 1 else place,
                     gains=_gains(setting.metric, values),
                     lacking=_lacking(values),
                 )

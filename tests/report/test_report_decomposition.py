@@ -116,18 +116,17 @@ def test_parts_and_what_sources_are_compared_at_are_never_mixed() -> None:
     found = decompositions([*epochs, *steps, *second])
     alone = decompositions(epochs)
     assert len(found) == 3 * len(alone)
-    assert {(one.part, one.equal) for one in found} == {("one", "epochs"), ("one", "steps"), ("two", None)}
+    assert {(one.part, one.setting.equal) for one in found} == {("one", "epochs"), ("one", "steps"), ("two", None)}
     for one in alone:
         (same,) = [
             other
             for other in found
-            if (other.part, other.equal, other.setting, other.source, other.level)
-            == ("one", "epochs", one.setting, one.source, one.level)
+            if (other.part, other.setting, other.source, other.level) == ("one", one.setting, one.source, one.level)
         ]
         assert same.gains == one.gains and same.where == f"one: {one.where}"
     titles = [table.title for table in decomposition_tables(found)]
     assert len(titles) == len(set(titles)) == 6
-    assert "vgg-11 on one: cifar10 under sgd, equal steps" in titles
+    assert "vgg-11 on one: cifar10 under sgd at equal steps" in titles
     drawn = FIGURES["mask-or-weights"].draw(replace(crossed(), rows=[*epochs, *steps, *second]))
     assert drawn is not None and len(drawn.to_dict()["concat"]) == 6
 
