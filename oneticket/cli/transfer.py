@@ -100,7 +100,8 @@ def transfer(
         write_rows(found, rows)
     if found and not quiet:
         print_tables(found)
-        say(" ".join([sentence(found), *decomposition_lines(decompositions(found))]))
+        for line in (sentence(found), *decomposition_lines(decompositions(found))):
+            say(line)
     return 1 if piles.failed else 0
 
 
