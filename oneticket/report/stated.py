@@ -33,8 +33,8 @@ def stated(findings: Findings) -> ReportTable | None:
         title="What was stated before the first run",
         header=("field", "stated"),
         rows=tuple(rows),
-        caption="The digest is SHA-256 over the canonical JSON of these fields; a run writes them into the store "
-        "before its first training.",
+        caption="The digest is SHA-256 over the canonical JSON of the design: these fields, and each claim's sentence "
+        "or the digest of its code. A run writes it into the store before its first training.",
     )
 
 
@@ -53,7 +53,9 @@ def _parts(parts: Mapping[str, Mapping[str, Any]]) -> list[tuple[str, str]]:
     """A row for each part; parts that state the same share one."""
     groups: dict[str, list[str]] = {}
     for name, part in parts.items():
-        said = "; ".join(f"{field.replace('_', ' ')} {_word(value)}" for field, value in part.items() if value)
+        said = "; ".join(
+            f"{field.replace('_', ' ')} {_word(value)}" for field, value in part.items() if value is not None
+        )
         groups.setdefault(said, []).append(name or "all")
     return [(listed(names), said) for said, names in groups.items()]
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
-from oneticket.ground.canon import digest
+from oneticket.ground.canon import digest, dumps
 from oneticket.store.store import Store
 from oneticket.study.cells import Cell
 from oneticket.study.grid import Plan
@@ -36,7 +37,7 @@ def design(plan: Plan) -> dict[str, Any]:
     >>> design(Plan(name="mine", cells=(), claims=("C1",), margin=0.02))["claims"]
     {'C1': 'Tickets beat random tickets on their own data.'}
     """
-    return {
+    made = {
         "claims": {name: CLAIMS.digest(name) or CLAIMS[name] for name in plan.claims},
         "rules": RULES,
         "densities": {f"{density:g}": level for density, level in plan.densities.items()},
@@ -44,6 +45,7 @@ def design(plan: Plan) -> dict[str, Any]:
         "complexity": plan.complexity.plain(),
         "parts": {name: dict(part) for name, part in (plan.parts or _parts(plan)).items()},
     }
+    return dict(json.loads(dumps(made)))
 
 
 def digest_of(made: Mapping[str, Any]) -> str:
