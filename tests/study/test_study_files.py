@@ -66,6 +66,9 @@ def told(**files: str) -> str:
     return str(error.value)
 
 
+SHIPPED_STUDIES = ("demo", "digits", "minutes", "images", "crossing", "paper-small", "paper")
+
+
 def parts(made: Plan) -> dict[str, int]:
     return dict(Counter(cell.part for cell in made.cells))
 
@@ -75,7 +78,7 @@ def kinds(made: Plan) -> dict[str, int]:
 
 
 def test_the_shipped_ones() -> None:
-    assert {file.stem for file in SHIPPED.glob("*.toml")} >= {"demo", "digits", "paper-small", "paper"}
+    assert {file.stem for file in SHIPPED.glob("*.toml")} == set(SHIPPED_STUDIES)
     for file in SHIPPED.glob("*.toml"):
         assert file.read_text().startswith("# "), "the first line says what it is"
         study = read_study(Path(file.stem))
@@ -114,6 +117,26 @@ def test_paper_small_as_counted_by_hand() -> None:
         "optimizers": 3 * 2 + three * (2 * 4 + 2 + 2),
         "complexity": 3 * 2 + three * (4 * 2 + 2 + 2),
     }
+
+
+def test_images_and_crossing_as_counted_by_hand() -> None:
+    images = plan(read_study(Path("images")), RunContext(pretend=True))
+    shared, per_source = 1 + 3 * 4, 1 + 3 * 7  # dense, own, own-search, own-reinit, random; and what a source has alone
+    assert parts(images) == {
+        "first": 10 * 2 * (shared + per_source),
+        "targets": 10 * 6 * (shared + per_source),
+        "sources": 10 * 2 * 2 * (shared + 5 * per_source),
+    }
+    crossing = plan(read_study(Path("crossing")), RunContext(pretend=True))
+    # Per replicate and size: dense, rewound dense, and 5 arms at 2 levels.
+    assert parts(crossing) == {"mlp": 5 * 6 * (2 + 2 * 5), "resnet-20": 5 * 6 * (2 + 2 * 5)}
+
+
+def test_shipped_studies_state_where_claims_are_judged() -> None:
+    for name in ("minutes", "images", "crossing", "paper-small"):
+        study = read_study(Path(name))
+        assert len(study.densities) == 2 and study.margin
+        assert study.subsets == "replicate" and study.head_start == "equal"
 
 
 @pytest.mark.slow
