@@ -13,7 +13,7 @@ from cyclopts import App, CycloptsError, Group, Parameter
 
 from oneticket.cli.help import ALL, EXIT_CODES, HELP, CommonFlags, groups
 from oneticket.cli.mistakes import told
-from oneticket.cli.parameters import HOW, KEEP, How, Keep, Quiet, Rows, SpecFile, sound, with_flags
+from oneticket.cli.parameters import HOW, KEEP, How, Keep, Quiet, Rows, SpecFile, Track, sound, with_flags
 from oneticket.cli.status import LOADING, telling
 from oneticket.cli.studies import init, report, status, store, study
 from oneticket.cli.terminal import any_encoding, out, tell
@@ -33,6 +33,7 @@ def find(
     given: dict[str, Any],
     spec: SpecFile = None,
     rows: Rows = None,
+    track: Track = None,
     how: How = HOW,
     store: Keep = KEEP,
     quiet: Quiet = False,
@@ -41,7 +42,7 @@ def find(
     with telling(quiet=quiet):
         with phase(LOADING):
             from oneticket.cli.find import find as command
-        return command(given=given, spec=spec, out=out, rows=rows, how=how, store=store, quiet=quiet)
+        return command(given=given, spec=spec, out=out, rows=rows, track=track or [], how=how, store=store, quiet=quiet)
 
 
 def transfer(
@@ -51,6 +52,7 @@ def transfer(
     given: dict[str, Any],
     spec: SpecFile = None,
     rows: Rows = None,
+    track: Track = None,
     how: How = HOW,
     store: Keep = KEEP,
     quiet: Quiet = False,
@@ -65,7 +67,17 @@ def transfer(
     with telling(quiet=quiet):
         with phase(LOADING):
             from oneticket.cli.transfer import transfer as command
-        return command(source, given=given, spec=spec, rows=rows, how=how, store=store, quiet=quiet, run_code=run_code)
+        return command(
+            source,
+            given=given,
+            spec=spec,
+            rows=rows,
+            track=track or [],
+            how=how,
+            store=store,
+            quiet=quiet,
+            run_code=run_code,
+        )
 
 
 def demo(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import takewhile
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ from oneticket.cli.parameters import How
 from oneticket.cli.session import run_steps
 from oneticket.cli.tables import print_tables
 from oneticket.cli.terminal import say
+from oneticket.cli.track import tracking
 from oneticket.engine.engine import Engine
 from oneticket.engine.handlers import bind
 from oneticket.ground.errors import FileError, SpecError, StoreError
@@ -34,6 +35,7 @@ def find(
     spec: Path | None,
     out: Path,
     rows: Path | None,
+    track: Sequence[str],
     how: How,
     store: str,
     quiet: bool,
@@ -53,9 +55,11 @@ def find(
         ]
     cells = [cell for origin in searches for cell in search_cells(origin)]
     books = [step for origin in searches for step in bound(origin)]
-    piles = run_steps(
-        [cell.step for cell in cells], store=kept, context=context, quiet=quiet, engine=engine, read=books, each=True
-    )
+    with tracking(track, kept) as heard:
+        steps = [cell.step for cell in cells]
+        piles = run_steps(
+            steps, store=kept, context=context, quiet=quiet, engine=engine, heard=heard, read=books, each=True
+        )
     saved = [save_book(origin, kept, book_file(out, origin.replicate)) for origin in searches]
     found = rows_of(cells, kept)
     write_rows(found, out / "rows.csv")

@@ -55,6 +55,14 @@ Keep = Annotated[
     ),
 ]
 Quiet = Annotated[bool, Parameter(help="Print no progress and no tables.", negative="")]
+Track = Annotated[
+    list[str] | None,
+    Parameter(
+        help="Also log to tensorboard:FOLDER, mlflow:FOLDER, wandb:FOLDER or your own file.py:function:WHERE. May be "
+        "repeated.",
+        negative="",
+    ),
+]
 Json = Annotated[bool, Parameter(name="--json", help="Print JSON instead of text.", negative="")]
 KEEP = ".oneticket"
 

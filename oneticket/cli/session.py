@@ -10,8 +10,9 @@ from dataclasses import replace
 
 from oneticket.cli.progress import describe, spoken, view
 from oneticket.cli.terminal import tell
+from oneticket.cli.track import Feed
 from oneticket.engine.engine import Engine, run
-from oneticket.engine.scheduler import Observer, Piles
+from oneticket.engine.scheduler import Piles
 from oneticket.ground import clock
 from oneticket.ground.allocator import keep_freed
 from oneticket.ground.phase import phase
@@ -30,7 +31,7 @@ def run_steps(
     context: RunContext,
     quiet: bool,
     engine: Engine = INLINE,
-    heard: Sequence[Observer] = (),
+    heard: Sequence[Feed] = (),
     read: Sequence[Step] = (),
     each: bool = False,
 ) -> Piles:
@@ -49,10 +50,10 @@ def run_steps(
     with view(everything, quiet=quiet, store=store if each else None) as shown, stop_requests() as asked:
 
         def observe(step: Step, event: str) -> None:
-            for each in (shown.observe, *heard):
-                each(step, event)
+            for observe_one in (shown.observe, *(each.observe for each in heard)):
+                observe_one(step, event)
 
-        here = replace(context, watchers=(shown.watch,), stop=asked)
+        here = replace(context, watchers=(shown.watch, *(each.watch for each in heard)), stop=asked)
         piles = run(steps, store=store, context=here, observe=observe, engine=engine)
     spent = spoken(clock.now() - began)
     said = f"{len(piles.done)} steps done in {spent}, {len(piles.reused)} reused from {store.url}"

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from cyclopts import App, Parameter
 
-from oneticket.cli.parameters import HOW, KEEP, How, Json, Keep, Quiet
+from oneticket.cli.parameters import HOW, KEEP, How, Json, Keep, Quiet, Track
 from oneticket.cli.status import LOADING, telling
 from oneticket.ground.phase import phase
 
@@ -43,14 +43,7 @@ def study(
     ] = None,
     ranks: Annotated[int, Parameter(help="Number of devices for each training (DDP, under ray).")] = 1,
     price: Annotated[float | None, Parameter(help="Price of one hour of the machine, for --dry-run.")] = None,
-    track: Annotated[
-        list[str] | None,
-        Parameter(
-            help="Also log to tensorboard:FOLDER, mlflow:FOLDER, wandb:FOLDER or your own file.py:function:WHERE. "
-            "May be repeated.",
-            negative="",
-        ),
-    ] = None,
+    track: Track = None,
     json: Json = False,
     how: How = HOW,
     store: Keep = KEEP,

@@ -1,40 +1,47 @@
-"""Feeding trackers while a study runs: every network that is trained, as soon as it is in the store."""
+"""Feeding trackers: each training while it runs, where that is in this process, and as soon as it is in the store."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 
 from oneticket.cli.terminal import tell
-from oneticket.engine.inline import Observer
 from oneticket.ground.errors import OneticketError
 from oneticket.store.step import Step
 from oneticket.store.store import Store
 from oneticket.study.steps import measured
 from oneticket.study.track import Tracker, tracker
+from oneticket.training.loop import Run
 
 
 @contextmanager
-def tracking(asked: Sequence[str], store: Store) -> Iterator[list[Observer]]:
+def tracking(asked: Sequence[str], store: Store) -> Iterator[list[Feed]]:
     """One observer per tracker; one that fails is told of once and left out: a study is worth more than its log."""
     with ExitStack() as after:
-        heard = []
+        heard = list[Feed]()
         for text in asked:
             one = tracker(text)
             after.callback(_quietly, one, text)
-            heard.append(_Feed(one, text, store))
-        yield [each.observe for each in heard]
+            heard.append(Feed(one, text, store))
+        yield heard
 
 
-class _Feed:
+class Feed:
     """One tracker, as long as it works."""
 
     def __init__(self, one: Tracker, text: str, store: Store) -> None:
         self.tracker: Tracker | None = one
         self.text, self.store = text, store
+        self._under_way = 0
 
     def observe(self, step: Step, event: str) -> None:
-        """Hand over a trained network, new or reused."""
+        """Hand over a trained network, new or reused; and before, one that is begun, if it is alone."""
+        if event == "begun" and self.tracker is not None:
+            self._under_way += 1
+            if self._under_way == 1:
+                self._try(lambda tracker: tracker.begin(step))
+        elif event in ("done", "failed", "elsewhere"):
+            self._under_way = max(self._under_way - 1, 0)
         if self.tracker is None or event not in ("done", "reused") or not measured(step):
             return
         try:
@@ -43,8 +50,23 @@ class _Feed:
                 return
             self.tracker.step(step, found, seconds=self.store.provenance(step).get("seconds"))
         except OneticketError as error:
-            _tell(self.text, error)
-            self.tracker = None
+            self._leave_out(error)
+
+    def watch(self, run: Run) -> None:
+        """Show a training under way, as a watcher."""
+        if self.tracker is not None and self._under_way == 1:
+            self._try(lambda tracker: tracker.watch(run))
+
+    def _try(self, what: Callable[[Tracker], None]) -> None:
+        try:
+            if self.tracker is not None:
+                what(self.tracker)
+        except OneticketError as error:
+            self._leave_out(error)
+
+    def _leave_out(self, error: OneticketError) -> None:
+        _tell(self.text, error)
+        self.tracker = None
 
 
 def _quietly(one: Tracker, text: str) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from oneticket.cli.parameters import How
 from oneticket.cli.session import run_steps
 from oneticket.cli.tables import print_tables
 from oneticket.cli.terminal import say
+from oneticket.cli.track import tracking
 from oneticket.engine.engine import Engine
 from oneticket.ground.errors import CarryError, SpecError
 from oneticket.ground.spec import texts
@@ -37,6 +38,7 @@ def transfer(
     given: Mapping[str, Any],
     spec: Path | None,
     rows: Path | None,
+    track: Sequence[str],
     how: How,
     store: str,
     quiet: bool,
@@ -94,7 +96,9 @@ def transfer(
             context=context,
             head_start=asked.head_start,
         )
-    piles = run_steps([cell.step for cell in cells], store=kept, context=context, quiet=quiet, engine=engine, each=True)
+    with tracking(track, kept) as heard:
+        steps = [cell.step for cell in cells]
+        piles = run_steps(steps, store=kept, context=context, quiet=quiet, engine=engine, heard=heard, each=True)
     found = rows_of(cells, kept)
     if rows is not None:
         write_rows(found, rows)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 from dataclasses import replace
+from functools import partial
 from shutil import which
 from typing import TypeVar
 
@@ -23,7 +24,7 @@ from oneticket.lottery.training_request import Trained, TrainingRequest, Work
 from oneticket.models.parts import head
 from oneticket.optim.build import build as build_optimizers
 from oneticket.task.heads import with_heads
-from oneticket.task.task import task_of
+from oneticket.task.task import Task, task_of
 from oneticket.ticket.mask import Mask
 from oneticket.ticket.values import fingerprint
 from oneticket.training import checkpoint
@@ -81,6 +82,7 @@ def run_training(job: TrainingRequest, context: RunContext) -> Trained:
                     None, [context.how, "begun anew: its checkpoint was of other work, another form, or other threads"]
                 )
             )
+        run.measure = partial(_measures, slim.network, data, task)
         if context.ranks > 1:
             same("checkpoint", f"{run.position:08x}", run.device, TrainingError)
         share = {"rank": context.rank, "ranks": context.ranks}
@@ -124,6 +126,12 @@ def run_training(job: TrainingRequest, context: RunContext) -> Trained:
             "data_digest": data.digest,
         },
     )
+
+
+def _measures(network: nn.Module, data: Data, task: Task) -> dict[str, float]:
+    """The measures of a network under way, on the test set."""
+    found = measure(network, test_batches(data), task, data.scale)
+    return {**found.scores, "loss": found.loss}
 
 
 def _commonest(data: Data) -> float:

@@ -1,7 +1,9 @@
 """Trackers: what a study trained, shown in TensorBoard, MLflow or Weights & Biases. None is needed, none is asked.
 
 A tracker is fed from the store, one step after the other, so it is alike for every engine, and a finished study can be
-replayed into one. A step that it holds already is passed over: it is one run, known by its key.
+replayed into one.
+A step that it holds already is passed over: it is one run, known by its key. Where trainings run in this process, one
+after the other, a tracker also sees them while they run.
 """
 
 from __future__ import annotations
@@ -13,8 +15,9 @@ from typing import Protocol
 
 from oneticket.ground.errors import SpecError, StoreError
 from oneticket.store.step import Outcome, Step
-from oneticket.study.tracked_run import run_of
-from oneticket.study.trackers import TRACKERS, TrackerRuns
+from oneticket.study.tracked_run import POINTS, begun_run, points, run_of
+from oneticket.study.trackers import CURVE, TRACKERS, LiveRun, TrackerRuns
+from oneticket.training.loop import Run
 
 
 class Tracker(Protocol):
@@ -25,6 +28,12 @@ class Tracker(Protocol):
 
         Raises StoreError the first time that the tracker fails, and does nothing after that: show it and go on.
         """
+
+    def begin(self, step: Step) -> None:
+        """Hear that a step is begun, whose training `watch` will see; as `step` in what it raises."""
+
+    def watch(self, run: Run) -> None:
+        """See a position of the training that was begun last: its losses and rate, now and then its measures."""
 
     def close(self) -> None:
         """Write what is not written, and leave no thread, process or file open; as `step` in what it raises."""
@@ -72,16 +81,49 @@ class _Told:
 
     def __init__(self, text: str, runs: TrackerRuns) -> None:
         self.text, self.runs, self.failed = text, runs, False
+        self.live: tuple[str, LiveRun] | None = None
+        self.shown = 0
 
     def step(self, step: Step, outcome: Outcome, *, seconds: float | None = None) -> None:
         run = None if self.failed else run_of(step, outcome, seconds)
         with self._told():
-            if run and not self.runs.has(run):
+            if run is None:
+                return
+            live, self.live = self.live, None
+            if live is not None and live[0] == run.key:
+                live[1].log([(at, {CURVE: loss}) for at, loss in run.losses if at > self.shown])
+                live[1].end(run)
+            elif not self.runs.has(run):
                 self.runs.write(run)
+
+    def begin(self, step: Step) -> None:
+        run = None if self.failed else begun_run(step)
+        begin = getattr(self.runs, "begin", None)
+        with self._told():
+            self._drop()
+            if run is not None and begin is not None and not self.runs.has(run):
+                self.live, self.shown = (run.key, begin(run)), 0
+
+    def watch(self, run: Run) -> None:
+        if self.live is None or self.failed:
+            return
+        losses, done = run.losses[run.start :], run.position - run.start
+        with self._told():
+            if done < self.shown:  # another training: what the step needs is made anew
+                self._drop()
+            elif values := [(at, {CURVE: loss}) for at, loss in points(losses, self.shown, done)]:
+                self.shown = values[-1][0]
+                self.live[1].log([*values[:-1], (self.shown, {**values[-1][1], **_now(run, self.shown, len(losses))})])
 
     def close(self) -> None:
         with self._told():
+            self._drop()
             self.runs.close()
+
+    def _drop(self) -> None:
+        live, self.live = self.live, None
+        if live is not None:
+            live[1].drop()
 
     @contextmanager
     def _told(self) -> Iterator[None]:
@@ -96,6 +138,17 @@ class _Told:
                     "to fill in what is missing"
                 ) from error
 
+
+def _now(run: Run, at: int, total: int) -> dict[str, float]:
+    """The rate, and some times in a training the measures on the test set."""
+    values = {"lr": float(run.optimizers[0].param_groups[0]["lr"])}
+    every = -(-total // MEASURED)
+    looked = run.measure is not None and at < total and at % every < -(-total // POINTS)
+    return {**values, **run.measure()} if looked and run.measure is not None else values
+
+
+MEASURED = 10
+"""How often a training under way is measured, about; its end is measured anyway."""
 
 OWN = re.compile(r"(.+\.py:[\w.]+|[\w.]+:[\w.]+):(.+)")
 """A path, and where that one logs."""

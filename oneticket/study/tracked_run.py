@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
+
+from torch import Tensor
 
 from oneticket.ground.metric import Metric, score_of
 from oneticket.store.step import Outcome, Step
@@ -33,25 +35,44 @@ def run_of(step: Step, outcome: Outcome, seconds: float | None = None) -> Tracke
     >>> run_of(Step(kind="rewind", args={"seed": 0}), Outcome(record={"step": 20}, tensors={})) is None
     True
     """
-    if not measured(step):
+    begun = begun_run(step)
+    if begun is None:
         return None
-    asked = training_step(step)
     losses = TransferStep.decode(outcome).losses.double()
-    each = -(-len(losses) // POINTS)
-    source = step.needs[:2][-1:] if isinstance(asked, TransferStep) else ()
-    origin = {name: value for need in source for name, value in need.args.items() if name not in ("level", "replicate")}
     record, score = outcome.record, score_of(outcome.record)
     results = {} if score is None else {Metric.of(record).name: float(score)}
     results |= {name: float(record[name]) for name in RESULTS}
-    return TrackedRun(
-        key=step.key,
-        name=_name(asked),
-        settings=dict(_flat({"step": step.kind, **step.args, "source": origin})),
-        losses=tuple(
-            (min(at + each, len(losses)), float(losses[at : at + each].mean())) for at in range(0, len(losses), each)
-        ),
+    return replace(
+        begun,
+        losses=points(losses, 0, len(losses)),
         results=results if seconds is None else {**results, "seconds": seconds},
     )
+
+
+def points(losses: Tensor, since: int, until: int) -> tuple[tuple[int, float], ...]:
+    """The points of the curve of all these losses that are complete from one position to another, the last one short.
+
+    >>> import torch
+    >>> points(torch.arange(1000.0), 994, 1000)
+    ((996, 994.5), (998, 996.5), (1000, 998.5))
+    """
+    each, most = -(-len(losses) // POINTS), len(losses)
+    parts = ((at, min(at + each, most)) for at in range(since, until, each))
+    return tuple((end, float(losses[at:end].cpu().double().mean())) for at, end in parts if end <= until)
+
+
+def begun_run(step: Step) -> TrackedRun | None:
+    """A step that is begun as a run without losses and results; None if it trains no network that is measured."""
+    if not measured(step):
+        return None
+    settings = dict(_flat({"step": step.kind, **step.args, "source": _origin(step)}))
+    return TrackedRun(key=step.key, name=_name(training_step(step)), settings=settings, losses=(), results={})
+
+
+def _origin(step: Step) -> dict[str, Any]:
+    """What its source was trained with, of a transfer."""
+    source = step.needs[:2][-1:] if isinstance(training_step(step), TransferStep) else ()
+    return {name: value for need in source for name, value in need.args.items() if name not in ("level", "replicate")}
 
 
 def _name(asked: TrainingStep) -> str:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+import shutil
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
@@ -16,10 +17,28 @@ from oneticket.study.tracked_run import TrackedRun
 CURVE = "train_loss"
 
 
+Points = Sequence[tuple[int, Mapping[str, float]]]
+"""Steps, counted from the training's first, each with values by name."""
+
+
+class LiveRun(Protocol):
+    """A run under way."""
+
+    def log(self, points: Points) -> None:
+        """Show these points."""
+
+    def end(self, run: TrackedRun) -> None:
+        """Add the results; it is whole now."""
+
+    def drop(self) -> None:
+        """Leave it unfinished: it is begun anew some time."""
+
+
 class TrackerRuns(Protocol):
     """One kind of tracker, with the runs that it holds; it may raise whatever its package raises.
 
-    Your own is a function from a text, which says where to log, to an object with these methods.
+    Your own is a function from a text, which says where to log, to an object with these methods. With a method
+    `begin(run)` that gives a `LiveRun`, it is fed while networks are trained; `run` has no losses and results then.
     """
 
     def has(self, run: TrackedRun) -> bool:
@@ -44,21 +63,37 @@ class _TensorBoard:
         return (self.folder / run.name).exists()
 
     def write(self, run: TrackedRun) -> None:
-        with tempfile.TemporaryDirectory(prefix=".", dir=self.folder) as beside:
-            made = self.writer.SummaryWriter(f"{beside}/{run.name}")
-            try:
-                assert made.file_writer is not None
-                for part in self.summary.hparams(dict(run.settings), dict(run.results)):
-                    made.file_writer.add_summary(part)
-                for at, loss in run.losses:
-                    made.add_scalar(CURVE, loss, at)
-                for name, value in run.results.items():
-                    made.add_scalar(name, value, run.losses[-1][0])
-            finally:
-                made.close()
-            Path(beside, run.name).rename(self.folder / run.name)
+        write_whole(self, run)
+
+    def begin(self, run: TrackedRun) -> LiveRun:
+        under_way = self.folder / f"{run.name}.under-way"
+        shutil.rmtree(under_way, ignore_errors=True)
+        made = self.writer.SummaryWriter(str(under_way), flush_secs=2)
+        return _TensorBoardRun(made, self.summary, under_way, self.folder / run.name)
 
     def close(self) -> None: ...
+
+
+class _TensorBoardRun:
+    """A folder that gets its name when it is whole."""
+
+    def __init__(self, made: Any, summary: Any, under_way: Path, whole: Path) -> None:
+        self.made, self.summary, self.under_way, self.whole = made, summary, under_way, whole
+
+    def log(self, points: Points) -> None:
+        for at, values in points:
+            for name, value in values.items():
+                self.made.add_scalar(name, value, at)
+
+    def end(self, run: TrackedRun) -> None:
+        for part in self.summary.hparams(dict(run.settings), dict(run.results)):
+            self.made.file_writer.add_summary(part)
+        self.log([(run.losses[-1][0], run.results)])
+        self.made.close()
+        self.under_way.rename(self.whole)
+
+    def drop(self) -> None:
+        self.made.close()
 
 
 class _MLflow:
@@ -81,22 +116,19 @@ class _MLflow:
         return run.key in self.finished
 
     def write(self, run: TrackedRun) -> None:
+        write_whole(self, run)
+
+    def begin(self, run: TrackedRun) -> LiveRun:
         with _environment(MLFLOW):
             half = self.begun.pop(run.key, None)
             if half is not None:
                 self.client.delete_run(half)
             info = self.client.create_run(self.experiment, run_name=run.name, tags={KEY: run.key}).info
             settings = [self.entities.Param(name, str(value)) for name, value in run.settings.items()]
-            metric = self.entities.Metric
             for some in _by(100, settings):
                 self.client.log_batch(info.run_id, params=some)
-            self.client.log_batch(
-                info.run_id, metrics=[metric(CURVE, loss, info.start_time, at) for at, loss in run.losses]
-            )
-            ends = [metric(name, value, info.start_time, run.losses[-1][0]) for name, value in run.results.items()]
-            self.client.log_batch(info.run_id, metrics=ends)
-            self.client.set_terminated(info.run_id)
-            self.finished.add(run.key)
+            self.begun[run.key] = info.run_id
+            return _MLflowRun(self, info)
 
     def close(self) -> None: ...
 
@@ -116,6 +148,29 @@ class _MLflow:
                 return finished, begun
 
 
+class _MLflowRun:
+    """A run that is finished when it is whole."""
+
+    def __init__(self, tracker: _MLflow, info: Any) -> None:
+        self.tracker, self.info = tracker, info
+
+    def log(self, points: Points) -> None:
+        metric, began = self.tracker.entities.Metric, self.info.start_time
+        told = [metric(name, value, began, at) for at, values in points for name, value in values.items()]
+        with _environment(MLFLOW):
+            for some in _by(1000, told):
+                self.tracker.client.log_batch(self.info.run_id, metrics=some)
+
+    def end(self, run: TrackedRun) -> None:
+        self.log([(run.losses[-1][0], run.results)])
+        with _environment(MLFLOW):
+            self.tracker.client.set_terminated(self.info.run_id)
+        self.tracker.begun.pop(run.key, None)
+        self.tracker.finished.add(run.key)
+
+    def drop(self) -> None: ...
+
+
 class _Wandb:
     """A folder with one folder per run, as `wandb sync` takes them."""
 
@@ -129,10 +184,14 @@ class _Wandb:
         return any(self.folder.glob(f"*run-*-{run.key}"))
 
     def write(self, run: TrackedRun) -> None:
-        with _environment(WANDB), tempfile.TemporaryDirectory(prefix=".", dir=self.folder) as beside:
+        write_whole(self, run)
+
+    def begin(self, run: TrackedRun) -> LiveRun:
+        with _environment(WANDB):
+            beside = tempfile.TemporaryDirectory(prefix=".", dir=self.folder)
             settings = self.wandb.Settings(
                 mode=os.environ.get("WANDB_MODE", "offline"),
-                root_dir=beside,
+                root_dir=beside.name,
                 console="off",
                 silent=True,
                 disable_git=True,
@@ -141,23 +200,53 @@ class _Wandb:
                 x_disable_meta=True,
                 x_disable_machine_info=True,
             )
-            with self.wandb.init(
+            made = self.wandb.init(
                 project="oneticket",
                 id=run.key,
                 name=run.name,
                 config=dict(run.settings),
                 reinit="create_new",
                 settings=settings,
-            ) as made:
-                for at, loss in run.losses:
-                    made.log({CURVE: loss}, step=at)
-                made.summary.update(dict(run.results))
-            for folder in Path(beside).glob(f"wandb/*run-*-{run.key}"):
-                folder.rename(self.folder / folder.name)
+            )
+            return _WandbRun(made, beside, self.folder)
 
     def close(self) -> None:
         if self.wandb.run is None:  # a run of the user's own goes on
             self.wandb.teardown()
+
+
+class _WandbRun:
+    """A run in a folder of its own, moved when it is whole."""
+
+    def __init__(self, made: Any, beside: tempfile.TemporaryDirectory[str], folder: Path) -> None:
+        self.made, self.beside, self.folder = made, beside, folder
+
+    def log(self, points: Points) -> None:
+        with _environment(WANDB):
+            for at, values in points:
+                self.made.log(dict(values), step=at)
+
+    def end(self, run: TrackedRun) -> None:
+        with _environment(WANDB), self.beside:
+            self.made.summary.update(dict(run.results))
+            self.made.finish()
+            for folder in Path(self.beside.name).glob(f"wandb/*run-*-{run.key}"):
+                folder.rename(self.folder / folder.name)
+
+    def drop(self) -> None:
+        with _environment(WANDB), self.beside:
+            self.made.finish(exit_code=1)
+
+
+def write_whole(runs: Any, run: TrackedRun) -> None:
+    """Log a run that is done, as one that is begun, shown and ended at once."""
+    live: LiveRun = runs.begin(run)
+    try:
+        live.log([(at, {CURVE: loss}) for at, loss in run.losses])
+        live.end(run)
+    except BaseException:
+        live.drop()
+        raise
 
 
 def _folder(kind: str, where: str) -> Path:

@@ -6,7 +6,7 @@ come out. Positions are absolute on the schedule, so a rewound or resumed run go
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
@@ -38,7 +38,8 @@ class Run:
 
     `losses` has one float32 entry per step of the whole schedule, on the device; entries not yet reached are zero.
     `about` says what the run is a run of: a checkpoint of another is not its own. `spent`: the seconds that earlier
-    processes spent on it, up to the checkpoint that it goes on from.
+    processes spent on it, up to the checkpoint that it goes on from. `start`: the position at which it began, ever.
+    `measure`: gives the measures on the test set by name, as the network stands; it changes nothing.
     """
 
     model: nn.Module
@@ -49,6 +50,8 @@ class Run:
     about: str = ""
     spent: float = 0.0
     began: float = field(default_factory=clock.now)
+    start: int = 0
+    measure: Callable[[], Mapping[str, float]] | None = None
 
     @classmethod
     def begin(
@@ -78,6 +81,7 @@ class Run:
             scaler=torch.amp.GradScaler(device.type, enabled=precision == "float16"),
             losses=torch.zeros(total, device=device),
             position=position,
+            start=position,
             about=about,
         )
 
