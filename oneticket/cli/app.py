@@ -17,7 +17,7 @@ from oneticket.cli.parameters import HOW, KEEP, How, Keep, Quiet, Rows, SpecFile
 from oneticket.cli.status import LOADING, telling
 from oneticket.cli.studies import init, report, status, store, study
 from oneticket.cli.terminal import any_encoding, out, tell
-from oneticket.cli.tickets import export, import_, pull, push, score, show, verify, zoo
+from oneticket.cli.tickets import consensus, export, import_, pull, push, score, show, verify, zoo
 from oneticket.ground.errors import KeptWarning, OneticketError, SpecError
 from oneticket.ground.extras import naming_extras
 from oneticket.ground.phase import phase
@@ -189,6 +189,7 @@ COMMANDS: dict[str, Any] = {
     "show": show,
     "find": find,
     "transfer": transfer,
+    "consensus": consensus,
     "study": study,
     "status": status,
     "report": report,

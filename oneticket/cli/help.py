@@ -99,6 +99,10 @@ HELP: dict[str, CommandHelp] = {
             *("rows", "device", "spec"),
         ),
     ),
+    "consensus": CommandHelp(
+        group="Find and transfer",
+        examples=("oneticket consensus letter penbased --out both", "oneticket consensus a b --out ab --weights mean"),
+    ),
     "study": CommandHelp(
         group="Studies", examples=("oneticket study demo --dry-run", "oneticket study mine.toml --engine ray")
     ),

@@ -206,11 +206,22 @@ def weight(step: Step) -> float:
 
 def describe(step: Step) -> str:
     """A step in a few words."""
-    from oneticket.study.steps import Blank, Carried, FileStep, LevelStep, RewindStep, TransferStep, read_step
+    from oneticket.study.steps import (
+        Blank,
+        Carried,
+        ConsensusStep,
+        FileStep,
+        LevelStep,
+        RewindStep,
+        TransferStep,
+        read_step,
+    )
 
     match asked := read_step(step):
         case FileStep():
             return f"reading {asked.kind} {asked.id[:16]}"
+        case ConsensusStep():
+            return f"what {len(asked.needs) // 2} searches agree on at level {asked.level}"
         case TransferStep(source=Carried(level=level)):
             what = f"{asked.arm} at level {level} on"
         case TransferStep(source=Blank(living=living)):

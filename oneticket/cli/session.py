@@ -20,6 +20,7 @@ from oneticket.lottery.run_context import RunContext
 from oneticket.store.step import Step
 from oneticket.store.store import Store
 from oneticket.study.plan import closure
+from oneticket.study.steps import trains
 
 INLINE = Engine(name="inline")
 
@@ -92,7 +93,7 @@ def _how(done: Sequence[Step], store: Store) -> Iterator[str]:
 
 def _mixed(steps: Sequence[Step], store: Store) -> Iterator[str]:
     """That the plan's trainings had different numbers of threads, where they did."""
-    trained = {step.key for step in steps if step.file is None}
+    trained = {step.key for step in steps if trains(step)}
     counts = Counter(int(each["threads"]) for each in store.provenances(trained).values() if "threads" in each)
     if len(counts) > 1:
         each = " and ".join(f"{count} with {number}" for number, count in sorted(counts.items()))

@@ -106,6 +106,8 @@ def _common(thing: Ticket | Book) -> Iterator[tuple[str, object]]:
             yield name, known
         if name == "data" and (found := describe.columns(thing)):
             yield "columns", found
+    if agreed := describe.agreement(thing):
+        yield "consensus", agreed
     if search:
         yield "seed", describe.word(describe.at(search, "seed")) or "not known"
     yield "rewind", f"{thing.contract.rewind} (step {thing.contract.step})"
@@ -135,6 +137,8 @@ def _evidence(ticket: Ticket) -> Iterator[tuple[str, object]]:
 
 def _cost(books: Mapping[int, Book]) -> Iterator[tuple[str, object]]:
     """What finding took, in deterministic units; levels that were not recorded count as none."""
+    if any(describe.agreement(book) for book in books.values()):
+        return  # its searches' own books say what they took
     records = [record for book in books.values() for record in book.records]
     counts = {name: [record.get(name) for record in records] for name in ("steps", "examples")}
     steps, examples = (sum(count for count in found if type(count) is int) for found in counts.values())

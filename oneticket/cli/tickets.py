@@ -1,4 +1,4 @@
-"""The commands about ticket files: show, verify, score, zoo, push, pull, import, export; imported when they run."""
+"""The commands about ticket files, such as show, verify, score and consensus; their work is imported when they run."""
 
 from __future__ import annotations
 
@@ -54,6 +54,29 @@ def score(
     from oneticket.cli.score import score as command
 
     return command(file, rows, out=out)
+
+
+def consensus(
+    sources: Annotated[
+        list[Path], Parameter(help="Books of searches that began from the same weights, or folders of them from find.")
+    ],
+    /,
+    *,
+    out: Annotated[
+        Path, Parameter(name=["--out", "-o"], help="The book file to write; a folder if the sources are folders.")
+    ],
+    weights: Annotated[
+        Literal["initial", "mean"],
+        Parameter(help="Start from the weights that all searches began from, or from the mean of those rewound to."),
+    ] = "initial",
+    run_code: Annotated[
+        bool, Parameter(help="Run the code of a network that the books name by import path.", negative="")
+    ] = False,
+) -> int:
+    """Make one book of what several searches agree on: the weights that most of them keep."""
+    from oneticket.cli.consensus import consensus as command
+
+    return command(sources, out=out, weights=weights, run_code=run_code)
 
 
 def zoo(

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from oneticket.ground.errors import StoreError
+from oneticket.lottery.consensus import consensus
 from oneticket.lottery.controls import Source
 from oneticket.lottery.grouping import Placed, placed
 from oneticket.lottery.run_context import RunContext
@@ -16,7 +17,17 @@ from oneticket.lottery.training_request import Work
 from oneticket.lottery.transfer import blank, replicate_of, train_arm
 from oneticket.store.step import Outcome, Step
 from oneticket.study.plan import search_of
-from oneticket.study.steps import Blank, Carried, FileStep, LevelStep, RewindStep, TransferStep, read_step
+from oneticket.study.steps import (
+    Blank,
+    Carried,
+    ConsensusStep,
+    FileStep,
+    LevelStep,
+    RewindStep,
+    TransferStep,
+    pruned_at,
+    read_step,
+)
 from oneticket.ticket.book import Book
 from oneticket.ticket.file import load
 from oneticket.ticket.ticket import Ticket
@@ -55,7 +66,7 @@ def _work(step: Step, needs: Needs, context: RunContext) -> Work[Outcome]:
                 asked.replicate,
                 asked.number,
                 rewound=RewindStep.decode(rewound),
-                pruned_at=LevelStep.decode(above[0]).pruned_at if above else None,
+                pruned_at=pruned_at(above[0]) if above else None,
                 context=context,
             )
             return LevelStep.encode(done)
@@ -65,8 +76,20 @@ def _work(step: Step, needs: Needs, context: RunContext) -> Work[Outcome]:
                 asked.spec, source=source, arm=asked.arm, replicate=asked.replicate, start=asked.start, context=context
             )
             return TransferStep.encode(trained)
+        case ConsensusStep():
+            return FileStep.encode(_agreed(asked, needs))
         case FileStep():
             return FileStep.encode(_read(asked))
+
+
+def _agreed(asked: ConsensusStep, needs: Needs) -> Book:
+    """The consensus of searches, each given by its rewind weights and the level above."""
+    books = []
+    for step, rewound, above in zip(asked.needs[1::2], needs[::2], needs[1::2], strict=True):
+        level = LevelStep.read(step)
+        weights, masks = RewindStep.decode(rewound), pruned_at(above)
+        books.append(book(level.spec, level.replicate, rewound=weights, pruned_at=masks, levels=asked.level))
+    return consensus(books, weights=asked.weights, run_code=True)
 
 
 def _source(asked: TransferStep, needs: Needs) -> Source:
@@ -83,14 +106,14 @@ def _source(asked: TransferStep, needs: Needs) -> Source:
 def _carried(arm: str, source: Carried, needs: Needs) -> Source:
     """A level of a book or a search, or a single ticket."""
     if source.file is None:
-        found = _searched(source.level, source.needs, needs)
-        began = RewindStep.read(source.needs[0])
+        found = _searched(source.level, source.needs, needs) if source.agreed is None else _of_book(source, needs[0])
+        began = source.searched
         seed, replicate = began.spec.seed, began.replicate
     else:
         read = FileStep.decode(needs[0])
         if isinstance(read, Ticket):
             return Source(ticket=read)
-        found = Source(ticket=read[source.level], rewind=read.weights)
+        found = _of_book(source, needs[0])
         searched = search_of(read)
         if searched is None:
             return found
@@ -100,12 +123,19 @@ def _carried(arm: str, source: Carried, needs: Needs) -> Source:
     return replace(found, initial=initial_weights(found.ticket.model, seed=seed, replicate=replicate))
 
 
+def _of_book(source: Carried, need: Outcome) -> Source:
+    """A level of a book."""
+    read = FileStep.decode(need)
+    assert isinstance(read, Book)
+    return Source(ticket=read[source.level], rewind=read.weights)
+
+
 def _searched(level: int, steps: Sequence[Step], needs: Needs) -> Source:
     """A level of a search, from its rewind weights, the level above, and the level that an arm looks at."""
-    rewound, above = RewindStep.decode(needs[0]), LevelStep.decode(needs[1])
+    rewound = RewindStep.decode(needs[0])
     seen = LevelStep.decode(needs[2]) if len(needs) > 2 else None
     return Source(
-        ticket=level_ticket(RewindStep.read(steps[0]).spec, level, rewound=rewound, pruned_at=above.pruned_at),
+        ticket=level_ticket(RewindStep.read(steps[0]).spec, level, rewound=rewound, pruned_at=pruned_at(needs[1])),
         rewind=rewound.weights,
         zeros=seen.zeros if seen else None,
         positive=seen.positive if seen and seen.record["level"] == level else None,

@@ -141,10 +141,16 @@ def level(
 
 
 def book(
-    spec: SearchSpec, replicate: int, *, rewound: Rewound, pruned_at: Tensors, records: Sequence[Mapping[str, Any]]
+    spec: SearchSpec,
+    replicate: int,
+    *,
+    rewound: Rewound,
+    pruned_at: Tensors,
+    levels: int | None = None,
+    records: Sequence[Mapping[str, Any]] = (),
 ) -> Book:
-    """Bind a search into a book, as deep as there are records; what was pruned for deeper levels is left out."""
-    deepest = len(records) - 1
+    """Bind a search into a book, down to `levels` or as deep as there are records; deeper levels are left out."""
+    deepest = len(records) - 1 if levels is None else levels
     return Book(
         weights=rewound.weights,
         pruned_at={name: torch.where(at > deepest, 0, at) for name, at in pruned_at.items()},

@@ -15,6 +15,7 @@ from oneticket.ticket.book import Book
 from oneticket.ticket.density import Density
 from oneticket.ticket.describe import (
     TIED,
+    agreement,
     at,
     columns,
     data_settings,
@@ -109,10 +110,12 @@ def _lineage(thing: Ticket | Book) -> Iterator[tuple[str, str]]:
         value = search.get(name) if isinstance(search, Mapping) else None
         value = at(thing.model, "spec") or value if name == "model" else value
         each = data_settings(thing) if name == "data" else [value]
-        if value or name != "task":  # classification is not written down
+        if any(each) or name != "task":  # classification is not written down
             yield name, "; ".join(filter(None, map(_settings, each))) or "not known"
     if found := columns(thing):
         yield "columns", text(found)
+    if found := agreement(thing):
+        yield "consensus", text(found)
     yield "replicate", _settings(thing.lineage.get("replicate")) or "not known"
     if isinstance(thing, Ticket):
         yield "level", _settings(thing.lineage.get("level")) or "not known"
@@ -245,7 +248,7 @@ def _table(header: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
     return "\n".join(f"| {' | '.join(row)} |" for row in rows) + more
 
 
-TOLD = ("search", "replicate", "level", "columns", "heads")
+TOLD = ("search", "replicate", "level", "columns", "heads", "consensus")
 """What a lineage says that has a line of its own."""
 
 LICENCES = (

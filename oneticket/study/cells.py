@@ -16,13 +16,13 @@ from oneticket.study.steps import FileStep, TransferStep, training_step
 
 @dataclass(frozen=True, kw_only=True)
 class Origin:
-    """Where tickets come from: the levels of a planned search, or a book or a single ticket in a file.
+    """Where tickets come from: the levels of a planned search, a book or a single ticket in a file, or a consensus.
 
     `network`: the ticket's `model` mapping (spec, shape, classes). `search`: the plain SearchSpec; empty if not known.
     `living`: level -> how many weights live there; of a single ticket its own level alone. `seen`: what its rewound
     weights have seen. `called`: its network, and the data and the optimizer that it was found with. `layers`, `total`,
     `epoch`: of a planned search, the names of its prunable weights from the input on, and its optimizer steps in all
-    and in an epoch.
+    and in an epoch. `of`: the searches that a consensus is of, and `agreed` its steps, level by level.
     """
 
     replicate: int
@@ -36,16 +36,20 @@ class Origin:
     epoch: int = 0
     levels: tuple[Step, ...] = ()
     file: FileStep | None = None
+    of: tuple[Origin, ...] = ()
+    agreed: tuple[Step, ...] = ()
 
     __repr__ = brief
 
     def needs(self, level: int, arm: str) -> tuple[Step, ...]:
-        """What that level is made of: the rewind weights and the level above, which pruned for it; or the file.
+        """What that level is made of: the rewind weights and the level above, which pruned for it; or one step.
 
         Behind those comes the level that the arm itself looks at: the dense one for its zeros, or this for its signs.
         """
         if self.file is not None:
             return (self.file.step,)
+        if self.agreed:
+            return (self.agreed[level],)
         zeros = self.levels[:1] if arm == "corrected-random" or ARMS.is_own(arm) else ()
         signs = (self.levels[level],) if arm == "trained-signs" else ()
         return (self.rewind, self.levels[max(level - 1, 0)], *zeros, *signs)

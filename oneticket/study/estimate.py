@@ -26,7 +26,7 @@ from oneticket.optim.spec import OptimizerSpec
 from oneticket.store.step import Step
 from oneticket.store.store import Store
 from oneticket.study.plan import closure
-from oneticket.study.steps import Blank, RewindStep, TransferStep, measured, training_step
+from oneticket.study.steps import Blank, RewindStep, TransferStep, measured, training_step, trains
 from oneticket.task.inputs import Inputs
 from oneticket.task.spec import TaskSpec
 from oneticket.ticket.mask import Mask
@@ -68,7 +68,7 @@ def estimate(steps: Iterable[Step], *, store: Store, context: RunContext, paces:
     there = store.there(step.key for step in asked)
     known = store.provenances(there)
     samples: dict[str, list[float]] = {}
-    jobs = [(step, _job(step, context)) for step in asked if step.file is None]
+    jobs = [(step, _job(step, context)) for step in asked if trains(step)]
     with threads(context.threads):
         here = (str(context.device), torch.get_num_threads())
     for step, job in jobs:
@@ -120,7 +120,7 @@ def _job(step: Step, context: RunContext) -> _Kind:
     elif isinstance(planned.source, Blank):
         inputs, model = Inputs.read(planned.source.network), planned.source.network["spec"]
     elif planned.source.file is None:
-        search = RewindStep.read(planned.source.needs[0]).spec
+        search = planned.source.searched.spec
         inputs, model = context.facts(search.data, search.task).inputs, search.model.identity()
     else:
         raise AssertionError("files are carried by `transfer`, which makes no estimates")

@@ -21,12 +21,14 @@ from oneticket.lottery.spec import ARMS, CROSSED, OF_TARGET, SearchSpec, Transfe
 from oneticket.models.spec import ModelSpec
 from oneticket.optim.spec import OptimizerSpec
 from oneticket.study.cells import Cell, Origin
+from oneticket.study.consensus import consensus_origin
 from oneticket.study.densities import levels_of
 from oneticket.study.draws import drawn
 from oneticket.study.equal import check_equal, in_steps, twice
-from oneticket.study.labels import Labels, data_label, model_label
+from oneticket.study.labels import Labels, called_in
 from oneticket.study.merge import Role, located, rewind, training
 from oneticket.study.plan import search_origin, transfer_cells
+from oneticket.study.sources import ConsensusSpec
 from oneticket.study.spec import FIGURES, ComplexitySpec, PartSpec, SetSpec, StudySpec, TrainedSpec
 from oneticket.task.inputs import ALIKE, Inputs
 from oneticket.task.spec import USUAL, TaskSpec
@@ -119,8 +121,8 @@ class _Grid:
     def cells(self) -> Iterator[Cell]:
         part, study = self.part, self.study
         models = self._named("model", part.models, study.models, ModelSpec)
-        sources = [self._set(name) for name in part.sources]
-        targets = [self._set(name) for name in part.targets or part.sources]
+        sources = [name if isinstance(name, ConsensusSpec) else self._set(name) for name in part.sources]
+        targets = [self._set(name) for name in part.targets or part.sources if not isinstance(name, ConsensusSpec)]
         given = part.source_optimizers or part.optimizers, part.target_optimizers or part.optimizers
         before, after = (self._optimizers(names) for names in given)
         arms, levels = part.arms or study.arms, part.levels or study.levels
@@ -134,15 +136,21 @@ class _Grid:
                 "replicates, levels, arms, sources or targets"
             )
         for equal, model, found_with in product(equals, models, before):
-            names = (str(self._called(model, each, found_with).data) for each in sources)
-            written = (self._search("source", model, each, found_with, 0) for each in sources)
+            each = [one for source in sources for one in self._members(source)]
+            names = [str(called_in(self.study, model, one, found_with).data) for one in each]
+            written = [self._search("source", model, one, found_with, 0) for one in each]
             check_equal(equal, dict(zip(names, written, strict=True)), where=self._here)
         for equal, model, source, found_with, target, trained_with, replicate in product(*axes):
-            search = self._search("source", model, source, found_with, replicate)
-            if equal == "steps":
-                first = self._search("source", model, sources[0], found_with, replicate)
-                search = in_steps(search, own=self._epoch(search), first=self._epoch(first))
-            origin = self._origin(search, replicate, self._called(model, source, found_with))
+            found = []
+            for used in self._members(source):
+                search = self._search("source", model, used, found_with, replicate)
+                if equal == "steps":
+                    first = self._search("source", model, self._members(sources[0])[0], found_with, replicate)
+                    search = in_steps(search, own=self._epoch(search), first=self._epoch(first))
+                found.append((search, self._origin(search, replicate, called_in(self.study, model, used, found_with))))
+            search, origin = found[0]
+            if isinstance(source, ConsensusSpec):
+                origin = self._consensus(source, [one for _, one in found])
             spec = self._read(
                 TransferSpec,
                 "target",
@@ -154,12 +162,12 @@ class _Grid:
                 head=part.head or study.head,
                 seed=study.seed,
             )
-            called = self._called(model, target, trained_with)
+            called = called_in(self.study, model, target, trained_with)
             asked = {arm for arm in arms if arm in (*OF_TARGET, *CROSSED)}
             at_home, own = False, None
             if asked:
                 home = self._search("target", model, target, trained_with, replicate)
-                at_home = home == search
+                at_home = home == search and not origin.agreed
                 own = origin if at_home else self._origin(home, replicate, called)
                 if not at_home and own.labels == origin.labels:
                     raise SpecError(f"{self._here}: {twice(str(called.data), search, home)}")
@@ -201,6 +209,18 @@ class _Grid:
             **({} if point is None else {"rewind": point}),
         )
 
+    def _members(self, source: SetSpec | ConsensusSpec) -> list[SetSpec]:
+        """The sets that a source is searched on, each by itself."""
+        return [self._set(name) for name in source.consensus] if isinstance(source, ConsensusSpec) else [source]
+
+    def _consensus(self, source: ConsensusSpec, each: Sequence[Origin]) -> Origin:
+        how = "; mean weights" * (source.weights == "mean") + "; at every level" * source.every_level
+        called = f"consensus({', '.join(str(origin.called.data) for origin in each)}{how})"
+        try:
+            return consensus_origin(each, weights=source.weights, every_level=source.every_level, called=called)
+        except SpecError as error:
+            raise SpecError(f"{self._here}, source {error}") from None
+
     def _epoch(self, search: SearchSpec) -> int:
         return per_epoch(self.context.facts(search.data, search.task), search.training.batch)
 
@@ -218,21 +238,6 @@ class _Grid:
     def _drawn(self, used: SetSpec, replicate: int) -> DataSpec:
         """The data of a replicate."""
         return used.data if self.study.subsets == "fixed" else drawn(used.data, replicate)
-
-    def _called(self, model: ModelSpec, used: SetSpec, optimizer: OptimizerSpec) -> Labels:
-        """The study's names for them, or what they are called everywhere."""
-        return Labels(
-            model=_name(model, self.study.models) or model_label(model),
-            data=_name(used, self.study.sets) or self._data_called(used.data),
-            optimizer=_name(optimizer, self.study.optimizers) or optimizer.name,
-        )
-
-    def _data_called(self, data: DataSpec) -> str:
-        """What is called nothing in the study; of several sets, the names that each has in it."""
-        if not data.beside or data.temperature != 1:
-            return data_label(data)
-        names = {each.data: name for name, each in self.study.sets.items()}
-        return "+".join(names.get(each) or data_label(each) for each in data.members)
 
     def _set(self, named: str | tuple[str, ...]) -> SetSpec:
         """The set of that name, or of several names all of them as one."""
@@ -289,8 +294,3 @@ class _Grid:
     @property
     def _here(self) -> str:
         return f"parts.{self.name}"
-
-
-def _name(spec: Spec, known: Mapping[str, Spec]) -> str | None:
-    """The first name that the study has for it, so that one thing has one name."""
-    return next((name for name, each in known.items() if each == spec), None)

@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from oneticket.data.spec import DataSpec
+from oneticket.ground.spec import Spec
 from oneticket.models.spec import ModelSpec
 from oneticket.optim.spec import OptimizerSpec
+from oneticket.study.spec import SetSpec, StudySpec
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,6 +25,28 @@ class Labels:
 def usual_labels(model: ModelSpec, data: DataSpec, optimizer: OptimizerSpec) -> Labels:
     """What they are called where nobody gave them names."""
     return Labels(model=model_label(model), data=data_label(data), optimizer=optimizer.name)
+
+
+def called_in(study: StudySpec, model: ModelSpec, used: SetSpec, optimizer: OptimizerSpec) -> Labels:
+    """A study's names for them, or what they are called everywhere."""
+    return Labels(
+        model=_name(model, study.models) or model_label(model),
+        data=_name(used, study.sets) or _joined(study, used.data),
+        optimizer=_name(optimizer, study.optimizers) or optimizer.name,
+    )
+
+
+def _joined(study: StudySpec, data: DataSpec) -> str:
+    """What is called nothing in the study; of several sets, the names that each has in it."""
+    if not data.beside or data.temperature != 1:
+        return data_label(data)
+    names = {each.data: name for name, each in study.sets.items()}
+    return "+".join(names.get(each) or data_label(each) for each in data.members)
+
+
+def _name(spec: Spec, known: Mapping[str, Spec]) -> str | None:
+    """The first name that the study has for it, so that one thing has one name."""
+    return next((name for name, each in known.items() if each == spec), None)
 
 
 def data_label(data: DataSpec) -> str:

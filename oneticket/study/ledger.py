@@ -10,7 +10,7 @@ from oneticket.store.store import Store
 from oneticket.study.cells import Cell, Origin, told_apart
 from oneticket.study.plan import closure
 from oneticket.study.rows import Row
-from oneticket.study.steps import LevelStep, read_step, training_step
+from oneticket.study.steps import LevelStep, read_step, training_step, trains
 
 
 def ledger(origins: Iterable[Origin], cells: Sequence[Cell], store: Store) -> list[Row]:
@@ -37,7 +37,7 @@ def _row(
 ) -> Row:
     planned = closure(step for each in searches for step in each.levels)
     records = store.records(planned)
-    steps = [step for step in planned if step.key in records]
+    steps = [step for step in planned if step.key in records and trains(step)]
     provenances = store.provenances(records)
     seconds = sum(float(provenances.get(step.key, {}).get("seconds", 0.0)) for step in steps)
     roots = {each.levels[0].key for each in searches}

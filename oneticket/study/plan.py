@@ -186,9 +186,10 @@ def transfer_cells(
         if own is None and arm in (*OF_TARGET, *CROSSED):
             raise SpecError(f"arm {arm}: the target's own search is not planned")
         source = own if own and arm in OF_TARGET else origin
-        if arm in SEARCHED and source.file is not None:
+        if arm in SEARCHED and not source.levels:
+            what = "a consensus" if source.agreed else "a file"
             raise SpecError(
-                f"arm {arm}: a file does not say {SEARCHED[arm]}; plan the search and the transfer in one study"
+                f"arm {arm}: {what} does not say {SEARCHED[arm]}; plan the search and the transfer in one study"
             )
         if arm in BOOKS and source.file is not None and source.file.kind == "ticket":
             raise SpecError(f"arm {arm}: a ticket's file has lost the weights that its mask leaves out; give a book")
@@ -214,9 +215,10 @@ def searches(cells: Iterable[Cell]) -> tuple[Origin, ...]:
     """The planned searches that cells take their tickets from, each once, as deep as any cell needs it."""
     found: dict[str, Origin] = {}
     for cell in cells:
-        if cell.origin and cell.origin.levels:
-            root = cell.origin.levels[0].key
-            found[root] = max(found.get(root, cell.origin), cell.origin, key=lambda origin: len(origin.levels))
+        for origin in (cell.origin.of or (cell.origin,)) if cell.origin else ():
+            if origin.levels:
+                root = origin.levels[:2][-1].key  # level 1 of a search that goes by a consensus is another one's
+                found[root] = max(found.get(root, origin), origin, key=lambda origin: len(origin.levels))
     return tuple(found.values())
 
 

@@ -40,7 +40,8 @@ def rows(cells: Iterable[Cell], store: Store) -> list[Row]:
     """The rows of those cells whose networks are trained, in the order given; a network in two cells has two rows."""
     cells = list(cells)
     origins = [cell.origin for cell in cells if cell.origin]
-    records = store.records({step.key: step for step in [*(c.step for c in cells), *map(_home, origins)]}.values())
+    homes = [_home(each) for origin in origins for each in origin.of or (origin,)]
+    records = store.records({step.key: step for step in [*(c.step for c in cells), *homes]}.values())
     provenances = store.provenances({cell.step.key for cell in cells})
     there = [cell for cell in cells if cell.step.key in records]
     return [_row(cell, records, provenances.get(cell.step.key, {})) for cell in there]
@@ -99,6 +100,14 @@ def _home(origin: Origin) -> Step:
 
 
 def _source(origin: Origin | None, records: Records) -> Mapping[str, Any]:
-    """What the source's dense network says of the data that it was found with; nothing where that is not known."""
-    found = records.get(_home(origin).key, {}) if origin else {}
+    """What the source's dense network says of the data that it was found with; nothing where that is not known.
+
+    A consensus has seen what all of its searches have.
+    """
+    if origin is None:
+        return {}
+    if origin.of:
+        each = [_source(one, records) for one in origin.of]
+        return {name: sum(one.get(name, 0) for one in each) for name in ("classes", "images")}
+    found = records.get(_home(origin).key, {})
     return next(iter(found["records"]), {}) if "records" in found else found

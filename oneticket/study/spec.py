@@ -12,6 +12,7 @@ from oneticket.ground.table import Table
 from oneticket.lottery.spec import ARMS, CONTROLS, MOST_LEVELS, HeadStart, SearchSpec, TransferSpec
 from oneticket.models.spec import ModelSpec
 from oneticket.optim.spec import OptimizerSpec
+from oneticket.study.sources import Sets, Sources, some
 from oneticket.task.spec import TaskSpec
 
 Settings = dict[str, JsonValue]
@@ -48,12 +49,6 @@ FIGURES = Table(
 """The figures of a report by their titles, in the order of its page; `charts/figures` draws them."""
 
 
-def _some(given: tuple[Any, ...]) -> tuple[Any, ...]:
-    if not given:
-        raise ValueError("expected at least one, got none")
-    return given
-
-
 def _sorted(levels: tuple[int, ...]) -> tuple[int, ...]:
     return tuple(sorted(set(levels)))
 
@@ -71,15 +66,13 @@ def _once(given: tuple[Any, ...]) -> tuple[Any, ...]:
 
 
 Level = Annotated[int, Field(ge=0, le=MOST_LEVELS)]
-Levels = Annotated[tuple[Level, ...], AfterValidator(_some), AfterValidator(_sorted)]
-Arms = Annotated[tuple[Annotated[str, ARMS], ...], AfterValidator(_some)]
+Levels = Annotated[tuple[Level, ...], AfterValidator(some), AfterValidator(_sorted)]
+Arms = Annotated[tuple[Annotated[str, ARMS], ...], AfterValidator(some)]
 Densities = Annotated[tuple[Annotated[float, Field(gt=0, lt=1)], ...], AfterValidator(_falling)]
 Head = Literal["fresh", "keep", "sparse"]
-Names = Annotated[tuple[str, ...], AfterValidator(_some)]
-Sets = Annotated[tuple[str | Annotated[tuple[str, ...], Field(min_length=2)], ...], AfterValidator(_some)]
-"""Names of sets; a list of names within is one network for all of them, with a head for each."""
+Names = Annotated[tuple[str, ...], AfterValidator(some)]
 Equal = Literal["epochs", "steps"]
-Equals = Annotated[tuple[Equal, ...], BeforeValidator(_as_list), AfterValidator(_some), AfterValidator(_once)]
+Equals = Annotated[tuple[Equal, ...], BeforeValidator(_as_list), AfterValidator(some), AfterValidator(_once)]
 Replicates = Annotated[int, Field(ge=1, le=10_000)]
 
 
@@ -206,8 +199,9 @@ class PartSpec(TrainedSpec):
 
     kind: ClassVar[str] = "part"
 
-    sources: Sets = Field(
-        description="Where tickets are found: sets of the study, or datasets; a list of them is one ticket for all."
+    sources: Sources = Field(
+        description="Where tickets are found: sets of the study, or datasets; a list of them is one ticket for all, a "
+        "table with `consensus` what several searches agree on."
     )
     targets: Sets | None = Field(None, description="Where they are carried; to the sources unless given.")
     models: Names | None = Field(None, description="Models of the study, or known ones; may be left out if it has one.")

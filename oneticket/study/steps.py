@@ -1,4 +1,4 @@
-"""The steps of studies, as values with types, in and out of a store (long: four kinds, each with both its codecs).
+"""The steps of studies, as values with types, in and out of a store (long: five kinds, each with both its codecs).
 
 A store knows kind, arguments, needs and tensors by name, and not what they mean; all of that is written and read here.
 Every step that trains has a `spec`, what was asked for, and a `target`, what is trained on. `step` is its form in a
@@ -17,6 +17,7 @@ from torch import Tensor
 
 from oneticket.data.spec import DataSpec
 from oneticket.ground.brief import brief
+from oneticket.lottery.consensus import Weights
 from oneticket.lottery.search import Rewound, TrainedLevel
 from oneticket.lottery.spec import SearchSpec, TransferSpec
 from oneticket.lottery.training_request import Trained
@@ -153,7 +154,9 @@ class Blank:
 
 @dataclass(frozen=True, kw_only=True)
 class Carried:
-    """A ticket by its level. `needs`: its file, or rewind weights, the level above, and the level that an arm looks at.
+    """A ticket by its level.
+
+    `needs`: its file or consensus, or rewind weights, the level above, and the level that an arm looks at.
 
     A crossed arm also needs, behind those, rewind weights and the level above of the target's own search.
     """
@@ -167,6 +170,17 @@ class Carried:
     def file(self) -> FileStep | None:
         """Where it lies in a file; None if it was searched for."""
         return FileStep.read(self.needs[0]) if self.needs and self.needs[0].kind in FILES else None
+
+    @property
+    def agreed(self) -> ConsensusStep | None:
+        """The consensus that it is; None if it was searched for or lies in a file."""
+        agreed = self.needs and self.needs[0].kind == ConsensusStep.kind
+        return ConsensusStep.read(self.needs[0]) if agreed else None
+
+    @property
+    def searched(self) -> RewindStep:
+        """The rewind step of its search, or of the first that agreed on it."""
+        return RewindStep.read(self.agreed.needs[0] if self.agreed else self.needs[0])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -270,8 +284,39 @@ class FileStep:
         return Ticket(mask=mask, weights=weights, evidence=facts["records"][0], **told)
 
 
+@dataclass(frozen=True, kw_only=True)
+class ConsensusStep:
+    """What several searches agree on, down to a level: a book. `needs`: of each its rewind weights and the level above.
+
+    `weights`: what it starts from, "initial" or "mean".
+    """
+
+    kind: ClassVar[str] = "consensus"
+
+    weights: Weights
+    level: int
+    needs: tuple[Step, ...]
+
+    __repr__ = brief
+
+    @cached_property
+    def step(self) -> Step:
+        """Its form in a store."""
+        return Step(kind=self.kind, args={"weights": self.weights, "level": self.level}, needs=self.needs)
+
+    @classmethod
+    def read(cls, step: Step) -> ConsensusStep:
+        """From its form in a store."""
+        return cls(weights=step.args["weights"], level=step.args["level"], needs=step.needs)
+
+
 TrainingStep = RewindStep | LevelStep | TransferStep
-StudyStep = TrainingStep | FileStep
+StudyStep = TrainingStep | ConsensusStep | FileStep
+
+
+def pruned_at(outcome: Outcome) -> dict[str, Tensor]:
+    """What a level or a consensus left of masks: per weight the level that first lacks it, 0 while it lives (uint8)."""
+    return _under(PRUNED_AT, outcome)
 
 
 def read_step(step: Step) -> StudyStep:
@@ -288,11 +333,16 @@ def read_step(step: Step) -> StudyStep:
 
 
 def training_step(step: Step) -> TrainingStep:
-    """The same of a step that trains; TypeError for one that reads a file."""
+    """The same of a step that trains; TypeError for one that reads a file or makes a consensus."""
     found = read_step(step)
-    if isinstance(found, FileStep):
-        raise TypeError(f"expected a step that trains, got one that reads a {found.kind}")
+    if isinstance(found, FileStep | ConsensusStep):
+        raise TypeError(f"expected a step that trains, got a {found.kind}")
     return found
+
+
+def trains(step: Step) -> bool:
+    """Whether it trains a network; the others read a file or make a consensus."""
+    return step.kind in (RewindStep.kind, LevelStep.kind, TransferStep.kind)
 
 
 def measured(step: Step) -> bool:
@@ -350,9 +400,10 @@ OWN = (*PRUNING, "replicate", "seed", "level", "arm", "control_digest", "living"
 
 FILES = ("book", "ticket")
 
-TYPES: dict[str, type[RewindStep] | type[LevelStep] | type[TransferStep] | type[FileStep]] = {
+TYPES: dict[str, Any] = {
     "rewind": RewindStep,
     "level": LevelStep,
     "transfer": TransferStep,
+    "consensus": ConsensusStep,
     **dict.fromkeys(FILES, FileStep),
 }

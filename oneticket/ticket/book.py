@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -196,6 +196,17 @@ class Book:
                 "lineage": dict(self.lineage),
             }
         )
+
+    @classmethod
+    def consensus(
+        cls, books: Sequence[Book], *, weights: Literal["initial", "mean"] = "initial", run_code: bool = False
+    ) -> Book:
+        """The book of the weights that most of several searches keep; see `lottery/consensus`.
+
+        All must have begun from the same weights. `weights`: start from those, or from the "mean" of all `weights`.
+        """
+        found: Book = door("lottery.consensus:consensus")(books, weights=weights, run_code=run_code)
+        return found
 
     @classmethod
     def load(cls, path: str | os.PathLike[str], *, replicate: int | None = None) -> Book:

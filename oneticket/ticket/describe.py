@@ -26,8 +26,7 @@ def network(thing: Ticket | Book) -> str:
 
 def data(thing: Ticket | Book) -> str:
     """The data it was found on as the file names them, several sets joined by `+`; empty if it does not."""
-    said = at(thing.lineage, "search", "data")
-    return word("+".join(word(name) for each in _sets(said) if (name := at(each, "name"))))
+    return word("+".join(word(name) for each in _sets(thing) if (name := at(each, "name"))))
 
 
 def columns(thing: Ticket | Book) -> str:
@@ -52,8 +51,25 @@ def data_settings(thing: Ticket | Book) -> list[Any]:
     needless = IMAGE_SETTINGS if at(thing.model, "kind") is not None else ()
     return [
         {name: value for name, value in each.items() if name not in needless} if isinstance(each, Mapping) else each
-        for each in _sets(at(thing.lineage, "search", "data"))
+        for each in _sets(thing)
     ]
+
+
+def agreement(thing: Ticket | Book) -> str:
+    """What a consensus is of, and what it starts from; empty of others.
+
+    >>> from oneticket.ticket.contract import Contract
+    >>> told = {"consensus": {"weights": "mean", "of": [{}, {}]}}
+    >>> agreement(Book(weights={}, pruned_at={}, levels=0, contract=Contract(rewind="0it", step=0), lineage=told))
+    'of 2 searches, after their last level; the mean of their rewound weights'
+    """
+    said, of = thing.lineage.get("consensus"), at(thing.lineage, "consensus", "of")
+    if not isinstance(of, list):
+        return ""
+    when = "at every level" if at(said, "every_level") is True else "after their last level"
+    weights = {"initial": "the weights that all began from", "mean": "the mean of their rewound weights"}
+    begins = at(said, "weights")
+    return word(f"of {len(of)} searches, {when}; {weights.get(begins, begins) if isinstance(begins, str) else ''}")
 
 
 def several_heads(thing: Ticket | Book) -> str:
@@ -61,7 +77,7 @@ def several_heads(thing: Ticket | Book) -> str:
 
     >>> from oneticket.ticket.contract import Contract
     >>> told = {"heads": [["letter", 26], ["penbased", 10]]}
-    >>> several_heads(Ticket(mask={}, weights={}, contract=Contract(rewind="0it", step=0), lineage=told))
+    >>> several_heads(Book(weights={}, pruned_at={}, levels=0, contract=Contract(rewind="0it", step=0), lineage=told))
     'letter 0 to 25, penbased 26 to 35'
     """
     said, first, told = thing.lineage.get("heads"), 0, []
@@ -160,12 +176,16 @@ def text(value: object) -> str:
     return re.sub(r"[\\`*\[\]<>#|~$&]|(?<![^\W_])_|_(?![^\W_])|:(?=//)", r"\\\g<0>", word(value))
 
 
-def _sets(said: Any) -> list[Any]:
-    """What a file says of its data, set by set."""
-    beside = at(said, "beside")
-    if not isinstance(beside, list):
-        return [said]
-    return [{name: value for name, value in said.items() if name != "beside"}, *beside[:MOST_SCORES]]
+def _sets(thing: Ticket | Book) -> list[Any]:
+    """What a file says of its data, set by set; of a consensus those of all its searches."""
+    of = at(thing.lineage, "consensus", "of")
+    found: list[Any] = []
+    for one in of[:MOST_SCORES] if isinstance(of, list) else [thing.lineage]:
+        said = at(one, "search", "data")
+        beside = at(said, "beside")
+        first = {k: v for k, v in said.items() if k != "beside"} if isinstance(said, Mapping) else said
+        found += [first, *(beside[:MOST_SCORES] if isinstance(beside, list) else ())]
+    return found
 
 
 def _measured(value: Mapping[str, Any], metric: Metric, *, difference: bool = False) -> bool:

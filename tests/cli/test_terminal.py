@@ -81,6 +81,7 @@ COMMANDS = {
     "pull digits-a --out shipped.safetensors": 0,
     "show t—é\udcff.safetensors": 0,
     "verify t—é\udcff.safetensors": 0,
+    "consensus digits-a digits-a --out o.safetensors": 1,
     "zoo .": 0,
     "push t—é\udcff.safetensors ./é\udcff": 0,
     "import t—é\udcff.safetensors --out o.safetensors": 1,

@@ -112,7 +112,7 @@ def test_every_block_runs(
 PRINTED = {
     "tour.md": ("are exactly zero", "carried 4 tensors", "(1.0, 0.8"),
     "researcher.md": ("Interval(mean=",),
-    "several.md": ("accuracy on digits:b",),
+    "several.md": ("accuracy on digits:b", "all keep"),
     "practitioner.md": (
         "pruned weights that are not zero",
         "names by a map",

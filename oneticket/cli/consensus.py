@@ -1,0 +1,47 @@
+"""`oneticket consensus`: one book of what several searches agree on, for each replicate that they have."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from oneticket.cli.books import sources_at
+from oneticket.cli.find import make_folder
+from oneticket.cli.terminal import say
+from oneticket.ground.errors import FileError, SpecError
+from oneticket.lottery.consensus import Weights
+from oneticket.lottery.consensus import consensus as agree
+from oneticket.stats.words import percent
+from oneticket.ticket.book import Book, book_file
+
+
+def consensus(sources: Sequence[Path], *, out: Path, weights: Weights, run_code: bool) -> int:
+    """Write the consensus of books to `out`, or of folders of books one for each replicate into the folder `out`."""
+    if len(sources) < 2:
+        raise SpecError(f"expected at least two sources, got {len(sources)}")
+    found = [_books(path) for path in sources]
+    replicates = [*found[0]]
+    for path, books in zip(sources, found, strict=True):
+        if [*books] != replicates:
+            told = [", ".join(map(str, each)) for each in (books, replicates)]
+            raise SpecError(f"{path}: holds replicates {told[0]}, {sources[0]} {told[1]}; give the same of all")
+    folder = any(path.is_dir() for path in sources)
+    made = {each: agree([books[each] for books in found], weights=weights, run_code=run_code) for each in replicates}
+    if folder:
+        make_folder(out)
+    for replicate, book in made.items():
+        file = book_file(out, replicate) if folder else out
+        book.save(file)
+        agreed = percent(float(book.records[-1]["agreed"]))
+        say(f"{file}: level {book.levels} at {percent(book.densities[-1])}, of which all {len(sources)} keep {agreed}")
+    return 0
+
+
+def _books(path: Path) -> dict[int, Book]:
+    """The books there, by replicate."""
+    found: dict[int, Book] = {}
+    for replicate, (file, thing) in sources_at(path).items():
+        if not isinstance(thing, Book):
+            raise FileError(f"{file}: is a single ticket; a consensus needs books, which tell when each weight went")
+        found[replicate] = thing
+    return found

@@ -1,0 +1,236 @@
+"""The consensus: of several searches that began from the same weights, the weights that most of them keep.
+
+    votes(w, n) = how many searches keep w at level n
+    mask_0      = all;  mask_n = of mask_{n-1} those with most votes, as many as every search keeps at level n
+
+Of equally many votes, those go first that the searches kept for fewer levels in sum; then by (tensor name, flat index).
+What all searches keep is kept, unless it is more than one search keeps. Level n depends on nothing below it.
+
+`agreed_search` takes the votes at every level instead: all go on from the mask that they agreed on. Over parts of one
+set's classes that is what cyclic overlapping lottery tickets do (COLT), but for the exact count: there the intersection
+is kept, however small it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from oneticket.ground.errors import CarryError, SpecError
+from oneticket.lottery.rounds import mask_at
+from oneticket.lottery.run_context import RunContext
+from oneticket.lottery.search import book, initial_weights, level, rewind_weights
+from oneticket.lottery.spec import SearchSpec
+from oneticket.lottery.training import do
+from oneticket.lottery.transfer import check_code, network_of, replicate_of
+from oneticket.pruning.allocate import Share, groups
+from oneticket.pruning.prune import written
+from oneticket.pruning.select import select
+from oneticket.ticket.book import Book
+from oneticket.ticket.mask import Mask
+from oneticket.ticket.values import fingerprint
+
+Tensors = Mapping[str, Tensor]
+Weights = Literal["initial", "mean"]
+"""What a consensus starts from: the weights that all searches began from, or the mean of those that they rewound to."""
+
+
+def consensus(books: Sequence[Book], *, weights: Weights = "initial", run_code: bool = False) -> Book:
+    """The book of what several searches agree on, as deep as the shallowest of them.
+
+    `weights`: "initial", W_0, which all began from; "mean", the mean of their W_k. The lineage says which, and of which
+    searches. The output layer is the first one's: sets differ in their classes, and a transfer makes a new one.
+
+    `run_code`: whether the network may be code that a book names by import path, which "initial" builds.
+
+    Raises SpecError for fewer than two books, CarryError for books that do not say how they were searched for, or
+    differ in network, seed, replicate, scope or count, and for a granularity other than weight.
+
+    >>> from oneticket.lottery.search import search
+    >>> quick = {"model": "lenet-300-100", "training": {"budget": "1ep"}, "rewind": "1it"}
+    >>> both = [search({"data": half, **quick}, levels=1) for half in ("digits:a", "digits:b")]
+    >>> found = consensus(both)
+    >>> found.densities == both[0].densities, found.contract.step, 0.6 < found.records[1]["agreed"] <= 1
+    (True, 0, True)
+    """
+    if weights not in ("initial", "mean"):
+        raise SpecError(f"weights: expected 'initial' or 'mean', got {weights!r}")
+    specs, replicate = _alike(books)
+    for spec in specs:
+        check_code(spec.model, run_code=run_code, how="run_code=True")
+        check_code(spec.pruning, run_code=run_code, how="run_code=True")
+    first, levels = books[0], min(each.levels for each in books)
+    pruned_at = vote([each.pruned_at for each in books], levels=levels, scope=specs[0].pruning.scope)
+    contract = replace(first.contract, rewind="0it", step=0) if weights == "initial" else first.contract
+    folded = next((each.contract.dead for each in books if each.contract.dead != "zero-held"), "zero-held")
+    return Book(
+        weights=_initial(books, specs, replicate) if weights == "initial" else _mean(books),
+        pruned_at=pruned_at,
+        levels=levels,
+        contract=replace(contract, dead=folded),
+        model=first.model,
+        lineage={
+            "consensus": {"weights": weights, "of": [dict(each.lineage) for each in books]},
+            "replicate": replicate,
+        },
+        records=[_record(pruned_at, books, number) for number in range(levels + 1)],
+    )
+
+
+def vote(pruned_at: Sequence[Tensors], *, levels: int, scope: str) -> dict[str, Tensor]:
+    """What `pruned_at` of several searches agree on, down to `levels`: uint8 per weight, 0 for what lives there.
+
+    Every group of the scope keeps as many weights as it does in each search; CarryError where these differ.
+
+    >>> found = ([0, 1, 2, 0], [2, 1, 0, 0], [0, 1, 2, 0])
+    >>> vote([{"w": torch.tensor(at, dtype=torch.uint8)} for at in found], levels=2, scope="global")["w"]
+    tensor([0, 1, 2, 0], dtype=torch.uint8)
+    """
+    found = {name: torch.zeros_like(at) for name, at in pruned_at[0].items()}
+    mask = mask_at(found, 0)
+    for number in range(1, levels + 1):
+        masks = [mask_at(each, number) for each in pruned_at]
+        shares = []
+        for names in groups(scope, mask):
+            counts = {sum(each.counts[name] for name in names) for each in masks}
+            if len(counts) > 1:
+                told = " and ".join(map(str, sorted(counts)))
+                raise CarryError(f"level {number}: the searches keep {told} weights; give searches that prune alike")
+            shares.append(Share(names=names, prune=sum(mask.counts[name] for name in names) - counts.pop()))
+        left = select(mask, _scores(pruned_at, masks, number), shares)
+        found = written(found, mask, [left], number)
+        mask = left
+    return found
+
+
+def agreed_search(
+    specs: Sequence[SearchSpec | Mapping[str, Any]],
+    *,
+    levels: int,
+    replicate: int = 0,
+    weights: Weights = "initial",
+    context: RunContext | None = None,
+) -> Book:
+    """Search on several sets with one mask: each level trains on each of them, and the next mask is what they agree on.
+
+    The searches differ in nothing but their data. Raises as `search` and `consensus` do.
+
+    >>> quick = {"model": "lenet-300-100", "training": {"budget": "1ep"}, "rewind": "0it"}
+    >>> parts = [{"name": "digits", "classes": 5, "classes_from": first} for first in (0, 5)]
+    >>> agreed_search([{"data": part, **quick} for part in parts], levels=2).densities
+    (1.0, 0.8, 0.64)
+    """
+    asked, context = [SearchSpec.read(spec) for spec in specs], context or RunContext()
+    rewound = [do(rewind_weights(spec, replicate, context), context) for spec in asked]
+    pruned_at: Tensors | None = None
+    for number in range(levels):
+        tasks = [
+            level(spec, replicate, number, rewound=each, pruned_at=pruned_at, context=context)
+            for spec, each in zip(asked, rewound, strict=True)
+        ]
+        done = [do(task, context) for task in tasks]
+        pruned_at = vote([each.pruned_at for each in done], levels=number + 1, scope=asked[0].pruning.scope)
+    if pruned_at is None:
+        raise SpecError(f"levels: expected at least 1, at which there is something to agree on, got {levels}")
+    books = [
+        book(spec, replicate, rewound=each, pruned_at=pruned_at, levels=levels)
+        for spec, each in zip(asked, rewound, strict=True)
+    ]
+    found = consensus(books, weights=weights, run_code=True)
+    agreed = {**found.lineage["consensus"], "every_level": True}
+    return replace(found, lineage={**found.lineage, "consensus": agreed})
+
+
+def _scores(pruned_at: Sequence[Tensors], masks: Sequence[Mask], number: int) -> dict[str, Tensor]:
+    """Votes, and below them for how many levels the searches kept a weight in sum: whole numbers in float64."""
+    most = len(masks) * (number + 1) + 1
+    scores = {}
+    for name, at in pruned_at[0].items():
+        votes, kept = torch.zeros(at.shape, dtype=torch.float64), torch.zeros(at.shape, dtype=torch.float64)
+        for each, mask in zip(pruned_at, masks, strict=True):
+            votes += mask[name]
+            kept += torch.where(mask[name], number + 1, each[name].double())
+        scores[name] = votes * most + kept
+    return scores
+
+
+def _alike(books: Sequence[Book]) -> tuple[list[SearchSpec], int]:
+    """The searches of books that can be voted on, and their replicate."""
+    if len(books) < 2:
+        raise SpecError(f"consensus: expected at least two books, got {len(books)}")
+    specs = []
+    for number, each in enumerate(books, start=1):
+        network_of(each, whose=f"book {number}")
+        said = each.lineage.get("search")
+        if not isinstance(said, Mapping) or "data" not in said:
+            raise CarryError(f"book {number} does not say how it was searched for, so not from which weights it began")
+        try:
+            specs.append(SearchSpec.recall(said))
+        except SpecError as error:
+            raise CarryError(f"book {number}: lineage.{error}") from error
+    if any(spec.pruning.granularity != "weight" for spec in specs):
+        raise CarryError("a consensus is of single weights; give books of granularity weight")
+    for number, (each, spec) in enumerate(zip(books, specs, strict=True), start=1):
+        for what, here, there in (
+            ("model", _trunk(each), _trunk(books[0])),
+            ("seed", spec.seed, specs[0].seed),
+            ("replicate", replicate_of(each), replicate_of(books[0])),
+            ("scope", spec.pruning.scope, specs[0].pruning.scope),
+            ("prunable weights", _shapes(each), _shapes(books[0])),
+        ):
+            if here != there:
+                raise CarryError(
+                    f"book {number} has another {what} than book 1 ({here} and {there}); a consensus is of searches "
+                    "that differ in their data alone"
+                )
+    return specs, replicate_of(books[0])
+
+
+def _trunk(each: Book) -> dict[str, Any]:
+    return {name: value for name, value in each.model.items() if name != "classes"}
+
+
+def _shapes(each: Book) -> dict[str, tuple[int, ...]]:
+    return {name: tuple(at.shape) for name, at in each.pruned_at.items()}
+
+
+def _initial(books: Sequence[Book], specs: Sequence[SearchSpec], replicate: int) -> Tensors:
+    """W_0, which all have in common but for the output layer."""
+    found = [initial_weights(each.model, seed=specs[0].seed, replicate=replicate) for each in books]
+    below = [
+        fingerprint({name: value for name, value in weights.items() if name not in each.contract.head_names})
+        for weights, each in zip(found, books, strict=True)
+    ]
+    for number, mark in enumerate(below, start=1):
+        if mark != below[0]:
+            raise CarryError(
+                f"book {number} began from other weights than book 1, though from one seed: the model draws them by "
+                "its number of outputs; give sets of as many classes"
+            )
+    return found[0]
+
+
+def _mean(books: Sequence[Book]) -> Tensors:
+    """The mean of all W_k; the output layer, and what counts in whole numbers, is the first one's."""
+    first, head = books[0].weights, {*books[0].contract.head_names}
+    return {
+        name: torch.stack([each.weights[name].double() for each in books]).mean(0).to(value.dtype)
+        if value.is_floating_point() and name not in head
+        else value
+        for name, value in first.items()
+    }
+
+
+def _record(pruned_at: Tensors, books: Sequence[Book], number: int) -> dict[str, Any]:
+    """What a level is: `agreed`, which share of its weights all searches keep."""
+    mask = mask_at(pruned_at, number)
+    common = {name: living.clone() for name, living in mask.items()}
+    for each in books:
+        for name, living in mask_at(each.pruned_at, number).items():
+            common[name] &= living
+    agreed = sum(int(each.sum()) for each in common.values()) / mask.living if mask.living else 1.0
+    return {"level": number, "density": mask.density, "living": mask.living, "agreed": agreed}

@@ -1,0 +1,42 @@
+"""What the sources and targets of a part are: a set, several as one, or what several searches agree on."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import AfterValidator, Field
+
+from oneticket.ground.spec import Spec
+
+
+def some(given: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Refuse an empty list."""
+    if not given:
+        raise ValueError("expected at least one, got none")
+    return given
+
+
+Several = Annotated[tuple[str, ...], Field(min_length=2)]
+Sets = Annotated[tuple[str | Several, ...], AfterValidator(some)]
+"""Names of sets; a list of names within is one network for all of them, with a head for each."""
+
+
+class ConsensusSpec(Spec):
+    """A source that is made of others: the weights that most of several searches keep, as many as each of them keeps.
+
+    >>> ConsensusSpec(consensus=["digits:a", "digits:b"]).weights
+    'initial'
+    """
+
+    kind: ClassVar[str] = "source"
+
+    consensus: Several = Field(description="Sets of the study, or datasets; each is searched by itself.")
+    weights: Literal["initial", "mean"] = Field(
+        "initial", description="What it starts from: the weights that all began from, or the mean of those rewound to."
+    )
+    every_level: bool = Field(
+        False, description="Vote at every level, and let all searches go on from what they agreed on (COLT)."
+    )
+
+
+Sources = Annotated[tuple[str | Several | ConsensusSpec, ...], AfterValidator(some)]
