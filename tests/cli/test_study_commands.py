@@ -187,7 +187,7 @@ def test_mistakes_in_a_study_are_told_before_anything_runs(
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        ("study nothing.toml", "no such file; expected a study file (.toml); or one that is shipped: demo, digits"),
+        ("study nothing.toml", "no such file; expected a study file (.toml); or one that is shipped: crossing, demo"),
         ("study mine.toml --engine inline --ranks 2", "neither an address nor ranks; take --engine ray"),
         ("study mine.toml --price 2", "--price: goes with --dry-run"),
         ("study mine.toml --engine inline --store s4://x", "s4"),
