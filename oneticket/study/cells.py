@@ -55,6 +55,11 @@ class Origin:
         return (self.rewind, self.levels[max(level - 1, 0)], *zeros, *signs)
 
     @property
+    def each(self) -> tuple[Origin, ...]:
+        """The searches that it is of: those of a consensus, or itself."""
+        return self.of or (self,)
+
+    @property
     def labels(self) -> dict[str, str | None]:
         """What it is called in every table: model, source_data, source_optimizer."""
         called = self.called

@@ -51,6 +51,8 @@ def consensus_origin(origins: Sequence[Origin], *, weights: Weights, every_level
         search={**_common([each.search for each in origins]), "data": DataSpec.read([*members]).plain()},
         seen=Seen(steps=0 if weights == "initial" else first.seen.steps, digest=None),
         called=replace(first.called, data=called),
+        total=sum(each.total for each in origins),
+        epoch=sum(each.epoch for each in origins),
         levels=(),
         of=tuple(of if every_level else origins),
         agreed=tuple(agreed),

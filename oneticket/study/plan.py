@@ -215,7 +215,7 @@ def searches(cells: Iterable[Cell]) -> tuple[Origin, ...]:
     """The planned searches that cells take their tickets from, each once, as deep as any cell needs it."""
     found: dict[str, Origin] = {}
     for cell in cells:
-        for origin in (cell.origin.of or (cell.origin,)) if cell.origin else ():
+        for origin in cell.origin.each if cell.origin else ():
             if origin.levels:
                 root = origin.levels[:2][-1].key  # level 1 of a search that goes by a consensus is another one's
                 found[root] = max(found.get(root, origin), origin, key=lambda origin: len(origin.levels))

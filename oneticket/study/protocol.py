@@ -42,10 +42,8 @@ def protocol(cells: Iterable[Cell]) -> Protocol:
             note("searched", cell.part, {"equal": cell.equal, **told})
         if cell.origin:
             note("network", "model", dict(cell.origin.network))
-        for side, spec in (
-            ("source", cell.origin.search if cell.origin else {}),
-            ("target", step.spec.plain() if isinstance(step, TransferStep) else {}),
-        ):
+        sources = [("source", each.search) for each in cell.origin.each] if cell.origin else []
+        for side, spec in (*sources, ("target", step.spec.plain() if isinstance(step, TransferStep) else {})):
             for draw in draws(spec["data"]) if spec else ():
                 note("study", "draw", draw)
             for kind, value in _undrawn(spec).items():
@@ -57,9 +55,9 @@ def protocol(cells: Iterable[Cell]) -> Protocol:
                     note(side, kind, value)
     for origin in (cell.origin for cell, _ in steps if cell.origin):
         note("called", "model", (origin.called.model, dict(origin.network["spec"])))
-        for kind, label in (("data", origin.called.data), ("optimizer", origin.called.optimizer)):
-            if kind in origin.search:
-                note("called", kind, (label, _undrawn(origin.search)[kind]))
+        for one, kind in ((origin, "data"), *((each, "optimizer") for each in origin.each)):
+            if kind in one.search:
+                note("called", kind, (getattr(one.called, kind), _undrawn(one.search)[kind]))
     for cell, step in steps:
         if isinstance(step, TransferStep):
             note("called", "data", (cell.called.data, _undrawn(step.spec.plain())["data"]))

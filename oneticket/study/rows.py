@@ -40,7 +40,7 @@ def rows(cells: Iterable[Cell], store: Store) -> list[Row]:
     """The rows of those cells whose networks are trained, in the order given; a network in two cells has two rows."""
     cells = list(cells)
     origins = [cell.origin for cell in cells if cell.origin]
-    homes = [_home(each) for origin in origins for each in origin.of or (origin,)]
+    homes = [_home(each) for origin in origins for each in origin.each]
     records = store.records({step.key: step for step in [*(c.step for c in cells), *homes]}.values())
     provenances = store.provenances({cell.step.key for cell in cells})
     there = [cell for cell in cells if cell.step.key in records]

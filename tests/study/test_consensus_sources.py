@@ -16,6 +16,7 @@ from oneticket.lottery.consensus import agreed_search
 from oneticket.lottery.grouping import do_together
 from oneticket.lottery.run_context import RunContext
 from oneticket.lottery.search import search
+from oneticket.report.page import write_report
 from oneticket.store.store import Store
 from oneticket.study.estimate import estimate
 from oneticket.study.findings import findings
@@ -82,6 +83,17 @@ def test_its_rows_have_a_name_and_all_that_its_searches_saw(tmp_path: Path) -> N
     told = {origin.called.data for origin in searches(planned.cells)}
     assert {"low", "high", f"low in {names[2]}", f"high in {names[2]}"} <= told
     assert findings(planned, store).ledger
+
+
+def test_a_report_tells_the_settings_of_every_search(tmp_path: Path) -> None:
+    """At equal steps the searches of a consensus are written in different times."""
+    sets = {**SETS, "high": {"data": {**SETS["high"]["data"], "classes": 3}}}
+    times = {"training": {"budget": "3ep", "batch": 16}, "rewind": "1ep"}
+    planned, store = made("low", END, arms=["ticket"], sets=sets, equal=["steps"], **times), Store(tmp_path)
+    run([cell.step for cell in planned.cells], store=store, context=RunContext())
+    write_report(findings(planned, store), tmp_path / "report")
+    told = (tmp_path / "report" / "report.md").read_text()
+    assert "consensus(low, high) 18 steps" in told and "3 epochs and 9 steps" in told
 
 
 @pytest.mark.parametrize("source", [END, EACH])
