@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from oneticket.data.spec import halved
 from oneticket.ground.errors import SpecError
 from oneticket.ground.metric import METRICS, Metric
-from oneticket.stats.settings import UPDATE, same
+from oneticket.stats.settings import same
 from oneticket.stats.summary import Line, Row, Setting, Summary, summary
 from oneticket.stats.words import words_of
+from oneticket.study.settings import UPDATE
 
 # Networks that differ in their first layer round to slightly other densities.
 SAME_DENSITY = 0.05
@@ -29,6 +30,16 @@ class ClaimData:
     def set(self) -> str:
         """The name without the half."""
         return halved(self.name)[0]
+
+    def apart(self, other: ClaimData) -> bool:
+        """Whether the two have no set in common; of one for several sets, such as `cifar10+svhn`, each counts.
+
+        >>> svhn, both = (ClaimData(name=name, classes=10, examples=9) for name in ("svhn:a", "cifar10+svhn:b"))
+        >>> svhn.apart(both), svhn.apart(ClaimData(name="digits", classes=10, examples=9))
+        (False, True)
+        """
+        mine, theirs = ({halved(name)[0] for name in one.name.split("+")} for one in (self, other))
+        return not mine & theirs
 
     @property
     def half(self) -> str | None:

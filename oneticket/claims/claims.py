@@ -21,8 +21,9 @@ from oneticket.claims.pairs import Pair
 from oneticket.ground.errors import SpecError, unknown
 from oneticket.ground.metric import Metric
 from oneticket.ground.table import Table
-from oneticket.stats.settings import TRAINING, UPDATE, renamed
+from oneticket.stats.settings import TRAINING, renamed
 from oneticket.stats.summary import Row
+from oneticket.study.settings import UPDATE
 from oneticket.study.spec import CLAIMS as NAMES
 from oneticket.study.spec import ComplexitySpec
 
@@ -87,7 +88,7 @@ def across_datasets(rows: Sequence[Row], *, margin: float | None = None, level: 
         rule=NON_INFERIOR,
     )
     study = grid(rows)
-    found = [(cell, source) for cell, source in study.tickets if source.set != cell.target.set]
+    found = [(cell, source) for cell, source in study.tickets if source.apart(cell.target)]
     cells = _largest((cell, source) for cell, source in found if cell.same_update)
     left = other_settings([cell for cell, _ in found], UPDATE)
     return _judged(question, study, cells, ("global-random", *STRICTER), margin=margin, level=level, more=left)
@@ -117,7 +118,7 @@ def simple_targets(
     study = grid(rows)
     complexity = complexity or ComplexitySpec()
     rule = Complexity(rule=complexity, study=study)
-    found = [(cell, source) for cell, source in study.tickets if source.set != cell.target.set]
+    found = [(cell, source) for cell, source in study.tickets if source.apart(cell.target)]
     taken = [(cell, source) for cell, source in found if rule.simple(cell) and rule.more_complex(cell)]
     cells = _largest((cell, source) for cell, source in taken if cell.same_update)
     left = [*rule.told(cell for cell, _ in found), *other_settings([cell for cell, _ in taken], UPDATE)]

@@ -66,7 +66,7 @@ def growths(grid: Grid) -> list[Growth]:
     """All that a study holds, of tickets carried to another set under the update rule that found them."""
     found: dict[tuple[Setting, str], list[tuple[ClaimCell, ClaimData]]] = {}
     for cell, source in grid.tickets:
-        if cell.same_update and source.set != cell.target.set and source.examples and source.classes:
+        if cell.same_update and source.apart(cell.target) and source.examples and source.classes:
             found.setdefault((cell.setting, source.set), []).append((cell, source))
     made = []
     for (_, name), tickets in found.items():

@@ -11,10 +11,10 @@ from oneticket.claims.notes import mixed, other_settings, weak
 from oneticket.claims.pairs import some
 from oneticket.claims.pool import Pool
 from oneticket.ground.metric import Metric
-from oneticket.stats.settings import UPDATE
 from oneticket.stats.stats import Interval
 from oneticket.stats.summary import Row
 from oneticket.stats.words import percent
+from oneticket.study.settings import UPDATE
 from oneticket.study.spec import CLAIMS
 
 WHAT = "tickets from one set cut to different sizes, on another set, under one optimizer"
@@ -64,7 +64,7 @@ def _pools(found: Sequence[Growth], level: int | None) -> dict[Factor, Pool]:
 
 
 def _carried(study: Grid) -> list[ClaimCell]:
-    return [cell for cell, source in study.tickets if source.set != cell.target.set]
+    return [cell for cell, source in study.tickets if source.apart(cell.target)]
 
 
 def _aside(kept: Sequence[Growth], able: Sequence[Growth], level: int | None) -> list[str]:

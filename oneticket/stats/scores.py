@@ -12,7 +12,7 @@ from oneticket.stats.stats import Interval
 from oneticket.stats.summary import Summary, gain, rank, summary
 from oneticket.stats.table import ReportTable
 from oneticket.stats.words import MISSING, number, plus_minus, within, words_of
-from oneticket.study.rows import SETTINGS
+from oneticket.study.settings import SETTINGS
 from oneticket.ticket.ticket import Ticket
 
 Row = Mapping[str, Any]

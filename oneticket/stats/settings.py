@@ -5,16 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from oneticket.study.settings import SETTINGS
+
 Row = Mapping[str, Any]
 
-UPDATE = ("optimizer_name", "lr", "rest_lr", "momentum", "nesterov", "betas", "weight_decay")
-"""The columns of the update rule: what an optimizer is, whatever the data and the length of a training."""
-
-TRAINING = (
-    *UPDATE,
-    *("schedule", "milestones", "gamma", "warmup", "batch", "smoothing", "clip", "precision", "guard"),
-)
-"""The columns of the whole training but its length. Those of the ticket's search have `source_` before them."""
+TRAINING = tuple(name for name in SETTINGS if name != "budget")
+"""The columns of the whole training but its length."""
 
 
 def differing(row: Row, names: Iterable[str] = TRAINING) -> dict[str, tuple[Any, Any]]:

@@ -11,9 +11,10 @@ from typing import Any
 from oneticket.ground.errors import SpecError
 from oneticket.ground.metric import Metric, score_of
 from oneticket.lottery.spec import ARMS
-from oneticket.stats.settings import UPDATE, same
+from oneticket.stats.settings import same
 from oneticket.stats.stats import Interval, Paired, mean_interval, paired
 from oneticket.stats.words import arm_place, words_of
+from oneticket.study.settings import UPDATE
 
 Row = Mapping[str, Any]
 

@@ -102,7 +102,7 @@ def _stated(part: PartSpec, study: StudySpec) -> dict[str, Any]:
     return {
         "levels": [*(part.levels or study.levels)],
         "replicates": part.replicates or study.replicates,
-        "equal": getattr(part, "equal", None) or getattr(study, "equal", None),
+        "equal": part.equal or study.equal,
         "head_start": part.head_start or study.head_start,
         "seed": study.seed,
         "subsets": study.subsets,

@@ -10,18 +10,11 @@ from oneticket.ground.metric import Metric, score_of
 from oneticket.store.step import Step
 from oneticket.store.store import Store
 from oneticket.study.cells import Cell, Origin
+from oneticket.study.settings import SCHEDULE, SETTINGS, TRAINING, UPDATE
 from oneticket.study.steps import training_step
 
 Row = dict[str, Any]
 Records = Mapping[str, Mapping[str, Any]]
-
-OPTIMIZER = (
-    *("lr", "rest_lr", "momentum", "nesterov", "betas", "weight_decay"),
-    *("schedule", "milestones", "gamma", "warmup"),
-)
-TRAINING = ("budget", "batch", "smoothing", "clip", "precision", "guard")
-SETTINGS = ("optimizer_name", *OPTIMIZER, *TRAINING)
-"""What a network was trained with; with `source_` in front, what its source's search was."""
 
 COLUMNS = (
     *("arm", "model", "source_data", "source_optimizer", "target_data", "target_optimizer"),
@@ -85,8 +78,9 @@ def _settings(spec: Mapping[str, Any]) -> Row:
     if not spec:
         return {}
     optimizer, training = spec["optimizer"], spec["training"]
-    given = {**{name: optimizer[name] for name in OPTIMIZER}, **{name: training[name] for name in TRAINING}}
-    return {"optimizer_name": optimizer["name"], **{name: _flat(value) for name, value in given.items()}}
+    ruled = {**optimizer, "optimizer_name": optimizer["name"]}
+    given = {**{name: ruled[name] for name in (*UPDATE, *SCHEDULE)}, **{name: training[name] for name in TRAINING}}
+    return {name: _flat(value) for name, value in given.items()}
 
 
 def _flat(value: Any) -> Any:

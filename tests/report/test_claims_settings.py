@@ -11,7 +11,7 @@ from oneticket.claims.claim import Verdict
 from oneticket.claims.claims import CLAIMS
 from oneticket.stats.settings import TRAINING
 from oneticket.stats.summary import summary
-from oneticket.study.rows import SETTINGS
+from oneticket.study.settings import SETTINGS
 
 SGD: dict[str, Any] = {
     "optimizer_name": "sgd",
@@ -58,6 +58,18 @@ REST = {"schedule": "constant", "warmup": "50it", "batch": 128, "smoothing": 0.1
 def test_the_settings_that_found_a_ticket_are_under_every_claim_but_the_last(claim: str) -> None:
     assert judged(claim, trained(ABOUT[claim], SGD)).outcome != "not tested"
     assert judged("C6", trained(ABOUT[claim], SGD)).outcome == "not tested"
+
+
+@pytest.mark.parametrize("claim", ["C3", "C5"])
+def test_a_ticket_of_several_sets_is_from_elsewhere_only_if_none_of_them_is_the_target(claim: str) -> None:
+    for other, tested in (("mnist", True), (ABOUT[claim][0]["target_name"], False)):
+        rows = [
+            {**row, "source_name": row["source_name"] and f"{row['source_name']}+{other}"}
+            if row["arm"] == "ticket"
+            else row
+            for row in trained(ABOUT[claim], SGD)
+        ]
+        assert (judged(claim, rows).outcome != "not tested") == tested, other
 
 
 @pytest.mark.parametrize("setting", UPDATE)
