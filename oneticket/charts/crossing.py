@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import altair as alt
 
@@ -73,17 +74,19 @@ def _panels(rows: Sequence[Row]) -> list[_Panel]:
     for part, taken in split.items():
         size = {row["target_data"]: row["target_images"] for row in taken}
         found = summary(taken)
-        groups: dict[tuple[object, str, str, str | None, int], dict[int, list[Summary]]] = {}
+        groups: dict[tuple[Any, ...], dict[int, list[Summary]]] = {}
         for one in found:
             if one.level or one.line.arm in ("dense", "dense-rewound"):
                 for level in [one.level] if one.level else sorted({other.level for other in found if other.level}):
-                    at = (_set(taken, one.setting), one.setting.model, one.setting.optimizer, one.setting.head, level)
-                    groups.setdefault(at, {}).setdefault(size[one.setting.data], []).append(one)
-        for (_, model, _, _, level), sizes in groups.items():
+                    here = one.setting
+                    at = (here.model, here.equal, level, here.optimizer, here.head, _set(taken, here))
+                    groups.setdefault(at, {}).setdefault(size[here.data], []).append(one)
+        for (model, equal, level, *_), sizes in groups.items():
             if len(sizes) > 1 and _both(sizes):
                 density = next(one.density for found in sizes.values() for one in found if one.level == level)
                 title = f"{part}: {model}" if len(split) > 1 else model
-                made.append(_Panel(title=f"{title} at {percent(density)}", sizes=dict(sorted(sizes.items()))))
+                title += f" at equal {equal}," * bool(equal) + f" at {percent(density)}"
+                made.append(_Panel(title=title, sizes=dict(sorted(sizes.items()))))
     return made
 
 
@@ -95,11 +98,11 @@ def _set(rows: Sequence[Row], setting: Setting) -> object:
 
 def _both(sizes: Sized) -> bool:
     """Whether there is a ticket from elsewhere beside the target's own anywhere."""
-    return any(_own(found) is not None and any(_carried(one) for one in found) for found in sizes.values())
+    return any(_own(found, one.setting) for found in sizes.values() for one in found if _carried(one))
 
 
-def _own(found: Sequence[Summary]) -> Summary | None:
-    return next((one for one in found if one.at_home), None)
+def _own(found: Sequence[Summary], setting: Setting) -> Summary | None:
+    return next((one for one in found if one.at_home and one.setting == setting), None)
 
 
 def _carried(one: Summary) -> bool:
@@ -121,8 +124,9 @@ def _score(one: Summary, size: int, called: Mapping[Line, str]) -> Record:
 
 
 def _gains(found: Sequence[Summary], size: int, called: Mapping[Line, str]) -> list[Record]:
-    own, made = _own(found), []
+    made = []
     for one in found:
+        own = _own(found, one.setting)
         compared = None if own is None or one is own else over(one, own)
         if compared is not None and own is not None:
             gain = compared.difference

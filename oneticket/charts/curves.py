@@ -28,12 +28,14 @@ def curves_chart(curves: Sequence[Row]) -> Chart | None:
     split, panels = parts(settled(_once(curves))), []
     models = len({row["model"] for row in curves}) > 1
     for part, taken in split.items():
-        for target in sorted({(row["model"], row["target_data"], row["target_optimizer"]) for row in taken}):
-            here = [row for row in taken if (row["model"], row["target_data"], row["target_optimizer"]) == target]
+        for target in sorted({_target(row) for row in taken}):
+            here = [row for row in taken if _target(row) == target]
             level = max(row["level"] for row in here)
             kept = [percent(row["density"]) for row in here if row["level"] == level and row["arm"] not in WHOLE]
-            place = f"{target[1]} under {target[2]}" + (f", {kept[0]} of the weights" if kept else "")
-            title = ", ".join([target[0]] * models + [f"{part}: {place}" if len(split) > 1 else place])
+            model, data, optimizer, equal = target
+            place = f"{data} under {optimizer}" + (f" at equal {equal}" if equal else "")
+            place += f", {kept[0]} of the weights" if kept else ""
+            title = ", ".join([model] * models + [f"{part}: {place}" if len(split) > 1 else place])
             panels.append((title, _records([row for row in here if row["arm"] in WHOLE or row["level"] == level])))
     if not panels:
         return None
@@ -65,6 +67,11 @@ def curves_chart(curves: Sequence[Row]) -> Chart | None:
 def _once(curves: Sequence[Row]) -> list[Row]:
     """The curves with their targets' settings as rows have them."""
     return [{"head": None, **row} for row in curves]
+
+
+def _target(row: Row) -> tuple[str, str, str, str]:
+    """Where a curve belongs: model, data, optimizer, and at what its sources are equal."""
+    return row["model"], row["target_data"], row["target_optimizer"], row.get("equal") or ""
 
 
 def _records(rows: Sequence[Row]) -> list[Record]:

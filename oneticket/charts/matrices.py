@@ -83,17 +83,21 @@ def _sheet(
 
 
 def _blocks(rows: Sequence[Row], missing: Sequence[Row]) -> Iterator[tuple[str, list[Summary], list[Row]]]:
-    """The tickets and random tickets of every part, model and head, and those tickets that are missing."""
+    """The tickets and random tickets of every part, model, head and kind of equal, and those that are missing."""
     split = parts(settled(rows))
     gone = parts(row for row in missing if row["arm"] in ("ticket", "own"))
     for part, taken in split.items():
         found = [one for one in summary(taken) if one.line.arm in ("ticket", "own", RANDOM)]
-        kinds = list(dict.fromkeys((one.setting.model, one.setting.head) for one in found))
-        for model, head in kinds:
+        kinds: dict[tuple[str, str | None, str | None], list[Summary]] = {}
+        for one in found:
+            kinds.setdefault((one.setting.model, one.setting.head, one.setting.equal), []).append(one)
+        usual = found[0].setting.head if found else None
+        for (model, head, equal), block in kinds.items():
             title = f"{part}: {model}" if len(split) > 1 else model
-            title += f" ({head} head)" if (model, head) != (model, kinds[0][1]) else ""
-            block = [one for one in found if (one.setting.model, one.setting.head) == (model, head)]
-            yield title, block, [row for row in gone.get(part, []) if row["model"] == model]
+            title += f" ({head} head)" if head != usual else ""
+            title += f" at equal {equal}" if equal else ""
+            lacking = [row for row in gone.get(part, []) if (row["model"], row.get("equal")) == (model, equal)]
+            yield title, block, lacking
 
 
 def _matrix(

@@ -45,7 +45,9 @@ def decomposition_lines(found: Sequence[Decomposition]) -> list[str]:
     tickets: dict[tuple[Any, ...], list[Decomposition]] = {}
     for one in found:
         tickets.setdefault((one.setting, one.where, one.source), []).append(one)
-    return [_sentence(max(levels, key=lambda one: (len(one.gains), one.level))) for levels in tickets.values()]
+    told = [max(levels, key=lambda one: (len(one.gains), one.level)) for levels in tickets.values()]
+    models = len({one.setting.model for one in told}) > 1
+    return [_sentence(one, f"{one.where} ({one.setting.model})" if models else one.where) for one in told]
 
 
 def decomposition_rows(found: Iterable[Decomposition]) -> list[dict[str, Any]]:
@@ -53,10 +55,10 @@ def decomposition_rows(found: Iterable[Decomposition]) -> list[dict[str, Any]]:
     return [_row(one, name) for one in found for name in EFFECTS if name in one.gains or name in ("total", *PARTS)]
 
 
-def _sentence(one: Decomposition) -> str:
+def _sentence(one: Decomposition, where: str) -> str:
     gains, metric = one.gains, one.setting.metric
     named = f"the ticket from {one.source.source}" if one.source.source else "the ticket"
-    start = f"Mask or weights, at {percent(one.density)} of the weights on {one.where}: "
+    start = f"Mask or weights, at {percent(one.density)} of the weights on {where}: "
     said = []
     if "total" in gains:
         parts = [f"{EFFECTS[name].label} {within(gains[name].difference)}" for name in PARTS if name in gains]

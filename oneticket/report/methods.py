@@ -8,7 +8,7 @@ from typing import Any
 
 from oneticket.data.spec import DataSpec, joint_name
 from oneticket.ground.metric import METRICS, Metric
-from oneticket.lottery.spec import WHOLE
+from oneticket.lottery.spec import CROSSED, OF_TARGET, WHOLE
 from oneticket.models.spec import ModelSpec
 from oneticket.pruning.spec import CRITERIA, SCOPES
 from oneticket.report.settings import COMPARED, DRAWN, HEADS, PRUNED, SHOTS, STARTS, length, optimizer, span
@@ -158,7 +158,9 @@ def _training(findings: Findings) -> str:
     if len(set(ends.values())) == 1 or not all(ends.values()):
         lengths = next(filter(None, ends.values()), "")
     else:
-        lengths = "; ".join(f"{end}s: {said}" for end, said in ends.items())
+        owns = {*protocol.get("study", {}).get("arm", [])} & {*OF_TARGET, *CROSSED}
+        called = {**{end: f"{end}s" for end in ENDS}, **({"target": "targets and their own searches"} if owns else {})}
+        lengths = "; ".join(f"{called[end]}: {said}" for end, said in ends.items())
     said = [f"Training: {'; '.join(told)}." if told else "", f"{lengths[0].upper()}{lengths[1:]}." if lengths else ""]
     alike = "All arms of a comparison were trained with the same settings, and none was chosen by its score."
     return " ".join(filter(None, [*said, alike, *_footing(findings)])) if told else ""

@@ -48,7 +48,9 @@ def pooled(rows: Iterable[Row]) -> list[Row]:
     [('adam and sgd', 0.5)]
     """
     groups: dict[tuple[Any, ...], dict[int, list[Row]]] = {}
-    rows = list({(row["arm"], row.get("key") or number): row for number, row in enumerate(rows)}.values())
+    rows = list(
+        {(row["arm"], row.get("equal"), row.get("key") or number): row for number, row in enumerate(rows)}.values()
+    )
     grid: dict[str, dict[tuple[Any, ...], set[tuple[str | None, str]]]] = {}
     for row in rows:
         kind = "own" if row["arm"] == "own" else "carried" if row["source_optimizer"] else "sourceless"

@@ -18,7 +18,7 @@ def protocol(cells: Iterable[Cell]) -> Protocol:
 
     The kinds are `study` (arm, level, replicate, head_start, start, draw), `network` (model: spec, shape, classes), and
     `source` and `target` with the settings of SearchSpec and TransferSpec: `source` (rewind, seed), `source.training`
-    (budget, batch, ...).
+    (budget, batch, ...). The targets' own searches are among the sources, but trained as the targets are.
     `searched`: for each part the sources, with what they are compared at, the steps of their searches in all and in an
     epoch. Which examples a replicate drew is no setting of its data: `draw` has all draws, None for the fixed one.
     `called` (model, data, optimizer) are pairs of what the study calls one and what it is, those of sources first.
@@ -48,6 +48,8 @@ def protocol(cells: Iterable[Cell]) -> Protocol:
                 note("study", "draw", draw)
             for kind, value in _undrawn(spec).items():
                 # A dataset or optimizer is one value: its settings mean nothing without each other.
+                if kind == "training" and side == "source" and cell.arm in OF_TARGET:
+                    continue  # the target's own search is trained as the target is
                 if isinstance(value, Mapping) and "name" not in value:
                     for name, each in value.items():
                         note(f"{side}.{kind}", name, each)

@@ -60,6 +60,21 @@ def test_the_crossing_needs_two_sizes_and_an_own_ticket() -> None:
     assert {record["size"] for record in gains} == {100}
 
 
+@pytest.mark.parametrize("name", ["scores", "sources-and-targets", "optimizers", "controls", "curves", SIZED])
+def test_equal_epochs_and_equal_steps_are_never_in_one_panel(name: str) -> None:
+    found = sized() if name == SIZED else findings(**(BOTH if name == "optimizers" else SMALL))
+    rows = [{**row, "equal": "epochs"} for row in found.rows]
+    rows += [{**row, "accuracy": 0.9 * row["accuracy"], "equal": "steps", "key": None} for row in found.rows]
+    curves = [{**row, "equal": "epochs"} for row in found.curves]
+    curves += [{**row, "loss": 0.9 * row["loss"], "equal": "steps"} for row in found.curves]
+    alone, drawn = spec(name, found), spec(name, replace(found, rows=rows, curves=curves))
+    if name != SIZED:  # whose panels of gains are alike, and held once
+        assert len(records(drawn)) == 2 * len(records(alone))
+    assert len(drawn["concat"]) == 2 * len(alone["concat"])
+    said = json.dumps(drawn["concat"])
+    assert "equal epochs" in said and "equal steps" in said
+
+
 def words(drawn: dict) -> str:
     return " ".join(drawn["title"]["subtitle"])
 

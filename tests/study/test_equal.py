@@ -150,6 +150,12 @@ def test_own_searches_take_the_settings_of_targets() -> None:
     assert lengths(longer)[None, "few"] == (6, 2)
 
 
+def test_the_budget_of_own_searches_is_told_with_the_targets_not_with_the_sources(tmp_path: Path) -> None:
+    longer = made({"arms": ["ticket", "own"]}, target_training={"budget": "9it"})
+    told = " ".join(methods(findings(longer, Store(tmp_path))))
+    assert "Sources: 3 epochs for each training" in told and "; targets and their own searches: 9 steps for" in told
+
+
 def test_nearer_settings_go_over_farther_ones_and_a_role_s_over_the_rest() -> None:
     def batches(**changes: Any) -> tuple[int, int]:
         found = made(**changes).cells
