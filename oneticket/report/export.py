@@ -56,6 +56,9 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
     for column, (least, most) in NUMBERS.items():
         if column in frame.columns:
             _check_numbers(frame[column], least, most, str(path))
+    for column, known in CHOICES.items():
+        if column in frame.columns and not frame[column].dropna().isin(known).all():
+            raise SpecError(f"{path}: expected {' or '.join(known)}, or nothing, in every row of {column}")
     plain = frame.astype(object).where(frame.notna(), None)
     return [{str(name): value for name, value in row.items()} for row in plain.to_dict("records")]
 
@@ -95,6 +98,9 @@ NUMBERS: dict[str, tuple[float, float]] = {
     "commonest": (0, 1),
 }
 """Columns that are reckoned with, and what they can be."""
+
+CHOICES = {"equal": ("epochs", "steps"), "head_start": ("equal", "paper")}
+"""Columns of a few known words."""
 
 READERS: dict[str, Callable[[Path], pandas.DataFrame]] = {
     ".csv": pandas.read_csv,

@@ -79,7 +79,8 @@ def test_find_show_verify_transfer(capsys: pytest.CaptureFixture[str]) -> None:
     assert set(rows.target_optimizer) == {"adam"} and set(rows.target_data) == {"digits:b"}
     assert set(rows[rows.arm == "ticket"].source_optimizer) == {"sgd"}
     assert set(rows[rows.arm == "own"].source_data) == {"digits:b"}
-    assert rows.steps.nunique() == 1, "all arms have one budget"
+    assert (rows.start + rows.steps).nunique() == 1, "all arms have one budget"
+    assert set(rows[rows.arm == "own"].start) == {3} and set(rows[rows.arm != "own"].start) == {0}
 
     book = oneticket.Book.load("digits-a", replicate=1)
     ticket = oneticket.Ticket.load("digits-a", density=0.5)

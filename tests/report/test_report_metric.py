@@ -344,7 +344,7 @@ def test_a_file_that_says_nothing_sound_of_its_metric_is_shown_all_the_same(
     records = [{"score": 0.5, **said}] * 2
     book = Book(weights=ticket.weights, pruned_at=pruned_at, levels=1, contract=contract, records=records)
     book.save(tmp_path / "book.safetensors")
-    assert show(tmp_path / "book.safetensors", level=None) == 0
+    assert show(tmp_path / "book.safetensors", level=None, json=False) == 0
     assert re.search(r"weights +score *\n", capsys.readouterr().out)
 
 
