@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -142,7 +141,6 @@ def _score(one: Summary) -> str:
 
 def _network(x: float, y: float, colors: _Colors, *, kept: float, scale: float = 1.0) -> str:
     """Three layers of units; `kept`: the share of the lines between them that are drawn."""
-    draw = random.Random(3)  # a drawing, and the same one every time
     places = [
         [(x + scale * (10 + 50 * layer), y + scale * (10 + 120 * (unit + 0.5) / units)) for unit in range(units)]
         for layer, units in enumerate((5, 6, 3))
@@ -150,8 +148,7 @@ def _network(x: float, y: float, colors: _Colors, *, kept: float, scale: float =
     pairs = [(one, other) for left, right in pairwise(places) for one in left for other in right]
     lines = [_line(*one, *other, colors.faint, 1.2 * scale) for one, other in pairs if kept == 1]
     if kept < 1:
-        chosen = draw.sample(pairs, round(kept * len(pairs)) + 2)
-        lines = [_line(*one, *other, colors.ticket, 2.6 * scale) for one, other in chosen]
+        lines = [_line(*one, *other, colors.ticket, 2.6 * scale) for one, other in pairs[3 :: round(1 / kept)]]
     units = [
         f'<circle cx="{cx:.1f}" cy="{cy:.1f}" r="{5.5 * scale:.1f}" fill="{colors.ink}"/>'
         for layer in places

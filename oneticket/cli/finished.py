@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from oneticket.ground import clock
+
 if TYPE_CHECKING:
     from oneticket.store.step import Step
 
@@ -20,7 +22,6 @@ class FinishedLines:
 
         `several`: whether the run has more than one replicate, which lines then name.
         """
-        from oneticket.cli.progress import spoken
         from oneticket.ground.metric import score_of
         from oneticket.stats.words import percent
         from oneticket.study.steps import LevelStep, TransferStep, read_step
@@ -40,4 +41,4 @@ class FinishedLines:
         beside = f" (dense {self._dense[group]})" if group in self._dense and not dense else ""
         parts = [f"replicate {asked.replicate}"] * self._several
         parts += [words, percent(float(record["density"])), f"{said}{beside}"]
-        return " · ".join([*parts, *([spoken(float(seconds))] if isinstance(seconds, int | float) else [])])
+        return " · ".join([*parts, *([clock.spoken(float(seconds))] if isinstance(seconds, int | float) else [])])

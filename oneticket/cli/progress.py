@@ -113,7 +113,7 @@ class View:
     def _show(self) -> None:
         part = self.pace.part if self.under_way else 0.0
         left = self.pace.left(self.left)
-        rest = f"about {spoken(left)} left" if left is not None else ""
+        rest = f"about {clock.spoken(left)} left" if left is not None else ""
         if self.bar is not None and self.task is not None:
             self.bar.update(self.task, completed=self.over + part, now=plain(self.now).plain, rest=rest)
             self.shown = clock.now()
@@ -232,17 +232,3 @@ def describe(step: Step) -> str:
             what = "the first steps of"
     target = asked.target
     return f"{what} {target.data.called} with {target.optimizer.name}, replicate {asked.replicate}"
-
-
-def spoken(seconds: float) -> str:
-    """A length of time in words.
-
-    >>> spoken(42), spoken(600), spoken(9000), spoken(1e6)
-    ('42 s', '10 min', '2 h 30 min', '12 days')
-    """
-    if seconds < 100:
-        return f"{seconds:.0f} s"
-    minutes = round(seconds / 60)
-    if minutes < 100:
-        return f"{minutes} min"
-    return f"{minutes // 60} h {minutes % 60} min" if minutes < 2880 else f"{round(minutes / 1440):,} days"

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 
-from oneticket.cli.progress import describe, spoken, view
+from oneticket.cli.progress import describe, view
 from oneticket.cli.terminal import tell
 from oneticket.cli.track import Feed
 from oneticket.engine.engine import Engine, run
@@ -56,7 +56,7 @@ def run_steps(
 
         here = replace(context, watchers=(shown.watch, *(each.watch for each in heard)), stop=asked)
         piles = run(steps, store=store, context=here, observe=observe, engine=engine)
-    spent = spoken(clock.now() - began)
+    spent = clock.spoken(clock.now() - began)
     said = f"{len(piles.done)} steps done in {spent}, {len(piles.reused)} reused from {store.url}"
     tell(said, quiet=quiet)
     for line in (*_how(piles.done, store), *_mixed((*piles.done, *piles.reused), store)):

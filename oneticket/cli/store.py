@@ -8,9 +8,10 @@ from typing import Any
 
 from rich.filesize import decimal
 
-from oneticket.cli.progress import describe, spoken
+from oneticket.cli.progress import describe
 from oneticket.cli.tables import print_facts, print_table
 from oneticket.cli.terminal import say, say_json
+from oneticket.ground import clock
 from oneticket.ground.canon import dumps
 from oneticket.ground.errors import SpecError, StoreError, unknown
 from oneticket.stats.table import ReportTable
@@ -54,13 +55,13 @@ def ls(*, store: str, kind: str | None = None, json: bool = False) -> int:
         (
             key[:SHORT],
             _words(definitions.get(key)),
-            spoken(seconds[key]) if key in provenances else MISSING,
+            clock.spoken(seconds[key]) if key in provenances else MISSING,
             decimal(entries[key]),
             str(provenances.get(key, {}).get("date", MISSING))[:DAY],
         )
         for key in shown
     )
-    size, time = decimal(sum(entries[key] for key in shown)), spoken(sum(seconds.values()))
+    size, time = decimal(sum(entries[key] for key in shown)), clock.spoken(sum(seconds.values()))
     drifted = len(names.holding(names.DRIFT, sizes))
     ending = f"; {drifted} came out differently a second time" if drifted else ""
     caption, header = (

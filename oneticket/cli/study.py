@@ -11,12 +11,13 @@ from pathlib import Path
 from oneticket.claims.claims import CLAIMS
 from oneticket.cli import store as store_commands
 from oneticket.cli.parameters import How
-from oneticket.cli.progress import describe, spoken
+from oneticket.cli.progress import describe
 from oneticket.cli.session import run_steps, tell_data
 from oneticket.cli.tables import print_table
 from oneticket.cli.terminal import say, say_json, tell
 from oneticket.cli.track import tracking
 from oneticket.engine.engine import Engine, at_once
+from oneticket.ground import clock
 from oneticket.ground.errors import SpecError
 from oneticket.ground.phase import phase
 from oneticket.lottery.run_context import RunContext
@@ -196,12 +197,14 @@ def _foresee(plan: Plan, store: Store, context: RunContext, engine: Engine, pric
     if not one.to_do:
         say("all of it is done")
         return
-    say(f"{where}: about {spoken(wall)}{cost}{unknown}")
+    say(f"{where}: about {clock.spoken(wall)}{cost}{unknown}")
 
 
 def _time(one: Estimate) -> str:
     unknown = f"{one.unknown} trainings not known" if one.unknown else ""
-    return " + ".join(part for part in (spoken(one.seconds) if one.seconds or not unknown else "", unknown) if part)
+    return " + ".join(
+        part for part in (clock.spoken(one.seconds) if one.seconds or not unknown else "", unknown) if part
+    )
 
 
 def _parts(plan: Plan) -> Iterator[tuple[str, tuple[Cell, ...]]]:

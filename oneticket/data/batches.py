@@ -42,7 +42,7 @@ def batches(
 
     Of several ranks each gets its share, an equal part of every batch; SpecError if the batch has no such parts.
 
-    >>> from oneticket.data.data import load
+    >>> from oneticket.data.load import load
     >>> from oneticket.data.spec import DataSpec
     >>> data, streams = load(DataSpec(name="digits")), Streams(root=0, replicate=0)
     >>> [x.shape for x, y in batches(data, batch=64, streams=streams, start=5, stop=6)]
