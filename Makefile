@@ -1,5 +1,6 @@
 # `make demo` runs the main job; `make test` is the whole check; `make bench` measures how fast it is, some parts of it with
-# `make bench PARTS="imports memory"`; `make docs` builds the site. All set up what they need in .venv.
+# `make bench PARTS="imports memory"`; `make pictures` draws the pictures of README and docs; `make docs` builds the site. All set up
+# what they need in .venv.
 
 PYTHON ?= python3
 VENV := .venv
@@ -8,7 +9,7 @@ BIN := $(VENV)/bin
 OLDER_CPU := ONEDNN_MAX_CPU_ISA=AVX2 ATEN_CPU_CAPABILITY=avx2 MALLOC_PERTURB_=85
 CONVOLVE := tests/compact tests/lottery tests/ticket tests/training
 
-.PHONY: demo test gpu fuzz bench docs format clean
+.PHONY: demo test gpu fuzz bench pictures docs format clean
 
 demo: $(VENV)/.ready
 	$(BIN)/oneticket demo
@@ -29,6 +30,9 @@ fuzz: $(VENV)/.ready-dev
 
 bench: $(VENV)/.ready
 	$(BIN)/python -m benchmarks.bench $(PARTS) $(if $(RESUME),--resume $(RESUME))
+
+pictures: $(VENV)/.ready
+	$(BIN)/python results/pictures.py
 
 docs: $(VENV)/.ready-dev
 	$(BIN)/sphinx-build --quiet --fail-on-warning --keep-going -b html docs docs/_build

@@ -7,11 +7,14 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+from sphinx.application import Sphinx
+
 import oneticket
 
 project = "oneticket"
 version = release = oneticket.__version__
-extensions = ["myst_parser", "sphinx.ext.autodoc", "tools.docstrings", "tools.commands", "tools.complete"]
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.viewcode"]
+extensions += ["tools.docstrings", "tools.commands", "tools.complete"]
 exclude_patterns = ["_build"]
 
 html_theme = "furo"
@@ -19,9 +22,12 @@ html_title = "oneticket"
 html_show_copyright = False
 html_show_sphinx = False
 pygments_style = "default"
+html_static_path = ["_static"]
+html_css_files = ["cards.css"]
 
 default_role = "code"
 smartquotes = False
+myst_enable_extensions = ["colon_fence"]
 myst_heading_anchors = 3
 myst_url_schemes = {
     "http": None,
@@ -30,7 +36,13 @@ myst_url_schemes = {
 }
 
 autodoc_member_order = "bysource"
+autodoc_default_options = {"exclude-members": "model_config"}
 autodoc_typehints_format = "short"
 autodoc_preserve_defaults = True
 python_maximum_signature_line_length = 88
 python_use_unqualified_type_names = True
+
+
+def setup(app: Sphinx) -> None:
+    """The map of the code is linked from "About" and stands in no menu."""
+    app.connect("env-updated", lambda _, env: env.metadata["floorplan"].update(orphan=True))

@@ -37,7 +37,16 @@ ROOMS = (
     "oneticket.study.grid",
     "oneticket.ground.errors",
 )
-GUIDES = ("tour.md", "researcher.md", "practitioner.md", "deployer.md")
+GUIDES = (
+    "index.md",
+    "tour.md",
+    "researcher.md",
+    "several.md",
+    "practitioner.md",
+    "deployer.md",
+    "data.md",
+    "settings.md",
+)
 
 
 class Undocumented(SphinxError):
@@ -58,7 +67,7 @@ def missing(app: Sphinx, env: BuildEnvironment) -> None:
         f"oneticket {name}" for name in named(commands) if f"cyclopts-oneticket-{name}".replace(" ", "-") not in labels
     ]
     if absent:
-        raise Undocumented(f"no entry on the site for: {', '.join(absent)}; add them to docs/api.md, with a docstring")
+        raise Undocumented(f"no entry on the site for: {', '.join(absent)}; add them to docs/api, with a docstring")
 
 
 def public(room: str) -> Iterator[str]:

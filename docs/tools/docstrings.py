@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
-from dataclasses import MISSING, is_dataclass
+from dataclasses import MISSING, Field, is_dataclass
 from dataclasses import fields as value_fields
+from types import NoneType, UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from sphinx.application import Sphinx
 
@@ -44,28 +46,51 @@ def marked(lines: list[str]) -> list[str]:
 
 
 def fields(spec: type[Spec]) -> list[str]:
-    """One line for each field of a spec."""
+    """One line for each field of a spec: its type, what it is, and its default."""
     made = []
     for name, field in spec.model_fields.items():
         kind = field.annotation
-        inner = f"a ``{kind.__name__}``" if isinstance(kind, type) and issubclass(kind, Spec) else name
         usual = field.get_default(call_default_factory=True)
         shown = repr(usual) if isinstance(usual, str | None) else str(usual)
         given = "" if isinstance(usual, Spec) else f" Unless given: ``{shown}``."
-        said = _inline(field.description or f"{inner}.")
-        made.append(f"- ``{name}``: {said}" + (" Required." if field.is_required() else given))
+        said = f": {_inline(field.description)}" if field.description else "."
+        made.append(f"- ``{name}`` (``{typed(kind)}``){said}" + (" Required." if field.is_required() else given))
     return made
 
 
+def typed(kind: Any) -> str:
+    """A type in short words, without what only checks its values.
+
+    >>> typed(tuple[Annotated[int, "above 0"], ...] | Literal["all"] | None)
+    "tuple[int, ...] | 'all' | None"
+    """
+    origin, args = get_origin(kind), get_args(kind)
+    if origin is Annotated:
+        return typed(args[0])
+    if origin in (Union, UnionType, Literal):
+        return " | ".join(repr(arg) if origin is Literal else typed(arg) for arg in args)
+    if kind in (Ellipsis, None, NoneType):
+        return "..." if kind is Ellipsis else "None"
+    name = getattr(origin or kind, "__name__", str(kind))
+    return f"{name}[{', '.join(map(typed, args))}]" if args else name
+
+
 def short(app: Sphinx, what: str, name: str, thing: object, *rest: object) -> tuple[str, str | None] | None:
-    """A spec's fields are listed below it and a value's in its docstring: their signatures say no types."""
+    """A spec's fields are listed below it, with their types; a value's are those of its class as they are written."""
     del app, what, name, rest
     if isinstance(thing, type) and issubclass(thing, Spec):
         return "(**fields)", None
     if isinstance(thing, type) and is_dataclass(thing):
-        made = [f.name if f.default is f.default_factory is MISSING else f"{f.name}=..." for f in value_fields(thing)]
+        made = [f"{f.name}: {f.type}{_default(f)}" for f in value_fields(thing) if f.init]
         return f"(*, {', '.join(made)})", None
     return None
+
+
+def _default(field: Field[Any]) -> str:
+    if field.default is field.default_factory is MISSING:
+        return ""
+    plain = isinstance(field.default, bool | int | float | str | None | tuple)
+    return f" = {field.default!r}" if plain else " = ..."
 
 
 def _inline(line: str) -> str:

@@ -21,8 +21,10 @@ import torch
 from safetensors.numpy import load_file
 
 from oneticket.cli.app import app, main
+from oneticket.cli.flags import collect, from_file, read
 from oneticket.ground.errors import FileError
-from oneticket.study.file import read_study
+from oneticket.study.file import SHIPPED, read_study
+from oneticket.study.spec import FindSpec
 from oneticket.ticket import file
 from oneticket.ticket.ticket import Ticket
 
@@ -30,7 +32,10 @@ ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 # What a page's blocks need beyond the package itself.
 NEEDS = {
+    "index.md": (),
     "tour.md": (),
+    "data.md": (),
+    "settings.md": (),
     "researcher.md": (),
     "several.md": (),
     "practitioner.md": ("lightning",),
@@ -83,7 +88,7 @@ def test_every_block_runs(
             pytest.importorskip(package, reason=f"{page} shows {package}")
     monkeypatch.chdir(tmp_path)
     known: dict[str, object] = {"__name__": page}
-    ran = dict.fromkeys(("python", "sh", "toml", "long"), 0)
+    ran = dict.fromkeys(("python", "sh", "toml", "spec", "variant", "long"), 0)
     with torch.random.fork_rng(devices=[]), mock.patch.dict(os.environ):
         for kind, text in blocks(page):
             if kind in ran:
@@ -102,6 +107,12 @@ def test_every_block_runs(
                 tomllib.loads(text)
                 (tmp_path / "halves.toml").write_text(text)
                 read_study(tmp_path / "halves.toml")
+            elif kind == "spec":
+                settings_file(tmp_path / "find.toml", text)
+            elif kind == "variant":
+                shutil.copytree(SHIPPED, tmp_path / "studies")
+                (tmp_path / "studies" / "variant.toml").write_text(text)
+                read_study(tmp_path / "studies" / "variant.toml")
     assert ran["python"] >= 1
     said = capsys.readouterr().out
     for shown in PRINTED.get(page, ()):
@@ -109,7 +120,17 @@ def test_every_block_runs(
     assert all((tmp_path / made).exists() for made in LEFT.get(page, ())), list(tmp_path.iterdir())
 
 
+def settings_file(file: Path, text: str) -> None:
+    """It is read as `--spec` reads it, under a flag."""
+    file.write_text(text)
+    given = {"search__optimizer__lr": "0.2"}
+    asked = read(FindSpec, collect(FindSpec, given, from_file(file)), flagged=given, file=file)
+    assert (asked.replicates, asked.search.model.name, asked.search.optimizer.lr) == (3, "vgg-19", 0.2)
+
+
 PRINTED = {
+    "index.md": ("ticket 0.", "reinit 0."),
+    "data.md": ("digits: 10 classes.", "people.csv"),
     "tour.md": ("are exactly zero", "carried 4 tensors", "(1.0, 0.8"),
     "researcher.md": ("Interval(mean=",),
     "several.md": ("accuracy on digits:b", "all keep"),
@@ -126,6 +147,7 @@ PRINTED = {
 LEFT = {
     "tour.md": ("digits-a/book-0.safetensors", "rows.csv", "mine.safetensors", "own.safetensors"),
     "researcher.md": ("report/report.html", "report/claims.csv"),
+    "data.md": ("people/book-0.safetensors", "book/book-0.safetensors"),
     "several.md": ("both/book-0.safetensors",),
     "practitioner.md": ("mine.safetensors", "found.safetensors", "shared/mine/README.md"),
     "deployer.md": ("small.safetensors", "zeros.safetensors", "model.safetensors"),
@@ -146,21 +168,31 @@ def test_the_site_builds_without_a_warning_and_without_the_network(tmp_path: Pat
     words = [sys.executable, "-m", "sphinx", "-W", "--keep-going", "-q", "-b", "html", DOCS, tmp_path / "site"]
     done = subprocess.run([str(word) for word in words], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    pages = {path.name: path.read_text() for path in (tmp_path / "site").glob("*.html")}
+    site = tmp_path / "site"
+    pages = {path.relative_to(site).as_posix(): path.read_text() for path in site.rglob("*.html")}
     for name in (
         "index",
+        "install",
         "tour",
+        "glossary",
+        "data",
+        "settings",
+        "promises",
+        "about",
         "researcher",
         "practitioner",
         "deployer",
         "why",
         "file-format",
-        "api",
+        "api/index",
         "cli",
         "floorplan",
     ):
         assert f"{name}.html" in pages
-    assert 'id="oneticket.Ticket.apply"' in pages["api.html"]
+    tickets = pages["api/tickets.html"]
+    assert 'id="oneticket.Ticket.apply"' in tickets
+    assert 'href="../_modules/oneticket/ticket/ticket.html#Ticket.apply"' in tickets, "a link to the source"
+    assert "floorplan" not in re.findall(r'<div class="sidebar-tree">.*?</div>', pages["index.html"], re.S)[0]
     assert "--granularity" in pages["cli.html"]
     for name, text in pages.items():
         fetched = re.findall(r'<(?:script|link|img)[^>]*(?:src|href)="(?:https?:)?//[^"]*"', text)
@@ -171,7 +203,7 @@ def test_the_site_builds_without_a_warning_and_without_the_network(tmp_path: Pat
 def test_a_public_name_without_an_entry_fails_the_build(tmp_path: Path) -> None:
     pytest.importorskip("sphinx", reason="the site is built with sphinx")
     shutil.copytree(DOCS, tmp_path / "docs", ignore=shutil.ignore_patterns("_build"))
-    page = tmp_path / "docs" / "api.md"
+    page = tmp_path / "docs" / "api" / "tickets.md"
     page.write_text(
         page.read_text().replace(".. autoclass:: oneticket.Mask\n   :members:\n   :exclude-members: unpack\n", "")
     )
@@ -179,7 +211,7 @@ def test_a_public_name_without_an_entry_fails_the_build(tmp_path: Path) -> None:
     done = subprocess.run([str(word) for word in words], capture_output=True, text=True, check=False)
     assert done.returncode != 0
     assert "no entry on the site for: oneticket.Mask;" in done.stderr
-    assert not (tmp_path / "site" / "api.html").exists()
+    assert not (tmp_path / "site" / "api" / "tickets.html").exists()
 
 
 def imported(path: Path) -> ModuleType:
@@ -193,7 +225,7 @@ def imported(path: Path) -> ModuleType:
 def test_docstrings_mean_the_same_on_the_site() -> None:
     pytest.importorskip("sphinx", reason="the site is built with sphinx")
     tools = imported(DOCS / "tools" / "docstrings.py")
-    assert doctest.testmod(tools) == (0, 1)
+    assert doctest.testmod(tools) == (0, 2)
     listed = [
         "Does it.",
         "",
