@@ -1,9 +1,10 @@
-"""What is being done before anything is trained: a line that comes and goes on a terminal, a plain line elsewhere."""
+"""What is being done before training: a line that comes and goes on a terminal; elsewhere a line if it takes long."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from threading import Timer
 
 from rich.live import Live
 from rich.spinner import Spinner
@@ -14,13 +15,16 @@ from oneticket.ground.phase import listening
 
 @contextmanager
 def telling(*, quiet: bool) -> Iterator[None]:
-    """Show every phase within on standard error, at once and as long as it lasts."""
+    """Show every phase within on standard error: on a terminal at once and while it lasts, elsewhere what takes long.
+
+    So a script that reads standard error gets a mistake as its one line.
+    """
     with listening(None if quiet else _Shown()):
         yield
 
 
 class _Shown:
-    """Shows the innermost phase that is open; where lines stay, each is told once."""
+    """Shows the innermost phase that is open; where lines stay, each that takes long is told once."""
 
     def __init__(self) -> None:
         self._console = err()
@@ -31,10 +35,13 @@ class _Shown:
     @contextmanager
     def __call__(self, words: str) -> Iterator[None]:
         if not self._console.is_terminal:
-            if words not in self._told:
-                self._told.add(words)
-                self._console.print(plain(f"{words} ..."), soft_wrap=True)
-            yield
+            late = Timer(LONG, self._tell, [words])
+            late.daemon = True
+            late.start()
+            try:
+                yield
+            finally:
+                late.cancel()
             return
         self._open.append(words)
         try:
@@ -47,6 +54,11 @@ class _Shown:
         finally:
             self._open.pop()
 
+    def _tell(self, words: str) -> None:
+        if words not in self._told:
+            self._told.add(words)
+            self._console.print(plain(f"{words} ..."), soft_wrap=True)
+
     def _drawn(self) -> Spinner:
         """The spinner turns with the clock."""
         self._spinner.update(text=plain(f"{self._open[-1]} ...") if self._open else "")
@@ -54,3 +66,4 @@ class _Shown:
 
 
 LOADING = "loading PyTorch"
+LONG = 10.0  # seconds before a phase is told where lines stay

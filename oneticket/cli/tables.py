@@ -33,13 +33,14 @@ def print_table(table: ReportTable) -> None:
     """
     console = out()
     console.print(plain(table.title), style="bold")
+    header, *rows = _shown(table)
     for columns in blocks(table, console.width):
         drawn = Drawn(box=None)
         for number, width in columns.items():
-            broken = any(cell_len(row[number]) > width for row in table.rows)
+            broken = any(cell_len(row[number]) > width for row in rows)
             justify: Literal["left", "right"] = "right" if number and not broken else "left"
-            drawn.add_column(plain(table.header[number]), justify=justify, width=width, overflow="fold")
-        for row in table.rows:
+            drawn.add_column(plain(header[number]), justify=justify, width=width, overflow="fold")
+        for row in rows:
             drawn.add_row(*(plain(row[number]) for number in columns))
         console.print(drawn)
     console.print(plain(table.caption), style="dim")
@@ -55,7 +56,7 @@ def blocks(table: ReportTable, width: int) -> list[dict[int, int]]:
     >>> blocks(wide, 20)
     [{0: 7, 1: 9}, {0: 7, 2: 9}]
     """
-    cells = [[line[number] for line in (table.header, *table.rows)] for number in range(len(table.header))]
+    cells = [*zip(*_shown(table), strict=True)]
     natural = [max(map(cell_len, column)) for column in cells]
     least = [min(wide, _least(column)) for column, wide in zip(cells, natural, strict=True)]
     made: list[dict[int, int]] = []
@@ -70,6 +71,11 @@ def blocks(table: ReportTable, width: int) -> list[dict[int, int]]:
                 break
             block[widest] -= 1
     return made
+
+
+def _shown(table: ReportTable) -> list[tuple[str, ...]]:
+    """Header and rows as they are printed: signs that are escaped are wider than what was written."""
+    return [tuple(plain(cell).plain for cell in line) for line in (table.header, *table.rows)]
 
 
 def _least(column: Sequence[str]) -> int:

@@ -28,7 +28,9 @@ def load_ticket(
         if level is not None or density is not None:
             raise FileError(f"{path}: holds one ticket; `level` and `density` choose from a book: leave them out")
         return found
-    if (level is None) == (density is None):
+    if level is not None and density is not None:
+        raise FileError(f"{path}: got both a level and a density; choose one with either, not both")
+    if level is None and density is None:
         raise FileError(
             f"{path}: a book of levels 0 to {found.levels}, density 1 to {found.density(found.levels):.4g}; "
             f"choose one by level or density (command line: --level {found.levels}; Python: level={found.levels})"

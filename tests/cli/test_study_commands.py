@@ -140,6 +140,7 @@ def test_the_store_on_the_command_line(capsys: pytest.CaptureFixture[str]) -> No
 
 
 def test_what_a_study_finds_find_need_not_find_again(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("mine.toml").write_text('subsets = "fixed"\n' + STUDY)  # as `find`; else each replicate has its own examples
     assert oneticket_cli("study mine.toml --engine inline --quiet", capsys)[0] == 0
     Path("find.toml").write_text(
         'levels = 2\nreplicates = 2\n[search]\ndata = {name = "digits:a", per_class = 10}\n'
