@@ -1,4 +1,4 @@
-"""The method in one picture: a ticket is found once, carried elsewhere, and set beside its controls."""
+"""The method in one picture: a ticket is found once, transferred, and compared with its controls."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def method_picture(rows: Iterable[Row], *, levels: int, theme: Theme = "light") 
     colors = COLORS[theme]
     label = (
         f"A dense network is trained, its smallest weights are pruned, the rest is rewound, {levels} times. What is "
-        f"left, {density} of the weights, is a ticket in a file, which is carried to other data or another optimizer."
+        f"left, {density} of the weights, is a ticket in a file. It is transferred to other data or optimizers."
     )
     scores = "; ".join(f"{_name(one)}: {_score(one)}" for one in shown)
     parts = [
@@ -55,7 +55,7 @@ def method_picture(rows: Iterable[Row], *, levels: int, theme: Theme = "light") 
         *_round(levels, colors),
         _network(572, 60, colors, kept=0.12),
         _words(633, 228, f"{density} of them", colors, anchor="middle"),
-        _words(24, 290, "Carry it anywhere", colors, weight=600),
+        _words(24, 290, "Transfer it anywhere", colors, weight=600),
         *_file(colors),
         *_bars(shown, colors),
     ]
@@ -101,10 +101,10 @@ def _file(colors: _Colors) -> list[str]:
         _network(52, 352, colors, kept=0.12, scale=0.55),
         _words(86, 452, "ticket file", colors, anchor="middle"),
         _arrow(146, 356, 178, 338, colors),
-        _arrow(146, 396, 178, 414, colors),
+        _arrow(146, 414, 178, 432, colors),
         _words(186, 342, "new data", colors),
-        _words(186, 406, "another", colors),
-        _words(186, 430, "optimizer", colors),
+        _words(186, 444, "another", colors),
+        _words(186, 468, "optimizer", colors),
     ]
 
 

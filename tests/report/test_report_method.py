@@ -54,6 +54,19 @@ def test_it_is_legible_at_390_pixels_and_nothing_lies_outside() -> None:
     assert all(0 < float(node.get("y", "-1")) < HEIGHT for node in picture.iter(f"{SVG}text"))
 
 
+def test_no_words_lie_on_others_in_a_wide_font() -> None:
+    """A reader's machine may lack the first font: DejaVu Sans is the widest of those that it may take."""
+    boxes = []
+    for node in ElementTree.fromstring(method_picture(rows(), levels=20)).iter(f"{SVG}text"):
+        width, x, y = 0.6 * SIZE * len(node.text or ""), float(node.get("x", "0")), float(node.get("y", "0"))
+        left = x - width * {"start": 0, "middle": 0.5, "end": 1}[node.get("text-anchor", "start")]
+        boxes.append((left, y - 0.75 * SIZE, left + width, y + 0.2 * SIZE, node.text))
+    for one, (x, y, end, bottom, word) in enumerate(boxes):
+        assert x >= 0 and end <= WIDTH, word
+        for left, top, right, below, other in boxes[:one]:
+            assert end <= left or right <= x or bottom <= top or below <= y, (word, other)
+
+
 def test_one_replicate_has_no_interval_and_several_places_are_one() -> None:
     picture = method_picture(rows(1, ("digits:b", "mnist1d:b")), levels=20)
     assert any(line.startswith("n = 1") for line in text(picture))
