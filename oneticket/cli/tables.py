@@ -37,8 +37,8 @@ def print_table(table: ReportTable) -> None:
     for columns in blocks(table, console.width):
         drawn = Drawn(box=None)
         for number, width in columns.items():
-            broken = any(cell_len(row[number]) > width for row in rows)
-            justify: Literal["left", "right"] = "right" if number and not broken else "left"
+            sentences = any(cell_len(row[number]) > WHOLE for row in rows)
+            justify: Literal["left", "right"] = "right" if number and not sentences else "left"
             drawn.add_column(plain(header[number]), justify=justify, width=width, overflow="fold")
         for row in rows:
             drawn.add_row(*(plain(row[number]) for number in columns))
