@@ -11,7 +11,7 @@ from oneticket.claims.notes import mixed, other_settings, weak
 from oneticket.claims.pairs import some
 from oneticket.claims.pool import Pool
 from oneticket.ground.metric import Metric
-from oneticket.stats.stats import Interval
+from oneticket.stats.stats import Interval, widened
 from oneticket.stats.summary import Row
 from oneticket.stats.words import percent
 from oneticket.study.settings import UPDATE
@@ -94,7 +94,9 @@ def _decided(pools: Iterable[Pool], *, wanted: float | None) -> tuple[Outcome, I
     effects = [(made.effect, made.advice(wanted)) for made in pools if made.effect is not None]
     if not effects:
         return "not tested", None, Pool(values={}, left=0).advice()
-    below = [(effect, advice) for effect, advice in effects if effect.high is not None and effect.high < 0]
+    # One slope of several is enough to fail, so its interval is widened for their number.
+    wide = [widened(effect, len(effects)).high for effect, _ in effects]
+    below = [one for one, high in zip(effects, wide, strict=True) if high is not None and high < 0]
     effect, advice = min(below or effects, key=lambda one: one[0].mean if one[0].low is None else one[0].low)
     holds = all(one.low is not None and one.low > 0 for one, _ in effects)
     return "fails" if below else "holds" if holds else "undecided", effect, advice
@@ -115,8 +117,9 @@ def _rule(
         "and on log2(classes) at equal examples, averaged over targets; mean and 95 % Student t interval over "
         "replicates"
         f"{f' ({over})' if over else ''}. "
-        "Decision: holds if every interval lies above 0, fails if one lies below 0, else undecided; the effect given "
-        "is the one with the lowest bound. Slope by slope: the same by intervals that hold together with "
+        "Decision: holds if every interval lies above 0, fails if one lies below 0 also when widened for the number of "
+        "slopes (Bonferroni), else undecided; the effect given is the one with "
+        "the lowest bound. Slope by slope: the same by intervals that hold together with "
         "95 % (Bonferroni)."
     )
 

@@ -41,9 +41,11 @@ def first_step(arm: str, *, source: Seen, own: Seen | None, digest: str, head_st
     [0, 0, 0, 20, 20, 0]
     >>> first_step("ticket", **{**asked, "source": home}), first_step("own", **{**asked, "head_start": "paper"})
     (20, 0)
+    >>> first_step("own-search", **{**asked, "head_start": "paper"})  # a level of a search, which begins at step k
+    20
     """
     weights = None if ARMS.is_own(arm) else ARMS[arm].weights
-    if weights is None or head_start == "paper":
+    if weights is None or (head_start == "paper" and ARMS[arm].head == "asked"):
         return 0
     if weights == "source":
         return source.steps if source.digest == digest else 0

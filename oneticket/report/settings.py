@@ -99,7 +99,7 @@ STARTS = {
     "target.",
     "paper": "Steps of the target inside rewound weights do not count: all arms began at step 0 of the target's "
     "schedule, so what starts from weights that were rewound on the target's own data is ahead by those steps (Morcos "
-    "et al., 2019).",
+    "et al., 2019). A level of the target's own search begins at its rewind point all the same.",
     "none": "All arms began at step 0 of the target's schedule, and none had seen steps of it before.",
 }
 HEADS = {

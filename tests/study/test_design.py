@@ -92,6 +92,10 @@ def test_the_design_lies_in_the_store_before_the_first_row(store: Store) -> None
     assert told(one, [kept], trained=3) == []
     assert kept.design["densities"] == {"0.17": 8}
     assert kept.design["parts"]["halves"] == {
+        "sources": ["digits:a"],
+        "targets": ["digits:b"],
+        "arms": ["dense", "ticket", "global-random"],
+        **dict.fromkeys(("models", "optimizers", "source_optimizers", "target_optimizers")),
         "levels": [2, 4, 8, 15],
         "replicates": 2,
         "equal": None,
@@ -112,6 +116,7 @@ def test_the_design_lies_in_the_store_before_the_first_row(store: Store) -> None
         ({"head_start": "paper"}, "parts.halves.head_start from equal to paper"),
         ({"levels": [2, 4, 8]}, "parts.halves.levels from 2, 4, 8, 15 to 2, 4, 8"),
         ({"seed": 1}, "parts.halves.seed from 0 to 1"),
+        ({"arms": ["dense", "ticket"]}, "parts.halves.arms from dense, ticket, global-random to dense, ticket"),
     ],
 )
 def test_a_change_after_rows_is_told_with_what_it_was(changed: Any, said: str, store: Store) -> None:
@@ -189,3 +194,14 @@ def test_a_plan_that_no_file_made_has_a_design(store: Store) -> None:
 
 def test_changes_are_told_field_by_field() -> None:
     assert changes({"a": 1, "b": [1, 2]}, {"a": 1, "b": [1], "c": None}) == ["b from 1, 2 to 1"]
+
+
+def test_what_an_earlier_version_did_not_keep_of_a_part_is_no_change() -> None:
+    now = design(planned(densities=[0.17]))
+    halves = {name: value for name, value in now["parts"]["halves"].items() if name not in ("arms", "sources")}
+    before = {**now, "parts": {"halves": halves}}
+    assert changes(before, now) == []
+    assert len(changes(now, before)) == 2
+    assert any(
+        "parts.more.levels" in one for one in changes(before, {**now, "parts": {"halves": halves, "more": halves}})
+    )
