@@ -99,11 +99,9 @@ def plan(study: StudySpec, context: RunContext) -> Plan:
 
 def _stated(part: PartSpec, study: StudySpec) -> dict[str, Any]:
     """What a part states of the study's design."""
-    said = part.plain()
-    given = {name: said[name] for name in ("sources", "targets", "models", "optimizers")}
-    given |= {name: said[name] for name in ("source_optimizers", "target_optimizers")}
+    names = ("sources", "targets", "models", "optimizers", "source_optimizers", "target_optimizers")
     return {
-        **given,
+        **{name: part.plain()[name] for name in names},
         "arms": [*(part.arms or study.arms)],
         "levels": [*(part.levels or study.levels)],
         "replicates": part.replicates or study.replicates,
