@@ -267,7 +267,7 @@ def _mistake(cls: type[Spec], mistake: Mapping[str, Any]) -> str:
     path = [str(part) for part in mistake["loc"] if not str(part).startswith("function-")]
     if mistake["type"] == "extra_forbidden":
         return f"{'.'.join([cls.kind, *path[:-1]])}: {unknown('field', path[-1], _fields(cls, path[:-1]))}"
-    reason = mistake["msg"].removeprefix("Value error, ")
+    reason = mistake["msg"].removeprefix("Value error, ").replace("a valid tuple", "a list")
     shown = "" if mistake["type"] in ("missing", "value_error") else f", got {short(mistake['input'])}"
     return f"{'.'.join([cls.kind, *path])}: {reason[:1].lower()}{reason[1:]}{shown}"
 

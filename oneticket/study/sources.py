@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field
 
-from oneticket.ground.spec import Spec
+from oneticket.ground.spec import Spec, short
 
 
 def some(given: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -16,8 +16,16 @@ def some(given: tuple[Any, ...]) -> tuple[Any, ...]:
     return given
 
 
+def _named(given: Any) -> Any:
+    """Refuse a list of one in words of its own: a union would tell of every form that it is not."""
+    names = given if isinstance(given, list | tuple) else () if isinstance(given, bool | int | float) else None
+    if names is not None and not (len(names) > 1 and all(isinstance(name, str) for name in names)):
+        raise ValueError(f"expected a name, or a list of two or more names for one ticket of all, got {short(given)}")
+    return given
+
+
 Several = Annotated[tuple[str, ...], Field(min_length=2)]
-Sets = Annotated[tuple[str | Several, ...], AfterValidator(some)]
+Sets = Annotated[tuple[Annotated[str | Several, BeforeValidator(_named)], ...], AfterValidator(some)]
 """Names of sets; a list of names within is one network for all of them, with a head for each."""
 
 
@@ -39,4 +47,4 @@ class ConsensusSpec(Spec):
     )
 
 
-Sources = Annotated[tuple[str | Several | ConsensusSpec, ...], AfterValidator(some)]
+Sources = Annotated[tuple[Annotated[str | Several | ConsensusSpec, BeforeValidator(_named)], ...], AfterValidator(some)]

@@ -214,7 +214,12 @@ def test_images_of_two_sizes_in_one_part(here: Path) -> None:
         (('"ticket"]', '"tickt"]'), f"mine.toml:2: arms.1: {TICKT}"),
         (("[1, 2]", "[1, 101]"), "mine.toml:1: levels.1: input should be less than or equal to 100, got 101"),
         (("[1, 2]", "[]"), "mine.toml:1: levels: expected at least one, got none"),
-        (("[1, 2]", '"deep"'), "mine.toml:1: levels: input should be a valid tuple, got 'deep'"),
+        (
+            ('sources = ["half-a"]', 'sources = [["half-a"]]'),
+            "mine.toml:15: parts.halves.sources.0: expected a name, or a list of two or more names for one ticket of "
+            "all, got ['half-a']",
+        ),
+        (("[1, 2]", '"deep"'), "mine.toml:1: levels: input should be a list, got 'deep'"),
         (
             ("levels =", "replicate = 2\nlevels ="),
             f"mine.toml: study: unknown field 'replicate'; did you mean 'replicates'? Known: {FIELDS}",
