@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from oneticket.publish.standing import standings
+from oneticket.publish.standing import _quantile, standings, within
 from oneticket.publish.zoo import entries
 from oneticket.stats.stats import mean_interval
 from oneticket.ticket.describe import scores
@@ -81,3 +81,13 @@ def test_what_ships_was_measured_beside_dense_and_its_controls() -> None:
         assert found.keys() >= {"dense", "controls"}, entry.name
         for one in found.values():
             assert [gain.mean for gain in one.gains] == sorted(gain.mean for gain in one.gains)
+
+
+def test_students_t_is_scipys_without_scipy() -> None:
+    from scipy.stats import t
+
+    for freedom in (1, 2, 3, 4, 9, 30, 99):
+        for value in (0.1, 1.0, 2.5, 10.0):
+            assert within(value, freedom) == pytest.approx(1 - 2 * t.sf(value, freedom), abs=1e-12)
+        for compared in (1, 7):
+            assert _quantile(freedom + 1, compared) == pytest.approx(t.ppf(1 - 0.025 / compared, freedom))
