@@ -100,7 +100,7 @@ def test_what_ships_fits_80_columns() -> None:
     done = subprocess.run(
         [sys.executable, "-m", "oneticket", "zoo"],
         stdout=follower,
-        env={**os.environ, "TERM": "dumb"},  # which has 80 columns
+        env={**os.environ, "TERM": "dumb", "COLUMNS": "80"},
         check=False,
         timeout=FOREVER,
     )

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from time import sleep
+from threading import Timer
+from threading import enumerate as enumerate_threads
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from commands import oneticket_cli
+from waiting import until
 
 from oneticket.cli import progress, status
 from oneticket.cli.progress import LATE, SOON, Pace, view, weight
@@ -106,14 +108,10 @@ def test_a_log_has_a_line_for_a_phase_that_takes_long(
 ) -> None:
     def heard(words: str) -> str:
         """What was told from there on, once the timer of the last phase rang."""
-        told = ""
+        told: list[str] = []
         with phase(words):
-            for _ in range(1000):
-                told += capsys.readouterr().err
-                if words in told:
-                    break
-                sleep(0.05)
-        return told
+            until(lambda: told.append(capsys.readouterr().err) or words in "".join(told), words)
+        return "".join(told)
 
     with telling(quiet=False), phase("planning"):
         pass
@@ -124,7 +122,7 @@ def test_a_log_has_a_line_for_a_phase_that_takes_long(
         with phase("planning"):
             assert heard("reading digits") == "reading digits ...\n"
     with telling(quiet=True), phase("planning"):
-        sleep(0.2)
+        assert not [thread for thread in enumerate_threads() if isinstance(thread, Timer)], "nothing could be told"
     assert capsys.readouterr().err == ""
 
 

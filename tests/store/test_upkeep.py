@@ -23,6 +23,12 @@ from oneticket.store.store import Store
 from oneticket.store.upkeep import gc, verify
 
 
+@pytest.fixture(autouse=True)
+def wide(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lines are as long as they are, whatever is around."""
+    monkeypatch.setenv("COLUMNS", "200")
+
+
 def test_verify_finds_damage_and_the_next_run_mends_just_that(url: str) -> None:
     store, steps = Store(url), search()
     run(steps, store=store, context=RunContext())
