@@ -14,11 +14,13 @@ from oneticket.study.findings import Findings
 
 
 def stated(findings: Findings) -> ReportTable | None:
-    """The design as a table; None for a study that asks about no claim."""
+    """The design as a table, titled by whether it stood before the first run; None for a study without claims."""
     plan, made = findings.plan, design(findings.plan)
     if not plan.claims:
         return None
     metrics = list(dict.fromkeys(Metric.of(row) for row in findings.rows)) or [METRICS["accuracy"]]
+    late = doubts(findings)
+    first = digest_of(findings.designs[0].design) if late and findings.designs else digest_of(made)
     densities = [f"{density:g} (level {level})" for density, level in plan.densities.items()]
     rows = [
         ("claims", ", ".join(plan.claims)),
@@ -28,9 +30,10 @@ def stated(findings: Findings) -> ReportTable | None:
         *([("simple and complex", words(plan.complexity, metrics[0]))] if "C5" in plan.claims else []),
         *((f"stated of {name}", _known(known)) for name, known in made["complexity"]["sets"].items()),
         ("digest", digest_of(made)),
+        *([("digest of what was stated first", first)] if first != digest_of(made) else []),
     ]
     return ReportTable(
-        title="What was stated before the first run",
+        title="What the study states now" if late else "What was stated before the first run",
         header=("field", "stated"),
         rows=tuple(rows),
         caption="The digest is SHA-256 over the canonical JSON of the design: these fields, and each claim's sentence "
