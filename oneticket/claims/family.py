@@ -44,8 +44,9 @@ def family(
     """Judge the claims at the stated densities, each of which stands for a level; at the sparsest level without any.
 
     Where rows are told apart by `equal`, each claim is judged for each kind that it has cells of. The family is claims
-    x stated densities x kinds; a verdict without p counts in it with p = 1 (Holm, 1979). A claim of your own that takes
-    no `level` is judged once, over all rows. Raises SpecError as `verdicts` does.
+    x stated densities x kinds; a verdict without p counts in it with p = 1 (Holm, 1979), and verdicts of two kinds that
+    rest on the same networks count once. A claim of your own that takes no `level` is judged once, over all rows.
+    Raises SpecError as `verdicts` does.
 
     >>> [one.outcome for one in family([], ["C1", "C3"]).verdicts]
     ['not tested', 'not tested']
@@ -58,10 +59,7 @@ def family(
         for found, rungs in tested or kinds[:1]:
             made += found
             ladder += rungs
-    tests = {at: one.test.p for at, one in enumerate(made) if one.test and one.test.p is not None}
-    adjusted = holm({at: tests.get(at, 1.0) for at in range(len(made))})
-    judged = [replace(one, adjusted=adjusted[at] if at in tests else None) for at, one in enumerate(made)]
-    return Family(verdicts=tuple(replace(one, family=len(made)) for one in judged), ladder=tuple(ladder))
+    return Family(verdicts=_adjusted(made), ladder=tuple(ladder))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,6 +106,26 @@ class _Asked:
         """The verdict on rows of one kind."""
         (one,) = verdicts(rows, [self.claim], margin=self.margin, level=level, complexity=self.complexity)
         return replace(one, equal=rows[0].get("equal") if rows else None)
+
+
+def _adjusted(made: Sequence[Verdict]) -> tuple[Verdict, ...]:
+    """The verdicts with their p adjusted over all that differ in their networks."""
+    first: dict[object, int] = {}
+    stands = [first.setdefault(_evidence(one), at) for at, one in enumerate(made)]
+    tests = {at: one.test.p for at, one in enumerate(made) if one.test and one.test.p is not None}
+    adjusted = holm({at: tests.get(at, 1.0) for at in first.values()})
+    judged = []
+    for at, one in enumerate(made):
+        p = adjusted[stands[at]] if at in tests else None
+        again = one.effect is not None and stands[at] != at
+        notes = (*one.notes, *([f"The same networks as at equal {made[stands[at]].equal}: counted once."] * again))
+        judged.append(replace(one, adjusted=p, family=len(first), notes=notes))
+    return tuple(judged)
+
+
+def _evidence(one: Verdict) -> object:
+    """What a verdict rests on: equal where the same networks were compared."""
+    return one.claim, one.density, one.effect, tuple(each.paired for each in one.comparisons)
 
 
 def _kinds(rows: Sequence[Row]) -> list[list[Row]]:

@@ -180,3 +180,13 @@ def test_an_own_claim_is_judged_at_densities_if_it_takes_a_level(tmp_path: Any) 
         (0.035, "fails"),
     ]
     assert [one.level for one in found.ladder] == [8, 15]
+
+
+def test_verdicts_on_the_same_networks_count_once() -> None:
+    same = at_levels("C2", {8: 0.05})
+    rows = [{**row, "equal": kind, "key": str(at)} for kind in ("epochs", "steps") for at, row in enumerate(same)]
+    first, again = family(rows, ["C2"], stated={0.17: 8}).verdicts
+    assert (first.equal, again.equal, first.family, again.family) == ("epochs", "steps", 1, 1)
+    assert first.test is not None and first.adjusted == again.adjusted == first.test.p
+    assert "The same networks as at equal epochs: counted once." in again.notes
+    assert not any("counted once" in note for note in first.notes)
