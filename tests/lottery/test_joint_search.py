@@ -122,7 +122,7 @@ def test_a_study_takes_a_list_of_sets_as_one_source_and_resumes(tmp_path: Path) 
         ({"sets": {**STUDY["sets"], "few": {"data": SETS[1], "rewind": "1it"}}}, "write one set of all of them"),
         ({"parts": {"p": {**STUDY["parts"]["p"], "sources": [["first", "first"]]}}}, "datasets that differ"),
         ({"parts": {"p": {**STUDY["parts"]["p"], "sources": [["first", "fwe"]]}}}, "did you mean 'few'"),
-        ({"parts": {"p": {**STUDY["parts"]["p"], "sources": [["first"]]}}}, "at least 2 items"),
+        ({"parts": {"p": {**STUDY["parts"]["p"], "sources": [["first"]]}}}, "a list of two or more names"),
     ],
 )
 def test_a_study_refuses_lists_that_cannot_be(changed: dict[str, Any], words: str) -> None:
