@@ -121,21 +121,21 @@ def _gain(row: Score, compared: int) -> Gain:
 def _quantile(n: int, compared: int) -> float:
     """How many standard errors lie between the mean of n values and either end of its interval."""
     wanted, low, high = 1 - (1 - CONFIDENCE) / compared, 0.0, 1.0
-    while within(high, n - 1) < wanted:
+    while share_within(high, n - 1) < wanted:
         low, high = high, 2 * high
     for _ in range(60):
         middle = (low + high) / 2
-        low, high = (middle, high) if within(middle, n - 1) < wanted else (low, middle)
+        low, high = (middle, high) if share_within(middle, n - 1) < wanted else (low, middle)
     return high
 
 
-def within(t: float, freedom: int) -> float:
+def share_within(t: float, freedom: int) -> float:
     """The probability that Student's t, of so many degrees of freedom, lies within ±t.
 
     The finite sums of Abramowitz and Stegun, 26.7.3 and 26.7.4: a bare install has no SciPy, and shows cards all the
     same.
 
-    >>> round(within(2.776, 4), 4), round(within(12.706, 1), 4)
+    >>> round(share_within(2.776, 4), 4), round(share_within(12.706, 1), 4)
     (0.95, 0.95)
     """
     angle = math.atan(t / math.sqrt(freedom))

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from oneticket.publish.standing import _quantile, standings, within
+from oneticket.publish.standing import _quantile, share_within, standings
 from oneticket.publish.zoo import entries
 from oneticket.stats.stats import mean_interval
 from oneticket.ticket.describe import scores
@@ -88,6 +88,6 @@ def test_students_t_is_scipys_without_scipy() -> None:
 
     for freedom in (1, 2, 3, 4, 9, 30, 99):
         for value in (0.1, 1.0, 2.5, 10.0):
-            assert within(value, freedom) == pytest.approx(1 - 2 * t.sf(value, freedom), abs=1e-12)
+            assert share_within(value, freedom) == pytest.approx(1 - 2 * t.sf(value, freedom), abs=1e-12)
         for compared in (1, 7):
             assert _quantile(freedom + 1, compared) == pytest.approx(t.ppf(1 - 0.025 / compared, freedom))
