@@ -22,7 +22,7 @@ def page(name: str, rows: list[dict[str, object]], words: str, folder: Path) -> 
     folder = folder / name
     folder.mkdir(parents=True, exist_ok=True)
     write_rows(rows, folder / "rows.csv")
-    write(scores_chart(rows), folder, "scores")
+    write(scores_chart([row for row in rows if row["arm"] in SHOWN]), folder, "scores")
     lines = [words.strip(), "", "## What was seen", "", *sentence(rows).replace(". At ", ".\n\nAt ").split("\n"), ""]
     for show in ("score", "over-dense"):
         for table in tables(rows, show=show):
@@ -40,6 +40,9 @@ def table_lines(table: ReportTable) -> list[str]:
     lines = [f"**{table.title}**", "", "| " + " | ".join(table.header) + " |", "|---" * len(table.header) + "|"]
     return [*lines, *("| " + " | ".join(row) + " |" for row in table.rows), "", table.caption, ""]
 
+
+# More arms than these cannot be told apart in one chart; the tables have all.
+SHOWN = ("dense", "ticket", "own", "reinit", "layerwise-random", "global-random")
 
 if __name__ == "__main__":
     read = pandas.concat([pandas.read_csv(file) for file in sys.argv[2:]])
