@@ -1,6 +1,7 @@
-"""Write a results page from rows: `python results/page.py NAME ROWS.csv < words.md`, run in the repository's root.
+"""Write a results page from rows: `python results/page.py NAME ROWS... < words.md`, run in the repository's root.
 
 The words come on standard input; tables, verdict, chart and the facts of the run are made from the rows alone.
+Several files of rows, as a divided study leaves them, are joined; those that contradict each other are refused.
 """
 
 from __future__ import annotations
@@ -8,11 +9,10 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-import pandas
-
 from oneticket.charts.chart import write
 from oneticket.charts.scores import scores_chart
-from oneticket.report.export import write_rows
+from oneticket.ground.errors import SpecError
+from oneticket.report.export import join_rows, write_rows
 from oneticket.report.verdict import sentence
 from oneticket.stats.table import ReportTable, tables
 
@@ -45,7 +45,8 @@ def table_lines(table: ReportTable) -> list[str]:
 SHOWN = ("dense", "ticket", "own", "reinit", "layerwise-random", "global-random")
 
 if __name__ == "__main__":
-    read = pandas.concat([pandas.read_csv(file) for file in sys.argv[2:]])
-    page(
-        sys.argv[1], read.astype(object).where(read.notna(), None).to_dict("records"), sys.stdin.read(), Path("results")
-    )
+    try:
+        joined = join_rows([Path(file) for file in sys.argv[2:]])
+    except SpecError as error:
+        sys.exit(str(error))
+    page(sys.argv[1], joined, sys.stdin.read(), Path("results"))

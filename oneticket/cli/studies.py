@@ -42,6 +42,10 @@ def study(
         float | None, Parameter(help="Share of a GPU for one training under ray, such as 0.25. Default: 1 on CUDA.")
     ] = None,
     ranks: Annotated[int, Parameter(help="Number of devices for each training (DDP, under ray).")] = 1,
+    replicates: Annotated[
+        str | None,
+        Parameter(help="Run only these replicates, such as 6-9 or 0,3; all unless given.", metavar="REPLICATES"),
+    ] = None,
     price: Annotated[float | None, Parameter(help="Price of one hour of the machine, for --dry-run.")] = None,
     track: Track = None,
     json: Json = False,
@@ -58,6 +62,7 @@ def study(
             name,
             engine=Engine(name=engine, address=address, cpus=cpus, gpus=gpus, ranks=ranks, together=how.together),
             dry_run=dry_run,
+            replicates=replicates,
             json=json,
             price=price,
             track=track or [],

@@ -43,6 +43,7 @@ def study(
     *,
     engine: Engine,
     dry_run: bool,
+    replicates: str | None,
     json: bool,
     price: float | None,
     track: Sequence[str],
@@ -50,7 +51,7 @@ def study(
     store: str,
     quiet: bool,
 ) -> int:
-    """Run what is not done yet of a study, or say what that would cost."""
+    """Run what is not done yet of a study, or of some replicates of it, or say what that would cost."""
     if json and not dry_run:
         raise SpecError("--json: goes with --dry-run")
     context = how.context(pretend=dry_run)
@@ -60,15 +61,16 @@ def study(
     for table, names in ((CLAIMS, plan.claims), (FIGURES, plan.figures)):
         for each in names:
             table.resolve(each)
+    asked = plan if replicates is None else _only(plan, replicates)
     if dry_run:
-        _foresee(plan, kept, context, engine, price, json=json)
+        _foresee(asked, kept, context, engine, price, json=json)
         return 0
     if price is not None:
         raise SpecError("--price: goes with --dry-run")
     _tell_changes(plan, kept)
-    keep_design(plan, kept)
+    keep_design(plan, kept)  # the whole study's, whatever is run of it here
     with tracking(track, kept) as heard:
-        steps = [cell.step for cell in plan.cells]
+        steps = [cell.step for cell in asked.cells]
         piles = run_steps(steps, store=kept, context=context, quiet=quiet, engine=engine, heard=heard)
     if not (quiet or piles.failed):
         say(f"`oneticket report {name} --out report` writes its report")
@@ -148,6 +150,22 @@ def clear(names: Sequence[str], *, dry_run: bool, store: str) -> int:
             )
         keep = (keep or set()) | {step.key for step in closure(cell.step for cell in plan.cells)}
     return store_commands.gc(store=store, keep=keep, dry_run=dry_run)
+
+
+def _only(plan: Plan, said: str) -> Plan:
+    """The plan of those replicates alone, written as `6-9`, `0,3` or both. Raises SpecError."""
+    known = {cell.replicate for cell in plan.cells}
+    asked: set[int] = set()
+    for some in said.split(","):
+        first, dash, last = (word.strip() for word in some.partition("-"))
+        numbers = (first, last) if dash else (first,)
+        if not all(number.isdecimal() and len(number) < 6 for number in numbers) or int(numbers[0]) > int(numbers[-1]):
+            raise SpecError(f"--replicates: expected replicates such as 6-9 or 0,3, got {said!r}")
+        asked |= {*range(int(numbers[0]), int(numbers[-1]) + 1)}
+    if strange := sorted(asked - known):
+        there = f"0 to {max(known)}" if len(known) > 1 else "0 alone"
+        raise SpecError(f"--replicates: {plan.name} has the replicates {there}, got {strange[0]}")
+    return replace(plan, cells=tuple(cell for cell in plan.cells if cell.replicate in asked))
 
 
 def _tell_changes(plan: Plan, store: Store) -> None:

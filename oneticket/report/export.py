@@ -1,10 +1,11 @@
-"""Rows into a file and back: CSV, JSON or Parquet, by its ending."""
+"""Rows into a file and back, and several files into one: CSV, JSON or Parquet, by its ending."""
 
 from __future__ import annotations
 
 import io
+import math
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import pandas
 from oneticket.ground import disk
 from oneticket.ground.errors import SpecError, StoreError, unknown
 from oneticket.study.rows import COLUMNS
+from oneticket.study.settings import SETTINGS
 
 
 def check_rows(path: Path | None) -> None:
@@ -63,6 +65,47 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
     return [{str(name): value for name, value in row.items()} for row in plain.to_dict("records")]
 
 
+def join_rows(files: Sequence[Path]) -> list[dict[str, Any]]:
+    """The rows of several files of one study, each network once: so a study that was divided comes together.
+
+    Raises SpecError, beside what `read_rows` raises, where a network stands in two files with other values (but for how
+    it was computed), and where files differ in the settings of what is called the same.
+    """
+    found: dict[tuple[object, ...], tuple[Path, dict[str, Any]]] = {}
+    alike: dict[tuple[object, ...], tuple[Path, dict[str, Any]]] = {}
+    rows: list[dict[str, Any]] = []
+    for file in files:
+        for row in read_rows(file):
+            called = tuple(row.get(name) for name in CALLED)
+            for seen, name, left_out in (
+                (found, (*called, row["replicate"]), HOW),
+                (alike, called, {*COLUMNS} - {*SAME}),
+            ):
+                there, first = seen.setdefault(name, (file, row))
+                if there != file:
+                    _check_same(first, row, {*COLUMNS} - {*left_out}, f"{there}, {file}")
+            if found[(*called, row["replicate"])][0] == file:
+                rows.append(row)
+    return rows
+
+
+def _check_same(one: Mapping[str, Any], other: Mapping[str, Any], columns: Set[str], files: str) -> None:
+    for column in (column for column in COLUMNS if column in columns):
+        values = one.get(column), other.get(column)
+        if not _equal(*values):
+            called = ", ".join(str(other[name]) for name in CALLED if other.get(name) is not None)
+            raise SpecError(
+                f"{files}: expected rows of one study, got two of {called}, replicates {one['replicate']} and "
+                f"{other['replicate']}, that differ in {column}: {values[0]}, {values[1]}"
+            )
+
+
+def _equal(one: Any, other: Any) -> bool:
+    """Whether two cells say the same, whatever format they were written in: JSON keeps ten digits."""
+    numbers = all(isinstance(value, int | float) and not isinstance(value, bool) for value in (one, other))
+    return math.isclose(one, other, rel_tol=1e-9, abs_tol=1e-9) if numbers else str(one) == str(other)
+
+
 def _check_numbers(column: pandas.Series[Any], least: float, most: float, path: str) -> None:
     given = column.dropna() if column.name not in NEEDED else column
     good = pandas.api.types.is_numeric_dtype(given) or not len(given)
@@ -86,6 +129,21 @@ NEEDED = ("arm", "level", "replicate", "score", "density", "model", "target_data
 
 TEXTS = ("arm", "model", "target_data", "target_optimizer", "metric", "unit", "better")
 """Columns of names, the first four of which say what a row is of."""
+
+CALLED = (
+    *("part", "equal", "model", "arm", "source_data", "source_optimizer", "source_id"),
+    *("target_data", "target_optimizer", "level"),
+)
+"""The columns that say which network of a replicate a row is of."""
+
+SAME = (
+    *(*SETTINGS, *(f"source_{name}" for name in SETTINGS)),
+    *("criterion", "scope", "granularity", "shots", "rewind", "head", "head_start", "start", "seed"),
+)
+"""The columns that all replicates of a network have in common."""
+
+HOW = ("seconds", "device", "threads", "how")
+"""The columns that say how a network was computed, which is no part of what it is."""
 
 NUMBERS: dict[str, tuple[float, float]] = {
     "level": (0, 255),

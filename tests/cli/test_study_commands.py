@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal
 from pathlib import Path
 
@@ -10,6 +11,8 @@ import numpy
 import pandas
 import pytest
 from commands import oneticket_cli
+
+from oneticket.report.export import join_rows
 
 STUDY = """
 title = "Halves of the digits"
@@ -79,6 +82,27 @@ def test_a_study_from_the_dry_run_to_the_report(capsys: pytest.CaptureFixture[st
     first = {path: path.read_bytes() for path in Path("report").rglob("*") if path.is_file()}
     oneticket_cli("report mine.toml --out report", capsys)
     assert {path: path.read_bytes() for path in Path("report").rglob("*") if path.is_file()} == first
+
+
+def test_a_study_divided_between_stores_comes_together(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("more.toml").write_text('include = "mine.toml"\nreplicates = 4\n')
+    code, out, _ = oneticket_cli("study more.toml --engine inline --replicates 1-2 --dry-run", capsys)
+    assert (code, f"all {CELLS} {STEPS}" in " ".join(out.split())) == (0, True)
+    for some, store in (("1-2", "here"), ("0,3", "there")):
+        words = f"study more.toml --engine inline --quiet --replicates {some} --store {store}"
+        assert oneticket_cli(words, capsys)[0] == 0
+        code, out, _ = oneticket_cli(f"status more.toml --store {store}", capsys)
+        assert f"all {CELLS * 2} {STEPS * 2} {STEPS} 0 0 {STEPS}" in " ".join(out.split())
+        assert oneticket_cli(f"report more.toml --store {store} --out {store}-report", capsys)[0] == 0
+    missing = pandas.read_csv("here-report/missing.csv")
+    assert (len(missing), set(missing["replicate"])) == (CELLS, {0, 3})
+    joined = join_rows([Path("here-report/rows.csv"), Path("there-report/rows.parquet")])
+    shutil.copytree("there", "here", dirs_exist_ok=True)
+    code, out, err = oneticket_cli("report more.toml --store here --out whole", capsys)
+    assert (code, "not trained yet" in out, "design" in err) == (0, False, False), err
+    whole = pandas.read_csv("whole/rows.csv")
+    assert set(whole["key"]) == {row["key"] for row in joined} and len(whole) == len(joined) == 2 * CELLS
+    assert oneticket_cli("store verify --store here", capsys)[0] == 0
 
 
 PRESSED = """
@@ -191,6 +215,9 @@ def test_mistakes_in_a_study_are_told_before_anything_runs(
         ("study nothing.toml", "no such file; expected a study file (.toml); or one that is shipped: crossing, demo"),
         ("study mine.toml --engine inline --ranks 2", "neither an address nor ranks; take --engine ray"),
         ("study mine.toml --price 2", "--price: goes with --dry-run"),
+        ("study mine.toml --replicates 1-3", "--replicates: mine has the replicates 0 to 1, got 2"),
+        ("study mine.toml --replicates 3-1", "--replicates: expected replicates such as 6-9 or 0,3, got '3-1'"),
+        ("study mine.toml --replicates two", "--replicates: expected replicates such as 6-9 or 0,3, got 'two'"),
         ("study mine.toml --engine inline --store s4://x", "s4"),
         ("store show 00", "none of the 0 entries"),
         ("store ls --kind lvel", "unknown kind 'lvel'; did you mean 'level'"),
