@@ -14,8 +14,8 @@ from oneticket.ground.phase import phase
 Name = Annotated[
     str,
     Parameter(
-        help="A study file, the name of a shipped one (demo, digits, minutes, images, crossing, paper-small, paper), "
-        "or mine.py:function."
+        help="A study file, the name of a shipped one (demo, digits, minutes, images, crossing, several, "
+        "paper-small, paper), or mine.py:function."
     ),
 ]
 

@@ -66,7 +66,7 @@ def told(**files: str) -> str:
     return str(error.value)
 
 
-SHIPPED_STUDIES = ("demo", "digits", "minutes", "images", "crossing", "paper-small", "paper")
+SHIPPED_STUDIES = ("demo", "digits", "minutes", "images", "crossing", "several", "paper-small", "paper")
 
 
 def parts(made: Plan) -> dict[str, int]:
@@ -132,8 +132,15 @@ def test_images_and_crossing_as_counted_by_hand() -> None:
     assert parts(crossing) == {"mlp": 5 * 6 * (2 + 2 * 5), "resnet-20": 5 * 6 * (2 + 2 * 5)}
 
 
+def test_several_as_counted_by_hand() -> None:
+    several = read_study(Path("several"))
+    images = plan(several.model_copy(update={"take": ("images",)}), RunContext(pretend=True))
+    # Per replicate and target: dense; at 2 levels own, own-search and a random ticket, and 3 arms of each of 5 sources.
+    assert parts(images) == {"images": 6 * 2 * (1 + 2 * (3 + 3 * 5))}
+
+
 def test_shipped_studies_state_where_claims_are_judged() -> None:
-    for name in ("minutes", "images", "crossing", "paper-small"):
+    for name in ("minutes", "images", "crossing", "several", "paper-small"):
         study = read_study(Path(name))
         assert len(study.densities) == 2 and study.margin
         assert study.subsets == "replicate" and study.head_start == "equal"
