@@ -20,6 +20,8 @@ from oneticket.store.claim import Claim
 from oneticket.store.slot import StoreSlot
 from oneticket.store.step import Step
 from oneticket.store.store import Store
+from oneticket.training.curve import Curve
+from oneticket.training.watch import Watcher
 
 Make = Callable[[Step, Store, RunContext], str]
 WITHOUT_SIGNS = "an earlier version trained this level and did not keep the signs of its weights, which are needed now"
@@ -79,7 +81,8 @@ def attempting(
     remembers (Broken for what is no OneticketError), and KeyboardInterrupt when asked to stop.
     """
     store.define(step)
-    with store.claim(step) as claim:
+    curve = Curve()
+    with store.claim(step, curve.told) as claim:
         if claim is None:
             return "elsewhere"
         if store.has(step):
@@ -90,7 +93,8 @@ def attempting(
             return held.lost or context.stop()
 
         try:
-            here = replace(context, stop=stop, checkpoint=_Held(slot=store.slot(step), claim=claim))
+            watchers: tuple[Watcher, ...] = (curve, *context.watchers)
+            here = replace(context, stop=stop, watchers=watchers, checkpoint=_Held(slot=store.slot(step), claim=claim))
             said = yield from _with_needs(step, store, here, making)
         except KeyboardInterrupt:
             if held.lost and not context.stop():

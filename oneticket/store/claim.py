@@ -1,7 +1,8 @@
 """Claims: who is at which step, so that no two do it at once, on one machine or on many; and who is there no more.
 
 A claim is a small file that its holder rewrites every few seconds. It is dead when its process is gone from this very
-machine, or when it was not seen to change for a while by the watcher's own clock: clocks are never compared.
+machine, or when it was not seen to change for a while by the watcher's own clock: clocks are never compared. With each
+beat it tells how far its training is.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import os
 import platform
 import secrets
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,24 +25,31 @@ from oneticket.ground.errors import StoreError
 from oneticket.store import names
 from oneticket.store.files import Files
 from oneticket.store.provenance import host
+from oneticket.store.under_way import UnderWay, under_way
 
 BEAT, PATIENCE = 5.0, 60.0  # seconds between two beats, and without one until a claim is dead
+EARLY = (1.0, 2.0)  # seconds to the first beats, of a training that has something to tell
 
 
 @dataclass(kw_only=True)
 class Claim:
-    """A step that this process is at. `lost`: somebody took it over, since no beat was seen for too long."""
+    """A step that this process is at. `lost`: somebody took it over, since no beat was seen for too long.
+
+    `training`: asked at every beat what others may be told of the training, such as `training.curve.Curve.told`.
+    """
 
     files: Files
     name: str
     owner: str = field(default_factory=lambda: secrets.token_hex(16))
     beats: int = 0
     lost: bool = False
+    training: Callable[[], Mapping[str, object] | None] | None = None
 
     def content(self) -> bytes:
         """What the file holds now."""
         mine = {"host": host(), "machine": _machine(), "pid": os.getpid(), "owner": self.owner, "beat": self.beats}
-        return canon.dumps(mine).encode()
+        told = self.training() if self.training else None
+        return canon.dumps({**mine, **({"training": told} if told else {})}).encode()
 
     def beat(self) -> None:
         """Show that its holder is there, unless it is somebody else's by now."""
@@ -63,9 +71,11 @@ class Claims:
         self._seen: dict[str, tuple[bytes, float]] = {}
 
     @contextlib.contextmanager
-    def hold(self, key: str) -> Iterator[Claim | None]:
+    def hold(
+        self, key: str, training: Callable[[], Mapping[str, object] | None] | None = None
+    ) -> Iterator[Claim | None]:
         """Hold the step while the block runs; None if somebody else is at it: ask again later."""
-        claim = Claim(files=self.files, name=names.name(key, names.CLAIM))
+        claim = Claim(files=self.files, name=names.name(key, names.CLAIM), training=training)
         if not self._take(claim, names.name(key, names.HEIR)):
             yield None
             return
@@ -81,12 +91,12 @@ class Claims:
                 if claim.still():
                     self.files.remove([claim.name])
 
-    def holder(self, key: str) -> str | None:
-        """Who is at the step, in words; None if nobody is, as far as can be told from one look."""
+    def holder(self, key: str) -> UnderWay | None:
+        """Who is at the step; None if nobody is, as far as can be told from one look."""
         return self._holders([names.name(key, names.CLAIM)]).get(key)
 
-    def holders(self) -> dict[str, str]:
-        """Who is at what, by key, as `holder` says it."""
+    def holders(self) -> dict[str, UnderWay]:
+        """Who is at what, by key."""
         return self._holders(self.files.sizes(names.UNDER_WAY))
 
     def living(self) -> set[str]:
@@ -128,7 +138,8 @@ class Claims:
         return _gone(content) or clock.now() - since >= self.patience
 
     def _beat(self, claim: Claim, over: threading.Event) -> None:
-        while not over.wait(self.beat):
+        early = [pause for pause in EARLY if pause < self.beat and claim.training]
+        while not over.wait(early.pop(0) if early else self.beat):
             with contextlib.suppress(StoreError):  # the place may answer again before the others' patience ends
                 claim.beat()
 
@@ -137,9 +148,8 @@ class Claims:
         asked = names.holding(names.CLAIM, listed)
         return {asked[name]: content for name, content in self.files.read(asked).items() if not _gone(content)}
 
-    def _holders(self, listed: Iterable[str]) -> dict[str, str]:
-        told = {key: _parsed(content) for key, content in self._standing(listed).items()}
-        return {key: f"{of.get('host', 'unknown')}, process {of.get('pid', 'unknown')}" for key, of in told.items()}
+    def _holders(self, listed: Iterable[str]) -> dict[str, UnderWay]:
+        return {key: under_way(_parsed(content)) for key, content in self._standing(listed).items()}
 
 
 def _parsed(content: bytes | None) -> dict[str, Any]:

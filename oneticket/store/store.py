@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -20,6 +20,7 @@ from oneticket.store.provenance import host, provenance
 from oneticket.store.remote import Remote
 from oneticket.store.slot import StoreSlot
 from oneticket.store.step import Outcome, Step
+from oneticket.store.under_way import UnderWay
 
 NOTE = "note of a store"
 UNUSED = "it is not used; a run makes it anew"
@@ -202,11 +203,16 @@ class Store:
                 self._tell(name, error, UNUSED)
         return found
 
-    def claim(self, step: Step) -> AbstractContextManager[Claim | None]:
-        """Hold a step while a block runs, so that nobody else does it; gives None if somebody else is at it now."""
-        return self.claims.hold(step.key)
+    def claim(
+        self, step: Step, training: Callable[[], Mapping[str, object] | None] | None = None
+    ) -> AbstractContextManager[Claim | None]:
+        """Hold a step while a block runs, so that nobody else does it; gives None if somebody else is at it now.
 
-    def holder(self, step: Step) -> str | None:
+        `training`: asked now and then what others may be told of the training, such as `training.curve.Curve.told`.
+        """
+        return self.claims.hold(step.key, training)
+
+    def holder(self, step: Step) -> UnderWay | None:
         """Who is at the step, such as `host, process 123`; None if nobody is. `claims.holders()` tells of all."""
         return self.claims.holder(step.key)
 

@@ -52,7 +52,7 @@ def test_one_alone_is_at_a_step(url: str) -> None:
             assert none is None
             assert another is not None
             assert other.holder(STEP) == other.claims.holders()[STEP.key]
-            assert (other.holder(STEP) or "").endswith(f", process {os.getpid()}")
+            assert str(other.holder(STEP)).endswith(f", process {os.getpid()}")
             assert other.claims.living() == {STEP.key, LEVEL.key}
     assert not mine.lost
     assert (other.holder(STEP), other.claims.holders()) == (None, {})
@@ -105,7 +105,7 @@ def test_a_holder_beats_by_itself(tmp_path: Path) -> None:
 def hold_forever(url: str, ready: Connection) -> None:
     with Store(url).claim(STEP) as claim:
         assert claim is not None
-        ready.send(Store(url).holder(STEP))
+        ready.send(str(Store(url).holder(STEP)))
         threading.Event().wait()
 
 
