@@ -14,6 +14,7 @@ from oneticket.ground.phase import phase
 from oneticket.lottery.run_context import RunContext
 from oneticket.report.export import write_rows
 from oneticket.store.store import Store
+from oneticket.study.design import keep_plan
 from oneticket.study.file import read_study
 from oneticket.study.findings import findings
 from oneticket.study.grid import plan
@@ -53,6 +54,7 @@ def demo(*, out: Path, store: str, quiet: bool) -> int:
     origins = searches(asked.cells)
     steps = [step for origin in origins for step in origin.levels] + [cell.step for cell in asked.cells]
     read = [step for origin in origins for step in bound(origin)]
+    keep_plan(asked, kept)
     piles = run_steps(steps, store=kept, context=context, quiet=quiet, read=read)
     for origin in origins:
         save_book(origin, kept, book_file(out / f"digits-a-{origin.search['optimizer']['name']}", origin.replicate))

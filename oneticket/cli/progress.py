@@ -15,6 +15,7 @@ from oneticket.cli.finished import FinishedLines
 from oneticket.cli.terminal import err, lines, plain
 from oneticket.ground import clock
 from oneticket.ground.phase import listening
+from oneticket.study.described import describe
 
 if TYPE_CHECKING:
     from oneticket.store.step import Step
@@ -202,33 +203,3 @@ def weight(step: Step) -> float:
             share = min(rewind.count / max(budget.count, 1), 1.0) if rewind.unit == budget.unit else SHARE
             return share if isinstance(asked, RewindStep) else 1.0 - share
     return 1.0
-
-
-def describe(step: Step) -> str:
-    """A step in a few words."""
-    from oneticket.study.steps import (
-        Blank,
-        Carried,
-        ConsensusStep,
-        FileStep,
-        LevelStep,
-        RewindStep,
-        TransferStep,
-        read_step,
-    )
-
-    match asked := read_step(step):
-        case FileStep():
-            return f"reading {asked.kind} {asked.id[:16]}"
-        case ConsensusStep():
-            return f"what {len(asked.needs) // 2} searches agree on at level {asked.level}"
-        case TransferStep(source=Carried(level=level)):
-            what = f"{asked.arm} at level {level} on"
-        case TransferStep(source=Blank(living=living)):
-            what = f"{asked.arm} of {living:,} on" if living else f"{asked.arm} on"
-        case LevelStep():
-            what = f"level {asked.number} of"
-        case RewindStep():
-            what = "the first steps of"
-    target = asked.target
-    return f"{what} {target.data.called} with {target.optimizer.name}, replicate {asked.replicate}"

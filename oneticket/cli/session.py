@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 
-from oneticket.cli.progress import describe, view
+from oneticket.cli.progress import view
 from oneticket.cli.terminal import tell
 from oneticket.cli.track import Feed
 from oneticket.engine.engine import Engine, run
@@ -19,6 +19,7 @@ from oneticket.ground.phase import phase
 from oneticket.lottery.run_context import RunContext
 from oneticket.store.step import Step
 from oneticket.store.store import Store
+from oneticket.study.described import describe
 from oneticket.study.plan import closure
 from oneticket.study.steps import trains
 

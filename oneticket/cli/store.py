@@ -8,7 +8,6 @@ from typing import Any
 
 from rich.filesize import decimal
 
-from oneticket.cli.progress import describe
 from oneticket.cli.tables import print_facts, print_table
 from oneticket.cli.terminal import say, say_json
 from oneticket.ground import clock
@@ -18,8 +17,9 @@ from oneticket.stats.table import ReportTable
 from oneticket.stats.words import MISSING
 from oneticket.store import names, upkeep
 from oneticket.store.entry import Head
-from oneticket.store.step import VERSIONS, Step
+from oneticket.store.step import VERSIONS
 from oneticket.store.store import Store
+from oneticket.study.described import described
 
 SHORT = 12  # digits of an address that tell any two apart
 DAY = 10  # signs of a date, without the time of day
@@ -43,7 +43,7 @@ def ls(*, store: str, kind: str | None = None, json: bool = False) -> int:
                 {
                     "key": key,
                     "kind": _kind(definitions.get(key)),
-                    "what": _words(definitions.get(key)),
+                    "what": described(definitions.get(key)),
                     "bytes": entries[key],
                     **{name: provenances.get(key, {}).get(name) for name in ("seconds", "date")},
                 }
@@ -54,7 +54,7 @@ def ls(*, store: str, kind: str | None = None, json: bool = False) -> int:
     rows = tuple(
         (
             key[:SHORT],
-            _words(definitions.get(key)),
+            described(definitions.get(key)),
             clock.spoken(seconds[key]) if key in provenances else MISSING,
             decimal(entries[key]),
             str(provenances.get(key, {}).get("date", MISSING))[:DAY],
@@ -115,7 +115,7 @@ def verify(*, store: str, json: bool = False) -> int:
             good += 1
             continue
         bad += 1
-        what = _words(kept.definitions([key]).get(key))
+        what = described(kept.definitions([key]).get(key))
         say(f"{key[:SHORT]} ({what}): {trouble}; set aside")
     ending = f", {bad} damaged and set aside: the next run makes them anew" if bad else ""
     say(f"{kept.url}: {good} entries are good{ending}" if good or bad else f"{kept.url}: no entries, nothing to verify")
@@ -126,11 +126,11 @@ def _facts(key: str, kept: Store, head: Head) -> Iterator[tuple[str, object]]:
     """Names and values, in the order shown."""
     defined = kept.definitions([key]).get(key, {})
     yield "key", key
-    yield "what", _words(defined)
+    yield "what", described(defined)
     yield "kind", f"{_kind(defined)}, version {defined.get('version', MISSING)}"
     yield from ((f"  {name}", value) for name, value in defined.get("args", {}).items())
     needs = kept.definitions(defined.get("needs", ()))
-    yield from (("needs", f"{need[:SHORT]}  {_words(needs.get(need))}") for need in defined.get("needs", ()))
+    yield from (("needs", f"{need[:SHORT]}  {described(needs.get(need))}") for need in defined.get("needs", ()))
     yield "record", ""
     yield from ((f"  {name}", value) for name, value in head.record.items())
     provenance = kept.provenances([key]).get(key, {})
@@ -150,21 +150,13 @@ def _whole(start: str, kept: Store) -> str:
     at = bisect(keys, start)
     near = (fit or keys[max(at - NEAR // 2, 0) :])[:NEAR]
     definitions = kept.definitions(near)
-    lines = [f"  {key[:SHORT]}  {_words(definitions.get(key))}" for key in near]
+    lines = [f"  {key[:SHORT]}  {described(definitions.get(key))}" for key in near]
     count = f"{len(fit)} entries" if fit else f"none of the {len(keys)} entries"
     raise SpecError("\n".join([f"{start!r} begins the address of {count} in {kept.url}", *lines]))
 
 
 def _kind(defined: Mapping[str, Any] | None) -> str:
     return str((defined or {}).get("kind", MISSING))
-
-
-def _words(defined: Mapping[str, Any] | None) -> str:
-    """A step in a few words, from its definition; what another version defined may have none."""
-    try:
-        return describe(Step(kind=defined["kind"], args=defined["args"])) if defined else "of an unknown step"
-    except (KeyError, TypeError, SpecError):
-        return "of another version"
 
 
 def _text(value: object) -> str:

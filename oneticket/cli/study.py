@@ -11,7 +11,6 @@ from pathlib import Path
 from oneticket.claims.claims import CLAIMS
 from oneticket.cli import store as store_commands
 from oneticket.cli.parameters import How
-from oneticket.cli.progress import describe
 from oneticket.cli.session import run_steps, tell_data
 from oneticket.cli.tables import print_table
 from oneticket.cli.terminal import say, say_json, tell
@@ -28,7 +27,8 @@ from oneticket.stats.words import listed
 from oneticket.store.step import Step
 from oneticket.store.store import Store
 from oneticket.study.cells import Cell
-from oneticket.study.design import keep_design
+from oneticket.study.described import describe
+from oneticket.study.design import keep_design, keep_plan
 from oneticket.study.estimate import Estimate, estimate
 from oneticket.study.findings import findings
 from oneticket.study.grid import Plan
@@ -69,6 +69,7 @@ def study(
         raise SpecError("--price: goes with --dry-run")
     _tell_changes(plan, kept)
     keep_design(plan, kept)  # the whole study's, whatever is run of it here
+    keep_plan(plan, kept)
     with tracking(track, kept) as heard:
         steps = [cell.step for cell in asked.cells]
         piles = run_steps(steps, store=kept, context=context, quiet=quiet, engine=engine, heard=heard)

@@ -40,14 +40,14 @@ class Designs:
         self._files.write({name: note.write(KIND, name, kept).encode()})
 
 
-def file_of(study: str) -> str:
+def file_of(study: str, folder: str = FOLDER) -> str:
     """Where a study's designs lie.
 
     >>> file_of("paper-small"), file_of("a/b")
     ('format-2/studies/paper-small.json', 'format-2/studies/a%2Fb.json')
     """
     safe = quote(study, safe="")
-    return f"{FOLDER}{safe if len(safe) <= LONGEST else digest(study)}.json"
+    return f"{folder}{safe if len(safe) <= LONGEST else digest(study)}.json"
 
 
 def check(name: str, data: bytes) -> None:

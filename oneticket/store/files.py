@@ -38,6 +38,9 @@ class Files(Protocol):
     def sizes(self, under: str = "") -> dict[str, int]:
         """The sizes of all files by name, or of those in one folder."""
 
+    def stamps(self) -> dict[str, int] | None:
+        """By folder a number that changes when a file in it comes, goes or is replaced; None where there is none."""
+
 
 class FolderFiles:
     """Files in a local folder, which is made when something is first written."""
@@ -93,6 +96,57 @@ class FolderFiles:
                     with contextlib.suppress(FileNotFoundError):
                         found[path.relative_to(self.path).as_posix()] = path.stat().st_size
         return found
+
+    def stamps(self) -> dict[str, int] | None:
+        """See `Files`; the times of the folders' last changes. A change within the same tick of the clock leaves it."""
+        found = {}
+        with _told("list", self.url):
+            for folder in (self.path, *self.path.glob("*/"), *self.path.glob("format-*/*/")):
+                with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+                    found[folder.relative_to(self.path).as_posix()] = folder.stat().st_mtime_ns
+        return found
+
+
+class ReadOnly:
+    """Files for those who only look: what would change anything raises StoreError, and nothing is changed."""
+
+    def __init__(self, files: Files) -> None:
+        self._files, self.url = files, files.url
+
+    def read(self, names: Iterable[str], *, end: int | None = None) -> dict[str, bytes]:
+        """See `Files`."""
+        return self._files.read(names, end=end)
+
+    def size(self, name: str) -> int | None:
+        """See `Files`."""
+        return self._files.size(name)
+
+    def sizes(self, under: str = "") -> dict[str, int]:
+        """See `Files`."""
+        return self._files.sizes(under)
+
+    def stamps(self) -> dict[str, int] | None:
+        """See `Files`."""
+        return self._files.stamps()
+
+    def write(self, contents: Mapping[str, bytes]) -> None:
+        """Refused."""
+        raise self._refused(f"write {', '.join(contents)}")
+
+    def create(self, name: str, data: bytes) -> bool:
+        """Refused."""
+        raise self._refused(f"create {name} of {len(data):,} bytes")
+
+    def move(self, name: str, to: str) -> None:
+        """Refused."""
+        raise self._refused(f"rename {name} to {to}")
+
+    def remove(self, names: Iterable[str]) -> None:
+        """Refused."""
+        raise self._refused(f"remove {', '.join(names)}")
+
+    def _refused(self, what: str) -> StoreError:
+        return StoreError(f"the store {self.url} was opened to be read alone; not done: {what}")
 
 
 @contextlib.contextmanager

@@ -117,6 +117,10 @@ class Remote:
         start = f"{self.root}/"
         return {path.removeprefix(start): int(of["size"]) for path, of in found.items() if path.startswith(start)}
 
+    def stamps(self) -> dict[str, int] | None:
+        """See `Files`; object stores have no folders."""
+        return None
+
     def _paths(self, names: Iterable[str]) -> list[str]:
         return [f"{self.root}/{name}" for name in names]
 

@@ -15,7 +15,8 @@ from oneticket.store import definition, entry, names
 from oneticket.store.claim import Claim, Claims
 from oneticket.store.designs import Designs
 from oneticket.store.entry import Head
-from oneticket.store.files import Files, FolderFiles
+from oneticket.store.files import Files, FolderFiles, ReadOnly
+from oneticket.store.plans import Plans
 from oneticket.store.provenance import host, provenance
 from oneticket.store.remote import Remote
 from oneticket.store.slot import StoreSlot
@@ -33,7 +34,7 @@ class Store:
     Nothing is read or written before it is asked for. Every method raises StoreError, in words, if the place refuses.
 
     Whatever is read is checked: every file is bound to its address and name, and holds a digest. What is damaged, or
-    another's, counts as absent and is told (KeptWarning) in one line with its path.
+    another's, counts as absent and is told (KeptWarning) in one line with its path; if `read_only`, in `told` alone.
 
     >>> store = Store("memory://example")
     >>> step = Step(kind="rewind", args={"seed": 0})
@@ -43,17 +44,18 @@ class Store:
     {'a': 1}
     """
 
-    def __init__(self, url: str | os.PathLike[str]) -> None:
+    def __init__(self, url: str | os.PathLike[str], *, read_only: bool = False) -> None:
         given = os.fspath(url).removeprefix("file://")
         if not given.strip():
             raise StoreError("a store needs a place: expected a folder or a URL, got an empty text")
-        self.files: Files = Remote(given) if "://" in given else FolderFiles(given)
+        files: Files = Remote(given) if "://" in given else FolderFiles(given)
+        self.files = ReadOnly(files) if read_only else files
         self.claims = Claims(self.files)
-        self.designs = Designs(self.files, self._tell)
+        self.designs, self.plans = Designs(self.files, self._tell), Plans(self.files, self._tell)
         self.url = self.files.url
         self._steps: dict[str, Step] = {}
         self._defined: set[str] | None = None
-        self._told: set[str] = set()
+        self.told: dict[str, str] = {}
 
     def listed(self) -> dict[str, int]:
         """The sizes of all files by name; outcomes of another format among them are told, once."""
@@ -285,9 +287,10 @@ class Store:
 
     def _tell(self, name: str, why: object, then: str) -> None:
         """Say once which file is not used."""
-        if (about := name or str(why)) not in self._told:
-            self._told.add(about)
-            tell(f"{self.url}/{name}" if name else self.url, why, then)
+        if (about := name or str(why)) not in self.told:
+            self.told[about] = str(why)
+            if not isinstance(self.files, ReadOnly):
+                tell(f"{self.url}/{name}" if name else self.url, why, then)
 
 
 _OTHER = (

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from oneticket.ground import note
 from oneticket.ground.errors import StoreError
 from oneticket.ground.note import FORMAT
-from oneticket.store import definition, designs, entry, names
+from oneticket.store import definition, designs, entry, names, plans
 from oneticket.store.names import Name
 from oneticket.store.store import NOTE, Store
 from oneticket.ticket import sealed
@@ -48,7 +48,7 @@ def verify(store: Store) -> Iterator[tuple[str, str | None]]:
 
     A file must be what its digest says, and of the step whose address it bears. It is renamed, so that the next run
     makes just that anew: an entry, its definition, a checkpoint; what else lies beside an outcome is lost. What studies
-    stated is checked likewise.
+    stated and planned is checked likewise.
     """
     listed = store.listed()
     for what in CHECKED:
@@ -63,9 +63,11 @@ def verify(store: Store) -> Iterator[tuple[str, str | None]]:
             else:
                 if what == names.OUTCOME and data is not None:
                     yield key, None
-    for name in sorted(name for name in listed if name.startswith(designs.FOLDER) and name.endswith(".json")):
+    stated = {name: designs.check for name in listed if name.startswith(designs.FOLDER) and name.endswith(".json")}
+    planned = {name: plans.check for name in listed if plans.holds(name)}
+    for name, check in sorted((stated | planned).items()):
         try:
-            designs.check(name, store.files.read([name])[name])
+            check(name, store.files.read([name])[name])
         except StoreError as error:
             store.files.move(name, f"{name}.{names.DAMAGED}")
             yield name, f"{store.url}/{name}: {error}"

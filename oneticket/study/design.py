@@ -12,6 +12,7 @@ from oneticket.ground.canon import digest, dumps
 from oneticket.store.store import Store
 from oneticket.study.cells import Cell
 from oneticket.study.grid import Plan
+from oneticket.study.plan import closure
 from oneticket.study.spec import CLAIMS
 from oneticket.study.steps import training_step
 
@@ -59,6 +60,15 @@ def keep_design(plan: Plan, store: Store) -> None:
     if not found or found[-1].design != now:
         trained = len(store.there(cell.step.key for cell in plan.cells))
         store.designs.add(plan.name, {"design": now, "trained": trained})
+
+
+def keep_plan(plan: Plan, store: Store) -> None:
+    """Write into the store which steps the study asks for, in place of an earlier plan: call it before a run."""
+    parts: dict[str, list[str]] = {}
+    for cell in plan.cells:
+        parts.setdefault(cell.part or plan.name, []).append(cell.step.key)
+    steps = [step.key for step in closure(cell.step for cell in plan.cells)]
+    store.plans.write(plan.name, title=plan.title, parts=parts, steps=steps)
 
 
 def kept_designs(plan: Plan, store: Store) -> tuple[Kept, ...]:
