@@ -61,6 +61,8 @@ def study(
     for table, names in ((CLAIMS, plan.claims), (FIGURES, plan.figures)):
         for each in names:
             table.resolve(each)
+    for doubt in plan.doubts:
+        tell(doubt, style="yellow", quiet=quiet or json)
     asked = plan if replicates is None else _only(plan, replicates)
     if dry_run:
         _foresee(asked, kept, context, engine, price, json=json)

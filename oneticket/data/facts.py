@@ -63,7 +63,8 @@ def _together(each: Sequence[Facts | None]) -> Facts | None:
     if len(known) < len(each):
         return None
     outputs, examples = sum(one.outputs for one in known), sum(one.examples for one in known)
-    return Facts(inputs=known[0].inputs, outputs=outputs, examples=examples, digest="not at hand")
+    both = f"not at hand: {digest([one.digest for one in known])[:16]}"
+    return Facts(inputs=known[0].inputs, outputs=outputs, examples=examples, digest=both)
 
 
 # Shape, classes and training images of the official sets; those that are streamed at the size that they are cut to.

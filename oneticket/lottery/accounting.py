@@ -7,28 +7,37 @@ Weights that were rewound on the target's own data have seen k steps of it befor
 | equal      | at step k of the schedule                            | at step 0  |
 | paper      | at step 0, so k steps ahead (Morcos et al., 2019)    | at step 0  |
 
-k counts the optimizer steps inside the weights, whichever optimizer took them. The same data are those of the same
-digest: the images, classes and size, and not how they are mirrored or shifted.
+k counts the optimizer steps inside the weights, whichever optimizer took them. The same data are the same training
+examples with the same targets at the same size, whatever is tested on and however they are mirrored or shifted.
+Weights that were rewound on other data that share examples with the target begin at step 0; a study's plan and report
+name such sources.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
+from oneticket.data.spec import DataSpec
 from oneticket.ground.errors import SpecError
 from oneticket.lottery.spec import ARMS, HeadStart
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Seen:
-    """What rewound weights have seen: so many optimizer `steps` on the data of that `digest`; None if not known."""
+    """What rewound weights have seen: so many optimizer `steps` on the data of that `digest`; None if not known.
+
+    `digest` is of the training examples alone. `whole`: of a file, which says the digest of all of its data instead,
+    test examples included; `data`: what it says that these are.
+    """
 
     steps: int
     digest: str | None
+    whole: str | None = None
+    data: DataSpec | None = None
 
 
 def first_step(arm: str, *, source: Seen, own: Seen | None, digest: str, head_start: HeadStart) -> int:
-    """The step of the target's schedule at which an arm begins; `digest` is that of the target's data.
+    """The step of the target's schedule at which an arm begins; `digest` is that of the target's training examples.
 
     `own`: of the target's own search; its weights count as seen on the target where their data are not known. An arm of
     the user's own begins at step 0.

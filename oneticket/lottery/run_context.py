@@ -11,6 +11,7 @@ import torch
 from oneticket.data import load as data_load
 from oneticket.data.data import Data
 from oneticket.data.facts import Facts, nominal
+from oneticket.data.overlap import Selection, selection
 from oneticket.data.reading import Reading
 from oneticket.data.spec import DataSpec
 from oneticket.ground.brief import brief
@@ -64,6 +65,7 @@ class RunContext:
     absent: set[str] = field(default_factory=set)
     _data: OrderedDict[object, Data] = field(default_factory=OrderedDict, repr=False)
     _facts: dict[object, Facts] = field(default_factory=dict, repr=False)
+    _selections: dict[object, Selection] = field(default_factory=dict, repr=False)
 
     __repr__ = brief
 
@@ -109,6 +111,16 @@ class RunContext:
                     self.facts(member, task, published.inputs)
                 self.absent |= set() if spec.beside else {spec.set}
         return self._facts[key]
+
+    def selection(self, spec: DataSpec, task: TaskSpec = CLASSIFICATION, inputs: Inputs | None = None) -> Selection:
+        """Which examples that is; of a known set that is not at hand, with `pretend`, what is selected."""
+        key = (spec.model_dump_json(), task_of(task).targets, inputs)
+        if key not in self._selections:
+            facts = self.facts(spec, task, inputs)
+            there = facts.reading is not None
+            found = selection(self.data(spec, task, inputs)) if there else Selection(digest=facts.digest)
+            self._selections[key] = found
+        return self._selections[key]
 
 
 def device(name: str = "auto") -> torch.device:

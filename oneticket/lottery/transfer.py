@@ -7,6 +7,7 @@ the target, so that they differ in nothing but what the arm says (Morcos et al.,
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from contextlib import suppress
 from math import prod
 from typing import Any, TypeGuard, get_args
 
@@ -15,7 +16,8 @@ from torch import nn
 
 from oneticket.apply.carry import apply
 from oneticket.data.batches import per_epoch
-from oneticket.ground.errors import CarryError, ModelError, SpecError
+from oneticket.data.spec import DataSpec
+from oneticket.ground.errors import CarryError, DataError, ModelError, SpecError
 from oneticket.ground.spec import Spec, own_code
 from oneticket.ground.streams import Streams
 from oneticket.lottery.accounting import Seen, check_start, first_step
@@ -160,8 +162,25 @@ def replicate_of(thing: Ticket | Book) -> int:
 
 def seen_by(thing: Ticket | Book) -> Seen:
     """What its weights have seen, as it says itself."""
-    digest = thing.lineage.get("data_digest")
-    return Seen(steps=thing.contract.step, digest=digest if isinstance(digest, str) else None)
+    digest, search, data = thing.lineage.get("data_digest"), thing.lineage.get("search"), None
+    with suppress(SpecError):  # any file may say anything
+        data = DataSpec.recall(search["data"]) if isinstance(search, Mapping) and "data" in search else None
+    return Seen(steps=thing.contract.step, digest=None, whole=digest if isinstance(digest, str) else None, data=data)
+
+
+def seen_at(spec: TransferSpec, seen: Seen, inputs: Inputs, context: RunContext) -> Seen:
+    """The same with the digest of its training examples, as far as that tells whether they are the target's.
+
+    A file has the digest of all of its data. If these are of the target's set, they are looked at as the file says.
+    """
+    if seen.whole is None:
+        return seen
+    for data in (spec.data, seen.data):
+        if data is not None and data.set == spec.data.set:
+            with suppress(DataError):
+                if context.facts(data, spec.task, inputs).digest == seen.whole:
+                    return Seen(steps=seen.steps, digest=context.selection(data, spec.task, inputs).digest)
+    return Seen(steps=seen.steps, digest=seen.whole)
 
 
 def check_code(spec: Spec, *, run_code: bool, how: str, named: Collection[str] = ()) -> None:
@@ -216,10 +235,12 @@ def train_arm(
 
 def _start(spec: TransferSpec, source: Source, arm: str, head_start: HeadStart, context: RunContext) -> int:
     """Where an arm begins, by what its source says of itself."""
-    facts = context.facts(spec.data, spec.task, network_of(source.ticket)[1])
+    inputs = network_of(source.ticket)[1]
     own = source if arm in OF_TARGET else source.own
-    target = seen_by(own.ticket) if own else None
-    return first_step(arm, source=seen_by(source.ticket), own=target, digest=facts.digest, head_start=head_start)
+    target = seen_at(spec, seen_by(own.ticket), inputs, context) if own else None
+    found = seen_at(spec, seen_by(source.ticket), inputs, context)
+    digest = context.selection(spec.data, spec.task, inputs).digest
+    return first_step(arm, source=found, own=target, digest=digest, head_start=head_start)
 
 
 def _head(spec: TransferSpec, arm: str, carried: Ticket) -> str:

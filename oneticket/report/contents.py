@@ -38,9 +38,10 @@ class Contents:
     """What a report says. `done`: how much is trained. `seen`: what was seen, where the study asks about no claim.
 
     `every_level`: each claim at each level. `design`: what the study stated; `doubts`: whether it did so before its
-    rows. `stayed`: how many trainings of each arm did not leave the commonest class. `tables`: scores, `differences`:
-    their gain over the dense network; one per part and setting. `taken_apart`: what of each ticket's gain over the own
-    is its mask, and what its weights, in sentences, tables and rows. `figures`: those asked for, by name.
+    rows, and what its sources share with its targets. `stayed`: how many trainings of each arm did not leave the
+    commonest class. `tables`: scores, `differences`: their gain over the dense network; one per part and setting.
+    `taken_apart`: what of each ticket's gain over the own is its mask, and what its weights, in sentences, tables and
+    rows. `figures`: those asked for, by name.
     """
 
     title: str

@@ -19,7 +19,7 @@ def stated(findings: Findings) -> ReportTable | None:
     if not plan.claims:
         return None
     metrics = list(dict.fromkeys(Metric.of(row) for row in findings.rows)) or [METRICS["accuracy"]]
-    late = doubts(findings)
+    late = _late(findings)
     first = digest_of(findings.designs[0].design) if late and findings.designs else digest_of(made)
     densities = [f"{density:g} (level {level})" for density, level in plan.densities.items()]
     rows = [
@@ -42,6 +42,11 @@ def stated(findings: Findings) -> ReportTable | None:
 
 
 def doubts(findings: Findings) -> tuple[str, ...]:
+    """What a reader of the verdicts must know: of the data, and of a design that did not stand before the rows."""
+    return (*findings.plan.doubts, *_late(findings))
+
+
+def _late(findings: Findings) -> tuple[str, ...]:
     """Whether the design stood before the rows; nothing where it did, or where no claim is asked about."""
     plan = findings.plan
     return tuple(told(plan, findings.designs, trained=len(findings.rows))) if plan.claims else ()

@@ -26,7 +26,8 @@ from oneticket.study.densities import levels_of
 from oneticket.study.draws import drawn
 from oneticket.study.equal import check_equal, in_steps, twice
 from oneticket.study.labels import Labels, called_in
-from oneticket.study.merge import Role, located, rewind, training
+from oneticket.study.merge import Role, located, rewind, stated, training
+from oneticket.study.overlaps import overlaps
 from oneticket.study.plan import search_origin, transfer_cells
 from oneticket.study.sources import ConsensusSpec
 from oneticket.study.spec import FIGURES, ComplexitySpec, PartSpec, SetSpec, StudySpec, TrainedSpec
@@ -45,7 +46,8 @@ class Plan:
 
     `densities`: those at which claims are judged, each with the level that it means. `complexity`: which targets are
     simple. `parts`: what each part states of its design, also one that is not taken. `threads`: CPU threads of one
-    training. `readings`: how each set at hand was read. A function that returns a plan is a study too.
+    training. `readings`: how each set at hand was read. `doubts`: what a reader of verdicts must know of the data, such
+    as sources that share examples with a target. A function that returns a plan is a study too.
     """
 
     name: str
@@ -60,6 +62,7 @@ class Plan:
     parts: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     threads: int = 1
     readings: tuple[Reading, ...] = ()
+    doubts: tuple[str, ...] = ()
 
     __repr__ = brief
 
@@ -92,24 +95,10 @@ def plan(study: StudySpec, context: RunContext) -> Plan:
     densities = levels_of(study.densities, cells.values())
     words: dict[str, Any] = {"title": study.title, "note": study.note, "claims": study.claims, "margin": study.margin}
     words |= {"densities": densities, "complexity": study.complexity}
-    words |= {"parts": {name: _stated(part, study) for name, part in study.parts.items()}}
-    told = {**words, "figures": study.figures, "threads": study.threads, "readings": context.readings()}
+    words |= {"parts": {name: stated(study, part) for name, part in study.parts.items()}}
+    words |= {"doubts": overlaps(cells.values(), context), "readings": context.readings()}
+    told = {**words, "figures": study.figures, "threads": study.threads}
     return Plan(name=study.name, cells=tuple(cells.values()), **told)
-
-
-def _stated(part: PartSpec, study: StudySpec) -> dict[str, Any]:
-    """What a part states of the study's design."""
-    names = ("sources", "targets", "models", "optimizers", "source_optimizers", "target_optimizers")
-    return {
-        **{name: part.plain()[name] for name in names},
-        "arms": [*(part.arms or study.arms)],
-        "levels": [*(part.levels or study.levels)],
-        "replicates": part.replicates or study.replicates,
-        "equal": part.equal or study.equal,
-        "head_start": part.head_start or study.head_start,
-        "seed": study.seed,
-        "subsets": study.subsets,
-    }
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -37,6 +37,21 @@ def rewind(role: Role, study: StudySpec, part: PartSpec, used: SetSpec) -> When 
     return None
 
 
+def stated(study: StudySpec, part: PartSpec) -> dict[str, Any]:
+    """What a part states of the study's design."""
+    names = ("sources", "targets", "models", "optimizers", "source_optimizers", "target_optimizers")
+    return {
+        **{name: part.plain()[name] for name in names},
+        "arms": [*(part.arms or study.arms)],
+        "levels": [*(part.levels or study.levels)],
+        "replicates": part.replicates or study.replicates,
+        "equal": part.equal or study.equal,
+        "head_start": part.head_start or study.head_start,
+        "seed": study.seed,
+        "subsets": study.subsets,
+    }
+
+
 def located(line: str, role: Role, tables: Mapping[str, TrainedSpec]) -> str:
     """A mistake in merged settings, named by the first of these places that has the field; "" is the study."""
     where, _, said = line.partition(": ")

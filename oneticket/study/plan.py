@@ -17,7 +17,7 @@ from oneticket.lottery.accounting import Seen, check_start, first_step
 from oneticket.lottery.run_context import RunContext
 from oneticket.lottery.search import network, rewind_step
 from oneticket.lottery.spec import ARMS, CROSSED, MOST_LEVELS, OF_TARGET, WHOLE, HeadStart, SearchSpec, TransferSpec
-from oneticket.lottery.transfer import network_of, seen_by
+from oneticket.lottery.transfer import network_of, seen_at, seen_by
 from oneticket.models.build import build_network
 from oneticket.models.parts import prunable
 from oneticket.models.spec import ModelSpec
@@ -69,7 +69,7 @@ def search_origin(
         network=known,
         search=spec.plain(),
         living=dict(enumerate(living)),
-        seen=Seen(steps=rewind_step(spec, facts), digest=facts.digest),
+        seen=Seen(steps=rewind_step(spec, facts), digest=context.selection(spec.data, spec.task).digest),
         layers=layers,
         called=called or usual_labels(spec.model, spec.data, spec.optimizer),
         levels=tuple(steps),
@@ -154,7 +154,11 @@ def transfer_cells(
     Raises SpecError for a level that the source does not have, for an arm whose source is lacking, and for weights that
     have seen as many target steps as there are.
     """
-    facts = context.facts(spec.data, spec.task, Inputs.read(origin.network))
+    inputs = Inputs.read(origin.network)
+    facts = context.facts(spec.data, spec.task, inputs)
+    target = context.selection(spec.data, spec.task, inputs).digest
+    seen = seen_at(spec, origin.seen, inputs, context)
+    at_home = seen_at(spec, own.seen, inputs, context) if own else None
     # What keeps nothing of a ticket is a network for the inputs at hand, whatever the source's were.
     alone = {**origin.network, **facts.inputs.plain(), "classes": facts.outputs}
     digests = {"data_digest": facts.digest, **code_digests(ModelSpec.recall(origin.network["spec"]), spec)}
@@ -198,8 +202,8 @@ def transfer_cells(
         if own and arm in CROSSED:
             _check_crossing(arm, source, own)
         shared = None if arm == "own-reinit" else source
-        at_home = own.seen if own else None
-        start = first_step(arm, source=source.seen, own=at_home, digest=facts.digest, head_start=head_start)
+        found = at_home if at_home and arm in OF_TARGET else seen
+        start = first_step(arm, source=found, own=at_home, digest=target, head_start=head_start)
         for level in (0,) if arm in WHOLE else levels:
             _at(source, level)
             crossed = own.needs(level, arm) if own and arm in CROSSED else ()

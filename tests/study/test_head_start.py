@@ -5,10 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy
 import pytest
 import torch
 from commands import oneticket_cli
 
+from oneticket.data.load import load
+from oneticket.data.spec import DataSpec
 from oneticket.engine.inline import run
 from oneticket.ground.errors import SpecError
 from oneticket.lottery.controls import Source
@@ -16,6 +19,7 @@ from oneticket.lottery.run_context import RunContext
 from oneticket.lottery.search import initial_weights, search
 from oneticket.lottery.spec import ARMS, CROSSED, OF_TARGET, SearchSpec, TransferSpec
 from oneticket.lottery.transfer import transfer
+from oneticket.report.contents import contents
 from oneticket.report.export import read_rows
 from oneticket.report.methods import methods
 from oneticket.store.store import Store
@@ -154,6 +158,41 @@ def test_weights_that_have_seen_all_of_the_target_are_refused() -> None:
     with pytest.raises(SpecError, match=words):
         transfer(short, source=Source(ticket=book[1]), arm="own")
     assert transfer(short, source=Source(ticket=book[1]), arm="own", head_start="paper").record["steps"] == 4
+
+
+@pytest.mark.parametrize("change", [{"test_examples": 30}, {"classes": 10}], ids=str)
+def test_the_same_training_examples_are_the_same_data_whatever_is_tested_on(change: dict[str, Any]) -> None:
+    twin = HOME.but(data=HOME.data.but(**change))
+    words: dict[str, Any] = {"arms": ("ticket", "own"), "levels": (1,), "context": PLACE}
+    straight = transfer_cells(TARGET, origin=planned(HOME), own=planned(HOME), **words)
+    made = transfer_cells(TARGET, origin=planned(twin), own=planned(twin), **words)
+    assert [cell.start for cell in made] == [cell.start for cell in straight] == [4, 4]
+    assert made[0].step.key != straight[0].step.key, "its search is other work"
+    book = search(twin, levels=1)
+    source = Source(ticket=book[1], rewind=book.weights)
+    assert [transfer(TARGET, source=source, arm=arm).record["steps"] for arm in ("ticket", "own")] == [5, 5]
+
+
+def test_sources_that_share_examples_with_a_target_are_named_in_plan_and_report(tmp_path: Path, capsys: Any) -> None:
+    sets = {
+        **STUDY["sets"],
+        "more": {"data": {"name": "digits:b", "per_class": 20}},
+        "tests": {"data": f"{tmp_path}/tests.npz"},
+    }
+    held = load(DataSpec(name="digits", test_examples=20)).test
+    arrays = held.inputs[:, 0].numpy(), held.targets.numpy()
+    numpy.savez(tmp_path / "tests.npz", x_train=arrays[0], y_train=arrays[1], x_test=arrays[0], y_test=arrays[1])
+    parts = {"p": {"sources": ["a", "more", "tests", ["a", "more"]], "targets": ["b"]}}
+    made = plan(StudySpec.read({**STUDY, "sets": sets, "arms": ["dense", "ticket"], "parts": parts}), RunContext())
+    said = "The source {} shares examples with the target b: {} of its training examples are in the target's {} set."
+    assert made.doubts == (
+        said.format("more", 100, "training"),
+        said.format("tests", 20, "test"),
+        said.format("a+more", 100, "training"),
+    )
+    assert {cell.start for cell in made.cells} == {0}, "other data, though some of it is the target's"
+    assert contents(findings(made, Store(tmp_path / "store"))).doubts == made.doubts
+    assert plan(StudySpec.read(STUDY), PLACE).doubts == ()
 
 
 STUDY: dict[str, Any] = {

@@ -1,0 +1,62 @@
+"""Overlap: whether two training selections are the same, and how many examples two selections share."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from oneticket.data.data import Data, Examples
+from oneticket.data.images.stream import Stream
+from oneticket.ground.canon import digest
+
+Ids = NDArray[np.uint64]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Selection:
+    """The examples of a set that is loaded, by their content.
+
+    `digest`: of the training examples with their targets, in whatever order, whatever is tested on. `train`, `test`:
+    an id for each different input, ascending; none of a set that is not available.
+    """
+
+    digest: str
+    train: Ids = field(default_factory=lambda: np.empty(0, np.uint64), repr=False)
+    test: Ids = field(default_factory=lambda: np.empty(0, np.uint64), repr=False)
+
+    def shared(self, target: Selection) -> tuple[int, int]:
+        """How many of its training examples are the target's training examples too, and how many its test examples."""
+        both = (np.intersect1d(self.train, part, assume_unique=True) for part in (target.train, target.test))
+        train, test = (len(each) for each in both)
+        return train, test
+
+
+def selection(data: Data) -> Selection:
+    """The selection of a set, by the inputs as a network of its shape is given them, before they are scaled.
+
+    Of streamed images the files count, not the pixels.
+
+    >>> from oneticket.data.load import load
+    >>> from oneticket.data.spec import DataSpec
+    >>> half, other, less = (selection(load(DataSpec(name=name, test_examples=tests)))
+    ...     for name, tests in (("digits:a", None), ("digits:b", None), ("digits:a", 50)))
+    >>> half.digest == less.digest, half.digest == other.digest, half.shared(other)
+    (True, False, (0, 0))
+    """
+    train, test = _ids(data.train), _ids(data.test)
+    targets = data.train.targets.cpu().numpy()
+    labels = [hashlib.sha256(one.tobytes()).digest() for one in targets]
+    pairs = sorted(one.tobytes() + label for one, label in zip(train, labels, strict=True))
+    taken = hashlib.sha256(b"".join(pairs)).hexdigest()
+    return Selection(digest=digest([taken, data.inputs.plain()]), train=np.unique(train), test=np.unique(test))
+
+
+def _ids(part: Examples | Stream) -> Ids:
+    if isinstance(part, Stream):
+        each = [f"{part.where} {item}".encode() for item in part.items]
+    else:
+        each = [one.tobytes() for one in part.inputs.cpu().numpy()]
+    return np.frombuffer(b"".join(hashlib.sha256(one).digest()[:8] for one in each), np.uint64)
