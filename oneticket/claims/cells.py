@@ -10,9 +10,9 @@ from oneticket.data.spec import halved
 from oneticket.ground.errors import SpecError
 from oneticket.ground.metric import METRICS, Metric
 from oneticket.stats.settings import same
-from oneticket.stats.summary import Line, Row, Setting, Summary, summary
+from oneticket.stats.summary import Line, Row, Setting, Summary, filled, summary
 from oneticket.stats.words import words_of
-from oneticket.study.settings import UPDATE
+from oneticket.study.settings import SETTINGS, UPDATE
 
 # Networks that differ in their first layer round to slightly other densities.
 SAME_DENSITY = 0.05
@@ -40,6 +40,11 @@ class ClaimData:
         """
         mine, theirs = ({halved(name)[0] for name in one.name.split("+")} for one in (self, other))
         return not mine & theirs
+
+    @property
+    def several(self) -> bool:
+        """Whether it is several sets at once: of one joint search, or of the searches of a consensus."""
+        return "+" in self.name
 
     @property
     def half(self) -> str | None:
@@ -89,8 +94,8 @@ class ClaimCell:
 
     @property
     def home(self) -> bool:
-        """Whether the ticket was found where it is trained: same data, same update rule."""
-        return self.same_update and self.source == self.target
+        """Whether the ticket was found where it is trained: same data, and all settings, the length among them."""
+        return same(self.row, SETTINGS) and self.source == self.target
 
     @property
     def dense_trained(self) -> bool:
@@ -153,7 +158,7 @@ def grid(rows: Iterable[Row]) -> Grid:
     >>> [(cell.home, source.set, source.half) for cell, source in grid([row]).tickets]
     [(False, 'digits', 'a')]
     """
-    rows = list(rows)
+    rows = filled(rows)
     lacking = [name for name in COLUMNS if any(name not in row for row in rows)]
     if lacking:
         raise SpecError(f"rows: expected the columns {', '.join(COLUMNS)}, got none of {', '.join(lacking)} in some")

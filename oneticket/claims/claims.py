@@ -23,7 +23,7 @@ from oneticket.ground.metric import Metric
 from oneticket.ground.table import Table
 from oneticket.stats.settings import TRAINING, renamed
 from oneticket.stats.summary import Row
-from oneticket.study.settings import UPDATE
+from oneticket.study.settings import SETTINGS, UPDATE
 from oneticket.study.spec import CLAIMS as NAMES
 from oneticket.study.spec import ComplexitySpec
 
@@ -46,7 +46,7 @@ def own_data(rows: Sequence[Row], *, margin: float | None = None, level: int | N
     )
     study = grid(rows)
     cells = [cell for cell in study.owns if cell.same_training]
-    left = other_settings(study.at_home, TRAINING)
+    left = other_settings(study.at_home, SETTINGS)
     return _judged(question, study, cells, STRICTER, margin=margin, level=level, more=left)
 
 

@@ -11,7 +11,7 @@ from oneticket.claims.claim import Claim, Still, Verdict, non_inferior
 from oneticket.claims.claims import takes_level, verdicts
 from oneticket.claims.pool import Pool, pool
 from oneticket.stats.stats import holm
-from oneticket.stats.summary import Row
+from oneticket.stats.summary import Row, Setting, filled, setting_of
 from oneticket.study.spec import ComplexitySpec
 
 
@@ -43,15 +43,16 @@ def family(
 ) -> Family:
     """Judge the claims at the stated densities, each of which stands for a level; at the sparsest level without any.
 
-    Where rows are told apart by `equal`, each claim is judged for each kind that it has cells of. The family is claims
-    x stated densities x kinds; a verdict without p counts in it with p = 1 (Holm, 1979), and verdicts of two kinds that
-    rest on the same networks count once. A claim of your own that takes no `level` is judged once, over all rows.
-    Raises SpecError as `verdicts` does.
+    Where rows are told apart by `equal`, each claim is judged for each kind that it has cells of. Rows without it, of
+    parts that compare no sources so, are a kind of their own; but settings whose networks all stand at equal epochs or
+    steps too are judged there alone. The family is claims x stated densities x kinds; a verdict without p counts in it
+    with p = 1 (Holm, 1979), and verdicts of two kinds that rest on the same networks count once. A claim of your own
+    that takes no `level` is judged once, over all rows of a kind. Raises SpecError as `verdicts` does.
 
     >>> [one.outcome for one in family([], ["C1", "C3"]).verdicts]
     ['not tested', 'not tested']
     """
-    made, ladder = list[Verdict](), list[Rung]()
+    made, ladder, rows = list[Verdict](), list[Rung](), filled(rows)
     for claim in claims:
         asked = _Asked(claim=claim, margin=margin, complexity=complexity, stated=stated or {})
         kinds = [(asked.verdicts(those), asked.rungs(those)) for those in _kinds(rows)]
@@ -129,11 +130,21 @@ def _evidence(one: Verdict) -> object:
 
 
 def _kinds(rows: Sequence[Row]) -> list[list[Row]]:
-    """The rows at equal epochs, at equal steps, and the rest."""
+    """The rows at equal epochs, at equal steps, and the rest, without settings that are wholly among the others."""
     groups: dict[str, list[Row]] = {}
     for row in rows:
         groups.setdefault(row.get("equal") or "", []).append(row)
+    rest = groups.pop("", [])
+    elsewhere = {_network(row) for those in groups.values() for row in those}
+    alone = {_network(row)[0] for row in rest if row.get("key") is None or _network(row) not in elsewhere}
+    if rest := [row for row in rest if _network(row)[0] in alone]:
+        groups[""] = rest
     return [groups[kind] for kind in sorted(groups)] or [[]]
+
+
+def _network(row: Row) -> tuple[Setting, object, object]:
+    """A row's setting whatever is equal, its arm and its network."""
+    return replace(setting_of(row), equal=None), row["arm"], row.get("key")
 
 
 def _at(rows: Sequence[Row], level: int) -> list[Row]:

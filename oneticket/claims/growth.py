@@ -63,10 +63,14 @@ class Growth:
 
 
 def growths(grid: Grid) -> list[Growth]:
-    """All that a study holds, of tickets carried to another set under the update rule that found them."""
+    """All that a study holds, of tickets of one set carried to another under the update rule that found them.
+
+    What was found on several sets at once is no larger cut of one of them, so it is no point of a slope.
+    """
     found: dict[tuple[Setting, str], list[tuple[ClaimCell, ClaimData]]] = {}
     for cell, source in grid.tickets:
-        if cell.same_update and source.apart(cell.target) and source.examples and source.classes:
+        one = cell.same_update and source.apart(cell.target) and not source.several
+        if one and source.examples and source.classes:
             found.setdefault((cell.setting, source.set), []).append((cell, source))
     made = []
     for (_, name), tickets in found.items():

@@ -13,7 +13,7 @@ from oneticket.claims.pool import Pool
 from oneticket.ground.metric import Metric
 from oneticket.stats.stats import Interval, widened
 from oneticket.stats.summary import Row
-from oneticket.stats.words import percent
+from oneticket.stats.words import listed, percent
 from oneticket.study.settings import UPDATE
 from oneticket.study.spec import CLAIMS
 
@@ -51,7 +51,7 @@ def larger_sources(rows: Sequence[Row], *, level: int | None = None) -> Verdict:
         rule=_rule(kept, chosen, pools, metric, asked=level is not None),
         comparisons=() if chosen is None else comparisons(kept, chosen),
         advice=advice,
-        notes=(*told, *_aside(kept, able, chosen), *other_settings(_carried(study), UPDATE)),
+        notes=(*told, *_aside(kept, able, chosen), *_several(study), *other_settings(_carried(study), UPDATE)),
         level=chosen,
         settings=tuple(dict.fromkeys(one.cells[0].setting for one in kept)),
         test=_test(pools, outcome),
@@ -65,6 +65,12 @@ def _pools(found: Sequence[Growth], level: int | None) -> dict[Factor, Pool]:
 
 def _carried(study: Grid) -> list[ClaimCell]:
     return [cell for cell, source in study.tickets if source.apart(cell.target)]
+
+
+def _several(study: Grid) -> list[str]:
+    """The sources of several sets at once, joint or a consensus."""
+    names = dict.fromkeys(str(cell.line.data) for cell in _carried(study) if cell.source and cell.source.several)
+    return [f"Left out, since found on several sets at once: {listed([*names])}."] if names else []
 
 
 def _aside(kept: Sequence[Growth], able: Sequence[Growth], level: int | None) -> list[str]:

@@ -8,20 +8,21 @@ from typing import Any
 
 from oneticket.ground.errors import SpecError
 from oneticket.ground.metric import Metric
-from oneticket.stats.summary import Row, at_home, setting_of
+from oneticket.stats.summary import Row, at_home, filled, setting_of
 
 
 def parts(rows: Iterable[Row]) -> dict[str, list[Row]]:
     """The rows by the part of the study that asked for them, in their order; `""` where there are no parts."""
     made: dict[str, list[Row]] = {}
-    for row in rows:
+    for row in filled(rows):
         made.setdefault(row.get("part") or "", []).append(row)
     return made
 
 
 def sources_of(rows: Iterable[Row]) -> list[str]:
     """The sources of all rows, such as `svhn (sgd)`, in alphabetical order: their colours are the same everywhere."""
-    return sorted({f"{row['source_data']} ({row['source_optimizer']})" for row in rows if row.get("source_data")})
+    found = [row for row in filled(rows) if row.get("source_data")]
+    return sorted({f"{row['source_data']} ({row['source_optimizer']})" for row in found})
 
 
 def settled(rows: Iterable[Row]) -> list[Row]:
@@ -29,7 +30,7 @@ def settled(rows: Iterable[Row]) -> list[Row]:
 
     Both stand for the same network then, which counts once.
     """
-    rows = list(rows)
+    rows = filled(rows)
     home = {setting_of(row) for row in rows if row["arm"] == "ticket" and at_home(row)}
     return [{**row, "arm": "ticket"} if row["arm"] == "own" and setting_of(row) in home else row for row in rows]
 
@@ -49,7 +50,9 @@ def pooled(rows: Iterable[Row]) -> list[Row]:
     """
     groups: dict[tuple[Any, ...], dict[int, list[Row]]] = {}
     rows = list(
-        {(row["arm"], row.get("equal"), row.get("key") or number): row for number, row in enumerate(rows)}.values()
+        {
+            (row["arm"], row.get("equal"), row.get("key") or number): row for number, row in enumerate(filled(rows))
+        }.values()
     )
     grid: dict[str, dict[tuple[Any, ...], set[tuple[str | None, str]]]] = {}
     for row in rows:

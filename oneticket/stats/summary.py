@@ -14,7 +14,7 @@ from oneticket.lottery.spec import ARMS
 from oneticket.stats.settings import same
 from oneticket.stats.stats import Interval, Paired, mean_interval, paired
 from oneticket.stats.words import arm_place, words_of
-from oneticket.study.settings import UPDATE
+from oneticket.study.settings import SETTINGS
 
 Row = Mapping[str, Any]
 
@@ -92,7 +92,7 @@ def summary(rows: Iterable[Row]) -> list[Summary]:
     >>> last.line.source, round(last.over_dense.difference.mean, 2)
     ('digits:a (sgd)', -0.02)
     """
-    rows = list(rows)
+    rows = filled(rows)
     for row in rows:
         _check(row)
     if not rows:
@@ -131,10 +131,23 @@ def summary(rows: Iterable[Row]) -> list[Summary]:
     return sorted(summaries, key=_order)
 
 
+def filled(rows: Iterable[Row]) -> list[Row]:
+    """The rows with None in place of the NaN that tables read for an empty cell.
+
+    >>> filled([{"equal": float("nan"), "level": 1}])
+    [{'equal': None, 'level': 1}]
+    """
+    rows = list(rows)
+    for at, row in enumerate(rows):
+        if any(value != value for value in row.values()):
+            rows[at] = {name: None if value != value else value for name, value in row.items()}
+    return rows
+
+
 def natural_zeros(rows: Iterable[Row]) -> dict[Setting, float]:
     """The share of weights that training alone brought to zero in each setting's dense networks, where measured."""
     found: dict[Setting, dict[int, float]] = {}
-    for row in rows:
+    for row in filled(rows):
         if row["arm"] == "dense" and row.get("natural_zeros") is not None:
             found.setdefault(setting_of(row), {})[row["replicate"]] = row["natural_zeros"]
     return {setting: statistics.fmean(zeros.values()) for setting, zeros in found.items()}
@@ -147,8 +160,11 @@ def setting_of(row: Row) -> Setting:
 
 
 def at_home(row: Row) -> bool:
-    """Whether a row is of the target's own ticket: the arm `own`, or a ticket that was found where it is trained."""
-    here = row.get("source_data") == row["target_data"] and same(row, UPDATE)
+    """Whether a row is of the target's own ticket: the arm `own`, or a ticket that was found where it is trained.
+
+    Found there is what was searched by all the settings of the training, its length among them.
+    """
+    here = row.get("source_data") == row["target_data"] and same(row, SETTINGS)
     return row["arm"] == "own" or (row["arm"] == "ticket" and here)
 
 

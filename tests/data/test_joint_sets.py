@@ -131,6 +131,9 @@ def test_sets_that_are_not_at_hand_count_as_published() -> None:
     facts = nominal(DataSpec(name=["imagenet", "cifar100"]))
     assert facts is not None and (facts.outputs, facts.examples) == (1100, 1_281_000 + 50_000)
     assert nominal(DataSpec(name=["imagenet", "digits"])) is None
+    others = (["imagenet", "places365"], ["cifar100", "imagenet"], {"name": ["imagenet", "cifar100"], "classes": 10})
+    found = [nominal(DataSpec.read(each)) for each in others]
+    assert len({each.digest for each in (facts, *found) if each}) == 4 and facts.digest.startswith("not at hand")
 
 
 REFUSED: dict[str, tuple[Any, str]] = {

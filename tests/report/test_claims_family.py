@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
+import pandas
 import pytest
 from scipy import stats as scipy_stats
 from test_report_claims import ABOUT, UNSTEADY, Rows, beside, network, sized
 
 from oneticket.claims.claims import CLAIMS, verdicts
 from oneticket.claims.family import family
+from oneticket.stats.decomposition import decompositions
+from oneticket.stats.regroup import parts
 from oneticket.stats.stats import holm
 from oneticket.stats.summary import summary
 
@@ -190,3 +193,30 @@ def test_verdicts_on_the_same_networks_count_once() -> None:
     assert first.test is not None and first.adjusted == again.adjusted == first.test.p
     assert "The same networks as at equal epochs: counted once." in again.notes
     assert not any("counted once" in note for note in first.notes)
+
+
+def test_networks_that_stand_at_equal_epochs_are_not_judged_a_second_time() -> None:
+    """One part of a study compares sources at equal epochs; another, which does not, has the same networks and more."""
+    same = [{**row, "key": f"same {at}"} for at, row in enumerate(at_levels("C3", {8: 0.05}))]
+    more = [{**row, "target_data": "more", "key": f"{row['key']} more", "score": row["accuracy"] - 0.3} for row in same]
+    equal = [{**row, "equal": "epochs"} for row in same]
+    assert [one.equal for one in family([*same, *equal], ["C3"], stated={0.17: 8}).verdicts] == ["epochs"]
+    both = family([*same, *equal, *more], ["C3"], stated={0.17: 8}).verdicts
+    assert [(one.equal, {each.where for each in one.comparisons}) for one in both] == [
+        (None, {"more under sgd"}),
+        ("epochs", {"cifar100 under sgd at equal epochs"}),
+    ]
+    unlike = [*same[:-1], {**same[-1], "key": "another"}]  # a setting with a network of its own stays whole
+    assert [one.equal for one in family([*unlike, *equal], ["C3"], stated={0.17: 8}).verdicts] == [None, "epochs"]
+
+
+def test_an_empty_cell_of_a_table_is_nothing_known(tmp_path: Any) -> None:
+    rows = at_levels("C3", {8: 0.05}) + network("dense", "svhn", "svhn", 0.6, levels=[0])
+    rows = [{**row, "equal": None, "part": None, "unit": None, "head": None, "better": None} for row in rows]
+    pandas.DataFrame(rows).to_csv(tmp_path / "rows.csv", index=False)
+    read = pandas.read_csv(tmp_path / "rows.csv").to_dict("records")
+    assert any(value != value for value in read[0].values())
+    assert {one.setting for one in summary(read)} == {one.setting for one in summary(rows)}
+    assert family(read, ["C1", "C3"], stated={0.17: 8}) == family(rows, ["C1", "C3"], stated={0.17: 8})
+    assert [*parts(read)] == [*parts(rows)] == [""]
+    assert len(decompositions(read)) == len(decompositions(rows))

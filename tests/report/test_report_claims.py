@@ -528,6 +528,20 @@ def test_slopes_per_doubling(images: float, classes: float, outcome: str) -> Non
         assert one.paired.difference.mean == pytest.approx(expected[one.what.split()[2]], abs=0.002)
 
 
+def test_sources_of_several_sets_are_no_larger_sources() -> None:
+    rows = jittered(sized(0.02, 0.01, replicates=range(6)))
+    joint = [
+        {**row, "source_data": f"both {size}", "source_name": "cifar10+svhn", "source_images": size, "accuracy": 0.2}
+        for size in (1000, 8000)
+        for row in rows
+        if row["source_data"] == "10x400"
+    ]
+    alone, verdict = larger_sources(rows), larger_sources([*rows, *joint])
+    assert (verdict.effect, verdict.comparisons) == (alone.effect, alone.comparisons)
+    assert "Left out, since found on several sets at once: both 1000 and both 8000." in verdict.notes
+    assert not any("several sets" in note for note in alone.notes)
+
+
 def test_the_effect_of_a_failure_is_the_one_that_failed() -> None:
     """Images help in one replicate and hurt in another, so widely that their bound is the lower one."""
     swing = {0: -0.05, 1: 0.05, 2: 0.0}
