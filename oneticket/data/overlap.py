@@ -56,7 +56,7 @@ def selection(data: Data) -> Selection:
 
 def _ids(part: Examples | Stream) -> Ids:
     if isinstance(part, Stream):
-        each = [f"{part.where} {item}".encode() for item in part.items]
+        each = [item if isinstance(item, bytes) else f"{part.where} {item}".encode() for item in part.items]
     else:
         each = [one.tobytes() for one in part.inputs.cpu().numpy()]
     return np.frombuffer(b"".join(hashlib.sha256(one).digest()[:8] for one in each), np.uint64)
