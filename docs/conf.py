@@ -14,7 +14,7 @@ import oneticket
 project = "oneticket"
 version = release = oneticket.__version__
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.viewcode"]
-extensions += ["tools.docstrings", "tools.commands", "tools.complete"]
+extensions += ["tools.docstrings", "tools.commands", "tools.complete", "tools.excerpts"]
 exclude_patterns = ["_build"]
 
 html_theme = "furo"

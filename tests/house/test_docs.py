@@ -197,6 +197,15 @@ def test_the_site_builds_without_a_warning_and_without_the_network(tmp_path: Pat
     for name, text in pages.items():
         fetched = re.findall(r'<(?:script|link|img)[^>]*(?:src|href)="(?:https?:)?//[^"]*"', text)
         assert not fetched, (name, fetched)
+    if shutil.which("chromium"):
+        assert 'class="context"' in searched(site, "consensus"), "results have excerpts, from a disk too"
+
+
+def searched(site: Path, words: str) -> str:
+    """The search page's HTML as a browser leaves it, opened from the disk."""
+    flags = ["--headless", "--no-sandbox", "--disable-gpu", "--virtual-time-budget=60000", "--dump-dom"]
+    page = f"file://{site}/search.html?q={words}"
+    return subprocess.run(["chromium", *flags, page], capture_output=True, text=True, check=True).stdout
 
 
 @pytest.mark.slow
