@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from docutils import nodes
 from sphinx.application import Sphinx
 
 
@@ -18,7 +17,7 @@ def setup(app: Sphinx) -> None:
     app.connect("build-finished", _write)
 
 
-def _search_page(app: Sphinx, name: str, template: str, context: dict[str, object], tree: nodes.document | None) -> None:
+def _search_page(app: Sphinx, name: str, *_: object) -> None:
     """The script stands on the search page alone."""
     if name == "search":
         app.add_js_file("excerpts.js")
