@@ -14,7 +14,7 @@ from oneticket.data.reading import Reading
 from oneticket.data.settle import check_classes
 from oneticket.data.sources import DataRequest, DataSource, Raw
 from oneticket.data.subset import Ints, choose, class_range, fewer, half
-from oneticket.ground.errors import DataError
+from oneticket.ground.errors import DataError, SelectionError
 from oneticket.task.inputs import Inputs
 from oneticket.task.spec import Kind, Targets
 
@@ -52,22 +52,22 @@ def check_request(request: DataRequest, source: DataSource, raw: Content) -> Non
     """Refuse targets that the task has no use for, and settings that have no effect on such a set."""
     spec, where = request.spec, source.where
     if request.targets not in (raw.targets, "given"):
-        raise DataError(f"{where}: gives {TOLD[raw.targets]}, but the task asks for {TOLD[request.targets]}")
+        raise SelectionError(f"{where}: gives {TOLD[raw.targets]}, but the task asks for {TOLD[request.targets]}")
     if raw.targets != "classes":
         for name, unused in (("classes", None), ("per_class", None), ("classes_from", 0)):
             if getattr(spec, name) != unused:
-                raise DataError(
+                raise SelectionError(
                     f"{name}={getattr(spec, name)}: {where} gives {TOLD[raw.targets]}, not classes; leave it out"
                 )
     some = {"label": True, "missing": bool(raw.columns), "length": raw.kind == "tokens"}
     for name, what, neutral in (("label", "tables", None), ("missing", "tables", "refuse"), ("length", "texts", None)):
         if (given := getattr(spec, name)) != neutral and not (name in source.options and some[name]):
-            raise DataError(f"{name}={given}: is for {what}, which {where} is not; leave it out")
+            raise SelectionError(f"{name}={given}: is for {what}, which {where} is not; leave it out")
     if raw.kind != "images":
         usual = {"size": None, "channels": None, "fit": "resize", "flip": False, "crop": 0}
         for name, value in usual.items():
             if (given := getattr(spec, name)) != value:
-                raise DataError(f"{name}={given}: is for images, but {where} holds {raw.kind}; leave it out")
+                raise SelectionError(f"{name}={given}: is for images, but {where} holds {raw.kind}; leave it out")
 
 
 def brought_to(request: DataRequest, own: Inputs, where: str) -> Inputs:
@@ -120,7 +120,7 @@ def chosen(
         whole = np.arange(len(train))
         rows = half(np.zeros_like(whole), spec.half) if spec.half and not source.halved else whole
         if not len(rows):
-            raise DataError(f"{source.where}: half {spec.half} of one training example is empty; take all of it")
+            raise SelectionError(f"{source.where}: half {spec.half} of one training example is empty; take all of it")
         rest = np.arange(len(test))
         return rows, rest if spec.test_examples is None else fewer(np.zeros_like(rest), spec.test_examples), ()
     rows, rest = choose(spec, train, test, len(reading.classes), halve=not source.halved)
@@ -128,7 +128,7 @@ def chosen(
     classes = tuple(reading.classes[first:last])
     check_classes(train[rows] - first, classes, f"{source.where} ({spec.name})", reading.noun[1])
     if not len(rest):
-        raise DataError(f"{source.where}: no test {reading.noun[1]} of the classes chosen; ask for more classes")
+        raise SelectionError(f"{source.where}: no test {reading.noun[1]} of the classes chosen; ask for more classes")
     return rows, rest, classes
 
 

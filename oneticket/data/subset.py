@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from oneticket.data.spec import DataSpec
-from oneticket.ground.errors import DataError
+from oneticket.ground.errors import SelectionError
 
 Ints = NDArray[np.int64]
 
@@ -34,7 +34,7 @@ def half(labels: Ints, which: str) -> Ints:
 def some(labels: Ints, per_class: int, draw: int | None = None) -> Ints:
     """Positions of `per_class` examples of each class, ascending; of one draw, fewer are always among more.
 
-    Raises DataError where a class has not so many.
+    Raises SelectionError where a class has not so many.
 
     >>> np.array([0, 1, 0, 1])[some(np.array([0, 1, 0, 1]), 1)].tolist()
     [1, 0]
@@ -42,7 +42,7 @@ def some(labels: Ints, per_class: int, draw: int | None = None) -> Ints:
     groups = _by_class(labels, "some" if draw is None else f"some, draw {draw}")
     for label, shuffled in groups:
         if len(shuffled) < per_class:
-            raise DataError(
+            raise SelectionError(
                 f"per_class={per_class}: class {label} has only {len(shuffled)} training examples; ask for fewer"
             )
     return _join([shuffled[:per_class] for _, shuffled in groups])
@@ -70,8 +70,8 @@ def held_out(labels: Ints, share: float = 0.2) -> tuple[Ints, Ints]:
 def choose(spec: DataSpec, train: Ints, test: Ints, classes: int, *, halve: bool = True) -> tuple[Ints, Ints]:
     """Positions of the training and test examples that a spec asks for, given the labels of both parts.
 
-    Half (where it is not taken already), then classes, then per class, or so many of the test part. Raises DataError
-    where there are too few.
+    Half (where it is not taken already), then classes, then per class, or so many of the test part. Raises
+    SelectionError where there are too few.
     """
     first, last = class_range(spec, classes)
     rows = half(train, spec.half) if spec.half and halve else np.arange(len(train))
@@ -83,7 +83,7 @@ def choose(spec: DataSpec, train: Ints, test: Ints, classes: int, *, halve: bool
 
 
 def class_range(spec: DataSpec, classes: int) -> tuple[int, int]:
-    """The first class that a spec asks for, and the one behind the last. Raises DataError for what is not there.
+    """The first class that a spec asks for, and the one behind the last. Raises SelectionError for what is not there.
 
     >>> class_range(DataSpec(name="digits", classes=3, classes_from=5), 10)
     (5, 8)
@@ -91,7 +91,7 @@ def class_range(spec: DataSpec, classes: int) -> tuple[int, int]:
     count = classes - spec.classes_from if spec.classes is None else spec.classes
     if count < 1 or spec.classes_from + count > classes:
         begins = f"classes_from={spec.classes_from}, " if spec.classes_from else ""
-        raise DataError(f"{begins}classes={spec.classes or 'all'}: {spec.set} has only {classes} classes")
+        raise SelectionError(f"{begins}classes={spec.classes or 'all'}: {spec.set} has only {classes} classes")
     return spec.classes_from, spec.classes_from + count
 
 

@@ -19,6 +19,10 @@ class DataError(OneticketError):
     """A dataset is missing, damaged or not what its spec says."""
 
 
+class SelectionError(SpecError, DataError):
+    """A dataset that is there has not what is asked of it: so many classes or examples, or such a setting."""
+
+
 class ModelError(OneticketError):
     """A model cannot be built, or has no part that the request names."""
 

@@ -15,7 +15,7 @@ from oneticket.data.overlap import Selection, selection
 from oneticket.data.reading import Reading
 from oneticket.data.spec import DataSpec
 from oneticket.ground.brief import brief
-from oneticket.ground.errors import DataError, SpecError, nearest
+from oneticket.ground.errors import DataError, SelectionError, SpecError, nearest
 from oneticket.ground.phase import phase
 from oneticket.task.inputs import Inputs
 from oneticket.task.spec import TaskSpec
@@ -102,6 +102,8 @@ class RunContext:
         if key not in self._facts:
             try:
                 self._facts[key] = self.data(spec, task, inputs).facts
+            except SelectionError:
+                raise  # it is at hand, and has not what is asked of it
             except DataError:
                 published = nominal(spec, inputs) if self.pretend and targets == "classes" else None
                 if published is None:

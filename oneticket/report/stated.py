@@ -49,7 +49,7 @@ def doubts(findings: Findings) -> tuple[str, ...]:
 def _late(findings: Findings) -> tuple[str, ...]:
     """Whether the design stood before the rows; nothing where it did, or where no claim is asked about."""
     plan = findings.plan
-    return tuple(told(plan, findings.designs, trained=len(findings.rows))) if plan.claims else ()
+    return tuple(told(plan, findings.designs, trained=findings.trained)) if plan.claims else ()
 
 
 def _margin(given: float | None, metrics: list[Metric]) -> str:

@@ -9,6 +9,8 @@ from itertools import pairwise
 from typing import Any
 
 from oneticket.ground.canon import digest, dumps
+from oneticket.store.designs import file_of
+from oneticket.store.plans import FOLDER
 from oneticket.store.store import Store
 from oneticket.study.cells import Cell
 from oneticket.study.grid import Plan
@@ -58,8 +60,13 @@ def keep_design(plan: Plan, store: Store) -> None:
     """Write the design into the store, beside earlier ones, unless it is the last of them: call it before a run."""
     found, now = kept_designs(plan, store), design(plan)
     if not found or found[-1].design != now:
-        trained = len(store.there(cell.step.key for cell in plan.cells))
-        store.designs.add(plan.name, {"design": now, "trained": trained})
+        store.designs.add(plan.name, {"design": now, "trained": trained(plan, store)})
+
+
+def trained(plan: Plan, store: Store) -> int:
+    """How many networks of a study are there: of those that it asks for, and that it asked for when it was last run."""
+    before = store.plans.read([file_of(plan.name, FOLDER)])
+    return len(store.there({*(cell.step.key for cell in plan.cells), *(key for one in before for key in one.cells)}))
 
 
 def keep_plan(plan: Plan, store: Store) -> None:
@@ -94,7 +101,10 @@ def changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
 
 
 def told(plan: Plan, kept: Sequence[Kept], *, trained: int) -> list[str]:
-    """What a reader must know of when the design was stated; nothing where it stood before any network was there."""
+    """What a reader must know of when the design was stated; nothing where it stood before any network was there.
+
+    `trained`: how many networks of the study are there now, as the function of that name counts them.
+    """
     if not trained:
         return []
     if not kept:

@@ -13,7 +13,9 @@ from oneticket.study.spec import Equal
 def check_equal(equal: Equal | None, asked: Mapping[str, SearchSpec], *, where: str) -> None:
     """Raise SpecError unless all sources are written alike: one length of training, and one rewind point.
 
-    `asked`: the searches by what their sources are called. At equal epochs their times are in epochs. `where`: a part.
+    `asked`: the searches by what their sources are called. At equal epochs their times are in epochs; at equal steps,
+    times in steps are taken as they are: `equal` then changes nothing, and states and checks what the rows say.
+    `where`: a part.
     """
     if equal is None:
         return

@@ -9,6 +9,7 @@ from typing import Any
 
 from oneticket.ground.errors import SpecError, unknown
 from oneticket.ground.spec import over, short
+from oneticket.study.complexity import check_complexity
 from oneticket.study.spec import StudySpec
 from oneticket.study.toml import located, toml
 
@@ -40,7 +41,9 @@ def read_study(path: Path) -> StudySpec:
         merged = {**over(merged, {key: value for key, value in layer.items() if key != "name"}), **named}
     merged.setdefault("name", path.stem)
     try:
-        return StudySpec.read(merged)
+        study = StudySpec.read(merged)
+        check_complexity(study)
+        return study
     except SpecError as error:
         told = [_place(line.removeprefix("study."), layers) for line in str(error).splitlines()]
         raise SpecError("\n".join(told)) from None

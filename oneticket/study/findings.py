@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from oneticket.ground.brief import brief
 from oneticket.store.store import Store
 from oneticket.study.cells import Cell
-from oneticket.study.design import Kept, kept_designs
+from oneticket.study.design import Kept, kept_designs, trained
 from oneticket.study.grid import Plan
 from oneticket.study.ledger import ledger
 from oneticket.study.masks import layers, masks, overlaps
@@ -38,7 +38,8 @@ class Findings:
       seconds (what finding cost), carried (trainings of its tickets), searches_saved (places that took
       its ticket and were never searched, by replicate), seconds_saved (what those searches would have cost).
     - `protocol`: the settings as planned, as `study.protocol.protocol` has them.
-    - `designs`: those that the study was run with, as the store has them, the first one first.
+    - `designs`: those that the study was run with, as the store has them, the first one first; `trained`: how many of
+      its networks are there, with those that it asked for when it was last run.
     """
 
     plan: Plan
@@ -50,6 +51,7 @@ class Findings:
     ledger: Sequence[Row]
     protocol: Protocol
     designs: Sequence[Kept] = ()
+    trained: int = 0
 
     __repr__ = brief
 
@@ -70,6 +72,7 @@ def findings(plan: Plan, store: Store) -> Findings:
         ledger=ledger(searches(cells), cells, store),
         protocol=protocol(cells),
         designs=kept_designs(plan, store),
+        trained=trained(plan, store),
     )
 
 

@@ -21,12 +21,13 @@ from oneticket.lottery.spec import ARMS, CROSSED, OF_TARGET, SearchSpec, Transfe
 from oneticket.models.spec import ModelSpec
 from oneticket.optim.spec import OptimizerSpec
 from oneticket.study.cells import Cell, Origin
+from oneticket.study.complexity import check_complexity
 from oneticket.study.consensus import consensus_origin
 from oneticket.study.densities import levels_of
 from oneticket.study.draws import drawn
 from oneticket.study.equal import check_equal, in_steps, twice
 from oneticket.study.labels import Labels, called_in
-from oneticket.study.merge import Role, located, rewind, stated, training
+from oneticket.study.merge import Role, located, naming, rewind, stated, training
 from oneticket.study.overlaps import overlaps
 from oneticket.study.plan import search_origin, transfer_cells
 from oneticket.study.sources import ConsensusSpec
@@ -78,6 +79,7 @@ def plan(study: StudySpec, context: RunContext) -> Plan:
     >>> len(plan(study, RunContext()).cells)
     6
     """
+    check_complexity(study)
     strange = sorted(set(study.take) - set(study.parts))
     if strange:
         raise SpecError(f"take: {unknown('part', strange[0], study.parts)}")
@@ -92,13 +94,15 @@ def plan(study: StudySpec, context: RunContext) -> Plan:
                         f"parts.{name}: two networks would be called the same in the report ({called}); give "
                         "sources of several sizes of inputs parts of their own"
                     )
-    densities = levels_of(study.densities, cells.values())
-    words: dict[str, Any] = {"title": study.title, "note": study.note, "claims": study.claims, "margin": study.margin}
-    words |= {"densities": densities, "complexity": study.complexity}
-    words |= {"parts": {name: stated(study, part) for name, part in study.parts.items()}}
-    words |= {"doubts": overlaps(cells.values(), context), "readings": context.readings()}
-    told = {**words, "figures": study.figures, "threads": study.threads}
-    return Plan(name=study.name, cells=tuple(cells.values()), **told)
+    words = ("name", "title", "note", "claims", "margin", "complexity", "figures", "threads")
+    return Plan(
+        **{name: getattr(study, name) for name in words},
+        cells=tuple(cells.values()),
+        densities=levels_of(study.densities or (), cells.values()),
+        parts={name: stated(study, part) for name, part in study.parts.items()},
+        readings=context.readings(),
+        doubts=overlaps(cells.values(), context),
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -136,10 +140,12 @@ class _Grid:
             found = []
             for used in self._members(source):
                 search = self._search("source", model, used, found_with, replicate)
+                named = called_in(self.study, model, used, found_with)
                 if equal == "steps":
                     first = self._search("source", model, self._members(sources[0])[0], found_with, replicate)
-                    search = in_steps(search, own=self._epoch(search), first=self._epoch(first))
-                found.append((search, self._origin(search, replicate, called_in(self.study, model, used, found_with))))
+                    with naming(f"{self._here}, set {named.data}"):
+                        search = in_steps(search, own=self._epoch(search), first=self._epoch(first))
+                found.append((search, self._origin(search, replicate, named)))
             search, origin = found[0]
             if isinstance(source, ConsensusSpec):
                 origin = self._consensus(source, [one for _, one in found])
@@ -163,7 +169,8 @@ class _Grid:
                 own = origin if at_home else self._origin(home, replicate, called)
                 if not at_home and own.labels == origin.labels:
                     raise SpecError(f"{self._here}: {twice(str(called.data), search, home)}")
-            inputs = self.context.facts(spec.data, self._task, Inputs.read(origin.network)).inputs
+            with naming(f"{self._here}, set {called.data}"):
+                inputs = self.context.facts(spec.data, self._task, Inputs.read(origin.network)).inputs
             if own and (Inputs.read(own.network) != inputs or own.living[0] != origin.living[0]):
                 both = f"{Inputs.read(origin.network)} and {Inputs.read(own.network)}"
                 raise SpecError(f"{self._here}: arm {min(asked)}: {both}; give the sets {ALIKE[inputs.kind]}")
@@ -217,8 +224,10 @@ class _Grid:
         return per_epoch(self.context.facts(search.data, search.task), search.training.batch)
 
     def _origin(self, spec: SearchSpec, replicate: int, called: Labels) -> Origin:
+        with naming(f"{self._here}, set {called.data}"):
+            facts = self.context.facts(spec.data, spec.task)
         try:
-            rewind_step(spec, self.context.facts(spec.data, spec.task))
+            rewind_step(spec, facts)
         except SpecError as error:
             raise SpecError(f"{self._here}, source {spec.data.called}: {error}") from None
         levels = max(self.part.levels or self.study.levels)

@@ -1,10 +1,16 @@
-"""Merged settings: those of a study, of a part and of a set, laid over each other for sources or for targets."""
+"""Merged settings: those of a study, of a part and of a set, laid over each other for sources or for targets.
+
+One rule for all of them: the narrower statement wins. A set is narrower than a part, a part than the study; and in one
+place what is said of sources or targets alone is narrower than what is said of both.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, Literal
 
+from oneticket.ground.errors import DataError
 from oneticket.ground.spec import over
 from oneticket.ground.when import When
 from oneticket.study.spec import PartSpec, SetSpec, StudySpec, TrainedSpec
@@ -14,8 +20,7 @@ Role = Literal["source", "target"]
 
 
 def training(role: Role, study: StudySpec, part: PartSpec, used: SetSpec) -> Mapping[str, Any]:
-    """The fields of TrainingSpec: what is nearer to the set goes over what is farther, and what is for its role over
-    the rest of one place.
+    """The fields of TrainingSpec, each from the narrowest place that states it.
 
     >>> far = StudySpec(name="far", levels=[1], training={"batch": 8}, source_training={"batch": 9}, parts={
     ...     "p": {"sources": ["digits:a"], "training": {"clip": 1.0}}})
@@ -29,8 +34,14 @@ def training(role: Role, study: StudySpec, part: PartSpec, used: SetSpec) -> Map
 
 
 def rewind(role: Role, study: StudySpec, part: PartSpec, used: SetSpec) -> When | None:
-    """The rewind point of a search: the part's, or else the set's, or else the study's; None where nobody says."""
-    for place in (part, used, study):
+    """The rewind point of a search, from the narrowest place that states one; None where nobody does.
+
+    >>> far = StudySpec(name="far", levels=[1], rewind="9it", parts={"p": {"sources": ["digits:a"], "rewind": "5it"}})
+    >>> near = SetSpec(data="digits:a", rewind="2it")
+    >>> [str(rewind("source", far, far.parts["p"], one)) for one in (near, SetSpec(data="digits:a"))]
+    ['2it', '5it']
+    """
+    for place in (used, part, study):
         for time in (place.source_rewind if role == "source" else None, place.rewind):
             if time is not None:
                 return time
@@ -62,6 +73,15 @@ def located(line: str, role: Role, tables: Mapping[str, TrainedSpec]) -> str:
             if name in (getattr(spec, called, None) or {}):
                 return f"{'.'.join(filter(None, [place, called, *path]))}: {said}"
     return f"{'.'.join([table, *path])}: {said}"
+
+
+@contextmanager
+def naming(place: str) -> Iterator[None]:
+    """Name a place of the study in what is wrong with its data."""
+    try:
+        yield
+    except DataError as error:
+        raise type(error)(f"{place}: {error}") from None
 
 
 def _of(role: Role, place: TrainedSpec) -> Mapping[str, Any]:

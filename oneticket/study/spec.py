@@ -53,8 +53,19 @@ def _sorted(levels: tuple[int, ...]) -> tuple[int, ...]:
     return tuple(sorted(set(levels)))
 
 
+def _numbers(given: Any) -> Any:
+    for each in given if isinstance(given, list | tuple) else ():
+        if not isinstance(each, int | float) or isinstance(each, bool):
+            raise ValueError(f"expected numbers, such as 0.17 and 0.035, got {each!r}")
+    return given
+
+
 def _falling(densities: tuple[float, ...]) -> tuple[float, ...]:
-    return tuple(sorted(set(densities), reverse=True))
+    if not densities:
+        raise ValueError("expected at least one density, got none; leave it out to judge the sparsest level alone")
+    if twice := [each for each in densities if densities.count(each) > 1]:
+        raise ValueError(f"expected densities that differ, got {twice[0]:g} twice")
+    return tuple(sorted(densities, reverse=True))
 
 
 def _as_list(given: Any) -> Any:
@@ -68,7 +79,9 @@ def _once(given: tuple[Any, ...]) -> tuple[Any, ...]:
 Level = Annotated[int, Field(ge=0, le=MOST_LEVELS)]
 Levels = Annotated[tuple[Level, ...], AfterValidator(some), AfterValidator(_sorted)]
 Arms = Annotated[tuple[Annotated[str, ARMS], ...], AfterValidator(some)]
-Densities = Annotated[tuple[Annotated[float, Field(gt=0, lt=1)], ...], AfterValidator(_falling)]
+Densities = Annotated[
+    tuple[Annotated[float, Field(gt=0, lt=1)], ...], BeforeValidator(_numbers), AfterValidator(_falling)
+]
 Head = Literal["fresh", "keep", "sparse"]
 Names = Annotated[tuple[str, ...], AfterValidator(some)]
 Equal = Literal["epochs", "steps"]
@@ -257,7 +270,8 @@ class StudySpec(TrainedSpec):
     equal: Equals | None = Field(
         None,
         description="At what sources are compared: epochs (each trains as many of its own), steps (each trains as many "
-        "as the first source of its part takes for them), or both, all of it twice; as written unless given.",
+        "as the first source of its part takes for them; of times in steps it checks that they are equal), or both, "
+        "all of it twice; as written unless given.",
     )
     pruning: Settings = Field(default_factory=dict, description="Fields of PruningSpec for all searches.")
     claims: tuple[Annotated[str, CLAIMS], ...] = Field(
@@ -269,8 +283,8 @@ class StudySpec(TrainedSpec):
     margin: float | None = Field(
         None, gt=0, description="The difference in the metric, in its unit, that counts as none; 0.02 of accuracy."
     )
-    densities: Densities = Field(
-        (),
+    densities: Densities | None = Field(
+        None,
         description="The densities at which claims are judged, such as 0.17 and 0.035: for each the nearest of the "
         "levels, at most a tenth away; the sparsest level alone unless given.",
     )

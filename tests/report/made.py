@@ -81,6 +81,7 @@ def findings(
         curves=_curves(rows, draw),
         ledger=_ledger(searches, levels, replicates, len(targets) * len(optimizers)),
         protocol={},
+        trained=len(rows),
     )
 
 

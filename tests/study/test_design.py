@@ -13,7 +13,7 @@ from oneticket.store.designs import file_of
 from oneticket.store.step import Outcome
 from oneticket.store.store import Store
 from oneticket.store.upkeep import gc, verify
-from oneticket.study.design import changes, design, digest_of, keep_design, kept_designs, told
+from oneticket.study.design import changes, design, digest_of, keep_design, keep_plan, kept_designs, told, trained
 from oneticket.study.findings import findings
 from oneticket.study.grid import Plan, plan
 from oneticket.study.spec import StudySpec
@@ -131,6 +131,23 @@ def test_a_change_after_rows_is_told_with_what_it_was(changed: Any, said: str, s
     keep_design(then, store)
     (after,) = told(then, kept_designs(then, store), trained=3)
     assert after.startswith("The design was changed on 20") and said in after
+
+
+def test_networks_are_counted_of_the_plan_before_and_of_the_plan_now(store: Store) -> None:
+    first, then = planned(replicates=3), planned(replicates=1, seed=1, margin=0.05)
+    keep_design(first, store)
+    keep_plan(first, store)
+    train(first, store, 7)
+    assert not {cell.step.key for cell in first.cells} & {cell.step.key for cell in then.cells}
+    assert trained(then, store) == findings(then, store).trained == 7, (
+        "those that were seen, though none is asked for now"
+    )
+    keep_design(then, store)
+    keep_plan(then, store)
+    train(then, store, 2)
+    assert [one.trained for one in kept_designs(then, store)] == [0, 7]
+    (said,) = told(then, kept_designs(then, store), trained=trained(then, store))
+    assert said.startswith("The design was changed on 20") and "when 7 networks were trained: " in said
 
 
 def test_a_change_before_any_row_is_no_reason_to_doubt(store: Store) -> None:

@@ -55,6 +55,22 @@ def test_every_distinct_training_is_planned_once() -> None:
     assert {cell.step.key for cell in own} <= tickets
 
 
+@pytest.mark.parametrize("name", ["rewind", "source_rewind", "budget"])
+@pytest.mark.parametrize("places", [["study"], ["study", "part"], ["study", "part", "set"], ["study", "set"]], ids=str)
+def test_the_narrowest_statement_wins_whatever_the_setting(name: str, places: list[str]) -> None:
+    values = {"study": "5it", "part": "4it", "set": "3it"}
+    said = {place: {name: values[place]} if place in places else {} for place in values}
+    if name == "budget":
+        said = {place: {"training": one} for place, one in said.items()}
+        said["study"]["training"] = {**TINY["training"], **said["study"]["training"]}
+    asked = {**TINY, **said["study"], "sets": {**TINY["sets"], "a": {**TINY["sets"]["a"], **said["set"]}}}
+    asked["parts"] = {"grid": {"sources": ["a"], "targets": ["b"], "optimizers": ["sgd"], **said["part"]}}
+    cells = plan(StudySpec.read(asked), RunContext()).cells
+    tickets = [cell.origin.search for cell in cells if cell.arm == "ticket"]
+    found = {one["training"]["budget"] if name == "budget" else one["rewind"] for one in tickets}
+    assert found == {values[places[-1]]}
+
+
 def test_what_is_added_is_all_that_is_new(tmp_path: Path) -> None:
     store = Store(tmp_path)
     run([cell.step for cell in tiny().cells], store=store, context=RunContext())
@@ -161,9 +177,9 @@ def test_curves_and_ledger_add_up(found: tuple[Plan, Store, Findings]) -> None:
     home = next(row for row in known.ledger if (row["source_data"], row["source_optimizer"]) == ("a", "sgd"))
     assert (home["replicates"], home["levels"], home["trainings"]) == (2, 3, 6)
     assert home["steps"] == 2 * (2 + 3 * 4)
-    assert (home["carried"], home["searches_saved"]) == (8, 0), "to itself and to b, which was searched too"
+    assert (home["carried"], home["ticketssaved"]) == (8, 0), "to itself and to b, which was searched too"
     adam = next(row for row in known.ledger if row["source_optimizer"] == "adam")
-    assert (adam["replicates"], adam["searches_saved"]) == (1, 1)
+    assert (adam["replicates"], adam["ticketssaved"]) == (1, 1)
     assert known.protocol["study"]["arm"] == [
         *("dense", "ticket", "reinit", "global-random", "corrected-random", "own")
     ]
@@ -187,7 +203,7 @@ def test_corrected_random_equals_global_random_without_natural_zeros(found: tupl
     assert plain == corrected
 
 
-def test_searches_are_as_deep_as_any_cell_needs() -> None:
+def test_ticketsare_as_deep_as_any_cell_needs() -> None:
     parts = {**TINY["parts"], "deep": {"sources": ["a"], "optimizers": ["sgd"], "levels": [5], "arms": ["ticket"]}}
     deepest = {origin.search["data"]["name"]: len(origin.levels) for origin in searches(tiny(parts=parts).cells)}
     assert deepest == {"digits:a": 6, "digits:b": 4}

@@ -277,6 +277,36 @@ def test_images_of_two_sizes_in_one_part(here: Path) -> None:
             "parts.halves, source digits:a: search.rewind: 99ep is step 99, but training.budget 15ep ends at step 15 "
             "(1 steps an epoch); rewind earlier or train longer",
         ),
+        (
+            ("levels =", "complexity.sets.digts = {score = 0.9}\nlevels ="),
+            "mine.toml:1: complexity.sets.digts: unknown set 'digts'; did you mean 'digits'? Known: digits, digits:a, "
+            "digits:b, half-a, half-b",
+        ),
+        (
+            ("levels =", "complexity.score = 0.9\ncomplexity.sets.digits = {score = 98}\nlevels ="),
+            "mine.toml:2: complexity.sets.digits.score: expected accuracy of 0.0 to 1.0, got 98",
+        ),
+        (
+            ("levels =", 'densities = ["0.64"]\nlevels ='),
+            "mine.toml:1: densities: expected numbers, such as 0.17 and 0.035, got '0.64'",
+        ),
+        (
+            ("levels =", "densities = [0.64, 0.64]\nlevels ="),
+            "mine.toml:1: densities: expected densities that differ, got 0.64 twice",
+        ),
+        (
+            ("levels =", "densities = []\nlevels ="),
+            "mine.toml:1: densities: expected at least one density, got none; leave it out to judge the sparsest level "
+            "alone",
+        ),
+        (
+            ("per_class = 5", "per_class = 5000"),
+            "parts.halves, set half-a: per_class=5000: class 0 has only 71 training examples; ask for fewer",
+        ),
+        (
+            ("per_class = 5", "classes_from = 12"),
+            "parts.halves, set half-a: classes_from=12, classes=all: digits has only 10 classes",
+        ),
         (("levels = [1, 2]", "levels = [1"), "mine.toml: not a TOML file: Unclosed array (at line 2, column 1)"),
         (
             ("levels =", "include = 3\nlevels ="),
