@@ -1,6 +1,7 @@
 """oneticket: find a lottery ticket once, keep it in a safe file, carry it anywhere, and know whether it won.
 
-The names here are the whole public face; each is imported from its room when it is first asked for.
+The names here are the whole public face; each is imported from its room when it is first asked for. So is
+`oneticket.study`, whose `run` runs a study.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from oneticket import study as study
     from oneticket.data.spec import DataSpec as DataSpec
     from oneticket.ground.errors import OneticketError as OneticketError
     from oneticket.guard.guard import Guard as Guard
@@ -15,13 +17,13 @@ if TYPE_CHECKING:
     from oneticket.lottery.controls import Source as Source
     from oneticket.lottery.loop_search import Search as Search
     from oneticket.lottery.run_context import RunContext as RunContext
-    from oneticket.lottery.search import search as search
     from oneticket.lottery.spec import SearchSpec as SearchSpec
     from oneticket.lottery.spec import TransferSpec as TransferSpec
-    from oneticket.lottery.transfer import transfer as transfer
     from oneticket.models.spec import ModelSpec as ModelSpec
     from oneticket.optim.spec import OptimizerSpec as OptimizerSpec
     from oneticket.pruning.spec import PruningSpec as PruningSpec
+    from oneticket.session.search import search as search
+    from oneticket.session.transfer import transfer as transfer
     from oneticket.task.task import Task as Task
     from oneticket.ticket.book import Book as Book
     from oneticket.ticket.contract import Contract as Contract
@@ -50,13 +52,18 @@ _ROOMS = {
     "TrainingSpec": "training.spec",
     "TransferSpec": "lottery.spec",
     "attach": "guard.guard",
-    "search": "lottery.search",
-    "transfer": "lottery.transfer",
+    "search": "session.search",
+    "transfer": "session.transfer",
 }
 __all__ = sorted(_ROOMS)
+_MODULES = ("study",)
 
 
 def __getattr__(name: str) -> object:
+    if name in _MODULES:
+        from importlib import import_module
+
+        return import_module(f"oneticket.{name}")
     if name not in _ROOMS:
         raise AttributeError(f"module 'oneticket' has no attribute {name!r}; it has {', '.join(__all__)}")
     from oneticket.ground.door import door
@@ -67,4 +74,4 @@ def __getattr__(name: str) -> object:
 
 
 def __dir__() -> list[str]:
-    return [*__all__, "__version__"]
+    return [*__all__, *_MODULES, "__version__"]

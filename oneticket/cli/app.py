@@ -16,12 +16,12 @@ from oneticket.cli.mistakes import told
 from oneticket.cli.parameters import HOW, KEEP, How, Keep, Quiet, Rows, SpecFile, Track, sound, with_flags
 from oneticket.cli.status import LOADING, telling
 from oneticket.cli.studies import init, report, status, store, study
-from oneticket.cli.terminal import any_encoding, out, tell
 from oneticket.cli.tickets import consensus, export, import_, pull, push, score, show, verify, zoo
 from oneticket.ground.errors import KeptWarning, OneticketError, SpecError
 from oneticket.ground.extras import naming_extras
 from oneticket.ground.phase import phase
 from oneticket.ground.spec import Spec
+from oneticket.session.terminal import any_encoding, out, tell
 from oneticket.study.spec import CarrySpec, FindSpec
 
 DONE, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from oneticket.cli.books import sources_at
 from oneticket.cli.find import make_folder
-from oneticket.cli.terminal import say
 from oneticket.ground.errors import FileError, SpecError
 from oneticket.lottery.consensus import Weights
 from oneticket.lottery.consensus import consensus as agree
+from oneticket.session.sources import sources_at
+from oneticket.session.terminal import say
 from oneticket.stats.words import percent
 from oneticket.ticket.book import Book, book_file
 

@@ -5,14 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from oneticket.cli.find import bound, make_folder, save_book
+from oneticket.cli.find import make_folder, save_book
 from oneticket.cli.session import run_steps
 from oneticket.cli.status import telling
 from oneticket.cli.tables import print_tables
-from oneticket.cli.terminal import say
 from oneticket.ground.phase import phase
 from oneticket.lottery.run_context import RunContext
 from oneticket.report.export import write_rows
+from oneticket.session.search import bound
+from oneticket.session.terminal import say
 from oneticket.store.store import Store
 from oneticket.study.design import keep_plan
 from oneticket.study.file import read_study

@@ -10,7 +10,6 @@ import torch
 from torch import nn
 
 from oneticket.cli.tables import print_facts, print_table
-from oneticket.cli.terminal import say, say_json
 from oneticket.export.costs import Row, measure
 from oneticket.export.example import Example, batch
 from oneticket.export.forms import export as bring
@@ -20,6 +19,7 @@ from oneticket.integrations.checkpoint import Checkpoint, by_names, check_key
 from oneticket.integrations.foreign import read_checkpoint
 from oneticket.lottery.transfer import check_code, network_of
 from oneticket.models.build import build
+from oneticket.session.terminal import say, say_json
 from oneticket.stats.table import ReportTable
 from oneticket.stats.words import MISSING, percent
 from oneticket.task.inputs import Inputs

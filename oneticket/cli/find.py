@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -11,16 +10,14 @@ from oneticket.cli.flags import collect, from_file, read
 from oneticket.cli.parameters import How
 from oneticket.cli.session import run_steps
 from oneticket.cli.tables import print_tables
-from oneticket.cli.terminal import say
-from oneticket.cli.track import tracking
 from oneticket.engine.engine import Engine
-from oneticket.engine.handlers import bind
 from oneticket.ground.errors import FileError, SpecError, StoreError
 from oneticket.ground.phase import phase
 from oneticket.lottery.run_context import RunContext
 from oneticket.lottery.search import rewind_step
 from oneticket.report.export import check_rows, write_rows
-from oneticket.store.step import Step
+from oneticket.session.search import book_of, bound, done_levels
+from oneticket.session.terminal import say
 from oneticket.store.store import Store
 from oneticket.study.cells import Origin
 from oneticket.study.plan import search_cells, search_origin
@@ -55,11 +52,10 @@ def find(
         ]
     cells = [cell for origin in searches for cell in search_cells(origin)]
     books = [step for origin in searches for step in bound(origin)]
-    with tracking(track, kept) as heard:
-        steps = [cell.step for cell in cells]
-        piles = run_steps(
-            steps, store=kept, context=context, quiet=quiet, engine=engine, heard=heard, read=books, each=True
-        )
+    steps = [cell.step for cell in cells]
+    piles = run_steps(
+        steps, store=kept, context=context, quiet=quiet, engine=engine, track=track, read=books, each=True
+    )
     saved = [save_book(origin, kept, book_file(out, origin.replicate)) for origin in searches]
     found = rows_of(cells, kept)
     write_rows(found, out / "rows.csv")
@@ -73,11 +69,6 @@ def find(
     return 1 if piles.failed else 0
 
 
-def bound(origin: Origin) -> tuple[Step, ...]:
-    """The steps whose tensors make up a whole search's book."""
-    return origin.rewind, origin.levels[-1]
-
-
 def dense_share(book: Book | None) -> str:
     """What is told once of a model whose weights mostly stay dense, since the density does not say so; else nothing."""
     counts = book.weight_counts[-1] if book is not None else None
@@ -88,11 +79,9 @@ def dense_share(book: Book | None) -> str:
 
 def save_book(origin: Origin, store: Store, file: Path) -> Book | None:
     """Bind the levels that are done, from 0 without a gap, and save them; nothing if level 0 is not there."""
-    done = list(takewhile(store.has, origin.levels))
-    if not done:
+    if not done_levels(origin, store):
         return None
-    records = [store.record(step) for step in done]
-    book = bind(done[0], (store.get(done[0].needs[0]), store.get(done[-1])), records)
+    book = book_of(origin, store)
     book.save(file)
     return book
 

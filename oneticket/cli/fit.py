@@ -7,7 +7,6 @@ import math
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 
-from oneticket.cli.terminal import paragraph, say
 from oneticket.data.facts import Facts
 from oneticket.data.spec import DataSpec, own_path
 from oneticket.ground.errors import SpecError
@@ -16,6 +15,7 @@ from oneticket.publish.hub import parse
 from oneticket.publish.shipped import named
 from oneticket.publish.standing import ADJUSTED, Standing, standings
 from oneticket.publish.zoo import ZooEntry
+from oneticket.session.terminal import paragraph, say
 from oneticket.ticket.book import Book
 from oneticket.ticket.describe import data, percent, scores, word
 from oneticket.ticket.ticket import Ticket

@@ -17,6 +17,7 @@ from pydantic_core import PydanticUndefined
 from oneticket.ground.errors import SpecError
 from oneticket.ground.spec import Spec, over, tables
 from oneticket.ground.when import When
+from oneticket.study.spec import FROM_SOURCE
 from oneticket.study.toml import located, toml
 
 S = TypeVar("S", bound=Spec)
@@ -215,9 +216,6 @@ def _text(value: object) -> str:
         return ",".join(map(str, value))
     return str(value) if isinstance(value, str | int | float | When) else json.dumps(value)
 
-
-FROM_SOURCE = ("task", "optimizer", "training", "seed")
-"""What a transfer takes from its source unless told."""
 
 WORDS: Mapping[Any, str] = {int: "INT", float: "FLOAT", When: "TIME"}
 """What stands for a value in the help, by its kind."""

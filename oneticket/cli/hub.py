@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from oneticket.cli.terminal import say
 from oneticket.ground.errors import FileError
 from oneticket.publish.card import card
 from oneticket.publish.hub import NAMES, find, parse, publish
 from oneticket.publish.shipped import DATA_LICENCES, located, named
+from oneticket.session.terminal import say
 from oneticket.ticket import file
 from oneticket.ticket.book import Book, book_files
 from oneticket.ticket.ticket import Ticket

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from oneticket.cli.show import density, layers
 from oneticket.cli.tables import print_facts, print_table
-from oneticket.cli.terminal import say
 from oneticket.integrations.masks import read_ticket
+from oneticket.session.terminal import say
 
 STEPS = {
     "given": "as --step says",

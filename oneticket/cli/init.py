@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from oneticket.cli.terminal import say
 from oneticket.ground import disk
 from oneticket.ground.errors import SpecError
+from oneticket.session.terminal import say
 
 
 def init(file: Path) -> int:

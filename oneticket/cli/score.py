@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from oneticket.cli.tables import print_table
-from oneticket.cli.terminal import say
 from oneticket.ground.errors import FileError, SpecError
 from oneticket.report.export import read_rows
+from oneticket.session.terminal import say
 from oneticket.stats.scores import score_table, scores, target_of
 from oneticket.stats.words import listed
 from oneticket.ticket.file import load

@@ -6,11 +6,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 
-from oneticket.cli.books import sources_at
 from oneticket.cli.tables import print_facts, print_table
-from oneticket.cli.terminal import say, say_json
 from oneticket.ground.errors import SpecError
 from oneticket.ground.metric import Metric, score_of
+from oneticket.session.sources import sources_at
+from oneticket.session.terminal import say, say_json
 from oneticket.stats.scores import score_table
 from oneticket.stats.stats import mean_interval
 from oneticket.stats.table import ReportTable

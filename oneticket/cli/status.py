@@ -9,8 +9,8 @@ from threading import Timer
 from rich.live import Live
 from rich.spinner import Spinner
 
-from oneticket.cli.terminal import err, plain
 from oneticket.ground.phase import listening
+from oneticket.session.terminal import err, plain
 
 
 @contextmanager

@@ -9,10 +9,10 @@ from typing import Any
 from rich.filesize import decimal
 
 from oneticket.cli.tables import print_facts, print_table
-from oneticket.cli.terminal import say, say_json
 from oneticket.ground import clock
 from oneticket.ground.canon import dumps
 from oneticket.ground.errors import SpecError, StoreError, unknown
+from oneticket.session.terminal import say, say_json
 from oneticket.stats.table import ReportTable
 from oneticket.stats.words import MISSING
 from oneticket.store import names, upkeep

@@ -8,13 +8,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
-from oneticket.claims.claims import CLAIMS
 from oneticket.cli import store as store_commands
 from oneticket.cli.parameters import How
-from oneticket.cli.session import run_steps, tell_data
+from oneticket.cli.session import run_steps
 from oneticket.cli.tables import print_table
-from oneticket.cli.terminal import say, say_json, tell
-from oneticket.cli.track import tracking
 from oneticket.engine.engine import Engine, at_once
 from oneticket.ground import clock
 from oneticket.ground.errors import SpecError
@@ -22,6 +19,8 @@ from oneticket.ground.phase import phase
 from oneticket.lottery.run_context import RunContext
 from oneticket.report.contents import judged
 from oneticket.report.stated import doubts
+from oneticket.session.study import changes, check_tables
+from oneticket.session.terminal import say, say_json, tell
 from oneticket.stats.table import ReportTable
 from oneticket.stats.words import listed
 from oneticket.store.step import Step
@@ -34,8 +33,6 @@ from oneticket.study.findings import findings
 from oneticket.study.grid import Plan
 from oneticket.study.plan import closure
 from oneticket.study.resolve import plan_of
-from oneticket.study.spec import FIGURES
-from oneticket.study.stale_data import changed
 
 
 def study(
@@ -58,9 +55,7 @@ def study(
     with phase("planning"):
         plan, kept = plan_of(name, context), Store(store)
     context = replace(context, threads=how.threads or plan.threads)
-    for table, names in ((CLAIMS, plan.claims), (FIGURES, plan.figures)):
-        for each in names:
-            table.resolve(each)
+    check_tables(plan)
     for doubt in plan.doubts:
         tell(doubt, style="yellow", quiet=quiet or json)
     asked = plan if replicates is None else _only(plan, replicates)
@@ -69,12 +64,11 @@ def study(
         return 0
     if price is not None:
         raise SpecError("--price: goes with --dry-run")
-    _tell_changes(plan, kept)
+    tell_changes(plan, kept)
     keep_design(plan, kept)  # the whole study's, whatever is run of it here
     keep_plan(plan, kept)
-    with tracking(track, kept) as heard:
-        steps = [cell.step for cell in asked.cells]
-        piles = run_steps(steps, store=kept, context=context, quiet=quiet, engine=engine, heard=heard)
+    steps = [cell.step for cell in asked.cells]
+    piles = run_steps(steps, store=kept, context=context, quiet=quiet, engine=engine, track=track)
     if not (quiet or piles.failed):
         say(f"`oneticket report {name} --out report` writes its report")
     return 1 if piles.failed else 0
@@ -86,7 +80,7 @@ def report(name: str, *, out: Path, show: bool, store: str) -> int:
 
     context = RunContext(pretend=True)
     plan = plan_of(name, context)
-    _tell_changes(plan, Store(store))
+    tell_changes(plan, Store(store))
     found = findings(plan, Store(store))
     written = write_report(found, out)
     for verdict in judged(found).verdicts:
@@ -103,7 +97,7 @@ def report(name: str, *, out: Path, show: bool, store: str) -> int:
 def status(name: str, *, json: bool, store: str) -> int:
     """Print how far a study is, who is at it, and what failed."""
     plan, kept = plan_of(name, RunContext(pretend=True)), Store(store)
-    _tell_changes(plan, kept)
+    tell_changes(plan, kept)
     everything = closure(cell.step for cell in plan.cells)
     there, held, failed = kept.there(step.key for step in everything), kept.claims.holders(), kept.failures()
 
@@ -171,12 +165,10 @@ def _only(plan: Plan, said: str) -> Plan:
     return replace(plan, cells=tuple(cell for cell in plan.cells if cell.replicate in asked))
 
 
-def _tell_changes(plan: Plan, store: Store) -> None:
-    for name, (before, now) in changed(closure(cell.step for cell in plan.cells), store).items():
-        said = (
-            f"{name} is not what it was: digest {before[:12]} then, {now[:12]} now; what was trained on it is done anew"
-        )
-        tell(said, style="yellow")
+def tell_changes(plan: Plan, store: Store) -> None:
+    """Say which data are not what they were."""
+    for line in changes(plan, store):
+        tell(line, style="yellow")
 
 
 def _foresee(plan: Plan, store: Store, context: RunContext, engine: Engine, price: float | None, *, json: bool) -> None:
@@ -201,7 +193,8 @@ def _foresee(plan: Plan, store: Store, context: RunContext, engine: Engine, pric
         "took, or as a few updates took here. Steps that several parts share count in each part, and once in all.",
     )
     print_table(table)
-    tell_data(context, quiet=False)
+    for reading in context.readings():
+        tell(reading)
     if context.absent:
         sets = listed(sorted(context.absent))
         said = f"not at hand, and counted as published: {sets}; a run needs them (ONETICKET_DATA)"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 from rich.cells import cell_len
 from rich.table import Table as Drawn
 
-from oneticket.cli.terminal import out, plain, say
+from oneticket.session.terminal import out, plain, say
 from oneticket.stats.table import COLUMNS, ReportTable, tables
 
 if TYPE_CHECKING:

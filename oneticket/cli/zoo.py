@@ -8,11 +8,11 @@ from pathlib import Path
 from oneticket.cli.fit import tell_fits
 from oneticket.cli.hub import print_card
 from oneticket.cli.tables import print_table
-from oneticket.cli.terminal import paragraph, say, say_json
 from oneticket.ground.errors import FileError, SpecError
 from oneticket.publish.hub import parse
 from oneticket.publish.standing import ADJUSTED, standings
 from oneticket.publish.zoo import ZooEntry, entries, single
+from oneticket.session.terminal import paragraph, say, say_json
 from oneticket.stats.table import ReportTable
 from oneticket.ticket import file
 from oneticket.ticket.book import Book

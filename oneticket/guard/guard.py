@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.utils.hooks import RemovableHandle
 
+from oneticket.ground.card import card_by
 from oneticket.ground.errors import GuardError, unknown
 from oneticket.guard.audit import Audit
 from oneticket.guard.check import digest, named, owns, steppers, to_hold
@@ -274,6 +275,8 @@ class Guard:
     def parameters(self) -> dict[str, nn.Parameter | None]:
         """Name -> the parameter that is held there now; None where the model has none any more."""
         return {name: parameter_at(self._model, name) for name in self._holds}
+
+    _repr_html_ = card_by("guard.card:of_guard")
 
     def __repr__(self) -> str:
         return f"Guard({self.mask!r}, rule={self.rule!r}, {'attached' if self in _ATTACHED else 'detached'})"

@@ -10,6 +10,7 @@ from torch import nn
 from torch.optim import Optimizer
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
+from oneticket.ground.card import card_by
 from oneticket.ground.errors import GuardError, SpecError, TrainingError
 from oneticket.guard.check import named, owns, steppers
 from oneticket.guard.guard import Guard, attach
@@ -259,6 +260,8 @@ class Level:
         if not any(id(one) in mine for group in optimizer.param_groups for one in group["params"]):
             return False
         return not set(steppers(optimizer)) <= {*self.attached}
+
+    _repr_html_ = card_by("lottery.cards:of_level")
 
     def __repr__(self) -> str:
         return f"Level({self.number}, {self.weight_counts}, start={self.start}, steps={self.steps})"

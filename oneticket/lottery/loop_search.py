@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from oneticket.apply.watch import Watch
+from oneticket.ground.card import card_by
 from oneticket.ground.errors import GuardError, PruneError, SpecError, TrainingError
 from oneticket.ground.streams import Streams
 from oneticket.guard.guard import attach
@@ -31,6 +32,7 @@ from oneticket.pruning.units import find
 from oneticket.ticket.book import Book
 from oneticket.ticket.density import Density, model_weights
 from oneticket.ticket.heads import plain
+from oneticket.ticket.mask import Mask
 from oneticket.ticket.ticket import Ticket
 
 
@@ -158,10 +160,26 @@ class Search:
             finally:
                 self._close()
 
+    _repr_html_ = card_by("lottery.cards:of_search")
+
     def __repr__(self) -> str:
-        at = self._at.mask
-        counts = Density(living=at.living, total=at.total, whole=model_weights(self._inner))
-        return f"Search({self._at.level - self._first} of {self.levels - self._first + 1} levels done, {counts})"
+        count = self.levels - self._first + 1
+        return f"Search({self._at.level - self._first} of {count} levels done, {self.weight_counts})"
+
+    @property
+    def mask(self) -> Mask:
+        """What lives at the level that is trained next or now."""
+        return self._at.mask
+
+    @property
+    def records(self) -> tuple[Mapping[str, Any], ...]:
+        """Those of the finished levels: level, density, steps, and what `level.record` was told."""
+        return self._at.records[self._first :]
+
+    @property
+    def weight_counts(self) -> Density:
+        """How many weights live there, may be pruned, and are in the whole model."""
+        return Density(living=self.mask.living, total=self.mask.total, whole=model_weights(self._inner))
 
     @property
     def book(self) -> Book:

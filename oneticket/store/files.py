@@ -1,4 +1,4 @@
-"""Files of a store: bytes by name, each there whole or not at all; in a local folder."""
+"""Files of a store: bytes by name, each there whole or not at all; in a local folder, or in memory."""
 
 from __future__ import annotations
 
@@ -147,6 +147,59 @@ class ReadOnly:
 
     def _refused(self, what: str) -> StoreError:
         return StoreError(f"the store {self.url} was opened to be read alone; not done: {what}")
+
+
+class MemoryFiles:
+    """Files of this process alone, gone with it: for a run of which nothing is to be kept."""
+
+    url = "memory:"
+
+    def __init__(self) -> None:
+        self._files: dict[str, bytes] = {}
+
+    def read(self, names: Iterable[str], *, end: int | None = None) -> dict[str, bytes]:
+        """See `Files`."""
+        return {name: self._files[name][:end] for name in names if name in self._files}
+
+    def size(self, name: str) -> int | None:
+        """See `Files`."""
+        return len(self._files[name]) if name in self._files else None
+
+    def write(self, contents: Mapping[str, bytes]) -> None:
+        """See `Files`."""
+        self._files.update(contents)
+
+    def create(self, name: str, data: bytes) -> bool:
+        """See `Files`."""
+        return self._files.setdefault(name, data) is data
+
+    def move(self, name: str, to: str) -> None:
+        """See `Files`."""
+        self._files[to] = self._files.pop(name)
+
+    def remove(self, names: Iterable[str]) -> None:
+        """See `Files`."""
+        for name in list(names):
+            self._files.pop(name, None)
+
+    def sizes(self, under: str = "") -> dict[str, int]:
+        """See `Files`."""
+        folder = f"{under}/" if under else ""
+        return {name: len(data) for name, data in list(self._files.items()) if name.startswith(folder)}
+
+
+def files_at(url: str | os.PathLike[str] | None) -> Files:
+    """Those of a folder, of a URL that fsspec can open, or, of None, in memory; StoreError for no place at all."""
+    if url is None:
+        return MemoryFiles()
+    given = os.fspath(url).removeprefix("file://")
+    if not given.strip():
+        raise StoreError("a store needs a place: expected a folder or a URL, got an empty text")
+    if "://" not in given:
+        return FolderFiles(given)
+    from oneticket.store.remote import Remote  # which needs fsspec
+
+    return Remote(given)
 
 
 @contextlib.contextmanager

@@ -15,10 +15,9 @@ from oneticket.store import definition, entry, names
 from oneticket.store.claim import Claim, Claims
 from oneticket.store.designs import Designs
 from oneticket.store.entry import Head
-from oneticket.store.files import Files, FolderFiles, ReadOnly
+from oneticket.store.files import Files, ReadOnly, files_at
 from oneticket.store.plans import Plans
 from oneticket.store.provenance import host, provenance
-from oneticket.store.remote import Remote
 from oneticket.store.slot import StoreSlot
 from oneticket.store.step import Outcome, Step
 from oneticket.store.under_way import UnderWay
@@ -31,7 +30,8 @@ class Store:
     """Outcomes of steps, and what lies beside them. Any number of processes and machines may share one.
 
     `url`: a folder, or what fsspec can open (`s3://bucket/prefix`); `store.url` opens the same store from anywhere.
-    Nothing is read or written before it is asked for. Every method raises StoreError, in words, if the place refuses.
+    None keeps outcomes in memory, for as long as this store is used. Nothing is read or written before it is asked for.
+    Every method raises StoreError, in words, if the place refuses.
 
     Whatever is read is checked: every file is bound to its address and name, and holds a digest. What is damaged, or
     another's, counts as absent and is told (KeptWarning) in one line with its path; if `read_only`, in `told` alone.
@@ -44,12 +44,9 @@ class Store:
     {'a': 1}
     """
 
-    def __init__(self, url: str | os.PathLike[str], *, read_only: bool = False) -> None:
-        given = os.fspath(url).removeprefix("file://")
-        if not given.strip():
-            raise StoreError("a store needs a place: expected a folder or a URL, got an empty text")
-        files: Files = Remote(given) if "://" in given else FolderFiles(given)
-        self.files = ReadOnly(files) if read_only else files
+    def __init__(self, url: str | os.PathLike[str] | None, *, read_only: bool = False) -> None:
+        files = files_at(url)
+        self.files: Files = ReadOnly(files) if read_only else files
         self.claims = Claims(self.files)
         self.designs, self.plans = Designs(self.files, self._tell), Plans(self.files, self._tell)
         self.url = self.files.url

@@ -78,13 +78,13 @@ def search_origin(
     )
 
 
-def file_origin(thing: Book | Ticket, file: Path, replicate: int) -> Origin:
-    """A book or ticket that lies in a file: its step's address is its id, wherever the file lies.
+def file_origin(thing: Book | Ticket, file: Path | None, replicate: int) -> Origin:
+    """A book or ticket that lies in a file, or in the store alone: its step's address is its id, wherever it lies.
 
     Raises CarryError where it names no network that fits it, or tells of a search that cannot have been.
     """
-    model = network_of(thing, whose=str(file))[0]
-    search = search_of(thing, whose=str(file))
+    whose = str(file) if file else "the source"
+    model, search = network_of(thing, whose=whose)[0], search_of(thing, whose=whose)
     called = Labels(model=model_label(model)) if search is None else usual_labels(model, search.data, search.optimizer)
     if isinstance(thing, Ticket):
         living = {ticket_level(thing): thing.mask.living}

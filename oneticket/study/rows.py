@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from oneticket.data.spec import joint_name
+from oneticket.ground.card import card_by
+from oneticket.ground.door import door
 from oneticket.ground.metric import Metric, score_of
 from oneticket.store.step import Step
 from oneticket.store.store import Store
 from oneticket.study.cells import Cell, Origin
 from oneticket.study.settings import SCHEDULE, SETTINGS, TRAINING, UPDATE
 from oneticket.study.steps import training_step
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
 
 Row = dict[str, Any]
 Records = Mapping[str, Mapping[str, Any]]
@@ -29,7 +34,32 @@ COLUMNS = (
 )
 
 
-def rows(cells: Iterable[Cell], store: Store) -> list[Row]:
+class Rows(list[Row]):
+    """The rows of a comparison: a list, which a notebook shows as a table of means with their intervals.
+
+    >>> Rows([{"arm": "dense"}])
+    Rows(1 trained network)
+    """
+
+    __slots__ = ()
+
+    def table(self) -> DataFrame:
+        """All of it as a pandas DataFrame, with `COLUMNS`; MissingExtra without pandas."""
+        frame: DataFrame = door("stats.frame:of_rows")(self)
+        return frame
+
+    def sentence(self) -> str:
+        """What was seen, with intervals: `report.verdict.sentence`."""
+        said: str = door("report.verdict:sentence")(self)
+        return said
+
+    _repr_html_ = card_by("report.cards:of_rows")
+
+    def __repr__(self) -> str:
+        return f"Rows({len(self)} trained network{'' if len(self) == 1 else 's'})"
+
+
+def rows(cells: Iterable[Cell], store: Store) -> Rows:
     """The rows of those cells whose networks are trained, in the order given; a network in two cells has two rows."""
     cells = list(cells)
     origins = [cell.origin for cell in cells if cell.origin]
@@ -37,7 +67,7 @@ def rows(cells: Iterable[Cell], store: Store) -> list[Row]:
     records = store.records({step.key: step for step in [*(c.step for c in cells), *homes]}.values())
     provenances = store.provenances({cell.step.key for cell in cells})
     there = [cell for cell in cells if cell.step.key in records]
-    return [_row(cell, records, provenances.get(cell.step.key, {})) for cell in there]
+    return Rows(_row(cell, records, provenances.get(cell.step.key, {})) for cell in there)
 
 
 def _row(cell: Cell, records: Records, provenance: Mapping[str, Any]) -> Row:

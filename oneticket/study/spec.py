@@ -113,6 +113,10 @@ class FindSpec(Spec):
     )
 
 
+FROM_SOURCE = ("task", "optimizer", "training", "seed")
+"""What a transfer takes from its source unless told."""
+
+
 class CarrySpec(Spec):
     """A transfer, beside which controls, and at which levels.
 

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from oneticket.ground.canon import digest
+from oneticket.ground.card import card_by
 from oneticket.ground.door import door
 from oneticket.ground.errors import FileError, PruneError, SpecError
 from oneticket.ticket import heads
@@ -156,6 +157,8 @@ class Book:
         """Per level, how many weights live, may be pruned, and are in the whole model."""
         total, whole = sum(at.numel() for at in self.pruned_at.values()), count_weights(self.weights)
         return tuple(Density(living=round(each * total), total=total, whole=whole) for each in self.densities)
+
+    _repr_html_ = card_by("ticket.cards:of_book")
 
     def __repr__(self) -> str:
         sparsest = self.weight_counts[-1]

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from oneticket.ground.canon import digest
+from oneticket.ground.card import card_by
 from oneticket.ground.errors import PruneError
 from oneticket.ticket import names
 from oneticket.ticket.bits import from_bytes, size, to_bytes
@@ -155,6 +156,8 @@ class Mask(Mapping[str, Tensor]):
 
     def __hash__(self) -> int:
         return hash(self.digest)
+
+    _repr_html_ = card_by("ticket.cards:of_mask")
 
     def __repr__(self) -> str:
         return f"Mask({len(self)} tensors, {self.living:,} of {self.total:,} weights live, density {self.density:.4g})"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection
 
 from oneticket.ground.errors import PruneError
@@ -29,3 +30,13 @@ def listed(names: Collection[str], most: int = 6) -> str:
     first = sorted(names)[:most]
     rest = len(names) - len(first)
     return (", ".join(first) or "none") + (f" and {rest} more" if rest else "")
+
+
+def natural(name: str) -> list[tuple[int, str]]:
+    """Sorts names with numbers as people do: `layer2` before `layer10`.
+
+    >>> sorted(["layer10.weight", "layer2.weight"], key=natural)
+    ['layer2.weight', 'layer10.weight']
+    """
+    parts = re.split(r"(\d{1,9})", name)
+    return [(int(part), "") if part.isdecimal() else (-1, part) for part in parts]

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from oneticket.ground.canon import digest
+from oneticket.ground.card import card_by
 from oneticket.ground.door import door
 from oneticket.ground.errors import PruneError, unknown
 from oneticket.ticket import heads
@@ -80,6 +81,8 @@ class Ticket:
     def weight_counts(self) -> Density:
         """How many weights live, may be pruned, and are in the whole model."""
         return Density(living=self.mask.living, total=self.mask.total, whole=count_weights(self.weights))
+
+    _repr_html_ = card_by("ticket.cards:of_ticket")
 
     def __repr__(self) -> str:
         return f"Ticket({self.weight_counts}, rewind {self.contract.rewind})"

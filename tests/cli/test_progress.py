@@ -13,12 +13,13 @@ import pytest
 from commands import oneticket_cli
 from waiting import until
 
-from oneticket.cli import progress, status
-from oneticket.cli.progress import LATE, SOON, Pace, view, weight
+from oneticket.cli import status
 from oneticket.cli.status import telling
 from oneticket.ground import clock
 from oneticket.ground.phase import phase
 from oneticket.lottery.spec import SearchSpec
+from oneticket.session.progress import LATE, SOON, Pace, view, weight
+from oneticket.session.screen import LogScreen
 from oneticket.store.step import Step
 
 FIND = "find --data digits:a --model mlp --widths 8 --levels 2 --budget 4it --rewind 1it"
@@ -96,7 +97,7 @@ def test_plain_lines_come_now_and_then(time: Clock, capsys: pytest.CaptureFixtur
     with view(some) as shown:
         shown.observe(some[0], "begun")
         shown.watch(run_at(1))
-        time.time += progress.PLAIN_EVERY
+        time.time += LogScreen.every
         shown.watch(run_at(5))
         shown.watch(run_at(6))
     lines = capsys.readouterr().err.splitlines()

@@ -10,10 +10,11 @@ import pytest
 import torch
 
 from oneticket.cli.app import main
-from oneticket.cli.progress import view
 from oneticket.cli.tables import print_facts, print_table
-from oneticket.cli.terminal import say, tell
 from oneticket.lottery.spec import SearchSpec
+from oneticket.session.progress import view
+from oneticket.session.screen import BarScreen
+from oneticket.session.terminal import say, tell
 from oneticket.stats.table import ReportTable
 from oneticket.store.step import Step
 from oneticket.ticket.contract import Contract
@@ -55,7 +56,7 @@ def test_words_are_printed_as_they_are(words: str, capsys: pytest.CaptureFixture
 
 def _check_progress(words: str, capsys: pytest.CaptureFixture[str]) -> None:
     with view(3) as shown:
-        assert shown.bar is not None
+        assert isinstance(shown.screen, BarScreen)
         shown.observe(step(words), "lost")
         shown.observe(step(words), "drifted")
     told = capsys.readouterr().err

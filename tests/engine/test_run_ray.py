@@ -298,7 +298,7 @@ def test_a_step_that_kills_its_worker_fails_with_words_and_a_broken_one_with_its
 
 DRIVER = """
 import sys
-from oneticket.cli.session import stop_requests
+from oneticket.session.run import stop_requests
 from oneticket.lottery.run_context import RunContext
 from oneticket.engine import run_ray
 from oneticket.store.store import Store

@@ -21,7 +21,7 @@ TREES = {path.relative_to(ROOT / "oneticket").as_posix(): ast.parse(path.read_te
 PERMITS = {
     "time": ["ground/clock.py"],
     "print": [],
-    "Console": ["cli/terminal.py"],
+    "Console": ["session/terminal.py"],
     "os.replace": ["ground/disk.py"],
     "write_text": [],
     "write_bytes": [],

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 
-from oneticket.cli.terminal import tell
 from oneticket.ground.errors import OneticketError
+from oneticket.session.terminal import tell
 from oneticket.store.step import Step
 from oneticket.store.store import Store
 from oneticket.study.steps import measured

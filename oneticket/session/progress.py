@@ -1,20 +1,16 @@
-"""Progress: a live bar on a terminal, now and then a plain line elsewhere. Written to standard error."""
+"""Progress: what is done of a run, what is under way, and how long the rest may take, for whatever screen."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
-from rich.table import Column
-
-from oneticket.cli.finished import FinishedLines
-from oneticket.cli.terminal import err, lines, plain
 from oneticket.ground import clock
 from oneticket.ground.phase import listening
+from oneticket.session.finished import FinishedLines
+from oneticket.session.screen import Screen, screen
 from oneticket.study.described import describe
 
 if TYPE_CHECKING:
@@ -22,7 +18,6 @@ if TYPE_CHECKING:
     from oneticket.store.store import Store
     from oneticket.training.loop import Run
 
-PLAIN_EVERY = 10.0  # seconds between plain lines
 SOON, LATE = 3.0, 30.0  # seconds of training before an estimate: with a step done since, and without
 SHARE = 0.05  # of a training, the first steps of a search where units do not say
 ENDS = ("done", "reused", "failed", "not run")
@@ -42,19 +37,16 @@ class View:
     training is told in a line.
     """
 
-    console: Console
+    screen: Screen
     total: int
     weights: Mapping[str, float] = field(default_factory=dict)
     store: Store | None = None
     finished: FinishedLines = field(default_factory=lambda: FinishedLines(several=False))
-    bar: Progress | None = None
-    task: TaskID | None = None
     shown: float = field(default_factory=lambda: clock.now())
     over: int = 0
     left: float = 0.0
     pace: Pace = field(default_factory=lambda: Pace())
     under_way: dict[str, str] = field(default_factory=dict)
-    starts: dict[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.left = sum(self.weights.values()) or float(self.total)
@@ -62,7 +54,7 @@ class View:
     def observe(self, step: Step, event: str) -> None:
         """Hear of a step from the engine."""
         if event in TOLD:
-            self.console.print(lines(f"{describe(step)}: {TOLD[event]}"), soft_wrap=True)
+            self.screen.line(f"{describe(step)}: {TOLD[event]}")
         if event in ("begun", "lost"):
             self.under_way[step.key] = describe(step)
             self.pace.part = 0.0
@@ -75,7 +67,7 @@ class View:
             self.pace.end(self.weights.get(step.key, 1.0))
         if event in ("done", "reused"):
             self._tell(step, event)
-        self._show()
+        self._show(at_once=self.screen.drawn and event != "reused")
 
     @property
     def now(self) -> str:
@@ -86,16 +78,12 @@ class View:
     def watch(self, run: Run) -> None:
         """See a training's position, as a watcher; looks at the clock, never at the device."""
         self.pace.at(run.position / len(run.losses))
-        if clock.now() - self.shown >= (0.2 if self.bar else PLAIN_EVERY):
-            self._show()
+        self._show()
 
     @contextmanager
     def phase(self, words: str) -> Iterator[None]:
         """Show what is done beside training, such as measuring this machine."""
-        if self.bar is not None and self.task is not None:
-            self.bar.update(self.task, now=plain(words).plain, rest="")
-        else:
-            self.console.print(lines(f"{words} ..."), soft_wrap=True)
+        self.screen.doing(words)
         yield
 
     def _tell(self, step: Step, event: str) -> None:
@@ -109,21 +97,15 @@ class View:
             return
         line = self.finished.line(step, found, self.store.provenance(step).get("seconds"))
         if event == "done":
-            self.console.print(lines(line), soft_wrap=True)
+            self.screen.line(line)
 
-    def _show(self) -> None:
-        part = self.pace.part if self.under_way else 0.0
+    def _show(self, *, at_once: bool = False) -> None:
+        if not at_once and clock.now() - self.shown < self.screen.every:
+            return
+        self.shown = clock.now()
         left = self.pace.left(self.left)
         rest = f"about {clock.spoken(left)} left" if left is not None else ""
-        if self.bar is not None and self.task is not None:
-            self.bar.update(self.task, completed=self.over + part, now=plain(self.now).plain, rest=rest)
-            self.shown = clock.now()
-        elif clock.now() - self.shown >= PLAIN_EVERY:
-            self.shown = clock.now()
-            doing = [f"{self.now}, {part:.0%}"] if self.under_way else []
-            self.console.print(
-                lines("; ".join(filter(None, [f"{self.over}/{self.total} done", *doing, rest]))), soft_wrap=True
-            )
+        self.screen.update(done=self.over, part=self.pace.part if self.under_way else None, now=self.now, rest=rest)
 
 
 @dataclass(kw_only=True)
@@ -162,32 +144,23 @@ class Pace:
 
 
 @contextmanager
-def view(steps: int | Sequence[Step], *, quiet: bool = False, store: Store | None = None) -> Iterator[View]:
-    """A view of these steps (or of so many), drawn as fits the terminal; with `store`, a line for each training."""
-    console, some = err(quiet=quiet), () if isinstance(steps, int) else steps
+def view(steps: int | Sequence[Step], *, progress: bool | None = True, store: Store | None = None) -> Iterator[View]:
+    """A view of these steps (or of so many) on the screen that fits; with `store`, a line for each training.
+
+    `progress`: see `screen`.
+    """
+    some = () if isinstance(steps, int) else steps
     several = len({step.args["replicate"] for step in some if "replicate" in step.args}) > 1
-    about: dict[str, Any] = {
-        "console": console,
-        "total": steps if isinstance(steps, int) else len(steps),
-        "weights": {step.key: weight(step) for step in some},
-        "store": None if quiet else store,
-        "finished": FinishedLines(several=several),
-    }
-    if quiet or not console.is_terminal:
-        shown = View(**about)
-        with listening(None if quiet else shown.phase):
-            yield shown
-        return
-    columns: Sequence[Any] = (
-        BarColumn(bar_width=16),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[now]}", markup=False, table_column=Column(ratio=1, no_wrap=True, overflow="ellipsis")),
-        TextColumn("{task.fields[rest]}", style="dim", markup=False, table_column=Column(no_wrap=True)),
-    )
-    with Progress(*columns, console=console, transient=True, expand=True) as bar:
-        task = bar.add_task("", total=about["total"], now="", rest="")
-        shown = View(**about, bar=bar, task=task)
-        with listening(shown.phase):
+    total = steps if isinstance(steps, int) else len(steps)
+    with screen(progress, total=total) as here:
+        shown = View(
+            screen=here,
+            total=total,
+            weights={step.key: weight(step) for step in some},
+            store=None if here.silent else store,
+            finished=FinishedLines(several=several),
+        )
+        with listening(None if here.silent else shown.phase):
             yield shown
 
 

@@ -1,0 +1,130 @@
+"""Running steps as a person sees it: with progress, a good end on Ctrl-C, and what was done, reused and lost."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+
+from oneticket.engine.engine import Engine, run
+from oneticket.engine.scheduler import Piles
+from oneticket.ground import clock
+from oneticket.ground.allocator import keep_freed
+from oneticket.ground.phase import phase
+from oneticket.lottery.run_context import RunContext
+from oneticket.session.progress import view
+from oneticket.session.track import tracking
+from oneticket.store.step import Step
+from oneticket.store.store import Store
+from oneticket.study.described import describe
+from oneticket.study.plan import closure
+from oneticket.study.steps import trains
+
+INLINE = Engine(name="inline")
+
+
+def run_steps(
+    steps: Sequence[Step],
+    *,
+    store: Store,
+    context: RunContext,
+    progress: bool | None,
+    engine: Engine = INLINE,
+    track: Sequence[str] = (),
+    read: Sequence[Step] = (),
+    each: bool = False,
+) -> Piles:
+    """Do what the store does not have yet of these steps and all that they need; what failed is in the piles.
+
+    `progress`: see `screen`. `track`: trackers, as `tensorboard:logs`. `read`: steps whose tensors are read after;
+    those that are there are checked before, so that a damaged one is done anew in this very run. `each`: tell each
+    finished training in a line.
+    """
+    keep_freed()
+    began = clock.now()
+    with phase("checking what is done already"):
+        everything = closure(steps)
+        for step in read:
+            store.find(step)
+    seen = view(everything, progress=progress, store=store if each else None)
+    with tracking(track, store) as heard, seen as shown, stop_requests() as asked:
+        for reading in context.readings():
+            shown.screen.line(reading)
+
+        def observe(step: Step, event: str) -> None:
+            for observe_one in (shown.observe, *(each.observe for each in heard)):
+                observe_one(step, event)
+
+        here = replace(context, watchers=(*context.watchers, shown.watch, *(one.watch for one in heard)), stop=asked)
+        piles = run(steps, store=store, context=here, observe=observe, engine=engine)
+        for line in (*_how(piles.done, store), *_mixed((*piles.done, *piles.reused), store)):
+            shown.screen.line(line)
+        spent = clock.spoken(clock.now() - began)
+        shown.screen.line(f"{len(piles.done)} steps done in {spent}, {len(piles.reused)} reused from {store.url}")
+    return piles
+
+
+def failures(piles: Piles) -> list[str]:
+    """What failed, in a line for each reason."""
+    reasons: dict[str, list[Step]] = {}
+    for step, error in piles.failed:
+        reasons.setdefault(str(error), []).append(step)
+    said = []
+    for reason, steps in reasons.items():
+        more = f" and {len(steps) - 1} more" if len(steps) > 1 else ""
+        said.append(f"failed: {describe(steps[0])}{more}: {reason}")
+    return said
+
+
+def _how(done: Sequence[Step], store: Store) -> Iterator[str]:
+    """How the networks were computed, where it was not as they stand."""
+    told = store.provenances({step.key for step in done}).values()
+    said = Counter(part for each in told for part in str(each.get("how", "")).split("; ") if part)
+    plain = {words: sum(count for part, count in said.items() if words in part) for words in COMPACT}
+    if any(plain.values()):
+        kinds = " and ".join(f"{count} with {COMPACT[words]}" for words, count in plain.items() if count)
+        yield f"{kinds}, which is exact to rounding (--no-compact does without)"
+    for part, count in said.items():
+        if not any(words in part for words in COMPACT):
+            yield f"{count} steps: {part}"
+
+
+def _mixed(steps: Sequence[Step], store: Store) -> Iterator[str]:
+    """That the plan's trainings had different numbers of threads, where they did."""
+    trained = {step.key for step in steps if trains(step)}
+    counts = Counter(int(each["threads"]) for each in store.provenances(trained).values() if "threads" in each)
+    if len(counts) > 1:
+        each = " and ".join(f"{count} with {number}" for number, count in sorted(counts.items()))
+        yield (
+            f"the store mixes numbers of CPU threads ({each}), so these results differ by rounding; for equal bits "
+            "take one number for --threads and a new --store"
+        )
+
+
+COMPACT = {"layers sparse": "sparse layers", "units left out": "units left out"}
+
+
+@contextmanager
+def stop_requests() -> Iterator[Callable[[], bool]]:
+    """Turn the first Ctrl-C or SIGTERM into a request to stop after the step under way, when a checkpoint is written.
+
+    A second one ends at once; the last checkpoint then stands. Outside the main thread, which alone hears of signals,
+    nobody can ask.
+    """
+    asked: list[int] = []
+
+    def ask(number: int, _frame: object) -> None:
+        if asked:
+            raise KeyboardInterrupt
+        asked.append(number)
+
+    heard = (signal.SIGINT, signal.SIGTERM) if threading.current_thread() is threading.main_thread() else ()
+    before = {number: signal.signal(number, ask) for number in heard}
+    try:
+        yield lambda: bool(asked)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

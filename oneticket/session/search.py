@@ -1,0 +1,70 @@
+"""A search with our own trainer from Python: the steps of `oneticket find`, kept in a store and found there again."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from itertools import takewhile
+from typing import Any
+
+from oneticket.engine.handlers import bind
+from oneticket.lottery.run_context import RunContext
+from oneticket.lottery.spec import SearchSpec
+from oneticket.session.run import run_steps
+from oneticket.store.step import Step
+from oneticket.store.store import Store
+from oneticket.study.cells import Origin
+from oneticket.study.plan import search_origin
+from oneticket.ticket.book import Book
+
+
+def search(
+    spec: SearchSpec | Mapping[str, Any],
+    *,
+    levels: int,
+    replicate: int = 0,
+    store: str | os.PathLike[str] | None = None,
+    progress: bool | None = None,
+    track: Sequence[str] = (),
+    context: RunContext | None = None,
+) -> Book:
+    """Search down to `levels` (0 to 100): train, prune, rewind, again; and bind the book.
+
+    It is the search of `oneticket find`. `store`: the folder or URL in which each finished level is kept and found
+    again, by either; None keeps nothing. `progress`: True shows it anywhere, False nowhere, None in a notebook or at a
+    terminal. `track`: trackers, as `tensorboard:logs`. `context`: device, threads and the like.
+
+    Raises SpecError when the rewind point lies beyond the training or a level would prune nothing, StoreError if the
+    store refuses, KeyboardInterrupt after a checkpoint when interrupted, and what data, model and training raise.
+    Frankle and Carbin 2019, arXiv 1803.03635.
+
+    >>> quick = {"data": "digits:a", "model": "lenet-300-100", "training": {"budget": "1ep"}, "rewind": "1it"}
+    >>> book = search(quick, levels=2)
+    >>> [round(record["density"], 2) for record in book.records]
+    [1.0, 0.8, 0.64]
+    """
+    asked, context, kept = SearchSpec.read(spec), context or RunContext(), Store(store)
+    origin = search_origin(asked, levels=levels, replicate=replicate, context=context)
+    piles = run_steps(
+        origin.levels, store=kept, context=context, progress=progress, track=track, read=bound(origin), each=True
+    )
+    if piles.failed:
+        raise piles.failed[0][1]
+    return book_of(origin, kept)
+
+
+def bound(origin: Origin) -> tuple[Step, ...]:
+    """The steps whose tensors make up a whole search's book."""
+    return origin.rewind, origin.levels[-1]
+
+
+def done_levels(origin: Origin, store: Store) -> int:
+    """How many levels of a search are done, from level 0 on without a gap."""
+    return sum(1 for _ in takewhile(store.has, origin.levels))
+
+
+def book_of(origin: Origin, store: Store) -> Book:
+    """The book of the levels that are done, of which level 0 must be."""
+    done = origin.levels[: done_levels(origin, store)]
+    records = [store.record(step) for step in done]
+    return bind(done[0], (store.get(origin.rewind), store.get(done[-1])), records)

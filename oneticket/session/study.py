@@ -1,0 +1,158 @@
+"""A study from Python: the steps of `oneticket study`, kept in the same store, and what came of it."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from oneticket.claims.claim import Verdict
+from oneticket.claims.claims import CLAIMS
+from oneticket.engine.engine import Engine
+from oneticket.engine.scheduler import Piles
+from oneticket.ground.brief import line
+from oneticket.ground.card import card_by
+from oneticket.ground.errors import KeptWarning
+from oneticket.ground.phase import phase
+from oneticket.lottery.run_context import RunContext
+from oneticket.report.contents import judged
+from oneticket.session.run import failures, run_steps
+from oneticket.store.store import Store
+from oneticket.study.design import keep_design, keep_plan
+from oneticket.study.findings import Findings, findings
+from oneticket.study.grid import Plan, plan
+from oneticket.study.plan import closure
+from oneticket.study.resolve import plan_of
+from oneticket.study.rows import Rows
+from oneticket.study.spec import FIGURES, StudySpec
+from oneticket.study.stale_data import changed
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+STORE = ".oneticket"
+"""Where finished work is kept unless told."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudyRun:
+    """A study that was run: what is trained by now, and what follows from it.
+
+    `done`, `reused`: how many steps this run did, and found. `failed`: what did not work, in a line for each reason.
+    """
+
+    plan: Plan
+    store: Store
+    done: int
+    reused: int
+    failed: tuple[str, ...] = ()
+
+    @cached_property
+    def findings(self) -> Findings:
+        """All that the store has of the study: rows, masks by layer, overlaps, curves, cost."""
+        return findings(self.plan, self.store)
+
+    @property
+    def rows(self) -> Rows:
+        """One row for each trained network."""
+        return Rows(self.findings.rows)
+
+    @property
+    def verdicts(self) -> tuple[Verdict, ...]:
+        """What came of each claim that the study asks about."""
+        return tuple(judged(self.findings).verdicts)
+
+    def table(self) -> DataFrame:
+        """The rows as a pandas DataFrame."""
+        return self.rows.table()
+
+    def report(self, folder: str | os.PathLike[str]) -> Path:
+        """Write the report into a folder, as `oneticket report` does, and return its page; StoreError, SpecError."""
+        from oneticket.report.page import write_report
+
+        return write_report(self.findings, Path(folder))[0]
+
+    _repr_html_ = card_by("report.cards:of_run")
+
+    def __repr__(self) -> str:
+        there = ("networks", f"{len(self.findings.rows)} of {len(self.plan.cells)}")
+        return line("StudyRun", [("name", self.plan.name), there, ("done", self.done), ("reused", self.reused)])
+
+
+def run(
+    study: str | os.PathLike[str] | Mapping[str, Any] | StudySpec | Plan,
+    *,
+    store: str | os.PathLike[str] | None = STORE,
+    progress: bool | None = None,
+    track: Sequence[str] = (),
+    engine: Literal["auto", "inline", "ray"] | Engine = "auto",
+    context: RunContext | None = None,
+) -> StudyRun:
+    """Run what a study asks for and the store does not have yet; a second run trains nothing.
+
+    It is `oneticket study`, and shares its store. `study`: a file, the name of a shipped one, `mine.py:function`, or
+    what such a file holds as a mapping, a StudySpec or a Plan. `store`: a folder or URL; None keeps nothing. `engine`:
+    as on the command line. `progress`, `track`, `context`: as for `search`; unless the context says how many, a
+    training has the study's threads.
+
+    One step that fails does not stop the others: a warning says so, and `failed` why. Raises SpecError for a mistake in
+    the study, DataError for data that are not at hand, StoreError if the store refuses, and KeyboardInterrupt after a
+    checkpoint when interrupted.
+
+    >>> quick = {"levels": [1], "arms": ["dense", "ticket"], "replicates": 1, "training": {"budget": "1ep"}}
+    >>> grid = {"sources": ["digits:a"], "targets": ["digits:b"], "models": ["mlp"], "optimizers": ["sgd"]}
+    >>> again = run({"name": "mine", "rewind": "1it", "parts": {"halves": grid}, **quick}, store=None)
+    >>> again.done, [row["arm"] for row in again.rows]
+    (4, ['dense', 'ticket'])
+    """
+    context, kept = context or RunContext(), Store(store)
+    with phase("planning"):
+        planned = _plan(study, context)
+    check_tables(planned)
+    for doubt in (*planned.doubts, *changes(planned, kept)):
+        warnings.warn(doubt, KeptWarning, stacklevel=2)
+    keep_design(planned, kept)
+    keep_plan(planned, kept)
+    piles = run_steps(
+        [cell.step for cell in planned.cells],
+        store=kept,
+        context=replace(context, threads=context.threads or planned.threads),
+        progress=progress,
+        engine=engine if isinstance(engine, Engine) else Engine(name=engine),
+        track=track,
+    )
+    failed = tuple(failures(piles))
+    if failed:
+        warnings.warn("\n".join(failed), KeptWarning, stacklevel=2)
+    return _ran(planned, kept, piles, failed)
+
+
+def check_tables(planned: Plan) -> None:
+    """Find the study's own claims and figures before anything is trained; SpecError for one that is not there."""
+    for table, names in ((CLAIMS, planned.claims), (FIGURES, planned.figures)):
+        for each in names:
+            table.resolve(each)
+
+
+def changes(planned: Plan, store: Store) -> list[str]:
+    """Which data are not what they were when the store's work was done, in a line each."""
+    return [
+        f"{name} is not what it was: digest {before[:12]} then, {now[:12]} now; what was trained on it is done anew"
+        for name, (before, now) in changed(closure(cell.step for cell in planned.cells), store).items()
+    ]
+
+
+def _plan(study: str | os.PathLike[str] | Mapping[str, Any] | StudySpec | Plan, context: RunContext) -> Plan:
+    if isinstance(study, Plan):
+        return study
+    if isinstance(study, StudySpec | Mapping):
+        return plan(StudySpec.read(study), context)
+    return plan_of(os.fspath(study), context)
+
+
+def _ran(planned: Plan, store: Store, piles: Piles, failed: tuple[str, ...]) -> StudyRun:
+    return StudyRun(plan=planned, store=store, done=len(piles.done), reused=len(piles.reused), failed=failed)

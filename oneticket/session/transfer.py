@@ -1,0 +1,181 @@
+"""A transfer with our own trainer from Python: the comparison of `oneticket transfer`, found again in its store."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+from oneticket.ground.errors import CarryError, SpecError
+from oneticket.ground.spec import over, texts
+from oneticket.lottery.run_context import RunContext
+from oneticket.lottery.spec import CROSSED, OF_TARGET, HeadStart, TransferSpec
+from oneticket.lottery.transfer import check_code, network_of, replicate_of
+from oneticket.session.run import run_steps
+from oneticket.session.sources import Sources, sources_of
+from oneticket.store.store import Store
+from oneticket.study.cells import Cell, Origin
+from oneticket.study.plan import file_origin, search_of, search_origin, ticket_level, transfer_cells
+from oneticket.study.rows import Rows, rows
+from oneticket.study.spec import FROM_SOURCE, CarrySpec
+from oneticket.study.steps import FileStep
+from oneticket.ticket.book import Book
+from oneticket.ticket.ticket import Ticket
+
+
+def transfer(
+    spec: TransferSpec | Mapping[str, Any],
+    *,
+    source: Ticket | Book | str | os.PathLike[str] | Sequence[Book],
+    controls: Sequence[str] = ("reinit", "global-random"),
+    levels: int | Sequence[int] = (),
+    replicates: int | None = None,
+    head_start: HeadStart = "equal",
+    store: str | os.PathLike[str] | None = None,
+    progress: bool | None = None,
+    track: Sequence[str] = (),
+    context: RunContext | None = None,
+    run_code: bool = False,
+) -> Rows:
+    """Train a ticket on a target beside the dense network and controls; one row for each trained network.
+
+    It is the comparison of `oneticket transfer`. `spec`: the target; a mapping takes what it leaves out of task,
+    optimizer, training and seed from the source. `source`: a ticket, a book, their file, a folder of books, or several
+    books, which are the replicates. `levels`: which of a book's levels; all but the dense one unless given.
+    `replicates`: how often to train a single ticket or book, each time with another output layer, order and controls.
+    `head_start`: whether target steps inside rewound weights count (`lottery/accounting`). `store`, `progress`,
+    `track`, `context`: as for `search`. `run_code`: whether code that the source's file names may be run.
+
+    Raises SpecError for a level or arm that the source does not have, CarryError if it does not say its network, does
+    not fit the target, or names code that may not be run; StoreError, DataError and KeyboardInterrupt as `search` does.
+    Morcos et al. 2019, arXiv 1906.02773.
+
+    >>> from oneticket.session.search import search
+    >>> quick = {"budget": "1ep"}
+    >>> book = search({"data": "digits:a", "model": "mlp", "training": quick, "rewind": "1it"}, levels=1)
+    >>> rows = transfer({"data": "digits:b", "optimizer": "adam"}, source=book, controls=["reinit"])
+    >>> [(row["arm"], row["level"], round(row["density"], 2)) for row in rows]
+    [('dense', 0, 1.0), ('ticket', 1, 0.8), ('reinit', 1, 0.8)]
+    """
+    context, kept, sources = context or RunContext(), Store(store), sources_of(source)
+    given = over(as_source(next(iter(sources.values()))[1]), spec) if isinstance(spec, Mapping) else spec
+    asked = CarrySpec.read(
+        {
+            "transfer": given,
+            "controls": controls,
+            "levels": (levels,) if isinstance(levels, int) else levels,
+            "head_start": head_start,
+            "replicates": replicates,
+        }
+    )
+    named = {*texts(spec if isinstance(spec, Mapping) else spec.plain())}
+    cells = comparison(asked, sources, context=context, run_code=run_code, named=named)
+    for file, thing in sources.values():
+        if file is None:
+            step = FileStep(kind="ticket" if isinstance(thing, Ticket) else "book", id=thing.id, file=None).step
+            if not kept.has(step):
+                kept.put(step, FileStep.encode(thing), seconds=0.0, device="cpu")
+    steps = [cell.step for cell in cells]
+    piles = run_steps(steps, store=kept, context=context, progress=progress, track=track, each=True)
+    if piles.failed:
+        raise piles.failed[0][1]
+    return rows(cells, kept)
+
+
+def comparison(
+    asked: CarrySpec,
+    sources: Sources,
+    *,
+    context: RunContext,
+    run_code: bool,
+    named: Collection[str],
+    dashes: str = "",
+) -> list[Cell]:
+    """The networks of a comparison: the dense one, the tickets and their controls, at each level and replicate.
+
+    `named`: paths of code that the user wrote, which may run. `dashes`: what stands before a setting's name in errors.
+    """
+    how = "--run-code" if dashes else "run_code=True"
+    first = next(iter(sources.values()))[1]
+    searches = []
+    for file, thing in sources.values():
+        whose = str(file) if file else "the source"
+        check_code(network_of(thing, whose=whose)[0], run_code=run_code, how=how)
+        searches.append(search_of(thing, whose=whose))
+    check_code(asked.transfer, run_code=run_code, how=how, named=named)
+    at_target = [arm for arm in asked.controls if arm in (*OF_TARGET, *CROSSED)]
+    for searched in filter(None, searches if at_target else ()):
+        check_code(searched.pruning, run_code=run_code, how=how)
+    if asked.replicates is not None:
+        if len(sources) > 1:
+            raise SpecError(
+                f"{dashes}replicates: there are {len(sources)} books, which are the replicates; leave it out"
+            )
+        sources = dict.fromkeys(range(asked.replicates), next(iter(sources.values())))
+    levels = asked.levels or (
+        (ticket_level(first),) if isinstance(first, Ticket) else tuple(range(1, first.levels + 1))
+    )
+    cells: list[Cell] = []
+    for replicate, (file, thing) in sources.items():
+        whose, origin = str(file) if file else "the source", file_origin(thing, file, replicate)
+        if beyond := [level for level in levels if level not in origin.living]:
+            held = "level" if len(origin.living) == 1 else f"levels {min(origin.living)} to"
+            raise SpecError(f"{dashes}levels: {whose} holds {held} {max(origin.living)}, got {beyond[0]}")
+        crossed = [arm for arm in at_target if arm in CROSSED]
+        if crossed and replicate != replicate_of(thing):
+            raise SpecError(
+                f"{dashes}controls {crossed[0]}: {whose} is replicate {replicate_of(thing)} of its search, and the "
+                f"target's own would begin from the weights of replicate {replicate}; leave out {dashes}replicates, "
+                "and give a folder of books for more"
+            )
+        own = None
+        if at_target:
+            arm = f"{dashes}controls {at_target[0]}"
+            own = own_search(thing, asked.transfer, max(levels), replicate, context, needed=arm)
+        cells += transfer_cells(
+            asked.transfer,
+            origin=origin,
+            own=own,
+            arms=("dense", "ticket", *asked.controls),
+            levels=levels,
+            context=context,
+            head_start=asked.head_start,
+        )
+    return cells
+
+
+def as_source(thing: Book | Ticket) -> dict[str, Any]:
+    """The task, optimizer, training and seed that the source was found with, which a transfer takes unless told."""
+    search = thing.lineage.get("search") or {}
+    return {name: search[name] for name in FROM_SOURCE if name in search}
+
+
+def own_search(
+    thing: Book | Ticket, target: TransferSpec, levels: int, replicate: int, context: RunContext, *, needed: str
+) -> Origin:
+    """The source's search on the target: its network, pruning and rewind point, the target's data and training.
+
+    `needed`: which setting asks for it.
+
+    Raises SpecError where that is not known, CarryError if the search was of another network than the source is.
+    """
+    network, inputs, _ = network_of(thing)
+    search = search_of(thing)
+    if search is None:
+        raise SpecError(f"{needed}: the source does not say how it was searched for, so the target's own cannot be")
+    if search.model != network:
+        raise CarryError(f"lineage.search.model: {search.model.name} is not model.spec, the source's {network.name}")
+    data = target.data
+    if inputs.kind == "images" and context.facts(data, target.task).inputs != inputs:
+        channels, height, width = inputs.shape
+        if height != width:
+            raise SpecError(f"{needed}: needs square images, the source was found with {height} x {width}")
+        data = data.but(size=data.size or height, channels=data.channels or channels)
+    if inputs.kind == "tokens":
+        taken = context.facts(data, target.task, inputs).inputs  # texts have the network's length, or it is refused
+        if taken.shape != context.facts(data, target.task).inputs.shape:
+            data = data.but(length=taken.shape[0])
+    spec = search.but(
+        data=data, task=target.task, optimizer=target.optimizer, training=target.training, seed=target.seed
+    )
+    return search_origin(spec, levels=levels, replicate=replicate, context=context)
