@@ -1,7 +1,7 @@
 """oneticket: find a lottery ticket once, keep it in a safe file, carry it anywhere, and know whether it won.
 
-The names here are the whole public face; each is imported from its room when it is first asked for. So is
-`oneticket.study`, whose `run` runs a study.
+The names here are the whole public face; each is imported from its room when it is first asked for. So are
+`oneticket.study`, whose `run` runs a study, and `oneticket.plot`, which draws.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from oneticket import plot as plot
     from oneticket import study as study
     from oneticket.data.spec import DataSpec as DataSpec
     from oneticket.ground.errors import OneticketError as OneticketError
@@ -56,7 +57,7 @@ _ROOMS = {
     "transfer": "session.transfer",
 }
 __all__ = sorted(_ROOMS)
-_MODULES = ("study",)
+_MODULES = ("plot", "study")
 
 
 def __getattr__(name: str) -> object:

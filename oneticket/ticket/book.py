@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import torch
 from torch import Tensor
@@ -24,8 +24,12 @@ from oneticket.ticket.mask import Mask
 from oneticket.ticket.ticket import Ticket
 from oneticket.ticket.values import facts, fingerprint, held, rebuilt
 
-MOST_LEVELS = 255
-SLACK = 1.25
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+    from oneticket.charts.inline import Inline
+
+MOST_LEVELS, SLACK = 255, 1.25
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -157,6 +161,18 @@ class Book:
         """Per level, how many weights live, may be pruned, and are in the whole model."""
         total, whole = sum(at.numel() for at in self.pruned_at.values()), count_weights(self.weights)
         return tuple(Density(living=round(each * total), total=total, whole=whole) for each in self.densities)
+
+    def plot(self) -> Inline:
+        """The score of each level over its density, as an Altair chart: `plot.levels`."""
+        return cast("Inline", door("plot:levels")(self))
+
+    def plot_layers(self) -> Inline:
+        """How many weights remain in each layer at each level, as an Altair chart: `plot.layers`."""
+        return cast("Inline", door("plot:layers")(self))
+
+    def table(self) -> DataFrame:
+        """The levels as a pandas DataFrame: density, remaining weights, and what each record says."""
+        return cast("DataFrame", door("stats.frame:of_book")(self))
 
     _repr_html_ = card_by("ticket.cards:of_book")
 

@@ -24,6 +24,7 @@ from oneticket.ticket.values import facts, fingerprint, held, rebuilt
 
 if TYPE_CHECKING:
     from oneticket.apply.carry import Carried
+    from oneticket.charts.inline import Inline
     from oneticket.guard.guard import Guard
 
 
@@ -81,6 +82,11 @@ class Ticket:
     def weight_counts(self) -> Density:
         """How many weights live, may be pruned, and are in the whole model."""
         return Density(living=self.mask.living, total=self.mask.total, whole=count_weights(self.weights))
+
+    def plot_layers(self) -> Inline:
+        """How many weights remain in each layer, as an Altair chart: `plot.layers`; MissingExtra without Altair."""
+        drawn: Inline = door("plot:layers")(self)
+        return drawn
 
     _repr_html_ = card_by("ticket.cards:of_ticket")
 

@@ -1,0 +1,114 @@
+"""Charts of one ticket or one book: where its weights are, and what its levels scored."""
+
+from __future__ import annotations
+
+from math import prod
+from typing import Any
+
+import altair as alt
+
+from oneticket.charts import theme
+from oneticket.charts.layers import layers_chart
+from oneticket.charts.scores import scores_chart
+from oneticket.charts.theme import Chart
+from oneticket.ground.errors import SpecError
+from oneticket.ground.metric import score_of
+from oneticket.stats.words import percent
+from oneticket.ticket import describe
+from oneticket.ticket.book import Book
+from oneticket.ticket.mask import Mask
+from oneticket.ticket.names import natural
+
+WIDTH, ROW = 300, 22
+
+
+def mask_chart(mask: Mask) -> Chart:
+    """One bar for each layer: the share of its weights that remain. A rule is the mask's density.
+
+    Raises SpecError for a mask that names no tensors.
+    """
+    if not mask:
+        raise SpecError("the mask names no tensors, so there is no layer to draw")
+    counts, shapes = mask.counts, mask.shapes
+    names = sorted(shapes, key=natural)
+    bars = []
+    for name in names:
+        total = prod(shapes[name])
+        share = counts[name] / total if total else 1.0
+        bars.append({"layer": name.removesuffix(".weight"), "share": share, "living": counts[name], "total": total})
+    for bar in bars:
+        bar["said"] = f"{percent(bar['share'])} of {bar['total']:,}"
+    x = alt.X("share:Q", title="weights that remain", scale=alt.Scale(domain=[0, 1]), axis=alt.Axis(format="%"))
+    y = alt.Y("layer:N", sort=[bar["layer"] for bar in bars], title=None)
+    told = [alt.Tooltip("layer:N"), alt.Tooltip("living:Q", format=","), alt.Tooltip("total:Q", format=",")]
+    base = alt.Chart(alt.InlineData(values=bars))
+    layers = [
+        base.mark_bar(color=theme.PALETTE[0], height=ROW - 8).encode(x=x, y=y, tooltip=told),
+        base.mark_text(align="left", dx=5, color=theme.INK).encode(x=x, y=y, text="said:N"),
+        alt.Chart(alt.InlineData(values=[{"share": mask.density}]))
+        .mark_rule(color=theme.INK, strokeDash=[4, 3])
+        .encode(x="share:Q"),
+    ]
+    panel = alt.layer(*layers).properties(width=WIDTH, height=ROW * len(bars))
+    words = f"{percent(mask.density)} of {mask.total:,} prunable weights remain (dashed)"
+    chart = alt.concat(panel, title=alt.Title("Where the weights are", subtitle=words))
+    chart.config = alt.Config(**theme.LOOK)
+    return chart
+
+
+def book_layers_chart(book: Book) -> Chart:
+    """Layers down, levels across: the colour is the share of a layer's weights that remain.
+
+    Raises SpecError for a book that prunes nothing.
+    """
+    rows = [
+        {**_called(book), "replicate": _replicate(book), "level": level, "density": density, **layer}
+        for level, density in enumerate(book.densities)
+        for layer in _layers(book.mask(level))
+    ]
+    chart = layers_chart(rows)
+    if chart is None:
+        raise SpecError("the book names no prunable weights, so there is no layer to draw")
+    return chart
+
+
+def levels_chart(book: Book) -> Chart:
+    """The score of each level over its density, beside the dense network's.
+
+    Raises SpecError for a book whose records hold no scores, as of masks that came from elsewhere.
+    """
+    called = _called(book)
+    target = {"target_data": called["source_data"], "target_optimizer": called["source_optimizer"]}
+    rows: list[dict[str, Any]] = []
+    for level, (record, density) in enumerate(zip(book.records, book.densities, strict=False)):
+        score, metric = score_of(record), describe.sound_metric(record)
+        if describe.number(score) and metric is not None:
+            what = {"arm": "ticket" if level else "dense", "level": level, "density": density}
+            rows.append({**called, **target, **what, **metric.plain(), "score": score, "replicate": _replicate(book)})
+    if not rows:
+        raise SpecError("the book's records hold no scores; plot_layers() shows where its weights are")
+    return scores_chart(rows)
+
+
+def _layers(mask: Mask) -> list[dict[str, Any]]:
+    counts, shapes = mask.counts, mask.shapes
+    names = sorted(shapes, key=natural)
+    return [
+        {"layer": name, "position": place, "living": counts[name], "total": prod(shapes[name])}
+        for place, name in enumerate(names)
+    ]
+
+
+def _called(book: Book) -> dict[str, str]:
+    """What its network, data and optimizer are called; in plain words where it does not say."""
+    optimizer = describe.word(describe.at(book.lineage, "search", "optimizer", "name"))
+    return {
+        "model": describe.network(book) or "your network",
+        "source_data": describe.data(book) or "your data",
+        "source_optimizer": optimizer or "your optimizer",
+    }
+
+
+def _replicate(book: Book) -> int:
+    said = book.lineage.get("replicate")
+    return said if type(said) is int else 0
