@@ -31,7 +31,7 @@ def mask_chart(mask: Mask) -> Chart:
         raise SpecError("the mask names no tensors, so there is no layer to draw")
     counts, shapes = mask.counts, mask.shapes
     names = sorted(shapes, key=natural)
-    bars = []
+    bars: list[dict[str, Any]] = []
     for name in names:
         total = prod(shapes[name])
         share = counts[name] / total if total else 1.0

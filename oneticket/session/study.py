@@ -16,7 +16,6 @@ from oneticket.engine.engine import Engine
 from oneticket.engine.scheduler import Piles
 from oneticket.ground.brief import line
 from oneticket.ground.card import card_by
-from oneticket.ground.errors import KeptWarning
 from oneticket.ground.phase import phase
 from oneticket.lottery.run_context import RunContext
 from oneticket.report.contents import judged
@@ -114,7 +113,7 @@ def run(
         planned = _plan(study, context)
     check_tables(planned)
     for doubt in (*planned.doubts, *changes(planned, kept)):
-        warnings.warn(doubt, KeptWarning, stacklevel=2)
+        warnings.warn(doubt, UserWarning, stacklevel=2)
     keep_design(planned, kept)
     keep_plan(planned, kept)
     piles = run_steps(
@@ -127,7 +126,7 @@ def run(
     )
     failed = tuple(failures(piles))
     if failed:
-        warnings.warn("\n".join(failed), KeptWarning, stacklevel=2)
+        warnings.warn("\n".join(failed), UserWarning, stacklevel=2)
     return _ran(planned, kept, piles, failed)
 
 

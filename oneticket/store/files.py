@@ -187,6 +187,10 @@ class MemoryFiles:
         folder = f"{under}/" if under else ""
         return {name: len(data) for name, data in list(self._files.items()) if name.startswith(folder)}
 
+    def stamps(self) -> dict[str, int] | None:
+        """See `Files`; none."""
+        return None
+
 
 def files_at(url: str | os.PathLike[str] | None) -> Files:
     """Those of a folder, of a URL that fsspec can open, or, of None, in memory; StoreError for no place at all."""
