@@ -87,6 +87,7 @@ Names = Annotated[tuple[str, ...], AfterValidator(some)]
 Equal = Literal["epochs", "steps"]
 Equals = Annotated[tuple[Equal, ...], BeforeValidator(_as_list), AfterValidator(some), AfterValidator(_once)]
 Replicates = Annotated[int, Field(ge=1, le=10_000)]
+FROM_SOURCE = ("task", "optimizer", "training", "seed")  # what a transfer takes from its source unless told
 
 
 COUNTED = (
@@ -111,10 +112,6 @@ class FindSpec(Spec):
     replicates: int = Field(
         1, ge=1, le=10_000, description="How many times to search, each with random streams of its own."
     )
-
-
-FROM_SOURCE = ("task", "optimizer", "training", "seed")
-"""What a transfer takes from its source unless told."""
 
 
 class CarrySpec(Spec):
