@@ -6,11 +6,12 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from oneticket.ground.metric import METRICS, Metric
 from oneticket.stats.equivalence import equivalent
 from oneticket.stats.power import NOISE
 from oneticket.stats.stats import CONFIDENCE, Interval, Paired, paired, widened
 from oneticket.stats.summary import Row, Setting
-from oneticket.stats.words import number, percent, within
+from oneticket.stats.words import gained, percent
 
 Outcome = Literal["holds", "fails", "undecided", "not tested"]
 
@@ -55,8 +56,9 @@ class Still:
 class Verdict:
     """What a study says of a claim.
 
-    `effect`: the pooled difference that decided, in `unit`, None where nothing could be pooled. `rule`: how it was
-    decided, in words and numbers, as applied. `margin`: which difference would not matter, None where the rule has
+    `effect`: the pooled difference that decided, in the unit of `metric`, None where nothing could be pooled. `over`:
+    what it is a gain over, or for each of what, such as `over the global random ticket`, `per doubling`. `rule`: how it
+    was decided, in words and numbers, as applied. `margin`: which difference would not matter, None where the rule has
     none. `comparisons`: every cell behind it. `advice`: what so many replicates can show. `notes`: what else to know.
     `level`: where it was decided; `settings`: in which settings. `test`: the test behind the outcome.
 
@@ -69,12 +71,13 @@ class Verdict:
     statement: str
     outcome: Outcome
     effect: Interval | None
-    unit: str
     margin: float | None
     rule: str
     comparisons: tuple[Comparison, ...]
     advice: str
     notes: tuple[str, ...]
+    metric: Metric = METRICS["accuracy"]
+    over: str = ""
     level: int | None = None
     settings: tuple[Setting, ...] = ()
     test: Test | None = None
@@ -91,6 +94,11 @@ class Verdict:
         return " ".join([self.claim, ", ".join([*at, *([f"equal {self.equal}"] if self.equal else [])])]).strip()
 
     @property
+    def unit(self) -> str:
+        """What the effect is counted in, as files have it: `accuracy`, `lower rmse (mmol)`, `accuracy per doubling`."""
+        return f"{self.metric.gained} {self.over}" if self.over.startswith("per ") else self.metric.gained
+
+    @property
     def survives(self) -> bool | None:
         """Whether the outcome outlasts the correction over all verdicts; None where nothing was decided."""
         decided = self.outcome in ("holds", "fails")
@@ -104,12 +112,12 @@ Claim = Callable[[Sequence[Row]], Verdict]
 class Rule:
     """How an effect decides within a margin, and the same in words, with {margin} in the margin's place.
 
-    `test`: the test that decides alike, from one difference per replicate and the margin.
+    `test`: the test that decides alike, from one difference per replicate, the margin and the metric.
     """
 
     decide: Callable[[Interval, float], Outcome]
     words: str
-    test: Callable[[Mapping[int, float], float], Test] | None = None
+    test: Callable[[Mapping[int, float], float, Metric], Test] | None = None
 
 
 def superior(effect: Interval, margin: float) -> Outcome:
@@ -138,37 +146,37 @@ def non_inferior(effect: Interval, margin: float) -> Outcome:
     return "holds" if effect.low > -margin else "fails" if effect.high < -margin else "undecided"
 
 
-def superior_test(values: Mapping[int, float], margin: float) -> Test:
+def superior_test(values: Mapping[int, float], margin: float, metric: Metric) -> Test:
     """The two-sided t-test against 0; where it finds nothing and the effect lies within ±margin, the test of that.
 
     The interval that decides has 95 %, so the two one-sided tests behind "within" are at 2.5 %: their p is doubled.
 
-    >>> superior_test({0: 0.03, 1: 0.04, 2: 0.05}, 0.02).words
+    >>> superior_test({0: 0.03, 1: 0.04, 2: 0.05}, 0.02, METRICS["accuracy"]).words
     'two-sided t-test against 0'
     """
-    above = against(values, 0.0)
+    above = against(values, 0.0, metric)
     if above.p is None or above.p < 1 - CONFIDENCE:
         return above
     close = equivalent(values, dict.fromkeys(values, 0.0), margin, (1 + CONFIDENCE) / 2).p
     if close is None or 2 * close >= 1 - CONFIDENCE:
         return above
-    return Test(p=2 * close, words=f"two one-sided t-tests against ±{number(margin)}, p doubled")
+    return Test(p=2 * close, words=f"two one-sided t-tests against ±{metric.size(margin)}, p doubled")
 
 
-def non_inferior_test(values: Mapping[int, float], margin: float) -> Test:
+def non_inferior_test(values: Mapping[int, float], margin: float, metric: Metric) -> Test:
     """The two-sided t-test against -margin.
 
-    >>> non_inferior_test({0: 0.00, 1: 0.01, 2: -0.01}, 0.05).words
-    'two-sided t-test against −0.050'
+    >>> non_inferior_test({0: 0.00, 1: 0.01, 2: -0.01}, 0.05, METRICS["accuracy"]).words
+    'two-sided t-test against −5.0 points'
     """
-    return against(values, -margin)
+    return against(values, -margin, metric)
 
 
-def against(values: Mapping[int, float], bound: float) -> Test:
+def against(values: Mapping[int, float], bound: float, metric: Metric) -> Test:
     """The two-sided t-test of the mean against a bound; p is None for one replicate, or for such without spread."""
     found = paired(values, dict.fromkeys(values, bound)) if values else None
     flat = found is None or found.difference.half is None or found.difference.half <= NOISE
-    words = f"two-sided t-test against {number(bound) if bound else 0}"
+    words = f"two-sided t-test against {metric.size(bound) if bound else 0}"
     return Test(p=None if flat or found is None else found.p, words=words)
 
 
@@ -184,16 +192,16 @@ def compared(comparisons: Iterable[Comparison], rule: Rule, margin: float | None
     return tuple(made)
 
 
-def said(effect: Interval) -> str:
+def said(effect: Interval, metric: Metric) -> str:
     """An effect in a sentence: its mean, interval and n, and what was seen.
 
-    >>> said(Interval(mean=0.04, low=0.01, high=0.07, n=3))
-    '0.040 [0.010, 0.070], n = 3: above 0'
+    >>> said(Interval(mean=0.04, low=0.01, high=0.07, n=3), METRICS["accuracy"])
+    '+4.0 points (95 % CI 1.0 to 7.0, n = 3), above 0'
     """
     if effect.low is None or effect.high is None:
-        return f"{within(effect)}: no interval can be given"
+        return gained(effect, metric)
     seen = "above 0" if effect.low > 0 else "below 0" if effect.high < 0 else "not seen to differ from 0"
-    return f"{within(effect)}, n = {effect.n}: {seen}"
+    return f"{gained(effect, metric)}, {seen}"
 
 
 SUPERIOR = Rule(

@@ -17,7 +17,7 @@ from oneticket.claims.complexity import Complexity, words
 from oneticket.claims.judge import Question, judge
 from oneticket.claims.larger import larger_sources
 from oneticket.claims.notes import other_settings
-from oneticket.claims.pairs import Pair
+from oneticket.claims.pairs import Pair, some
 from oneticket.ground.errors import SpecError, unknown
 from oneticket.ground.metric import Metric
 from oneticket.ground.table import Table
@@ -66,8 +66,12 @@ def same_distribution(rows: Sequence[Row], *, margin: float | None = None, level
         against="global-random",
     )
     study = grid(rows)
-    halves = [cell for cell, source in study.tickets if _halves(source, cell.target)]
-    cells, left = [cell for cell in halves if cell.same_training], other_settings(halves, TRAINING)
+    halves = [(cell, source) for cell, source in study.tickets if _other_half(source, cell.target)]
+    alike = [cell for cell, source in halves if _alike(source, cell.target)]
+    unlike = [f"{_sized(source)} and {_sized(cell.target)}" for cell, source in halves if cell not in alike]
+    left = [f"Left out, since the halves are not cut alike: {some(unlike)}."] if unlike else []
+    left += other_settings(alike, TRAINING)
+    cells = [cell for cell in alike if cell.same_training]
     return _judged(question, study, cells, ("own", *STRICTER), margin=margin, level=level, more=left)
 
 
@@ -107,12 +111,12 @@ def simple_targets(
     (`ComplexitySpec`); of the sources cut from one set the largest alone counts. Morcos et al., 2019.
 
     >>> simple_targets([]).notes
-    ('Missing: tickets from more complex datasets on simple ones, under one optimizer.',)
+    ('Missing: tickets from more complex datasets (of each the largest source) on simple ones, under one optimizer.',)
     """
     question = Question(
         name="C5",
         statement=NAMES["C5"],
-        rows="tickets from more complex datasets on simple ones, under one optimizer",
+        rows="tickets from more complex datasets (of each the largest source) on simple ones, under one optimizer",
         against="own",
     )
     study = grid(rows)
@@ -210,11 +214,20 @@ def _judged(
     return judge(question, pairs, margin=margin, level=level, beside=others, metric=study.metric, more=more)
 
 
-def _halves(source: ClaimData, target: ClaimData) -> bool:
-    if source.set != target.set or {source.half, target.half} != {"a", "b"} or source.classes != target.classes:
-        return False
+def _other_half(source: ClaimData, target: ClaimData) -> bool:
+    return source.set == target.set and {source.half, target.half} == {"a", "b"}
+
+
+def _alike(source: ClaimData, target: ClaimData) -> bool:
     # Halves of sets with odd classes differ by a few examples.
-    return source.examples == target.examples or math.isclose(source.examples or 0, target.examples or 0, rel_tol=0.1)
+    near = math.isclose(source.examples or 0, target.examples or 0, rel_tol=0.1)
+    return source.classes == target.classes and (source.examples == target.examples or near)
+
+
+def _sized(data: ClaimData) -> str:
+    """A set with its size, such as `digits:a (10 classes, 720 examples)`."""
+    known = [f"{count:,} {what}" for count, what in ((data.classes, "classes"), (data.examples, "examples")) if count]
+    return f"{data.name} ({', '.join(known) or 'size unknown'})"
 
 
 def _largest(tickets: Iterable[tuple[ClaimCell, ClaimData]]) -> list[ClaimCell]:

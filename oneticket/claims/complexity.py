@@ -11,7 +11,6 @@ from dataclasses import dataclass
 
 from oneticket.claims.cells import ClaimCell, ClaimData, Grid
 from oneticket.ground.metric import Metric
-from oneticket.stats.words import number
 from oneticket.study.spec import ComplexitySpec, PropertiesSpec
 
 SCORE = 0.85
@@ -25,11 +24,12 @@ class Properties:
     score: float | None
     classes: int | None
     examples: int | None
+    metric: Metric
 
     @property
     def said(self) -> str:
         """In words."""
-        score = "dense score unknown" if self.score is None else f"dense {number(self.score)}"
+        score = "dense score unknown" if self.score is None else f"dense {self.metric.score(self.score)}"
         return f"{score}, {_count(self.classes, 'classes')}, {_count(self.examples, 'examples')}"
 
 
@@ -60,7 +60,8 @@ class Complexity:
 
     def target(self, cell: ClaimCell) -> Properties:
         """What is known of the cell's target."""
-        return self._known(cell.setting.data, cell.target, cell.dense.score.mean if cell.dense else None)
+        score = cell.dense.score.mean if cell.dense else None
+        return self._known(cell.setting.data, cell.target, score, cell.setting.metric)
 
     def source(self, cell: ClaimCell) -> Properties:
         """What is known of the ticket's source; its dense score is of the same network under the same optimizer."""
@@ -76,7 +77,8 @@ class Complexity:
             None,
         )
         assert cell.source is not None
-        return self._known(str(cell.line.data), cell.source, there.score.mean if there else None)
+        score = there.score.mean if there else None
+        return self._known(str(cell.line.data), cell.source, score, cell.setting.metric)
 
     def told(self, cells: Iterable[ClaimCell]) -> list[str]:
         """By which numbers targets count as simple or not, and sources as more complex or not: for a reviewer."""
@@ -94,13 +96,14 @@ class Complexity:
                 found += [f"{words}: {'; '.join(names)}."] if names else []
         return found
 
-    def _known(self, label: str, data: ClaimData, score: float | None) -> Properties:
+    def _known(self, label: str, data: ClaimData, score: float | None, metric: Metric) -> Properties:
         stated = self.rule.sets.get(label) or self.rule.sets.get(data.name) or self.rule.sets.get(data.set)
         stated = stated or PropertiesSpec()
         return Properties(
             score=score if stated.score is None else stated.score,
             classes=stated.classes or data.classes,
             examples=stated.examples or data.examples,
+            metric=metric,
         )
 
 
@@ -112,11 +115,14 @@ def least(rule: ComplexitySpec, metric: Metric) -> float | None:
 def words(rule: ComplexitySpec, metric: Metric) -> str:
     """The rule in words and numbers, as applied.
 
-    >>> words(ComplexitySpec(), Metric(name="accuracy")).partition(". ")[0]
-    'Simple targets: at most 10 classes, and a dense accuracy of at least 0.850'
+    >>> from oneticket.ground.metric import METRICS
+    >>> words(ComplexitySpec(), METRICS["accuracy"]).partition(". ")[0]
+    'Simple targets: at most 10 classes, and a dense accuracy of at least 85.0 %'
     """
     limit, side = least(rule, metric), "at least" if metric.larger else "at most"
-    score = f"a dense {metric.label} of {side} {number(limit)}" if limit is not None else "no score is stated, so none"
+    score = (
+        f"a dense {metric.name} of {side} {metric.score(limit)}" if limit is not None else "no score is stated, so none"
+    )
     return (
         f"Simple targets: at most {rule.classes} classes, and {score}. More complex sources: at least as many classes "
         "and examples as the target, more of one of them, and no better a dense score where both are known. Of a set "

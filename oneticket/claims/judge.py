@@ -13,7 +13,7 @@ from oneticket.claims.pairs import Pair, comparisons, pooled
 from oneticket.claims.pool import Pool
 from oneticket.ground.errors import SpecError
 from oneticket.ground.metric import METRICS, Metric
-from oneticket.stats.words import number, percent, words_of
+from oneticket.stats.words import percent, words_of
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -81,12 +81,13 @@ def judge(
         statement=question.statement,
         outcome=made.outcome,
         effect=made.effect,
-        unit=metrics[0].gained,
         margin=margin,
         rule=_rule(question, kept, chosen, made.pool, metrics[0], margin=margin, asked=level is not None),
         comparisons=made.comparisons,
-        advice=made.pool.advice(None if margin is None else margin / 2),
+        advice=made.pool.advice(metrics[0], None if margin is None else margin / 2),
         notes=(*told, *more),
+        metric=metrics[0],
+        over=f"over {words_of(question.against).phrase}",
         level=chosen,
         settings=tuple(dict.fromkeys(pair.ticket.setting for pair in kept)),
         test=made.test,
@@ -107,9 +108,11 @@ def _decided(question: Question, pairs: Sequence[Pair], level: int | None, margi
     outcome = question.rule.decide(found.effect, margin)
     doubts = notes.doubts(pairs, level, found, outcome, margin, cells if close else ())
     outcome = "undecided" if doubts else outcome
-    told = notes.equivalence(found, margin) if close else notes.small(found, outcome, margin)
-    told += [*doubts, *notes.resampled(found), *notes.chance(pairs, level, margin)]
-    test = question.rule.test(found.values, margin) if question.rule.test else None
+    metric = pairs[0].ticket.setting.metric
+    told = notes.equivalence(found, margin, metric) if close else notes.small(found, outcome, margin, metric)
+    told += [*doubts, *notes.resampled(found, metric), *notes.chance(pairs, level, margin)]
+    # Where doubts decide, the rule's test does not stand behind the outcome.
+    test = question.rule.test(found.values, margin, metric) if question.rule.test and not doubts else None
     return Decided(pool=found, comparisons=cells, outcome=outcome, notes=tuple(told), test=test)
 
 
@@ -125,7 +128,7 @@ def _rule(
 ) -> str:
     rival = words_of(question.against).phrase
     gain = f"{metric.label} minus that of {rival}" if metric.larger else f"{metric.label} of {rival} minus the ticket's"
-    words = question.rule.words.format(margin="margin" if margin is None else number(margin))
+    words = question.rule.words.format(margin="margin" if margin is None else metric.size(margin))
     how = "the one asked for" if asked else "the sparsest that all cells have"
     return (
         f"Rows: {question.rows} ({len(able)} cell{'' if len(able) == 1 else 's'}). "

@@ -39,22 +39,27 @@ def larger_sources(rows: Sequence[Row], *, level: int | None = None) -> Verdict:
     kept = [one for one in able if one.dense_trained]
     chosen = sparsest(one.levels for one in kept or able) if level is None or not able else level
     pools = _pools(kept, chosen)
-    outcome, effect, advice = _decided(pools.values(), wanted=metric.margin and metric.margin / 2)
-    told = _notes(pools, [one for one in every if one not in able]) if pools else [mixed(metrics) or _missing(every)]
+    outcome, effect, advice = _decided(pools.values(), metric, wanted=metric.margin and metric.margin / 2)
+    told = (
+        _notes(pools, [one for one in every if one not in able], metric)
+        if pools
+        else [mixed(metrics) or _missing(every)]
+    )
     return Verdict(
         claim="C4",
         statement=CLAIMS["C4"],
         outcome=outcome,
         effect=effect,
-        unit=f"{metric.gained} per doubling",
         margin=None,
         rule=_rule(kept, chosen, pools, metric, asked=level is not None),
         comparisons=() if chosen is None else comparisons(kept, chosen),
         advice=advice,
-        notes=(*told, *_aside(kept, able, chosen), *_several(study), *other_settings(_carried(study), UPDATE)),
+        notes=(*told, *_aside(kept, able, chosen, metric), *_several(study), *other_settings(_carried(study), UPDATE)),
+        metric=metric,
+        over="per doubling",
         level=chosen,
         settings=tuple(dict.fromkeys(one.cells[0].setting for one in kept)),
-        test=_test(pools, outcome),
+        test=_test(pools, outcome, metric),
     )
 
 
@@ -73,19 +78,19 @@ def _several(study: Grid) -> list[str]:
     return [f"Left out, since found on several sets at once: {listed([*names])}."] if names else []
 
 
-def _aside(kept: Sequence[Growth], able: Sequence[Growth], level: int | None) -> list[str]:
+def _aside(kept: Sequence[Growth], able: Sequence[Growth], level: int | None, metric: Metric) -> list[str]:
     """Which slopes are set aside because the dense network did not train, and what all of them say."""
     out = [one.name for one in able if one not in kept]
-    outcome, effect, _ = _decided(_pools(able, level).values(), wanted=None)
+    outcome, effect, _ = _decided(_pools(able, level).values(), metric, wanted=None)
     if not out:
         return []
     told = f"Set aside, since the dense network stayed at the commonest class in most trainings: {some(out)}."
-    return [told, f"With all {len(able)} slopes: {outcome}, {said(effect)}."] if effect else [told]
+    return [told, f"With all {len(able)} slopes: {outcome}, {said(effect, metric)}."] if effect else [told]
 
 
-def _test(pools: Mapping[Factor, Pool], outcome: Outcome) -> Test | None:
+def _test(pools: Mapping[Factor, Pool], outcome: Outcome, metric: Metric) -> Test | None:
     """The test behind the outcome: every slope must be above 0, or one of them lies below."""
-    tests = [(made, against(made.values, 0.0)) for made in pools.values()]
+    tests = [(made, against(made.values, 0.0, metric)) for made in pools.values()]
     if outcome == "fails":
         found = [test.p for made, test in tests if test.p is not None and made.effect and made.effect.mean < 0]
         words = f"two-sided t-test of the slope below 0 against 0, p times the {len(tests)} slopes that could be"
@@ -95,11 +100,11 @@ def _test(pools: Mapping[Factor, Pool], outcome: Outcome) -> Test | None:
     return Test(p=p, words="two-sided t-tests of the slopes against 0, the largest p of them") if tests else None
 
 
-def _decided(pools: Iterable[Pool], *, wanted: float | None) -> tuple[Outcome, Interval | None, str]:
+def _decided(pools: Iterable[Pool], metric: Metric, *, wanted: float | None) -> tuple[Outcome, Interval | None, str]:
     """The outcome, and the effect that it hangs on: the one with the lowest bound."""
-    effects = [(made.effect, made.advice(wanted)) for made in pools if made.effect is not None]
+    effects = [(made.effect, made.advice(metric, wanted)) for made in pools if made.effect is not None]
     if not effects:
-        return "not tested", None, Pool(values={}, left=0).advice()
+        return "not tested", None, Pool(values={}, left=0).advice(metric)
     # One slope of several is enough to fail, so its interval is widened for their number.
     wide = [widened(effect, len(effects)).high for effect, _ in effects]
     below = [one for one, high in zip(effects, wide, strict=True) if high is not None and high < 0]
@@ -130,14 +135,14 @@ def _rule(
     )
 
 
-def _notes(pools: Mapping[Factor, Pool], out: Sequence[Growth]) -> list[str]:
+def _notes(pools: Mapping[Factor, Pool], out: Sequence[Growth], metric: Metric) -> list[str]:
     told = []
     for factor, other in EQUAL.items():
         effect = pools[factor].effect if factor in pools else None
         if effect is None:
             told.append(f"Not tested: more {factor}, since no sources with as many {other} can be compared.")
             continue
-        told.append(f"Twice the {factor} at equal {other}: {said(effect)}.")
+        told.append(f"Twice the {factor} at equal {other}: {said(effect, metric)}.")
         told += weak(pools[factor])
         if factor == "classes" and effect.low is not None and effect.high is not None:
             seen = "help" if effect.low > 0 else "hurt" if effect.high < 0 else "are not seen to help or hurt"

@@ -10,12 +10,12 @@ from oneticket.claims.claim import Comparison, Outcome, said
 from oneticket.claims.decided import Decided
 from oneticket.claims.pairs import Pair, names, pooled, some
 from oneticket.claims.pool import Pool
-from oneticket.ground.metric import Metric
+from oneticket.ground.metric import Metric, number
 from oneticket.stats.equivalence import equivalent
 from oneticket.stats.power import NOISE
 from oneticket.stats.settings import changes, renamed
 from oneticket.stats.stats import bootstrap_interval
-from oneticket.stats.words import listed, number, within, words_of
+from oneticket.stats.words import gained, listed, words_of
 
 
 def beside(pairs: Iterable[Pair], level: int, cells: int) -> list[str]:
@@ -27,17 +27,17 @@ def beside(pairs: Iterable[Pair], level: int, cells: int) -> list[str]:
         effect = pooled(taken, level).effect
         some = "" if len(taken) == cells else f" ({len(taken)} of {cells} cells)"
         if effect is not None:
-            told.append(f"Against {words_of(arm).phrase}{some}: {said(effect)}.")
+            told.append(f"Against {words_of(arm).phrase}{some}: {said(effect, taken[0].ticket.setting.metric)}.")
     return told
 
 
-def equivalence(found: Pool, margin: float) -> list[str]:
+def equivalence(found: Pool, margin: float, metric: Metric) -> list[str]:
     """Whether the two are shown to be as good as equal, which not being worse does not say."""
     test = equivalent(found.values, dict.fromkeys(found.values, 0.0), margin)
     if test.p is None:
         return []
     shown, p = "shown" if test.shown else "not shown", "p < 0.001" if test.p < 0.001 else f"p = {number(test.p)}"
-    return [f"Equal on average within ±{number(margin)}: {shown} (two one-sided t-tests, {p})."]
+    return [f"Equal on average within ±{metric.size(margin)}: {shown} (two one-sided t-tests, {p})."]
 
 
 def mixed(metrics: Sequence[Metric]) -> str:
@@ -72,7 +72,12 @@ def aside(kept: Sequence[Pair], able: Sequence[Pair], every: Decided) -> list[st
         f"Set aside, since the dense network stayed at the commonest class in more than half of its trainings: "
         f"{names(out)}."
     )
-    return [told, f"With all {len(able)} cells: {every.outcome}, {said(every.effect)}."] if every.effect else [told]
+    metric = able[0].ticket.setting.metric
+    return (
+        [told, f"With all {len(able)} cells: {every.outcome}, {said(every.effect, metric)}."]
+        if every.effect
+        else [told]
+    )
 
 
 def other_settings(cells: Iterable[ClaimCell], columns: Iterable[str]) -> list[str]:
@@ -112,16 +117,17 @@ def doubts(
         told.append("Undecided, since no network of these cells has learned anything.")
     below = [f"{one.what} on {one.where} ({one.model})" for one in everywhere if one.outcome == "fails"]
     if below and outcome == "holds":
-        told.append(f"Undecided, since not so everywhere: the interval lies below −{number(margin)} for {some(below)}.")
+        bound = able[0].ticket.setting.metric.size(-margin)
+        told.append(f"Undecided, since not so everywhere: the interval lies below {bound} for {some(below)}.")
     return told
 
 
-def resampled(found: Pool) -> list[str]:
+def resampled(found: Pool, metric: Metric) -> list[str]:
     """The bootstrap's interval beside Student's, where there are replicates enough to resample."""
     if len(found.values) < 5:
         return []
     one = bootstrap_interval(found.values.values())
-    return [f"Bootstrap ({one.method}) of the effect: {within(one)}."] if one.low is not None else []
+    return [f"Bootstrap ({one.method}) of the effect: {gained(one, metric)}."] if one.low is not None else []
 
 
 def chance(able: Sequence[Pair], level: int, margin: float) -> list[str]:
@@ -130,7 +136,8 @@ def chance(able: Sequence[Pair], level: int, margin: float) -> list[str]:
     if not at:
         return []
     cells = f"{len(at)} of {len(able)} cells"
-    return [f"In {cells} both are at chance (1 / classes + {number(margin)} at most): {names(at)}."]
+    room = able[0].ticket.setting.metric.size(margin)
+    return [f"In {cells} both are at chance (1 / classes + {room} at most): {names(at)}."]
 
 
 def _at_chance(able: Sequence[Pair], level: int, margin: float) -> list[Pair]:
@@ -144,9 +151,9 @@ def _at_chance(able: Sequence[Pair], level: int, margin: float) -> list[Pair]:
     ]
 
 
-def small(found: Pool, outcome: Outcome, margin: float) -> list[str]:
+def small(found: Pool, outcome: Outcome, margin: float, metric: Metric) -> list[str]:
     """A difference that was seen and would not matter."""
     high = None if found.effect is None else found.effect.high
     if outcome != "holds" or high is None or high >= margin:
         return []
-    return [f"The whole interval lies below the margin of {number(margin)}: seen, but small."]
+    return [f"The whole interval lies below the margin of {metric.size(margin)}: seen, but small."]

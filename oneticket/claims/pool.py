@@ -6,6 +6,7 @@ import statistics
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from oneticket.ground.metric import Metric
 from oneticket.stats.power import advice
 from oneticket.stats.stats import Interval, mean_interval
 
@@ -29,9 +30,9 @@ class Pool:
         ones = "the one replicate that has all cells" if n == 1 else f"the {n or ''} replicates that have all cells"
         return ones.replace("  ", " ") + (f" ({self.left} left out)" if self.left else "")
 
-    def advice(self, wanted: float | None = None) -> str:
+    def advice(self, metric: Metric, wanted: float | None = None) -> str:
         """What so many replicates can show, and how many it takes to show `wanted`."""
-        return advice(self.values.values(), wanted)
+        return advice(self.values.values(), wanted, metric)
 
 
 def pool(cells: Iterable[Mapping[int, float]], seen: Iterable[int] = ()) -> Pool:

@@ -152,13 +152,13 @@ def _levels(books: Mapping[int, Book], deepest: int) -> ReportTable:
     for level in range(deepest + 1):
         scores = [score_of(book.records[level]) for book in books.values() if level < len(book.records)]
         known = [float(value) for value in scores if describe.number(value)]
-        shown = plus_minus(mean_interval(known)) if known else "—"
+        shown = plus_minus(mean_interval(known), metric) if known else "—"
         densities = {percent(book.density(level)) for book in books.values()}
         counts = next(iter(books.values())).weight_counts[level]
         rows.append((str(level), " / ".join(sorted(densities)), percent(counts.model), f"{counts.living:,}", shown))
     return ReportTable(
         title="Scores of the search, each level trained from the rewind point",
-        header=("level", "density", "of all", "weights", metric.label),
+        header=("level", "density", "of all", "weights", metric.heading),
         rows=tuple(rows),
         caption="Density: of the prunable weights, and of all weights of the model. Scores on the test set"
         f"{'' if metric.larger else ', lower is better'}: mean ± half the 95 % t interval; "

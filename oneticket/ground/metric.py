@@ -1,4 +1,4 @@
-"""The metric that counts: what a score is called, in which unit, and which way is better."""
+"""The metric that counts: what a score is called, in which unit its numbers are written, and which way is better."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from typing import Any
 
 from oneticket.ground.errors import SpecError
 
+NOISE = 1e-9  # shares of equal counts may differ by rounding
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Metric:
@@ -15,7 +17,7 @@ class Metric:
 
     `larger`: whether a larger score is the better one. `low`, `high`: its bounds, None where it has none. `margin`: the
     difference, in the metric's own unit, that counts as none unless a study says otherwise; None where nothing can be
-    said in general.
+    said in general. `share`: whether scores are shares, which are told in percent, and their differences in points.
     """
 
     name: str
@@ -24,6 +26,7 @@ class Metric:
     low: float | None = None
     high: float | None = None
     margin: float | None = None
+    share: bool = False
 
     def gain(self, score: float, other: float) -> float:
         """By how much a score is better than another: above 0 it is better, whichever way the metric counts.
@@ -45,6 +48,55 @@ class Metric:
         """
         score = score if self.low is None else max(self.low, score)
         return score if self.high is None else min(self.high, score)
+
+    def written(self, value: float, *, signed: bool = False) -> str:
+        """A score or a difference as a number, in the unit that it is told in; `signed`: with its sign if above 0.
+
+        >>> METRICS["accuracy"].written(0.963), METRICS["accuracy"].written(0.208, signed=True)
+        ('96.3', '+20.8')
+        >>> METRICS["rmse"].written(54.25)
+        '54.250'
+        """
+        text = number(100 * value, 1) if self.share else number(value)
+        return f"+{text}" if signed and value > NOISE else text
+
+    def score(self, value: float) -> str:
+        """A score with its unit: `96.3 %`, `54.250 mmol`, `0.693 loss`."""
+        return f"{self.written(value)} {'%' if self.share else self.unit or self.name}"
+
+    def size(self, difference: float, *, signed: bool = False) -> str:
+        """A difference with its unit: `20.8 points`, `4.000 mmol`."""
+        return f"{self.written(difference, signed=signed)} {self.units}"
+
+    def gained_words(self, mean: float, low: float | None, high: float | None, n: int, *, signed: bool = True) -> str:
+        """A difference in words, with its 95 % interval and the number of replicates.
+
+        >>> METRICS["accuracy"].gained_words(0.208, 0.005, 0.41, 3)
+        '+20.8 points (95 % CI 0.5 to 41.0, n = 3)'
+        >>> METRICS["accuracy"].gained_words(-0.01, None, None, 1)
+        '−1.0 points (n = 1, no interval)'
+        """
+        return f"{self.size(mean, signed=signed)} ({self.interval_words(low, high, n)})"
+
+    def score_words(self, mean: float, low: float | None, high: float | None, n: int) -> str:
+        """A mean score in words: `96.3 % (95 % CI 95.5 to 97.1, n = 3)`."""
+        return f"{self.score(mean)} ({self.interval_words(low, high, n)})"
+
+    def interval_words(self, low: float | None, high: float | None, n: int) -> str:
+        """What stands in brackets behind a mean."""
+        if low is None or high is None:
+            return f"n = {n}, no interval"
+        return f"95 % CI {self.written(low)} to {self.written(high)}, n = {n}"
+
+    @property
+    def units(self) -> str:
+        """What differences are counted in: `points` of a share, else its unit or, without one, its name."""
+        return "points" if self.share else self.unit or self.name
+
+    @property
+    def heading(self) -> str:
+        """What stands above a column of its scores: `accuracy (%)`, `rmse (mmol)`."""
+        return f"{self.name} (%)" if self.share else self.label
 
     @property
     def label(self) -> str:
@@ -116,10 +168,29 @@ def named(rows: Iterable[Mapping[str, Any]]) -> str:
     return " or ".join(dict.fromkeys(Metric.of(row).label for row in rows)) or "score"
 
 
+def number(value: float, places: int | None = None) -> str:
+    """A number to three decimals, from 100 on to one and from 1,000 on to none, or to `places`; with a true minus sign.
+
+    What would be rounded to 0 gets more decimals, as many as its first digit takes: it keeps its sign.
+
+    >>> number(0.95449), number(-0.0181), number(-0.0001), number(154.32), number(-20514.2)
+    ('0.954', '−0.018', '−0.0001', '154.3', '−20,514')
+    >>> number(0.04, 1), number(-0.0021, 1), number(20.84, 1), number(0.0, 1)
+    ('0.04', '−0.002', '20.8', '0.0')
+    """
+    if abs(value) <= NOISE:
+        value = 0.0
+    if places is None:
+        places = 3 if abs(value) < 100 else 1 if abs(value) < 1000 else 0
+    while value and not float(f"{value:.{places}f}"):
+        places += 1
+    return f"{value:,.{places}f}".replace("-", "−")
+
+
 METRICS: dict[str, Metric] = {
     metric.name: metric
     for metric in (
-        Metric(name="accuracy", low=0.0, high=1.0, margin=0.02),
+        Metric(name="accuracy", low=0.0, high=1.0, margin=0.02, share=True),
         Metric(name="rmse", larger=False, low=0.0),
         Metric(name="bits_per_byte", unit="bits per byte", larger=False, low=0.0, margin=0.02),
     )

@@ -19,11 +19,12 @@ from oneticket.ticket.describe import (
     at,
     columns,
     data_settings,
-    interval,
+    gained_words,
     metric_of,
     network,
     number,
     percent,
+    score_words,
     scores,
     several_heads,
     sound_metric,
@@ -146,11 +147,8 @@ def _scores(thing: Ticket | Book) -> str:
     lines = [
         (
             *(text(row[name]) for name in ("data", "optimizer", "arm")),
-            interval(row, metric_of(row)),
-            str(row["n"]),
-            f"{interval(row['difference'], metric_of(row), signed=True)}, n = {row['difference']['n']}"
-            if row["difference"]
-            else "—",
+            text(score_words(row, metric_of(row))),
+            text(gained_words(row["difference"], metric_of(row))) if row["difference"] else "—",
         )
         for row in rows
     ]
@@ -158,11 +156,11 @@ def _scores(thing: Ticket | Book) -> str:
     metrics = list(dict.fromkeys(metric_of(row) for row in rows))
     name = text(metrics[0].label) if len(metrics) == 1 else "score"
     note = (
-        "In brackets the 95 % interval of the mean; the last column is by how much the ticket is better than that arm, "
-        "on paired seeds."
+        "In brackets the 95 % interval of the mean and the number of trainings; the last column is by how much the "
+        "ticket is better than that arm, on paired seeds."
     )
     note += "".join(f" Lower {text(one.label)} is better." for one in metrics if not one.larger)
-    table = _table(("data", "optimizer", "arm", name, "n", "ticket better by"), lines)
+    table = _table(("data", "optimizer", "arm", name, "ticket better by"), lines)
     return "\n\n".join([table, note + "".join(f" {word}." for word in words), *_standings(rows)])
 
 
@@ -175,8 +173,8 @@ def _standings(rows: Sequence[Mapping[str, Any]]) -> list[str]:
 def _single(score: float, metric: Metric) -> str:
     """A score of one training, with its name and direction."""
     if metric.name == "accuracy":
-        return f"an accuracy of {percent(score)}"
-    return f"{score:.4g} {text(metric.label)}{'' if metric.larger else ' (lower is better)'}"
+        return f"an accuracy of {metric.score(score)}"
+    return f"{metric.written(score)} {text(metric.label)}{'' if metric.larger else ' (lower is better)'}"
 
 
 def _levels(book: Book) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 
 from oneticket.ground.metric import Metric
 from oneticket.lottery.spec import CROSSED, OF_TARGET, WHOLE
-from oneticket.ticket.describe import interval, metric_of, word
+from oneticket.ticket.describe import metric_of, word
 
 CONFIDENCE = 0.95
 Score = Mapping[str, Any]
@@ -63,12 +63,11 @@ class Standing:
 
     def amount(self, gain: Gain) -> str:
         """A gain with its interval, n, and of several arms the arm."""
-        bounds = {"mean": gain.mean, "low": gain.low, "high": gain.high}
-        said = interval(bounds, self.metric, signed=True)
-        arm = f", {word(gain.arm)}" if self.rival == "controls" else ""
+        arm = f" over {word(gain.arm)}" if self.rival == "controls" else ""
         if gain.low is not None and gain.low == gain.high:  # no narrow result: most likely all name one class
-            return f"{said.partition(' (')[0]} in all {gain.n} pairs{arm}"
-        return f"{said}, n = {gain.n}{arm}"
+            return f"{self.metric.size(gain.mean, signed=True)}{arm} in all {gain.n} pairs"
+        bounds = self.metric.interval_words(gain.low, gain.high, gain.n)
+        return f"{self.metric.size(gain.mean, signed=True)}{arm} ({bounds})"
 
 
 def standings(scores: Iterable[Score]) -> list[Standing]:
@@ -82,7 +81,7 @@ def standings(scores: Iterable[Score]) -> list[Standing]:
     >>> gain = {"mean": 0.02, "low": 0.01, "high": 0.03, "n": 5}
     >>> rows = [{"data": data, "optimizer": "sgd", "arm": "dense", "difference": gain} for data in ("svhn", "digits")]
     >>> print(standings(rows)[0].told(standings(rows)[0].gains[0]))
-    +2.00 points (+0.74 to +3.26), n = 5, on svhn
+    +2.0 points (95 % CI 0.7 to 3.3, n = 5), on svhn
     """
     rows = [row for row in scores if row["difference"] and row["arm"] != "ticket"]
     made = []

@@ -16,7 +16,7 @@ from oneticket.report.verdict import sentence
 from oneticket.stats.decomposition import decompositions
 from oneticket.stats.regroup import parts, settled
 from oneticket.stats.summary import Row, places, summary
-from oneticket.stats.table import ReportTable, tables
+from oneticket.stats.table import ReportTable, lean, tables
 from oneticket.stats.words import MISSING, arm_place, counts, percent, words_of
 from oneticket.study.findings import Findings
 
@@ -175,12 +175,13 @@ def _missing(cells: Sequence[Row]) -> ReportTable | None:
         for group, alike in sorted(groups.items())
     ]
     kinds = f"; {LISTED} of {len(rows)} kinds are listed" if len(rows) > LISTED else ""
-    return ReportTable(
+    table = ReportTable(
         title="Cells that are not trained",
         header=("part", "model", "source", "target", "arm", "levels", "replicates", "cells"),
         rows=tuple(rows[:LISTED]),
         caption=f"{len(cells):,} cells{kinds}; missing.csv has every one.",
     )
+    return lean(table)
 
 
 def _part(cell: Row) -> str:
@@ -208,7 +209,7 @@ def _ledger(findings: Findings) -> ReportTable | None:
     ]
     spent, saved = (sum(search[name] or 0 for search in findings.ledger) for name in ("seconds", "seconds_saved"))
     networks = {row["key"]: row["seconds"] or 0 for row in findings.rows}
-    return ReportTable(
+    table = ReportTable(
         title="What finding cost, and what carrying saved",
         header=(*header, "carried", "searches saved", "time saved"),
         rows=tuple(rows),
@@ -218,6 +219,7 @@ def _ledger(findings: Findings) -> ReportTable | None:
             f"comparison took {duration(sum(networks.values()))}."
         ),
     )
+    return lean(table)
 
 
 def _place(row: Mapping[str, Any], end: str) -> str:

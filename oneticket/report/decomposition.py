@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from oneticket.ground.metric import Metric
 from oneticket.stats.decomposition import EFFECTS, PARTS, Decomposition
 from oneticket.stats.stats import Paired
 from oneticket.stats.table import ReportTable
@@ -39,8 +40,8 @@ def decomposition_lines(found: Sequence[Decomposition]) -> list[str]:
     ... ]
     >>> print(*decomposition_lines(decompositions(rows)))  # doctest: +NORMALIZE_WHITESPACE
     Mask or weights, at 80 % of the weights on b under sgd: the ticket from a (sgd) minus the target's own,
-    0.050 [0.047, 0.053] accuracy, is mask 0.030 [0.028, 0.032] + weights 0.010 [0.009, 0.011] + interaction
-    0.010 [0.009, 0.011] (95 % intervals, n = 2).
+    +5.0 [4.7, 5.3] points of accuracy, is mask +3.0 [2.8, 3.2], weights +1.0 [0.9, 1.1], and
+    interaction +1.0 [0.9, 1.1] (95 % intervals, n = 2).
     """
     tickets: dict[tuple[Any, ...], list[Decomposition]] = {}
     for one in found:
@@ -59,14 +60,15 @@ def _sentence(one: Decomposition, where: str) -> str:
     gains, metric = one.gains, one.setting.metric
     named = f"the ticket from {one.source.source}" if one.source.source else "the ticket"
     start = f"Mask or weights, at {percent(one.density)} of the weights on {where}: "
+    told = {name: within(gain.difference, metric, signed=True) for name, gain in gains.items()}
     said = []
     if "total" in gains:
-        parts = [f"{EFFECTS[name].label} {within(gains[name].difference)}" for name in PARTS if name in gains]
-        total = f"{named} minus the target's own, {within(gains['total'].difference)} {metric.gained}"
-        shown = f", is {' + '.join(parts)}" if len(parts) == len(PARTS) else "".join(f"; {part}" for part in parts)
+        parts = [f"{EFFECTS[name].label} {told[name]}" for name in PARTS if name in gains]
+        total = f"{named} minus the target's own, {told['total']} {_unit(metric)}"
+        shown = f", is {listed(parts)}" if len(parts) == len(PARTS) else "".join(f"; {part}" for part in parts)
         n = gains["total"].difference.n
         said.append(f"{total}{shown}{f' (95 % intervals, n = {n})' if n > 1 else ''}")
-    if lone := [f"{TOLD[name]} {within(gains[name].difference)}" for name in TOLD if name in gains]:
+    if lone := [f"{words} {told[name]}" for name, words in TOLD.items() if name in gains]:
         said.append(listed(lone))
     if one.lacking:
         said.append(f"not trained: {listed(one.lacking)}")
@@ -81,7 +83,7 @@ def _table(title: str, block: Sequence[Decomposition]) -> ReportTable:
     for one in block:
         total = one.gains.get("total")
         n = str(total.difference.n) if total else MISSING
-        cells = [_cell(one.gains.get(name), n) for name in shown]
+        cells = [_cell(one.gains.get(name), n, one.setting.metric) for name in shown]
         rows.append((one.source.source or MISSING, percent(one.density), *cells, n, "; ".join(one.lacking) or MISSING))
     kept = slice(None) if lacking else slice(-1)
     return ReportTable(
@@ -96,9 +98,14 @@ def _caption(one: Decomposition, shown: Sequence[str]) -> str:
     """What the columns are, and that they are not adjusted for their number."""
     told = [f"{EFFECTS[name].label}: {_meaning(name)}" for name in shown if name != "total"]
     return (
-        f"Gains in {one.setting.metric.gained}, paired by replicate: means with their 95 % Student t intervals, not "
+        f"Gains in {_unit(one.setting.metric)}, paired by replicate: means with their 95 % Student t intervals, not "
         f"adjusted for their number; a value with another n than its row says so. {'; '.join(told)}."
     )
+
+
+def _unit(metric: Metric) -> str:
+    """What a gain is a gain of, with its unit."""
+    return f"points of {metric.name}" if metric.share else metric.gained
 
 
 def _meaning(name: str) -> str:
@@ -109,11 +116,11 @@ def _meaning(name: str) -> str:
     return f"{better}, minus {worse}"
 
 
-def _cell(gain: Paired | None, usual: str) -> str:
+def _cell(gain: Paired | None, usual: str, metric: Metric) -> str:
     if gain is None:
         return MISSING
     n = gain.difference.n
-    return within(gain.difference) + (f" (n = {n})" if n != 1 and str(n) != usual else "")
+    return within(gain.difference, metric, signed=True) + (f" (n = {n})" if n != 1 and str(n) != usual else "")
 
 
 def _row(one: Decomposition, name: str) -> dict[str, Any]:

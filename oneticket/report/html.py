@@ -7,33 +7,37 @@ import functools
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from pathlib import Path
 from string import Template
+from types import MappingProxyType
 
 import altair as alt
 import vl_convert
 
 from oneticket.charts.picture import Picture, undrawn
 from oneticket.claims.claim import Verdict
+from oneticket.report.bar import interval_bar
 from oneticket.report.contents import MASK_OR_WEIGHTS, Contents
-from oneticket.report.judged import comparisons, effect, short, standing
+from oneticket.report.judged import SHOWN, comparisons, effect, short, standing
 from oneticket.stats.table import ReportTable
 
+MANY = 3  # tables or sentences of one kind that stand open
 STILL = 400_000  # bytes: a larger still is a file beside the page only
-SHOWN = 12  # rows of comparisons that are shown without being asked for
 NUMBER = re.compile(r"[−<+]? ?\d|—$")
 
 
-def html(told: Contents, pictures: Sequence[Picture]) -> str:
+def html(told: Contents, pictures: Sequence[Picture], method: Mapping[str, str] = MappingProxyType({})) -> str:
     """The page. Its policy forbids every connection, and every script but its own two; equal contents, equal text.
+
+    `method`: the method's picture as SVG, for light pages and for dark ones, by the names of its files.
 
     Every text is escaped, also where it lies inside a chart.
     """
     parts = [
         ("answer", "The answer", _answer(told)),
-        ("levels", "Every level", _table(told.every_level) if told.every_level else ""),
+        ("levels", "Every level", _folded_if_long(told.every_level) if told.every_level else ""),
         ("claims", "Claim by claim", "\n".join(map(_claim, told.verdicts))),
         ("design", "Design", _table(told.design) if told.design else ""),
         ("figures", "Figures", "\n".join(map(_figure, pictures)) + _paragraphs([undrawn(told.figures, pictures)])),
@@ -49,13 +53,14 @@ def html(told: Contents, pictures: Sequence[Picture]) -> str:
         ("rows", "Rows", ROWS),
     ]
     parts = [part for part in parts if part[2]]
+    inside = {"claims": _list(f'<a href="#{_slug(one.name)}">{_text(one.name)}</a>' for one in told.verdicts)}
     scripts = [_library(), _file("page.js")] if pictures else [_file("page.js")]
     return Template(_file("page.html")).substitute(
         title=_text(told.title),
         policy=_policy(scripts),
         style=_file("page.css"),
-        lead=_paragraphs([told.note]) + f'\n<p class="soft">{_text(told.done)}</p>',
-        contents=_list(f'<a href="#{name}">{title}</a>' for name, title, _ in parts),
+        lead=_paragraphs([told.note]) + f'\n<p class="soft">{_text(told.done)}</p>' + _method(method),
+        contents=_list(f'<a href="#{name}">{title}</a>{inside.get(name, "")}' for name, title, _ in parts),
         sections="\n".join(_section(*part) for part in parts),
         footer="<p>Written by oneticket from the rows beside this page. It opens no connection.</p>",
         scripts="\n".join(f"<script>{script}</script>" for script in scripts),
@@ -76,6 +81,18 @@ def _section(name: str, title: str, body: str) -> str:
     )
 
 
+def _method(pictures: Mapping[str, str]) -> str:
+    """The picture, its words as its alternative text; the page's colours choose between light and dark."""
+    if not pictures:
+        return ""
+    light, dark = ("data:image/svg+xml;base64," + base64.b64encode(one.encode()).decode() for one in pictures.values())
+    words = re.search(r'aria-label="([^"]*)"', next(iter(pictures.values())))
+    return (
+        f'\n<picture class="method"><source media="(prefers-color-scheme: dark)" srcset="{dark}">'
+        f'<img alt="{words[1] if words else "The method"}" src="{light}"></picture>'
+    )
+
+
 def _answer(told: Contents) -> str:
     if not told.verdicts:
         return _paragraphs([told.seen or "The study asks about no claim, or nothing of it is trained."])
@@ -83,26 +100,37 @@ def _answer(told: Contents) -> str:
 
 
 def _card(verdict: Verdict) -> str:
+    told = "".join(f'<p class="soft">{_text(line)}</p>' for line in standing(verdict))
     return (
-        f'<li class="{MARKS[verdict.outcome]}"><a href="#{_slug(verdict.name)}">{_text(verdict.name)}</a> '
-        f'<span class="outcome">{SIGNS[verdict.outcome]} {verdict.outcome}</span>\n'
+        f'<li class="{MARKS[verdict.outcome]}"><p><a href="#{_slug(verdict.name)}">{_text(verdict.name)}</a> '
+        f'<span class="outcome">{SIGNS[verdict.outcome]} {verdict.outcome}</span></p>\n'
         f"<p>{_text(verdict.statement)}</p>\n"
-        f'<p class="soft">{_text(short(verdict))}</p>{_paragraphs(standing(verdict))}</li>\n'
+        f'<p class="{"effect" if verdict.effect else "soft"}">{_text(short(verdict))}</p>{_bar(verdict)}{told}</li>\n'
     )
+
+
+def _bar(verdict: Verdict) -> str:
+    """The effect as a bar; nothing where there is none."""
+    if verdict.effect is None:
+        return ""
+    margin = "" if verdict.margin is None else f"; the band is the margin of ±{verdict.metric.size(verdict.margin)}"
+    return interval_bar(verdict.effect, label=f"{effect(verdict)}; zero is marked{margin}", margin=verdict.margin)
 
 
 def _claim(verdict: Verdict) -> str:
     name = _slug(verdict.name)
-    compared = comparisons(verdict)
-    shown = _table(compared) if compared else ""
-    if compared and len(compared.rows) > SHOWN:
-        shown = _folded(f"All {len(compared.rows)} comparisons", shown)
+    tables = comparisons(verdict)
+    shown = _table(tables[0]) if len(tables) == 1 else ""
+    if len(tables) > 1:
+        shown = f"<p>The {len(verdict.comparisons)} comparisons, target by target:</p>\n" + "\n".join(
+            _folded(f"{table.title.partition(': ')[2]} ({len(table.rows)})", _table(table)) for table in tables
+        )
     return (
         f'<article id="{name}" class="{MARKS[verdict.outcome]}" aria-labelledby="{name}-title">\n'
         f'<h3 id="{name}-title">{_text(verdict.name)}: {_text(verdict.statement)}</h3>\n'
         f'<p><span class="outcome">{SIGNS[verdict.outcome]} {verdict.outcome}</span>: {_text(effect(verdict))}</p>\n'
         f"{_paragraphs(standing(verdict))}\n"
-        f"<p><b>Rule.</b> {_text(verdict.rule)}</p>\n{shown}\n"
+        f"{shown}\n<p><b>Rule.</b> {_text(verdict.rule)}</p>\n"
         f"{_paragraphs([verdict.advice])}\n"
         f"{_list(map(escape, verdict.notes))}\n</article>"
     )
@@ -128,17 +156,32 @@ def _figure(picture: Picture) -> str:
 
 def _taken_apart(told: Contents) -> str:
     lines, tables = told.taken_apart.lines, told.taken_apart.tables
-    return "\n".join([_paragraphs(lines), *map(_table, tables)]) if tables else ""
+    if not tables:
+        return ""
+    sentences = _paragraphs(lines)
+    return (sentences if len(lines) <= MANY else _folded(f"In words ({len(lines)})", sentences)) + _several(tables)
 
 
 def _tables(told: Contents) -> str:
-    tables, differences = ("\n".join(map(_table, kind)) for kind in (told.tables, told.differences))
-    tables += _table(told.stayed) if told.stayed else ""
-    return tables + (_folded("The same as differences to the dense network", differences) if differences else "")
+    differences = _several(told.differences)
+    made = _several(told.tables) + (_table(told.stayed) if told.stayed else "")
+    return made + (_folded("The same as differences to the dense network", differences) if differences else "")
+
+
+def _several(tables: Sequence[ReportTable]) -> str:
+    """Tables one below the other; more than `MANY` of them are folded, the first one open."""
+    if len(tables) <= MANY:
+        return "\n".join(map(_table, tables))
+    folded = [_folded(table.title, _table(table)) for table in tables]
+    return "\n".join([folded[0].replace("<details>", "<details open>", 1), *folded[1:]])
 
 
 def _folded(title: str, body: str) -> str:
-    return f"<details><summary>{title}</summary>\n{body}\n</details>"
+    return f"<details><summary>{_text(title)}</summary>\n{body}\n</details>"
+
+
+def _folded_if_long(table: ReportTable) -> str:
+    return _table(table) if len(table.rows) <= SHOWN else _folded(f"{table.title} ({len(table.rows)})", _table(table))
 
 
 def _table(table: ReportTable) -> str:
@@ -146,16 +189,21 @@ def _table(table: ReportTable) -> str:
     kinds = [' class="word"' if word else "" for word in words]
     head = "".join(f'<th scope="col"{kind}>{_text(cell)}</th>' for cell, kind in zip(table.header, kinds, strict=True))
     body = "\n".join(
-        f'<tr><th scope="row">{_text(row[0])}</th>'
-        + "".join(f"<td{kind}>{_text(cell)}</td>" for cell, kind in zip(row[1:], kinds[1:], strict=True))
-        + "</tr>"
+        f'<tr><th scope="row">{_text(row[0])}</th>{"".join(map(_cell, row[1:], table.header[1:], words[1:]))}</tr>'
         for row in table.rows
     )
     return (
-        f'<div class="scroll" role="region" aria-label="{_text(table.title)}" tabindex="0">\n<table>\n'
+        f'<div class="scroll table" role="region" aria-label="{_text(table.title)}" tabindex="0">\n<table>\n'
         f"<caption>{_text(table.title)}</caption>\n<thead><tr>{head}</tr></thead>\n<tbody>\n{body}\n</tbody>\n"
         f'</table></div>\n<p class="soft">{_text(table.caption)}</p>'
     )
+
+
+def _cell(cell: str, label: str, word: bool) -> str:
+    """A cell, with its column's name for narrow screens, on which it is a line."""
+    kind = "empty" if not cell else "word" if word else ""
+    named = f' class="{kind}"' if kind else ""
+    return f'<td{named} data-label="{escape(label)}">{_text(cell)}</td>'
 
 
 def _paragraphs(texts: Iterable[str]) -> str:

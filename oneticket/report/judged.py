@@ -2,28 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
-from oneticket.claims.claim import Verdict
+from oneticket.claims.claim import Comparison, Verdict
 from oneticket.claims.family import Rung
-from oneticket.stats.table import ReportTable
-from oneticket.stats.words import MISSING, number, percent, within
+from oneticket.ground.metric import number
+from oneticket.stats.table import ReportTable, lean
+from oneticket.stats.words import MISSING, percent, within
 
 
 def effect(verdict: Verdict) -> str:
     """The effect that decided, with its interval and n.
 
     >>> from oneticket.stats.stats import Interval
-    >>> told = {"claim": "C1", "statement": "", "outcome": "holds", "unit": "accuracy", "margin": 0.02, "rule": ""}
-    >>> told |= {"comparisons": (), "advice": "", "notes": ()}
-    >>> effect(Verdict(effect=Interval(mean=0.04, low=0.01, high=0.07, n=3), **told))
-    '0.040 [0.010, 0.070] accuracy (95 % interval, n = 3)'
+    >>> told = {"claim": "C1", "statement": "", "outcome": "holds", "margin": 0.02, "rule": "", "comparisons": ()}
+    >>> told |= {"advice": "", "notes": (), "over": "over random"}
+    >>> effect(Verdict(effect=Interval(mean=0.208, low=0.005, high=0.41, n=3), **told))
+    '+20.8 points over random (95 % CI 0.5 to 41.0, n = 3)'
     """
-    if verdict.effect is None:
+    one, metric = verdict.effect, verdict.metric
+    if one is None:
         return "no effect could be pooled"
-    if verdict.effect.half is None:
-        return f"{within(verdict.effect)} {verdict.unit}; no interval can be given"
-    return f"{within(verdict.effect)} {verdict.unit} (95 % interval, n = {verdict.effect.n})"
+    size = f"{metric.size(one.mean, signed=True)}{f' {verdict.over}' if verdict.over else ''}"
+    return f"{size} ({metric.interval_words(one.low, one.high, one.n)})"
 
 
 def short(verdict: Verdict) -> str:
@@ -31,9 +32,14 @@ def short(verdict: Verdict) -> str:
     return effect(verdict) if verdict.effect or not verdict.notes else verdict.notes[0]
 
 
+def answers(verdicts: Iterable[Verdict]) -> list[str]:
+    """The verdicts as lines of text: the words of the page's cards."""
+    return [f"{one.name} {one.outcome}: {one.statement} {short(one)}" for one in verdicts]
+
+
 def standing(verdict: Verdict) -> tuple[str, ...]:
-    """Its p beside the adjusted one, and whether own tickets still match dense networks there."""
-    return tuple(filter(None, (adjusted(verdict), still(verdict))))
+    """Its cells, its p beside the adjusted one, and whether own tickets still match dense networks there."""
+    return tuple(filter(None, (cells(verdict), adjusted(verdict), still(verdict))))
 
 
 def adjusted(verdict: Verdict) -> str:
@@ -41,11 +47,11 @@ def adjusted(verdict: Verdict) -> str:
     if verdict.test is None or verdict.test.p is None or verdict.adjusted is None:
         return ""
     survives = {True: "the outcome survives", False: "the outcome does not survive", None: "nothing was decided"}
-    over = f"over the {verdict.family} verdicts of this study" if verdict.family > 1 else "as this is the only verdict"
-    return (
-        f"Own test: {_p(verdict.test.p)} ({verdict.test.words}). Adjusted {over} (Holm, 1979): {_p(verdict.adjusted)}; "
-        f"{survives[verdict.survives]}."
-    )
+    own = f"Own test: {_p(verdict.test.p)} ({verdict.test.words})"
+    if verdict.family == 1:
+        return f"{own}; not adjusted, as this is the only verdict of the study."
+    over = f"over the {verdict.family} verdicts of this study"
+    return f"{own}. Adjusted {over} (Holm, 1979): {_p(verdict.adjusted)}; {survives[verdict.survives]}."
 
 
 def still(verdict: Verdict) -> str:
@@ -56,30 +62,54 @@ def still(verdict: Verdict) -> str:
     said = {"holds": "still non-inferior to dense", "fails": "worse than dense"}.get(
         one.outcome, "not shown to be non-inferior to dense"
     )
-    margin = MISSING if one.margin is None else number(one.margin)
+    metric = verdict.metric
+    margin = "not named" if one.margin is None else metric.size(one.margin)
+    bounds = metric.interval_words(one.effect.low, one.effect.high, one.effect.n)
     return (
-        f"Here the targets' own tickets are {said}: own − dense {within(one.effect)}, n = {one.effect.n}, "
-        f"margin {margin}."
+        f"Here the targets' own tickets are {said}: {metric.size(one.effect.mean, signed=True)} over the dense network "
+        f"({bounds}; margin {margin})."
     )
 
 
-def comparisons(verdict: Verdict) -> ReportTable | None:
-    """Every cell behind a verdict; None where there is none."""
-    given = verdict.comparisons
-    if not given:
-        return None
-    models = len({one.model for one in given}) > 1
-    header = ("what", "against", *(("model",) if models else ()), "where", "weights", "difference", "n", "says")
-    rows = []
-    for one in given:
-        place = (*((one.model,) if models else ()), one.where, percent(one.density))
-        numbers = (within(one.together), str(one.together.n), one.outcome)
-        rows.append((one.what, one.against, *place, *numbers))
-    caption = (
-        "Mean paired differences, above 0 where the first is better, with t intervals that hold together with 95 % "
-        "over this table (Bonferroni), and what the claim's own rule says of each."
+def cells(verdict: Verdict) -> str:
+    """Over which cells the effect was averaged: where they are, or how many; empty where none is known."""
+    found = list(dict.fromkeys(one.where for one in verdict.comparisons))
+    if not found or verdict.effect is None:
+        return ""
+    number = f"{len(verdict.comparisons)} cell{'' if len(verdict.comparisons) == 1 else 's'}"
+    named = f": {', '.join(found)}" if len(found) <= NAMED else ""
+    mean = "Measured in" if len(verdict.comparisons) == 1 else "The mean of"
+    return f"{mean} {number}{named}."
+
+
+def comparisons(verdict: Verdict) -> tuple[ReportTable, ...]:
+    """Every cell behind a verdict; of more than `SHOWN` cells each target has its own table."""
+    groups: dict[tuple[str, ...], list[Comparison]] = {}
+    several = len(verdict.comparisons) > SHOWN
+    for one in verdict.comparisons:
+        groups.setdefault((one.model, one.where) if several else (), []).append(one)
+    return tuple(_compared(verdict, where, those) for where, those in groups.items())
+
+
+def _compared(verdict: Verdict, where: Sequence[str], those: Sequence[Comparison]) -> ReportTable:
+    metric = verdict.metric
+    rows = [
+        (
+            *(one.what, one.against, one.model, one.where, percent(one.density)),
+            *(within(one.together, metric, signed=True), str(one.together.n), one.outcome),
+        )
+        for one in those
+    ]
+    many = len(verdict.comparisons)
+    table = ReportTable(
+        title=f"{verdict.name}: {f'on {where[1]} ({where[0]})' if where else 'every comparison'}",
+        header=("what", "against", "model", "where", "weights", f"difference ({metric.units})", "n", "says"),
+        rows=tuple(rows),
+        caption="Mean paired differences, above 0 where the first is better, with t intervals that hold together with "
+        f"95 % over {'this table' if many == len(those) else f'all {many} comparisons'} (Bonferroni), and what the "
+        "claim's own rule says of each.",
     )
-    return ReportTable(title=f"{verdict.name}: every comparison", header=header, rows=tuple(rows), caption=caption)
+    return lean(table)
 
 
 def every_level(ladder: Iterable[Rung]) -> ReportTable | None:
@@ -89,23 +119,27 @@ def every_level(ladder: Iterable[Rung]) -> ReportTable | None:
             one.verdict.name,
             percent(one.density),
             str(one.level),
-            "judged" if one.stated else "",
+            "yes" if one.stated else "",
             one.verdict.outcome,
-            within(one.verdict.effect) if one.verdict.effect else MISSING,
+            within(one.verdict.effect, one.verdict.metric, signed=True) if one.verdict.effect else MISSING,
             str(one.verdict.effect.n) if one.verdict.effect else MISSING,
-            one.verdict.unit,
+            " ".join([one.verdict.metric.units, one.verdict.over]).strip(),
         )
         for one in ladder
     ]
     table = ReportTable(
         title="Every claim at every level",
-        header=("claim", "weights", "level", "", "outcome", "effect", "n", "unit"),
+        header=("claim", "weights", "level", "judged", "outcome", "effect", "n", "unit"),
         rows=tuple(rows),
         caption="By each claim's rule at each level, with 95 % t intervals that are not adjusted for the number of "
         "levels. The verdicts above are those marked as judged; the rest shows how far they depend on the density.",
     )
-    return table if rows else None
+    return lean(table) if rows else None
 
 
 def _p(value: float) -> str:
     return "p < 0.001" if value < 0.001 else f"p = {number(value)}"
+
+
+NAMED = 3  # places that a verdict names
+SHOWN = 12  # comparisons in one table

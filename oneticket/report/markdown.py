@@ -7,21 +7,25 @@ from collections.abc import Iterable, Sequence
 
 from oneticket.charts.picture import Picture, undrawn
 from oneticket.report.contents import MASK_OR_WEIGHTS, Contents
-from oneticket.report.judged import comparisons, short, standing
+from oneticket.report.judged import answers, comparisons, effect, standing
 from oneticket.stats.table import ReportTable
 
 
-def markdown(told: Contents, pictures: Sequence[Picture]) -> str:
-    """The report as Markdown; the pictures are those that lie in `figures/`."""
-    blocks = [f"# {_plain(told.title)}", _plain(told.note), _plain(told.done), "## The answer"]
-    blocks += [_table(_answer(told))] if told.verdicts else [_plain(told.seen or "The study asks about no claim.")]
-    blocks += [*map(_plain, told.doubts), *([_table(told.every_level)] if told.every_level else [])]
+def markdown(told: Contents, pictures: Sequence[Picture], method: Iterable[str] = ()) -> str:
+    """The report as Markdown; the pictures are those that lie in `figures/`, the method's by the names of its files."""
+    blocks = [f"# {_plain(told.title)}", _plain(told.note), _plain(told.done)]
+    blocks += [f"![The method](figures/{name})" for name in [*method][:1]] + ["## The answer"]
+    blocks += [*map(_plain, told.doubts)]
+    blocks += ["\n".join(f"- {_plain(line)}" for line in answers(told.verdicts))] if told.verdicts else []
+    blocks += [] if told.verdicts else [_plain(told.seen or "The study asks about no claim.")]
+    blocks += [_table(told.every_level)] if told.every_level else []
     for verdict in told.verdicts:
         blocks += [f"## {_plain(f'{verdict.name}: {verdict.outcome}')}", f"**{_plain(verdict.statement)}**"]
         blocks += [
+            _plain(effect(verdict)),
             *map(_plain, standing(verdict)),
             _plain(verdict.rule),
-            *map(_table, filter(None, [comparisons(verdict)])),
+            *map(_table, comparisons(verdict)),
             _plain(verdict.advice),
         ]
         blocks += ["\n".join(f"- {_plain(note)}" for note in verdict.notes)]
@@ -39,11 +43,6 @@ def markdown(told: Contents, pictures: Sequence[Picture]) -> str:
     blocks += ["## Methods", *map(_plain, told.methods)] if told.methods else []
     blocks += _section("Cost", [told.ledger] if told.ledger else [])
     return "\n\n".join(block for block in blocks if block) + "\n"
-
-
-def _answer(told: Contents) -> ReportTable:
-    rows = [(one.name, one.statement, one.outcome, short(one)) for one in told.verdicts]
-    return ReportTable(title="", header=("claim", "says", "outcome", "effect"), rows=tuple(rows), caption="")
 
 
 def _section(title: str, tables: Iterable[ReportTable]) -> list[str]:

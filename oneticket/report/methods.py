@@ -13,7 +13,7 @@ from oneticket.models.spec import ModelSpec
 from oneticket.pruning.spec import CRITERIA, SCOPES
 from oneticket.report.settings import COMPARED, DRAWN, HEADS, PRUNED, SHOTS, STARTS, length, optimizer, span
 from oneticket.stats.stats import CONFIDENCE
-from oneticket.stats.words import arm_place, counts, listed, number, percent, words_of
+from oneticket.stats.words import arm_place, counts, listed, margin_words, percent, words_of
 from oneticket.study.findings import Findings
 from oneticket.study.labels import model_label
 from oneticket.task.inputs import AXES
@@ -104,7 +104,8 @@ def _data(findings: Findings) -> str:
 def _measured(findings: Findings) -> str:
     """What the scores are, and when they were taken."""
     said = [
-        "Accuracy is the share of the target's test examples that are classified right, measured once, after training."
+        "Accuracy is the share of the target's test examples that are classified right, measured once, after "
+        "training. It is given in percent, differences of it in points (hundredths)."
         if metric == METRICS["accuracy"]
         else f"The score is the {metric.label} over the target's test set, of which {metric.better} is better, "
         "measured once, after training."
@@ -235,7 +236,7 @@ def _margin(findings: Findings) -> str:
     """Which difference counts as none, in the metric's own unit."""
     given = findings.plan.margin
     limits = [(metric, metric.margin if given is None else given) for metric in _metrics(findings)]
-    said = [f"under {number(limit)} in {metric.label}" for metric, limit in limits if limit is not None]
+    said = [f"under {margin_words(limit, metric)}" for metric, limit in limits if limit is not None]
     return f"a difference {listed(said, 'or')} counts as none that matters" if said else "no margin is named"
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
+from oneticket.charts.method import Theme, method_picture
 from oneticket.charts.picture import pictures
 from oneticket.claims.claim import Verdict
 from oneticket.ground import disk
@@ -14,6 +16,7 @@ from oneticket.report.export import write_rows
 from oneticket.report.html import html
 from oneticket.report.markdown import markdown
 from oneticket.stats.stats import Interval
+from oneticket.stats.summary import Row
 from oneticket.study.findings import Findings
 
 CLAIMS = (
@@ -27,8 +30,10 @@ MISSING = (
 )
 
 
-def write_report(findings: Findings, folder: Path) -> list[Path]:
+def write_report(findings: Findings, folder: Path, *, method: Sequence[Row] = ()) -> list[Path]:
     """Write the report of the findings into the folder and return its files, the page first.
+
+    `method`: rows of one target, from which a picture of the method is drawn above the answer; none without them.
 
     `report.html` needs nothing beside it. With it come `report.md`, every figure in `figures/` as SVG, PNG and PDF,
     `rows.csv`, `rows.parquet`, `missing.csv`, `claims.csv` and `mask-or-weights.csv`. Each file is there whole or not
@@ -52,13 +57,25 @@ def write_report(findings: Findings, folder: Path) -> list[Path]:
     write_rows(told.taken_apart.rows, files[4], TAKEN_APART)
     drawn = pictures(findings, folder / "figures")
     files += [folder / "figures" / name for picture in drawn for name in picture.files]
-    texts = {folder / "report.html": html(told, drawn), folder / "report.md": markdown(told, drawn)}
+    explained = _method(method)
+    texts = {
+        folder / "report.html": html(told, drawn, explained),
+        folder / "report.md": markdown(told, drawn, explained),
+        **{folder / "figures" / name: picture for name, picture in explained.items()},
+    }
     for file, text in texts.items():
         try:
             disk.replace(file, text.encode("utf-8"))
         except OSError as error:
             raise StoreError(f"cannot write the report to {folder}: {error.strerror}") from error
     return [*texts, *files]
+
+
+def _method(rows: Sequence[Row]) -> dict[str, str]:
+    """The method's pictures by the names of their files, for light pages and for dark ones; none without rows."""
+    levels = max((row["level"] for row in rows), default=0)
+    themes: tuple[Theme, ...] = ("light", "dark")
+    return {f"method-{one}.svg": method_picture(rows, levels=levels, theme=one) for one in themes if rows}
 
 
 def _plain(verdict: Verdict) -> dict[str, object]:

@@ -8,7 +8,7 @@ from typing import Any
 from oneticket.claims.complexity import words
 from oneticket.ground.metric import METRICS, Metric
 from oneticket.stats.table import ReportTable
-from oneticket.stats.words import MISSING, listed, number
+from oneticket.stats.words import MISSING, listed, margin_words
 from oneticket.study.design import design, digest_of, told
 from oneticket.study.findings import Findings
 
@@ -54,7 +54,7 @@ def _late(findings: Findings) -> tuple[str, ...]:
 
 def _margin(given: float | None, metrics: list[Metric]) -> str:
     limits = [(metric, metric.margin if given is None else given) for metric in metrics]
-    return listed([f"{number(limit)} in {metric.label}" for metric, limit in limits if limit is not None]) or MISSING
+    return listed([margin_words(limit, metric) for metric, limit in limits if limit is not None]) or MISSING
 
 
 def _parts(parts: Mapping[str, Mapping[str, Any]]) -> list[tuple[str, str]]:

@@ -8,7 +8,7 @@ from itertools import groupby
 from oneticket.lottery.spec import WHOLE
 from oneticket.stats.regroup import settled
 from oneticket.stats.summary import Line, Row, Summary, over, places, summary
-from oneticket.stats.words import listed, number, percent, words_of
+from oneticket.stats.words import listed, percent, words_of
 
 
 def sentence(rows: Iterable[Row]) -> str:
@@ -21,7 +21,7 @@ def sentence(rows: Iterable[Row]) -> str:
     >>> dense = {**row, "arm": "dense", "level": 0, "density": 1.0, "accuracy": 0.97}
     >>> found = {"source_data": "digits:a", "source_optimizer": "sgd", "level": 20, "density": 0.012, "accuracy": 0.95}
     >>> sentence([dense, {**row, **found, "arm": "ticket"}])  # doctest: +NORMALIZE_WHITESPACE
-    'At 1.2 % of the weights on digits:b under sgd, the ticket from digits:a (sgd) reached 0.950 in one replicate
+    'At 1.2 % of the weights on digits:b under sgd, the ticket from digits:a (sgd) reached 95.0 % in one replicate
     (n = 1): no interval can be given, and no claim is made about how it compares with the dense network.'
     """
     summaries = summary(settled(rows))
@@ -59,7 +59,8 @@ def _sentence(line: Line, block: list[Summary], place: str) -> str:
         claim = f"no interval can be given, and no claim is made about how it compares with {against}"
         return f"{start} in one replicate (n = 1): {claim}{end}"
     seen = listed([_seen(ticket, rival) for rival in rivals], "and")
-    return f"{start} [{number(low)}, {number(high)}] (95 % interval, n = {n}){': ' if seen else ''}{seen}{end}"
+    bounds = ticket.setting.metric.interval_words(low, high, n)
+    return f"{start} ({bounds}){': ' if seen else ''}{seen}{end}"
 
 
 def _controls(other: Summary, ticket: Line) -> bool:
@@ -80,24 +81,25 @@ def _seen(ticket: Summary, rival: Summary) -> str:
     if seen and difference.low == difference.high:
         way = metric.above if seen > 0 else metric.below
         pairs = f"in each of {difference.n} pairs alike (no spread, so no interval)"
-        return f"{number(abs(difference.mean))} {way} {name} {pairs}"
+        return f"{metric.size(abs(difference.mean))} {way} {name} {pairs}"
     sign = seen or 1
     low, high = sorted((sign * difference.low, sign * difference.high))
-    pairs = "" if difference.n == ticket.score.n else f"; {difference.n} pairs"
-    size = f"{number(sign * difference.mean)} [{number(low)}, {number(high)}{pairs}]"
-    return (
-        f"{size} {metric.above if seen > 0 else metric.below} {name}"
-        if seen
-        else f"not seen to differ from {name} ({size})"
+    pairs = "" if difference.n == ticket.score.n else f", {difference.n} pairs"
+    size, bounds = (
+        metric.size(sign * difference.mean),
+        f"95 % CI {metric.written(low)} to {metric.written(high)}{pairs}",
     )
+    if not seen:
+        return f"not seen to differ from {name} ({metric.size(difference.mean, signed=True)}, {bounds})"
+    return f"{size} {metric.above if seen > 0 else metric.below} {name} ({bounds})"
 
 
 def _score(ticket: Summary) -> str:
     """The mean; of any other metric than accuracy with its name and direction."""
-    mean, metric = number(ticket.score.mean), ticket.setting.metric
-    if metric.name == "accuracy":
-        return mean
-    return f"{mean} {metric.label}{'' if metric.larger else ' (lower is better)'}"
+    metric = ticket.setting.metric
+    if metric.share:
+        return metric.score(ticket.score.mean) + ("" if metric.name == "accuracy" else f" {metric.name}")
+    return f"{metric.written(ticket.score.mean)} {metric.label}{'' if metric.larger else ', where lower is better'}"
 
 
 def _named(rival: Summary, ticket: Summary) -> str:

@@ -8,8 +8,9 @@ from bisect import bisect_left
 from collections.abc import Iterable
 
 from oneticket.ground.errors import SpecError
+from oneticket.ground.metric import METRICS, Metric
 from oneticket.stats.stats import CONFIDENCE, finite, share
-from oneticket.stats.words import number, percent
+from oneticket.stats.words import percent
 
 POWER = 0.8
 MOST = 10_000_000
@@ -64,13 +65,13 @@ def replicates_needed(sd: float, difference: float, power: float = POWER, confid
     return enough // 2 + bisect_left(range(enough // 2, enough), True, key=shown) if enough > 2 else 2
 
 
-def advice(differences: Iterable[float], wanted: float | None = 0.01) -> str:
+def advice(differences: Iterable[float], wanted: float | None = 0.01, metric: Metric = METRICS["accuracy"]) -> str:
     """One sentence: the smallest difference that as many replicates can show at 80 % power, and what `wanted` takes.
 
-    The spread is that of the differences given, and as uncertain as they are few.
+    The spread is that of the differences given, in the metric's own unit, and as uncertain as they are few.
 
-    >>> advice([0.01, 0.02, 0.015])
-    'With n = 3 and the spread seen here, the smallest difference you can see is 0.017 (80 % power); 0.010 takes n = 5.'
+    >>> advice([0.01, 0.02, 0.015]).partition("see is ")[2]
+    '1.7 points (80 % power); 1.0 points take n = 5.'
     >>> advice([0.01])
     'With n = 1 no difference can be seen, however large: add replicates.'
     """
@@ -86,9 +87,9 @@ def advice(differences: Iterable[float], wanted: float | None = 0.01) -> str:
     # Rounded up: what is said can be seen.
     smallest = math.ceil(1000 * smallest_difference(sd, n)) / 1000
     needed = 0 if wanted is None else replicates_needed(sd, wanted)
-    more = "" if wanted is None or needed <= n else f"; {number(wanted)} takes n = {needed}"
+    more = "" if wanted is None or needed <= n else f"; {metric.size(wanted)} take n = {needed}"
     return (
-        f"With n = {n} and the spread seen here, the smallest difference you can see is {number(smallest)} "
+        f"With n = {n} and the spread seen here, the smallest difference you can see is {metric.size(smallest)} "
         f"({percent(POWER)} power){more}."
     )
 

@@ -11,7 +11,7 @@ from oneticket.lottery.spec import OF_TARGET, WHOLE
 from oneticket.stats.stats import Interval
 from oneticket.stats.summary import Summary, gain, rank, summary
 from oneticket.stats.table import ReportTable
-from oneticket.stats.words import MISSING, number, plus_minus, within, words_of
+from oneticket.stats.words import MISSING, gained, plus_minus, words_of
 from oneticket.study.settings import SETTINGS
 from oneticket.ticket.ticket import Ticket
 
@@ -103,30 +103,30 @@ def score_table(found: Sequence[Row]) -> ReportTable:
     for one in found:
         try:
             mean, above = _interval(one), one["difference"] and _interval(one["difference"])
-            label = words_of(str(one["arm"])).label
-            body.append(
-                (f"{one['data']} ({one['optimizer']})", label, _mean(mean), within(above) if above else MISSING)
-            )
+            label, metric = words_of(str(one["arm"])).label, Metric.of(one)
+            better = gained(above, metric) if above else MISSING
+            body.append((f"{one['data']} ({one['optimizer']})", label, _mean(mean, metric), better))
         except (KeyError, TypeError, ValueError):
             raise SpecError(
                 f"scores: expected data, optimizer, arm, mean, low, high, n and difference, got {one}"
             ) from None
-    metrics = list(dict.fromkeys(Metric.of(one).label for one in found))
+    metrics = list(dict.fromkeys(Metric.of(one).heading for one in found))
     names, one_metric = " or ".join(metrics), len(metrics) == 1
     return ReportTable(
         title="What transfers of this ticket showed",
         header=("target", "arm", names if one_metric else "score", "ticket better by"),
         rows=tuple(body),
         caption=f"Test {names}, mean ± half the 95 % t interval; the paired difference, above 0 where the ticket is "
-        "better, with its interval in brackets; "
+        "better; "
         f'n = {", ".join(sorted({str(one["n"]) for one in found}))} trainings each. "In all": every '
         "training ended there, as one does that names one class alone.",
     )
 
 
-def _mean(mean: Interval) -> str:
+def _mean(mean: Interval, metric: Metric) -> str:
     """Replicates that all end at one score have most likely learned to name one class: no narrow result."""
-    return f"{number(mean.mean)} in all {mean.n}" if mean.n > 1 and mean.low == mean.high else plus_minus(mean)
+    alike = mean.n > 1 and mean.low == mean.high
+    return f"{metric.written(mean.mean)} in all {mean.n}" if alike else plus_minus(mean, metric)
 
 
 def _interval(one: Row) -> Interval:

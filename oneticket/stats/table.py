@@ -37,9 +37,9 @@ def tables(rows: Iterable[Row], *, levels: Collection[int] | None = None, show: 
     >>> found = [{**row, "arm": "dense", "density": 1.0, "replicate": n, "accuracy": 0.9} for n in range(3)]
     >>> print(text(tables(found)[0]))
     lenet-300-100 on digits:b under sgd
-    arm            100 %
-    dense  0.900 ± 0.000
-    Accuracy, mean ± half the 95 % Student t interval; n = 3 replicates.
+    arm         100 %
+    dense  90.0 ± 0.0
+    Accuracy (%), mean ± half the 95 % Student t interval; n = 3 replicates.
     """
     if show not in SHOWN:
         raise SpecError(unknown("show", show, SHOWN))
@@ -52,6 +52,28 @@ def tables(rows: Iterable[Row], *, levels: Collection[int] | None = None, show: 
     titles = {setting: f"{setting.model} on {place}" for setting, place in places(summaries).items()}
     made = [_table(list(block), titles[setting], levels=levels, show=show) for setting, block in blocks]
     return [table for table in made if table.rows]
+
+
+def lean(table: ReportTable) -> ReportTable:
+    """The table without the columns that say the same in every row, which its caption says instead.
+
+    >>> given = ReportTable(title="", header=("arm", "model", "n"), rows=(("a", "m", "3"), ("b", "m", "3")), caption="")
+    >>> lean(given).header, lean(given).caption
+    (('arm',), 'In every row: model m; n = 3.')
+    """
+    columns = [*zip(*table.rows, strict=True)]
+    same = [at for at, column in enumerate(columns) if len(table.rows) > 1 and len(set(column)) == 1]
+    if not same or len(same) == len(columns):
+        return table
+    told = [(table.header[at], columns[at][0]) for at in same]
+    said = "; ".join(f"{name} = {cell}" if name == "n" else f"{name} {cell}" for name, cell in told if name and cell)
+    kept = [at for at in range(len(columns)) if at not in same]
+    return ReportTable(
+        title=table.title,
+        header=tuple(table.header[at] for at in kept),
+        rows=tuple(tuple(row[at] for at in kept) for row in table.rows),
+        caption=" ".join(filter(None, [table.caption, f"In every row: {said}." if said else ""])),
+    )
 
 
 def text(table: ReportTable) -> str:
@@ -76,7 +98,9 @@ def _table(block: list[Summary], title: str, *, levels: Collection[int] | None, 
     keys = list(dict.fromkeys((level, said) for level, said, _ in columns))
     values = {(one.line, one.level, percent(one.density)): pick(one) for one in shown}
     most = max((value.n for value in values.values() if value is not None), default=0)
-    rows = [(name, *(_cell(values.get((line, *key)), most) for key in keys)) for line, name in labels(shown).items()]
+    rows = [
+        (name, *(_cell(values.get((line, *key)), most, metric) for key in keys)) for line, name in labels(shown).items()
+    ]
     alone = " (no interval can be given)" if most == 1 else ""
     absent = f"; {MISSING} where there is none" if any(MISSING in row for row in rows) else ""
     return ReportTable(
@@ -91,10 +115,10 @@ def _column(one: Summary) -> tuple[int, str, float]:
     return one.level, percent(one.density), one.density
 
 
-def _cell(value: Interval | None, usual: int) -> str:
+def _cell(value: Interval | None, usual: int, metric: Metric) -> str:
     if value is None:
         return MISSING
-    return plus_minus(value) + (f" (n = {value.n})" if value.n not in (1, usual) else "")
+    return plus_minus(value, metric) + (f" (n = {value.n})" if value.n not in (1, usual) else "")
 
 
 def _spread(levels: list[int]) -> list[int]:
@@ -108,7 +132,8 @@ def _over_dense(one: Summary) -> Interval | None:
 
 def _caption(metric: Metric, show: str) -> str:
     """What the cells are, in the metric's own words and direction."""
-    name = metric.label[:1].upper() + metric.label[1:]
+    named = metric.heading if show == "score" else f"{metric.name} (points)" if metric.share else metric.label
+    name = named[:1].upper() + named[1:]
     lower = "" if metric.larger else ", lower is better"
     if show == "score":
         return f"{name}{lower}, mean ± half the 95 % Student t interval"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from oneticket.ground.metric import NOISE, Metric, number
 from oneticket.lottery.spec import ARMS, Arm
 from oneticket.stats.stats import Interval
 
@@ -19,38 +20,58 @@ def percent(density: float) -> str:
     return f"{float(f'{100 * density:.2g}'):g} %"
 
 
-def number(value: float) -> str:
-    """A number to three decimals, from 100 on to one and from 1,000 on to none; with a true minus sign.
+def plus_minus(interval: Interval, metric: Metric | None = None) -> str:
+    """A mean and half its interval, as in a table's cell, in the metric's unit; a mean without interval says so.
 
-    >>> number(0.95449), number(-0.0181), number(-0.0001), number(154.32), number(-20514.2)
-    ('0.954', '−0.018', '0.000', '154.3', '−20,514')
-    """
-    text = f"{value:.3f}" if abs(value) < 100 else f"{value:.1f}" if abs(value) < 1000 else f"{value:,.0f}"
-    return "0.000" if text == "-0.000" else text.replace("-", "−")
-
-
-def plus_minus(interval: Interval) -> str:
-    """A mean and half its interval, as in a table's cell; a mean without interval says so.
-
-    >>> plus_minus(Interval(mean=0.95, low=0.925, high=0.975, n=3))
-    '0.950 ± 0.025'
+    >>> from oneticket.ground.metric import METRICS
+    >>> plus_minus(Interval(mean=0.95, low=0.925, high=0.975, n=3), METRICS["accuracy"])
+    '95.0 ± 2.5'
     >>> plus_minus(Interval(mean=0.95, low=None, high=None, n=1))
     '0.950 (n = 1)'
     """
+    write = number if metric is None else metric.written
     if interval.half is None:
-        return f"{number(interval.mean)} (n = {interval.n})"
-    return f"{number(interval.mean)} ± {number(interval.half)}"
+        return f"{write(interval.mean)} (n = {interval.n})"
+    return f"{write(interval.mean)} ± {write(interval.half)}"
 
 
-def within(interval: Interval) -> str:
-    """A mean with the bounds of its interval, as in a tooltip; a mean without interval says so.
+def within(interval: Interval, metric: Metric | None = None, *, signed: bool = False) -> str:
+    """A mean with the bounds of its interval, as in a tooltip, in the metric's unit; without interval it says so.
 
+    `signed`: of a difference, a mean above 0 with its sign.
+
+    >>> from oneticket.ground.metric import METRICS
+    >>> within(Interval(mean=0.95, low=0.925, high=0.975, n=3), METRICS["accuracy"])
+    '95.0 [92.5, 97.5]'
     >>> within(Interval(mean=0.95, low=0.925, high=0.975, n=3))
     '0.950 [0.925, 0.975]'
     """
+    write = number if metric is None else metric.written
+    mean = f"{'+' * (signed and interval.mean > NOISE)}{write(interval.mean)}"
     if interval.low is None or interval.high is None:
-        return f"{number(interval.mean)} (n = {interval.n})"
-    return f"{number(interval.mean)} [{number(interval.low)}, {number(interval.high)}]"
+        return f"{mean} (n = {interval.n})"
+    return f"{mean} [{write(interval.low)}, {write(interval.high)}]"
+
+
+def gained(interval: Interval, metric: Metric) -> str:
+    """A difference in words.
+
+    >>> from oneticket.ground.metric import METRICS
+    >>> gained(Interval(mean=0.208, low=0.005, high=0.41, n=3), METRICS["accuracy"])
+    '+20.8 points (95 % CI 0.5 to 41.0, n = 3)'
+    """
+    return metric.gained_words(interval.mean, interval.low, interval.high, interval.n)
+
+
+def margin_words(margin: float, metric: Metric) -> str:
+    """A difference and what it is a difference of.
+
+    >>> from oneticket.ground.metric import METRICS
+    >>> margin_words(0.02, METRICS["accuracy"]), margin_words(0.02, METRICS["bits_per_byte"])
+    ('2.0 points of accuracy', '0.020 bits per byte')
+    """
+    alone = metric.units in (metric.name, metric.label)
+    return metric.size(margin) + ("" if alone else f" of {metric.name}")
 
 
 def listed(parts: Sequence[str], word: str = "and") -> str:

@@ -51,7 +51,9 @@ def with_heads(task: Task, heads: Sequence[Head]) -> Task:
     every = sum(head.tests for head in heads)
     measures = {"accuracy": Measure(metric=METRICS["accuracy"], total=sets.right)}
     for number, head in enumerate(heads):
-        metric = Metric(name=f"accuracy on {head.name}", low=0.0, high=1.0, margin=METRICS["accuracy"].margin)
+        metric = Metric(
+            name=f"accuracy on {head.name}", low=0.0, high=1.0, margin=METRICS["accuracy"].margin, share=True
+        )
         share = partial(_share, every=every, tests=head.tests)
         measures[metric.name] = Measure(metric=metric, total=partial(sets.right_of, number), score=share)
     return Task(

@@ -112,24 +112,19 @@ def sound_metric(row: Mapping[str, Any]) -> Metric | None:
         return None
 
 
-def interval(value: Mapping[str, Any], metric: Metric, *, signed: bool = False) -> str:
-    """A mean with its interval in the metric's unit, or `signed` a difference; no interval is said to be none.
-
-    Accuracies are percentages, and their differences points.
+def score_words(value: Mapping[str, Any], metric: Metric) -> str:
+    """A mean score of a sound row in words, with its interval and n.
 
     >>> from oneticket.ground.metric import METRICS
-    >>> interval({"mean": 0.912, "low": 0.9, "high": 0.924, "n": 5}, METRICS["accuracy"])
-    '91.20 % (90.00 to 92.40)'
-    >>> interval({"mean": 54.25, "low": None, "high": None, "n": 1}, METRICS["rmse"])
-    '54.25 rmse (no interval)'
+    >>> score_words({"mean": 0.912, "low": 0.9, "high": 0.924, "n": 5}, METRICS["accuracy"])
+    '91.2 % (95 % CI 90.0 to 92.4, n = 5)'
     """
-    share = metric.name == "accuracy"
-    unit = ("points" if signed else "%") if share else metric.unit or metric.name
-    sign, times, digits = "+" if signed else "", 100 if share else 1, ".2f" if share else ".4g"
-    mean, low, high = (
-        None if value[k] is None else f"{times * value[k]:{sign}{digits}}" for k in ("mean", "low", "high")
-    )
-    return f"{mean} {unit} (no interval)" if low is None else f"{mean} {unit} ({low} to {high})"
+    return metric.score_words(value["mean"], value["low"], value["high"], value["n"])
+
+
+def gained_words(value: Mapping[str, Any], metric: Metric) -> str:
+    """The same of a difference: `+2.0 points (95 % CI 0.7 to 3.3, n = 5)`."""
+    return metric.gained_words(value["mean"], value["low"], value["high"], value["n"])
 
 
 def number(value: object) -> TypeGuard[float]:

@@ -52,9 +52,9 @@ def test_any_set_counts_by_its_numbers(
 ) -> None:
     verdict = simple_targets(rows_of(source, target, dense=dense, home=home))
     assert (verdict.outcome == "holds") == tested and (verdict.outcome == "not tested") != tested
-    assert "at most 10 classes, and a dense accuracy of at least 0.850" in verdict.rule
+    assert "at most 10 classes, and a dense accuracy of at least 85.0 %" in verdict.rule
     told = " ".join(verdict.notes)
-    assert f"{target[0]} (dense {dense:.3f}, {target[1]} classes, {target[2]:,} examples)" in told
+    assert f"{target[0]} (dense {100 * dense:.1f} %, {target[1]} classes, {target[2]:,} examples)" in told
 
 
 def test_a_scarce_target_of_a_simple_set_is_simple_where_the_study_says_so() -> None:
@@ -64,7 +64,7 @@ def test_a_scarce_target_of_a_simple_set_is_simple_where_the_study_says_so() -> 
         stated = ComplexitySpec(sets={name: {"score": 0.93}})
         (verdict,) = verdicts(rows, ["C5"], complexity=stated)
         assert verdict.outcome == "holds"
-        assert "Simple: fashion_mnist:a (dense 0.930, 10 classes, 200 examples)." in verdict.notes
+        assert "Simple: fashion_mnist:a (dense 93.0 %, 10 classes, 200 examples)." in verdict.notes
 
 
 def test_the_limits_are_the_studys() -> None:

@@ -69,7 +69,7 @@ def test_p_is_that_of_the_rule_and_adjusted_over_all_verdicts() -> None:
     assert len(own) == 6
     assert [one.adjusted for one in found.verdicts] == pytest.approx([*holm(dict(enumerate(own))).values()])
     close = next(one for one in found.verdicts if one.claim == "C3" and one.level == 8)
-    assert close.test is not None and close.test.words == "two-sided t-test against −0.020"
+    assert close.test is not None and close.test.words == "two-sided t-test against −2.0 points"
     differences = [-0.017 + noise for noise in (0.002, -0.001, -0.001)]
     assert close.test.p == pytest.approx(scipy_stats.ttest_1samp(differences, -0.02).pvalue)
     above = next(one for one in found.verdicts if one.claim == "C1")
@@ -95,7 +95,7 @@ def test_a_claim_that_cannot_be_tested_counts_in_the_family_with_p_of_1() -> Non
 def test_what_fails_within_the_margin_is_tested_as_that() -> None:
     (verdict,) = family(at_levels("C2", {8: 0.0}), ["C2"], stated={0.17: 8}).verdicts
     assert verdict.outcome == "fails" and verdict.test is not None
-    assert verdict.test.words == "two one-sided t-tests against ±0.020, p doubled"
+    assert verdict.test.words == "two one-sided t-tests against ±2.0 points, p doubled"
     differences = [0.002, -0.001, -0.001]
     sides = [
         scipy_stats.ttest_1samp(differences, bound, alternative=side).pvalue
@@ -109,7 +109,7 @@ def test_what_is_undecided_says_so_whatever_its_p() -> None:
     assert (verdict.outcome, verdict.survives) == ("undecided", None)
     assert verdict.test is not None and verdict.test.p is not None and verdict.test.p > 0.05
     (flat,) = family(at_levels("C2", {8: 0.05}, noise=[0.0] * 3), ["C2"]).verdicts
-    assert flat.outcome == "undecided" and flat.test is not None and flat.test.p is None
+    assert flat.outcome == "undecided" and flat.test is None, "doubts decide, no test stands behind that"
 
 
 def test_slopes_have_the_p_of_their_rule() -> None:

@@ -48,7 +48,7 @@ def test_a_comparison_whose_dense_network_did_not_train_is_set_aside_beside_all_
     assert [one.where for one in verdict.comparisons] == ["cifar10-b under sgd"]
     aside, beside_it = (note for note in verdict.notes if note.startswith(("Set aside", "With all")))
     assert "more than half of its trainings: the ticket from cifar10-b (sgd) on cifar10-a under sgd" in aside
-    assert beside_it.startswith("With all 2 cells: fails, −0.075 [")
+    assert beside_it.startswith("With all 2 cells: fails, −7.5 points (95 % CI ")
     assert same_distribution(rows).outcome == "fails"  # nothing is known of the commonest class
 
 
@@ -62,7 +62,9 @@ def test_with_all_cells_set_aside_nothing_is_tested_and_all_cells_are_told() -> 
     rows = beside(0.05, source="cifar10-a", target="cifar10-b") + dense("cifar10-b", [0.1] * 3)
     verdict = CLAIMS["C2"](known(rows))
     assert (verdict.outcome, verdict.effect, verdict.comparisons) == ("not tested", None, ())
-    assert verdict.notes[0].startswith("Set aside") and verdict.notes[1].startswith("With all 1 cells: holds, 0.050")
+    assert verdict.notes[0].startswith("Set aside") and verdict.notes[1].startswith(
+        "With all 1 cells: holds, +5.0 points"
+    )
 
 
 def test_slopes_are_set_aside_likewise() -> None:

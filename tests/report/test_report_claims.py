@@ -166,7 +166,7 @@ def test_what_is_said_to_be_close(gap: float, noise: Sequence[float], outcome: s
 def test_the_margin_decides_what_is_close() -> None:
     rows = beside(-0.05, **ABOUT["C3"])
     assert [across_datasets(rows, margin=margin).outcome for margin in (0.02, 0.1)] == ["fails", "holds"]
-    assert "−0.100" in across_datasets(rows, margin=0.1).rule
+    assert "−10.0 points" in across_datasets(rows, margin=0.1).rule
     rows = beside(0.03, noise=(0.01, -0.01, 0.0), **ABOUT["C2"])
     rows = [{**row, "accuracy": row["accuracy"] - 0.03 * (row["arm"] == "ticket")} for row in rows]
     assert [same_distribution(rows, margin=margin).outcome for margin in (0.02, 0.03)] == ["undecided", "fails"]
@@ -178,15 +178,15 @@ def test_close_on_average_is_not_close_everywhere() -> None:
     verdict = across_datasets(rows)
     assert verdict.effect.mean == pytest.approx(0.01) and verdict.outcome == "undecided"
     assert any(
-        note.startswith("Undecided, since not so everywhere: the interval lies below −0.020 for")
+        note.startswith("Undecided, since not so everywhere: the interval lies below −2.0 points for")
         for note in verdict.notes
     )
 
 
 def test_close_is_not_yet_equal() -> None:
     notes = {gap: across_datasets(beside(gap, **ABOUT["C3"])).notes[0] for gap in (0.0, 0.05)}
-    assert notes[0.0] == "Equal on average within ±0.020: shown (two one-sided t-tests, p = 0.001)."
-    assert notes[0.05] == "Equal on average within ±0.020: not shown (two one-sided t-tests, p = 0.999)."
+    assert notes[0.0] == "Equal on average within ±2.0 points: shown (two one-sided t-tests, p = 0.001)."
+    assert notes[0.05] == "Equal on average within ±2.0 points: not shown (two one-sided t-tests, p = 0.999)."
 
 
 @pytest.mark.parametrize("name", ABOUT)
@@ -359,7 +359,7 @@ def test_what_makes_the_evidence_weak_is_said() -> None:
         "The replicates show no spread, so the interval has no width: weak evidence. So it is undecided.",
     )
     assert same_distribution(beside(0.006, **ABOUT["C2"])).notes == (
-        "The whole interval lies below the margin of 0.020: seen, but small.",
+        "The whole interval lies below the margin of 2.0 points: seen, but small.",
     )
     one_at_chance = [{**row, "accuracy": row["accuracy"] - 0.5} for row in beside(0.1, **ABOUT["C2"])]
     assert same_distribution(one_at_chance).notes == ()
@@ -367,7 +367,7 @@ def test_what_makes_the_evidence_weak_is_said() -> None:
     assert same_distribution(rows).outcome == "undecided"
     assert same_distribution(rows).notes == (
         "Undecided, since no network of these cells has learned anything.",
-        "In 1 of 1 cells both are at chance (1 / classes + 0.020 at most): the ticket from cifar10-a (sgd) on "
+        "In 1 of 1 cells both are at chance (1 / classes + 2.0 points at most): the ticket from cifar10-a (sgd) on "
         "cifar10-b under sgd (vgg-11).",
     )
 
@@ -378,22 +378,25 @@ def test_the_stricter_controls_are_in_the_notes(name: str, arm: str) -> None:
     about = {key: value for key, value in ABOUT[name].items() if key != "against"}
     rows = beside(0.05, **ABOUT[name]) + network(arm, mean=0.64, **about)
     told = CLAIMS[name](rows).notes
-    assert sum("0.010 [0.006, 0.014], n = 3: above 0." in note for note in told) == 1
+    assert sum("+1.0 points (95 % CI 0.6 to 1.4, n = 3), above 0." in note for note in told) == 1
 
 
 @pytest.mark.parametrize("name", ["C2", "C6"])
 def test_the_targets_own_ticket_is_in_the_notes(name: str) -> None:
     target = ABOUT[name]["target"]
     rows = beside(0.05, **ABOUT[name]) + network("own", target, target, 0.7)
-    assert "Against the target's own ticket: −0.050 [−0.054, −0.046], n = 3: below 0." in CLAIMS[name](rows).notes
+    assert (
+        "Against the target's own ticket: −5.0 points (95 % CI −5.4 to −4.6, n = 3), below 0."
+        in CLAIMS[name](rows).notes
+    )
 
 
 def test_some_cells_lack_a_control() -> None:
     rows = beside(0.05, **ABOUT["C2"]) + beside(0.05, source="cifar10-b", target="cifar10-a")
     rows += network("reinit", "cifar10-a", "cifar10-b", 0.65)
     assert same_distribution(rows).notes == (
-        "Against the same mask with new weights (1 of 2 cells): 0.000 [−0.004, 0.004], n = 3: not seen to differ "
-        "from 0.",
+        "Against the same mask with new weights (1 of 2 cells): 0.0 points (95 % CI −0.4 to 0.4, n = 3), not seen to "
+        "differ from 0.",
     )
 
 

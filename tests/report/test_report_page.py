@@ -130,7 +130,7 @@ def test_the_answer_comes_first_with_its_word_effect_and_n(tmp_path: Path) -> No
     assert [verdict.claim for verdict in verdicts] == ["C1", "C3", "C4"]
     assert verdicts[0].outcome == "holds" and verdicts[2].outcome == "not tested"
     assert page.words.index("The answer") < page.words.index(verdicts[0].statement) < page.words.index("Rule.")
-    assert "95 % interval, n = 3" in page.words
+    assert "(95 % CI " in page.words and ", n = 3)" in page.words
     for verdict in verdicts:
         assert verdict.rule in page.words and verdict.statement in markdown
     table = pandas.read_csv(tmp_path / "claims.csv")
@@ -174,7 +174,7 @@ def test_one_replicate_has_no_intervals_and_says_so(tmp_path: Path) -> None:
     write_report(reported(replicates=1, **SMALL), tmp_path)
     page = _Page(tmp_path / "report.html")
     assert "n = 1 replicate, so that no interval can be given and no claim is made" in page.words
-    assert "±" not in page.words.partition("Methods")[0].replace("±0.020", "").replace("± half", "")
+    assert "±" not in page.words.partition("Methods")[0].replace("±2.0", "").replace("± half", "")
     assert "holds" not in {verdict.outcome for verdict in contents(reported(replicates=1, **SMALL)).verdicts}
 
 

@@ -316,9 +316,9 @@ def test_no_spread_needs_the_fewest_and_too_much_is_refused() -> None:
 def test_advice_says_what_can_be_seen_and_no_more() -> None:
     few, many = [0.00, 0.01, 0.02], [0.0, 0.001] * 10
     said = "With n = {} and the spread seen here, the smallest difference you can see is {} (80 % power){}."
-    assert advice(few) == said.format(3, "0.033", "; 0.010 takes n = 10")
-    assert advice(few, wanted=0.05) == said.format(3, "0.033", "")
-    assert advice(many) == said.format(20, "0.001", "")
+    assert advice(few) == said.format(3, "3.3 points", "; 1.0 points take n = 10")
+    assert advice(few, wanted=0.05) == said.format(3, "3.3 points", "")
+    assert advice(many) == said.format(20, "0.1 points", "")
     assert math.isclose(smallest_difference(statistics.stdev(few), 3), 0.0326, abs_tol=1e-4)
     assert "no spread to judge by" in advice([0.3] * 3)
     assert "no spread to judge by" in advice([0.1 + 0.2, 0.3, 0.3])

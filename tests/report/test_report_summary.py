@@ -122,5 +122,5 @@ def test_percent(density: float, words: str) -> None:
 
 
 def test_numbers_and_counts() -> None:
-    assert [number(value) for value in (-0.0, -0.0004, -0.0006, 1)] == ["0.000", "0.000", "−0.001", "1.000"]
+    assert [number(value) for value in (-0.0, -0.0004, -0.0006, 1)] == ["0.000", "−0.0004", "−0.001", "1.000"]
     assert [counts(n) for n in ([1], [3, 1])] == ["n = 1 replicate", "n = 1 to 3 replicates"]

@@ -29,7 +29,7 @@ def test_cells_are_the_summaries(study) -> None:
     assert table.rows[1] == (
         "ticket from digits:a (sgd)",
         "—",
-        f"{ticket.score.mean:.3f} ± {ticket.score.half:.3f}",
+        f"{100 * ticket.score.mean:.1f} ± {100 * ticket.score.half:.1f}",
     )
 
 
@@ -59,7 +59,7 @@ def test_differences_to_the_dense_network(study) -> None:
     assert [row[0] for row in table.rows] == ["ticket from digits:a (sgd)", "new weights, same mask", "global random"]
     random = next(one for one in summary(rows) if one.line.arm == "global-random" and one.level == 20)
     difference = random.over_dense.difference
-    assert table.rows[-1][1] == f"−{-difference.mean:.3f} ± {difference.half:.3f}"
+    assert table.rows[-1][1] == f"−{-100 * difference.mean:.1f} ± {100 * difference.half:.1f}"
     assert tables(study(arms=["dense"]), show="over-dense") == []
 
 

@@ -9,19 +9,21 @@ from oneticket.report.verdict import sentence
 from oneticket.stats.regroup import pooled
 
 START = "At 1.2 % of the weights on digits:b under sgd, the ticket from digits:a (sgd) reached "
-SIZE = r"−?\d\.\d{3} \[−?\d\.\d{3}, −?\d\.\d{3}\]"
+CI = r"95 % CI −?[\d.]+ to −?[\d.]+"
 
 
 def said(rows) -> str:
     """The sentence with its numbers taken out: what is claimed."""
-    return re.sub(SIZE, "#", sentence(rows)).removeprefix(START)
+    told = re.sub(rf"[\d.]+ % \({CI}, n = 3\)", "#", sentence(rows).removeprefix(START))
+    return re.sub(r"[+−]?[\d.]+ points", "#", re.sub(rf" \({CI}\)|, {CI}(?=\))", "", told))
 
 
 def test_the_usual_case_with_its_numbers(study) -> None:
     assert sentence(study(optimizers=["sgd"])) == (
-        "At 1.2 % of the weights on digits:b under sgd, the ticket from digits:a (sgd) reached 0.951 [0.939, 0.963] "
-        "(95 % interval, n = 3): 0.330 [0.320, 0.340] above the same mask with new weights, 0.842 [0.830, 0.854] above "
-        "the global random ticket, and 0.020 [0.013, 0.027] below the dense network."
+        "At 1.2 % of the weights on digits:b under sgd, the ticket from digits:a (sgd) reached 95.1 % "
+        "(95 % CI 93.9 to 96.3, n = 3): 33.0 points above the same mask with new weights (95 % CI 32.0 to 34.0), "
+        "84.2 points above the global random ticket (95 % CI 83.0 to 85.4), and 2.0 points below the dense network "
+        "(95 % CI 1.3 to 2.7)."
     )
 
 
@@ -42,7 +44,7 @@ def test_the_usual_case_with_its_numbers(study) -> None:
 )
 def test_what_was_seen_is_what_is_said(study, arm: str, fall: float, claim: str) -> None:
     rows = study(optimizers=["sgd"], arms=["ticket", arm], fall={arm: fall}, spread=0.002)
-    assert said(rows) == f"# (95 % interval, n = 3): {claim}; the dense network was not trained."
+    assert said(rows) == f"#: {claim}; the dense network was not trained."
 
 
 @pytest.mark.parametrize(
@@ -51,12 +53,12 @@ def test_what_was_seen_is_what_is_said(study, arm: str, fall: float, claim: str)
 )
 def test_the_dense_network_may_be_beaten(study, fall: float, claim: str) -> None:
     rows = study(optimizers=["sgd"], arms=["dense", "ticket"], fall={"ticket": fall}, spread=0.001)
-    assert said(rows) == f"# (95 % interval, n = 3): {claim} the dense network{'' if fall else ' (#)'}."
+    assert said(rows) == f"#: {claim} the dense network{'' if fall else ' (#)'}."
 
 
 def test_bounds_of_a_fall_are_in_order(study) -> None:
     rows = study(arms=["dense", "ticket"], fall={"ticket": 0.3})
-    got = re.search(r"(\S+) \[(\S+), (\S+)\] below the dense", sentence(rows))
+    got = re.search(r"(\S+) points below the dense network \(95 % CI (\S+) to (\S+)\)", sentence(rows))
     mean, low, high = (float(text) for text in got.groups())
     assert 0 < low < mean < high
 
@@ -80,14 +82,14 @@ def test_an_arm_at_other_levels_only_is_named(study) -> None:
     rows = study(optimizers=["sgd"], levels=[5, 20])
     rows = [row for row in rows if row["arm"] == "dense" or (row["arm"] == "reinit") == (row["level"] == 5)]
     got = said(rows)
-    assert got.startswith("# (95 % interval, n = 3): # above the global random ticket and ")
+    assert got.startswith("#: # above the global random ticket and ")
     assert got.endswith("; not trained at this density: the same mask with new weights.")
 
 
 @pytest.mark.parametrize(
     ("replicates", "words"),
     [
-        ([0, 1], r"; 2 pairs\] above the global random ticket\."),
+        ([0, 1], r"above the global random ticket \(95 % CI \S+ to \S+, 2 pairs\)\."),
         ([0], r": not comparable with the global random ticket \(only one replicate in common\)\."),
         ([8, 9], r": not comparable with the global random ticket \(no replicate in common\)\."),
     ],
@@ -99,9 +101,7 @@ def test_pairs_that_are_missing_are_said(study, replicates: list[int], words: st
 
 
 def test_a_ticket_alone_and_no_ticket(study) -> None:
-    assert said(study(optimizers=["sgd"], arms=["ticket"])) == (
-        "# (95 % interval, n = 3); the dense network was not trained."
-    )
+    assert said(study(optimizers=["sgd"], arms=["ticket"])) == ("#; the dense network was not trained.")
     assert sentence(study(optimizers=["sgd"], arms=["ticket"], replicates=[0])).endswith(
         "no claim is made about how it compares with anything; the dense network was not trained."
     )
@@ -125,16 +125,16 @@ def test_each_setting_and_ticket_has_its_sentence(study, searched) -> None:
 def test_another_density_at_the_same_level_is_said(study) -> None:
     rows = study(optimizers=["sgd"], arms=["ticket", "own"], levels=[20], fall={"own": 0.3})
     rows = [{**row, "density": 0.5 if row["arm"] == "own" else row["density"]} for row in rows]
-    assert "above the target's own ticket at 50 % of the weights;" in sentence(rows)
+    assert "above the target's own ticket at 50 % of the weights (95 % CI " in sentence(rows)
 
 
 def test_differences_without_spread_claim_no_interval(study) -> None:
     rows = study(optimizers=("sgd",), arms=("dense", "ticket", "reinit"), spread=0.0)
     assert (
-        "0.330 above the same mask with new weights in each of 3 pairs alike (no spread, so no interval)"
+        "33.0 points above the same mask with new weights in each of 3 pairs alike (no spread, so no interval)"
         in sentence(rows)
     )
-    assert "0.020 below the dense network in each of 3 pairs alike" in sentence(rows)
+    assert "2.0 points below the dense network in each of 3 pairs alike" in sentence(rows)
 
 
 SHARED = {"source_data": None, "source_optimizer": None}

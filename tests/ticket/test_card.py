@@ -79,9 +79,10 @@ def test_a_card_says_what_the_file_says() -> None:
         "- optimizer: its state starts empty",
         "| fc.weight | 1×4 | 1 | 25 % |",
         "Dense by policy: fc.bias.",
-        "| svhn | adam | ticket | 90.00 % (88.00 to 92.00) | 5 | — |",
-        "| svhn | adam | layerwise-random | 86.90 % (85.00 to 88.80) | 5 | +3.10 points (+1.00 to +5.20), n = 5 |",
-        "| digits:b | adam | ticket | 85.00 % (no interval) | 1 | — |",
+        "| svhn | adam | ticket | 90.0 % (95 % CI 88.0 to 92.0, n = 5) | — |",
+        "| svhn | adam | layerwise-random | 86.9 % (95 % CI 85.0 to 88.8, n = 5) "
+        "| +3.1 points (95 % CI 1.0 to 5.2, n = 5) |",
+        "| digits:b | adam | ticket | 85.0 % (n = 1, no interval) | — |",
         "on the whole test set.",
         'ticket = oneticket.Ticket.from_pretrained("user/name")',
         "- this file: MIT",
@@ -89,8 +90,8 @@ def test_a_card_says_what_the_file_says() -> None:
     ):
         assert line in found, line
     assert (
-        "- beside its hardest control, the only set: +3.10 points (+1.00 to +5.20), n = 5, layerwise-random, on svhn"
-        in found
+        "- beside its hardest control, the only set: +3.1 points over layerwise-random (95 % CI 1.0 to 5.2, n = 5), "
+        "on svhn" in found
     )
 
 
@@ -242,8 +243,8 @@ def test_the_best_target_is_where_the_best_control_is_furthest_below() -> None:
     own = [{**bare, "data": data, "mean": mean, "difference": None} for data, mean in (("mnist", 0.99), ("svhn", 0.6))]
     found = {one.rival: one for one in standings(scores(made(evidence={"scores": own + rows})))}
     assert found["controls"].lines == (
-        "worst: -10.00 points (no interval), n = 3, global-random, on digits",
-        "best: +20.00 points (no interval), n = 3, global-random, on svhn",
+        "worst: −10.0 points over global-random (n = 3, no interval), on digits",
+        "best: +20.0 points over global-random (n = 3, no interval), on svhn",
     )
     assert [gain.data for gain in found["dense"].gains] == ["svhn", "mnist"] and len(found["own"].gains) == 1
     assert standings(scores(made(evidence={"scores": own}))) == standings(scores(made())) == []

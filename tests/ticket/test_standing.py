@@ -29,15 +29,15 @@ def test_worst_and_best_are_adjusted_over_all_targets() -> None:
         expected = mean_interval(LOSSES[gain.data], confidence=1 - 0.05 / 3)
         assert (gain.mean, gain.low, gain.high) == pytest.approx((expected.mean, expected.low, expected.high))
     worst, best = found.lines[0], found.lines[-1]
-    assert worst.startswith("worst: -8.00 points (") and worst.endswith(", n = 3, on far")
-    assert best.startswith("best: +1.20 points (") and best.endswith(", n = 3, on near")
+    assert worst.startswith("worst: −8.0 points (") and worst.endswith(", n = 3), on far")
+    assert best.startswith("best: +1.2 points (") and best.endswith(", n = 3), on near")
 
 
 def test_one_target_is_not_widened() -> None:
     (found,) = standings([row("here", "own", LOSSES["near"])])
     plain = mean_interval(LOSSES["near"])
     assert (found.gains[0].low, found.gains[0].high) == pytest.approx((plain.low, plain.high))
-    assert found.lines[0].startswith("the only set: +1.20 points (")
+    assert found.lines[0].startswith("the only set: +1.2 points (")
 
 
 def test_of_controls_the_hardest_counts_and_all_are_in_the_adjustment() -> None:
@@ -59,12 +59,12 @@ def test_what_is_made_of_the_target_or_of_all_weights_is_no_control(arm: str) ->
 
 def test_trainings_that_all_ended_at_one_score_have_no_narrow_interval() -> None:
     (found,) = standings([row("here", "reinit", [0.0, 0.0, 0.0]), row("there", "reinit", [0.1, 0.2, 0.3])])
-    assert found.lines[0] == "worst: +0.00 points in all 3 pairs, reinit, on here"
+    assert found.lines[0] == "worst: 0.0 points over reinit in all 3 pairs, on here"
 
 
 def test_one_training_has_no_interval() -> None:
     (found,) = standings([row("here", "dense", [0.1]), row("there", "dense", [0.2])])
-    assert "+10.00 points (no interval), n = 1" in found.lines[0]
+    assert "+10.0 points (n = 1, no interval)" in found.lines[0]
 
 
 def test_metrics_are_not_set_beside_each_other() -> None:
