@@ -10,8 +10,9 @@ import altair as alt
 
 from oneticket.charts import theme
 from oneticket.charts.theme import Record
+from oneticket.ground.metric import number
 from oneticket.stats.stats import Interval
-from oneticket.stats.words import number, within
+from oneticket.stats.words import within
 
 TILE, LOW = 118, 66
 

@@ -108,10 +108,11 @@ def figure(findings):
 ''',
     "claim": """
 from oneticket.claims.claim import Verdict
+from oneticket.ground.metric import Metric
 
 def claim(rows):
     return Verdict(claim="mine", statement="Rows are there.", outcome="holds" if len(rows) == 8 else "fails",
-        effect=None, unit="rows", margin=None, rule="by counting", comparisons=(), advice="", notes=())
+        effect=None, metric=Metric(name="rows"), margin=None, rule="by counting", comparisons=(), advice="", notes=())
 """,
     "tracker": """
 import json

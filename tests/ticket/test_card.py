@@ -122,7 +122,7 @@ def test_what_is_not_known_or_not_measured_is_said_to_be_so() -> None:
     assert "Not measured: no scores" in bare and "n = 1" not in bare and "a network that is not named" in bare
     assert bare.count("not known") == 10 and "- this file: not given" in bare
     single = card(made(evidence={"accuracy": 0.5}), name="mine")
-    assert "left an accuracy of 50 %: n = 1." in single
+    assert "left an accuracy of 50.0 %: n = 1." in single
     own = card(made(lineage={"search": {"data": {"name": "me/photos"}}}), name="mine", data_license="ours")
     assert front(own)["datasets"] == ["me/photos"] and "- the data it was found on: ours" in own
     other = front(card(made(), name="mine", license="My Own 1.0"))
