@@ -13,6 +13,7 @@ from oneticket.cli.tables import print_tables
 from oneticket.ground.phase import phase
 from oneticket.lottery.run_context import RunContext
 from oneticket.report.export import write_rows
+from oneticket.session.called import called
 from oneticket.session.search import bound
 from oneticket.session.terminal import paragraph, say
 from oneticket.store.store import Store
@@ -62,7 +63,8 @@ def demo(*, out: Path, store: str, quiet: bool) -> int:
     steps = [step for origin in origins for step in origin.levels] + [cell.step for cell in asked.cells]
     read = [step for origin in origins for step in bound(origin)]
     keep_plan(asked, kept)
-    piles = run_steps(steps, store=kept, context=context, quiet=quiet, read=read)
+    names = called(asked.cells, places=True)
+    piles = run_steps(steps, store=kept, context=context, quiet=quiet, read=read, each=True, names=names)
     for origin in origins:
         save_book(origin, kept, book_file(out / f"digits-a-{origin.search['optimizer']['name']}", origin.replicate))
     if piles.failed:

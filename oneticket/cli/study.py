@@ -19,6 +19,7 @@ from oneticket.ground.phase import phase
 from oneticket.lottery.run_context import RunContext
 from oneticket.report.contents import judged
 from oneticket.report.stated import doubts
+from oneticket.session.called import Called, called
 from oneticket.session.study import changes, check_tables
 from oneticket.session.terminal import say, say_json, tell
 from oneticket.stats.table import ReportTable
@@ -68,7 +69,10 @@ def study(
     keep_design(plan, kept)  # the whole study's, whatever is run of it here
     keep_plan(plan, kept)
     steps = [cell.step for cell in asked.cells]
-    piles = run_steps(steps, store=kept, context=context, quiet=quiet, engine=engine, track=track)
+    names = called(asked.cells, places=True)
+    piles = run_steps(
+        steps, store=kept, context=context, quiet=quiet, engine=engine, track=track, each=True, names=names
+    )
     if not (quiet or piles.failed):
         say(f"`oneticket report {name} --out report` writes its report")
     return 1 if piles.failed else 0
@@ -105,6 +109,11 @@ def status(name: str, *, json: bool, store: str) -> int:
         marks = (("done", there), ("under way", held), ("failed", failed))
         return next((word for word, keys in marks if step.key in keys), "to do")
 
+    names = called(plan.cells, places=False)
+
+    def said(step: Step) -> str:
+        return describe(step, names.get(step.key, Called()).arm)
+
     rows = []
     for part, cells in _parts(plan):
         steps = closure(cell.step for cell in cells)
@@ -113,7 +122,7 @@ def status(name: str, *, json: bool, store: str) -> int:
     counts = Counter(map(state, everything))
     rows.append(("all", str(len(plan.cells)), str(len(everything)), *(str(counts[word]) for word in STATES)))
     if json:
-        told = {step.key: (describe(step), state(step)) for step in everything if state(step) in STATES[1:3]}
+        told = {step.key: (said(step), state(step)) for step in everything if state(step) in STATES[1:3]}
         reasons = {key: str(held.get(key) or failed[key]) for key in told}
         parts = [{"part": row[0], **dict(zip(COUNTED, map(int, row[1:]), strict=True))} for row in rows]
         open_steps = [
@@ -131,7 +140,7 @@ def status(name: str, *, json: bool, store: str) -> int:
     for step in everything:
         if state(step) in ("under way", "failed"):
             why = held.get(step.key) or failed[step.key]
-            say(f"{state(step)}: {describe(step)}: {why}")
+            say(f"{state(step)}: {said(step)}: {why}")
     return 0
 
 

@@ -15,6 +15,7 @@ from oneticket.ground.spec import texts
 from oneticket.report.decomposition import decomposition_lines
 from oneticket.report.export import check_rows, write_rows
 from oneticket.report.verdict import sentence
+from oneticket.session.called import called
 from oneticket.session.sources import sources_at
 from oneticket.session.terminal import say
 from oneticket.session.transfer import as_source, comparison
@@ -47,7 +48,10 @@ def transfer(
     named = {*texts(given), *texts(from_file(spec))}
     cells = comparison(asked, sources, context=context, run_code=run_code, named=named, dashes="--")
     steps = [cell.step for cell in cells]
-    piles = run_steps(steps, store=kept, context=context, quiet=quiet, engine=engine, track=track, each=True)
+    names = called(cells, places=False)
+    piles = run_steps(
+        steps, store=kept, context=context, quiet=quiet, engine=engine, track=track, each=True, names=names
+    )
     found = rows_of(cells, kept)
     if rows is not None:
         write_rows(found, rows)

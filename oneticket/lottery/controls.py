@@ -140,8 +140,8 @@ def signs(source: Source, new: Tensors, generator: torch.Generator) -> Ticket:
 def trained_signs(source: Source, new: Tensors, generator: torch.Generator) -> Ticket:
     """Same mask, new magnitudes under the signs that the source's training ended with: do these carry a ticket?
 
-    A weight that training left at zero counts as negative. Raises CarryError if the trained signs are not known, as of
-    a file. Oh et al., 2025.
+    A weight that training left at exactly zero has the sign that it began with. Raises CarryError if the trained signs
+    are not known, as of a file. Oh et al., 2025.
     """
     if source.positive is None:
         raise CarryError(

@@ -57,7 +57,8 @@ class TrainedLevel:
     """What training one level leaves: the masks up to the next level, its losses, and its record.
 
     `pruned_at`: per prunable weight the level that first lacks it, 0 while it lives (uint8). `zeros`: which of the
-    living ones training itself brought to zero, and `positive`: which it left above zero; None where that was not kept.
+    living ones training itself brought to zero, and `positive`: which it left above zero, those at exactly zero by the
+    signs of their rewind weights; None where that was not kept.
     """
 
     pruned_at: Tensors
@@ -119,7 +120,9 @@ def level(
         streams=streams,
         start=contract.step,
     )
-    positive = Mask({name: (model.get_parameter(name).detach().cpu() > 0) & mask[name] for name in mask})
+    ended = {name: model.get_parameter(name).detach().cpu() for name in mask}
+    signs = {name: torch.where(weight == 0, rewound.weights[name], weight) for name, weight in ended.items()}
+    positive = Mask({name: (sign > 0) & mask[name] for name, sign in signs.items()})
     pruned_at = close_level(
         spec.pruning,
         model,

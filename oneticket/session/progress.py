@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from oneticket.ground import clock
 from oneticket.ground.phase import listening
+from oneticket.session.called import Called
 from oneticket.session.finished import FinishedLines
 from oneticket.session.screen import Screen, screen
 from oneticket.study.described import describe
@@ -33,13 +34,14 @@ TOLD = {
 class View:
     """What is shown of a run: what is done, what is under way, what came of each training, how long the rest may take.
 
-    `weights`: step -> its work, in trainings; 1 unless said. `store`: where what is done lies; given it, each finished
-    training is told in a line.
+    `weights`: step -> its work, in trainings; 1 unless said. `names`: what steps are called, by address. `store`: where
+    what is done lies; given it, each finished training is told in a line.
     """
 
     screen: Screen
     total: int
     weights: Mapping[str, float] = field(default_factory=dict)
+    names: Mapping[str, Called] = field(default_factory=dict)
     store: Store | None = None
     finished: FinishedLines = field(default_factory=lambda: FinishedLines(several=False))
     shown: float = field(default_factory=lambda: clock.now())
@@ -54,9 +56,9 @@ class View:
     def observe(self, step: Step, event: str) -> None:
         """Hear of a step from the engine."""
         if event in TOLD:
-            self.screen.line(f"{describe(step)}: {TOLD[event]}")
+            self.screen.line(f"{self._said(step)}: {TOLD[event]}")
         if event in ("begun", "lost"):
-            self.under_way[step.key] = describe(step)
+            self.under_way[step.key] = self._said(step)
             self.pace.part = 0.0
         elif event not in ("there already", "drifted"):
             self.under_way.pop(step.key, None)
@@ -85,6 +87,9 @@ class View:
         """Show what is done beside training, such as measuring this machine."""
         self.screen.doing(words)
         yield
+
+    def _said(self, step: Step) -> str:
+        return describe(step, self.names.get(step.key, Called()).arm)
 
     def _tell(self, step: Step, event: str) -> None:
         """One line for a training that is done; of one that is reused only the dense score is kept."""
@@ -144,7 +149,13 @@ class Pace:
 
 
 @contextmanager
-def view(steps: int | Sequence[Step], *, progress: bool | None = True, store: Store | None = None) -> Iterator[View]:
+def view(
+    steps: int | Sequence[Step],
+    *,
+    progress: bool | None = True,
+    store: Store | None = None,
+    names: Mapping[str, Called] | None = None,
+) -> Iterator[View]:
     """A view of these steps (or of so many) on the screen that fits; with `store`, a line for each training.
 
     `progress`: see `screen`.
@@ -158,7 +169,8 @@ def view(steps: int | Sequence[Step], *, progress: bool | None = True, store: St
             total=total,
             weights={step.key: weight(step) for step in some},
             store=None if here.silent else store,
-            finished=FinishedLines(several=several),
+            names=names or {},
+            finished=FinishedLines(several=several, names=names),
         )
         with listening(None if here.silent else shown.phase):
             yield shown

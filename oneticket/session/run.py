@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 
@@ -15,6 +15,7 @@ from oneticket.ground import clock
 from oneticket.ground.allocator import keep_freed
 from oneticket.ground.phase import phase
 from oneticket.lottery.run_context import RunContext
+from oneticket.session.called import Called
 from oneticket.session.progress import view
 from oneticket.session.track import tracking
 from oneticket.store.step import Step
@@ -36,12 +37,13 @@ def run_steps(
     track: Sequence[str] = (),
     read: Sequence[Step] = (),
     each: bool = False,
+    names: Mapping[str, Called] | None = None,
 ) -> Piles:
     """Do what the store does not have yet of these steps and all that they need; what failed is in the piles.
 
     `progress`: see `screen`. `track`: trackers, as `tensorboard:logs`. `read`: steps whose tensors are read after;
     those that are there are checked before, so that a damaged one is done anew in this very run. `each`: tell each
-    finished training in a line.
+    finished training in a line. `names`: what steps are called, by address.
     """
     keep_freed()
     began = clock.now()
@@ -49,7 +51,7 @@ def run_steps(
         everything = closure(steps)
         for step in read:
             store.find(step)
-    seen = view(everything, progress=progress, store=store if each else None)
+    seen = view(everything, progress=progress, store=store if each else None, names=names)
     with tracking(track, store) as heard, seen as shown, stop_requests() as asked:
         for reading in context.readings():
             shown.screen.line(reading)
@@ -67,7 +69,7 @@ def run_steps(
     return piles
 
 
-def failures(piles: Piles) -> list[str]:
+def failures(piles: Piles, names: Mapping[str, Called] | None = None) -> list[str]:
     """What failed, in a line for each reason."""
     reasons: dict[str, list[Step]] = {}
     for step, error in piles.failed:
@@ -75,7 +77,8 @@ def failures(piles: Piles) -> list[str]:
     said = []
     for reason, steps in reasons.items():
         more = f" and {len(steps) - 1} more" if len(steps) > 1 else ""
-        said.append(f"failed: {describe(steps[0])}{more}: {reason}")
+        arm = (names or {}).get(steps[0].key, Called()).arm
+        said.append(f"failed: {describe(steps[0], arm)}{more}: {reason}")
     return said
 
 

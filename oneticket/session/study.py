@@ -19,6 +19,7 @@ from oneticket.ground.card import card_by
 from oneticket.ground.phase import phase
 from oneticket.lottery.run_context import RunContext
 from oneticket.report.contents import judged
+from oneticket.session.called import called
 from oneticket.session.run import failures, run_steps
 from oneticket.store.store import Store
 from oneticket.study.design import keep_design, keep_plan
@@ -116,6 +117,7 @@ def run(
         warnings.warn(doubt, UserWarning, stacklevel=2)
     keep_design(planned, kept)
     keep_plan(planned, kept)
+    names = called(planned.cells, places=True)
     piles = run_steps(
         [cell.step for cell in planned.cells],
         store=kept,
@@ -123,8 +125,10 @@ def run(
         progress=progress,
         engine=engine if isinstance(engine, Engine) else Engine(name=engine),
         track=track,
+        each=True,
+        names=names,
     )
-    failed = tuple(failures(piles))
+    failed = tuple(failures(piles, names))
     if failed:
         warnings.warn("\n".join(failed), UserWarning, stacklevel=2)
     return _ran(planned, kept, piles, failed)

@@ -11,6 +11,7 @@ from oneticket.ground.spec import over, texts
 from oneticket.lottery.run_context import RunContext
 from oneticket.lottery.spec import CROSSED, OF_TARGET, HeadStart, TransferSpec
 from oneticket.lottery.transfer import check_code, network_of, replicate_of
+from oneticket.session.called import called
 from oneticket.session.run import run_steps
 from oneticket.session.sources import Sources, sources_of
 from oneticket.store.store import Store
@@ -76,7 +77,8 @@ def transfer(
             if not kept.has(step):
                 kept.put(step, FileStep.encode(thing), seconds=0.0, device="cpu")
     steps = [cell.step for cell in cells]
-    piles = run_steps(steps, store=kept, context=context, progress=progress, track=track, each=True)
+    names = called(cells, places=False)
+    piles = run_steps(steps, store=kept, context=context, progress=progress, track=track, each=True, names=names)
     if piles.failed:
         raise piles.failed[0][1]
     return rows(cells, kept)

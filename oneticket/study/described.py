@@ -19,17 +19,17 @@ from oneticket.study.steps import (
 )
 
 
-def describe(step: Step) -> str:
-    """A step in a few words."""
+def describe(step: Step, arm: str = "") -> str:
+    """A step in a few words. `arm`: what it stands for, where that is known; `own-reinit` is done as a `reinit`."""
     match asked := read_step(step):
         case FileStep():
             return f"reading {asked.kind} {asked.id[:16]}"
         case ConsensusStep():
             return f"what {len(asked.needs) // 2} searches agree on at level {asked.level}"
         case TransferStep(source=Carried(level=level)):
-            what = f"{asked.arm} at level {level} on"
+            what = f"{arm or asked.arm} at level {level} on"
         case TransferStep(source=Blank(living=living)):
-            what = f"{asked.arm} of {living:,} on" if living else f"{asked.arm} on"
+            what = f"{arm or asked.arm} of {living:,} on" if living else f"{arm or asked.arm} on"
         case LevelStep():
             what = f"level {asked.number} of"
         case RewindStep():

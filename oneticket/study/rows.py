@@ -75,6 +75,7 @@ def _row(cell: Cell, records: Records, provenance: Mapping[str, Any]) -> Row:
     target, record = training_step(step).spec.plain(), records[step.key]
     source = _source(cell.origin, records)
     known = {
+        **record,  # a column that is no measure's stands over a measure of its name
         "seconds": provenance.get("seconds"),
         "device": provenance.get("device"),
         "threads": provenance.get("threads"),
@@ -93,7 +94,6 @@ def _row(cell: Cell, records: Records, provenance: Mapping[str, Any]) -> Row:
         **_settings(target),
         **{f"source_{name}": value for name, value in _settings(search).items()},
         **{name: search.get("pruning", {}).get(name) for name in ("criterion", "scope", "granularity", "shots")},
-        **record,
         **Metric.of(record).plain(),
         "score": score_of(record),
         "target_classes": record.get("classes"),

@@ -23,20 +23,11 @@ Loss = Callable[[Tensor, Tensor, str], Tensor]
 
 TAKEN = frozenset(
     (
-        *("arm", "batch", "betas", "better", "budget", "classes", "clip", "commonest", "criterion", "data_digest"),
-        *("density", "device", "equal", "examples", "gamma", "granularity", "guard", "head", "head_start", "how"),
-        *("images", "key", "level", "living", "loss", "lr", "metric", "milestones", "model", "momentum"),
-        *("natural_zeros", "nesterov", "optimizer_name", "part", "precision", "replicate", "rest_lr", "rewind"),
-        *("schedule", "scope", "score", "seconds", "seed", "shots", "smoothing", "source_batch", "source_betas"),
-        *("source_budget", "source_classes", "source_clip", "source_data", "source_gamma", "source_guard"),
-        *("source_id", "source_images", "source_lr", "source_milestones", "source_momentum", "source_name"),
-        *("source_nesterov", "source_optimizer", "source_optimizer_name", "source_precision", "source_rest_lr"),
-        *("source_schedule", "source_smoothing", "source_warmup", "source_weight_decay", "start", "steps"),
-        *("target_classes", "target_data", "target_images", "target_name", "target_optimizer", "threads"),
-        *("train_loss", "unit", "warmup", "weight_decay"),
+        *("better", "classes", "commonest", "data_digest", "density", "examples", "images", "level", "living", "loss"),
+        *("metric", "natural_zeros", "score", "seconds", "steps", "train_loss", "unit"),
     )
 )
-"""What records and rows say beside the measures, which stand there by their names."""
+"""What records and trackers say beside the measures, which stand there by their names."""
 
 
 def _same(mean: float) -> float:
@@ -76,7 +67,7 @@ class Task:
       follows each position; outputs (N, T, V) for a vocabulary of V. "given": your own data's, as they come.
 
     Raises SpecError where `targets` is none of these, `counts` is not among the measures, or a measure goes by another
-    name than its metric's or by one that records and rows have for something else (`TAKEN`).
+    name than its metric's or by one that records have for something else (`TAKEN`).
 
     >>> TASKS["classification"].metric.name
     'accuracy'
@@ -99,7 +90,7 @@ class Task:
         for name, measure in self.measures.items():
             if name in TAKEN:
                 raise SpecError(
-                    f"task {self.name}: measure {name!r}: every row has another {name}; choose another name"
+                    f"task {self.name}: measure {name!r}: every record has another {name}; choose another name"
                 )
             if measure.metric.name != name:
                 raise SpecError(

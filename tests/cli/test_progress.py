@@ -161,3 +161,40 @@ def test_each_level_is_told_in_a_line(folder: Path, capsys: pytest.CaptureFixtur
     assert code == 0
     assert sum(line.startswith("replicate 1 · level ") for line in err.splitlines()) == 3
     assert oneticket_cli(f"{FIND} --out c --store third --quiet", capsys)[1:] == ("", "")
+
+
+LINES = """
+levels = [1]
+arms = ["dense", "ticket", "own", "own-reinit", "reinit"]
+replicates = 1
+rewind = "1it"
+training = {budget = "3it", batch = 32}
+models = {net = {name = "mlp", widths = [8]}}
+optimizers = {sgd = "sgd"}
+sets = {a = {data = {name = "digits:a", per_class = 5}}, b = {data = {name = "digits:b", per_class = 5}}}
+parts = {p = {sources = ["a"], targets = ["b"]}}
+"""
+
+
+def test_each_training_of_a_study_is_a_line_with_its_arm_and_its_place(folder: Path, capsys: Any) -> None:
+    Path("mine.toml").write_text(LINES)
+    code, _, err = oneticket_cli("study mine.toml --engine inline", capsys)
+    assert code == 0, err
+    told = [line.partition(" · 0.")[0] for line in err.splitlines() if " · " in line]
+    assert sorted(told) == sorted(
+        [
+            *("a · level 0 · 100 %", "b · level 0 · 100 %", "b · dense · 100 %"),
+            *("a to b · ticket · level 1 · 80 %", "a to b · reinit · level 1 · 80 %"),
+            *("b · own · level 1 · 80 %", "b · own-reinit · level 1 · 80 %"),
+        ]
+    )
+    assert not any(" · " in line for line in oneticket_cli("study mine.toml --engine inline", capsys)[2].splitlines())
+
+
+def test_what_stands_for_another_arm_is_called_by_its_own(folder: Path, capsys: Any) -> None:
+    assert oneticket_cli(f"{FIND} --per-class 5 --out book --quiet", capsys)[0] == 0
+    words = "transfer book --data digits:b --per-class 5 --levels 1 --controls own,own-reinit,reinit --budget 3it"
+    code, _, err = oneticket_cli(words, capsys)
+    assert code == 0, err
+    told = {line.partition(" · ")[0] for line in err.splitlines() if " · level 1 · " in line}
+    assert told == {"ticket", "own", "own-reinit", "reinit"}

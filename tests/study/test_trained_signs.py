@@ -60,6 +60,21 @@ def trained(number: int, pruned_at: Any) -> dict[str, torch.Tensor]:
     return weights
 
 
+def test_a_weight_that_ends_at_zero_has_the_sign_that_it_began_with() -> None:
+    rewound = do(rewind_weights(SPEC, 0, PLACE), PLACE)
+    task = level(SPEC, 0, 0, rewound=rewound, pruned_at=None, context=PLACE)
+    job = next(task)
+    done = run_training(job, PLACE)
+    with torch.no_grad():
+        for weight in job.model.parameters():
+            weight.zero_()
+    with pytest.raises(StopIteration) as ended:
+        task.send(done)
+    for name, positive in ended.value.value.positive.items():
+        began = rewound.weights[name]
+        assert torch.equal(positive, began > 0) and bool((began > 0).any()) and bool((began < 0).any())
+
+
 @pytest.mark.parametrize("number", [0, 1, 2])
 def test_signs_are_the_trained_ones_and_magnitudes_are_those_of_reinit(
     number: int, origin: Origin, tmp_path: Path

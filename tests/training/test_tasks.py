@@ -14,6 +14,7 @@ import torch
 from commands import oneticket_cli
 from torch import Tensor, nn
 
+from oneticket.engine.inline import run
 from oneticket.ground.errors import SpecError, TrainingError
 from oneticket.ground.metric import METRICS, Metric
 from oneticket.ground.spec import Spec
@@ -22,11 +23,13 @@ from oneticket.lottery.search import search
 from oneticket.lottery.spec import SearchSpec, TransferSpec
 from oneticket.optim.spec import OptimizerSpec
 from oneticket.report.export import read_rows
+from oneticket.store.store import Store
 from oneticket.study.grid import plan
 from oneticket.study.plan import search_origin, searches
-from oneticket.study.rows import COLUMNS
+from oneticket.study.rows import rows
 from oneticket.study.spec import StudySpec
 from oneticket.study.steps import TransferStep
+from oneticket.study.tracked_run import RESULTS
 from oneticket.task.spec import TARGETS, USUAL, TaskSpec
 from oneticket.task.task import CLASSIFICATION, TAKEN, TASKS, Measure, Task, task_of
 from oneticket.training.measure import measure
@@ -265,17 +268,32 @@ def test_a_measure_that_is_no_number_is_told_by_its_name(total) -> None:
         measure(nn.Identity(), [(OUTPUT, TARGET)], odd)
 
 
-@pytest.mark.parametrize("name", ["density", "loss", "key"])
-def test_a_measure_takes_no_name_that_rows_have_for_something_else(name: str) -> None:
+@pytest.mark.parametrize("name", ["density", "loss", "seconds"])
+def test_a_measure_takes_no_name_that_records_have_for_something_else(name: str) -> None:
     taken = Measure(metric=Metric(name=name), total=SPREAD.measures["mae"].total)
-    with pytest.raises(SpecError, match=f"measure '{name}': every row has another {name}; choose another name"):
+    with pytest.raises(SpecError, match=f"measure '{name}': every record has another {name}; choose another name"):
         replace(SPREAD, counts=name, measures={name: taken})
 
 
-def test_the_names_that_are_taken_are_those_of_records_and_rows() -> None:
+def test_the_names_that_are_taken_are_those_of_records_and_trackers() -> None:
     asked = {"data": {"name": "digits:a", "per_class": 5}, "model": "mlp", "rewind": "1it"}
     record = search({**asked, "training": {"budget": "2it"}}, levels=0).records[0]
-    assert (record.keys() | set(COLUMNS)) - {"accuracy"} == TAKEN
+    assert (record.keys() | {*RESULTS, "seconds"}) - {"accuracy"} == TAKEN
+
+
+@pytest.mark.parametrize("name", ["precision", "start", "guard", "key", "arm"])
+def test_a_measure_may_be_called_as_a_column_of_rows_is(name: str, tmp_path) -> None:
+    (tmp_path / "mine.py").write_text(OWN.replace('"top-2"', f'"{name}"'))
+    (tmp_path / "weights.py").write_text("SECOND = 1\n")
+    grid = {"sources": ["digits:a"], "targets": ["digits:b"], "models": ["mlp"], "optimizers": ["sgd"]}
+    asked: dict[str, Any] = {"name": "own", "levels": [1], "replicates": 1, "arms": ["dense"], "parts": {"p": grid}}
+    quick = {"training": {"budget": "2it"}, "rewind": "1it", "task": f"{tmp_path}/mine.py:task"}
+    cells, store = plan(StudySpec(**asked, **quick), RunContext()).cells, Store(tmp_path / "store")
+    assert not run([cell.step for cell in cells], store=store, context=RunContext()).failed
+    (row,), record = rows(cells, store), store.get(cells[0].step).record
+    assert (row["metric"], row["score"]) == (name, record[name])
+    told = {"precision": "float32", "start": 0, "guard": "gate+project", "key": cells[0].step.key, "arm": "dense"}
+    assert row[name] == told[name]
 
 
 @pytest.mark.parametrize(("kept", "asked"), [("none", "mean"), ("mean", "none")])
