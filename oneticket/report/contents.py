@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from oneticket.claims.claim import Verdict
@@ -15,6 +16,7 @@ from oneticket.report.stated import doubts, stated
 from oneticket.report.verdict import sentence
 from oneticket.stats.decomposition import decompositions
 from oneticket.stats.regroup import parts, settled
+from oneticket.stats.sources import source_tables
 from oneticket.stats.summary import Row, places, summary
 from oneticket.stats.table import ReportTable, lean, tables
 from oneticket.stats.words import MISSING, arm_place, counts, percent, words_of
@@ -41,7 +43,7 @@ class Contents:
     rows, and what its sources share with its targets. `stayed`: how many trainings of each arm did not leave the
     commonest class. `tables`: scores, `differences`: their gain over the dense network; one per part and setting.
     `taken_apart`: what of each ticket's gain over the own is its mask, and what its weights, in sentences, tables and
-    rows. `figures`: those asked for, by name.
+    rows. `sources`: the tickets of several sources beside the best single one's. `figures`: those asked for, by name.
     """
 
     title: str
@@ -56,6 +58,7 @@ class Contents:
     tables: tuple[ReportTable, ...]
     differences: tuple[ReportTable, ...]
     taken_apart: TakenApart
+    sources: tuple[ReportTable, ...]
     missing: ReportTable | None
     methods: tuple[str, ...]
     ledger: ReportTable | None
@@ -76,9 +79,10 @@ def contents(findings: Findings) -> Contents:
         design=stated(findings),
         doubts=doubts(findings),
         stayed=_stayed(rows),
-        tables=_tables(rows, "score"),
-        differences=_tables(rows, "over-dense"),
+        tables=_tables(rows, tables),
+        differences=_tables(rows, partial(tables, show="over-dense")),
         taken_apart=_taken_apart(rows),
+        sources=_tables(rows, source_tables),
         missing=_missing(findings.missing),
         methods=methods(findings),
         ledger=_ledger(findings),
@@ -115,13 +119,13 @@ def _done(findings: Findings) -> str:
     return f"{all_of} cells of the study are trained; {counts([replicates])}{alone}."
 
 
-def _tables(rows: Sequence[Row], show: str) -> tuple[ReportTable, ...]:
+def _tables(rows: Sequence[Row], made: Callable[[list[Row]], list[ReportTable]]) -> tuple[ReportTable, ...]:
     """Those of every part, which may have trained the same setting in different ways."""
     several = parts(rows)
     return tuple(
         replace(table, title=f"{part}: {table.title}") if len(several) > 1 else table
         for part, inside in several.items()
-        for table in tables(settled(inside), show=show)
+        for table in made(settled(inside))
     )
 
 
@@ -234,3 +238,6 @@ def _numbers(values: Iterable[int]) -> str:
 
 MASK_OR_WEIGHTS = "Mask or weights?"
 """The title under which tickets are taken apart."""
+
+SOURCES = "Sources beside each other"
+"""The title under which the tickets of several sources are compared."""

@@ -19,7 +19,7 @@ import vl_convert
 from oneticket.charts.picture import Picture, undrawn
 from oneticket.claims.claim import Verdict
 from oneticket.report.bar import interval_bar
-from oneticket.report.contents import MASK_OR_WEIGHTS, Contents
+from oneticket.report.contents import MASK_OR_WEIGHTS, SOURCES, Contents
 from oneticket.report.judged import SHOWN, comparisons, effect, short, standing
 from oneticket.stats.table import ReportTable
 
@@ -42,6 +42,7 @@ def html(told: Contents, pictures: Sequence[Picture], method: Mapping[str, str] 
         ("design", "Design", _table(told.design) if told.design else ""),
         ("figures", "Figures", "\n".join(map(_figure, pictures)) + _paragraphs([undrawn(told.figures, pictures)])),
         ("mask-or-weights", MASK_OR_WEIGHTS, _taken_apart(told)),
+        ("sources", SOURCES, _several(told.sources)),
         ("tables", "Tables", _tables(told)),
         (
             "missing",

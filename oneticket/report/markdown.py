@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Sequence
 
 from oneticket.charts.picture import Picture, undrawn
-from oneticket.report.contents import MASK_OR_WEIGHTS, Contents
+from oneticket.report.contents import MASK_OR_WEIGHTS, SOURCES, Contents
 from oneticket.report.judged import answers, comparisons, effect, standing
 from oneticket.stats.table import ReportTable
 
@@ -37,6 +37,7 @@ def markdown(told: Contents, pictures: Sequence[Picture], method: Iterable[str] 
     blocks += [_plain(undrawn(told.figures, pictures))]
     if told.taken_apart.tables:
         blocks += [f"## {MASK_OR_WEIGHTS}", *map(_plain, told.taken_apart.lines), *map(_table, told.taken_apart.tables)]
+    blocks += _section(SOURCES, told.sources)
     blocks += _section("Tables", [*told.tables, *([told.stayed] if told.stayed else [])])
     blocks += _section("Tables of differences to the dense network", told.differences)
     blocks += _section("Missing", [told.missing] if told.missing else [])
