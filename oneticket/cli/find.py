@@ -15,11 +15,14 @@ from oneticket.ground.errors import FileError, SpecError, StoreError
 from oneticket.ground.phase import phase
 from oneticket.lottery.run_context import RunContext
 from oneticket.lottery.search import rewind_step
+from oneticket.lottery.spec import SearchSpec
 from oneticket.report.export import check_rows, write_rows
 from oneticket.session.search import book_of, bound, done_levels
 from oneticket.session.terminal import say
 from oneticket.store.store import Store
 from oneticket.study.cells import Origin
+from oneticket.study.draws import subset
+from oneticket.study.labels import usual_labels
 from oneticket.study.plan import search_cells, search_origin
 from oneticket.study.rows import rows as rows_of
 from oneticket.study.spec import FindSpec
@@ -44,10 +47,14 @@ def find(
     kept, context = Store(store), how.context()
     check_out(out, asked, context)
     make_folder(out)
-    rewind_step(asked.search, context.facts(asked.search.data, asked.search.task))
+    one = asked.search
+    called = usual_labels(one.model, one.data, one.optimizer)
+    rewind_step(one, context.facts(one.data, one.task))
     with phase("planning"):
         searches = [
-            search_origin(asked.search, levels=asked.levels, replicate=replicate, context=context)
+            search_origin(
+                of_replicate(asked, replicate), levels=asked.levels, replicate=replicate, context=context, called=called
+            )
             for replicate in range(asked.replicates)
         ]
     cells = [cell for origin in searches for cell in search_cells(origin)]
@@ -67,6 +74,11 @@ def find(
             say(words)
         say(f"books and rows are in {out}; `oneticket show {out}` prints the card")
     return 1 if piles.failed else 0
+
+
+def of_replicate(asked: FindSpec, replicate: int) -> SearchSpec:
+    """The search of one replicate, on its own draw of examples if that is asked for."""
+    return asked.search.but(data=subset(asked.search.data, replicate, asked.subsets))
 
 
 def dense_share(book: Book | None) -> str:
@@ -105,7 +117,8 @@ def check_out(out: Path, asked: FindSpec, context: RunContext) -> None:
         except FileError as error:
             raise FileError(f"{error}; remove that file, and it will be made anew") from None
         known = (book.lineage.get("search"), book.lineage.get("data_digest"))
-        if known != (asked.search.identity(), context.facts(asked.search.data, asked.search.task).digest):
+        search = of_replicate(asked, replicate)
+        if known != (search.identity(), context.facts(search.data, search.task).digest):
             raise SpecError(f"--out {out}: holds the books of another search, or of data that has changed; {other}")
         if replicate >= asked.replicates or book.levels > asked.levels:
             held = f"replicate {replicate} down to level {book.levels}"

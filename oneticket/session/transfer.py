@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from oneticket.ground.errors import CarryError, SpecError
@@ -16,6 +17,8 @@ from oneticket.session.run import run_steps
 from oneticket.session.sources import Sources, sources_of
 from oneticket.store.store import Store
 from oneticket.study.cells import Cell, Origin
+from oneticket.study.draws import subset, without_draws
+from oneticket.study.labels import Labels, data_label
 from oneticket.study.plan import file_origin, search_of, search_origin, ticket_level, transfer_cells
 from oneticket.study.rows import Rows, rows
 from oneticket.study.spec import FROM_SOURCE, CarrySpec
@@ -118,8 +121,11 @@ def comparison(
         (ticket_level(first),) if isinstance(first, Ticket) else tuple(range(1, first.levels + 1))
     )
     cells: list[Cell] = []
+    alike = without_draws([one.data for one in searches if one])  # books of a folder, each found on its own draw
     for replicate, (file, thing) in sources.items():
         whose, origin = str(file) if file else "the source", file_origin(thing, file, replicate)
+        if alike:
+            origin = replace(origin, called=replace(origin.called, data=data_label(alike)))
         if beyond := [level for level in levels if level not in origin.living]:
             held = "level" if len(origin.living) == 1 else f"levels {min(origin.living)} to"
             raise SpecError(f"{dashes}levels: {whose} holds {held} {max(origin.living)}, got {beyond[0]}")
@@ -130,18 +136,23 @@ def comparison(
                 f"target's own would begin from the weights of replicate {replicate}; leave out {dashes}replicates, "
                 "and give a folder of books for more"
             )
+        target = asked.transfer.but(data=subset(asked.transfer.data, replicate, asked.subsets))
+        model, optimizer = origin.called.model, asked.transfer.optimizer.name
+        shown = Labels(model=model, data=data_label(asked.transfer.data), optimizer=optimizer)
         own = None
         if at_target:
             arm = f"{dashes}controls {at_target[0]}"
-            own = own_search(thing, asked.transfer, max(levels), replicate, context, needed=arm)
+            own = own_search(thing, target, max(levels), replicate, context, needed=arm)
+            own = own if target == asked.transfer else replace(own, called=shown)
         cells += transfer_cells(
-            asked.transfer,
+            target,
             origin=origin,
             own=own,
             arms=("dense", "ticket", *asked.controls),
             levels=levels,
             context=context,
             head_start=asked.head_start,
+            called=shown,
         )
     return cells
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from oneticket.data.spec import DataSpec
+from oneticket.study.sources import Subsets
 
 
 def drawn(data: DataSpec, replicate: int) -> DataSpec:
@@ -18,6 +19,22 @@ def drawn(data: DataSpec, replicate: int) -> DataSpec:
         each.but(draw=replicate) if each.per_class is not None and each.draw is None else each for each in data.members
     )
     return first.but(beside=tuple(rest), temperature=data.temperature) if rest else first
+
+
+def subset(data: DataSpec, replicate: int, subsets: Subsets) -> DataSpec:
+    """The data of a replicate: the same for all, or with its own draw."""
+    return data if subsets == "fixed" else drawn(data, replicate)
+
+
+def without_draws(data: Sequence[DataSpec]) -> DataSpec | None:
+    """What several data are but for their draws, in which they differ alone; None where they do not.
+
+    >>> each = [DataSpec(name="digits", per_class=5, draw=number) for number in range(3)]
+    >>> without_draws(each).draw, without_draws(each[:1]), without_draws([*each, DataSpec(name="mnist")])
+    (None, None, None)
+    """
+    plain = [DataSpec.read(undrawn(one.plain())) for one in data]
+    return plain[0] if len({*data}) > 1 and len({*plain}) == 1 else None
 
 
 def draws(data: Mapping[str, Any]) -> Iterator[int | None]:

@@ -24,7 +24,7 @@ from oneticket.study.cells import Cell, Origin
 from oneticket.study.complexity import check_complexity
 from oneticket.study.consensus import consensus_origin
 from oneticket.study.densities import levels_of
-from oneticket.study.draws import drawn
+from oneticket.study.draws import subset
 from oneticket.study.equal import check_equal, in_steps, twice
 from oneticket.study.labels import Labels, called_in
 from oneticket.study.merge import Role, located, naming, rewind, stated, training
@@ -238,7 +238,7 @@ class _Grid:
 
     def _drawn(self, used: SetSpec, replicate: int) -> DataSpec:
         """The data of a replicate."""
-        return used.data if self.study.subsets == "fixed" else drawn(used.data, replicate)
+        return subset(used.data, replicate, self.study.subsets)
 
     def _set(self, named: str | tuple[str, ...]) -> SetSpec:
         """The set of that name, or of several names all of them as one."""

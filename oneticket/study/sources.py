@@ -24,6 +24,12 @@ def _named(given: Any) -> Any:
     return given
 
 
+Subsets = Literal["fixed", "replicate"]
+SUBSETS = (
+    "Which per_class examples a set takes: replicate draws them anew for each replicate, the same for sources and "
+    "targets; fixed takes the same ones in all."
+)
+
 Several = Annotated[tuple[str, ...], Field(min_length=2)]
 Sets = Annotated[tuple[Annotated[str | Several, BeforeValidator(_named)], ...], AfterValidator(some)]
 """Names of sets; a list of names within is one network for all of them, with a head for each."""

@@ -12,7 +12,7 @@ from oneticket.ground.table import Table
 from oneticket.lottery.spec import ARMS, CONTROLS, MOST_LEVELS, HeadStart, SearchSpec, TransferSpec
 from oneticket.models.spec import ModelSpec
 from oneticket.optim.spec import OptimizerSpec
-from oneticket.study.sources import Sets, Sources, some
+from oneticket.study.sources import SUBSETS, Sets, Sources, Subsets, some
 from oneticket.task.spec import TaskSpec
 
 Settings = dict[str, JsonValue]
@@ -112,6 +112,7 @@ class FindSpec(Spec):
     replicates: int = Field(
         1, ge=1, le=10_000, description="How many times to search, each with random streams of its own."
     )
+    subsets: Subsets = Field("fixed", description=SUBSETS)
 
 
 class CarrySpec(Spec):
@@ -138,6 +139,7 @@ class CarrySpec(Spec):
         description="How often to train one ticket or book on the target, each time with another output layer, data"
         " order and controls; of a folder each book is a replicate.",
     )
+    subsets: Subsets = Field("fixed", description=SUBSETS)
 
 
 class TrainedSpec(Spec):
@@ -260,11 +262,7 @@ class StudySpec(TrainedSpec):
     replicates: Replicates = Field(3, description="How often all of it is done, with random streams of its own.")
     seed: int = Field(0, ge=0, lt=2**63, description="Root of all random streams.")
     threads: int = Field(1, ge=1, le=1024, description="CPU threads of one training, by every engine.")
-    subsets: Literal["replicate", "fixed"] = Field(
-        "replicate",
-        description="Which examples a set with per_class takes: replicate draws them anew for each replicate, the same "
-        "for sources and targets; fixed takes the same ones in all.",
-    )
+    subsets: Subsets = Field("replicate", description=SUBSETS)
     head: Head = Field("fresh", description="The output layer on the targets.")
     head_start: HeadStart = Field("equal", description=COUNTED)
     task: TaskSpec = Field(TaskSpec(), description="What all networks are trained for.")

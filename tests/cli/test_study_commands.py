@@ -179,6 +179,23 @@ def test_what_a_study_finds_find_need_not_find_again(capsys: pytest.CaptureFixtu
     assert "6 reused" in err, "a dense network and a global random ticket are the same wherever a ticket comes from"
 
 
+def test_a_search_and_a_study_reuse_each_others_draws(capsys: pytest.CaptureFixture[str]) -> None:
+    words = "--widths 12 --rewind 2it --budget 6it --batch 32 --levels 2 --replicates 2 --subsets replicate --quiet"
+    find = f"find --data digits:a --per-class 10 --model mlp {words} --out found"
+    assert oneticket_cli(find, capsys)[0] == 0
+    code, _, err = oneticket_cli("study mine.toml --engine inline", capsys)
+    assert (code, f"{STEPS - 6} steps done" in err, "6 reused" in err) == (0, True, True), err
+    transfer = "transfer found --data digits:b --per-class 10 --subsets replicate --controls reinit,global-random,own"
+    code, out, err = oneticket_cli(f"{transfer} --rows rows.csv", capsys)
+    assert code == 0 and "6 reused" in err, err
+    rows = pandas.read_csv("rows.csv")
+    assert set(rows["source_data"].dropna()) == {"digits:a(per_class=10)", "digits:b(per_class=10)"}
+    assert set(rows["target_data"]) == {"digits:b(per_class=10)"} and set(rows["replicate"]) == {0, 1}
+    assert out.count("n = 2") and oneticket_cli(find, capsys)[0] == 0, "the folder is this search's"
+    code, _, err = oneticket_cli(find.replace("--subsets replicate", "--subsets fixed"), capsys)
+    assert (code, "holds the books of another search" in err) == (2, True), err
+
+
 def test_trackers_are_fed(capsys: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("tensorboard", reason="the tracker's package is not installed")
     code, _, err = oneticket_cli("study mine.toml --engine inline --quiet --track tensorboard:logs", capsys)
