@@ -97,7 +97,7 @@ def _tell_good(good: Sequence[Fit], what: str, facts: Facts | None, called: Mapp
     say()
     first = good[0]
     say(f"To use {word(first.name)}", style="bold")
-    for line in _use(called[first.name], what, facts):
+    for line in _use(called[first.name], what, facts, first.names):
         say(f"  {line}")
 
 
@@ -138,7 +138,7 @@ def _gain(one: Fit, found: Sequence[Standing]) -> float:
     return dense[0] if dense else -math.inf
 
 
-def _use(name: str, what: str, facts: Facts | None) -> Iterator[str]:
+def _use(name: str, what: str, facts: Facts | None, names: Mapping[str, str]) -> Iterator[str]:
     """The lines: on the command line, and in Python."""
     file = shlex.quote(name)
     if named(name) is None and isinstance(parse(name), str):
@@ -157,8 +157,11 @@ def _use(name: str, what: str, facts: Facts | None) -> Iterator[str]:
     else:
         outputs = 10 if facts is None else facts.outputs
         yield f'model = build_network({{**ticket.model, "classes": {outputs}}}, seed=0)'
-    yield "print(ticket.apply(model))  # what matched; the output layer stays new"
-    yield "guard = ticket.attach(model, optimizer)  # pruned weights stay zero"
+    more = ", names=names" if names else ""
+    if names:
+        yield f"names = {dict(names)}  # the ticket's names -> your model's"
+    yield f"print(ticket.apply(model{more}))  # what matched; the output layer stays new"
+    yield f"guard = ticket.attach(model, optimizer{more})  # pruned weights stay zero"
 
 
 def _imported(what: str) -> Iterator[str]:

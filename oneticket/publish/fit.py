@@ -7,12 +7,13 @@ import math
 import os
 from collections.abc import Callable, Iterable, Mapping
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import nn
 
+from oneticket.apply.by_shape import by_shape
 from oneticket.apply.named_tensors import tensors
 from oneticket.data.facts import Facts
 from oneticket.data.load import load
@@ -39,6 +40,7 @@ class Fit:
 
     `alike`: of those sets that it was scored on, the one most like the user's; empty where there is none. `loses`:
     whether something of the user's images is lost, their colours. `unmade`: whether the model could not be made.
+    `names`: the map that `apply` and `attach` need for it; empty where names are found.
     """
 
     name: str
@@ -48,6 +50,7 @@ class Fit:
     alike: str = ""
     loses: bool = False
     unmade: bool = False
+    names: Mapping[str, str] = field(default_factory=dict)
 
 
 def wanted(what: str) -> Make | DataSpec:
@@ -115,9 +118,9 @@ def _copied(model: nn.Module) -> Make:
 def into_model(tickets: Iterable[tuple[str, Ticket]], make: Make) -> list[Fit]:
     """Each ticket tried on the model, which is made for the inputs and outputs that the ticket's network has.
 
-    A ticket fits if its weights can be written by name and shape, the output layer aside, and the model then takes the
-    inputs that the ticket was found on. The models are the function's own; nothing of the user's is written to. Raises
-    ModelError for a model that cannot be made, whatever the inputs.
+    A ticket fits if its weights can be written by name and shape, the output layer aside, or by shape in the order of
+    the layers, and the model then takes the inputs that the ticket was found on. The models are the function's own;
+    nothing of the user's is written to. Raises ModelError for a model that cannot be made, whatever the inputs.
     """
     fits = [_into(name, ticket, make) for name, ticket in tickets]
     reasons = {fit.problem for fit in fits}
@@ -128,23 +131,36 @@ def into_model(tickets: Iterable[tuple[str, Ticket]], make: Make) -> list[Fit]:
 
 def _into(name: str, ticket: Ticket, make: Make) -> Fit:
     try:
-        _, inputs, outputs = network_of(ticket)
+        spec, inputs, outputs = network_of(ticket)
         try:
             model = make(inputs, outputs)
         except OneticketError as error:
             return Fit(name=name, ticket=ticket, problem=" ".join(str(error).split()), unmade=True)
+        names = {}
         if problem := _misfit(ticket, model):
-            return Fit(name=name, ticket=ticket, problem=problem)
-        carried = ticket.apply(model)
+            names = _map(ticket, spec, inputs, model)
+            if not names:
+                return Fit(name=name, ticket=ticket, problem=problem)
+        carried = ticket.apply(model, names=names or None)
     except OneticketError as error:
         return Fit(name=name, ticket=ticket, problem=" ".join(str(error).split()))
     if problem := _fails(model, inputs):
         return Fit(name=name, ticket=ticket, problem=problem)
     how = f", {words}" if (words := told(carried.names)) else ""
     stays = f"; the output layer ({listed(carried.fresh)}) stays yours" if carried.fresh else ""
-    return Fit(
-        name=name, ticket=ticket, notes=(f"All of its {len(carried.matched)} tensors have their place{how}{stays}.",)
+    if names:
+        how = " by their shapes, layer after layer, under other names: check that the layers do the same"
+    note = f"All of its {len(carried.matched)} tensors have their place{how}{stays}."
+    return Fit(name=name, ticket=ticket, notes=(note,), names=names)
+
+
+def _map(ticket: Ticket, spec: ModelSpec, inputs: Inputs, model: nn.Module) -> dict[str, str]:
+    """The map that leads the ticket's layers into a model that has the same shapes in the same order; else empty."""
+    order = (
+        layout(spec, inputs=inputs, outputs=ticket.model["classes"]) if not MODELS.is_own(spec.name) else ticket.weights
     )
+    body = {name: tuple(ticket.weights[name].shape) for name in order if name not in ticket.contract.head_names}
+    return by_shape(body, {name: tuple(value.shape) for name, value in tensors(model).items()})
 
 
 def _misfit(ticket: Ticket, model: nn.Module) -> str:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from commands import oneticket_cli
 from torch import nn
 
 from oneticket.data.spec import DataSpec
 from oneticket.ground.errors import DataError, ModelError, SpecError
+from oneticket.ground.import_path import own
 from oneticket.publish.fit import Fit, facts_of, into_model, onto_data, wanted
 from oneticket.publish.zoo import entries
 from oneticket.ticket.ticket import Ticket
@@ -37,6 +40,23 @@ def wrapped():
     del net.out
     net.forward = lambda images: net.fc3(net.fc2(net.fc1(images.flatten(1)).relu()).relu())
     return nn.Sequential(net)
+
+class Other(nn.Module):
+    def __init__(self, classes=10):
+        super().__init__()
+        self.body = nn.Sequential(nn.Flatten(), nn.Linear(64, 300), nn.ReLU(), nn.Linear(300, 100), nn.ReLU())
+        self.top = nn.Linear(100, classes)
+
+    def forward(self, images):
+        return self.top(self.body(images))
+
+class Turned(nn.Module):
+    def __init__(self, classes=10):
+        super().__init__()
+        self.out, self.b, self.a = nn.Linear(100, classes), nn.Linear(300, 100), nn.Linear(64, 300)
+
+    def forward(self, images):
+        return self.out(self.b(self.a(images.flatten(1)).relu()).relu())
 
 def data():
     return torch.rand(40, 16), torch.arange(40) % 4, torch.rand(8, 16), torch.arange(8) % 4
@@ -92,6 +112,27 @@ def test_a_model_of_ones_own_by_its_path(name: str, mine: Path) -> None:
     assert fits["digits-a"].problem == "" and "stays yours" in " ".join(fits["digits-a"].notes)
     other = fits["lenet-fashion_mnist"].problem
     assert ("fails on images" if name == "Net" else "fc1.weight is 300 x 784 in the ticket, 300 x 64 in the") in other
+
+
+def test_the_same_shapes_under_other_names_fit_with_the_map_that_is_said(mine: Path, capsys: Any) -> None:
+    fits = into("mine.py:Other")
+    good = {name: fit for name, fit in fits.items() if not fit.problem}
+    named = {name for name, fit in into("mine.py:Net").items() if not fit.problem}
+    assert good.keys() == named and named
+    for name, fit in good.items():
+        assert fit.names == {"fc1.": "body.1.", "fc2.": "body.3."}
+        assert "by their shapes, layer after layer, under other names" in fit.notes[0]
+        model = own("mine.py:Other", "model")()
+        carried, weight = fit.ticket.apply(model, names=fit.names), fit.ticket.weights["fc1.weight"]
+        assert carried.names["fc2.weight"] == "body.3.weight", name
+        assert sorted(carried.fresh) == ["top.bias", "top.weight"]
+        assert torch.equal(model.body[1].weight, weight * fit.ticket.mask["fc1.weight"])
+    turned = into("mine.py:Turned")
+    assert all(turned[name].problem.startswith("another architecture") for name in named), "layers in another order"
+    code, out, _ = oneticket_cli("zoo --for mine.py:Other", capsys)
+    assert code == 0 and "None fits" not in out
+    assert "names = {'fc1.': 'body.1.', 'fc2.': 'body.3.'}" in out
+    assert "guard = ticket.attach(model, optimizer, names=names)" in out
 
 
 def test_nothing_of_the_users_is_written_to(mine: Path) -> None:
