@@ -226,7 +226,8 @@ def _alike(source: ClaimData, target: ClaimData) -> bool:
 
 def _sized(data: ClaimData) -> str:
     """A set with its size, such as `digits:a (10 classes, 720 examples)`."""
-    known = [f"{count:,} {what}" for count, what in ((data.classes, "classes"), (data.examples, "examples")) if count]
+    sizes = ((data.classes, "classes"), (data.examples, "examples"))
+    known = [f"{count:,.0f} {what}" for count, what in sizes if count]
     return f"{data.name} ({', '.join(known) or 'size unknown'})"
 
 

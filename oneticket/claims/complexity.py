@@ -131,4 +131,4 @@ def words(rule: ComplexitySpec, metric: Metric) -> str:
 
 
 def _count(count: int | None, what: str) -> str:
-    return f"unknown {what}" if count is None else f"{count:,} {what}"
+    return f"unknown {what}" if count is None else f"{count:,.0f} {what}"

@@ -8,7 +8,7 @@ from typing import Any
 from oneticket.ground.metric import Metric
 from oneticket.stats.decomposition import EFFECTS, PARTS, Decomposition
 from oneticket.stats.stats import Paired
-from oneticket.stats.table import ReportTable
+from oneticket.stats.table import ReportTable, lean
 from oneticket.stats.words import MISSING, listed, percent, within, words_of
 
 COLUMNS = (
@@ -23,7 +23,10 @@ def decomposition_tables(found: Sequence[Decomposition]) -> tuple[ReportTable, .
     blocks: dict[tuple[str, str], list[Decomposition]] = {}
     for one in found:
         blocks.setdefault((one.setting.model, one.where), []).append(one)
-    return tuple(_table(f"{model} on {where}", block) for (model, where), block in blocks.items())
+    return tuple(
+        _table(f"{model} on {where}", block, first=not number)
+        for number, ((model, where), block) in enumerate(blocks.items())
+    )
 
 
 def decomposition_lines(found: Sequence[Decomposition]) -> list[str]:
@@ -75,23 +78,27 @@ def _sentence(one: Decomposition, where: str) -> str:
     return f"{start}{'; '.join(said)}."
 
 
-def _table(title: str, block: Sequence[Decomposition]) -> ReportTable:
+def _table(title: str, block: Sequence[Decomposition], *, first: bool) -> ReportTable:
     shown = [name for name in EFFECTS if any(name in one.gains for one in block)]
-    lacking = any(one.lacking for one in block)
-    header = ("ticket from", "weights kept", *(EFFECTS[name].label for name in shown), "n", "not trained")
     rows = []
     for one in block:
         total = one.gains.get("total")
         n = str(total.difference.n) if total else MISSING
         cells = [_cell(one.gains.get(name), n, one.setting.metric) for name in shown]
-        rows.append((one.source.source or MISSING, percent(one.density), *cells, n, "; ".join(one.lacking) or MISSING))
-    kept = slice(None) if lacking else slice(-1)
-    return ReportTable(
+        rows.append((one.source.source or MISSING, percent(one.density), *cells, n))
+    lacking = [
+        f"Not trained for {one.source.source} at {percent(one.density)}: {'; '.join(one.lacking)}."
+        for one in block
+        if one.lacking
+    ]
+    caption = _caption(block[0], shown) if first else f"In {_unit(block[0].setting.metric)}, as above."
+    table = ReportTable(
         title=title,
-        header=header[kept],
-        rows=tuple(row[kept] for row in rows),
-        caption=_caption(block[0], shown),
+        header=("ticket from", "weights kept", *(EFFECTS[name].label for name in shown), "n"),
+        rows=tuple(rows),
+        caption=" ".join([caption, *lacking]),
     )
+    return lean(table)
 
 
 def _caption(one: Decomposition, shown: Sequence[str]) -> str:

@@ -20,8 +20,9 @@ from oneticket.charts.picture import Picture, undrawn
 from oneticket.claims.claim import Verdict
 from oneticket.report.bar import interval_bar
 from oneticket.report.contents import MASK_OR_WEIGHTS, SOURCES, Contents
-from oneticket.report.judged import SHOWN, comparisons, effect, short, standing
+from oneticket.report.judged import SHOWN, beside, comparisons, effect, short, standing
 from oneticket.stats.table import ReportTable
+from oneticket.stats.words import MISSING
 
 MANY = 3  # tables or sentences of one kind that stand open
 STILL = 400_000  # bytes: a larger still is a file beside the page only
@@ -101,7 +102,7 @@ def _answer(told: Contents) -> str:
 
 
 def _card(verdict: Verdict) -> str:
-    told = "".join(f'<p class="soft">{_text(line)}</p>' for line in standing(verdict))
+    told = "".join(f'<p class="soft">{_text(line)}</p>' for line in beside(verdict))
     return (
         f'<li class="{MARKS[verdict.outcome]}"><p><a href="#{_slug(verdict.name)}">{_text(verdict.name)}</a> '
         f'<span class="outcome">{SIGNS[verdict.outcome]} {verdict.outcome}</span></p>\n'
@@ -202,9 +203,11 @@ def _table(table: ReportTable) -> str:
 
 def _cell(cell: str, label: str, word: bool) -> str:
     """A cell, with its column's name for narrow screens, on which it is a line."""
-    kind = "empty" if not cell else "word" if word else ""
+    kind = "none" if cell in ("", MISSING) else "word" if word else ""
     named = f' class="{kind}"' if kind else ""
-    return f'<td{named} data-label="{escape(label)}">{_text(cell)}</td>'
+    # A number may be broken before its bounds, and nowhere else.
+    inside = _text(cell) if word else re.sub(r" (?![\[(])", "\N{NO-BREAK SPACE}", escape(cell))
+    return f'<td{named} data-label="{escape(label)}">{inside}</td>'
 
 
 def _paragraphs(texts: Iterable[str]) -> str:
@@ -219,7 +222,7 @@ def _list(items: Iterable[str]) -> str:
 
 def _text(text: str) -> str:
     """The text as HTML, its numbers and units kept on one line."""
-    return escape(re.sub(r"(?<=[\dn=<±]) (?=[%=\d])", "\N{NO-BREAK SPACE}", text))
+    return escape(re.sub(r"(?<=[\dnp=<±]) (?=[%=<\d])", "\N{NO-BREAK SPACE}", text))
 
 
 def _json(value: object) -> str:

@@ -32,9 +32,31 @@ def short(verdict: Verdict) -> str:
     return effect(verdict) if verdict.effect or not verdict.notes else verdict.notes[0]
 
 
+def beside(verdict: Verdict) -> tuple[str, ...]:
+    """What a card says below the effect: its cells, p after correction, and whether own tickets fall short there."""
+    doubt = ""
+    if verdict.still is not None and verdict.still.outcome != "holds":
+        said = {"fails": "are worse than"}.get(verdict.still.outcome, "are not shown to match")
+        doubt = f"The targets' own tickets {said} the dense network here."
+    return tuple(filter(None, (cells(verdict), survival(verdict), doubt)))
+
+
 def answers(verdicts: Iterable[Verdict]) -> list[str]:
     """The verdicts as lines of text: the words of the page's cards."""
-    return [f"{one.name} {one.outcome}: {one.statement} {short(one)}" for one in verdicts]
+    return [
+        f"{one.name} {one.outcome}: {one.statement} {short(one).rstrip('.')}. {' '.join(beside(one))}".rstrip()
+        for one in verdicts
+    ]
+
+
+def survival(verdict: Verdict) -> str:
+    """Its p, adjusted over all verdicts where there are several, and whether the outcome survives that."""
+    if verdict.test is None or verdict.test.p is None or verdict.adjusted is None:
+        return ""
+    if verdict.family == 1:
+        return f"{_p(verdict.test.p)}."
+    survives = {True: ": survives", False: ": does not survive", None: ""}[verdict.survives]
+    return f"{_p(verdict.adjusted)} after correction over {verdict.family} verdicts{survives}."
 
 
 def standing(verdict: Verdict) -> tuple[str, ...]:
@@ -123,13 +145,14 @@ def every_level(ladder: Iterable[Rung]) -> ReportTable | None:
             one.verdict.outcome,
             within(one.verdict.effect, one.verdict.metric, signed=True) if one.verdict.effect else MISSING,
             str(one.verdict.effect.n) if one.verdict.effect else MISSING,
-            " ".join([one.verdict.metric.units, one.verdict.over]).strip(),
+            one.verdict.metric.units,
+            one.verdict.over.removeprefix("over "),
         )
         for one in ladder
     ]
     table = ReportTable(
         title="Every claim at every level",
-        header=("claim", "weights", "level", "judged", "outcome", "effect", "n", "unit"),
+        header=("claim", "weights", "level", "judged", "outcome", "effect", "n", "unit", "over"),
         rows=tuple(rows),
         caption="By each claim's rule at each level, with 95 % t intervals that are not adjusted for the number of "
         "levels. The verdicts above are those marked as judged; the rest shows how far they depend on the density.",

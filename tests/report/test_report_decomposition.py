@@ -82,7 +82,8 @@ def test_a_replicate_that_lacks_an_arm_is_left_out_of_the_sum_and_named() -> Non
         assert (ns["mask-alone"], ns["weights-alone"]) == (2 if lost else 3, 3)
         assert one.lacking == (("the target's weights, same mask (replicate 1)",) if lost else ())
     (table, *_) = decomposition_tables(found)
-    assert table.header[-2:] == ("n", "not trained") and [row[-2] for row in table.rows] == ["3", "3", "2"]
+    assert table.header[-1] == "n" and [row[-1] for row in table.rows] == ["3", "3", "2"]
+    assert "at 1.2 %: the target's weights, same mask (replicate 1)." in table.caption
     (line, *_) = decomposition_lines(found)
     assert "not trained: the target's weights, same mask (replicate 1)" in line and "n = 2" in line
 
