@@ -13,7 +13,7 @@ from torch.optim import Optimizer, SparseAdam
 from oneticket.ground.errors import GuardError
 from oneticket.guard.optimizer_state import flat, moments
 from oneticket.guard.packed import packed
-from oneticket.guard.parameter_guard import WORDS, leaks
+from oneticket.guard.zero import WORDS, leaks
 from oneticket.ticket.mask import Mask
 from oneticket.ticket.match import match, plain
 from oneticket.ticket.names import listed

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Self
 
 import torch
@@ -16,8 +16,10 @@ from oneticket.ground.errors import GuardError, unknown
 from oneticket.guard.audit import Audit
 from oneticket.guard.check import digest, named, owns, steppers, to_hold
 from oneticket.guard.narrow import warn
-from oneticket.guard.optimizer_state import acting, captured, exchanged, flat, keeps_zeros, moments
-from oneticket.guard.parameter_guard import ParameterGuard, eager, leaks, parameter_at
+from oneticket.guard.optimizer_state import flat, moments
+from oneticket.guard.parameter_guard import ParameterGuard, eager, parameter_at
+from oneticket.guard.stepping import Held, Stepping
+from oneticket.guard.zero import leaks
 from oneticket.ticket.density import model_weights
 from oneticket.ticket.mask import Mask
 from oneticket.ticket.names import listed
@@ -123,14 +125,13 @@ class Guard:
         # An optimizer's hooks refer to the guard; a weak reference back leaves no cycle.
         self._optimizers = [weakref.ref(optimizer) for optimizer in optimizers]
         self._handles: list[RemovableHandle] = []
-        self._steps = 0
-        self._acting: list[tuple[ParameterGuard, nn.Parameter, list[Tensor]]] = []
-        self._alone = True
         try:
             for optimizer in optimizers:
-                self._before(optimizer)
-                self._handles.append(optimizer.register_step_pre_hook(eager(self._before)))
-                self._handles.append(optimizer.register_step_post_hook(eager(self._after)))
+                if self._holds:
+                    around = Stepping(model, self._holds, self._held, gates=self._gates)
+                    around.before(optimizer)
+                    self._handles.append(optimizer.register_step_pre_hook(eager(around.before)))
+                    self._handles.append(optimizer.register_step_post_hook(eager(around.after)))
         except BaseException:
             self.detach()
             raise
@@ -203,46 +204,9 @@ class Guard:
         _ungate(self._holds.values())
         _ATTACHED.discard(self)
 
-    def _before(self, optimizer: Optimizer, *_: object) -> None:
-        """What was written since the last step, past the gates too (loaded weights or state, gradients), is zeroed.
-
-        Weights too: weight decay would carry them into the moments.
-        """
-        self._steps += 1
-        doubt = self._steps % SWEEP < len(self._optimizers) or captured()
-        self._acting, self._alone = [], acting(optimizer._optimizer_step_pre_hooks) == 1
-        for parameter, hold in self._each():
-            zeros = [parameter, *moments(optimizer, parameter)]
-            for tensor in zeros:
-                if doubt or not hold.trusts(tensor):
-                    hold.clear(tensor)
-            grad = parameter.grad
-            if grad is not None and self._gates and (doubt or exchanged() or not hold.trusts(grad)):
-                hold.gate(parameter)
-            self._acting.append((hold, parameter, zeros))
-
-    def _after(self, optimizer: Optimizer, *arguments: object) -> None:
-        """What the step wrote is zeroed, unless it is known to be zero."""
-        acting, self._acting = self._acting, []
-        if (
-            self._gates
-            and self._alone
-            and keeps_zeros(optimizer, arguments)
-            and all(hold.calm(p) for hold, p, _ in acting)
-        ):
-            for hold, _, zeros in acting:
-                for tensor in zeros:
-                    hold.trust(tensor)
-            return
-        for parameter, hold in self._each():
-            for tensor in (parameter, *moments(optimizer, parameter)):
-                hold.clear(tensor)
-            if self._gates:
-                hold.gate(parameter)
-
-    def _each(self) -> Iterator[tuple[nn.Parameter, ParameterGuard]]:
-        """Every parameter that is held, once, with its hold; those that are tied with the first of theirs."""
-        seen = set()
+    def _held(self) -> Held:
+        """Every parameter that is held, once, with its hold, which follows it; of tied ones the first is gated."""
+        found, seen = [], set()
         for name, hold in self._holds.items():
             parameter = self._find(name, hold)
             if parameter is None or not hold.fits(parameter):
@@ -254,7 +218,8 @@ class Guard:
                 continue
             seen.add(id(parameter))
             hold.follow(parameter, gate=self._gates and parameter.requires_grad)
-            yield parameter, hold
+            found.append((parameter, hold))
+        return found
 
     def _find(self, name: str, hold: ParameterGuard) -> nn.Parameter | None:
         parameter = parameter_at(self._model, name)
@@ -295,6 +260,3 @@ _ATTACHED: weakref.WeakSet[Guard] = weakref.WeakSet()
 
 RULES = {"gate+project": True, "project": False}
 """Rule -> whether gradients are gated."""
-
-SWEEP = 64
-"""Every so many steps nothing is taken for zero, whoever wrote."""

@@ -12,7 +12,8 @@ from torch import Tensor
 from torch.optim import LBFGS, SGD, Adadelta, Adagrad, Adam, AdamW, NAdam, Optimizer, RAdam, RMSprop
 from torch.optim.optimizer import _global_optimizer_post_hooks, _global_optimizer_pre_hooks
 
-from oneticket.guard.parameter_guard import WORDS, eager
+from oneticket.guard.parameter_guard import eager
+from oneticket.guard.zero import WORDS
 from oneticket.ticket.shards import sharded
 
 
@@ -22,9 +23,10 @@ def moments(optimizer: Optimizer, parameter: Tensor) -> list[Tensor]:
     Shape is all there is to go by: the preconditioners that Shampoo or SOAP keep for a square layer are of its shape
     too, and are zeroed as moments are.
     """
-    if (state := optimizer.state.get(parameter)) is None:
+    if not (state := optimizer.state.get(parameter)):
         return []
-    return [m for m in _tensors(state) if m.dim() and m.shape == parameter.shape and m.dtype in WORDS]
+    shape = parameter.shape
+    return [m for m in _tensors(state) if m.shape == shape and m.dim() and m.dtype in WORDS]
 
 
 def flat(optimizer: Optimizer, parameter: Tensor) -> list[Tensor]:
@@ -51,9 +53,18 @@ def keeps_zeros(optimizer: Optimizer, arguments: tuple[object, ...]) -> bool:
     return (
         type(optimizer) in ELEMENTWISE
         and arguments == ((optimizer,), {})
-        and acting(optimizer._optimizer_step_pre_hooks) == acting(optimizer._optimizer_step_post_hooks) == 1
-        and not (acting(_global_optimizer_pre_hooks) or acting(_global_optimizer_post_hooks))
+        and [*map(acting, step_hooks(optimizer))] == [1, 1, 0, 0]
         and all(map(_tame, optimizer.param_groups))
+    )
+
+
+def step_hooks(optimizer: Optimizer) -> tuple[Mapping[int, Callable[..., Any]], ...]:
+    """All that acts around its step: its own hooks before and after, and those of every optimizer."""
+    return (
+        optimizer._optimizer_step_pre_hooks,
+        optimizer._optimizer_step_post_hooks,
+        _global_optimizer_pre_hooks,
+        _global_optimizer_post_hooks,
     )
 
 
@@ -75,7 +86,7 @@ def acting(hooks: Mapping[int, Callable[..., Any]]) -> int:
 
 def exchanged() -> bool:
     """Whether ranks may exchange gradients, which are then written where torch counts no write."""
-    return dist.is_available() and dist.is_initialized()
+    return DISTRIBUTED and dist.is_initialized()
 
 
 def captured() -> bool:
@@ -84,8 +95,13 @@ def captured() -> bool:
 
 
 def _tensors(state: Mapping[str, Any]) -> list[Tensor]:
-    inner = [inner for value in state.values() for inner in (value if isinstance(value, list | tuple) else (value,))]
-    return [value for value in inner if isinstance(value, Tensor)]
+    found: list[Tensor] = []
+    for value in state.values():
+        if isinstance(value, Tensor):
+            found.append(value)
+        elif isinstance(value, list | tuple):
+            found += [inner for inner in value if isinstance(inner, Tensor)]
+    return found
 
 
 def _tame(group: Mapping[str, Any]) -> bool:
@@ -98,6 +114,8 @@ def _tame(group: Mapping[str, Any]) -> bool:
 
 ELEMENTWISE = frozenset({SGD, Adam, AdamW, NAdam, RAdam, RMSprop, Adagrad, Adadelta})
 """What other optimizers leave is zeroed after every step, weights and moments."""
+
+DISTRIBUTED = dist.is_available()
 
 EPS = 1e-30
 """The least `eps` that is above zero in every dtype but float16."""

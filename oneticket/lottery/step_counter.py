@@ -11,7 +11,7 @@ from torch.optim import Optimizer
 
 from oneticket.ground.errors import TrainingError
 from oneticket.guard.optimizer_state import watching
-from oneticket.guard.parameter_guard import WORDS
+from oneticket.guard.zero import WORDS
 from oneticket.ticket.mask import Mask
 
 

@@ -32,7 +32,7 @@ def local(tensor: Tensor) -> Tensor:
     >>> local(weight) is weight
     True
     """
-    return tensor._local_tensor if sharded(tensor) else tensor
+    return tensor if type(tensor) in PLAIN or not sharded(tensor) else tensor._local_tensor
 
 
 def shard(value: Tensor, like: Tensor) -> Tensor:

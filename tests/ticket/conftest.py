@@ -6,6 +6,7 @@ from collections.abc import Iterator
 import pytest
 import torch
 
+from oneticket.guard import zero
 from oneticket.ticket.book import Book
 from oneticket.ticket.contract import Contract
 from oneticket.ticket.mask import Mask
@@ -33,6 +34,17 @@ def _seeded() -> Iterator[None]:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         yield
+
+
+@pytest.fixture(params=["kernels", "torch"])
+def passes(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The guard zeroes by numba's kernels, or by torch alone: its laws are of both."""
+    kernels = zero.kernels() if request.param == "kernels" else None
+    if request.param == "kernels" and kernels is None:
+        pytest.skip("numba is not here")
+    monkeypatch.setattr(zero, "kernels", lambda: kernels)
+    monkeypatch.setattr(zero, "_KERNELS", [kernels] if kernels else [])
+    return str(request.param)
 
 
 @pytest.fixture

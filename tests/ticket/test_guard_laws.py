@@ -9,6 +9,8 @@ from oneticket.ground.errors import GuardError
 from oneticket.guard.guard import RULES, attach
 from oneticket.ticket.mask import Mask
 
+pytestmark = pytest.mark.usefixtures("passes")
+
 WAYS = ("plain", "clipping", "accumulation", "zeroed grads", "autocast", "scaler", "assigned grads")
 
 

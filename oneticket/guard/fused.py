@@ -1,0 +1,71 @@
+"""One pass over memory instead of several: numba kernels that zero a tensor by its pattern and look at some places.
+
+They take addresses, in a third of the time that arrays take. `size` is the bytes of an entry: 2, 4 or 8; numbers are
+seen as whole ones. Numba takes half a second to import, so only `zero.hasten` imports this file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from numba import carray, njit, types  # type: ignore[attr-defined]
+from numba.extending import intrinsic
+
+
+def _compiled(kernel: Callable[..., Any]) -> Any:
+    try:
+        return njit(nogil=True, cache=True)(kernel)
+    except RuntimeError:  # no folder to keep it in
+        return njit(nogil=True)(kernel)
+
+
+def _pointer(word: Any) -> Any:
+    """From an address to a pointer at such words."""
+
+    @intrinsic
+    def to(typingctx: Any, address: Any) -> Any:  # noqa: ARG001 - numba asks for these two
+        kind: Any = types.CPointer(word)  # type: ignore[no-untyped-call]
+
+        def code(context: Any, builder: Any, _: Any, arguments: Any) -> Any:
+            return builder.inttoptr(arguments[0], context.get_value_type(kind))
+
+        return kind(types.intp), code
+
+    return to
+
+
+_int8, _int16, _int32, _int64 = map(_pointer, (types.int8, types.int16, types.int32, types.int64))
+
+
+@_compiled
+def gate(tensor: int, keep: int, count: int, size: int) -> None:
+    """Zero `count` entries at the address `tensor` where the bytes at `keep`, 0 and -1, are 0."""
+    pattern = carray(_int8(keep), count)
+    if size == 4:
+        four = carray(_int32(tensor), count)
+        for i in range(count):
+            four[i] &= pattern[i]
+    elif size == 2:
+        two = carray(_int16(tensor), count)
+        for i in range(count):
+            two[i] &= pattern[i]
+    else:
+        eight = carray(_int64(tensor), count)
+        for i in range(count):
+            eight[i] &= pattern[i]
+
+
+@_compiled
+def written(tensor: int, places: int, count: int, size: int) -> bool:
+    """Whether an entry is not +0.0 at any of `count` places, int64 at that address."""
+    at = carray(_int64(places), count)
+    found = types.int64(0)
+    for i in range(count):
+        if size == 4:
+            found |= carray(_int32(tensor), at[i] + 1)[at[i]]
+        elif size == 2:
+            found |= carray(_int16(tensor), at[i] + 1)[at[i]]
+        else:
+            found |= carray(_int64(tensor), at[i] + 1)[at[i]]
+    return bool(found != 0)

@@ -1,0 +1,136 @@
+"""Zeroing by a pattern: exact +0.0 whatever stood there, NaN and infinity too, in place.
+
+A bitwise AND with 0 or -1 on the tensor seen as whole numbers; the pattern is one byte per weight. Numba's kernels
+(`fused`) widen it as they go; without them it is widened block by block, in room that is borrowed for the pass. Medians
+for 300 x 784 weights of which 10 % live, one thread: kernels 14 us, blocks 57 us (60 and 210 for 1 M weights); a
+multiplication with float32 zeros and ones 21 us, but it keeps NaN and takes four bytes a weight. Slower than blocks:
+`mul_(bool)` 120, `masked_fill_` 280, `torch.where` 310. Large blocks are faster: all gates of a step of an MLP of 1 M
+weights took 0.48 ms with blocks of 1 MiB, 0.58 with 256 KiB (in turn, busy machine, n = 60).
+"""
+
+from __future__ import annotations
+
+import sys
+from functools import cache
+from itertools import count
+from types import ModuleType
+
+import torch
+from torch import Tensor
+from torch.autograd.graph import increment_version
+
+from oneticket.guard.packed import values
+from oneticket.ticket.shards import local
+
+
+def zero(tensor: Tensor, keep: Tensor, *, room: int | None = None) -> None:
+    """Set entries to exactly +0.0 where `keep` is 0, in place; others keep their bits where `keep` is -1.
+
+    `room`: bytes of a block, `ROOM` unless told; no kernel is used then.
+    """
+    alike = tensor.is_cpu and keep.is_cpu and tensor.stride() == keep.stride()  # it lies as `keep`, without gaps
+    if alike and room is None and _KERNELS:
+        _KERNELS[0].gate(tensor.data_ptr(), keep.data_ptr(), keep.numel(), tensor.element_size())
+        increment_version(tensor)
+        return
+    bits, keep = tensor.detach().view(WORDS[tensor.dtype]), keep.to(tensor.device)
+    if not alike:
+        bits.bitwise_and_(keep)
+        return
+    # Block by block, so that what is widened stays in the cache.
+    total = bits.numel()
+    wide = torch.empty(max(1, min(total, (room or ROOM) // bits.element_size())), dtype=bits.dtype)
+    bits, keep = (each.as_strided((total,), (1,)) for each in (bits, keep))
+    for at in range(0, total, len(wide)):
+        block = bits[at : at + len(wide)]
+        block.bitwise_and_(wide[: len(block)].copy_(keep[at : at + len(wide)]))
+
+
+class Lies:
+    """How a pattern lies in memory; `address` is None where no kernel reaches it."""
+
+    __slots__ = ("address", "count", "stride")
+
+    def __init__(self, keep: Tensor) -> None:
+        self.stride, self.count, self.address = keep.stride(), keep.numel(), keep.data_ptr() if keep.is_cpu else None
+
+
+def hastened(tensor: Tensor, keep: Lies) -> bool:
+    """Zero a tensor by a kernel if there is one for it; whether it was done."""
+    if (
+        _KERNELS
+        and keep.address is not None
+        and type(tensor) is Tensor
+        and tensor.is_cpu
+        and tensor.layout == STRIDED
+        and tensor.stride() == keep.stride
+        and tensor.numel() == keep.count
+    ):
+        _KERNELS[0].gate(tensor.data_ptr(), keep.address, keep.count, tensor.element_size())
+        increment_version(tensor)
+        return True
+    return False
+
+
+def some(dead: Tensor) -> Tensor:
+    """Positions of some entries that are True, the first among them, spread over a flat tensor."""
+    among = torch.arange(0, len(dead), max(1, len(dead) // (64 * PLACES)))
+    found = among[dead[among]]
+    found = found[:: max(1, len(found) // PLACES)][:PLACES]
+    first = dead.view(torch.uint8).argmax().view(1) if dead.any() else among[:0]
+    return torch.cat([first, found])
+
+
+def written(tensor: Tensor, places: Tensor) -> bool:
+    """Whether a tensor on the CPU, without gaps, is not zero at one of these places in memory, as `some` gives them."""
+    if _KERNELS:
+        found: bool = _KERNELS[0].written(tensor.data_ptr(), places.data_ptr(), places.numel(), tensor.element_size())
+        return found
+    return bool(torch.take(tensor.detach().as_strided((tensor.numel(),), (1,)), places).any())
+
+
+def leaks(tensor: Tensor, keep: Tensor) -> int:
+    """The number of entries on this rank that are not zero where `keep` is 0."""
+    here = values(local(tensor)).detach()
+    return int(((here != 0) & (keep.to(here.device) == 0)).count_nonzero())
+
+
+def hasten() -> None:
+    """Say that guards have made one more step. After so many that it pays, the kernels are loaded, if numba is there.
+
+    They zero to the same bits. Numba, once loaded for something else, is taken at once.
+    """
+    if not _KERNELS and ("numba" in sys.modules or next(_STEPS) >= PAYS) and (found := kernels()) is not None:
+        _KERNELS.append(found)
+
+
+@cache
+def kernels() -> ModuleType | None:
+    """Those of `fused`; None where numba is missing, or refuses its surroundings."""
+    try:
+        from oneticket.guard import fused
+    except ImportError:
+        return None
+    return fused
+
+
+WORDS: dict[torch.dtype, torch.dtype] = {
+    torch.float64: torch.int64,
+    torch.float32: torch.int32,
+    torch.float16: torch.int16,
+    torch.bfloat16: torch.int16,
+}
+
+STRIDED = torch.strided
+
+PLACES = 64
+"""Entries of a tensor that are looked at after a step."""
+
+ROOM = 2**20
+"""Bytes of a block of the pattern that is widened at once."""
+
+PAYS = 5000
+"""Steps in which the kernels save about the second that numba takes to load."""
+
+_KERNELS: list[ModuleType] = []
+_STEPS = count()
