@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from oneticket.cli.tables import print_facts, print_table
+from oneticket.export.c import CForm
 from oneticket.export.costs import Row, measure
 from oneticket.export.example import Example, batch
 from oneticket.export.forms import export as bring
@@ -37,6 +38,8 @@ def export(
     level: int | None,
     density: float | None,
     dynamic: tuple[int, ...],
+    build: bool,
+    int8: bool,
     run_code: bool,
     batch_size: int,
     rounds: int,
@@ -47,6 +50,8 @@ def export(
         raise SpecError(
             "--to and --out belong together: a form and the file to write it to; without both, only measure"
         )
+    if (build or int8) and to != "c":
+        raise SpecError("--build and --int8 belong to --to c")
     if (key and weights is None) or (dynamic and to is None):
         raise SpecError("--key belongs to --weights, and --dynamic to --to and --out")
     ticket = Ticket.load(path, level=level, density=density)
@@ -59,16 +64,15 @@ def export(
         whose = f"trained, from {weights}" + (f", {read}" if str(read) else "")
     facts: list[tuple[str, object]] = [("ticket", path), ("weights", whose)]
     if to is not None:
-        made = bring(model, ticket.mask, to=to, out=out, example=example, dynamic=dynamic)
-        facts.append(("written", f"{made.path}, as {made.form}, {made.size:,} bytes"))
-        facts.append(
-            ("checked", f"outputs within {made.tolerance:.2g} of the masked network's, relative to the largest or 1")
-        )
+        made = bring(model, ticket.mask, to=to, out=out, example=example, dynamic=dynamic, build=build, int8=int8)
+        facts.append(("written", f"{', '.join(map(str, made.files))}, as {made.form}, {made.size:,} bytes"))
+        held = f"outputs within {made.tolerance:.2g} of the masked network's, relative to the largest or 1"
+        facts += c_facts(made.c, held) if made.c else [("checked", held)]
         facts += [
             ("left out", f"{count} unit{'s' if count > 1 else ''} of {layer}") for layer, count in made.removed.items()
         ]
         facts += [("note", made.note)] if made.note else []
-    rows = measure(model, ticket.mask, example, rounds=rounds)
+    rows = measure(model, ticket.mask, example, rounds=rounds, int8=int8)
     granularity = at(ticket.lineage, "search", "pruning", "granularity")
     said = sentence(rows, ticket.mask, granularity if isinstance(granularity, str) else "")
     if json:
@@ -78,6 +82,26 @@ def export(
     print_table(table(rows, batch_size))
     say(said)
     return 0
+
+
+def c_facts(form: CForm, held: str) -> list[tuple[str, str]]:
+    """What a C program was held to, and what it takes of a microcontroller's memory."""
+    if form.error:
+        held = (
+            f"outputs of the program as of its rounded weights; {form.error:.2g} of the largest from the masked"
+            f" network's, and {percent(form.same)} of the inputs with the same largest output"
+        )
+    if form.library is None:
+        held = (
+            f"not compiled, since no C compiler was found (CC, cc, gcc or clang); its layers computed by torch: {held}"
+        )
+    code = "" if form.code is None else f" and {form.code:,} of instructions, as compiled here for size"
+    floats = ", ".join(f"{count:,}" for count in form.program.floats)
+    return [
+        ("checked", held),
+        ("flash", f"{form.data + (form.code or 0):,} bytes: {form.data:,} of weights and where they belong{code}"),
+        ("RAM", f"{form.ram:,} bytes: floats of input, output and scratch: {floats}"),
+    ]
 
 
 def inputs_like(inputs: Inputs, count: int) -> Example:

@@ -124,6 +124,7 @@ HELP: dict[str, CommandHelp] = {
         examples=(
             "oneticket export digits-a --level 7",
             "oneticket export mine.safetensors --weights trained.safetensors \\\n    --to onnx --out mine.onnx",
+            "oneticket export mine.safetensors --weights trained.safetensors \\\n    --to c --int8 --out mine.c",
         ),
     ),
     "store": CommandHelp(group="Store", examples=("oneticket store ls", "oneticket store verify")),

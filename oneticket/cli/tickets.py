@@ -155,10 +155,10 @@ def export(
     /,
     *,
     to: Annotated[
-        Literal["dense", "compact", "csr", "2:4", "onnx"] | None,
+        Literal["dense", "compact", "csr", "2:4", "onnx", "c"] | None,
         Parameter(help="The form to write. Default: none, only measure."),
     ] = None,
-    out: Annotated[Path | None, Parameter(help="The file to write: .safetensors or .onnx.")] = None,
+    out: Annotated[Path | None, Parameter(help="The file to write: .safetensors, .onnx or .c.")] = None,
     weights: Annotated[
         Path | None,
         Parameter(help="Trained weights, a state dict: .safetensors, .npz or .pth. Default: the ticket's own."),
@@ -170,6 +170,10 @@ def export(
         tuple[int, ...],
         Parameter(help="ONNX only: an input axis of variable size (2 is height, 3 is width). May be repeated."),
     ] = (),
+    build: Annotated[
+        bool, Parameter(help="C only: write a shared library for this machine as well (.so).", negative="")
+    ] = False,
+    int8: Annotated[bool, Parameter(help="C only: weights in 8 bits; the report says the error.", negative="")] = False,
     run_code: Annotated[
         bool, Parameter(help="Allow running the code of a network that the ticket names by import path.", negative="")
     ] = False,
@@ -192,6 +196,8 @@ def export(
         level=level,
         density=density,
         dynamic=dynamic,
+        build=build,
+        int8=int8,
         run_code=run_code,
         batch_size=batch,
         rounds=rounds,

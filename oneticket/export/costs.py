@@ -19,6 +19,8 @@ from oneticket.compact.choose import DENSEST, SMALLEST
 from oneticket.compact.flops import flops
 from oneticket.compact.sparse import Sparse, fits, usable
 from oneticket.export.agreement import differs, tolerance
+from oneticket.export.c import c_form
+from oneticket.export.c.library import compiler
 from oneticket.export.example import Example, arguments, leaves, outputs
 from oneticket.export.network import Made, compacted, masked
 from oneticket.export.onnx import missing, onnx_bytes, session
@@ -77,11 +79,13 @@ class Row:
     __repr__ = brief
 
 
-def measure(model: nn.Module, mask: Mask, example: Example, *, rounds: int = ROUNDS) -> tuple[Row, ...]:
+def measure(
+    model: nn.Module, mask: Mask, example: Example, *, rounds: int = ROUNDS, int8: bool = False
+) -> tuple[Row, ...]:
     """The network in its forms, side by side.
 
     "dense" (as it is), "masked" (pruned weights zero), and where there is anything to them "compact" (units left out),
-    "sparse" (`compact.sparse`), "csr", "onnx" and "onnx-compact".
+    "sparse" (`compact.sparse`), "csr", "onnx", "onnx-compact" and, with a C compiler, "c"; "c-int8" too if asked for.
     In every round each form computes the batch in turn, in an order that changes; ratios are of times of one round,
     with "dense", or for "onnx-compact" with "onnx". Evaluation mode, no gradients, torch's present number of threads;
     the programs are measured on the CPU alone. A form that computes something else is left out, and "dense" says so.
@@ -116,7 +120,14 @@ def measure(model: nn.Module, mask: Mask, example: Example, *, rounds: int = ROU
                 sides.append(_program("onnx-compact", small, example, beside="onnx"))
         except ModelError as error:
             sides[0] = sides[0].noted(str(error))
-    for side in sides[1:]:
+    if device.type == "cpu" and compiler():
+        try:
+            sides.append(_c(small, example))
+            if int8:
+                sides.append(_c(small, example, int8=True))
+        except ModelError as error:
+            sides[0] = sides[0].noted(str(error).replace("\n", "; "))
+    for side in [side for side in sides[1:] if side.form != "c-int8"]:  # whose error is told
         try:
             apart = differs(want, side.run(example), near=near)
         except ModelError as error:
@@ -141,12 +152,13 @@ class _Side:
     madds: int | None
     beside: str = "dense"
     note: str = ""
+    numbers: tuple[int, int] | None = None  # stored, and living; those of the network unless given
 
     def noted(self, note: str) -> _Side:
         return replace(self, note="; ".join(filter(None, (self.note or self.made.note, note))))
 
     def row(self, seconds: Sequence[float], beside: Sequence[float]) -> Row:
-        numbers, living = _numbers(self.made)
+        numbers, living = self.numbers or _numbers(self.made)
         ratios = [mine / theirs for mine, theirs in zip(seconds, beside, strict=True)]
         low, high = interval(ratios)
         ordered = sorted(seconds)
@@ -195,6 +207,26 @@ def _program(form: str, made: Made, example: Example, *, beside: str = "dense") 
     data = onnx_bytes(made.network, example)
     madds = _madds(made.network, example)
     return _Side(form=form, made=made, run=session(data), data=data, madds=madds, beside=beside)
+
+
+def _c(made: Made, example: Example, *, int8: bool = False) -> _Side:
+    """The compiled C form; its bytes are those of its tables, and of its instructions where these are known."""
+    form = c_form(
+        made.network, example, embedded=0, int8=int8
+    )  # the values beside the source, which is compiled sooner
+    assert form.library
+    run = form.library
+    data = form.program.tables + bytes(form.code or 0)
+    numbers = (form.program.numbers, _numbers(made)[1])
+    return _Side(
+        form="c-int8" if int8 else "c",
+        made=made,
+        run=lambda each: (run(leaves(each)[0]),),
+        data=data,
+        madds=form.madds,
+        note=f"outputs within {form.error:.2g} of the masked network's, of the largest" if int8 else "",
+        numbers=numbers,
+    )
 
 
 def _sparse(made: Made) -> Made | None:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from oneticket.compact.units import Stop
 from oneticket.export.agreement import differs, tolerance
+from oneticket.export.c import CForm, c_form, c_name, program_files
 from oneticket.export.example import Example, outputs
 from oneticket.export.network import Made, compacted, masked
 from oneticket.export.onnx import missing, onnx_bytes
@@ -20,7 +21,7 @@ from oneticket.export.sizes import Dynamic
 from oneticket.export.sparse import csr, packed, two_of_four
 from oneticket.ground.brief import brief
 from oneticket.ground.errors import ModelError, SpecError, unknown
-from oneticket.ticket.container import write
+from oneticket.ticket.container import write_all
 from oneticket.ticket.mask import Mask
 
 
@@ -30,11 +31,13 @@ class Exported:
 
     - `form`: its name in FORMS.
     - `network`: what computes so in Python, a copy in evaluation mode.
-    - `path`, `size`: the file, None if none was asked for, and the bytes that it has or would have.
+    - `path`, `size`: the file, None if none was asked for, and the bytes of all files, which they have or would have.
+    - `files`: all files that were written; of most forms the one.
     - `removed`: per layer, how many of its units went.
     - `stopped`: units that nobody reads and that stay, with the layer that stopped it and why.
     - `note`: what else is to be told, such as why a network was kept whole.
     - `tolerance`: how far its outputs were allowed to lie from the masked model's, of the largest or of 1.
+    - `c`: of the C form, what it takes and whether it was compiled.
     """
 
     form: str
@@ -45,6 +48,8 @@ class Exported:
     stopped: Sequence[Stop]
     note: str
     tolerance: float
+    files: Sequence[Path] = ()
+    c: CForm | None = None
 
     __repr__ = brief
 
@@ -57,6 +62,8 @@ def export(
     out: str | os.PathLike[str] | None = None,
     example: Example,
     dynamic: Dynamic = (),
+    build: bool = False,
+    int8: bool = False,
 ) -> Exported:
     """Bring a trained model under its mask into a form to deploy, and write it to `out` if given.
 
@@ -66,9 +73,13 @@ def export(
     - "csr": linear layers as NAME.crow, NAME.col and NAME.values, as `torch.sparse` has them (`.safetensors`).
     - "2:4": linear layers as NAME.weight.values and NAME.weight.meta (`sparse.packed`; `sparse.on_cuda` runs them).
     - "onnx": the masked network as a program that ONNX Runtime runs, for any size of batch (`.onnx`).
+    - "c": the network without the units that cannot reach the output, as C99 that needs no library, for one input at a
+      time (`.c`, with a header beside it and, above 300,000 weights, a file of values `.bin`).
 
     `example`: a batch as the model takes it (`example.Example`). `dynamic`: axes of a program's inputs whose size is
-    left open beside the batch's, `[2, 3]` for height and width; or per input, `{"tokens": {1: "length"}}`.
+    left open beside the batch's, `[2, 3]` for height and width; or per input, `{"tokens": {1: "length"}}`. `build`: of
+    C also a shared library for this machine (`.so`), which `CLibrary` calls. `int8`: of C weights in 8 bits, which
+    differ by more than rounding: `Exported.c.error` says by how much.
     The model is left as it is. What `weight_norm`, `spectral_norm`, `torch.nn.utils.prune` or a parametrization
     computes becomes a plain weight (`plain.plain`). The new form's outputs are compared with the masked model's before
     anything is written: they lie within the rounding of the dtype, of the largest or of 1, which is 1e-5 for float32
@@ -91,6 +102,8 @@ def export(
     program = (path.suffix if path else form.endings[0]) == ".onnx"
     if dynamic and not program:
         raise SpecError("dynamic: only a program, written to a file that ends in .onnx, has open sizes")
+    if (build or int8) and to != "c":
+        raise SpecError(f"build and int8 belong to the form c, got the form {to}")
     if program and (lacking := missing()):
         raise ModelError(lacking)
     whole = plain(model, mask, example)
@@ -99,19 +112,35 @@ def export(
     want = outputs(masked(whole.network, whole.mask).network, example)
     if apart := differs(want, outputs(made.network, example), near=near):
         raise ModelError(f"{to}: {apart} from those of the masked model; nothing was written")
-    data = onnx_bytes(made.network, example, dynamic=dynamic) if program else _file(form, made)
-    if path is not None:
-        write(path, data)
+    written = c_form(made.network, example, stem=_stem(path), int8=int8) if to == "c" else None
+    if written:
+        files = program_files(written, build=build)
+    else:
+        data = onnx_bytes(made.network, example, dynamic=dynamic) if program else _file(form, made)
+        files = {path.suffix if path else form.endings[0]: data}
+    named = {path.with_suffix(ending): data for ending, data in files.items()} if path else {}
+    write_all(named)
     return Exported(
         form=to,
         network=made.network,
         path=path,
-        size=len(data),
+        size=sum(map(len, files.values())),
         removed=dict(made.removed),
         stopped=tuple(made.stopped),
         note="; ".join(filter(None, (whole.note, made.note))),
         tolerance=near,
+        files=tuple(named),
+        c=written,
     )
+
+
+def _stem(path: Path | None) -> str:
+    """The name of a C program, after its file; raises SpecError for a file whose name C does not take."""
+    if path is None:
+        return "network"
+    if c_name(path.stem) != path.stem:
+        raise SpecError(f"{path}: functions are named after the file, so C must take its name: {c_name(path.stem)}.c")
+    return path.stem
 
 
 def _file(form: _Form, made: Made) -> bytes:
@@ -142,5 +171,6 @@ FORMS: dict[str, _Form] = {
         make=lambda model, mask, _: two_of_four(model, mask), tensors=lambda made: packed(made.network, made.mask)
     ),
     "onnx": _Form(make=lambda model, mask, _: masked(model, mask), endings=(".onnx",)),
+    "c": _Form(make=compacted, endings=(".c",)),
 }
 """Form -> how its network is made, what of it goes into a file, and the endings of files that can hold it."""

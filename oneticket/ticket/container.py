@@ -38,11 +38,17 @@ def encode(meta: Mapping[str, Any], tensors: Mapping[str, Tensor], *, format: in
 
 def write(path: str | os.PathLike[str], data: bytes) -> None:
     """Put the bytes in place all at once or not at all; raises FileError and leaves what was there whole."""
+    write_all({Path(path): data})
+
+
+def write_all(files: Mapping[Path, bytes]) -> None:
+    """As `write`, for files that belong together: all are in place, or none is."""
     try:
-        disk.replace(Path(path), data)
+        disk.replace_all(files)
     except (OSError, ValueError) as error:
         reason = (isinstance(error, OSError) and error.strerror) or str(error)
-        raise FileError(f"{path}: cannot be written: {reason}; nothing was changed") from error
+        named = ", ".join(map(str, files))
+        raise FileError(f"{named}: cannot be written: {reason}; nothing was changed") from error
 
 
 def read(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, Tensor]]:

@@ -10,6 +10,8 @@ import torch
 from commands import oneticket_cli
 from safetensors.torch import load_file, save_file
 
+from oneticket.export import CLibrary
+from oneticket.export.c.library import compiler
 from oneticket.export.onnx import missing
 from oneticket.ticket.book import Book
 from oneticket.ticket.ticket import Ticket
@@ -192,3 +194,28 @@ def test_what_a_file_says_is_not_obeyed_by_the_terminal(tmp_path: Path, capsys: 
         made.writestr("\x1b[31mred", b"x")
     code, _, err = oneticket_cli(f"import {tmp_path / 'other.npz'} --out {tmp_path / 'x.safetensors'}", capsys)
     assert (code, "\x1b" in err, "it holds \\x1b[31mred" in err) == (1, False, True), err
+
+
+def test_a_c_program_tells_what_it_takes(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    code, _, err = oneticket_cli(f"{FIND} --out a --quiet", capsys)
+    assert code == 0, err
+    for words, why in (
+        ("--to c --out net.txt", "is written as .c, got '.txt'"),
+        ("--to dense --out d.safetensors --int8", "--build and --int8 belong to --to c"),
+        ("--build", "--build and --int8 belong to --to c"),
+    ):
+        code, _, err = oneticket_cli(f"export a --level 2 {words}", capsys)
+        assert code == 2 and why in " ".join(err.split()), err
+    if compiler():
+        code, out, err = oneticket_cli("export a --level 2 --rounds 2 --to c --int8 --build --out net.c", capsys)
+        assert code == 0, err
+        said = " ".join(out.split())
+        for words in ("net.c, net.h, net.so", "as of its rounded weights", "flash", "RAM", "c-int8", "instructions"):
+            assert words in said, words
+        x = torch.ones(2, 64)
+        assert CLibrary("net.so")(x).shape == (2, 10)
+    monkeypatch.setenv("PATH", "")
+    monkeypatch.setenv("CC", "")
+    code, out, err = oneticket_cli("export a --level 2 --rounds 1 --to c --out bare.c", capsys)
+    assert code == 0, err
+    assert "not compiled, since no C compiler was found" in " ".join(out.split()) and Path("bare.h").exists()

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from oneticket.compact.sparse import usable
+from oneticket.export.c.library import compiler
 from oneticket.export.costs import Ratio, Row, interval, measure
 from oneticket.export.onnx import missing
 from oneticket.export.verdict import sentence, structure
@@ -41,6 +42,7 @@ def test_rows_of_a_network_that_loses_units() -> None:
     rows = {each.form: each for each in measure(model, mask, torch.zeros(2, 1, 8, 8), rounds=6)}
     expected = ["dense", "masked", "compact", "csr"]
     expected += [] if missing() else ["onnx", "onnx-compact"]
+    expected += ["c"] if compiler() else []
     assert list(rows) == expected
     dense, masked, compact = rows["dense"], rows["masked"], rows["compact"]
     assert dense.numbers == dense.living == masked.numbers == 300 * 64 + 300 + 100 * 300 + 100 + 1000 + 10
@@ -51,6 +53,9 @@ def test_rows_of_a_network_that_loses_units() -> None:
     assert (dense.madds, compact.madds) == (300 * 64 + 300 * 100 + 1000, 20 * 64 + 20 * 100 + 1000)
     assert compact.size < dense.size / 5
     assert rows["csr"].numbers == rows["csr"].living == masked.living
+    if compiler():
+        assert rows["c"].madds == 20 * 8 + 20 * 100 + 1000 and rows["c"].removed == 280
+        assert rows["c"].living == compact.living and rows["c"].size < compact.size
     for each in rows.values():
         assert each.ratio.n == 6 and each.spread[0] <= each.seconds <= each.spread[1]
         assert each.ratio.low is not None and each.ratio.low <= each.ratio.median <= (each.ratio.high or 0)
@@ -68,7 +73,7 @@ def test_forms_that_are_not_there_are_not_listed() -> None:
         net = nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(16, 2))
     mask = Mask({"0.weight": torch.ones(4, 1, 3, 3, dtype=torch.bool).triu()})
     rows = [each.form for each in measure(net, mask, torch.zeros(2, 1, 4, 4), rounds=2)]
-    assert rows == ["dense", "masked"] + ([] if missing() else ["onnx"])
+    assert rows == ["dense", "masked"] + ([] if missing() else ["onnx"]) + (["c"] if compiler() else [])
 
 
 def test_sparse_layers_store_what_lives_and_where() -> None:
@@ -116,6 +121,17 @@ def test_faster_is_said_only_where_the_interval_leaves_out_one(low: float, high:
         f"41 units can be left out; without them it is {word} (ratio {(low + high) / 2:.2f}, {low:.2f} to {high:.2f}, "
         f"n = 30). {end}"
     )
+
+
+def test_the_form_of_the_least_time_is_named_whatever_it_owes_that_to() -> None:
+    rows = [row("dense", 1, 1, seconds=1.0), row("masked", 1, 1, seconds=1.0)]
+    assert "least time" not in sentence(rows, UNSTRUCTURED)
+    c, onnx = row("c", 0.3, 0.4, seconds=0.35), row("onnx", 0.2, 0.3, seconds=0.25)
+    said = sentence([*rows, c, onnx], UNSTRUCTURED)
+    assert "as C faster" in said and "The ticket gives speed here as c." in said
+    assert said.endswith("The least time here takes ONNX Runtime (--to onnx): 0.25 of the dense network's in PyTorch.")
+    said = sentence([*rows, c, row("onnx", 0.5, 0.6, seconds=0.5)], UNSTRUCTURED)
+    assert said.endswith("The least time here takes the C program (--to c): 0.35 of the dense network's in PyTorch.")
 
 
 def test_structures_are_told_apart() -> None:

@@ -1,0 +1,120 @@
+"""The C form of a network: its program, held to what torch computes before it is given away."""
+
+from __future__ import annotations
+
+import math
+import tempfile
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from torch import nn
+
+from oneticket.export.agreement import differs, tolerance
+from oneticket.export.c.int8 import int8 as rounded
+from oneticket.export.c.layers import Conv, Network, Weighted
+from oneticket.export.c.library import CLibrary, code_bytes, compiled, compiler, texts
+from oneticket.export.c.lower import lower
+from oneticket.export.c.writer import EMBEDDED, Program, write
+from oneticket.export.example import Example, leaves, outputs
+from oneticket.ground import disk
+from oneticket.ground.brief import brief
+from oneticket.ground.errors import ModelError
+
+
+@dataclass(frozen=True, kw_only=True)
+class CForm:
+    """A network as a C program, and what it takes where it runs.
+
+    - `program`: its texts; `network`: the list of layers that they were written of.
+    - `library`: the compiled program, None where there is no compiler: then the C text itself was not checked.
+    - `built`: the shared library's bytes, for this machine; empty without a compiler.
+    - `data`, `code`: bytes of tables and of instructions, `code` compiled for size here, None where that is unknown.
+    - `ram`: bytes of input, output and scratch memory.
+    - `error`: of int8 weights, how far outputs lie from those of float32 weights, of the largest output; else 0.
+    - `same`: of int8 weights, the share of the example's rows with the same largest output; else 1.
+    """
+
+    program: Program = field(repr=False)
+    network: Network = field(repr=False)
+    library: CLibrary | None
+    built: bytes = field(repr=False)
+    data: int
+    code: int | None
+    ram: int
+    error: float
+    same: float
+
+    __repr__ = brief
+
+    @property
+    def madds(self) -> int:
+        """Multiply-adds of one input: remaining weights, times the positions of a convolution."""
+        weighted = (layer for layer in self.network.layers if isinstance(layer, Weighted))
+        return sum(
+            int(layer.weight.count_nonzero()) * (math.prod(layer.shape[1:]) if isinstance(layer, Conv) else 1)
+            for layer in weighted
+        )
+
+
+def c_form(
+    network: nn.Module, example: Example, *, stem: str = "network", int8: bool = False, embedded: int = EMBEDDED
+) -> CForm:
+    """The C form of a network in evaluation mode; `int8`: its weights in 8 bits.
+
+    The layers, as torch computes them, and the compiled program, where there is a compiler, are compared with the
+    network on the example: outputs further apart than rounding are an error. Raises ModelError for that, and for a
+    network with layers that C has no form of (`lower`).
+
+    >>> import torch
+    >>> net = nn.Sequential(nn.Linear(2, 3), nn.ReLU(), nn.Linear(3, 1)).eval()
+    >>> made = c_form(net, torch.ones(4, 2))
+    >>> made.program.floats, made.ram, made.madds
+    ((2, 1, 3), 24, 9)
+    """
+    layers, near = lower(network, example), tolerance(network, example)
+    x, want = leaves(example)[0].detach().cpu(), outputs(network, example)
+    if apart := differs(want, [layers.compute(x)], near=near):
+        raise ModelError(f"c: the list of layers does not compute what the network does: {apart}; nothing was written")
+    error, same = 0.0, 1.0
+    if int8:
+        layers = rounded(layers)
+        found = layers.compute(x)
+        error = float((found - want[0].cpu()).abs().max()) / max(float(want[0].abs().max()), 1e-30)
+        same = float((found.flatten(1).argmax(1) == want[0].cpu().flatten(1).argmax(1)).float().mean())
+        want = (found,)
+    program = write(layers, stem, embedded=embedded)
+    built, library = b"", None
+    if compiler():
+        built = compiled(program)
+        library = opened(program, built, layers.shape)
+        if apart := differs(want, [library(x)], near=near):
+            raise ModelError(f"c: the compiled program does not compute what torch does: {apart}; nothing was written")
+    return CForm(
+        program=program,
+        network=layers,
+        library=library,
+        built=built,
+        data=len(program.tables),
+        code=code_bytes(program),
+        ram=4 * sum(program.floats),
+        error=error,
+        same=same,
+    )
+
+
+def program_files(form: CForm, *, build: bool) -> dict[str, bytes]:
+    """What to write: ending -> content; with `build` the shared library too.
+
+    Raises ModelError where that was asked for and there is no compiler.
+    """
+    if build and not form.built:
+        raise ModelError("build: no C compiler was found (CC, cc, gcc or clang); nothing was written")
+    return {**texts(form.program), **({".so": form.built} if build else {})}
+
+
+def opened(program: Program, built: bytes, shape: tuple[int, ...]) -> CLibrary:
+    """A compiled program, ready to be called."""
+    with tempfile.TemporaryDirectory(prefix="oneticket-c-", ignore_cleanup_errors=True) as folder:
+        files = {"library": built, "values": program.values}
+        disk.replace_all({Path(folder) / name: data for name, data in files.items()})
+        return CLibrary(Path(folder) / "library", Path(folder) / "values", name=program.stem, shape=shape)

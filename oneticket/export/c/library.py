@@ -1,0 +1,160 @@
+"""Libraries: a C program compiled by whatever compiler is there, and called from Python."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import tempfile
+import threading
+from pathlib import Path
+from typing import Any, final
+
+import torch
+from torch import Tensor
+
+from oneticket.export.c.writer import Program
+from oneticket.ground import disk
+from oneticket.ground.errors import FileError, ModelError
+
+COMPILERS = ("cc", "gcc", "clang")
+FLAGS = ("-std=c99", "-O3", "-ffp-contract=fast", "-shared", "-fPIC")
+HERE = "-march=native"
+"""The processor's own instructions, where the compiler knows it."""
+
+REASONS = {
+    1: "its values were not loaded",
+    2: "cannot be opened",
+    3: "holds no values, or those of another network; export the network again",
+    4: "is too short, too long or damaged; export the network again",
+    5: "found no memory",
+    6: "was written for machines that put a number's low byte first",
+}
+"""What the functions of a program return, in words."""
+
+
+def compiler() -> list[str]:
+    """The command of the C compiler: CC of the environment, or else the first of COMPILERS; empty if there is none."""
+    asked = shlex.split(os.environ.get("CC", ""))
+    return next(
+        (
+            [found, *one[1:]]
+            for one in ([asked] if asked else [[name] for name in COMPILERS])
+            if (found := shutil.which(one[0]))
+        ),
+        [],
+    )
+
+
+def compiled(program: Program, *flags: str) -> bytes:
+    """A shared library of a program, for this machine; raises ModelError where the compiler refuses it."""
+    command = compiler()
+    if not command:
+        raise ModelError(f"c: no C compiler was found: CC is not set, and none of {', '.join(COMPILERS)} is there")
+    with tempfile.TemporaryDirectory(prefix="oneticket-c-") as folder:
+        _put(program, Path(folder))
+        for here in ([HERE], []):
+            asked = [*command, *FLAGS, *here, *flags, f"{program.stem}.c", "-o", "library", "-lm"]
+            done = subprocess.run(asked, cwd=folder, capture_output=True, text=True, check=False)
+            if not done.returncode:
+                return bytes(disk.read(Path(folder) / "library"))
+    said = next((line for line in done.stderr.splitlines() if "error" in line), done.stderr[-200:])
+    raise ModelError(f"c: {shlex.join(command)} does not compile the program: {said}")
+
+
+def code_bytes(program: Program) -> int | None:
+    """Bytes of the program's instructions, compiled for size; None without a compiler and the tool `size`."""
+    command, tool = compiler(), shutil.which("size")
+    if not command or not tool:
+        return None
+    with tempfile.TemporaryDirectory(prefix="oneticket-c-") as folder:
+        _put(program, Path(folder))
+        asked = [*command, "-std=c99", "-Os", "-c", f"{program.stem}.c", "-o", "object"]
+        if subprocess.run(asked, cwd=folder, capture_output=True, check=False).returncode:
+            return None
+        done = subprocess.run([tool, "-A", "object"], cwd=folder, capture_output=True, text=True, check=False)
+    return sum(int(size) for size in re.findall(r"^\.text\S*\s+(\d+)", done.stdout, re.M)) or None
+
+
+def texts(program: Program) -> dict[str, bytes]:
+    """The program's files: ending -> content."""
+    files = {".c": program.source.encode(), ".h": program.header.encode(), ".bin": program.values}
+    return {ending: data for ending, data in files.items() if data}
+
+
+def _put(program: Program, folder: Path) -> None:
+    disk.replace_all({folder / f"{program.stem}{ending}": data for ending, data in texts(program).items()})
+
+
+@final
+class CLibrary:
+    """A compiled network as a function of a batch; threads may call it at once.
+
+    `path`: the shared library. `values`: the file of its values, the one beside it unless given. `shape`: of an output,
+    flat unless given. Raises FileError for a file that is no such library, and for values of another network or
+    damaged ones.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        values: str | os.PathLike[str] | None = None,
+        *,
+        name: str = "",
+        shape: tuple[int, ...] = (),
+    ) -> None:
+        path = Path(path)
+        stem = name or c_name(path.stem)
+        try:
+            library = ctypes.CDLL(str(path.absolute()))
+            sizes = (ctypes.c_ulong * 4).in_dll(library, f"{stem}_sizes")
+            run = getattr(library, f"{stem}_run")
+        except (OSError, ValueError, AttributeError) as error:
+            raise FileError(f"{path}: expected a library made by `oneticket export --build`: {error}") from error
+        self.inputs, self.outputs, self.scratch, held = (int(one) for one in sizes)
+        self.shape = shape or (self.outputs,)
+        self._run: Any = run
+        self._run.argtypes = [ctypes.c_void_p] * 3
+        self._memory = torch.empty(held, dtype=torch.uint8)
+        self._own = threading.local()
+        if held:
+            file = Path(values) if values is not None else path.with_name(f"{stem}.bin")
+            load = getattr(library, f"{stem}_load")
+            load.argtypes = [ctypes.c_char_p, ctypes.c_void_p]
+            if found := load(os.fsencode(file), self._memory.data_ptr()):
+                raise FileError(f"{file}: {REASONS[found]}")
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """(N, ...) float32 on the CPU to (N, *shape), one input after the other; raises ModelError for other inputs."""
+        rows = x.shape[0] if x.dim() else 0
+        if x.dtype is not torch.float32 or not x.is_cpu or x.numel() != rows * self.inputs:
+            got = f"{x.dtype} {tuple(x.shape)} on {x.device}"
+            raise ModelError(f"c: expected float32 inputs of {self.inputs} numbers each on the CPU, got {got}")
+        x = x if x.is_contiguous() else x.contiguous()
+        found = torch.empty((rows, *self.shape))
+        begin, end, scratch = x.data_ptr(), found.data_ptr(), self._scratch()
+        for row in range(rows):
+            self._run(begin + 4 * self.inputs * row, end + 4 * self.outputs * row, scratch)
+        return found
+
+    def _scratch(self) -> int:
+        """The address of this thread's own memory."""
+        own = self._own.__dict__
+        if "memory" not in own:
+            own["memory"] = torch.empty(self.scratch)
+            own["address"] = own["memory"].data_ptr()
+        address: int = own["address"]
+        return address
+
+
+def c_name(name: str) -> str:
+    """A name that C takes, made of another.
+
+    >>> c_name("lenet-300"), c_name("2nd")
+    ('lenet_300', 'net_2nd')
+    """
+    plain = re.sub(r"\W", "_", name, flags=re.ASCII)
+    return plain if re.match(r"[A-Za-z]", plain) else f"net_{plain.lstrip('_')}"

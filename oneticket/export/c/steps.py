@@ -1,0 +1,206 @@
+"""Steps of a traced program: for each of torch's operations that has a C form, the layer that it becomes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch.fx import Node
+
+from oneticket.export.c.layers import Adaptive, Binary, Concat, Conv, Linear, Pool, Prelu, Softmax, conv_shape
+from oneticket.export.c.walk import Refused, Walk, shape_of
+
+Step = Callable[[Walk, Node, dict[str, Any]], None]
+
+
+def _pair(value: Any, default: int, lines: bool) -> tuple[int, int]:
+    """A size along rows and columns; of one-dimensional layers, whose height is 1, that of the columns alone."""
+    given = list(value) if isinstance(value, list | tuple) else [value]
+    given = given or [default]
+    return (default, int(given[0])) if lines else (int(given[0]), int(given[-1]))
+
+
+def _linear(walk: Walk, node: Node, a: dict[str, Any]) -> None:
+    weight = walk.constant(a["weight"])
+    if len(shape_of(node)) != 1:
+        raise Refused("a linear layer on several positions of one input has no C form here; flatten before it")
+    bias = torch.zeros(len(weight)) if a["bias"] is None else walk.constant(a["bias"])
+    walk.add(node, Linear, [a["input"]], weight=weight, bias=bias)
+
+
+def _conv(walk: Walk, node: Node, a: dict[str, Any]) -> None:
+    weight, lines = walk.constant(a["weight"]), len(shape_of(node)) == 2
+    kernel = weight.unsqueeze(2) if lines else weight
+    stride, dilation = _pair(a["stride"], 1, lines), _pair(a["dilation"], 1, lines)
+    if a["padding"] == "same":
+        rows, columns = (step * (size - 1) // 2 for step, size in zip(dilation, kernel.shape[2:], strict=True))
+        padding = (rows, columns)
+    else:
+        padding = (0, 0) if a["padding"] == "valid" else _pair(a["padding"], 0, lines)
+    bias = torch.zeros(len(weight)) if a["bias"] is None else walk.constant(a["bias"])
+    size = {"stride": stride, "padding": padding, "dilation": dilation, "groups": a["groups"]}
+    walk.add(node, Conv, [a["input"]], weight=kernel, bias=bias, image=conv_shape(walk.image(a["input"])), **size)
+
+
+def _batch_norm(walk: Walk, node: Node, a: dict[str, Any]) -> None:
+    if a["training"] or a["running_mean"] is None:
+        raise Refused("it has no running statistics, and one input has none of its own")
+    scale = (walk.constant(a["running_var"]).double() + a["eps"]).rsqrt()
+    scale = scale if a["weight"] is None else scale * walk.constant(a["weight"]).double()
+    shift = -walk.constant(a["running_mean"]).double() * scale
+    shift = shift if a["bias"] is None else shift + walk.constant(a["bias"]).double()
+    walk.affine(node, a["input"], scale.float(), shift.float())
+
+
+def _max_pool(walk: Walk, node: Node, a: dict[str, Any]) -> None:
+    _pool(walk, node, a, kind="max", dilation=_pair(a["dilation"], 1, len(shape_of(node)) == 2))
+
+
+def _avg_pool(walk: Walk, node: Node, a: dict[str, Any]) -> None:
+    _pool(walk, node, a, kind="avg", padded=a["count_include_pad"], divisor=a.get("divisor_override") or 0)
+
+
+def _pool(walk: Walk, node: Node, a: dict[str, Any], **more: Any) -> None:
+    lines = len(shape_of(node)) == 2
+    kernel = _pair(a["kernel_size"], 1, lines)
+    stride = _pair(a["stride"], 1, lines) if a["stride"] else kernel
+    size = {"kernel": kernel, "stride": stride, "padding": _pair(a["padding"], 0, lines), "ceil": a["ceil_mode"]}
+    walk.add(node, Pool, [a["self"]], image=conv_shape(walk.image(a["self"])), **size, **more)
+
+
+def _adaptive(kind: str) -> Step:
+    def step(walk: Walk, node: Node, a: dict[str, Any]) -> None:
+        walk.add(node, Adaptive, [a["self"]], kind=kind, image=conv_shape(walk.image(a["self"])))
+
+    return step
+
+
+def _reduced(kind: str) -> Step:
+    def step(walk: Walk, node: Node, a: dict[str, Any]) -> None:
+        shape = walk.image(a["self"])
+        axes = sorted(axis % (len(shape) + 1) for axis in a["dim"] or ())
+        if len(shape) < 2 or axes != [*range(2, len(shape) + 1)]:
+            raise Refused(f"of means and maxima only those over all positions of a channel have a C form, not {axes}")
+        walk.add(node, Adaptive, [a["self"]], kind=kind, image=conv_shape(shape))
+
+    return step
+
+
+def _binary(kind: str) -> Step:
+    def step(walk: Walk, node: Node, a: dict[str, Any]) -> None:
+        one, other = a["self"], a["other"]
+        if a.get("alpha", 1) != 1:
+            raise Refused("a sum with a factor (alpha) has no C form here")
+        if one in walk.values and other in walk.values:
+            if not walk.image(one) == walk.image(other) == shape_of(node):
+                raise Refused(f"it combines values of shapes {walk.image(one)} and {walk.image(other)}, not of one")
+            walk.add(node, Binary, [one, other], kind=kind)
+            return
+        if one not in walk.values and kind == "sub":
+            raise Refused("a constant less a value has no C form here")
+        one, other = (one, other) if one in walk.values else (other, one)
+        if walk.image(one) != shape_of(node):
+            raise Refused(f"a constant makes {shape_of(node)} of {walk.image(one)}")
+        number = walk.channels(other, shape_of(node))
+        scale, shift = (number, torch.zeros_like(number)) if kind == "mul" else (torch.ones_like(number), number)
+        walk.affine(node, one, scale, -shift if kind == "sub" else shift)
+
+    return step
+
+
+def _divided(walk: Walk, node: Node, a: dict[str, Any]) -> None:
+    if a["other"] in walk.values or a.get("rounding_mode") or walk.image(a["self"]) != shape_of(node):
+        raise Refused("of divisions only those by a constant have a C form here")
+    number = 1 / walk.channels(a["other"], shape_of(node))
+    walk.affine(node, a["self"], number, torch.zeros_like(number))
+
+
+def _softmax(log: bool) -> Step:
+    def step(walk: Walk, node: Node, a: dict[str, Any]) -> None:
+        axis = a["dim"] % (len(shape_of(node)) + 1) - 1
+        if axis < 0:
+            raise Refused("a softmax along the batch has no C form")
+        walk.add(node, Softmax, [a["self"]], axis=axis, log=log)
+
+    return step
+
+
+def _concat(walk: Walk, node: Node, a: dict[str, Any]) -> None:
+    if a["dim"] % (len(shape_of(node)) + 1) != 1:
+        raise Refused("of concatenations only those along the channels have a C form")
+    walk.add(node, Concat, a["tensors"])
+
+
+def _prelu(walk: Walk, node: Node, a: dict[str, Any]) -> None:
+    slope = walk.constant(a["weight"])
+    if len(slope) == 1:
+        walk.activate(node, a["self"], "leaky_relu", float(slope[0]))
+    else:
+        walk.add(node, Prelu, [a["self"]], slope=slope)
+
+
+def _activation(name: str, *settings: str | float) -> Step:
+    def step(walk: Walk, node: Node, a: dict[str, Any]) -> None:
+        values = [a[one] if isinstance(one, str) else one for one in settings]
+        values = [bound if value is None else value for value, bound in zip(values, (-3e38, 3e38), strict=False)]
+        walk.activate(node, a["self"], name, *values)
+
+    return step
+
+
+def _gelu(walk: Walk, node: Node, a: dict[str, Any]) -> None:
+    walk.activate(node, a["self"], "gelu" if a["approximate"] == "none" else "gelu_tanh")
+
+
+def _elu(walk: Walk, node: Node, a: dict[str, Any]) -> None:
+    if a["scale"] != 1 or a["input_scale"] != 1:
+        raise Refused("an ELU with a scale has no C form here")
+    walk.activate(node, a["self"], "elu", a["alpha"])
+
+
+def _dropout(walk: Walk, node: Node, a: dict[str, Any]) -> None:
+    if a["train"]:
+        raise Refused("its dropout is active in evaluation mode")
+    walk.view(node, a["input"])
+
+
+def _view(walk: Walk, node: Node, _: dict[str, Any]) -> None:
+    walk.view(node, node.args[0])
+
+
+STEPS: dict[str, Step] = {
+    "linear": _linear,
+    **dict.fromkeys(("conv1d", "conv2d"), _conv),
+    "batch_norm": _batch_norm,
+    **dict.fromkeys(("max_pool1d", "max_pool2d"), _max_pool),
+    **dict.fromkeys(("avg_pool1d", "avg_pool2d"), _avg_pool),
+    **dict.fromkeys(("adaptive_avg_pool1d", "adaptive_avg_pool2d"), _adaptive("avg")),
+    "mean": _reduced("avg"),
+    "amax": _reduced("max"),
+    "add": _binary("add"),
+    "sub": _binary("sub"),
+    "mul": _binary("mul"),
+    "div": _divided,
+    "cat": _concat,
+    "softmax": _softmax(log=False),
+    "log_softmax": _softmax(log=True),
+    "relu": _activation("relu"),
+    "relu6": _activation("clamp", 0.0, 6.0),
+    "hardtanh": _activation("clamp", "min_val", "max_val"),
+    "clamp": _activation("clamp", "min", "max"),
+    "leaky_relu": _activation("leaky_relu", "negative_slope"),
+    "prelu": _prelu,
+    "elu": _elu,
+    "gelu": _gelu,
+    "sigmoid": _activation("sigmoid"),
+    "tanh": _activation("tanh"),
+    "silu": _activation("silu"),
+    "softplus": _activation("softplus", "beta", "threshold"),
+    "hardswish": _activation("hardswish"),
+    "hardsigmoid": _activation("hardsigmoid"),
+    **dict.fromkeys(("dropout", "feature_dropout", "alpha_dropout", "feature_alpha_dropout"), _dropout),
+    **dict.fromkeys(("flatten", "view", "reshape", "unflatten", "squeeze", "unsqueeze"), _view),
+    **dict.fromkeys(("contiguous", "clone", "detach", "alias", "_unsafe_view"), _view),
+}
+"""Operation of torch -> what is made of it."""

@@ -1,0 +1,117 @@
+"""The text of a program while it is written: functions, tables and calls."""
+
+from __future__ import annotations
+
+import re
+import textwrap
+from dataclasses import dataclass, field
+from functools import cache
+from importlib.resources import files
+from typing import NamedTuple
+
+import numpy as np
+
+from oneticket.export.c.layers import ACTIVATIONS, Activation, Network
+from oneticket.export.c.memory import Memory
+from oneticket.export.c.packing import Array
+
+WIDE = 116
+"""Characters of a line."""
+
+C_TYPES = {"float32": "float", "int8": "int8_t", "uint8": "uint8_t", "uint16": "uint16_t", "uint32": "uint32_t"}
+
+
+class Table(NamedTuple):
+    """An array of the program; `weights`: whether it holds weights, as opposed to what says where they belong."""
+
+    name: str
+    array: Array
+    weights: bool
+
+
+@dataclass
+class Text:
+    """What is written so far: functions by their name, tables, and the calls of one run."""
+
+    network: Network
+    memory: Memory
+    functions: dict[str, str] = field(default_factory=dict)
+    tables: list[Table] = field(default_factory=list)
+    calls: list[str] = field(default_factory=list)
+
+    def at(self, value: int) -> str:
+        """A value's place, as an expression."""
+        if value in (0, self.network.output):
+            return "out" if value else "in"
+        return f"scratch + {self.memory.values[value]}"
+
+    def kernel(self, file: str, name: str = "", **words: object) -> str:
+        """A function out of `kernels/`, with these words in the place of its capital ones."""
+        text = filled(kernel(f"{file}.c"), NAME=name, **words)
+        self.functions[name or file] = re.sub(r"^static [^{]+(?=\n{)", lambda head: wrapped(head[0]), text, flags=re.M)
+        return name or file
+
+    def table(self, name: str, array: Array, *, weights: bool = False) -> str:
+        """A new array, by its name."""
+        self.tables.append(Table(name, np.ascontiguousarray(array), weights))
+        return name
+
+    def call(self, function: str, *arguments: object) -> None:
+        """A new line."""
+        self.calls.append(wrapped(f"    {function}({', '.join(map(str, arguments))});"))
+
+    def activation(self, made: Activation) -> str:
+        """The function of an activation, which layers share."""
+        first, second = number(made.first), number(made.second)
+        said = ACTIVATIONS[made.name].c.replace("FIRST", first).replace("SECOND", second)
+        settings = re.sub(r"\W", "_", f"_{made.first:g}_{made.second:g}") if said != ACTIVATIONS[made.name].c else ""
+        return self.kernel("activation", f"activate_{made.name}{settings}", EXPRESSION=said)
+
+
+def filled(text: str, **words: object) -> str:
+    """A kernel with its words; `VALUE` says as well how values are read and whether they are scaled.
+
+    >>> filled("VALUE *values,SCALE float sum; sum SCALED(i)", VALUE="int8_t")
+    'int8_t *values, const float *scale, float sum; sum * scale[i]'
+    >>> filled("VALUE *values,SCALE float sum; sum SCALED(i)", VALUE="float")
+    'float *values, float sum; sum'
+    """
+    whole = words.get("VALUE") == "float"
+    text = re.sub(r" ?SCALED\(([^)]*)\)", "" if whole else r" * scale[\1]", text)
+    text = text.replace("LOAD;", WHOLE if whole else ROUNDED)
+    words = {"SCALE": "" if whole else " const float *scale,", **words}
+    return re.sub(r"\b[A-Z]+\b", lambda found: str(words.get(found[0], found[0])), text)
+
+
+def wrapped(line: str) -> str:
+    """A call or a function's head in lines of WIDE characters, the later ones below its first argument."""
+    first = len(line) - len(line.lstrip())
+    whole = re.sub(r"(?<!,) ", "\0", " ".join(line.split()))  # lines break behind commas alone
+    under = " " * (line.index("(") + 1)
+    lines = textwrap.wrap(whole, WIDE, initial_indent=" " * first, subsequent_indent=under, break_long_words=False)
+    return "\n".join(lines).replace("\0", " ")
+
+
+def number(value: float) -> str:
+    """A float32 in the fewest digits that give it back.
+
+    >>> number(0.1), number(1e-9), number(3)
+    ('0.1f', '1e-09f', '3.0f')
+    """
+    return str(np.float32(value)) + "f"
+
+
+def c_type(array: Array) -> str:
+    """The C type of an array's numbers."""
+    return C_TYPES[str(array.dtype)]
+
+
+@cache
+def kernel(name: str) -> str:
+    """A file of C text, of those beside this one."""
+    return (files("oneticket.export.c") / "kernels" / name).read_text()
+
+
+WHOLE = "const float *row = values;"
+ROUNDED = "float row[TILE]; for (int t = 0; t < TILE; t++) row[t] = (float)values[t];"
+"""How a tile of weights is read: where it lies, or as numbers made of int8."""
