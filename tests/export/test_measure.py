@@ -54,7 +54,7 @@ def test_rows_of_a_network_that_loses_units() -> None:
     assert compact.size < dense.size / 5
     assert rows["csr"].numbers == rows["csr"].living == masked.living
     if compiler():
-        assert rows["c"].madds == 20 * 8 + 20 * 100 + 1000 and rows["c"].removed == 280
+        assert rows["c"].madds == 20 * 16 + 20 * 100 + 1000 and rows["c"].removed == 280
         assert rows["c"].living == compact.living and rows["c"].size < compact.size
     for each in rows.values():
         assert each.ratio.n == 6 and each.spread[0] <= each.seconds <= each.spread[1]
