@@ -89,17 +89,16 @@ def _chains(tile: int) -> int:
 
 
 def _pool(text: Text, layer: Pool, _: str) -> None:
-    channels, rows, columns = conv_shape(layer.shape)
-    size = (*layer.image, rows, columns, *layer.kernel, *layer.stride, *layer.padding, *layer.dilation)
+    window = (*layer.kernel, *layer.stride, *layer.padding, *layer.dilation)
+    size = (*layer.image, *conv_shape(layer.shape)[1:], *window)
     mean = int(layer.kind == "avg")
     given = (text.at(layer.inputs[0]), text.at(layer.output), mean, *size, int(layer.padded), layer.divisor)
-    assert channels == layer.image[0]
     text.call(text.kernel("pool"), *given)
 
 
 def _adaptive(text: Text, layer: Adaptive, _: str) -> None:
-    _, rows, columns = conv_shape(layer.shape)
-    given = (text.at(layer.inputs[0]), text.at(layer.output), int(layer.kind == "avg"), *layer.image, rows, columns)
+    size = (*layer.image, *conv_shape(layer.shape)[1:])
+    given = (text.at(layer.inputs[0]), text.at(layer.output), int(layer.kind == "avg"), *size)
     text.call(text.kernel("adaptive"), *given)
 
 
