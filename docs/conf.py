@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
@@ -13,7 +14,7 @@ import oneticket
 
 project = "oneticket"
 version = release = oneticket.__version__
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.viewcode"]
+extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.viewcode"]
 extensions += ["tools.docstrings", "tools.commands", "tools.complete", "tools.excerpts"]
 exclude_patterns = ["_build"]
 
@@ -29,6 +30,15 @@ default_role = "code"
 smartquotes = False
 myst_enable_extensions = ["colon_fence"]
 myst_heading_anchors = 3
+# Notebooks run at every build, with this clone's code, in a folder that is gone after; a warning of theirs is an error.
+nb_execution_mode = "force"
+nb_execution_in_temp = True
+nb_execution_timeout = 1200
+nb_execution_raise_on_error = True
+nb_execution_show_tb = True
+nb_output_stderr = "error"
+nb_merge_streams = True
+os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH")]))
 myst_url_schemes = {
     "http": None,
     "https": None,

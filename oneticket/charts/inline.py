@@ -37,6 +37,7 @@ def inline(chart: Chart) -> Inline:
 def drawn(chart: Chart) -> str:
     """The chart as HTML: an SVG whose paper is the page's, and whose words have the colour of the page's words."""
     svg: str = vl_convert.vegalite_to_svg(json.dumps(chart.to_dict()), vl_version=_VERSION, allowed_base_urls=[])
+    svg = svg.replace('fill="white"', 'fill="none"', 1)  # the paper
     for colour, ours in _COLOURS.items():
         svg = re.sub(rf'(fill|stroke)="{colour}"', rf"\1={ours}", svg)
     width = re.search(r' width="(\d+)"', svg)
@@ -50,6 +51,5 @@ SMALL = 560  # pixels below which a chart is not shrunk, so that its words stay 
 _COLOURS = {
     **dict.fromkeys((INK, "#000000", "#000"), '"currentColor"'),
     FAINT: r'"currentColor" \1-opacity="0.15"',
-    **dict.fromkeys(("white", "#ffffff"), '"none"'),
 }
 _VERSION = ".".join(alt.SCHEMA_VERSION.removeprefix("v").split(".")[:2])

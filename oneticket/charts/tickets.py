@@ -23,7 +23,7 @@ WIDTH, ROW = 300, 22
 
 
 def mask_chart(mask: Mask) -> Chart:
-    """One bar for each layer: the share of its weights that remain. A rule is the mask's density.
+    """One bar for each layer: the share of its weights that remain.
 
     Raises SpecError for a mask that names no tensors.
     """
@@ -45,12 +45,9 @@ def mask_chart(mask: Mask) -> Chart:
     layers = [
         base.mark_bar(color=theme.PALETTE[0], height=ROW - 8).encode(x=x, y=y, tooltip=told),
         base.mark_text(align="left", dx=5, color=theme.INK).encode(x=x, y=y, text="said:N"),
-        alt.Chart(alt.InlineData(values=[{"share": mask.density}]))
-        .mark_rule(color=theme.INK, strokeDash=[4, 3])
-        .encode(x="share:Q"),
     ]
     panel = alt.layer(*layers).properties(width=WIDTH, height=ROW * len(bars))
-    words = f"{percent(mask.density)} of {mask.total:,} prunable weights remain (dashed)"
+    words = f"In all {percent(mask.density)} of {mask.total:,} remain"
     chart = alt.concat(panel, title=alt.Title("Where the weights are", subtitle=words))
     chart.config = alt.Config(**theme.LOOK)
     return chart
