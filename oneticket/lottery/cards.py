@@ -12,7 +12,8 @@ def of_search(search: Search) -> Card:
     """How far it is, and how its finished levels did."""
     done = search.records
     reached = f"done down to level {done[-1]['level']} of {search.levels}" if done else "none done yet"
-    facts = [("levels", reached), *density(search.weight_counts)]
+    over = bool(done) and done[-1]["level"] == search.levels
+    facts = [("levels", reached), *(() if over else density(search.weight_counts))]
     if not done:
         return Card(title="Search", facts=facts, parts=[layers(search.mask)])
     found = levels([record["density"] for record in done], done, first=done[0]["level"])

@@ -35,7 +35,7 @@ def of_run(run: StudyRun) -> Card:
     facts = [
         ("title", plan.title),
         ("trained", f"{len(rows)} of {len(plan.cells)} networks"),
-        ("this run", f"{run.done:,} steps done, {run.reused:,} found in {run.store.url}"),
+        ("this run", f"{run.done:,} steps done, {run.reused:,} found in the store"),
     ]
     told = [(f"{each.name}: {each.outcome}", f"{each.statement} {short(each)}") for each in verdicts]
     failed = [(f"failed {number}", why) for number, why in enumerate(run.failed, 1)]
