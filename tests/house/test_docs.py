@@ -163,7 +163,7 @@ def test_numbers_on_speed_are_quoted_as_they_were_measured() -> None:
 
 @pytest.mark.slow
 def test_the_site_builds_without_a_warning_and_without_the_network(tmp_path: Path) -> None:
-    for package in ("sphinx", "furo", "myst_parser", "lightning", "transformers", "accelerate"):
+    for package in ("sphinx", "furo", "myst_nb", "lightning", "transformers", "accelerate"):
         pytest.importorskip(package, reason=f"the site is built with {package}")
     words = [sys.executable, "-m", "sphinx", "-W", "--keep-going", "-q", "-b", "html", DOCS, tmp_path / "site"]
     done = subprocess.run([str(word) for word in words], capture_output=True, text=True, check=False)
@@ -194,6 +194,13 @@ def test_the_site_builds_without_a_warning_and_without_the_network(tmp_path: Pat
     assert 'href="../_modules/oneticket/ticket/ticket.html#Ticket.apply"' in tickets, "a link to the source"
     assert "floorplan" not in re.findall(r'<div class="sidebar-tree">.*?</div>', pages["index.html"], re.S)[0]
     assert "--granularity" in pages["cli.html"]
+    for name in ("researcher", "practitioner", "deployer"):  # they were run, and are seen
+        page = pages[f"notebooks/{name}.html"]
+        assert "oneticket-card" in page and "Traceback" not in page
+        assert f'href="../{name}.html"' in page and f'href="notebooks/{name}.html"' in pages[f"{name}.html"]
+    assert pages["notebooks/researcher.html"].count("steps done in") == 2, "progress ends in a line"
+    assert "0 steps done in" in pages["notebooks/researcher.html"]
+    assert "oneticket-chart" in pages["notebooks/researcher.html"] + pages["notebooks/practitioner.html"]
     for name, text in pages.items():
         fetched = re.findall(r'<(?:script|link|img)[^>]*(?:src|href)="(?:https?:)?//[^"]*"', text)
         assert not fetched, (name, fetched)
@@ -216,7 +223,8 @@ def test_a_public_name_without_an_entry_fails_the_build(tmp_path: Path) -> None:
     page.write_text(
         page.read_text().replace(".. autoclass:: oneticket.Mask\n   :members:\n   :exclude-members: unpack\n", "")
     )
-    words = [sys.executable, "-m", "sphinx", "-q", "-b", "html", tmp_path / "docs", tmp_path / "site"]
+    words = [sys.executable, "-m", "sphinx", "-q", "-D", "nb_execution_mode=off", "-b", "html"]
+    words += [tmp_path / "docs", tmp_path / "site"]
     done = subprocess.run([str(word) for word in words], capture_output=True, text=True, check=False)
     assert done.returncode != 0
     assert "no entry on the site for: oneticket.Mask;" in done.stderr

@@ -1,0 +1,154 @@
+"""Runs from Python and from the command line are one: what either has trained, the other finds."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from commands import oneticket_cli
+
+import oneticket
+from oneticket.ground.errors import CarryError, OneticketError, SpecError
+from oneticket.lottery.search import search as by_hand
+from oneticket.lottery.spec import SearchSpec
+from oneticket.store.store import Store
+
+SPEC: dict[str, Any] = {
+    "data": "digits:a",
+    "model": {"name": "mlp", "widths": [8]},
+    "training": {"budget": "4it"},
+    "rewind": "1it",
+}
+FIND = "find --data digits:a --model mlp --widths 8 --levels 2 --budget 4it --rewind 1it"
+STUDY = """
+levels = [1]
+arms = ["dense", "ticket", "reinit"]
+replicates = 2
+rewind = "1it"
+training = {budget = "4it"}
+claims = ["C2"]
+
+[models]
+small = {name = "mlp", widths = [8]}
+
+[optimizers]
+sgd = "sgd"
+
+[parts.halves]
+sources = ["digits:a"]
+targets = ["digits:b"]
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "160")
+    return tmp_path
+
+
+def outcomes(store: str = ".oneticket") -> set[str]:
+    return Store(store).keys()
+
+
+def test_a_search_finds_what_the_command_line_has_trained_and_the_other_way(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert oneticket_cli(f"{FIND} --out books", capsys)[0] == 0
+    before = outcomes()
+    book = oneticket.search(SPEC, levels=2, store=".oneticket", progress=True)
+    assert "0 steps done in" in capsys.readouterr().err and outcomes() == before
+    assert book == oneticket.Book.load("books") and book.records == oneticket.Book.load("books").records
+    deeper = oneticket.search(SPEC, levels=3, store=".oneticket")
+    assert len(outcomes() - before) == 1, "the one level that is new"
+    assert capsys.readouterr() == ("", ""), "nobody looks on, so nothing is shown"
+    code, _, err = oneticket_cli(f"{FIND.replace('--levels 2', '--levels 3')} --out deeper", capsys)
+    assert code == 0 and "0 steps done in" in err
+    assert oneticket.Book.load("deeper") == deeper
+
+
+def test_a_transfer_finds_what_the_command_line_has_trained_and_the_other_way(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    book = oneticket.search(SPEC, levels=2, store=".oneticket")
+    rows = oneticket.transfer({"data": "digits:b"}, source=book, levels=2, store=".oneticket", progress=True)
+    assert [row["arm"] for row in rows] == ["dense", "ticket", "reinit", "global-random"]
+    assert "dense · 100 %" in capsys.readouterr().err
+    book.save("book.safetensors")
+    code, _, err = oneticket_cli("transfer book.safetensors --data digits:b --levels 2,1 --rows rows.csv", capsys)
+    assert code == 0 and "3 steps done in" in err, "level 1 alone is new"
+    before = outcomes()
+    from_file = oneticket.transfer({"data": "digits:b"}, source="book.safetensors", levels=[1, 2], store=".oneticket")
+    assert outcomes() == before
+    scores = {(row["arm"], row["level"]): row["score"] for row in from_file}
+    assert all(scores[row["arm"], row["level"]] == row["score"] for row in rows)
+    table = from_file.table()
+    assert table["score"].tolist() == [row["score"] for row in from_file] and "n = 1" in from_file.sentence()
+
+
+def test_a_study_finds_what_the_command_line_has_trained_and_the_other_way(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "mine.toml").write_text(STUDY)
+    code, _, err = oneticket_cli("study mine.toml --engine inline", capsys)
+    assert code == 0, err
+    before = outcomes()
+    found = oneticket.study.run("mine.toml", engine="inline")
+    assert (found.done, found.reused, found.failed) == (0, 10, ()) and outcomes() == before
+    assert len(found.rows) == 6 and found.verdicts[0].claim == "C2"
+    assert found.table()["score"].tolist() == [row["score"] for row in found.rows]
+    page = found.report("report")
+    assert page == Path("report/report.html") and page.is_file()
+    (folder / "more.toml").write_text(STUDY.replace("replicates = 2", "replicates = 3"))
+    more = oneticket.study.run(Path("more.toml"), engine="inline", progress=True)
+    assert more.done == 5 and "5 steps done in" in capsys.readouterr().err
+    assert "0 steps done in" in oneticket_cli("study more.toml --engine inline", capsys)[2]
+
+
+def test_without_a_store_nothing_is_left_and_the_book_is_the_same(folder: Path) -> None:
+    book = oneticket.search(SearchSpec.read(SPEC), levels=2)
+    assert not list(folder.iterdir())
+    assert book == by_hand(SearchSpec.read(SPEC), levels=2)
+    rows = oneticket.transfer({"data": "digits:b", "optimizer": "adam"}, source=book[2], controls=[], replicates=2)
+    assert {(row["arm"], row["replicate"]) for row in rows} == {(a, r) for a in ("dense", "ticket") for r in (0, 1)}
+    assert {row["budget"] for row in rows} == {"4it"}, "what is left out is the source's"
+    assert not list(folder.iterdir())
+
+
+def test_several_books_are_the_replicates(folder: Path) -> None:
+    books = [oneticket.search(SPEC, levels=1, replicate=number) for number in (0, 1)]
+    rows = oneticket.transfer({"data": "digits:b"}, source=books, controls=["own"])
+    assert [(row["arm"], row["replicate"]) for row in rows if row["arm"] == "own"] == [("own", 0), ("own", 1)]
+    with pytest.raises(SpecError, match="one book for each replicate, got 2 of 1"):
+        oneticket.transfer({"data": "digits:b"}, source=[books[0], books[0]])
+    with pytest.raises(SpecError, match="replicates: there are 2 books"):
+        oneticket.transfer({"data": "digits:b"}, source=books, replicates=3)
+
+
+def test_mistakes_are_told_before_anything_is_trained(folder: Path) -> None:
+    book = oneticket.search(SPEC, levels=1)
+    with pytest.raises(SpecError, match="levels: the source holds levels 0 to 1, got 5"):
+        oneticket.transfer({"data": "digits:b"}, source=book, levels=5, store="s")
+    with pytest.raises(SpecError, match="source: expected a Ticket, a Book, a path, or a list of books, got int"):
+        oneticket.transfer({"data": "digits:b"}, source=3)  # type: ignore[arg-type]
+    stranger = oneticket.Ticket(mask=book.mask(1), weights=book.weights, contract=book.contract)
+    with pytest.raises(CarryError, match="the source does not say which network it is for"):
+        oneticket.transfer({"data": "digits:b"}, source=stranger, store="s")
+    assert not list(folder.iterdir())
+
+
+def test_what_fails_is_raised_and_a_studys_other_steps_go_on(folder: Path) -> None:
+    wild = {**SPEC, "optimizer": {"name": "sgd", "lr": 1e30}}
+    with pytest.raises(OneticketError, match="the loss is"):
+        oneticket.search(wild, levels=1)
+    (folder / "mine.toml").write_text(
+        STUDY.replace('sgd = "sgd"', 'sgd = "sgd"\nwild = {name = "sgd", lr = 1e30}').replace(
+            'targets = ["digits:b"]',
+            'targets = ["digits:b"]\nsource_optimizers = ["sgd"]\ntarget_optimizers = ["sgd", "wild"]',
+        )
+    )
+    with pytest.warns(UserWarning, match="failed: .*the loss is"):
+        found = oneticket.study.run("mine.toml", engine="inline", store=None)
+    assert found.failed and {row["target_optimizer"] for row in found.rows} == {"sgd"} and len(found.rows) == 6
+    assert "failed 1" in found._repr_html_()
