@@ -8,6 +8,7 @@ from typing import Any
 import altair as alt
 
 from oneticket.charts import theme
+from oneticket.charts.sheet import layered, named, sheet
 from oneticket.charts.theme import Chart
 
 Points = list[dict[str, Any]]
@@ -28,7 +29,7 @@ def levels_chart(points: Points) -> Chart:
     x = theme.density_axis(record["density"] for record in records)
     most = 1.08 * max(record["high"] for record in records)
     y = alt.Y("seconds:Q", title="seconds per level", scale=alt.Scale(domain=[0, most], nice=False))
-    color = alt.Color("side:N", scale=theme.marks(sides), legend=theme.legend(sides, 640))
+    color = alt.Color("side:N", scale=theme.marks(sides), legend=theme.legend(sides))
     shape = alt.Shape("side:N", scale=theme.marks(sides, theme.SHAPES), legend=None)
     tips = [
         alt.Tooltip(f"{name}:N", title=title)
@@ -41,8 +42,8 @@ def levels_chart(points: Points) -> Chart:
         base.mark_point(filled=True, size=45, opacity=1).encode(y=y, shape=shape),
     ]
     n = len({point["replicate"] for point in points})
-    drawn = theme.layered(layers, records, theme.named("LeNet-300-100 on Fashion-MNIST", 640), width=640, height=340)
-    return theme.sheet(
+    drawn = layered(layers, records, named("LeNet-300-100 on Fashion-MNIST"), width=640, height=340)
+    return sheet(
         [drawn],
         title="What a level costs as weights are pruned",
         subtitle=[f"Medians over {n} replicates, bars from the lowest to the highest; one thread, all sides in turn."],
@@ -57,13 +58,11 @@ def where_chart(points: Points) -> Chart:
     x = alt.X("share:Q", title="share of a step's time", stack="zero", axis=alt.Axis(format=".0%"))
     x.scale = alt.Scale(domain=[0, 1], nice=False)
     y = alt.Y("case:N", sort=cases, title=None, axis=alt.Axis(ticks=False))
-    color = alt.Color("part:N", scale=theme.marks(parts), legend=theme.legend(parts, 640))
+    color = alt.Color("part:N", scale=theme.marks(parts), legend=theme.legend(parts))
     tips = [alt.Tooltip(f"{name}:N", title=name) for name in ("case", "part")] + [alt.Tooltip("said:N", title="share")]
     bars = alt.Chart().mark_bar(size=30).encode(x=x, y=y, color=color, order="order:Q", tooltip=tips)
-    drawn = theme.layered([bars], records, theme.named("One thread, batch 128", 640), width=640, height=50 * len(cases))
-    return theme.sheet(
-        [drawn], title="Where a step's time goes", subtitle=["Seen by Python's profiler, itself included."]
-    )
+    drawn = layered([bars], records, named("One thread, batch 128"), width=640, height=50 * len(cases))
+    return sheet([drawn], title="Where a step's time goes", subtitle=["Seen by Python's profiler, itself included."])
 
 
 CHARTS = {"levels": levels_chart, "where": where_chart}

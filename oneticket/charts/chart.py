@@ -1,15 +1,17 @@
-"""Charts as files: SVG, PNG and PDF that come out the same to the byte."""
+"""Charts as files, SVG, PNG and PDF, and as stills in a page: they come out the same to the byte."""
 
 from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import altair as alt
 import vl_convert
 
-from oneticket.charts.theme import Chart
+from oneticket.charts.theme import Chart, dark_style
 from oneticket.ground import disk
 from oneticket.ground.errors import SpecError, StoreError
 
@@ -17,20 +19,20 @@ from oneticket.ground.errors import SpecError, StoreError
 def write(chart: Chart, folder: Path, name: str) -> tuple[Path, Path, Path]:
     """Write the chart as `name`.svg, `name`.png (twice the size in pixels) and `name`.pdf, and return their paths.
 
-    Each file is there whole or not at all, and the same chart leaves the same bytes. Nothing is fetched from anywhere.
+    The SVG turns dark where the reader's other pages are; PNG and PDF are on white. Each file is there whole or not at
+    all, and the same chart leaves the same bytes. Nothing is fetched from anywhere.
     Raises SpecError for a name that is a path, StoreError if the disk refuses.
     """
     if not name or Path(name).name != name:
         raise SpecError(f"name: expected the name of a file without folders, such as 'scores', got {name!r}")
     svg, png, pdf = (Path(folder) / f"{name}.{kind}" for kind in ("svg", "png", "pdf"))
-    spec = json.dumps(chart.to_dict())
+    drawn = still(chart.to_dict(), name)
     try:
-        drawn = _numbered(vl_convert.vegalite_to_svg(spec, vl_version=_VERSION, allowed_base_urls=[]), name)
         raster, page = vl_convert.svg_to_png(drawn, scale=2), _sorted(vl_convert.svg_to_pdf(drawn))
     except (RuntimeError, ValueError) as error:
         raise StoreError(f"the figure {name} cannot be drawn: {error}") from None
     try:
-        disk.replace(svg, drawn.encode("utf-8"))
+        disk.replace(svg, _dark(drawn).encode("utf-8"))
         disk.replace(png, raster)
         disk.replace(pdf, page)
     except OSError as error:
@@ -38,9 +40,24 @@ def write(chart: Chart, folder: Path, name: str) -> tuple[Path, Path, Path]:
     return svg, png, pdf
 
 
+def still(spec: Mapping[str, Any], name: str) -> str:
+    """A Vega-Lite chart as SVG, whose ids begin with the name. Raises StoreError for a chart that cannot be drawn."""
+    try:
+        drawn = vl_convert.vegalite_to_svg(json.dumps(spec), vl_version=_VERSION, allowed_base_urls=[])
+    except (RuntimeError, ValueError) as error:
+        raise StoreError(f"the figure {name} cannot be drawn: {error}") from None
+    return _numbered(drawn, name)
+
+
+def _dark(svg: str) -> str:
+    """The SVG with the style that turns it dark."""
+    style = f"<style>@media (prefers-color-scheme: dark) {{\n{dark_style()}\n}}</style>"
+    return re.sub(r"<svg[^>]*>", lambda root: root[0] + style, svg, count=1)
+
+
 def _numbered(svg: str, name: str) -> str:
     """The SVG with its clips and gradients numbered from 0: the renderer goes on counting from chart to chart."""
-    known = {found: f"{re.sub(r'[^A-Za-z]', '-', name)}-{n}" for n, found in enumerate(_IDS.findall(svg))}
+    known = {found: f"{re.sub(r'[^A-Za-z0-9]', '-', name)}-{n}" for n, found in enumerate(_IDS.findall(svg))}
     return _USES.sub(lambda use: use[1] + known.get(use[2], use[2]) + use[3], svg)
 
 

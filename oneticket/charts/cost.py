@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 
 import altair as alt
 
 from oneticket.charts import theme
+from oneticket.charts.sheet import layered, named, sheet
 from oneticket.charts.theme import Chart, Record
 from oneticket.stats.summary import Row
 
-WIDTH, BAND = 560, 58
+WIDTH, BAND, SIDE, MANY = 200, 52, 16, 12
 UNITS = (("h", 3600.0), ("min", 60.0), ("s", 1.0))
 COST, SAVED = "finding it", "searches not needed"
 
@@ -24,24 +26,14 @@ def cost_chart(ledger: Sequence[Row]) -> Chart | None:
         return None
     longest = max(max(row["seconds"] or 0.0, row["seconds_saved"] or 0.0) for row in ledger)
     unit, length = next(((name, size) for name, size in UNITS if longest >= 2 * size), UNITS[-1])
-    named = theme.short(_source(row) for row in ledger)
+    called = theme.short(_source(row) for row in ledger)
     models = len({row["model"] for row in ledger}) > 1
-    records = [record for row in ledger for record in _records(row, named, unit, length, models=models)]
+    records = [record for row in ledger for record in _records(row, called, unit, length, models=models)]
     searches = list(dict.fromkeys(record["search"] for record in records))
-    kinds = [COST, SAVED]
-    y = alt.Y("search:N", sort=searches, title=None, scale=alt.Scale(paddingInner=0.3), axis=alt.Axis(ticks=False))
-    x = alt.X("time:Q", title=f"time ({unit})", scale=alt.Scale(domain=[0, longest / length * 1.5], nice=False))
-    color = alt.Color(
-        "kind:N",
-        scale=alt.Scale(domain=kinds, range=[theme.PALETTE[1], theme.PALETTE[0]]),
-        legend=theme.legend(kinds, WIDTH),
-    )
-    told = {"search": "search", "kind": "time of", "said": "time", "work": "work", "n": "replicates"}
-    tips = [alt.Tooltip(f"{name}:N", title=title) for name, title in told.items()]
-    base = alt.Chart().encode(y=y, x=x, yOffset=alt.YOffset("kind:N", sort=kinds))
-    layers = [
-        base.mark_bar(opacity=0.85).encode(color=color, tooltip=tips),
-        base.mark_text(align="left", dx=6, fontSize=12, color=theme.INK).encode(text="beside:N"),
+    reach = alt.Scale(domain=[0, longest / length * 1.5], nice=False)
+    drawn = [
+        _draw([each for each in records if each["search"] in here], here, unit, reach)
+        for here in (searches[start : start + MANY] for start in range(0, len(searches), MANY))
     ]
     numbers = sorted({row["replicates"] for row in ledger})
     count = f"n = {' to '.join(map(str, dict.fromkeys((numbers[0], numbers[-1]))))} replicate{'s' * (numbers[-1] > 1)}"
@@ -49,21 +41,35 @@ def cost_chart(ledger: Sequence[Row]) -> Chart | None:
         f"Time as measured, summed over {count} of each search: a sum, so without an interval.",
         "Not needed: as many searches at this one's price as there are targets and optimizers that took its tickets.",
     ]
-    drawn = theme.layered(layers, records, theme.named("Every search", WIDTH), width=WIDTH, height=BAND * len(searches))
-    return theme.sheet([drawn], title="What finding cost, and what carrying saved", subtitle=subtitle)
+    return sheet(drawn, title="What finding cost, and what carrying saved", subtitle=subtitle)
 
 
-def _records(row: Row, named: dict[str, str], unit: str, length: float, *, models: bool) -> list[Record]:
-    search = f"{row['model']}, {named[_source(row)]}" if models else named[_source(row)]
+def _draw(records: list[Record], searches: list[str], unit: str, reach: alt.Scale) -> alt.LayerChart:
+    kinds = [COST, SAVED]
+    lines = json.dumps({search: theme.folded(search, SIDE) for search in searches})
+    axis = alt.Axis(ticks=False, labelExpr=f"{lines}[datum.label]")
+    y = alt.Y("search:N", sort=searches, title=None, scale=alt.Scale(paddingInner=0.3), axis=axis)
+    x = alt.X("time:Q", title=f"time ({unit})", scale=reach, axis=alt.Axis(tickCount=4))
+    color = alt.Color("kind:N", scale=theme.marks(kinds, theme.PALETTE[1::-1]), legend=theme.legend(kinds))
+    told = {"search": "search", "kind": "time of", "said": "time", "work": "work", "n": "replicates"}
+    base = alt.Chart().encode(y=y, x=x, yOffset=alt.YOffset("kind:N", sort=kinds))
+    layers = [
+        theme.told(base, told, "bar", opacity=0.85).encode(color=color),
+        base.mark_text(align="left", dx=6, fontSize=12, color=theme.INK, aria=False).encode(text="said:N"),
+    ]
+    return layered(layers, records, named("Every search"), width=WIDTH, height=BAND * len(searches))
+
+
+def _records(row: Row, called: dict[str, str], unit: str, length: float, *, models: bool) -> list[Record]:
+    search = f"{row['model']}, {called[_source(row)]}" if models else called[_source(row)]
     work = f"{row['trainings']:,} trainings, {row['steps']:,} steps, {row['examples']:,} examples"
     many = row["searches_saved"]
     saved = f"{many:,} search{'' if many == 1 else 'es'} saved, {row['carried']:,} trainings of carried tickets"
     made = []
-    for kind, seconds, told in ((COST, row["seconds"], work), (SAVED, row["seconds_saved"], saved)):
+    for kind, seconds, done in ((COST, row["seconds"], work), (SAVED, row["seconds_saved"], saved)):
         said = "not known" if seconds is None else f"{seconds / length:,.3g} {unit}"
-        short = f"{row['trainings']:,} trainings" if kind == COST else told.partition(",")[0]
-        record = {"search": search, "kind": kind, "time": (seconds or 0.0) / length, "said": said, "work": told}
-        made.append({**record, "beside": f"{said}, {short}", "n": row["replicates"]})
+        record = {"search": search, "kind": kind, "time": (seconds or 0.0) / length, "said": said, "work": done}
+        made.append({**record, "n": row["replicates"]})
     return made
 
 

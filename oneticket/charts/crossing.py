@@ -11,13 +11,15 @@ import altair as alt
 
 from oneticket.charts import theme
 from oneticket.charts.gaps import missing_in_all
+from oneticket.charts.lines import Group, groups, looks
+from oneticket.charts.sheet import layered, sheet
+from oneticket.charts.sheet import named as titled
 from oneticket.charts.theme import Chart, Record
 from oneticket.ground.metric import Metric, named
 from oneticket.stats.regroup import parts
-from oneticket.stats.summary import Line, Row, Setting, Summary, labels, over, rank, summary
+from oneticket.stats.summary import Line, Row, Setting, Summary, over, summary
 from oneticket.stats.words import counts, percent, within
 
-WIDTH, HEIGHT = 450, 230
 SHOWN = ("dense", "ticket", "own", "mask-only", "weights-only", "dense-rewound", "reinit")
 Sized = Mapping[int, list[Summary]]
 
@@ -33,8 +35,8 @@ class _Panel:
 def crossing_chart(rows: Sequence[Row], missing: Sequence[Row] = ()) -> Chart | None:
     """Scores, and gains over the target's own ticket, over the number of the target's training examples.
 
-    A line of two panels for each network and level: on the left the score of every arm, on the right by how much each
-    ticket is better than the target's own, paired by replicate. Where that falls below 0, the target has enough
+    Two panels for each network and level, or more of many lines: one with the score of every arm, one with by how much
+    each ticket is better than the target's own, paired by replicate. Where that falls below 0, the target has enough
     examples to search for itself. None where no set was cut to two sizes or more. Means with 95 % Student t intervals.
     Raises SpecError as `summary` does.
     """
@@ -42,30 +44,28 @@ def crossing_chart(rows: Sequence[Row], missing: Sequence[Row] = ()) -> Chart | 
     if not panels:
         return None
     every = [one for panel in panels for found in panel.sizes.values() for one in found]
-    called = labels(every)
-    lines = sorted({one.line for one in every}, key=rank)
-    color = alt.Color(
-        "line:N",
-        scale=theme.marks([called[line] for line in lines]),
-        legend=theme.legend([called[line] for line in lines], 2 * WIDTH),
-    )
-    shape = alt.Shape(
-        "line:N", scale=theme.marks([called[line] for line in lines], theme.SHAPES), legend=color["legend"]
-    )
     drawn: list[theme.Panel] = []
     for panel in panels:
         metric = next(iter(panel.sizes.values()))[0].setting.metric
-        scores = [_score(one, size, called) for size, found in panel.sizes.items() for one in found]
-        gains = [record for size, found in panel.sizes.items() for record in _gains(found, size, called)]
-        drawn.append(_draw(scores, f"{panel.title}: {metric.label}", metric, color, shape, zero=False))
-        drawn.append(_draw(gains, f"{panel.title}: gain over the target's own ticket", metric, color, shape, zero=True))
+        for group in groups(_line(one) for found in panel.sizes.values() for one in found):
+            title = f"{panel.title}, {group.title}" if group.title else panel.title
+            found = {size: [one for one in found if _line(one) in group.called] for size, found in panel.sizes.items()}
+            scores = [_score(one, size, group) for size, each in found.items() for one in each]
+            gains = [
+                record
+                for size, each in found.items()
+                for record in _gains(each, _own(panel.sizes[size], each[0].setting) if each else None, size, group)
+            ]
+            drawn.append(_draw(scores, f"{title}: {metric.label}", metric, group, zero=False))
+            if gains:
+                drawn.append(_draw(gains, f"{title}: gain over the target's own ticket", metric, group, zero=True))
     subtitle = [
         f"Points: means; bars: 95 % Student t intervals, {counts([one.score.n for one in every])}.",
-        "Right: paired by replicate; above 0 the ticket from elsewhere is better than the target's own.",
+        "Gains are paired by replicate; above 0 the ticket from elsewhere is better than the target's own.",
         missing_in_all(missing, rows),
     ]
     name = named(rows)
-    return theme.sheet(drawn, title=f"{name[:1].upper()}{name[1:]} over the size of the target", subtitle=subtitle)
+    return sheet(drawn, title=f"{name[:1].upper()}{name[1:]} over the size of the target", subtitle=subtitle)
 
 
 def _panels(rows: Sequence[Row]) -> list[_Panel]:
@@ -109,12 +109,17 @@ def _carried(one: Summary) -> bool:
     return one.line.arm == "ticket" and not one.at_home
 
 
-def _score(one: Summary, size: int, called: Mapping[Line, str]) -> Record:
+def _line(one: Summary) -> Line:
+    """The target's own tickets are one line, though each size has another."""
+    return Line(arm="own") if one.at_home else one.line
+
+
+def _score(one: Summary, size: int, group: Group) -> Record:
     cut = one.setting.metric.clipped
     low, high = one.score.low, one.score.high
     return {
         "size": size,
-        "line": called[one.line],
+        "line": group.called[_line(one)],
         "mean": one.score.mean,
         "low": None if low is None else cut(low),
         "high": None if high is None else cut(high),
@@ -123,43 +128,44 @@ def _score(one: Summary, size: int, called: Mapping[Line, str]) -> Record:
     }
 
 
-def _gains(found: Sequence[Summary], size: int, called: Mapping[Line, str]) -> list[Record]:
+def _gains(found: Sequence[Summary], own: Summary | None, size: int, group: Group) -> list[Record]:
     made = []
     for one in found:
-        own = _own(found, one.setting)
         compared = None if own is None or one is own else over(one, own)
-        if compared is not None and own is not None:
+        if compared is not None:
             gain = compared.difference
             told = {"mean": gain.mean, "low": gain.low, "high": gain.high, "said": within(gain), "n": gain.n}
-            made.append({"size": size, "line": called[one.line], **told})
+            made.append({"size": size, "line": group.called[_line(one)], **told})
     return made
 
 
-def _draw(
-    records: list[Record], title: str, metric: Metric, color: alt.Color, shape: alt.Shape, *, zero: bool
-) -> alt.LayerChart:
+def _draw(records: list[Record], title: str, metric: Metric, group: Group, *, zero: bool) -> alt.LayerChart:
     sizes = sorted({record["size"] for record in records})
-    ends = [math.log(sizes[0]), math.log(sizes[-1])] if sizes else [0.0, 1.0]
+    ends = [math.log(sizes[0]), math.log(sizes[-1])]
     room = 0.06 * (ends[1] - ends[0])
     domain = [math.exp(ends[0] - room), math.exp(ends[1] + room)]
     x = alt.X(
         "size:Q",
         title="training examples of the target (logarithmic)",
         scale=alt.Scale(type="log", domain=domain, nice=False),
-        axis=alt.Axis(values=sizes, grid=False, format=",d", labelOverlap="greedy"),
+        axis=alt.Axis(values=sizes, grid=False, format=",d", labelOverlap="greedy", labelSeparation=8),
     )
     axis = "better than the target's own by" if zero else f"test {metric.label}"
-    y, low = (alt.Y(f"{end}:Q", title=axis, scale=alt.Scale(zero=False)) for end in ("mean", "low"))
-    tips = [alt.Tooltip(f"{name}:N", title=told) for name, told in TOLD.items()]
+    y, low = (
+        alt.Y(f"{end}:Q", title=axis, scale=alt.Scale(zero=False), axis=alt.Axis(tickCount=5))
+        for end in ("mean", "low")
+    )
+    color, shape, dash = looks(list(group.called.values()))
     base = alt.Chart().encode(x=x, color=color)
     layers = [
-        base.transform_filter("isValid(datum.low)").mark_rule(opacity=0.5).encode(y=low, y2="high:Q"),
-        base.mark_line(strokeWidth=1.8).encode(y=y),
-        base.mark_point(filled=True, size=46, opacity=1).encode(y=y, shape=shape, tooltip=tips),
+        base.transform_filter("isValid(datum.low)").mark_rule(opacity=0.5, aria=False).encode(y=low, y2="high:Q"),
+        base.mark_line(strokeWidth=1.8, aria=False).encode(y=y, strokeDash=dash),
+        theme.told(base, TOLD, "point", filled=True, size=46, opacity=1).encode(y=y, shape=shape),
     ]
     if zero:
-        layers.insert(0, alt.Chart(alt.InlineData(values=[{"mean": 0}])).mark_rule(color=theme.GREY).encode(y=y))
-    return theme.layered(layers, records, theme.named(title, WIDTH), width=WIDTH, height=HEIGHT)
+        nought = alt.Chart(alt.InlineData(values=[{"mean": 0}]))
+        layers.insert(0, nought.mark_rule(color=theme.GREY, aria=False).encode(y=y))
+    return layered(layers, records, titled(title), width=theme.WIDTH, height=theme.HEIGHT)
 
 
-TOLD = {"line": "arm", "said": "mean [95 %]", "n": "n", "size": "training examples"}
+TOLD = {"line": "arm", "size": "training examples", "said": "mean [95 %]", "n": "n"}

@@ -8,24 +8,26 @@ from typing import Any
 import altair as alt
 
 from oneticket.charts import theme
+from oneticket.charts.lines import Group, groups
+from oneticket.charts.sheet import layered, named, sheet
 from oneticket.charts.theme import Chart, Record
 from oneticket.lottery.spec import WHOLE
 from oneticket.stats.regroup import parts, settled
 from oneticket.stats.stats import mean_interval
-from oneticket.stats.summary import Row
-from oneticket.stats.words import counts, label_place, percent, within, words_of
+from oneticket.stats.summary import Line, Row
+from oneticket.stats.words import counts, percent, within
 
-WIDTHS, HEIGHT = {True: 640, False: 450}, 300
 FLOOR = 1e-4  # of a loss on a logarithmic axis
 
 
 def curves_chart(curves: Sequence[Row]) -> Chart | None:
-    """Mean training loss over steps with its band: one panel per target, one line per source and arm; None without any.
+    """Mean training loss over steps with its band: per target one panel, or several of many lines; None without any.
 
-    Every target is shown at its sparsest level, beside the dense network in black. Bands are 95 % Student t intervals
-    over replicates. The loss is logarithmic.
+    Every target is shown at its sparsest level, beside the dense network in black. Each line of a panel has its own
+    colour and dash. Bands are 95 % Student t intervals over replicates. The loss is logarithmic.
     """
-    split, panels = parts(settled(_once(curves))), []
+    split = parts(settled(_once(curves)))
+    blocks: list[tuple[str, Group, list[Record]]] = []
     models = len({row["model"] for row in curves}) > 1
     for part, taken in split.items():
         for target in sorted({_target(row) for row in taken}):
@@ -36,32 +38,30 @@ def curves_chart(curves: Sequence[Row]) -> Chart | None:
             place = f"{data} under {optimizer}" + (f" at equal {equal}" if equal else "")
             place += f", {kept[0]} of the weights" if kept else ""
             title = ", ".join([model] * models + [f"{part}: {place}" if len(split) > 1 else place])
-            panels.append((title, _records([row for row in here if row["arm"] in WHOLE or row["level"] == level])))
-    if not panels:
+            here = [row for row in here if row["arm"] in WHOLE or row["level"] == level]
+            lines = [_line(row) for row in here if row["arm"] != "dense"]
+            for group in groups(lines, Line(arm="own", data=data, optimizer=optimizer)):
+                blocks.append((f"{title}, {group.title}" if group.title else title, group, _records(here, group)))
+    if not blocks:
         return None
-    every = [record for _, records in panels for record in records]
-    named = theme.short(record["source"] for record in every if record["source"] != theme.NONE)
-    for record in every:
-        record["source"] = named.get(record["source"], theme.NONE)
-    lines = [record for record in every if not record["dense"]]
-    sources = sorted({record["source"] for record in lines})
-    arms = sorted({record["arm"] for record in lines}, key=label_place)
-    width = WIDTHS[len(panels) == 1]
-    across = width * min(len(panels), 2)
-    color = alt.Color(
-        "source:N", scale=theme.source_colors(sources), legend=theme.legend(sources, across, "ticket found on")
-    )
-    dash = alt.StrokeDash(
-        "arm:N", scale=theme.marks(arms, theme.DASHES), legend=theme.legend(arms, across, "arm", symbolSize=500)
-    )
-    drawn = [_draw(title, records, color, dash, width, number) for number, (title, records) in enumerate(panels)]
-    views, numbers = [f"panel_{number}" for number in range(len(drawn))], [record["n"] for record in every]
+    blocks.sort(key=lambda block: block[1].detail)
+    drawn = [
+        _draw(title, records, list(group.called.values()), number)
+        for number, (title, group, records) in enumerate(blocks)
+    ]
+    numbers = [record["n"] for *_, records in blocks for record in records]
+    views = [f"panel_{number}" for number in range(len(drawn))]
     subtitle = [
         f"Lines: mean training loss over the steps since the last point; {counts(numbers)}. Black: the dense network.",
         "Bands: 95 % Student t intervals over replicates; cut at the edges; one replicate has none.",
     ]
-    params = [*theme.zooms(views), *theme.picks(["source", "arm"], views)]
-    return theme.sheet(drawn, title="Training at the sparsest level", subtitle=subtitle, params=params)
+    first = sum(not group.detail for _, group, _ in blocks)
+    params = [*theme.zooms(views), *theme.picks(["line"], views)]
+    return sheet(drawn, title="Training at the sparsest level", subtitle=subtitle, params=params, first=first)
+
+
+def _line(row: Row) -> Line:
+    return Line(arm=row["arm"], data=row["source_data"], optimizer=row["source_optimizer"])
 
 
 def _once(curves: Sequence[Row]) -> list[Row]:
@@ -74,19 +74,20 @@ def _target(row: Row) -> tuple[str, str, str, str]:
     return row["model"], row["target_data"], row["target_optimizer"], row.get("equal") or ""
 
 
-def _records(rows: Sequence[Row]) -> list[Record]:
-    groups: dict[tuple[Any, ...], dict[int, Row]] = {}
+def _records(rows: Sequence[Row], group: Group) -> list[Record]:
+    """The points of the lines of a group, and of the dense network."""
+    points: dict[tuple[Any, ...], dict[int, Row]] = {}
     for row in rows:
-        source = f"{row['source_data']} ({row['source_optimizer']})" if row["source_data"] else theme.NONE
-        groups.setdefault((row["arm"], source, row["step"]), {})[row["replicate"]] = row
+        line = "dense" if row["arm"] == "dense" else group.called.get(_line(row))
+        if line is not None:
+            points.setdefault((line, row["step"]), {})[row["replicate"]] = row
     made = []
-    for (arm, source, step), replicates in groups.items():
+    for (line, step), replicates in points.items():
         found = mean_interval(row["loss"] for row in replicates.values())
         made.append(
             {
-                "arm": words_of(arm).label,
-                "dense": arm == "dense",
-                "source": source,
+                "line": line,
+                "dense": line == "dense",
                 "step": step,
                 "mean": max(found.mean, FLOOR),
                 "low": None if found.low is None else max(found.low, found.mean / 10, FLOOR),
@@ -98,10 +99,8 @@ def _records(rows: Sequence[Row]) -> list[Record]:
     return made
 
 
-def _draw(
-    title: str, records: list[Record], color: alt.Color, dash: alt.StrokeDash, width: int, number: int
-) -> alt.LayerChart:
-    x = alt.X("step:Q", title="training step", scale=alt.Scale(nice=False), axis=alt.Axis(grid=False))
+def _draw(title: str, records: list[Record], names: list[str], number: int) -> alt.LayerChart:
+    x = alt.X("step:Q", title="training step", scale=alt.Scale(nice=False), axis=alt.Axis(grid=False, tickCount=5))
     means = [record["mean"] for record in records]
     low_end, high_end = min(means) / 1.3, max(means) * 1.2
     scale = alt.Scale(type="log", nice=False, domain=[low_end, high_end])
@@ -110,16 +109,19 @@ def _draw(
         alt.Y(f"{end}:Q", title="training loss (logarithmic)", scale=scale, axis=alt.Axis(values=ticks, format="~g"))
         for end in ("mean", "low")
     )
-    told = {"arm": "arm", "source": "source", "step": "step", "loss": "loss [95 %]", "n": "n"}
-    tips = [alt.Tooltip(f"{name}:N", title=title) for name, title in told.items()]
-    dense = alt.Chart().transform_filter("datum.dense").encode(x=x, color=alt.value("#000000"), tooltip=tips)
-    line = theme.picked(alt.Chart().transform_filter("!datum.dense"), ["source", "arm"])
-    line = line.encode(x=x, color=color, tooltip=tips)
+    told = {"line": "arm", "step": "step", "loss": "loss [95 %]", "n": "n"}
+    shown = theme.legend(names, symbolType="stroke", symbolSize=300)
+    color = alt.Color("line:N", scale=theme.marks(names), legend=shown)
+    dash = alt.StrokeDash("line:N", scale=theme.marks(names, theme.DASHES), legend=shown)
+    dense = alt.Chart().transform_filter("datum.dense").encode(x=x, color=alt.value(theme.BLACK))
+    line = theme.picked(alt.Chart().transform_filter("!datum.dense"), ["line"]).encode(x=x, color=color)
     valid = "isValid(datum.low)"
     layers = [
-        line.transform_filter(valid).mark_area(opacity=0.08, clip=True).encode(y=low, y2="high:Q", detail="arm:N"),
-        dense.transform_filter(valid).mark_area(opacity=0.08, clip=True).encode(y=low, y2="high:Q"),
-        line.mark_line(strokeWidth=1.6, clip=True).encode(y=mean, strokeDash=dash).properties(name=f"panel_{number}"),
-        dense.mark_line(strokeWidth=1.8, clip=True).encode(y=mean),
+        line.transform_filter(valid).mark_area(opacity=0.08, clip=True, aria=False).encode(y=low, y2="high:Q"),
+        dense.transform_filter(valid).mark_area(opacity=0.08, clip=True, aria=False).encode(y=low, y2="high:Q"),
+        theme.told(line, told, "line", strokeWidth=1.6, clip=True)
+        .encode(y=mean, strokeDash=dash)
+        .properties(name=f"panel_{number}"),
+        theme.told(dense, told, "line", strokeWidth=1.8, clip=True).encode(y=mean),
     ]
-    return theme.layered(layers, records, theme.named(title, width), width=width, height=HEIGHT)
+    return layered(layers, records, named(title), width=theme.WIDTH, height=theme.HEIGHT)

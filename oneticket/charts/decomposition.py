@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
-from itertools import pairwise
 
 import altair as alt
 
 from oneticket.charts import theme
 from oneticket.charts.gaps import missing_in_all
+from oneticket.charts.lines import looks
+from oneticket.charts.sheet import layered, named, sheet
 from oneticket.charts.theme import Chart, Record
 from oneticket.ground.metric import named as named_metrics
 from oneticket.stats.decomposition import EFFECTS, PARTS, Decomposition, decompositions
 from oneticket.stats.summary import Row
 from oneticket.stats.words import counts, percent, within
 
-WIDTHS, HEIGHT = {True: 640, False: 430}, 280
 SHOWN = ("total", *PARTS)
 
 
@@ -35,15 +34,10 @@ def decomposition_chart(rows: Sequence[Row], missing: Sequence[Row] = ()) -> Cha
         return None
     every = [one for block in panels.values() for one in block]
     sources = theme.short(one.source.source for one in every)
-    models, width = len({model for model, _, _ in panels}) > 1, WIDTHS[len(panels) == 1]
+    models = len({model for model, _, _ in panels}) > 1
     shown = [_records(block) for block in panels.values()]
     records = [record for each in shown for record in each]
     x = theme.density_axis([record["at"] for record in records], "at", {one.density for one in every})
-    names = [EFFECTS[name].label for name in SHOWN]
-    by_effect = theme.legend(names, width * min(len(panels), 2), symbolStrokeWidth=0)
-    color = alt.Color("effect:N", scale=theme.marks(names, COLORS), legend=by_effect)
-    shape = alt.Shape("effect:N", scale=theme.marks(names, theme.SHAPES), legend=by_effect)
-    dash = alt.StrokeDash("effect:N", scale=theme.marks(names, DASHES), legend=by_effect)
     drawn = []
     for number, ((model, where, source), block) in enumerate(panels.items()):
         alike = [
@@ -52,9 +46,9 @@ def decomposition_chart(rows: Sequence[Row], missing: Sequence[Row] = ()) -> Cha
             for record in found
             if other[0].setting.metric == block[0].setting.metric
         ]
-        named = f"{where}, ticket from {sources[source]}" if source else where
-        title = theme.named(f"{model}, {named}" if models else named, width, _lacking(block))
-        drawn.append(_draw(shown[number], block[0], title, (x, color, shape, dash), _scale(alike), number, width))
+        place = f"{where}, ticket from {sources[source]}" if source else where
+        title = named(f"{model}, {place}" if models else place, _lacking(block))
+        drawn.append(_draw(shown[number], block[0], title, x, _scale(alike), number))
     views = [f"panel_{number}" for number in range(len(drawn))]
     subtitle = [
         f"Points: mean paired gain in test {named_metrics(rows)}, above 0 better; "
@@ -62,14 +56,12 @@ def decomposition_chart(rows: Sequence[Row], missing: Sequence[Row] = ()) -> Cha
         "Black: the ticket minus the target's own = mask + weights + interaction.",
         missing_in_all(missing, rows),
     ]
-    params = [*theme.zooms(views), *theme.picks(["effect"], views)]
-    return theme.sheet(drawn, title="Mask or weights?", subtitle=subtitle, params=params)
+    params = [*theme.zooms(views), *theme.picks(["line"], views)]
+    return sheet(drawn, title="Mask or weights?", subtitle=subtitle, params=params)
 
 
 def _records(block: Sequence[Decomposition]) -> list[Record]:
-    densities = sorted({one.density for one in block})
-    closest = min((b / a for a, b in pairwise(densities) if b > a * 1.01), default=1.5)
-    room = math.log(closest) / 2 / len(SHOWN)
+    densities = {one.density for one in block}
     made = []
     for one in sorted(block, key=lambda one: one.level):
         for place, name in enumerate(SHOWN):
@@ -77,8 +69,8 @@ def _records(block: Sequence[Decomposition]) -> list[Record]:
                 continue
             found = one.gains[name].difference
             record = {
-                "at": one.density * math.exp(-room * (place - (len(SHOWN) - 1) / 2)),
-                "effect": EFFECTS[name].label,
+                "at": one.density * theme.beside(densities, place, len(SHOWN)),
+                "line": EFFECTS[name].label,
                 "arms": EFFECTS[name].formula,
                 "kept": percent(one.density),
                 "mean": found.mean,
@@ -107,34 +99,31 @@ def _scale(records: Sequence[Record]) -> alt.Scale:
 
 
 def _draw(
-    records: list[Record],
-    one: Decomposition,
-    title: alt.Title,
-    looks: tuple[alt.X, alt.Color, alt.Shape, alt.StrokeDash],
-    scale: alt.Scale,
-    number: int,
-    width: int,
+    records: list[Record], one: Decomposition, title: alt.Title, x: alt.X, scale: alt.Scale, number: int
 ) -> alt.LayerChart:
-    x, color, shape, dash = looks
-    label = f"gain in {one.setting.metric.gained}"
     mean, low = (
-        alt.Y(f"{end}:Q", title=label, scale=scale, axis=alt.Axis(tickCount=6, format="+.2~f"))
+        alt.Y(
+            f"{end}:Q",
+            title=f"gain in {one.setting.metric.gained}",
+            scale=scale,
+            axis=alt.Axis(tickCount=5, format="+.2~f"),
+        )
         for end in ("mean", "low")
     )
-    told = {"effect": "effect", "arms": "arms", "gain": "gain [95 %]", "n": "n", "kept": "weights kept"}
-    tips = [alt.Tooltip(f"{name}:N", title=title) for name, title in told.items()]
-    line = theme.picked(alt.Chart(), ["effect"]).encode(x=x, color=color)
+    told = {"line": "effect", "arms": "arms", "kept": "weights kept", "gain": "gain [95 %]", "n": "n"}
+    color, shape, dash = looks([EFFECTS[name].label for name in SHOWN], COLORS)
+    line = theme.picked(alt.Chart(), ["line"]).encode(x=x, color=color)
+    bars = line.transform_filter("isValid(datum.low)")
     layers = [
-        alt.Chart().mark_rule(color=theme.GREY).encode(y=alt.YDatum(0, scale=scale)),
-        line.transform_filter("isValid(datum.low)").mark_rule(strokeWidth=1.6, clip=True).encode(y=low, y2="high:Q"),
-        line.mark_line(strokeWidth=1.4, opacity=0.7, clip=True).encode(y=mean, strokeDash=dash),
-        line.mark_point(filled=True, size=52, opacity=1, clip=True)
-        .encode(y=mean, shape=shape, tooltip=tips)
+        alt.Chart().mark_rule(color=theme.GREY, aria=False).encode(y=alt.YDatum(0, scale=scale)),
+        bars.mark_rule(strokeWidth=1.6, clip=True, aria=False).encode(y=low, y2="high:Q"),
+        line.mark_line(strokeWidth=1.4, opacity=0.7, clip=True, aria=False).encode(y=mean, strokeDash=dash),
+        theme.told(line, told, "point", filled=True, size=52, opacity=1, clip=True)
+        .encode(y=mean, shape=shape)
         .properties(name=f"panel_{number}"),
     ]
-    return theme.layered(layers, records, title, width=width, height=HEIGHT)
+    return layered(layers, records, title, width=theme.WIDTH, height=theme.HEIGHT)
 
 
-COLORS = ("#000000", *theme.PALETTE[:3])
-DASHES = theme.DASHES[:4]
-"""How the effects look, in the order of `SHOWN`."""
+COLORS = (theme.BLACK, *theme.PALETTE[:3])
+"""The colours of the effects, in the order of `SHOWN`."""

@@ -14,6 +14,7 @@ from oneticket.charts.crossing import crossing_chart
 from oneticket.charts.curves import curves_chart
 from oneticket.charts.decomposition import decomposition_chart
 from oneticket.charts.forest import controls_chart
+from oneticket.charts.hero import hero_chart
 from oneticket.charts.layers import layers_chart
 from oneticket.charts.matrices import optimizers_chart, sources_chart
 from oneticket.charts.overlap import overlap_chart
@@ -76,16 +77,27 @@ def _figure(name: str, *, caption: str, needs: str, draw: Callable[[Findings], C
     return Figure(name=name, title=NAMES[name], caption=caption, needs=needs, draw=draw)
 
 
+HERO = Figure(
+    name="hero",
+    title="Tickets beside their controls",
+    caption="Test scores at the density that the study states, else at the sparsest: each ticket, its mask with new "
+    "weights, a random ticket of the same density, and the dense network, whose mean is the dashed line. Points are "
+    "means over replicates, bars their 95 % Student t intervals; the numbers are the mean and half its interval.",
+    needs="a ticket",
+    draw=lambda found: hero_chart(found.rows, found.plan.densities.values()) if found.rows else None,
+)
+"""The figure under the verdicts, which every report has."""
+
 FIGURES: Table[Figure] = NAMES.filled(
     {
         "scores": _figure(
             "scores",
-            caption="Test scores as weights are pruned, one panel per target: colours tell where a ticket was found, "
-            "shapes and dashes the arms; the dashed black line and its grey band are the dense network. Where there is "
-            "one source, colours tell the arms. Points are means over replicates, bars and bands their 95 % Student t "
-            "intervals; points of one density stand side by side, to be told apart. Densities at which pruning takes "
-            "only what training brought to zero by itself are shaded. A click in the legend shows one line alone, with "
-            "shift one more; the wheel and dragging zoom, a double click goes back.",
+            caption="Test scores as weights are pruned. Each line of a panel has its own colour, shape and dash; the "
+            "dashed rule and its grey band are the dense network. Where there are several sources, the first panels "
+            "have every ticket of a target, and further ones the arms of each source. Points are means over "
+            "replicates, bars and bands their 95 % Student t intervals; points of one density stand side by side. "
+            "Shaded: densities at which pruning takes only what training brought to zero by itself. A click in the "
+            "legend shows one line alone, with shift one more; the wheel and dragging zoom, a double click goes back.",
             needs="a trained network",
             draw=lambda found: scores_chart(found.rows, missing=found.missing) if found.rows else None,
         ),
@@ -111,7 +123,7 @@ FIGURES: Table[Figure] = NAMES.filled(
             "controls",
             caption="By how much each ticket is better than its controls, the target's own ticket, and the dense "
             "network: mean paired differences with their 95 % Student t intervals, filled where those leave out 0. One "
-            "line of panels per target, from the densest level shown to the sparsest. n is in the chart.",
+            "panel per target and level, from the densest level shown to the sparsest. n is in the chart.",
             needs="a ticket and a control with a replicate in common",
             draw=lambda found: controls_chart(found.rows, found.missing) if found.rows else None,
         ),
@@ -126,8 +138,8 @@ FIGURES: Table[Figure] = NAMES.filled(
         ),
         "crossing": _figure(
             "crossing",
-            caption="Targets that are one set cut to several sizes. Left: test scores over the number of the target's "
-            "training examples. Right: by how much each ticket is better than the target's own, paired by replicate. "
+            caption="Targets that are one set cut to several sizes: test scores over the number of the target's "
+            "training examples, and by how much each ticket is better than the target's own, paired by replicate. "
             "Points are means over replicates, bars their 95 % Student t intervals.",
             needs="a ticket carried to one set at several sizes, and that set's own tickets",
             draw=lambda found: crossing_chart(found.rows, found.missing) if found.rows else None,
@@ -150,7 +162,8 @@ FIGURES: Table[Figure] = NAMES.filled(
         "curves": _figure(
             "curves",
             caption="Training loss at the sparsest level of each target, on a logarithmic axis: means over replicates "
-            "with their 95 % Student t intervals, colours for sources, dashes for arms, the dense network in black.",
+            "with their 95 % Student t intervals; each line of a panel has its own colour and dash, the dense "
+            "network is the plain line in black.",
             needs="a training whose loss was kept",
             draw=lambda found: curves_chart(found.curves),
         ),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -9,6 +10,7 @@ import altair as alt
 
 from oneticket.charts import theme
 from oneticket.charts.gaps import missing_in_all
+from oneticket.charts.sheet import layered, named, sheet
 from oneticket.charts.theme import Chart, Record
 from oneticket.ground.metric import named as named_metrics
 from oneticket.lottery.spec import WHOLE
@@ -16,7 +18,7 @@ from oneticket.stats.regroup import parts, settled, sources_of
 from oneticket.stats.summary import Line, Row, Summary, over, places, summary
 from oneticket.stats.words import counts, label_place, percent, within, words_of
 
-ACROSS, WIDTH, STEP = 3, 250, 13
+LEVELS, WIDTH, STEP, SIDE = 3, 180, 14, 18
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,21 +51,20 @@ def controls_chart(rows: Sequence[Row], missing: Sequence[Row] = ()) -> Chart | 
     every = [record for panel in panels for record in panel.records]
     if not every:
         return None
-    named = theme.short(sources_of(rows))
-    sources = sorted({named[record["source"]] for record in every})
-    bounds = [record[end] for record in every for end in ("low", "mean", "high") if record[end] is not None]
-    reach = alt.Scale(domain=[min(0.0, *bounds), max(0.0, *bounds)], nice=True)
-    across = len(levels)
-    color = alt.Color(
-        "source:N",
-        scale=theme.source_colors(sorted(named.values())),
-        legend=theme.legend(sources, across * WIDTH, "ticket found on", values=sources) if len(sources) > 1 else None,
-    )
+    called = theme.short(sources_of(rows))
     usual = max(record["n"] for record in every)
     for record in every:
-        record |= {"source": named[record["source"]], "few": record["n"] < usual, "many": f"n = {record['n']}"}
+        record |= {"line": called[record["source"]], "few": record["n"] < usual, "many": f"n = {record['n']}"}
+    bounds = [record[end] for record in every for end in ("low", "mean", "high") if record[end] is not None]
+    low, high = min(0.0, *bounds), max(0.0, *bounds)
+    room = 0.3 * (high - low) if any(record["few"] for record in every) else 0.0
+    reach = alt.Scale(domain=[low, high + room], nice=True)
+    sources = sorted(called.values())
     drawn = [
-        _draw(panel, reach, color, sources, number, names=number % across == 0) for number, panel in enumerate(panels)
+        _draw(panel, reach, sources[start : start + theme.MOST], number)
+        for number, (panel, start) in enumerate(
+            (panel, start) for panel in panels for start in range(0, len(sources), theme.MOST)
+        )
     ]
     views = [f"panel_{number}" for number in range(len(drawn))]
     subtitle = [
@@ -72,8 +73,8 @@ def controls_chart(rows: Sequence[Row], missing: Sequence[Row] = ()) -> Chart | 
         "Bars: 95 % Student t intervals; filled points: the interval leaves out 0. One replicate has no bar.",
         missing_in_all(missing, rows),
     ]
-    params = theme.picks(["source"], views) if len(sources) > 1 else []
-    return theme.sheet(drawn, title="Tickets beside their controls", subtitle=subtitle, across=across, params=params)
+    params = theme.picks(["line"], views) if len(sources) > 1 else []
+    return sheet(drawn, title="Tickets beside their controls", subtitle=subtitle, params=params)
 
 
 def _differences(block: Sequence[Summary], level: int) -> list[Record]:
@@ -112,48 +113,44 @@ def _controls(rival: Summary, ticket: Summary) -> bool:
     return rival.line.arm != "ticket" and rival.line.source in ("", ticket.line.source)
 
 
-def _draw(
-    panel: _Panel, reach: alt.Scale, color: alt.Color, sources: Sequence[str], number: int, *, names: bool
-) -> alt.LayerChart:
-    controls = sorted({record["control"] for record in panel.records}, key=label_place)
+def _draw(panel: _Panel, reach: alt.Scale, sources: Sequence[str], number: int) -> alt.LayerChart:
+    records = [record for record in panel.records if record["line"] in sources]
+    here = [source for source in sources if any(record["line"] == source for record in records)]
+    controls = sorted({record["control"] for record in records}, key=label_place)
+    lines = json.dumps({control: theme.folded(control, SIDE) for control in controls})
     # Every source has its own lane within a control's band, whichever sources are shown.
     y = alt.Y(
         "control:N",
         sort=controls,
         title=None,
         scale=alt.Scale(paddingInner=0.25, paddingOuter=0.15),
-        axis=alt.Axis(labels=names, ticks=False, domain=False, grid=True, labelLimit=240, tickBand="extent"),
+        axis=alt.Axis(ticks=False, domain=False, grid=True, tickBand="extent", labelExpr=f"{lines}[datum.label]"),
     )
-    lane = alt.YOffset("source:N", sort=list(sources), scale=alt.Scale(domain=list(sources), paddingOuter=0.2))
-    x = alt.X("mean:Q", title="ticket better by", scale=reach, axis=alt.Axis(tickCount=5, format="+.2~f"))
-    told = {"source": "ticket found on", "control": "minus", "kept": "weights kept", "difference": "difference [95 %]"}
+    lane = alt.YOffset("line:N", sort=here, scale=alt.Scale(domain=here, paddingOuter=0.2))
+    x = alt.X("mean:Q", title="ticket better by", scale=reach, axis=alt.Axis(tickCount=4, format="+.2~f"))
+    told = {"line": "ticket found on", "control": "minus", "kept": "weights kept", "difference": "difference [95 %]"}
     told |= {"n": "n", "ticket": "score of the ticket", "rival": "of the control"}
-    tips = [alt.Tooltip(f"{name}:N", title=title) for name, title in told.items()]
-    base = alt.Chart()
-    if len(sources) > 1:
-        base = theme.picked(base, ["source"])
+    shown = theme.legend(here, title="ticket found on", values=here) if len(sources) > 1 else None
+    color = alt.Color("line:N", scale=theme.marks(sources), legend=shown)
+    shape = alt.Shape("line:N", scale=theme.marks(sources, theme.SHAPES), legend=shown)
+    base = theme.picked(alt.Chart(), ["line"]) if len(sources) > 1 else alt.Chart()
     base = base.encode(y=y, yOffset=lane)
-    point = base.encode(x=x, color=color, tooltip=tips)
+    bar = alt.X("low:Q", scale=reach, title="ticket better by")
+    seen, unseen = (base.transform_filter(f"{no}datum.seen") for no in ("", "!"))
     layers = [
-        alt.Chart().mark_rule(color=theme.GREY).encode(x=alt.XDatum(0, scale=reach)),
-        base.mark_rule(strokeWidth=1.6).encode(
-            x=alt.X("low:Q", scale=reach, title="ticket better by"), x2="high:Q", color=color
-        ),
-        point.mark_point(size=44, fill="white", opacity=1).properties(name=f"panel_{number}"),
-        point.transform_filter("datum.seen").mark_point(size=44, filled=True, opacity=1),
+        alt.Chart().mark_rule(color=theme.GREY, aria=False).encode(x=alt.XDatum(0, scale=reach)),
+        base.mark_rule(strokeWidth=1.6, aria=False).encode(x=bar, x2="high:Q", color=color),
+        theme.told(unseen, told, "point", size=50, fill=theme.PAPER, opacity=1)
+        .encode(x=x, color=color, shape=shape)
+        .properties(name=f"panel_{number}"),
+        theme.told(seen, told, "point", size=50, filled=True, opacity=1).encode(x=x, color=color, shape=shape),
         base.transform_filter("datum.few")
-        .mark_text(align="right", fontSize=10)
-        .encode(x=alt.value(WIDTH + 18), text="many:N", color=color),
+        .mark_text(align="right", fontSize=11, color=theme.INK, aria=False)
+        .encode(x=alt.XDatum(reach["domain"][1], scale=reach), text="many:N"),
     ]
-    height = max(len(controls), 1) * (STEP * len(sources) + 10)
-    return theme.layered(
-        layers,
-        panel.records,
-        theme.named(panel.title, WIDTH, [panel.below]),
-        width=WIDTH,
-        height=height,
-    )
+    height = sum(max(15 * len(theme.folded(control, SIDE)), STEP * len(here)) + 8 for control in controls)
+    return layered(layers, records, named(panel.title, [panel.below]), width=WIDTH, height=max(height, 20))
 
 
 def _spread(levels: list[int]) -> list[int]:
-    return levels if len(levels) <= ACROSS else [levels[0], levels[len(levels) // 2], levels[-1]]
+    return levels if len(levels) <= LEVELS else [levels[0], levels[len(levels) // 2], levels[-1]]

@@ -5,16 +5,19 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import altair as alt
 
 from oneticket.charts import theme
+from oneticket.charts.sheet import TITLE, layered, title_lines
 from oneticket.charts.theme import Record
 from oneticket.ground.metric import number
 from oneticket.stats.stats import Interval
 from oneticket.stats.words import within
 
-TILE, LOW = 118, 66
+TILE, LOW, SIDE = 74, 58, 14  # pixels of a tile, and letters of a line beside it
+ACROSS = 3  # targets in a panel
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,48 +46,54 @@ class Matrix:
     tiles: Sequence[Tile]
 
 
-def heat(matrix: Matrix, *, most: float, x: str, y: str, legend: bool = True) -> alt.LayerChart:
-    """Targets across, sources down; the colour is the difference, from -most to most. Shows the level of the menu."""
-    records = [_record(tile) for tile in matrix.tiles]
+def heats(matrix: Matrix, *, most: float, x: str, y: str) -> list[alt.LayerChart]:
+    """Targets across, a few in each panel, sources down; the colour is the difference, from -most to most.
+
+    Shows the level of the menu.
+    """
+    targets = list(matrix.targets)
+    many = -(-len(targets) // ACROSS)
+    ends = [round(len(targets) * part / many) for part in range(many + 1)]
+    return [_heat(matrix, targets[start:end], most=most, x=x, y=y) for start, end in pairwise(ends)]
+
+
+def _heat(matrix: Matrix, targets: Sequence[str], *, most: float, x: str, y: str) -> alt.LayerChart:
+    records = [_record(tile) for tile in matrix.tiles if tile.target in targets]
     gap = alt.Scale(paddingInner=0.05, paddingOuter=0.0)
     across = alt.X(
         "target:N",
         title=x,
-        sort=list(matrix.targets),
+        sort=list(targets),
         scale=gap,
-        axis=_axis(labelAngle=0, labelLimit=TILE - 4, orient="top"),
+        axis=_axis(targets, TILE // 7, labelAngle=0),
     )
-    down = alt.Y("source:N", title=y, sort=list(matrix.sources), scale=gap, axis=_axis(labelLimit=200))
+    down = alt.Y("source:N", title=y, sort=list(matrix.sources), scale=gap, axis=_axis(matrix.sources, SIDE))
     color = alt.Color(
         "value:Q",
         title="better (above 0) or worse",
         scale=alt.Scale(domain=[-most, 0, most], range=[theme.BELOW, theme.EVEN, theme.ABOVE], interpolate="rgb"),
-        legend=alt.Legend(orient="bottom", format="+.2~r", gradientLength=300, tickCount=5, titleLimit=0)
-        if legend
-        else None,
+        legend=alt.Legend(orient="top", format="+.2~r", gradientLength=220, gradientThickness=10, tickCount=3),
     )
     told = {"source": y, "target": x, "kept": "weights kept", "difference": "difference [95 %]"}
     told |= {"score": "score [95 %]", "n": "n"}
-    tips = [alt.Tooltip(f"{name}:N", title=title) for name, title in told.items()]
     shown = alt.Chart().transform_filter("datum.level === level").encode(x=across, y=down)
-    tile = shown.encode(tooltip=tips)
-    compared, plain = (tile.transform_filter(f"{no}isValid(datum.value)") for no in ("", "!"))
+    compared, plain = (shown.transform_filter(f"{no}isValid(datum.value)") for no in ("", "!"))
+    framed = compared.transform_filter("datum.seen")
     layers = [
-        plain.mark_rect(fill=theme.PALE, stroke="#bbbbbb", strokeDash=[3, 3]),
-        compared.mark_rect().encode(color=color),
-        compared.transform_filter("datum.seen").mark_rect(fillOpacity=0, stroke=theme.INK, strokeWidth=2.5),
+        theme.told(plain, told, "rect", fill=theme.PALE, stroke="#bbbbbb", strokeDash=[3, 3]),
+        theme.told(compared, told, "rect").encode(color=color),
+        framed.mark_rect(fillOpacity=0, stroke=theme.INK, strokeWidth=2.5, aria=False),
         *(
-            shown.mark_text(fontSize=size, dy=dy, color=theme.INK).encode(text=f"{line}:N")
-            for line, size, dy in (("first", 14, -14), ("second", 12, 3), ("third", 11, 19))
+            shown.mark_text(fontSize=size, dy=dy, color=theme.ON_TILE, aria=False).encode(text=f"{line}:N")
+            for line, size, dy in (("first", 13, -14), ("second", 12, 2), ("third", 11, 17))
         ),
     ]
     kept = json.dumps({str(tile.level): tile.kept for tile in matrix.tiles})
-    said = alt.ExprRef(
-        f"{json.dumps(matrix.title)} + ', at ' + ({kept}[level] || 'no shared level') + ' of the weights'"
-    )
-    title = alt.Title(said, fontSize=15, color=theme.INK, offset=8)
-    size = {"width": TILE * len(matrix.targets), "height": LOW * len(matrix.sources)}
-    return theme.layered(layers, records, title, **size)
+    lines = ", ".join(map(json.dumps, title_lines(matrix.title)))
+    said = alt.ExprRef(f"[{lines}, 'at ' + ({kept}[level] || 'no shared level') + ' of the weights']")
+    title = alt.Title(said, **TITLE)
+    size = {"width": TILE * len(targets), "height": LOW * len(matrix.sources)}
+    return layered(layers, records, title, **size)
 
 
 def scale_of(tiles: Iterable[Tile]) -> float:
@@ -109,7 +118,7 @@ def _record(tile: Tile) -> Record:
         record |= {"difference": within(value), "n": str(value.n), "value": value.mean, "seen": seen}
     elif score is not None:
         said = _lines(score)
-        said = (said[0], said[1], f"{'its own' if tile.own else 'no pair'}, {said[2]}")
+        said = (said[0], said[1], f"{'own' if tile.own else 'no pair'}, {said[2]}")
     else:
         said = ("missing", "", "")
     return {**record, **dict(zip(("first", "second", "third"), said, strict=True))}
@@ -121,5 +130,10 @@ def _lines(value: Interval, *, sign: bool = False) -> tuple[str, str, str]:
     return plus + number(value.mean), half, f"n = {value.n}"
 
 
-def _axis(**options: object) -> alt.Axis:
-    return alt.Axis(domain=False, ticks=False, grid=False, titlePadding=10, **options)  # type: ignore[arg-type]
+def _axis(names: Sequence[str], letters: int, **options: object) -> alt.Axis:
+    """An axis without lines, its names in lines of so many letters."""
+    lines = json.dumps({name: theme.folded(name, letters) for name in names})
+    made = alt.Axis(domain=False, ticks=False, grid=False, titlePadding=10, labelExpr=f"{lines}[datum.label]")
+    for name, value in options.items():
+        made[name] = value
+    return made

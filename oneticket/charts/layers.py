@@ -2,28 +2,34 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
+from typing import Any
 
 import altair as alt
 
 from oneticket.charts import theme
+from oneticket.charts.sheet import layered, sheet
+from oneticket.charts.sheet import named as titled
 from oneticket.charts.theme import Chart, Record
 from oneticket.stats.stats import mean_interval
 from oneticket.stats.summary import Row
 from oneticket.stats.words import counts, percent
 
-WIDTH, ROW, TEXT = 440, 18, 8
+WIDTH, ROW, TEXT = 190, 18, 5
+MANY = 36  # layers in a panel
+LETTERS = 20  # of a layer's name: its end tells it apart
 
 
-def layers_chart(layers: Sequence[Row]) -> Chart | None:
+def layers_chart(rows: Sequence[Row]) -> Chart | None:
     """Layers down from the input, densities across, the colour is the share of a layer's weights that live.
 
     Means over replicates, one panel per search; None where there are no searches. An empty layer says so.
     """
-    if not layers:
+    if not rows:
         return None
     groups: dict[tuple[str, str], dict[tuple[int, str, int], list[Row]]] = {}
-    for row in layers:
+    for row in rows:
         search = (row["model"], f"{row['source_data']} ({row['source_optimizer']})")
         groups.setdefault(search, {}).setdefault((row["level"], row["layer"], row["position"]), []).append(row)
     named, models = theme.short(source for _, source in groups), len({model for model, _ in groups}) > 1
@@ -37,17 +43,22 @@ def layers_chart(layers: Sequence[Row]) -> Chart | None:
         title="living share of the layer",
         scale=alt.Scale(type="log", domain=[least, 1], scheme="cividis", clamp=True),
         legend=alt.Legend(
-            orient="bottom",
-            gradientLength=300,
+            orient="top",
+            gradientLength=220,
+            gradientThickness=10,
             labelExpr=theme.PERCENT,
-            titleLimit=0,
-            values=[1, 0.3, 0.1, 0.03, 0.01, 0.003, 0.001],
+            values=[value for value in (1, 0.3, 0.1, 0.03, 0.01, 0.003, 0.001) if value >= least],
+            labelOverlap="greedy",
         ),
     )
-    drawn = [
-        _draw(records, color, f"{model}, {named[source]}" if models else named[source])
-        for (model, source), records in shown.items()
-    ]
+    drawn: list[theme.Panel] = []
+    for (model, source), records in shown.items():
+        title = f"{model}, {named[source]}" if models else named[source]
+        layers = list(dict.fromkeys(each["layer"] for each in sorted(records, key=lambda each: each["position"])))
+        for start in range(0, len(layers), MANY):
+            here = layers[start : start + MANY]
+            more = f", layers {start + 1} to {start + len(here)}" if len(layers) > MANY else ""
+            drawn.append(_draw([each for each in records if each["layer"] in here], here, color, title + more))
     widest = max((record["half"] for record in every if record["half"] is not None), default=None)
     spread = (
         "One replicate has no interval."
@@ -59,7 +70,7 @@ def layers_chart(layers: Sequence[Row]) -> Chart | None:
         spread,
         "Layers from the input down; a crossed tile is a layer that is empty in a replicate or more.",
     ]
-    return theme.sheet(drawn, title="Where the weights live", subtitle=subtitle)
+    return sheet(drawn, title="Where the weights live", subtitle=subtitle)
 
 
 def _record(rows: Sequence[Row]) -> Record:
@@ -83,21 +94,22 @@ def _record(rows: Sequence[Row]) -> Record:
     }
 
 
-def _draw(records: list[Record], color: alt.Color, title: str) -> alt.LayerChart:
+def _draw(records: list[Record], layers: list[str], color: alt.Color, title: str) -> alt.LayerChart:
     kept = list(dict.fromkeys(record["kept"] for record in sorted(records, key=lambda record: record["level"])))
-    layers = list(dict.fromkeys(record["layer"] for record in sorted(records, key=lambda record: record["position"])))
-    x = alt.X("kept:O", sort=kept, title="weights kept in all", axis=alt.Axis(labelAngle=0, labelOverlap="greedy"))
-    y = alt.Y("layer:N", sort=layers, title=None, axis=alt.Axis(labelLimit=170))
+    overlap: dict[str, Any] = {"labelAngle": 0, "labelOverlap": "greedy", "labelSeparation": 6}
+    x = alt.X("kept:O", sort=kept, title="weights kept in all", axis=alt.Axis(**overlap))
+    ends = json.dumps({layer: layer if len(layer) <= LETTERS else "…" + layer[1 - LETTERS :] for layer in layers})
+    y = alt.Y("layer:N", sort=layers, title=None, axis=alt.Axis(labelExpr=f"{ends}[datum.label]"))
     told = {"layer": "layer", "kept": "weights kept in all", "share": "of the layer [95 %]", "n": "n"}
     told |= {"living": "living weights, mean"}
-    tips = [alt.Tooltip(f"{name}:N", title=title) for name, title in told.items()]
     tile = alt.Chart().encode(x=x, y=y)
+    crossed = tile.transform_filter("datum.empty")
     drawn = [
-        tile.mark_rect(stroke="white").encode(color=color, tooltip=tips),
-        tile.transform_filter("datum.empty").mark_point(shape="cross", angle=45, size=50, filled=True, color="#D55E00"),
+        theme.told(tile, told, "rect", stroke=theme.PAPER).encode(color=color),
+        crossed.mark_point(shape="cross", angle=45, size=50, filled=True, color=theme.PALETTE[1], aria=False),
     ]
     if len(kept) <= TEXT:
-        light = alt.condition("datum.dark", alt.value("white"), alt.value("#111111"))
-        text = tile.transform_filter("!datum.empty").mark_text(fontSize=11).encode(text="said:N", color=light)
-        drawn.append(text)
-    return theme.layered(drawn, records, theme.named(title, WIDTH), width=WIDTH, height=ROW * len(layers))
+        light = alt.condition("datum.dark", alt.value("white"), alt.value(theme.ON_TILE))
+        text = tile.transform_filter("!datum.empty").mark_text(fontSize=11, aria=False)
+        drawn.append(text.encode(text="said:N", color=light))
+    return layered(drawn, records, titled(title), width=WIDTH, height=ROW * len(layers))

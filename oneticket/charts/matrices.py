@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-import altair as alt
-
 from oneticket.charts import theme
-from oneticket.charts.heat import Matrix, Tile, heat, levels_of, scale_of
+from oneticket.charts.heat import Matrix, Tile, heats, levels_of, scale_of
+from oneticket.charts.sheet import sheet
 from oneticket.charts.theme import Chart
 from oneticket.ground.metric import named
 from oneticket.stats.regroup import parts, settled
@@ -32,14 +31,14 @@ def sources_chart(rows: Sequence[Row], missing: Sequence[Row] = ()) -> Chart | N
             side = {(one.line.data or "", one.setting.data, one.level): one for one in taken}
             none = {(row["source_data"], row["target_data"], row["level"]) for row in gone}
             made.append(_matrix(f"{title} under {optimizer}", side, none, found, against=OWN))
-    return _sheet(made, "Tickets elsewhere", ("carried to", "ticket found on"), 1, missing, named(rows))
+    return _sheet(made, "Tickets elsewhere", ("carried to", "ticket found on"), missing, named(rows))
 
 
 def optimizers_chart(rows: Sequence[Row], missing: Sequence[Row] = ()) -> Chart | None:
     """Every optimizer's ticket trained by every other on the same data; None where none was.
 
-    On the left the paired differences to the target's own ticket, on the right to the global random one. Raises
-    SpecError as `summary` does.
+    First the paired differences to the target's own ticket, then to the global random one, on one scale of colours.
+    Raises SpecError as `summary` does.
     """
     made = []
     for title, found, lacking in _blocks(rows, missing):
@@ -49,13 +48,11 @@ def optimizers_chart(rows: Sequence[Row], missing: Sequence[Row] = ()) -> Chart 
             side = {(one.line.optimizer or "", one.setting.optimizer, one.level): one for one in taken}
             none = {(row["source_optimizer"], row["target_optimizer"], row["level"]) for row in gone}
             made += [_matrix(f"{title} on {data}", side, none, found, against=against) for against in (OWN, RANDOM)]
-    return _sheet(
-        made, "Tickets under another optimizer", ("trained with", "ticket found with"), 2, missing, named(rows)
-    )
+    return _sheet(made, "Tickets under another optimizer", ("trained with", "ticket found with"), missing, named(rows))
 
 
 def _sheet(
-    made: Sequence[Matrix | None], title: str, sides: tuple[str, str], across: int, missing: Sequence[Row], metric: str
+    made: Sequence[Matrix | None], title: str, sides: tuple[str, str], missing: Sequence[Row], metric: str
 ) -> Chart | None:
     matrices = [one for one in made if one is not None]
     if not matrices:
@@ -69,17 +66,11 @@ def _sheet(
         "Dashed: the target's own ticket with its score, a ticket without a pair, or a missing one.",
         f"{len(missing)} cells asked for are not trained." if missing else "",
     ]
-    # What stands in one column is measured against one thing, and shares its colours.
-    most = [scale_of(tile for one in matrices[column::across] for tile in one.tiles) for column in range(across)]
-    drawn = [
-        heat(one, most=most[number % across], x=x, y=y, legend=number >= len(matrices) - across)
-        for number, one in enumerate(matrices)
-    ]
+    most = scale_of(tiles)
+    drawn = [panel for one in matrices for panel in heats(one, most=most, x=x, y=y)]
     seen = [tile.level for tile in tiles if tile.difference is not None] or [tile.level for tile in tiles]
     menu = theme.menu(levels_of(tiles), start=max(seen))
-    chart = theme.sheet(drawn, title=title, subtitle=subtitle, across=across, params=[menu])
-    chart.resolve = alt.Resolve(scale=alt.ScaleResolveMap(color="independent"))
-    return chart
+    return sheet(drawn, title=title, subtitle=subtitle, params=[menu])
 
 
 def _blocks(rows: Sequence[Row], missing: Sequence[Row]) -> Iterator[tuple[str, list[Summary], list[Row]]]:

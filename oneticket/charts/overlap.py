@@ -8,58 +8,56 @@ from collections.abc import Sequence
 import altair as alt
 
 from oneticket.charts import theme
+from oneticket.charts.lines import looks
+from oneticket.charts.sheet import layered, named, sheet
 from oneticket.charts.theme import Chart, Record
 from oneticket.stats.stats import mean_interval, paired
 from oneticket.stats.summary import Row
 from oneticket.stats.words import counts, percent, within
 
-WIDTHS, HEIGHT = {True: 640, False: 430}, 280
-
 
 def overlap_chart(overlaps: Sequence[Row]) -> Chart | None:
     """The share of a mask's living weights that live in another's too, over density; None for fewer than two searches.
 
-    One panel per search, one line per search that it is compared with: every pair once. Points are means over
-    replicates, bars 95 % Student t intervals; dashed is what two random masks of these densities share.
+    One panel per search, or several where it is compared with many; one line per search that it is compared with: every
+    pair once. Points are means over replicates, bars 95 % Student t intervals; dashed is what two random masks of these
+    densities share.
     """
     groups: dict[tuple[str, str], dict[tuple[str, int], list[Row]]] = {}
     for row in overlaps:
         groups.setdefault((row["model"], row["a"]), {}).setdefault((row["b"], row["level"]), []).append(row)
     if not groups:
         return None
-    named = theme.short(row[end] for row in overlaps for end in ("a", "b"))
+    called = theme.short(row[end] for row in overlaps for end in ("a", "b"))
     models = len({model for model, _ in groups}) > 1
-    shown = {search: [_record(rows, named) for rows in pairs.values()] for search, pairs in sorted(groups.items())}
+    shown = {search: [_record(rows, called) for rows in pairs.values()] for search, pairs in sorted(groups.items())}
     every = [record for records in shown.values() for record in records]
     x = theme.density_axis(record["density"] for record in every)
     top = math.ceil(10 * max(max(r["mean"], r["high"] or 0.0, r["chance"]) for r in every)) / 10
-    width, others = WIDTHS[len(shown) == 1], sorted({record["b"] for record in every})
-    color = alt.Color(
-        "b:N",
-        scale=theme.source_colors(sorted(set(named.values()))),
-        legend=alt.Legend(
-            title="compared with", orient="bottom", direction="horizontal", values=others, columns=6, symbolOpacity=1
-        ),
-    )
-    drawn = [
-        _draw(records, f"{model}, {named[a]}" if models else named[a], x, color, top, width, number)
-        for number, ((model, a), records) in enumerate(shown.items())
-    ]
+    drawn: list[theme.Panel] = []
+    for (model, a), records in shown.items():
+        title = f"{model}, {called[a]}" if models else called[a]
+        names = sorted({record["line"] for record in records})
+        for start in range(0, len(names), theme.MOST):
+            here = names[start : start + theme.MOST]
+            inside = [record for record in records if record["line"] in here]
+            drawn.append(_draw(inside, f"{title}, compared with", here, x, top, len(drawn)))
     views = [f"panel_{number}" for number in range(len(drawn))]
     subtitle = [
         f"Points: mean share of the living weights that live in the other mask too; {counts([r['n'] for r in every])}.",
-        "Bars: 95 % Student t intervals, cut at 0 and 1; one replicate has none. Dashed: what two random masks share.",
+        "Bars: 95 % Student t intervals, cut at 0 and 1; one replicate has none. Dashed black: what two random masks "
+        "share.",
     ]
-    params = [*theme.zooms(views), *theme.picks(["b"], views)]
-    return theme.sheet(drawn, title="Do searches find the same weights?", subtitle=subtitle, params=params)
+    params = [*theme.zooms(views), *theme.picks(["line"], views)]
+    return sheet(drawn, title="Do searches find the same weights?", subtitle=subtitle, params=params)
 
 
-def _record(rows: Sequence[Row], named: dict[str, str]) -> Record:
+def _record(rows: Sequence[Row], called: dict[str, str]) -> Record:
     overlap = {row["replicate"]: row["overlap"] for row in rows}
     chance = {row["replicate"]: row["chance"] for row in rows}
     found, beyond = mean_interval(overlap.values()), paired(overlap, chance).difference
     return {
-        "b": named[rows[0]["b"]],
+        "line": called[rows[0]["b"]],
         "density": rows[0]["density"],
         "kept": percent(rows[0]["density"]),
         "mean": found.mean,
@@ -72,22 +70,23 @@ def _record(rows: Sequence[Row], named: dict[str, str]) -> Record:
     }
 
 
-def _draw(
-    records: list[Record], title: str, x: alt.X, color: alt.Color, top: float, width: int, number: int
-) -> alt.LayerChart:
+def _draw(records: list[Record], title: str, names: list[str], x: alt.X, top: float, number: int) -> alt.LayerChart:
     axis, scale = alt.Axis(tickCount=5, labelExpr=theme.PERCENT), alt.Scale(domain=[0, top])
     mean, low, chance = (
         alt.Y(f"{end}:Q", title="shared living weights", scale=scale, axis=axis) for end in ("mean", "low", "chance")
     )
-    told = {"b": "compared with", "kept": "weights kept", "overlap": "share [95 %]", "beyond": "above chance", "n": "n"}
-    tips = [alt.Tooltip(f"{name}:N", title=title) for name, title in told.items()]
-    line = theme.picked(alt.Chart(), ["b"]).encode(x=x, color=color)
+    told = {"line": "compared with", "kept": "weights kept", "overlap": "share [95 %]", "beyond": "above chance"}
+    color, shape, dash = looks(names)
+    line = theme.picked(alt.Chart(), ["line"]).encode(x=x, color=color)
+    bars = line.transform_filter("isValid(datum.low)")
     layers = [
-        alt.Chart().mark_line(strokeDash=[6, 4], color="#000000", strokeWidth=1.5, clip=True).encode(x=x, y=chance),
-        line.transform_filter("isValid(datum.low)").mark_rule(opacity=0.6, clip=True).encode(y=low, y2="high:Q"),
-        line.mark_line(strokeWidth=1.8, clip=True).encode(y=mean),
-        line.mark_point(filled=True, size=46, opacity=1, clip=True)
-        .encode(y=mean, tooltip=tips)
+        alt.Chart()
+        .mark_line(strokeDash=[6, 4], color=theme.BLACK, strokeWidth=1.5, clip=True, aria=False)
+        .encode(x=x, y=chance),
+        bars.mark_rule(opacity=0.6, clip=True, aria=False).encode(y=low, y2="high:Q"),
+        line.mark_line(strokeWidth=1.8, clip=True, aria=False).encode(y=mean, strokeDash=dash),
+        theme.told(line, {**told, "n": "n"}, "point", filled=True, size=46, opacity=1, clip=True)
+        .encode(y=mean, shape=shape)
         .properties(name=f"panel_{number}"),
     ]
-    return theme.layered(layers, records, theme.named(title, width), width=width, height=HEIGHT)
+    return layered(layers, records, named(title), width=theme.WIDTH, height=theme.HEIGHT)

@@ -7,21 +7,36 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from oneticket.charts.chart import write
-from oneticket.charts.figures import figure_named
+from oneticket.charts.chart import still, write
+from oneticket.charts.figures import HERO, Figure, figure_named
+from oneticket.charts.sheet import apart, first
 from oneticket.ground.errors import SpecError
 from oneticket.study.findings import Findings
 
 
 @dataclass(frozen=True, kw_only=True)
+class Panel:
+    """One panel: a Vega-Lite chart that fits a width, and its still, an SVG."""
+
+    chart: Mapping[str, Any]
+    still: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class Picture:
-    """A drawn figure: its Vega-Lite chart, its still (SVG), and the names of its files, the still's first."""
+    """A drawn figure: its panels, what is said of them all, and the names of its files, the still's first.
+
+    `first`: how many panels are shown unasked. `menu`: what a reader may choose for all panels at once, as the chart
+    has it, or None.
+    """
 
     name: str
     title: str
     caption: str
-    chart: Mapping[str, Any]
-    still: bytes
+    notes: str
+    panels: tuple[Panel, ...]
+    first: int
+    menu: Mapping[str, Any] | None
     files: tuple[str, ...]
 
 
@@ -31,25 +46,15 @@ def pictures(findings: Findings, folder: Path) -> list[Picture]:
     Raises StoreError as `write`, and SpecError as `figure_named` or for two figures whose files have one name.
     """
     figures = [figure_named(name) for name in findings.plan.figures]
-    names = [figure.name for figure in figures]
+    names = [HERO.name, *(figure.name for figure in figures)]
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise SpecError(f"figures: two are called {twice[0]}, and so would be their files; give one another name")
-    drawn = []
-    for figure in figures:
-        chart = figure.draw(findings)
-        if chart is None:
-            continue
-        files = write(chart, folder, figure.name)
-        picture = Picture(
-            name=figure.name,
-            title=figure.title,
-            caption=figure.caption,
-            chart=chart.to_dict(),
-            still=files[0].read_bytes(),
-            files=tuple(file.name for file in files),
-        )
-        drawn.append(picture)
-    return drawn
+    return [drawn for figure in figures if (drawn := _picture(figure, findings, folder))]
+
+
+def hero(findings: Findings, folder: Path) -> Picture | None:
+    """Draw the figure that stands under the verdicts and write its files; None for nothing to draw."""
+    return _picture(HERO, findings, folder)
 
 
 def undrawn(asked: Iterable[str], drawn: Iterable[Picture]) -> str:
@@ -62,3 +67,33 @@ def undrawn(asked: Iterable[str], drawn: Iterable[Picture]) -> str:
     figures = map(figure_named, asked)
     lacking = [f"{figure.title} ({figure.needs})" for figure in figures if figure.name not in names]
     return f"Not drawn, for want of what they show: {'; '.join(lacking)}." if lacking else ""
+
+
+def _picture(figure: Figure, findings: Findings, folder: Path) -> Picture | None:
+    chart = figure.draw(findings)
+    if chart is None:
+        return None
+    files, whole = write(chart, folder, figure.name), chart.to_dict()
+    panels = apart(whole)
+    return Picture(
+        name=figure.name,
+        title=figure.title,
+        caption=figure.caption,
+        notes=_notes(whole) if len(panels) > 1 or panels[0].get("autosize") else "",
+        panels=tuple(
+            Panel(chart=panel, still=still({**panel, **ROOM}, f"{figure.name}-{number}"))
+            for number, panel in enumerate(panels)
+        ),
+        first=first(whole),
+        menu=next((param for param in whole.get("params", ()) if "select" not in param), None),
+        files=tuple(file.name for file in files),
+    )
+
+
+def _notes(chart: Mapping[str, Any]) -> str:
+    """What a chart says below its title."""
+    return " ".join(chart.get("title", {}).get("subtitle", ()))
+
+
+ROOM = {"padding": {"left": 14, "right": 10, "top": 4, "bottom": 4}}
+"""Around a still: a browser's letters are a little wider than those that it was measured with."""

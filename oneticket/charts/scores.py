@@ -5,60 +5,59 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from itertools import pairwise
 
 import altair as alt
 
 from oneticket.charts import theme
 from oneticket.charts.gaps import gaps, missing_in_all
+from oneticket.charts.lines import Group, groups, looks
+from oneticket.charts.sheet import layered, named, sheet
 from oneticket.charts.theme import Chart, Record
 from oneticket.ground.metric import Metric
 from oneticket.ground.metric import named as named_metrics
 from oneticket.stats.regroup import parts, settled
-from oneticket.stats.summary import Line, Row, Setting, Summary, labels, natural_zeros, places, setting_of, summary
-from oneticket.stats.words import counts, label_place, percent, within, words_of
+from oneticket.stats.summary import Line, Row, Setting, Summary, natural_zeros, places, setting_of, summary
+from oneticket.stats.words import counts, percent, within
 
-WIDTHS, HEIGHT = {True: 680, False: 450}, 320
-FEW = 5  # lines that may have shaded bands before those hide each other
+FEW = 4  # lines that may have shaded bands before those hide each other
 NATURAL = 0.001
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Panel:
+    """A group of lines in one setting; `summaries`: theirs, and the dense network's."""
+
     title: str
     setting: Setting
+    group: Group
     summaries: list[Summary]
     zeros: float | None
-    missing: list[str]
+    below: list[str]
 
 
 def scores_chart(rows: Iterable[Row], title: str = "", missing: Sequence[Row] = ()) -> Chart:
-    """Scores over density, in the rows' metric: one panel per setting, one line per arm and source.
+    """Scores over density, in the rows' metric: per setting one panel, or several where there are more than six lines.
 
-    A dashed rule is the dense network. Colours tell sources apart, dashes and shapes arms; where there is one source,
-    all of them tell arms apart. Points are means, bars and bands 95 % Student t intervals, cut at the metric's bounds.
-    Density falls to the right, on a logarithmic axis; points of one density stand side by side. Shaded: densities at
-    which the dense network's own zeros would do.
+    A dashed rule is the dense network. Each line of a panel has its own colour, shape and dash. Where there are several
+    sources, the first panel of a setting has every ticket, and further ones have what belongs to each source. Points
+    are means, bars and bands 95 % Student t intervals, cut at the metric's bounds. Density falls to the right, on a
+    logarithmic axis; points of one density stand side by side. Shaded: densities at which the dense network's own
+    zeros would do.
     Raises SpecError as `summary` does. Colours: Okabe and Ito, 2008; natural sparsity: Caron et al., 2020.
 
     >>> row = {"model": "lenet-300-100", "target_data": "digits:b", "target_optimizer": "sgd", "level": 0}
     >>> chart = scores_chart([{**row, "arm": "dense", "density": 1, "replicate": r, "accuracy": 0.9} for r in (0, 1)])
     >>> chart.to_dict()["title"]["text"]
     'Accuracy as weights are pruned'
-    >>> chart.to_dict()["title"]["subtitle"][0]
-    'lenet-300-100 on digits:b, n = 2 replicates'
+    >>> " ".join(chart.to_dict()["title"]["subtitle"])[:45]
+    'lenet-300-100 on digits:b, n = 2 replicates. '
     """
     rows = settled(rows)
     every = summary(rows)
-    sources = {one.line.source for one in every if one.line.arm not in ("dense", "own") and one.line.source}
-    several, named = len(sources) > 1, theme.short(one.line.source for one in every if one.line.source)
     panels = _panels(rows, missing)
-    called = labels(every)
-    shown = [_records(panel, called, named, several=several) for panel in panels]
-    width = WIDTHS[len(panels) == 1]
-    records = [record for records in shown for record in records]
-    x = theme.density_axis(_reach(panels, records), "at", {one.density for one in every if one.line.arm != "dense"})
-    color, shape, dash = _marks(records, several, width * min(len(panels), 2))
+    shown = [_records(panel) for panel in panels]
+    pruned = [record for records in shown for record in records]
+    x = theme.density_axis(_reach(panels, pruned), "at", {one.density for one in every if one.line.arm != "dense"})
     drawn = []
     for number, (panel, records) in enumerate(zip(panels, shown, strict=True)):
         alike = [
@@ -67,14 +66,14 @@ def scores_chart(rows: Iterable[Row], title: str = "", missing: Sequence[Row] = 
             for record in others
             if _alike(other.setting) == _alike(panel.setting)
         ]
-        y = _scale(alike)
-        drawn.append(_draw(panel, records, x=x, y=y, color=color, shape=shape, dash=dash, number=number, width=width))
+        drawn.append(_draw(panel, records, x=x, y=_scale(alike), number=number))
     subtitle = [*_subtitle(every), _natural(panels), missing_in_all(missing, rows)]
     views = [f"panel_{number}" for number in range(len(drawn))]
-    params = [*theme.zooms(views), *theme.picks(_fields(color), views)]
+    params = [*theme.zooms(views), *theme.picks(["line"], views)]
     name = named_metrics(rows)
     title = title or f"{name[:1].upper()}{name[1:]} as weights are pruned"
-    return theme.sheet(drawn, title=title, subtitle=subtitle, params=params)
+    first = sum(not panel.group.detail for panel in panels)
+    return sheet(drawn, title=title, subtitle=subtitle, params=params, first=first)
 
 
 def _panels(rows: Sequence[Row], missing: Sequence[Row]) -> list[_Panel]:
@@ -84,16 +83,21 @@ def _panels(rows: Sequence[Row], missing: Sequence[Row]) -> list[_Panel]:
         summaries, zeros = summary(taken), natural_zeros(taken)
         for setting, place in places(summaries).items():
             lacking = [row for row in missing if _in(row, part, setting)]
-            named = f"{part}: {place}" if len(split) > 1 else place
-            panel = _Panel(
-                title=f"{setting.model}, {named}" if models else named,
-                setting=setting,
-                summaries=[one for one in summaries if one.setting == setting],
-                zeros=zeros.get(setting),
-                missing=gaps(lacking),
-            )
-            made.append(panel)
-    return made
+            title = f"{part}: {place}" if len(split) > 1 else place
+            here = [one for one in summaries if one.setting == setting]
+            home = Line(arm="own", data=setting.data, optimizer=setting.optimizer)
+            lines = [one.line for one in here if one.line.arm != "dense"]
+            for number, group in enumerate(groups(lines, home)):
+                panel = _Panel(
+                    title=", ".join([setting.model] * models + [title] + [group.title] * bool(group.title)),
+                    setting=setting,
+                    group=group,
+                    summaries=[one for one in here if one.line.arm == "dense" or one.line in group.called],
+                    zeros=zeros.get(setting),
+                    below=[] if number else gaps(lacking),
+                )
+                made.append(panel)
+    return sorted(made, key=lambda panel: panel.group.detail)
 
 
 def _in(row: Row, part: str, setting: Setting) -> bool:
@@ -101,30 +105,24 @@ def _in(row: Row, part: str, setting: Setting) -> bool:
     return there == replace(setting, part=None) and (row.get("part") or "") == part
 
 
-def _records(panel: _Panel, called: dict[Line, str], named: dict[str, str], *, several: bool) -> list[Record]:
-    lines = list(dict.fromkeys(one.line for one in panel.summaries if one.line.arm != "dense"))
-    densities = sorted({one.density for one in panel.summaries if one.line.arm != "dense"})
-    closest = min((b / a for a, b in pairwise(densities) if b > a * 1.01), default=1.5)
-    # Points of one density stand side by side, within half the way to the next one and an eighth of the axis.
-    span = math.log(densities[-1] / densities[0]) if densities else 0.0
-    room = min(math.log(closest) / 2, span / 8 or 0.1) / max(len(lines), 1)
+def _records(panel: _Panel) -> list[Record]:
+    lines, metric = list(panel.group.called), panel.setting.metric
+    densities = {one.density for one in panel.summaries if one.line.arm != "dense"}
     made = []
     for one in panel.summaries:
         dense = one.line.arm == "dense"
-        place = 0.0 if dense else lines.index(one.line) - (len(lines) - 1) / 2
-        arm = "ticket" if several and one.at_home else one.line.arm
-        low, high, cut = one.score.low, one.score.high, one.setting.metric.clipped
+        aside = 1.0 if dense else theme.beside(densities, lines.index(one.line), len(lines))
+        low, high = one.score.low, one.score.high
         weights = "" if one.living is None else f" ({one.living:,.0f} weights)"
         made.append(
             {
-                "at": one.density * math.exp(-room * place),
+                "at": one.density * aside,
                 "density": one.density,
                 "dense": dense,
-                "arm": words_of(arm).label if several or dense else called[one.line],
-                "source": named.get(one.line.source, theme.NONE),
+                "line": "dense" if dense else panel.group.called[one.line],
                 "mean": one.score.mean,
-                "low": None if low is None else cut(low),
-                "high": None if high is None else cut(high),
+                "low": None if low is None else metric.clipped(low),
+                "high": None if high is None else metric.clipped(high),
                 "n": one.score.n,
                 "score": within(one.score),
                 "kept": percent(one.density) + weights,
@@ -141,47 +139,30 @@ def _reach(panels: list[_Panel], records: list[Record]) -> list[float]:
     return [*pruned, *(min(1.0, 1.15 * density) for density in begins if max(pruned) / 3 < density < 3 * max(pruned))]
 
 
-def _draw(
-    panel: _Panel,
-    records: list[Record],
-    *,
-    x: alt.X,
-    y: alt.Scale,
-    color: alt.Color,
-    shape: alt.Shape,
-    dash: alt.StrokeDash,
-    number: int,
-    width: int,
-) -> alt.LayerChart:
-    mean, low = (
-        alt.Y(f"{end}:Q", title=_axis_title(panel.setting.metric), scale=y, axis=alt.Axis(tickCount=6))
-        for end in ("mean", "low")
-    )
+def _draw(panel: _Panel, records: list[Record], *, x: alt.X, y: alt.Scale, number: int) -> alt.LayerChart:
     metric = panel.setting.metric
-    told = {"score": f"{metric.name} [95 %]", "n": "n", "kept": "weights kept", "arm": "arm", "source": "source"}
+    mean, low = (
+        alt.Y(f"{end}:Q", title=_axis_title(metric), scale=y, axis=alt.Axis(tickCount=5)) for end in ("mean", "low")
+    )
+    told = {"line": "arm", "kept": "weights kept", "score": f"{metric.name} [95 %]", "n": "n"}
     told["over"] = f"{metric.above} dense [95 %]" if metric.larger else "better than dense by [95 %]"
-    tips = [alt.Tooltip(f"{name}:N", title=title) for name, title in told.items()]
+    names = list(panel.group.called.values())
+    color, shape, dash = looks(names)
     rule = alt.Chart().transform_filter("datum.dense")
-    line = alt.Chart().transform_filter("!datum.dense").encode(x=x, color=color)
-    line = theme.picked(line, _fields(color))
+    line = theme.picked(alt.Chart().transform_filter("!datum.dense"), ["line"]).encode(x=x, color=color)
     bounds, band = (part.transform_filter("isValid(datum.low)").encode(y=low, y2="high:Q") for part in (rule, line))
-    few = len({(record["arm"], record["source"]) for record in records}) <= FEW + 1
     layers = [
         *_shade(panel, x),
-        bounds.mark_rect(opacity=0.10, color="#000000"),
-        rule.mark_rule(strokeDash=[6, 4], strokeWidth=1.5, color="#000000").encode(y=mean, tooltip=tips),
-        *([band.mark_area(opacity=0.14, clip=True).encode(detail=["arm:N", "source:N"])] if few else []),
-        band.mark_rule(opacity=0.6, clip=True),
-        line.mark_line(strokeWidth=1.8, clip=True).encode(y=mean, strokeDash=dash, detail=["arm:N", "source:N"]),
-        line.mark_point(filled=True, size=46, opacity=1, clip=True)
-        .encode(y=mean, shape=shape, tooltip=tips)
+        bounds.mark_rect(opacity=0.10, color=theme.BLACK, aria=False),
+        theme.told(rule, told, "rule", strokeDash=[6, 4], strokeWidth=1.5, color=theme.BLACK).encode(y=mean),
+        *([band.mark_area(opacity=0.14, clip=True, aria=False)] if len(names) <= FEW else []),
+        band.mark_rule(opacity=0.6, clip=True, aria=False),
+        line.mark_line(strokeWidth=1.8, clip=True, aria=False).encode(y=mean, strokeDash=dash),
+        theme.told(line, told, "point", filled=True, size=46, opacity=1, clip=True)
+        .encode(y=mean, shape=shape)
         .properties(name=f"panel_{number}"),
     ]
-    return theme.layered(layers, records, theme.named(panel.title, width, panel.missing), width=width, height=HEIGHT)
-
-
-def _fields(color: alt.Color) -> list[str]:
-    return ["source", "arm"] if color["shorthand"] == "source:N" else ["arm"]
+    return layered(layers, records, named(panel.title, panel.below), width=theme.WIDTH, height=theme.HEIGHT)
 
 
 def _shade(panel: _Panel, x: alt.X) -> list[alt.Chart]:
@@ -192,26 +173,9 @@ def _shade(panel: _Panel, x: alt.X) -> list[alt.Chart]:
     scaled = alt.X("from:Q", scale=x["scale"], axis=x["axis"], title=x["title"])
     return [
         alt.Chart(alt.InlineData(values=values))
-        .mark_rect(color="#999933", opacity=0.14, clip=True)
+        .mark_rect(color=theme.SHADE, opacity=0.14, clip=True, aria=False)
         .encode(x=scaled, x2="to:Q", tooltip=[alt.Tooltip("zeros:N", title="zero in the dense network by itself")])
     ]
-
-
-def _marks(records: list[Record], several: bool, width: int) -> tuple[alt.Color, alt.Shape, alt.StrokeDash]:
-    """Where there are several sources, colours are theirs; else arms have colours, dashes and shapes."""
-    lines = [record for record in records if not record["dense"]]
-    arms = list(dict.fromkeys(record["arm"] for record in lines))
-    arms.sort(key=label_place)
-    sources = sorted({record["source"] for record in lines})
-    by_arm = theme.legend(arms, width, title="arm" if several else None, symbolStrokeWidth=0)
-    if several:
-        color = alt.Color(
-            "source:N", scale=theme.source_colors(sources), legend=theme.legend(sources, width, title="ticket found on")
-        )
-    else:
-        color = alt.Color("arm:N", scale=theme.marks(arms), legend=by_arm)
-    shape = alt.Shape("arm:N", scale=theme.marks(arms, theme.SHAPES), legend=by_arm)
-    return color, shape, alt.StrokeDash("arm:N", scale=theme.marks(arms, theme.DASHES), legend=by_arm)
 
 
 def _scale(records: list[Record]) -> alt.Scale:
@@ -236,7 +200,7 @@ def _subtitle(summaries: list[Summary]) -> list[str]:
     if min(numbers) == 1:
         bands = "No bars: one replicate, so no interval." if max(numbers) == 1 else f"{bands} No bar: one replicate."
     dense = " Dashed black: the dense network." if any(one.line.arm == "dense" for one in summaries) else ""
-    return [f"{models} on {data}, {counts(numbers)}", f"Points: means. {bands}{dense}{_lower(metrics)}"]
+    return [f"{models} on {data}, {counts(numbers)}.", f"Points: means. {bands}{dense}{_lower(metrics)}"]
 
 
 def _lower(metrics: Sequence[Metric]) -> str:

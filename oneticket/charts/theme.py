@@ -1,8 +1,11 @@
-"""The look of all charts: colours, shapes, fonts, axes, and the sheet on which panels stand."""
+"""The look of all charts: colours in light and dark, shapes, dashes, fonts, axes, and what a reader may change."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import json
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
 import altair as alt
@@ -14,54 +17,50 @@ Chart = alt.ConcatChart
 Panel = alt.LayerChart | alt.HConcatChart
 Param = alt.TopLevelSelectionParameter | alt.VariableParameter
 
-# Told apart by colour-blind readers: Okabe and Ito's palette, its yellow (too light on white) replaced by six of Tol's.
-PALETTE = (
-    *("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00"),
-    *("#882255", "#999933", "#332288", "#117733", "#661100", "#6699CC"),
-)
-INK, GREY, PALE, FAINT = "#333333", "#777777", "#f4f4f4", "#e6e6e6"
-BELOW, EVEN, ABOVE = "#E08A3C", "#ffffff", "#5B9BD5"
+# Told apart by colour-blind readers: Okabe and Ito's palette, its yellow (too light on white) left out.
+PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00")
+INK, GREY, FAINT, PAPER, BLACK = "#333333", "#777777", "#e6e6e6", "#ffffff", "#000000"
+SHADE = "#999933"
+BELOW, EVEN, ABOVE = "#E08A3C", "#fdfdfd", "#5B9BD5"
+ON_TILE, PALE = "#1c1c1c", "#f4f4f4"  # the same in light and dark: words on tiles, and tiles without a colour
 SHAPES = ("circle", "square", "triangle-up", "diamond", "cross", "triangle-down")
-DASHES = ((1, 0), (6, 3), (2, 2), (9, 3, 2, 3), (12, 4))
+DASHES = ((1, 0), (6, 3), (2, 2), (9, 3, 2, 3), (12, 4), (4, 2, 1, 2))
+MOST = len(PALETTE)
+"""Lines that a panel can tell apart: each has a colour, a shape and a dash of its own."""
 FONT = "Liberation Sans, Arial, Helvetica, sans-serif"  # the first comes with the renderer: the same bytes everywhere
 NONE = "none (random)"
 FEW_TICKS = 6
 PERCENT = "format(100 * datum.value, '.2~r') + ' %'"
+WIDTH, HEIGHT = 270, 220
+"""Pixels of a panel's plot, without its axes."""
+WHOLE = 330
+"""Pixels of a panel with its axes: two stand beside each other on paper, one on a telephone."""
+LETTER, SYMBOL = 6.4, 34
+"""Pixels of a letter of 12 pixels, on average, and of a legend's symbol with its space."""
+
+DARK: Mapping[str, str] = {
+    PAPER: "#15191d",
+    INK: "#e4e7ea",
+    BLACK: "#ffffff",
+    GREY: "#9aa4ad",
+    FAINT: "#333b43",
+    SHADE: "#b9b95e",
+    **dict(zip(PALETTE, ("#4FB0E8", "#FF8A3D", "#3CCB9B", "#E39CC4", "#8FD3FF", "#F5BE4A"), strict=True)),
+}
+"""What colours of a chart become on a dark page."""
 
 
-def sheet(
-    panels: Sequence[Panel],
-    *,
-    title: str,
-    subtitle: Iterable[str],
-    across: int = 2,
-    params: Sequence[Param] = (),
-) -> Chart:
-    """The panels in lines of `across`, under one title; lines of the subtitle that say nothing are left out.
+def dark_style(scope: str = "") -> str:
+    """CSS rules that turn the colours of a drawn chart dark; `scope`: a selector of what they are for.
 
-    `params`: what a reader may change. They stand here, with the views that they act in, since Altair numbers and
-    merges those of panels as it goes.
+    >>> dark_style(".chart").splitlines()[0]
+    '.chart [fill="#ffffff"] { fill: #15191d; }'
     """
-    said = [piece for line in subtitle if line for piece in folded(line, 100 if min(across, len(panels)) == 1 else 140)]
-    chart = alt.concat(*panels, columns=across, spacing=36, title=alt.Title(title, subtitle=said))
-    chart.config = alt.Config(**LOOK)
-    if params:
-        chart.params = list(params)
-    return chart
-
-
-def layered(layers: Sequence[alt.Chart], records: Sequence[Record], title: alt.Title, **size: Any) -> alt.LayerChart:
-    """Layers over one set of records."""
-    return alt.LayerChart(layer=list(layers), data=alt.InlineData(values=list(records)), title=title, **size)
-
-
-def named(text: str, width: int, subtitle: Iterable[str] = ()) -> alt.Title:
-    """The title of a panel of that width."""
-    below = [piece for line in subtitle for piece in folded(line, width // 6)]
-    title = alt.Title(folded(text, width // 8), fontSize=15, color=INK, subtitleFontSize=12, offset=8)
-    if below:
-        title.subtitle = below
-    return title
+    return "\n".join(
+        f'{scope} [{attribute}="{light}"] {{ {attribute}: {dark}; }}'.strip()
+        for light, dark in DARK.items()
+        for attribute in ("fill", "stroke")
+    )
 
 
 def short(sources: Iterable[str]) -> dict[str, str]:
@@ -80,23 +79,19 @@ def marks(names: Sequence[str], looks: Sequence[Any] = PALETTE) -> alt.Scale:
     return alt.Scale(domain=list(names), range=[looks[n % len(looks)] for n in range(len(names))])
 
 
-def source_colors(sources: Sequence[str]) -> alt.Scale:
-    """One colour for each source, and grey for what belongs to none."""
-    known = [source for source in sources if source != NONE]
-    colors = [PALETTE[n % len(PALETTE)] for n in range(len(known))]
-    none = [NONE] if NONE in sources else []
-    return alt.Scale(domain=known + none, range=colors + [GREY] * len(none))
-
-
-def legend(names: Sequence[str], width: int, title: str | None = None, **options: Any) -> alt.Legend:
-    """A legend below all panels, in as many columns as fit: 7 pixels a letter and 50 for a symbol and its space."""
+def legend(names: Sequence[str], title: str | None = None, **options: Any) -> alt.Legend:
+    """A legend above a panel, in as many columns as fit beside its axis; names that are longer than that are folded."""
+    room = WHOLE - 66
+    lines = {name: folded(name, int((room - SYMBOL) / LETTER)) for name in names}
     columns = 1
-    for tried in range(len(names), 1, -1):
+    for tried in range(min(len(names), 3), 1, -1):
         widest = [max(len(name) for name in names[column::tried]) for column in range(tried)]
-        if sum(50 + 7 * letters for letters in widest) <= width:
+        if sum(SYMBOL + LETTER * letters for letters in widest) <= room:
             columns = tried
             break
-    return alt.Legend(title=title, orient="bottom", direction="horizontal", columns=columns, symbolOpacity=1, **options)
+    label = f"{json.dumps(lines)}[datum.label]"
+    look: dict[str, Any] = {"orient": "top", "direction": "horizontal", "symbolOpacity": 1, "labelExpr": label}
+    return alt.Legend(title=title, columns=columns, **look, **options)
 
 
 def density_axis(values: Iterable[float], field: str = "density", named: Iterable[float] = ()) -> alt.X:
@@ -116,8 +111,36 @@ def density_axis(values: Iterable[float], field: str = "density", named: Iterabl
         grid=False,
         tickSize=5,
         labelOverlap="greedy",
+        labelSeparation=8,
+        description=f"weights kept, from {percent(most)} to {percent(least)}, logarithmic",
     )
     return alt.X(f"{field}:Q", title="weights kept (logarithmic)", scale=scale, axis=axis)
+
+
+def beside(densities: Iterable[float], place: int, many: int) -> float:
+    """By what to multiply a density so that the points of `many` lines stand beside each other, and not on each other.
+
+    All of them take no more than half of the way to the next density, and no more than a tenth of the axis.
+    """
+    known = sorted(set(densities))
+    closest = min((b / a for a, b in pairwise(known) if b > a * 1.01), default=1.5)
+    span = math.log(known[-1] / known[0]) if known else 0.0
+    step = min(math.log(closest) / 2 / max(many, 1), (span or 1.0) * 0.016)
+    return math.exp(-step * (place - (many - 1) / 2))
+
+
+def said(fields: Mapping[str, str]) -> str:
+    """An expression for what a screen reader speaks of a mark: every field by its title, as a tooltip has it."""
+    return " + '; ' + ".join(
+        f"{json.dumps(title + ': ')} + datum[{json.dumps(name)}]" for name, title in fields.items()
+    )
+
+
+def told(chart: alt.Chart, fields: Mapping[str, str], mark: str, **options: Any) -> alt.Chart:
+    """A mark whose tooltip and spoken label are those fields, by their titles: what is true, wherever it stands."""
+    tips = [alt.Tooltip(f"{name}:N", title=title) for name, title in fields.items()]
+    drawn: alt.Chart = getattr(chart, f"mark_{mark}")(description=alt.ExprRef(said(fields)), **options)
+    return drawn.encode(tooltip=tips)
 
 
 def zooms(views: Iterable[str]) -> list[Param]:
@@ -161,27 +184,35 @@ def menu(levels: dict[int, str], start: int) -> Param:
 
 
 def folded(text: str, width: int) -> list[str]:
-    """The text in lines of at most so many letters, broken at spaces where there are any."""
+    """The text in lines of at most so many letters, broken at spaces, or within words that are longer than a line.
+
+    >>> folded("the target's own ticket", 12), folded("fashion_mnist", 10)
+    (["the target's", 'own ticket'], ['fashion_mn', 'ist'])
+    """
     lines = [""]
     for word in text.split(" "):
-        if lines[-1] and len(lines[-1]) + 1 + len(word) > width:
-            lines.append(word)
-        else:
-            lines[-1] = f"{lines[-1]} {word}".strip()
+        pieces = [word[start : start + width] for start in range(0, len(word), width)] or [""]
+        for number, piece in enumerate(pieces):
+            joined = f"{lines[-1]} {piece}".strip()
+            if lines[-1] and (number or len(joined) > width):
+                lines.append(piece)
+            else:
+                lines[-1] = joined
     return lines
 
 
 # One weight of one font throughout: a PDF with several lists them in an order that varies from run to run.
 LOOK: dict[str, Any] = {
-    "background": "white",
+    "background": PAPER,
     "font": FONT,
     "padding": 16,
     "view": {"stroke": None},
     "concat": {"spacing": 32},
     "title": {
-        "fontSize": 20,
+        "fontSize": 18,
         "fontWeight": "normal",
-        "subtitleFontSize": 13,
+        "color": INK,
+        "subtitleFontSize": 12,
         "subtitleColor": INK,
         "subtitlePadding": 6,
         "anchor": "start",
@@ -189,26 +220,29 @@ LOOK: dict[str, Any] = {
         "offset": 14,
     },
     "axis": {
-        "labelFontSize": 13,
-        "titleFontSize": 13,
+        "labelFontSize": 12,
+        "titleFontSize": 12,
         "titleFontWeight": "normal",
         "labelColor": INK,
         "titleColor": INK,
         "gridColor": FAINT,
-        "labelLimit": 260,
+        "domainColor": GREY,
+        "tickColor": GREY,
+        "labelLimit": 0,
     },
     "legend": {
-        "labelFontSize": 13,
-        "titleFontSize": 13,
+        "labelFontSize": 12,
+        "titleFontSize": 12,
         "titleFontWeight": "normal",
         "labelColor": INK,
         "titleColor": INK,
         "labelLimit": 0,
-        "symbolSize": 90,
+        "titleLimit": 0,
+        "symbolSize": 80,
         "symbolStrokeWidth": 2,
-        "columnPadding": 24,
-        "rowPadding": 6,
-        "offset": 16,
-        "padding": 6,
+        "columnPadding": 14,
+        "rowPadding": 3,
+        "offset": 8,
+        "padding": 0,
     },
 }

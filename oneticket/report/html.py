@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import functools
 import hashlib
-import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
@@ -20,16 +19,21 @@ from oneticket.charts.picture import Picture, undrawn
 from oneticket.claims.claim import Verdict
 from oneticket.report.bar import interval_bar
 from oneticket.report.contents import MASK_OR_WEIGHTS, SOURCES, Contents
+from oneticket.report.figures import figure, style
 from oneticket.report.judged import SHOWN, beside, comparisons, effect, short, standing
 from oneticket.stats.table import ReportTable
 from oneticket.stats.words import MISSING
 
 MANY = 3  # tables or sentences of one kind that stand open
-STILL = 400_000  # bytes: a larger still is a file beside the page only
 NUMBER = re.compile(r"[−<+]? ?\d|—$")
 
 
-def html(told: Contents, pictures: Sequence[Picture], method: Mapping[str, str] = MappingProxyType({})) -> str:
+def html(
+    told: Contents,
+    pictures: Sequence[Picture],
+    hero: Picture | None = None,
+    method: Mapping[str, str] = MappingProxyType({}),
+) -> str:
     """The page. Its policy forbids every connection, and every script but its own two; equal contents, equal text.
 
     `method`: the method's picture as SVG, for light pages and for dark ones, by the names of its files.
@@ -38,10 +42,11 @@ def html(told: Contents, pictures: Sequence[Picture], method: Mapping[str, str] 
     """
     parts = [
         ("answer", "The answer", _answer(told)),
+        ("hero", hero.title if hero else "", figure(hero, heading=False) if hero else ""),
         ("levels", "Every level", _folded_if_long(told.every_level) if told.every_level else ""),
         ("claims", "Claim by claim", "\n".join(map(_claim, told.verdicts))),
         ("design", "Design", _table(told.design) if told.design else ""),
-        ("figures", "Figures", "\n".join(map(_figure, pictures)) + _paragraphs([undrawn(told.figures, pictures)])),
+        ("figures", "All figures", "\n".join(map(figure, pictures)) + _paragraphs([undrawn(told.figures, pictures)])),
         ("mask-or-weights", MASK_OR_WEIGHTS, _taken_apart(told)),
         ("sources", SOURCES, _several(told.sources)),
         ("tables", "Tables", _tables(told)),
@@ -56,11 +61,11 @@ def html(told: Contents, pictures: Sequence[Picture], method: Mapping[str, str] 
     ]
     parts = [part for part in parts if part[2]]
     inside = {"claims": _list(f'<a href="#{_slug(one.name)}">{_text(one.name)}</a>' for one in told.verdicts)}
-    scripts = [_library(), _file("page.js")] if pictures else [_file("page.js")]
+    scripts = [_library(), _file("page.js")] if pictures or hero else [_file("page.js")]
     return Template(_file("page.html")).substitute(
         title=_text(told.title),
         policy=_policy(scripts),
-        style=_file("page.css"),
+        style=_file("page.css") + style(),
         lead=_paragraphs([told.note]) + f'\n<p class="soft">{_text(told.done)}</p>' + _method(method),
         contents=_list(f'<a href="#{name}">{title}</a>{inside.get(name, "")}' for name, title, _ in parts),
         sections="\n".join(_section(*part) for part in parts),
@@ -138,24 +143,6 @@ def _claim(verdict: Verdict) -> str:
     )
 
 
-def _figure(picture: Picture) -> str:
-    name, title = picture.name, _text(picture.title)
-    files = ", ".join(f'<a href="figures/{file}">{Path(file).suffix[1:].upper()}</a>' for file in picture.files)
-    still = "<p>The chart needs scripts; its files are linked below.</p>"
-    if len(picture.still) <= STILL:
-        data = base64.b64encode(picture.still).decode()
-        still = f'<img alt="{title}" src="data:image/svg+xml;base64,{data}">'
-    return (
-        f'<figure id="figure-{name}" aria-labelledby="figure-{name}-title">\n'
-        f'<h3 id="figure-{name}-title">{title}</h3>\n'
-        f'<div class="scroll chart-box" role="region" aria-label="{title}" tabindex="0">'
-        f'<div class="chart" data-spec="chart-{name}"></div>\n<noscript>{still}</noscript></div>\n'
-        f'<figcaption>{_text(picture.caption)} <span class="files">{files}</span></figcaption>\n'
-        f'<script type="application/json" id="chart-{name}">{_json({**picture.chart, "description": picture.title})}'
-        f"</script>\n</figure>"
-    )
-
-
 def _taken_apart(told: Contents) -> str:
     lines, tables = told.taken_apart.lines, told.taken_apart.tables
     if not tables:
@@ -223,12 +210,6 @@ def _list(items: Iterable[str]) -> str:
 def _text(text: str) -> str:
     """The text as HTML, its numbers and units kept on one line."""
     return escape(re.sub(r"(?<=[\dnp=<±]) (?=[%=<\d])", "\N{NO-BREAK SPACE}", text))
-
-
-def _json(value: object) -> str:
-    """JSON that may stand in a script element: nothing in it can end the element or begin a comment."""
-    text = json.dumps(value, separators=(",", ":"), allow_nan=False)
-    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 
 
 def _slug(claim: str) -> str:

@@ -11,7 +11,9 @@ from oneticket.report.judged import answers, comparisons, effect, standing
 from oneticket.stats.table import ReportTable
 
 
-def markdown(told: Contents, pictures: Sequence[Picture], method: Iterable[str] = ()) -> str:
+def markdown(
+    told: Contents, pictures: Sequence[Picture], hero: Picture | None = None, method: Iterable[str] = ()
+) -> str:
     """The report as Markdown; the pictures are those that lie in `figures/`, the method's by the names of its files."""
     blocks = [f"# {_plain(told.title)}", _plain(told.note), _plain(told.done)]
     blocks += [f"![The method](figures/{name})" for name in [*method][:1]] + ["## The answer"]
@@ -19,6 +21,7 @@ def markdown(told: Contents, pictures: Sequence[Picture], method: Iterable[str] 
     blocks += ["\n".join(f"- {_plain(line)}" for line in answers(told.verdicts))] if told.verdicts else []
     blocks += [] if told.verdicts else [_plain(told.seen or "The study asks about no claim.")]
     blocks += [_table(told.every_level)] if told.every_level else []
+    blocks += ["## " + _plain(hero.title), *_figure(hero)] if hero else []
     for verdict in told.verdicts:
         blocks += [f"## {_plain(f'{verdict.name}: {verdict.outcome}')}", f"**{_plain(verdict.statement)}**"]
         blocks += [
@@ -30,10 +33,9 @@ def markdown(told: Contents, pictures: Sequence[Picture], method: Iterable[str] 
         ]
         blocks += ["\n".join(f"- {_plain(note)}" for note in verdict.notes)]
     blocks += _section("Design", [told.design] if told.design else [])
-    blocks += ["## Figures"]
+    blocks += ["## All figures"]
     for picture in pictures:
-        title = _plain(picture.title)
-        blocks += [f"### {title}", f"![{title}](figures/{picture.files[0]})", _plain(picture.caption)]
+        blocks += [f"### {_plain(picture.title)}", *_figure(picture)]
     blocks += [_plain(undrawn(told.figures, pictures))]
     if told.taken_apart.tables:
         blocks += [f"## {MASK_OR_WEIGHTS}", *map(_plain, told.taken_apart.lines), *map(_table, told.taken_apart.tables)]
@@ -44,6 +46,10 @@ def markdown(told: Contents, pictures: Sequence[Picture], method: Iterable[str] 
     blocks += ["## Methods", *map(_plain, told.methods)] if told.methods else []
     blocks += _section("Cost", [told.ledger] if told.ledger else [])
     return "\n\n".join(block for block in blocks if block) + "\n"
+
+
+def _figure(picture: Picture) -> list[str]:
+    return [f"![{_plain(picture.title)}](figures/{picture.files[0]})", _plain(picture.caption)]
 
 
 def _section(title: str, tables: Iterable[ReportTable]) -> list[str]:

@@ -1,18 +1,52 @@
 "use strict";
-// Draws every chart of the page. Expressions are interpreted, so that the page's policy need not allow eval.
-(async () => {
-  const options = { actions: false, ast: true, mode: "vega-lite", renderer: "svg" };
-  for (const chart of document.querySelectorAll(".chart")) {
-    try {
-      await vegaEmbed(chart, JSON.parse(document.getElementById(chart.dataset.spec).textContent), options);
-      chart.dataset.drawn = "yes";
-    } catch (error) {
-      chart.textContent = "This chart could not be drawn; its files are linked below.";
-      console.error(error);
-    }
+// Draws every panel of the page that can be seen, as wide as it stands there; folded ones when they are opened. Stills
+// stand there until then, and on paper. Expressions are interpreted, so that the page's policy need not allow eval.
+const drawn = new Map();
+const dark = matchMedia("(prefers-color-scheme: dark)").matches;
+
+async function draw(panel) {
+  if (drawn.has(panel) || panel.offsetParent === null) return;
+  const chart = panel.querySelector(".chart");
+  const spec = JSON.parse(document.getElementById(chart.dataset.charts).textContent)[chart.dataset.panel];
+  const options = { actions: false, ast: true, mode: "vega-lite", renderer: "svg", tooltip: { theme: dark ? "dark" : "light" } };
+  const width = panel.clientWidth;
+  drawn.set(panel, { width });
+  try {
+    if (spec.autosize) spec.width = Math.max(width, 320);
+    const { view } = await vegaEmbed(chart, spec, options);
+    drawn.set(panel, { view, width, fits: Boolean(spec.autosize) });
+    panel.classList.add("drawn");
+    const menu = panel.closest("figure").querySelector(".menu select");
+    if (menu) choose(view, menu);
+  } catch (error) {
+    console.error(error);
   }
-  document.body.dataset.drawn = "yes";
-})();
+}
+
+async function drawAll(root) {
+  for (const panel of root.querySelectorAll(".panel")) await draw(panel);
+}
+
+function choose(view, menu) {
+  view.signal(menu.dataset.signal, Number(menu.value)).runAsync();
+}
+
+for (const menu of document.querySelectorAll(".menu select")) {
+  menu.addEventListener("change", () => {
+    for (const [panel, { view }] of drawn) if (view && panel.closest("figure").contains(menu)) choose(view, menu);
+  });
+}
+
+addEventListener("resize", () => {
+  for (const [panel, state] of drawn) {
+    const width = panel.clientWidth;
+    if (!state.fits || panel.offsetParent === null || width === state.width || matchMedia("print").matches) continue;
+    state.width = width;
+    state.view.width(Math.max(width, 320)).resize().runAsync();
+  }
+});
+document.addEventListener("toggle", (event) => drawAll(event.target), true);
+drawAll(document).then(() => { document.body.dataset.drawn = "yes"; });
 
 // The contents stand open beside a wide page, and are a closed bar above a narrow one.
 const contents = document.querySelector("nav details");

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from oneticket.charts.method import Theme, method_picture
-from oneticket.charts.picture import pictures
+from oneticket.charts.picture import hero, pictures
 from oneticket.claims.claim import Verdict
 from oneticket.ground import disk
 from oneticket.ground.errors import StoreError
@@ -56,11 +56,12 @@ def write_report(findings: Findings, folder: Path, *, method: Sequence[Row] = ()
     write_rows([_plain(verdict) for verdict in told.verdicts], files[3], CLAIMS)
     write_rows(told.taken_apart.rows, files[4], TAKEN_APART)
     drawn = pictures(findings, folder / "figures")
-    files += [folder / "figures" / name for picture in drawn for name in picture.files]
+    first = hero(findings, folder / "figures")
+    files += [folder / "figures" / name for picture in filter(None, [first, *drawn]) for name in picture.files]
     explained = _method(method)
     texts = {
-        folder / "report.html": html(told, drawn, explained),
-        folder / "report.md": markdown(told, drawn, explained),
+        folder / "report.html": html(told, drawn, first, explained),
+        folder / "report.md": markdown(told, drawn, first, explained),
         **{folder / "figures" / name: picture for name, picture in explained.items()},
     }
     for file, text in texts.items():

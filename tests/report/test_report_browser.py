@@ -29,6 +29,7 @@ pytestmark = [
         not (BROWSER and DRIVER), reason="no Chromium with its driver; Debian has both in chromium-driver"
     ),
 ]
+SCORES = "#figure-scores .panel:first-child .chart"
 MARKS = ".mark-symbol path, .mark-line path, .mark-rect path, .mark-rule line, .mark-text text"
 
 
@@ -71,13 +72,13 @@ def opened(driver: Any, page: Path) -> Iterator[Any]:
 
 def test_every_chart_is_drawn_and_nothing_is_complained_of(opened: Any) -> None:
     charts = opened.execute_script(
-        "return [...document.querySelectorAll('.chart')].map(c => "
-        "[c.dataset.spec, c.dataset.drawn, c.querySelectorAll(arguments[0]).length])",
+        "return [...document.querySelectorAll('.panel')].filter(p => p.offsetParent).map(p => "
+        "[p.closest('figure').id, p.classList.contains('drawn'), p.querySelectorAll(arguments[0]).length])",
         MARKS,
     )
-    assert len(charts) >= 8, "a figure is missing"
+    assert len({name for name, *_ in charts}) >= 9, "a figure is missing"
     for name, drawn, marks in charts:
-        assert drawn == "yes" and marks > 3, name
+        assert drawn and marks > 3, name
     assert opened.get_log("browser") == []
 
 
@@ -111,7 +112,7 @@ def test_the_page_itself_never_scrolls_sideways(opened: Any, width: int) -> None
 
 
 def test_hovering_shows_the_numbers(opened: Any) -> None:
-    point = _seen(opened, "#figure-scores .mark-symbol.role-mark path")
+    point = _seen(opened, f"{SCORES} .mark-symbol.role-mark path")
     ActionChains(opened).move_to_element(point).perform()
     tip = "return (document.querySelector('#vg-tooltip-element.visible') || {}).innerText"
     WebDriverWait(opened, FOREVER).until(lambda _: opened.execute_script(tip))
@@ -119,8 +120,8 @@ def test_hovering_shows_the_numbers(opened: Any) -> None:
 
 
 def test_a_click_in_the_legend_toggles_lines(opened: Any) -> None:
-    shown = "return document.querySelectorAll('#figure-scores .mark-line path').length"
-    symbol, every = "#figure-scores .role-legend-symbol path", opened.execute_script(shown)
+    shown = f"return document.querySelectorAll('{SCORES} .mark-line path').length"
+    symbol, every = f"{SCORES} .role-legend-symbol path", opened.execute_script(shown)
     ActionChains(opened).move_to_element(_seen(opened, symbol)).click().perform()
     WebDriverWait(opened, FOREVER).until(lambda _: 0 < opened.execute_script(shown) < every)
     again = ActionChains(opened).move_to_element(_seen(opened, symbol))
@@ -132,14 +133,14 @@ def test_paper_shows_everything_whole(opened: Any) -> None:
     opened.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", _screen(680, 960))  # A4 within its margins
     opened.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print"})
     opened.execute_script("dispatchEvent(new Event('beforeprint'))")
-    assert opened.execute_script("return document.querySelectorAll('details:not([open])').length") == 0
+    assert opened.execute_script("return document.querySelectorAll('main details:not([open])').length") == 0
     assert opened.execute_script("return getComputedStyle(document.querySelector('nav')).display") == "none"
     widths = opened.execute_script(
-        "return [...document.querySelectorAll('.chart svg, table')].map(e => e.getBoundingClientRect().width)"
+        "return [...document.querySelectorAll('.panel svg, table')].map(e => e.getBoundingClientRect().width)"
     )
     assert widths and max(widths) <= 680
     opened.execute_script("dispatchEvent(new Event('afterprint'))")
-    assert opened.execute_script("return document.querySelectorAll('details:not([open])').length") > 0
+    assert opened.execute_script("return document.querySelectorAll('main details:not([open])').length") > 0
     printed = base64.b64decode(opened.execute_cdp_cmd("Page.printToPDF", {})["data"])
     assert printed.startswith(b"%PDF") and len(re.findall(rb"/Type /Page\b", printed)) >= 3
 
@@ -149,8 +150,9 @@ def test_without_scripts_stills_take_the_charts_place(driver: Any, page: Path) -
     try:
         driver.get(page.as_uri())
         # Under load a page of some megabytes is told to be there before all of it is.
-        WebDriverWait(driver, FOREVER).until(lambda _: len(driver.find_elements("css selector", ".chart-box img")) >= 8)
-        stills = driver.find_elements("css selector", ".chart-box img")
+        shown = "figure > .panels .still > svg"
+        WebDriverWait(driver, FOREVER).until(lambda _: len(driver.find_elements("css selector", shown)) >= 9)
+        stills = driver.find_elements("css selector", shown)
         assert all(still.size["width"] > 200 and still.size["height"] > 100 for still in stills)
     finally:
         driver.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": False})

@@ -159,4 +159,4 @@ def test_points_of_the_figure_are_the_decomposition() -> None:
     labels = {EFFECTS[name].label: name for name in ("total", *PARTS)}
     means = sorted(one.gains[name].difference.mean for one in decompositions(made.rows) for name in labels.values())
     assert sorted(record["mean"] for record in values) == means
-    assert {record["effect"] for record in values} == set(labels)
+    assert {record["line"] for record in values} == set(labels)

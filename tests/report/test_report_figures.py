@@ -6,9 +6,11 @@ from dataclasses import replace
 import pytest
 from made import SETS, findings
 
-from oneticket.charts.chart import write
+from oneticket.charts.chart import still, write
 from oneticket.charts.figures import FIGURES
-from oneticket.charts.theme import PALETTE
+from oneticket.charts.hero import hero_chart
+from oneticket.charts.sheet import apart, first
+from oneticket.charts.theme import PALETTE, SHAPES
 from oneticket.stats.stats import paired
 
 PAIR = ("cifar10", "svhn")
@@ -148,13 +150,22 @@ def test_the_answer_on_the_tile_is_the_paired_difference() -> None:
     assert tile["value"] == known.difference.mean
     assert tile["seen"] == bool(known.seen)
     home = [tile for tile in tiles if tile["source"] == tile["target"]]
-    assert {(tile["value"], tile["third"]) for tile in home} == {(None, "its own, n = 3")}
-    colors = [layer["encoding"]["color"]["scale"] for layer in _layers(found) if "color" in layer["encoding"]]
-    assert colors[0]["domain"][0] == -colors[0]["domain"][2] == -max(abs(tile["value"] or 0) for tile in tiles)
+    assert {(tile["value"], tile["third"]) for tile in home} == {(None, "own, n = 3")}
+    most = max(abs(tile["value"] or 0) for tile in tiles)
+    assert domains(spec("sources-and-targets", found)) == {(-most, 0, most)}
 
 
-def _layers(found) -> list[dict]:
-    return spec("sources-and-targets", found)["concat"][0]["layer"]
+def domains(drawn: dict) -> set[tuple[float, ...]]:
+    """What the colours of all panels span."""
+    layers = [layer for panel in drawn["concat"] for layer in panel["layer"]]
+    colors = [layer["encoding"]["color"] for layer in layers if "color" in layer["encoding"]]
+    return {tuple(color["scale"]["domain"]) for color in colors}
+
+
+def test_all_panels_of_a_matrix_have_one_scale_of_colours() -> None:
+    drawn = spec("optimizers", findings(**BOTH))
+    values = [abs(tile["value"]) for tile in records(drawn) if tile["value"] is not None]
+    assert len(drawn["concat"]) == 2 and domains(drawn) == {(-max(values), 0, max(values))}
 
 
 def test_a_missing_tile_is_shown_as_missing() -> None:
@@ -170,10 +181,10 @@ def test_a_missing_tile_is_shown_as_missing() -> None:
 def test_optimizers_are_set_beside_each_other_on_one_set() -> None:
     drawn = spec("optimizers", findings(**BOTH))
     titles = [panel["title"]["text"]["expr"] for panel in drawn["concat"]]
-    assert [title.split('"')[1] for title in titles] == [
+    assert [" ".join(title.partition(", 'at")[0].strip('["').split('", "')) for title in titles] == [
         f"vgg-11 on cifar10, against {rival}" for rival in ("the target's own ticket", "the global random ticket")
     ]
-    own = [tile for tile in records(drawn) if tile["third"].startswith("its own")]
+    own = [tile for tile in records(drawn) if tile["third"].startswith("own")]
     assert {tile["source"] == tile["target"] for tile in own} == {True}
 
 
@@ -181,15 +192,15 @@ def test_optimizers_are_set_beside_each_other_on_one_set() -> None:
 def test_what_training_drops_itself_is_shaded(zeros: float, shaded: bool) -> None:
     drawn = spec("scores", findings(**SMALL, zeros=zeros))
     marks = [layer["mark"] for panel in drawn["concat"] for layer in panel["layer"] if "data" in layer]
-    assert len(marks) == (2 if shaded else 0)
+    assert len(marks) == (len(drawn["concat"]) if shaded else 0)
     said = {0.0: "brought none of", 0.0005: "brought no more than 0.05 % of", 0.9: "to zero by itself (90 % of"}
     assert said[zeros] in words(drawn)
 
 
 def test_missing_cells_are_named_in_their_panel() -> None:
     drawn = spec("scores", findings(**SMALL, lost=[("reinit", 20, 1)]))
-    said = [" ".join(panel["title"]["subtitle"]) for panel in drawn["concat"]]
-    assert said == ["Missing: new weights, same mask at level 20 (2 networks)."] * 2
+    said = [" ".join(panel["title"].get("subtitle", ())) for panel in drawn["concat"]]
+    assert [one for one in said if one] == ["Missing: new weights, same mask at level 20 (2 networks)."] * 2
     assert "4 of " in words(drawn), "of all cells asked for"
 
 
@@ -197,25 +208,71 @@ def test_the_same_network_in_two_parts_counts_once_in_each() -> None:
     one, other = (findings(**SMALL, part=part) for part in ("here", "there"))
     both = replace(one, rows=[*one.rows, *({**row, "accuracy": 0.5} for row in other.rows)])
     titles = [" ".join(panel["title"]["text"]) for panel in spec("scores", both)["concat"]]
-    assert titles == [f"{part}: {data} under sgd" for part in ("here", "there") for data in PAIR]
+    assert list(dict.fromkeys(titles)) == [f"{part}: {data} under sgd" for part in ("here", "there") for data in PAIR]
     assert {record["n"] for record in records(spec("scores", both))} == {3}
 
 
-def test_sources_have_one_colour_everywhere() -> None:
-    found = findings(sources=("svhn",), targets=PAIR, layers=3)
-    for name in ("controls", "curves"):
-        scales = [
-            layer["encoding"]["color"]["scale"]
-            for panel in spec(name, found)["concat"]
-            for layer in panel["layer"]
-            if "scale" in layer["encoding"].get("color", {})
-        ]
-        assert {dict(zip(scale["domain"], scale["range"], strict=True))["svhn"] for scale in scales} == {PALETTE[1]}
+def test_sources_differ_in_colour_and_shape_in_all_panels_alike() -> None:
+    drawn = spec("controls", findings())
+    looks = {
+        (str(scale["domain"]), str(scale["range"]))
+        for panel in drawn["concat"]
+        for layer in panel["layer"]
+        for channel in ("color", "shape")
+        if (scale := layer["encoding"].get(channel, {}).get("scale"))
+    }
+    assert looks == {(str(sorted(SETS)), str(list(look[: len(SETS)]))) for look in (PALETTE, SHAPES)}
+
+
+def test_of_many_sources_every_ticket_comes_first() -> None:
+    for name in ("scores", "curves"):
+        chart = FIGURES[name].draw(findings())
+        titles = [" ".join(panel["title"]["text"]) for panel in chart.to_dict()["concat"]]
+        assert first(chart.to_dict()) == len(SETS) < len(titles)
+        assert all(title.endswith("every ticket") for title in titles[: len(SETS)])
+        assert {title.rpartition(" from ")[2] for title in titles[len(SETS) :] if " from " in title} == set(SETS)
+
+
+def test_panels_apart_are_charts_of_their_own(tmp_path) -> None:
+    drawn = spec("controls", findings())
+    panels = apart(drawn)
+    assert len(panels) == len(drawn["concat"])
+    shown = [record for panel in panels for values in panel["datasets"].values() for record in values]
+    assert len(shown) == len(records(drawn)), "each has its own records and no others"
+    for panel in panels:
+        views = [layer.get("name") for layer in panel["layer"]]
+        assert all(set(param["views"]) & set(views) for param in panel["params"])
+        assert panel["autosize"]["type"] == "fit-x" and still(panel, "panel").startswith("<svg")
+    own = {"mark": "bar", "data": {"values": []}}
+    assert apart(own) == [own], "a chart that is not ours is left as it is"
+
+
+def test_the_hero_shows_the_stated_density_of_every_target() -> None:
+    found = findings(sources=PAIR, targets=SETS)
+    sparsest, stated = (hero_chart(found.rows, levels).to_dict() for levels in ((), (11,)))
+    assert {record["kept"] for record in records(sparsest)} == {"100 %", "1.2 %"}
+    assert {record["kept"] for record in records(stated)} == {"100 %", "8.6 %"}
+    assert [" ".join(panel["title"]["text"]) for panel in stated["concat"]] == [
+        f"{data} under sgd" for data in sorted(SETS)
+    ]
+    lines = {record["line"] for record in records(sparsest)}
+    assert {"dense", "the target's own ticket", "ticket from svhn", "global random"} <= lines
+    tickets = {row["replicate"]: row["accuracy"] for row in found.rows if _at(row, "ticket", "svhn", "cifar100", 20)}
+    shown = next(
+        record["mean"]
+        for record in records(sparsest)
+        if record["line"] == "ticket from svhn" and abs(record["mean"] - sum(tickets.values()) / 3) < 1e-12
+    )
+    assert shown and hero_chart([row for row in found.rows if row["arm"] != "ticket"]) is None
+
+
+def _at(row: dict, *at: object) -> bool:
+    return (row["arm"], row["source_data"], row["target_data"], row["level"]) == at
 
 
 def test_controls_are_compared_with_their_own_ticket() -> None:
     drawn = spec("controls", findings(**SMALL))
-    found = {(record["control"], record["source"]) for record in records(drawn)}
+    found = {(record["control"], record["line"]) for record in records(drawn)}
     controls = ["dense", "the target's own ticket", "new weights, same mask", "layerwise random", "global random"]
     controls += ["the target's weights, same mask", "the target's mask, same weights"]
     assert found == {(control, source) for control in controls for source in PAIR}

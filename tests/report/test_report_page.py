@@ -13,7 +13,7 @@ import pandas
 import pytest
 from made_report import EVIL, PROTOCOL, reported
 
-from oneticket.charts.figures import FIGURES
+from oneticket.charts.figures import FIGURES, HERO
 from oneticket.engine.inline import run
 from oneticket.ground.errors import StoreError
 from oneticket.lottery.run_context import RunContext
@@ -68,7 +68,7 @@ def evil(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_everything_that_is_promised_lies_in_the_folder(tmp_path: Path) -> None:
     files = write_report(reported(**SMALL), tmp_path)
     drawn = {file.stem for file in files if file.parent.name == "figures"}
-    assert drawn <= set(FIGURES) and "scores" in drawn
+    assert drawn <= {HERO.name, *FIGURES} and {"hero", "scores"} <= drawn
     expected = {"report.html", "report.md", "rows.csv", "rows.parquet", "missing.csv", "claims.csv"}
     expected |= {"mask-or-weights.csv"}
     expected |= {f"figures/{name}.{ending}" for name in drawn for ending in ("svg", "png", "pdf")}
@@ -90,7 +90,8 @@ def test_equal_findings_leave_equal_bytes(tmp_path: Path) -> None:
 def test_no_word_of_a_user_becomes_markup(evil: Path) -> None:
     page = _Page(evil / "report.html")
     charts = [text for attributes, text in page.scripts if attributes.get("type") == "application/json"]
-    assert len(charts) == len([1 for attributes in page.all("div") if attributes.get("class") == "chart"]) > 0
+    panels = [1 for attributes in page.all("div") if attributes.get("class") == "chart"]
+    assert sum(len(json.loads(text)) for text in charts) == len(panels) > len(charts) > 0
     assert any(EVIL in json.dumps(json.loads(text), ensure_ascii=False).replace('\\"', '"') for text in charts)
     assert len(page.scripts) == len(charts) + 2  # the charts' library and the page's own script, nothing else
     assert all(not (attributes.get("src") or "").startswith("x") for attributes in page.all("img"))

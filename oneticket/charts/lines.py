@@ -1,0 +1,91 @@
+"""Lines: which of them share a panel, so that few do, and how each looks there: its colour, its shape, its dash."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import altair as alt
+
+from oneticket.charts import theme
+from oneticket.stats.summary import Line, rank
+from oneticket.stats.words import words_of
+
+
+@dataclass(frozen=True, kw_only=True)
+class Group:
+    """Lines of one panel and what they are called there; `title`: what they have in common, if anything.
+
+    `detail`: whether they say more of what another group has already.
+    """
+
+    title: str
+    called: Mapping[Line, str]
+    detail: bool = False
+
+
+def groups(lines: Iterable[Line], home: Line | None = None) -> list[Group]:
+    """The lines in groups of at most `theme.MOST`: first the tickets of all sources, then what belongs to each source.
+
+    `home`: a line of the target itself, whose own arms are no source's. Where there is one source, its arms are spread
+    over groups, and its ticket stands in each of them.
+
+    >>> lines = [Line(arm=arm, data="svhn", optimizer="sgd") for arm in ("ticket", "reinit", "signs")]
+    >>> [list(group.called.values()) for group in groups(lines)]
+    [['ticket from svhn', 'new weights, same mask', 'signs, same mask']]
+    """
+    ordered = sorted(set(lines), key=rank)
+    here = [line for line in ordered if not line.source or line.arm == "own" or _alike(line, home)]
+    away = [line for line in ordered if line not in here]
+    tickets = [line for line in ordered if line.arm in ("ticket", "own")]
+    own = [line for line in tickets if line in here and away][:1]
+    by = {line.optimizer for line in ordered if line.source} | ({home.optimizer} if home else set())
+    named = {line.source: (line.data or "") if len(by) == 1 else line.source for line in ordered}
+
+    def group(title: str, lines: Sequence[Line], sourced: str = "", *, detail: bool = False) -> Group:
+        """A group, with the source in the names of the arm `sourced`, and where two would be called alike."""
+        arms, called = [line.arm for line in lines], {}
+        for line in lines:
+            said = line.source and line.arm != "own" and (line.arm == sourced or arms.count(line.arm) > 1)
+            called[line] = words_of(line.arm).label + (f" from {named[line.source]}" if said else "")
+        return Group(title=title, called={**called, **{line: OWN for line in own if line in called}}, detail=detail)
+
+    sources = sorted({line.source for line in away})
+    if len(sources) < 2:
+        first = [line for line in tickets if line not in own][:1]
+        return [group("", each, "ticket") for each in _spread(ordered, first)]
+    made = [group("every ticket", each, "ticket") for each in _spread(tickets, own)]
+    for source in sources:
+        of = [line for line in away if line.source == source]
+        ticket = [line for line in of if line.arm == "ticket"]
+        if of != ticket:
+            made += [group(f"from {named[source]}", each, detail=True) for each in _spread(of, ticket)]
+    rest = [line for line in here if line not in tickets]
+    return made + [group("of the target", each, detail=True) for each in _spread([*own, *rest], own) if rest]
+
+
+def looks(names: Sequence[str], colors: Sequence[str] = theme.PALETTE) -> tuple[alt.Color, alt.Shape, alt.StrokeDash]:
+    """Colour, shape and dash of the field `line`, each name with its own; one legend above the panel has all three."""
+    shown = theme.legend(names, symbolStrokeWidth=0)
+    return (
+        alt.Color("line:N", scale=theme.marks(names, colors), legend=shown),
+        alt.Shape("line:N", scale=theme.marks(names, theme.SHAPES), legend=shown),
+        alt.StrokeDash("line:N", scale=theme.marks(names, theme.DASHES), legend=shown),
+    )
+
+
+def _spread(lines: Sequence[Line], always: Sequence[Line]) -> list[list[Line]]:
+    """The lines in even parts that fit into a panel; those of `always` stand in every part."""
+    others = [line for line in lines if line not in always]
+    many = max(-(-len(others) // (theme.MOST - len(always))), 1)
+    ends = [round(len(others) * part / many) for part in range(many + 1)]
+    return [[*always, *others[start:end]] for start, end in pairwise(ends)]
+
+
+def _alike(line: Line, home: Line | None) -> bool:
+    return home is not None and (line.data, line.optimizer) == (home.data, home.optimizer)
+
+
+OWN = words_of("own").label
+"""What the target's own ticket is called, also where its arm is `ticket`."""

@@ -1,0 +1,106 @@
+"""Panels: on one sheet, as a file has them, or apart, so that a page can lay them out by its own width."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Literal
+
+import altair as alt
+
+from oneticket.charts.theme import INK, LETTER, LOOK, WHOLE, Chart, Panel, Param, Record, folded
+
+APART = "panels apart"
+"""Marks a chart whose panels have their own scales and legends, and may so be laid out in another way: how many of them
+come first, and are shown unasked."""
+TITLE: dict[str, Any] = {"fontSize": 14, "color": INK, "subtitleFontSize": 12, "offset": 8, "frame": "bounds"}
+
+
+def sheet(
+    panels: Sequence[Panel],
+    *,
+    title: str,
+    subtitle: Iterable[str],
+    params: Sequence[Param] = (),
+    first: int | None = None,
+) -> Chart:
+    """The panels in rows of two, or three of many, under one title; empty lines of the subtitle are left out.
+
+    `first`: how many panels a page shows unasked, where not all; the others are details.
+    `params`: what a reader may change. They stand here, with the views that they act in, since Altair numbers and
+    merges those of panels as it goes.
+    """
+    across = min(len(panels), 2 if len(panels) <= 4 else 3)
+    said = [piece for line in subtitle if line for piece in folded(line, round(across * WHOLE / LETTER))]
+    chart = alt.concat(*panels, columns=across, spacing=36, title=alt.Title(title, subtitle=said))
+    own: Literal["independent"] = "independent"
+    chart.resolve = alt.Resolve(scale=alt.ScaleResolveMap(color=own, shape=own, strokeDash=own))
+    chart.config = alt.Config(**LOOK)
+    chart.usermeta = {APART: len(panels) if first is None else first}
+    if params:
+        chart.params = list(params)
+    return chart
+
+
+def layered(layers: Sequence[alt.Chart], records: Sequence[Record], title: alt.Title, **size: Any) -> alt.LayerChart:
+    """Layers over one set of records."""
+    return alt.LayerChart(layer=list(layers), data=alt.InlineData(values=list(records)), title=title, **size)
+
+
+def named(text: str, below: Iterable[str] = ()) -> alt.Title:
+    """The title of a panel, and what stands below it, in lines that fit."""
+    subtitle = [piece for line in below if line for piece in folded(line, round(WHOLE / LETTER) - 2)]
+    title = alt.Title(title_lines(text), **TITLE)
+    if subtitle:
+        title.subtitle = subtitle
+    return title
+
+
+def title_lines(text: str) -> list[str]:
+    """The title of a panel in lines that fit."""
+    return folded(text, round(0.8 * WHOLE / LETTER))
+
+
+def apart(chart: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The panels of a chart, each a whole Vega-Lite chart of its own that is as wide as it is told to be.
+
+    A chart that `sheet` did not make is one panel, as it is. What acts in all panels alike is for the page to offer.
+    """
+    if APART not in chart.get("usermeta", {}):
+        return [dict(chart)]
+    shared = {name: chart[name] for name in ("$schema", "config") if name in chart}
+    fit = {"type": "fit-x", "contains": "padding"}
+    return [
+        {
+            **shared,
+            "config": {**LOOK, "background": None, "padding": 2},
+            **copy.deepcopy(panel),
+            "datasets": {name: values for name, values in chart["datasets"].items() if name in _used(panel)},
+            "params": [_plain(param) for param in chart.get("params", ()) if _acts(param, panel)],
+            "width": WHOLE,
+            "autosize": fit,
+        }
+        for panel in chart["concat"]
+    ]
+
+
+def first(chart: Mapping[str, Any]) -> int:
+    """How many of its panels are shown unasked."""
+    return int(chart.get("usermeta", {}).get(APART, 1))
+
+
+def _used(panel: Mapping[str, Any]) -> set[str]:
+    """The names of the data of a panel and its layers."""
+    layers = panel.get("layer", ())
+    return {part["data"]["name"] for part in (panel, *layers) if "name" in part.get("data", {})}
+
+
+def _acts(param: Mapping[str, Any], panel: Mapping[str, Any]) -> bool:
+    """Whether what a reader may change acts in the panel."""
+    views = param.get("views")
+    return views is None or any(layer.get("name") in views for layer in panel.get("layer", ()))
+
+
+def _plain(param: Mapping[str, Any]) -> dict[str, Any]:
+    """What acts in all panels, without the widget that each of them would have."""
+    return dict(param) if "select" in param else {name: param[name] for name in ("name", "value")}
