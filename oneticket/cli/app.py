@@ -15,7 +15,7 @@ from oneticket.cli.help import ALL, EXIT_CODES, HELP, CommonFlags, groups
 from oneticket.cli.mistakes import told
 from oneticket.cli.parameters import HOW, KEEP, How, Keep, Quiet, Rows, SpecFile, Track, sound, with_flags
 from oneticket.cli.status import LOADING, telling
-from oneticket.cli.studies import init, report, status, store, study
+from oneticket.cli.studies import board, init, report, status, store, study
 from oneticket.cli.tickets import consensus, export, import_, pull, push, score, show, verify, zoo
 from oneticket.ground.errors import KeptWarning, OneticketError, SpecError
 from oneticket.ground.extras import naming_extras
@@ -193,6 +193,7 @@ COMMANDS: dict[str, Any] = {
     "study": study,
     "status": status,
     "report": report,
+    "board": board,
     "score": score,
     "push": push,
     "pull": pull,

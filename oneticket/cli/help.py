@@ -108,6 +108,9 @@ HELP: dict[str, CommandHelp] = {
     ),
     "status": CommandHelp(group="Studies", examples=("oneticket status mine.toml",)),
     "report": CommandHelp(group="Studies", examples=("oneticket report mine.toml --out report --open",)),
+    "board": CommandHelp(
+        group="Studies", examples=("oneticket board", "oneticket board mine.toml --port 9000 --no-open")
+    ),
     "score": CommandHelp(group="Share", examples=("oneticket score demo/ticket.safetensors demo/rows.csv",)),
     "push": CommandHelp(group="Share", examples=("oneticket push mine.safetensors user/name --license mit",)),
     "pull": CommandHelp(group="Share", examples=("oneticket pull user/name --out mine.safetensors",)),

@@ -103,6 +103,22 @@ def status(name: Name, /, *, json: Json = False, store: Keep = KEEP) -> int:
     return command(name, json=json, store=store)
 
 
+def board(
+    *studies: Annotated[
+        str, Parameter(help="Studies whose verdicts and figures are shown as they fill, as for `oneticket report`.")
+    ],
+    store: Keep = KEEP,
+    port: Annotated[int, Parameter(help="The port on 127.0.0.1; 0 for any that is free.")] = 8321,
+    ipv6: Annotated[bool, Parameter(name="--ipv6", help="Listen on [::1], too.", negative="")] = False,
+    show: Annotated[bool, Parameter(name="--open", negative="--no-open", help="Open it in a browser.")] = True,
+) -> int:
+    """Show a store in the browser while a study runs: progress, live curves, tickets. It reads and changes nothing."""
+    with telling(quiet=False):
+        with phase(LOADING):
+            from oneticket.cli.board import board as command
+        return command(studies, store=store, port=port, ipv6=ipv6, show=show)
+
+
 store = App(name="store", help="List, show, verify and clear the store of finished work.")
 
 

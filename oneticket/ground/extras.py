@@ -10,7 +10,7 @@ from oneticket.ground.errors import OneticketError
 EXTRAS: dict[str, tuple[str, ...]] = {
     "lab": (
         *("PIL:pillow", "altair", "datasets", "fsspec", "huggingface_hub", "mnist1d", "numba", "pandas", "pyarrow"),
-        *("scipy", "sklearn:scikit-learn", "vl_convert:vl-convert-python"),
+        *("scipy", "sklearn:scikit-learn", "uvicorn", "vl_convert:vl-convert-python"),
     ),
     "ray": ("ray",),
     "s3": ("s3fs",),

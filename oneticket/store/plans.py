@@ -58,7 +58,7 @@ class Plans:
 
 def holds(name: str) -> bool:
     """Whether a file of that name holds a plan."""
-    return name.startswith(FOLDER) and name.endswith(".json") and "/." not in name
+    return name.startswith(FOLDER) and name.endswith(".json")
 
 
 def check(name: str, data: bytes) -> None:

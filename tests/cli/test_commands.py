@@ -337,7 +337,15 @@ def test_options_are_frozen() -> None:
     now: dict[str, list[object]] = {
         spec.kind: [[f.name, ".".join(f.path)] for f in flags(spec)] for spec in (FindSpec, CarrySpec)
     }
-    commands = (studies.study, studies.report, studies.status, studies.ls, studies.show_entry, studies.gc)
+    commands = (
+        studies.study,
+        studies.report,
+        studies.status,
+        studies.board,
+        studies.ls,
+        studies.show_entry,
+        studies.gc,
+    )
     how = [field.name for field in fields(How)]
     for command in commands:
         names = list(inspect.signature(command).parameters)

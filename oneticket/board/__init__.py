@@ -1,0 +1,1 @@
+"""The board: a local page over a store, read-only and on the loopback address alone."""

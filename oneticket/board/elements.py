@@ -1,0 +1,106 @@
+"""HTML made of elements: every text and every attribute is escaped, what is HTML already is a value of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from html import escape
+from urllib.parse import quote, urlencode
+
+
+class Html(str):
+    """Text that is HTML already, since `tag` made it."""
+
+    __slots__ = ()
+
+
+Part = Html | str | int | None
+"""What may stand in an element: HTML, text that is escaped, a number, or nothing."""
+
+
+def tag(name: str, /, *inside: Part, **attributes: Part | bool) -> Html:
+    """An element. `class_` is the attribute `class`, `data_a` is `data-a`; None and False leave an attribute out.
+
+    >>> tag("p", "a < b & c", class_="soft", hidden=True)
+    '<p class="soft" hidden>a &lt; b &amp; c</p>'
+    """
+    given = {key.rstrip("_").replace("_", "-"): value for key, value in attributes.items()}
+    words = "".join(
+        f" {key}" if value is True else f' {key}="{escape(str(value))}"'
+        for key, value in given.items()
+        if value is not None and value is not False
+    )
+    return Html(f"<{name}{words}>" + ("" if name in VOID else f"{joined(*inside)}</{name}>"))
+
+
+def joined(*parts: Part) -> Html:
+    """Parts behind each other.
+
+    >>> joined(tag("b", "x"), "<", None)
+    '<b>x</b>&lt;'
+    """
+    return Html(
+        "".join(part if isinstance(part, Html) else escape(str(part)) for part in parts if part not in (None, ""))
+    )
+
+
+def link(words: Part, /, *steps: str, **query: str | int) -> Html:
+    """A link to a page of the board; names in it are quoted.
+
+    >>> link("a/b", "studies", "a/b", level=2)
+    '<a href="/studies/a%2Fb?level=2">a/b</a>'
+    """
+    return tag("a", words, href=address(*steps, **query))
+
+
+def address(*steps: str, **query: str | int) -> str:
+    """The address of a page of the board."""
+    path = "/" + "/".join(quote(step, safe="") for step in steps)
+    return f"{path}?{urlencode(query)}" if query else path
+
+
+def table(title: str, header: Sequence[str], rows: Iterable[Sequence[Part]], *, words: int = 1, most: int = 9) -> Html:
+    """A table that scrolls within its box; the first `words` columns are words, the others numbers.
+
+    A narrow screen shows the first `most` columns alone.
+    """
+    names = (("word" if number < words else "", "more" if number >= most else "") for number in range(len(header)))
+    kinds = [" ".join(filter(None, each)) or None for each in names]
+    head = (tag("th", name, scope="col", class_=kind) for name, kind in zip(header, kinds, strict=True))
+    body = (tag("tr", *(tag("td", cell, class_=kind) for cell, kind in zip(row, kinds, strict=True))) for row in rows)
+    drawn = tag("table", tag("caption", title), tag("thead", tag("tr", *head)), tag("tbody", *body))
+    return tag("div", drawn, class_="scroll", role="region", aria_label=title, tabindex="0")
+
+
+def section(name: str, title: str, *inside: Part, live: bool = True) -> Html:
+    """A section with its heading; one that is `live` is replaced when what it says has changed."""
+    heading = tag("h2", title, id=f"{name}-title")
+    return tag("section", heading, *inside, id=name, aria_labelledby=f"{name}-title", data_live=live)
+
+
+def note(words: Part) -> Html:
+    """A paragraph in a softer colour."""
+    return tag("p", words, class_="soft")
+
+
+def page(title: str, *inside: Part, store: str, every: float | None = None) -> Html:
+    """A whole page. `every`: seconds after which it is looked at again; None for a page that stays."""
+    head = tag(
+        "head",
+        tag("meta", charset="utf-8"),
+        tag("meta", name="viewport", content="width=device-width, initial-scale=1"),
+        tag("title", f"{title} · oneticket board"),
+        tag("link", rel="icon", href="data:,"),
+        tag("link", rel="stylesheet", href="/board.css"),
+        tag("script", src="/board.js", defer=True),
+    )
+    menu = tag("nav", *(link(words, *where) for words, where in MENU), aria_label="Pages")
+    top = tag("header", tag("p", tag("b", "oneticket board"), " ", tag("span", store, class_="soft")), menu)
+    lost = tag("p", id="lost", role="status", hidden=True)
+    body = tag(
+        "body", top, lost, tag("main", tag("h1", title), *inside), data_every=None if every is None else f"{every:g}"
+    )
+    return Html("<!DOCTYPE html>\n" + tag("html", head, body, lang="en"))
+
+
+VOID = ("meta", "link", "input", "img", "br")
+MENU = (("Overview", ()), ("Outcomes", ("outcomes",)), ("Compare two tickets", ("compare",)))

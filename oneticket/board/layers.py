@@ -1,0 +1,128 @@
+"""What lives where in an outcome: the density of each layer at each level, and what two of them share."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from oneticket.ground.errors import OneticketError, StoreError
+from oneticket.store import entry, names
+from oneticket.store.step import Outcome
+from oneticket.store.store import Store
+from oneticket.study.steps import FILES, LOSSES, ConsensusStep, FileStep, LevelStep, TransferStep, pruned_at
+from oneticket.ticket.ticket import Ticket
+
+KEPT = 4  # outcomes in memory
+LARGEST = 2**30  # bytes of an outcome that is read for a page
+
+
+@dataclass(frozen=True, kw_only=True)
+class Layers:
+    """The masks of a book, a search or a ticket. `living(level)` gives bool tensors by layer for levels that are there.
+
+    `levels`: from the densest to the sparsest; of a ticket its own alone.
+    """
+
+    levels: tuple[int, ...]
+    masks: Mapping[int, Mapping[str, Tensor]] | None = None
+    pruned_at: Mapping[str, Tensor] | None = None
+
+    def living(self, level: int) -> dict[str, Tensor]:
+        """Which weights live at a level, by layer."""
+        if self.pruned_at is None:
+            return dict((self.masks or {})[level])
+        return {name: (at == 0) | (at > level) for name, at in self.pruned_at.items()}
+
+    def counts(self, level: int) -> dict[str, tuple[int, int]]:
+        """Layer -> (living weights, all weights)."""
+        return {name: (int(living.sum()), living.numel()) for name, living in self.living(level).items()}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shared:
+    """What two masks have in common: of a layer's weights those that live in the one, the other, and both."""
+
+    layer: str
+    first: int
+    second: int
+    both: int
+    total: int
+
+
+def shared(one: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> list[Shared]:
+    """Layer by layer; StoreError for masks of different networks."""
+    shapes = [{name: tuple(mask.shape) for name, mask in masks.items()} for masks in (one, other)]
+    if shapes[0] != shapes[1]:
+        raise StoreError("these are masks of different networks: their layers have other names or shapes")
+    return [
+        Shared(
+            layer=name,
+            first=int(mask.sum()),
+            second=int(other[name].sum()),
+            both=int((mask & other[name]).sum()),
+            total=mask.numel(),
+        )
+        for name, mask in one.items()
+    ]
+
+
+class Outcomes:
+    """Whole outcomes of a store, the last few of them kept in memory. Damaged ones are left where they are."""
+
+    def __init__(self, store: Store) -> None:
+        self._store, self._lock = store, threading.Lock()
+        self._kept: OrderedDict[tuple[str, int], Outcome] = OrderedDict()
+
+    def get(self, key: str, size: int) -> Outcome:
+        """The outcome at an address, every bit of it checked; StoreError if it is damaged, gone or very large."""
+        with self._lock:
+            if (key, size) not in self._kept:
+                self._kept[key, size] = self._read(key, size)
+                while len(self._kept) > KEPT:
+                    self._kept.popitem(last=False)
+            self._kept.move_to_end((key, size))
+            return self._kept[key, size]
+
+    def _read(self, key: str, size: int) -> Outcome:
+        if size > LARGEST:
+            raise StoreError(f"its {size:,} bytes are more than the board reads")
+        name = names.name(key, names.OUTCOME)
+        data = self._store.files.read([name]).get(name)
+        if data is None:
+            raise StoreError("it is not there any more")
+        return entry.decode(key, data)
+
+
+def layers(kind: str, outcome: Outcome) -> Layers | None:
+    """The masks in an outcome of that kind; None where there are none. StoreError for one that makes no sense."""
+    try:
+        if kind == LevelStep.kind:
+            deepest = int(outcome.record["level"])
+            return Layers(levels=tuple(range(deepest + 1)), pruned_at=pruned_at(outcome))
+        if kind not in (*FILES, ConsensusStep.kind):
+            return None
+        thing = FileStep.decode(outcome)
+    except (OneticketError, KeyError, TypeError, ValueError, IndexError, RuntimeError) as error:
+        raise StoreError(f"its masks cannot be read: {error}") from error
+    if isinstance(thing, Ticket):
+        level = thing.lineage.get("level")
+        number = level if isinstance(level, int) else 1
+        return Layers(levels=(number,), masks={number: {name: thing.mask[name] for name in thing.mask}})
+    return Layers(levels=tuple(range(thing.levels + 1)), pruned_at=thing.pruned_at)
+
+
+def losses(kind: str, outcome: Outcome) -> tuple[tuple[int, float], ...]:
+    """The training curve in an outcome, as a few means; nothing for a kind that keeps none."""
+    if kind not in (LevelStep.kind, TransferStep.kind) or LOSSES not in outcome.tensors:
+        return ()
+    found = outcome.tensors[LOSSES].double().flatten()
+    each = -(-len(found) // POINTS) or 1
+    return tuple((min(at + each, len(found)), float(found[at : at + each].mean())) for at in range(0, len(found), each))
+
+
+POINTS = 200
+"""Of a curve."""

@@ -1,0 +1,145 @@
+"""The view of a store: what lies in it, as it was last looked at. It writes nothing, holds nothing, repairs nothing."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from oneticket.ground import clock
+from oneticket.ground.errors import StoreError
+from oneticket.store import names, plans
+from oneticket.store.plans import KeptPlan
+from oneticket.store.store import Store
+from oneticket.store.under_way import UnderWay
+
+SOON, SHARE = 0.9, 0.05
+"""Seconds between two looks at least, and the largest part of the time that is spent on looking."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Seen:
+    """A store at one moment. `number` is another one whenever anything but what is under way has changed.
+
+    `outcomes`: address -> bytes. `defined`: addresses of steps whose definitions are there. `failures`: why steps
+    failed. `under_way`: who is at which step. `plans`: what studies ask for. `aside`: damaged files, set aside before.
+    `formats`: files of other formats. `there`: whether there is a store at all; `error`: why it cannot be looked at.
+    """
+
+    number: int = 0
+    outcomes: Mapping[str, int] = field(default_factory=dict)
+    defined: frozenset[str] = frozenset()
+    failures: Mapping[str, str] = field(default_factory=dict)
+    under_way: Mapping[str, UnderWay] = field(default_factory=dict)
+    plans: Sequence[KeptPlan] = ()
+    aside: Sequence[str] = ()
+    formats: Mapping[int, int] = field(default_factory=dict)
+    there: bool = True
+    error: str = ""
+
+    def state(self, key: str) -> str:
+        """What is known of a step: one of STATES."""
+        if key in self.outcomes:
+            return "done"
+        if key in self.under_way:
+            return "under way"
+        return "failed" if key in self.failures else "to do"
+
+
+STATES = ("done", "under way", "failed", "to do")
+
+
+class StoreView:
+    """Looks at a store when it is asked, but seldom enough that a run beside it does not notice.
+
+    In a folder only what changed since the last look is listed again; elsewhere everything is.
+    """
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+        self._lock = threading.Lock()
+        self._seen = Seen(number=-1)
+        self._due = 0.0
+        self._rooms: dict[str, _Room] = {}
+        self._failed: Mapping[str, int] = {}
+
+    def look(self) -> Seen:
+        """The store now, or as it was a moment ago."""
+        with self._lock:
+            if clock.now() >= self._due:
+                began = clock.now()
+                try:
+                    self._seen = self._look()
+                except StoreError as error:
+                    self._seen = replace(self._seen, error=str(error))
+                self._due = clock.now() + max(SOON, (clock.now() - began) / SHARE)
+            return self._seen
+
+    def _look(self) -> Seen:
+        before, self._rooms = self._rooms, self._list()
+        rooms = {folder: room for folder, room in self._rooms.items() if folder != names.UNDER_WAY}
+        now = self._rooms.get(names.UNDER_WAY)
+        failed = {name: now.files[name] for name in names.holding(names.FAILURE, now.files)} if now else {}
+        seen = self._seen
+        if seen.number < 0 or rooms.keys() - before.keys() or any(before[name] is not rooms[name] for name in rooms):
+            seen = self._gathered(rooms)
+        if failed != self._failed:
+            seen = replace(seen, number=seen.number + 1, failures=self.store.failures())
+            self._failed = failed
+        elif before.keys() - self._rooms.keys():
+            seen = self._gathered(rooms)
+        there = bool(self._rooms) or ("://" not in self.store.url and Path(self.store.url).is_dir())
+        return replace(seen, there=there, error="", under_way=self.store.claims.holders() if now else {})
+
+    def _list(self) -> dict[str, _Room]:
+        """The files of each folder; the same objects where nothing changed."""
+        stamps = self.store.files.stamps()
+        if stamps is None:
+            folders: dict[str, dict[str, int]] = {}
+            for name, size in self.store.files.sizes().items():
+                folders.setdefault(name.rpartition("/")[0], {})[name] = size
+            return {folder: self._room(folder, files) for folder, files in folders.items()}
+        rooms = {}
+        for folder, stamp in stamps.items():
+            if folder == "." or ("/" not in folder and folder.startswith("format-")):  # what holds rooms is none
+                continue
+            room = self._rooms.get(folder)
+            if room is None or room.stamp != stamp or not room.settled:
+                # Once more after a change: another within the same tick of the clock would not show.
+                settled = room is not None and room.stamp == stamp
+                room = self._room(folder, self.store.files.sizes(folder), stamp=stamp, settled=settled)
+            rooms[folder] = room
+        return rooms
+
+    def _room(self, folder: str, files: Mapping[str, int], *, stamp: int = 0, settled: bool = False) -> _Room:
+        before = self._rooms.get(folder)
+        if before is not None and before.files == files and folder != plans.FOLDER.rstrip("/"):
+            before.stamp, before.settled = stamp, settled
+            return before
+        return _Room(files, stamp=stamp, settled=settled)
+
+    def _gathered(self, rooms: Mapping[str, _Room]) -> Seen:
+        formats = sum((room.formats for room in rooms.values()), Counter[int]())
+        return replace(
+            self._seen,
+            number=self._seen.number + 1,
+            outcomes={key: size for room in rooms.values() for key, size in room.outcomes.items()},
+            defined=frozenset().union(*(room.defined for room in rooms.values())),
+            plans=self.store.plans.read(name for room in rooms.values() for name in room.plans),
+            aside=[name for room in rooms.values() for name in room.aside],
+            formats=dict(sorted(formats.items())),
+        )
+
+
+class _Room:
+    """A folder of a store and what its files hold. `settled`: it was listed after its stamp had been seen before."""
+
+    def __init__(self, files: Mapping[str, int], *, stamp: int, settled: bool) -> None:
+        self.files, self.stamp, self.settled = files, stamp, settled
+        self.outcomes = {key: files[name] for name, key in names.holding(names.OUTCOME, files).items() if files[name]}
+        self.defined = set(names.holding(names.DEFINITION, files).values())
+        self.plans = [name for name in files if plans.holds(name)]
+        self.aside = sorted(name for name in files if name.endswith(f".{names.DAMAGED}"))
+        self.formats = Counter(names.others(files).values())

@@ -1,0 +1,34 @@
+"""`oneticket board`: a page over a store in the browser, until Ctrl-C."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import webbrowser
+from collections.abc import Sequence
+from functools import partial
+
+from oneticket.board.board import Board
+from oneticket.board.serve import BoardServer, listening
+from oneticket.board.site import answer
+from oneticket.ground.phase import phase
+from oneticket.session.terminal import say, tell
+
+BEHIND = 10  # how much more a run beside it counts for the system than the board
+
+
+def board(studies: Sequence[str], *, store: str, port: int, ipv6: bool, show: bool) -> int:
+    """Serve the board of a store, and say where."""
+    with phase("planning"):
+        made = Board(store, studies)
+    sockets = listening(port, ipv6=ipv6)
+    server = BoardServer(partial(answer, made), sockets)
+    if hasattr(os, "nice"):
+        os.nice(BEHIND)
+    say(f"{server.url} shows {made.store.url}, read-only, to this machine alone; Ctrl-C ends it")
+    if show:
+        webbrowser.open(server.url)
+    with made.reading(), contextlib.suppress(KeyboardInterrupt):
+        server.run()
+    tell("the board has ended")
+    return 0
