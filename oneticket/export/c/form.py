@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import tempfile
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 from torch import nn
@@ -28,7 +29,7 @@ class CForm:
     - `program`: its texts; `network`: the list of layers that they were written of.
     - `library`: the compiled program, None where there is no compiler: then the C text itself was not checked.
     - `built`: the shared library's bytes, for this machine; empty without a compiler.
-    - `data`, `code`: bytes of tables and of instructions, `code` compiled for size here, None where that is unknown.
+    - `data`: bytes of tables.
     - `ram`: bytes of input, output and scratch memory.
     - `error`: of int8 weights, how far outputs lie from those of float32 weights, of the largest output; else 0.
     - `same`: of int8 weights, the share of the example's rows with the same largest output; else 1.
@@ -39,12 +40,16 @@ class CForm:
     library: CLibrary | None
     built: bytes = field(repr=False)
     data: int
-    code: int | None
     ram: int
     error: float
     same: float
 
     __repr__ = brief
+
+    @cached_property
+    def code(self) -> int | None:
+        """Bytes of instructions, compiled for size here; None where that is unknown."""
+        return code_bytes(self.program)
 
     @property
     def madds(self) -> int:
@@ -95,7 +100,6 @@ def c_form(
         library=library,
         built=built,
         data=len(program.tables),
-        code=code_bytes(program),
         ram=4 * sum(program.floats),
         error=error,
         same=same,
