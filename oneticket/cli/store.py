@@ -31,9 +31,9 @@ def ls(*, store: str, kind: str | None = None, json: bool = False) -> int:
     if kind is not None and kind not in VERSIONS:
         raise SpecError(f"--kind: {unknown('kind', kind, VERSIONS)}")
     kept = Store(store)
-    sizes = kept.listed()
-    entries = {key: sizes[name] for name, key in names.holding(names.OUTCOME, sizes).items()}
-    definitions, provenances = kept.definitions(entries), kept.provenances(entries)
+    with kept.indexed() as sizes:
+        entries = {key: sizes[name] for name, key in names.holding(names.OUTCOME, sizes).items()}
+        definitions, provenances = kept.definitions(entries), kept.provenances(entries)
     shown = [key for key in entries if kind in (None, definitions.get(key, {}).get("kind"))]
     shown.sort(key=lambda key: (_kind(definitions.get(key)), provenances.get(key, {}).get("date", ""), key))
     seconds = {key: float(provenances.get(key, {}).get("seconds", 0)) for key in shown}

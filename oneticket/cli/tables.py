@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Literal
 
 from rich.cells import cell_len
 from rich.table import Table as Drawn
 
-from oneticket.session.terminal import out, plain, say
+from oneticket.session.terminal import out, plain, safe, say
 from oneticket.stats.table import COLUMNS, ReportTable, tables
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from oneticket.study.rows import Row
 
 
@@ -34,6 +36,10 @@ def print_table(table: ReportTable) -> None:
     console = out()
     console.print(plain(table.title), style="bold")
     header, *rows = _shown(table)
+    if len(rows) > LONG or (not console.is_terminal and _natural(header, *rows) <= console.width):
+        console.out("\n".join(_lines([header, *rows])), highlight=False)
+        _caption(console, table)
+        return
     for columns in blocks(table, console.width):
         drawn = Drawn(box=None)
         for number, width in columns.items():
@@ -43,8 +49,28 @@ def print_table(table: ReportTable) -> None:
         for row in rows:
             drawn.add_row(*(plain(row[number]) for number in columns))
         console.print(drawn)
+    _caption(console, table)
+
+
+def _caption(console: Console, table: ReportTable) -> None:
     console.print(plain(table.caption), style="dim")
     console.print()
+
+
+def _natural(*lines: Sequence[str]) -> int:
+    """How wide lines are whose cells are whole."""
+    return sum(max(map(cell_len, column)) + GAP for column in zip(*lines, strict=True))
+
+
+def _lines(lines: Sequence[Sequence[str]]) -> Iterator[str]:
+    """Plain lines in whole columns, as wide as they are: what is piped is not broken, and what is long is not drawn."""
+    columns = [*zip(*lines, strict=True)]
+    widths = [max(map(cell_len, column)) for column in columns]
+    right = [number and all(cell_len(cell) <= WHOLE for cell in column[1:]) for number, column in enumerate(columns)]
+    for line in lines:
+        spare = (" " * (width - cell_len(cell)) for cell, width in zip(line, widths, strict=True))
+        cells = (rest + cell if last else cell + rest for cell, rest, last in zip(line, spare, right, strict=True))
+        yield "".join(f" {cell} " for cell in cells)
 
 
 def blocks(table: ReportTable, width: int) -> list[dict[int, int]]:
@@ -75,7 +101,7 @@ def blocks(table: ReportTable, width: int) -> list[dict[int, int]]:
 
 def _shown(table: ReportTable) -> list[tuple[str, ...]]:
     """Header and rows as they are printed: signs that are escaped are wider than what was written."""
-    return [tuple(plain(cell).plain for cell in line) for line in (table.header, *table.rows)]
+    return [tuple(safe(cell) for cell in line) for line in (table.header, *table.rows)]
 
 
 def _least(column: Sequence[str]) -> int:
@@ -93,5 +119,6 @@ def print_facts(facts: Iterable[tuple[str, object]]) -> None:
     out().print(drawn)
 
 
+LONG = 100  # rows that are drawn; more are plain lines
 GAP = 2  # signs beside each column
 WHOLE = 22  # signs of a cell that is not broken

@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from oneticket.ground.errors import FileError
+from oneticket.ground.memory import afford
 from oneticket.ticket.names import listed
-from oneticket.ticket.values import afford
 
 NUMBERS = "biuf"
 """Kinds of dtype that are truth values or numbers."""

@@ -24,7 +24,7 @@ from oneticket.data.tables.read import INDEX, vectors
 from oneticket.data.tables.target import target_column
 from oneticket.data.texts.read import text_columns, texts
 from oneticket.ground.errors import DataError, FileError
-from oneticket.ticket.values import afford
+from oneticket.ground.memory import afford
 
 
 def files_of(root: Path, suffix: str = ".parquet") -> dict[str, list[Path]]:

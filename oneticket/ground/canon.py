@@ -12,9 +12,12 @@ def dumps(value: object) -> str:
     >>> dumps({"b": 1, "a": [0.1, None]})
     '{"a":[0.1,null],"b":1}'
     """
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
+    return _ENCODER.encode(value)
 
 
 def digest(value: object) -> str:
     """SHA-256 of a value's canonical JSON, as 64 hex digits."""
     return hashlib.sha256(dumps(value).encode("ascii")).hexdigest()
+
+
+_ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)

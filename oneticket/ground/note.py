@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from typing import Any
 
@@ -32,13 +33,13 @@ def read(text: str | bytes, kind: str, of: str) -> Any:
         ...
     oneticket.ground.errors.StoreError: it is that of sky, not of sea
     """
-    said = _parsed(text)
+    text, said = _parsed(text)
     if not {"format", "digest"} & said.keys():
         raise StoreError("an earlier version of oneticket wrote it, or another program")
     version = said.get("format")
     if type(version) is int and version > FORMAT:
         raise StoreError(f"it says format {version}, and this oneticket reads {FORMAT}: of a newer one, or damaged")
-    if said.pop("digest", None) != digest(said) or said.keys() != {"format", "kind", "of", "value"}:
+    if said.pop("digest", None) != _digest(text) or said.keys() != {"format", "kind", "of", "value"}:
         raise StoreError("its content has another digest than it says: it is damaged")
     if version != FORMAT:
         raise StoreError(f"it is of format {version}, and this oneticket reads {FORMAT}: of an earlier one")
@@ -49,13 +50,18 @@ def read(text: str | bytes, kind: str, of: str) -> Any:
     return said["value"]
 
 
+def _digest(text: str) -> str:
+    """The digest of what a canonical text says beside its digest, which stands first in it."""
+    return hashlib.sha256(f"{{{text[len(_BEGINNING) :]}".encode()).hexdigest()
+
+
 def sum_of(text: str) -> str:
     """The digest that a note says, unchecked."""
-    return str(_parsed(text)["digest"])
+    return str(_parsed(text)[1]["digest"])
 
 
-def _parsed(text: str | bytes) -> dict[str, Any]:
-    """The mapping in a text; StoreError if it is none, or not as `write` writes it."""
+def _parsed(text: str | bytes) -> tuple[str, dict[str, Any]]:
+    """The text, and the mapping in it; StoreError if it is none, or not as `write` writes it."""
     if not text:
         raise StoreError("it is empty")
     try:
@@ -68,4 +74,7 @@ def _parsed(text: str | bytes) -> dict[str, Any]:
         raise StoreError("it is damaged: no mapping")
     if not canonical and {"format", "digest"} & said.keys():
         raise StoreError("it is damaged: its text is not canonical")
-    return said
+    return text, said
+
+
+_BEGINNING = dumps({"digest": "0" * 64})[:-1] + ","

@@ -17,8 +17,9 @@ from torch import Tensor
 
 from oneticket.ground import archive
 from oneticket.ground.errors import FileError
+from oneticket.ground.memory import afford
 from oneticket.integrations.opcodes import Call, Machine, need
-from oneticket.ticket.values import DTYPES, afford
+from oneticket.ticket.values import DTYPES
 
 LARGEST_PICKLE = 16 * 2**20
 """Bytes of opcodes, enough for 50,000 tensors."""

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -24,7 +24,7 @@ from oneticket.ground.errors import CarryError, SpecError
 from oneticket.lottery.rounds import mask_at
 from oneticket.lottery.run_context import RunContext
 from oneticket.lottery.search import book, initial_weights, level, rewind_weights
-from oneticket.lottery.spec import SearchSpec
+from oneticket.lottery.spec import SearchSpec, Weights
 from oneticket.lottery.training import do
 from oneticket.lottery.transfer import check_code, network_of, replicate_of
 from oneticket.pruning.allocate import Share, groups
@@ -35,8 +35,6 @@ from oneticket.ticket.mask import Mask
 from oneticket.ticket.values import fingerprint
 
 Tensors = Mapping[str, Tensor]
-Weights = Literal["initial", "mean"]
-"""What a consensus starts from: the weights that all searches began from, or the mean of those that they rewound to."""
 
 
 def consensus(books: Sequence[Book], *, weights: Weights = "initial", run_code: bool = False) -> Book:

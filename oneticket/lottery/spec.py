@@ -25,6 +25,9 @@ MOST_LEVELS = 100
 HeadStart = Literal["equal", "paper"]
 """Whether target steps inside rewound weights count; `lottery/accounting` says how."""
 
+Weights = Literal["initial", "mean"]
+"""What a consensus starts from: the weights that all its searches began from, or the mean of their rewound ones."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Arm:

@@ -11,6 +11,7 @@ from torch import nn
 
 from oneticket.apply.outputs import traced
 from oneticket.ground.errors import ModelError
+from oneticket.ground.memory import memory
 from oneticket.ground.table import Table
 from oneticket.models import factory, library
 from oneticket.models.conv import conv
@@ -24,7 +25,6 @@ from oneticket.models.spec import KINDS, MODELS, ModelSpec, library_of
 from oneticket.models.text import text_cnn
 from oneticket.models.vgg import vgg
 from oneticket.task.inputs import Inputs
-from oneticket.ticket.values import memory
 
 Builder = Callable[[ModelSpec, Inputs, int], Net]
 

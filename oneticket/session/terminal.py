@@ -51,7 +51,13 @@ def tell(words: object, *, style: str = "", quiet: bool = False) -> None:
 
 def plain(value: object) -> Text:
     """One line that a terminal shows as it is, whoever wrote it: no markup, no emoji, control characters escaped."""
-    return Text("".join(mark if mark.isprintable() else _escaped(mark) for mark in str(value)))
+    return Text(safe(value))
+
+
+def safe(value: object) -> str:
+    """The same as text."""
+    text = str(value)
+    return text if text.isprintable() else "".join(mark if mark.isprintable() else _escaped(mark) for mark in text)
 
 
 def lines(value: object) -> Text:

@@ -30,3 +30,8 @@ def decode(key: str, data: bytes) -> Outcome:
 def head(key: str, start: bytes) -> Head:
     """The head from a file's first `length` bytes, or more; StoreError if it is damaged or another's."""
     return sealed.head(start, KIND, key)
+
+
+def check(key: str, data: bytes) -> Head:
+    """The head of a whole file, every bit of it checked as `decode` does."""
+    return sealed.check(data, KIND, key)[0]

@@ -10,6 +10,7 @@ from typing import Protocol
 
 from oneticket.ground import disk
 from oneticket.ground.errors import StoreError
+from oneticket.store.mark import Mark
 
 
 class Files(Protocol):
@@ -41,6 +42,9 @@ class Files(Protocol):
     def stamps(self) -> dict[str, int] | None:
         """By folder a number that changes when a file in it comes, goes or is replaced; None where there is none."""
 
+    def marks(self, under: str = "") -> dict[str, Mark]:
+        """The marks of all files by name, or of those in one folder, from one listing."""
+
 
 class FolderFiles:
     """Files in a local folder, which is made when something is first written."""
@@ -51,11 +55,14 @@ class FolderFiles:
 
     def read(self, names: Iterable[str], *, end: int | None = None) -> dict[str, bytes]:
         """See `Files`."""
-        found = {}
-        for name in names:
-            absent = contextlib.suppress(FileNotFoundError, NotADirectoryError)
-            with _told("read", self.url), absent, open(self.path / name, "rb") as file:
-                found[name] = file.read(-1 if end is None else end)
+        found, most = {}, -1 if end is None else end
+        with _told("read", self.url):
+            for name in names:
+                try:
+                    with open(f"{self.path}/{name}", "rb") as file:
+                        found[name] = file.read(most)
+                except (FileNotFoundError, NotADirectoryError):
+                    continue
         return found
 
     def size(self, name: str) -> int | None:
@@ -88,14 +95,12 @@ class FolderFiles:
 
     def sizes(self, under: str = "") -> dict[str, int]:
         """See `Files`."""
-        found = {}
+        return {name: mark.size for name, mark in self.marks(under).items()}
+
+    def marks(self, under: str = "") -> dict[str, Mark]:
+        """See `Files`; a file that was replaced is another one, and whatever is written into one changes its times."""
         with _told("list", self.url):
-            for folder, _, names in os.walk(self.path / under, onerror=_raise):
-                for name in names:
-                    path = Path(folder, name)
-                    with contextlib.suppress(FileNotFoundError):
-                        found[path.relative_to(self.path).as_posix()] = path.stat().st_size
-        return found
+            return dict(_marks(f"{self.path}/{under}".rstrip("/"), f"{under}/".lstrip("/")))
 
     def stamps(self) -> dict[str, int] | None:
         """See `Files`; the times of the folders' last changes. A change within the same tick of the clock leaves it."""
@@ -124,6 +129,10 @@ class ReadOnly:
     def sizes(self, under: str = "") -> dict[str, int]:
         """See `Files`."""
         return self._files.sizes(under)
+
+    def marks(self, under: str = "") -> dict[str, Mark]:
+        """See `Files`."""
+        return self._files.marks(under)
 
     def stamps(self) -> dict[str, int] | None:
         """See `Files`."""
@@ -187,6 +196,10 @@ class MemoryFiles:
         folder = f"{under}/" if under else ""
         return {name: len(data) for name, data in list(self._files.items()) if name.startswith(folder)}
 
+    def marks(self, under: str = "") -> dict[str, Mark]:
+        """See `Files`; nothing here is worth an index."""
+        return {name: Mark(size) for name, size in self.sizes(under).items()}
+
     def stamps(self) -> dict[str, int] | None:
         """See `Files`; none."""
         return None
@@ -216,6 +229,18 @@ def _told(doing: str, url: str) -> Iterator[None]:
         raise StoreError(f"cannot {doing} the store {url}: {reason}") from error
 
 
-def _raise(error: OSError) -> None:
-    if not isinstance(error, FileNotFoundError | NotADirectoryError):
-        raise error
+def _marks(folder: str, start: str) -> Iterator[tuple[str, Mark]]:
+    """The files in a folder and those below it; what is removed meanwhile is left out."""
+    try:
+        with os.scandir(folder) as opened:
+            entries = list(opened)
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    for entry in entries:
+        if entry.is_dir(follow_symlinks=False):
+            yield from _marks(entry.path, f"{start}{entry.name}/")
+            continue
+        with contextlib.suppress(FileNotFoundError):
+            of = os.stat(entry.path)
+            proof = f"{of.st_ino}.{of.st_mtime_ns}.{of.st_ctime_ns}"
+            yield f"{start}{entry.name}", Mark(of.st_size, proof, of.st_ctime_ns)

@@ -12,6 +12,9 @@ OUTCOME, PROVENANCE, DEFINITION, DRIFT, DAMAGED = "safetensors", "json", "step.j
 ROOM = f"format-{FORMAT}"
 """The folder of all that this version writes and reads; format 1 had none."""
 
+INDEX = f"{ROOM}/index"
+"""What the small files say, read once: a cache, which `store/index` writes and proves."""
+
 UNDER_WAY = f"{ROOM}/under-way"
 CLAIM, HEIR, CHECKPOINT, FAILURE = (f"under-way/{what}" for what in ("claim", "heir", "safetensors", "failed.json"))
 
@@ -58,7 +61,8 @@ def others(listed: Iterable[str]) -> dict[str, int]:
     >>> list(others([f"ab/{key}.safetensors", f"format-7/ab/{key}.json", name(key, OUTCOME), "notes.txt"]).values())
     [1, 7]
     """
-    found = {name: _format(of) for name in listed if (of := _matched(name))}
+    strange = (name for name in listed if not name.startswith(f"{ROOM}/"))
+    found = {name: _format(of) for name in strange if (of := _matched(name))}
     return {name: version for name, version in found.items() if version != FORMAT}
 
 
@@ -68,7 +72,8 @@ def holding(what: str, listed: Iterable[str]) -> dict[str, str]:
     >>> holding(OUTCOME, [name("ab" * 32, OUTCOME), name("ab" * 32, CHECKPOINT)]).keys()
     dict_keys(['format-2/ab/abababababababababababababababababababababababababababababababab.safetensors'])
     """
-    parts = {name: split(name) for name in listed}
+    end = f".{what.rpartition('/')[2]}"
+    parts = {name: split(name) for name in listed if (name.endswith(end) if what != DRIFT else end in name)}
     return {name: of.key for name, of in parts.items() if of and not of.cut and _matches(of.what, what)}
 
 

@@ -8,8 +8,6 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-import torch
-
 import oneticket
 from oneticket.ground import clock
 
@@ -20,6 +18,8 @@ def provenance(*, seconds: float, device: str, how: str = "") -> dict[str, Any]:
     >>> provenance(seconds=1.5, device="cpu")["versions"]["oneticket"] == oneticket.__version__
     True
     """
+    import torch
+
     versions = {"torch": torch.__version__, "python": platform.python_version(), "oneticket": oneticket.__version__}
     about = {
         "seconds": seconds,

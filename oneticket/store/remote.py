@@ -12,9 +12,13 @@ from typing import Any
 import fsspec  # type: ignore[import-untyped]
 
 from oneticket.ground.errors import StoreError
+from oneticket.store.mark import Mark
 
 OBJECTS = {"s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "memory"}
 """Where a put is atomic by itself; elsewhere it is made beside and moved in place."""
+
+TAGS = ("ETag", "etag", "md5Hash", "content_md5")
+"""What object stores call the tag that says which content an object has."""
 
 
 class Remote:
@@ -111,11 +115,17 @@ class Remote:
 
     def sizes(self, under: str = "") -> dict[str, int]:
         """See `Files`."""
+        return {name: mark.size for name, mark in self.marks(under).items()}
+
+    def marks(self, under: str = "") -> dict[str, Mark]:
+        """See `Files`; proofs are the object store's own tags of content, and where it gives none there are none."""
         with self._told("list"):
             self.fs.invalidate_cache()
             found: dict[str, Any] = self.fs.find(f"{self.root}/{under}".rstrip("/"), detail=True)
         start = f"{self.root}/"
-        return {path.removeprefix(start): int(of["size"]) for path, of in found.items() if path.startswith(start)}
+        listed = {path.removeprefix(start): of for path, of in found.items() if path.startswith(start)}
+        tags = {name: next((str(of[tag]) for tag in TAGS if of.get(tag)), "") for name, of in listed.items()}
+        return {name: Mark(int(of["size"]), tags[name]) for name, of in listed.items()}
 
     def stamps(self) -> dict[str, int] | None:
         """See `Files`; object stores have no folders."""

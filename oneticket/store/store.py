@@ -1,11 +1,14 @@
-"""The store: outcomes by address, in a folder or under any URL. An outcome is there when its one file is."""
+"""The store: outcomes by address, in a folder or under any URL (long: all that is asked of it stands in one class).
+
+An outcome is there when its one file is.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import os
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -16,6 +19,8 @@ from oneticket.store.claim import Claim, Claims
 from oneticket.store.designs import Designs
 from oneticket.store.entry import Head
 from oneticket.store.files import Files, ReadOnly, files_at
+from oneticket.store.index import Index
+from oneticket.store.mark import Mark
 from oneticket.store.plans import Plans
 from oneticket.store.provenance import host, provenance
 from oneticket.store.slot import StoreSlot
@@ -53,10 +58,31 @@ class Store:
         self._steps: dict[str, Step] = {}
         self._defined: set[str] | None = None
         self.told: dict[str, str] = {}
+        self._index: Index | None = None
+
+    @contextlib.contextmanager
+    def indexed(self) -> Iterator[dict[str, int]]:
+        """One listing, as `listed` gives it; within, what thousands of small files say is asked of the index.
+
+        `definitions`, `provenances` and `there` then answer as of this listing. The index is brought up to date at the
+        end; it is a cache, and changes no answer.
+        """
+        marks = self._marks()
+        self._index = Index(self.files, marks)
+        try:
+            yield {name: mark.size for name, mark in marks.items()}
+            self._index.keep()
+        finally:
+            self._index = None
 
     def listed(self) -> dict[str, int]:
         """The sizes of all files by name; outcomes of another format among them are told, once."""
-        found = self.files.sizes()
+        return {name: mark.size for name, mark in self._marks().items()}
+
+    def _marks(self) -> Mapping[str, Mark]:
+        if self._index is not None:
+            return self._index.marks
+        found = self.files.marks()
         for version, count in sorted(Counter(names.others(found).values()).items()):
             self._tell("", f"files of format {version} ({count}), {_OTHER[version > note.FORMAT]}", "")
         return found
@@ -71,7 +97,15 @@ class Store:
 
     def there(self, keys: Iterable[str]) -> set[str]:
         """Those of these addresses whose outcomes are there, as `has` says, many looked at at once."""
-        return set(self._wholes(keys))
+        if self._index is None:
+            return set(self._wholes(keys))
+        asked = {names.name(key, names.OUTCOME): key for key in keys}
+
+        def look(some: Iterable[str]) -> dict[str, bool]:
+            wholes = self._wholes([asked[name] for name in some])
+            return {name: True for name in some if asked[name] in wholes}
+
+        return {asked[name] for name in self._index.read(asked, look)}
 
     def find(self, step: Step) -> Outcome | None:
         """Read an outcome back, every bit of it checked; None if it is missing, or damaged and so set aside."""
@@ -194,13 +228,8 @@ class Store:
         Those not there are left out, and those whose digest is not the address.
         """
         asked = {names.name(key, names.DEFINITION): key for key in keys}
-        found: dict[str, Mapping[str, Any]] = {}
-        for name, data in self.files.read(asked).items():
-            try:
-                found[asked[name]] = definition.parse(data, asked[name])
-            except ValueError as error:
-                self._tell(name, error, UNUSED)
-        return found
+        said = self._said(asked, lambda data, name: definition.parse(data, asked[name]), UNUSED)
+        return {asked[name]: value for name, value in said.items()}
 
     def claim(
         self, step: Step, training: Callable[[], Mapping[str, object] | None] | None = None
@@ -274,13 +303,22 @@ class Store:
 
     def _noted(self, asked: Mapping[str, str]) -> dict[str, Mapping[str, Any]]:
         """What these notes say, by key; those not there or damaged are left out."""
-        found: dict[str, Mapping[str, Any]] = {}
-        for name, content in self.files.read(asked).items():
-            try:
-                found[asked[name]] = note.read(content, NOTE, name)
-            except StoreError as error:
-                self._tell(name, error, "it is not used")
-        return found
+        said = self._said(asked, lambda data, name: note.read(data, NOTE, name), "it is not used")
+        return {asked[name]: value for name, value in said.items()}
+
+    def _said(self, asked: Iterable[str], parse: Callable[[bytes, str], Any], then: str) -> dict[str, Any]:
+        """What these files say, by name; `parse` raises for a damaged one, which is told."""
+
+        def read(some: Iterable[str]) -> dict[str, Any]:
+            found = {}
+            for name, data in self.files.read(some).items():
+                try:
+                    found[name] = parse(data, name)
+                except (StoreError, ValueError) as error:
+                    self._tell(name, error, then)
+            return found
+
+        return self._index.read(asked, read) if self._index else read(asked)
 
     def _tell(self, name: str, why: object, then: str) -> None:
         """Say once which file is not used."""

@@ -12,7 +12,6 @@ from oneticket.store import definition, designs, entry, names, plans
 from oneticket.store.names import Name
 from oneticket.store.store import NOTE, Store
 from oneticket.ticket import sealed
-from oneticket.training import checkpoint
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,9 +131,9 @@ def _check(what: str, data: bytes, key: str, name: str) -> None:
     if what == names.DEFINITION:
         definition.parse(data, key)
     elif what == names.OUTCOME:
-        entry.decode(key, data)
+        entry.check(key, data)
     elif what == names.CHECKPOINT:
-        sealed.decode(data, checkpoint.KIND, key)
+        sealed.check(data, sealed.CHECKPOINT, key)
     else:
         note.read(data, NOTE, name)
 

@@ -9,8 +9,7 @@ from typing import Any
 from oneticket.data.spec import DataSpec
 from oneticket.ground.errors import SpecError
 from oneticket.lottery.accounting import Seen
-from oneticket.lottery.consensus import Weights
-from oneticket.lottery.spec import SearchSpec
+from oneticket.lottery.spec import SearchSpec, Weights
 from oneticket.store.step import Step
 from oneticket.study.cells import Origin
 from oneticket.study.steps import ConsensusStep, LevelStep

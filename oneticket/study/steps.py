@@ -7,27 +7,32 @@ store, whose arguments are its address; `read_step` gives it back. `encode` and 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import Any, ClassVar, Literal
-
-from torch import Tensor
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar
 
 from oneticket.data.spec import DataSpec
 from oneticket.ground.brief import brief
-from oneticket.lottery.consensus import Weights
-from oneticket.lottery.search import Rewound, TrainedLevel
-from oneticket.lottery.spec import SearchSpec, TransferSpec
-from oneticket.lottery.training_request import Trained
+from oneticket.ground.canon import dumps
+from oneticket.ground.spec import Spec
+from oneticket.lottery.spec import SearchSpec, TransferSpec, Weights
 from oneticket.optim.spec import OptimizerSpec
 from oneticket.store.step import Outcome, Step
 from oneticket.task.spec import TaskSpec
-from oneticket.ticket.book import Book
 from oneticket.ticket.contract import Contract
-from oneticket.ticket.mask import Mask
-from oneticket.ticket.ticket import Ticket
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from oneticket.lottery.search import Rewound, TrainedLevel
+    from oneticket.lottery.training_request import Trained
+    from oneticket.ticket.book import Book
+    from oneticket.ticket.ticket import Ticket
+
+S = TypeVar("S", bound=Spec)
 
 Digests = Mapping[str, str]
 """What an address has beside names: digests of the data, and of the texts of a user's own model, task, ..."""
@@ -83,6 +88,8 @@ class RewindStep:
     @staticmethod
     def decode(outcome: Outcome) -> Rewound:
         """What it left, out of a store."""
+        from oneticket.lottery.search import Rewound
+
         return Rewound(weights=outcome.tensors, record=outcome.record)
 
 
@@ -133,6 +140,9 @@ class LevelStep:
     @staticmethod
     def decode(outcome: Outcome) -> TrainedLevel:
         """What it left, out of a store."""
+        from oneticket.lottery.search import TrainedLevel
+        from oneticket.ticket.mask import Mask
+
         pruned_at, zeros, signs = (_under(prefix, outcome) for prefix in (PRUNED_AT, ZEROS, POSITIVE))
         shapes = {name: tuple(at.shape) for name, at in pruned_at.items()}
         return TrainedLevel(
@@ -218,7 +228,7 @@ class TransferStep:
         """From its form in a store."""
         args = step.args
         return cls(
-            spec=TransferSpec.recall(args["transfer"]),
+            spec=_recalled(TransferSpec, args["transfer"]),
             arm=args["arm"],
             replicate=args["replicate"],
             digests=_digests(step),
@@ -236,6 +246,8 @@ class TransferStep:
     @staticmethod
     def decode(outcome: Outcome) -> Trained:
         """What it left, out of a store."""
+        from oneticket.lottery.training_request import Trained
+
         return Trained(losses=outcome.tensors[LOSSES], record=outcome.record, zeros=None)
 
 
@@ -262,6 +274,8 @@ class FileStep:
     @staticmethod
     def encode(read: Book | Ticket) -> Outcome:
         """What was read, for a store."""
+        from oneticket.ticket.ticket import Ticket
+
         facts = {"contract": read.contract.plain(), "model": dict(read.model), "lineage": dict(read.lineage)}
         weights = _over(WEIGHTS, read.weights)
         if isinstance(read, Ticket):
@@ -274,6 +288,10 @@ class FileStep:
     @staticmethod
     def decode(outcome: Outcome) -> Book | Ticket:
         """What was read, out of a store."""
+        from oneticket.ticket.book import Book
+        from oneticket.ticket.mask import Mask
+        from oneticket.ticket.ticket import Ticket
+
         facts, weights = outcome.record, _under(WEIGHTS, outcome)
         told = {"contract": Contract.read(facts["contract"]), "model": facts["model"], "lineage": facts["lineage"]}
         if "levels" in facts:
@@ -371,7 +389,17 @@ def _target(spec: SearchSpec | TransferSpec) -> Target:
 
 def _search(step: Step) -> SearchSpec:
     """An argument that is neither the spec's nor known beside it asks for other work: SpecError."""
-    return SearchSpec.recall({name: value for name, value in step.args.items() if name not in BESIDE})
+    return _recalled(SearchSpec, {name: value for name, value in step.args.items() if name not in BESIDE})
+
+
+def _recalled(kind: type[S], given: Mapping[str, Any]) -> S:
+    """The spec that was written down: of thousands of steps few are different, and each is read once."""
+    return _recall(kind, dumps(given))
+
+
+@lru_cache(maxsize=1024)
+def _recall(kind: type[S], text: str) -> S:
+    return kind.recall(json.loads(text))
 
 
 def _digests(step: Step) -> Digests:

@@ -18,9 +18,9 @@ from torch import Tensor
 from oneticket.ground import disk
 from oneticket.ground.canon import dumps
 from oneticket.ground.errors import FileError, OneticketError
-from oneticket.ticket import header, names
+from oneticket.ground.memory import afford
+from oneticket.ticket import header, names, values
 from oneticket.ticket.header import Table, shown
-from oneticket.ticket.values import afford
 
 FORMAT = 2
 """The highest format that is read; what is written has the lowest that can say it."""
@@ -31,7 +31,7 @@ _UNSIGNED = "0" * 64
 
 def encode(meta: Mapping[str, Any], tensors: Mapping[str, Tensor], *, format: int = 1) -> bytes:
     """The bytes of a file. `digest` is the SHA-256 of the whole file with the digest's own 64 digits set to 0."""
-    table, body = header.table_of(tensors), header.body(tensors)
+    table, body = values.table_of(tensors), values.body(tensors)
     unsigned = {**meta, "format": format, "digest": _UNSIGNED}
     return _start({**unsigned, "digest": _digest(_start(unsigned, table), body)}, table) + body
 
@@ -84,7 +84,7 @@ def decode(file: BinaryIO, size: int) -> tuple[dict[str, Any], dict[str, Tensor]
         raise FileError("truncated while it was read")
     if meta["digest"] != _digest(_start({**meta, "digest": _UNSIGNED}, table), body):
         raise FileError("the digest does not match: the file is damaged or was altered")
-    return meta, {name: header.tensor(name, part, table) for name, part in header.parts(body, table).items()}
+    return meta, {name: values.tensor(name, part, table) for name, part in header.parts(body, table).items()}
 
 
 def _parse(text: bytes) -> tuple[dict[str, Any], Table]:

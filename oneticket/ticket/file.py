@@ -13,13 +13,13 @@ import torch
 from torch import Tensor
 
 from oneticket.ground.errors import FileError, OneticketError, unknown
+from oneticket.ground.memory import afford
 from oneticket.ticket import container, header
 from oneticket.ticket.book import Book
 from oneticket.ticket.contract import Contract
 from oneticket.ticket.mask import Mask
 from oneticket.ticket.names import listed
 from oneticket.ticket.ticket import Ticket
-from oneticket.ticket.values import afford
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

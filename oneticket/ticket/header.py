@@ -1,7 +1,7 @@
 """The header of a safetensors file: the one place that writes it and reads it, whatever the file is kept for.
 
 Equal content has equal bytes, whatever the version of any library: canonical JSON, the widest dtype first, no gaps. The
-reader takes exactly the bytes that the writer would have written.
+reader takes exactly the bytes that the writer would have written. It needs no torch: `values` makes tensors of bytes.
 """
 
 from __future__ import annotations
@@ -11,25 +11,21 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from torch import Tensor
-
 from oneticket.ground.canon import dumps
 from oneticket.ground.errors import FileError
-from oneticket.ticket.values import CODES, DTYPES, afford, from_raw, raw
+from oneticket.ground.memory import afford
 
 Table = Mapping[str, tuple[str, tuple[int, ...]]]
 """Per tensor its dtype's code and its shape."""
+
+WIDTHS = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "I64": 8, "I32": 4, "I16": 2, "I8": 1, "U8": 1, "BOOL": 1}
+"""The codes of the dtypes that a file may hold, and the bytes of one value."""
 
 LARGEST = 64 * 2**20
 """Bytes that a header may have."""
 
 _PER_BYTE = 100
 """Bytes that a byte of JSON may take while it is read, as objects and as text: up to 71 were measured."""
-
-
-def table_of(tensors: Mapping[str, Tensor]) -> Table:
-    """The table of these tensors, which must be of a dtype in `DTYPES`."""
-    return {name: (CODES[tensor.dtype], tuple(tensor.shape)) for name, tensor in tensors.items()}
 
 
 def compose(metadata: Mapping[str, str], table: Table) -> bytes:
@@ -44,11 +40,6 @@ def compose(metadata: Mapping[str, str], table: Table) -> bytes:
     text = dumps(header).encode("ascii")
     text += b" " * (-len(text) % 8)
     return len(text).to_bytes(8, "little") + text
-
-
-def body(tensors: Mapping[str, Tensor]) -> bytes:
-    """The bytes of contiguous CPU tensors, in the order of the header."""
-    return b"".join(raw(tensors[name]) for name in ordered(table_of(tensors)))
 
 
 def length(start: bytes, most: int) -> int:
@@ -98,14 +89,6 @@ def parts(body: bytes | bytearray | memoryview, table: Table) -> dict[str, memor
     return found
 
 
-def tensor(name: str, part: memoryview, table: Table) -> Tensor:
-    """A tensor of these bytes; raises FileError for a BOOL that is neither 0 nor 1."""
-    code, dims = table[name]
-    if code == "BOOL" and part.tobytes().strip(b"\x00\x01"):
-        raise FileError(f"tensor {name!r}: a BOOL must be 0 or 1")
-    return from_raw(part, DTYPES[code], dims)
-
-
 def json_of(text: bytes, what: str) -> dict[str, Any]:
     """A JSON mapping in which no name is repeated; raises FileError."""
     try:
@@ -127,12 +110,12 @@ def shape(value: object, what: str) -> tuple[int, ...]:
 
 def ordered(table: Table) -> list[str]:
     """Widest dtype first, so that every tensor is aligned; then by name."""
-    return sorted(table, key=lambda name: (-DTYPES[table[name][0]].itemsize, name))
+    return sorted(table, key=lambda name: (-WIDTHS[table[name][0]], name))
 
 
 def size(code: str, dims: tuple[int, ...]) -> int:
     """The bytes of one tensor."""
-    return math.prod(dims) * DTYPES[code].itemsize
+    return math.prod(dims) * WIDTHS[code]
 
 
 def shown(value: object) -> str:
@@ -155,8 +138,8 @@ def _entry(name: str, entry: object) -> tuple[str, tuple[int, ...]]:
     if not isinstance(entry, dict) or set(entry) != {"dtype", "shape", "data_offsets"}:
         raise FileError(f"tensor {name!r}: expected dtype, shape and data_offsets")
     code = entry["dtype"]
-    if not isinstance(code, str) or code not in DTYPES:
-        raise FileError(f"tensor {name!r}: expected a dtype of {', '.join(DTYPES)}, got {shown(code)}")
+    if not isinstance(code, str) or code not in WIDTHS:
+        raise FileError(f"tensor {name!r}: expected a dtype of {', '.join(WIDTHS)}, got {shown(code)}")
     return code, shape(entry["shape"], f"tensor {name!r}")
 
 

@@ -9,18 +9,20 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING, Any
 
 from oneticket.ground import note
 from oneticket.ground.errors import FileError, StoreError
 from oneticket.ticket import header
 from oneticket.ticket.header import Table
-from oneticket.ticket.values import DTYPES, fingerprint
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 KEY = "oneticket-sealed"
+CHECKPOINT = "checkpoint"
+"""The kind of a training's checkpoint, which a store keeps too."""
+
 EARLIER = ("outcome", "run", "oneticket")
 """Metadata keys under which format 1 kept store entries, checkpoints and decoded data."""
 
@@ -44,13 +46,16 @@ class Head:
 def encode(kind: str, of: str, record: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> bytes:
     """The bytes of a file of that kind, of the thing at that address. The same content has the same bytes.
 
+    >>> import torch
     >>> data = encode("colour", "sky", {"a": 1}, {"t": torch.ones(2)})
     >>> decode(data, "colour", "sky")[1]["t"].tolist(), head(data, "colour", "sky").record
     ([1.0, 1.0], {'a': 1})
     """
+    from oneticket.ticket.values import body, fingerprint, table_of
+
     held = {name: value.detach().contiguous() for name, value in tensors.items()}
     text = note.write(kind, of, {"record": dict(record), "tensors": fingerprint(held)})
-    return header.compose({KEY: text}, header.table_of(held)) + header.body(held)
+    return header.compose({KEY: text}, table_of(held)) + body(held)
 
 
 def length(start: bytes) -> int:
@@ -87,20 +92,28 @@ def decode(data: bytes | bytearray, kind: str, of: str) -> tuple[Head, dict[str,
 
     The tensors of a bytearray lie in it, those of bytes in a copy.
     """
+    import torch
+
+    from oneticket.ticket.values import DTYPES
+
+    def tensor(part: memoryview, code: str, shape: tuple[int, ...]) -> Tensor:
+        dtype = DTYPES[code]
+        return torch.frombuffer(part, dtype=dtype).reshape(shape) if len(part) else torch.empty(shape, dtype=dtype)
+
+    said, parts = check(bytearray(data) if isinstance(data, bytes) else data, kind, of)
+    return said, {name: tensor(part, *said.tensors[name]) for name, part in parts.items()}
+
+
+def check(data: bytes | bytearray, kind: str, of: str) -> tuple[Head, dict[str, memoryview]]:
+    """The head of a whole file and each tensor's bytes, as `decode` checks them, without making tensors."""
     said = head(data, kind, of)
     if len(data) != said.size:
         raise StoreError(f"it is cut short or overlong: {len(data):,} bytes, where its head says {said.size:,}")
-    body = memoryview(bytearray(data) if isinstance(data, bytes) else data)[said.length :]
-    parts = header.parts(body, said.tensors)
+    parts = header.parts(memoryview(data)[said.length :], said.tensors)
     for name, part in parts.items():
         if hashlib.sha256(part).hexdigest() != said.sums[name]:
             raise StoreError(f"its content has another digest than it says: tensor {name!r} is damaged")
-    return said, {name: _tensor(part, *said.tensors[name]) for name, part in parts.items()}
-
-
-def _tensor(part: memoryview, code: str, shape: tuple[int, ...]) -> Tensor:
-    dtype = DTYPES[code]
-    return torch.frombuffer(part, dtype=dtype).reshape(shape) if len(part) else torch.empty(shape, dtype=dtype)
+    return said, parts
 
 
 def _text(metadata: object) -> str:

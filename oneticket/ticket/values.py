@@ -5,12 +5,9 @@ from __future__ import annotations
 import ctypes
 import hashlib
 import json
-import os
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import fields
 from functools import partial
-from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
@@ -20,6 +17,7 @@ from torch import Tensor
 from oneticket.ground.canon import dumps
 from oneticket.ground.errors import FileError, PruneError, SpecError
 from oneticket.ticket import names
+from oneticket.ticket.header import Table, ordered
 
 
 def held(tensors: Mapping[str, Tensor], what: str) -> Mapping[str, Tensor]:
@@ -48,25 +46,6 @@ def copied(tensor: Tensor) -> Tensor:
     return tensor.detach().to("cpu").clone(memory_format=torch.contiguous_format)
 
 
-def memory() -> int | None:
-    """The bytes of memory that this process can hope for: what is free, within its container; None where none says."""
-    try:
-        machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-        if _FREE.is_file() and (free := re.search(r"MemAvailable:\s+(\d+) kB", _FREE.read_text("ascii"))):
-            machine = 1024 * int(free[1])
-        limit = _LIMIT.read_text("ascii").strip() if _LIMIT.is_file() else ""
-        return min(machine, int(limit)) if limit.isdecimal() else machine
-    except (AttributeError, OSError, ValueError):
-        return None
-
-
-def afford(needed: int, what: str) -> None:
-    """Raise FileError if a file's content would take more than all free memory; asked before any of it is allocated."""
-    there = memory()
-    if there is not None and needed > there:
-        raise FileError(f"{what} would take about {needed:,} bytes of memory, {there:,} are free here; not read")
-
-
 def view(tensor: Tensor) -> memoryview:
     """A window on the bytes of a contiguous CPU tensor, which must outlive it; without NumPy, for this floor's sake.
 
@@ -85,6 +64,24 @@ def raw(tensor: Tensor) -> bytes:
 def from_raw(data: bytes | bytearray | memoryview, dtype: torch.dtype, shape: tuple[int, ...]) -> Tensor:
     """A new tensor with a copy of these bytes."""
     return torch.frombuffer(bytearray(data), dtype=dtype).reshape(shape) if data else torch.empty(shape, dtype=dtype)
+
+
+def table_of(tensors: Mapping[str, Tensor]) -> Table:
+    """What a header says of these tensors, which must be of a dtype in `DTYPES`."""
+    return {name: (CODES[tensor.dtype], tuple(tensor.shape)) for name, tensor in tensors.items()}
+
+
+def body(tensors: Mapping[str, Tensor]) -> bytes:
+    """The bytes of contiguous CPU tensors, in the order of their header."""
+    return b"".join(raw(tensors[name]) for name in ordered(table_of(tensors)))
+
+
+def tensor(name: str, part: memoryview, table: Table) -> Tensor:
+    """A tensor of these bytes; raises FileError for a BOOL that is neither 0 nor 1."""
+    code, dims = table[name]
+    if code == "BOOL" and part.tobytes().strip(b"\x00\x01"):
+        raise FileError(f"tensor {name!r}: a BOOL must be 0 or 1")
+    return from_raw(part, DTYPES[code], dims)
 
 
 def fingerprint(tensors: Mapping[str, Tensor]) -> dict[str, list[object]]:
@@ -139,6 +136,4 @@ DTYPES: dict[str, torch.dtype] = {
     "U8": torch.uint8,
     "BOOL": torch.bool,
 }
-_LIMIT = Path("/sys/fs/cgroup/memory.max")
-_FREE = Path("/proc/meminfo")
 CODES: dict[torch.dtype, str] = {dtype: code for code, dtype in DTYPES.items()}

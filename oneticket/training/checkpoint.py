@@ -18,8 +18,6 @@ from oneticket.ground.errors import StoreError, tell
 from oneticket.ticket import sealed
 from oneticket.training.loop import Run
 
-KIND = "checkpoint"
-
 
 class Slot(Protocol):
     """Where one run keeps its checkpoint: some bytes, replaced whole or not at all."""
@@ -81,7 +79,7 @@ class Snapshot:
         """Put it into the slot; raises StoreError when the slot refuses."""
         if self.copied is not None:
             self.copied.synchronize()
-        slot.write(sealed.encode(KIND, slot.of, self.plain, self.tensors))
+        slot.write(sealed.encode(sealed.CHECKPOINT, slot.of, self.plain, self.tensors))
 
 
 def snapshot(run: Run) -> Snapshot:
@@ -122,7 +120,7 @@ def load(slot: Slot, run: Run) -> bool:
     if data is None:
         return False
     try:
-        head, tensors = sealed.decode(data, KIND, slot.of)
+        head, tensors = sealed.decode(data, sealed.CHECKPOINT, slot.of)
         plain = head.record
         weights = {name.removeprefix("model/"): value for name, value in tensors.items() if name.startswith("model/")}
         shapes = {name: value.shape for name, value in run.model.state_dict().items()}

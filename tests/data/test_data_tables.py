@@ -317,7 +317,7 @@ def test_a_few_bytes_that_claim_more_rows_than_memory_holds(tmp_path):
     whole = pa.table({"x": pa.array(np.zeros(10_000_000, np.int8)), "label": pa.array(np.zeros(10_000_000, np.int8))})
     pq.write_table(whole, tmp_path / "train.parquet", compression="zstd")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("oneticket.ticket.values.memory", lambda: 10**7)
+        patch.setattr("oneticket.ground.memory.memory", lambda: 10**7)
         with pytest.raises(
             DataError, match="10,000,000 rows of 2 columns would take about 160,000,000 bytes of memory"
         ):

@@ -282,7 +282,7 @@ def test_a_file_is_read_only_if_this_machine_can_hold_it(tmp_path: Path, monkeyp
     """800,000 weights, all pruned: 100 kB in the file, 6.4 MB as tensors, and more while they are made."""
     import torch
 
-    from oneticket.ticket import values
+    from oneticket.ground import memory
     from oneticket.ticket.contract import Contract
     from oneticket.ticket.mask import Mask
 
@@ -291,18 +291,18 @@ def test_a_file_is_read_only_if_this_machine_can_hold_it(tmp_path: Path, monkeyp
     bomb.save(tmp_path / "bomb")
     size = (tmp_path / "bomb").stat().st_size
     assert size < 110_000
-    monkeypatch.setattr(values, "memory", lambda: 18_000_000)
+    monkeypatch.setattr(memory, "memory", lambda: 18_000_000)
     with pytest.raises(FileError, match=r"over 6,400,000 bytes of weights would take about 19,\d+,\d+ bytes of memory"):
         file.load(tmp_path / "bomb")
-    monkeypatch.setattr(values, "memory", lambda: 20_000_000)
+    monkeypatch.setattr(memory, "memory", lambda: 20_000_000)
     assert file.load(tmp_path / "bomb") == bomb
-    monkeypatch.setattr(values, "memory", lambda: 3 * size - 10_000)
+    monkeypatch.setattr(memory, "memory", lambda: 3 * size - 10_000)
     with pytest.raises(FileError, match="tensors of 100,000 bytes would take about 300,000 bytes"):
         file.load(tmp_path / "bomb")
-    monkeypatch.setattr(values, "memory", lambda: 50_000)
+    monkeypatch.setattr(memory, "memory", lambda: 50_000)
     with pytest.raises(FileError, match="a header of"):
         file.load(tmp_path / "bomb")
-    monkeypatch.setattr(values, "memory", lambda: None)
+    monkeypatch.setattr(memory, "memory", lambda: None)
     assert file.load(tmp_path / "bomb") == bomb
 
 

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 
 from oneticket.ground.errors import DataError
-from oneticket.ticket.values import memory
+from oneticket.ground.memory import memory
 
 Shape = tuple[int, int, int]
 

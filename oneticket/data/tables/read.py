@@ -19,7 +19,7 @@ from oneticket.data.tables.column import Column, counts_rows, infinite, learned,
 from oneticket.data.tables.kinds import kind_of
 from oneticket.data.tables.target import Features, origin, targets_of
 from oneticket.ground.errors import DataError
-from oneticket.ticket.values import afford
+from oneticket.ground.memory import afford
 
 INDEX = re.compile(r"__index_level_\d+__")
 """Columns that pandas adds for the names of rows."""

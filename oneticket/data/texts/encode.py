@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from oneticket.ground.errors import DataError
-from oneticket.ticket.values import afford
+from oneticket.ground.memory import afford
 
 VOCABULARY = 256
 """Ids: the bytes 1 to 255, and 0, which pads."""

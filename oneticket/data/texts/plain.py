@@ -9,7 +9,7 @@ from oneticket.data.sources import DataRequest, DataSource, Raw, Split, fingerpr
 from oneticket.data.texts.encode import VOCABULARY
 from oneticket.data.texts.windows import check, parts, windows
 from oneticket.ground.errors import DataError, FileError
-from oneticket.ticket.values import afford
+from oneticket.ground.memory import afford
 
 LENGTH = 32
 """Bytes of a window, where no length is asked for."""
