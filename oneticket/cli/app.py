@@ -3,110 +3,43 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import sys
 import warnings
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from cyclopts import App, CycloptsError, Group, Parameter
 
 from oneticket.cli.help import ALL, EXIT_CODES, HELP, CommonFlags, groups
 from oneticket.cli.mistakes import told
-from oneticket.cli.parameters import HOW, KEEP, How, Keep, Quiet, Rows, SpecFile, Track, sound, with_flags
-from oneticket.cli.status import LOADING, telling
-from oneticket.cli.studies import board, init, report, status, store, study
-from oneticket.cli.tickets import consensus, export, import_, pull, push, score, show, verify, zoo
+from oneticket.cli.parameters import sound
 from oneticket.ground.errors import KeptWarning, OneticketError, SpecError
 from oneticket.ground.extras import naming_extras
-from oneticket.ground.phase import phase
-from oneticket.ground.spec import Spec
 from oneticket.session.terminal import any_encoding, out, tell
-from oneticket.study.spec import CarrySpec, FindSpec
 
 DONE, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
-
-
-def find(
-    *,
-    out: Annotated[Path, Parameter(help="Folder for the books (one per replicate) and the rows.")],
-    given: dict[str, Any],
-    spec: SpecFile = None,
-    rows: Rows = None,
-    track: Track = None,
-    how: How = HOW,
-    store: Keep = KEEP,
-    quiet: Quiet = False,
-) -> int:
-    """Find tickets: train, prune the smallest weights, rewind the rest, repeat. Writes a book of all levels."""
-    with telling(quiet=quiet):
-        with phase(LOADING):
-            from oneticket.cli.find import find as command
-        return command(given=given, spec=spec, out=out, rows=rows, track=track or [], how=how, store=store, quiet=quiet)
-
-
-def transfer(
-    source: Annotated[Path, Parameter(help="A folder that `find` made, a book or ticket file, or a shipped ticket.")],
-    /,
-    *,
-    given: dict[str, Any],
-    spec: SpecFile = None,
-    rows: Rows = None,
-    track: Track = None,
-    how: How = HOW,
-    store: Keep = KEEP,
-    quiet: Quiet = False,
-    run_code: Annotated[
-        bool, Parameter(help="Allow running the code of a network that the source names by import path.", negative="")
-    ] = False,
-) -> int:
-    """Train tickets on other data or with another optimizer, and compare with the dense network and controls.
-
-    Settings that are not given (model, training, optimizer) are those of the source.
-    """
-    with telling(quiet=quiet):
-        with phase(LOADING):
-            from oneticket.cli.transfer import transfer as command
-        return command(
-            source,
-            given=given,
-            spec=spec,
-            rows=rows,
-            track=track or [],
-            how=how,
-            store=store,
-            quiet=quiet,
-            run_code=run_code,
-        )
-
-
-def demo(
-    *,
-    out: Annotated[Path, Parameter(help="Folder for tickets, rows, charts and the report.")] = Path("demo"),
-    store: Keep = KEEP,
-    quiet: Quiet = False,
-) -> int:
-    """Run the whole method in a minute: find tickets on half of scikit-learn's digits, transfer to the other half."""
-    with telling(quiet=quiet):
-        with phase(LOADING):
-            from oneticket.cli.demo import demo as command
-        return command(out=out, store=store, quiet=quiet)
 
 
 def completion(
     shell: Annotated[Literal["bash", "zsh", "fish", "powershell"], Parameter(help="The shell.")] = "bash", /
 ) -> int:
     """Print the script that lets a shell complete commands and flags."""
-    out().print(app.generate_completion(shell=shell), soft_wrap=True)
+    out().print(application().generate_completion(shell=shell), soft_wrap=True)
     return 0
 
 
-def application(shown: Literal["common", "all"] | None = None) -> App:
-    """The whole command line; or one that only shows its help, of long commands the common flags alone, or all."""
+def application(shown: Literal["common", "all"] | None = None, *, only: str | None = None) -> App:
+    """The whole command line; or one that only shows its help, of long commands the common flags alone, or all.
+
+    `only`: with no other command than this one, whose module alone is then imported.
+    """
     options = Group("Options", sort_key=len(HELP))
     made, titles = App(name="oneticket", help_epilogue=EXIT_CODES, group_commands=options, **SETTINGS), groups()
     for number, (name, entry) in enumerate(HELP.items()):
-        command, short = COMMANDS[name], bool(entry.common) and shown == "common"
+        if only not in (None, name):
+            continue
+        command, short = _found(COMMANDS[name]), bool(entry.common) and shown == "common"
         about: dict[str, Any] = {
             "group": titles[entry.group],
             "sort_key": number,
@@ -118,7 +51,9 @@ def application(shown: Literal["common", "all"] | None = None) -> App:
             made.command(command)
             continue
         if name in FLAGS:
-            command = with_flags(FLAGS[name], grouped=not short, starred=shown is not None)(command)
+            from oneticket.cli.flags import with_flags
+
+            command = with_flags(_found(FLAGS[name]), grouped=not short, starred=shown is not None)(command)
         if short:
             about["help_formatter"] = CommonFlags(entry.common)
         made.command(command, name=name, **about)
@@ -129,13 +64,15 @@ def main(tokens: list[str] | None = None) -> None:
     """Run a command and leave with its exit code; a user's mistake is told in words, without a traceback."""
     any_encoding()
     tokens = sys.argv[1:] if tokens is None else tokens
-    chosen = application("all" if ALL in tokens else "common") if {"--help", "-h", ALL} & {*tokens} else app
+    asked = {"--help", "-h", ALL} & {*tokens}
+    only = tokens[0] if tokens and tokens[0] in COMMANDS else None
+    chosen = application("all" if ALL in tokens else "common") if asked else application(only=only)
     tokens = ["--help" if token == ALL else token for token in tokens]
     try:
         with naming_extras(), _kept_told():
             code = chosen(tokens, exit_on_error=False, print_error=False)
     except CycloptsError as error:
-        tell(f"oneticket: {told(error, app, tokens)}", style="red")
+        tell(f"oneticket: {told(error, application(), tokens)}", style="red")
         code = USAGE
     except SpecError as error:
         tell(f"oneticket: {error}", style="red")
@@ -179,28 +116,40 @@ SETTINGS: dict[str, Any] = {
     "suppress_keyboard_interrupt": False,
     "default_parameter": Parameter(validator=sound),
 }
-FLAGS: dict[str, type[Spec]] = {"find": FindSpec, "transfer": CarrySpec}
-"""The commands that take the fields of a spec as flags."""
+FLAGS = {"find": "study.spec:FindSpec", "transfer": "study.spec:CarrySpec"}
+"""The commands that take the fields of a spec as flags, and where the spec is."""
 
-COMMANDS: dict[str, Any] = {
-    "demo": demo,
-    "init": init,
-    "zoo": zoo,
-    "show": show,
-    "find": find,
-    "transfer": transfer,
-    "consensus": consensus,
-    "study": study,
-    "status": status,
-    "report": report,
-    "board": board,
-    "score": score,
-    "push": push,
-    "pull": pull,
-    "import": import_,
-    "verify": verify,
-    "export": export,
-    "store": store,
-    "completion": completion,
+COMMANDS = {
+    "demo": "cli.commands:demo",
+    "init": "cli.studies:init",
+    "zoo": "cli.tickets:zoo",
+    "show": "cli.tickets:show",
+    "find": "cli.commands:find",
+    "transfer": "cli.commands:transfer",
+    "consensus": "cli.tickets:consensus",
+    "study": "cli.studies:study",
+    "status": "cli.studies:status",
+    "report": "cli.studies:report",
+    "board": "cli.studies:board",
+    "score": "cli.tickets:score",
+    "push": "cli.tickets:push",
+    "pull": "cli.tickets:pull",
+    "import": "cli.tickets:import_",
+    "verify": "cli.tickets:verify",
+    "export": "cli.tickets:export",
+    "store": "cli.studies:store",
+    "completion": "cli.app:completion",
 }
-app = application()
+"""Where each command is: none is imported for another one's sake."""
+
+
+def _found(where: str) -> Any:
+    """The command or spec of that place."""
+    module, name = where.split(":")
+    return getattr(importlib.import_module(f"oneticket.{module}"), name)
+
+
+def __getattr__(name: str) -> App:
+    if name != "app":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return application()

@@ -12,7 +12,8 @@ from oneticket.lottery.consensus import consensus as agree
 from oneticket.session.sources import sources_at
 from oneticket.session.terminal import say
 from oneticket.stats.words import percent
-from oneticket.ticket.book import Book, book_file
+from oneticket.ticket.book import Book
+from oneticket.ticket.names import book_file
 
 
 def consensus(sources: Sequence[Path], *, out: Path, weights: Weights, run_code: bool) -> int:

@@ -23,7 +23,8 @@ from oneticket.study.findings import findings
 from oneticket.study.grid import plan
 from oneticket.study.plan import searches
 from oneticket.study.rows import rows as rows_of
-from oneticket.ticket.book import Book, book_file
+from oneticket.ticket.book import Book
+from oneticket.ticket.names import book_file
 from oneticket.ticket.ticket import Ticket
 
 

@@ -21,7 +21,7 @@ from oneticket.integrations.foreign import read_checkpoint
 from oneticket.lottery.transfer import check_code, network_of
 from oneticket.models.build import build
 from oneticket.session.terminal import say, say_json
-from oneticket.stats.table import ReportTable
+from oneticket.stats.report_table import ReportTable
 from oneticket.stats.words import MISSING, percent
 from oneticket.task.inputs import Inputs
 from oneticket.ticket.describe import at

@@ -13,8 +13,8 @@ from oneticket.cli.tables import print_tables
 from oneticket.engine.engine import Engine
 from oneticket.ground.errors import FileError, SpecError, StoreError
 from oneticket.ground.phase import phase
+from oneticket.lottery.outline import rewind_step
 from oneticket.lottery.run_context import RunContext
-from oneticket.lottery.search import rewind_step
 from oneticket.lottery.spec import SearchSpec
 from oneticket.report.export import check_rows, write_rows
 from oneticket.session.search import book_of, bound, done_levels
@@ -26,7 +26,8 @@ from oneticket.study.labels import usual_labels
 from oneticket.study.plan import search_cells, search_origin
 from oneticket.study.rows import rows as rows_of
 from oneticket.study.spec import FindSpec
-from oneticket.ticket.book import Book, book_file, book_files
+from oneticket.ticket.book import Book
+from oneticket.ticket.names import book_file, book_files
 
 
 def find(

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from inspect import Parameter as Argument
 from pathlib import Path
@@ -14,6 +15,7 @@ from cyclopts import Group, Parameter
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
+from oneticket.cli.mistakes import needs
 from oneticket.ground.errors import SpecError
 from oneticket.ground.spec import Spec, over, tables
 from oneticket.ground.when import When
@@ -219,3 +221,36 @@ def _text(value: object) -> str:
 
 WORDS: Mapping[Any, str] = {int: "INT", float: "FLOAT", When: "TIME"}
 """What stands for a value in the help, by its kind."""
+
+
+def with_flags(
+    spec: type[Spec], *, grouped: bool = True, starred: bool = False
+) -> Callable[[Callable[..., int]], Callable[..., int]]:
+    """Give a command that takes `given: dict` one keyword argument per field of the spec instead.
+
+    Those that are required stand in `lacking(arguments)`, a function from arguments to the flags that are neither
+    given nor in the file of `spec`.
+    """
+
+    def wrap(command: Callable[..., int]) -> Callable[..., int]:
+        made = {flag.variable: flag.argument(grouped=grouped, starred=starred) for flag in flags(spec)}
+        own = [p for p in inspect.signature(command, eval_str=True).parameters.values() if p.name != "given"]
+
+        def lacking(arguments: Mapping[str, Any]) -> list[str]:
+            filed = from_file(arguments.get("spec"))
+            asked = [flag for flag in flags(spec) if flag.required and arguments.get(flag.variable) is None]
+            return [f"--{flag.name}" for flag in asked if not within(filed, flag.path)]
+
+        def wrapped(*args: Any, **kwargs: Any) -> int:
+            if absent := lacking(kwargs):
+                raise SpecError(needs(command.__name__, absent))
+            given = {name: kwargs.pop(name, None) for name in made}
+            return command(*args, given=given, **kwargs)
+
+        wrapped.__name__, wrapped.__doc__ = command.__name__, command.__doc__
+        wrapped.lacking = lacking  # type: ignore[attr-defined]
+        wrapped.__signature__ = inspect.Signature([*own, *made.values()])  # type: ignore[attr-defined]
+        wrapped.__annotations__ = {p.name: p.annotation for p in [*own, *made.values()]}
+        return wrapped
+
+    return wrap

@@ -11,7 +11,8 @@ from oneticket.publish.hub import NAMES, find, parse, publish
 from oneticket.publish.shipped import DATA_LICENCES, located, named
 from oneticket.session.terminal import say
 from oneticket.ticket import file
-from oneticket.ticket.book import Book, book_files
+from oneticket.ticket.book import Book
+from oneticket.ticket.names import book_files
 from oneticket.ticket.ticket import Ticket
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from oneticket.cli.show import density, layers
 from oneticket.cli.tables import print_facts, print_table
 from oneticket.integrations.masks import read_ticket
+from oneticket.publish.preview import preview_of
 from oneticket.session.terminal import say
 
 STEPS = {
@@ -30,16 +31,17 @@ def import_ticket(
     """Read, say what was found and what was only inferred, write the ticket."""
     ticket = read_ticket(file, weights=weights, format=format, key=key, step=step, head=head)
     ticket.save(out)
+    shown = preview_of(ticket)
     imported, contract = ticket.lineage["imported"], ticket.contract
     facts: list[tuple[str, object]] = [("ticket", out), ("id", ticket.id), ("read as", imported["from"])]
     facts += [(f"read of the {name}", said) for name, said in imported.get("read", {}).items()]
     facts += [
-        ("density", density(ticket)),
+        ("density", density(shown)),
         ("rewind", f"{contract.rewind} (step {contract.step}), {STEPS[imported['step']]}"),
     ]
     facts.append(("head", ", ".join(head) or "not named: carry it with head='keep'"))
     print_facts(facts)
-    print_table(layers(ticket))
+    print_table(layers(shown))
     if imported["inferred"]:
         said = "Inferred, not told: every exact zero counts as pruned, and tensors without zeros as dense."
         if imported["all_zero"]:

@@ -1,20 +1,13 @@
-"""What several commands take: their common flags, and those that are made from a spec."""
+"""What several commands take: their common flags."""
 
 from __future__ import annotations
 
-import inspect
 import os
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
-
-from oneticket.cli.flags import flags, from_file, within
-from oneticket.cli.mistakes import needs
-from oneticket.ground.errors import SpecError
-from oneticket.ground.spec import Spec
 
 if TYPE_CHECKING:
     from oneticket.lottery.run_context import RunContext
@@ -106,36 +99,3 @@ class How:
 
 
 HOW = How()
-
-
-def with_flags(
-    spec: type[Spec], *, grouped: bool = True, starred: bool = False
-) -> Callable[[Callable[..., int]], Callable[..., int]]:
-    """Give a command that takes `given: dict` one keyword argument per field of the spec instead.
-
-    Those that are required stand in `lacking(arguments)`, a function from arguments to the flags that are neither
-    given nor in the file of `spec`.
-    """
-
-    def wrap(command: Callable[..., int]) -> Callable[..., int]:
-        made = {flag.variable: flag.argument(grouped=grouped, starred=starred) for flag in flags(spec)}
-        own = [p for p in inspect.signature(command, eval_str=True).parameters.values() if p.name != "given"]
-
-        def lacking(arguments: Mapping[str, Any]) -> list[str]:
-            filed = from_file(arguments.get("spec"))
-            asked = [flag for flag in flags(spec) if flag.required and arguments.get(flag.variable) is None]
-            return [f"--{flag.name}" for flag in asked if not within(filed, flag.path)]
-
-        def wrapped(*args: Any, **kwargs: Any) -> int:
-            if absent := lacking(kwargs):
-                raise SpecError(needs(command.__name__, absent))
-            given = {name: kwargs.pop(name, None) for name in made}
-            return command(*args, given=given, **kwargs)
-
-        wrapped.__name__, wrapped.__doc__ = command.__name__, command.__doc__
-        wrapped.lacking = lacking  # type: ignore[attr-defined]
-        wrapped.__signature__ = inspect.Signature([*own, *made.values()])  # type: ignore[attr-defined]
-        wrapped.__annotations__ = {p.name: p.annotation for p in [*own, *made.values()]}
-        return wrapped
-
-    return wrap

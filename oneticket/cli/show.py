@@ -4,39 +4,41 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
+from math import prod
 from pathlib import Path
 
 from oneticket.cli.tables import print_facts, print_table
 from oneticket.ground.errors import SpecError
 from oneticket.ground.metric import Metric, score_of
-from oneticket.session.sources import sources_at
+from oneticket.publish.preview import Preview, preview
+from oneticket.publish.shipped import located
 from oneticket.session.terminal import say, say_json
-from oneticket.stats.scores import score_table
+from oneticket.stats.report_table import ReportTable
 from oneticket.stats.stats import mean_interval
-from oneticket.stats.table import ReportTable
 from oneticket.stats.words import percent, plus_minus
 from oneticket.ticket import describe
-from oneticket.ticket import file as ticket_file
-from oneticket.ticket.book import Book
-from oneticket.ticket.ticket import Ticket
+from oneticket.ticket.describe import replicate_of
+from oneticket.ticket.names import books_in
 
 
 def show(path: Path, *, level: int | None, json: bool) -> int:
     """Print the card of a ticket, a book, or a folder of books; or all that it says, as JSON."""
+    found = [(file, preview(file)) for file in files_at(path)]
     if json:
-        say_json([_plain(file, thing) for file, thing in sources_at(path).values()])
+        say_json([_plain(file, thing) for file, thing in found])
         return 0
-    things = {replicate: thing for replicate, (_, thing) in sources_at(path).items()}
-    books = {replicate: thing for replicate, thing in things.items() if isinstance(thing, Book)}
-    for thing in things.values():
-        if isinstance(thing, Ticket):
+    for _, thing in found:
+        if thing.kind == "ticket":
             if level is not None:
                 raise SpecError(f"--level: {path} is a single ticket, not a book")
             print_facts([("ticket", path), *_common(thing), ("density", density(thing)), *_evidence(thing)])
             print_table(layers(thing))
-            if found := list(describe.scores(thing)):
-                print_table(score_table(found))
+            if scores := list(describe.scores(thing)):
+                from oneticket.stats.scores import score_table
+
+                print_table(score_table(scores))
             return 0
+    books = {replicate_of(thing): thing for _, thing in found}
     first = next(iter(books.values()))
     deepest = min(book.levels for book in books.values())
     level = deepest if level is None else level
@@ -47,52 +49,57 @@ def show(path: Path, *, level: int | None, json: bool) -> int:
         [("book", path), ("replicates", replicates), *_common(first), ("levels", f"0 to {deepest}"), *_cost(books)]
     )
     print_table(_levels(books, deepest))
-    print_table(layers(first[level]))
+    print_table(layers(first, level))
     return 0
 
 
-def _plain(file: Path, thing: Ticket | Book) -> dict[str, object]:
+def _plain(file: Path, thing: Preview) -> dict[str, object]:
     """What a file says, for other programs: counts of weights by level and layer beside what it carries."""
-    book = isinstance(thing, Book)
-    counts = thing.weight_counts if isinstance(thing, Book) else (thing.weight_counts,)
-    last = thing[thing.levels] if isinstance(thing, Book) else thing
     layers = {
-        name: {"shape": [*living.shape], "remaining": int(living.sum()), "weights": living.numel()}
-        for name, living in last.mask.items()
+        name: {"shape": [*layer.shape], "remaining": layer.remaining[-1], "weights": prod(layer.shape)}
+        for name, layer in thing.layers.items()
     }
     levels = [
         {"remaining": one.living, "prunable": one.total, "weights": one.whole, "density": one.prunable}
-        for one in counts
+        for one in thing.weight_counts
     ]
-    evidence = {"records": [dict(one) for one in thing.records]} if isinstance(thing, Book) else dict(thing.evidence)
+    book = {"records": [dict(one) for one in thing.records]}
     return {
         "file": str(file),
-        "kind": "book" if book else "ticket",
+        "kind": thing.kind,
         "id": thing.id,
         "model": thing.model,
         "contract": thing.contract.plain(),
         "lineage": thing.lineage,
         "levels": levels,
         "layers": layers,
-        **evidence,
+        **(book if thing.kind == "book" else dict(thing.evidence)),
     }
 
 
 def verify(path: Path, *, json: bool) -> int:
     """Check a file, or every book of a folder, to the last bit; FileError at the first untruth."""
+    from oneticket.ticket import file as ticket_file
+
     if json:
-        say_json([asdict(ticket_file.verify(file)) for file, _ in sources_at(path).values()])
+        say_json([asdict(ticket_file.verify(file)) for file in files_at(path)])
         return 0
-    for one, _ in sources_at(path).values():
+    for one in files_at(path):
         facts = ticket_file.verify(one)
         levels = f", levels 0 to {facts.levels}" if facts.kind == "book" else ""
-        lives = f"{facts.living} of {facts.total} prunable weights live at the sparsest"
-        said = f"{one}: good. {facts.kind} {facts.id[:16]}, {lives}"
+        remain = f"{facts.living} of {facts.total} prunable weights remain at the sparsest"
+        said = f"{one}: good. {facts.kind} {facts.id[:16]}, {remain}"
         say(f"{said}{levels}, {facts.size} bytes, format {facts.format}")
     return 0
 
 
-def _common(thing: Ticket | Book) -> Iterator[tuple[str, object]]:
+def files_at(path: Path) -> list[Path]:
+    """The file of that path or shipped name, or a folder's books in the order of their replicates."""
+    found = located(path)
+    return [*books_in(found).values()] if found.is_dir() else [found]
+
+
+def _common(thing: Preview) -> Iterator[tuple[str, object]]:
     yield "id", f"{thing.id[:SHORT]} (--json has all of it)"
     if thing.model:
         shape, classes = (describe.word(thing.model.get(name)) or "?" for name in ("shape", "classes"))
@@ -122,11 +129,11 @@ def _common(thing: Ticket | Book) -> Iterator[tuple[str, object]]:
         yield "imported", _settings(imported)
     if "data_digest" in thing.lineage:
         yield "data digest", describe.word(str(thing.lineage["data_digest"])[:SHORT])
-    if isinstance(thing, Ticket) and "level" in thing.lineage:
+    if thing.kind == "ticket" and "level" in thing.lineage:
         yield "level", describe.word(thing.lineage["level"])
 
 
-def _evidence(ticket: Ticket) -> Iterator[tuple[str, object]]:
+def _evidence(ticket: Preview) -> Iterator[tuple[str, object]]:
     """The scores and the cost that came along, of one network: evidence, not identity."""
     if "replicate" in ticket.lineage:
         yield "replicate", describe.word(ticket.lineage["replicate"])
@@ -135,25 +142,25 @@ def _evidence(ticket: Ticket) -> Iterator[tuple[str, object]]:
             yield name.replace("_", " "), f"{value:.4g}" if isinstance(value, float) else _word(value)
 
 
-def _cost(books: Mapping[int, Book]) -> Iterator[tuple[str, object]]:
+def _cost(books: Mapping[int, Preview]) -> Iterator[tuple[str, object]]:
     """What finding took, in deterministic units; levels that were not recorded count as none."""
     if any(describe.agreement(book) for book in books.values()):
         return  # its searches' own books say what they took
     records = [record for book in books.values() for record in book.records]
     counts = {name: [record.get(name) for record in records] for name in ("steps", "examples")}
     steps, examples = (sum(count for count in found if type(count) is int) for found in counts.values())
-    trainings = sum(len(book) for book in books.values())
+    trainings = sum(book.levels + 1 for book in books.values())
     seen = f", {examples:,} examples seen" if examples else ""  # somebody's own loop does not say
     yield "cost", f"{trainings} trainings, {steps:,} steps{seen}"
 
 
-def _levels(books: Mapping[int, Book], deepest: int) -> ReportTable:
+def _levels(books: Mapping[int, Preview], deepest: int) -> ReportTable:
     rows, metric = [], _metric(books)
     for level in range(deepest + 1):
         scores = [score_of(book.records[level]) for book in books.values() if level < len(book.records)]
         known = [float(value) for value in scores if describe.number(value)]
         shown = plus_minus(mean_interval(known), metric) if known else "—"
-        densities = {percent(book.density(level)) for book in books.values()}
+        densities = {percent(book.weight_counts[level].prunable) for book in books.values()}
         counts = next(iter(books.values())).weight_counts[level]
         rows.append((str(level), " / ".join(sorted(densities)), percent(counts.model), f"{counts.living:,}", shown))
     return ReportTable(
@@ -166,30 +173,31 @@ def _levels(books: Mapping[int, Book], deepest: int) -> ReportTable:
     )
 
 
-def _metric(books: Mapping[int, Book]) -> Metric:
+def _metric(books: Mapping[int, Preview]) -> Metric:
     """What the searches were measured by, as their records say; a score without a name, if they say nothing sound."""
     records = [record for book in books.values() for record in book.records]
     return describe.sound_metric(records[0] if records else {}) or Metric(name="score")
 
 
-def layers(ticket: Ticket) -> ReportTable:
-    """Per layer: shape, living weights, density; and what is dense."""
+def layers(ticket: Preview, level: int = 0) -> ReportTable:
+    """Per layer: shape, remaining weights, density at a level; and what is dense."""
     rows = [
-        (name, "×".join(map(str, living.shape)), f"{int(living.sum()):,}", percent(float(living.float().mean())))
-        for name, living in ticket.mask.items()
+        (name, "×".join(map(str, layer.shape)), f"{left:,}", percent(left / prod(layer.shape)))
+        for name, layer in ticket.layers.items()
+        for left in (layer.remaining[level],)
     ]
-    dense = sorted(set(ticket.weights) - set(ticket.mask))
+    dense, more = ", ".join(ticket.dense[:6]), len(ticket.dense) - 6
     return ReportTable(
-        title=f"Layers at {density(ticket)}",
-        header=("layer", "shape", "living", "density"),
+        title=f"Layers at {density(ticket, level)}",
+        header=("layer", "shape", "remaining", "density"),
         rows=tuple(rows),
-        caption=f"Dense by policy: {', '.join(dense[:6])}{f' and {len(dense) - 6} more' if len(dense) > 6 else ''}.",
+        caption=f"Dense by policy: {dense}{f' and {more} more' if more > 0 else ''}.",
     )
 
 
-def density(ticket: Ticket) -> str:
+def density(ticket: Preview, level: int = 0) -> str:
     """Of the prunable weights, and of the whole model."""
-    counts = ticket.weight_counts
+    counts = ticket.weight_counts[level]
     prunable = f"{percent(counts.prunable)} of the prunable weights ({counts.living:,} of {counts.total:,})"
     return f"{prunable}, {percent(counts.model)} of all {counts.whole:,}"
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from threading import Timer
-
-from rich.live import Live
-from rich.spinner import Spinner
+from typing import TYPE_CHECKING
 
 from oneticket.ground.phase import listening
 from oneticket.session.terminal import err, plain
+
+if TYPE_CHECKING:
+    from rich.spinner import Spinner
 
 
 @contextmanager
@@ -30,7 +31,7 @@ class _Shown:
         self._console = err()
         self._open: list[str] = []
         self._told = set[str]()
-        self._spinner = Spinner("dots")
+        self._spinner: Spinner | None = None
 
     @contextmanager
     def __call__(self, words: str) -> Iterator[None]:
@@ -48,6 +49,8 @@ class _Shown:
             if len(self._open) > 1:
                 yield
                 return
+            from rich.live import Live
+
             with Live(get_renderable=self._drawn, console=self._console, transient=True, refresh_per_second=8) as live:
                 live.refresh()
                 yield
@@ -61,6 +64,10 @@ class _Shown:
 
     def _drawn(self) -> Spinner:
         """The spinner turns with the clock."""
+        if self._spinner is None:
+            from rich.spinner import Spinner
+
+            self._spinner = Spinner("dots")
         self._spinner.update(text=plain(f"{self._open[-1]} ...") if self._open else "")
         return self._spinner
 

@@ -13,7 +13,7 @@ from oneticket.ground import clock
 from oneticket.ground.canon import dumps
 from oneticket.ground.errors import SpecError, StoreError, unknown
 from oneticket.session.terminal import say, say_json
-from oneticket.stats.table import ReportTable
+from oneticket.stats.report_table import ReportTable
 from oneticket.stats.words import MISSING
 from oneticket.store import names, upkeep
 from oneticket.store.entry import Head

@@ -9,7 +9,10 @@ from cyclopts import App, Parameter
 
 from oneticket.cli.parameters import HOW, KEEP, How, Json, Keep, Quiet, Track
 from oneticket.cli.status import LOADING, telling
+from oneticket.ground.allocator import uncollected
 from oneticket.ground.phase import phase
+
+LISTING, CHECKING = "reading the store", "checking every entry"
 
 Name = Annotated[
     str,
@@ -47,6 +50,13 @@ def study(
         Parameter(help="Run only these replicates, such as 6-9 or 0,3; all unless given.", metavar="REPLICATES"),
     ] = None,
     price: Annotated[float | None, Parameter(help="Price of one hour of the machine, for --dry-run.")] = None,
+    measure: Annotated[
+        bool,
+        Parameter(
+            help="With --dry-run: time a few optimizer steps of each kind of training that nothing is known of.",
+            negative="",
+        ),
+    ] = False,
     track: Track = None,
     json: Json = False,
     how: How = HOW,
@@ -65,6 +75,7 @@ def study(
             replicates=replicates,
             json=json,
             price=price,
+            measure=measure,
             track=track or [],
             how=how,
             store=store,
@@ -91,16 +102,18 @@ def report(
     store: Keep = KEEP,
 ) -> int:
     """Write the report of a study, finished or not: one page with figures, rows and verdicts."""
-    from oneticket.cli.study import report as command
-
-    return command(name, out=out, show=show, store=store)
+    with telling(quiet=False):
+        with phase(LOADING):
+            from oneticket.cli.study import report as command
+        return command(name, out=out, show=show, store=store)
 
 
 def status(name: Name, /, *, json: Json = False, store: Keep = KEEP) -> int:
     """Print the progress of a study: what is done, running, failed and left to do."""
-    from oneticket.cli.study import status as command
-
-    return command(name, json=json, store=store)
+    with telling(quiet=json), uncollected():
+        with phase(LOADING):
+            from oneticket.cli.study_status import status as command
+        return command(name, json=json, store=store)
 
 
 def board(
@@ -130,9 +143,10 @@ def ls(
     store: Keep = KEEP,
 ) -> int:
     """List the entries, one a line, and their total size and time."""
-    from oneticket.cli.store import ls as command
+    with telling(quiet=json), uncollected(), phase(LISTING):
+        from oneticket.cli.store import ls as command
 
-    return command(store=store, kind=kind, json=json)
+        return command(store=store, kind=kind, json=json)
 
 
 @store.command(name="show")
@@ -140,9 +154,10 @@ def show_entry(
     key: Annotated[str, Parameter(help="An entry's address, or enough of its beginning.")], /, *, store: Keep = KEEP
 ) -> int:
     """Print everything about one entry: what it is, its record, when and where it was made, what it needs."""
-    from oneticket.cli.store import show as command
+    with telling(quiet=False), phase(LISTING):
+        from oneticket.cli.store import show as command
 
-    return command(key, store=store)
+        return command(key, store=store)
 
 
 @store.command
@@ -156,14 +171,16 @@ def gc(
     store: Keep = KEEP,
 ) -> int:
     """Remove leftovers of interrupted work; with --keep, also all results that the named studies do not need."""
-    from oneticket.cli.study import clear as command
-
-    return command(keep or [], dry_run=dry_run, store=store)
+    with telling(quiet=False):
+        with phase(LOADING):
+            from oneticket.cli.study import clear as command
+        return command(keep or [], dry_run=dry_run, store=store)
 
 
 @store.command(name="verify")
 def verify_store(*, json: Json = False, store: Keep = KEEP) -> int:
     """Check every entry by its digest; damaged ones are set aside, and the next run makes them again."""
-    from oneticket.cli.store import verify as command
+    with telling(quiet=json), uncollected(), phase(CHECKING):
+        from oneticket.cli.store import verify as command
 
-    return command(store=store, json=json)
+        return command(store=store, json=json)

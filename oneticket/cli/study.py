@@ -1,36 +1,31 @@
-"""`oneticket study`, `report`, `status`: a whole study, what came of it, and how far it is."""
+"""`oneticket study` and `report`: a whole study, what it will cost, and what came of it."""
 
 from __future__ import annotations
 
-import webbrowser
-from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 from oneticket.cli import store as store_commands
 from oneticket.cli.parameters import How
 from oneticket.cli.session import run_steps
+from oneticket.cli.study_status import parts_of, tell_changes
 from oneticket.cli.tables import print_table
 from oneticket.engine.engine import Engine, at_once
 from oneticket.ground import clock
+from oneticket.ground.allocator import uncollected
 from oneticket.ground.errors import SpecError
 from oneticket.ground.phase import phase
 from oneticket.lottery.run_context import RunContext
-from oneticket.report.contents import judged
-from oneticket.report.stated import doubts
-from oneticket.session.called import Called, called
-from oneticket.session.study import changes, check_tables
+from oneticket.session.called import called
+from oneticket.session.study import check_tables
 from oneticket.session.terminal import say, say_json, tell
-from oneticket.stats.table import ReportTable
+from oneticket.stats.report_table import ReportTable
 from oneticket.stats.words import listed
-from oneticket.store.step import Step
 from oneticket.store.store import Store
-from oneticket.study.cells import Cell
-from oneticket.study.described import describe
 from oneticket.study.design import keep_design, keep_plan
 from oneticket.study.estimate import Estimate, estimate
-from oneticket.study.findings import findings
 from oneticket.study.grid import Plan
 from oneticket.study.plan import closure
 from oneticket.study.resolve import plan_of
@@ -44,6 +39,7 @@ def study(
     replicates: str | None,
     json: bool,
     price: float | None,
+    measure: bool,
     track: Sequence[str],
     how: How,
     store: str,
@@ -52,19 +48,23 @@ def study(
     """Run what is not done yet of a study, or of some replicates of it, or say what that would cost."""
     if json and not dry_run:
         raise SpecError("--json: goes with --dry-run")
-    context = how.context(pretend=dry_run)
+    kept = Store(store)
+    context = how.context(pretend=dry_run, unread=dry_run and not kept.keys())
     with phase("planning"):
-        plan, kept = plan_of(name, context), Store(store)
+        plan = plan_of(name, context)
     context = replace(context, threads=how.threads or plan.threads)
     check_tables(plan)
     for doubt in plan.doubts:
         tell(doubt, style="yellow", quiet=quiet or json)
     asked = plan if replicates is None else _only(plan, replicates)
     if dry_run:
-        _foresee(asked, kept, context, engine, price, json=json)
+        with kept.indexed(), uncollected():
+            _foresee(asked, kept, context, engine, price, json=json, measure=measure)
         return 0
     if price is not None:
         raise SpecError("--price: goes with --dry-run")
+    if measure:
+        raise SpecError("--measure: goes with --dry-run")
     tell_changes(plan, kept)
     keep_design(plan, kept)  # the whole study's, whatever is run of it here
     keep_plan(plan, kept)
@@ -80,10 +80,16 @@ def study(
 
 def report(name: str, *, out: Path, show: bool, store: str) -> int:
     """Write the report of what is there of a study, and say where, with the verdicts."""
+    import webbrowser
+
+    from oneticket.report.contents import judged
     from oneticket.report.page import write_report
+    from oneticket.report.stated import doubts
+    from oneticket.study.findings import findings
 
     context = RunContext(pretend=True)
-    plan = plan_of(name, context)
+    with phase("planning"):
+        plan = plan_of(name, context)
     tell_changes(plan, Store(store))
     found = findings(plan, Store(store))
     written = write_report(found, out)
@@ -95,52 +101,6 @@ def report(name: str, *, out: Path, show: bool, store: str) -> int:
     say(f"{len(written)} files, {out / 'report.html'} first{missing}")
     if show:
         webbrowser.open((out / "report.html").resolve().as_uri())
-    return 0
-
-
-def status(name: str, *, json: bool, store: str) -> int:
-    """Print how far a study is, who is at it, and what failed."""
-    plan, kept = plan_of(name, RunContext(pretend=True)), Store(store)
-    tell_changes(plan, kept)
-    everything = closure(cell.step for cell in plan.cells)
-    there, held, failed = kept.there(step.key for step in everything), kept.claims.holders(), kept.failures()
-
-    def state(step: Step) -> str:
-        marks = (("done", there), ("under way", held), ("failed", failed))
-        return next((word for word, keys in marks if step.key in keys), "to do")
-
-    names = called(plan.cells, places=False)
-
-    def said(step: Step) -> str:
-        return describe(step, names.get(step.key, Called()).arm)
-
-    rows = []
-    for part, cells in _parts(plan):
-        steps = closure(cell.step for cell in cells)
-        counts = Counter(map(state, steps))
-        rows.append((part, str(len(cells)), str(len(steps)), *(str(counts[word]) for word in STATES)))
-    counts = Counter(map(state, everything))
-    rows.append(("all", str(len(plan.cells)), str(len(everything)), *(str(counts[word]) for word in STATES)))
-    if json:
-        told = {step.key: (said(step), state(step)) for step in everything if state(step) in STATES[1:3]}
-        reasons = {key: str(held.get(key) or failed[key]) for key in told}
-        parts = [{"part": row[0], **dict(zip(COUNTED, map(int, row[1:]), strict=True))} for row in rows]
-        open_steps = [
-            {"key": key, "what": what, "state": word, "why": reasons[key]} for key, (what, word) in told.items()
-        ]
-        say_json({"study": plan.name, "store": kept.url, "parts": parts, "steps": open_steps})
-        return 0
-    table = ReportTable(
-        title=f"{plan.name} in {kept.url}",
-        header=("part", "cells", "steps", *STATES),
-        rows=tuple(rows),
-        caption="Steps that several parts need are counted in each of them, and once in all.",
-    )
-    print_table(table)
-    for step in everything:
-        if state(step) in ("under way", "failed"):
-            why = held.get(step.key) or failed[step.key]
-            say(f"{state(step)}: {said(step)}: {why}")
     return 0
 
 
@@ -174,18 +134,17 @@ def _only(plan: Plan, said: str) -> Plan:
     return replace(plan, cells=tuple(cell for cell in plan.cells if cell.replicate in asked))
 
 
-def tell_changes(plan: Plan, store: Store) -> None:
-    """Say which data are not what they were."""
-    for line in changes(plan, store):
-        tell(line, style="yellow")
-
-
-def _foresee(plan: Plan, store: Store, context: RunContext, engine: Engine, price: float | None, *, json: bool) -> None:
+def _foresee(
+    plan: Plan, store: Store, context: RunContext, engine: Engine, price: float | None, *, json: bool, measure: bool
+) -> None:
     """Print steps, trainings, what is there already, and the time that the rest may take."""
     paces: dict[str, float | None] = {}
+    kinds: dict[str, Any] = {}
     rows, parts = [], []
-    for part, cells in [*_parts(plan), ("all", plan.cells)]:
-        one = estimate([cell.step for cell in cells], store=store, context=context, paces=paces)
+    for part, cells in [*parts_of(plan), ("all", plan.cells)]:
+        one = estimate(
+            [cell.step for cell in cells], store=store, context=context, paces=paces, kinds=kinds, measure=measure
+        )
         counts = map(str, (len(cells), one.steps, one.trainings, one.kept, one.to_do))
         parts.append({"part": part, "cells": len(cells), **asdict(one), "to_do": one.to_do})
         rows.append((part, *counts, f"{one.updates:,}", _time(one)))
@@ -198,8 +157,8 @@ def _foresee(plan: Plan, store: Store, context: RunContext, engine: Engine, pric
         title=f"{plan.name}: what there is to do, in {store.url}",
         header=("part", "cells", "steps", "trainings", "stored", "to do", "updates", "time"),
         rows=tuple(rows),
-        caption="Updates: optimizer steps to do. Time: one training after the other, as similar ones in the store "
-        "took, or as a few updates took here. Steps that several parts share count in each part, and once in all.",
+        caption="Updates: optimizer steps to do. Time: one training after the other, as similar ones took "
+        "in the store, or here with --measure. Steps that several parts share count in each part, and once in all.",
     )
     print_table(table)
     for reading in context.readings():
@@ -208,6 +167,8 @@ def _foresee(plan: Plan, store: Store, context: RunContext, engine: Engine, pric
         sets = listed(sorted(context.absent))
         said = f"not at hand, and counted as published: {sets}; a run needs them (ONETICKET_DATA)"
         say(said)
+    if context.not_read:
+        say(f"not read yet, and counted as published: {listed(sorted(context.not_read))}")
     side = at_once([cell.step for cell in plan.cells], store=store, context=context, engine=engine)
     where = (
         "in this process"
@@ -220,7 +181,10 @@ def _foresee(plan: Plan, store: Store, context: RunContext, engine: Engine, pric
     if not one.to_do:
         say("all of it is done")
         return
-    say(f"{where}: about {clock.spoken(wall)}{cost}{unknown}")
+    if one.unknown and not measure:
+        say("--measure times a few updates of each kind of training that nothing is known of")
+    known = f"about {clock.spoken(wall)}{cost}" if one.seconds or not one.unknown else "no time is known yet"
+    say(f"{where}: {known}{unknown}")
 
 
 def _time(one: Estimate) -> str:
@@ -228,12 +192,3 @@ def _time(one: Estimate) -> str:
     return " + ".join(
         part for part in (clock.spoken(one.seconds) if one.seconds or not unknown else "", unknown) if part
     )
-
-
-def _parts(plan: Plan) -> Iterator[tuple[str, tuple[Cell, ...]]]:
-    for part in dict.fromkeys(cell.part for cell in plan.cells):
-        yield part or plan.name, tuple(cell for cell in plan.cells if cell.part == part)
-
-
-STATES = ("done", "under way", "failed", "to do")
-COUNTED = ("cells", "steps", *STATES)

@@ -9,7 +9,7 @@ from rich.cells import cell_len
 from rich.table import Table as Drawn
 
 from oneticket.session.terminal import out, plain, safe, say
-from oneticket.stats.table import COLUMNS, ReportTable, tables
+from oneticket.stats.report_table import ReportTable
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 def print_tables(rows: Sequence[Row], *, levels: Collection[int] | None = None) -> None:
     """Print the comparison: one table per target and optimizer, arms in rows, densities in columns."""
+    from oneticket.stats.table import COLUMNS, tables
+
     shown = tables(rows, levels=levels)
     for table in shown:
         print_table(table)

@@ -13,7 +13,7 @@ from oneticket.publish.hub import parse
 from oneticket.publish.standing import ADJUSTED, standings
 from oneticket.publish.zoo import ZooEntry, entries, single
 from oneticket.session.terminal import paragraph, say, say_json
-from oneticket.stats.table import ReportTable
+from oneticket.stats.report_table import ReportTable
 from oneticket.ticket import file
 from oneticket.ticket.book import Book
 from oneticket.ticket.describe import at, data, network, percent, scores, word

@@ -8,7 +8,7 @@ from itertools import accumulate
 import torch
 
 from oneticket.data.data import Data, Examples
-from oneticket.data.facts import Facts
+from oneticket.data.facts import per_epoch
 from oneticket.data.images.adapt import Shape
 from oneticket.data.images.augment import aim, augment, cuts, roll
 from oneticket.data.images.stream import Stream
@@ -17,16 +17,6 @@ from oneticket.ground.errors import SpecError
 from oneticket.ground.streams import Streams
 
 Batch = tuple[torch.Tensor, torch.Tensor]
-
-
-def per_epoch(data: Data | Facts, batch: int) -> int:
-    """Training steps in an epoch: full batches only, or one short batch if the set has fewer examples than one.
-
-    Raises SpecError for a batch size below 1.
-    """
-    if batch < 1:
-        raise SpecError(f"expected a batch size of at least 1, got {batch}")
-    return max(1, (data.examples if isinstance(data, Facts) else len(data.train)) // batch)
 
 
 def batches(

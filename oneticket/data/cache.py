@@ -8,10 +8,11 @@ from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 
-from oneticket.ground import canon, disk
+from oneticket.ground import canon, disk, note
 from oneticket.ground.errors import StoreError, tell
 from oneticket.ticket import sealed
 from oneticket.ticket.values import fingerprint
@@ -57,6 +58,33 @@ def cached(key: object, make: Callable[[], Made]) -> CacheEntry:
         with contextlib.suppress(OSError):
             disk.replace(path, sealed.encode(KIND, of, {"note": found.note, "sum": found.sum}, found.tensors))
     return found
+
+
+def kept_note(kind: str, key: object) -> Any:
+    """The JSON value that was kept for this key; None where there is none.
+
+    A damaged one is told (KeptWarning), and counts as none.
+    """
+    of = canon.digest(key)
+    path = _note(kind, of)
+    try:
+        return note.read(path.read_bytes(), kind, of)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except (OSError, StoreError) as error:
+        tell(path, error)
+        return None
+
+
+def keep_note(kind: str, key: object, value: object) -> None:
+    """Keep a JSON value for this key; a folder that cannot be written is worked around in silence."""
+    of = canon.digest(key)
+    with contextlib.suppress(OSError):
+        disk.replace(_note(kind, of), note.write(kind, of, value).encode())
+
+
+def _note(kind: str, of: str) -> Path:
+    return disk.cache_folder() / kind.replace(" ", "-") / f"{of}.json"
 
 
 def _read(path: Path, of: str) -> CacheEntry | None:

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from typing import TYPE_CHECKING, Any
 
 from oneticket.data.reading import Reading
 from oneticket.data.spec import DataSpec
 from oneticket.ground.brief import brief
 from oneticket.ground.canon import digest
+from oneticket.ground.errors import SpecError
 from oneticket.task.inputs import Inputs
+
+if TYPE_CHECKING:
+    from oneticket.data.data import Data
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,6 +32,27 @@ class Facts:
     reading: Reading | None = field(default=None, repr=False, compare=False)
 
     __repr__ = brief
+
+    def plain(self) -> dict[str, Any]:
+        """As JSON values; `Facts.read` takes them back."""
+        reading = self.reading.plain() if self.reading else None
+        return {**asdict(replace(self, reading=None)), "inputs": self.inputs.plain(), "reading": reading}
+
+    @classmethod
+    def read(cls, plain: Mapping[str, Any]) -> Facts:
+        """From what `plain` gave."""
+        reading = Reading.read(plain["reading"]) if plain["reading"] else None
+        return cls(**{**plain, "inputs": Inputs.read(plain["inputs"]), "reading": reading})
+
+
+def per_epoch(data: Data | Facts, batch: int) -> int:
+    """Training steps in an epoch: full batches only, or one short batch if the set has fewer examples than one.
+
+    Raises SpecError for a batch size below 1.
+    """
+    if batch < 1:
+        raise SpecError(f"expected a batch size of at least 1, got {batch}")
+    return max(1, (data.examples if isinstance(data, Facts) else len(data.train)) // batch)
 
 
 def nominal(spec: DataSpec, inputs: Inputs | None = None) -> Facts | None:

@@ -24,8 +24,10 @@ def home() -> Path | None:
     return Path(os.path.expanduser(text)) if text else None
 
 
-def find(request: DataRequest) -> DataSource:
+def find(request: DataRequest, *, fetch: bool = True) -> DataSource:
     """The source of a set (without its half); raises DataError saying where it looked and what to do.
+
+    `fetch`: whether the Hub is asked for what is neither here nor was fetched before.
 
     >>> from oneticket.data.spec import DataSpec
     >>> find(DataRequest(spec=DataSpec(name="digits:a"))).where
@@ -49,7 +51,7 @@ def find(request: DataRequest) -> DataSource:
         advice = ARCHIVES.get(name, "check the path")
         raise DataError(f"dataset {name!r} not found; looked in {looked}; {advice}")
     try:
-        parts = hub.fetched(repo, config)
+        parts = hub.fetched(repo, config, fetch=fetch)
     except DataError as error:
         raise DataError(
             f"dataset {name!r} not found; looked in {looked}; then {error}. Set ONETICKET_DATA to a folder that holds "

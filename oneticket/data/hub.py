@@ -16,14 +16,20 @@ PATIENCE = 10.0
 """Seconds to wait for the Hub's first answer."""
 
 
-def fetched(repo: str, config: str | None) -> Mapping[str, Any]:
+def fetched(repo: str, config: str | None, *, fetch: bool = True) -> Mapping[str, Any]:
     """The splits of a Hub dataset, from an earlier fetch if there was one; raises DataError with the reason for none.
+
+    `fetch`: whether the Hub is asked where there was none.
 
     Nothing asks the network twice: a note in the cache says where the first fetch left its files.
     """
     of = f"{repo}/{config or 'default'}"
     path = disk.cache_folder() / "hub" / f"{of}.json".replace("/", "--")
-    return _kept(path, of) or _fetch(repo, config, path, of)
+    if found := _kept(path, of):
+        return found
+    if not fetch:
+        raise DataError("the Hub was not asked, since nothing is read now")
+    return _fetch(repo, config, path, of)
 
 
 def kept_in(parts: Mapping[str, Any]) -> list[Path]:

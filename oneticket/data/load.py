@@ -19,6 +19,7 @@ from oneticket.data.images.adapt import Shape, adapt
 from oneticket.data.images.decode import stack
 from oneticket.data.images.stream import Stream
 from oneticket.data.joint import joined
+from oneticket.data.kept_facts import keep_facts
 from oneticket.data.moments import Moments, from_histogram, histogram
 from oneticket.data.reading import Reading
 from oneticket.data.scale import Scale
@@ -74,7 +75,7 @@ def load(
     except OSError as error:  # a folder that may not be read, a name that no folder can have
         where = error.filename or spec.set
         raise DataError(f"dataset {spec.set!r}: {where} cannot be read: {error.strerror or error}") from error
-    return Data(
+    data = Data(
         train=found.train,
         test=found.test,
         inputs=found.inputs,
@@ -96,6 +97,8 @@ def load(
             notes=(*found.reading.notes, *source.notes),
         ),
     )
+    keep_facts(request, source, data.facts)
+    return data
 
 
 def _several(spec: DataSpec, *, inputs: Inputs | None, **how: Any) -> Data:

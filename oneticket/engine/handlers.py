@@ -14,7 +14,7 @@ from oneticket.lottery.run_context import RunContext
 from oneticket.lottery.search import book, initial_weights, level, level_ticket, rewind_weights
 from oneticket.lottery.spec import CROSSED
 from oneticket.lottery.training_request import Work
-from oneticket.lottery.transfer import blank, replicate_of, train_arm
+from oneticket.lottery.transfer import blank, train_arm
 from oneticket.store.step import Outcome, Step
 from oneticket.study.plan import search_of
 from oneticket.study.steps import (
@@ -29,6 +29,7 @@ from oneticket.study.steps import (
     read_step,
 )
 from oneticket.ticket.book import Book
+from oneticket.ticket.describe import replicate_of
 from oneticket.ticket.file import load
 from oneticket.ticket.ticket import Ticket
 

@@ -1,10 +1,11 @@
-"""The base of all specs: frozen, typed, complete, and read from Python, TOML and flags by the same rules."""
+"""The base of all specs: frozen, typed, read from Python, TOML and flags alike (long: with how mistakes are told)."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self, get_args, get_origin
 
 from pydantic import (
@@ -19,6 +20,7 @@ from pydantic import (
 from pydantic.fields import FieldInfo
 
 from oneticket.ground.brief import line
+from oneticket.ground.canon import Written
 from oneticket.ground.errors import SpecError, unknown
 from oneticket.ground.table import Table
 from oneticket.ground.when import When
@@ -129,12 +131,18 @@ class Spec(BaseModel, metaclass=_Speaking):
         """The complete JSON form: `read(spec.plain()) == spec`."""
         return self.model_dump(mode="json")
 
-    def identity(self) -> dict[str, Any]:
+    def identity(self) -> Written:
         """What is hashed: the plain form without the later fields that are neutral; `recall(spec.identity()) == spec`.
 
         So a spec that gets a field keeps its addresses. Fields of the first release are all there, and so are specs
-        within the spec, if they are its fields or tuples of them are.
+        within the spec, if they are its fields or tuples of them are. It is made and written once.
         """
+        if "_identity" not in self.__dict__:  # where pydantic lets a frozen value keep what is found once
+            self.__dict__["_identity"] = Written(self._hashed())
+        known: Written = self.__dict__["_identity"]
+        return known
+
+    def _hashed(self) -> dict[str, Any]:
         inner = {name: found for name, value in self if (found := _identity(value)) is not None}
         plain = {**self.plain(), **inner}
         neutral = {name for name, later in _later(type(self)).items() if plain[name] == later.at(plain)}
@@ -183,6 +191,7 @@ def _named(value: object) -> object:
     return value.name if isinstance(value, Spec) and [*_changed(value)] == ["name"] else value  # type: ignore[attr-defined]
 
 
+@lru_cache
 def _later(cls: type[BaseModel]) -> dict[str, Later]:
     """The fields of a spec that were added later."""
     fields = cls.model_fields.items()
@@ -222,16 +231,26 @@ def own_code(spec: Spec) -> Iterator[tuple[Table[Any], str]]:
     >>> [(table.kind, path) for table, path in own_code(Search(criterion="mine.py:score"))]
     [('criterion', 'mine.py:score')]
     """
-    for name, field in type(spec).model_fields.items():
+    for name, places, marks in _coded(type(spec)):
         value = getattr(spec, name)
         named = value if isinstance(value, tuple) else (value,)
-        for one in (one for one in named if isinstance(one, Spec)):
-            yield from own_code(one)
-        for table in tables(field):
+        for one in named:
+            if isinstance(one, Spec):
+                yield from own_code(one)
+        for table in places:
             yield from ((table, one) for one in named if isinstance(one, str) and table.is_own(one))
-        for mark in field.metadata:
-            if isinstance(mark, Code) and (path := mark.path(value)):
+        for mark in marks:
+            if path := mark.path(value):
                 yield mark.table, path
+
+
+@lru_cache
+def _coded(cls: type[Spec]) -> tuple[tuple[str, tuple[Table[Any], ...], tuple[Code, ...]], ...]:
+    """Each field with the open tables that its names stand in, and the marks of other code in it."""
+    return tuple(
+        (name, tuple(tables(field)), tuple(mark for mark in field.metadata if isinstance(mark, Code)))
+        for name, field in cls.model_fields.items()
+    )
 
 
 def over(below: Any, above: Any) -> Any:

@@ -26,11 +26,12 @@ from oneticket.lottery.run_context import RunContext
 from oneticket.lottery.search import book, initial_weights, level, rewind_weights
 from oneticket.lottery.spec import SearchSpec, Weights
 from oneticket.lottery.training import do
-from oneticket.lottery.transfer import check_code, network_of, replicate_of
+from oneticket.lottery.transfer import check_code, network_of
 from oneticket.pruning.allocate import Share, groups
 from oneticket.pruning.prune import written
 from oneticket.pruning.select import select
 from oneticket.ticket.book import Book
+from oneticket.ticket.describe import replicate_of
 from oneticket.ticket.mask import Mask
 from oneticket.ticket.values import fingerprint
 

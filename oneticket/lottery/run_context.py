@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import torch
 
-from oneticket.data import load as data_load
-from oneticket.data.data import Data
 from oneticket.data.facts import Facts, nominal
-from oneticket.data.overlap import Selection, selection
+from oneticket.data.kept_facts import kept_facts, kept_selection
+from oneticket.data.overlap import Selection
 from oneticket.data.reading import Reading
+from oneticket.data.sources import DataRequest
 from oneticket.data.spec import DataSpec
 from oneticket.ground.brief import brief
 from oneticket.ground.errors import DataError, SelectionError, SpecError, nearest
@@ -20,8 +21,11 @@ from oneticket.ground.phase import phase
 from oneticket.task.inputs import Inputs
 from oneticket.task.spec import TaskSpec
 from oneticket.task.task import task_of
-from oneticket.training.checkpoint import Slot
-from oneticket.training.watch import Watcher
+
+if TYPE_CHECKING:
+    from oneticket.data.data import Data
+    from oneticket.training.checkpoint import Slot
+    from oneticket.training.watch import Watcher
 
 
 def never() -> bool:
@@ -46,7 +50,8 @@ class RunContext:
     `compact` makes smaller: it leaves out what cannot reach the loss, and computes with living weights alone where that
     is faster. `compiled`: a mode of `torch.compile`, or None. Both change speed and rounding, nothing else; `how` says
     what came of them in the training done last. `threads`: CPU threads of a training; None leaves torch's own number,
-    or one under Ray. Another number changes rounding. `pretend`: plan with known sets that are not at hand, too.
+    or one under Ray. Another number changes rounding. `pretend`: plan with known sets that are not at hand, too;
+    `unread`: and with those that were never read here, where no address is looked up, since nothing is there yet.
     """
 
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
@@ -62,7 +67,9 @@ class RunContext:
     threads: int | None = None
     how: str = ""
     pretend: bool = False
+    unread: bool = False
     absent: set[str] = field(default_factory=set)
+    not_read: set[str] = field(default_factory=set)
     _data: OrderedDict[object, Data] = field(default_factory=OrderedDict, repr=False)
     _facts: dict[object, Facts] = field(default_factory=dict, repr=False)
     _selections: dict[object, Selection] = field(default_factory=dict, repr=False)
@@ -79,11 +86,13 @@ class RunContext:
         `inputs`: what a network takes that was found on other data; images are brought to it.
         """
         targets = task_of(task).targets
-        key = (spec.model_dump_json(), targets, inputs)
+        key = (spec.identity().text, targets, inputs)
         if key not in self._data:
             while len(self._data) >= KEPT and sum(data.bytes for data in self._data.values()) > MOST_KEPT:
                 self._data.popitem(last=False)
             with phase(f"reading {spec.name}"):
+                from oneticket.data import load as data_load
+
                 self._data[key] = data_load.load(spec, targets=targets, device=self.device, inputs=inputs)
         self._data.move_to_end(key)
         return self._data[key]
@@ -95,17 +104,23 @@ class RunContext:
     def facts(self, spec: DataSpec, task: TaskSpec = CLASSIFICATION, inputs: Inputs | None = None) -> Facts:
         """What planning must know of that dataset; its digest is part of the address of every step that uses it.
 
-        With `pretend`, a known set that is not at hand counts as published, and its name is noted in `absent`.
+        With `pretend`, a known set that is not at hand counts as published, and its name is noted in `absent`; with
+        `unread`, so does one that was never read here, noted in `not_read`.
         """
         targets = task_of(task).targets
-        key = (spec.model_dump_json(), targets, inputs)
+        key = (spec.identity().text, targets, inputs)
         if key not in self._facts:
+            published = nominal(spec, inputs) if self.pretend and targets == "classes" else None
+            request = DataRequest(spec=spec, targets=targets, inputs=inputs)
             try:
-                self._facts[key] = self.data(spec, task, inputs).facts
+                found = kept_facts(request, fetch=published is None)
+                if found is None and self.unread and published is not None and not spec.beside:
+                    found = published
+                    self.not_read.add(spec.set)
+                self._facts[key] = found or self.data(spec, task, inputs).facts
             except SelectionError:
                 raise  # it is at hand, and has not what is asked of it
             except DataError:
-                published = nominal(spec, inputs) if self.pretend and targets == "classes" else None
                 if published is None:
                     raise
                 self._facts[key] = published
@@ -116,12 +131,16 @@ class RunContext:
 
     def selection(self, spec: DataSpec, task: TaskSpec = CLASSIFICATION, inputs: Inputs | None = None) -> Selection:
         """Which examples that is; of a known set that is not at hand, with `pretend`, what is selected."""
-        key = (spec.model_dump_json(), task_of(task).targets, inputs)
+        key = (spec.identity().text, task_of(task).targets, inputs)
         if key not in self._selections:
             facts = self.facts(spec, task, inputs)
             there = facts.reading is not None
-            found = selection(self.data(spec, task, inputs)) if there else Selection(digest=facts.digest)
-            self._selections[key] = found
+            request = DataRequest(spec=spec, targets=task_of(task).targets, inputs=inputs)
+            self._selections[key] = (
+                kept_selection(request, lambda: self.data(spec, task, inputs))
+                if there
+                else Selection(digest=facts.digest)
+            )
         return self._selections[key]
 
 

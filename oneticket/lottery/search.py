@@ -18,15 +18,15 @@ from torch import Tensor, nn
 
 from oneticket.data.batches import batches, per_epoch
 from oneticket.data.data import Data
-from oneticket.data.facts import Facts
 from oneticket.ground.errors import SpecError
 from oneticket.ground.streams import Streams
+from oneticket.lottery.outline import network, rewind_step
 from oneticket.lottery.rounds import close_level, level_mask, mask_at, open_level
 from oneticket.lottery.run_context import RunContext
 from oneticket.lottery.spec import MOST_LEVELS, SearchSpec
 from oneticket.lottery.training import do
 from oneticket.lottery.training_request import TrainingRequest, Work
-from oneticket.models.build import build_network, check_kind
+from oneticket.models.build import build_network
 from oneticket.models.parts import heads, prunable
 from oneticket.pruning.units import find
 from oneticket.task.heads import with_heads
@@ -189,16 +189,6 @@ def _contract(spec: SearchSpec, rewound: Rewound) -> Contract:
     )
 
 
-def network(spec: SearchSpec, context: RunContext) -> dict[str, Any]:
-    """What a ticket of that search says of its network: the model's spec, its inputs, and `classes`, its outputs.
-
-    Raises ModelError for a set of a kind that the model does not take.
-    """
-    facts = context.facts(spec.data, spec.task)
-    check_kind(spec.model, facts.inputs, whose=spec.data.called)
-    return {"spec": spec.model.identity(), **facts.inputs.plain(), "classes": facts.outputs}
-
-
 def search(
     spec: SearchSpec | Mapping[str, Any], *, levels: int, replicate: int = 0, context: RunContext | None = None
 ) -> Book:
@@ -239,18 +229,6 @@ def initial_weights(known: Mapping[str, Any], *, seed: int, replicate: int) -> T
 def _fresh(known: Mapping[str, Any], streams: Streams) -> nn.Module:
     """The network at initialisation, W_0."""
     return build_network(known, seed=streams.seed("init"))
-
-
-def rewind_step(spec: SearchSpec, facts: Facts) -> int:
-    """The rewind point as an absolute step; SpecError if training ends before it."""
-    epoch = per_epoch(facts, spec.training.batch)
-    step, total = spec.rewind.steps(epoch), spec.training.budget.steps(epoch)
-    if step >= total:
-        raise SpecError(
-            f"search.rewind: {spec.rewind} is step {step}, but training.budget {spec.training.budget} ends at step "
-            f"{total} ({epoch} steps an epoch); rewind earlier or train longer"
-        )
-    return step
 
 
 def _losses(spec: SearchSpec, model: nn.Module, data: Data, streams: Streams) -> Iterator[Tensor]:

@@ -17,11 +17,12 @@ from torch import nn
 from oneticket.apply.carry import apply
 from oneticket.data.batches import per_epoch
 from oneticket.data.spec import DataSpec
-from oneticket.ground.errors import CarryError, DataError, ModelError, SpecError
+from oneticket.ground.errors import CarryError, ModelError, SpecError
 from oneticket.ground.spec import Spec, own_code
 from oneticket.ground.streams import Streams
 from oneticket.lottery.accounting import Seen, check_start, first_step
 from oneticket.lottery.controls import ARMS, Source
+from oneticket.lottery.outline import seen_at
 from oneticket.lottery.run_context import RunContext
 from oneticket.lottery.spec import ARMS as ROWS
 from oneticket.lottery.spec import OF_TARGET, HeadStart, TransferSpec, check_outputs
@@ -34,7 +35,7 @@ from oneticket.task.inputs import AXES, Inputs
 from oneticket.task.spec import Kind
 from oneticket.ticket.book import Book
 from oneticket.ticket.contract import Contract
-from oneticket.ticket.describe import at, word
+from oneticket.ticket.describe import at, replicate_of, word
 from oneticket.ticket.heads import flat, simplest
 from oneticket.ticket.mask import Mask
 from oneticket.ticket.names import listed
@@ -154,33 +155,12 @@ def _inputs_of(model: Mapping[str, Any], whose: str) -> Inputs:
     return Inputs(kind=kind, shape=tuple(shape), vocabulary=words)
 
 
-def replicate_of(thing: Ticket | Book) -> int:
-    """The replicate that a ticket or book says it is; 0 where it does not."""
-    said = thing.lineage.get("replicate")
-    return said if type(said) is int and 0 <= said < 2**31 else 0
-
-
 def seen_by(thing: Ticket | Book) -> Seen:
     """What its weights have seen, as it says itself."""
     digest, search, data = thing.lineage.get("data_digest"), thing.lineage.get("search"), None
     with suppress(SpecError):  # any file may say anything
         data = DataSpec.recall(search["data"]) if isinstance(search, Mapping) and "data" in search else None
     return Seen(steps=thing.contract.step, digest=None, whole=digest if isinstance(digest, str) else None, data=data)
-
-
-def seen_at(spec: TransferSpec, seen: Seen, inputs: Inputs, context: RunContext) -> Seen:
-    """The same with the digest of its training examples, as far as that tells whether they are the target's.
-
-    A file has the digest of all of its data. If these are of the target's set, they are looked at as the file says.
-    """
-    if seen.whole is None:
-        return seen
-    for data in (spec.data, seen.data):
-        if data is not None and data.set == spec.data.set:
-            with suppress(DataError):
-                if context.facts(data, spec.task, inputs).digest == seen.whole:
-                    return Seen(steps=seen.steps, digest=context.selection(data, spec.task, inputs).digest)
-    return Seen(steps=seen.steps, digest=seen.whole)
 
 
 def check_code(spec: Spec, *, run_code: bool, how: str, named: Collection[str] = ()) -> None:

@@ -66,6 +66,16 @@ def build_network(network: Mapping[str, Any], *, seed: int) -> nn.Module:
     return build(spec, inputs=Inputs.read(network), outputs=network["classes"], seed=seed)
 
 
+def outline(network: Mapping[str, Any]) -> nn.Module:
+    """That network for counting and asking: a known one without memory for its values, another as it is built."""
+    spec = ModelSpec.recall(network["spec"])
+    if MODELS.is_own(spec.name):
+        return build_network(network, seed=0)
+    check_kind(spec, inputs := Inputs.read(network))
+    with torch.random.fork_rng(devices=[]):
+        return _laid_out(spec, inputs, network["classes"])
+
+
 def layout(spec: ModelSpec, *, inputs: Inputs, outputs: int) -> dict[str, tuple[int, ...]]:
     """Name -> shape of all parameters and buffers of a known model, without memory for their values.
 

@@ -9,8 +9,8 @@ from oneticket.ground.errors import FileError
 from oneticket.publish import hub
 from oneticket.publish.shipped import located
 from oneticket.ticket import file
-from oneticket.ticket.book import Book, book_file, book_files
-from oneticket.ticket.names import listed
+from oneticket.ticket.book import Book
+from oneticket.ticket.names import book_file, book_files, listed
 from oneticket.ticket.ticket import Ticket
 
 

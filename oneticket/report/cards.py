@@ -8,7 +8,8 @@ from oneticket.ground.card import Card, Grid
 from oneticket.report.judged import short
 from oneticket.report.verdict import sentence
 from oneticket.stats.regroup import settled
-from oneticket.stats.table import ReportTable, tables
+from oneticket.stats.report_table import ReportTable
+from oneticket.stats.table import tables
 from oneticket.study.rows import Rows
 
 if TYPE_CHECKING:

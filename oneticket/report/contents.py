@@ -16,9 +16,10 @@ from oneticket.report.stated import doubts, stated
 from oneticket.report.verdict import sentence
 from oneticket.stats.decomposition import decompositions
 from oneticket.stats.regroup import parts, settled
+from oneticket.stats.report_table import ReportTable
 from oneticket.stats.sources import source_tables
 from oneticket.stats.summary import Row, places, summary
-from oneticket.stats.table import ReportTable, lean, tables
+from oneticket.stats.table import lean, tables
 from oneticket.stats.words import MISSING, arm_place, counts, percent, words_of
 from oneticket.study.findings import Findings
 

@@ -7,8 +7,9 @@ from typing import Any
 
 from oneticket.ground.metric import Metric
 from oneticket.stats.decomposition import EFFECTS, PARTS, Decomposition
+from oneticket.stats.report_table import ReportTable
 from oneticket.stats.stats import Paired
-from oneticket.stats.table import ReportTable, lean
+from oneticket.stats.table import lean
 from oneticket.stats.words import MISSING, listed, percent, within, words_of
 
 COLUMNS = (

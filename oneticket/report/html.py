@@ -21,7 +21,7 @@ from oneticket.report.bar import interval_bar
 from oneticket.report.contents import MASK_OR_WEIGHTS, SOURCES, Contents
 from oneticket.report.figures import figure, style
 from oneticket.report.judged import SHOWN, beside, comparisons, effect, short, standing
-from oneticket.stats.table import ReportTable
+from oneticket.stats.report_table import ReportTable
 from oneticket.stats.words import MISSING
 
 MANY = 3  # tables or sentences of one kind that stand open

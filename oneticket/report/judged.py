@@ -7,7 +7,8 @@ from collections.abc import Iterable, Sequence
 from oneticket.claims.claim import Comparison, Verdict
 from oneticket.claims.family import Rung
 from oneticket.ground.metric import number
-from oneticket.stats.table import ReportTable, lean
+from oneticket.stats.report_table import ReportTable
+from oneticket.stats.table import lean
 from oneticket.stats.words import MISSING, percent, within
 
 

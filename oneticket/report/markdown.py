@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from oneticket.charts.picture import Picture, undrawn
 from oneticket.report.contents import MASK_OR_WEIGHTS, SOURCES, Contents
 from oneticket.report.judged import answers, comparisons, effect, standing
-from oneticket.stats.table import ReportTable
+from oneticket.stats.report_table import ReportTable
 
 
 def markdown(

@@ -7,7 +7,7 @@ from typing import Any
 
 from oneticket.claims.complexity import words
 from oneticket.ground.metric import METRICS, Metric
-from oneticket.stats.table import ReportTable
+from oneticket.stats.report_table import ReportTable
 from oneticket.stats.words import MISSING, listed, margin_words
 from oneticket.study.design import design, digest_of, told
 from oneticket.study.findings import Findings

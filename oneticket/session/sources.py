@@ -7,11 +7,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from oneticket.ground.errors import FileError, SpecError
-from oneticket.lottery.transfer import replicate_of
+from oneticket.ground.errors import SpecError
 from oneticket.publish.shipped import located
-from oneticket.ticket.book import Book, book_files
+from oneticket.ticket.book import Book
+from oneticket.ticket.describe import replicate_of
 from oneticket.ticket.file import load
+from oneticket.ticket.names import books_in
 from oneticket.ticket.ticket import Ticket
 
 Sources = Mapping[int, tuple[Path | None, Book | Ticket]]
@@ -22,10 +23,7 @@ def sources_at(path: Path) -> dict[int, tuple[Path, Book | Ticket]]:
     """Replicate -> (file, book or ticket). FileError if there is none, or if a file is damaged."""
     path = located(path)
     if path.is_dir():
-        files = book_files(path)
-        if not files:
-            raise FileError(f"{path}: the folder holds no book-0.safetensors; `oneticket find --out {path}` makes one")
-        return {replicate: (file, Book.load(file)) for replicate, file in files.items()}
+        return {replicate: (file, Book.load(file)) for replicate, file in books_in(path).items()}
     thing = load(path)
     return {replicate_of(thing): (path, thing)}
 

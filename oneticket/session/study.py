@@ -25,11 +25,10 @@ from oneticket.store.store import Store
 from oneticket.study.design import keep_design, keep_plan
 from oneticket.study.findings import Findings, findings
 from oneticket.study.grid import Plan, plan
-from oneticket.study.plan import closure
 from oneticket.study.resolve import plan_of
 from oneticket.study.rows import Rows
 from oneticket.study.spec import FIGURES, StudySpec
-from oneticket.study.stale_data import changed
+from oneticket.study.stale_data import changes
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -139,14 +138,6 @@ def check_tables(planned: Plan) -> None:
     for table, names in ((CLAIMS, planned.claims), (FIGURES, planned.figures)):
         for each in names:
             table.resolve(each)
-
-
-def changes(planned: Plan, store: Store) -> list[str]:
-    """Which data are not what they were when the store's work was done, in a line each."""
-    return [
-        f"{name} is not what it was: digest {before[:12]} then, {now[:12]} now; what was trained on it is done anew"
-        for name, (before, now) in changed(closure(cell.step for cell in planned.cells), store).items()
-    ]
 
 
 def _plan(study: str | os.PathLike[str] | Mapping[str, Any] | StudySpec | Plan, context: RunContext) -> Plan:

@@ -11,7 +11,7 @@ from oneticket.ground.errors import CarryError, SpecError
 from oneticket.ground.spec import over, texts
 from oneticket.lottery.run_context import RunContext
 from oneticket.lottery.spec import CROSSED, OF_TARGET, HeadStart, TransferSpec
-from oneticket.lottery.transfer import check_code, network_of, replicate_of
+from oneticket.lottery.transfer import check_code, network_of
 from oneticket.session.called import called
 from oneticket.session.run import run_steps
 from oneticket.session.sources import Sources, sources_of
@@ -24,6 +24,7 @@ from oneticket.study.rows import Rows, rows
 from oneticket.study.spec import FROM_SOURCE, CarrySpec
 from oneticket.study.steps import FileStep
 from oneticket.ticket.book import Book
+from oneticket.ticket.describe import replicate_of
 from oneticket.ticket.ticket import Ticket
 
 

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from oneticket.ground.errors import SpecError
 from oneticket.ground.metric import Metric
 from oneticket.lottery.spec import OF_TARGET, WHOLE
+from oneticket.stats.report_table import ReportTable
 from oneticket.stats.stats import Interval
 from oneticket.stats.summary import Summary, gain, rank, summary
-from oneticket.stats.table import ReportTable
 from oneticket.stats.words import MISSING, gained, plus_minus, words_of
 from oneticket.study.settings import SETTINGS
-from oneticket.ticket.ticket import Ticket
+
+if TYPE_CHECKING:
+    from oneticket.ticket.ticket import Ticket
 
 Row = Mapping[str, Any]
 

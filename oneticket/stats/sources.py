@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from oneticket.stats.report_table import ReportTable
 from oneticket.stats.stats import CONFIDENCE, paired
 from oneticket.stats.summary import Line, Row, Summary, places, summary
-from oneticket.stats.table import ReportTable
 from oneticket.stats.words import MISSING, percent, within
 
 

@@ -3,27 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable
-from dataclasses import dataclass
 from itertools import groupby
 
 from oneticket.ground.errors import SpecError, unknown
 from oneticket.ground.metric import Metric
 from oneticket.lottery.spec import WHOLE
+from oneticket.stats.report_table import ReportTable
 from oneticket.stats.stats import Interval
 from oneticket.stats.summary import Row, Summary, labels, places, summary
 from oneticket.stats.words import MISSING, counts, percent, plus_minus
 
 COLUMNS = 5
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ReportTable:
-    """A title, a header, rows of as many cells, and the caption without which the cells mean nothing."""
-
-    title: str
-    header: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
-    caption: str
 
 
 def tables(rows: Iterable[Row], *, levels: Collection[int] | None = None, show: str = "score") -> list[ReportTable]:

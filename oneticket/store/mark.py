@@ -8,8 +8,8 @@ from typing import NamedTuple
 class Mark(NamedTuple):
     """What tells a file's content from any other that it had: its size, and a proof that changes when it does.
 
-    `proof` is empty where the place gives none. `when`: the moment of the last change in nanoseconds, by the place's own
-    clock, where the proof depends on it; 0 where it does not. Two changes within its tick look like one.
+    `proof` is empty where the place gives none. `when`: the moment of the last change in nanoseconds by the
+    place's own clock, where the proof depends on it; 0 where it does not. Two changes within its tick look like one.
     """
 
     size: int

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from oneticket.ground.brief import brief
-from oneticket.ground.canon import digest
+from oneticket.ground.canon import digest_of, joined
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -47,7 +47,8 @@ class Step:
     @cached_property
     def key(self) -> str:
         """SHA-256 of kind, version, arguments and the keys of what it needs, as 64 hex digits."""
-        return digest([self.kind, VERSIONS[self.kind], dict(self.args), [need.key for need in self.needs]])
+        needs = ",".join(f'"{need.key}"' for need in self.needs)
+        return digest_of(f'["{self.kind}",{VERSIONS[self.kind]},{joined(self.args)},[{needs}]]')
 
     def __hash__(self) -> int:
         return hash(self.key)

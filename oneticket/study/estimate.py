@@ -6,34 +6,38 @@ import contextlib
 import statistics
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
 import torch
 
-from oneticket.data.batches import per_epoch
-from oneticket.data.facts import Facts
+from oneticket.data.cache import keep_note, kept_note
+from oneticket.data.facts import Facts, per_epoch
 from oneticket.data.spec import DataSpec
 from oneticket.ground import clock
 from oneticket.ground.canon import dumps
 from oneticket.ground.errors import DataError
+from oneticket.ground.phase import phase
 from oneticket.ground.streams import Streams
 from oneticket.ground.threads import threads
 from oneticket.lottery.run_context import RunContext
-from oneticket.lottery.training import run_training
-from oneticket.lottery.training_request import TrainingRequest
 from oneticket.models.build import build_network
 from oneticket.optim.spec import OptimizerSpec
+from oneticket.store.provenance import host
 from oneticket.store.step import Step
 from oneticket.store.store import Store
 from oneticket.study.plan import closure
 from oneticket.study.steps import Blank, RewindStep, TransferStep, measured, training_step, trains
 from oneticket.task.inputs import Inputs
 from oneticket.task.spec import TaskSpec
-from oneticket.ticket.mask import Mask
-from oneticket.training.loop import Run
 from oneticket.training.spec import TrainingSpec
 
+if TYPE_CHECKING:
+    from oneticket.training.loop import Run
+
 LEAST, MOST, LONGEST = 3, 15, 3.0  # optimizer steps of a try, and seconds after which it ends
+
+PACE = "pace of a training"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,7 +45,7 @@ class Estimate:
     """`steps` in all, `trainings` among them, `kept` already in the store; for the rest: optimizer steps and seconds.
 
     `seconds`: one training after the other on this device; measuring on the test set comes on top. `unknown`: trainings
-    to do whose time could not be found out, since their data are not at hand.
+    to do whose time is not known.
     """
 
     steps: int
@@ -57,18 +61,31 @@ class Estimate:
         return self.steps - self.kept
 
 
-def estimate(steps: Iterable[Step], *, store: Store, context: RunContext, paces: dict[str, float | None]) -> Estimate:
+def estimate(
+    steps: Iterable[Step],
+    *,
+    store: Store,
+    context: RunContext,
+    paces: dict[str, float | None],
+    kinds: dict[str, _Kind] | None = None,
+    measure: bool = False,
+) -> Estimate:
     """Count the steps and all that they need, and add up what is lacking.
 
     A step's pace (seconds per optimizer step) is the median of those of its like in the store, on this kind of device
-    and with as many threads;
-    without any, a few are taken and timed. `paces` remembers them from one call to the next.
+    and with as many threads; without any, what was measured here before. Where that is nothing, it is not known, unless
+    told to `measure`: then a few steps are taken and timed. `paces` and `kinds` remember what was
+    found out from one call to the next.
     """
     asked = closure(steps)
     there = store.there(step.key for step in asked)
     known = store.provenances(there)
     samples: dict[str, list[float]] = {}
-    jobs = [(step, _job(step, context)) for step in asked if trains(step)]
+    kinds = {} if kinds is None else kinds
+    for step in asked:
+        if trains(step) and step.key not in kinds:
+            kinds[step.key] = _job(step, context)
+    jobs = [(step, kinds[step.key]) for step in asked if trains(step)]
     with threads(context.threads):
         here = (str(context.device), torch.get_num_threads())
     for step, job in jobs:
@@ -81,7 +98,7 @@ def estimate(steps: Iterable[Step], *, store: Store, context: RunContext, paces:
         if step.key in there:
             continue
         if job.like not in paces:
-            paces[job.like] = _try(job, context)
+            paces[job.like] = _pace(job, context, here, measure=measure)
         pace = paces[job.like]
         updates += job.updates
         seconds += (pace or 0.0) * job.updates
@@ -104,7 +121,7 @@ class _Kind:
     training: TrainingSpec
     updates: int
 
-    @property
+    @cached_property
     def like(self) -> str:
         """What trainings have in common that take as long per optimizer step."""
         same = {name: value for name, value in self.network.items() if name != "classes"}
@@ -140,12 +157,29 @@ def _job(step: Step, context: RunContext) -> _Kind:
     )
 
 
+def _pace(job: _Kind, context: RunContext, here: tuple[str, int], *, measure: bool) -> float | None:
+    """Seconds per optimizer step as they were measured on this machine, or are now; None where they are not known."""
+    known = [job.like, *here, host()]
+    if not measure:
+        found = kept_note(PACE, known)
+        return None if found is None else float(found)
+    with phase(f"timing {job.network['spec']['name']} on {job.data.called}"):
+        pace = _try(job, context)
+    if pace is not None:
+        keep_note(PACE, known, pace)
+    return pace
+
+
 class _Enough(Exception):
     """A try has taken steps enough. Not KeyboardInterrupt, which is the user's and must end the command."""
 
 
 def _try(job: _Kind, context: RunContext) -> float | None:
     """Seconds per optimizer step, over a few steps of the real thing; None where the data are not at hand."""
+    from oneticket.lottery.training import run_training
+    from oneticket.lottery.training_request import TrainingRequest
+    from oneticket.ticket.mask import Mask
+
     moments = [clock.now()]
 
     def note(run: Run) -> None:

@@ -8,15 +8,15 @@ from dataclasses import dataclass, field
 from itertools import product
 from typing import Any, TypeVar
 
-from oneticket.data.batches import per_epoch
+from oneticket.data.facts import per_epoch
 from oneticket.data.reading import Reading
 from oneticket.data.spec import DataSpec
 from oneticket.ground.brief import brief
 from oneticket.ground.canon import dumps
 from oneticket.ground.errors import SpecError, unknown
 from oneticket.ground.spec import Spec, over
+from oneticket.lottery.outline import rewind_step
 from oneticket.lottery.run_context import RunContext
-from oneticket.lottery.search import rewind_step
 from oneticket.lottery.spec import ARMS, CROSSED, OF_TARGET, SearchSpec, TransferSpec
 from oneticket.models.spec import ModelSpec
 from oneticket.optim.spec import OptimizerSpec
@@ -83,16 +83,17 @@ def plan(study: StudySpec, context: RunContext) -> Plan:
     strange = sorted(set(study.take) - set(study.parts))
     if strange:
         raise SpecError(f"take: {unknown('part', strange[0], study.parts)}")
-    cells: dict[str, Cell] = {}
+    cells: dict[tuple[Any, ...], Cell] = {}
+    origins: dict[tuple[Any, ...], Origin] = {}
     for name, part in study.parts.items():
         if not study.take or name in study.take:
-            for cell in _Grid(study=study, name=name, part=part, context=context).cells():
-                called = dumps(cell.labels)
+            for cell in _Grid(study=study, name=name, part=part, context=context, origins=origins).cells():
+                called = tuple(cell.labels.values())
                 other = cells.setdefault(called, cell)
                 if other.step.key != cell.step.key:
                     raise SpecError(
-                        f"parts.{name}: two networks would be called the same in the report ({called}); give "
-                        "sources of several sizes of inputs parts of their own"
+                        f"parts.{name}: two networks would be called the same in the report ({dumps(cell.labels)}); "
+                        "give sources of several sizes of inputs parts of their own"
                     )
     words = ("name", "title", "note", "claims", "margin", "complexity", "figures", "threads")
     return Plan(
@@ -107,12 +108,16 @@ def plan(study: StudySpec, context: RunContext) -> Plan:
 
 @dataclass(frozen=True, kw_only=True)
 class _Grid:
-    """One part of a study, with the place that it is planned for."""
+    """One part of a study, with the place that it is planned for.
+
+    `origins`: the searches that are planned so far, also of other parts.
+    """
 
     study: StudySpec
     name: str
     part: PartSpec
     context: RunContext
+    origins: dict[tuple[Any, ...], Origin]
 
     def cells(self) -> Iterator[Cell]:
         part, study = self.part, self.study
@@ -231,8 +236,12 @@ class _Grid:
         except SpecError as error:
             raise SpecError(f"{self._here}, source {spec.data.called}: {error}") from None
         levels = max(self.part.levels or self.study.levels)
+        asked = spec.identity().text, levels, replicate, called
         try:
-            return search_origin(spec, levels=levels, replicate=replicate, context=self.context, called=called)
+            if asked not in self.origins:
+                made = search_origin(spec, levels=levels, replicate=replicate, context=self.context, called=called)
+                self.origins[asked] = made
+            return self.origins[asked]
         except SpecError as error:
             raise SpecError(f"{self._here}.levels, source {spec.data.called}: {error}") from None
 

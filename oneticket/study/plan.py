@@ -9,16 +9,15 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from oneticket.data.batches import per_epoch
+from oneticket.data.facts import per_epoch
 from oneticket.ground import canon
 from oneticket.ground.errors import CarryError, SpecError
 from oneticket.ground.spec import Spec, own_code
 from oneticket.lottery.accounting import Seen, check_start, first_step
+from oneticket.lottery.outline import network, rewind_step, seen_at
 from oneticket.lottery.run_context import RunContext
-from oneticket.lottery.search import network, rewind_step
 from oneticket.lottery.spec import ARMS, CROSSED, MOST_LEVELS, OF_TARGET, WHOLE, HeadStart, SearchSpec, TransferSpec
-from oneticket.lottery.transfer import network_of, seen_at, seen_by
-from oneticket.models.build import build_network
+from oneticket.models.build import outline
 from oneticket.models.parts import prunable
 from oneticket.models.spec import ModelSpec
 from oneticket.pruning.prune import survivors
@@ -83,6 +82,8 @@ def file_origin(thing: Book | Ticket, file: Path | None, replicate: int) -> Orig
 
     Raises CarryError where it names no network that fits it, or tells of a search that cannot have been.
     """
+    from oneticket.lottery.transfer import network_of, seen_by
+
     whose = str(file) if file else "the source"
     model, search = network_of(thing, whose=whose)[0], search_of(thing, whose=whose)
     called = Labels(model=model_label(model)) if search is None else usual_labels(model, search.data, search.optimizer)
@@ -246,7 +247,7 @@ def _counted(rule: PruningSpec, network: str, levels: int) -> tuple[tuple[str, .
     """The names of the prunable weights in the model's order, and how many live at each level: no scores are needed."""
     known = json.loads(network)
     spec = ModelSpec.recall(known["spec"])
-    model = build_network(known, seed=0)
+    model = outline(known)
     shapes = {name: tuple(model.get_parameter(name).shape) for name in prunable(model, spec.prunable)}
     units = find(rule, model, shapes)
     return (*shapes,), tuple(survivors(rule, shapes, levels=level, units=units) for level in range(levels + 1))

@@ -8,6 +8,8 @@ from typing import Any
 from oneticket.ground.canon import dumps
 from oneticket.store.step import Step
 from oneticket.store.store import Store
+from oneticket.study.grid import Plan
+from oneticket.study.plan import closure
 from oneticket.study.steps import training_step
 
 DIGEST = "data_digest"
@@ -30,6 +32,14 @@ def changed(steps: Iterable[Step], store: Store) -> dict[str, tuple[str, str]]:
         if before not in (None, step.args[DIGEST]):
             found[training_step(step).target.data.called] = (str(before), str(step.args[DIGEST]))
     return found
+
+
+def changes(planned: Plan, store: Store) -> list[str]:
+    """Which data are not what they were when the store's work was done, in a line each."""
+    return [
+        f"{name} is not what it was: digest {before[:12]} then, {now[:12]} now; what was trained on it is done anew"
+        for name, (before, now) in changed(closure(cell.step for cell in planned.cells), store).items()
+    ]
 
 
 def _else(kind: str, args: Mapping[str, Any]) -> str:

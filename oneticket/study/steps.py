@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar
 
 from oneticket.data.spec import DataSpec
 from oneticket.ground.brief import brief
-from oneticket.ground.canon import dumps
+from oneticket.ground.canon import Written, joined
 from oneticket.ground.spec import Spec
 from oneticket.lottery.spec import SearchSpec, TransferSpec, Weights
 from oneticket.optim.spec import OptimizerSpec
@@ -394,7 +394,7 @@ def _search(step: Step) -> SearchSpec:
 
 def _recalled(kind: type[S], given: Mapping[str, Any]) -> S:
     """The spec that was written down: of thousands of steps few are different, and each is read once."""
-    return _recall(kind, dumps(given))
+    return _recall(kind, given.text if isinstance(given, Written) else joined(given))
 
 
 @lru_cache(maxsize=1024)

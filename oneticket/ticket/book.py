@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import math
 import os
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 import torch
@@ -16,7 +14,7 @@ from torch import Tensor
 from oneticket.ground.canon import digest
 from oneticket.ground.card import card_by
 from oneticket.ground.door import door
-from oneticket.ground.errors import FileError, PruneError, SpecError
+from oneticket.ground.errors import PruneError, SpecError
 from oneticket.ticket import heads
 from oneticket.ticket.contract import Contract
 from oneticket.ticket.density import Density, count_weights
@@ -274,27 +272,6 @@ class Book:
         return rebuilt(self)
 
 
-def book_file(folder: str | os.PathLike[str], replicate: int) -> Path:
-    """Where a folder of books keeps a replicate.
-
-    >>> book_file("books", 3).as_posix()
-    'books/book-3.safetensors'
-    """
-    return Path(folder) / f"book-{replicate}.safetensors"
-
-
-def book_files(folder: str | os.PathLike[str]) -> dict[int, Path]:
-    """Replicate -> file, of the books in a folder, in order; raises FileError if it cannot be listed."""
-    try:
-        found = [_NAME.fullmatch(entry) for entry in os.listdir(folder)]
-    except OSError as error:
-        raise FileError(f"{folder}: cannot be listed: {error.strerror}") from error
-    return {number: book_file(folder, number) for number in sorted(int(match[1]) for match in found if match)}
-
-
 def _above(pruned_at: Tensor, level: int) -> Tensor:
     """Which weights live at a level: 0 less 1 is 255 in a byte, so one comparison does, in place."""
     return (pruned_at - 1).ge_(level).view(torch.bool)
-
-
-_NAME = re.compile(r"book-(0|[1-9]\d{0,8})\.safetensors")

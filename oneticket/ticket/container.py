@@ -9,18 +9,21 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, BinaryIO
-
-from torch import Tensor
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 
 from oneticket.ground import disk
 from oneticket.ground.canon import dumps
 from oneticket.ground.errors import FileError, OneticketError
 from oneticket.ground.memory import afford
-from oneticket.ticket import header, names, values
+from oneticket.ticket import header, names
 from oneticket.ticket.header import Table, shown
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+T = TypeVar("T")
 
 FORMAT = 2
 """The highest format that is read; what is written has the lowest that can say it."""
@@ -31,6 +34,8 @@ _UNSIGNED = "0" * 64
 
 def encode(meta: Mapping[str, Any], tensors: Mapping[str, Tensor], *, format: int = 1) -> bytes:
     """The bytes of a file. `digest` is the SHA-256 of the whole file with the digest's own 64 digits set to 0."""
+    from oneticket.ticket import values
+
     table, body = values.table_of(tensors), values.body(tensors)
     unsigned = {**meta, "format": format, "digest": _UNSIGNED}
     return _start({**unsigned, "digest": _digest(_start(unsigned, table), body)}, table) + body
@@ -56,12 +61,21 @@ def read(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, Tensor
 
     The header is checked in full against the file's size before any tensor is allocated.
     """
+    return _opened(path, decode)
+
+
+def contents(path: str | os.PathLike[str]) -> tuple[dict[str, Any], Table, bytearray]:
+    """Metadata, table and bytes of a file, checked as `read` does, for those who need no tensors."""
+    return _opened(path, _contents)
+
+
+def _opened(path: str | os.PathLike[str], read: Callable[[BinaryIO, int], T]) -> T:
     try:
         mode = os.stat(path).st_mode
         if not stat.S_ISREG(mode):
             raise FileError("is a folder; expected a file" if stat.S_ISDIR(mode) else "is not a regular file")
         with open(path, "rb") as file:
-            return decode(file, os.fstat(file.fileno()).st_size)
+            return read(file, os.fstat(file.fileno()).st_size)
     except OneticketError as error:
         raise FileError(f"{path}: {plain(error)}") from None
     except (OSError, ValueError) as error:
@@ -71,6 +85,13 @@ def read(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, Tensor
 
 def decode(file: BinaryIO, size: int) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """The content of an open file of `size` bytes; raises FileError with the reason."""
+    from oneticket.ticket.values import tensor
+
+    meta, table, body = _contents(file, size)
+    return meta, {name: tensor(name, part, table) for name, part in header.parts(body, table).items()}
+
+
+def _contents(file: BinaryIO, size: int) -> tuple[dict[str, Any], Table, bytearray]:
     start = file.read(8)
     text = file.read(header.length(start, size))
     meta, table = _parse(text)
@@ -84,7 +105,7 @@ def decode(file: BinaryIO, size: int) -> tuple[dict[str, Any], dict[str, Tensor]
         raise FileError("truncated while it was read")
     if meta["digest"] != _digest(_start({**meta, "digest": _UNSIGNED}, table), body):
         raise FileError("the digest does not match: the file is damaged or was altered")
-    return meta, {name: values.tensor(name, part, table) for name, part in header.parts(body, table).items()}
+    return meta, table, body
 
 
 def _parse(text: bytes) -> tuple[dict[str, Any], Table]:

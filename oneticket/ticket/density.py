@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from torch import Tensor, nn
-from torch.nn.parameter import is_lazy
-
-from oneticket.ticket.shards import local
+if TYPE_CHECKING:
+    from torch import Tensor, nn
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -53,7 +52,12 @@ def count_weights(tensors: Mapping[str, Tensor]) -> int:
 def model_weights(model: nn.Module) -> int:
     """How many weights the model has on this rank, tied ones once; lazy ones count when they are there.
 
+    >>> from torch import nn
     >>> model_weights(nn.Linear(2, 3))
     9
     """
+    from torch.nn.parameter import is_lazy
+
+    from oneticket.ticket.shards import local
+
     return sum(local(one).numel() for one in model.parameters() if not is_lazy(one))

@@ -6,12 +6,23 @@ import json
 import math
 import re
 from collections.abc import Iterator, Mapping
-from typing import Any, TypeGuard
+from typing import Any, Protocol, TypeGuard
 
 from oneticket.ground.errors import SpecError
 from oneticket.ground.metric import Metric
-from oneticket.ticket.book import Book
-from oneticket.ticket.ticket import Ticket
+
+
+class Spoken(Protocol):
+    """What tells of itself: a ticket, a book, or what was read of either without its tensors."""
+
+    @property
+    def model(self) -> Mapping[str, Any]:
+        """JSON that describes the network."""
+
+    @property
+    def lineage(self) -> Mapping[str, Any]:
+        """JSON on how it was found."""
+
 
 MOST_SCORES = 200
 TIED = "no tensor of its own"
@@ -19,17 +30,17 @@ TIED = "no tensor of its own"
 IMAGE_SETTINGS = ("size", "channels", "fit", "flip", "crop")
 
 
-def network(thing: Ticket | Book) -> str:
+def network(thing: Spoken) -> str:
     """The network's name as the file gives it; empty if it does not."""
     return word(at(thing.model, "spec", "name") or at(thing.model, "name"))
 
 
-def data(thing: Ticket | Book) -> str:
+def data(thing: Spoken) -> str:
     """The data it was found on as the file names them, several sets joined by `+`; empty if it does not."""
     return word("+".join(word(name) for each in _sets(thing) if (name := at(each, "name"))))
 
 
-def columns(thing: Ticket | Book) -> str:
+def columns(thing: Spoken) -> str:
     """The columns of a table that it was found on as the file names them; empty if it does not.
 
     Of many inputs the first ones and the last.
@@ -46,7 +57,7 @@ def columns(thing: Ticket | Book) -> str:
     return word("; ".join(told))
 
 
-def data_settings(thing: Ticket | Book) -> list[Any]:
+def data_settings(thing: Spoken) -> list[Any]:
     """The settings of each set that it was found on, without those that are for images alone where it holds none."""
     needless = IMAGE_SETTINGS if at(thing.model, "kind") is not None else ()
     return [
@@ -55,9 +66,10 @@ def data_settings(thing: Ticket | Book) -> list[Any]:
     ]
 
 
-def agreement(thing: Ticket | Book) -> str:
+def agreement(thing: Spoken) -> str:
     """What a consensus is of, and what it starts from; empty of others.
 
+    >>> from oneticket.ticket.book import Book
     >>> from oneticket.ticket.contract import Contract
     >>> told = {"consensus": {"weights": "mean", "of": [{}, {}]}}
     >>> agreement(Book(weights={}, pruned_at={}, levels=0, contract=Contract(rewind="0it", step=0), lineage=told))
@@ -72,9 +84,10 @@ def agreement(thing: Ticket | Book) -> str:
     return word(f"of {len(of)} searches, {when}; {weights.get(begins, begins) if isinstance(begins, str) else ''}")
 
 
-def several_heads(thing: Ticket | Book) -> str:
+def several_heads(thing: Spoken) -> str:
     """Which outputs are whose, of a network that was found on several sets; empty of others.
 
+    >>> from oneticket.ticket.book import Book
     >>> from oneticket.ticket.contract import Contract
     >>> told = {"heads": [["letter", 26], ["penbased", 10]]}
     >>> several_heads(Book(weights={}, pruned_at={}, levels=0, contract=Contract(rewind="0it", step=0), lineage=told))
@@ -88,9 +101,9 @@ def several_heads(thing: Ticket | Book) -> str:
     return word(", ".join(told))
 
 
-def scores(thing: Ticket | Book) -> Iterator[Mapping[str, Any]]:
+def scores(thing: Spoken) -> Iterator[Mapping[str, Any]]:
     """The rows of `evidence["scores"]` that are what they should be, the others left out: a file may hold anything."""
-    rows = thing.evidence.get("scores") if isinstance(thing, Ticket) else None
+    rows = getattr(thing, "evidence", {}).get("scores")
     for row in rows[:MOST_SCORES] if isinstance(rows, list) else ():
         named = isinstance(row, Mapping) and all(isinstance(row.get(name), str) for name in ("data", "arm"))
         if named and (metric := sound_metric(row)) and _measured(row, metric):
@@ -132,6 +145,12 @@ def number(value: object) -> TypeGuard[float]:
     return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e6
 
 
+def replicate_of(thing: Spoken) -> int:
+    """The replicate that a ticket or book says it is; 0 where it does not."""
+    said = thing.lineage.get("replicate")
+    return said if type(said) is int and 0 <= said < 2**31 else 0
+
+
 def percent(share: float) -> str:
     """A share as a percentage.
 
@@ -171,7 +190,7 @@ def text(value: object) -> str:
     return re.sub(r"[\\`*\[\]<>#|~$&]|(?<![^\W_])_|_(?![^\W_])|:(?=//)", r"\\\g<0>", word(value))
 
 
-def _sets(thing: Ticket | Book) -> list[Any]:
+def _sets(thing: Spoken) -> list[Any]:
     """What a file says of its data, set by set; of a consensus those of all its searches."""
     of = at(thing.lineage, "consensus", "of")
     found: list[Any] = []

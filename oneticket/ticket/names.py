@@ -1,11 +1,13 @@
-"""Names of tensors: what a name may be, and how errors list them."""
+"""Names: what a tensor's name may be, how errors list them, and which files of a folder are books."""
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Collection
+from pathlib import Path
 
-from oneticket.ground.errors import PruneError
+from oneticket.ground.errors import FileError, PruneError
 
 LONGEST = 512
 
@@ -40,3 +42,32 @@ def natural(name: str) -> list[tuple[int, str]]:
     """
     parts = re.split(r"(\d{1,9})", name)
     return [(int(part), "") if part.isdecimal() else (-1, part) for part in parts]
+
+
+def book_file(folder: str | os.PathLike[str], replicate: int) -> Path:
+    """Where a folder of books keeps a replicate.
+
+    >>> book_file("books", 3).as_posix()
+    'books/book-3.safetensors'
+    """
+    return Path(folder) / f"book-{replicate}.safetensors"
+
+
+def book_files(folder: str | os.PathLike[str]) -> dict[int, Path]:
+    """Replicate -> file, of the books in a folder, in order; raises FileError if it cannot be listed."""
+    try:
+        found = [_BOOK.fullmatch(entry) for entry in os.listdir(folder)]
+    except OSError as error:
+        raise FileError(f"{folder}: cannot be listed: {error.strerror}") from error
+    return {number: book_file(folder, number) for number in sorted(int(match[1]) for match in found if match)}
+
+
+def books_in(folder: str | os.PathLike[str]) -> dict[int, Path]:
+    """The same; FileError if there is none."""
+    found = book_files(folder)
+    if not found:
+        raise FileError(f"{folder}: the folder holds no book-0.safetensors; `oneticket find --out {folder}` makes one")
+    return found
+
+
+_BOOK = re.compile(r"book-(0|[1-9]\d{0,8})\.safetensors")

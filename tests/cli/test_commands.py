@@ -22,7 +22,7 @@ from oneticket.cli import studies
 from oneticket.cli.flags import flags
 from oneticket.cli.parameters import How
 from oneticket.study.spec import CarrySpec, FindSpec
-from oneticket.ticket.book import book_file
+from oneticket.ticket.names import book_file
 
 ROOT = Path(__file__).parents[2]
 DATA = ROOT.parent / "shared" / "data"

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from commands import oneticket_cli
 
-from oneticket.ticket.book import book_file
+from oneticket.ticket.names import book_file
 
 FIND = "find --data digits:a --model mlp --widths 8 --levels 1 --budget 40it --rewind 4it --quiet"
 OWN = """

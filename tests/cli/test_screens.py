@@ -14,8 +14,8 @@ from commands import oneticket_cli
 
 from oneticket.cli.tables import GAP, blocks, print_table
 from oneticket.report.export import read_rows
+from oneticket.stats.report_table import ReportTable
 from oneticket.stats.scores import scores
-from oneticket.stats.table import ReportTable
 from oneticket.study.file import read_study
 from oneticket.ticket.book import Book
 

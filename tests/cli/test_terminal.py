@@ -15,7 +15,7 @@ from oneticket.lottery.spec import SearchSpec
 from oneticket.session.progress import view
 from oneticket.session.screen import BarScreen
 from oneticket.session.terminal import say, tell
-from oneticket.stats.table import ReportTable
+from oneticket.stats.report_table import ReportTable
 from oneticket.store.step import Step
 from oneticket.ticket.contract import Contract
 from oneticket.ticket.mask import Mask

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +20,10 @@ KEYS = [step.key for step in STEPS]
 
 
 @pytest.fixture(autouse=True)
-def _small(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def _small(monkeypatch: pytest.MonkeyPatch) -> None:
     """An index is written for a few entries, too, and counts although they were written just now."""
     monkeypatch.setattr(index, "WORTH", 1)
     monkeypatch.setattr(index, "MOMENT", 0)
-    yield
 
 
 def filled(url: str | Path, steps: list[Step] = STEPS) -> Store:

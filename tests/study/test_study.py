@@ -20,7 +20,8 @@ from oneticket.store.store import Store
 from oneticket.study.cells import Cell
 from oneticket.study.plan import BOOKS, closure, file_origin, search_origin, transfer_cells
 from oneticket.study.rows import COLUMNS, rows
-from oneticket.ticket.book import Book, book_file
+from oneticket.ticket.book import Book
+from oneticket.ticket.names import book_file
 from oneticket.training.loop import Run
 
 PLACE = RunContext()

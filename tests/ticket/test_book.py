@@ -5,9 +5,10 @@ import pytest
 import torch
 
 from oneticket.ground.errors import FileError, PruneError, SpecError
-from oneticket.ticket.book import Book, book_file, book_files
+from oneticket.ticket.book import Book
 from oneticket.ticket.contract import Contract
 from oneticket.ticket.mask import Mask
+from oneticket.ticket.names import book_file, book_files
 
 CONTRACT = Contract(rewind="0it", step=0)
 

@@ -109,7 +109,11 @@ def _encoded(kind: pa.DataType) -> bool:
 def _items(column: pa.ChunkedArray) -> list[Item]:
     if not pa.types.is_struct(column.type):
         return [value or b"" for value in column.to_pylist()]
-    return [_item(value) for value in column.to_pylist()]
+    fields = [field.name for field in column.type]
+    rows = column.combine_chunks()
+    values = dict(zip(fields, rows.flatten(), strict=True))  # a row that is missing has no values
+    kept = [values[name].to_pylist() for name in ("bytes", "path") if name in values]
+    return [next(filter(None, some), b"") for some in zip(*kept, strict=True)]
 
 
 def _item(value: Mapping[str, Any] | None) -> Item:

@@ -13,14 +13,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from oneticket.data.images.png import Item as Item
+from oneticket.data.images.png import plain_pngs
 from oneticket.ground.errors import DataError
 
 if TYPE_CHECKING:
     from PIL import Image
-
-Item = bytes | str
-"""One encoded image: its bytes, or the path of its file."""
-
 
 ORIENTATION = 0x0112  # the EXIF tag
 FORMATS = ("PNG", "JPEG", "MPO", "WEBP", "BMP", "GIF", "TIFF", "PPM", "AVIF", "JPEG2000")
@@ -131,6 +129,8 @@ def stack(
     Images that differ in size need `size`, and are then resized on the shorter side and cropped to the middle.
     A set with any colour image is a colour set. Raises DataError for a damaged image or differing sizes without `size`.
     """
+    if (pixels_of_all := plain_pngs(items)) is not None:
+        return pixels_of_all
     images: list[Image.Image] = []
     mixed = False
     for item in items:

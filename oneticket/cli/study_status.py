@@ -1,0 +1,86 @@
+"""`oneticket status`: how far a study is, who is at it, and what failed."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+
+from oneticket.cli.tables import print_table
+from oneticket.ground.phase import phase
+from oneticket.lottery.run_context import RunContext
+from oneticket.session.called import Called, called
+from oneticket.session.terminal import say, say_json, tell
+from oneticket.stats.report_table import ReportTable
+from oneticket.store.step import Step
+from oneticket.store.store import Store
+from oneticket.study.cells import Cell
+from oneticket.study.described import describe
+from oneticket.study.grid import Plan
+from oneticket.study.plan import closure
+from oneticket.study.resolve import plan_of
+from oneticket.study.stale_data import changes
+
+
+def status(name: str, *, json: bool, store: str) -> int:
+    """Print how far a study is, who is at it, and what failed."""
+    kept = Store(store)
+    with phase("planning"):
+        plan = plan_of(name, RunContext(pretend=True, unread=not kept.keys()))
+    everything = closure(cell.step for cell in plan.cells)
+    with kept.indexed():
+        tell_changes(plan, kept)
+        there, held, failed = kept.there(step.key for step in everything), kept.claims.holders(), kept.failures()
+
+    def state(step: Step) -> str:
+        marks = (("done", there), ("under way", held), ("failed", failed))
+        return next((word for word, keys in marks if step.key in keys), "to do")
+
+    names = called(plan.cells, places=False)
+
+    def said(step: Step) -> str:
+        return describe(step, names.get(step.key, Called()).arm)
+
+    rows = []
+    for part, cells in parts_of(plan):
+        steps = closure(cell.step for cell in cells)
+        counts = Counter(map(state, steps))
+        rows.append((part, str(len(cells)), str(len(steps)), *(str(counts[word]) for word in STATES)))
+    counts = Counter(map(state, everything))
+    rows.append(("all", str(len(plan.cells)), str(len(everything)), *(str(counts[word]) for word in STATES)))
+    if json:
+        told = {step.key: (said(step), state(step)) for step in everything if state(step) in STATES[1:3]}
+        reasons = {key: str(held.get(key) or failed[key]) for key in told}
+        parts = [{"part": row[0], **dict(zip(COUNTED, map(int, row[1:]), strict=True))} for row in rows]
+        open_steps = [
+            {"key": key, "what": what, "state": word, "why": reasons[key]} for key, (what, word) in told.items()
+        ]
+        say_json({"study": plan.name, "store": kept.url, "parts": parts, "steps": open_steps})
+        return 0
+    table = ReportTable(
+        title=f"{plan.name} in {kept.url}",
+        header=("part", "cells", "steps", *STATES),
+        rows=tuple(rows),
+        caption="Steps that several parts need are counted in each of them, and once in all.",
+    )
+    print_table(table)
+    for step in everything:
+        if state(step) in ("under way", "failed"):
+            why = held.get(step.key) or failed[step.key]
+            say(f"{state(step)}: {said(step)}: {why}")
+    return 0
+
+
+def tell_changes(plan: Plan, store: Store) -> None:
+    """Say which data are not what they were."""
+    for line in changes(plan, store):
+        tell(line, style="yellow")
+
+
+def parts_of(plan: Plan) -> Iterator[tuple[str, tuple[Cell, ...]]]:
+    """The parts of a study by name, each with its cells."""
+    for part in dict.fromkeys(cell.part for cell in plan.cells):
+        yield part or plan.name, tuple(cell for cell in plan.cells if cell.part == part)
+
+
+STATES = ("done", "under way", "failed", "to do")
+COUNTED = ("cells", "steps", *STATES)

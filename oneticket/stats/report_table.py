@@ -1,0 +1,15 @@
+"""One table of a report or a terminal: lines of text, for any renderer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ReportTable:
+    """A title, a header, rows of as many cells, and the caption without which the cells mean nothing."""
+
+    title: str
+    header: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    caption: str
