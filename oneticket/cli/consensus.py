@@ -7,8 +7,8 @@ from pathlib import Path
 
 from oneticket.cli.find import make_folder
 from oneticket.ground.errors import FileError, SpecError
-from oneticket.lottery.consensus import Weights
 from oneticket.lottery.consensus import consensus as agree
+from oneticket.lottery.spec import Weights
 from oneticket.session.sources import sources_at
 from oneticket.session.terminal import say
 from oneticket.stats.words import percent

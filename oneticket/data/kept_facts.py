@@ -38,7 +38,9 @@ def kept_facts(request: DataRequest, *, fetch: bool) -> Facts | None:
     said = kept_note(KIND, _key(request, source)) if source.fingerprint else None
     found = Facts.read(said) if said else None
     # A copy of the set may lie elsewhere than the one that was read.
-    return found and found.reading and replace(found, reading=replace(found.reading, where=source.where))
+    if found is None or found.reading is None:
+        return None
+    return replace(found, reading=replace(found.reading, where=source.where))
 
 
 def keep_facts(request: DataRequest, source: DataSource, facts: Facts) -> None:

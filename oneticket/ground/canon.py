@@ -37,13 +37,13 @@ def joined(value: Mapping[str, Any]) -> str:
     return "{" + ",".join([f"{encode_basestring_ascii(name)}:{_text(value[name])}" for name in sorted(value)]) + "}"
 
 
-def _text(value: object) -> str:
+def _text(value: Any) -> str:
     kind = type(value)
     if kind is str:
         return encode_basestring_ascii(value)
     if kind is int:
         return str(value)
-    return value.text if isinstance(value, Written) else dumps(value)
+    return str(value.text) if kind is Written else dumps(value)
 
 
 def digest_of(text: str) -> str:

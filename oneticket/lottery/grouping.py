@@ -9,7 +9,7 @@ from collections.abc import Generator, Sequence
 from typing import Any, TypeVar
 
 from oneticket.compact.compact import hooked
-from oneticket.data.batches import per_epoch
+from oneticket.data.facts import per_epoch
 from oneticket.data.images.stream import Stream
 from oneticket.lottery.run_context import RunContext
 from oneticket.lottery.stacked_runs import Asked, Outcome, train_alone, train_as_one

@@ -16,8 +16,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from oneticket.data.batches import batches, per_epoch
+from oneticket.data.batches import batches
 from oneticket.data.data import Data
+from oneticket.data.facts import per_epoch
 from oneticket.ground.errors import SpecError
 from oneticket.ground.streams import Streams
 from oneticket.lottery.outline import network, rewind_step

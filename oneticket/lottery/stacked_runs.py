@@ -12,7 +12,8 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from oneticket.data.batches import batches, per_epoch
+from oneticket.data.batches import batches
+from oneticket.data.facts import per_epoch
 from oneticket.ground import clock
 from oneticket.ground.errors import OneticketError
 from oneticket.guard.guard import guarded

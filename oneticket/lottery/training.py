@@ -13,8 +13,9 @@ import torch
 from torch import nn
 
 from oneticket.compact.compact import Compact, compact
-from oneticket.data.batches import batches, per_epoch, test_batches
+from oneticket.data.batches import batches, test_batches
 from oneticket.data.data import Data
+from oneticket.data.facts import per_epoch
 from oneticket.ground.canon import digest
 from oneticket.ground.errors import TrainingError
 from oneticket.ground.threads import threads

@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 from oneticket.apply.carry import apply
-from oneticket.data.batches import per_epoch
+from oneticket.data.facts import per_epoch
 from oneticket.data.spec import DataSpec
 from oneticket.ground.errors import CarryError, ModelError, SpecError
 from oneticket.ground.spec import Spec, own_code

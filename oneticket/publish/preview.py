@@ -99,7 +99,7 @@ def preview_of(thing: Ticket | Book) -> Preview:
             name: Layer(shape=tuple(at.shape), remaining=_left(at.flatten().bincount(minlength=len(thing)).tolist()))
             for name, at in thing.pruned_at.items()
         }
-        told |= {"kind": "book", "levels": thing.levels, "records": thing.records}
+        told |= {"kind": "book", "levels": thing.levels, "records": [dict(one) for one in thing.records]}
     return Preview(layers=layers, dense=tuple(sorted(set(thing.weights) - set(layers))), **told)
 
 
@@ -124,7 +124,7 @@ def _ticket(meta: Mapping[str, Any], table: header.Table, parts: Mapping[str, me
         spread = np.zeros((total, header.WIDTHS[code]), np.uint8)
         spread[remain[:total].astype(bool)] = values.reshape(count, -1)
         weights[name] = code, shape, spread.reshape(-1)
-        masks[name] = [list(shape), hashlib.sha256(packed).hexdigest()]
+        masks[name] = [list(shape), hashlib.sha256(packed.tobytes()).hexdigest()]
         layers[name] = Layer(shape=shape, remaining=(count,))
     known = {"kind": "ticket", "mask": digest(masks), "weights": _fingerprint(weights)}
     return _sound(meta, known, weights, layers, evidence=meta["evidence"])
@@ -200,7 +200,8 @@ def _finite(code: str, values: NDArray[np.uint8]) -> bool:
 
 def _fingerprint(tensors: Mapping[str, _Values]) -> dict[str, list[object]]:
     return {
-        name: [code, list(shape), hashlib.sha256(values).hexdigest()] for name, (code, shape, values) in tensors.items()
+        name: [code, list(shape), hashlib.sha256(values.tobytes()).hexdigest()]
+        for name, (code, shape, values) in tensors.items()
     }
 
 

@@ -394,7 +394,8 @@ def _search(step: Step) -> SearchSpec:
 
 def _recalled(kind: type[S], given: Mapping[str, Any]) -> S:
     """The spec that was written down: of thousands of steps few are different, and each is read once."""
-    return _recall(kind, given.text if isinstance(given, Written) else joined(given))
+    found: S = _recall(kind, given.text if isinstance(given, Written) else joined(given))
+    return found
 
 
 @lru_cache(maxsize=1024)

@@ -47,7 +47,7 @@ def _in_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_study_from_the_dry_run_to_the_report(capsys: pytest.CaptureFixture[str]) -> None:
-    code, out, err = oneticket_cli("study mine.toml --dry-run --engine inline --price 3", capsys)
+    code, out, err = oneticket_cli("study mine.toml --dry-run --measure --engine inline --price 3", capsys)
     assert code == 0, err
     assert f"halves {CELLS} {STEPS}" in " ".join(out.split())
     assert "in this process: about" in out and "at 3 an hour" in out
@@ -129,7 +129,7 @@ def test_a_dry_run_ends_at_the_first_ctrl_c(capsys: pytest.CaptureFixture[str]) 
     Path("pressed.toml").write_text(STUDY.replace('{name = "mlp", widths = [12]}', '"pressed.py:make"'))
     before = signal.signal(signal.SIGINT, signal.default_int_handler)  # whoever runs tests in the background ignores it
     try:
-        code, out, err = oneticket_cli("study pressed.toml --dry-run --engine inline", capsys)
+        code, out, err = oneticket_cli("study pressed.toml --dry-run --measure --engine inline", capsys)
     finally:
         signal.signal(signal.SIGINT, before)
     assert (code, out) == (130, ""), err

@@ -212,7 +212,7 @@ def test_ticketsare_as_deep_as_any_cell_needs() -> None:
 def test_estimates_count_what_is_lacking(tmp_path: Path) -> None:
     made, store, context = tiny(), Store(tmp_path), RunContext()
     steps = [cell.step for cell in made.cells]
-    before = estimate(steps, store=store, context=context, paces={})
+    before = estimate(steps, store=store, context=context, paces={}, measure=True)
     assert (before.steps, before.trainings, before.kept, before.unknown) == (76, 72, 0, 0)
     # Each of the four searches carries two tickets home, which have seen two steps there.
     assert before.updates == 4 * 2 + 12 * 4 + 60 * 6 - 8 * 2

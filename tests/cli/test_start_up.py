@@ -1,0 +1,70 @@
+"""What a command shows comes before anything heavy is imported, and commands that need no PyTorch import none."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ORDER = """
+import sys
+from oneticket.session import terminal
+from rich.console import Console
+shown = []
+class Heard(Console):
+    def __init__(self, **more):
+        super().__init__(**{**more, "force_terminal": True})
+    def print(self, *what, **more):
+        note()
+        super().print(*what, **more)
+    def _live(self):
+        note()
+def note():
+    if not shown:
+        shown.append([name for name in ("torch", "pyarrow", "scipy", "pandas") if name in sys.modules])
+terminal.Console = Heard
+from rich.live import Live
+begin = Live.refresh
+Live.refresh = lambda self: (note(), begin(self))[1]
+from oneticket.cli.app import main
+try:
+    main(sys.argv[1:])
+except BaseException:
+    pass
+print("\\nfirst shown with", shown, file=sys.__stderr__)
+"""
+LONGER = (
+    "find --data digits --model mlp --budget 1it --levels 0 --out out",
+    "transfer digits-a --data digits:b --budget 12it --levels 18",
+    "demo --out out --store nowhere://else",
+    "study demo --dry-run",
+    "status demo",
+    "report demo --out out",
+    "store ls",
+    "store verify",
+    "store gc",
+    "show digits-a",
+    "verify digits-a",
+    "export digits-a --rounds 1",
+    "zoo",
+)
+
+
+@pytest.mark.parametrize("command", LONGER)
+def test_something_is_shown_before_torch_is_imported(command: str, tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", ORDER, *command.split()], capture_output=True, text=True, check=False, cwd=tmp_path
+    )
+    assert done.stderr.splitlines()[-1] == "first shown with [[]]", done.stderr[-2000:]
+
+
+@pytest.mark.parametrize("command", ["store ls", "store verify", "show digits-a", "--help", "find --help"])
+def test_commands_that_need_no_torch(command: str, tmp_path: Path) -> None:
+    code = "import sys\nfrom oneticket.cli.app import main\ntry:\n    main(sys.argv[1:])\nexcept SystemExit:\n"
+    code += "    print('torch' in sys.modules, file=sys.stderr)"
+    done = subprocess.run(
+        [sys.executable, "-c", code, *command.split()], capture_output=True, text=True, check=True, cwd=tmp_path
+    )
+    assert done.stderr.splitlines()[-1] == "False"
