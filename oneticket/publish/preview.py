@@ -199,10 +199,8 @@ def _finite(code: str, values: NDArray[np.uint8]) -> bool:
 
 
 def _fingerprint(tensors: Mapping[str, _Values]) -> dict[str, list[object]]:
-    return {
-        name: [code, list(shape), hashlib.sha256(values.tobytes()).hexdigest()]
-        for name, (code, shape, values) in tensors.items()
-    }
+    sums = {name: hashlib.sha256(values.tobytes()).hexdigest() for name, (_, _, values) in tensors.items()}
+    return {name: [code, list(shape), sums[name]] for name, (code, shape, _) in tensors.items()}
 
 
 def _left(deaths: Sequence[int]) -> tuple[int, ...]:
