@@ -9,6 +9,10 @@ from cyclopts import Parameter
 from cyclopts.validators import Number
 
 from oneticket.cli.parameters import Json
+from oneticket.cli.status import LOADING, telling
+from oneticket.ground.phase import phase
+
+READING = "reading tickets"
 
 Key = Annotated[
     str | None,
@@ -36,9 +40,10 @@ def verify(
     json: Json = False,
 ) -> int:
     """Check that a ticket or book is undamaged: recompute its digest, id and counts."""
-    from oneticket.cli.show import verify as command
+    with telling(quiet=json), phase(READING):
+        from oneticket.cli.show import verify as command
 
-    return command(file, json=json)
+        return command(file, json=json)
 
 
 def score(
@@ -100,9 +105,10 @@ def zoo(
     json: Json = False,
 ) -> int:
     """List the tickets that ship with oneticket, of a folder or of the Hugging Face Hub, or print one's card."""
-    from oneticket.cli.zoo import zoo as command
+    with telling(quiet=json), phase(READING):
+        from oneticket.cli.zoo import zoo as command
 
-    return command(where, fits=fits, json=json)
+        return command(where, fits=fits, json=json)
 
 
 def push(
@@ -185,24 +191,25 @@ def export(
 
     Says in a sentence whether any form is faster. For your own model, use oneticket.export.export in Python.
     """
-    from oneticket.cli.export import export as command
-
-    return command(
-        ticket,
-        to=to,
-        out=out,
-        weights=weights,
-        key=key,
-        level=level,
-        density=density,
-        dynamic=dynamic,
-        build=build,
-        int8=int8,
-        run_code=run_code,
-        batch_size=batch,
-        rounds=rounds,
-        json=json,
-    )
+    with telling(quiet=json):
+        with phase(LOADING):
+            from oneticket.cli.export import export as command
+        return command(
+            ticket,
+            to=to,
+            out=out,
+            weights=weights,
+            key=key,
+            level=level,
+            density=density,
+            dynamic=dynamic,
+            build=build,
+            int8=int8,
+            run_code=run_code,
+            batch_size=batch,
+            rounds=rounds,
+            json=json,
+        )
 
 
 def import_(

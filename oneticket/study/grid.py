@@ -1,4 +1,4 @@
-"""From a study to its cells: every source carried to every target, in every part, for every replicate."""
+"""From a study to its cells: every source carried to every target, for every replicate (long: all axes of a part)."""
 
 from __future__ import annotations
 
