@@ -35,6 +35,7 @@ ROOMS = (
     "oneticket.claims.judge",
     "oneticket.stats.stats",
     "oneticket.study.grid",
+    "oneticket.plot",
     "oneticket.ground.errors",
 )
 GUIDES = (
@@ -46,6 +47,9 @@ GUIDES = (
     "deployer.md",
     "data.md",
     "settings.md",
+    "notebooks/researcher.md",
+    "notebooks/practitioner.md",
+    "notebooks/deployer.md",
 )
 
 
@@ -82,7 +86,7 @@ def public(room: str) -> Iterator[str]:
 
 def imported(page: str) -> Iterator[str]:
     """What a guide's code takes from the package, by `from oneticket.room import name` and `oneticket.Name`."""
-    for block in re.findall(r"```python\n(.*?)```", page, re.S):
+    for block in re.findall(r"```(?:python|\{code-cell\} python)\n(.*?)```", page, re.S):
         for room, names in re.findall(r"^from (oneticket\S*) import (.+)$", block, re.M):
             yield from (f"{room}.{name.split(' as ')[0].strip()}" for name in names.split("#")[0].split(","))
         yield from (f"oneticket.{name}" for name in re.findall(r"\boneticket\.([A-Za-z]\w*)\(", block))

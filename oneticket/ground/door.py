@@ -10,7 +10,7 @@ def door(path: str) -> Any:
     """The function at `room.file:name` of this package, imported when it is asked for.
 
     Users expect some methods on a ticket or a book that need more than its floor may know. These methods, and the
-    package's face, are the only ones that reach up, and each names here where to.
+    package's face, are the only ones that reach up, and each names here where to; so do the cards of `ground/card`.
 
     >>> door("ground.canon:dumps")({"a": 1})
     '{"a":1}'

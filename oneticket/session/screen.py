@@ -120,11 +120,15 @@ class CellScreen:
 
     def _draw(self, top: str) -> None:
         self._top = top
-        count = f"{len(self._lines)} line{'s' * (len(self._lines) != 1)}"
-        told = "<br>".join(map(escape, self._lines))
+        count = f"{len(self._lines):,} line{'s' * (len(self._lines) != 1)}"
+        cut = [f"the last {MOST}:"] if len(self._lines) > MOST else []
+        told = "<br>".join(map(escape, [*cut, *self._lines[-MOST:]]))
         more = f"<details><summary>{count}</summary>{told}</details>" if told else ""
         html = f'<div style="font-size:0.9em;opacity:0.85"><div>{top}</div>{more}</div>'
         self._shown.update(_Cell(html, "\n".join(self._lines)))
+
+
+MOST = 60  # lines that a notebook keeps, since all of them are sent anew each time
 
 
 class _Cell:
