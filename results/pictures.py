@@ -1,6 +1,6 @@
-"""Draw the pictures of README and docs, and write README's headline, from the demo's rows: `make pictures`.
+"""Draw the pictures of README, docs and results, and write README's headline, from committed rows: `make pictures`.
 
-`results/demo/rows.csv` is what `oneticket demo` left. Everything here is made from these rows alone.
+`results/demo/rows.csv` is what `oneticket demo` left. Everything here is made from rows alone.
 """
 
 from __future__ import annotations
@@ -10,7 +10,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from oneticket.charts.chart import write
+from oneticket.charts.decomposition import decomposition_chart
 from oneticket.charts.method import method_picture
+from oneticket.charts.scores import scores_chart
+from oneticket.charts.theme import Chart
 from oneticket.report.export import read_rows
 from oneticket.stats.summary import Row, Summary, summary
 from oneticket.stats.words import percent
@@ -57,14 +61,22 @@ def with_headline(page: str, sentence: str) -> str:
     return f"{before}{begins}{sentence}\n{ends}{after}"
 
 
-def chart(rows: Sequence[Row], file: Path) -> None:
-    """The demo's scores over density, as an SVG."""
-    from oneticket.charts.chart import write
-    from oneticket.charts.scores import scores_chart
-
+def chart(drawn: Chart, file: Path) -> None:
+    """A chart as an SVG, and as a PNG where there was one."""
     with TemporaryDirectory() as folder:
-        drawn = write(scores_chart(shown(rows)), Path(folder), file.stem)[0]
-        file.write_bytes(drawn.read_bytes())
+        for made in write(drawn, Path(folder), file.stem)[:2]:
+            here = file.with_suffix(made.suffix)
+            if made.suffix == ".svg" or here.exists():
+                here.write_bytes(made.read_bytes())
+
+
+def results(folder: Path) -> None:
+    """The charts of a results page that are there, anew from its rows."""
+    rows = read_rows(next(file for file in (folder / "rows.csv", folder / "rows.parquet") if file.exists()))
+    if (folder / "scores.svg").exists():
+        chart(scores_chart([row for row in rows if row["arm"] in SHOWN]), folder / "scores.svg")
+    if (folder / "mask-or-weights.svg").exists() and (drawn := decomposition_chart(rows)) is not None:
+        chart(drawn, folder / "mask-or-weights.svg")
 
 
 def _score(one: Summary) -> str:
@@ -73,11 +85,17 @@ def _score(one: Summary) -> str:
 
 
 THEMES = ("light", "dark")
+# More arms than these make a chart of many panels; the tables of a page have all.
+SHOWN = ("dense", "ticket", "own", "reinit", "layerwise-random", "global-random")
+PAGES = ("images", "minutes", "beyond-images")
 
 if __name__ == "__main__":
     rows = read_rows(ROWS)
     PICTURES.mkdir(exist_ok=True)
     for name, picture in methods(rows).items():
         (PICTURES / name).write_text(picture)
-    chart(rows, PICTURES / "demo.svg")
+    chart(scores_chart(shown(rows)), PICTURES / "demo.svg")
+    chart(scores_chart(rows), ROWS.with_name("accuracy.svg"))
+    for name in PAGES:
+        results(ROOT / "results" / name)
     README.write_text(with_headline(README.read_text(), headline(rows)))

@@ -31,7 +31,7 @@ def sheet(
     merges those of panels as it goes.
     """
     across = min(len(panels), 2 if len(panels) <= 4 else 3)
-    said = [piece for line in subtitle if line for piece in folded(line, round(across * WHOLE / LETTER))]
+    said = [piece for line in subtitle if line for piece in folded(line, round(0.85 * across * WHOLE / LETTER))]
     chart = alt.concat(*panels, columns=across, spacing=36, title=alt.Title(title, subtitle=said))
     own: Literal["independent"] = "independent"
     chart.resolve = alt.Resolve(scale=alt.ScaleResolveMap(color=own, shape=own, strokeDash=own))

@@ -216,7 +216,7 @@ LOOK: dict[str, Any] = {
         "subtitleColor": INK,
         "subtitlePadding": 6,
         "anchor": "start",
-        "frame": "group",
+        "frame": "bounds",
         "offset": 14,
     },
     "axis": {
@@ -225,6 +225,7 @@ LOOK: dict[str, Any] = {
         "titleFontWeight": "normal",
         "labelColor": INK,
         "titleColor": INK,
+        "titlePadding": 9,
         "gridColor": FAINT,
         "domainColor": GREY,
         "tickColor": GREY,
