@@ -8,10 +8,13 @@ import shlex
 import pytest
 from commands import oneticket_cli
 
-from oneticket.cli.app import COMMANDS, FLAGS, app
+from oneticket.cli.app import COMMANDS, app
 from oneticket.cli.flags import flags
 from oneticket.cli.help import ALL, HELP
 from oneticket.cli.mistakes import MEANT
+from oneticket.study.spec import CarrySpec, FindSpec
+
+FLAGS = {"find": FindSpec, "transfer": CarrySpec}
 
 EXAMPLES = [(name, example) for name, entry in HELP.items() for example in entry.examples]
 
