@@ -19,16 +19,21 @@ from oneticket.ticket.mask import Mask
 from oneticket.ticket.ticket import Ticket
 
 if TYPE_CHECKING:
+    from pandas import DataFrame
+
     from oneticket.charts.inline import Inline
+    from oneticket.session.study import StudyRun
 
 
 @naming_extras()
-def accuracy(rows: Iterable[Mapping[str, Any]] | str | os.PathLike[str], *, title: str = "") -> Inline:
+def accuracy(
+    rows: Iterable[Mapping[str, Any]] | DataFrame | StudyRun | str | os.PathLike[str], *, title: str = ""
+) -> Inline:
     """The scores of trained networks over the share of weights that remain, with 95 % intervals, in the rows' metric.
 
-    `rows`: what `transfer` or `study.run(...).rows` gives, a DataFrame of them, or a file that `--rows` wrote. One
-    panel for each target, one line for each source and arm; dashed is the dense network. Raises SpecError for no rows
-    and for a table that is none of ours, MissingExtra without Altair.
+    `rows`: what `transfer` or `study.run` gives, a DataFrame of its rows, or a file that `--rows` wrote. One panel
+    for each target, one line for each source and arm; dashed is the dense network. Raises SpecError for no rows and for
+    a table that is none of ours, MissingExtra without Altair.
 
     >>> row = {"model": "mlp", "target_data": "digits:b", "target_optimizer": "sgd", "replicate": 0}
     >>> dense = {**row, "arm": "dense", "level": 0, "density": 1.0, "accuracy": 0.9}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 from collections import Counter
@@ -65,7 +66,9 @@ def run_steps(
         for line in (*_how(piles.done, store), *_mixed((*piles.done, *piles.reused), store)):
             shown.screen.line(line)
         spent = clock.spoken(clock.now() - began)
-        shown.screen.line(f"{len(piles.done)} steps done in {spent}, {len(piles.reused)} reused from {store.url}")
+        shown.screen.line(
+            f"{len(piles.done)} steps done in {spent}, {len(piles.reused)} reused from {_near(store.url)}"
+        )
     return piles
 
 
@@ -80,6 +83,11 @@ def failures(piles: Piles, names: Mapping[str, Called] | None = None) -> list[st
         arm = (names or {}).get(steps[0].key, Called()).arm
         said.append(f"failed: {describe(steps[0], arm)}{more}: {reason}")
     return said
+
+
+def _near(url: str) -> str:
+    """A store's place as it is seen from the folder that one is in."""
+    return url.removeprefix(os.getcwd() + os.sep)
 
 
 def _how(done: Sequence[Step], store: Store) -> Iterator[str]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from oneticket.ground.brief import word
+from oneticket.ground.errors import SpecError
 from oneticket.ground.extras import naming_extras
 from oneticket.study.rows import COLUMNS
 from oneticket.ticket.book import Book
@@ -47,8 +49,18 @@ def of_book(book: Book) -> DataFrame:
 
 
 def plain(rows: Any) -> list[dict[str, Any]]:
-    """Rows of any form, such as a DataFrame, as mappings in which what is not known is None."""
+    """Rows of any form, as mappings in which what is not known is None; SpecError for what are no rows.
+
+    A DataFrame of them will do, and a study's run, which has them.
+
+    >>> plain([{"arm": "dense"}])
+    [{'arm': 'dense'}]
+    """
+    rows = getattr(rows, "rows", rows)
     if hasattr(rows, "to_dict") and hasattr(rows, "notna"):
         kept = rows.astype(object).where(rows.notna(), None)
         return [{str(name): value for name, value in row.items()} for row in kept.to_dict("records")]
-    return [dict(row) for row in rows]
+    found = list(rows) if isinstance(rows, Iterable) else [rows]
+    if all(isinstance(row, Mapping) for row in found):
+        return [dict(row) for row in found]
+    raise SpecError(f"rows: expected those of a transfer or a study, a DataFrame of them, or a file, got {word(rows)}")

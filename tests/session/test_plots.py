@@ -66,6 +66,8 @@ def test_a_chart_holds_the_means_of_the_rows(tmp_path: Path) -> None:
     write_rows(rows(), file)
     drawn = [oneticket.plot.accuracy(each).to_dict() for each in (rows(), rows().table(), file)]
     assert drawn[0] == drawn[1] == drawn[2], "rows, a DataFrame and a file are the same"
+    with pytest.raises(SpecError, match="rows: expected those of a transfer or a study, .* got 5"):
+        oneticket.plot.accuracy(5)  # type: ignore[arg-type]
     with pytest.raises(SpecError, match="there are none"):
         oneticket.plot.accuracy([])
 

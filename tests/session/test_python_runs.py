@@ -98,6 +98,8 @@ def test_a_study_finds_what_the_command_line_has_trained_and_the_other_way(
     assert (found.done, found.reused, found.failed) == (0, 10, ()) and outcomes() == before
     assert len(found.rows) == 6 and found.verdicts[0].claim == "C2"
     assert found.table()["score"].tolist() == [row["score"] for row in found.rows]
+    drawn = oneticket.plot.accuracy(found).to_dict()
+    assert drawn == oneticket.plot.accuracy(found.table()).to_dict()
     page = found.report("report")
     assert page == Path("report/report.html") and page.is_file()
     (folder / "more.toml").write_text(STUDY.replace("replicates = 2", "replicates = 3"))
