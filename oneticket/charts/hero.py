@@ -78,18 +78,19 @@ def _draw(title: str, shown: Sequence[Summary], called: Mapping[str, str]) -> al
         title=None,
         axis=alt.Axis(ticks=False, domain=False, grid=False, labelExpr=f"{lines}[datum.label]"),
     )
+    written = "format(100 * datum.value, '.4~g')" if metric.share else alt.Undefined
     x, begin = (
         alt.X(
             f"{end}:Q",
-            title=f"test {metric.label}",
+            title=f"test {metric.heading}",
             scale=reach,
-            axis=alt.Axis(values=_ticks(low, high), titleAnchor="start", grid=True),
+            axis=alt.Axis(values=_ticks(low, high), titleAnchor="start", grid=True, labelExpr=written),
         )
         for end in ("mean", "low")
     )
     color = alt.Color("kind:N", scale=alt.Scale(domain=KINDS, range=LOOKS), legend=None)
     shape = alt.Shape("kind:N", scale=alt.Scale(domain=KINDS, range=theme.SHAPES[:4]), legend=None)
-    told = {"line": "arm", "kept": "weights kept", "score": f"{metric.name} [95 %]", "n": "n"}
+    told = {"line": "arm", "kept": "weights kept", "score": f"{metric.heading} [95 %]", "n": "n"}
     dense = alt.Chart().transform_filter("datum.kind === 'dense'")
     base = alt.Chart().encode(y=y)
     bars = base.transform_filter("isValid(datum.low)")
@@ -117,8 +118,8 @@ def _record(one: Summary, called: Mapping[str, str], *, several: bool) -> Record
         "low": None if low is None else cut(low),
         "high": None if high is None else cut(high),
         "n": one.score.n,
-        "said": plus_minus(one.score),
-        "score": within(one.score),
+        "said": plus_minus(one.score, one.setting.metric),
+        "score": within(one.score, one.setting.metric),
         "kept": percent(one.density),
     }
 

@@ -47,7 +47,8 @@ def _table(there: Sequence[Summary], title: str) -> ReportTable:
         title=title,
         header=("ticket from", *(percent(density) for density in levels.values())),
         rows=tuple((line.source, *(column.get(line, MISSING) for column in columns)) for line in order),
-        caption=f"Gain over the ticket of the best single source, {metric.label}; {100 * CONFIDENCE:.0f} % intervals "
+        caption=f"Gain over the ticket of the best single source, in {metric.units}, and its {metric.heading}; "
+        f"{100 * CONFIDENCE:.0f} % intervals "
         "that hold together for all sources at a density. The best is chosen by its mean on these very networks, which "
         "favours it.",
     )
