@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.row import Row, absent, row
+from oneticket.cli.export import network
 from oneticket.export.c import c_form
 from oneticket.export.c.library import compiler
 from oneticket.export.network import masked
@@ -26,8 +27,10 @@ from oneticket.export.onnx import missing, onnx_bytes, session
 from oneticket.models.build import build
 from oneticket.models.parts import prunable
 from oneticket.models.spec import ModelSpec
+from oneticket.publish.shipped import shipped as zoo
 from oneticket.task.inputs import Inputs
 from oneticket.ticket.mask import Mask
+from oneticket.ticket.ticket import Ticket
 
 ROUNDS, STRETCH = 30, 0.01  # seconds of a side's turn, about
 
@@ -63,6 +66,8 @@ CASES = (
     Case(name="ResNet-20", spec=ModelSpec(name="resnet-20"), shape=(3, 32, 32)),
 )
 DENSITIES = (0.1, 0.02)
+SHIPPED = ("lenet-fashion_mnist", "conv-4-cifar10", "resnet-20-cifar10")
+BETTER = "the better of PyTorch and ONNX Runtime"
 
 
 def rows() -> list[Row]:
@@ -71,7 +76,7 @@ def rows() -> list[Row]:
     if lacking := ("no C compiler" if not compiler() else missing()):
         return [absent(f"{case.name}: exported", lacking) for case in CASES]
     with torch.no_grad():
-        return [one for case in CASES for one in measured(case)]
+        return [one for case in CASES for one in measured(case)] + [one for name in SHIPPED for one in shipped(name)]
 
 
 def measured(case: Case) -> list[Row]:
@@ -79,27 +84,13 @@ def measured(case: Case) -> list[Row]:
     net = build(case.spec, inputs=Inputs(shape=case.shape), outputs=10, seed=0).eval()
     x = torch.randn(1, *case.shape, generator=torch.Generator().manual_seed(0))
     sides, gone = made(net, x)
-    taken = turns(list(sides.values()), x)
-    cpu = {name: [one[0] for one in found] for name, found in zip(sides, taken, strict=True)}
-    wall = {name: [one[1] for one in found] for name, found in zip(sides, taken, strict=True)}
-    for times in (cpu, wall):
-        times["the better of PyTorch and ONNX Runtime"] = [*map(min, times["PyTorch"], times["ONNX Runtime"])]
-
-    def ratio(side: str, beside: str, target: str = "", note: str = "") -> Row:
-        found = [one / other for one, other in zip(cpu[side], cpu[beside], strict=True)]
-        clock = statistics.median(one / other for one, other in zip(wall[side], wall[beside], strict=True))
-        told = f"{1e6 * statistics.median(cpu[side]):.3g} us; by wall time {clock:.3g}; quartiles"
-        low, _, high = statistics.quantiles(found)
-        what = f"one input, {case.name}: {side} / {beside}, dense"
-        return {**row(what, found, target=target, note=f"{told}{note}"), "low": low, "high": high}
-
-    better, dense = "the better of PyTorch and ONNX Runtime", [name for name in sides if "%" not in name]
-    rows = [ratio(name, "PyTorch") for name in dense if name != "PyTorch"]
+    ratio = taken(case.name, sides, x)
+    rows = [ratio(name, "PyTorch") for name in sides if "%" not in name and name != "PyTorch"]
     for density in DENSITIES:
         sparse = said(density)
         rows.append(ratio(sparse, "PyTorch", case.over_torch.get(density, "")))
         if case.over_better:
-            rows.append(ratio(sparse, better, case.over_better[density]))
+            rows.append(ratio(sparse, BETTER, case.over_better[density]))
         one = "<= 1" if case.over_torch else ""
         rows += [ratio(sparse, name, one) for name in ("ONNX Runtime", "our C")]
         rows += [ratio(sparse, "OpenVINO")] if "OpenVINO" in sides else []
@@ -107,6 +98,35 @@ def measured(case: Case) -> list[Row]:
             ratio(name, "PyTorch") for name in sides if name.endswith(f"at {100 * density:g} %") and name != sparse
         ]
     return rows + [absent(f"one input, {case.name}: {name} / PyTorch, dense", why) for name, why in gone.items()]
+
+
+def shipped(name: str) -> list[Row]:
+    """The rows of a ticket that comes with the package: found by a search, so that layers differ in density."""
+    ticket = Ticket.load(zoo()[name])
+    net = network(ticket, ticket, run_code=False).eval()
+    x = torch.randn(1, *Inputs.read(ticket.model).shape, generator=torch.Generator().manual_seed(0))
+    thin = f"our C of the ticket, {100 * ticket.mask.density:.2g} %"
+    sides = {"PyTorch": net, "ONNX Runtime": session(onnx_bytes(net, x)), "our C": library(net, x)}
+    ratio = taken(f"shipped {name}", {**sides, thin: library(masked(net, ticket.mask).network, x)}, x)
+    return [ratio(thin, beside) for beside in (BETTER, "our C")]
+
+
+def taken(name: str, sides: dict[str, Run], x: Tensor) -> Callable[..., Row]:
+    """Times all sides in turn; what it gives makes the row of one side over another."""
+    found = dict(zip(sides, turns(list(sides.values()), x), strict=True))
+    cpu, wall = ({side: [one[kind] for one in times] for side, times in found.items()} for kind in (0, 1))
+    for times in (cpu, wall):
+        times[BETTER] = [*map(min, times["PyTorch"], times["ONNX Runtime"])]
+
+    def ratio(side: str, beside: str, target: str = "") -> Row:
+        ratios = [one / other for one, other in zip(cpu[side], cpu[beside], strict=True)]
+        clock = statistics.median(one / other for one, other in zip(wall[side], wall[beside], strict=True))
+        note = f"{1e6 * statistics.median(cpu[side]):.3g} us; by wall time {clock:.3g}; quartiles"
+        low, _, high = statistics.quantiles(ratios)
+        made = row(f"one input, {name}: {side} / {beside}, dense", ratios, target=target, note=note)
+        return {**made, "low": low, "high": high}
+
+    return ratio
 
 
 def said(density: float, kind: str = "our C") -> str:

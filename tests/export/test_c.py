@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -457,6 +458,17 @@ def test_values_beside_the_source_are_checked_when_they_are_loaded(tmp_path: Pat
         CLibrary(tmp_path / "net.c")
     with pytest.raises(ModelError, match="expected float32 inputs of 600 numbers"):
         CLibrary(tmp_path / "other.so")(x[:, :599])
+
+
+@needs_compiler
+def test_threads_may_run_at_once() -> None:
+    model, _, x = pruned("conv-4", 1.0)
+    library = c_form(model, x).library
+    assert library is not None
+    want = [library(x.roll(place, 0)) for place in range(4)]
+    with ThreadPoolExecutor(4) as pool:
+        found = [*pool.map(lambda place: library(x.roll(place % 4, 0)), range(40))]
+    assert all(torch.equal(one, want[place % 4]) for place, one in enumerate(found))
 
 
 def test_values_that_live_at_one_time_never_share_memory() -> None:
