@@ -60,6 +60,27 @@ class Compact:
         said += [f"units that nobody reads stay {', '.join(at[:FEW])}{more}"] if at else []
         return "; ".join([*said, self.note] if self.note else said)
 
+    def smaller(self, name: str, value: Tensor) -> Tensor:
+        """What stays of a tensor in the shape of one of the model's, in that of the network's."""
+        index = self.cuts.get(name, ...)
+        return value[index][self.whole[name][index]] if self.forms.get(name) == "sparse" else value[index]
+
+    def larger(self, name: str, value: Tensor, like: Tensor) -> Tensor:
+        """A tensor in the shape of one of the network's, in that of the model's, `like`; zero elsewhere."""
+        whole = torch.zeros_like(like, dtype=value.dtype, requires_grad=False)
+        self._write(name, value, whole)
+        return whole
+
+    def _write(self, name: str, value: Tensor, tensor: Tensor) -> None:
+        index = self.cuts.get(name, ...)
+        if self.forms.get(name) == "sparse" and name not in self.cuts:
+            tensor.masked_scatter_(self.whole[name].to(tensor.device), value)
+            return
+        if self.forms.get(name) == "sparse":
+            living = self.whole[name][index].to(value.device)
+            value = torch.zeros(living.shape, dtype=value.dtype, device=value.device).masked_scatter_(living, value)
+        tensor[index] = value
+
     @torch.no_grad()
     def restore(self) -> None:
         """Write what was trained back into the model, whose pruned weights are then exactly +0.0.
@@ -71,15 +92,7 @@ class Compact:
             return
         trained = dict(self.network.named_parameters()) | dict(self.network.named_buffers())
         for name, tensor in cut.tensors(self.model).items():
-            value = trained[name].to(tensor.device)
-            index = self.cuts.get(name, ...)
-            if self.forms.get(name) == "sparse" and name not in self.cuts:
-                tensor.masked_scatter_(self.whole[name].to(tensor.device), value)
-                continue
-            if self.forms.get(name) == "sparse":
-                living = self.whole[name][index].to(value.device)
-                value = torch.zeros(living.shape, dtype=value.dtype, device=value.device).masked_scatter_(living, value)
-            tensor[index] = value
+            self._write(name, trained[name].to(tensor.device), tensor)
         lost = orphans(self.network)
         for name, rest in cut.left_out(self.model, self.whole, self.cuts).items():
             tensor = self.model.get_parameter(name)

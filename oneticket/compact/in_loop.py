@@ -1,0 +1,147 @@
+"""Compact training in anybody's loop: a smaller network is trained in the model's place, and written back into it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Self
+
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from oneticket.compact.compact import Compact, compact
+from oneticket.compact.moments import give_back, take_over
+from oneticket.ground.errors import GuardError
+from oneticket.guard.check import named, steppers
+from oneticket.guard.guard import attach
+from oneticket.guard.optimizer_state import ELEMENTWISE
+from oneticket.ticket.mask import Mask
+from oneticket.ticket.names import listed
+
+
+class Compacted:
+    """A mask held in a model by training a smaller network in its place: `attach` for loops that want to be faster.
+
+    - `network`: what the loop calls and clips instead of the model; its parameters have the model's names. Units that
+      cannot reach the loss are gone; layers that this machine computes faster so hold their remaining weights alone.
+    - `compact`: which layers are sparse, which units went; `str` says it in a line.
+
+    The model keeps its names, its tensors and their addresses; `restore`, `state_dict` and the end of the `with` block
+    write into it what was trained, with pruned weights at exactly zero. The optimizer stays the loop's, with its groups
+    and schedulers: its parameters and moments are the network's until the block ends, then the model's again, pruned
+    moments at zero. Training equals that under `attach`, to rounding. It takes optimizers that update every entry by
+    itself: torch's SGD, Adam, AdamW, NAdam, RAdam, RMSprop, Adagrad and Adadelta. Where they have several groups, all
+    units stay, since what is left of a unit is carried along with one setting.
+
+    `example`: inputs as the loop feeds them, a whole batch, since its size decides which layers are sparse; the values
+    do not matter. `rule`: as `attach` has it, for layers that stay masked.
+
+    Raises GuardError, with nothing touched, for an optimizer of another kind, for a model in a wrapper for several
+    devices or in `torch.compile`, and for one that is kept whole, with the reason: hooks, parametrizations, code whose
+    outputs differ; and what `attach` raises.
+
+    >>> import torch
+    >>> model, x = nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 1)), torch.ones(8, 4)
+    >>> optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+    >>> with Compacted(model, optimizer, {"2.weight": torch.tensor([[True, False, True]])}, example=x) as small:
+    ...     for _ in range(3):
+    ...         optimizer.zero_grad()
+    ...         small.network(x).square().mean().backward()
+    ...         optimizer.step()
+    ...     print(small, small.network[0].out_features)
+    1 units left out 2
+    >>> model[0].out_features, model[2].weight[0, 1].item(), optimizer.state[model[2].weight]["momentum_buffer"].shape
+    (3, 0.0, torch.Size([1, 3]))
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        optimizer: Optimizer | Sequence[Optimizer],
+        mask: Mapping[str, Tensor],
+        *,
+        example: Tensor,
+        rule: str = "gate+project",
+    ) -> None:
+        if any(type(module).__name__ in WRAPPERS for module in model.modules()):
+            raise GuardError(
+                f"{type(model).__name__}: a network in a wrapper ({listed(sorted(WRAPPERS))}) cannot be made smaller; "
+                "hand over the one inside, or use attach"
+            )
+        self.model, self._held = model, named(model, mask if isinstance(mask, Mask) else Mask(mask))
+        self._optimizers = steppers(optimizer)
+        for one in self._optimizers:
+            if type(one) not in ELEMENTWISE:
+                kinds = listed(sorted(kind.__name__ for kind in ELEMENTWISE))
+                raise GuardError(
+                    f"{type(one).__name__}: a smaller network trains as the masked one only under optimizers that "
+                    f"update every entry by itself, which is known of torch's {kinds}; use attach"
+                )
+        self.compact = _smaller(model, self._optimizers, self._held, example)
+        self.network = self.compact.network
+        attach(model, optimizer, self._held, rule=rule).detach()  # it refuses what no loop can hold
+        for one in self._optimizers:
+            take_over(one, self.compact)
+        self._guard = attach(self.network, optimizer, self.compact.mask, rule=rule)
+        self._open = True
+
+    def restore(self) -> None:
+        """Write what was trained so far into the model."""
+        if self._open:
+            self.compact.restore()
+
+    def state_dict(self) -> dict[str, Any]:
+        """The model's own state dict, with what was trained so far: for checkpoints."""
+        self.restore()
+        return self.model.state_dict()
+
+    def audit(self) -> None:
+        """Check that the mask was held, in the network and in the model; raises GuardError with every violation."""
+        self._guard.audit()
+        self.restore()
+        found = {name: self.model.get_parameter(name).detach() for name in self._held}
+        if wrong := [name for name, value in found.items() if (value.cpu()[~self._held[name]] != 0).any()]:
+            raise GuardError(f"the mask does not hold: {listed(wrong)}: pruned weights that are not zero")
+
+    def close(self) -> None:
+        """Write into the model what was trained, and give the optimizer back to it; a second call does nothing."""
+        self.restore()
+        self._guard.detach()
+        if self._open:
+            for one in self._optimizers:
+                give_back(one, self.compact)
+        self._open = False
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __str__(self) -> str:
+        return str(self.compact) or "as it stands, masked"
+
+    def __repr__(self) -> str:
+        return f"Compacted({self._held!r}, {self})"
+
+
+def _smaller(model: nn.Module, optimizers: Sequence[Optimizer], mask: Mask, example: Tensor) -> Compact:
+    """The smaller network; with all units where the optimizers have no one setting and age for all that is trained."""
+    trained = {id(parameter) for parameter in model.parameters() if parameter.requires_grad}
+    groups = [{id(one) for one in group["params"]} for optimizer in optimizers for group in optimizer.param_groups]
+    states = [optimizers[0].state.get(one) or {} for one in model.parameters() if one.requires_grad]
+    ages = {
+        tuple((key, float(value)) for key, value in sorted(state.items()) if not _shaped(value)) for state in states
+    }
+    alike = len(ages) <= 1 and len({frozenset(state) for state in states}) <= 1
+    small = compact(model, mask, example=example, units=len(groups) == 1 and trained <= groups[0] and alike)
+    if small.note.startswith("kept whole"):
+        raise GuardError(f"{type(model).__name__} cannot be made smaller, {small.note}; use attach")
+    return small
+
+
+def _shaped(value: object) -> bool:
+    return isinstance(value, Tensor) and value.dim() > 0
+
+
+WRAPPERS = frozenset({"DistributedDataParallel", "DataParallel", "FullyShardedDataParallel", "OptimizedModule"})
+"""Classes around a network that would go on computing the network they know."""

@@ -1,0 +1,215 @@
+"""Compact training in somebody's own loop: the model's own weights, as under a guard, for every optimizer."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from tables import MODELS
+from torch import Tensor, nn, optim
+from torch.nn.functional import cross_entropy
+
+from oneticket.compact import choose
+from oneticket.compact.in_loop import Compacted
+from oneticket.ground.errors import GuardError
+from oneticket.guard.guard import attach
+from oneticket.guard.narrow import sliced
+from oneticket.guard.optimizer_state import ELEMENTWISE
+from oneticket.models.build import build
+from oneticket.models.parts import prunable
+from oneticket.task.inputs import Inputs
+from oneticket.ticket.mask import Mask
+
+pytestmark = pytest.mark.convolutions
+
+SHAPE, COUNT, STEPS = (3, 16, 16), 12, 4
+Made = Callable[[nn.Module], Any]
+
+
+def decayed(kind: Any) -> Made:
+    return lambda net: kind(net.parameters(), lr=0.01, weight_decay=1e-2)
+
+
+def two_groups(net: nn.Module) -> Any:
+    wide: dict[str, Any] = {"params": [p for p in net.parameters() if p.dim() > 1], "weight_decay": 0.1}
+    return optim.SGD([wide, {"params": [p for p in net.parameters() if p.dim() <= 1]}], lr=0.05, momentum=0.9)
+
+
+def two_optimizers(net: nn.Module) -> Any:
+    weights = [p for name, p in net.named_parameters() if "weight" in name]
+    rest = [p for name, p in net.named_parameters() if "weight" not in name]
+    return [optim.AdamW(weights, lr=0.01), optim.SGD(rest, lr=0.05)]
+
+
+KINDS: dict[str, Made] = {
+    **{kind.__name__: decayed(kind) for kind in sorted(ELEMENTWISE, key=lambda kind: kind.__name__)},
+    "sgd momentum": lambda net: optim.SGD(net.parameters(), lr=0.05, momentum=0.9, nesterov=True),
+    "adam fused": lambda net: optim.Adam(net.parameters(), lr=0.01, fused=True),
+    "two groups": two_groups,
+    "two optimizers": two_optimizers,
+}
+
+
+def network(name: str) -> nn.Module:
+    made = build(MODELS[name], inputs=Inputs(shape=SHAPE), outputs=10, seed=0)
+    return made.to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
+
+
+def half(model: nn.Module, density: float = 0.3) -> Mask:
+    """Some weights at random, and half of every layer's inputs read by nobody."""
+    generator = torch.Generator().manual_seed(1)
+    living = {
+        name: torch.rand(model.get_parameter(name).shape, generator=generator) < density for name in prunable(model)
+    }
+    for lives in living.values():
+        lives[:, : lives.shape[1] // 2] = False
+    return Mask(living)
+
+
+def x() -> Tensor:
+    return torch.randn(COUNT, *SHAPE, generator=torch.Generator().manual_seed(5))
+
+
+def drive(net: nn.Module, optimizer: Any) -> None:
+    """A loop of somebody's own, with clipping."""
+    optimizers = optimizer if isinstance(optimizer, list) else [optimizer]
+    with sliced(net):
+        for _ in range(STEPS):
+            for one in optimizers:
+                one.zero_grad()
+            cross_entropy(net(x()), torch.arange(COUNT) % 10).backward()  # type: ignore[no-untyped-call]
+            nn.utils.clip_grad_norm_(net.parameters(), 1.0)
+            for one in optimizers:
+                one.step()
+
+
+@pytest.fixture(params=[0.0, 0.5], ids=["units alone", "sparse layers"])
+def sparse_below(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> float:
+    """Which layers are sparse, whatever this machine would choose."""
+    monkeypatch.setattr(choose, "worth", lambda *_: request.param)
+    monkeypatch.setattr(choose, "SMALLEST", 1)
+    return float(request.param)
+
+
+@pytest.mark.filterwarnings("ignore:.*oneDNN")
+@pytest.mark.parametrize("name", ["lenet", "conv-2", "resnet-20"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_training_equals_that_under_a_guard_in_the_models_own_tensors(
+    kind: str, name: str, sparse_below: float
+) -> None:
+    """To rounding, and to the bit at pruned weights; names and addresses are the model's own."""
+    if name != "lenet" and kind not in ("SGD", "Adam", "two groups"):
+        pytest.skip("optimizers are told apart on one network")
+    model = network(name)
+    masked, mask, made = copy.deepcopy(model), half(model), KINDS[kind]
+    keys = [*model.state_dict()]
+    addresses = [tensor.data_ptr() for tensor in (*model.parameters(), *model.buffers())]
+    optimizers = []
+    for net in (masked, model):
+        optimizers.append(made(net))
+        drive(net, optimizers[-1])  # moments are taken over from before
+    with attach(masked, optimizers[0], mask):
+        drive(masked, optimizers[0])
+    with Compacted(model, optimizers[1], mask, example=x()) as small:
+        one_group = kind not in ("two groups", "two optimizers")
+        assert bool(small.compact.removed) == (one_group and bool(small.compact.cuts))
+        assert ("sparse" in small.compact.forms.values()) == bool(sparse_below)
+        assert {name for name, _ in small.network.named_parameters()} - {"orphans"} == {
+            name for name, _ in model.named_parameters()
+        }
+        drive(small.network, optimizers[1])
+        small.audit()
+        state = small.state_dict()
+    assert [*state] == [*model.state_dict()] == keys
+    assert addresses == [tensor.data_ptr() for tensor in (*model.parameters(), *model.buffers())]
+    for key, value in masked.named_parameters():
+        torch.testing.assert_close(model.get_parameter(key), value, rtol=1e-3, atol=1e-4)
+    states = [one.state_dict() for each in optimizers for one in (each if isinstance(each, list) else [each])]
+    for one, other in zip(states[: len(states) // 2], states[len(states) // 2 :], strict=True):
+        assert one["param_groups"] == other["param_groups"]
+        for number, state in one["state"].items():
+            for key, value in state.items():
+                mine = other["state"][number][key]
+                assert (
+                    torch.as_tensor(mine if mine is not None else 0).shape
+                    == torch.as_tensor(value if value is not None else 0).shape
+                )
+                if isinstance(value, Tensor):
+                    torch.testing.assert_close(mine, value, rtol=1e-2, atol=1e-3)
+    for key, lives in mask.items():
+        pruned = model.get_parameter(key).detach()[~lives]
+        assert not pruned.any()
+        assert not torch.signbit(pruned).any()
+
+
+class Mine(optim.SGD):
+    """Nobody knows what it does with entries."""
+
+
+def hooked(model: nn.Module) -> nn.Module:
+    model.register_forward_hook(lambda *_: None)
+    return model
+
+
+REFUSED: dict[str, tuple[Callable[[nn.Module], Any], Made, str]] = {
+    "an optimizer of somebody's own": (
+        lambda model: model,
+        lambda net: Mine(net.parameters(), lr=0.1),
+        "Mine: a smaller network trains as the masked one only under",
+    ),
+    "an optimizer of another network": (
+        lambda model: model,
+        lambda net: optim.SGD([nn.Parameter(torch.ones(2))], lr=0.1),
+        "no optimizer has",
+    ),
+    "hooks": (
+        hooked,
+        lambda net: optim.SGD(net.parameters(), lr=0.1),
+        "kept whole: .* has hooks or parametrizations; use attach",
+    ),
+    "DataParallel": (nn.DataParallel, lambda net: optim.SGD(net.parameters(), lr=0.1), "in a wrapper .* use attach"),
+    "torch.compile": (
+        lambda model: torch.compile(model, backend="eager"),
+        lambda net: optim.SGD(net.parameters(), lr=0.1),
+        "in a wrapper",
+    ),
+}
+
+
+@pytest.mark.parametrize("what", REFUSED)
+def test_what_cannot_be_made_smaller_is_refused_with_the_reason_and_nothing_is_touched(what: str) -> None:
+    wrap, made, said = REFUSED[what]
+    inner = network("lenet")
+    mask, before = half(inner), {name: value.clone() for name, value in inner.state_dict().items()}
+    with pytest.raises(GuardError, match=said):
+        Compacted(wrap(inner), made(inner), mask, example=x())
+    assert all(torch.equal(before[name], value) for name, value in inner.state_dict().items())
+
+
+def test_what_was_trained_is_in_the_model_after_an_error_too() -> None:
+    model = network("lenet")
+    mask, before = half(model), model.get_parameter("fc1.weight").detach().clone()
+    optimizer = KINDS["SGD"](model)
+
+    def loop() -> None:
+        with Compacted(model, optimizer, mask, example=x()) as small:
+            drive(small.network, optimizer)
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        loop()
+    drive(model, optimizer)
+    assert not torch.equal(before, model.get_parameter("fc1.weight"))
+
+
+def test_a_full_mask_trains_the_model_itself() -> None:
+    model = network("lenet")
+    with Compacted(
+        model, KINDS["SGD"](model), Mask.full({"fc1.weight": model.get_parameter("fc1.weight")}), example=x()
+    ) as one:
+        assert one.network is model
+        assert str(one) == "as it stands, masked"
+        one.audit()
