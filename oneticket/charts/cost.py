@@ -50,7 +50,9 @@ def _draw(records: list[Record], searches: list[str], unit: str, reach: alt.Scal
     axis = alt.Axis(ticks=False, labelExpr=f"{lines}[datum.label]")
     y = alt.Y("search:N", sort=searches, title=None, scale=alt.Scale(paddingInner=0.3), axis=axis)
     x = alt.X("time:Q", title=f"time ({unit})", scale=reach, axis=alt.Axis(tickCount=4))
-    color = alt.Color("kind:N", scale=theme.marks(kinds, theme.PALETTE[1::-1]), legend=theme.legend(kinds))
+    color = alt.Color(
+        "kind:N", scale=theme.marks(kinds, theme.PALETTE[1::-1]), legend=theme.legend(kinds, room=theme.WHOLE - 140)
+    )
     told = {"search": "search", "kind": "time of", "said": "time", "work": "work", "n": "replicates"}
     base = alt.Chart().encode(y=y, x=x, yOffset=alt.YOffset("kind:N", sort=kinds))
     layers = [

@@ -130,7 +130,9 @@ def _draw(panel: _Panel, reach: alt.Scale, sources: Sequence[str], number: int) 
     x = alt.X("mean:Q", title="ticket better by", scale=reach, axis=alt.Axis(tickCount=4, format="+.2~f"))
     told = {"line": "ticket found on", "control": "minus", "kept": "weights kept", "difference": "difference [95 %]"}
     told |= {"n": "n", "ticket": "score of the ticket", "rival": "of the control"}
-    shown = theme.legend(here, title="ticket found on", values=here) if len(sources) > 1 else None
+    shown = (
+        theme.legend(here, title="ticket found on", room=theme.WHOLE - 160, values=here) if len(sources) > 1 else None
+    )
     color = alt.Color("line:N", scale=theme.marks(sources), legend=shown)
     shape = alt.Shape("line:N", scale=theme.marks(sources, theme.SHAPES), legend=shown)
     base = theme.picked(alt.Chart(), ["line"]) if len(sources) > 1 else alt.Chart()
@@ -148,7 +150,8 @@ def _draw(panel: _Panel, reach: alt.Scale, sources: Sequence[str], number: int) 
         .mark_text(align="right", fontSize=11, color=theme.INK, aria=False)
         .encode(x=alt.XDatum(reach["domain"][1], scale=reach), text="many:N"),
     ]
-    height = sum(max(15 * len(theme.folded(control, SIDE)), STEP * len(here)) + 8 for control in controls)
+    most = max((len(theme.folded(control, SIDE)) for control in controls), default=1)
+    height = len(controls) * (max(15 * most, STEP * len(here)) + 8)
     return layered(layers, records, named(panel.title, [panel.below]), width=WIDTH, height=max(height, 20))
 
 

@@ -103,7 +103,7 @@ def _draw(title: str, shown: Sequence[Summary], called: Mapping[str, str]) -> al
         ),
     ]
     kept = next(one.density for one in shown if one.level)
-    height = sum(16 * len(theme.folded(name, SIDE)) + 8 for name in names)
+    height = len(names) * (16 * max(len(theme.folded(name, SIDE)) for name in names) + 6)
     return layered(layers, records, named(title, [f"{percent(kept)} of the weights"]), width=WIDTH, height=height)
 
 

@@ -73,7 +73,7 @@ def apart(chart: Mapping[str, Any]) -> list[dict[str, Any]]:
     return [
         {
             **shared,
-            "config": {**LOOK, "background": None, "padding": 2},
+            "config": {**LOOK, "background": None, "padding": {"left": 2, "right": 10, "top": 2, "bottom": 2}},
             **copy.deepcopy(panel),
             "datasets": {name: values for name, values in chart["datasets"].items() if name in _used(panel)},
             "params": [_plain(param) for param in chart.get("params", ()) if _acts(param, panel)],

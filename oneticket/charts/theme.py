@@ -79,9 +79,8 @@ def marks(names: Sequence[str], looks: Sequence[Any] = PALETTE) -> alt.Scale:
     return alt.Scale(domain=list(names), range=[looks[n % len(looks)] for n in range(len(names))])
 
 
-def legend(names: Sequence[str], title: str | None = None, **options: Any) -> alt.Legend:
-    """A legend above a panel, in as many columns as fit beside its axis; names that are longer than that are folded."""
-    room = WHOLE - 66
+def legend(names: Sequence[str], title: str | None = None, *, room: int = WHOLE - 66, **options: Any) -> alt.Legend:
+    """A legend above a panel, in as many columns as fit into its room beside the axis; longer names are folded."""
     lines = {name: folded(name, int((room - SYMBOL) / LETTER)) for name in names}
     columns = 1
     for tried in range(min(len(names), 3), 1, -1):
