@@ -12,6 +12,7 @@ import statistics
 import time
 from typing import Any
 
+import numba  # noqa: F401 - guards take its kernels at once
 import torch
 from torch import nn
 from torch.nn.functional import cross_entropy

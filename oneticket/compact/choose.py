@@ -67,7 +67,7 @@ def worth(layer: Layer, shape: tuple[int, ...]) -> float:
 def _form(layer: Layer, living: Tensor, shape: tuple[int, ...]) -> str:
     if living.numel() < SMALLEST or not fits(layer):
         return "masked"
-    density = int(living.sum()) / living.numel()
+    density = int(living.count_nonzero()) / living.numel()
     return "sparse" if density <= DENSEST and usable() and density <= worth(layer, shape) else "masked"
 
 

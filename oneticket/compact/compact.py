@@ -96,7 +96,7 @@ class Compact:
         lost = orphans(self.network)
         for name, rest in cut.left_out(self.model, self.whole, self.cuts).items():
             tensor = self.model.get_parameter(name)
-            count = int(rest.sum())
+            count = int(rest.count_nonzero())
             tensor[rest.to(tensor.device)] = lost[:count].to(tensor.device)
             lost = lost[count:]
         for name, living in self.whole.items():

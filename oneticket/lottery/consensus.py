@@ -231,5 +231,5 @@ def _record(pruned_at: Tensors, books: Sequence[Book], number: int) -> dict[str,
     for each in books:
         for name, living in mask_at(each.pruned_at, number).items():
             common[name] &= living
-    agreed = sum(int(each.sum()) for each in common.values()) / mask.living if mask.living else 1.0
+    agreed = sum(int(each.count_nonzero()) for each in common.values()) / mask.living if mask.living else 1.0
     return {"level": number, "density": mask.density, "living": mask.living, "agreed": agreed}

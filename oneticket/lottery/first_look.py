@@ -49,7 +49,7 @@ def tell_zeros(weights: Mapping[str, Tensor], alive: Collection[str]) -> None:
 
     A tensor of nothing but zeros is new and no sign of it.
     """
-    counts = {name: int((weights[name] == 0).sum()) for name in alive}
+    counts = {name: int((weights[name] == 0).count_nonzero()) for name in alive}
     some = {name: zeros for name, zeros in counts.items() if 0 < zeros < weights[name].numel()}
     share = sum(some.values()) / max(1, sum(weights[name].numel() for name in alive))
     if share >= MANY_ZEROS:

@@ -66,7 +66,7 @@ def checked(name: str, scores: Mapping[str, Tensor], mask: Mask) -> Tensor:
         raise PruneError(f"{name}: expected scores of shape {mask.shapes[name]}, got {came}")
     values = scores[name].detach().to("cpu").reshape(-1)
     highest = torch.stack([part.max() for part in torch.split(values, PIECE) if len(part)] or [torch.zeros(())])
-    if highest.isnan().any() and (wrong := int((values.isnan() & mask[name].view(-1)).sum())):
+    if highest.isnan().any() and (wrong := int((values.isnan() & mask[name].view(-1)).count_nonzero())):
         raise PruneError(f"{name}: {wrong} scores are NaN; did the training diverge?")
     return values
 
