@@ -37,7 +37,7 @@ def inline(chart: Chart) -> Inline:
 def drawn(chart: Chart) -> str:
     """The chart as HTML: an SVG whose paper is the page's, and whose words have the colour of the page's words."""
     svg: str = vl_convert.vegalite_to_svg(json.dumps(chart.to_dict()), vl_version=_VERSION, allowed_base_urls=[])
-    svg = svg.replace('fill="white"', 'fill="none"', 1)  # the paper
+    svg = re.sub(r'<rect ([^>]*)fill="(?:white|#ffffff)"', r'<rect \1fill="none"', svg, count=1)  # the paper
     for colour, ours in _COLOURS.items():
         svg = re.sub(rf'(fill|stroke)="{colour}"', rf"\1={ours}", svg)
     width = re.search(r' width="(\d+)"', svg)
