@@ -31,17 +31,19 @@ def called_in(study: StudySpec, model: ModelSpec, used: SetSpec, optimizer: Opti
     """A study's names for them, or what they are called everywhere."""
     return Labels(
         model=_name(model, study.models) or model_label(model),
-        data=_name(used, study.sets) or _joined(study, used.data),
+        data=_name(used, study.sets) or _joined(study, used),
         optimizer=_name(optimizer, study.optimizers) or optimizer.name,
     )
 
 
-def _joined(study: StudySpec, data: DataSpec) -> str:
-    """What is called nothing in the study; of several sets, the names that each has in it."""
+def _joined(study: StudySpec, used: SetSpec) -> str:
+    """What the study has no name for: of several sets, the names that each has in it, trained alike if it can be."""
+    data = used.data
     if not data.beside or data.temperature != 1:
         return data_label(data)
-    names = {each.data: name for name, each in study.sets.items()}
-    return "+".join(names.get(each) or data_label(each) for each in data.members)
+    same = {each.data: name for name, each in reversed(study.sets.items())}
+    names = (_name(used.but(data=each), study.sets) or same.get(each) or data_label(each) for each in data.members)
+    return "+".join(names)
 
 
 def _name(spec: Spec, known: Mapping[str, Spec]) -> str | None:

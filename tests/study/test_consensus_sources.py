@@ -85,6 +85,13 @@ def test_its_rows_have_a_name_and_all_that_its_searches_saw(tmp_path: Path) -> N
     assert findings(planned, store).ledger
 
 
+def test_several_sets_are_called_by_the_sets_that_are_trained_as_they_are() -> None:
+    half = {f"{name}-half": {**SETS[name], "training": {"budget": "4it"}} for name in ("low", "high")}
+    planned = made(["low", "high"], ["low-half", "high-half"], arms=["ticket"], sets={**SETS, **half})
+    called = {cell.origin.called.data for cell in planned.cells if cell.origin}
+    assert called == {"low+high", "low-half+high-half"}
+
+
 def test_a_report_tells_the_settings_of_every_search(tmp_path: Path) -> None:
     """At equal steps the searches of a consensus are written in different times."""
     sets = {**SETS, "high": {"data": {**SETS["high"]["data"], "classes": 3}}}
