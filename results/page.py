@@ -14,6 +14,7 @@ from oneticket.charts.scores import scores_chart
 from oneticket.ground.errors import SpecError
 from oneticket.report.export import join_rows, write_rows
 from oneticket.report.verdict import sentence
+from oneticket.stats.sources import source_tables
 from oneticket.stats.table import ReportTable, tables
 
 
@@ -22,11 +23,13 @@ def page(name: str, rows: list[dict[str, object]], words: str, folder: Path) -> 
     folder = folder / name
     folder.mkdir(parents=True, exist_ok=True)
     write_rows(rows, folder / "rows.csv")
-    write(scores_chart([row for row in rows if row["arm"] in SHOWN]), folder, "scores")
+    shown = SHOWN if len({row["source_data"] for row in rows if row["arm"] == "ticket"}) <= FEW else SHOWN[:3]
+    write(scores_chart([row for row in rows if row["arm"] in shown]), folder, "scores")
     lines = [words.strip(), "", "## What was seen", "", *sentence(rows).replace(". At ", ".\n\nAt ").split("\n"), ""]
-    for show in ("score", "over-dense"):
-        for table in tables(rows, show=show):
-            lines += table_lines(table)
+    if beside := source_tables(rows):
+        lines += ["## Sources beside each other", ""]
+    for table in [*beside, *tables(rows), *tables(rows, show="over-dense")]:
+        lines += table_lines(table)
     seconds = sum(float(str(row["seconds"])) for row in rows)
     lines += ["![Scores over density](scores.svg)", ""]
     lines += [
@@ -41,7 +44,8 @@ def table_lines(table: ReportTable) -> list[str]:
     return [*lines, *("| " + " | ".join(row) + " |" for row in table.rows), "", table.caption, ""]
 
 
-# More arms than these cannot be told apart in one chart; the tables have all.
+# More cannot be told apart in one chart, and beside many sources only the tickets; the tables have all.
+FEW = 3
 SHOWN = ("dense", "ticket", "own", "reinit", "layerwise-random", "global-random")
 
 if __name__ == "__main__":
