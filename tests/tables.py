@@ -7,8 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from oneticket.lottery.arms import CROSSED, OF_TARGET
 from oneticket.lottery.controls import ARMS
-from oneticket.lottery.spec import CROSSED, OF_TARGET
 from oneticket.models.spec import EACH_TOKEN, ModelSpec
 from oneticket.task.inputs import Inputs
 

@@ -104,7 +104,7 @@ def _layers(key: str, masks: Layers, query: Mapping[str, str]) -> Iterator[Part]
         (name, share(here / max(of, 1), percent(here / max(of, 1))), percent(here / max(of, 1)), f"{here:,}", f"{of:,}")
         for name, (here, of) in counts.items()
     ]
-    header = ("layer", "", "density", "living", "weights")
+    header = ("layer", "", "density", "remaining", "weights")
     yield tag("div", table(f"Layers at level {level}", header, rows, words=2, most=4), class_="layers")
     yield tag("p", link("Compare with another ticket", "compare", a=key, a_level=level))
 

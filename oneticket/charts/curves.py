@@ -11,7 +11,7 @@ from oneticket.charts import theme
 from oneticket.charts.lines import Group, groups
 from oneticket.charts.sheet import layered, named, sheet
 from oneticket.charts.theme import Chart, Record
-from oneticket.lottery.spec import WHOLE
+from oneticket.lottery.arms import WHOLE
 from oneticket.stats.regroup import parts, settled
 from oneticket.stats.stats import mean_interval
 from oneticket.stats.summary import Line, Row

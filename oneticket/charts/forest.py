@@ -13,7 +13,7 @@ from oneticket.charts.gaps import missing_in_all
 from oneticket.charts.sheet import layered, named, sheet
 from oneticket.charts.theme import Chart, Record
 from oneticket.ground.metric import named as named_metrics
-from oneticket.lottery.spec import WHOLE
+from oneticket.lottery.arms import WHOLE
 from oneticket.stats.regroup import parts, settled, sources_of
 from oneticket.stats.summary import Line, Row, Summary, over, places, summary
 from oneticket.stats.words import counts, label_place, percent, within, words_of

@@ -162,7 +162,7 @@ def table(rows: Sequence[Row], batch_size: int) -> ReportTable:
     notes = "".join(f" {row.form}: {row.note}." for row in rows if row.note)
     return ReportTable(
         title="What each form costs on this machine",
-        header=("form", "bytes", "zipped", "numbers", "living", "multiply-adds", "ms a batch", "ratio of times"),
+        header=("form", "bytes", "zipped", "numbers", "remaining", "multiply-adds", "ms a batch", "ratio of times"),
         rows=tuple(cells),
         caption=(
             f"Batches of {batch_size} on the CPU, {torch.get_num_threads()} threads, n = {rows[0].ratio.n} rounds in "

@@ -10,7 +10,8 @@ from oneticket.cli.tables import print_table
 from oneticket.ground.errors import FileError, SpecError
 from oneticket.report.export import read_rows
 from oneticket.session.terminal import say
-from oneticket.stats.scores import score_table, scores, target_of
+from oneticket.stats.score_table import score_table
+from oneticket.stats.scores import scores, target_of
 from oneticket.stats.words import listed
 from oneticket.ticket.file import load
 from oneticket.ticket.ticket import Ticket

@@ -14,6 +14,7 @@ from oneticket.publish.preview import Preview, preview
 from oneticket.publish.shipped import located
 from oneticket.session.terminal import say, say_json
 from oneticket.stats.report_table import ReportTable
+from oneticket.stats.score_table import score_table
 from oneticket.stats.stats import mean_interval
 from oneticket.stats.words import percent, plus_minus
 from oneticket.ticket import describe
@@ -34,8 +35,6 @@ def show(path: Path, *, level: int | None, json: bool) -> int:
             print_facts([("ticket", path), *_common(thing), ("density", density(thing)), *_evidence(thing)])
             print_table(layers(thing))
             if scores := list(describe.scores(thing)):
-                from oneticket.stats.scores import score_table
-
                 print_table(score_table(scores))
             return 0
     books = {replicate_of(thing): thing for _, thing in found}

@@ -10,7 +10,7 @@ from typing import Any
 from oneticket.cli import store as store_commands
 from oneticket.cli.parameters import How
 from oneticket.cli.session import run_steps
-from oneticket.cli.study_status import parts_of, tell_changes
+from oneticket.cli.study_status import parts_of, published, tell_changes, tell_published
 from oneticket.cli.tables import print_table
 from oneticket.engine.engine import Engine, at_once
 from oneticket.ground import clock
@@ -150,8 +150,7 @@ def _foresee(
         rows.append((part, *counts, f"{one.updates:,}", _time(one)))
     if json:
         side = at_once([cell.step for cell in plan.cells], store=store, context=context, engine=engine)
-        lacking = sorted(context.absent)
-        say_json({"study": plan.name, "store": store.url, "at_once": side, "absent": lacking, "parts": parts})
+        say_json({"study": plan.name, "store": store.url, "at_once": side, **published(context), "parts": parts})
         return
     table = ReportTable(
         title=f"{plan.name}: what there is to do, in {store.url}",
@@ -163,12 +162,7 @@ def _foresee(
     print_table(table)
     for reading in context.readings():
         tell(reading)
-    if context.absent:
-        sets = listed(sorted(context.absent))
-        said = f"not at hand, and counted as published: {sets}; a run needs them (ONETICKET_DATA)"
-        say(said)
-    if context.not_read:
-        say(f"not read yet, and counted as published: {listed(sorted(context.not_read))}")
+    tell_published(context)
     side = at_once([cell.step for cell in plan.cells], store=store, context=context, engine=engine)
     where = (
         "in this process"

@@ -11,6 +11,7 @@ from oneticket.lottery.run_context import RunContext
 from oneticket.session.called import Called, called
 from oneticket.session.terminal import say, say_json, tell
 from oneticket.stats.report_table import ReportTable
+from oneticket.stats.words import listed
 from oneticket.store.step import Step
 from oneticket.store.store import Store
 from oneticket.study.cells import Cell
@@ -25,7 +26,8 @@ def status(name: str, *, json: bool, store: str) -> int:
     """Print how far a study is, who is at it, and what failed."""
     kept = Store(store)
     with phase("planning"):
-        plan = plan_of(name, RunContext(pretend=True, unread=not kept.keys()))
+        context = RunContext(pretend=True, unread=not kept.keys())
+        plan = plan_of(name, context)
     everything = closure(cell.step for cell in plan.cells)
     with kept.indexed():
         tell_changes(plan, kept)
@@ -54,7 +56,8 @@ def status(name: str, *, json: bool, store: str) -> int:
         open_steps = [
             {"key": key, "what": what, "state": word, "why": reasons[key]} for key, (what, word) in told.items()
         ]
-        say_json({"study": plan.name, "store": kept.url, "parts": parts, "steps": open_steps})
+        said_of = {"study": plan.name, "store": kept.url, **published(context)}
+        say_json({**said_of, "parts": parts, "steps": open_steps})
         return 0
     table = ReportTable(
         title=f"{plan.name} in {kept.url}",
@@ -63,11 +66,26 @@ def status(name: str, *, json: bool, store: str) -> int:
         caption="Steps that several parts need are counted in each of them, and once in all.",
     )
     print_table(table)
+    tell_published(context)
     for step in everything:
         if state(step) in ("under way", "failed"):
             why = held.get(step.key) or failed[step.key]
             say(f"{state(step)}: {said(step)}: {why}")
     return 0
+
+
+def published(context: RunContext) -> dict[str, list[str]]:
+    """The sets that were planned with as published: those that are `absent`, and those that are `not_read` yet."""
+    return {"absent": sorted(context.absent), "not_read": sorted(context.not_read)}
+
+
+def tell_published(context: RunContext) -> None:
+    """Say which sets were planned with as published, and why."""
+    if context.absent:
+        said = listed(sorted(context.absent))
+        say(f"not at hand, and counted as published: {said}; a run needs them (ONETICKET_DATA)")
+    if context.not_read:
+        say(f"not read yet, and counted as published: {listed(sorted(context.not_read))}")
 
 
 def tell_changes(plan: Plan, store: Store) -> None:

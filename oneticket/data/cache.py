@@ -77,10 +77,12 @@ def kept_note(kind: str, key: object) -> Any:
 
 
 def keep_note(kind: str, key: object, value: object) -> None:
-    """Keep a JSON value for this key; a folder that cannot be written is worked around in silence."""
+    """Keep a JSON value for this key, unless it is there; a folder that cannot be written is passed over in silence."""
     of = canon.digest(key)
+    path, text = _note(kind, of), note.write(kind, of, value).encode()
     with contextlib.suppress(OSError):
-        disk.replace(_note(kind, of), note.write(kind, of, value).encode())
+        if not path.is_file() or path.read_bytes() != text:
+            disk.replace(path, text)
 
 
 def _note(kind: str, of: str) -> Path:

@@ -45,9 +45,8 @@ def kept_facts(request: DataRequest, *, fetch: bool) -> Facts | None:
 
 def keep_facts(request: DataRequest, source: DataSource, facts: Facts) -> None:
     """Keep what was found out by reading it."""
-    key = _key(request, source)
-    if source.fingerprint and kept_note(KIND, key) is None:
-        keep_note(KIND, key, facts.plain())
+    if source.fingerprint:
+        keep_note(KIND, _key(request, source), facts.plain())
 
 
 def kept_selection(request: DataRequest, read: Callable[[], Data]) -> Selection:

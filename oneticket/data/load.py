@@ -134,7 +134,7 @@ def _held(request: DataRequest, source: DataSource, device: torch.device) -> _Lo
     # The images of a set that is not a known one may differ in size, and are then decoded to the size wanted.
     mixed = None if spec.set in USUAL else wanted
     key = ["content", source.fingerprint, mixed, dict(source.options)] if source.fingerprint else None
-    entry = cached(key, lambda: _decoded(source, mixed))
+    entry = cached(key, lambda: _unchanged(request, source, _decoded(source, mixed)))
     raw = Content.read(entry.note)
     check_request(request, source, raw)
     kept = [Examples(inputs=entry.tensors[f"{p}.{INPUTS}"], targets=entry.tensors[f"{p}.{TARGETS}"]) for p in _PARTS]
@@ -229,6 +229,13 @@ def _decoded(source: DataSource, size: int | None) -> Made:
         *(tensors[f"{name}.{INPUTS}"] for name in _PARTS)
     )
     return tensors, Content.of(raw, *(f"{count:,} {words}" for words, count in remarks.items() if count)).plain()
+
+
+def _unchanged(request: DataRequest, source: DataSource, made: Made) -> Made:
+    """What was read, if the files are still those that it will be known by."""
+    if source.fingerprint and find(request, fetch=False).fingerprint != source.fingerprint:
+        raise DataError(f"{source.where}: its files changed while they were read; try again when nothing writes there")
+    return made
 
 
 def _repeated(train: torch.Tensor, test: torch.Tensor) -> int:

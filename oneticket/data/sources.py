@@ -132,7 +132,7 @@ def fingerprint(files: Sequence[tuple[str, Path]]) -> tuple[str, int]:
     return hasher.hexdigest(), total
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=2**16)
 def _content(path: Path, _mark: tuple[int, ...]) -> bytes:
     """The SHA-256 of a file with that mark, which changes when it does; a study asks for one set in many ways."""
     with path.open("rb") as file:

@@ -7,12 +7,12 @@ from dataclasses import replace
 from typing import Any
 
 from oneticket.ground.errors import StoreError
+from oneticket.lottery.arms import CROSSED
 from oneticket.lottery.consensus import consensus
 from oneticket.lottery.controls import Source
 from oneticket.lottery.grouping import Placed, placed
 from oneticket.lottery.run_context import RunContext
 from oneticket.lottery.search import book, initial_weights, level, level_ticket, rewind_weights
-from oneticket.lottery.spec import CROSSED
 from oneticket.lottery.training_request import Work
 from oneticket.lottery.transfer import blank, train_arm
 from oneticket.store.step import Outcome, Step

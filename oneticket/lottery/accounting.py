@@ -19,7 +19,8 @@ from dataclasses import dataclass
 
 from oneticket.data.spec import DataSpec
 from oneticket.ground.errors import SpecError
-from oneticket.lottery.spec import ARMS, HeadStart
+from oneticket.lottery.arms import ARMS
+from oneticket.lottery.spec import HeadStart
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

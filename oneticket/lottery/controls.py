@@ -37,7 +37,7 @@ from torch import Tensor
 from oneticket.ground.brief import brief
 from oneticket.ground.errors import CarryError
 from oneticket.ground.table import Table
-from oneticket.lottery.spec import ARMS as NAMES
+from oneticket.lottery.arms import ARMS as NAMES
 from oneticket.ticket.mask import Mask
 from oneticket.ticket.ticket import Ticket
 

@@ -21,11 +21,12 @@ from oneticket.ground.errors import CarryError, ModelError, SpecError
 from oneticket.ground.spec import Spec, own_code
 from oneticket.ground.streams import Streams
 from oneticket.lottery.accounting import Seen, check_start, first_step
+from oneticket.lottery.arms import ARMS as ROWS
+from oneticket.lottery.arms import OF_TARGET
 from oneticket.lottery.controls import ARMS, Source
 from oneticket.lottery.outline import seen_at
 from oneticket.lottery.run_context import RunContext
-from oneticket.lottery.spec import ARMS as ROWS
-from oneticket.lottery.spec import OF_TARGET, HeadStart, TransferSpec, check_outputs
+from oneticket.lottery.spec import HeadStart, TransferSpec, check_outputs
 from oneticket.lottery.training import do
 from oneticket.lottery.training_request import Trained, TrainingRequest, Work
 from oneticket.models.build import build, build_network, layout

@@ -182,7 +182,7 @@ def _levels(book: Book) -> str:
         (str(n), percent(counts.prunable), percent(counts.model), f"{counts.living:,}")
         for n, counts in enumerate(book.weight_counts)
     ]
-    return f"## Levels\n\n{_table(('level', 'density', 'of all weights', 'living'), lines)}"
+    return f"## Levels\n\n{_table(('level', 'density', 'of all weights', 'remaining'), lines)}"
 
 
 def _layers(ticket: Ticket) -> str:
@@ -198,7 +198,7 @@ def _layers(ticket: Ticket) -> str:
     ]
     dense = [text(name) for name in ticket.weights if name not in shapes]
     shown = ", ".join(dense[:12]) + (f" and {len(dense) - 12} more" if len(dense) > 12 else "")
-    return f"{_table(('layer', 'shape', 'living', 'density'), lines)}\n\nDense by policy: {shown or 'nothing'}."
+    return f"{_table(('layer', 'shape', 'remaining', 'density'), lines)}\n\nDense by policy: {shown or 'nothing'}."
 
 
 def _use(thing: Ticket | Book, where: str) -> str:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from oneticket.ground.metric import Metric
-from oneticket.lottery.spec import CROSSED, OF_TARGET, WHOLE
+from oneticket.lottery.arms import CROSSED, OF_TARGET, WHOLE
 from oneticket.ticket.describe import metric_of, word
 
 CONFIDENCE = 0.95

@@ -8,7 +8,7 @@ from typing import Any
 
 from oneticket.data.spec import DataSpec, joint_name
 from oneticket.ground.metric import METRICS, Metric
-from oneticket.lottery.spec import CROSSED, OF_TARGET, WHOLE
+from oneticket.lottery.arms import CROSSED, OF_TARGET, WHOLE
 from oneticket.models.spec import ModelSpec
 from oneticket.pruning.spec import CRITERIA, SCOPES
 from oneticket.report.settings import COMPARED, DRAWN, HEADS, PRUNED, SHOTS, STARTS, length, optimizer, span

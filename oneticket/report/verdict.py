@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from itertools import groupby
 
-from oneticket.lottery.spec import WHOLE
+from oneticket.lottery.arms import WHOLE
 from oneticket.stats.regroup import settled
 from oneticket.stats.summary import Line, Row, Summary, over, places, summary
 from oneticket.stats.words import listed, percent, words_of

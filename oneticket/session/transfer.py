@@ -9,8 +9,9 @@ from typing import Any
 
 from oneticket.ground.errors import CarryError, SpecError
 from oneticket.ground.spec import over, texts
+from oneticket.lottery.arms import CROSSED, OF_TARGET
 from oneticket.lottery.run_context import RunContext
-from oneticket.lottery.spec import CROSSED, OF_TARGET, HeadStart, TransferSpec
+from oneticket.lottery.spec import HeadStart, TransferSpec
 from oneticket.lottery.transfer import check_code, network_of
 from oneticket.session.called import called
 from oneticket.session.run import run_steps

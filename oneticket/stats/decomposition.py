@@ -18,7 +18,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from oneticket.ground.metric import Metric
-from oneticket.lottery.spec import WHOLE
+from oneticket.lottery.arms import WHOLE
 from oneticket.stats.regroup import parts, settled
 from oneticket.stats.stats import Paired, paired
 from oneticket.stats.summary import Line, Row, Setting, Summary, places, summary

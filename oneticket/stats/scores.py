@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from oneticket.ground.errors import SpecError
-from oneticket.ground.metric import Metric
-from oneticket.lottery.spec import OF_TARGET, WHOLE
-from oneticket.stats.report_table import ReportTable
+from oneticket.lottery.arms import OF_TARGET, WHOLE
 from oneticket.stats.stats import Interval
 from oneticket.stats.summary import Summary, gain, rank, summary
-from oneticket.stats.words import MISSING, gained, plus_minus, words_of
 from oneticket.study.settings import SETTINGS
 
 if TYPE_CHECKING:
@@ -97,42 +94,6 @@ def target_of(one: Row) -> tuple[str, str]:
         return str(one["data"]), str(one["optimizer"])
     except (KeyError, TypeError):
         raise SpecError(f"scores: expected data and optimizer, got {one}") from None
-
-
-def score_table(found: Sequence[Row]) -> ReportTable:
-    """Scores as a table; raises SpecError for scores that are not as `scores` makes them."""
-    body = []
-    for one in found:
-        try:
-            mean, above = _interval(one), one["difference"] and _interval(one["difference"])
-            label, metric = words_of(str(one["arm"])).label, Metric.of(one)
-            better = gained(above, metric) if above else MISSING
-            body.append((f"{one['data']} ({one['optimizer']})", label, _mean(mean, metric), better))
-        except (KeyError, TypeError, ValueError):
-            raise SpecError(
-                f"scores: expected data, optimizer, arm, mean, low, high, n and difference, got {one}"
-            ) from None
-    metrics = list(dict.fromkeys(Metric.of(one).heading for one in found))
-    names, one_metric = " or ".join(metrics), len(metrics) == 1
-    return ReportTable(
-        title="What transfers of this ticket showed",
-        header=("target", "arm", names if one_metric else "score", "ticket better by"),
-        rows=tuple(body),
-        caption=f"Test {names}, mean ± half the 95 % t interval; the paired difference, above 0 where the ticket is "
-        "better; "
-        f'n = {", ".join(sorted({str(one["n"]) for one in found}))} trainings each. "In all": every '
-        "training ended there, as one does that names one class alone.",
-    )
-
-
-def _mean(mean: Interval, metric: Metric) -> str:
-    """Replicates that all end at one score have most likely learned to name one class: no narrow result."""
-    alike = mean.n > 1 and mean.low == mean.high
-    return f"{metric.written(mean.mean)} in all {mean.n}" if alike else plus_minus(mean, metric)
-
-
-def _interval(one: Row) -> Interval:
-    return Interval(mean=float(one["mean"]), low=one["low"], high=one["high"], n=int(one["n"]))
 
 
 def _plain(interval: Interval) -> dict[str, Any]:

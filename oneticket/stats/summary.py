@@ -10,7 +10,7 @@ from typing import Any
 
 from oneticket.ground.errors import SpecError
 from oneticket.ground.metric import Metric, score_of
-from oneticket.lottery.spec import ARMS
+from oneticket.lottery.arms import ARMS
 from oneticket.stats.settings import same
 from oneticket.stats.stats import Interval, Paired, mean_interval, paired
 from oneticket.stats.words import arm_place, words_of

@@ -7,7 +7,7 @@ from itertools import groupby
 
 from oneticket.ground.errors import SpecError, unknown
 from oneticket.ground.metric import Metric
-from oneticket.lottery.spec import WHOLE
+from oneticket.lottery.arms import WHOLE
 from oneticket.stats.report_table import ReportTable
 from oneticket.stats.stats import Interval
 from oneticket.stats.summary import Row, Summary, labels, places, summary

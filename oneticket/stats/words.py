@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from oneticket.ground.metric import NOISE, Metric, number
+from oneticket.lottery.arms import ARMS, Arm
 from oneticket.stats.stats import Interval
-
-if TYPE_CHECKING:
-    from oneticket.lottery.spec import Arm
 
 MISSING = "—"
 
@@ -105,22 +102,16 @@ def words_of(arm: str) -> Arm:
     >>> words_of("reinit").label, words_of("mine.py:control").phrase
     ('new weights, same mask', 'the control mine.py:control')
     """
-    from oneticket.lottery.spec import ARMS, Arm
-
     own = Arm(label=arm, phrase=f"the control {arm}", keeps="a control of the study's own")
     return ARMS.get(arm, own)
 
 
 def arm_place(arm: str) -> tuple[int, str]:
     """The place of an arm in tables; the user's own come last, by name."""
-    from oneticket.lottery.spec import ARMS
-
     return list(ARMS).index(arm) if arm in ARMS else len(ARMS), arm
 
 
 def label_place(label: str) -> tuple[int, str]:
     """The place of an arm's label in legends, where its source may follow it; likewise."""
-    from oneticket.lottery.spec import ARMS
-
     labels = [arm.label for arm in ARMS.values()]
     return next((place for place, known in enumerate(labels) if label.startswith(known)), len(labels)), label

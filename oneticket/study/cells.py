@@ -8,7 +8,8 @@ from typing import Any
 
 from oneticket.ground.brief import brief
 from oneticket.lottery.accounting import Seen
-from oneticket.lottery.spec import ARMS, HeadStart
+from oneticket.lottery.arms import ARMS
+from oneticket.lottery.spec import HeadStart
 from oneticket.store.step import Step
 from oneticket.study.labels import Labels
 from oneticket.study.steps import FileStep, TransferStep, training_step

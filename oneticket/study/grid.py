@@ -15,9 +15,10 @@ from oneticket.ground.brief import brief
 from oneticket.ground.canon import dumps
 from oneticket.ground.errors import SpecError, unknown
 from oneticket.ground.spec import Spec, over
+from oneticket.lottery.arms import ARMS, CROSSED, OF_TARGET
 from oneticket.lottery.outline import rewind_step
 from oneticket.lottery.run_context import RunContext
-from oneticket.lottery.spec import ARMS, CROSSED, OF_TARGET, SearchSpec, TransferSpec
+from oneticket.lottery.spec import SearchSpec, TransferSpec
 from oneticket.models.spec import ModelSpec
 from oneticket.optim.spec import OptimizerSpec
 from oneticket.study.cells import Cell, Origin

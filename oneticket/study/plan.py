@@ -14,9 +14,10 @@ from oneticket.ground import canon
 from oneticket.ground.errors import CarryError, SpecError
 from oneticket.ground.spec import Spec, own_code
 from oneticket.lottery.accounting import Seen, check_start, first_step
+from oneticket.lottery.arms import ARMS, CROSSED, OF_TARGET, WHOLE
 from oneticket.lottery.outline import network, rewind_step, seen_at
 from oneticket.lottery.run_context import RunContext
-from oneticket.lottery.spec import ARMS, CROSSED, MOST_LEVELS, OF_TARGET, WHOLE, HeadStart, SearchSpec, TransferSpec
+from oneticket.lottery.spec import MOST_LEVELS, HeadStart, SearchSpec, TransferSpec
 from oneticket.models.build import outline
 from oneticket.models.parts import prunable
 from oneticket.models.spec import ModelSpec

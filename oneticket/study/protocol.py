@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from oneticket.lottery.spec import OF_TARGET
+from oneticket.lottery.arms import OF_TARGET
 from oneticket.study.cells import Cell
 from oneticket.study.draws import draws, undrawn
 from oneticket.study.steps import TransferStep, training_step

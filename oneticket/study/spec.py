@@ -9,7 +9,8 @@ from pydantic import AfterValidator, BeforeValidator, Field, JsonValue, Validati
 from oneticket.data.spec import DataSpec
 from oneticket.ground.spec import Spec, Time
 from oneticket.ground.table import Table
-from oneticket.lottery.spec import ARMS, CONTROLS, MOST_LEVELS, HeadStart, SearchSpec, TransferSpec
+from oneticket.lottery.arms import ARMS, CONTROLS
+from oneticket.lottery.spec import MOST_LEVELS, HeadStart, SearchSpec, TransferSpec
 from oneticket.models.spec import ModelSpec
 from oneticket.optim.spec import OptimizerSpec
 from oneticket.study.sources import SUBSETS, Sets, Sources, Subsets, some

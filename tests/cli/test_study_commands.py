@@ -11,7 +11,10 @@ import numpy
 import pandas
 import pytest
 from commands import oneticket_cli
+from PIL import Image
 
+from oneticket.data.load import load
+from oneticket.data.spec import DataSpec
 from oneticket.report.export import join_rows
 
 STUDY = """
@@ -135,6 +138,36 @@ def test_a_dry_run_ends_at_the_first_ctrl_c(capsys: pytest.CaptureFixture[str]) 
     assert (code, out) == (130, ""), err
     assert err.splitlines()[-1] == "oneticket: interrupted; run the same command to go on"
     assert not Path(".oneticket").exists()
+
+
+def test_sets_that_count_as_published_are_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """By what looks at a study before its first run; once they were read, the real ones count."""
+    draw = numpy.random.default_rng(0)
+    for part in ("train", "test"):
+        for label in range(10):
+            (tmp_path / "data" / "mnist" / part / str(label)).mkdir(parents=True)
+            pixels = draw.integers(0, 256, (28, 28), dtype=numpy.uint8)
+            Image.fromarray(pixels).save(tmp_path / "data" / "mnist" / part / str(label) / "0.png")
+    Path("mine.toml").write_text(STUDY.replace("digits:b", "mnist").replace("per_class = 10", "per_class = 1"))
+    looks = ("status mine.toml", "study mine.toml --dry-run")
+
+    def told(line: str) -> list[str]:
+        return [line in oneticket_cli(command, capsys)[1] for command in looks]
+
+    def said(name: str) -> list[list[str]]:
+        return [json.loads(oneticket_cli(f"{command} --json", capsys)[1])[name] for command in looks]
+
+    not_read, absent = "not read yet, and counted as published: mnist", "not at hand, and counted as published: mnist"
+    monkeypatch.setenv("ONETICKET_DATA", str(tmp_path / "data"))
+    assert told(not_read) == [True, True] and told(absent) == [False, False] and said("not_read") == [["mnist"]] * 2
+    monkeypatch.setenv("ONETICKET_DATA", str(tmp_path / "nothing"))
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    assert told(absent) == [True, True] and told(not_read) == [False, False] and said("absent") == [["mnist"]] * 2
+    monkeypatch.setenv("ONETICKET_DATA", str(tmp_path / "data"))
+    load(DataSpec(name="mnist", per_class=1))
+    assert told("counted as published") == [False, False] and said("not_read") == said("absent") == [[], []]
 
 
 def test_the_store_on_the_command_line(capsys: pytest.CaptureFixture[str]) -> None:

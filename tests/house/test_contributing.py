@@ -15,10 +15,11 @@ from oneticket.claims.claims import verdicts
 from oneticket.data.find import HUB
 from oneticket.data.spec import DataSpec
 from oneticket.ground.table import Table
+from oneticket.lottery.arms import ARMS, CONTROLS
 from oneticket.lottery.controls import Source
 from oneticket.lottery.run_context import RunContext
 from oneticket.lottery.search import search
-from oneticket.lottery.spec import ARMS, CONTROLS, SearchSpec, TransferSpec
+from oneticket.lottery.spec import SearchSpec, TransferSpec
 from oneticket.lottery.transfer import transfer
 from oneticket.optim.schedule import lr_factor
 from oneticket.optim.spec import OptimizerSpec

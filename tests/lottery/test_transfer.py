@@ -12,10 +12,11 @@ from tables import CONTROLS, MODELS
 
 import oneticket
 from oneticket.ground.errors import CarryError, SpecError
+from oneticket.lottery.arms import OF_TARGET, WHOLE
 from oneticket.lottery.controls import ARMS, Source
 from oneticket.lottery.run_context import RunContext, device
 from oneticket.lottery.search import initial_weights, search
-from oneticket.lottery.spec import OF_TARGET, WHOLE, SearchSpec, TransferSpec
+from oneticket.lottery.spec import SearchSpec, TransferSpec
 from oneticket.lottery.transfer import blank, transfer
 from oneticket.models.build import build
 from oneticket.task.inputs import Inputs

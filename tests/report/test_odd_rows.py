@@ -12,7 +12,8 @@ import torch
 
 from oneticket.ground.errors import OneticketError, SpecError
 from oneticket.report.export import read_rows, write_rows
-from oneticket.stats.scores import score_table, scores
+from oneticket.stats.score_table import score_table
+from oneticket.stats.scores import scores
 from oneticket.study.rows import COLUMNS
 from oneticket.ticket.contract import Contract
 from oneticket.ticket.mask import Mask

@@ -11,7 +11,7 @@ from oneticket.charts.chart import still, write
 from oneticket.charts.scores import scores_chart
 from oneticket.charts.theme import DARK, MOST
 from oneticket.ground.errors import SpecError, StoreError
-from oneticket.lottery.spec import ARMS
+from oneticket.lottery.arms import ARMS
 
 
 def panels(rows) -> list[dict]:

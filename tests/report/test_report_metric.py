@@ -27,7 +27,8 @@ from oneticket.report.contents import contents
 from oneticket.report.judged import comparisons
 from oneticket.report.methods import methods
 from oneticket.report.verdict import sentence
-from oneticket.stats.scores import score_table, scores
+from oneticket.stats.score_table import score_table
+from oneticket.stats.scores import scores
 from oneticket.stats.summary import over, summary
 from oneticket.stats.table import tables, text
 from oneticket.store.store import Store

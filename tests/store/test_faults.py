@@ -46,6 +46,7 @@ def left(root: Path) -> dict[str, bytes]:
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, bytes], list[str]]:
     """What is left when nothing fails, and the calls that it takes."""
     root = tmp_path_factory.mktemp("straight")
+    work(tmp_path_factory.mktemp("before"))  # what a process does once, such as timing its layers, is done
     with faulty(Faults(root)) as faults:
         work(root)
     return left(root), faults.calls

@@ -11,10 +11,11 @@ from commands import oneticket_cli
 
 from oneticket.engine.inline import run
 from oneticket.ground.errors import SpecError
+from oneticket.lottery.arms import CROSSED, OF_TARGET
 from oneticket.lottery.controls import Source
 from oneticket.lottery.run_context import RunContext
 from oneticket.lottery.search import initial_weights, search
-from oneticket.lottery.spec import CROSSED, OF_TARGET, SearchSpec, TransferSpec
+from oneticket.lottery.spec import SearchSpec, TransferSpec
 from oneticket.lottery.transfer import transfer
 from oneticket.store.store import Store
 from oneticket.study.grid import plan

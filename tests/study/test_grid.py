@@ -177,9 +177,9 @@ def test_curves_and_ledger_add_up(found: tuple[Plan, Store, Findings]) -> None:
     home = next(row for row in known.ledger if (row["source_data"], row["source_optimizer"]) == ("a", "sgd"))
     assert (home["replicates"], home["levels"], home["trainings"]) == (2, 3, 6)
     assert home["steps"] == 2 * (2 + 3 * 4)
-    assert (home["carried"], home["ticketssaved"]) == (8, 0), "to itself and to b, which was searched too"
+    assert (home["carried"], home["searches_saved"]) == (8, 0), "to itself and to b, which was searched too"
     adam = next(row for row in known.ledger if row["source_optimizer"] == "adam")
-    assert (adam["replicates"], adam["ticketssaved"]) == (1, 1)
+    assert (adam["replicates"], adam["searches_saved"]) == (1, 1)
     assert known.protocol["study"]["arm"] == [
         *("dense", "ticket", "reinit", "global-random", "corrected-random", "own")
     ]
@@ -203,7 +203,7 @@ def test_corrected_random_equals_global_random_without_natural_zeros(found: tupl
     assert plain == corrected
 
 
-def test_ticketsare_as_deep_as_any_cell_needs() -> None:
+def test_searches_are_as_deep_as_any_cell_needs() -> None:
     parts = {**TINY["parts"], "deep": {"sources": ["a"], "optimizers": ["sgd"], "levels": [5], "arms": ["ticket"]}}
     deepest = {origin.search["data"]["name"]: len(origin.levels) for origin in searches(tiny(parts=parts).cells)}
     assert deepest == {"digits:a": 6, "digits:b": 4}

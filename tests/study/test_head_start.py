@@ -14,10 +14,11 @@ from oneticket.data.load import load
 from oneticket.data.spec import DataSpec
 from oneticket.engine.inline import run
 from oneticket.ground.errors import SpecError
+from oneticket.lottery.arms import ARMS, CROSSED, OF_TARGET
 from oneticket.lottery.controls import Source
 from oneticket.lottery.run_context import RunContext
 from oneticket.lottery.search import initial_weights, search
-from oneticket.lottery.spec import ARMS, CROSSED, OF_TARGET, SearchSpec, TransferSpec
+from oneticket.lottery.spec import SearchSpec, TransferSpec
 from oneticket.lottery.transfer import transfer
 from oneticket.report.contents import contents
 from oneticket.report.export import read_rows

@@ -12,9 +12,10 @@ from tables import SOURCE_ALONE
 
 from oneticket.engine.inline import run
 from oneticket.ground.errors import SpecError
+from oneticket.lottery.arms import WHOLE
 from oneticket.lottery.run_context import RunContext
 from oneticket.lottery.search import search
-from oneticket.lottery.spec import WHOLE, SearchSpec, TransferSpec
+from oneticket.lottery.spec import SearchSpec, TransferSpec
 from oneticket.store.step import Step
 from oneticket.store.store import Store
 from oneticket.study.plan import BLANK, closure, file_origin, search_cells, search_origin, transfer_cells

@@ -32,7 +32,8 @@ def plain_pngs(items: Sequence[Item]) -> NDArray[np.uint8] | None:
     height, width, channels = header
     made = np.empty((len(items), channels, height, width), np.uint8)
     for at in range(0, len(items), CHUNK):
-        packed = [_packed(item, first, height * (1 + width * channels)) for item in items[at : at + CHUNK]]
+        some = (items[place] for place in range(at, min(at + CHUNK, len(items))))
+        packed = [_packed(item, first, height * (1 + width * channels)) for item in some]
         whole = [one for one in packed if one is not None]
         if len(whole) < len(packed):
             return None
