@@ -25,7 +25,7 @@ from page import table_lines
 from oneticket.publish.shipped import ZOO
 from oneticket.report.export import read_rows, write_rows
 from oneticket.stats.equivalence import Equivalence, non_inferior
-from oneticket.stats.scores import score_table
+from oneticket.stats.score_table import score_table
 from oneticket.stats.table import ReportTable
 from oneticket.stats.words import number, percent, within
 from oneticket.ticket.describe import data, network
