@@ -17,7 +17,7 @@ from oneticket.session.called import called
 from oneticket.session.search import bound
 from oneticket.session.terminal import paragraph, say
 from oneticket.store.store import Store
-from oneticket.study.design import keep_plan
+from oneticket.study.design import keep_study
 from oneticket.study.file import read_study
 from oneticket.study.findings import findings
 from oneticket.study.grid import plan
@@ -63,7 +63,7 @@ def demo(*, out: Path, store: str, quiet: bool) -> int:
     origins = searches(asked.cells)
     steps = [step for origin in origins for step in origin.levels] + [cell.step for cell in asked.cells]
     read = [step for origin in origins for step in bound(origin)]
-    keep_plan(asked, kept)
+    keep_study(asked, kept)
     names = called(asked.cells, places=True)
     piles = run_steps(steps, store=kept, context=context, quiet=quiet, read=read, each=True, names=names)
     for origin in origins:

@@ -24,7 +24,7 @@ from oneticket.session.terminal import say, say_json, tell
 from oneticket.stats.report_table import ReportTable
 from oneticket.stats.words import listed
 from oneticket.store.store import Store
-from oneticket.study.design import keep_design, keep_plan
+from oneticket.study.design import keep_study
 from oneticket.study.estimate import Estimate, estimate
 from oneticket.study.grid import Plan
 from oneticket.study.plan import closure
@@ -66,8 +66,7 @@ def study(
     if measure:
         raise SpecError("--measure: goes with --dry-run")
     tell_changes(plan, kept)
-    keep_design(plan, kept)  # the whole study's, whatever is run of it here
-    keep_plan(plan, kept)
+    keep_study(plan, kept)  # the whole study, whichever part of it runs here
     steps = [cell.step for cell in asked.cells]
     names = called(asked.cells, places=True)
     piles = run_steps(

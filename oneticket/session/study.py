@@ -22,7 +22,7 @@ from oneticket.report.contents import judged
 from oneticket.session.called import called
 from oneticket.session.run import failures, run_steps
 from oneticket.store.store import Store
-from oneticket.study.design import keep_design, keep_plan
+from oneticket.study.design import keep_study
 from oneticket.study.findings import Findings, findings
 from oneticket.study.grid import Plan, plan
 from oneticket.study.resolve import plan_of
@@ -114,8 +114,7 @@ def run(
     check_tables(planned)
     for doubt in (*planned.doubts, *changes(planned, kept)):
         warnings.warn(doubt, UserWarning, stacklevel=2)
-    keep_design(planned, kept)
-    keep_plan(planned, kept)
+    keep_study(planned, kept)
     names = called(planned.cells, places=True)
     piles = run_steps(
         [cell.step for cell in planned.cells],

@@ -56,8 +56,14 @@ def digest_of(made: Mapping[str, Any]) -> str:
     return digest(made)
 
 
+def keep_study(plan: Plan, store: Store) -> None:
+    """Write into the store what a study states and which steps it asks for: call it before every run."""
+    keep_design(plan, store)
+    keep_plan(plan, store)
+
+
 def keep_design(plan: Plan, store: Store) -> None:
-    """Write the design into the store, beside earlier ones, unless it is the last of them: call it before a run."""
+    """Write the design into the store, beside earlier ones, unless it is the last of them."""
     found, now = kept_designs(plan, store), design(plan)
     if not found or found[-1].design != now:
         store.designs.add(plan.name, {"design": now, "trained": trained(plan, store)})
@@ -70,7 +76,7 @@ def trained(plan: Plan, store: Store) -> int:
 
 
 def keep_plan(plan: Plan, store: Store) -> None:
-    """Write into the store which steps the study asks for, in place of an earlier plan: call it before a run."""
+    """Write into the store which steps the study asks for, in place of an earlier plan."""
     parts: dict[str, list[str]] = {}
     for cell in plan.cells:
         parts.setdefault(cell.part or plan.name, []).append(cell.step.key)
