@@ -1,4 +1,4 @@
-"""`oneticket demo` as a newcomer runs it: what it leaves, what its report says, and that a second run trains nothing."""
+"""`oneticket demo` as a newcomer runs it: what it leaves, what its report says; a second run trains nothing."""
 
 from __future__ import annotations
 
