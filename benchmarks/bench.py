@@ -28,7 +28,7 @@ from benchmarks.side import ENVIRONMENT
 
 PARTS = (
     *("step", "guard", "whole", "replicates", "levels", "deep", "cuda", "memory", "selection", "imports", "where"),
-    *("together", "engines", "export"),
+    *("together", "engines", "export", "planning", "stores"),
 )
 """The modules beside this one that have `rows()`, in the order of the page."""
 

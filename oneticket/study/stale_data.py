@@ -26,6 +26,8 @@ def changed(steps: Iterable[Step], store: Store) -> dict[str, tuple[str, str]]:
     for plain in store.definitions(store.keys()).values():
         if DIGEST in plain.get("args", {}):
             known[_else(plain["kind"], plain["args"])] = plain["args"][DIGEST]
+    if not known:
+        return {}
     found = {}
     for step in lacking:
         before = known.get(_else(step.kind, step.args))

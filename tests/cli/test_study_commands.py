@@ -13,9 +13,9 @@ import pytest
 from commands import oneticket_cli
 from PIL import Image
 
-from oneticket.data.load import load
-from oneticket.data.spec import DataSpec
+from oneticket.lottery.run_context import RunContext
 from oneticket.report.export import join_rows
+from oneticket.study.resolve import plan_of
 
 STUDY = """
 title = "Halves of the digits"
@@ -166,7 +166,7 @@ def test_sets_that_count_as_published_are_named(
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     assert told(absent) == [True, True] and told(not_read) == [False, False] and said("absent") == [["mnist"]] * 2
     monkeypatch.setenv("ONETICKET_DATA", str(tmp_path / "data"))
-    load(DataSpec(name="mnist", per_class=1))
+    plan_of("mine.toml", RunContext())  # as a run does
     assert told("counted as published") == [False, False] and said("not_read") == said("absent") == [[], []]
 
 

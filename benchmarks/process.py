@@ -1,0 +1,58 @@
+"""Whole processes, timed in turn beside `import torch`: CPU seconds, with wall seconds beside them."""
+
+from __future__ import annotations
+
+import os
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
+
+from benchmarks.row import Row, row
+from benchmarks.side import ENVIRONMENT, ROOT
+
+TORCH = "import torch"
+
+
+class Spent(NamedTuple):
+    """CPU seconds of a process and all that it waited for, and wall seconds."""
+
+    cpu: float
+    wall: float
+
+
+def spent(arguments: Sequence[str], *, cache: str = "") -> Spent:
+    """What a Python process with these arguments took, on one thread; `cache`: its cache folder."""
+    around = {**ENVIRONMENT, "OMP_NUM_THREADS": "1", **({"ONETICKET_CACHE": cache} if cache else {})}
+    began = time.perf_counter()
+    process = subprocess.Popen(
+        [sys.executable, *arguments], cwd=ROOT, env=around, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    _, status, used = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        raise RuntimeError(f"{' '.join(arguments)}: ended with {process.returncode}")
+    return Spent(cpu=used.ru_utime + used.ru_stime, wall=time.perf_counter() - began)
+
+
+def in_turn(sides: Mapping[str, Callable[[], Spent]], rounds: int) -> dict[str, list[Spent]]:
+    """What each side took in each round, beside `import torch`; a round before the first warms the files."""
+    every = {TORCH: lambda: spent(["-c", TORCH]), **sides}
+    found: dict[str, list[Spent]] = {name: [] for name in every}
+    for number in range(rounds + 1):
+        for name in [*every][:: 1 if number % 2 else -1]:
+            taken = every[name]()
+            if number:
+                found[name].append(taken)
+    return found
+
+
+def over_torch(what: str, found: Mapping[str, Sequence[Spent]], name: str, target: str, note: str = "") -> Row:
+    """A side's CPU time over that of `import torch`, round by round, with the ratio of wall times in the note."""
+    pairs = [*zip(found[name], found[TORCH], strict=True)]
+    cpu = statistics.median(one.cpu for one in found[name])
+    wall = statistics.median(one.wall / torch.wall for one, torch in pairs)
+    said = f"{cpu:.2g} s of CPU time; by wall time {wall:.3g}"
+    return row(f"{what} / {TORCH}", [one.cpu / torch.cpu for one, torch in pairs], target=target, note=f"{said}{note}")
