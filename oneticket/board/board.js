@@ -10,6 +10,8 @@
     const fresh = new DOMParser().parseFromString(text, "text/html");
     for (const section of fresh.querySelectorAll("[data-live]")) {
       const old = document.getElementById(section.id);
+      const folds = old ? [...old.querySelectorAll("details")] : [];
+      section.querySelectorAll("details").forEach((fold, n) => { fold.open = Boolean(folds[n] && folds[n].open); });
       if (old && old.outerHTML !== section.outerHTML && !old.contains(document.activeElement)) {
         const boxes = [...old.querySelectorAll(".scroll")].map((box) => box.scrollLeft);
         old.replaceWith(document.adoptNode(section));

@@ -7,15 +7,15 @@ from collections.abc import Mapping, Sequence
 
 from oneticket.board.elements import Html, tag
 
-WIDTH, HEIGHT, LEFT, BOTTOM = 640, 240, 84, 28
+WIDTH, HEIGHT, LEFT, TOP, BOTTOM = 640, 240, 100, 18, 34
 """Of a curve, with room for the words at its axes, in the units of its view box."""
 
 
 def progress(counts: Mapping[str, int], *, of: str = "steps") -> Html:
     """A bar of as many colours as there are kinds, and the same in words for those who do not see it.
 
-    >>> progress({"done": 1, "failed": 0, "to do": 3})[:58]
-    '<svg class="bar" viewBox="0 0 100 1" preserveAspectRatio="'
+    >>> progress({"done": 1, "failed": 0, "to do": 3})[:60]
+    '<svg class="meter" viewBox="0 0 100 1" preserveAspectRatio="'
     """
     total, at, parts = sum(counts.values()) or 1, 0.0, []
     for name, count in counts.items():
@@ -25,14 +25,16 @@ def progress(counts: Mapping[str, int], *, of: str = "steps") -> Html:
         at += width
     said = ", ".join(f"{count:,} {name}" for name, count in counts.items() if count) or f"no {of}"
     return tag(
-        "svg", *parts, class_="bar", viewBox="0 0 100 1", preserveAspectRatio="none", role="img", aria_label=said
+        "svg", *parts, class_="meter", viewBox="0 0 100 1", preserveAspectRatio="none", role="img", aria_label=said
     )
 
 
 def share(value: float, words: str, *, kind: str = "done") -> Html:
     """One bar from 0 to 1, in the colour of that kind."""
     part = tag("rect", x=0, y=0, width=f"{100 * min(max(value, 0), 1):.3f}", height=1, class_=kind)
-    return tag("svg", part, class_="bar", viewBox="0 0 100 1", preserveAspectRatio="none", role="img", aria_label=words)
+    return tag(
+        "svg", part, class_="meter", viewBox="0 0 100 1", preserveAspectRatio="none", role="img", aria_label=words
+    )
 
 
 def curve(points: Sequence[tuple[int, float]], *, start: int, total: int) -> Html:
@@ -49,7 +51,7 @@ def curve(points: Sequence[tuple[int, float]], *, start: int, total: int) -> Htm
         return LEFT + (WIDTH - LEFT - 12) * (step - start) / max(total - start, 1)
 
     def down(value: float) -> float:
-        return 10 + (HEIGHT - BOTTOM - 10) * (high - value) / (high - low)
+        return TOP + (HEIGHT - BOTTOM - TOP) * (high - value) / (high - low)
 
     lines, words = [], []
     for part in range(5):

@@ -58,17 +58,21 @@ def address(*steps: str, **query: str | int) -> str:
     return f"{path}?{urlencode(query)}" if query else path
 
 
-def table(title: str, header: Sequence[str], rows: Iterable[Sequence[Part]], *, words: int = 1, most: int = 9) -> Html:
+def table(title: str, header: Sequence[str], rows: Iterable[Sequence[Part]], *, words: int = 1) -> Html:
     """A table that scrolls within its box; the first `words` columns are words, the others numbers.
 
-    A narrow screen shows the first `most` columns alone.
+    On a narrow screen every row is a block, and every cell a line that names its column.
     """
-    names = (("word" if number < words else "", "more" if number >= most else "") for number in range(len(header)))
-    kinds = [" ".join(filter(None, each)) or None for each in names]
+    kinds = ["word" if number < words else None for number in range(len(header))]
     head = (tag("th", name, scope="col", class_=kind) for name, kind in zip(header, kinds, strict=True))
-    body = (tag("tr", *(tag("td", cell, class_=kind) for cell, kind in zip(row, kinds, strict=True))) for row in rows)
+    body = (tag("tr", tag("th", first, scope="row"), *map(_cell, rest, header[1:], kinds[1:])) for first, *rest in rows)
     drawn = tag("table", tag("caption", title), tag("thead", tag("tr", *head)), tag("tbody", *body))
-    return tag("div", drawn, class_="scroll", role="region", aria_label=title, tabindex="0")
+    return tag("div", drawn, class_="scroll table", role="region", aria_label=title, tabindex="0")
+
+
+def _cell(cell: Part, name: str, kind: str | None) -> Html:
+    kinds = [kind, "none" if cell in ("", "—") else None]
+    return tag("td", cell, class_=" ".join(filter(None, kinds)) or None, data_label=name)
 
 
 def section(name: str, title: str, *inside: Part, live: bool = True) -> Html:
@@ -93,11 +97,17 @@ def page(title: str, *inside: Part, store: str, every: float | None = None) -> H
         tag("link", rel="stylesheet", href="/board.css"),
         tag("script", src="/board.js", defer=True),
     )
-    menu = tag("nav", *(link(words, *where) for words, where in MENU), aria_label="Pages")
-    top = tag("header", tag("p", tag("b", "oneticket board"), " ", tag("span", store, class_="soft")), menu)
+    menu = (
+        tag("li", tag("a", words, href=address(*steps), aria_current="page" if words == title else None))
+        for words, steps in MENU
+    )
+    where = tag("p", tag("b", "oneticket board"), " ", tag("span", store, class_="soft"))
     lost = tag("p", id="lost", role="status", hidden=True)
     body = tag(
-        "body", top, lost, tag("main", tag("h1", title), *inside), data_every=None if every is None else f"{every:g}"
+        "body",
+        tag("nav", where, tag("ul", *menu), aria_label="Pages"),
+        tag("div", lost, tag("main", tag("h1", title), *inside), class_="page"),
+        data_every=None if every is None else f"{every:g}",
     )
     return Html("<!DOCTYPE html>\n" + tag("html", head, body, lang="en"))
 

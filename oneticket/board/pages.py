@@ -10,7 +10,7 @@ from oneticket.board.drawn import progress
 from oneticket.board.elements import Html, Part, joined, link, note, page, section, table, tag
 from oneticket.board.gate import Answer, Request
 from oneticket.board.index import Entry
-from oneticket.board.pieces import EVERY, LISTED, SHORT, counts_of, failed, legend, running, several, size, told
+from oneticket.board.pieces import EVERY, LISTED, SHORT, counts_of, failed, legend, moment, running, several, size, told
 from oneticket.board.view import Seen
 from oneticket.ground.errors import SpecError
 from oneticket.store.plans import KeptPlan
@@ -52,22 +52,21 @@ def outcomes(board: Board, request: Request) -> Answer:
         (
             link(entry.what, "steps", entry.key),
             entry.source or "—",
-            entry.score or ("damaged" if entry.trouble else "—"),
+            f"{entry.score} {entry.metric}" if entry.score else "damaged" if entry.trouble else "—",
             entry.density or "—",
-            entry.metric or "—",
             entry.kind,
-            size(entry.size),
+            size(entry.size).replace(" ", "\N{NO-BREAK SPACE}"),
             tag("code", entry.key[:SHORT]),
         )
         for entry in shown
     ]
-    header = ("what", "ticket found on", "score", "weights kept", "metric", "kind", "size", "address")
+    header = ("what", "ticket found on", "score", "weights kept", "kind", "size", "address")
     said = f"{what}, page {number} of {pages}"
     body = joined(
         note(f"{len(every):,} of {len(seen.outcomes):,} outcomes are read so far; the others follow.")
         if lacking
         else None,
-        tag("div", table(said, header, rows, words=2, most=4), class_="outcomes")
+        tag("div", table(said, header, rows, words=2), class_="outcomes")
         if rows
         else note("No outcome fits." if every else "No outcomes yet."),
         _turn(number, pages, kind, words),
@@ -106,11 +105,13 @@ def _state(board: Board, seen: Seen) -> Iterator[Part]:
     kinds = Counter(entry.kind for entry in board.index.entries(seen))
     if kinds:
         named = [
-            joined(link(f"{count:,} {kind}", "outcomes", kind=kind))
+            joined(link(kind, "outcomes", kind=kind), f" ({count:,})")
             for kind, count in sorted(kinds.items())
             if kind in VERSIONS
         ]
-        yield tag("p", "Read so far: ", *_between(named), ".", class_="soft")
+        yield tag(
+            "p", "Kinds read so far: " if board.index.lacking(seen) else "Kinds: ", *_between(named), class_="soft"
+        )
     for version, count in seen.formats.items():
         yield note(f"{several(count, 'file')} of format {version}, which this version does not read: left alone.")
 
@@ -140,7 +141,7 @@ def _card(seen: Seen, plan: KeptPlan) -> Html:
         note(plan.title) if plan.title else None,
         progress(counts),
         tag("p", cells),
-        note(f"Steps: {steps}. Last run begun {plan.date}."),
+        note(f"Steps: {steps}. Last run begun {moment(plan.date)}."),
     )
 
 

@@ -55,6 +55,16 @@ def told(lines: Iterable[str]) -> Html:
     return tag("div", *(tag("p", line) for line in lines), class_="told", role="status")
 
 
+def moment(date: str) -> str:
+    """A time as it is read.
+
+    >>> moment("2026-05-01T20:16:02Z")
+    '2026-05-01, 20:16 UTC'
+    """
+    day, _, clocked = date.partition("T")
+    return f"{day}, {clocked[:5]} UTC"
+
+
 def several(count: int, word: str) -> str:
     """A number of things.
 

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from oneticket.board.view import StoreView
-from oneticket.charts.chart import still
-from oneticket.charts.figures import figure_named
+from oneticket.charts.figures import HERO, Figure, figure_named
+from oneticket.charts.picture import Picture, picture
 from oneticket.claims.claim import Verdict
 from oneticket.ground import clock
 from oneticket.ground.errors import OneticketError
@@ -25,17 +25,19 @@ ASKED, SHARE, PAUSE = 30.0, 0.1, 0.5
 
 @dataclass(frozen=True, kw_only=True)
 class Drawn:
-    """A figure: what it is called, and its picture (SVG), or why there is none."""
+    """A figure, and its picture, or why there is none."""
 
-    title: str
-    caption: str
-    picture: str = ""
+    figure: Figure
+    picture: Picture | None = None
     lacking: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Report:
-    """What is known of a study's report. `done` of `cells` cells are in it; `doing` says what is being made now."""
+    """What is known of a study's report. `done` of `cells` cells are in it; `doing` says what is being made now.
+
+    `figures`: the one that stands under the verdicts, then those that the study asks for.
+    """
 
     plan: Plan | None = None
     done: int = -1
@@ -121,19 +123,17 @@ class Reports:
             done=len(found.rows),
             cells=len(plan.cells),
             verdicts=judged(found).verdicts,
-            figures=[_drawn(name, found) for name in plan.figures] if found.rows else [],
+            figures=[_drawn(each, found) for each in (HERO, *map(figure_named, plan.figures))] if found.rows else [],
             doing="",
             made_of=made_of,
         )
 
 
-def _drawn(name: str, found: Findings) -> Drawn:
-    figure = figure_named(name)
-    about = {"title": figure.title, "caption": figure.caption}
+def _drawn(figure: Figure, found: Findings) -> Drawn:
     try:
         chart = figure.draw(found)
         if chart is None:
-            return Drawn(**about, lacking=f"Not drawn yet, for want of what it shows: {figure.needs}.")
-        return Drawn(**about, picture=still(chart.to_dict(), figure.name))
+            return Drawn(figure=figure, lacking=f"Not drawn yet, for want of what it shows: {figure.needs}.")
+        return Drawn(figure=figure, picture=picture(figure, chart))
     except OneticketError as error:
-        return Drawn(**about, lacking=f"It cannot be drawn: {error}")
+        return Drawn(figure=figure, lacking=f"It cannot be drawn: {error}")

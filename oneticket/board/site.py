@@ -41,7 +41,8 @@ def _nothing(board: Board, why: str, *, status: int = 404) -> Answer:
 
 def _style() -> str:
     """The look of the report, and what the board has beside it."""
-    files = (Path(report.__file__).with_name("page.css"), Path(__file__).with_name("board.css"))
+    shared = (Path(report.__file__).with_name(name) for name in ("page.css", "figures.css"))
+    files = (*shared, Path(__file__).with_name("board.css"))
     return "\n".join(file.read_text("utf-8") for file in files)
 
 
@@ -54,7 +55,7 @@ PAGES: tuple[tuple[tuple[str, ...], Page], ...] = (
     ((), pages.overview),
     (("outcomes",), pages.outcomes),
     (("studies", ANY), study_pages.study),
-    (("studies", ANY, "figures", NUMBER), study_pages.figure),
+    (("studies", ANY, "figures", NUMBER, NUMBER), study_pages.panel),
     (("steps", KEY), step_pages.step),
     (("compare",), step_pages.compare),
 )

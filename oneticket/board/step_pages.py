@@ -57,7 +57,10 @@ def compare(board: Board, request: Request) -> Answer:
         body = section("told", "Not compared", tag("p", str(error)), live=False)
         return Answer(body=page("Compare two tickets", form, body, store=board.store.url))
     words = board.index.words([one, other])
-    names = [f"{words[key]}, level {level}" for key, (_, level) in zip((one, other), found, strict=True)]
+    names = [
+        words[key] if words[key].startswith(f"level {level} of ") else f"{words[key]}, at level {level}"
+        for key, (_, level) in zip((one, other), found, strict=True)
+    ]
     body = section("shared", "Side by side", _side_by_side(rows, names), live=False)
     return Answer(body=page("Compare two tickets", form, body, store=board.store.url))
 
@@ -71,23 +74,23 @@ def _state(seen: Seen, key: str) -> Html:
 
 
 def _done(board: Board, seen: Seen, key: str, kind: str, query: Mapping[str, str]) -> Iterator[Part]:
+    whole = masks = None
+    try:
+        whole = board.outcomes.get(key, seen.outcomes[key]) if kind in (*WITH_MASKS, "transfer") else None
+        masks = layers(kind, whole) if whole else None
+    except StoreError as error:
+        yield section("damaged", "Not readable", tag("p", f"Its tensors are not shown: {error}"), live=False)
+    if whole is not None and (points := losses(kind, whole)):
+        drawn = curve(points, start=0, total=points[-1][0])
+        yield section("curve", "Training loss", drawn, note("Over the steps of this training."), live=False)
+    if masks is not None:
+        yield section("layers", "Density of each layer", *_layers(key, masks, query), live=False)
     head = board.store.heads([key]).get(key)
     if head is not None:
         yield section("record", "Record", _facts(head.record), live=False)
     provenance = board.store.provenances([key]).get(key)
     if provenance:
         yield section("made", "When, where and how", _facts(provenance), live=False)
-    try:
-        whole = board.outcomes.get(key, seen.outcomes[key]) if kind in (*WITH_MASKS, "transfer") else None
-        masks = layers(kind, whole) if whole else None
-    except StoreError as error:
-        yield section("damaged", "Not readable", tag("p", f"Its tensors are not shown: {error}"), live=False)
-        return
-    if whole is not None and (points := losses(kind, whole)):
-        drawn = curve(points, start=0, total=points[-1][0])
-        yield section("curve", "Training loss", drawn, note("Over the steps of this training."), live=False)
-    if masks is not None:
-        yield section("layers", "Density of each layer", *_layers(key, masks, query), live=False)
 
 
 def _layers(key: str, masks: Layers, query: Mapping[str, str]) -> Iterator[Part]:
@@ -105,7 +108,7 @@ def _layers(key: str, masks: Layers, query: Mapping[str, str]) -> Iterator[Part]
         for name, (here, of) in counts.items()
     ]
     header = ("layer", "", "density", "remaining", "weights")
-    yield tag("div", table(f"Layers at level {level}", header, rows, words=2, most=4), class_="layers")
+    yield tag("div", table(f"Layers at level {level}", header, rows, words=2), class_="layers")
     yield tag("p", link("Compare with another ticket", "compare", a=key, a_level=level))
 
 
@@ -121,7 +124,9 @@ def _side_by_side(rows: list[Shared], names: list[str]) -> Html:
     body = []
     for row in rows:
         one, other = row.first / max(row.total, 1), row.second / max(row.total, 1)
-        bars = joined(share(one, f"first {percent(one)}"), share(other, f"second {percent(other)}", kind="under-way"))
+        bars = tag(
+            "div", share(one, f"first {percent(one)}"), share(other, f"second {percent(other)}", kind="under-way")
+        )
         overlap = percent(row.both / row.first) if row.first else "—"
         body.append((row.layer, bars, percent(one), percent(other), overlap, percent(other), f"{row.total:,}"))
     header = ("layer", "", "first", "second", "shared", "by chance", "weights")
@@ -130,9 +135,7 @@ def _side_by_side(rows: list[Shared], names: list[str]) -> Html:
         *(tag("li", name, class_=side) for name, side in zip(names, ("first", "second"), strict=True)),
         class_="legend",
     )
-    return joined(
-        legend, tag("p", said), tag("div", table("Density by layer", header, body, words=2, most=5), class_="layers")
-    )
+    return joined(legend, tag("p", said), tag("div", table("Density by layer", header, body, words=2), class_="layers"))
 
 
 def _masks(board: Board, seen: Seen, query: Mapping[str, str], side: str) -> tuple[Layers, int]:

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterable, Mapping
 
 from oneticket.board.board import Board
 from oneticket.board.drawn import progress
 from oneticket.board.elements import Html, Part, address, joined, note, page, section, table, tag
 from oneticket.board.gate import Answer, Request
-from oneticket.board.pieces import EVERY, counts_of, failed, legend, running, told
+from oneticket.board.pieces import EVERY, counts_of, failed, legend, moment, running, several, told
 from oneticket.board.reports import Drawn, Report
 from oneticket.board.view import STATES, Seen
-from oneticket.report.judged import short
+from oneticket.charts.chart import turning_dark
+from oneticket.charts.picture import Panel
+from oneticket.claims.claim import Verdict
+from oneticket.report.html import MARKS, SIGNS, effect_bar
+from oneticket.report.judged import beside, short
 from oneticket.store.plans import KeptPlan
 
 
@@ -28,26 +33,27 @@ def study(board: Board, request: Request) -> Answer | None:
     mine = {key: held for key, held in seen.under_way.items() if key in set(steps)}
     lost = {key: why for key, why in seen.failures.items() if key in set(steps) and key not in seen.outcomes}
     title = kept.title if kept else report.plan.title if report and report.plan else ""
-    figures = report.figures if report else ()
     body = [
         note(title) if title else None,
         section("progress", "Progress", _progress(seen, parts, steps, kept)),
         section("running", "Under way", running(board, mine)),
         section("failures", "Failed", failed(board, seen, lost)) if lost else None,
-        section("verdicts", "Verdicts so far", _verdicts(report, kept)),
-        section("figures", "Figures", _figures(name, report, figures)),
+        section("verdicts", "Verdicts so far", _verdicts(report, kept), _hero(name, report)),
+        section("figures", "Figures", _figures(name, report)),
     ]
     return Answer(body=page(name, *body, store=board.store.url, every=EVERY))
 
 
-def figure(board: Board, request: Request) -> Answer | None:
-    """The picture of a study's figure."""
-    name, number = request.steps[1], int(request.steps[3])
+def panel(board: Board, request: Request) -> Answer | None:
+    """A panel of a study's figure, which turns dark with the page unless it is a user's own chart."""
+    name, number, place = request.steps[1], int(request.steps[3]), int(request.steps[4])
     figures = board.reports.ask(name).figures if board.reports.knows(name) else ()
-    if number >= len(figures) or not figures[number].picture:
+    picture = figures[number].picture if number < len(figures) else None
+    if picture is None or place >= len(picture.panels):
         return None
-    lasting = request.query.get("v") == _version(figures[number])
-    return Answer(body=figures[number].picture, kind="image/svg+xml; charset=utf-8", lasting=lasting)
+    asked = picture.panels[place]
+    lasting = request.query.get("v") == _version(asked)
+    return Answer(body=_svg(asked), kind="image/svg+xml; charset=utf-8", lasting=lasting)
 
 
 def _progress(seen: Seen, parts: Mapping[str, Iterable[str]], steps: Iterable[str], kept: KeptPlan | None) -> Html:
@@ -56,8 +62,12 @@ def _progress(seen: Seen, parts: Mapping[str, Iterable[str]], steps: Iterable[st
         counts = counts_of(seen, keys)
         rows.append((part, progress(counts), *(f"{counts[state]:,}" for state in STATES), f"{sum(counts.values()):,}"))
     header = ("part", "", *STATES, "in all")
-    begun = note(f"Last run begun {kept.date}.") if kept else note("The store has no plan of it: it was not run yet.")
-    return joined(tag("div", table("Cells by part", header, rows, words=2, most=4), class_="layers"), legend(), begun)
+    begun = (
+        note(f"Last run begun {moment(kept.date)}.")
+        if kept
+        else note("The store has no plan of it: it was not run yet.")
+    )
+    return joined(tag("div", table("Cells by part", header, rows, words=2), class_="layers"), legend(), begun)
 
 
 def _verdicts(report: Report | None, kept: KeptPlan | None) -> Html:
@@ -70,18 +80,7 @@ def _verdicts(report: Report | None, kept: KeptPlan | None) -> Html:
         return note(f"The report is being made: {report.doing}.")
     known = {cell.step.key for cell in report.plan.cells} if report.plan else set()
     other = kept is not None and known != set(kept.cells)
-    cards = [
-        tag(
-            "li",
-            tag("b", verdict.name),
-            " ",
-            tag("span", verdict.outcome, class_="outcome"),
-            tag("p", verdict.statement),
-            note(short(verdict)),
-            class_=MARKS.get(verdict.outcome),
-        )
-        for verdict in report.verdicts
-    ]
+    cards = list(map(_card, report.verdicts))
     doing = f" {report.doing.capitalize()} what came since." if report.doing else ""
     return joined(
         told(["The store was last run with another plan of this study: other data, another file, or another version."])
@@ -92,24 +91,77 @@ def _verdicts(report: Report | None, kept: KeptPlan | None) -> Html:
     )
 
 
-def _figures(name: str, report: Report | None, figures: Iterable[Drawn]) -> Html:
+def _card(verdict: Verdict) -> Html:
+    """As in the report."""
+    outcome = tag("span", f"{SIGNS[verdict.outcome]} {verdict.outcome}", class_="outcome")
+    return tag(
+        "li",
+        tag("p", tag("b", verdict.name), " ", outcome),
+        tag("p", verdict.statement),
+        tag("p", short(verdict), class_="effect" if verdict.effect else "soft"),
+        Html(effect_bar(verdict)),
+        *map(note, beside(verdict)),
+        class_=MARKS[verdict.outcome],
+    )
+
+
+def _hero(name: str, report: Report | None) -> Html | None:
+    """The figure under the verdicts."""
+    drawn = bool(report and not report.error and report.figures and report.figures[0].picture)
+    return _figure(name, 0, report.figures[0]) if report and drawn else None
+
+
+def _figures(name: str, report: Report | None) -> Html:
     if report is None or report.error or report.done < 0:
         return note("None yet.")
-    drawn = [_figure(name, number, each) for number, each in enumerate(figures)]
-    return joined(note("Stills; those of the report answer to the pointer."), *drawn) if drawn else note("None yet.")
+    drawn = [_figure(name, number, each) for number, each in enumerate(report.figures) if number]
+    said = note("These are stills; what their captions say of the pointer holds in the report.")
+    return joined(said, *drawn) if drawn else note("None yet.")
 
 
 def _figure(name: str, number: int, drawn: Drawn) -> Html:
-    if not drawn.picture:
-        return tag("figure", tag("h3", drawn.title), note(drawn.lacking))
-    source = address("studies", name, "figures", str(number), v=_version(drawn))
-    image = tag("img", src=source, alt=drawn.title)
-    box = tag("div", image, class_="still scroll", role="region", aria_label=drawn.title, tabindex="0")
-    return tag("figure", tag("h3", drawn.title), box, tag("figcaption", drawn.caption))
+    title = tag("h3", drawn.figure.title) if number else None
+    picture = drawn.picture
+    if picture is None:
+        return tag("figure", title, note(drawn.lacking))
+    where = ("studies", name, "figures", str(number))
+    panels = [
+        _panel(address(*where, str(place), v=_version(each)), each, picture.title)
+        for place, each in enumerate(picture.panels)
+    ]
+    shown, others = panels[: picture.first], panels[picture.first :]
+    summary = tag("summary", f"{several(len(others), 'more panel')}: {picture.title}")
+    return tag(
+        "figure",
+        title,
+        note(picture.notes) if picture.notes else None,
+        tag("div", *shown, class_="panels"),
+        tag("details", summary, tag("div", *others, class_="panels")) if others else None,
+        tag("figcaption", picture.caption),
+    )
 
 
-def _version(drawn: Drawn) -> str:
-    return hashlib.sha256(drawn.picture.encode()).hexdigest()[:16]
+def _panel(source: str, panel: Panel, title: str) -> Html:
+    """A panel as a picture, whose place is kept free until it is there."""
+    size = re.search(r'<svg[^>]* width="(\d+)[^"]*" height="(\d+)', panel.still)
+    width, height = size.groups() if size else (None, None)
+    image = tag("img", src=source, alt=title, width=width, height=height)
+    if _own(panel):
+        return tag("div", image, class_="panel own", role="region", aria_label=title, tabindex="0")
+    return tag("div", image, class_="panel")
+
+
+def _own(panel: Panel) -> bool:
+    """Whether it is a chart that cannot be laid out anew, and has its own colours."""
+    return "autosize" not in panel.chart
+
+
+def _svg(panel: Panel) -> str:
+    return panel.still if _own(panel) else turning_dark(panel.still)
+
+
+def _version(panel: Panel) -> str:
+    return hashlib.sha256(_svg(panel).encode()).hexdigest()[:16]
 
 
 def _parts(report: Report | None) -> dict[str, list[str]]:
@@ -117,6 +169,3 @@ def _parts(report: Report | None) -> dict[str, list[str]]:
     for cell in report.plan.cells if report and report.plan else ():
         parts.setdefault(cell.part or "study", []).append(cell.step.key)
     return parts
-
-
-MARKS = {"holds": "holds", "fails": "fails", "undecided": "undecided", "not tested": "untested"}

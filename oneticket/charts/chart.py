@@ -32,7 +32,7 @@ def write(chart: Chart, folder: Path, name: str) -> tuple[Path, Path, Path]:
     except (RuntimeError, ValueError) as error:
         raise StoreError(f"the figure {name} cannot be drawn: {error}") from None
     try:
-        disk.replace(svg, _dark(drawn).encode("utf-8"))
+        disk.replace(svg, turning_dark(drawn).encode("utf-8"))
         disk.replace(png, raster)
         disk.replace(pdf, page)
     except OSError as error:
@@ -49,8 +49,8 @@ def still(spec: Mapping[str, Any], name: str) -> str:
     return _numbered(drawn, name)
 
 
-def _dark(svg: str) -> str:
-    """The SVG with the style that turns it dark."""
+def turning_dark(svg: str) -> str:
+    """The SVG with the style that turns it dark where the reader's other pages are."""
     style = f"<style>@media (prefers-color-scheme: dark) {{\n{dark_style()}\n}}</style>"
     return re.sub(r"<svg[^>]*>", lambda root: root[0] + style, svg, count=1)
 

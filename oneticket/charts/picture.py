@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from oneticket.charts.chart import still, write
 from oneticket.charts.figures import HERO, Figure, figure_named
 from oneticket.charts.sheet import apart, first
+from oneticket.charts.theme import Chart
 from oneticket.ground.errors import SpecError
 from oneticket.study.findings import Findings
 
@@ -37,7 +38,7 @@ class Picture:
     panels: tuple[Panel, ...]
     first: int
     menu: Mapping[str, Any] | None
-    files: tuple[str, ...]
+    files: tuple[str, ...] = ()
 
 
 def pictures(findings: Findings, folder: Path) -> list[Picture]:
@@ -73,7 +74,13 @@ def _picture(figure: Figure, findings: Findings, folder: Path) -> Picture | None
     chart = figure.draw(findings)
     if chart is None:
         return None
-    files, whole = write(chart, folder, figure.name), chart.to_dict()
+    files = write(chart, folder, figure.name)
+    return replace(picture(figure, chart), files=tuple(file.name for file in files))
+
+
+def picture(figure: Figure, chart: Chart) -> Picture:
+    """A figure as it is drawn, without files. Raises StoreError for a chart that cannot be drawn."""
+    whole = chart.to_dict()
     panels = apart(whole)
     return Picture(
         name=figure.name,
@@ -86,7 +93,6 @@ def _picture(figure: Figure, findings: Findings, folder: Path) -> Picture | None
         ),
         first=first(whole),
         menu=next((param for param in whole.get("params", ()) if "select" not in param), None),
-        files=tuple(file.name for file in files),
     )
 
 

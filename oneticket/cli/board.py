@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import webbrowser
 from collections.abc import Sequence
@@ -12,6 +11,7 @@ from oneticket.board.board import Board
 from oneticket.board.serve import BoardServer, listening
 from oneticket.board.site import answer
 from oneticket.ground.phase import phase
+from oneticket.session.run import stop_requests
 from oneticket.session.terminal import say, tell
 
 BEHIND = 10  # how much more a run beside it counts for the system than the board
@@ -25,10 +25,10 @@ def board(studies: Sequence[str], *, store: str, port: int, ipv6: bool, show: bo
     server = BoardServer(partial(answer, made), sockets)
     if hasattr(os, "nice"):
         os.nice(BEHIND)
-    say(f"{server.url} shows {made.store.url}, read-only, to this machine alone; Ctrl-C ends it")
-    if show:
-        webbrowser.open(server.url)
-    with made.reading(), contextlib.suppress(KeyboardInterrupt):
+    with stop_requests(server.stop), made.reading():
+        say(f"{server.url} shows {made.store.url}, read-only, to this machine alone; Ctrl-C ends it")
+        if show:
+            webbrowser.open(server.url)
         server.run()
     tell("the board has ended")
     return 0

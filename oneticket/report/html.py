@@ -112,12 +112,13 @@ def _card(verdict: Verdict) -> str:
         f'<li class="{MARKS[verdict.outcome]}"><p><a href="#{_slug(verdict.name)}">{_text(verdict.name)}</a> '
         f'<span class="outcome">{SIGNS[verdict.outcome]} {verdict.outcome}</span></p>\n'
         f"<p>{_text(verdict.statement)}</p>\n"
-        f'<p class="{"effect" if verdict.effect else "soft"}">{_text(short(verdict))}</p>{_bar(verdict)}{told}</li>\n'
+        f'<p class="{"effect" if verdict.effect else "soft"}">{_text(short(verdict))}</p>'
+        f"{effect_bar(verdict)}{told}</li>\n"
     )
 
 
-def _bar(verdict: Verdict) -> str:
-    """The effect as a bar; nothing where there is none."""
+def effect_bar(verdict: Verdict) -> str:
+    """The effect of a verdict as a bar, as HTML; nothing where there is none."""
     if verdict.effect is None:
         return ""
     margin = "" if verdict.margin is None else f"; the band is the margin of ±{verdict.metric.size(verdict.margin)}"

@@ -119,11 +119,11 @@ COMPACT = {"layers sparse": "sparse layers", "units left out": "units left out"}
 
 
 @contextmanager
-def stop_requests() -> Iterator[Callable[[], bool]]:
+def stop_requests(told: Callable[[], None] | None = None) -> Iterator[Callable[[], bool]]:
     """Turn the first Ctrl-C or SIGTERM into a request to stop after the step under way, when a checkpoint is written.
 
-    A second one ends at once; the last checkpoint then stands. Outside the main thread, which alone hears of signals,
-    nobody can ask.
+    `told` is called at the first one. A second one ends at once; the last checkpoint then stands. Outside the main
+    thread, which alone hears of signals, nobody can ask.
     """
     asked: list[int] = []
 
@@ -131,6 +131,8 @@ def stop_requests() -> Iterator[Callable[[], bool]]:
         if asked:
             raise KeyboardInterrupt
         asked.append(number)
+        if told is not None:
+            told()
 
     heard = (signal.SIGINT, signal.SIGTERM) if threading.current_thread() is threading.main_thread() else ()
     before = {number: signal.signal(number, ask) for number in heard}

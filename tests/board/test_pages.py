@@ -152,14 +152,17 @@ def test_figures_and_verdicts_fill_for_a_study_that_was_named(store: Path, serve
     with serve(store, str(file)) as served:
         until(lambda: "From 5 of 5 cells" in text(served.get("/studies/halves").text), "the report")
         page = served.get("/studies/halves").text
-        (picture,) = re.findall(r'<img src="([^"]*)"', page)
-        drawn = served.get(html.unescape(picture))
-        assert drawn.headers["content-type"].startswith("image/svg+xml") and drawn.text.startswith("<svg")
-        assert "immutable" in drawn.headers["cache-control"]
+        pictures = [html.unescape(found) for found in re.findall(r'<img src="([^"]*)"', page)]
+        assert {path.split("/")[4] for path in pictures} == {"0", "1"}  # the one under the verdicts, and the scores
+        for path in pictures:
+            drawn = served.get(path)
+            assert drawn.headers["content-type"].startswith("image/svg+xml") and drawn.text.startswith("<svg")
+            assert "prefers-color-scheme: dark" in drawn.text and "immutable" in drawn.headers["cache-control"]
+        assert served.get(pictures[0].replace("/figures/0/0", "/figures/0/99")).status == 404
         assert "Not drawn yet, for want of what it shows: two searches of one model." in text(page)
         shutil.rmtree(store)
         until(lambda: "There is no store here yet" in text(served.get("/").text), "the store gone")
-        assert served.get(html.unescape(picture)).status == 200
+        assert served.get(pictures[-1]).status == 200
 
 
 def test_no_store_an_empty_one_and_one_that_vanishes(tmp_path: Path, serve: Serve, made: Path) -> None:
