@@ -40,8 +40,7 @@ def transfer(
     """Carry, print the comparison, and write the rows where asked."""
     engine = Engine(name="inline", together=how.together)
     sources = sources_at(source)
-    first = next(iter(sources.values()))[1]
-    settings = collect(CarrySpec, given, {"transfer": as_source(first)}, from_file(spec))
+    settings = collect(CarrySpec, given, {"transfer": as_source(*next(iter(sources.values())))}, from_file(spec))
     asked = read(CarrySpec, settings, flagged=given, file=spec)
     check_rows(rows)
     kept, context = Store(store), how.context()

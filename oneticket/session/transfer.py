@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from oneticket.ground.errors import CarryError, SpecError
@@ -64,7 +65,7 @@ def transfer(
     [('dense', 0, 1.0), ('ticket', 1, 0.8), ('reinit', 1, 0.8)]
     """
     context, kept, sources = context or RunContext(), Store(store), sources_of(source)
-    given = over(as_source(next(iter(sources.values()))[1]), spec) if isinstance(spec, Mapping) else spec
+    given = over(as_source(*next(iter(sources.values()))), spec) if isinstance(spec, Mapping) else spec
     asked = CarrySpec.read(
         {
             "transfer": given,
@@ -106,7 +107,7 @@ def comparison(
     first = next(iter(sources.values()))[1]
     searches = []
     for file, thing in sources.values():
-        whose = str(file) if file else "the source"
+        whose = _whose(file)
         check_code(network_of(thing, whose=whose)[0], run_code=run_code, how=how)
         searches.append(search_of(thing, whose=whose))
     check_code(asked.transfer, run_code=run_code, how=how, named=named)
@@ -125,7 +126,7 @@ def comparison(
     cells: list[Cell] = []
     alike = without_draws([one.data for one in searches if one])  # books of a folder, each found on its own draw
     for replicate, (file, thing) in sources.items():
-        whose, origin = str(file) if file else "the source", file_origin(thing, file, replicate)
+        whose, origin = _whose(file), file_origin(thing, file, replicate)
         if alike:
             origin = replace(origin, called=replace(origin.called, data=data_label(alike)))
         if beyond := [level for level in levels if level not in origin.living]:
@@ -159,10 +160,19 @@ def comparison(
     return cells
 
 
-def as_source(thing: Book | Ticket) -> dict[str, Any]:
-    """The task, optimizer, training and seed that the source was found with, which a transfer takes unless told."""
-    search = thing.lineage.get("search") or {}
-    return {name: search[name] for name in FROM_SOURCE if name in search}
+def as_source(file: Path | None, thing: Book | Ticket) -> dict[str, Any]:
+    """The task, optimizer, training and seed that the source was found with, which a transfer takes unless told.
+
+    Raises CarryError for a search that cannot have been.
+    """
+    search = search_of(thing, whose=_whose(file))
+    known = (thing.lineage.get("search") or {}) if search is None else search.plain()  # a loop of one's own says less
+    return {name: known[name] for name in FROM_SOURCE if name in known}
+
+
+def _whose(file: Path | None) -> str:
+    """How errors call a source."""
+    return str(file) if file else "the source"
 
 
 def own_search(
