@@ -16,7 +16,7 @@ from oneticket.lottery.spec import SearchSpec, TransferSpec
 from oneticket.models.spec import ModelSpec
 from oneticket.optim.spec import OptimizerSpec
 from oneticket.store.store import Store
-from oneticket.study import grid, plan, rows, steps
+from oneticket.study import grid, overlaps, plan, rows, steps
 from oneticket.study.spec import StudySpec
 from oneticket.training.spec import TrainingSpec
 
@@ -77,9 +77,9 @@ def test_a_store_from_before_a_field_is_reused_without_any_work(
     done = run([cell.step for cell in before.cells], store=Store(tmp_path), context=RunContext())
     assert len(done.done) == 8 and not done.failed
     table = rows.rows(before.cells, Store(tmp_path))
-    for module in (grid, plan, steps):
+    for module in (grid, overlaps, plan, steps):
         monkeypatch.setattr(module, "SearchSpec", NewSearch)
-        monkeypatch.setattr(module, "TransferSpec", NewTransfer)
+        monkeypatch.setattr(module, "TransferSpec", NewTransfer, raising=False)
     monkeypatch.setattr(grid, "OptimizerSpec", NewOptimizer)
     now = grid.plan(StudySpec.read(STUDY), RunContext())
     again = run([cell.step for cell in now.cells], store=Store(tmp_path), context=RunContext())
