@@ -1,4 +1,4 @@
-"""oneticket: find a lottery ticket once, keep it in a safe file, carry it anywhere, and know whether it won.
+"""oneticket: find a lottery ticket once, keep it in a safe file, transfer it anywhere, and know whether it won.
 
 The names here are the whole public face; each is imported from its room when it is first asked for. So are
 `oneticket.study`, whose `run` runs a study, and `oneticket.plot`, which draws.

@@ -1,4 +1,4 @@
-"""Carrying: a ticket's weights written into somebody's model, all of them or none."""
+"""Apply: a ticket's weights are written into a model, all of them or none."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Carried:
-    """What came of carrying a ticket.
+    """What `apply` wrote into a model.
 
     - `matched`: the model's names that now hold the ticket's values.
     - `fresh`: the model's names that stayed as they were: its own head, new and random.
     - `left`: names in the ticket that were not used.
     - `mask`: the mask to hold in this model, by the model's names.
     - `whole`: all weights of the model, those without a mask too.
-    - `names`: name in the ticket -> name in the model, of all that was carried.
+    - `names`: name in the ticket -> name in the model, of all that was transferred.
     """
 
     matched: tuple[str, ...]
@@ -55,13 +55,13 @@ class Carried:
 
     @property
     def weight_counts(self) -> Density:
-        """How many weights live, may be pruned, and are in the whole model."""
+        """How many weights remain, may be pruned, and are in the whole model."""
         return Density(living=self.mask.living, total=self.mask.total, whole=self.whole)
 
     def __str__(self) -> str:
         how = f", {words}" if (words := told(self.names)) else ""
         rest = f"fresh: {listed(self.fresh)}; left: {listed(self.left)}"
-        return f"carried {len(self.matched)} tensors{how} ({self.weight_counts}); {rest}"
+        return f"transferred {len(self.matched)} tensors{how} ({self.weight_counts}); {rest}"
 
 
 def apply(
@@ -74,9 +74,9 @@ def apply(
 ) -> Carried:
     """Write the ticket's parameters and buffers into the model in place, by name and shape.
 
-    `head` says what becomes of the output layers, `ticket.contract.heads`: "fresh" leaves the model's own as they are,
+    `head` says what happens to the output layers, `ticket.contract.heads`: "fresh" leaves the model's own unchanged,
     "keep" takes the ticket's values and holds no mask there, "sparse" takes the values and the mask. A tensor that has
-    another role too, such as an embedding tied to the output layer, is carried for that role. Device, dtype, memory
+    another role too, such as an embedding tied to the output layer, is transferred for it. Device, dtype, memory
     format and requires_grad stay the model's.
 
     Names that differ by wrappers (`module.`, `_orig_mod.`) or by one prefix (`encoder.`) are found, as `match.match`
@@ -84,7 +84,7 @@ def apply(
     `{"*.gamma": "*.weight"}` for patterns, `{"fc.bias": "out.bias"}`, `{"pooler.": None}` for what is not used.
 
     With head="fresh", and unless the model has all of the ticket's heads, the model's own are known by their place:
-    tensors outside the innermost module that holds all that is carried; if that is the model, and the contract names a
+    tensors outside the innermost module of all transferred tensors; if that is the model, and the contract names a
     head, in modules right below it that get nothing. `fresh` names others by pattern: they stay as the model has them,
     whether the ticket has them or not.
 
@@ -97,9 +97,9 @@ def apply(
     >>> ticket = Ticket(mask=Mask({"weight": torch.tensor([True, False])}), weights=source.state_dict(),
     ...                 contract=Contract(rewind="0it", step=0, head=("bias",)))
     >>> print(apply(ticket, target))
-    carried 4 tensors (density 0.5 of 2 prunable weights, 0.75 of all 4); fresh: bias; left: bias
+    transferred 4 tensors (density 0.5 of 2 prunable weights, 0.75 of all 4); fresh: bias; left: bias
     >>> print(apply(ticket, nn.Sequential(target), head="keep"))
-    carried 5 tensors, names behind '0.' (density 0.5 of 2 prunable weights, 0.75 of all 4); fresh: none; left: none
+    transferred 5 tensors, names behind '0.' (density 0.5 of 2 prunable weights, 0.75 of all 4); fresh: none; left: none
     """
     carried = plan(ticket, model, head=head, names=names, fresh=fresh)
     found = tensors(model)
@@ -116,7 +116,7 @@ def plan(
     names: Mapping[str, str | None] | None = None,
     fresh: Sequence[str] = (),
 ) -> Carried:
-    """What `apply` would carry and where, with nothing written; raises CarryError where names do not fit."""
+    """What `apply` would transfer and where, with nothing written; raises CarryError where names do not fit."""
     found, heads = tensors(model), ticket.contract.head_names
     _check_policy(ticket, head)
     optional = heads if head == "fresh" else ()
@@ -222,8 +222,8 @@ def _half_fresh(tied: Sequence[str], found: Mapping[str, Tensor], chosen: Collec
     same = {id(found[name]) for name in tied}
     every = sorted({name for name, value in found.items() if id(value) in same} | set(chosen))
     return (
-        f"{listed(tied)} cannot stay fresh alone, for the model ties it to a tensor that is carried; leave the whole "
-        f"tensor the model's own with fresh={tuple(every)!r}, or untie it"
+        f"{listed(tied)} cannot stay fresh alone, because the model ties it to a tensor that is transferred; leave the "
+        f"whole tensor the model's own with fresh={tuple(every)!r}, or untie it"
     )
 
 

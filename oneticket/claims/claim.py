@@ -200,7 +200,7 @@ def said(effect: Interval, metric: Metric) -> str:
     """
     if effect.low is None or effect.high is None:
         return gained(effect, metric)
-    seen = "above 0" if effect.low > 0 else "below 0" if effect.high < 0 else "not seen to differ from 0"
+    seen = "above 0" if effect.low > 0 else "below 0" if effect.high < 0 else "not shown to differ from 0"
     return f"{gained(effect, metric)}, {seen}"
 
 

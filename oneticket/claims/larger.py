@@ -145,9 +145,9 @@ def _notes(pools: Mapping[Factor, Pool], out: Sequence[Growth], metric: Metric) 
         told.append(f"Twice the {factor} at equal {other}: {said(effect, metric)}.")
         told += weak(pools[factor])
         if factor == "classes" and effect.low is not None and effect.high is not None:
-            seen = "help" if effect.low > 0 else "hurt" if effect.high < 0 else "are not seen to help or hurt"
+            seen = "help" if effect.low > 0 else "hurt" if effect.high < 0 else "are not shown to help or hurt"
             told.append(f"At equal numbers of examples, more classes {seen}.")
-    told += [f"Left out, for want of the level: {one.name}." for one in out]
+    told += [f"Left out, because the level is missing: {one.name}." for one in out]
     return told
 
 

@@ -43,7 +43,7 @@ def equivalence(found: Pool, margin: float, metric: Metric) -> list[str]:
 def mixed(metrics: Sequence[Metric]) -> str:
     """That several metrics cannot be pooled; empty for one."""
     names = listed([one.name for one in metrics])
-    return f"Measured by {names}, which no average joins: ask part by part." if len(metrics) > 1 else ""
+    return f"Measured by {names}, which cannot be averaged: ask for each part alone." if len(metrics) > 1 else ""
 
 
 def missing(what: str, against: str, pairs: Sequence[Pair], able: Sequence[Pair], level: int | None) -> str:
@@ -61,7 +61,7 @@ def left_out(against: str, pairs: Iterable[Pair], able: Iterable[Pair]) -> list[
     """The pairs that could not be compared; not those that stand a second time, under another head."""
     kept = {pair.name for pair in able}
     out = [pair for pair in pairs if pair.name not in kept]
-    return [f"Left out, for want of {words_of(against).phrase} at a level: {names(out)}."] if out else []
+    return [f"Left out, because they lack {words_of(against).phrase} at a level: {names(out)}."] if out else []
 
 
 def aside(kept: Sequence[Pair], able: Sequence[Pair], every: Decided) -> list[str]:
@@ -118,7 +118,7 @@ def doubts(
     below = [f"{one.what} on {one.where} ({one.model})" for one in everywhere if one.outcome == "fails"]
     if below and outcome == "holds":
         bound = able[0].ticket.setting.metric.size(-margin)
-        told.append(f"Undecided, since not so everywhere: the interval lies below {bound} for {some(below)}.")
+        told.append(f"Undecided, since it does not hold everywhere: the interval lies below {bound} for {some(below)}.")
     return told
 
 
@@ -156,4 +156,4 @@ def small(found: Pool, outcome: Outcome, margin: float, metric: Metric) -> list[
     high = None if found.effect is None else found.effect.high
     if outcome != "holds" or high is None or high >= margin:
         return []
-    return [f"The whole interval lies below the margin of {metric.size(margin)}: seen, but small."]
+    return [f"The whole interval lies below the margin of {metric.size(margin)}: shown, but small."]

@@ -39,7 +39,7 @@ def import_ticket(
         ("density", density(shown)),
         ("rewind", f"{contract.rewind} (step {contract.step}), {STEPS[imported['step']]}"),
     ]
-    facts.append(("head", ", ".join(head) or "not named: carry it with head='keep'"))
+    facts.append(("head", ", ".join(head) or "not named: transfer it with head='keep'"))
     print_facts(facts)
     print_table(layers(shown))
     if imported["inferred"]:

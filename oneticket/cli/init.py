@@ -49,7 +49,7 @@ first = {data = "digits:a"}
 second = {data = "digits:b"}
 # cifar = {data = {name = "cifar10", per_class = 500}}
 
-[parts.halves]       # every source is carried to every target; a study may have several parts
+[parts.halves]       # every source is transferred to every target; a study may have several parts
 sources = ["first"]
 targets = ["second"]
 """

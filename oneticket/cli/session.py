@@ -41,5 +41,5 @@ def run_steps(
     for line in run.failures(piles, names):
         tell(line, style="red")
     if piles.not_run:
-        tell(f"{len(piles.not_run)} steps not run, for want of those that failed", style="red", quiet=quiet)
+        tell(f"{len(piles.not_run)} steps not run, because they need steps that failed", style="red", quiet=quiet)
     return piles

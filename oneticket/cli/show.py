@@ -149,7 +149,7 @@ def _cost(books: Mapping[int, Preview]) -> Iterator[tuple[str, object]]:
     counts = {name: [record.get(name) for record in records] for name in ("steps", "examples")}
     steps, examples = (sum(count for count in found if type(count) is int) for found in counts.values())
     trainings = sum(book.levels + 1 for book in books.values())
-    seen = f", {examples:,} examples seen" if examples else ""  # somebody's own loop does not say
+    seen = f", {examples:,} examples processed" if examples else ""  # somebody's own loop does not say
     yield "cost", f"{trainings} trainings, {steps:,} steps{seen}"
 
 

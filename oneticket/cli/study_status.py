@@ -83,7 +83,7 @@ def tell_published(context: RunContext) -> None:
     """Say which sets were planned with as published, and why."""
     if context.absent:
         said = listed(sorted(context.absent))
-        say(f"not at hand, and counted as published: {said}; a run needs them (ONETICKET_DATA)")
+        say(f"not available, and counted as published: {said}; a run needs them (ONETICKET_DATA)")
     if context.not_read:
         say(f"not read yet, and counted as published: {listed(sorted(context.not_read))}")
 

@@ -34,7 +34,7 @@ class Compact:
     - `mask`: what is to be held in the network, `guard.attach(network, optimizers, compact.mask)`.
     - `forms`: per name of the mask: "dense" (nothing left of it is pruned), "masked" or "sparse".
     - `removed`: per layer, how many of its units went.
-    - `stopped`: units that nobody reads and that stay, with the layer that stopped it and why.
+    - `stopped`: dead units that cannot be removed, with the layer that prevents it and why.
     - `note`: why all units or the whole model were kept, if so.
     """
 
@@ -57,7 +57,7 @@ class Compact:
         said += [f"{gone} units left out"] if gone else []
         at = list(dict.fromkeys(f"at {stop.at}: {stop.why}" for stop in self.stopped))
         more = f", and at {len(at) - FEW} more" if len(at) > FEW else ""
-        said += [f"units that nobody reads stay {', '.join(at[:FEW])}{more}"] if at else []
+        said += [f"dead units stay {', '.join(at[:FEW])}{more}"] if at else []
         return "; ".join([*said, self.note] if self.note else said)
 
     def smaller(self, name: str, value: Tensor) -> Tensor:

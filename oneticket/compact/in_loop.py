@@ -1,4 +1,4 @@
-"""Compact training in anybody's loop: a smaller network is trained in the model's place, and written back into it."""
+"""Compact training in your own loop: a smaller network trains in the model's place and is written back into it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from oneticket.ticket.names import listed
 
 
 class Compacted:
-    """A mask held in a model by training a smaller network in its place: `attach` for loops that want to be faster.
+    """Holds a mask as `attach` does, and trains a smaller, faster network in the model's place.
 
     - `network`: what the loop calls and clips instead of the model; its parameters have the model's names. Units that
       cannot reach the loss are gone; layers that this machine computes faster so hold their remaining weights alone.

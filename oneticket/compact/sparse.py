@@ -76,7 +76,7 @@ class Sparse(nn.Module):
 
     def extra_repr(self) -> str:
         """For `print(network)`."""
-        return f"{len(self.weight)} living weights of {self.pattern.shape}"
+        return f"{len(self.weight)} remaining weights of {self.pattern.shape}"
 
 
 class _Product(Function):

@@ -1,4 +1,4 @@
-"""Units: which channels and features can reach the loss, and which stay although nobody reads them."""
+"""Units: which channels and features can affect the loss, and which dead ones cannot be removed."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ MOST = 16
 
 @dataclass(frozen=True, kw_only=True)
 class Stop:
-    """Units of a layer that nobody reads and that stay: how many, and the layer that stopped it, and why.
+    """Dead units of a layer that cannot be removed: how many, the layer that prevents it, and why.
 
     >>> print(Stop(layer="0", units=48, at="1 (LayerNorm)", why="an unread unit still enters its mean and variance"))
-    48 units of 0 that nobody reads stay: 1 (LayerNorm): an unread unit still enters its mean and variance
+    48 units of 0, dead, cannot go because of 1 (LayerNorm): an unread unit still enters its mean and variance
     """
 
     layer: str
@@ -40,7 +40,7 @@ class Stop:
     def __str__(self) -> str:
         """In a sentence."""
         count = f"{self.units} unit{'s' * (self.units > 1)} of {self.layer}"
-        return f"{count} that nobody reads stay: {self.at}: {self.why}"
+        return f"{count}, dead, cannot go because of {self.at}: {self.why}"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -22,7 +22,7 @@ class Facts:
     """The facts of a set as a spec and a task ask for it.
 
     `outputs`: how many a network needs: one for each class, number or word. `examples`: of the training part.
-    `reading`: how the whole set was read; None of a set that is not at hand.
+    `reading`: how the whole set was read; None of a set that is not available.
     """
 
     inputs: Inputs
@@ -56,14 +56,14 @@ def per_epoch(data: Data | Facts, batch: int) -> int:
 
 
 def nominal(spec: DataSpec, inputs: Inputs | None = None) -> Facts | None:
-    """The facts of a known set that is not at hand, as published; None if it is not a known one.
+    """The facts of a known set that is not available, as published; None if it is not a known one.
 
     `inputs`: what the images are brought to, where the spec sets no size or channels. No content is known, so the
     digest is of the selection alone: what is selected alike is the same data.
 
     >>> found = nominal(DataSpec(name="imagenet", classes=100))
-    >>> found.inputs, found.outputs, found.examples, found.digest[:11]
-    (Inputs(shape=(3, 224, 224)), 100, 128100, 'not at hand')
+    >>> found.inputs, found.outputs, found.examples, found.digest[:13]
+    (Inputs(shape=(3, 224, 224)), 100, 128100, 'not available')
     """
     if spec.beside:
         return _together([nominal(each, inputs) for each in spec.members])
@@ -79,7 +79,7 @@ def nominal(spec: DataSpec, inputs: Inputs | None = None) -> Facts | None:
         inputs=taken,
         outputs=classes,
         examples=classes * min(spec.per_class or per_class, per_class),
-        digest=f"not at hand: {digest(which)[:16]}",
+        digest=f"not available: {digest(which)[:16]}",
     )
 
 
@@ -89,7 +89,7 @@ def _together(each: Sequence[Facts | None]) -> Facts | None:
     if len(known) < len(each):
         return None
     outputs, examples = sum(one.outputs for one in known), sum(one.examples for one in known)
-    both = f"not at hand: {digest([one.digest for one in known])[:16]}"
+    both = f"not available: {digest([one.digest for one in known])[:16]}"
     return Facts(inputs=known[0].inputs, outputs=outputs, examples=examples, digest=both)
 
 

@@ -24,7 +24,7 @@ KIND = "facts of a set"
 def kept_facts(request: DataRequest, *, fetch: bool) -> Facts | None:
     """The facts of what is asked for, if its very files were read before; their content is hashed, not decoded.
 
-    `fetch`: whether a set that is not at hand is fetched from the Hub. Raises DataError for one that is not there.
+    `fetch`: whether a set that is not available is fetched from the Hub. Raises DataError for one that is not there.
     """
     spec = request.spec
     if spec.beside:

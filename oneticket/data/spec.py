@@ -97,11 +97,11 @@ class DataSpec(Spec):
         "images, Parquet or CSV files, a .parquet, .csv, .npz or .txt file, or your own function as "
         "'file.py:function'. Add :a or :b for one of two fixed halves of the training part."
     )
-    classes: int | None = Field(None, ge=2, description="Use only the first so many classes; all if left out.")
+    classes: int | None = Field(None, ge=2, description="Use only this many classes, the first ones; all if left out.")
     per_class: int | None = Field(
         None,
         ge=1,
-        description="Use only so many training examples of each class; all if left out. The test set stays whole.",
+        description="Use only this many training examples of each class; all if left out. The test set stays whole.",
     )
     size: int | None = Field(
         None, ge=1, le=4096, description="Height and width of the images in pixels; the set's own if left out."
@@ -122,7 +122,7 @@ class DataSpec(Spec):
         ge=0,
         le=256,
         validate_default=True,
-        description="Shift training images at random by up to so many pixels; 0 for none, the set's usual if left out.",
+        description="Shift training images at random by up to this many pixels; 0 for none, the usual if left out.",
     )
 
     missing: Annotated[Literal["refuse", "fill"], Later(neutral="refuse", since="0.2")] = Field(
@@ -145,7 +145,7 @@ class DataSpec(Spec):
         None,
         ge=0,
         lt=2**63,
-        description="Which random draw of per_class examples to use; the same fixed ones for everybody if left out.",
+        description="Which random draw of per_class examples to use; the same fixed ones if left out.",
     )
     classes_from: Annotated[int, Later(neutral=0, since="0.2")] = Field(
         0, ge=0, description="The first class to use, counted from 0: with classes, one part of a set's classes."
@@ -153,7 +153,7 @@ class DataSpec(Spec):
     test_examples: Annotated[int | None, Later(neutral=None, since="0.2")] = Field(
         None,
         ge=1,
-        description="Measure on at most so many test examples, always the same ones, of each class equally many; all "
+        description="Measure on at most this many test examples, always the same ones, of each class equally many; all "
         "if left out.",
     )
 

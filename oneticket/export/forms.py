@@ -34,7 +34,7 @@ class Exported:
     - `path`, `size`: the file, None if none was asked for, and the bytes of all files, which they have or would have.
     - `files`: all files that were written; of most forms the one.
     - `removed`: per layer, how many of its units went.
-    - `stopped`: units that nobody reads and that stay, with the layer that stopped it and why.
+    - `stopped`: dead units that cannot be removed, with the layer that prevents it and why.
     - `note`: what else is to be told, such as why a network was kept whole.
     - `tolerance`: how far its outputs were allowed to lie from the masked model's, of the largest or of 1.
     - `c`: of the C form, what it takes and whether it was compiled.
@@ -68,12 +68,12 @@ def export(
     """Bring a trained model under its mask into a form to deploy, and write it to `out` if given.
 
     - "dense": the state dict, pruned weights exactly zero (`.safetensors`).
-    - "compact": without the units that cannot reach the output: the state dict of the smaller network
+    - "compact": without dead units: the state dict of the smaller network
       (`.safetensors`), or the program that runs it (`.onnx`).
     - "csr": linear layers as NAME.crow, NAME.col and NAME.values, as `torch.sparse` has them (`.safetensors`).
     - "2:4": linear layers as NAME.weight.values and NAME.weight.meta (`sparse.packed`; `sparse.on_cuda` runs them).
     - "onnx": the masked network as a program that ONNX Runtime runs, for any size of batch (`.onnx`).
-    - "c": the network without the units that cannot reach the output, as C99 that needs no library, for one input at a
+    - "c": the network without dead units, as C99 that needs no library, for one input at a
       time (`.c`, with a header beside it and, above 300,000 weights, a file of values `.bin`).
 
     `example`: a batch as the model takes it (`example.Example`). `dynamic`: axes of a program's inputs whose size is

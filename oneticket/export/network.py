@@ -23,7 +23,7 @@ from oneticket.ticket.mask import Mask
 class Made:
     """A network in some form: what of the mask is left in it, how many units went per layer, and what is to be told.
 
-    `stopped`: units that nobody reads and that stay, with the layer that stopped it.
+    `stopped`: dead units that cannot be removed, with the layer that prevents it.
     """
 
     network: nn.Module
@@ -53,9 +53,9 @@ def masked(model: nn.Module, mask: Mask) -> Made:
 
 
 def compacted(model: nn.Module, mask: Mask, example: Example) -> Made:
-    """The network without the units that cannot reach the output (`compact.units`); kept whole where that is unsure.
+    """The network without dead units (`compact.units`); kept whole where that is unsure.
 
-    Its outputs were compared with the masked model's. The note says which layers keep units that nobody reads.
+    Its outputs were compared with the masked model's. The note says which layers keep dead units.
 
     >>> net = nn.Sequential(nn.Linear(2, 3), nn.ReLU(), nn.Linear(3, 1))
     >>> made = compacted(net, Mask({"2.weight": torch.tensor([[True, False, True]])}), torch.zeros(4, 2))

@@ -57,7 +57,7 @@ class Csr(nn.Module):
 
     def extra_repr(self) -> str:
         """For `print(network)`."""
-        return f"{len(self.get_buffer('values'))} living weights of {self.shape}"
+        return f"{len(self.get_buffer('values'))} remaining weights of {self.shape}"
 
 
 def csr(model: nn.Module, mask: Mask) -> Made:
@@ -85,7 +85,7 @@ def two_of_four(model: nn.Module, mask: Mask) -> Made:
             continue
         over = int((_groups(living).sum(2) > MOST).sum())
         if over:
-            wrong.append(f"{name}: {over} of {living.numel() // GROUP} groups have more than {MOST} living weights")
+            wrong.append(f"{name}: {over} of {living.numel() // GROUP} groups have more than {MOST} remaining weights")
     if wrong:
         raise PruneError(f"the mask is not {MOST}:{GROUP}; nothing was written:\n" + "\n".join(wrong))
     return made

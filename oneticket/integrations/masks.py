@@ -35,7 +35,7 @@ def from_torch_prune(source: nn.Module | Tensors, *, contract: Contract = GIVEN)
     >>> from torch.nn.utils import prune
     >>> ticket = from_torch_prune(prune.l1_unstructured(nn.Linear(4, 2), "weight", amount=0.5))
     >>> ticket.mask, sorted(ticket.weights)
-    (Mask(1 tensors, 4 of 8 weights live, density 0.5), ['bias', 'weight'])
+    (Mask(1 tensors, 4 of 8 weights remain, density 0.5), ['bias', 'weight'])
     """
     tensors = _parametrized(source) if isinstance(source, nn.Module) else dict(source)
     masks: dict[str, Tensor] = {}

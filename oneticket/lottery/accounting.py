@@ -74,7 +74,7 @@ def check_start(arm: str, start: int, total: int) -> int:
     """`start`, unless a schedule of `total` steps has ended by then: SpecError."""
     if start >= total:
         raise SpecError(
-            f"arm {arm}: its weights have seen {start} steps of the target's data, and the target's training ends at "
-            f"step {total}; train longer, rewind earlier, or set head_start to paper"
+            f"arm {arm}: its weights were trained for {start} steps on the target's data, and the target's training "
+            f"ends at step {total}; train longer, rewind earlier, or set head_start to paper"
         )
     return start

@@ -12,7 +12,7 @@ from oneticket.ground.table import Table
 class Arm:
     """A network of a comparison: its `label` in tables and legends, its `phrase` in sentences, and what it `keeps`.
 
-    `mask`: whose search tells which weights live, or how many; "all" where all do. `weights`: whose rewound weights it
+    `mask`: whose search says which weights remain, or how many; "all" where all do. `weights`: whose rewound weights it
     starts from, the source's or the target's own; None where they are initial or new. `head`: the output layer that is
     asked for, or the rewound one whatever is asked for.
     """

@@ -1,4 +1,4 @@
-"""The arms of a comparison: the ticket, the dense network, and the controls that take one property of the ticket away.
+"""The networks of a comparison: the ticket, the dense network, and controls that each remove one property of it.
 
 An arm is one function from a source, new weights and a random generator to the ticket that is trained in its place. New
 weights are a second draw from the init distribution, never the draw that the ticket itself began from. Your own is such
@@ -46,7 +46,7 @@ Tensors = Mapping[str, Tensor]
 
 @dataclass(frozen=True, kw_only=True)
 class Source:
-    """Where an arm is taken from: a ticket and, as far as they are known, what its search left beside it.
+    """The source of a comparison: a ticket and, as far as it is known, what else its search left.
 
     `rewind`: all rewind weights, the pruned ones too. `zeros`: which weights the dense network brought to zero itself.
     `positive`: which of the ticket's weights the training of its level left above zero (`TrainedLevel.positive`).
@@ -82,7 +82,7 @@ def reinit(source: Source, new: Tensors, generator: torch.Generator) -> Ticket:
 
 
 def permuted_weights(source: Source, new: Tensors, generator: torch.Generator) -> Ticket:
-    """Same mask, the living rewound weights permuted within each layer: does each weight's place matter?"""
+    """Same mask, the remaining rewound weights permuted within each layer: does each weight's place matter?"""
     given = source.ticket
     weights = dict(given.weights)
     for name, living in given.mask.items():
@@ -99,9 +99,9 @@ def layerwise_random(source: Source, new: Tensors, generator: torch.Generator) -
 
 
 def layerwise_random_kept(source: Source, new: Tensors, generator: torch.Generator) -> Ticket:
-    """The mask permuted within each layer over the rewind weights: does it matter which of them live?
+    """The mask permuted within each layer over the rewind weights: does it matter which of them remain?
 
-    Raises CarryError if the source is a ticket file, which has lost the weights that its mask leaves out.
+    Raises CarryError if the source is a ticket file, which does not hold the weights that its mask prunes.
     """
     weights = _rewound(source, "layerwise-random-kept")
     return _with(source.ticket, mask=_layerwise(source.ticket.mask, generator), weights=weights)
@@ -138,7 +138,7 @@ def signs(source: Source, new: Tensors, generator: torch.Generator) -> Ticket:
 
 
 def trained_signs(source: Source, new: Tensors, generator: torch.Generator) -> Ticket:
-    """Same mask, new magnitudes under the signs that the source's training ended with: do these carry a ticket?
+    """Same mask, new magnitudes under the signs that the source's training ended with: do these make a ticket?
 
     A weight that training left at exactly zero has the sign that it began with. Raises CarryError if the trained signs
     are not known, as of a file. Oh et al., 2025.
@@ -155,7 +155,7 @@ def trained_signs(source: Source, new: Tensors, generator: torch.Generator) -> T
 
 
 def mask_only(source: Source, new: Tensors, generator: torch.Generator) -> Ticket:
-    """The ticket's mask over the weights rewound on the target: is the mask what is carried?
+    """The ticket's mask over the weights rewound on the target: is it the mask that transfers?
 
     Raises CarryError if the target's own search is not known.
     """
@@ -164,25 +164,25 @@ def mask_only(source: Source, new: Tensors, generator: torch.Generator) -> Ticke
 
 
 def weights_only(source: Source, new: Tensors, generator: torch.Generator) -> Ticket:
-    """The target's own mask over the source's rewind weights: are the weights what is carried?
+    """The target's own mask over the source's rewind weights: is it the weights that transfer?
 
-    Raises CarryError if the target's own search is not known, or the source is a ticket file, which has lost the
-    weights that its mask leaves out.
+    Raises CarryError if the target's own search is not known, or the source is a ticket file, which does not
+    hold the weights that its mask prunes.
     """
     mask = _own(source, "weights-only").ticket.mask
     return _with(source.ticket, mask=mask, weights=_rewound(source, "weights-only"))
 
 
 def dense_rewound(source: Source, new: Tensors, generator: torch.Generator) -> Ticket:
-    """All rewind weights, which never saw a mask: what do the steps before the rewind point bring by themselves?
+    """All rewind weights, unmasked: what do the steps before the rewind point bring by themselves?
 
-    Raises CarryError if the source is a ticket file, which has lost the weights that its mask leaves out.
+    Raises CarryError if the source is a ticket file, which does not hold the weights that its mask prunes.
     """
     return _with(source.ticket, mask=Mask.full(source.ticket.mask), weights=_rewound(source, "dense-rewound"))
 
 
 def mask_init(source: Source, new: Tensors, generator: torch.Generator) -> Ticket:
-    """The ticket's mask over the weights that its search began from: what is it to a mask that these were trained?
+    """The ticket's mask over the search's initial weights: do the steps before the rewind point matter to a mask?
 
     Raises CarryError if those weights are not known.
     """
@@ -195,7 +195,7 @@ def mask_init(source: Source, new: Tensors, generator: torch.Generator) -> Ticke
 
 def _rewound(source: Source, arm: str) -> Tensors:
     if source.rewind is None:
-        raise CarryError(f"{arm} needs all rewind weights, which a ticket file has lost; give its book")
+        raise CarryError(f"{arm} needs all rewind weights, which a ticket file does not hold; give its book")
     return source.rewind
 
 

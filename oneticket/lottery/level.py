@@ -44,17 +44,16 @@ class Searching(Protocol):
 
 
 class Level:
-    """A level that `Search` yields, open until the loop's body is done with it.
+    """One level, as `Search` yields it. It is open until the loop's body ends.
 
-    - `number`: 0 is dense. `mask`, `density`: what lives in it, of the prunable weights; the mask's names are the
-      model's without wrappers. `weight_counts`: the same beside the share of all weights of the model that live.
+    - `number`: 0 is dense. `mask`, `density`: its remaining prunable weights; the mask's names are the
+      model's without wrappers. `weight_counts`: the same beside the remaining share of all weights of the model.
     - `start`: the optimizer step that its first weights come from, for a schedule that continues there.
     - `model`: the model as it was given to the search.
     - `optimizer`, `scheduler`, `guard`: what is attached, and what holds the mask; None as long as nothing is attached.
       The loop steps both, when it likes.
-    - `steps`: the optimizer steps that were made in this level, several optimizers' together as one; accumulated
-      batches and steps that a GradScaler leaves out are none. `scores`: what was recorded. `over`: whether it is done
-      with.
+    - `steps`: the optimizer steps in this level, a round of several optimizers as one; accumulated batches and steps
+      that a GradScaler skips do not count. `scores`: what was recorded. `over`: whether the level has ended.
     - `search`: the search that yields it. `rule`: its guards' rule. `attached`: every optimizer that is watched.
 
     >>> import torch
@@ -99,7 +98,7 @@ class Level:
 
     @property
     def weight_counts(self) -> Density:
-        """How many weights live, may be pruned, and are in the whole model."""
+        """How many weights remain, may be pruned, and are in the whole model."""
         return Density(living=self.mask.living, total=self.mask.total, whole=model_weights(self.model))
 
     @property
@@ -108,9 +107,9 @@ class Level:
         return self._first if self._counter is None else self._counter.steps
 
     def step(self, *_: object) -> None:
-        """Say where a step ends; steps are counted without it, so only loops need it whose optimizers take turns.
+        """Mark the end of a step. Only loops whose optimizers take turns need it; otherwise steps are counted without.
 
-        Whatever a framework hands over is ignored. Raises TrainingError when the level is over, and where no optimizer
+        Arguments from a framework are ignored. Raises TrainingError when the level is over, and where no optimizer
         stepped or all stepped more than once; GuardError when none is attached.
         """
         self._check("step")
@@ -119,9 +118,9 @@ class Level:
         self._counter.told()
 
     def attach(self, optimizer: Optimizers, scheduler: Schedulers = None) -> Guard:
-        """Hold the level's mask while these optimizers step: for those that a framework makes later.
+        """Hold the level's mask while these optimizers step: for optimizers that a framework creates later.
 
-        A second call takes the place of the first. `scheduler` becomes `level.scheduler`. Raises TrainingError when the
+        A second call replaces the first. `scheduler` becomes `level.scheduler`. Raises TrainingError when the
         level is over, GuardError for an optimizer of another level, for a scheduler of another optimizer, or where none
         has a trainable weight that the search may prune, and what `oneticket.attach` raises.
         """
@@ -163,7 +162,7 @@ class Level:
             self.guard.mask = named(self.model, mask)
 
     def record(self, **scores: object) -> None:
-        """Put scores into the level's record in the book; a name that comes again takes the place of the first.
+        """Put scores into the level's record in the book; a repeated name replaces the first.
 
         Raises SpecError for what JSON cannot hold or a name that the record has already.
         """

@@ -37,23 +37,23 @@ from oneticket.ticket.ticket import Ticket
 
 
 class Search:
-    """Iterative pruning with rewinding around a loop of your own: `for level in search:`, train with `level.optimizer`.
+    """Iterative pruning with rewinding around your own loop: `for level in search:`, train with `level.optimizer`.
 
-    The model as given is W_0. Level 0 trains it whole; after its k-th step (`rewind="kit"`) parameters and buffers
-    are kept: W_k, or W_0 itself for k = 0, as for pre-trained weights. When the loop's body is done with a level, its
-    guard is audited and detached, `fraction` of the living weights go (or units, by `granularity`), and the next level
-    is opened: W_k x the next mask in the same model, in place; a fresh optimizer from `optimizer_fn(model)`, one or a
-    list; and a guard. `levels=20` are 21 trainings, level 0 to 20; after the last, the model stays as trained. Where
-    k > 0, level 0 keeps its optimizer at step k, so that it alone has momentum there (Frankle et al. 2020, arXiv
-    1912.05671); deeper levels have `level.start == k`, from which a schedule may go on. Buffers that no `state_dict`
-    has (persistent=False) are not rewound.
+    The model as given is W_0. Level 0 trains it dense. After its k-th step (`rewind="kit"`) the search keeps
+    parameters and buffers: W_k. For k = 0 that is W_0 itself, as for pre-trained weights. When the loop's body ends,
+    the search audits and detaches the level's guard and prunes `fraction` of the remaining weights (or units, by
+    `granularity`). Then it opens the next level: W_k under the next mask, written into the same model; a fresh
+    optimizer from `optimizer_fn(model)`, one or a list; and a guard. `levels=20` means 21 trainings, level 0 to 20.
+    After the last, the model stays as trained. Where k > 0, level 0 keeps its optimizer at step k, so that it alone
+    has momentum there (Frankle et al. 2020, arXiv 1912.05671). Deeper levels have `level.start == k`, where a
+    schedule may continue. Buffers that no `state_dict` has (persistent=False) are not rewound.
 
     - `rewind`: "500it", or "2ep" with `epoch`, the steps of one epoch. The optimizer's steps are counted; see `Level`.
     - `optimizer_fn` may return (optimizer, scheduler) instead, each one or a list: `level.scheduler` is the loop's to
       step. `optimizer_fn=None`: optimizers are made later and handed to `level.attach`.
-    - `start`: what lives at the start, for a network that is sparse already: a mask, "zeros" for what is not exactly
-      zero now, or a ticket, whose weights are written into the model at once. Level 1 then is the network as it starts
-      and `levels` more are pruned; level 0, the whole network, is not trained.
+    - `start`: the mask at the start, for a network that is already sparse: a mask, "zeros" for what is not exactly zero
+      now, or a ticket, whose weights are written into the model at once. Level 1 is then the network as it starts, and
+      `levels` more follow; level 0, the dense network, is not trained.
     - `criterion`, `scope`, `granularity`, `allow_empty`: as PruningSpec's; `criterion` may be a function from an
       `Evidence` to scores. `evidence`: from the model to the losses of some batches, for criteria that ask for
       gradients or activations, such as `lambda model: (loss(model(x), y) for x, y in batches)`.
@@ -67,9 +67,9 @@ class Search:
 
     Names are the model's without wrappers around the whole of it, such as DDP's `module.`; those within keep theirs.
     `dense` says why a parameter is not pruned. Modes, devices and requires_grad stay the loop's. On `break` or an
-    exception the open level is let go, its training stays in the model, and iterating again begins that level anew from
-    its first weights. So it does where a level is refused at its end: GuardError if the mask was not held or nothing
-    was attached, TrainingError if level 0 ended before step k, PruneError if weights are NaN.
+    exception the open level is released and its training stays in the model; iterating again restarts that level from
+    its first weights. The same happens when a level is refused at its end: GuardError if the mask was not held or
+    nothing was attached, TrainingError if level 0 ended before step k, PruneError if weights are NaN.
 
     Raises SpecError for a setting, ModelError for names and models that do not fit, PruneError for weights that cannot
     be kept or are sharded; and GuardError, when a level opens, for a model that is being searched or guarded already,
@@ -168,17 +168,17 @@ class Search:
 
     @property
     def mask(self) -> Mask:
-        """What lives at the level that is trained next or now."""
+        """The mask of the level that is trained now, or next."""
         return self._at.mask
 
     @property
     def records(self) -> tuple[Mapping[str, Any], ...]:
-        """Those of the finished levels: level, density, steps, and what `level.record` was told."""
+        """The records of the finished levels: level, density, steps, and what `level.record` was given."""
         return self._at.records[self._first :]
 
     @property
     def weight_counts(self) -> Density:
-        """How many weights live there, may be pruned, and are in the whole model."""
+        """How many weights remain there, may be pruned, and are in the whole model."""
         return Density(living=self.mask.living, total=self.mask.total, whole=model_weights(self._inner))
 
     @property
@@ -199,13 +199,13 @@ class Search:
 
     @property
     def dense(self) -> dict[str, str]:
-        """Which parameters stay dense, and why; the output layers as guessed until a forward pass shows them."""
+        """Which parameters stay dense, and why; output layers are a guess until a forward pass shows them."""
         return self._division.dense
 
     def state_dict(self) -> dict[str, Any]:
-        """How far the search has come, at any time: `{"tensors": name -> tensor, "facts": JSON}`.
+        """The state of the search, at any time: `{"tensors": name -> tensor, "facts": JSON}`.
 
-        It holds no training: of an open level, model and optimizer are saved by whoever trains them.
+        It holds no training: save the model and the optimizer of an open level yourself.
         """
         level = self._level
         at = self._at
@@ -215,9 +215,9 @@ class Search:
         return at.plain(self._asked)
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on where a search with the same settings over the same network stood; how many levels it has may differ.
+        """Continue a search with the same settings over the same network; the number of levels may differ.
 
-        A level that had made steps goes on with the weights that the model has when it is yielded, and with the
+        A level that had made steps continues with the weights that the model has when it is yielded, and with the
         optimizer's state if the loop loads it: restore both. Other weights than the state was saved with are a
         GuardError at the first step. A level without steps begins anew. Raises SpecError, also within a level, whose
         mask is held already, and PruneError for broken tensors; nothing is changed then.

@@ -93,7 +93,7 @@ def read(state: object, *, asked: Mapping[str, Any], levels: int, like: Progress
     Raises SpecError if it is of other settings or another network, or not whole, and PruneError for what is no tensor
     or not finite.
 
-    `like` is a progress of the network at hand; its values do not matter.
+    `like` is a progress of this network; its values do not matter.
     """
     if not isinstance(state, Mapping) or not all(isinstance(state.get(part), Mapping) for part in ("tensors", "facts")):
         raise SpecError("search state: expected what Search.state_dict gives, with 'tensors' and 'facts'")

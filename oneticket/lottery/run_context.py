@@ -1,4 +1,4 @@
-"""Where work is done: the device, the data at hand, where to keep checkpoints, who watches. Never part of a result."""
+"""Where work is done: the device, the available data, the checkpoints, the watchers. Never part of a result."""
 
 from __future__ import annotations
 
@@ -41,17 +41,17 @@ MOST_KEPT = 2**29  # bytes up to which more are, such as each replicate's draw o
 
 @dataclass(kw_only=True)
 class RunContext:
-    """The surroundings of a step.
+    """Where and how a step runs: device, threads, data and checkpoints.
 
     `checkpoint`: where to write one and resume from, or None. `every`: seconds between checkpoints. `stop`: asked after
     every optimizer step; once it says True, a checkpoint is written and KeyboardInterrupt raised. `spent`: the seconds
     that earlier processes spent on what was resumed last. `rank` of `ranks`: which one this is of several processes
-    that do one training together, each with its share of every batch. `watchers` see the network that is trained, which
-    `compact` makes smaller: it leaves out what cannot reach the loss, and computes with living weights alone where that
-    is faster. `compiled`: a mode of `torch.compile`, or None. Both change speed and rounding, nothing else; `how` says
-    what came of them in the training done last. `threads`: CPU threads of a training; None leaves torch's own number,
-    or one under Ray. Another number changes rounding. `pretend`: plan with known sets that are not at hand, too;
-    `unread`: and with those that were never read here, where no address is looked up, since nothing is there yet.
+    that do one training together, each with its share of every batch. `watchers` see the network that is trained.
+    `compact` makes it smaller: it skips dead units, and computes with remaining weights alone where that is faster.
+    `compiled`: a mode of `torch.compile`, or None. Both change speed and rounding, nothing else; `how` says what the
+    last training used. `threads`: CPU threads of a training; None leaves torch's own number, or one under Ray. Another
+    number changes rounding. `pretend`: plan with known sets that are not available, too; `unread`: and with those that
+    were never read here, where no address is looked up, since nothing is there yet.
     """
 
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
@@ -104,7 +104,7 @@ class RunContext:
     def facts(self, spec: DataSpec, task: TaskSpec = CLASSIFICATION, inputs: Inputs | None = None) -> Facts:
         """What planning must know of that dataset; its digest is part of the address of every step that uses it.
 
-        With `pretend`, a known set that is not at hand counts as published, and its name is noted in `absent`; with
+        With `pretend`, a known set that is not available counts as published, and its name is noted in `absent`; with
         `unread`, so does one that was never read here, noted in `not_read`.
         """
         targets = task_of(task).targets
@@ -119,7 +119,7 @@ class RunContext:
                     self.not_read.add(spec.set)
                 self._facts[key] = found or self.data(spec, task, inputs).facts
             except SelectionError:
-                raise  # it is at hand, and has not what is asked of it
+                raise  # it is available, and lacks what is asked of it
             except DataError:
                 if published is None:
                     raise
@@ -130,7 +130,7 @@ class RunContext:
         return self._facts[key]
 
     def selection(self, spec: DataSpec, task: TaskSpec = CLASSIFICATION, inputs: Inputs | None = None) -> Selection:
-        """Which examples that is; of a known set that is not at hand, with `pretend`, what is selected."""
+        """Which examples that is; of a known set that is not available, with `pretend`, what is selected."""
         key = (spec.identity().text, task_of(task).targets, inputs)
         if key not in self._selections:
             facts = self.facts(spec, task, inputs)

@@ -1,4 +1,4 @@
-"""What to search and where to carry it, as specs."""
+"""What to search and where to transfer it, as specs."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ Weights = Literal["initial", "mean"]
 
 
 class SearchSpec(Spec):
-    """A search for tickets. How deep it goes is not part of it: level n is the same work however many follow.
+    """A search for tickets. Its depth is not part of it: level n is the same work, however many levels follow.
 
-    What nobody gives of optimizer, training and rewind point is what is usual for the task (`task.spec.USUAL`), so that
-    `plain()` is complete.
+    Optimizer, training and rewind point have defaults that depend on the task (`task.spec.USUAL`); `plain()` is
+    complete.
 
     >>> SearchSpec(data="digits:a", model="lenet-300-100").optimizer.name
     'sgd'
@@ -70,9 +70,9 @@ class SearchSpec(Spec):
 
 
 class TransferSpec(Spec):
-    """Where a ticket is carried, and how it trains there. Nothing is pruned on the target.
+    """The target of a transfer, and how a ticket trains there. Nothing is pruned on the target.
 
-    What nobody gives of optimizer and training is what is usual for the task.
+    Optimizer and training have defaults that depend on the task.
 
     >>> TransferSpec(data="digits:b", optimizer="adam").head
     'fresh'

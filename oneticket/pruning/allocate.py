@@ -60,7 +60,7 @@ def allocate(
     allow_empty: bool = True,
     least: Mapping[str, int] | None = None,
 ) -> tuple[Share, ...]:
-    """The shares of a level: a group of `n` living weights loses `floor(fraction * n)`.
+    """The shares of a level: a group of `n` remaining weights loses `floor(fraction * n)`.
 
     It loses at most what leaves each of its tensors as many as `least` says, or with `allow_empty=False` one weight in
     every tensor that has any. `living` counts living weights by tensor name. Raises PruneError for an unknown scope.

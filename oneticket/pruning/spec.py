@@ -31,10 +31,10 @@ SCOPES = Table(
 class PruningSpec(Spec):
     """How a search prunes from one level to the next.
 
-    Rounding: a group of `n` living weights loses exactly `floor(fraction * n)`, the fraction read as the decimal that
-    was written; without `allow_empty`, at most what leaves each tensor one weight. Under scope `global` all prunable
-    weights are one group; under `layerwise` each tensor is a group. Of a granularity other than `weight`, a group of
-    `n` living units loses `floor(fraction * n)` of them, each with all its weights; `pruning/units` says what they are.
+    Rounding: a group of `n` remaining weights loses exactly `floor(fraction * n)`. The fraction is read as the decimal
+    that was written. Without `allow_empty`, each tensor keeps at least one weight. Under scope `global` all prunable
+    weights are one group; under `layerwise` each tensor is a group. With a granularity other than `weight`, a group of
+    `n` remaining units loses `floor(fraction * n)` of them, each with all its weights; `pruning/units` defines them.
 
     >>> PruningSpec(fraction=0.5).plain()["criterion"]
     'magnitude'
@@ -87,7 +87,7 @@ class PruningSpec(Spec):
         if self.granularity != "weight" and self.scope != "layerwise":
             raise ValueError(
                 f"granularity {self.granularity} needs scope layerwise, got scope {self.scope}: units of different "
-                "layers have different sizes, so that how many weights live would depend on which layer's go"
+                "layers have different sizes, so how many weights remain would depend on which layer loses units"
             )
         return self
 

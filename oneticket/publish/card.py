@@ -96,11 +96,11 @@ def _sentence(thing: Ticket | Book, counts: Density) -> str:
     what = f"A book of {len(thing)} lottery tickets" if isinstance(thing, Book) else "A lottery ticket"
     whom = text(network(thing)) or "a network that is not named"
     sparsest = " at the sparsest" if isinstance(thing, Book) else ""
-    lives = "1 lives" if counts.living == 1 else f"{counts.living:,} live"
+    remain = "1 remains" if counts.living == 1 else f"{counts.living:,} remain"
     return (
-        f"{what} for {whom}: of {counts.total:,} prunable weights {lives}{sparsest}, "
+        f"{what} for {whom}: of {counts.total:,} prunable weights {remain}{sparsest}, "
         f"a density of {percent(counts.prunable)}; of all {counts.whole:,} weights of the model, "
-        f"{percent(counts.model)} live."
+        f"{percent(counts.model)} remain."
         f"\n\nIts id is {thing.id}; the file is checked against it whenever it is read, and holds no code."
     )
 
@@ -157,7 +157,7 @@ def _scores(thing: Ticket | Book) -> str:
     name = text(metrics[0].label) if len(metrics) == 1 else "score"
     note = (
         "In brackets the 95 % interval of the mean and the number of trainings; the last column is by how much the "
-        "ticket is better than that arm, on paired seeds."
+        "ticket is better than that network, on paired seeds."
     )
     note += "".join(f" Lower {text(one.label)} is better." for one in metrics if not one.larger)
     table = _table(("data", "optimizer", "arm", name, "ticket better by"), lines)
@@ -272,12 +272,12 @@ CONTRACT: dict[str, dict[str, str]] = {
     "buffers": {"rewound": "BatchNorm statistics and the like are those of the rewind point too"},
     "optimizer": {"fresh": "its state starts empty"},
     "schedule": {
-        "continued": "the learning rate goes on from the rewind step",
-        "caller": "the learning rate was the affair of the loop that found it",
+        "continued": "the learning rate continues from the rewind step",
+        "caller": "the loop that found it set the learning rate",
     },
     "order": {
         "paired": "data order is that of the replicate, counted from the rewind step",
-        "caller": "data order was the affair of the loop that found it",
+        "caller": "the loop that found it set the data order",
     },
     "dead": {
         "zero-held": "pruned weights are zero and are held at zero",
@@ -286,7 +286,7 @@ CONTRACT: dict[str, dict[str, str]] = {
 }
 
 IMPORTED = {
-    "weights": "as the caller gave them, who says which step's they are",
+    "weights": "as the caller gave them; the caller states their step",
     "buffers": "BatchNorm statistics and the like are as the caller gave them too",
 }
 """What is told in the place of CONTRACT's words of a ticket made out of another tool's files."""

@@ -150,7 +150,7 @@ def _into(name: str, ticket: Ticket, make: Make) -> Fit:
     stays = f"; the output layer ({listed(carried.fresh)}) stays yours" if carried.fresh else ""
     if names:
         how = " by their shapes, layer after layer, under other names: check that the layers do the same"
-    note = f"All of its {len(carried.matched)} tensors have their place{how}{stays}."
+    note = f"All of its {len(carried.matched)} tensors match{how}{stays}."
     return Fit(name=name, ticket=ticket, notes=(note,), names=names)
 
 
@@ -171,7 +171,7 @@ def _misfit(ticket: Ticket, model: nn.Module) -> str:
     if missing := [name for name in body if name not in pairs]:
         all_of = len(missing) == len(body)
         some = f"none of its {len(body)} tensors has a" if all_of else f"{len(missing)} of {len(body)} tensors have no"
-        return f"another architecture: {some} place in the model, {word(missing[0])} for one"
+        return f"another architecture: {some} match in the model, such as {word(missing[0])}"
     differ = [name for name in body if ticket.weights[name].shape != found[pairs[name]].shape]
     differ.sort(key=lambda name: -ticket.weights[name].ndim)  # weights tell more than biases
     if not differ:
@@ -191,7 +191,7 @@ def _fails(model: nn.Module, inputs: Inputs) -> str:
             model(inputs.example(2))
     except Exception as error:
         said = " ".join(str(error).split())[:200]
-        return f"its weights have their place, but the model fails on the ticket's inputs, {inputs}: {said}"
+        return f"its weights match, but the model fails on the ticket's inputs, {inputs}: {said}"
     return ""
 
 

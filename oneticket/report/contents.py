@@ -216,12 +216,12 @@ def _ledger(findings: Findings) -> ReportTable | None:
     networks = {row["key"]: row["seconds"] or 0 for row in findings.rows}
     table = ReportTable(
         title="What finding cost, and what carrying saved",
-        header=(*header, "carried", "searches saved", "time saved"),
+        header=(*header, "transferred", "searches saved", "time saved"),
         rows=tuple(rows),
         caption=(
-            f"Searching took {duration(spent)} of training in all, and the searches that targets and optimizers were "
-            f"spared would have taken {duration(saved)} at the same price. The {len(networks):,} networks of the "
-            f"comparison took {duration(sum(networks.values()))}."
+            f"The searches took {duration(spent)} of training in all. The searches that transfers saved would have "
+            f"taken {duration(saved)} at the same price. The {len(networks):,} networks of the comparison took "
+            f"{duration(sum(networks.values()))}."
         ),
     )
     return lean(table)

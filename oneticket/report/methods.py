@@ -136,10 +136,10 @@ def _search(findings: Findings) -> str:
     densities = f" ({', '.join(dict.fromkeys(said for _, said in kept))} of the prunable weights)" if kept else ""
     pruned = [str(level) for level in sorted(levels) if level]
     return (
-        f"Search: {shots}; from one level to the next {fractions} of the living {units} were pruned, {which}, {scope} "
-        "(Han et al., 2015; Frankle and Carbin, 2019). Pruned weights were held at exactly zero. Every level began "
-        f"from the same weights, those of the dense network after {rewind} of training (rewinding; Frankle et al., "
-        "2020; Morcos et al., 2019), with a fresh optimizer."
+        f"Search: {shots}; from one level to the next {fractions} of the remaining {units} were pruned, {which}, "
+        f"{scope} (Han et al., 2015; Frankle and Carbin, 2019). Pruned weights were held at exactly zero. Every level "
+        f"began from the same weights, those of the dense network after {rewind} of training (rewinding; Frankle et "
+        "al., 2020; Morcos et al., 2019), with a fresh optimizer."
         + (f" Compared were level{'s' if len(pruned) > 1 else ''} {listed(pruned)}{densities}." if pruned else "")
     )
 
@@ -163,7 +163,7 @@ def _training(findings: Findings) -> str:
         called = {**{end: f"{end}s" for end in ENDS}, **({"target": "targets and their own searches"} if owns else {})}
         lengths = "; ".join(f"{called[end]}: {said}" for end, said in ends.items())
     said = [f"Training: {'; '.join(told)}." if told else "", f"{lengths[0].upper()}{lengths[1:]}." if lengths else ""]
-    alike = "All arms of a comparison were trained with the same settings, and none was chosen by its score."
+    alike = "All networks of a comparison were trained with the same settings, and none was chosen by its score."
     return " ".join(filter(None, [*said, alike, *_footing(findings)])) if told else ""
 
 
@@ -211,7 +211,7 @@ def _accounting(findings: Findings) -> str:
 def _arms(findings: Findings) -> str:
     arms = findings.protocol.get("study", {}).get("arm", [])
     told = [f"{words_of(arm).label}: {words_of(arm).keeps}" for arm in sorted(arms, key=arm_place)]
-    return f"Arms: {'; '.join(told)}." if told else ""
+    return f"Networks compared: {'; '.join(told)}." if told else ""
 
 
 def _statistics(findings: Findings) -> str:
@@ -223,8 +223,8 @@ def _statistics(findings: Findings) -> str:
     alone = " With one replicate there are no intervals, and no claim is made." if len(replicates) == 1 else ""
     return (
         f"Statistics: {counts([len(replicates)])}. The random streams of a replicate (initialisation, data order, "
-        f"augmentation, new output layer, shuffled masks) derive from {roots} and its number; all arms of a replicate "
-        "share its initialisation and data order, so that differences are paired. Means come with "
+        f"augmentation, new output layer, shuffled masks) derive from {roots} and its number; all networks of a "
+        "replicate share its initialisation and data order, so that differences are paired. Means come with "
         f"{percent(CONFIDENCE)} Student t intervals over replicates; the comparisons "
         "of a verdict have intervals that hold together (Bonferroni), the verdicts p values of t-tests, adjusted "
         f"over all verdicts of the study (Holm, 1979), and {_margin(findings)} "
@@ -245,8 +245,8 @@ def _hardware(findings: Findings) -> str:
     less = ("layers sparse", "units left out")
     compact = sum(any(words in str(row.get("how")) for words in less) for row in findings.rows)
     how = (
-        f" {compact} of {len(findings.rows)} were trained without what cannot reach the loss, or with their living "
-        "weights alone, which gives the weights of masked training to rounding."
+        f" {compact} of {len(findings.rows)} were trained without dead units, or with their remaining weights "
+        "alone; both give the weights of masked training up to rounding."
     )
     counts = sorted({int(row["threads"]) for row in findings.rows if row.get("threads")})
     each = f", with {listed([str(count) for count in counts])} CPU thread{'s' * (counts != [1])} each" if counts else ""

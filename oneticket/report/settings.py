@@ -89,21 +89,21 @@ COMPARED = {
 """By whether steps are equal, and epochs."""
 
 DRAWN = {
-    True: "Where so many examples of each class are used, every replicate drew its own, the same for all arms.",
+    True: "Where so many examples of each class are used, every replicate drew its own, the same for all networks.",
     False: "Where so many examples of each class are used, they are the same in all replicates, so intervals leave out "
     "how they were drawn.",
 }
 STARTS = {
     "equal": "Steps of the target inside rewound weights count: what starts from weights that were rewound on the "
-    "target's own data began at step {} of its schedule, all else at step 0, so that all arms saw as many steps of the "
-    "target.",
-    "paper": "Steps of the target inside rewound weights do not count: all arms began at step 0 of the target's "
+    "target's own data began at step {} of its schedule, all others at step 0, so that all networks were trained for "
+    "as many steps of the target.",
+    "paper": "Steps of the target inside rewound weights do not count: all networks began at step 0 of the target's "
     "schedule, so what starts from weights that were rewound on the target's own data is ahead by those steps (Morcos "
     "et al., 2019). A level of the target's own search begins at its rewind point all the same.",
-    "none": "All arms began at step 0 of the target's schedule, and none had seen steps of it before.",
+    "none": "All networks began at step 0 of the target's schedule, and none had been trained on the target before.",
 }
 HEADS = {
-    "fresh": "new in every arm",
+    "fresh": "new in every network",
     "keep": "the ticket's own",
     "sparse": "the ticket's own under its mask",
 }

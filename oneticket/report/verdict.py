@@ -90,7 +90,7 @@ def _seen(ticket: Summary, rival: Summary) -> str:
         f"95 % CI {metric.written(low)} to {metric.written(high)}{pairs}",
     )
     if not seen:
-        return f"not seen to differ from {name} ({metric.size(difference.mean, signed=True)}, {bounds})"
+        return f"not shown to differ from {name} ({metric.size(difference.mean, signed=True)}, {bounds})"
     return f"{size} {metric.above if seen > 0 else metric.below} {name} ({bounds})"
 
 

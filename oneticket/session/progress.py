@@ -23,10 +23,10 @@ SOON, LATE = 3.0, 30.0  # seconds of training before an estimate: with a step do
 SHARE = 0.05  # of a training, the first steps of a search where units do not say
 ENDS = ("done", "reused", "failed", "not run")
 TOLD = {
-    "elsewhere": "somebody else is at it; waiting for what comes out",
-    "lost": "whoever was at it is gone; begun again from its last checkpoint",
-    "there already": "done twice: somebody else put the same outcome meanwhile",
-    "drifted": "done twice, with another outcome; the first stays, and `oneticket store show` tells of both",
+    "elsewhere": "another process works on it; waiting for its result",
+    "lost": "the process that worked on it is gone; restarted from its last checkpoint",
+    "there already": "done twice: another process stored the same outcome first",
+    "drifted": "done twice, with another outcome; the first is kept, and `oneticket store show` shows both",
 }
 
 

@@ -28,11 +28,11 @@ def search(
     track: Sequence[str] = (),
     context: RunContext | None = None,
 ) -> Book:
-    """Search down to `levels` (0 to 100): train, prune, rewind, again; and bind the book.
+    """Find tickets: train, prune and rewind, `levels` times (0 to 100), and return the book.
 
-    It is the search of `oneticket find`. `store`: the folder or URL in which each finished level is kept and found
-    again, by either; None keeps nothing. `progress`: True shows it anywhere, False nowhere, None in a notebook or at a
-    terminal. `track`: trackers, as `tensorboard:logs`. `context`: device, threads and the like.
+    It does what `oneticket find` does. `store`: the folder or URL in which each finished level is kept; both reuse
+    what they find there; None keeps nothing. `progress`: True shows it anywhere, False nowhere, None in a notebook or
+    at a terminal. `track`: trackers, as `tensorboard:logs`. `context`: device, threads and the like.
 
     Raises SpecError when the rewind point lies beyond the training or a level would prune nothing, StoreError if the
     store refuses, KeyboardInterrupt after a checkpoint when interrupted, and what data, model and training raise.

@@ -99,7 +99,7 @@ def run(
     training has the study's threads.
 
     One step that fails does not stop the others: a warning says so, and `failed` why. Raises SpecError for a mistake in
-    the study, DataError for data that are not at hand, StoreError if the store refuses, and KeyboardInterrupt after a
+    the study, DataError for data that are not available, StoreError if the store refuses, and KeyboardInterrupt after a
     checkpoint when interrupted.
 
     >>> quick = {"levels": [1], "arms": ["dense", "ticket"], "replicates": 1, "training": {"budget": "1ep"}}

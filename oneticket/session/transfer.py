@@ -46,8 +46,8 @@ def transfer(
 ) -> Rows:
     """Train a ticket on a target beside the dense network and controls; one row for each trained network.
 
-    It is the comparison of `oneticket transfer`. `spec`: the target; a mapping takes what it leaves out of task,
-    optimizer, training and seed from the source. `source`: a ticket, a book, their file, a folder of books, or several
+    It does what `oneticket transfer` does. `spec`: the target; a mapping takes task, optimizer, training and seed from
+    the source where it leaves them out. `source`: a ticket, a book, their file, a folder of books, or several
     books, which are the replicates. `levels`: which of a book's levels; all but the dense one unless given.
     `replicates`: how often to train a single ticket or book, each time with another output layer, order and controls.
     `head_start`: whether target steps inside rewound weights count (`lottery/accounting`). `store`, `progress`,
@@ -187,7 +187,9 @@ def own_search(
     network, inputs, _ = network_of(thing)
     search = search_of(thing)
     if search is None:
-        raise SpecError(f"{needed}: the source does not say how it was searched for, so the target's own cannot be")
+        raise SpecError(
+            f"{needed}: the source does not say how it was searched for, so the target's own search is not known"
+        )
     if search.model != network:
         raise CarryError(f"lineage.search.model: {search.model.name} is not model.spec, the source's {network.name}")
     data = target.data

@@ -70,27 +70,27 @@ def advice(differences: Iterable[float], wanted: float | None = 0.01, metric: Me
 
     The spread is that of the differences given, in the metric's own unit, and as uncertain as they are few.
 
-    >>> advice([0.01, 0.02, 0.015]).partition("see is ")[2]
+    >>> advice([0.01, 0.02, 0.015]).partition("detect is ")[2]
     '1.7 points (80 % power); 1.0 points take n = 5.'
     >>> advice([0.01])
-    'With n = 1 no difference can be seen, however large: add replicates.'
+    'With n = 1 no difference can be detected, however large: add replicates.'
     """
     differences = list(differences)
     n = len(differences)
     if n == 0:
-        return "Nothing was compared, so nothing is said about what could be seen."
+        return "Nothing was compared, so it is not known what could be detected."
     if n == 1:
-        return "With n = 1 no difference can be seen, however large: add replicates."
+        return "With n = 1 no difference can be detected, however large: add replicates."
     sd = statistics.stdev(finite(differences))
     if sd < NOISE:
-        return f"The n = {n} differences are equal: no spread to judge by, so nothing is said about what could be seen."
+        return f"The n = {n} differences are equal: no spread to judge by, so it is not known what could be detected."
     # Rounded up: what is said can be seen.
     smallest = math.ceil(1000 * smallest_difference(sd, n)) / 1000
     needed = 0 if wanted is None else replicates_needed(sd, wanted)
     more = "" if wanted is None or needed <= n else f"; {metric.size(wanted)} take n = {needed}"
     return (
-        f"With n = {n} and the spread seen here, the smallest difference you can see is {metric.size(smallest)} "
-        f"({percent(POWER)} power){more}."
+        f"With n = {n} and the spread observed here, the smallest difference that you can detect is "
+        f"{metric.size(smallest)} ({percent(POWER)} power){more}."
     )
 
 

@@ -140,7 +140,7 @@ def _job(step: Step, context: RunContext) -> _Kind:
         search = planned.source.searched.spec
         inputs, model = context.facts(search.data, search.task).inputs, search.model.identity()
     else:
-        raise AssertionError("files are carried by `transfer`, which makes no estimates")
+        raise AssertionError("files are transferred by `transfer`, which makes no estimates")
     facts = context.facts(data, asked.task, inputs)
     epoch = per_epoch(facts, training.batch)
     total = training.budget.steps(epoch)
@@ -175,7 +175,7 @@ class _Enough(Exception):
 
 
 def _try(job: _Kind, context: RunContext) -> float | None:
-    """Seconds per optimizer step, over a few steps of the real thing; None where the data are not at hand."""
+    """Seconds per optimizer step, over a few steps of the real thing; None where the data are not available."""
     from oneticket.lottery.training import run_training
     from oneticket.lottery.training_request import TrainingRequest
     from oneticket.ticket.mask import Mask

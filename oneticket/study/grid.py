@@ -1,4 +1,4 @@
-"""From a study to its cells: every source carried to every target, for every replicate (long: all axes of a part)."""
+"""From a study to its cells: each source transferred to each target, per replicate (long: all axes of a part)."""
 
 from __future__ import annotations
 
@@ -48,8 +48,8 @@ class Plan:
 
     `densities`: those at which claims are judged, each with the level that it means. `complexity`: which targets are
     simple. `parts`: what each part states of its design, also one that is not taken. `threads`: CPU threads of one
-    training. `readings`: how each set at hand was read. `doubts`: what a reader of verdicts must know of the data, such
-    as sources that share examples with a target. A function that returns a plan is a study too.
+    training. `readings`: how each available set was read. `doubts`: what a reader of verdicts must know of the data,
+    such as sources that share examples with a target. A function that returns a plan is a study too.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""Overlaps: which sources of a study share examples with the targets that their tickets are carried to."""
+"""Overlaps: which sources of a study share examples with the targets that their tickets are transferred to."""
 
 from __future__ import annotations
 

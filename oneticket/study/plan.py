@@ -61,8 +61,8 @@ def search_origin(
     for level, (above, here) in enumerate(pairwise(living), start=1):
         if here == above:
             raise SpecError(
-                f"level {level} would prune nothing, since {here} weights live and no more may go; ask for levels up "
-                f"to {level - 1}, or a larger fraction"
+                f"level {level} would prune nothing, since {here} weights remain and no more may be pruned; ask for "
+                f"levels up to {level - 1}, or a larger fraction"
             )
     return Origin(
         replicate=replicate,
@@ -161,7 +161,7 @@ def transfer_cells(
     target = context.selection(spec.data, spec.task, inputs).digest
     seen = seen_at(spec, origin.seen, inputs, context)
     at_home = seen_at(spec, own.seen, inputs, context) if own else None
-    # What keeps nothing of a ticket is a network for the inputs at hand, whatever the source's were.
+    # What keeps nothing of a ticket is a network for the available inputs, whatever the source's were.
     alone = {**origin.network, **facts.inputs.plain(), "classes": facts.outputs}
     digests = {"data_digest": facts.digest, **code_digests(ModelSpec.recall(origin.network["spec"]), spec)}
 
@@ -198,9 +198,9 @@ def transfer_cells(
                 f"arm {arm}: {what} does not say {SEARCHED[arm]}; plan the search and the transfer in one study"
             )
         if arm in BOOKS and source.file is not None and source.file.kind == "ticket":
-            raise SpecError(f"arm {arm}: a ticket's file has lost the weights that its mask leaves out; give a book")
+            raise SpecError(f"arm {arm}: a ticket's file does not hold the weights that its mask prunes; give a book")
         if arm == "mask-init" and not source.search:
-            raise SpecError("arm mask-init: the source does not say how it was searched for, so not where it began")
+            raise SpecError("arm mask-init: the source names no search, so its initial weights are not known")
         if own and arm in CROSSED:
             _check_crossing(arm, source, own)
         shared = None if arm == "own-reinit" else source

@@ -15,7 +15,7 @@ from oneticket.study.grid import Plan, plan
 def plan_of(name: str, place: RunContext) -> Plan:
     """The plan of `studies/mine.toml`, of `demo` (one that is shipped), or what `mine.py:study` makes of a RunContext.
 
-    Raises SpecError for a mistake in any of them, DataError for data that are not at hand.
+    Raises SpecError for a mistake in any of them, DataError for data that are not available.
 
     >>> plan_of("demo", RunContext()).claims
     ('C2',)

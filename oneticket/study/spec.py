@@ -128,10 +128,10 @@ class CarrySpec(Spec):
     transfer: TransferSpec
     controls: tuple[Annotated[str, CONTROLS], ...] = Field(
         ("reinit", "global-random"),
-        description="Arms beside the dense network and the ticket, separated by commas, your own as"
+        description="Controls beside the dense network and the ticket, separated by commas, your own as"
         " 'file.py:function'; none for no others.",
     )
-    levels: tuple[int, ...] = Field((), description="Levels of the source to carry, such as 5,10,20; all unless given.")
+    levels: tuple[int, ...] = Field((), description="Source levels to transfer, such as 5,10,20; all unless given.")
     head_start: HeadStart = Field("equal", description=COUNTED)
     replicates: int | None = Field(
         None,
@@ -208,7 +208,7 @@ class ComplexitySpec(Spec):
 
 
 class PartSpec(TrainedSpec):
-    """A grid: every source carried to every target. What is left out is as the study says.
+    """A grid: every source transferred to every target. What is left out is as the study says.
 
     >>> PartSpec(sources=["digits:a"], targets=["digits:b"], levels=[20, 5]).levels
     (5, 20)
@@ -220,13 +220,13 @@ class PartSpec(TrainedSpec):
         description="Where tickets are found: sets of the study, or datasets; a list of them is one ticket for all, a "
         "table with `consensus` what several searches agree on."
     )
-    targets: Sets | None = Field(None, description="Where they are carried; to the sources unless given.")
+    targets: Sets | None = Field(None, description="Where they are transferred; the sources unless given.")
     models: Names | None = Field(None, description="Models of the study, or known ones; may be left out if it has one.")
     optimizers: Names | None = Field(None, description="Optimizers for sources and targets alike, each with each.")
     source_optimizers: Names | None = Field(None, description="Optimizers that tickets are found with.")
-    target_optimizers: Names | None = Field(None, description="Optimizers that they are trained with on the targets.")
+    target_optimizers: Names | None = Field(None, description="Optimizers that train tickets on the targets.")
     arms: Arms | None = Field(None, description="What is trained on the targets.")
-    levels: Levels | None = Field(None, description="Which levels of the sources are carried.")
+    levels: Levels | None = Field(None, description="Which levels of the sources are transferred.")
     replicates: Replicates | None = Field(None, description="How often all of it is done.")
     task: TaskSpec | None = Field(None, description="What its networks are trained for; the study's task unless given.")
     pruning: Settings = Field(default_factory=dict, description="Fields of PruningSpec.")
@@ -257,7 +257,7 @@ class StudySpec(TrainedSpec):
     title: str = Field("", description="The report's title.")
     note: str = Field("", description="What a reader of the report must know.")
     levels: Levels = Field(
-        description="Which levels of the sources are carried; each search goes as deep as they need."
+        description="Which levels of the sources are transferred; each search goes as deep as they need."
     )
     arms: Arms = Field(("dense", "ticket", "reinit", "global-random"), description="What is trained on the targets.")
     replicates: Replicates = Field(3, description="How often all of it is done, with random streams of its own.")

@@ -56,8 +56,7 @@ def _words(settings: Mapping[str, Any]) -> str:
 
 
 class TaskSpec(Spec):
-    """What a network is trained for.
-
+    """What a network is trained for: a loss, measures, and the targets that the data must give.
     >>> TaskSpec().name, TaskSpec(name="mine.py:task").name
     ('classification', 'mine.py:task')
     >>> TaskSpec(name="class")

@@ -1,4 +1,4 @@
-"""The book: what one search leaves, every level of it."""
+"""The book: all levels of one search."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Book:
     """One set of rewind weights and, per prunable weight, the level at which it was pruned: nested by construction.
 
     - `weights`: parameters and buffers at the rewind point, unmasked.
-    - `pruned_at`: name -> uint8 in the weight's shape; 0 lives at every level, n lives below level n only.
+    - `pruned_at`: name -> uint8 in the weight's shape; 0: never pruned, n: pruned at level n.
     - `levels`: the sparsest level, 0 to 255; level 0 is full.
     - `contract`, `model`, `lineage`: as a ticket's.
     - `records`: none, or one JSON mapping per level 0 to `levels` (scores, deterministic cost): evidence, not identity.
@@ -141,7 +141,7 @@ class Book:
 
     @property
     def densities(self) -> tuple[float, ...]:
-        """living / all prunable weights, per level, counted without building a mask."""
+        """The remaining share of the prunable weights, per level, counted without building a mask."""
         deaths = torch.zeros(len(self), dtype=torch.int64)
         for at in self.pruned_at.values():
             deaths += torch.bincount(at.flatten(), minlength=len(self))
@@ -151,12 +151,12 @@ class Book:
 
     @property
     def model_densities(self) -> tuple[float, ...]:
-        """living / all weights of the whole model, per level, those that stay dense too."""
+        """The remaining share of all weights of the model, per level, those that stay dense too."""
         return tuple(counts.model for counts in self.weight_counts)
 
     @property
     def weight_counts(self) -> tuple[Density, ...]:
-        """Per level, how many weights live, may be pruned, and are in the whole model."""
+        """Per level, how many weights remain, may be pruned, and are in the whole model."""
         total, whole = sum(at.numel() for at in self.pruned_at.values()), count_weights(self.weights)
         return tuple(Density(living=round(each * total), total=total, whole=whole) for each in self.densities)
 
@@ -273,5 +273,5 @@ class Book:
 
 
 def _above(pruned_at: Tensor, level: int) -> Tensor:
-    """Which weights live at a level: 0 less 1 is 255 in a byte, so one comparison does, in place."""
+    """Which weights remain at a level: 0 less 1 is 255 in a byte, so one comparison does, in place."""
     return (pruned_at - 1).ge_(level).view(torch.bool)

@@ -20,11 +20,11 @@ class Contract:
     - `rewind`, `step`: the rewind point, in words (`1ep`, `500it`) and as the absolute optimizer step.
     - `weights`, `buffers`: parameters and BatchNorm statistics both come from that step ("rewound").
     - `optimizer`: its state starts empty ("fresh").
-    - `schedule`: training goes on at `step` of the learning-rate schedule ("continued"), or whoever found the ticket
-      had a loop of his own and this file does not know ("caller").
+    - `schedule`: training continues at `step` of the learning-rate schedule ("continued"), or the ticket was found in
+      a loop of the caller's, and this file does not know ("caller").
     - `order`: data order is a function of the replicate and the absolute step ("paired"), or not known ("caller").
-    - `dead`: pruned weights are zero and are held at zero ("zero-held"), and units that no living weight feeds may have
-      been constants ("zero-held+folded").
+    - `dead`: pruned weights are zero and are held at zero ("zero-held"), and units that no remaining weight feeds may
+      have been constants ("zero-held+folded").
     - `head`: names of the output layer's tensors, which a transfer may replace. Of several outputs there is one tuple
       of names for each, `()` for an output that comes from tensors with another role, such as a tied embedding.
 

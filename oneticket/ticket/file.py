@@ -39,7 +39,7 @@ class FileFacts:
 
     @property
     def density(self) -> float:
-        """living / total; 1.0 for a mask of nothing."""
+        """remaining / total; 1.0 for an empty mask."""
         return self.living / self.total if self.total else 1.0
 
 
@@ -164,7 +164,7 @@ def _ticket(meta: dict[str, Any], groups: dict[str, dict[str, Tensor]]) -> Ticke
         values = live[name]
         if values.dim() != 1 or values.numel() != living or not values.is_floating_point():
             raise FileError(
-                f"live/{name}: the mask has {living} living weights, the file {tuple(values.shape)} of {values.dtype}"
+                f"live/{name}: the mask keeps {living} weights, the file {tuple(values.shape)} of {values.dtype}"
             )
         weights[name] = torch.zeros(math.prod(shapes[name]), dtype=values.dtype)
         weights[name] = weights[name].reshape(shapes[name]).masked_scatter_(mask[name], values)

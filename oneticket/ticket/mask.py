@@ -1,4 +1,4 @@
-"""Which weights live: a value outside the model."""
+"""The mask, which says which weights remain: a value outside the model."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from oneticket.ticket.values import copied, from_raw, raw
 
 
 class Mask(Mapping[str, Tensor]):
-    """Parameter name -> bool tensor, True where the weight lives. A name that is absent is dense by policy.
+    """Parameter name -> bool tensor, True where the weight remains. A tensor without a mask is dense.
 
     The bits are kept packed and a look-up unpacks a fresh tensor, so no caller can change a mask. Names come sorted.
-    `a <= b` says that every living weight of `a` lives in `b`, over the same names and shapes.
+    `a <= b` says that every remaining weight of `a` remains in `b`, over the same names and shapes.
 
     Raises PruneError for anything but bool tensors. From Frankle & Carbin 2019, arXiv 1803.03635.
 
@@ -52,7 +52,7 @@ class Mask(Mapping[str, Tensor]):
 
     @classmethod
     def full(cls, like: Mapping[str, Tensor | tuple[int, ...]]) -> Self:
-        """The mask in which everything lives, of the given tensors or shapes."""
+        """The full mask of the given tensors or shapes: nothing is pruned."""
         shapes = {name: tuple(thing.shape if isinstance(thing, Tensor) else thing) for name, thing in like.items()}
         return cls({name: torch.ones(shape, dtype=torch.bool) for name, shape in shapes.items()})
 
@@ -100,22 +100,22 @@ class Mask(Mapping[str, Tensor]):
 
     @property
     def counts(self) -> dict[str, int]:
-        """Name -> number of living weights."""
+        """Name -> number of remaining weights."""
         return {name: _number(bits).bit_count() for name, bits in self._bits.items()}
 
     @property
     def living(self) -> int:
-        """The number of living weights."""
+        """The number of remaining weights."""
         return sum(self.counts.values())
 
     @property
     def total(self) -> int:
-        """The number of weights, living or pruned, under the mask's names."""
+        """The number of weights, remaining or pruned, under the mask's names."""
         return sum(math.prod(shape) for shape in self._shapes.values())
 
     @property
     def density(self) -> float:
-        """living / total; 1.0 for a mask of nothing."""
+        """remaining / total; 1.0 for an empty mask."""
         return self.living / self.total if self.total else 1.0
 
     @property
@@ -160,7 +160,9 @@ class Mask(Mapping[str, Tensor]):
     _repr_html_ = card_by("ticket.cards:of_mask")
 
     def __repr__(self) -> str:
-        return f"Mask({len(self)} tensors, {self.living:,} of {self.total:,} weights live, density {self.density:.4g})"
+        return (
+            f"Mask({len(self)} tensors, {self.living:,} of {self.total:,} weights remain, density {self.density:.4g})"
+        )
 
 
 def _number(packed: bytes) -> int:

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 class Ticket:
     """A sparse trainable initialisation. The constructor copies the weights and sets pruned entries to exactly +0.0.
 
-    - `mask`: which weights live; its names are among the weights' names.
+    - `mask`: which weights remain; its names are among the weights' names.
     - `weights`: parameters and buffers at the rewind point, by the model's own names, on the CPU.
     - `contract`: what "rewind" means here.
     - `model`: JSON that describes the network, `{}` when unknown.
@@ -70,17 +70,17 @@ class Ticket:
 
     @property
     def density(self) -> float:
-        """Living / all weights under the mask's names."""
+        """The remaining share of the weights under the mask's names."""
         return self.mask.density
 
     @property
     def model_density(self) -> float:
-        """Living / all weights of the whole model, those without a mask too."""
+        """The remaining share of all weights of the model, those without a mask too."""
         return self.weight_counts.model
 
     @property
     def weight_counts(self) -> Density:
-        """How many weights live, may be pruned, and are in the whole model."""
+        """How many weights remain, may be pruned, and are in the whole model."""
         return Density(living=self.mask.living, total=self.mask.total, whole=count_weights(self.weights))
 
     def plot_layers(self) -> Inline:
@@ -118,8 +118,8 @@ class Ticket:
     ) -> Ticket:
         """A ticket from its file, or from a book file or a folder of books by `level` or by `density`.
 
-        A name of which there is no path is that of a ticket that ships with the package (`oneticket zoo` lists them).
-        A folder's replicate 0 is meant unless told. Raises FileError for a bad file or a missing choice, SpecError for
+        If there is no such path, the name is that of a ticket that ships with the package (`oneticket zoo` lists them).
+        Of a folder it takes replicate 0 by default. Raises FileError for a bad file or a missing choice, SpecError for
         a level or density that the book does not hold.
         """
         found: Ticket = door("publish.load:load_ticket")(path, level=level, density=density, replicate=replicate)
@@ -138,7 +138,7 @@ class Ticket:
     ) -> Ticket:
         """A ticket from a file, a folder, a `file://` URL or a Hugging Face Hub repository, checked to the last bit.
 
-        What is there locally goes before the Hub, and without a network the Hub's local cache answers. `revision`: a
+        Local files come before the Hub; without a network, the Hub's local cache is used. `revision`: a
         branch, tag or commit of the Hub. `level`, `density`: choose from a book, as in `load`. `filename`: of the file
         there; `ticket.safetensors` or else `book.safetensors` unless told. `largest`: bytes that are fetched at most, 4
         GiB unless told. Raises FileError, with what was tried.
@@ -149,7 +149,7 @@ class Ticket:
         return found
 
     def with_head(self, *names: str) -> Ticket:
-        """The same ticket with another contract.head: layers, each an output's, or the tensors of one; () for none.
+        """The same ticket with another contract.head: one layer per output, or the tensors of one output; () for none.
 
         Raises PruneError for a name that the ticket does not have.
 
@@ -201,7 +201,7 @@ class Ticket:
         names: Mapping[str, str | None] | None = None,
         fresh: Sequence[str] = (),
     ) -> Carried:
-        """Write the weights into the model in place, whose names may differ: `carry.apply`."""
+        """Write the weights into the model in place; its names may differ: `carry.apply`."""
         carried: Carried = door("apply.carry:apply")(self, model, head=head, names=names, fresh=fresh)
         return carried
 

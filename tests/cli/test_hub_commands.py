@@ -33,7 +33,7 @@ def test_push_and_pull_a_folder(capsys: pytest.CaptureFixture[str]) -> None:
     card = Path("mine/README.md").read_text("utf-8")
     assert "- this file: mit" in card and "- the data it was found on: CC0" in card
     code, out, err = oneticket_cli("pull ./mine --out back.safetensors", capsys)
-    assert (code, err) == (0, "") and "of 28 prunable weights 20 live" in out and "written to back.safetensors" in out
+    assert (code, err) == (0, "") and "of 28 prunable weights 20 remain" in out and "written to back.safetensors" in out
     assert "- head: " in out and "## Scores" not in out, "whole sections"
     assert Path("back.safetensors").read_bytes() == TICKET.read_bytes()
     code, out, err = oneticket_cli(f"pull {Path('mine').absolute().as_uri()} --out back.safetensors", capsys)
@@ -139,7 +139,7 @@ def test_the_lines_that_are_told_run(capsys: pytest.CaptureFixture[str]) -> None
     code = lines[lines.index("import oneticket") :]
     code.insert(-1, "import torch\noptimizer = torch.optim.SGD(model.parameters(), lr=0.1)")
     exec("\n".join(code), {})
-    assert "carried" in capsys.readouterr().out
+    assert "transferred" in capsys.readouterr().out
 
 
 def test_the_hub_from_the_command_line(tmp_path: Path) -> None:

@@ -159,7 +159,7 @@ def test_sets_that_count_as_published_are_named(
     def said(name: str) -> list[list[str]]:
         return [json.loads(oneticket_cli(f"{command} --json", capsys)[1])[name] for command in looks]
 
-    not_read, absent = "not read yet, and counted as published: mnist", "not at hand, and counted as published: mnist"
+    not_read, absent = "not read yet, and counted as published: mnist", "not available, and counted as published: mnist"
     monkeypatch.setenv("ONETICKET_DATA", str(tmp_path / "data"))
     assert told(not_read) == [True, True] and told(absent) == [False, False] and said("not_read") == [["mnist"]] * 2
     monkeypatch.setenv("ONETICKET_DATA", str(tmp_path / "nothing"))

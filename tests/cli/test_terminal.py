@@ -61,7 +61,7 @@ def _check_progress(words: str, capsys: pytest.CaptureFixture[str]) -> None:
         shown.observe(step(words), "drifted")
     told = capsys.readouterr().err
     assert f"the first steps of ./{ODD[words]} with sgd" in told
-    assert f"the first steps of ./{ODD[words]} with sgd, replicate 0: whoever was at it is gone" in told
+    assert f"the first steps of ./{ODD[words]} with sgd, replicate 0: the process that worked on it is gone" in told
 
 
 def test_several_lines_stay_several(capsys: pytest.CaptureFixture[str]) -> None:

@@ -133,7 +133,7 @@ def test_sets_that_are_not_at_hand_count_as_published() -> None:
     assert nominal(DataSpec(name=["imagenet", "digits"])) is None
     others = (["imagenet", "places365"], ["cifar100", "imagenet"], {"name": ["imagenet", "cifar100"], "classes": 10})
     found = [nominal(DataSpec.read(each)) for each in others]
-    assert len({each.digest for each in (facts, *found) if each}) == 4 and facts.digest.startswith("not at hand")
+    assert len({each.digest for each in (facts, *found) if each}) == 4 and facts.digest.startswith("not available")
 
 
 REFUSED: dict[str, tuple[Any, str]] = {

@@ -131,7 +131,7 @@ def settings_file(file: Path, text: str) -> None:
 PRINTED = {
     "index.md": ("ticket 0.", "reinit 0."),
     "data.md": ("digits: 10 classes.", "people.csv"),
-    "tour.md": ("are exactly zero", "carried 4 tensors", "(1.0, 0.8"),
+    "tour.md": ("are exactly zero", "transferred 4 tensors", "(1.0, 0.8"),
     "researcher.md": ("Interval(mean=",),
     "several.md": ("accuracy on digits:b", "all keep"),
     "practitioner.md": (

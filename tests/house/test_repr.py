@@ -59,10 +59,10 @@ SHOWN: dict[str, tuple[Callable[[], object], str]] = {
         book,
         "Book(levels 0 to 2, at the sparsest density 0.25 of 48 prunable weights, 0.5663 of all 83, rewind 0it)",
     ),
-    "mask": (lambda: ticket().mask, "Mask(1 tensors, 12 of 48 weights live, density 0.25)"),
+    "mask": (lambda: ticket().mask, "Mask(1 tensors, 12 of 48 weights remain, density 0.25)"),
     "guard": (
         lambda: held(lambda guard: guard),
-        "Guard(Mask(1 tensors, 12 of 48 weights live, density 0.25), rule='gate+project', detached)",
+        "Guard(Mask(1 tensors, 12 of 48 weights remain, density 0.25), rule='gate+project', detached)",
     ),
     "audit": (
         lambda: held(lambda guard: str(guard.audit())),

@@ -112,7 +112,7 @@ REFUSED: dict[str, tuple[dict[str, Any], Callable[[Search], None], type[Exceptio
         {"levels": 9, "fraction": 0.005},
         loop,
         PruneError,
-        "level 1 would prune nothing: 168 weights live, and 0.005 of them, by granularity weight, comes to none",
+        "level 1 would prune nothing: 168 weights remain, and 0.005 of them, by granularity weight, comes to none",
     ),
 }
 

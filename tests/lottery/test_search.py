@@ -180,7 +180,7 @@ def test_deeper_is_the_same_work_and_more(books: dict[str, Book]) -> None:
 
 def test_a_level_that_would_prune_nothing_is_refused() -> None:
     tiny = spec().but(model={"name": "mlp", "widths": (1,)}, pruning={"fraction": 0.9})
-    with pytest.raises(PruneError, match=r"level 2 would prune nothing: 7 weights live, and 0.9 of them|level 3"):
+    with pytest.raises(PruneError, match=r"level 2 would prune nothing: 7 weights remain, and 0.9 of them|level 3"):
         search(tiny, levels=5)
 
 

@@ -178,7 +178,7 @@ def test_close_on_average_is_not_close_everywhere() -> None:
     verdict = across_datasets(rows)
     assert verdict.effect.mean == pytest.approx(0.01) and verdict.outcome == "undecided"
     assert any(
-        note.startswith("Undecided, since not so everywhere: the interval lies below −2.0 points for")
+        note.startswith("Undecided, since it does not hold everywhere: the interval lies below −2.0 points for")
         for note in verdict.notes
     )
 
@@ -193,7 +193,7 @@ def test_close_is_not_yet_equal() -> None:
 def test_one_replicate_decides_nothing(name: str) -> None:
     verdict = CLAIMS[name](beside(0.3, replicates=[1], **ABOUT[name]))
     assert (verdict.outcome, verdict.effect.low, verdict.effect.n) == ("undecided", None, 1)
-    assert verdict.advice == "With n = 1 no difference can be seen, however large: add replicates."
+    assert verdict.advice == "With n = 1 no difference can be detected, however large: add replicates."
     assert [(one.together.low, one.outcome) for one in verdict.comparisons] == [(None, "undecided")]
 
 
@@ -309,8 +309,8 @@ def test_the_level_is_the_sparsest_that_all_cells_have() -> None:
     assert [(one.level, one.where) for one in asked.comparisons] == [(20, "cifar10-b under sgd")]
     assert "the one asked for, 20 (1.2 % of the weights)" in asked.rule
     assert asked.notes == (
-        "Left out, for want of the global random ticket at a level: the ticket from cifar10-b (sgd) on cifar10-a under "
-        "sgd (vgg-11).",
+        "Left out, because they lack the global random ticket at a level: the ticket from cifar10-b (sgd) on cifar10-a "
+        "under sgd (vgg-11).",
     )
     never = same_distribution(rows, level=7)
     assert never.outcome == "not tested"
@@ -359,7 +359,7 @@ def test_what_makes_the_evidence_weak_is_said() -> None:
         "The replicates show no spread, so the interval has no width: weak evidence. So it is undecided.",
     )
     assert same_distribution(beside(0.006, **ABOUT["C2"])).notes == (
-        "The whole interval lies below the margin of 2.0 points: seen, but small.",
+        "The whole interval lies below the margin of 2.0 points: shown, but small.",
     )
     one_at_chance = [{**row, "accuracy": row["accuracy"] - 0.5} for row in beside(0.1, **ABOUT["C2"])]
     assert same_distribution(one_at_chance).notes == ()
@@ -395,7 +395,7 @@ def test_some_cells_lack_a_control() -> None:
     rows = beside(0.05, **ABOUT["C2"]) + beside(0.05, source="cifar10-b", target="cifar10-a")
     rows += network("reinit", "cifar10-a", "cifar10-b", 0.65)
     assert same_distribution(rows).notes == (
-        "Against the same mask with new weights (1 of 2 cells): 0.0 points (95 % CI −0.4 to 0.4, n = 3), not seen to "
+        "Against the same mask with new weights (1 of 2 cells): 0.0 points (95 % CI −0.4 to 0.4, n = 3), not shown to "
         "differ from 0.",
     )
 
@@ -554,7 +554,7 @@ def test_the_effect_of_a_failure_is_the_one_that_failed() -> None:
     ]
     verdict = larger_sources(rows)
     assert (verdict.outcome, verdict.effect.mean) == ("fails", pytest.approx(-0.02, abs=0.001))
-    assert any("Twice the examples" in note and "not seen to differ" in note for note in verdict.notes)
+    assert any("Twice the examples" in note and "not shown to differ" in note for note in verdict.notes)
 
 
 def test_slopes_are_those_of_least_squares_with_an_intercept_per_group() -> None:
@@ -591,7 +591,7 @@ def test_one_factor_alone_decides_and_is_named(sources: Sequence[str], factor: s
 
 @pytest.mark.parametrize(
     ("classes", "words"),
-    [(0.01, "more classes help."), (-0.01, "more classes hurt."), (0.0, "more classes are not seen to help or hurt.")],
+    [(0.01, "more classes help."), (-0.01, "more classes hurt."), (0.0, "more classes are not shown to help or hurt.")],
 )
 def test_whether_classes_help_beyond_images_is_said(classes: float, words: str) -> None:
     notes = larger_sources(jittered(sized(0.02, classes))).notes
@@ -632,7 +632,8 @@ def test_slopes_at_the_sparsest_level_or_the_one_asked_for() -> None:
     asked = larger_sources(rows, level=20)
     assert {(one.level, one.where) for one in asked.comparisons} == {(20, "svhn under sgd")}
     assert any(
-        note.startswith("Left out, for want of the level: examples of cifar10, on fashion") for note in asked.notes
+        note.startswith("Left out, because the level is missing: examples of cifar10, on fashion")
+        for note in asked.notes
     )
     assert larger_sources(rows, level=3).outcome == "not tested"
 

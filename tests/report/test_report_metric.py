@@ -93,7 +93,7 @@ def test_growth_is_what_a_doubling_gains() -> None:
     assert (up.unit, down.unit) == ("skill per doubling", "lower error per doubling")
     other = [{**row, "target_data": f"{row['target_data']}-other"} for row in less(rows)]
     (mixed,) = verdicts([*more(rows), *other], ["C4"])
-    assert mixed.outcome == "not tested" and "which no average joins" in mixed.notes[0]
+    assert mixed.outcome == "not tested" and "which cannot be averaged" in mixed.notes[0]
 
 
 def test_a_margin_is_the_metrics_own_or_named_or_nothing_is_decided() -> None:
@@ -110,7 +110,7 @@ def test_a_margin_is_the_metrics_own_or_named_or_nothing_is_decided() -> None:
 def test_metrics_are_not_averaged_with_each_other() -> None:
     here, there = beside(0.05, **ABOUT["C1"]), beside(0.05, source="svhn", target="svhn")
     (verdict,) = verdicts([*more(here), *less(there)], ["C1"], margin=0.02)
-    assert verdict.outcome == "not tested" and "which no average joins" in verdict.notes[0]
+    assert verdict.outcome == "not tested" and "which cannot be averaged" in verdict.notes[0]
     assert {one.setting.metric.name for one in summary([*more(here), *less(there)])} == {"skill", "error"}
 
 

@@ -315,14 +315,14 @@ def test_no_spread_needs_the_fewest_and_too_much_is_refused() -> None:
 
 def test_advice_says_what_can_be_seen_and_no_more() -> None:
     few, many = [0.00, 0.01, 0.02], [0.0, 0.001] * 10
-    said = "With n = {} and the spread seen here, the smallest difference you can see is {} (80 % power){}."
+    said = "With n = {} and the spread observed here, the smallest difference that you can detect is {} (80 % power){}."
     assert advice(few) == said.format(3, "3.3 points", "; 1.0 points take n = 10")
     assert advice(few, wanted=0.05) == said.format(3, "3.3 points", "")
     assert advice(many) == said.format(20, "0.1 points", "")
     assert math.isclose(smallest_difference(statistics.stdev(few), 3), 0.0326, abs_tol=1e-4)
     assert "no spread to judge by" in advice([0.3] * 3)
     assert "no spread to judge by" in advice([0.1 + 0.2, 0.3, 0.3])
-    assert advice([0.3]) == "With n = 1 no difference can be seen, however large: add replicates."
-    assert advice([]) == "Nothing was compared, so nothing is said about what could be seen."
+    assert advice([0.3]) == "With n = 1 no difference can be detected, however large: add replicates."
+    assert advice([]) == "Nothing was compared, so it is not known what could be detected."
     with pytest.raises(SpecError, match="finite"):
         advice([0.1, math.inf])

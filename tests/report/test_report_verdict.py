@@ -32,7 +32,7 @@ def test_the_usual_case_with_its_numbers(study) -> None:
     [
         ("reinit", 0.3, "# above the same mask with new weights"),
         ("reinit", -0.02, "# below the same mask with new weights"),
-        ("reinit", 0.0, "not seen to differ from the same mask with new weights (#)"),
+        ("reinit", 0.0, "not shown to differ from the same mask with new weights (#)"),
         ("own", 0.3, "# above the target's own ticket"),
         ("signs", 0.3, "# above the same mask and signs with new magnitudes"),
         ("permuted-weights", 0.3, "# above the same mask with its weights permuted"),
@@ -49,7 +49,7 @@ def test_what_was_seen_is_what_is_said(study, arm: str, fall: float, claim: str)
 
 @pytest.mark.parametrize(
     ("fall", "claim"),
-    [(0.1, "# below"), (-0.02, "# above"), (0.0, "not seen to differ from")],
+    [(0.1, "# below"), (-0.02, "# above"), (0.0, "not shown to differ from")],
 )
 def test_the_dense_network_may_be_beaten(study, fall: float, claim: str) -> None:
     rows = study(optimizers=["sgd"], arms=["dense", "ticket"], fall={"ticket": fall}, spread=0.001)

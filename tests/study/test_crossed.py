@@ -139,4 +139,4 @@ def test_the_command_carries_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     code, _, err = oneticket_cli(f"transfer book.safetensors {words} --replicates 2", capsys)
     assert code == 2 and "would begin from the weights of replicate 1; leave out --replicates" in " ".join(err.split())
     code, _, err = oneticket_cli(f"transfer ticket.safetensors {words}", capsys)
-    assert code == 2 and "lost the weights that its mask leaves out; give a book" in " ".join(err.split())
+    assert code == 2 and "does not hold the weights that its mask prunes; give a book" in " ".join(err.split())

@@ -152,7 +152,9 @@ def test_python_counts_as_plans_do() -> None:
 
 def test_weights_that_have_seen_all_of_the_target_are_refused() -> None:
     short = TARGET.but(training={**QUICK, "budget": "4it"})
-    words = "arm own: its weights have seen 4 steps of the target's data, and the target's training ends at step 4; "
+    words = (
+        "arm own: its weights were trained for 4 steps on the target's data, and the target's training ends at step 4; "
+    )
     with pytest.raises(SpecError, match=words):
         transfer_cells(short, origin=planned(SPEC), own=planned(HOME), arms=("own",), levels=(1,), context=PLACE)
     book = search(HOME, levels=1)
@@ -235,12 +237,14 @@ def test_studies_say_it_for_all_and_for_each_part(tmp_path: Path) -> None:
     }
     assert {row["head"] for row in table.values()} == {"fresh"}
     told = " ".join(methods(findings(made, store)))
-    assert "began at step 2 of its schedule, all else at step 0, so that all arms saw as many steps" in told
+    assert "began at step 2 of its schedule, all others at step 0, so that all networks were trained for" in told
     assert "is ahead by those steps (Morcos et al., 2019)" in told
     paper = plan(StudySpec.read({**STUDY, "head_start": "paper"}), PLACE)
     assert {cell.start for cell in paper.cells if cell.arm != "own-search"} == {0}
     alone = {**STUDY, "arms": ["dense", "ticket"], "parts": {"old": STUDY["parts"]["old"]}}
-    assert "none had seen steps of it" in " ".join(methods(findings(plan(StudySpec.read(alone), PLACE), store)))
+    assert "none had been trained on the target before" in " ".join(
+        methods(findings(plan(StudySpec.read(alone), PLACE), store))
+    )
 
 
 def test_the_command_counts_so_and_says_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:

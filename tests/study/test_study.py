@@ -124,7 +124,7 @@ def test_a_single_ticket_is_carried_as_the_book_would_carry_it(tmp_path: Path) -
 def test_what_a_ticket_file_has_lost_is_told_when_planning(tmp_path: Path) -> None:
     origin = file_origin(search(SPEC, levels=1)[1], tmp_path / "ticket.safetensors", 0)
     own = search_origin(SPEC.but(data=TARGET.data), levels=1, replicate=0, context=PLACE)
-    kept = [(arm, f"arm {arm}: .* has lost the weights that its mask leaves out; give a book") for arm in BOOKS]
+    kept = [(arm, f"arm {arm}: .* does not hold the weights that its mask prunes; give a book") for arm in BOOKS]
     for arm, words in (*kept, ("corrected-random", "in one study")):
         with pytest.raises(SpecError, match=words):
             transfer_cells(TARGET, origin=origin, own=own, arms=(arm,), levels=(1,), context=PLACE)

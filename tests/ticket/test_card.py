@@ -66,8 +66,8 @@ def test_a_card_says_what_the_file_says() -> None:
         "datasets": ["zalando-datasets/fashion_mnist"],
     }
     for line in (
-        "A lottery ticket for lenet-300-100: of 4 prunable weights 1 lives, a density of 25 %; of all 5 weights of the "
-        "model, 40 % live.",
+        "A lottery ticket for lenet-300-100: of 4 prunable weights 1 remains, a density of 25 %; of all 5 weights of "
+        "the model, 40 % remain.",
         f"Its id is {ticket.id};",
         "- data: fashion_mnist:a, crop 2, flip false",
         "- model: lenet-300-100, width 1",
@@ -254,7 +254,7 @@ def test_what_was_imported_is_as_it_was_given() -> None:
     contract = Contract(rewind="0it", step=0, schedule="caller", order="caller")
     found = card(made(contract=contract, lineage={"imported": {"from": "zeros"}}), name="x")
     assert "- weights: as the caller gave them" in found and "of the rewind point" not in found
-    assert found.count("was the affair of the loop that found it") == 2
+    assert found.count("the loop that found it set the ") == 2
 
 
 def test_a_card_is_loaded_from_where_it_is_said_to_lie() -> None:

@@ -71,7 +71,7 @@ def test_the_head_is_as_asked_and_the_rest_is_the_ticket(head, matched, fresh, h
     assert carried.mask == carry.plan(ticket, model, head=head).mask
     assert carried.names == {name: name for name in matched}
     assert carried.density == carried.mask.density
-    assert f"carried {len(matched)} tensors" in str(carried)
+    assert f"transferred {len(matched)} tensors" in str(carried)
 
 
 def test_another_number_of_classes_is_no_matter_with_a_fresh_head():

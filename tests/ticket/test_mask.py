@@ -98,7 +98,7 @@ def test_the_digest_is_frozen():
     mask = Mask({"b": torch.tensor([True, False, True]), "a": torch.ones(2, 2, dtype=torch.bool)})
     assert {name: bits.tolist() for name, bits in mask.pack().items()} == {"a": [15], "b": [5]}
     assert mask.digest == "1e1dcda23f5be1414ecd9ba8d0bb22578364a73199653bf68e28e50645df7a25"
-    assert repr(mask) == "Mask(2 tensors, 6 of 7 weights live, density 0.8571)"
+    assert repr(mask) == "Mask(2 tensors, 6 of 7 weights remain, density 0.8571)"
 
 
 def test_without_leaves_names_out():
