@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 
 import altair as alt
@@ -46,8 +45,7 @@ def cost_chart(ledger: Sequence[Row]) -> Chart | None:
 
 def _draw(records: list[Record], searches: list[str], unit: str, reach: alt.Scale) -> alt.LayerChart:
     kinds = [COST, SAVED]
-    lines = json.dumps({search: theme.folded(search, SIDE) for search in searches})
-    axis = alt.Axis(ticks=False, labelExpr=f"{lines}[datum.label]")
+    axis = theme.names_axis(searches, SIDE)
     y = alt.Y("search:N", sort=searches, title=None, scale=alt.Scale(paddingInner=0.3), axis=axis)
     x = alt.X("time:Q", title=f"time ({unit})", scale=reach, axis=alt.Axis(tickCount=4))
     color = alt.Color(

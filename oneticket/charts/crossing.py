@@ -123,7 +123,7 @@ def _score(one: Summary, size: int, group: Group) -> Record:
         "mean": one.score.mean,
         "low": None if low is None else cut(low),
         "high": None if high is None else cut(high),
-        "said": within(one.score),
+        "said": within(one.score, one.setting.metric),
         "n": one.score.n,
     }
 
@@ -134,8 +134,9 @@ def _gains(found: Sequence[Summary], own: Summary | None, size: int, group: Grou
         compared = None if own is None or one is own else over(one, own)
         if compared is not None:
             gain = compared.difference
-            told = {"mean": gain.mean, "low": gain.low, "high": gain.high, "said": within(gain), "n": gain.n}
-            made.append({"size": size, "line": group.called[_line(one)], **told})
+            told = {"mean": gain.mean, "low": gain.low, "high": gain.high, "n": gain.n}
+            said = within(gain, one.setting.metric, signed=True)
+            made.append({"size": size, "line": group.called[_line(one)], "said": said, **told})
     return made
 
 
@@ -150,22 +151,18 @@ def _draw(records: list[Record], title: str, metric: Metric, group: Group, *, ze
         scale=alt.Scale(type="log", domain=domain, nice=False),
         axis=alt.Axis(values=sizes, grid=False, format=",d", labelOverlap="greedy", labelSeparation=8),
     )
-    axis = "better than the target's own by" if zero else f"test {metric.label}"
-    y, low = (
-        alt.Y(f"{end}:Q", title=axis, scale=alt.Scale(zero=False), axis=alt.Axis(tickCount=5))
-        for end in ("mean", "low")
-    )
+    said = f"gain over the target's own ({metric.units})" if zero else f"test {metric.heading}"
+    axis = theme.metric_axis(metric, said, theme.reach(records), signed=zero, tickCount=5)
+    y, low = (alt.Y(f"{end}:Q", title=said, scale=alt.Scale(zero=False), axis=axis) for end in ("mean", "low"))
+    told = {"line": "arm", "size": "training examples", "said": f"{said} [95 %]", "n": "n"}
     color, shape, dash = looks(list(group.called.values()))
     base = alt.Chart().encode(x=x, color=color)
     layers = [
         base.transform_filter("isValid(datum.low)").mark_rule(opacity=0.5, aria=False).encode(y=low, y2="high:Q"),
         base.mark_line(strokeWidth=1.8, aria=False).encode(y=y, strokeDash=dash),
-        theme.told(base, TOLD, "point", filled=True, size=46, opacity=1).encode(y=y, shape=shape),
+        theme.told(base, told, "point", filled=True, size=46, opacity=1).encode(y=y, shape=shape),
     ]
     if zero:
         nought = alt.Chart(alt.InlineData(values=[{"mean": 0}]))
         layers.insert(0, nought.mark_rule(color=theme.GREY, aria=False).encode(y=y))
     return layered(layers, records, titled(title), width=theme.WIDTH, height=theme.HEIGHT)
-
-
-TOLD = {"line": "arm", "size": "training examples", "said": "mean [95 %]", "n": "n"}

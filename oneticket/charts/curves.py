@@ -96,7 +96,14 @@ def _records(rows: Sequence[Row], group: Group) -> list[Record]:
                 "loss": within(found),
             }
         )
-    return made
+    ends = {line: _ends([record for record in made if record["line"] == line]) for line, _ in points}
+    return [record | ends[record["line"]] for record in made]
+
+
+def _ends(line: Sequence[Record]) -> Record:
+    """What is said of a line as a whole: over which steps it goes, and where it ends."""
+    first, last = (choose(line, key=lambda record: record["step"]) for choose in (min, max))
+    return {"steps": f"{first['step']:,} to {last['step']:,}", "first": first["loss"], "last": last["loss"]}
 
 
 def _draw(title: str, records: list[Record], names: list[str], number: int) -> alt.LayerChart:
@@ -109,7 +116,7 @@ def _draw(title: str, records: list[Record], names: list[str], number: int) -> a
         alt.Y(f"{end}:Q", title="training loss (logarithmic)", scale=scale, axis=alt.Axis(values=ticks, format="~g"))
         for end in ("mean", "low")
     )
-    told = {"line": "arm", "step": "step", "loss": "loss [95 %]", "n": "n"}
+    told = {"line": "arm", "steps": "steps", "first": "loss at first [95 %]", "last": "at last [95 %]", "n": "n"}
     shown = theme.legend(names, symbolType="stroke", symbolSize=300)
     color = alt.Color("line:N", scale=theme.marks(names), legend=shown)
     dash = alt.StrokeDash("line:N", scale=theme.marks(names, theme.DASHES), legend=shown)

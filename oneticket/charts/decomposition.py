@@ -77,7 +77,7 @@ def _records(block: Sequence[Decomposition]) -> list[Record]:
                 "low": found.low,
                 "high": found.high,
                 "n": found.n,
-                "gain": within(found),
+                "gain": within(found, one.setting.metric, signed=True),
             }
             made.append(record)
     return made
@@ -94,23 +94,17 @@ def _lacking(block: Sequence[Decomposition]) -> list[str]:
 
 
 def _scale(records: Sequence[Record]) -> alt.Scale:
-    bounds = [record[end] for record in records for end in ("low", "mean", "high") if record[end] is not None]
-    return alt.Scale(domain=[min(0.0, *bounds), max(0.0, *bounds)], nice=True, zero=False)
+    return alt.Scale(domain=list(theme.reach(records, 0.0)), nice=True, zero=False)
 
 
 def _draw(
     records: list[Record], one: Decomposition, title: alt.Title, x: alt.X, scale: alt.Scale, number: int
 ) -> alt.LayerChart:
-    mean, low = (
-        alt.Y(
-            f"{end}:Q",
-            title=f"gain in {one.setting.metric.gained}",
-            scale=scale,
-            axis=alt.Axis(tickCount=5, format="+.2~f"),
-        )
-        for end in ("mean", "low")
-    )
-    told = {"line": "effect", "arms": "arms", "kept": "weights kept", "gain": "gain [95 %]", "n": "n"}
+    metric = one.setting.metric
+    said = f"gain in {metric.gained_in}"
+    axis = theme.metric_axis(metric, said, scale["domain"], signed=True, tickCount=5)
+    mean, low = (alt.Y(f"{end}:Q", title=said, scale=scale, axis=axis) for end in ("mean", "low"))
+    told = {"line": "effect", "arms": "arms", "kept": "weights kept", "gain": f"{said} [95 %]", "n": "n"}
     color, shape, dash = looks([EFFECTS[name].label for name in SHOWN], COLORS)
     line = theme.picked(alt.Chart(), ["line"]).encode(x=x, color=color)
     bars = line.transform_filter("isValid(datum.low)")

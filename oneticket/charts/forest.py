@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import mode
 
 import altair as alt
 
@@ -12,6 +12,7 @@ from oneticket.charts import theme
 from oneticket.charts.gaps import missing_in_all
 from oneticket.charts.sheet import layered, named, sheet
 from oneticket.charts.theme import Chart, Record
+from oneticket.ground.metric import Metric
 from oneticket.ground.metric import named as named_metrics
 from oneticket.lottery.arms import WHOLE
 from oneticket.stats.regroup import parts, settled, sources_of
@@ -25,6 +26,7 @@ LEVELS, WIDTH, STEP, SIDE = 3, 180, 14, 18
 class _Panel:
     title: str
     below: str
+    metric: Metric
     records: list[Record]
 
 
@@ -45,23 +47,25 @@ def controls_chart(rows: Sequence[Row], missing: Sequence[Row] = ()) -> Chart | 
             records = [_differences(block, level) for level in levels]
             if any(records):
                 panels += [
-                    _Panel(title=title, below=found[0]["below"] if found else "nothing to compare", records=found)
+                    _Panel(
+                        title=title,
+                        below=found[0]["below"] if found else "nothing to compare",
+                        metric=setting.metric,
+                        records=found,
+                    )
                     for found in records
                 ]
     every = [record for panel in panels for record in panel.records]
     if not every:
         return None
     called = theme.short(sources_of(rows))
-    usual = max(record["n"] for record in every)
+    usual = mode(record["n"] for record in every)
     for record in every:
-        record |= {"line": called[record["source"]], "few": record["n"] < usual, "many": f"n = {record['n']}"}
-    bounds = [record[end] for record in every for end in ("low", "mean", "high") if record[end] is not None]
-    low, high = min(0.0, *bounds), max(0.0, *bounds)
-    room = 0.3 * (high - low) if any(record["few"] for record in every) else 0.0
-    reach = alt.Scale(domain=[low, high + room], nice=True)
-    sources = sorted(called.values())
+        record |= {"line": called[record["source"]], "few": record["n"] != usual, "many": f"n = {record['n']}"}
+    scales = {metric: _scale(panels, metric) for metric in {panel.metric for panel in panels}}
+    sources = sorted({record["line"] for record in every})
     drawn = [
-        _draw(panel, reach, sources[start : start + theme.MOST], number)
+        _draw(panel, scales[panel.metric], sources[start : start + theme.MOST], number)
         for number, (panel, start) in enumerate(
             (panel, start) for panel in panels for start in range(0, len(sources), theme.MOST)
         )
@@ -69,7 +73,7 @@ def controls_chart(rows: Sequence[Row], missing: Sequence[Row] = ()) -> Chart | 
     views = [f"panel_{number}" for number in range(len(drawn))]
     subtitle = [
         f"Points: mean paired difference in test {named_metrics(rows)}; right of 0 the ticket is better. "
-        f"{counts([record['n'] for record in every])}; n is said where it is not the largest.",
+        f"{counts([record['n'] for record in every])}; n is said where it is not {usual}.",
         "Bars: 95 % Student t intervals; filled points: the interval leaves out 0. One replicate has no bar.",
         missing_in_all(missing, rows),
     ]
@@ -88,7 +92,7 @@ def _differences(block: Sequence[Summary], level: int) -> list[Record]:
             compared = over(ticket, rival) if _controls(rival, ticket) else None
             if compared is None:
                 continue
-            found = compared.difference
+            found, metric = compared.difference, ticket.setting.metric
             record = {
                 "control": words_of("own" if rival.at_home else rival.line.arm).label,
                 "source": ticket.line.source,
@@ -99,9 +103,9 @@ def _differences(block: Sequence[Summary], level: int) -> list[Record]:
                 "high": found.high,
                 "n": found.n,
                 "seen": bool(compared.seen),
-                "difference": within(found),
-                "ticket": within(ticket.score),
-                "rival": within(rival.score),
+                "difference": within(found, metric, signed=True),
+                "ticket": within(ticket.score, metric),
+                "rival": within(rival.score, metric),
             }
             made.append(record)
     return made
@@ -113,23 +117,33 @@ def _controls(rival: Summary, ticket: Summary) -> bool:
     return rival.line.arm != "ticket" and rival.line.source in ("", ticket.line.source)
 
 
+def _scale(panels: Sequence[_Panel], metric: Metric) -> alt.Scale:
+    """One scale for all panels of a metric, with room for what stands at the right."""
+    records = [record for panel in panels if panel.metric == metric for record in panel.records]
+    low, high = theme.reach(records, 0.0)
+    room = 0.3 * (high - low) if any(record["few"] for record in records) else 0.0
+    return alt.Scale(domain=[low, high + room], nice=True)
+
+
 def _draw(panel: _Panel, reach: alt.Scale, sources: Sequence[str], number: int) -> alt.LayerChart:
     records = [record for record in panel.records if record["line"] in sources]
     here = [source for source in sources if any(record["line"] == source for record in records)]
     controls = sorted({record["control"] for record in records}, key=label_place)
-    lines = json.dumps({control: theme.folded(control, SIDE) for control in controls})
     # Every source has its own lane within a control's band, whichever sources are shown.
     y = alt.Y(
         "control:N",
         sort=controls,
         title=None,
         scale=alt.Scale(paddingInner=0.25, paddingOuter=0.15),
-        axis=alt.Axis(ticks=False, domain=False, grid=True, tickBand="extent", labelExpr=f"{lines}[datum.label]"),
+        axis=theme.names_axis(controls, SIDE, grid=True, tickBand="extent"),
     )
     lane = alt.YOffset("line:N", sort=here, scale=alt.Scale(domain=here, paddingOuter=0.2))
-    x = alt.X("mean:Q", title="ticket better by", scale=reach, axis=alt.Axis(tickCount=4, format="+.2~f"))
-    told = {"line": "ticket found on", "control": "minus", "kept": "weights kept", "difference": "difference [95 %]"}
-    told |= {"n": "n", "ticket": "score of the ticket", "rival": "of the control"}
+    metric, better = panel.metric, f"ticket better by ({panel.metric.units})"
+    axis = theme.metric_axis(metric, better, reach["domain"], signed=True, tickCount=4)
+    x, bar = (alt.X(f"{end}:Q", title=better, scale=reach, axis=axis) for end in ("mean", "low"))
+    told = {"line": "ticket found on", "control": "minus", "kept": "weights kept"}
+    told |= {"difference": f"difference in {metric.units} [95 %]", "n": "n"}
+    told |= {"ticket": f"{metric.heading} of the ticket", "rival": "of the control"}
     shown = (
         theme.legend(here, title="ticket found on", room=theme.WHOLE - 160, values=here) if len(sources) > 1 else None
     )
@@ -137,7 +151,6 @@ def _draw(panel: _Panel, reach: alt.Scale, sources: Sequence[str], number: int) 
     shape = alt.Shape("line:N", scale=theme.marks(sources, theme.SHAPES), legend=shown)
     base = theme.picked(alt.Chart(), ["line"]) if len(sources) > 1 else alt.Chart()
     base = base.encode(y=y, yOffset=lane)
-    bar = alt.X("low:Q", scale=reach, title="ticket better by")
     seen, unseen = (base.transform_filter(f"{no}datum.seen") for no in ("", "!"))
     layers = [
         alt.Chart().mark_rule(color=theme.GREY, aria=False).encode(x=alt.XDatum(0, scale=reach)),

@@ -6,18 +6,20 @@ import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
 
 import altair as alt
 
 from oneticket.charts import theme
 from oneticket.charts.sheet import TITLE, layered, title_lines
 from oneticket.charts.theme import Record
-from oneticket.ground.metric import number
+from oneticket.ground.metric import Metric
 from oneticket.stats.stats import Interval
 from oneticket.stats.words import within
 
 TILE, LOW, SIDE = 74, 58, 14  # pixels of a tile, and letters of a line beside it
 ACROSS = 3  # targets in a panel
+LOOK: dict[str, Any] = {"grid": False, "titlePadding": 10}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,6 +43,7 @@ class Matrix:
     """One heat map: a title, its tiles, and the names of both sides in their order."""
 
     title: str
+    metric: Metric
     sources: Sequence[str]
     targets: Sequence[str]
     tiles: Sequence[Tile]
@@ -58,24 +61,34 @@ def heats(matrix: Matrix, *, most: float, x: str, y: str) -> list[alt.LayerChart
 
 
 def _heat(matrix: Matrix, targets: Sequence[str], *, most: float, x: str, y: str) -> alt.LayerChart:
-    records = [_record(tile) for tile in matrix.tiles if tile.target in targets]
+    metric = matrix.metric
+    records = [_record(tile, metric) for tile in matrix.tiles if tile.target in targets]
     gap = alt.Scale(paddingInner=0.05, paddingOuter=0.0)
     across = alt.X(
         "target:N",
         title=x,
         sort=list(targets),
         scale=gap,
-        axis=_axis(targets, TILE // 7, labelAngle=0),
+        axis=theme.names_axis(targets, TILE // 7, across=True, **LOOK),
     )
-    down = alt.Y("source:N", title=y, sort=list(matrix.sources), scale=gap, axis=_axis(matrix.sources, SIDE))
+    down = alt.Y(
+        "source:N", title=y, sort=list(matrix.sources), scale=gap, axis=theme.names_axis(matrix.sources, SIDE, **LOOK)
+    )
     color = alt.Color(
         "value:Q",
-        title="better (above 0) or worse",
+        title=f"better (above 0) or worse, {metric.units}",
         scale=alt.Scale(domain=[-most, 0, most], range=[theme.BELOW, theme.EVEN, theme.ABOVE], interpolate="rgb"),
-        legend=alt.Legend(orient="top", format="+.2~r", gradientLength=220, gradientThickness=10, tickCount=3),
+        legend=alt.Legend(
+            orient="top",
+            labelExpr=theme.written(metric, signed=True),
+            description=f"Colours from {metric.written(-most)} to {metric.written(most, signed=True)} {metric.units}",
+            gradientLength=220,
+            gradientThickness=10,
+            tickCount=3,
+        ),
     )
-    told = {"source": y, "target": x, "kept": "weights kept", "difference": "difference [95 %]"}
-    told |= {"score": "score [95 %]", "n": "n"}
+    told = {"source": y, "target": x, "kept": "weights kept", "difference": f"difference in {metric.units} [95 %]"}
+    told |= {"score": f"{metric.heading} [95 %]", "n": "n"}
     shown = alt.Chart().transform_filter("datum.level === level").encode(x=across, y=down)
     compared, plain = (shown.transform_filter(f"{no}isValid(datum.value)") for no in ("", "!"))
     framed = compared.transform_filter("datum.seen")
@@ -106,34 +119,29 @@ def levels_of(tiles: Iterable[Tile]) -> dict[int, str]:
     return {tile.level: tile.kept for tile in tiles}
 
 
-def _record(tile: Tile) -> Record:
+def _record(tile: Tile, metric: Metric) -> Record:
     value, score = tile.difference, tile.score
     record = {"source": tile.source, "target": tile.target, "level": tile.level, "kept": tile.kept}
     record |= {"difference": "—", "score": "—", "n": "—", "value": None, "seen": False}
     if score is not None:
-        record |= {"score": within(score), "n": str(score.n)}
+        record |= {"score": within(score, metric), "n": str(score.n)}
     if value is not None:
-        said = _lines(value, sign=True)
+        said = _lines(value, metric, signed=True)
         seen = value.low is not None and value.high is not None and (value.low > 0 or value.high < 0)
-        record |= {"difference": within(value), "n": str(value.n), "value": value.mean, "seen": seen}
+        record |= {
+            "difference": within(value, metric, signed=True),
+            "n": str(value.n),
+            "value": value.mean,
+            "seen": seen,
+        }
     elif score is not None:
-        said = _lines(score)
+        said = _lines(score, metric)
         said = (said[0], said[1], f"{'own' if tile.own else 'no pair'}, {said[2]}")
     else:
         said = ("missing", "", "")
     return {**record, **dict(zip(("first", "second", "third"), said, strict=True))}
 
 
-def _lines(value: Interval, *, sign: bool = False) -> tuple[str, str, str]:
-    plus = "+" if sign and value.mean > 0 else ""
-    half = "no interval" if value.half is None else f"± {number(value.half)}"
-    return plus + number(value.mean), half, f"n = {value.n}"
-
-
-def _axis(names: Sequence[str], letters: int, **options: object) -> alt.Axis:
-    """An axis without lines, its names in lines of so many letters."""
-    lines = json.dumps({name: theme.folded(name, letters) for name in names})
-    made = alt.Axis(domain=False, ticks=False, grid=False, titlePadding=10, labelExpr=f"{lines}[datum.label]")
-    for name, value in options.items():
-        made[name] = value
-    return made
+def _lines(value: Interval, metric: Metric, *, signed: bool = False) -> tuple[str, str, str]:
+    half = "no interval" if value.half is None else f"± {metric.written(value.half)}"
+    return metric.written(value.mean, signed=signed), half, f"n = {value.n}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -67,27 +66,13 @@ def _draw(title: str, shown: Sequence[Summary], called: Mapping[str, str]) -> al
     several = len({one.line.source for one in shown if one.line.arm == "reinit"}) > 1
     records = [_record(one, called, several=several) for one in shown]
     metric, names = shown[0].setting.metric, [record["line"] for record in records]
-    bounds = [record[end] for record in records for end in ("low", "mean", "high") if record[end] is not None]
-    low, high = min(bounds), max(bounds)
+    low, high = theme.reach(records)
     span = (high - low) or abs(high) or 1.0
     reach = alt.Scale(domain=[low - 0.06 * span, high + NUMBERS * span], nice=False, zero=False)
-    lines = json.dumps({name: theme.folded(name, SIDE) for name in names})
-    y = alt.Y(
-        "line:N",
-        sort=names,
-        title=None,
-        axis=alt.Axis(ticks=False, domain=False, grid=False, labelExpr=f"{lines}[datum.label]"),
-    )
-    written = "format(100 * datum.value, '.4~g')" if metric.share else alt.Undefined
-    x, begin = (
-        alt.X(
-            f"{end}:Q",
-            title=f"test {metric.heading}",
-            scale=reach,
-            axis=alt.Axis(values=_ticks(low, high), titleAnchor="start", grid=True, labelExpr=written),
-        )
-        for end in ("mean", "low")
-    )
+    y = alt.Y("line:N", sort=names, title=None, axis=theme.names_axis(names, SIDE, grid=False))
+    title_x = f"test {metric.heading}"
+    axis = theme.metric_axis(metric, title_x, (low, high), values=_ticks(low, high), titleAnchor="start", grid=True)
+    x, begin = (alt.X(f"{end}:Q", title=title_x, scale=reach, axis=axis) for end in ("mean", "low"))
     color = alt.Color("kind:N", scale=alt.Scale(domain=KINDS, range=LOOKS), legend=None)
     shape = alt.Shape("kind:N", scale=alt.Scale(domain=KINDS, range=theme.SHAPES[:4]), legend=None)
     told = {"line": "arm", "kept": "weights kept", "score": f"{metric.heading} [95 %]", "n": "n"}

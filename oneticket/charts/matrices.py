@@ -8,7 +8,7 @@ from oneticket.charts import theme
 from oneticket.charts.heat import Matrix, Tile, heats, levels_of, scale_of
 from oneticket.charts.sheet import sheet
 from oneticket.charts.theme import Chart
-from oneticket.ground.metric import named
+from oneticket.ground.metric import Metric, named
 from oneticket.stats.regroup import parts, settled
 from oneticket.stats.summary import Line, Row, Setting, Summary, over, summary
 from oneticket.stats.words import counts, percent, words_of
@@ -66,28 +66,34 @@ def _sheet(
         "Dashed: the target's own ticket with its score, a ticket without a pair, or a missing one.",
         f"{len(missing)} cells asked for are not trained." if missing else "",
     ]
-    most = scale_of(tiles)
-    drawn = [panel for one in matrices for panel in heats(one, most=most, x=x, y=y)]
+    most = {
+        metric: scale_of(tile for one in matrices if one.metric == metric for tile in one.tiles)
+        for metric in {one.metric for one in matrices}
+    }
+    drawn = [panel for one in matrices for panel in heats(one, most=most[one.metric], x=x, y=y)]
     seen = [tile.level for tile in tiles if tile.difference is not None] or [tile.level for tile in tiles]
     menu = theme.menu(levels_of(tiles), start=max(seen))
     return sheet(drawn, title=title, subtitle=subtitle, params=[menu])
 
 
 def _blocks(rows: Sequence[Row], missing: Sequence[Row]) -> Iterator[tuple[str, list[Summary], list[Row]]]:
-    """The tickets and random tickets of every part, model, head and kind of equal, and those that are missing."""
+    """The tickets and random tickets of every part, model, head, kind of equal and metric, and the missing ones."""
     split = parts(settled(rows))
     gone = parts(row for row in missing if row["arm"] in ("ticket", "own"))
     for part, taken in split.items():
         found = [one for one in summary(taken) if one.line.arm in ("ticket", "own", RANDOM)]
-        kinds: dict[tuple[str, str | None, str | None], list[Summary]] = {}
+        kinds: dict[tuple[str, str | None, str | None, Metric], list[Summary]] = {}
         for one in found:
-            kinds.setdefault((one.setting.model, one.setting.head, one.setting.equal), []).append(one)
+            here = one.setting
+            kinds.setdefault((here.model, here.head, here.equal, here.metric), []).append(one)
         usual = found[0].setting.head if found else None
-        for (model, head, equal), block in kinds.items():
+        for (model, head, equal, _), block in kinds.items():
             title = f"{part}: {model}" if len(split) > 1 else model
             title += f" ({head} head)" if head != usual else ""
             title += f" at equal {equal}" if equal else ""
+            others = {one.setting.data for one in found} - {one.setting.data for one in block}
             lacking = [row for row in gone.get(part, []) if (row["model"], row.get("equal")) == (model, equal)]
+            lacking = [row for row in lacking if row["target_data"] not in others]
             yield title, block, lacking
 
 
@@ -107,7 +113,8 @@ def _matrix(
         return None
     sources, targets = ({tile.source: None for tile in tiles}, {tile.target: None for tile in tiles})
     title = f"{title}, against {words_of(against).phrase}"
-    return Matrix(title=title, sources=sorted(sources), targets=sorted(targets), tiles=tiles)
+    metric = found[0].setting.metric
+    return Matrix(title=title, metric=metric, sources=sorted(sources), targets=sorted(targets), tiles=tiles)
 
 
 def _tile(at: At, one: Summary | None, rivals: Mapping[tuple[Setting, int], Summary], kept: str, against: str) -> Tile:

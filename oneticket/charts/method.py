@@ -136,7 +136,8 @@ def _name(one: Summary) -> str:
 
 
 def _score(one: Summary) -> str:
-    return f"{100 * one.score.mean:.1f} %" if one.setting.metric.name == "accuracy" else f"{one.score.mean:.3g}"
+    metric = one.setting.metric
+    return metric.score(one.score.mean) if metric.share else metric.written(one.score.mean)
 
 
 def _network(x: float, y: float, colors: _Colors, *, kept: float, scale: float = 1.0) -> str:

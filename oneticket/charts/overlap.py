@@ -11,6 +11,7 @@ from oneticket.charts import theme
 from oneticket.charts.lines import looks
 from oneticket.charts.sheet import layered, named, sheet
 from oneticket.charts.theme import Chart, Record
+from oneticket.ground.metric import Metric
 from oneticket.stats.stats import mean_interval, paired
 from oneticket.stats.summary import Row
 from oneticket.stats.words import counts, percent, within
@@ -45,8 +46,8 @@ def overlap_chart(overlaps: Sequence[Row]) -> Chart | None:
     views = [f"panel_{number}" for number in range(len(drawn))]
     subtitle = [
         f"Points: mean share of the living weights that live in the other mask too; {counts([r['n'] for r in every])}.",
-        "Bars: 95 % Student t intervals, cut at 0 and 1; one replicate has none. Dashed black: what two random masks "
-        "share.",
+        "Bars: 95 % Student t intervals, cut at 0 and 100 %; one replicate has none. Dashed black: what two "
+        "random masks share.",
     ]
     params = [*theme.zooms(views), *theme.picks(["line"], views)]
     return sheet(drawn, title="Do searches find the same weights?", subtitle=subtitle, params=params)
@@ -61,21 +62,21 @@ def _record(rows: Sequence[Row], called: dict[str, str]) -> Record:
         "density": rows[0]["density"],
         "kept": percent(rows[0]["density"]),
         "mean": found.mean,
-        "low": None if found.low is None else max(0.0, found.low),
-        "high": None if found.high is None else min(1.0, found.high),
+        "low": None if found.low is None else SHARED.clipped(found.low),
+        "high": None if found.high is None else SHARED.clipped(found.high),
         "chance": sum(chance.values()) / len(chance),
         "n": found.n,
-        "overlap": within(found),
-        "beyond": within(beyond),
+        "overlap": within(found, SHARED),
+        "beyond": within(beyond, SHARED, signed=True),
     }
 
 
 def _draw(records: list[Record], title: str, names: list[str], x: alt.X, top: float, number: int) -> alt.LayerChart:
-    axis, scale = alt.Axis(tickCount=5, labelExpr=theme.PERCENT), alt.Scale(domain=[0, top])
-    mean, low, chance = (
-        alt.Y(f"{end}:Q", title="shared living weights", scale=scale, axis=axis) for end in ("mean", "low", "chance")
-    )
-    told = {"line": "compared with", "kept": "weights kept", "overlap": "share [95 %]", "beyond": "above chance"}
+    title_y, scale = SHARED.heading, alt.Scale(domain=[0, top])
+    axis = theme.metric_axis(SHARED, title_y, (0.0, top), tickCount=5)
+    mean, low, chance = (alt.Y(f"{end}:Q", title=title_y, scale=scale, axis=axis) for end in ("mean", "low", "chance"))
+    told = {"line": "compared with", "kept": "weights kept", "overlap": f"{title_y} [95 %]"}
+    told["beyond"] = f"{SHARED.units} above chance [95 %]"
     color, shape, dash = looks(names)
     line = theme.picked(alt.Chart(), ["line"]).encode(x=x, color=color)
     bars = line.transform_filter("isValid(datum.low)")
@@ -90,3 +91,7 @@ def _draw(records: list[Record], title: str, names: list[str], x: alt.X, top: fl
         .properties(name=f"panel_{number}"),
     ]
     return layered(layers, records, named(title), width=theme.WIDTH, height=theme.HEIGHT)
+
+
+SHARED = Metric(name="shared living weights", low=0.0, high=1.0, share=True)
+"""What is drawn, as a number with its unit and bounds."""

@@ -124,9 +124,9 @@ def _records(panel: _Panel) -> list[Record]:
                 "low": None if low is None else metric.clipped(low),
                 "high": None if high is None else metric.clipped(high),
                 "n": one.score.n,
-                "score": within(one.score),
+                "score": within(one.score, metric),
                 "kept": percent(one.density) + weights,
-                "over": "—" if one.over_dense is None else within(one.over_dense.difference),
+                "over": "—" if one.over_dense is None else within(one.over_dense.difference, metric, signed=True),
             }
         )
     return made
@@ -141,11 +141,11 @@ def _reach(panels: list[_Panel], records: list[Record]) -> list[float]:
 
 def _draw(panel: _Panel, records: list[Record], *, x: alt.X, y: alt.Scale, number: int) -> alt.LayerChart:
     metric = panel.setting.metric
-    mean, low = (
-        alt.Y(f"{end}:Q", title=_axis_title(metric), scale=y, axis=alt.Axis(tickCount=5)) for end in ("mean", "low")
-    )
-    told = {"line": "arm", "kept": "weights kept", "score": f"{metric.name} [95 %]", "n": "n"}
-    told["over"] = f"{metric.above} dense [95 %]" if metric.larger else "better than dense by [95 %]"
+    title = f"test {metric.heading}" if metric.larger else f"test {metric.heading}, lower is better"
+    axis = theme.metric_axis(metric, title, y["domain"], tickCount=5)
+    mean, low = (alt.Y(f"{end}:Q", title=title, scale=y, axis=axis) for end in ("mean", "low"))
+    told = {"line": "arm", "kept": "weights kept", "score": f"{metric.heading} [95 %]", "n": "n"}
+    told["over"] = f"{metric.units} {metric.above} dense [95 %]"
     names = list(panel.group.called.values())
     color, shape, dash = looks(names)
     rule = alt.Chart().transform_filter("datum.dense")
@@ -180,8 +180,7 @@ def _shade(panel: _Panel, x: alt.X) -> list[alt.Chart]:
 
 def _scale(records: list[Record]) -> alt.Scale:
     """Round bounds around every point and band, a twentieth to a fifth of a power of ten apart."""
-    low = min(record["mean"] if record["low"] is None else record["low"] for record in records)
-    high = max(record["mean"] if record["high"] is None else record["high"] for record in records)
+    low, high = theme.reach(records)
     # For accuracies: fifths for falls, twentieths for small differences.
     unit = 10.0 ** max(0, math.ceil(math.log10((high - low) or 1.0)))
     steps = (5 if high - low > 0.4 * unit else 20) / unit
@@ -194,7 +193,10 @@ def _subtitle(summaries: list[Summary]) -> list[str]:
     data = ", ".join(dict.fromkeys(one.setting.data for one in summaries))
     numbers = [one.score.n for one in summaries]
     metrics = list(dict.fromkeys(one.setting.metric for one in summaries))
-    ends = [" and ".join(f"{end:g}" for end in (one.low, one.high) if end is not None) for one in metrics]
+    ends = [
+        " and ".join(f"{one.factor * end:g}{' %' * one.share}" for end in (one.low, one.high) if end is not None)
+        for one in metrics
+    ]
     cut = f", cut at {' or '.join(dict.fromkeys(filter(None, ends)))}" if any(ends) else ""
     bands = f"Bars and bands: 95 % Student t intervals{cut}."
     if min(numbers) == 1:
@@ -211,10 +213,6 @@ def _lower(metrics: Sequence[Metric]) -> str:
 def _alike(setting: Setting) -> tuple[str, str, Metric]:
     """Panels that share an axis."""
     return setting.model, setting.data, setting.metric
-
-
-def _axis_title(metric: Metric) -> str:
-    return f"test {metric.label}" if metric.larger else f"test {metric.label}, lower is better"
 
 
 def _natural(panels: list[_Panel]) -> str:

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import altair as alt
 
-from oneticket.charts.theme import INK, LETTER, LOOK, WHOLE, Chart, Panel, Param, Record, folded
+from oneticket.charts.theme import INK, LETTER, LOOK, WHOLE, WIDTH, Chart, Panel, Param, Record, folded
 
 APART = "panels apart"
 """Marks a chart whose panels have their own scales and legends, and may so be laid out in another way: how many of them
@@ -24,14 +24,20 @@ def sheet(
     params: Sequence[Param] = (),
     first: int | None = None,
 ) -> Chart:
-    """The panels in rows of two, or three of many, under one title; empty lines of the subtitle are left out.
+    """The panels in rows of two, or three of many, under one title, or one that is twice as wide.
+
+    Empty lines of the subtitle are left out.
 
     `first`: how many panels a page shows unasked, where not all; the others are details.
     `params`: what a reader may change. They stand here, with the views that they act in, since Altair numbers and
     merges those of panels as it goes.
     """
     across = min(len(panels), 2 if len(panels) <= 4 else 3)
-    said = [piece for line in subtitle if line for piece in folded(line, round(0.85 * across * WHOLE / LETTER))]
+    alone = len(panels) == 1 and panels[0].width == WIDTH
+    if alone:  # a plot by itself takes the room of two
+        panels[0].width = WIDTH + WHOLE
+    room = (2 if alone else across) * WHOLE
+    said = [piece for line in subtitle if line for piece in folded(line, round(room / LETTER))]
     chart = alt.concat(*panels, columns=across, spacing=36, title=alt.Title(title, subtitle=said))
     own: Literal["independent"] = "independent"
     chart.resolve = alt.Resolve(scale=alt.ScaleResolveMap(color=own, shape=own, strokeDash=own))
@@ -69,6 +75,7 @@ def apart(chart: Mapping[str, Any]) -> list[dict[str, Any]]:
     if APART not in chart.get("usermeta", {}):
         return [dict(chart)]
     shared = {name: chart[name] for name in ("$schema", "config") if name in chart}
+    data = {name: chart[name] for name in ("data",) if name in chart}  # Altair moves to the top what all panels share
     fit = {"type": "fit-x", "contains": "padding"}
     return [
         {
@@ -80,7 +87,7 @@ def apart(chart: Mapping[str, Any]) -> list[dict[str, Any]]:
             "width": WHOLE,
             "autosize": fit,
         }
-        for panel in chart["concat"]
+        for panel in ({**data, **panel} for panel in chart["concat"])
     ]
 
 

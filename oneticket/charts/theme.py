@@ -10,6 +10,7 @@ from typing import Any
 
 import altair as alt
 
+from oneticket.ground.metric import Metric
 from oneticket.stats.words import percent
 
 Record = dict[str, Any]
@@ -35,8 +36,8 @@ WIDTH, HEIGHT = 270, 220
 """Pixels of a panel's plot, without its axes."""
 WHOLE = 330
 """Pixels of a panel with its axes: two stand beside each other on paper, one on a telephone."""
-LETTER, SYMBOL = 6.4, 34
-"""Pixels of a letter of 12 pixels, on average, and of a legend's symbol with its space."""
+LETTER, SYMBOL, HALF_LINE = 6.4, 34, 7
+"""Pixels of a letter of 12 pixels, on average, of a legend's symbol with its space, and of half a line of letters."""
 
 DARK: Mapping[str, str] = {
     PAPER: "#15191d",
@@ -99,9 +100,9 @@ def density_axis(values: Iterable[float], field: str = "density", named: Iterabl
     A few `named` densities stand on the axis alone, else round ones and both ends. Those that read alike are one.
     """
     values, named = list(values), sorted({percent(density): density for density in named}.values())
-    most, least = max(values), min(values)
-    room = max((most / least) ** 0.03, 1.03)
-    scale = alt.Scale(type="log", domain=[most * room, least / room], nice=False)
+    room = max((max(values) / min(values)) ** 0.03, 1.03)
+    scale = alt.Scale(type="log", domain=[max(values) * room, min(values) / room], nice=False)
+    most, least = max(named or values), min(named or values)
     round_ones = (digit / 10**power for power in range(1, 7) for digit in (5, 2, 1))
     ticks = [most, *(tick for tick in round_ones if least * 1.3 < tick < most / 1.3), least]
     axis = alt.Axis(
@@ -114,6 +115,50 @@ def density_axis(values: Iterable[float], field: str = "density", named: Iterabl
         description=f"weights kept, from {percent(most)} to {percent(least)}, logarithmic",
     )
     return alt.X(f"{field}:Q", title="weights kept (logarithmic)", scale=scale, axis=axis)
+
+
+def names_axis(names: Iterable[str], letters: int, *, across: bool = False, **options: Any) -> alt.Axis:
+    """An axis of names, without ticks, each folded at so many letters; its middle is beside what it names.
+
+    `across`: names stand below the plot, else at its left.
+    """
+    lines = {name: folded(name, letters) for name in names}
+    lift = json.dumps({name: -HALF_LINE * (len(line) - 1) for name, line in lines.items()})
+    placed = {"labelAngle": 0} if across else {"labelOffset": alt.ExprRef(f"{lift}[datum.label] || 0")}
+    label = f"{json.dumps(lines)}[datum.label]"
+    return alt.Axis(ticks=False, domain=False, labelExpr=label, **placed, **options)
+
+
+def metric_axis(
+    metric: Metric, title: str, ends: tuple[float, float], *, signed: bool = False, **options: Any
+) -> alt.Axis:
+    """An axis of scores, or with `signed` of differences: its numbers, written and spoken, are in the metric's unit.
+
+    `ends`: the least and the largest score that it shows.
+    """
+    low, high = (metric.written(end, signed=signed) for end in ends)
+    return alt.Axis(labelExpr=written(metric, signed=signed), description=f"{title}, from {low} to {high}", **options)
+
+
+def written(metric: Metric, *, signed: bool = False) -> str:
+    """An expression that writes a tick's score in the unit that the metric is told in.
+
+    >>> from oneticket.ground.metric import METRICS
+    >>> written(METRICS["accuracy"])
+    "format(100 * datum.value, ',.6~r')"
+    """
+    number = f"format({metric.factor} * datum.value, ',.6~r')"
+    return f"(datum.value > 0 ? '+' : '') + {number}" if signed else number
+
+
+def reach(records: Iterable[Record], *others: float) -> tuple[float, float]:
+    """The least and the largest of means, bounds, and what else shall be in sight.
+
+    >>> reach([{"low": None, "mean": 0.5, "high": None}], 0.0)
+    (0.0, 0.5)
+    """
+    bounds = [record[end] for record in records for end in ("low", "mean", "high") if record[end] is not None]
+    return min(*others, *bounds, math.inf), max(*others, *bounds, -math.inf)
 
 
 def beside(densities: Iterable[float], place: int, many: int) -> float:

@@ -57,7 +57,7 @@ class Metric:
         >>> METRICS["rmse"].written(54.25)
         '54.250'
         """
-        text = number(100 * value, 1) if self.share else number(value)
+        text = number(self.factor * value, 1 if self.share else None)
         return f"+{text}" if signed and value > NOISE else text
 
     def score(self, value: float) -> str:
@@ -89,6 +89,11 @@ class Metric:
         return f"95 % CI {self.written(low)} to {self.written(high)}, n = {n}"
 
     @property
+    def factor(self) -> int:
+        """What a score is multiplied by where it is told: 100 of a share."""
+        return 100 if self.share else 1
+
+    @property
     def units(self) -> str:
         """What differences are counted in: `points` of a share, else its unit or, without one, its name."""
         return "points" if self.share else self.unit or self.name
@@ -113,6 +118,11 @@ class Metric:
     def gained(self) -> str:
         """What a gain is a gain of: `accuracy`, `lower rmse (mmol)`."""
         return self.label if self.larger else f"lower {self.label}"
+
+    @property
+    def gained_in(self) -> str:
+        """What a gain is told in: `points of accuracy`, `lower rmse (mmol)`."""
+        return f"{self.units} of {self.name}" if self.share else self.gained
 
     @property
     def better(self) -> str:

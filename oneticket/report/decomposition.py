@@ -68,7 +68,7 @@ def _sentence(one: Decomposition, where: str) -> str:
     said = []
     if "total" in gains:
         parts = [f"{EFFECTS[name].label} {told[name]}" for name in PARTS if name in gains]
-        total = f"{named} minus the target's own, {told['total']} {_unit(metric)}"
+        total = f"{named} minus the target's own, {told['total']} {metric.gained_in}"
         shown = f", is {listed(parts)}" if len(parts) == len(PARTS) else "".join(f"; {part}" for part in parts)
         n = gains["total"].difference.n
         said.append(f"{total}{shown}{f' (95 % intervals, n = {n})' if n > 1 else ''}")
@@ -92,7 +92,7 @@ def _table(title: str, block: Sequence[Decomposition], *, first: bool) -> Report
         for one in block
         if one.lacking
     ]
-    caption = _caption(block[0], shown) if first else f"In {_unit(block[0].setting.metric)}, as above."
+    caption = _caption(block[0], shown) if first else f"In {block[0].setting.metric.gained_in}, as above."
     table = ReportTable(
         title=title,
         header=("ticket from", "weights kept", *(EFFECTS[name].label for name in shown), "n"),
@@ -106,14 +106,9 @@ def _caption(one: Decomposition, shown: Sequence[str]) -> str:
     """What the columns are, and that they are not adjusted for their number."""
     told = [f"{EFFECTS[name].label}: {_meaning(name)}" for name in shown if name != "total"]
     return (
-        f"Gains in {_unit(one.setting.metric)}, paired by replicate: means with their 95 % Student t intervals, not "
+        f"Gains in {one.setting.metric.gained_in}, paired by replicate: means with their 95 % Student t intervals, not "
         f"adjusted for their number; a value with another n than its row says so. {'; '.join(told)}."
     )
-
-
-def _unit(metric: Metric) -> str:
-    """What a gain is a gain of, with its unit."""
-    return f"points of {metric.name}" if metric.share else metric.gained
 
 
 def _meaning(name: str) -> str:

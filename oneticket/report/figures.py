@@ -49,7 +49,8 @@ def _panels(name: str, panels: Sequence[Panel], first: int) -> str:
         f'<div class="chart" data-charts="charts-{name}" data-panel="{first + number}"></div></div>'
         for number, panel in enumerate(panels)
     )
-    return f'<div class="panels">\n{inside}\n</div>'
+    even = len({panel.chart.get("height") for panel in panels}) == 1
+    return f'<div class="panels{" even" * even}">\n{inside}\n</div>'
 
 
 def _menu(picture: Picture) -> str:

@@ -122,7 +122,49 @@ def test_marks_speak_what_is_true(driver: Any, page: Path) -> None:
     )
     densities = {percent for label in spoken for percent in re.findall(r"weights kept: ([\d.]+ %)", label)}
     assert len(spoken) > 20 and {"33 %", "1.2 %"} <= densities
-    assert all(re.search(r"arm: .+; accuracy \[95 %\]: [\d.]+ \[[\d.]+, [\d.]+\]; n: \d", label) for label in spoken)
+    told = re.compile(r"arm: .+; accuracy \(%\) \[95 %\]: (\d+\.\d+) (\[\d+\.\d+, \d+\.\d+\]|\(n = 1\)); n: \d")
+    found = [told.search(label) for label in spoken]
+    assert [label for label, one in zip(spoken, found, strict=True) if not one] == []
+    assert max(float(one[1]) for one in found if one) > 50
+
+
+def test_axes_are_written_and_spoken_in_percent_and_points(driver: Any, page: Path) -> None:
+    _opened(driver, page, 1440)
+    axes = driver.execute_script(
+        "return [...document.querySelectorAll('.panel .chart .role-axis[aria-label]')].map(axis => "
+        "[axis.closest('figure').id, axis.getAttribute('aria-label'), "
+        "[...axis.querySelectorAll('.role-axis-label text')].map(text => text.textContent)])"
+    )
+    kept = {label for _, label, _ in axes if label.startswith("weights kept")}
+    assert kept == {"weights kept, from 33 % to 1.2 %, logarithmic"}
+    known = {"figure-hero": "test accuracy (%)", "figure-scores": "test accuracy (%)"}
+    known |= {"figure-controls": "ticket better by (points)", "figure-mask-or-weights": "gain in points of accuracy"}
+    for figure, title in known.items():
+        found = [(label, ticks) for name, label, ticks in axes if name == figure and label.startswith(title)]
+        assert found, figure
+        for label, ticks in found:
+            low, high = re.fullmatch(rf"{re.escape(title)}, from (.+) to (.+)", label).groups()
+            low, high = (float(end.replace("−", "-")) for end in (low, high))
+            numbers = [float(tick.replace("−", "-")) for tick in ticks]
+            assert len(numbers) > 1 and max(map(abs, numbers)) > 1, "percent and points, not shares"
+            assert all(low - 0.1 <= number <= high + 0.1 for number in numbers) or figure == "figure-hero"
+
+
+def test_plots_of_one_row_stand_side_by_side(driver: Any, page: Path) -> None:
+    _opened(driver, page, 1440)
+    frames = driver.execute_script(
+        "return [...document.querySelectorAll('#figure-scores .panels')].map(panels => [...panels.children].map("
+        "panel => { const box = panel.querySelector('.chart .background').getBoundingClientRect(); "
+        "return [panel.getBoundingClientRect().bottom, box.top, box.bottom]; }))"
+    )
+    rows: dict[tuple[int, int], list[tuple[float, float]]] = {}
+    for number, panels in enumerate(frames):
+        for end, top, bottom in panels:
+            rows.setdefault((number, round(end)), []).append((top, bottom))
+    assert max(map(len, rows.values())) == 3
+    for places in rows.values():
+        assert max(top for top, _ in places) - min(top for top, _ in places) < 2
+        assert max(bottom for _, bottom in places) - min(bottom for _, bottom in places) < 2
 
 
 def test_the_hero_stands_under_the_verdicts_with_a_name_and_a_number_at_every_point(driver: Any, page: Path) -> None:

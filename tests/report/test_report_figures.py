@@ -233,10 +233,11 @@ def test_of_many_sources_every_ticket_comes_first() -> None:
         assert {title.rpartition(" from ")[2] for title in titles[len(SETS) :] if " from " in title} == set(SETS)
 
 
-def test_panels_apart_are_charts_of_their_own(tmp_path) -> None:
-    drawn = spec("controls", findings())
+@pytest.mark.parametrize("levels", [(20,), (5, 20)])
+def test_panels_apart_are_charts_of_their_own(levels: tuple[int, ...]) -> None:
+    drawn = spec("controls", findings(sources=("svhn",), targets=("svhn",), levels=levels))
     panels = apart(drawn)
-    assert len(panels) == len(drawn["concat"])
+    assert len(panels) == len(drawn["concat"]) == len(levels)
     shown = [record for panel in panels for values in panel["datasets"].values() for record in values]
     assert len(shown) == len(records(drawn)), "each has its own records and no others"
     for panel in panels:
