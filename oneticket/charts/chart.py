@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -43,10 +42,22 @@ def write(chart: Chart, folder: Path, name: str) -> tuple[Path, Path, Path]:
 def still(spec: Mapping[str, Any], name: str) -> str:
     """A Vega-Lite chart as SVG, whose ids begin with the name. Raises StoreError for a chart that cannot be drawn."""
     try:
-        drawn = vl_convert.vegalite_to_svg(json.dumps(spec), vl_version=_VERSION, allowed_base_urls=[])
+        vega = _spoken(vl_convert.vegalite_to_vega(dict(spec), vl_version=_VERSION))
+        drawn = vl_convert.vega_to_svg(vega, allowed_base_urls=[])
     except (RuntimeError, ValueError) as error:
         raise StoreError(f"the figure {name} cannot be drawn: {error}") from None
     return _numbered(drawn, name)
+
+
+def _spoken(part: Any) -> Any:
+    """A Vega chart whose axes speak their descriptions: Vega itself makes up others. `page.js` does so too."""
+    if isinstance(part, dict):
+        for axis in part.get("axes", ()):
+            if "description" in axis:
+                said = {"update": {"description": {"value": axis["description"]}}}
+                axis["encode"] = {**axis.get("encode", {}), "axis": said}
+        part = {name: _spoken(value) for name, value in part.items()}
+    return [_spoken(each) for each in part] if isinstance(part, list) else part
 
 
 def turning_dark(svg: str) -> str:

@@ -4,11 +4,20 @@
 const drawn = new Map();
 const dark = matchMedia("(prefers-color-scheme: dark)").matches;
 
+// Axes speak their descriptions; Vega itself makes up others.
+function spoken(part) {
+  for (const axis of part.axes || []) {
+    if (axis.description) axis.encode = { ...axis.encode, axis: { update: { description: { value: axis.description } } } };
+  }
+  for (const inner of part.marks || []) spoken(inner);
+  return part;
+}
+
 async function draw(panel) {
   if (drawn.has(panel) || panel.offsetParent === null) return;
   const chart = panel.querySelector(".chart");
   const spec = JSON.parse(document.getElementById(chart.dataset.charts).textContent)[chart.dataset.panel];
-  const options = { actions: false, ast: true, mode: "vega-lite", renderer: "svg", tooltip: { theme: dark ? "dark" : "light" } };
+  const options = { actions: false, ast: true, mode: "vega-lite", renderer: "svg", patch: spoken, tooltip: { theme: dark ? "dark" : "light" } };
   const width = panel.clientWidth;
   drawn.set(panel, { width });
   try {
