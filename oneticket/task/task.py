@@ -56,6 +56,7 @@ class Measure:
 @dataclass(frozen=True, kw_only=True)
 class Task:
     """What a network is trained for: a loss, measures, and the targets that the data must give.
+
     - `loss(output, target, reduction)`: see `Loss`; `smoothed`: the same with label smoothing as a fourth argument,
       None for a task that has none.
     - `measures`: the numbers that a trained network has on a test set, by their metrics' names.
