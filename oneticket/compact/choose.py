@@ -85,7 +85,8 @@ def _calibrate(layer: Layer, shape: tuple[int, ...]) -> float:
         rounds = [[_seconds(each, x) for each in some] for _ in range(ROUNDS)]
     few, many, dense = (median(seconds) for seconds in zip(*rounds, strict=True))
     slope = (many - few) / (SAMPLES[1] - SAMPLES[0])
-    at = SAMPLES[0] + (MARGIN * dense - few) / slope if slope > 0 else 0.0
+    spare = MARGIN * dense - few
+    at = SAMPLES[0] + spare / slope if slope > 0 else DENSEST * (spare >= 0)  # small layers: no slower when denser
     return next((round(mark, 4) for mark in MARKS if mark <= at), 0.0)
 
 

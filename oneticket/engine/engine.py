@@ -29,7 +29,8 @@ class Engine:
     `name`: "auto" takes Ray if it is told of a cluster or of ranks, or if Ray is installed, this machine has room for
     two steps at once, and the plan has enough of them. `address`: see `run_ray.run`. `cpus`, `gpus`, `memory` (bytes):
     a step's share, or a rank's; without `cpus`, one for each thread, and without `gpus`, one on CUDA. `ranks`: how many
-    devices share one training. `together`: how many alike trainings may be one program, inline.
+    devices share one training. `together`: how many alike trainings may be one program, inline. `processes`: how many
+    processes of this machine may do steps side by side, inline, as far as its cores and the plan have room for them.
 
     >>> Engine(ranks=2, cpus=4).share(RunContext())
     ClusterShare(cpus=4, gpus=0, memory=None)
@@ -42,9 +43,10 @@ class Engine:
     memory: int | None = None
     ranks: int = 1
     together: int = 1
+    processes: int = 1
 
     def __post_init__(self) -> None:
-        for what, count in (("ranks", self.ranks), ("together", self.together)):
+        for what, count in (("ranks", self.ranks), ("together", self.together), ("processes", self.processes)):
             if count < 1:
                 raise SpecError(f"{what}: expected at least 1, got {count}")
         if self.together > 1 and (self.name == "ray" or self.address or self.ranks > 1):
@@ -71,7 +73,8 @@ def run(
     steps = tuple(steps)
     store.define(*steps)  # all of them, also those that are done: a definition may have been lost
     if not _by_ray(steps, store, context, engine):
-        return inline.run(steps, store=store, context=context, observe=observe, together=engine.together)
+        many = {"together": engine.together, "processes": engine.processes}
+        return inline.run(steps, store=store, context=context, observe=observe, **many)
     share = engine.share(context)
     told = {"address": engine.address, "share": share, "ranks": engine.ranks}
     return run_ray.run(steps, store=store, context=context, observe=observe, **told)  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""The inline engine: steps one after the other in this process, or some together, each done once, ever."""
+"""The inline engine: steps one after the other in this process, or some together or beside it, each done once, ever."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from functools import partial
 
 from oneticket.engine.execute import PAUSE, attempting, making
+from oneticket.engine.helpers import helping
 from oneticket.engine.scheduler import Front
 from oneticket.engine.scheduler import Observer as Observer
 from oneticket.engine.scheduler import Piles as Piles
@@ -19,18 +20,25 @@ from oneticket.store.store import Store
 
 
 def run(
-    steps: Iterable[Step], *, store: Store, context: RunContext, observe: Observer | None = None, together: int = 1
+    steps: Iterable[Step],
+    *,
+    store: Store,
+    context: RunContext,
+    observe: Observer | None = None,
+    together: int = 1,
+    processes: int = 1,
 ) -> Piles:
     """Do what is not in the store yet. One failing branch does not stop the others.
 
     `together`: how many steps may be done side by side, their trainings as one program where they are alike.
+    `processes`: how many processes of this machine may do steps, this one included (`engine.helpers`).
 
     `observe(step, event)` hears of every step how it ended: "done", "reused", "failed" or "not run"; and before that,
     as it happens, "begun", "elsewhere" (somebody else is at it; it is looked at again), "lost" (whoever was at it is no
     more; it is begun again), and "there already" or "drifted" (somebody put the same, or another outcome meanwhile).
     """
     front = Front(steps, store=store, observe=observe, longest_first=together > 1)
-    with threads(context.threads):
+    with threads(context.threads), helping(front, store=store, context=context, processes=processes):
         while front.left:
             taken = front.take_akin(together)
             if not taken:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import heapq
+import threading
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import wraps
+from typing import Concatenate, ParamSpec, TypeVar
 
 from oneticket.engine.execute import PAUSE
 from oneticket.ground import clock
@@ -15,6 +18,8 @@ from oneticket.study.plan import closure
 from oneticket.study.steps import akin
 
 Observer = Callable[[Step, str], None]
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,17 +32,31 @@ class Piles:
     not_run: tuple[Step, ...]
 
 
+def _one_at_a_time(method: Callable[Concatenate[Front, P], R]) -> Callable[Concatenate[Front, P], R]:
+    """A method of a front that threads call in turn."""
+
+    @wraps(method)
+    def called(self: Front, /, *args: P.args, **named: P.kwargs) -> R:
+        with self._lock:
+            return method(self, *args, **named)
+
+    return called
+
+
 class Front:
     """Steps on their way into the four piles. What the store has is reused at once.
 
     A step is taken, then ended, failed, or put back. Those that can be begun come in the order planned or, with
     `longest_first`, those that most other steps wait for in a row, which keeps many workers busy to the end. `wide`:
-    how many can be under way at once, on average, with workers for all.
+    how many can be under way at once, on average, with workers for all. Threads may walk along it together; what broke
+    one of them off (`broken`) is raised for the next that takes a step.
     """
 
     def __init__(
         self, steps: Iterable[Step], *, store: Store, observe: Observer | None = None, longest_first: bool = False
     ) -> None:
+        self._lock = threading.RLock()
+        self.broken: BaseException | None = None
         self._order = {step.key: step for step in closure(steps)}
         self._observe = observe or _ignore
         self._waiting = {key: {need.key for need in step.needs} for key, step in self._order.items()}
@@ -65,6 +84,12 @@ class Front:
         return len(self._left)
 
     @property
+    def portable(self) -> bool:
+        """Whether a process that knows addresses alone could do all that is left: none needs a file of this one."""
+        return all(self._order[key].file is None for key in self._left)
+
+    @property
+    @_one_at_a_time
     def ready(self) -> int:
         """How many steps could be begun now."""
         self._look_again()
@@ -74,8 +99,11 @@ class Front:
         """The next step to begin; None if all that can be done now is under way, here or elsewhere."""
         return next(iter(self.take_akin(1)), None)
 
+    @_one_at_a_time
     def take_akin(self, most: int) -> list[Step]:
         """The next step to begin, with up to `most` in all that are akin to it; none if `take` had none."""
+        if self.broken is not None:
+            raise self.broken
         self._look_again()
         if not self._ready:
             return []
@@ -90,6 +118,7 @@ class Front:
                 self._observe(step, "begun")
         return taken
 
+    @_one_at_a_time
     def end(self, step: Step, said: str) -> None:
         """Hear how it went: what `attempt` said, or "lost" when whoever was at it is no more."""
         if said == "elsewhere":
@@ -107,6 +136,7 @@ class Front:
         for heir in self._heirs[step.key]:
             self._open(heir)
 
+    @_one_at_a_time
     def fail(self, step: Step, error: OneticketError) -> None:
         """Hear that it failed; whatever waits for it, near or far, is not run."""
         self._left.discard(step.key)

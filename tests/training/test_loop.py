@@ -211,7 +211,7 @@ def test_a_checkpoint_that_says_what_cannot_be_is_told_and_set_aside(
     run = begin(digits, MODELS["mlp"], spec)
     snapshot = checkpoint.snapshot(run)
     plain = {name: value for name, value in {**snapshot.plain, **changes}.items() if value is not None}
-    slot.write(sealed.encode(checkpoint.KIND, "step", plain, snapshot.tensors))
+    slot.write(sealed.encode(sealed.CHECKPOINT, "step", plain, snapshot.tensors))
     with pytest.warns(KeptWarning, match=words):
         assert not checkpoint.load(slot, run)
     assert (slot.read(), run.position, len(list(tmp_path.iterdir()))) == (None, 0, 1)
