@@ -101,7 +101,7 @@ def _layers(key: str, masks: Layers, query: Mapping[str, str]) -> Iterator[Part]
     if len(masks.levels) > 1:
         yield tag("p", "Level: ", *(part for one in chosen for part in (one, " ")))
     yield tag(
-        "p", f"{living:,} of {total:,} prunable weights live at level {level}: {percent(living / max(total, 1))}."
+        "p", f"{living:,} of {total:,} prunable weights remain at level {level}: {percent(living / max(total, 1))}."
     )
     rows = [
         (name, share(here / max(of, 1), percent(here / max(of, 1))), percent(here / max(of, 1)), f"{here:,}", f"{of:,}")

@@ -40,7 +40,7 @@ def cost_chart(ledger: Sequence[Row]) -> Chart | None:
         f"Time as measured, summed over {count} of each search: a sum, so without an interval.",
         "Not needed: as many searches at this one's price as there are targets and optimizers that took its tickets.",
     ]
-    return sheet(drawn, title="What finding cost, and what carrying saved", subtitle=subtitle)
+    return sheet(drawn, title="What searches cost, and what transfers saved", subtitle=subtitle)
 
 
 def _draw(records: list[Record], searches: list[str], unit: str, reach: alt.Scale) -> alt.LayerChart:

@@ -70,7 +70,7 @@ def layers_chart(rows: Sequence[Row]) -> Chart | None:
         spread,
         "Layers from the input down; a crossed tile is a layer that is empty in a replicate or more.",
     ]
-    return sheet(drawn, title="Where the weights live", subtitle=subtitle)
+    return sheet(drawn, title="Where the weights remain", subtitle=subtitle)
 
 
 def _record(rows: Sequence[Row]) -> Record:

@@ -46,7 +46,7 @@ def overlap_chart(overlaps: Sequence[Row]) -> Chart | None:
     views = [f"panel_{number}" for number in range(len(drawn))]
     subtitle = [
         f"Points: mean share of the living weights that live in the other mask too; {counts([r['n'] for r in every])}.",
-        "Bars: 95 % Student t intervals, cut at 0 and 100 %; one replicate has none. Dashed black: what two "
+        "Bars: 95 % Student t intervals, cut at 0 and 100 %; one replicate has none. Dashed line: what two "
         "random masks share.",
     ]
     params = [*theme.zooms(views), *theme.picks(["line"], views)]

@@ -201,7 +201,7 @@ def _subtitle(summaries: list[Summary]) -> list[str]:
     bands = f"Bars and bands: 95 % Student t intervals{cut}."
     if min(numbers) == 1:
         bands = "No bars: one replicate, so no interval." if max(numbers) == 1 else f"{bands} No bar: one replicate."
-    dense = " Dashed black: the dense network." if any(one.line.arm == "dense" for one in summaries) else ""
+    dense = " Dashed line: the dense network." if any(one.line.arm == "dense" for one in summaries) else ""
     return [f"{models} on {data}, {counts(numbers)}.", f"Points: means. {bands}{dense}{_lower(metrics)}"]
 
 

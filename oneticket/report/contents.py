@@ -215,7 +215,7 @@ def _ledger(findings: Findings) -> ReportTable | None:
     spent, saved = (sum(search[name] or 0 for search in findings.ledger) for name in ("seconds", "seconds_saved"))
     networks = {row["key"]: row["seconds"] or 0 for row in findings.rows}
     table = ReportTable(
-        title="What finding cost, and what carrying saved",
+        title="What searches cost, and what transfers saved",
         header=(*header, "transferred", "searches saved", "time saved"),
         rows=tuple(rows),
         caption=(

@@ -41,7 +41,7 @@ FIGURES = Table(
         "controls": "Tickets beside their controls",
         "mask-or-weights": "Mask or weights?",
         "crossing": "From which size on a target's own ticket is better",
-        "layers": "Where the weights live",
+        "layers": "Where the weights remain",
         "overlap": "Do searches find the same weights?",
         "curves": "Training curves",
         "ledger": "Cost",

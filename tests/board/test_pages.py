@@ -121,8 +121,8 @@ def test_a_search_shows_the_density_of_each_layer_at_each_level(store: Path, ser
         sparsest, dense = (text(served.get(path + query).text) for query in ("", "?level=0"))
         assert served.get(path + "?level=9").status == 400
     total = 64 * 12
-    assert f"{total:,} of {total:,} prunable weights live at level 0: 100 %" in dense
-    assert re.search(rf"61\d of {total:,} prunable weights live at level 1: 80 %", sparsest)
+    assert f"{total:,} of {total:,} prunable weights remain at level 0: 100 %" in dense
+    assert re.search(rf"61\d of {total:,} prunable weights remain at level 1: 80 %", sparsest)
     assert "fc1.weight" in sparsest and "Training loss" in sparsest
 
 

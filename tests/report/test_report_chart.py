@@ -41,7 +41,7 @@ def test_the_figure_says_what_it_shows(study, tmp_path) -> None:
         "1.2 %",
     ):
         assert expected in words
-    assert "Dashed black: the dense network." in " ".join(words)
+    assert "Dashed line: the dense network." in " ".join(words)
     assert {words.count(f"ticket from digits:a{found}") for found in ("", " (sgd)")} == {1}, "found with sgd"
     for name in ("new weights, same mask", "global random"):
         assert words.count(name) == 2, "each panel has its legend"
