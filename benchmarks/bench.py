@@ -27,7 +27,20 @@ from benchmarks.row import value
 from benchmarks.side import ENVIRONMENT
 
 PARTS = (
-    *("step", "guard", "whole", "replicates", "levels", "deep", "cuda", "memory", "selection", "imports", "where"),
+    *(
+        "step",
+        "guard",
+        "own_loop",
+        "whole",
+        "replicates",
+        "levels",
+        "deep",
+        "cuda",
+        "memory",
+        "selection",
+        "imports",
+        "where",
+    ),
     *("together", "engines", "export", "planning", "stores"),
 )
 """The modules beside this one that have `rows()`, in the order of the page."""
