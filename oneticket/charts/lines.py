@@ -33,7 +33,7 @@ def groups(lines: Iterable[Line], home: Line | None = None) -> list[Group]:
 
     >>> lines = [Line(arm=arm, data="svhn", optimizer="sgd") for arm in ("ticket", "reinit", "signs")]
     >>> [list(group.called.values()) for group in groups(lines)]
-    [['ticket from svhn', 'new weights, same mask', 'signs, same mask']]
+    [['ticket from svhn', 'new magnitudes, same mask and signs', 'new weights, same mask']]
     """
     ordered = sorted(set(lines), key=rank)
     here = [line for line in ordered if not line.source or line.arm == "own" or _alike(line, home)]

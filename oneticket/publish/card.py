@@ -56,7 +56,7 @@ def card(
     >>> mask = Mask({"fc.weight": torch.tensor([[True, False]])})
     >>> ticket = Ticket(mask=mask, weights={"fc.weight": torch.ones(1, 2)}, contract=Contract(rewind="0it", step=0))
     >>> print(card(ticket, name="user/name").split("# ")[1].splitlines()[2])
-    A lottery ticket for a network that is not named: of 2 prunable weights 1 lives, a density of 50 %; of all ...
+    A lottery ticket for a network that is not named: of 2 prunable weights 1 remains, a density of 50 %; of all ...
     """
     for what, given in (("license", license), ("data_license", data_license)):
         if given is not None and (not given.strip() or not given.isprintable() or len(given) > 200):
