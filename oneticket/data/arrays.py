@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import numpy as np
@@ -165,4 +165,8 @@ def _count(said: NDArray[np.generic], where: str) -> int:
 
 
 def _package(*names: str) -> str:
-    return digest([[name, version(name)] for name in names])
+    """The versions of the packages that hold a set; empty where one is not installed, which reading it says."""
+    try:
+        return digest([[name, version(name)] for name in names])
+    except PackageNotFoundError:
+        return ""
