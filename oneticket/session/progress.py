@@ -12,6 +12,7 @@ from oneticket.ground.phase import listening
 from oneticket.session.called import Called
 from oneticket.session.finished import FinishedLines
 from oneticket.session.screen import Screen, screen
+from oneticket.session.work import Work
 from oneticket.study.described import describe
 
 if TYPE_CHECKING:
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from oneticket.training.loop import Run
 
 SOON, LATE = 3.0, 30.0  # seconds of training before an estimate: with a step done since, and without
-SHARE = 0.05  # of a training, the first steps of a search where units do not say
 ENDS = ("done", "reused", "failed", "not run")
 TOLD = {
     "elsewhere": "another process works on it; waiting for its result",
@@ -34,24 +34,25 @@ TOLD = {
 class View:
     """What is shown of a run: what is done, what is under way, what came of each training, how long the rest may take.
 
-    `weights`: step -> its work, in trainings; 1 unless said. `names`: what steps are called, by address. `store`: where
+    `works`: address -> what the step takes; all alike unless said. `names`: what steps are called, by address. `store`: where
     what is done lies; given it, each finished training is told in a line.
     """
 
     screen: Screen
     total: int
-    weights: Mapping[str, float] = field(default_factory=dict)
+    works: Mapping[str, Work] = field(default_factory=dict)
     names: Mapping[str, Called] = field(default_factory=dict)
     store: Store | None = None
     finished: FinishedLines = field(default_factory=lambda: FinishedLines(several=False))
     shown: float = field(default_factory=lambda: clock.now())
     over: int = 0
     left: float = 0.0
+    share: float = 0.0
     pace: Pace = field(default_factory=lambda: Pace())
     under_way: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.left = sum(self.weights.values()) or float(self.total)
+        self.left = sum(each.examples for each in self.works.values()) or float(self.total)
 
     def observe(self, step: Step, event: str) -> None:
         """Hear of a step from the engine."""
@@ -59,14 +60,14 @@ class View:
             self.screen.line(f"{self._said(step)}: {TOLD[event]}")
         if event in ("begun", "lost"):
             self.under_way[step.key] = self._said(step)
-            self.pace.part = 0.0
+            self.share = self.pace.part = 0.0
         elif event not in ("there already", "drifted"):
             self.under_way.pop(step.key, None)
         if event in ENDS:
             self.over += 1
-            self.left -= self.weights.get(step.key, 1.0)
+            self.left -= self._work(step.key).examples
         if event == "done":
-            self.pace.end(self.weights.get(step.key, 1.0))
+            self.pace.end(self._work(step.key).examples)
         if event in ("done", "reused"):
             self._tell(step, event)
         self._show(at_once=self.screen.drawn and event != "reused")
@@ -79,7 +80,9 @@ class View:
 
     def watch(self, run: Run) -> None:
         """See a training's position, as a watcher; looks at the clock, never at the device."""
-        self.pace.at(run.position / len(run.losses))
+        works = [self._work(key) for key in self.under_way] or [Work()]
+        self.share = min((run.position - run.start) / (works[0].updates or len(run.losses)), 1.0)
+        self.pace.at(self.share * sum(each.examples for each in works))
         self._show()
 
     @contextmanager
@@ -87,6 +90,10 @@ class View:
         """Show what is done beside training, such as measuring this machine."""
         self.screen.doing(words)
         yield
+
+    def _work(self, key: str) -> Work:
+        """What the step takes. Where works are known, a step without one trains nothing."""
+        return self.works.get(key, Work(examples=0.0 if self.works else 1.0))
 
     def _said(self, step: Step) -> str:
         return describe(step, self.names.get(step.key, Called()).arm)
@@ -110,14 +117,14 @@ class View:
         self.shown = clock.now()
         left = self.pace.left(self.left)
         rest = f"about {clock.spoken(left)} left" if left is not None else ""
-        self.screen.update(done=self.over, part=self.pace.part if self.under_way else None, now=self.now, rest=rest)
+        self.screen.update(done=self.over, part=self.share if self.under_way else None, now=self.now, rest=rest)
 
 
 @dataclass(kw_only=True)
 class Pace:
     """How fast trainings go, from the first optimizer step that was seen: what was done before it was not training.
 
-    `part`: how much of the training under way is done.
+    `part`: how much of the work under way is done.
     """
 
     part: float = 0.0
@@ -125,11 +132,11 @@ class Pace:
     ended: int = 0
     since: tuple[float, float] | None = None
 
-    def at(self, position: float) -> None:
-        """See how far the training under way is, from 0 to 1 of its schedule."""
-        self.part = position
+    def at(self, part: float) -> None:
+        """See how much of the work under way is done."""
+        self.part = part
         if self.since is None:
-            self.since = clock.now(), self.done + position
+            self.since = clock.now(), self.done + part
 
     def end(self, weight: float) -> None:
         """Hear that a step is done."""
@@ -155,10 +162,11 @@ def view(
     progress: bool | None = True,
     store: Store | None = None,
     names: Mapping[str, Called] | None = None,
+    works: Mapping[str, Work] | None = None,
 ) -> Iterator[View]:
     """A view of these steps (or of so many) on the screen that fits; with `store`, a line for each training.
 
-    `progress`: see `screen`.
+    `progress`: see `screen`. `works`: what each step takes, by address; all alike unless given.
     """
     some = () if isinstance(steps, int) else steps
     several = len({step.args["replicate"] for step in some if "replicate" in step.args}) > 1
@@ -167,24 +175,10 @@ def view(
         shown = View(
             screen=here,
             total=total,
-            weights={step.key: weight(step) for step in some},
+            works=works or {},
             store=None if here.silent else store,
             names=names or {},
             finished=FinishedLines(several=several, names=names),
         )
         with listening(None if here.silent else shown.phase):
             yield shown
-
-
-def weight(step: Step) -> float:
-    """The work of a step, in trainings: of the first steps of a search only their share."""
-    from oneticket.study.steps import FileStep, LevelStep, RewindStep, read_step
-
-    match asked := read_step(step):
-        case FileStep():
-            return 0.0
-        case RewindStep() | LevelStep():
-            rewind, budget = asked.spec.rewind, asked.spec.training.budget
-            share = min(rewind.count / max(budget.count, 1), 1.0) if rewind.unit == budget.unit else SHARE
-            return share if isinstance(asked, RewindStep) else 1.0 - share
-    return 1.0

@@ -19,6 +19,7 @@ from oneticket.lottery.run_context import RunContext
 from oneticket.session.called import Called
 from oneticket.session.progress import view
 from oneticket.session.track import tracking
+from oneticket.session.work import work
 from oneticket.store.step import Step
 from oneticket.store.store import Store
 from oneticket.study.described import describe
@@ -52,7 +53,8 @@ def run_steps(
         everything = closure(steps)
         for step in read:
             store.find(step)
-    seen = view(everything, progress=progress, store=store if each else None, names=names)
+    works = None if progress is False else work(everything, context)
+    seen = view(everything, progress=progress, store=store if each else None, names=names, works=works)
     with tracking(track, store) as heard, seen as shown, stop_requests() as asked:
         for reading in context.readings():
             shown.screen.line(reading)

@@ -67,7 +67,7 @@ def estimate(
     store: Store,
     context: RunContext,
     paces: dict[str, float | None],
-    kinds: dict[str, _Kind] | None = None,
+    kinds: dict[str, Kind] | None = None,
     measure: bool = False,
 ) -> Estimate:
     """Count the steps and all that they need, and add up what is lacking.
@@ -84,7 +84,7 @@ def estimate(
     kinds = {} if kinds is None else kinds
     for step in asked:
         if trains(step) and step.key not in kinds:
-            kinds[step.key] = _job(step, context)
+            kinds[step.key] = kind_of(step, context)
     jobs = [(step, kinds[step.key]) for step in asked if trains(step)]
     with threads(context.threads):
         here = (str(context.device), torch.get_num_threads())
@@ -110,7 +110,7 @@ def estimate(
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Kind:
+class Kind:
     """The training of a step, as far as it matters for its time."""
 
     network: Mapping[str, Any]
@@ -128,7 +128,8 @@ class _Kind:
         return dumps([same, self.task.name, self.optimizer.name, self.training.batch, self.training.precision])
 
 
-def _job(step: Step, context: RunContext) -> _Kind:
+def kind_of(step: Step, context: RunContext) -> Kind:
+    """The training of a step that trains; DataError where its data are needed and not available."""
     planned = training_step(step)
     asked = planned.spec
     data, training = asked.data, asked.training
@@ -146,7 +147,7 @@ def _job(step: Step, context: RunContext) -> _Kind:
     total = training.budget.steps(epoch)
     begun = planned.start if isinstance(planned, TransferStep) else planned.spec.rewind.steps(epoch)
     updates = begun if isinstance(planned, RewindStep) else total - begun
-    return _Kind(
+    return Kind(
         network={"spec": model, **facts.inputs.plain(), "classes": facts.outputs},
         data=data,
         facts=facts,
@@ -157,7 +158,7 @@ def _job(step: Step, context: RunContext) -> _Kind:
     )
 
 
-def _pace(job: _Kind, context: RunContext, here: tuple[str, int], *, measure: bool) -> float | None:
+def _pace(job: Kind, context: RunContext, here: tuple[str, int], *, measure: bool) -> float | None:
     """Seconds per optimizer step as they were measured on this machine, or are now; None where they are not known."""
     known = [job.like, *here, host()]
     if not measure:
@@ -174,7 +175,7 @@ class _Enough(Exception):
     """A try has taken steps enough. Not KeyboardInterrupt, which is the user's and must end the command."""
 
 
-def _try(job: _Kind, context: RunContext) -> float | None:
+def _try(job: Kind, context: RunContext) -> float | None:
     """Seconds per optimizer step, over a few steps of the real thing; None where the data are not available."""
     from oneticket.lottery.training import run_training
     from oneticket.lottery.training_request import TrainingRequest

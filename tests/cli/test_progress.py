@@ -17,10 +17,15 @@ from oneticket.cli import status
 from oneticket.cli.status import telling
 from oneticket.ground import clock
 from oneticket.ground.phase import phase
+from oneticket.lottery.run_context import RunContext
 from oneticket.lottery.spec import SearchSpec
-from oneticket.session.progress import LATE, SOON, Pace, view, weight
+from oneticket.session.progress import LATE, SOON, Pace, view
 from oneticket.session.screen import LogScreen
+from oneticket.session.work import Work, work
 from oneticket.store.step import Step
+from oneticket.study.grid import plan
+from oneticket.study.plan import closure
+from oneticket.study.spec import StudySpec
 
 FIND = "find --data digits:a --model mlp --widths 8 --levels 2 --budget 4it --rewind 1it"
 
@@ -49,7 +54,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def run_at(position: int) -> Any:
-    return SimpleNamespace(position=position, losses=[0.0] * 100)
+    return SimpleNamespace(position=position, start=0, losses=[0.0] * 100)
 
 
 def steps(count: int) -> list[Step]:
@@ -88,8 +93,46 @@ def test_workers_are_not_watched_and_yet_estimated(time: Clock) -> None:
     assert pace.left(4) == pytest.approx(40)
 
 
-def test_the_first_steps_weigh_their_share() -> None:
-    assert [weight(step) for step in steps(2)] == pytest.approx([0.1, 0.1])
+def test_a_step_counts_by_the_examples_that_it_trains_on(folder: Path) -> None:
+    study = StudySpec.read(
+        {
+            "name": "sizes",
+            "levels": [1],
+            "rewind": "1ep",
+            "training": {"budget": "4ep", "batch": 100},
+            "models": {"mlp": {"name": "mlp", "widths": [8]}},
+            "optimizers": {"sgd": {"name": "sgd"}},
+            "sets": {
+                "a": {"data": {"name": "digits:a", "per_class": 40}},
+                "b": {"data": {"name": "digits:b", "per_class": 10}, "training": {"budget": "6it", "batch": 20}},
+            },
+            "parts": {"one": {"sources": ["a"], "targets": ["b"]}},
+            "arms": ["dense", "ticket"],
+        }
+    )
+    context = RunContext()
+    everything = closure([cell.step for cell in plan(study, context).cells])
+    works = work(everything, context)
+    kinds = {(step.kind, step.args.get("level")): works[step.key] for step in everything}
+    assert kinds["rewind", None] == Work(updates=4, examples=400)
+    assert kinds["level", 0] == Work(updates=12, examples=1200)
+    assert {each for (kind, _), each in kinds.items() if kind == "transfer"} == {Work(updates=6, examples=120)}
+
+
+def test_the_time_left_is_that_of_the_examples_left(time: Clock) -> None:
+    long, short = steps(2)
+    works = {long.key: Work(updates=50, examples=5000), short.key: Work(updates=10, examples=100)}
+    with view([long, short], progress=False, works=works) as shown:
+        shown.observe(short, "begun")
+        shown.watch(run_at(0))
+        time.time += 2 * SOON
+        shown.observe(short, "done")
+        assert shown.pace.left(shown.left) == pytest.approx(2 * SOON * 50)
+        shown.observe(long, "begun")
+        time.time += 50 * SOON
+        shown.watch(run_at(25))
+        assert shown.share == 0.5, "half of its optimizer steps, wherever the schedule ends"
+        assert shown.pace.left(shown.left) == pytest.approx(52 * SOON / 2600 * 2500)
 
 
 def test_plain_lines_come_now_and_then(time: Clock, capsys: pytest.CaptureFixture[str]) -> None:
