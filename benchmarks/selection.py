@@ -42,7 +42,7 @@ def prune(trained: Mapping[str, Tensor], mask: Mask) -> Mask:
     """A level's pruning, as a search does it."""
     known = Evidence(mask=mask, trained=trained, initial_of=lambda: trained, generator=torch.Generator())
     scores = score("magnitude", known)
-    return select(mask, scores, allocate("global", living=mask.counts, fraction=FRACTION))
+    return select(mask, scores, allocate("global", counts=mask.counts, fraction=FRACTION))
 
 
 def seconds(call: Callable[[], object]) -> float:
@@ -57,10 +57,10 @@ def large(tensors: int, rounds: int) -> list[Row]:
     trained = weights(LARGE, tensors)
     full = Mask.full(trained)
     scores = {name: weight.abs() for name, weight in trained.items()}
-    sparse = select(full, scores, allocate("global", living=full.counts, fraction=0.9))
+    sparse = select(full, scores, allocate("global", counts=full.counts, fraction=0.9))
     found = []
     for mask, density in ((full, "all"), (sparse, "10 %")):
-        shares = allocate("global", living=mask.counts, fraction=FRACTION)
+        shares = allocate("global", counts=mask.counts, fraction=FRACTION)
         taken = [seconds(lambda m=mask, s=shares: select(m, scores, s)) for _ in range(rounds)]  # type: ignore[misc]
         found.append(row(f"select, 100 M weights, {CUTS[tensors]}, {density} live", taken, "s", target="<= 1"))
     taken = [seconds(lambda: prune(trained, full)) for _ in range(rounds)]
@@ -71,7 +71,7 @@ def against(rounds: int) -> list[Row]:
     """The selection over torch's own ways to order the same scores, and over itself on the hardest scores."""
     scores = {name: weight.abs() for name, weight in weights(SMALL).items()}
     mask, (values,) = Mask.full(scores), scores.values()
-    shares = allocate("global", living=mask.counts, fraction=FRACTION)
+    shares = allocate("global", counts=mask.counts, fraction=FRACTION)
     equal = {name: torch.ones_like(each) for name, each in scores.items()}
     others: dict[str, Callable[[], object]] = {
         "torch.sort": lambda: values.sort(),

@@ -139,7 +139,7 @@ def section(name: str, path: Path, searched: Sequence[Mapping[str, Any]]) -> lis
     """What the page tells of one ticket."""
     ticket, recipe = Ticket.load(path), RECIPES[name]
     told = (
-        f"{network(ticket)}, found on {data(ticket)}, level {ticket.lineage['level']}: {ticket.mask.living:,} of "
+        f"{network(ticket)}, found on {data(ticket)}, level {ticket.lineage['level']}: {ticket.mask.remaining:,} of "
         f"{ticket.mask.total:,} prunable weights remain, {percent(ticket.density)}; {path.stat().st_size:,} bytes."
     )
     made = [f"oneticket find {recipe.find} --replicates {recipe.searches} --levels {recipe.levels} --out {name}"]

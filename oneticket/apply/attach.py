@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from torch import nn
 from torch.optim import Optimizer
 
-from oneticket.apply import carry
+from oneticket.apply.apply import plan
 from oneticket.apply.confirm import confirm
-from oneticket.ground.errors import CarryError
+from oneticket.ground.errors import TransferError
 from oneticket.guard import guard
 from oneticket.guard.guard import Guard
 from oneticket.ticket import shards
@@ -28,13 +28,13 @@ def attach(
 ) -> Guard:
     """What `Ticket.attach` says."""
     try:
-        carried = carry.plan(ticket, model, head=head, names=names, fresh=fresh)
-    except CarryError as error:
+        applied = plan(ticket, model, head=head, names=names, fresh=fresh)
+    except TransferError as error:
         # Where ranks share the model, the others wait to hear of it.
         if isinstance(model, nn.Module):
-            shards.agree(model, f"CarryError: {error}")
+            shards.agree(model, f"TransferError: {error}")
         raise
-    held = guard.attach(model, optimizer, carried.mask, rule=rule)
+    held = guard.attach(model, optimizer, applied.mask, rule=rule)
     if head == "fresh" and ticket.contract.heads:
-        confirm(ticket, model, carried)
+        confirm(ticket, model, applied)
     return held

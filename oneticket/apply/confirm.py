@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from torch import nn
 
-from oneticket.apply.carry import Carried
+from oneticket.apply.apply import Applied
 from oneticket.apply.graph import Found
 from oneticket.apply.watch import Watch
 from oneticket.ticket.names import listed
@@ -16,13 +16,13 @@ if TYPE_CHECKING:
     from oneticket.ticket.ticket import Ticket
 
 
-def confirm(ticket: Ticket, model: nn.Module, carried: Carried) -> None:
+def confirm(ticket: Ticket, model: nn.Module, applied: Applied) -> None:
     """Warn at the model's first forward pass if its outputs come from what the ticket gave its values.
 
     Older versions took the last layer registered for the output layer, which then stays new, and a hidden one with it.
     """
-    theirs = {goal: name for name, goal in carried.names.items()}
-    named, fresh = ticket.contract.head_names, listed(carried.fresh)
+    theirs = {goal: name for name, goal in applied.names.items()}
+    named, fresh = ticket.contract.head_names, listed(applied.fresh)
 
     def compare(found: Found) -> None:
         right = [theirs[name] for head in found.heads for name in head if name in theirs and name in found.last]

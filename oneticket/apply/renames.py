@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Mapping
 
-from oneticket.ground.errors import CarryError, unknown
+from oneticket.ground.errors import TransferError, unknown
 from oneticket.ticket.match import plain
 from oneticket.ticket.names import listed
 
@@ -20,7 +20,7 @@ def given(
     Full names go first, then the key with most characters. A value may leave the segments of wrappers out. What is
     `optional` goes nowhere if a prefix or a pattern sends it to where the model has nothing.
 
-    Raises CarryError for a key that matches nothing, a value that is not in the model, or two names for one tensor.
+    Raises TransferError for a key that matches nothing, a value that is not in the model, or two names for one tensor.
 
     >>> given({"": "bert.", "pooler.": None, "*.gamma": "*.weight"},
     ...       ["norm.gamma", "norm.bias", "pooler.weight"], ["norm.weight", "bert.norm.bias"])
@@ -41,29 +41,29 @@ def given(
             out[name] = None
             continue
         if said not in theirs:
-            raise CarryError(f"names[{key!r}] sends {name!r} to a tensor that the model lacks: {_near(said, found)}")
+            raise TransferError(f"names[{key!r}] sends {name!r} to a tensor that the model lacks: {_near(said, found)}")
         goal = out[name] = theirs[said]
         if taken.setdefault(goal, name) != name:
-            raise CarryError(f"names: {taken[goal]!r} and {name!r} both go to {goal!r}; give one of them None")
+            raise TransferError(f"names: {taken[goal]!r} and {name!r} both go to {goal!r}; give one of them None")
     return out
 
 
 def _check(names: Mapping[str, str | None], wanted: Collection[str], found: Collection[str]) -> None:
     if not isinstance(names, Mapping):
-        raise CarryError(f"names: expected a mapping from the ticket's names to the model's, got {names!r}")
+        raise TransferError(f"names: expected a mapping from the ticket's names to the model's, got {names!r}")
     for key, value in names.items():
         if not isinstance(key, str) or not isinstance(value, str | None):
-            raise CarryError(f"names: expected text to text or None, got {key!r}: {value!r}")
+            raise TransferError(f"names: expected text to text or None, got {key!r}: {value!r}")
         if value is not None and _is_prefix(key) != _is_prefix(value):
-            raise CarryError(
+            raise TransferError(
                 f"names[{key!r}]: a prefix goes to a prefix, with a dot at its end or empty, got {value!r}"
             )
         if value is not None and key.count("*") != value.count("*"):
-            raise CarryError(f"names[{key!r}]: key and value must have the same number of stars, got {value!r}")
+            raise TransferError(f"names[{key!r}]: key and value must have the same number of stars, got {value!r}")
         if not any(_fits(key, name) for name in wanted):
             turned = any(_fits(key, name) for name in found)
             more = "; it is a name in the model: the map goes from the ticket's names to the model's" if turned else ""
-            raise CarryError(f"names[{key!r}] matches no tensor of the ticket, which has {listed(wanted)}{more}")
+            raise TransferError(f"names[{key!r}] matches no tensor of the ticket, which has {listed(wanted)}{more}")
 
 
 def _is_prefix(key: str) -> bool:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn.parameter import is_lazy
 
-from oneticket.ground.errors import CarryError
+from oneticket.ground.errors import TransferError
 from oneticket.ticket import shards
 
 
@@ -16,7 +16,7 @@ def write(values: Mapping[str, Tensor], targets: Mapping[str, Tensor], mask: Map
     """Write each value into the target of its name, in place, in the target's dtype, on its device.
 
     Tied targets are one tensor and get one value; where the mask holds one of their names, its value is meant. Raises
-    CarryError that names every misfit, with nothing written.
+    TransferError that names every misfit, with nothing written.
 
     >>> target = torch.zeros(2, dtype=torch.float16)
     >>> write({"w": torch.tensor([1.0, 2.0])}, {"w": target}, {})
@@ -24,7 +24,7 @@ def write(values: Mapping[str, Tensor], targets: Mapping[str, Tensor], mask: Map
     [1.0, 2.0]
     >>> write({"w": torch.tensor([1.0, 1e6])}, {"w": target}, {})
     Traceback (most recent call last):
-    oneticket.ground.errors.CarryError: ticket and model do not fit, nothing was written:
+    oneticket.ground.errors.TransferError: ticket and model do not fit, nothing was written:
     w: values of the ticket's torch.float32 are too large for the model's torch.float16
     """
     meant: dict[int, str] = {}
@@ -42,7 +42,7 @@ def write(values: Mapping[str, Tensor], targets: Mapping[str, Tensor], mask: Map
             wrong.append(f"{name}: {problem}")
     if wrong:
         more = f"\nand {len(wrong) - 8} more" if len(wrong) > 8 else ""
-        raise CarryError(
+        raise TransferError(
             "ticket and model do not fit, nothing was written:\n"
             + "\n".join(sorted(wrong)[:8])
             + more

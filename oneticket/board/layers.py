@@ -22,16 +22,16 @@ LARGEST = 2**30  # bytes of an outcome that is read for a page
 
 @dataclass(frozen=True, kw_only=True)
 class Layers:
-    """The masks of a book, a search or a ticket. `living(level)` gives bool tensors by layer for levels that are there.
+    """The masks of a book, a search or a ticket.
 
-    `levels`: from the densest to the sparsest; of a ticket its own alone.
+    `levels`: from the densest to the sparsest; of a ticket its own alone. `remaining(level)`: bool tensors by layer.
     """
 
     levels: tuple[int, ...]
     masks: Mapping[int, Mapping[str, Tensor]] | None = None
     pruned_at: Mapping[str, Tensor] | None = None
 
-    def living(self, level: int) -> dict[str, Tensor]:
+    def remaining(self, level: int) -> dict[str, Tensor]:
         """Which weights live at a level, by layer."""
         if self.pruned_at is None:
             return dict((self.masks or {})[level])
@@ -39,7 +39,7 @@ class Layers:
 
     def counts(self, level: int) -> dict[str, tuple[int, int]]:
         """Layer -> (living weights, all weights)."""
-        return {name: (int(living.sum()), living.numel()) for name, living in self.living(level).items()}
+        return {name: (int(remaining.sum()), remaining.numel()) for name, remaining in self.remaining(level).items()}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -52,7 +52,7 @@ def compare(board: Board, request: Request) -> Answer:
         return Answer(body=page("Compare two tickets", form, said, store=board.store.url))
     try:
         found = [_masks(board, seen, query, side) for side in ("a", "b")]
-        rows = shared(*(masks.living(level) for masks, level in found))
+        rows = shared(*(masks.remaining(level) for masks, level in found))
     except StoreError as error:
         body = section("told", "Not compared", tag("p", str(error)), live=False)
         return Answer(body=page("Compare two tickets", form, body, store=board.store.url))
@@ -96,12 +96,13 @@ def _done(board: Board, seen: Seen, key: str, kind: str, query: Mapping[str, str
 def _layers(key: str, masks: Layers, query: Mapping[str, str]) -> Iterator[Part]:
     level = _level(masks, query.get("level", ""))
     counts = masks.counts(level)
-    living, total = (sum(each) for each in zip(*counts.values(), strict=True)) if counts else (0, 0)
+    remaining, total = (sum(each) for each in zip(*counts.values(), strict=True)) if counts else (0, 0)
     chosen = (tag("b", n) if n == level else link(n, "steps", key, level=n) for n in masks.levels)
     if len(masks.levels) > 1:
         yield tag("p", "Level: ", *(part for one in chosen for part in (one, " ")))
     yield tag(
-        "p", f"{living:,} of {total:,} prunable weights remain at level {level}: {percent(living / max(total, 1))}."
+        "p",
+        f"{remaining:,} of {total:,} prunable weights remain at level {level}: {percent(remaining / max(total, 1))}.",
     )
     rows = [
         (name, share(here / max(of, 1), percent(here / max(of, 1))), percent(here / max(of, 1)), f"{here:,}", f"{of:,}")

@@ -40,7 +40,7 @@ def layers_chart(rows: Sequence[Row]) -> Chart | None:
         record["dark"] = record["mean"] < least**0.5
     color = alt.Color(
         "mean:Q",
-        title="living share of the layer",
+        title="remaining share of the layer",
         scale=alt.Scale(type="log", domain=[least, 1], scheme="cividis", clamp=True),
         legend=alt.Legend(
             orient="top",
@@ -101,7 +101,7 @@ def _draw(records: list[Record], layers: list[str], color: alt.Color, title: str
     ends = json.dumps({layer: layer if len(layer) <= LETTERS else "…" + layer[1 - LETTERS :] for layer in layers})
     y = alt.Y("layer:N", sort=layers, title=None, axis=alt.Axis(labelExpr=f"{ends}[datum.label]"))
     told = {"layer": "layer", "kept": "weights kept in all", "share": "of the layer [95 %]", "n": "n"}
-    told |= {"living": "living weights, mean"}
+    told |= {"living": "remaining weights, mean"}
     tile = alt.Chart().encode(x=x, y=y)
     crossed = tile.transform_filter("datum.empty")
     drawn = [

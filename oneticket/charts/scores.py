@@ -113,7 +113,7 @@ def _records(panel: _Panel) -> list[Record]:
         dense = one.line.arm == "dense"
         aside = 1.0 if dense else theme.beside(densities, lines.index(one.line), len(lines))
         low, high = one.score.low, one.score.high
-        weights = "" if one.living is None else f" ({one.living:,.0f} weights)"
+        weights = "" if one.remaining is None else f" ({one.remaining:,.0f} weights)"
         made.append(
             {
                 "at": one.density * aside,

@@ -116,7 +116,7 @@ SETTINGS: dict[str, Any] = {
     "suppress_keyboard_interrupt": False,
     "default_parameter": Parameter(validator=sound),
 }
-FLAGS = {"find": "study.spec:FindSpec", "transfer": "study.spec:CarrySpec"}
+FLAGS = {"find": "study.spec:FindSpec", "transfer": "study.spec:ComparisonSpec"}
 """The commands that take the fields of a spec as flags, and where the spec is."""
 
 COMMANDS = {

@@ -129,7 +129,7 @@ def trained_weights(path: Path, ticket: Ticket, key: str | None) -> Checkpoint:
 def network(ticket: Ticket, trained: Ticket, *, run_code: bool) -> nn.Module:
     """The network that a ticket names, with those weights; what is pruned has the values of a new network.
 
-    Raises ModelError for a ticket that names none; CarryError for code that it names, unless it may be run, and as
+    Raises ModelError for a ticket that names none; TransferError for code that it names, unless it may be run, and as
     `network_of`.
     """
     if not ticket.model.get("spec"):
@@ -152,7 +152,7 @@ def table(rows: Sequence[Row], batch_size: int) -> ReportTable:
             f"{row.size:,}",
             f"{row.zipped:,}",
             f"{row.numbers:,}",
-            f"{row.living:,} ({percent(row.living / rows[0].numbers)})",
+            f"{row.remaining:,} ({percent(row.remaining / rows[0].numbers)})",
             MISSING if row.madds is None else f"{row.madds:,}",
             f"{1000 * row.seconds:.3g} ({1000 * row.spread[0]:.3g} to {1000 * row.spread[1]:.3g})",
             _ratio(row),

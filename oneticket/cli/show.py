@@ -59,7 +59,7 @@ def _plain(file: Path, thing: Preview) -> dict[str, object]:
         for name, layer in thing.layers.items()
     }
     levels = [
-        {"remaining": one.living, "prunable": one.total, "weights": one.whole, "density": one.prunable}
+        {"remaining": one.remaining, "prunable": one.total, "weights": one.whole, "density": one.prunable}
         for one in thing.weight_counts
     ]
     book = {"records": [dict(one) for one in thing.records]}
@@ -86,7 +86,7 @@ def verify(path: Path, *, json: bool) -> int:
     for one in files_at(path):
         facts = ticket_file.verify(one)
         levels = f", levels 0 to {facts.levels}" if facts.kind == "book" else ""
-        remain = f"{facts.living} of {facts.total} prunable weights remain at the sparsest"
+        remain = f"{facts.remaining} of {facts.total} prunable weights remain at the sparsest"
         said = f"{one}: good. {facts.kind} {facts.id[:16]}, {remain}"
         say(f"{said}{levels}, {facts.size} bytes, format {facts.format}")
     return 0
@@ -161,7 +161,7 @@ def _levels(books: Mapping[int, Preview], deepest: int) -> ReportTable:
         shown = plus_minus(mean_interval(known), metric) if known else "—"
         densities = {percent(book.weight_counts[level].prunable) for book in books.values()}
         counts = next(iter(books.values())).weight_counts[level]
-        rows.append((str(level), " / ".join(sorted(densities)), percent(counts.model), f"{counts.living:,}", shown))
+        rows.append((str(level), " / ".join(sorted(densities)), percent(counts.model), f"{counts.remaining:,}", shown))
     return ReportTable(
         title="Scores of the search, each level trained from the rewind point",
         header=("level", "density", "of all", "weights", metric.heading),
@@ -197,7 +197,7 @@ def layers(ticket: Preview, level: int = 0) -> ReportTable:
 def density(ticket: Preview, level: int = 0) -> str:
     """Of the prunable weights, and of the whole model."""
     counts = ticket.weight_counts[level]
-    prunable = f"{percent(counts.prunable)} of the prunable weights ({counts.living:,} of {counts.total:,})"
+    prunable = f"{percent(counts.prunable)} of the prunable weights ({counts.remaining:,} of {counts.total:,})"
     return f"{prunable}, {percent(counts.model)} of all {counts.whole:,}"
 
 

@@ -22,7 +22,7 @@ from oneticket.session.transfer import as_source, comparison
 from oneticket.stats.decomposition import decompositions
 from oneticket.store.store import Store
 from oneticket.study.rows import rows as rows_of
-from oneticket.study.spec import CarrySpec
+from oneticket.study.spec import ComparisonSpec
 
 
 def transfer(
@@ -40,8 +40,8 @@ def transfer(
     """Carry, print the comparison, and write the rows where asked."""
     engine = Engine(name="inline", together=how.together)
     sources = sources_at(source)
-    settings = collect(CarrySpec, given, {"transfer": as_source(*next(iter(sources.values())))}, from_file(spec))
-    asked = read(CarrySpec, settings, flagged=given, file=spec)
+    settings = collect(ComparisonSpec, given, {"transfer": as_source(*next(iter(sources.values())))}, from_file(spec))
+    asked = read(ComparisonSpec, settings, flagged=given, file=spec)
     check_rows(rows)
     kept, context = Store(store), how.context()
     named = {*texts(given), *texts(from_file(spec))}

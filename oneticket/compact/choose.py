@@ -37,14 +37,14 @@ STEP = 1.25  # densities are told apart by so much, so that a little noise chang
 
 
 def forms(
-    layers: Mapping[str, Layer], living: Mapping[str, Tensor], inputs: Mapping[str, tuple[int, ...]]
+    layers: Mapping[str, Layer], remaining: Mapping[str, Tensor], inputs: Mapping[str, tuple[int, ...]]
 ) -> dict[str, str]:
     """Layer -> "sparse" or "masked", the faster at its density.
 
     `living`: bool, of the weights' shapes or of what is left of them; `inputs`: the shape of what each layer sees, the
     batch included.
     """
-    return {name: _form(layer, living[name], inputs[name]) for name, layer in layers.items()}
+    return {name: _form(layer, remaining[name], inputs[name]) for name, layer in layers.items()}
 
 
 def worth(layer: Layer, shape: tuple[int, ...]) -> float:
@@ -64,10 +64,10 @@ def worth(layer: Layer, shape: tuple[int, ...]) -> float:
     return _KNOWN[about]
 
 
-def _form(layer: Layer, living: Tensor, shape: tuple[int, ...]) -> str:
-    if living.numel() < SMALLEST or not fits(layer):
+def _form(layer: Layer, remaining: Tensor, shape: tuple[int, ...]) -> str:
+    if remaining.numel() < SMALLEST or not fits(layer):
         return "masked"
-    density = int(living.count_nonzero()) / living.numel()
+    density = int(remaining.count_nonzero()) / remaining.numel()
     return "sparse" if density <= DENSEST and usable() and density <= worth(layer, shape) else "masked"
 
 

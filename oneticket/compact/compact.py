@@ -77,8 +77,10 @@ class Compact:
             tensor.masked_scatter_(self.whole[name].to(tensor.device), value)
             return
         if self.forms.get(name) == "sparse":
-            living = self.whole[name][index].to(value.device)
-            value = torch.zeros(living.shape, dtype=value.dtype, device=value.device).masked_scatter_(living, value)
+            remaining = self.whole[name][index].to(value.device)
+            value = torch.zeros(remaining.shape, dtype=value.dtype, device=value.device).masked_scatter_(
+                remaining, value
+            )
         tensor[index] = value
 
     @torch.no_grad()
@@ -99,9 +101,9 @@ class Compact:
             count = int(rest.count_nonzero())
             tensor[rest.to(tensor.device)] = lost[:count].to(tensor.device)
             lost = lost[count:]
-        for name, living in self.whole.items():
+        for name, remaining in self.whole.items():
             tensor = self.model.get_parameter(name)
-            tensor.masked_fill_(~living.to(tensor.device), 0)
+            tensor.masked_fill_(~remaining.to(tensor.device), 0)
         if self.folded is not None:
             given = fold_in(self.model, dict(self.whole), self.folded)
             _shift(self.model, given, self.cuts, sign=-1)
@@ -139,7 +141,7 @@ def compact(
     >>> small.restore()
     """
     _check(model, mask)
-    if mask.living == mask.total:
+    if mask.remaining == mask.total:
         return Compact(network=model, mask=Mask({}), forms=dict.fromkeys(mask, "dense"), model=model, whole=mask)
     whole = Compact(network=model, mask=mask, forms=dict.fromkeys(mask, "masked"), model=model, whole=mask)
     if found := hooked(model):
@@ -150,20 +152,22 @@ def compact(
         small = _compact(model, mask, example=example, units=units, sparse=sparse, fold=fold)
         if small.network is model or fold:
             return small
-        living = {name: mask[name][small.cuts.get(name, ...)] for name, form in small.forms.items() if form == "sparse"}
+        remaining = {
+            name: mask[name][small.cuts.get(name, ...)] for name, form in small.forms.items() if form == "sparse"
+        }
         rest = cut.left_out(model, mask, small.cuts)
-        why = differs(model, small.network, example, cuts=small.cuts, sparse=living, rest=rest)
+        why = differs(model, small.network, example, cuts=small.cuts, sparse=remaining, rest=rest)
     except Exception as error:  # whatever a user's code says to being made smaller
         why = f"{type(error).__name__}: {error}"
     return replace(whole, note=f"kept whole: {why}") if why else small
 
 
 def _compact(model: nn.Module, mask: Mask, *, example: Tensor, units: bool, sparse: bool, fold: bool) -> Compact:
-    living = dict(mask)
-    given = fold_in(model, living, example) if fold and units else None
+    remaining = dict(mask)
+    given = fold_in(model, remaining, example) if fold and units else None
     if given is not None:
-        living = dict(given.living)
-    found = trace(model, living, example[:2])
+        remaining = dict(given.remaining)
+    found = trace(model, remaining, example[:2])
     if not units or hasattr(model, NAME):
         found = KeptUnits(bound=found.bound)
     cuts = cut.cuts(model, found.kept)
@@ -172,7 +176,7 @@ def _compact(model: nn.Module, mask: Mask, *, example: Tensor, units: bool, spar
     if len({(values.dtype, values.device) for values in lost}) > 1:  # optimizers do not mix them in one parameter
         note = "all units are kept: parameters of several dtypes or devices"
         return replace(_compact(model, mask, example=example, units=False, sparse=sparse, fold=False), note=note)
-    left = {name: living[name][cuts.get(name, ...)] for name in mask}
+    left = {name: remaining[name][cuts.get(name, ...)] for name in mask}
     forms = {name: "dense" if lives.all() else "masked" for name, lives in left.items()}
     if sparse:
         forms |= _sparse(model, left, found, example)
@@ -232,12 +236,12 @@ def hooked(model: nn.Module) -> str:
     return ""
 
 
-def _sparse(model: nn.Module, living: Mapping[str, Tensor], found: KeptUnits, example: Tensor) -> dict[str, str]:
+def _sparse(model: nn.Module, remaining: Mapping[str, Tensor], found: KeptUnits, example: Tensor) -> dict[str, str]:
     """The forms of the layers that a measurement decides about.
 
     It is that of the model's whole layer: what is left of one has another size at every level.
     """
-    masked = [name.rpartition(".") for name, lives in living.items() if not lives.all()]
+    masked = [name.rpartition(".") for name, lives in remaining.items() if not lives.all()]
     owners = [owner for owner, _, last in masked if last == "weight" and owner and owner not in found.bound]
     layers: dict[str, Any] = {owner: model.get_submodule(owner) for owner in owners}
     layers = {owner: layer for owner, layer in layers.items() if type(layer) in (nn.Linear, nn.Conv2d)}
@@ -252,7 +256,7 @@ def _sparse(model: nn.Module, living: Mapping[str, Tensor], found: KeptUnits, ex
     if layers:
         look(model, example[:2], tell)
     once = {name: layer for name, layer in layers.items() if calls[name] == 1}
-    chosen = choose(once, {name: living[f"{name}.weight"] for name in once}, inputs)
+    chosen = choose(once, {name: remaining[f"{name}.weight"] for name in once}, inputs)
     return {f"{name}.weight": form for name, form in chosen.items()}
 
 

@@ -25,12 +25,12 @@ class Folded:
     - `steady`: per BatchNorm layer, which of its units are constants.
     """
 
-    living: Mapping[str, Tensor]
+    remaining: Mapping[str, Tensor]
     shifts: Mapping[str, Tensor]
     steady: Mapping[str, Tensor]
 
 
-def fold(model: nn.Module, living: Mapping[str, Tensor], example: Tensor) -> Folded:
+def fold(model: nn.Module, remaining: Mapping[str, Tensor], example: Tensor) -> Folded:
     """Leave out constant units, round by round: what only constants enter is a constant.
 
     A constant's value c is what a forward pass in training mode, on a copy, shows in the middle of the image. A
@@ -43,21 +43,21 @@ def fold(model: nn.Module, living: Mapping[str, Tensor], example: Tensor) -> Fol
     ...     for weight in net.parameters():
     ...         _ = weight.fill_(3.0)
     >>> folded = fold(net, {"0.weight": torch.tensor([[True], [False]])}, torch.zeros(4, 1))
-    >>> folded.shifts, folded.living["2.weight"]
+    >>> folded.shifts, folded.remaining["2.weight"]
     ({'2.bias': tensor([9.])}, tensor([[ True, False]]))
     """
-    walk, living, shifts = walked(model, example[:2]), dict(living), dict[str, Tensor]()
+    walk, remaining, shifts = walked(model, example[:2]), dict(remaining), dict[str, Tensor]()
     if isinstance(walk, str):
-        return Folded(living=living, shifts=shifts, steady={})
+        return Folded(remaining=remaining, shifts=shifts, steady={})
     work, roots = smaller(model, {}).train(), walk.roots()
     layers: dict[str, Any] = {name: work.get_submodule(name) for name in walk.layers}
     ever = torch.zeros(len(roots), dtype=torch.bool)
     with torch.no_grad():
-        for name, lives in living.items():
+        for name, lives in remaining.items():
             work.get_parameter(name).masked_fill_(~lives.to(example.device), 0)
         for name in layers:
-            living.setdefault(f"{name}.weight", torch.ones(layers[name].weight.shape, dtype=torch.bool))
-        while (constant := _constant(walk, roots, living, layers)).any():
+            remaining.setdefault(f"{name}.weight", torch.ones(layers[name].weight.shape, dtype=torch.bool))
+        while (constant := _constant(walk, roots, remaining, layers)).any():
             ever |= constant
             seen = _middles(work, layers, example)
             for name, (into, _) in walk.layers.items():
@@ -67,14 +67,14 @@ def fold(model: nn.Module, living: Mapping[str, Tensor], example: Tensor) -> Fol
                 amount = weight.flatten(2).sum(2) if weight.dim() > 2 else weight
                 amount = amount[:, left.to(weight.device)] @ seen[name][left.to(weight.device)]
                 weight[:, left] = 0
-                living[f"{name}.weight"] = living[f"{name}.weight"].clone()
-                living[f"{name}.weight"][:, left] = False
+                remaining[f"{name}.weight"] = remaining[f"{name}.weight"].clone()
+                remaining[f"{name}.weight"][:, left] = False
                 for where, shift in _homes(walk, layers, name, amount).items():
                     shifts[where] = shifts.get(where, torch.zeros_like(shift)) + shift
                     if where.endswith(".bias"):
                         work.get_parameter(where).add_(shift)
     steady = {name: ever[roots[carrier.outputs]] for name, carrier in walk.carriers.items()}
-    return Folded(living=living, shifts=shifts, steady=steady)
+    return Folded(remaining=remaining, shifts=shifts, steady=steady)
 
 
 @torch.no_grad()
@@ -91,16 +91,16 @@ def steady(model: nn.Module, given: Folded, example: Tensor) -> None:
             mean[still] = seen[name][still.to(mean.device)]
 
 
-def _constant(walk: Record, roots: Tensor, living: Mapping[str, Tensor], layers: Mapping[str, Any]) -> Tensor:
+def _constant(walk: Record, roots: Tensor, remaining: Mapping[str, Tensor], layers: Mapping[str, Any]) -> Tensor:
     """Whether each root is a constant that is still read, and that all who read it can take in: bool."""
-    reaches, alone = reaching(walk, roots, living), torch.bincount(roots, minlength=len(roots)) == 1
+    reaches, alone = reaching(walk, roots, remaining), torch.bincount(roots, minlength=len(roots)) == 1
     alone[roots[[NONE, *walk.read, *walk.holds, *walk.mixed]]] = False
     for name, (into, _) in walk.layers.items():
         if not _homes(walk, layers, name, torch.zeros(())) and name not in walk.followed:
             alone[roots[into]] = False
     found = torch.zeros_like(alone)
     for name, (_, out) in walk.layers.items():
-        entered = living[f"{name}.weight"].flatten(1).any(1)
+        entered = remaining[f"{name}.weight"].flatten(1).any(1)
         units = roots[out]
         constant = ~entered & alone[units] & reaches[units]
         if (reaches[units] & ~constant).any():

@@ -57,10 +57,10 @@ class Pattern:
     _plans: dict[tuple[int, int, int], KernelPlan] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, living: Tensor, padding: tuple[int, int]) -> Pattern:
+    def of(cls, remaining: Tensor, padding: tuple[int, int]) -> Pattern:
         """The pattern of a bool tensor (O, C, KH, KW)."""
-        outputs, inputs, high, wide = living.shape
-        index = living.flatten().nonzero().squeeze(1)
+        outputs, inputs, high, wide = remaining.shape
+        index = remaining.flatten().nonzero().squeeze(1)
         channel = index // (high * wide) % inputs
         return cls(
             shape=(outputs, inputs, high, wide),

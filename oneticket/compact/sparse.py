@@ -49,16 +49,16 @@ class Sparse(nn.Module):
     ([1.0, 2.0, 3.0], [[3.0, 3.0]])
     """
 
-    def __init__(self, layer: nn.Linear | nn.Conv2d, living: Tensor) -> None:
+    def __init__(self, layer: nn.Linear | nn.Conv2d, remaining: Tensor) -> None:
         super().__init__()
         assert fits(layer), layer
-        self.weight = nn.Parameter(layer.weight.detach()[living], requires_grad=layer.weight.requires_grad)
+        self.weight = nn.Parameter(layer.weight.detach()[remaining], requires_grad=layer.weight.requires_grad)
         self.bias = None
         if layer.bias is not None:
             self.bias = nn.Parameter(layer.bias.detach().clone(), requires_grad=layer.bias.requires_grad)
         self.linear = isinstance(layer, nn.Linear)
         padding = (0, 0) if isinstance(layer, nn.Linear) else cast("tuple[int, int]", layer.padding)
-        self.pattern = Pattern.of(living[:, :, None, None] if self.linear else living, padding)
+        self.pattern = Pattern.of(remaining[:, :, None, None] if self.linear else remaining, padding)
 
     def forward(self, x: Tensor) -> Tensor:
         """(..., I) to (..., O), or (N, C, H, W) to (N, O, H', W'); ValueError for inputs of another size."""
@@ -98,18 +98,18 @@ class _Product(Function):
         (weight, seen), plan, shape = ctx.saved_tensors, ctx.plan, ctx.shape
         to_x, to_weight, to_bias, _ = ctx.needs_input_grad
         laid = _lay(grad, plan.y_pad)
-        x = living = bias = None
+        x = remaining = bias = None
         if to_x:
             start, sorted_ = weight.new_zeros(shape[1]), weight.index_select(0, ctx.order)
             x = _products(plan.to_input, sorted_, start, laid, shape[2:] or (1, 1), rows=len(shape) == 2)
         if to_weight:
-            living = torch.zeros_like(weight)
+            remaining = torch.zeros_like(weight)
             first, row, x_at, y_at, plane, run = plan.to_weight
             flat = (seen.view(-1).numpy(), x_at, laid.view(-1).numpy(), y_at)
-            _kernels().dots(first, row, *flat, plane, run, len(grad), living.numpy())
+            _kernels().dots(first, row, *flat, plane, run, len(grad), remaining.numpy())
         if to_bias:
             bias = laid.flatten(1).sum(1)
-        return x, living, bias, None
+        return x, remaining, bias, None
 
 
 _product = cast("Callable[[Tensor, Tensor, Tensor | None, Pattern], Tensor]", _Product.apply)

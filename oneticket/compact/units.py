@@ -65,7 +65,7 @@ class KeptUnits:
 
 def trace(
     model: nn.Module,
-    living: Mapping[str, Tensor],
+    remaining: Mapping[str, Tensor],
     *positional: Any,
     training: bool = True,
     **named: Any,
@@ -89,7 +89,7 @@ def trace(
     if isinstance(record, str):
         return KeptUnits(bound=shared(model), note=f"units not traced, so all are kept: {record}")
     while True:
-        stays = reaching(record, record.roots(), living)[record.roots()]
+        stays = reaching(record, record.roots(), remaining)[record.roots()]
         kept, thinned = _kept(record, stays)
         if not kept:
             break
@@ -104,7 +104,7 @@ def trace(
         kept=kept,
         removed={name: count for name, count in gone.items() if count},
         thinned=thinned,
-        stopped=_stopped(record, living, stays),
+        stopped=_stopped(record, remaining, stays),
         bound=record.bound,
     )
 
@@ -214,12 +214,12 @@ def _ordered(record: Record, check: Check, kept: Mapping[str, Kept]) -> tuple[di
     return found, thinned
 
 
-def _stopped(record: Record, living: Mapping[str, Tensor], stays: Tensor) -> list[Stop]:
+def _stopped(record: Record, remaining: Mapping[str, Tensor], stays: Tensor) -> list[Stop]:
     """What is kept although nothing that reaches the output reads it."""
     roots = record.roots()
     entering = {unit for inputs, _ in record.layers.values() for unit in inputs.tolist()}
     ends = record.read | (record.used - entering)  # of those that enter a layer, the layer says whether they are read
-    read = reaching(record, roots, living, ends)[roots]
+    read = reaching(record, roots, remaining, ends)[roots]
     first: dict[int, LedgerHold] = {}
     for unit, hold in record.holds.items():
         first.setdefault(int(roots[unit]), hold)
@@ -248,7 +248,7 @@ def _places(there: Tensor) -> Tensor:
 
 
 def reaching(
-    record: Record, roots: Tensor, living: Mapping[str, Tensor], ends: Collection[int] | None = None
+    record: Record, roots: Tensor, remaining: Mapping[str, Tensor], ends: Collection[int] | None = None
 ) -> Tensor:
     """Whether each root reaches the output: bool, from there backward until nothing changes.
 
@@ -256,7 +256,7 @@ def reaching(
     """
     layers = []
     for name, (inputs, outputs) in reversed(record.layers.items()):
-        lives = living.get(f"{name}.weight", torch.ones(len(outputs), len(inputs), dtype=torch.bool))
+        lives = remaining.get(f"{name}.weight", torch.ones(len(outputs), len(inputs), dtype=torch.bool))
         layers.append((roots[inputs], roots[outputs], lives.flatten(2).any(2) if lives.dim() > 2 else lives))
     reaches = torch.zeros(len(roots), dtype=torch.bool)
     reaches[roots[[NONE, *(ends if ends is not None else {*record.read, *record.holds})]]] = True

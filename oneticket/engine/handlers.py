@@ -19,11 +19,11 @@ from oneticket.store.step import Outcome, Step
 from oneticket.study.plan import search_of
 from oneticket.study.steps import (
     Blank,
-    Carried,
     ConsensusStep,
     FileStep,
     LevelStep,
     RewindStep,
+    SourceTicket,
     TransferStep,
     pruned_at,
     read_step,
@@ -97,14 +97,14 @@ def _source(asked: TransferStep, needs: Needs) -> Source:
     """Where the arm of a transfer is taken from."""
     source = asked.source
     if isinstance(source, Blank):
-        return Source(ticket=blank(source.network, source.living))
+        return Source(ticket=blank(source.network, source.remaining))
     if asked.arm in CROSSED:
         own = _searched(source.level, source.needs[-2:], needs[-2:])
-        return replace(_carried(asked.arm, source, needs[:-2]), own=own)
-    return _carried(asked.arm, source, needs)
+        return replace(_source_ticket(asked.arm, source, needs[:-2]), own=own)
+    return _source_ticket(asked.arm, source, needs)
 
 
-def _carried(arm: str, source: Carried, needs: Needs) -> Source:
+def _source_ticket(arm: str, source: SourceTicket, needs: Needs) -> Source:
     """A level of a book or a search, or a single ticket."""
     if source.file is None:
         found = _searched(source.level, source.needs, needs) if source.agreed is None else _of_book(source, needs[0])
@@ -124,7 +124,7 @@ def _carried(arm: str, source: Carried, needs: Needs) -> Source:
     return replace(found, initial=initial_weights(found.ticket.model, seed=seed, replicate=replicate))
 
 
-def _of_book(source: Carried, need: Outcome) -> Source:
+def _of_book(source: SourceTicket, need: Outcome) -> Source:
     """A level of a book."""
     read = FileStep.decode(need)
     assert isinstance(read, Book)

@@ -67,7 +67,7 @@ class Row:
     size: int
     zipped: int
     numbers: int
-    living: int
+    remaining: int
     madds: int | None
     seconds: float
     spread: tuple[float, float]
@@ -94,7 +94,7 @@ def measure(
     >>> import torch
     >>> net = nn.Sequential(nn.Linear(2, 3), nn.ReLU(), nn.Linear(3, 1))
     >>> rows = measure(net, Mask({"2.weight": torch.tensor([[True, False, True]])}), torch.zeros(4, 2), rounds=2)
-    >>> [(row.form, row.numbers, row.living, row.madds) for row in rows if row.form in ("dense", "compact")]
+    >>> [(row.form, row.numbers, row.remaining, row.madds) for row in rows if row.form in ("dense", "compact")]
     [('dense', 13, 13, 9), ('compact', 9, 9, 6)]
     """
     if rounds < 1:
@@ -158,7 +158,7 @@ class _Side:
         return replace(self, note="; ".join(filter(None, (self.note or self.made.note, note))))
 
     def row(self, seconds: Sequence[float], beside: Sequence[float]) -> Row:
-        numbers, living = self.numbers or _numbers(self.made)
+        numbers, remaining = self.numbers or _numbers(self.made)
         ratios = [mine / theirs for mine, theirs in zip(seconds, beside, strict=True)]
         low, high = interval(ratios)
         ordered = sorted(seconds)
@@ -167,7 +167,7 @@ class _Side:
             size=len(self.data),
             zipped=len(zlib.compress(self.data)),
             numbers=numbers,
-            living=living,
+            remaining=remaining,
             madds=self.madds,
             seconds=median(seconds),
             spread=(ordered[len(ordered) // 4], ordered[-1 - len(ordered) // 4]),
@@ -232,9 +232,9 @@ def _c(made: Made, example: Example, *, int8: bool = False) -> _Side:
 def _sparse(made: Made) -> Made | None:
     """The network with every layer sparse that can be, is large enough and of at most half density; None if none is."""
     network = masked(made.network, made.mask).network
-    living = {name: made.mask[name] for name, held in made.mask.counts.items() if held}
+    remaining = {name: made.mask[name] for name, held in made.mask.counts.items() if held}
     chosen = 0
-    for name, lives in living.items():
+    for name, lives in remaining.items():
         owner, _, last = name.rpartition(".")
         layer: Any = network.get_submodule(owner)
         few = lives.numel() >= SMALLEST and int(lives.sum()) <= DENSEST * lives.numel()

@@ -46,9 +46,9 @@ def masked(model: nn.Module, mask: Mask) -> Made:
     network = duplicate(model).eval()
     parameters = dict(network.named_parameters(remove_duplicate=False))  # TorchScript has no get_parameter
     with torch.no_grad():
-        for name, living in mask.items():
+        for name, remaining in mask.items():
             parameter = parameters[name]
-            parameter.masked_fill_(~living.to(parameter.device), 0)
+            parameter.masked_fill_(~remaining.to(parameter.device), 0)
     return Made(network=network, mask=mask)
 
 
@@ -78,7 +78,7 @@ def compacted(model: nn.Module, mask: Mask, example: Example) -> Made:
                 return _whole(whole, f"without its units {apart}")
     except Exception as error:  # whatever a user's code says to being made smaller
         return _whole(whole, f"without its units it fails: {type(error).__name__}: {error}")
-    left = Mask({name: living[made.get(name, ...)] for name, living in mask.items()})
+    left = Mask({name: remaining[made.get(name, ...)] for name, remaining in mask.items()})
     return Made(network=small, mask=left, removed=units.removed, stopped=units.stopped, note=note)
 
 

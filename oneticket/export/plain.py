@@ -48,10 +48,10 @@ def plain(model: nn.Module, mask: Mask, example: Example) -> Plain:
     if not computed:
         return Plain(network=network, mask=mask)
     with torch.no_grad():
-        for name, living in mask.items():
+        for name, remaining in mask.items():
             parameter = dict(network.named_parameters(remove_duplicate=False)).get(name)
-            if parameter is not None and parameter.shape == living.shape:
-                parameter.masked_fill_(~living.to(parameter.device), 0)
+            if parameter is not None and parameter.shape == remaining.shape:
+                parameter.masked_fill_(~remaining.to(parameter.device), 0)
     before = outputs(network, example)
     if any(one.isnan().any() for one in before):
         raise ModelError("the masked model computes NaN; of weight_norm every row needs a weight that is not zero")
@@ -123,14 +123,14 @@ def _moved(mask: Mask, homes: Mapping[str, str], network: nn.Module) -> tuple[Ma
     parameters = dict(network.named_parameters(remove_duplicate=False))
     found: dict[str, Tensor] = {}
     dense: list[str] = []
-    for name, living in mask.items():
+    for name, remaining in mask.items():
         home = homes.get(name, name)
-        if home == name or (weight := parameters[home]).shape != living.shape:
-            found |= {name: living} if home == name else {}
-        elif weight.detach()[~living.to(weight.device)].count_nonzero():
+        if home == name or (weight := parameters[home]).shape != remaining.shape:
+            found |= {name: remaining} if home == name else {}
+        elif weight.detach()[~remaining.to(weight.device)].count_nonzero():
             dense.append(home)
         else:
-            found[home] = living
+            found[home] = remaining
     return Mask(found), dense
 
 

@@ -30,14 +30,14 @@ class Csr(nn.Module):
     ([0, 1, 3], [0, 1, 2], True)
     """
 
-    def __init__(self, layer: nn.Linear, living: Tensor) -> None:
+    def __init__(self, layer: nn.Linear, remaining: Tensor) -> None:
         super().__init__()
-        living = living.to(layer.weight.device)
-        ends = living.sum(1).cumsum(0)
-        self.shape = tuple(living.shape)
+        remaining = remaining.to(layer.weight.device)
+        ends = remaining.sum(1).cumsum(0)
+        self.shape = tuple(remaining.shape)
         self.register_buffer("crow", torch.cat([ends.new_zeros(1), ends]).int())
-        self.register_buffer("col", living.nonzero()[:, 1].int())
-        self.register_buffer("values", layer.weight.detach()[living])
+        self.register_buffer("col", remaining.nonzero()[:, 1].int())
+        self.register_buffer("values", layer.weight.detach()[remaining])
         self.bias = None if layer.bias is None else nn.Parameter(layer.bias.detach().clone())
 
     def forward(self, x: Tensor) -> Tensor:
@@ -79,13 +79,15 @@ def two_of_four(model: nn.Module, mask: Mask) -> Made:
     """
     made, wrong = masked(model, mask), []
     for name in linears(made.network, mask):
-        living = mask[f"{name}.weight"]
-        if living.shape[1] % GROUP:
-            wrong.append(f"{name}: {living.shape[1]} inputs are no multiple of {GROUP}")
+        remaining = mask[f"{name}.weight"]
+        if remaining.shape[1] % GROUP:
+            wrong.append(f"{name}: {remaining.shape[1]} inputs are no multiple of {GROUP}")
             continue
-        over = int((_groups(living).sum(2) > MOST).sum())
+        over = int((_groups(remaining).sum(2) > MOST).sum())
         if over:
-            wrong.append(f"{name}: {over} of {living.numel() // GROUP} groups have more than {MOST} remaining weights")
+            wrong.append(
+                f"{name}: {over} of {remaining.numel() // GROUP} groups have more than {MOST} remaining weights"
+            )
     if wrong:
         raise PruneError(f"the mask is not {MOST}:{GROUP}; nothing was written:\n" + "\n".join(wrong))
     return made

@@ -69,48 +69,48 @@ def structure(mask: Mask, granularity: str = "") -> str:
     >>> structure(Mask({"w": torch.eye(4) > 0}), "block:2x2")
     'structured by blocks of 2x2'
     """
-    pruned = {name: living for name, living in mask.items() if mask.counts[name] < living.numel()}
+    pruned = {name: remaining for name, remaining in mask.items() if mask.counts[name] < remaining.numel()}
     if not pruned:
         return "dense"
     if sizes := re.fullmatch(r"(\d{1,6}):(\d{1,6})", granularity):
-        kept = all(_at_most(int(sizes[1]), int(sizes[2]), living) for living in pruned.values())
+        kept = all(_at_most(int(sizes[1]), int(sizes[2]), remaining) for remaining in pruned.values())
         return granularity if kept else f"not yet {granularity}"
     if sizes := re.fullmatch(r"block:(\d{1,6}x\d{1,6})", granularity):
         return f"structured by blocks of {sizes[1]}"
     if granularity in TOLD:
         return TOLD[granularity]
-    matrices = [living for living in pruned.values() if living.dim() > 1]
+    matrices = [remaining for remaining in pruned.values() if remaining.dim() > 1]
     if not matrices:
         return "unstructured"
-    rows, columns = (all(_whole(living, dim) for living in matrices) for dim in (0, 1))
+    rows, columns = (all(_whole(remaining, dim) for remaining in matrices) for dim in (0, 1))
     if rows or columns:
         return f"structured by whole {'rows' if rows else 'columns'}"
-    if all(_crossed(living) for living in matrices):
+    if all(_crossed(remaining) for remaining in matrices):
         return "structured by whole rows and columns"
-    half = sum(mask.counts[name] for name in pruned) >= HALF * sum(living.numel() for living in pruned.values())
-    if half and all(_at_most(MOST, GROUP, living) for living in pruned.values()):
+    half = sum(mask.counts[name] for name in pruned) >= HALF * sum(remaining.numel() for remaining in pruned.values())
+    if half and all(_at_most(MOST, GROUP, remaining) for remaining in pruned.values()):
         return f"{MOST}:{GROUP}"
     return "unstructured"
 
 
-def _whole(living: Tensor, dim: int) -> bool:
+def _whole(remaining: Tensor, dim: int) -> bool:
     """Whether along that dimension all weights of one place live, or none."""
-    lines = living.movedim(dim, 0).flatten(1)
+    lines = remaining.movedim(dim, 0).flatten(1)
     return bool((lines.all(1) | ~lines.any(1)).all())
 
 
-def _crossed(living: Tensor) -> bool:
+def _crossed(remaining: Tensor) -> bool:
     """Whether what lives is where a living row meets a living column, in all places of a kernel."""
-    flat = living.flatten(2) if living.dim() > 2 else living.unsqueeze(2)
+    flat = remaining.flatten(2) if remaining.dim() > 2 else remaining.unsqueeze(2)
     rows, columns = flat.any(2).any(1), flat.any(2).any(0)
     return torch.equal(flat, (rows[:, None] & columns)[..., None].expand_as(flat))
 
 
-def _at_most(few: int, group: int, living: Tensor) -> bool:
+def _at_most(few: int, group: int, remaining: Tensor) -> bool:
     """Whether of each so many neighbouring inputs of one output, at one place of a kernel, at most so few live."""
-    if living.dim() < 2 or not group or living.shape[1] % group:
+    if remaining.dim() < 2 or not group or remaining.shape[1] % group:
         return False
-    return bool((living.movedim(1, -1).reshape(-1, group).sum(1) <= few).all())
+    return bool((remaining.movedim(1, -1).reshape(-1, group).sum(1) <= few).all())
 
 
 def _judged(row: Row, where: str = "") -> str:

@@ -35,7 +35,7 @@ class FileError(OneticketError):
     """A ticket or book file is damaged, foreign, untruthful or from a newer version."""
 
 
-class CarryError(OneticketError):
+class TransferError(OneticketError):
     """A ticket and a model do not fit; the model is untouched."""
 
 

@@ -16,7 +16,7 @@ class Audit:
     """
 
     parameters: int
-    living: int
+    remaining: int
     total: int
     whole: int
     moments: int
@@ -25,9 +25,9 @@ class Audit:
     @property
     def weight_counts(self) -> Density:
         """How many weights live, may be pruned, and are in the whole model."""
-        return Density(living=self.living, total=self.total, whole=self.whole)
+        return Density(remaining=self.remaining, total=self.total, whole=self.whole)
 
     def __str__(self) -> str:
-        dead, where = self.total - self.living, " on this rank" if self.sharded else ""
+        dead, where = self.total - self.remaining, " on this rank" if self.sharded else ""
         among = f"{self.parameters} parameters and {self.moments} moments"
         return f"{dead:,} pruned weights{where} in {among} are exactly zero; {self.weight_counts}"

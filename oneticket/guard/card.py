@@ -14,7 +14,7 @@ def of_guard(guard: Guard) -> Card:
     facts = [
         ("state", "attached: pruned weights are held at zero" if holds else "detached: it holds nothing any more"),
         ("rule", guard.rule),
-        ("density", f"{percent(mask.density)}: {mask.living:,} of {mask.total:,} weights remain"),
+        ("density", f"{percent(mask.density)}: {mask.remaining:,} of {mask.total:,} weights remain"),
         ("held", f"{len(guard.parameters())} of {len(mask)} tensors" if mask else ""),
     ]
     return Card(title="Guard", facts=facts, parts=[layers(mask)] if mask else [])

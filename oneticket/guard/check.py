@@ -125,7 +125,7 @@ def _unfit(parameter: nn.Parameter, shape: tuple[int, ...]) -> str:
     return refusal(parameter)
 
 
-def _unlike(optimizer: Optimizer, parameter: nn.Parameter, living: Tensor, *, gates: bool) -> str:
+def _unlike(optimizer: Optimizer, parameter: nn.Parameter, remaining: Tensor, *, gates: bool) -> str:
     """Why the gradient, or what the optimizer keeps beside the parameter, cannot be held."""
     grad = parameter.grad
     sparse = (grad is not None and grad.layout != torch.strided) or (
@@ -138,7 +138,7 @@ def _unlike(optimizer: Optimizer, parameter: nn.Parameter, living: Tensor, *, ga
             return "its gradient or moments are not sharded as it is; make the optimizer after the model is sharded"
         if overlaps(local(tensor)):
             return "its gradient or a moment is an expanded tensor, whose entries share memory; make it its `.clone()`"
-    if gates and any(leaks(part, living) for part in flat(optimizer, parameter)):
+    if gates and any(leaks(part, remaining) for part in flat(optimizer, parameter)):
         return (
             f"{type(optimizer).__name__} has stepped, and its flat state would write to pruned weights; attach before "
             f"its first step, or make a new one"

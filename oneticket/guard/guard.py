@@ -172,11 +172,11 @@ class Guard:
                         wrong.append(f"{name}: {_kind(optimizer)} moments at pruned weights that are not zero: {count}")
         if wrong:
             raise GuardError("the mask does not hold:\n" + "\n".join(wrong))
-        own = [(parameter_at(self._model, name), living) for name, living in self.mask.items()]
-        here = {id(one): shard(living, one) for one, living in own if one is not None}.values()  # tied ones once
+        own = [(parameter_at(self._model, name), remaining) for name, remaining in self.mask.items()]
+        here = {id(one): shard(remaining, one) for one, remaining in own if one is not None}.values()  # tied ones once
         return Audit(
             parameters=len(seen),
-            living=sum(int(living.count_nonzero()) for living in here),
+            remaining=sum(int(remaining.count_nonzero()) for remaining in here),
             total=sum(map(Tensor.numel, here)),
             whole=model_weights(self._model),
             moments=found,

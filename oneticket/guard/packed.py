@@ -33,12 +33,12 @@ def clear(tensor: Tensor, keep: Tensor) -> None:
 
     Raises GuardError if the class cannot hold zeros there.
     """
-    living = keep.to(tensor.device) != 0
-    if not (found := values(tensor))[~living].any():
+    remaining = keep.to(tensor.device) != 0
+    if not (found := values(tensor))[~remaining].any():
         return
     with torch.no_grad():
-        tensor.copy_(torch.where(living, found, 0))
-    if values(tensor)[~living].any():
+        tensor.copy_(torch.where(remaining, found, 0))
+    if values(tensor)[~remaining].any():
         raise GuardError(_words(tensor))
 
 

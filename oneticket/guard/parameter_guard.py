@@ -23,11 +23,11 @@ class ParameterGuard:
 
     __slots__ = ("_gated", "_lies", "_places", "_read", "handle", "keep", "shape", "sharded")
 
-    def __init__(self, like: Tensor, living: Tensor) -> None:
-        self.shape, self.sharded = living.shape, sharded(like)
-        living, here = shard(living, like), local(like).detach()
+    def __init__(self, like: Tensor, remaining: Tensor) -> None:
+        self.shape, self.sharded = remaining.shape, sharded(like)
+        remaining, here = shard(remaining, like), local(like).detach()
         self.keep = torch.empty_like(here, dtype=torch.int8)
-        self.keep.copy_(living).neg_()
+        self.keep.copy_(remaining).neg_()
         self._lies = Lies(self.keep)
         self._places = some(self.keep.as_strided((self.keep.numel(),), (1,)) == 0)
         self.handle: RemovableHandle | None = None

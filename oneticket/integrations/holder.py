@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from oneticket.apply import carry
+from oneticket.apply.apply import plan
 from oneticket.ground.errors import FileError, GuardError
 from oneticket.guard.audit import Audit
 from oneticket.guard.check import digest, named
@@ -94,7 +94,7 @@ class Holding:
         if isinstance(held, Level):
             model, mask, rule = held.model, held.mask, held.rule
         elif isinstance(held, Ticket):
-            mask = carry.plan(held, model, head=self._head, names=self._names, fresh=self._fresh).mask
+            mask = plan(held, model, head=self._head, names=self._names, fresh=self._fresh).mask
         else:
             mask = Mask(held)
         return facts({"mask": digest(named(model, mask)), "rule": rule}, held)

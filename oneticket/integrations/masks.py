@@ -61,8 +61,8 @@ def from_masks(masks: Tensors, weights: Tensors, *, contract: Contract = GIVEN, 
     """
     if not masks:
         raise PruneError("expected masks by name, got none")
-    living = Mask({name: _living(name, mask) for name, mask in masks.items()})
-    return _ticket(living, weights, contract, {"from": origin, "inferred": False})
+    remaining = Mask({name: _as_bool(name, mask) for name, mask in masks.items()})
+    return _ticket(remaining, weights, contract, {"from": origin, "inferred": False})
 
 
 def from_zeros(weights: nn.Module | Tensors, *, contract: Contract = GIVEN) -> Ticket:
@@ -79,13 +79,13 @@ def from_zeros(weights: nn.Module | Tensors, *, contract: Contract = GIVEN) -> T
     tensors = weights.state_dict() if isinstance(weights, nn.Module) else weights
     _check_tensors(tensors)
     looked = {name: tensor != 0 for name, tensor in tensors.items() if tensor.dim() > 1 and tensor.is_floating_point()}
-    some = {name: living for name, living in looked.items() if living.any() and not living.all()}
+    some = {name: remaining for name, remaining in looked.items() if remaining.any() and not remaining.all()}
     if not some:
         raise PruneError(
             f"no weight is partly zero, so nothing says what was pruned; looked at {listed(looked)}. Hand over the "
             "masks, or the checkpoint as it is after pruning was made permanent"
         )
-    empty = sorted(name for name, living in looked.items() if living.numel() and not living.any())
+    empty = sorted(name for name, remaining in looked.items() if remaining.numel() and not remaining.any())
     return _ticket(Mask(some), tensors, contract, {"from": "zeros", "inferred": True, "all_zero": empty})
 
 
@@ -175,7 +175,7 @@ def _parametrized(model: nn.Module) -> dict[str, Tensor]:
     return tensors
 
 
-def _living(name: str, mask: Tensor) -> Tensor:
+def _as_bool(name: str, mask: Tensor) -> Tensor:
     if not isinstance(mask, Tensor) or mask.layout != torch.strided or mask.is_complex():
         raise PruneError(f"mask {name!r}: expected truth values, or zeros and ones, got {type(mask).__name__}")
     strange = mask[(mask != 0) & (mask != 1)]

@@ -20,7 +20,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from oneticket.ground.errors import CarryError, SpecError
+from oneticket.ground.errors import SpecError, TransferError
 from oneticket.lottery.rounds import mask_at
 from oneticket.lottery.run_context import RunContext
 from oneticket.lottery.search import book, initial_weights, level, rewind_weights
@@ -46,7 +46,7 @@ def consensus(books: Sequence[Book], *, weights: Weights = "initial", run_code: 
 
     `run_code`: whether the network may be code that a book names by import path, which "initial" builds.
 
-    Raises SpecError for fewer than two books, CarryError for books that do not say how they were searched for, or
+    Raises SpecError for fewer than two books, TransferError for books that do not say how they were searched for, or
     differ in network, seed, replicate, scope or count, and for a granularity other than weight.
 
     >>> from oneticket.lottery.search import search
@@ -83,7 +83,7 @@ def consensus(books: Sequence[Book], *, weights: Weights = "initial", run_code: 
 def vote(pruned_at: Sequence[Tensors], *, levels: int, scope: str) -> dict[str, Tensor]:
     """What `pruned_at` of several searches agree on, down to `levels`: uint8 per weight, 0 for what lives there.
 
-    Every group of the scope keeps as many weights as it does in each search; CarryError where these differ.
+    Every group of the scope keeps as many weights as it does in each search; TransferError where these differ.
 
     >>> found = ([0, 1, 2, 0], [2, 1, 0, 0], [0, 1, 2, 0])
     >>> vote([{"w": torch.tensor(at, dtype=torch.uint8)} for at in found], levels=2, scope="global")["w"]
@@ -98,7 +98,7 @@ def vote(pruned_at: Sequence[Tensors], *, levels: int, scope: str) -> dict[str, 
             counts = {sum(each.counts[name] for name in names) for each in masks}
             if len(counts) > 1:
                 told = " and ".join(map(str, sorted(counts)))
-                raise CarryError(f"level {number}: the searches keep {told} weights; give searches that prune alike")
+                raise TransferError(f"level {number}: the searches keep {told} weights; give searches that prune alike")
             shares.append(Share(names=names, prune=sum(mask.counts[name] for name in names) - counts.pop()))
         left = select(mask, _scores(pruned_at, masks, number), shares)
         found = written(found, mask, [left], number)
@@ -166,13 +166,15 @@ def _alike(books: Sequence[Book]) -> tuple[list[SearchSpec], int]:
         network_of(each, whose=f"book {number}")
         said = each.lineage.get("search")
         if not isinstance(said, Mapping) or "data" not in said:
-            raise CarryError(f"book {number} does not say how it was searched for, so not from which weights it began")
+            raise TransferError(
+                f"book {number} does not say how it was searched for, so not from which weights it began"
+            )
         try:
             specs.append(SearchSpec.recall(said))
         except SpecError as error:
-            raise CarryError(f"book {number}: lineage.{error}") from error
+            raise TransferError(f"book {number}: lineage.{error}") from error
     if any(spec.pruning.granularity != "weight" for spec in specs):
-        raise CarryError("a consensus is of single weights; give books of granularity weight")
+        raise TransferError("a consensus is of single weights; give books of granularity weight")
     for number, (each, spec) in enumerate(zip(books, specs, strict=True), start=1):
         for what, here, there in (
             ("model", _trunk(each), _trunk(books[0])),
@@ -182,7 +184,7 @@ def _alike(books: Sequence[Book]) -> tuple[list[SearchSpec], int]:
             ("prunable weights", _shapes(each), _shapes(books[0])),
         ):
             if here != there:
-                raise CarryError(
+                raise TransferError(
                     f"book {number} has another {what} than book 1 ({here} and {there}); a consensus is of searches "
                     "that differ in their data alone"
                 )
@@ -206,7 +208,7 @@ def _initial(books: Sequence[Book], specs: Sequence[SearchSpec], replicate: int)
     ]
     for number, mark in enumerate(below, start=1):
         if mark != below[0]:
-            raise CarryError(
+            raise TransferError(
                 f"book {number} began from other weights than book 1, though from one seed: the model draws them by "
                 "its number of outputs; give sets of as many classes"
             )
@@ -227,9 +229,9 @@ def _mean(books: Sequence[Book]) -> Tensors:
 def _record(pruned_at: Tensors, books: Sequence[Book], number: int) -> dict[str, Any]:
     """What a level is: `agreed`, which share of its weights all searches keep."""
     mask = mask_at(pruned_at, number)
-    common = {name: living.clone() for name, living in mask.items()}
+    common = {name: remaining.clone() for name, remaining in mask.items()}
     for each in books:
-        for name, living in mask_at(each.pruned_at, number).items():
-            common[name] &= living
-    agreed = sum(int(each.count_nonzero()) for each in common.values()) / mask.living if mask.living else 1.0
-    return {"level": number, "density": mask.density, "living": mask.living, "agreed": agreed}
+        for name, remaining in mask_at(each.pruned_at, number).items():
+            common[name] &= remaining
+    agreed = sum(int(each.count_nonzero()) for each in common.values()) / mask.remaining if mask.remaining else 1.0
+    return {"level": number, "density": mask.density, "living": mask.remaining, "agreed": agreed}

@@ -35,7 +35,7 @@ import torch
 from torch import Tensor
 
 from oneticket.ground.brief import brief
-from oneticket.ground.errors import CarryError
+from oneticket.ground.errors import TransferError
 from oneticket.ground.table import Table
 from oneticket.lottery.arms import ARMS as NAMES
 from oneticket.ticket.mask import Mask
@@ -85,10 +85,10 @@ def permuted_weights(source: Source, new: Tensors, generator: torch.Generator) -
     """Same mask, the remaining rewound weights permuted within each layer: does each weight's place matter?"""
     given = source.ticket
     weights = dict(given.weights)
-    for name, living in given.mask.items():
+    for name, remaining in given.mask.items():
         values = given.weights[name].clone()
-        alive = values[living]
-        values[living] = alive[torch.randperm(len(alive), generator=generator)]
+        alive = values[remaining]
+        values[remaining] = alive[torch.randperm(len(alive), generator=generator)]
         weights[name] = values
     return _with(given, mask=given.mask, weights=weights)
 
@@ -101,7 +101,7 @@ def layerwise_random(source: Source, new: Tensors, generator: torch.Generator) -
 def layerwise_random_kept(source: Source, new: Tensors, generator: torch.Generator) -> Ticket:
     """The mask permuted within each layer over the rewind weights: does it matter which of them remain?
 
-    Raises CarryError if the source is a ticket file, which does not hold the weights that its mask prunes.
+    Raises TransferError if the source is a ticket file, which does not hold the weights that its mask prunes.
     """
     weights = _rewound(source, "layerwise-random-kept")
     return _with(source.ticket, mask=_layerwise(source.ticket.mask, generator), weights=weights)
@@ -119,11 +119,11 @@ def global_random(source: Source, new: Tensors, generator: torch.Generator) -> T
 def corrected_random(source: Source, new: Tensors, generator: torch.Generator) -> Ticket:
     """As global random, but natural zeros are taken last: does a ticket beat chance beyond what training drops itself?
 
-    Without natural zeros it is the global random ticket. Raises CarryError if they are not known. Caron et al., 2020.
+    Without natural zeros it is the global random ticket. Raises TransferError if they are unknown. Caron et al., 2020.
     """
     mask = source.ticket.mask
     if source.zeros is None:
-        raise CarryError("corrected-random needs to know which weights the source's dense network brought to zero")
+        raise TransferError("corrected-random needs to know which weights the source's dense network brought to zero")
     order = torch.randperm(mask.total, generator=generator)
     zero = torch.cat([source.zeros[name].flatten() for name in mask])[order]
     return _with(source.ticket, mask=_first(mask, torch.cat([order[~zero], order[zero]])), weights=new)
@@ -140,11 +140,11 @@ def signs(source: Source, new: Tensors, generator: torch.Generator) -> Ticket:
 def trained_signs(source: Source, new: Tensors, generator: torch.Generator) -> Ticket:
     """Same mask, new magnitudes under the signs that the source's training ended with: do these make a ticket?
 
-    A weight that training left at exactly zero has the sign that it began with. Raises CarryError if the trained signs
-    are not known, as of a file. Oh et al., 2025.
+    A weight that training left at exactly zero has the sign that it began with. Raises TransferError if the
+    trained signs are unknown, as for a file. Oh et al., 2025.
     """
     if source.positive is None:
-        raise CarryError(
+        raise TransferError(
             "trained-signs needs the signs of the level's trained weights, which files do not keep; give "
             "Source(positive=TrainedLevel.positive), or plan the search and the transfer in one study"
         )
@@ -157,7 +157,7 @@ def trained_signs(source: Source, new: Tensors, generator: torch.Generator) -> T
 def mask_only(source: Source, new: Tensors, generator: torch.Generator) -> Ticket:
     """The ticket's mask over the weights rewound on the target: is it the mask that transfers?
 
-    Raises CarryError if the target's own search is not known.
+    Raises TransferError if the target's own search is not known.
     """
     own = _own(source, "mask-only")
     return _with(own.ticket, mask=source.ticket.mask, weights=_rewound(own, "mask-only"))
@@ -166,7 +166,7 @@ def mask_only(source: Source, new: Tensors, generator: torch.Generator) -> Ticke
 def weights_only(source: Source, new: Tensors, generator: torch.Generator) -> Ticket:
     """The target's own mask over the source's rewind weights: is it the weights that transfer?
 
-    Raises CarryError if the target's own search is not known, or the source is a ticket file, which does not
+    Raises TransferError if the target's own search is not known, or the source is a ticket file, which does not
     hold the weights that its mask prunes.
     """
     mask = _own(source, "weights-only").ticket.mask
@@ -176,7 +176,7 @@ def weights_only(source: Source, new: Tensors, generator: torch.Generator) -> Ti
 def dense_rewound(source: Source, new: Tensors, generator: torch.Generator) -> Ticket:
     """All rewind weights, unmasked: what do the steps before the rewind point bring by themselves?
 
-    Raises CarryError if the source is a ticket file, which does not hold the weights that its mask prunes.
+    Raises TransferError if the source is a ticket file, which does not hold the weights that its mask prunes.
     """
     return _with(source.ticket, mask=Mask.full(source.ticket.mask), weights=_rewound(source, "dense-rewound"))
 
@@ -184,10 +184,10 @@ def dense_rewound(source: Source, new: Tensors, generator: torch.Generator) -> T
 def mask_init(source: Source, new: Tensors, generator: torch.Generator) -> Ticket:
     """The ticket's mask over the search's initial weights: do the steps before the rewind point matter to a mask?
 
-    Raises CarryError if those weights are not known.
+    Raises TransferError if those weights are not known.
     """
     if source.initial is None:
-        raise CarryError(
+        raise TransferError(
             "mask-init needs the weights that the source's search began from; give a book that tells of it"
         )
     return _with(source.ticket, mask=source.ticket.mask, weights=source.initial)
@@ -195,28 +195,30 @@ def mask_init(source: Source, new: Tensors, generator: torch.Generator) -> Ticke
 
 def _rewound(source: Source, arm: str) -> Tensors:
     if source.rewind is None:
-        raise CarryError(f"{arm} needs all rewind weights, which a ticket file does not hold; give its book")
+        raise TransferError(f"{arm} needs all rewind weights, which a ticket file does not hold; give its book")
     return source.rewind
 
 
 def _own(source: Source, arm: str) -> Source:
     if source.own is None:
-        raise CarryError(f"{arm} needs the target's own search; give Source(own=...)")
+        raise TransferError(f"{arm} needs the target's own search; give Source(own=...)")
     return source.own
 
 
 def _first(mask: Mask, order: Tensor) -> Mask:
     """As many living weights as in `mask`: the first ones in an order over all layers' weights."""
     flat = torch.zeros(mask.total, dtype=torch.bool)
-    flat[order[: mask.living]] = True
-    parts = torch.split(flat, [living.numel() for living in mask.values()])
+    flat[order[: mask.remaining]] = True
+    parts = torch.split(flat, [remaining.numel() for remaining in mask.values()])
     return Mask({name: part.view(mask[name].shape) for name, part in zip(mask, parts, strict=True)})
 
 
 def _layerwise(mask: Mask, generator: torch.Generator) -> Mask:
     shuffled = {}
-    for name, living in mask.items():
-        shuffled[name] = living.flatten()[torch.randperm(living.numel(), generator=generator)].view(living.shape)
+    for name, remaining in mask.items():
+        shuffled[name] = remaining.flatten()[torch.randperm(remaining.numel(), generator=generator)].view(
+            remaining.shape
+        )
     return Mask(shuffled)
 
 

@@ -73,7 +73,7 @@ def tell_dense(model: nn.Module, dense: Mapping[str, str], sparsest: float) -> N
         return
     most = sorted(left, key=lambda name: -left[name])[:3]
     told = "; ".join(f"{name}, {left[name]:,}: {dense[name]}" for name in most)
-    counts = Density(living=round(sparsest * total), total=total, whole=whole)
+    counts = Density(remaining=round(sparsest * total), total=total, whole=whole)
     warnings.warn(
         f"most of the model's weights stay dense ({told}): at the last level, {counts}; prunable= names what else is "
         "to be pruned",

@@ -99,7 +99,7 @@ class Level:
     @property
     def weight_counts(self) -> Density:
         """How many weights remain, may be pruned, and are in the whole model."""
-        return Density(living=self.mask.living, total=self.mask.total, whole=model_weights(self.model))
+        return Density(remaining=self.mask.remaining, total=self.mask.total, whole=model_weights(self.model))
 
     @property
     def steps(self) -> int:
@@ -177,7 +177,7 @@ class Level:
             "level": self.number,
             "density": self.density,
             "model_density": self.weight_counts.model,
-            "living": self.mask.living,
+            "living": self.mask.remaining,
             "steps": self.steps,
         }
 

@@ -179,7 +179,7 @@ class Search:
     @property
     def weight_counts(self) -> Density:
         """How many weights remain there, may be pruned, and are in the whole model."""
-        return Density(living=self.mask.living, total=self.mask.total, whole=model_weights(self._inner))
+        return Density(remaining=self.mask.remaining, total=self.mask.total, whole=model_weights(self._inner))
 
     @property
     def book(self) -> Book:

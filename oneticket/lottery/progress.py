@@ -81,7 +81,7 @@ def begun(weights: Tensors, alive: Iterable[str], mask: Mask | None) -> Progress
     return Progress(
         level=1,
         kept={0: weights},
-        pruned_at={name: (~living).to(torch.uint8) for name, living in mask.items()},
+        pruned_at={name: (~remaining).to(torch.uint8) for name, remaining in mask.items()},
         records=(dense,),
         first=1,
     )

@@ -47,7 +47,7 @@ def level_mask(rule: PruningSpec, pruned_at: Tensors, number: int, *, first: int
     mask = mask_at(pruned_at, number)
     if number > first and not any((at == number).any() for at in pruned_at.values()):
         raise PruneError(
-            f"level {number} would prune nothing: {mask.living} weights remain, and {rule.fraction} of them, by "
+            f"level {number} would prune nothing: {mask.remaining} weights remain, and {rule.fraction} of them, by "
             f"granularity {rule.granularity}, comes to none; ask for fewer levels or a larger fraction"
         )
     return mask

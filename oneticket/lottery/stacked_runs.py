@@ -139,11 +139,11 @@ def _train(members: Sequence[_Member]) -> bool:
             for _ in together.train(
                 feeds, task=task, training=training, optimizer=job.optimizer, per_epoch=epoch, stop=stop
             ):
-                now, living = clock.now(), [member for member in members if member.error is None]
+                now, remaining = clock.now(), [member for member in members if member.error is None]
                 # All are saved at once, since only those at the same position go on together.
-                save = now - saved >= members[0].context.every or any(member.context.stop() for member in living)
+                save = now - saved >= members[0].context.every or any(member.context.stop() for member in remaining)
                 saved = now if save else saved
-                for member in living:
+                for member in remaining:
                     member.run.began = now - (now - began) / len(members)  # its part of the time
                     member.look(save=save)
                 if all(member.error for member in members):

@@ -126,9 +126,9 @@ class StepCounter:
         return [torch.take(one.detach(), places.to(one.device)) for one, places in self._places]
 
 
-def _some(living: Tensor) -> Tensor:
+def _some(remaining: Tensor) -> Tensor:
     """Flat positions of some weights that live, spread over the tensor."""
-    found = living.flatten().nonzero().flatten()
+    found = remaining.flatten().nonzero().flatten()
     return found[:: max(1, len(found) // PLACES)][:PLACES]
 
 

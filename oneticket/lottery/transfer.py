@@ -14,10 +14,10 @@ from typing import Any, TypeGuard, get_args
 import torch
 from torch import nn
 
-from oneticket.apply.carry import apply
+from oneticket.apply.apply import apply
 from oneticket.data.facts import per_epoch
 from oneticket.data.spec import DataSpec
-from oneticket.ground.errors import CarryError, ModelError, SpecError
+from oneticket.ground.errors import ModelError, SpecError, TransferError
 from oneticket.ground.spec import Spec, own_code
 from oneticket.ground.streams import Streams
 from oneticket.lottery.accounting import Seen, check_start, first_step
@@ -43,7 +43,7 @@ from oneticket.ticket.names import listed
 from oneticket.ticket.ticket import Ticket
 
 
-def blank(network: Mapping[str, Any], living: int | None = None) -> Ticket:
+def blank(network: Mapping[str, Any], remaining: int | None = None) -> Ticket:
     """A ticket of that network (a `Ticket.model`) that was never searched for: its first `living` weights, or all.
 
     It is what those arms start from that keep nothing of a ticket but its network and its density.
@@ -52,8 +52,8 @@ def blank(network: Mapping[str, Any], living: int | None = None) -> Ticket:
     mask = Mask.full(
         {name: model.get_parameter(name) for name in prunable(model, ModelSpec.recall(network["spec"]).prunable)}
     )
-    if living is not None:
-        left, first = living, {}
+    if remaining is not None:
+        left, first = remaining, {}
         for name, full in mask.items():
             first[name] = (torch.arange(full.numel()) < left).view(full.shape)
             left -= min(left, full.numel())
@@ -87,8 +87,8 @@ def transfer(
 
     `run_code`: whether the ticket's network may be code that it names by import path: any file could name any code.
 
-    Raises SpecError for an unknown arm or a training that ends before step k, CarryError if the source does not say its
-    network or does not fit, or names code that may not be run, DataError if the target's inputs do not fit the network.
+    Raises SpecError for an unknown arm or a training that ends before step k; TransferError if the source does not say
+    its network, does not fit, or names code that may not run; DataError if the target's inputs do not fit the network.
 
     >>> from oneticket.lottery.search import search
     >>> from oneticket.lottery.spec import SearchSpec
@@ -107,26 +107,26 @@ def transfer(
 def network_of(thing: Ticket | Book, *, whose: str = "the ticket") -> tuple[ModelSpec, Inputs, int]:
     """The network that a ticket or book names: its spec, inputs and number of outputs. Builds nothing, runs no code.
 
-    A file may say anything, so a known network must have just the weights that are there. Raises CarryError, with the
-    field, `whose` it is in front.
+    A file may say anything, so a known network must have just the weights that are there. Raises TransferError
+    that begins with `whose` and names the field.
     """
     if at(thing.model, "spec") is None:
-        raise CarryError(f"{whose} does not say which network it is for; apply it to your model with Ticket.apply")
+        raise TransferError(f"{whose} does not say which network it is for; apply it to your model with Ticket.apply")
     known, outputs = thing.model["spec"], thing.model.get("classes")
     if not isinstance(known, Mapping):
-        raise CarryError(f"{whose}: model.spec: expected a mapping, got {word(known)}")
+        raise TransferError(f"{whose}: model.spec: expected a mapping, got {word(known)}")
     inputs = _inputs_of(thing.model, whose)
     if not _size(outputs):
-        raise CarryError(f"{whose}: model.classes: expected a whole number from 1 to {MOST}, got {word(outputs)}")
+        raise TransferError(f"{whose}: model.classes: expected a whole number from 1 to {MOST}, got {word(outputs)}")
     try:
         spec = ModelSpec.recall(known)
         named = None if MODELS.is_own(spec.name) else layout(spec, inputs=inputs, outputs=outputs)
     except (SpecError, ModelError) as error:
-        raise CarryError(f"{whose}: model.spec: {error}") from error
+        raise TransferError(f"{whose}: model.spec: {error}") from error
     there = {name: tuple(weight.shape) for name, weight in thing.weights.items()}
     if named is not None and named != there:
         name = min(name for name in {*named, *there} if named.get(name) != there.get(name))
-        raise CarryError(
+        raise TransferError(
             f"{whose}: model: {spec.name} (model.spec) for {inputs} (model.shape) and {outputs} outputs "
             f"(model.classes) does not have the weights that are there: {word(name)} is {named.get(name)}, there "
             f"{there.get(name)}"
@@ -135,21 +135,21 @@ def network_of(thing: Ticket | Book, *, whose: str = "the ticket") -> tuple[Mode
 
 
 def _inputs_of(model: Mapping[str, Any], whose: str) -> Inputs:
-    """What a file says that its network takes; CarryError for what cannot be."""
+    """What a file says that its network takes; TransferError for what cannot be."""
     kind, shape, words = model.get("kind", "images"), model.get("shape"), model.get("vocabulary")
     if kind not in get_args(Kind):
-        raise CarryError(f"{whose}: model.kind: expected one of {', '.join(get_args(Kind))}, got {word(kind)}")
+        raise TransferError(f"{whose}: model.kind: expected one of {', '.join(get_args(Kind))}, got {word(kind)}")
     axes = AXES[kind]
     called = " and ".join(", ".join(axes).rsplit(", ", 1))
     if not (
         isinstance(shape, list) and len(shape) == len(axes) and all(map(_size, shape)) and prod(shape) <= MOST_VALUES
     ):
-        raise CarryError(
+        raise TransferError(
             f"{whose}: model.shape: expected {called} of {kind}, of at most {MOST_VALUES:,} values in all, "
             f"got {word(shape)}"
         )
     if not (_size(words) if kind == "tokens" else words is None):
-        raise CarryError(
+        raise TransferError(
             f"{whose}: model.vocabulary: expected a whole number from 1 to {MOST} of tokens, none of {kind}, got "
             f"{word(words)}"
         )
@@ -173,7 +173,7 @@ def check_code(spec: Spec, *, run_code: bool, how: str, named: Collection[str] =
     found = [f"{table.kind} {path}" for table, path in own_code(spec) if path not in theirs]
     if found and not run_code:
         given = f" with arguments {spec.args}" if isinstance(spec, ModelSpec) and spec.args else ""
-        raise CarryError(
+        raise TransferError(
             f"the source names code: {', '.join(found)}{given}; it is run only if you say so: {how}, for a source that "
             "you trust"
         )
@@ -236,7 +236,7 @@ def _check_head(ticket: Ticket, model: nn.Module) -> None:
     named, right = ticket.contract.head_names, flat(heads(model))
     if named and {*named} != {*right} and {*right} <= ticket.weights.keys():
         line = f"oneticket.Book.load(path).with_head({', '.join(map(repr, right))}).save(path)"
-        raise CarryError(
+        raise TransferError(
             f"the contract takes {listed(named)} for the output layer of its network, which is {listed(right)}; "
             f"correct the file: {line} (Ticket.load for a single ticket)"
         )

@@ -17,7 +17,7 @@ Scope = Callable[[Sequence[str]], Iterable[Sequence[str]]]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Share:
-    """Of the living weights of the tensors `names`, taken together, `prune` many are to go."""
+    """Prune `prune` of the remaining weights of the tensors `names`, taken together."""
 
     names: tuple[str, ...]
     prune: int
@@ -55,23 +55,23 @@ def groups(scope: str, names: Iterable[str]) -> list[tuple[str, ...]]:
 def allocate(
     scope: str,
     *,
-    living: Mapping[str, int],
+    counts: Mapping[str, int],
     fraction: float,
     allow_empty: bool = True,
     least: Mapping[str, int] | None = None,
 ) -> tuple[Share, ...]:
     """The shares of a level: a group of `n` remaining weights loses `floor(fraction * n)`.
 
-    It loses at most what leaves each of its tensors as many as `least` says, or with `allow_empty=False` one weight in
-    every tensor that has any. `living` counts living weights by tensor name. Raises PruneError for an unknown scope.
+    Each of its tensors keeps at least as many weights as `least` says, or one with `allow_empty=False`. `counts`: name
+    of a tensor -> its remaining weights. Raises SpecError for an unknown scope.
 
-    >>> allocate("global", living={"a": 10, "b": 5}, fraction=0.2)
+    >>> allocate("global", counts={"a": 10, "b": 5}, fraction=0.2)
     (Share(names=('a', 'b'), prune=3),)
     """
-    kept = least or {name: int(not allow_empty) for name in living}
+    kept = least or {name: int(not allow_empty) for name in counts}
     shares = []
-    for names in groups(scope, living):
-        total, stay = sum(living[name] for name in names), sum(min(living[name], kept[name]) for name in names)
+    for names in groups(scope, counts):
+        total, stay = sum(counts[name] for name in names), sum(min(counts[name], kept[name]) for name in names)
         shares.append(Share(names=names, prune=_loss(total, stay, fraction)))
     return tuple(shares)
 
@@ -91,18 +91,18 @@ def remaining(
     10
     """
     kept = least or {name: int(not allow_empty and counts[name] > 0) for name in counts}
-    living = 0
-    for share in allocate(scope, living=counts, fraction=fraction):
+    total = 0
+    for share in allocate(scope, counts=counts, fraction=fraction):
         left, stay = sum(counts[name] for name in share.names), sum(kept[name] for name in share.names)
         for _ in range(levels):
             left -= _loss(left, stay, fraction)
-        living += left
-    return living
+        total += left
+    return total
 
 
-def _loss(living: int, kept: int, fraction: float) -> int:
+def _loss(count: int, kept: int, fraction: float) -> int:
     """As written: 0.2 means one fifth, not the binary number just above it."""
-    return min(int(Fraction(str(fraction)) * living), living - kept)
+    return min(int(Fraction(str(fraction)) * count), count - kept)
 
 
 SCOPES: Table[Scope] = NAMES.filled({"global": whole, "layerwise": layerwise})

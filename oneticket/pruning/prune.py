@@ -51,7 +51,7 @@ def written(pruned_at: Tensors, mask: Mask, masks: Iterable[Mask], level: int) -
     """`pruned_at` with the masks of the levels from `level` on written in, each below the one before; `mask` is first.
 
     >>> w = {"w": torch.tensor([1, 0, 0], dtype=torch.uint8)}
-    >>> full, first = (Mask({"w": torch.tensor(living)}) for living in ([False, True, True], [False, True, False]))
+    >>> full, first = (Mask({"w": torch.tensor(kept)}) for kept in ([False, True, True], [False, True, False]))
     >>> written(w, full, [first], 2)["w"]
     tensor([1, 0, 2], dtype=torch.uint8)
     """
@@ -101,15 +101,15 @@ def _lower(spec: PruningSpec, mask: Mask, scores: Tensors, units: Units | None) 
 
 
 def _weights(spec: PruningSpec, mask: Mask, scores: Tensors) -> Mask | None:
-    shares = allocate(spec.scope, living=mask.counts, fraction=spec.fraction, allow_empty=spec.allow_empty)
+    shares = allocate(spec.scope, counts=mask.counts, fraction=spec.fraction, allow_empty=spec.allow_empty)
     return select(mask, scores, shares, allow_empty=spec.allow_empty) if any(share.prune for share in shares) else None
 
 
 def _wholes(spec: PruningSpec, mask: Mask, scores: Tensors, units: Units) -> Mask | None:
     """Units as wholes, selected by their own scores as single weights are."""
     found = {name: _means(family, mask, scores) for name, family in units.families.items()}
-    alive = Mask({name: living for name, (living, _) in found.items()})
-    left = _weights(spec, alive, {name: means for name, (_, means) in found.items()})
+    units_mask = Mask({name: nonempty for name, (nonempty, _) in found.items()})
+    left = _weights(spec, units_mask, {name: means for name, (_, means) in found.items()})
     if left is None:
         return None
     stays = dict(mask)
@@ -120,7 +120,7 @@ def _wholes(spec: PruningSpec, mask: Mask, scores: Tensors, units: Units) -> Mas
 
 
 def _means(family: Family, mask: Mask, scores: Tensors) -> tuple[Tensor, Tensor]:
-    """Which units have living weights, and the mean of those weights' scores."""
+    """Which units have remaining weights, and the mean of those weights' scores."""
     sums, counts = torch.zeros(family.count, dtype=torch.float64), torch.zeros(family.count, dtype=torch.float64)
     for name in family.parts:
         alive, of = mask[name].flatten(), family.of(name).flatten()
@@ -135,7 +135,7 @@ def _within(spec: PruningSpec, mask: Mask, scores: Tensors, units: Units) -> Mas
     stay = {name: _best(family, name, mask, scores, units.keep) for name, family in units.families.items()}
     least = {name: int(best.sum()) for name, best in stay.items()}
     counts = {name: mask.counts[name] for name in stay}
-    shares = allocate(spec.scope, living=counts, fraction=spec.fraction, least=least)
+    shares = allocate(spec.scope, counts=counts, fraction=spec.fraction, least=least)
     if not any(share.prune for share in shares):
         return None
     may_go = Mask({name: mask[name] & ~best for name, best in stay.items()})
@@ -144,11 +144,11 @@ def _within(spec: PruningSpec, mask: Mask, scores: Tensors, units: Units) -> Mas
 
 
 def _best(family: Family, name: str, mask: Mask, scores: Tensors, keep: int) -> Tensor:
-    """The `keep` best living weights of every unit."""
+    """The `keep` best remaining weights of every unit."""
     values, alive = checked(name, scores, mask), mask[name].flatten()
     units = family.of(name).flatten().argsort(stable=True).view(family.count, family.size)
     ranks = values[units].argsort(dim=1, stable=True)
-    ranks = ranks.gather(1, alive[units].gather(1, ranks).byte().argsort(dim=1, stable=True))  # the dead before all
+    ranks = ranks.gather(1, alive[units].gather(1, ranks).byte().argsort(dim=1, stable=True))  # pruned ones first
     best = torch.zeros_like(alive)
     best[units.gather(1, ranks[:, -keep:])] = True
     return (best & alive).view(mask.shapes[name])

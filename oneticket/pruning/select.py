@@ -40,14 +40,14 @@ def select(mask: Mask, scores: Mapping[str, Tensor], shares: Iterable[Share], *,
     >>> select(mask, {"a": torch.tensor([3.0, 1.0, 1.0, 1.0])}, [Share(names=("a",), prune=2)])["a"]
     tensor([ True, False, False,  True])
     """
-    living, left = mask.counts, mask.pack()
+    remaining, left = mask.counts, mask.pack()
     for share in shares:
         names = sorted(share.names)
         flat = {name: checked(name, scores, mask) for name in names}
         dtype = reduce(torch.promote_types, (values.dtype for values in flat.values()), torch.float32)
         pieces = {name: _pieces(flat[name], left[name]) for name in names}
-        kept = {} if allow_empty else {name: _best(pieces[name]) for name in names if living[name]}
-        may_go = sum(living[name] for name in names) - len(kept)
+        kept = {} if allow_empty else {name: _best(pieces[name]) for name in names if remaining[name]}
+        may_go = sum(remaining[name] for name in names) - len(kept)
         if share.prune > may_go:
             raise PruneError(f"{', '.join(names)}: {share.prune} weights are to go but only {may_go} may")
         for name, place in kept.items():
@@ -89,9 +89,9 @@ def _best(pieces: Sequence[Piece]) -> int:
     return place
 
 
-def _prune(pieces: Sequence[Piece], count: int, living: int, dtype: torch.dtype) -> None:
+def _prune(pieces: Sequence[Piece], count: int, remaining: int, dtype: torch.dtype) -> None:
     """Take the `count` lowest of the living out of the pieces' bytes."""
-    last, ties = _end(pieces, count, living, dtype)
+    last, ties = _end(pieces, count, remaining, dtype)
     for values, packed in pieces:
         values = values.to(dtype)
         kept = from_bytes(packed, len(values)).logical_and_(values >= last)
@@ -102,11 +102,11 @@ def _prune(pieces: Sequence[Piece], count: int, living: int, dtype: torch.dtype)
         packed.copy_(to_bytes(kept))
 
 
-def _end(pieces: Sequence[Piece], count: int, living: int, dtype: torch.dtype) -> tuple[float, int]:
+def _end(pieces: Sequence[Piece], count: int, remaining: int, dtype: torch.dtype) -> tuple[float, int]:
     """The score of the last of the `count` lowest, and how many with that score are among them."""
     few = max(FEW, sum(len(values) for values, _ in pieces) // 16)
     shift, prefix = torch.finfo(dtype).bits, 0
-    while shift and living > few:
+    while shift and remaining > few:
         down = max(shift - DIGIT, 0)
         low = prefix << shift - down if shift < torch.finfo(dtype).bits else -(1 << DIGIT - 1)
         counts = torch.zeros(1 + 2**DIGIT, dtype=torch.int64)
@@ -115,8 +115,8 @@ def _end(pieces: Sequence[Piece], count: int, living: int, dtype: torch.dtype) -
             counts += torch.bincount((keys >> down).sub_(low - 1).mul_(wanted), minlength=len(counts))
         ends = counts[1:].cumsum(0)
         digit = int(torch.searchsorted(ends, count))
-        living = int(counts[1 + digit])
-        count -= int(ends[digit]) - living
+        remaining = int(counts[1 + digit])
+        count -= int(ends[digit]) - remaining
         prefix, shift = low + digit, down
     if not shift:
         return _score(prefix, dtype), count

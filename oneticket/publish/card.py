@@ -96,7 +96,7 @@ def _sentence(thing: Ticket | Book, counts: Density) -> str:
     what = f"A book of {len(thing)} lottery tickets" if isinstance(thing, Book) else "A lottery ticket"
     whom = text(network(thing)) or "a network that is not named"
     sparsest = " at the sparsest" if isinstance(thing, Book) else ""
-    remain = "1 remains" if counts.living == 1 else f"{counts.living:,} remain"
+    remain = "1 remains" if counts.remaining == 1 else f"{counts.remaining:,} remain"
     return (
         f"{what} for {whom}: of {counts.total:,} prunable weights {remain}{sparsest}, "
         f"a density of {percent(counts.prunable)}; of all {counts.whole:,} weights of the model, "
@@ -179,7 +179,7 @@ def _single(score: float, metric: Metric) -> str:
 
 def _levels(book: Book) -> str:
     lines = [
-        (str(n), percent(counts.prunable), percent(counts.model), f"{counts.living:,}")
+        (str(n), percent(counts.prunable), percent(counts.model), f"{counts.remaining:,}")
         for n, counts in enumerate(book.weight_counts)
     ]
     return f"## Levels\n\n{_table(('level', 'density', 'of all weights', 'remaining'), lines)}"

@@ -18,7 +18,7 @@ from oneticket.apply.named_tensors import tensors
 from oneticket.data.facts import Facts
 from oneticket.data.load import load
 from oneticket.data.spec import USUAL, DataSpec, own_path
-from oneticket.ground.errors import CarryError, DataError, ModelError, OneticketError, SpecError, unknown
+from oneticket.ground.errors import DataError, ModelError, OneticketError, SpecError, TransferError, unknown
 from oneticket.ground.import_path import own
 from oneticket.lottery.transfer import network_of
 from oneticket.models.build import build, layout
@@ -206,7 +206,7 @@ def facts_of(spec: DataSpec, tickets: Iterable[tuple[str, Ticket]]) -> tuple[Fac
         for _, ticket in tickets:
             try:
                 return load(spec, targets="given", inputs=network_of(ticket)[1]).facts, False
-            except (CarryError, DataError):
+            except (TransferError, DataError):
                 continue
         raise error
 
@@ -223,7 +223,7 @@ def onto_data(tickets: Iterable[tuple[str, Ticket]], spec: DataSpec, facts: Fact
 def _onto(name: str, ticket: Ticket, spec: DataSpec, facts: Facts, sized: bool) -> Fit:
     try:
         network, like, _ = network_of(ticket)
-    except CarryError as error:
+    except TransferError as error:
         return Fit(name=name, ticket=ticket, problem=str(error))
     yours = facts.inputs
     if like.kind != yours.kind or (like.kind != "images" and like != yours):
@@ -292,7 +292,7 @@ def network_words(ticket: Ticket) -> str:
     """
     try:
         network = network_of(ticket)[0]
-    except CarryError:
+    except TransferError:
         return word(at(ticket.model, "spec", "name")) or "a network that it does not name"
     usual = ModelSpec(name=network.name).plain()
     given = {name: value for name, value in network.plain().items() if name != "name" and value != usual[name]}

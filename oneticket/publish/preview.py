@@ -65,7 +65,7 @@ class Preview:
         """Per level, how many weights remain, may be pruned, and are in the whole model."""
         each, total = self.layers.values(), sum(math.prod(layer.shape) for layer in self.layers.values())
         remaining = [sum(layer.remaining[level] for layer in each) for level in range(self.levels + 1)]
-        return tuple(Density(living=living, total=total, whole=self.whole) for living in remaining)
+        return tuple(Density(remaining=each, total=total, whole=self.whole) for each in remaining)
 
 
 def preview(path: str | os.PathLike[str]) -> Preview:

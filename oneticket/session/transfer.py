@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from oneticket.ground.errors import CarryError, SpecError
+from oneticket.ground.errors import SpecError, TransferError
 from oneticket.ground.spec import over, texts
 from oneticket.lottery.arms import CROSSED, OF_TARGET
 from oneticket.lottery.run_context import RunContext
@@ -23,7 +23,7 @@ from oneticket.study.draws import subset, without_draws
 from oneticket.study.labels import Labels, data_label
 from oneticket.study.plan import file_origin, search_of, search_origin, ticket_level, transfer_cells
 from oneticket.study.rows import Rows, rows
-from oneticket.study.spec import FROM_SOURCE, CarrySpec
+from oneticket.study.spec import FROM_SOURCE, ComparisonSpec
 from oneticket.study.steps import FileStep
 from oneticket.ticket.book import Book
 from oneticket.ticket.describe import replicate_of
@@ -53,9 +53,9 @@ def transfer(
     `head_start`: whether target steps inside rewound weights count (`lottery/accounting`). `store`, `progress`,
     `track`, `context`: as for `search`. `run_code`: whether code that the source's file names may be run.
 
-    Raises SpecError for a level or arm that the source does not have, CarryError if it does not say its network, does
-    not fit the target, or names code that may not be run; StoreError, DataError and KeyboardInterrupt as `search` does.
-    Morcos et al. 2019, arXiv 1906.02773.
+    Raises SpecError for a level or arm that the source does not have; TransferError if it does not say its network,
+    does not fit the target, or names code that may not run; StoreError, DataError and KeyboardInterrupt as `search`
+    does. Morcos et al. 2019, arXiv 1906.02773.
 
     >>> from oneticket.session.search import search
     >>> quick = {"budget": "1ep"}
@@ -66,7 +66,7 @@ def transfer(
     """
     context, kept, sources = context or RunContext(), Store(store), sources_of(source)
     given = over(as_source(*next(iter(sources.values()))), spec) if isinstance(spec, Mapping) else spec
-    asked = CarrySpec.read(
+    asked = ComparisonSpec.read(
         {
             "transfer": given,
             "controls": controls,
@@ -91,7 +91,7 @@ def transfer(
 
 
 def comparison(
-    asked: CarrySpec,
+    asked: ComparisonSpec,
     sources: Sources,
     *,
     context: RunContext,
@@ -129,9 +129,9 @@ def comparison(
         whose, origin = _whose(file), file_origin(thing, file, replicate)
         if alike:
             origin = replace(origin, called=replace(origin.called, data=data_label(alike)))
-        if beyond := [level for level in levels if level not in origin.living]:
-            held = "level" if len(origin.living) == 1 else f"levels {min(origin.living)} to"
-            raise SpecError(f"{dashes}levels: {whose} holds {held} {max(origin.living)}, got {beyond[0]}")
+        if beyond := [level for level in levels if level not in origin.remaining]:
+            held = "level" if len(origin.remaining) == 1 else f"levels {min(origin.remaining)} to"
+            raise SpecError(f"{dashes}levels: {whose} holds {held} {max(origin.remaining)}, got {beyond[0]}")
         crossed = [arm for arm in at_target if arm in CROSSED]
         if crossed and replicate != replicate_of(thing):
             raise SpecError(
@@ -163,7 +163,7 @@ def comparison(
 def as_source(file: Path | None, thing: Book | Ticket) -> dict[str, Any]:
     """The task, optimizer, training and seed that the source was found with, which a transfer takes unless told.
 
-    Raises CarryError for a search that cannot have been.
+    Raises TransferError for a search that cannot have been.
     """
     search = search_of(thing, whose=_whose(file))
     known = (thing.lineage.get("search") or {}) if search is None else search.plain()  # a loop of one's own says less
@@ -182,7 +182,7 @@ def own_search(
 
     `needed`: which setting asks for it.
 
-    Raises SpecError where that is not known, CarryError if the search was of another network than the source is.
+    Raises SpecError where that is not known, TransferError if the search was of another network than the source is.
     """
     network, inputs, _ = network_of(thing)
     search = search_of(thing)
@@ -191,7 +191,7 @@ def own_search(
             f"{needed}: the source does not say how it was searched for, so the target's own search is not known"
         )
     if search.model != network:
-        raise CarryError(f"lineage.search.model: {search.model.name} is not model.spec, the source's {network.name}")
+        raise TransferError(f"lineage.search.model: {search.model.name} is not model.spec, the source's {network.name}")
     data = target.data
     if inputs.kind == "images" and context.facts(data, target.task).inputs != inputs:
         channels, height, width = inputs.shape

@@ -39,7 +39,7 @@ def of_book(book: Book) -> DataFrame:
             "level": level,
             "density": counts.prunable,
             "model_density": counts.model,
-            "living": counts.living,
+            "living": counts.remaining,
         }
         for level, (counts, record) in enumerate(zip(book.weight_counts, records, strict=True))
     ]

@@ -68,7 +68,7 @@ class Summary:
     values: Mapping[int, float]
     score: Interval
     over_dense: Paired | None
-    living: float | None = None
+    remaining: float | None = None
     stayed: int | None = None
     row: Row = field(compare=False)
 
@@ -123,7 +123,7 @@ def summary(rows: Iterable[Row]) -> list[Summary]:
             values=scores,
             score=mean_interval(scores.values()),
             over_dense=gain(setting.metric, scores, dense) if compared else None,
-            living=_living(group.values()),
+            remaining=_remaining(group.values()),
             stayed=_stayed(group.values()),
             row=group[min(group)],
         )
@@ -239,7 +239,7 @@ def _apart(rows: Iterable[Row]) -> set[Setting]:
     return {setting for (setting, *_), keys in found.items() if len(keys) > 1 and len(set.union(*keys.values())) > 1}
 
 
-def _living(rows: Iterable[Row]) -> float | None:
+def _remaining(rows: Iterable[Row]) -> float | None:
     known = [row["living"] for row in rows if row.get("living") is not None]
     return statistics.fmean(known) if known else None
 

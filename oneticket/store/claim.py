@@ -99,7 +99,7 @@ class Claims:
         """Who is at what, by key."""
         return self._holders(self.files.sizes(names.UNDER_WAY))
 
-    def living(self) -> set[str]:
+    def active(self) -> set[str]:
         """The keys that somebody is surely at; claims of other machines are watched until they beat, or are dead."""
         now = first = self._standing(self.files.sizes(names.UNDER_WAY))
         here = {key for key, content in first.items() if _parsed(content).get("machine") == _machine()}

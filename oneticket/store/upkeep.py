@@ -31,10 +31,10 @@ def gc(store: Store, *, keep: Collection[str] | None = None, dry_run: bool = Fal
     about to be needed. Claims of other machines are watched first, until they beat or for the claims' patience. Files
     of other names are left alone, and what an earlier version wrote goes unless one seems to be at work.
     """
-    living = store.claims.living()  # may watch for a while: what is there is listed after
+    active = store.claims.active()  # may watch for a while: what is there is listed after
     listed = store.files.sizes()
     ours = {name: of for name in listed if (of := names.split(name))}
-    found = _Found(store, ours.values(), living, keep)
+    found = _Found(store, ours.values(), active, keep)
     why = {name: why for name, of in ours.items() if (why := found.why(of))} | _earlier(listed)
     debris = [Debris(name=name, why=why[name], size=listed[name]) for name in listed if name in why]
     if not dry_run:
@@ -75,16 +75,16 @@ def verify(store: Store) -> Iterator[tuple[str, str | None]]:
 class _Found:
     """What is there, by address, and what of it is needed."""
 
-    def __init__(self, store: Store, ours: Collection[Name], living: set[str], keep: Collection[str] | None) -> None:
+    def __init__(self, store: Store, ours: Collection[Name], active: set[str], keep: Collection[str] | None) -> None:
         def of(*whats: str) -> set[str]:
             return {each.key for each in ours if each.what in whats and not each.cut}
 
-        self.living, self.quiet = living, not living
+        self.active, self.quiet = active, not active
         self.done = of(names.OUTCOME)
         asked = self.done | of(names.DEFINITION) if keep is None else set(keep)
-        self.kept = self.done & (asked | _needed(store, living))
+        self.kept = self.done & (asked | _needed(store, active))
         self.waiting = (of(names.CHECKPOINT, names.FAILURE) & of(names.DEFINITION) & asked) - self.done
-        self.needed = _needed(store, self.kept | self.waiting | living)
+        self.needed = _needed(store, self.kept | self.waiting | active)
 
     def why(self, of: Name) -> str | None:
         """Why that file is debris; None if it is not."""
@@ -92,7 +92,7 @@ class _Found:
             return "left by a write that was cut short" if self.quiet else None
         if names.DAMAGED in of.what:
             return "damaged, and set aside"
-        if of.key in self.living:
+        if of.key in self.active:
             return None
         if of.what in (names.CLAIM, names.HEIR):
             return "the claim of a process that is gone"

@@ -29,7 +29,7 @@ class Origin:
     replicate: int
     network: Mapping[str, Any]
     search: Mapping[str, Any]
-    living: Mapping[int, int]
+    remaining: Mapping[int, int]
     seen: Seen
     called: Labels = field(compare=False)
     layers: tuple[str, ...] = ()

@@ -24,7 +24,7 @@ def consensus_origin(origins: Sequence[Origin], *, weights: Weights, every_level
     """
     first = origins[0]
     for each in origins[1:]:
-        if (each.layers, each.living) != (first.layers, first.living):
+        if (each.layers, each.remaining) != (first.layers, first.remaining):
             raise SpecError(f"{called}: the networks or the weights that live at a level differ")
     specs = [SearchSpec.read(dict(each.search)) for each in origins]
     if any(spec.pruning.granularity != "weight" for spec in specs):

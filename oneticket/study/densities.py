@@ -43,10 +43,10 @@ def _planned(cells: Iterable[Cell]) -> dict[str, dict[int, float]]:
     """Part and model -> level -> density, of the pruned levels that are compared."""
     found: dict[str, dict[int, float]] = {}
     for cell in cells:
-        living = cell.origin.living if cell.origin else {}
-        if cell.level and 0 in living:
+        remaining = cell.origin.remaining if cell.origin else {}
+        if cell.level and 0 in remaining:
             where = f"{cell.part or 'the study'} ({cell.called.model})"
-            found.setdefault(where, {})[cell.level] = living[cell.level] / living[0]
+            found.setdefault(where, {})[cell.level] = remaining[cell.level] / remaining[0]
     return found
 
 

@@ -9,11 +9,11 @@ from oneticket.ground.errors import SpecError
 from oneticket.store.step import Step
 from oneticket.study.steps import (
     Blank,
-    Carried,
     ConsensusStep,
     FileStep,
     LevelStep,
     RewindStep,
+    SourceTicket,
     TransferStep,
     read_step,
 )
@@ -26,10 +26,10 @@ def describe(step: Step, arm: str = "") -> str:
             return f"reading {asked.kind} {asked.id[:16]}"
         case ConsensusStep():
             return f"what {len(asked.needs) // 2} searches agree on at level {asked.level}"
-        case TransferStep(source=Carried(level=level)):
+        case TransferStep(source=SourceTicket(level=level)):
             what = f"{arm or asked.arm} at level {level} on"
-        case TransferStep(source=Blank(living=living)):
-            what = f"{arm or asked.arm} of {living:,} on" if living else f"{arm or asked.arm} on"
+        case TransferStep(source=Blank(remaining=remaining)):
+            what = f"{arm or asked.arm} of {remaining:,} on" if remaining else f"{arm or asked.arm} on"
         case LevelStep():
             what = f"level {asked.number} of"
         case RewindStep():

@@ -177,7 +177,7 @@ class _Grid:
                     raise SpecError(f"{self._here}: {twice(str(called.data), search, home)}")
             with naming(f"{self._here}, set {called.data}"):
                 inputs = self.context.facts(spec.data, self._task, Inputs.read(origin.network)).inputs
-            if own and (Inputs.read(own.network) != inputs or own.living[0] != origin.living[0]):
+            if own and (Inputs.read(own.network) != inputs or own.remaining[0] != origin.remaining[0]):
                 both = f"{Inputs.read(origin.network)} and {Inputs.read(own.network)}"
                 raise SpecError(f"{self._here}: arm {min(asked)}: {both}; give the sets {ALIKE[inputs.kind]}")
             # What is the target's own is at home what the source's is, but for the output layer.

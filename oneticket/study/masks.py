@@ -32,7 +32,7 @@ class Masks:
         """The sparsest level that is known, of those that were asked for."""
         return min(self.planned, max(int(at.max()) for at in self.pruned_at.values()))
 
-    def living(self, level: int) -> Mapping[str, Tensor]:
+    def remaining(self, level: int) -> Mapping[str, Tensor]:
         """Which weights live at that level."""
         return {name: (at == 0) | (at > level) for name, at in self.pruned_at.items()}
 
@@ -58,7 +58,7 @@ def layers(found: Iterable[Masks]) -> list[Row]:
     for each in found:
         total = sum(at.numel() for at in each.pruned_at.values())
         for level in range(each.deepest + 1):
-            counts = {name: int(living.sum()) for name, living in each.living(level).items()}
+            counts = {name: int(remaining.sum()) for name, remaining in each.remaining(level).items()}
             shared = {
                 **each.about,
                 "replicate": each.replicate,
@@ -85,7 +85,7 @@ def overlaps(found: Iterable[Masks], levels: Collection[int]) -> list[Row]:
         for level in sorted(set(levels) - {0}):
             if level > min(a.deepest, b.deepest):
                 break
-            first, second = (torch.cat([each.flatten() for each in m.living(level).values()]) for m in (a, b))
+            first, second = (torch.cat([each.flatten() for each in m.remaining(level).values()]) for m in (a, b))
             both = int((first & second).sum())
             rows.append(
                 {

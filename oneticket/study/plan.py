@@ -11,7 +11,7 @@ from typing import Any
 
 from oneticket.data.facts import per_epoch
 from oneticket.ground import canon
-from oneticket.ground.errors import CarryError, SpecError
+from oneticket.ground.errors import SpecError, TransferError
 from oneticket.ground.spec import Spec, own_code
 from oneticket.lottery.accounting import Seen, check_start, first_step
 from oneticket.lottery.arms import ARMS, CROSSED, OF_TARGET, WHOLE
@@ -27,7 +27,7 @@ from oneticket.pruning.units import find
 from oneticket.store.step import Step
 from oneticket.study.cells import Cell, Origin
 from oneticket.study.labels import Labels, data_label, model_label, usual_labels
-from oneticket.study.steps import Blank, Carried, FileStep, LevelStep, RewindStep, TransferStep
+from oneticket.study.steps import Blank, FileStep, LevelStep, RewindStep, SourceTicket, TransferStep
 from oneticket.task.inputs import Inputs
 from oneticket.ticket.book import MOST_LEVELS as DEEPEST
 from oneticket.ticket.book import Book
@@ -57,8 +57,8 @@ def search_origin(
         planned = LevelStep(spec=spec, replicate=replicate, digests=digests, number=number, needs=needs)
         steps.append(planned.step)
     known = network(spec, context)
-    layers, living = _counted(spec.pruning, canon.dumps(known), levels)
-    for level, (above, here) in enumerate(pairwise(living), start=1):
+    layers, remaining = _counted(spec.pruning, canon.dumps(known), levels)
+    for level, (above, here) in enumerate(pairwise(remaining), start=1):
         if here == above:
             raise SpecError(
                 f"level {level} would prune nothing, since {here} weights remain and no more may be pruned; ask for "
@@ -68,7 +68,7 @@ def search_origin(
         replicate=replicate,
         network=known,
         search=spec.plain(),
-        living=dict(enumerate(living)),
+        remaining=dict(enumerate(remaining)),
         seen=Seen(steps=rewind_step(spec, facts), digest=context.selection(spec.data, spec.task).digest),
         layers=layers,
         called=called or usual_labels(spec.model, spec.data, spec.optimizer),
@@ -81,7 +81,7 @@ def search_origin(
 def file_origin(thing: Book | Ticket, file: Path | None, replicate: int) -> Origin:
     """A book or ticket that lies in a file, or in the store alone: its step's address is its id, wherever it lies.
 
-    Raises CarryError where it names no network that fits it, or tells of a search that cannot have been.
+    Raises TransferError where it names no network that fits it, or tells of a search that cannot have been.
     """
     from oneticket.lottery.transfer import network_of, seen_by
 
@@ -89,14 +89,14 @@ def file_origin(thing: Book | Ticket, file: Path | None, replicate: int) -> Orig
     model, search = network_of(thing, whose=whose)[0], search_of(thing, whose=whose)
     called = Labels(model=model_label(model)) if search is None else usual_labels(model, search.data, search.optimizer)
     if isinstance(thing, Ticket):
-        living = {ticket_level(thing): thing.mask.living}
+        remaining = {ticket_level(thing): thing.mask.remaining}
     else:
-        living = {level: thing.mask(level).living for level in range(len(thing))}
+        remaining = {level: thing.mask(level).remaining for level in range(len(thing))}
     return Origin(
         replicate=replicate,
         network=thing.model,
         search={} if search is None else search.plain(),
-        living=living,
+        remaining=remaining,
         seen=seen_by(thing),
         called=called,
         file=FileStep(kind="ticket" if isinstance(thing, Ticket) else "book", id=thing.id, file=file),
@@ -104,14 +104,14 @@ def file_origin(thing: Book | Ticket, file: Path | None, replicate: int) -> Orig
 
 
 def search_of(thing: Book | Ticket, *, whose: str = "the ticket") -> SearchSpec | None:
-    """The search that found it; None where that is not known, as of somebody's own loop. Raises CarryError."""
+    """The search that found it; None where that is not known, as of somebody's own loop. Raises TransferError."""
     said = thing.lineage.get("search") or None
     if said is None or (isinstance(said, Mapping) and "data" not in said):
         return None
     try:
         return SearchSpec.recall(said)
     except SpecError as error:
-        raise CarryError(f"{whose}: lineage.{str(error).replace(chr(10), '; ')}") from error
+        raise TransferError(f"{whose}: lineage.{str(error).replace(chr(10), '; ')}") from error
 
 
 def ticket_level(ticket: Ticket) -> int:
@@ -170,7 +170,7 @@ def transfer_cells(
     same |= {"head": spec.head, "head_start": head_start, "equal": equal}
     total = spec.training.budget.steps(per_epoch(facts, spec.training.batch))
 
-    def step(arm: str, source: Blank | Carried, start: int = 0) -> Step:
+    def step(arm: str, source: Blank | SourceTicket, start: int = 0) -> Step:
         code = {"control_digest": ARMS.digest(arm)} if ARMS.is_own(arm) else {}
         return TransferStep(
             spec=spec,
@@ -186,7 +186,7 @@ def transfer_cells(
     for arm in arms:
         if arm in BLANK:
             for level in (0,) if arm in WHOLE else levels:
-                blank = Blank(network=alone, living=None if arm == "dense" else _at(origin, level))
+                blank = Blank(network=alone, remaining=None if arm == "dense" else _at(origin, level))
                 cells.append(Cell(step=step(arm, blank), arm=arm, level=level, **same))
             continue
         if own is None and arm in (*OF_TARGET, *CROSSED):
@@ -212,7 +212,7 @@ def transfer_cells(
             if arm == "own-search" and source.levels:
                 made = source.levels[level]
             else:
-                made = step(arm, Carried(level=level, needs=(*source.needs(level, arm), *crossed)), start)
+                made = step(arm, SourceTicket(level=level, needs=(*source.needs(level, arm), *crossed)), start)
             cells.append(Cell(step=made, arm=arm, level=level, origin=shared, **same))
     return tuple(cells)
 
@@ -259,10 +259,10 @@ def _check_crossing(arm: str, source: Origin, own: Origin) -> None:
     one, other = Inputs.read(source.network), Inputs.read(own.network)
     if one != other:
         raise SpecError(f"arm {arm}: the source takes {one}, the target's own {other}; give sets of the same inputs")
-    if source.living.get(0) != own.living.get(0):
+    if source.remaining.get(0) != own.remaining.get(0):
         raise SpecError(
-            f"arm {arm}: the source has {source.living.get(0)} prunable weights, the target's own {own.living[0]}; "
-            "leave the output layer dense"
+            f"arm {arm}: the source has {source.remaining.get(0)} prunable weights, the target's own ticket "
+            f"{own.remaining[0]}; leave the output layer dense"
         )
     if source.search.get("seed") != own.search["seed"]:
         raise SpecError(
@@ -272,11 +272,11 @@ def _check_crossing(arm: str, source: Origin, own: Origin) -> None:
 
 
 def _at(source: Origin, level: int) -> int:
-    if level not in source.living:
-        first, last = min(source.living), max(source.living)
+    if level not in source.remaining:
+        first, last = min(source.remaining), max(source.remaining)
         held = f"{first} to {last}, the levels of the source" if first < last else f"{first}, the ticket's own"
         raise SpecError(f"level: expected {held}, got {level}")
-    return source.living[level]
+    return source.remaining[level]
 
 
 def code_digests(*specs: Spec) -> dict[str, str]:

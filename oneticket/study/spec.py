@@ -116,14 +116,14 @@ class FindSpec(Spec):
     subsets: Subsets = Field("fixed", description=SUBSETS)
 
 
-class CarrySpec(Spec):
-    """A transfer, beside which controls, and at which levels.
+class ComparisonSpec(Spec):
+    """A transfer, its controls, and the levels to transfer.
 
-    >>> CarrySpec(transfer={"data": "digits:b"}, controls=("reinit",)).levels
+    >>> ComparisonSpec(transfer={"data": "digits:b"}, controls=("reinit",)).levels
     ()
     """
 
-    kind: ClassVar[str] = "carry"
+    kind: ClassVar[str] = "comparison"
 
     transfer: TransferSpec
     controls: tuple[Annotated[str, CONTROLS], ...] = Field(

@@ -159,11 +159,11 @@ class Blank:
     """In the place of a ticket: a network (spec, shape, classes), and how many of its weights live; None for all."""
 
     network: Mapping[str, Any]
-    living: int | None
+    remaining: int | None
 
 
 @dataclass(frozen=True, kw_only=True)
-class Carried:
+class SourceTicket:
     """A ticket by its level.
 
     `needs`: its file or consensus, or rewind weights, the level above, and the level that an arm looks at.
@@ -203,7 +203,7 @@ class TransferStep:
     arm: str
     replicate: int
     digests: Digests
-    source: Blank | Carried
+    source: Blank | SourceTicket
     start: int = 0
 
     __repr__ = brief
@@ -219,7 +219,7 @@ class TransferStep:
         args = {"transfer": self.spec.identity(), "arm": self.arm, "replicate": self.replicate, **self.digests}
         args |= {"start": self.start} if self.start else {}
         if isinstance(self.source, Blank):
-            blank = {"network": self.source.network, "living": self.source.living}
+            blank = {"network": self.source.network, "living": self.source.remaining}
             return Step(kind=self.kind, args={**args, **blank})
         return Step(kind=self.kind, args={**args, "level": self.source.level}, needs=self.source.needs)
 
@@ -232,9 +232,9 @@ class TransferStep:
             arm=args["arm"],
             replicate=args["replicate"],
             digests=_digests(step),
-            source=Blank(network=args["network"], living=args["living"])
+            source=Blank(network=args["network"], remaining=args["living"])
             if "network" in args
-            else Carried(level=args["level"], needs=step.needs),
+            else SourceTicket(level=args["level"], needs=step.needs),
             start=args.get("start", 0),
         )
 

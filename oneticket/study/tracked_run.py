@@ -12,7 +12,7 @@ from torch import Tensor
 
 from oneticket.ground.metric import Metric, score_of
 from oneticket.store.step import Outcome, Step
-from oneticket.study.steps import Blank, Carried, LevelStep, TrainingStep, TransferStep, measured, training_step
+from oneticket.study.steps import Blank, LevelStep, SourceTicket, TrainingStep, TransferStep, measured, training_step
 
 POINTS = 500  # of a curve; where there are more losses, each point is the mean of as many
 RESULTS = ("loss", "density", "living", "natural_zeros", "steps")
@@ -78,10 +78,10 @@ def _origin(step: Step) -> dict[str, Any]:
 def _name(asked: TrainingStep) -> str:
     """What a run is called; safe as the name of a folder."""
     match asked:
-        case TransferStep(source=Carried(level=level)):
+        case TransferStep(source=SourceTicket(level=level)):
             deep = [f"level-{level}"]
-        case TransferStep(source=Blank(living=living)):
-            deep = [] if living is None else [f"living-{living}"]
+        case TransferStep(source=Blank(remaining=remaining)):
+            deep = [] if remaining is None else [f"living-{remaining}"]
         case LevelStep(number=number):
             deep = [f"level-{number}"]
         case _:

@@ -99,15 +99,15 @@ class Book:
         records: Sequence[Mapping[str, Any]] = (),
     ) -> Book:
         """The book of these masks, level 0 (full) first; raises PruneError unless each lies within the one before."""
-        if not masks or masks[0].living != masks[0].total:
+        if not masks or masks[0].remaining != masks[0].total:
             raise PruneError("book: the masks must begin with level 0, which is full")
         for level in range(1, len(masks)):
             if not masks[level] <= masks[level - 1]:
                 raise PruneError(f"book: the mask of level {level} does not lie within the mask of level {level - 1}")
         pruned_at = {name: torch.zeros(shape, dtype=torch.uint8) for name, shape in masks[0].shapes.items()}
         for level in range(len(masks) - 1, 0, -1):
-            for name, living in masks[level].items():
-                pruned_at[name].masked_fill_(~living, level)
+            for name, remaining in masks[level].items():
+                pruned_at[name].masked_fill_(~remaining, level)
         return cls(
             weights=weights,
             pruned_at=pruned_at,
@@ -158,7 +158,7 @@ class Book:
     def weight_counts(self) -> tuple[Density, ...]:
         """Per level, how many weights remain, may be pruned, and are in the whole model."""
         total, whole = sum(at.numel() for at in self.pruned_at.values()), count_weights(self.weights)
-        return tuple(Density(living=round(each * total), total=total, whole=whole) for each in self.densities)
+        return tuple(Density(remaining=round(each * total), total=total, whole=whole) for each in self.densities)
 
     def plot(self) -> Inline:
         """The score of each level over its density, as an Altair chart: `plot.levels`."""

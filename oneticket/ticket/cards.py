@@ -43,7 +43,7 @@ def of_mask(mask: Mask) -> Card:
     """How many weights remain, layer by layer."""
     if not mask:
         return Card(title="Mask", notes=["It names no tensors: nothing is pruned."])
-    remain = f"{describe.percent(mask.density)}: {mask.living:,} of {mask.total:,} weights remain"
+    remain = f"{describe.percent(mask.density)}: {mask.remaining:,} of {mask.total:,} weights remain"
     return Card(title="Mask", facts=[("density", remain), ("tensors", f"{len(mask):,}")], parts=[layers(mask)])
 
 
@@ -99,8 +99,8 @@ def _found(thing: Ticket | Book) -> Iterable[tuple[str, object]]:
     yield "replicate", describe.word(thing.lineage.get("replicate"))
 
 
-def _bar(name: str, living: int, total: int) -> Bar:
-    share = living / total if total else 1.0
+def _bar(name: str, remaining: int, total: int) -> Bar:
+    share = remaining / total if total else 1.0
     return Bar(name=name, share=share, said=f"{describe.percent(share)} of {total:,}")
 
 

@@ -14,23 +14,23 @@ if TYPE_CHECKING:
 class Density:
     """`living` of `total` weights under a mask's names, in a model of `whole` weights; those without a mask all live.
 
-    >>> print(Density(living=1, total=8, whole=16))
+    >>> print(Density(remaining=1, total=8, whole=16))
     density 0.125 of 8 prunable weights, 0.5625 of all 16
     """
 
-    living: int
+    remaining: int
     total: int
     whole: int
 
     @property
     def prunable(self) -> float:
         """Of the weights under the mask's names; 1.0 if there are none."""
-        return self.living / self.total if self.total else 1.0
+        return self.remaining / self.total if self.total else 1.0
 
     @property
     def model(self) -> float:
         """Of all weights of the model; 1.0 if there are none."""
-        return (self.living + self.whole - self.total) / self.whole if self.whole else 1.0
+        return (self.remaining + self.whole - self.total) / self.whole if self.whole else 1.0
 
     def __str__(self) -> str:
         return f"density {self.prunable:.4g} of {self.total:,} prunable weights, {self.model:.4g} of all {self.whole:,}"

@@ -34,13 +34,13 @@ class FileFacts:
     size: int
     tensors: int
     total: int
-    living: int
+    remaining: int
     levels: int
 
     @property
     def density(self) -> float:
         """remaining / total; 1.0 for an empty mask."""
-        return self.living / self.total if self.total else 1.0
+        return self.remaining / self.total if self.total else 1.0
 
 
 def save(thing: Ticket | Book, path: str | os.PathLike[str]) -> None:
@@ -70,7 +70,7 @@ def verify(path: str | os.PathLike[str]) -> FileFacts:
         size=Path(path).stat().st_size,
         tensors=len(thing.weights),
         total=mask.total,
-        living=mask.living,
+        remaining=mask.remaining,
         levels=0 if isinstance(thing, Ticket) else thing.levels,
     )
 
@@ -160,11 +160,11 @@ def _ticket(meta: dict[str, Any], groups: dict[str, dict[str, Tensor]]) -> Ticke
     # Three times: as they are spread out, and as a ticket copies them and masks them.
     afford(3 * (spread + rest), f"a mask over {spread:,} bytes of weights")
     weights = dict(full)
-    for name, living in mask.counts.items():
+    for name, remaining in mask.counts.items():
         values = live[name]
-        if values.dim() != 1 or values.numel() != living or not values.is_floating_point():
+        if values.dim() != 1 or values.numel() != remaining or not values.is_floating_point():
             raise FileError(
-                f"live/{name}: the mask keeps {living} weights, the file {tuple(values.shape)} of {values.dtype}"
+                f"live/{name}: the mask keeps {remaining} weights, the file {tuple(values.shape)} of {values.dtype}"
             )
         weights[name] = torch.zeros(math.prod(shapes[name]), dtype=values.dtype)
         weights[name] = weights[name].reshape(shapes[name]).masked_scatter_(mask[name], values)

@@ -27,7 +27,7 @@ class Mask(Mapping[str, Tensor]):
     Raises PruneError for anything but bool tensors. From Frankle & Carbin 2019, arXiv 1803.03635.
 
     >>> mask = Mask({"fc.weight": torch.tensor([[True, False], [True, True]])})
-    >>> mask.living, mask.total, mask.density
+    >>> mask.remaining, mask.total, mask.density
     (3, 4, 0.75)
     >>> mask <= Mask.full(mask)
     True
@@ -35,10 +35,10 @@ class Mask(Mapping[str, Tensor]):
 
     __slots__ = ("_bits", "_shapes")
 
-    def __init__(self, living: Mapping[str, Tensor]) -> None:
-        if not isinstance(living, Mapping):
-            raise PruneError(f"mask: expected a mapping from name to bool tensor, got {type(living).__name__}")
-        for name, tensor in living.items():
+    def __init__(self, remaining: Mapping[str, Tensor]) -> None:
+        if not isinstance(remaining, Mapping):
+            raise PruneError(f"mask: expected a mapping from name to bool tensor, got {type(remaining).__name__}")
+        for name, tensor in remaining.items():
             names.check(name, "mask")
             if not isinstance(tensor, Tensor):
                 raise PruneError(f"mask {name!r}: expected a bool tensor, got {type(tensor).__name__}")
@@ -47,8 +47,8 @@ class Mask(Mapping[str, Tensor]):
                     f"mask {name!r}: expected a dense bool tensor, got {tensor.dtype}, layout {tensor.layout}, "
                     f"on {tensor.device}; from zeros and ones use `values != 0`"
                 )
-        self._shapes = {name: tuple(living[name].shape) for name in sorted(living)}
-        self._bits = {name: raw(to_bytes(living[name].detach().to("cpu").reshape(-1))) for name in self._shapes}
+        self._shapes = {name: tuple(remaining[name].shape) for name in sorted(remaining)}
+        self._bits = {name: raw(to_bytes(remaining[name].detach().to("cpu").reshape(-1))) for name in self._shapes}
 
     @classmethod
     def full(cls, like: Mapping[str, Tensor | tuple[int, ...]]) -> Self:
@@ -104,7 +104,7 @@ class Mask(Mapping[str, Tensor]):
         return {name: _number(bits).bit_count() for name, bits in self._bits.items()}
 
     @property
-    def living(self) -> int:
+    def remaining(self) -> int:
         """The number of remaining weights."""
         return sum(self.counts.values())
 
@@ -116,7 +116,7 @@ class Mask(Mapping[str, Tensor]):
     @property
     def density(self) -> float:
         """remaining / total; 1.0 for an empty mask."""
-        return self.living / self.total if self.total else 1.0
+        return self.remaining / self.total if self.total else 1.0
 
     @property
     def digest(self) -> str:
@@ -160,9 +160,8 @@ class Mask(Mapping[str, Tensor]):
     _repr_html_ = card_by("ticket.cards:of_mask")
 
     def __repr__(self) -> str:
-        return (
-            f"Mask({len(self)} tensors, {self.living:,} of {self.total:,} weights remain, density {self.density:.4g})"
-        )
+        remain = f"{self.remaining:,} of {self.total:,} weights remain"
+        return f"Mask({len(self)} tensors, {remain}, density {self.density:.4g})"
 
 
 def _number(packed: bytes) -> int:

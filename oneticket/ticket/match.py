@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import NamedTuple
 
-from oneticket.ground.errors import CarryError, OneticketError
+from oneticket.ground.errors import OneticketError, TransferError
 from oneticket.ticket.names import listed
 
 
@@ -29,7 +29,7 @@ def match(
     found: Mapping[str, object],
     *,
     optional: Collection[str] = (),
-    error: type[OneticketError] = CarryError,
+    error: type[OneticketError] = TransferError,
 ) -> dict[str, str]:
     """Name asked for -> the model's name, of those in `found`; a name that is there under no name is left out.
 

@@ -23,7 +23,7 @@ from oneticket.ticket.mask import Mask
 from oneticket.ticket.values import facts, fingerprint, held, rebuilt
 
 if TYPE_CHECKING:
-    from oneticket.apply.carry import Carried
+    from oneticket.apply.apply import Applied
     from oneticket.charts.inline import Inline
     from oneticket.guard.guard import Guard
 
@@ -81,7 +81,7 @@ class Ticket:
     @property
     def weight_counts(self) -> Density:
         """How many weights remain, may be pruned, and are in the whole model."""
-        return Density(living=self.mask.living, total=self.mask.total, whole=count_weights(self.weights))
+        return Density(remaining=self.mask.remaining, total=self.mask.total, whole=count_weights(self.weights))
 
     def plot_layers(self) -> Inline:
         """How many weights remain in each layer, as an Altair chart: `plot.layers`; MissingExtra without Altair."""
@@ -200,10 +200,10 @@ class Ticket:
         head: str = "fresh",
         names: Mapping[str, str | None] | None = None,
         fresh: Sequence[str] = (),
-    ) -> Carried:
-        """Write the weights into the model in place; its names may differ: `carry.apply`."""
-        carried: Carried = door("apply.carry:apply")(self, model, head=head, names=names, fresh=fresh)
-        return carried
+    ) -> Applied:
+        """Write the weights into the model in place; its names may differ: `apply.apply`."""
+        applied: Applied = door("apply.apply:apply")(self, model, head=head, names=names, fresh=fresh)
+        return applied
 
     def attach(
         self,
@@ -218,7 +218,7 @@ class Ticket:
         """Hold the mask: `guard.attach`. Give `head`, `names` and `fresh` as to `apply`; "sparse" holds the head too.
 
         The model may have been wrapped since. Where a head stays fresh, the first forward pass warns if the model's
-        outputs come from layers that the ticket gave its values. Raises CarryError as `apply` does, and GuardError.
+        outputs come from layers that the ticket gave its values. Raises TransferError as `apply` does, and GuardError.
         """
         held: Guard = door("apply.attach:attach")(
             self, model, optimizer, head=head, names=names, fresh=fresh, rule=rule

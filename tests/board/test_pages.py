@@ -60,7 +60,7 @@ def links(page: str) -> list[str]:
 
 def trained(number: int, spec: TransferSpec) -> Step:
     """A transfer that differs from others in its replicate alone."""
-    blank = Blank(network=NETWORK, living=None)
+    blank = Blank(network=NETWORK, remaining=None)
     return TransferStep(spec=spec, arm="dense", replicate=number, digests={"data_digest": "00"}, source=blank).step
 
 

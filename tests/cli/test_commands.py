@@ -21,7 +21,7 @@ import oneticket
 from oneticket.cli import studies
 from oneticket.cli.flags import flags
 from oneticket.cli.parameters import How
-from oneticket.study.spec import CarrySpec, FindSpec
+from oneticket.study.spec import ComparisonSpec, FindSpec
 from oneticket.ticket.names import book_file
 
 ROOT = Path(__file__).parents[2]
@@ -335,7 +335,7 @@ def test_ctrl_c_leaves_a_state_that_goes_on() -> None:
 def test_options_are_frozen() -> None:
     golden = json.loads((Path(__file__).parent / "golden" / "options.json").read_text())
     now: dict[str, list[object]] = {
-        spec.kind: [[f.name, ".".join(f.path)] for f in flags(spec)] for spec in (FindSpec, CarrySpec)
+        spec.kind: [[f.name, ".".join(f.path)] for f in flags(spec)] for spec in (FindSpec, ComparisonSpec)
     }
     commands = (
         studies.study,
@@ -351,7 +351,7 @@ def test_options_are_frozen() -> None:
         names = list(inspect.signature(command).parameters)
         now[command.__name__] = [one for name in names for one in (how if name == "how" else [name])]
     assert now == golden, "an option changed: users' scripts depend on it; change golden/options.json only on purpose"
-    for spec in (FindSpec, CarrySpec):
+    for spec in (FindSpec, ComparisonSpec):
         names = [flag.name for flag in flags(spec)]
         assert len(set(names)) == len(names)
 

@@ -55,7 +55,7 @@ def test_export_import_and_what_is_told(capsys: pytest.CaptureFixture[str]) -> N
     assert mine.lineage["imported"]["inferred"] is True
     assert (mine.contract.schedule, mine.contract.order) == ("caller", "caller")
 
-    save_file({name: living.float() for name, living in ticket.mask.items()}, "m.safetensors")
+    save_file({name: remaining.float() for name, remaining in ticket.mask.items()}, "m.safetensors")
     save_file({name: value + 0 for name, value in Book.load("a").weights.items()}, "w.safetensors")
     code, out, err = oneticket_cli(
         "import m.safetensors --weights w.safetensors --step 1 --out told.safetensors", capsys

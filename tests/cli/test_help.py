@@ -12,9 +12,9 @@ from oneticket.cli.app import COMMANDS, app
 from oneticket.cli.flags import flags
 from oneticket.cli.help import ALL, HELP
 from oneticket.cli.mistakes import MEANT
-from oneticket.study.spec import CarrySpec, FindSpec
+from oneticket.study.spec import ComparisonSpec, FindSpec
 
-FLAGS = {"find": FindSpec, "transfer": CarrySpec}
+FLAGS = {"find": FindSpec, "transfer": ComparisonSpec}
 
 EXAMPLES = [(name, example) for name, entry in HELP.items() for example in entry.examples]
 

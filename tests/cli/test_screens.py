@@ -65,8 +65,8 @@ def test_json_for_other_programs(capsys: pytest.CaptureFixture[str]) -> None:
     book = Book.load("a")
     (shown,) = read("show a --json", capsys)
     assert (shown["id"], shown["kind"], shown["model"]["spec"]["name"]) == (book.id, "book", "mlp")
-    assert [level["remaining"] for level in shown["levels"]] == [one.living for one in book.weight_counts]
-    assert sum(layer["remaining"] for layer in shown["layers"].values()) == book[2].mask.living
+    assert [level["remaining"] for level in shown["levels"]] == [one.remaining for one in book.weight_counts]
+    assert sum(layer["remaining"] for layer in shown["layers"].values()) == book[2].mask.remaining
     assert [record["level"] for record in shown["records"]] == [0, 1, 2]
     (proven,) = read("verify a --json", capsys)
     assert (proven["id"], proven["levels"]) == (book.id, 2)

@@ -23,14 +23,14 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         yield tmp_path / "cache" / "forms"
 
 
-def living(layer: nn.Module, density: float) -> torch.Tensor:
+def remaining(layer: nn.Module, density: float) -> torch.Tensor:
     return torch.rand(layer.weight.shape, generator=torch.Generator().manual_seed(0)) < density
 
 
 def test_a_wide_layer_pays_when_almost_nothing_lives_and_is_measured_once(folder: Path) -> None:
     layer = nn.Linear(1024, 512)
     found = {
-        density: choose.forms({"a": layer}, {"a": living(layer, density)}, {"a": (64, 1024)})["a"]
+        density: choose.forms({"a": layer}, {"a": remaining(layer, density)}, {"a": (64, 1024)})["a"]
         for density in (0.001, 0.9)
     }
     assert found == {0.001: "sparse", 0.9: "masked"}
@@ -46,7 +46,7 @@ def test_what_is_kept_decides(folder: Path, monkeypatch: pytest.MonkeyPatch) -> 
     for density, form in ((0.5, "sparse"), (0.0, "masked")):
         kept.write_text(note.write(choose.KIND, about, density))
         monkeypatch.setattr(choose, "_KNOWN", {})
-        assert choose.forms({"a": layer}, {"a": living(layer, 0.1)}, {"a": (32, 256)}) == {"a": form}
+        assert choose.forms({"a": layer}, {"a": remaining(layer, 0.1)}, {"a": (32, 256)}) == {"a": form}
     for bad in ("{", "", note.write(choose.KIND, "another layer", 0.5), '{"about": "x", "density": 0.5}'):
         kept.write_text(bad)
         monkeypatch.setattr(choose, "_KNOWN", {})
@@ -57,7 +57,7 @@ def test_what_is_kept_decides(folder: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_small_and_unfit_layers_stay_masked_and_are_not_measured(folder: Path) -> None:
     layers = {"small": nn.Linear(10, 10), "strided": nn.Conv2d(64, 64, 3, stride=2)}
-    bits = {name: living(layer, 0.01) for name, layer in layers.items()}
+    bits = {name: remaining(layer, 0.01) for name, layer in layers.items()}
     shapes = {"small": (8, 10), "strided": (8, 64, 9, 9)}
     assert choose.forms(layers, bits, shapes) == {"small": "masked", "strided": "masked"}
     assert not folder.exists()

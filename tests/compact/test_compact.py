@@ -66,10 +66,10 @@ def random(model: nn.Module, density: float) -> Mask:
 
 def structured(model: nn.Module, density: float = 0.6) -> Mask:
     """The first half of every layer's inputs is read by nobody."""
-    living = dict(random(model, density))
-    for lives in living.values():
+    remaining = dict(random(model, density))
+    for lives in remaining.values():
         lives[:, : lives.shape[1] // 2] = False
-    return Mask(living)
+    return Mask(remaining)
 
 
 def fit(network: nn.Module, mask: Mapping[str, Tensor], optimizer: Mapping[str, Any], x: Tensor) -> Tensor:
@@ -368,8 +368,8 @@ def test_orphans_have_zero_gradients_and_nothing_is_shared() -> None:
         small.network(images(torch.float32)).sum().backward()
     adopted = small.network.get_parameter("orphans")
     assert adopted.grad is not None and not adopted.grad.any() and len(adopted) > 0
-    alive = [sum(p.numel() for p in net.parameters()) - small.whole.total + small.whole.living]
-    alive.append(sum(p.numel() for p in small.network.parameters()) - small.mask.total + small.mask.living)
+    alive = [sum(p.numel() for p in net.parameters()) - small.whole.total + small.whole.remaining]
+    alive.append(sum(p.numel() for p in small.network.parameters()) - small.mask.total + small.mask.remaining)
     assert alive[0] == alive[1], "each living weight is trained in one place"
     ours = {value.data_ptr() for value in cut.tensors(net).values()}
     assert not ours & {value.data_ptr() for value in cut.tensors(small.network).values()}
@@ -420,10 +420,10 @@ def test_what_does_not_fit_is_refused() -> None:
 
 def constants(model: nn.Module) -> Mask:
     """Nothing living enters the last third of the units of the layers before the last."""
-    living = dict(random(model, 0.8))
-    for lives in list(living.values())[:-1]:
+    remaining = dict(random(model, 0.8))
+    for lives in list(remaining.values())[:-1]:
         lives[-(lives.shape[0] // 3) :] = False
-    return Mask(living)
+    return Mask(remaining)
 
 
 def folding(make: Callable[[], nn.Module]) -> tuple[nn.Module, Mask]:

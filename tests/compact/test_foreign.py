@@ -151,11 +151,11 @@ def _sparse_whatever_it_costs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -
 def test_compact_or_not_it_trains_alike(name: str, optimizer: str) -> None:
     made = MODELS[name]()
     weights = [name for name, weight in made.named_parameters() if weight.dim() == 2 and len(weight) > 5]
-    living = {name: torch.rand(made.get_parameter(name).shape) < 0.05 for name in weights}
-    living[weights[1]][:, :30] = False  # units of the first layer that nothing reads
-    mask = Mask(living)
+    remaining = {name: torch.rand(made.get_parameter(name).shape) < 0.05 for name in weights}
+    remaining[weights[1]][:, :30] = False  # units of the first layer that nothing reads
+    mask = Mask(remaining)
     with torch.no_grad():
-        for key, bits in living.items():
+        for key, bits in remaining.items():
             made.get_parameter(key).mul_(bits)
     images, labels = torch.randn(40, 100), torch.randint(5, (40,))
     told = {}

@@ -61,12 +61,12 @@ def network(name: str) -> nn.Module:
 def half(model: nn.Module, density: float = 0.3) -> Mask:
     """Some weights at random, and half of every layer's inputs read by nobody."""
     generator = torch.Generator().manual_seed(1)
-    living = {
+    remaining = {
         name: torch.rand(model.get_parameter(name).shape, generator=generator) < density for name in prunable(model)
     }
-    for lives in living.values():
+    for lives in remaining.values():
         lives[:, : lives.shape[1] // 2] = False
-    return Mask(living)
+    return Mask(remaining)
 
 
 def x() -> Tensor:

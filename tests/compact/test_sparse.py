@@ -42,13 +42,13 @@ def test_a_sparse_layer_is_the_masked_layer(name: str, last: bool, density: floa
     given, shape = LAYERS[name]
     layer = copy.deepcopy(given)
     draws = torch.Generator().manual_seed(1)
-    living = torch.rand(layer.weight.shape, generator=draws) < density
+    remaining = torch.rand(layer.weight.shape, generator=draws) < density
     with torch.no_grad():
-        layer.weight.copy_(torch.randn(layer.weight.shape, generator=draws) * living)
+        layer.weight.copy_(torch.randn(layer.weight.shape, generator=draws) * remaining)
     x = torch.randn(shape, generator=draws)
     if last and x.dim() == 4:
         x, layer = x.contiguous(memory_format=torch.channels_last), layer.to(memory_format=torch.channels_last)
-    sparse = Sparse(layer, living)
+    sparse = Sparse(layer, remaining)
     seen = {}
     for key, each in {"masked": layer, "sparse": sparse}.items():
         here = x.clone().requires_grad_()
@@ -57,8 +57,8 @@ def test_a_sparse_layer_is_the_masked_layer(name: str, last: bool, density: floa
         seen[key] = (out.detach(), here.grad, None if each.bias is None else each.bias.grad)
     for one, other in zip(*seen.values(), strict=True):
         assert (one is None and other is None) or torch.allclose(one, other, rtol=1e-4, atol=1e-4)
-    assert torch.allclose(layer.weight.grad[living], sparse.weight.grad, rtol=1e-4, atol=1e-3)
-    assert torch.equal(layer.weight.detach()[living], sparse.weight.detach())
+    assert torch.allclose(layer.weight.grad[remaining], sparse.weight.grad, rtol=1e-4, atol=1e-3)
+    assert torch.equal(layer.weight.detach()[remaining], sparse.weight.detach())
 
 
 def test_nothing_is_computed_that_nobody_asks_for() -> None:

@@ -39,11 +39,11 @@ class Does(nn.Module):
 
 def found(net: nn.Module, dead: dict[str, list[int]], shape: tuple[int, ...] = (3, 2, 4, 4)) -> KeptUnits:
     """The units when these inputs of these layers are read by nobody."""
-    living = {}
+    remaining = {}
     for name, inputs in dead.items():
-        living[f"{name}.weight"] = torch.ones(net.get_submodule(name).weight.shape, dtype=torch.bool)
-        living[f"{name}.weight"][:, inputs] = False
-    return trace(net, living, torch.zeros(shape))
+        remaining[f"{name}.weight"] = torch.ones(net.get_submodule(name).weight.shape, dtype=torch.bool)
+        remaining[f"{name}.weight"][:, inputs] = False
+    return trace(net, remaining, torch.zeros(shape))
 
 
 def averaged(x: Tensor, y: Tensor) -> Tensor:
@@ -145,21 +145,21 @@ def test_what_is_done_on_the_way(name: str) -> None:
 
 def test_death_goes_backward_and_a_unit_stays_everywhere() -> None:
     net = nn.Sequential(nn.Linear(2, 3), nn.ReLU(), nn.Linear(3, 3), nn.BatchNorm1d(3), nn.Linear(3, 2))
-    living = {"2.weight": torch.eye(3, dtype=torch.bool), "4.weight": torch.tensor([[True, False, False]] * 2)}
-    units = trace(net, living, torch.zeros(4, 2))
+    remaining = {"2.weight": torch.eye(3, dtype=torch.bool), "4.weight": torch.tensor([[True, False, False]] * 2)}
+    units = trace(net, remaining, torch.zeros(4, 2))
     assert [units.kept[name].outputs.tolist() for name in ("0", "2", "3")] == [[0], [0], [0]]
     assert units.kept["4"].outputs.tolist() == [0, 1] and units.kept["3"].inputs is None
-    living["4.weight"] = torch.zeros(2, 3, dtype=torch.bool)
-    assert trace(net, living, torch.zeros(4, 2)).removed == {"0": 2, "2": 2}
+    remaining["4.weight"] = torch.zeros(2, 3, dtype=torch.bool)
+    assert trace(net, remaining, torch.zeros(4, 2)).removed == {"0": 2, "2": 2}
 
 
 def test_a_flattened_channel_dies_only_as_a_whole() -> None:
     net = nn.Sequential(nn.Conv2d(1, 2, 1), nn.Flatten(), nn.Linear(8, 3))
-    living = torch.ones(3, 8, dtype=torch.bool)
-    living[:, 4:7] = False
-    assert not trace(net, {"2.weight": living}, torch.zeros(5, 1, 2, 2)).kept
-    living[:, 7] = False
-    units = trace(net, {"2.weight": living}, torch.zeros(5, 1, 2, 2))
+    remaining = torch.ones(3, 8, dtype=torch.bool)
+    remaining[:, 4:7] = False
+    assert not trace(net, {"2.weight": remaining}, torch.zeros(5, 1, 2, 2)).kept
+    remaining[:, 7] = False
+    units = trace(net, {"2.weight": remaining}, torch.zeros(5, 1, 2, 2))
     assert units.removed == {"0": 1} and units.kept["2"].inputs.tolist() == [0, 1, 2, 3]  # type: ignore[union-attr]
 
 
@@ -217,15 +217,15 @@ def test_one_group_may_be_left(groups: int) -> None:
 
 def test_several_inputs_by_place_and_by_name_and_outputs_in_anything() -> None:
     net = Siamese()
-    living = torch.ones(8, 12, dtype=torch.bool)
-    living[:, 3:] = False
+    remaining = torch.ones(8, 12, dtype=torch.bool)
+    remaining[:, 3:] = False
     for training in (True, False):
         x = torch.rand(2, 2, 16)
-        units = trace(net, {"encoder.3.weight": living}, x[0], training=training, other=x[1])
+        units = trace(net, {"encoder.3.weight": remaining}, x[0], training=training, other=x[1])
         assert units.removed == {"encoder.0": 9} and not units.stopped and not units.note
-    assert [len(each.kept) for each in trace(net, {"encoder.3.weight": living}, x[0], other=x[1]).thinned.values()] == [
-        3
-    ]
+    assert [
+        len(each.kept) for each in trace(net, {"encoder.3.weight": remaining}, x[0], other=x[1]).thinned.values()
+    ] == [3]
 
 
 class Between(nn.Module):
@@ -319,8 +319,8 @@ def test_a_dropout_layer_that_draws_for_others_too_keeps_its_units() -> None:
     units = found(Again(), {"two": [1, 3]}, (2, 6))
     assert not units.removed and not units.thinned
     assert [(stop.units, stop.at) for stop in units.stopped] == [(2, "drop (Dropout)")]
-    living = {"two.weight": torch.ones(3, 8, dtype=torch.bool).index_fill(1, torch.tensor([1, 3]), False)}
-    assert trace(Again(), living, torch.zeros(2, 6), training=False).removed == {"one": 2}
+    remaining = {"two.weight": torch.ones(3, 8, dtype=torch.bool).index_fill(1, torch.tensor([1, 3]), False)}
+    assert trace(Again(), remaining, torch.zeros(2, 6), training=False).removed == {"one": 2}
 
 
 def test_looking_and_tracing_leave_nothing_behind() -> None:
@@ -342,6 +342,6 @@ def test_flops_count_what_is_computed() -> None:
     assert flops(dense, torch.zeros(5, 2, 7, 7)) == 9 * 72 + 9 * 8 + 9 * 36
     assert flops(nn.Linear(3, 4), torch.zeros(5, 6, 3)) == 6 * 12
     for layer, shape, places in ((nn.Linear(3, 4), (5, 3), 1), (nn.Conv2d(2, 3, 3), (5, 2, 6, 6), 16)):
-        living = torch.zeros(layer.weight.shape, dtype=torch.bool)
-        living.view(-1)[:5] = True
-        assert flops(Sparse(layer, living), torch.zeros(shape)) == 5 * places
+        remaining = torch.zeros(layer.weight.shape, dtype=torch.bool)
+        remaining.view(-1)[:5] = True
+        assert flops(Sparse(layer, remaining), torch.zeros(shape)) == 5 * places

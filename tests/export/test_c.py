@@ -482,7 +482,7 @@ def test_values_that_live_at_one_time_never_share_memory() -> None:
             size = int(torch.tensor(one.shape).prod())
             if one.output in memory.values:
                 place = (memory.values[one.output], memory.values[one.output] + size)
-                living = [held[value] for value in held if last[value] > step]
-                assert all(place[1] <= begin or end <= place[0] for begin, end in living), one.name
+                remaining = [held[value] for value in held if last[value] > step]
+                assert all(place[1] <= begin or end <= place[0] for begin, end in remaining), one.name
                 assert place[1] <= memory.floats
                 held[one.output] = place

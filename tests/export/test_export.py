@@ -144,7 +144,7 @@ def test_a_transformer(tmp_path: Path) -> None:
         close(export(model, mask, to=form, example=example).network, want, example)
     whole = export(model, mask, to="compact", example=example)
     assert not whole.removed and not whole.note, "all units are read"
-    fewer = {key: living.clone() for key, living in mask.items()}
+    fewer = {key: remaining.clone() for key, remaining in mask.items()}
     for key in fewer:
         if "output.dense" in key or "attention" in key:
             fewer[key][:, ::2] = False
@@ -166,9 +166,9 @@ def two_four(model: nn.Module, names: list[str]) -> Mask:
     masks = {}
     for name in names:
         groups = model.get_parameter(name).detach().abs().unflatten(1, (-1, 4))
-        living = torch.zeros_like(groups, dtype=torch.bool).scatter_(2, groups.topk(2, dim=2).indices, True)
-        living[0, 0], living[1, 0, 1:] = False, False
-        masks[name] = living.flatten(1)
+        remaining = torch.zeros_like(groups, dtype=torch.bool).scatter_(2, groups.topk(2, dim=2).indices, True)
+        remaining[0, 0], remaining[1, 0, 1:] = False, False
+        masks[name] = remaining.flatten(1)
     return Mask(masks)
 
 

@@ -27,35 +27,35 @@ UNSTRUCTURED = Mask({"w": torch.arange(64).reshape(8, 8) < 10})
 
 
 def row(form: str, low: float, high: float, **more: Any) -> Row:
-    same: dict[str, Any] = {"size": 1, "zipped": 1, "numbers": 1, "living": 1, "madds": 1, "seconds": 1.0}
+    same: dict[str, Any] = {"size": 1, "zipped": 1, "numbers": 1, "remaining": 1, "madds": 1, "seconds": 1.0}
     ratio = Ratio(median=(low + high) / 2, low=low, high=high, n=30)
     return Row(form=form, ratio=ratio, spread=(1.0, 1.0), **{"beside": "dense", **same, **more})
 
 
 def test_rows_of_a_network_that_loses_units() -> None:
     model = build(ModelSpec(name="lenet-300-100"), inputs=Inputs(shape=(1, 8, 8)), outputs=10, seed=0)
-    living = torch.zeros(300, 64, dtype=torch.bool)
-    living[::2, :16] = True
+    remaining = torch.zeros(300, 64, dtype=torch.bool)
+    remaining[::2, :16] = True
     follow = torch.zeros(100, 300, dtype=torch.bool)
     follow[:, :200:10] = True  # of the first layer's units, 20 are read
-    mask = Mask({"fc1.weight": living, "fc2.weight": follow})
+    mask = Mask({"fc1.weight": remaining, "fc2.weight": follow})
     rows = {each.form: each for each in measure(model, mask, torch.zeros(2, 1, 8, 8), rounds=6)}
     expected = ["dense", "masked", "compact", "csr"]
     expected += [] if missing() else ["onnx", "onnx-compact"]
     expected += ["c"] if compiler() else []
     assert list(rows) == expected
     dense, masked, compact = rows["dense"], rows["masked"], rows["compact"]
-    assert dense.numbers == dense.living == masked.numbers == 300 * 64 + 300 + 100 * 300 + 100 + 1000 + 10
-    assert masked.living == mask.living + 300 + 100 + 1000 + 10
+    assert dense.numbers == dense.remaining == masked.numbers == 300 * 64 + 300 + 100 * 300 + 100 + 1000 + 10
+    assert masked.remaining == mask.remaining + 300 + 100 + 1000 + 10
     assert dense.size == masked.size and masked.zipped < 0.5 * dense.zipped
     assert compact.removed == 280
     assert compact.numbers == 20 * 64 + 20 + 100 * 20 + 100 + 1000 + 10
     assert (dense.madds, compact.madds) == (300 * 64 + 300 * 100 + 1000, 20 * 64 + 20 * 100 + 1000)
     assert compact.size < dense.size / 5
-    assert rows["csr"].numbers == rows["csr"].living == masked.living
+    assert rows["csr"].numbers == rows["csr"].remaining == masked.remaining
     if compiler():
         assert rows["c"].madds == 20 * 16 + 20 * 100 + 1000 and rows["c"].removed == 280
-        assert rows["c"].living == compact.living and rows["c"].size < dense.size / 5
+        assert rows["c"].remaining == compact.remaining and rows["c"].size < dense.size / 5
     for each in rows.values():
         assert each.ratio.n == 6 and each.spread[0] <= each.seconds <= each.spread[1]
         assert each.ratio.low is not None and each.ratio.low <= each.ratio.median <= (each.ratio.high or 0)
@@ -85,8 +85,8 @@ def test_sparse_layers_store_what_lives_and_where() -> None:
     assert "compact" not in rows and ("sparse" in rows) == usable()
     if usable():
         sparse = rows["sparse"]
-        assert sparse.numbers == sparse.living == rows["masked"].living
-        assert sparse.madds == mask.living + 1000 and sparse.note == "2 of 2 layers sparse"
+        assert sparse.numbers == sparse.remaining == rows["masked"].remaining
+        assert sparse.madds == mask.remaining + 1000 and sparse.note == "2 of 2 layers sparse"
         assert 0 <= sparse.size - 4 * sparse.numbers - mask.total // 8 < 1000, "values, a bit per weight, a header"
         assert sparse.ratio.low is None and "no interval, n = 1" in sentence(list(rows.values()), mask)
 

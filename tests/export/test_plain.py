@@ -41,7 +41,7 @@ def net(wrap: Callable[..., nn.Module], seed: int = 0) -> nn.Sequential:
     return made.eval()
 
 
-def living(rows: int = 6, columns: int = 12) -> Tensor:
+def remaining(rows: int = 6, columns: int = 12) -> Tensor:
     """Of every row some live; of the columns the last is read by nobody."""
     found = (torch.arange(rows * columns).reshape(rows, columns) % 5) > 0
     found[:, -1] = False
@@ -51,10 +51,10 @@ def living(rows: int = 6, columns: int = 12) -> Tensor:
 @pytest.mark.parametrize("name", COMPUTED)
 def test_forms_of_models_with_computed_weights(name: str) -> None:
     wrap, original = COMPUTED[name]
-    model, mask = net(wrap), Mask({"2.weight": living()})
+    model, mask = net(wrap), Mask({"2.weight": remaining()})
     keys, before, weight = set(model.state_dict()), model(X), model[2].weight.detach().clone()
     hidden = model[1](model[0](X))
-    want = model[4](torch.relu(nn.functional.linear(hidden, weight * living(), model[2].bias)))
+    want = model[4](torch.relu(nn.functional.linear(hidden, weight * remaining(), model[2].bias)))
     for form in ("dense", "csr", "compact"):
         made = export(model, mask, to=form, example=X)
         torch.testing.assert_close(made.network(X), want, rtol=1e-5, atol=1e-6)
@@ -65,10 +65,10 @@ def test_forms_of_models_with_computed_weights(name: str) -> None:
     assert torch.equal(duplicate(model)(X), before)
 
     parameter = model.get_parameter(f"2.{original}")
-    found = plain(model, Mask({f"2.{original}": living()}), X)
-    assert list(found.mask) == ["2.weight"] and torch.equal(found.mask["2.weight"], living())
+    found = plain(model, Mask({f"2.{original}": remaining()}), X)
+    assert list(found.mask) == ["2.weight"] and torch.equal(found.mask["2.weight"], remaining())
     with torch.no_grad():
-        parameter.mul_(living())
+        parameter.mul_(remaining())
     torch.testing.assert_close(found.network(X), model(X), rtol=1e-5, atol=1e-6)
 
 
@@ -91,19 +91,19 @@ class Noise(nn.Module):
 
 
 def test_what_has_no_exact_copy_is_refused_with_its_name() -> None:
-    mask = Mask({"2.weight": living()})
+    mask = Mask({"2.weight": remaining()})
     with torch.random.fork_rng(devices=[]):
         noisy = net(lambda layer: parametrize.register_parametrization(layer, "weight", Noise()))
         with pytest.raises(ModelError, match="2.weight is computed anew at each call: without that, its outputs lie"):
             export(noisy, mask, to="dense", example=X)
     model = net(parametrizations.orthogonal)
     assert plain(model, mask, X).mask == mask
-    found = plain(model, Mask({"2.parametrizations.weight.original": living()}), X)
+    found = plain(model, Mask({"2.parametrizations.weight.original": remaining()}), X)
     assert not found.mask and "2.weight is not zero where what it is computed from is pruned" in found.note
     with pytest.raises(ModelError, match="the masked model computes NaN"):
         export(net(weight_norm), Mask({"2.weight_v": torch.zeros(6, 12) > 0}), to="dense", example=X)
     with pytest.raises(PruneError, match=r"'2.weigth'.*no such tensor"):
-        export(net(weight_norm), Mask({"2.weigth": living()}), to="dense", example=X)
+        export(net(weight_norm), Mask({"2.weigth": remaining()}), to="dense", example=X)
     model = net(lambda layer: prune.identity(layer, "weight"))
     model[4].lock = threading.Lock()
     with pytest.raises(

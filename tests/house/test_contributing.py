@@ -27,7 +27,7 @@ from oneticket.stats.words import words_of
 from oneticket.store.store import Store
 from oneticket.study.findings import findings
 from oneticket.study.grid import plan
-from oneticket.study.spec import CarrySpec, StudySpec
+from oneticket.study.spec import ComparisonSpec, StudySpec
 from oneticket.study.track import tracker
 
 TEXT = (Path(__file__).parents[2] / "CONTRIBUTING.md").read_text()
@@ -73,7 +73,8 @@ def test_what_is_shown_works(rows: dict[str, str], tmp_path: Path) -> None:
         data={"name": "digits:b", "per_class": 20}, task=rows["task"], optimizer=optimizer, training=quick
     )
     source = Source(ticket=book[1], rewind=book.weights)
-    flipped = transfer(carried, source=source, arm=CarrySpec(transfer=carried, controls=(rows["control"],)).controls[0])
+    asked = ComparisonSpec(transfer=carried, controls=(rows["control"],))
+    flipped = transfer(carried, source=source, arm=asked.controls[0])
     assert flipped.record["density"] == book.records[1]["density"]
     assert flipped.record["loss"] != transfer(carried, source=source).record["loss"]
     assert words_of(rows["control"]).label == "flipped signs"

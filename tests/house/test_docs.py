@@ -313,7 +313,7 @@ def test_the_second_reader_finds_what_the_first_finds(kind: str, golden: Path, r
             same = tensor.view(torch.int16).numpy().view("<u2") if tensor.dtype == torch.bfloat16 else tensor.numpy()
             assert np.array_equal(found[name], same), name
         if isinstance(thing, Ticket):
-            bits = {name: np.packbits(living.numpy(), bitorder="little") for name, living in thing.mask.items()}
+            bits = {name: np.packbits(remaining.numpy(), bitorder="little") for name, remaining in thing.mask.items()}
             assert all(np.array_equal(groups["mask"][name], packed) for name, packed in bits.items())
         else:
             assert all(np.array_equal(groups["pruned"][name], at.numpy()) for name, at in thing.pruned_at.items())

@@ -64,7 +64,7 @@ def test_each_pair_runs(folder: str, found: tuple[Path, str], tmp_path: Path) ->
     after = said if folder == "find_loop" else run(folder, "after", tmp_path)
     assert min(accuracies(before)) > 0.9 and min(accuracies(after)) > 0.9
     mask = oneticket.Ticket.load(ticket).mask
-    assert f"{mask.total - mask.living:,} pruned weights in 1 parameters and 2 moments are exactly zero" in after
+    assert f"{mask.total - mask.remaining:,} pruned weights in 1 parameters and 2 moments are exactly zero" in after
     if folder == "hub_folder":
         shared = tmp_path / "shared" / "digits"
         assert oneticket.Ticket.from_pretrained(shared) == oneticket.Ticket.load(ticket)

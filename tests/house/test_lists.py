@@ -6,7 +6,7 @@ from typing import Any, get_args
 
 import pytest
 
-from oneticket.apply.carry import HEADS
+from oneticket.apply.apply import HEADS
 from oneticket.guard.guard import RULES
 from oneticket.lottery.spec import TransferSpec
 from oneticket.training.loop import PRECISION

@@ -27,10 +27,10 @@ def net() -> nn.Module:
 
 def ticket() -> Ticket:
     model = {"spec": {"name": "a" * 500}, "notes": list(range(500))}
-    living = torch.arange(48).view(8, 6) % 4 == 0
+    remaining = torch.arange(48).view(8, 6) % 4 == 0
     head = tuple(f"2.{name}" for name in ("weight", "bias"))
     contract = Contract(rewind="0it", step=0, head=head)
-    return Ticket(mask=Mask({"0.weight": living}), weights=net().state_dict(), contract=contract, model=model)
+    return Ticket(mask=Mask({"0.weight": remaining}), weights=net().state_dict(), contract=contract, model=model)
 
 
 def book() -> Book:
@@ -69,7 +69,7 @@ SHOWN: dict[str, tuple[Callable[[], object], str]] = {
         "36 pruned weights in 1 parameters and 0 moments are exactly zero; "
         "density 0.25 of 48 prunable weights, 0.5663 of all 83",
     ),
-    "carried": (lambda: ticket().apply(net()), "Carried(matched="),
+    "applied": (lambda: ticket().apply(net()), "Applied(matched="),
     "search": (
         lambda: Search(net(), levels=2),
         "Search(0 of 3 levels done, density 1 of 48 prunable weights, 1 of all 83)",
@@ -109,7 +109,7 @@ def test_it_is_one_short_line(name: str) -> None:
     assert shown.startswith(words)
     assert len(shown) <= WIDEST
     assert "\n" not in shown
-    assert not hasattr(made, "living") or "density" in shown
+    assert not hasattr(made, "remaining") or "density" in shown
 
 
 def test_every_class_of_the_face_has_a_row() -> None:

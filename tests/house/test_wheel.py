@@ -39,7 +39,7 @@ ticket = search.book[1]
 file = Path(sys.argv[1]) / "ticket.safetensors"
 ticket.save(file)
 again = oneticket.Ticket.load(file)
-assert again.id == ticket.id and again.mask.living == 16
+assert again.id == ticket.id and again.mask.remaining == 16
 other = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 3))
 again.apply(other)
 optimizer = torch.optim.Adam(other.parameters())
@@ -59,7 +59,7 @@ for name in ("search", "transfer"):
         raise AssertionError(name)
 pruned = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2))
 prune.l1_unstructured(pruned[0], "weight", amount=0.75)
-assert from_torch_prune(pruned).mask.living == 8
+assert from_torch_prune(pruned).mask.remaining == 8
 print("used")
 """
 

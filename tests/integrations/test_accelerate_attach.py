@@ -142,7 +142,7 @@ def test_a_checkpoint_without_a_ticket_is_loaded(tmp_path, digits, ticket):
     guard = attach(*held, ticket)
     held[0].load_state(tmp_path)
     train(*held, digits, stop=1)
-    assert guard.audit().living == ticket.mask.living
+    assert guard.audit().remaining == ticket.mask.remaining
 
 
 def test_what_is_not_held_any_more_is_not_said_and_not_asked(tmp_path, ticket):

@@ -114,7 +114,7 @@ def test_the_mask_holds_in_every_kind_of_fit(name, digits, ticket):
     dead = ~ticket.mask["0.weight"]
     weight = module.net[0].weight.detach()
     assert not weight[dead].any() and (weight != before[0])[~dead].float().mean() > 0.5
-    assert callback.audit.living == ticket.mask.living and callback.guard is None
+    assert callback.audit.remaining == ticket.mask.remaining and callback.guard is None
     assert free(module, *engine.optimizers)
 
 
@@ -127,14 +127,14 @@ def test_averages_of_the_weights_are_as_sparse(average, digits, ticket):
     averaged = beside._average_model if average == "SWA" else beside._average_model.module
     assert not averaged.net[0].weight[~ticket.mask["0.weight"]].any()
     assert not module.net[0].weight[~ticket.mask["0.weight"]].any()
-    assert callback.audit.living == ticket.mask.living
+    assert callback.audit.remaining == ticket.mask.remaining
 
 
 def test_a_compiled_module(digits, ticket):
     module, callback = Lit(), TicketCallback(ticket)
     ticket.apply(module.net)
     trainer(callback, Watch(callback)).fit(torch.compile(module, backend="eager"), batches(digits))
-    assert callback.audit.living == ticket.mask.living
+    assert callback.audit.remaining == ticket.mask.remaining
     assert free(module)
 
 
@@ -186,7 +186,7 @@ def test_a_fit_that_breaks_off_lets_go(error, digits, ticket):
     assert free(module, *engine.optimizers)
     module.broken_at = None
     trainer(callback).fit(module, batches(digits))
-    assert callback.audit.living == ticket.mask.living
+    assert callback.audit.remaining == ticket.mask.remaining
 
 
 def test_the_callback_keeps_no_model(digits, ticket):
@@ -209,7 +209,7 @@ def test_a_checkpoint_goes_on_to_the_weights_of_the_straight_run(tmp_path, digit
         trainer(TicketCallback(ticket), keep, epochs=4).fit(broken, batches(digits))
     callback = TicketCallback(ticket)
     trainer(callback, epochs=4).fit(resumed, batches(digits), ckpt_path=tmp_path / "step=12.ckpt")
-    assert same(bits(straight), bits(resumed)) and callback.audit.living == ticket.mask.living
+    assert same(bits(straight), bits(resumed)) and callback.audit.remaining == ticket.mask.remaining
 
     other = TicketCallback({"net.0.weight": ~ticket.mask["0.weight"]})
     module = Lit()

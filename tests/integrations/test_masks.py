@@ -53,7 +53,7 @@ def test_a_pruned_torch_model_and_its_state_dict_are_one_ticket() -> None:
     ticket = from_torch_prune(net)
     assert ticket == from_torch_prune(net.state_dict())
     assert ticket.lineage["imported"] == {"from": "torch-prune", "inferred": False}
-    assert (ticket.mask.total - ticket.mask.living, ticket.mask.total) == (round(0.7 * 84), 84)
+    assert (ticket.mask.total - ticket.mask.remaining, ticket.mask.total) == (round(0.7 * 84), 84)
     other = made(seed=1).eval()
     ticket.apply(other, head="keep")
     assert torch.equal(other(IMAGES), net(IMAGES))

@@ -62,7 +62,7 @@ def settings(**more):
 def pruned(model, mask):
     """The pruned weights, in one."""
     found = dict(model.named_parameters())
-    return torch.cat([found[name].detach()[~living] for name, living in mask.items()])
+    return torch.cat([found[name].detach()[~remaining] for name, remaining in mask.items()])
 
 
 class Watch(TrainerCallback):
@@ -99,7 +99,7 @@ def test_the_mask_holds_in_every_kind_of_training(name, data, ticket):
     trainer.train()
     assert watch.seen == steps
     assert not pruned(model, ticket.mask).any() and not same(before, bits(model))
-    assert callback.audit.living == ticket.mask.living and callback.guard is None
+    assert callback.audit.remaining == ticket.mask.remaining and callback.guard is None
     assert free(model, trainer.optimizer.optimizer)
 
 
@@ -132,7 +132,7 @@ def test_other_models_train_from_a_ticket_under_their_own_head(name, data):
     rows = [{**inputs(one), "labels": one["labels"] % model.num_labels} for one in data[:64]]
     callback = TicketCallback(ticket)
     Trainer(model, settings(), train_dataset=rows, callbacks=[callback, Watch(callback)]).train()
-    assert not pruned(model, ticket.mask).any() and callback.audit.living == ticket.mask.living
+    assert not pruned(model, ticket.mask).any() and callback.audit.remaining == ticket.mask.remaining
 
 
 def test_trainings_in_a_row_go_on_and_leak_nothing(data, ticket):
@@ -167,7 +167,7 @@ def test_a_training_that_broke_off_is_let_go(data, ticket):
         trainer.train()
     left = callback.guard
     Trainer(model, settings(), train_dataset=data, callbacks=[callback]).train()
-    assert callback.audit.living == ticket.mask.living and callback.guard is None and free(model)
+    assert callback.audit.remaining == ticket.mask.remaining and callback.guard is None and free(model)
     with pytest.raises(GuardError, match="detached"):
         left.audit()
 
@@ -201,9 +201,9 @@ def test_a_checkpoint_goes_on_to_the_weights_of_the_straight_run(data, ticket):
         Trainer(broken, saving, train_dataset=data, callbacks=[callback, Watch(callback, broken_at=6)]).train()
     callback = TicketCallback(ticket)
     Trainer(resumed, saving, train_dataset=data, callbacks=[callback]).train(resume_from_checkpoint="out/checkpoint-4")
-    assert same(bits(straight), bits(resumed)) and callback.audit.living == ticket.mask.living
+    assert same(bits(straight), bits(resumed)) and callback.audit.remaining == ticket.mask.remaining
 
-    other = TicketCallback(Mask({name: ~living for name, living in ticket.mask.items()}))
+    other = TicketCallback(Mask({name: ~remaining for name, remaining in ticket.mask.items()}))
     model = bert()
     with pytest.raises(GuardError, match="another guard"):
         Trainer(model, saving, train_dataset=data, callbacks=[other]).train(resume_from_checkpoint="out/checkpoint-4")

@@ -114,7 +114,7 @@ def test_folding_is_written_into_the_contract(optimizer: str, tmp_path: Path) ->
     plain = search(asked.but(training={"guard": "gate+project"}), levels=4)
     assert plain.contract.dead == "zero-held" and plain.id != found.id
     carried = transfer(TransferSpec(data="digits:b", training=asked.training), source=Source(ticket=found[4]))
-    assert carried.record["living"] == found.mask(4).living
+    assert carried.record["living"] == found.mask(4).remaining
 
 
 def test_folding_is_refused_where_it_cannot_be() -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from oneticket.ground.errors import CarryError, OneticketError, SpecError
+from oneticket.ground.errors import OneticketError, SpecError, TransferError
 from oneticket.lottery.consensus import agreed_search, vote
 from oneticket.lottery.controls import Source
 from oneticket.lottery.rounds import mask_at
@@ -49,7 +49,7 @@ def test_every_level_keeps_as_many_as_each_search_and_lies_within_the_one_above(
         mask = agreed.mask(level)
         if books[0].lineage["search"]["pruning"]["scope"] == "layerwise":
             assert mask.counts == books[0].mask(level).counts
-        assert mask.living == books[0].mask(level).living
+        assert mask.remaining == books[0].mask(level).remaining
         assert level == 0 or mask <= agreed.mask(level - 1)
 
 
@@ -125,7 +125,7 @@ def test_it_is_a_book_like_any_other(books: list[Book], tmp_path: Any) -> None:
     assert "consensus: of 3 searches" in told and "digits:b, classes 4" in told
     spec = TransferSpec(data=DATA[1], training=QUICK["training"])
     record = transfer(spec, source=Source(ticket=agreed[2], rewind=agreed.weights)).record
-    assert record["living"] == agreed.mask(2).living and record["classes"] == 4
+    assert record["living"] == agreed.mask(2).remaining and record["classes"] == 4
 
 
 def test_votes_at_every_level_keep_one_mask_for_all() -> None:
@@ -179,5 +179,5 @@ def test_code_that_a_book_names_is_not_run_unasked() -> None:
     book = found(0)
     theirs = SearchSpec.read({"data": DATA[0], **QUICK, "model": "mine.py:model"}).identity()
     bad = replace(book, model={**book.model, "spec": theirs["model"]}, lineage={**book.lineage, "search": theirs})
-    with pytest.raises(CarryError, match="run_code=True"):
+    with pytest.raises(TransferError, match="run_code=True"):
         Book.consensus([bad, bad])

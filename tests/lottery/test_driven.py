@@ -44,18 +44,18 @@ def test_the_example_of_the_readme_runs_as_it_is_written(tmp_path: Path, monkeyp
         train(level.model, level.optimizer, on_step=level.step)
     search.book.save("mine")
 
-    book, living = Book.load("mine"), 6 * 60 + 60 * 8
+    book, remaining = Book.load("mine"), 6 * 60 + 60 * 8
     assert len(book) == 21
     for level in range(21):
-        assert book.mask(level).living == living == book.records[level]["living"]
+        assert book.mask(level).remaining == remaining == book.records[level]["living"]
         assert book.records[level] == {
             "level": level,
-            "density": living / 840,
-            "model_density": (living + 95) / 935,  # 68 biases and 27 weights of the head stay dense
-            "living": living,
+            "density": remaining / 840,
+            "model_density": (remaining + 95) / 935,  # 68 biases and 27 weights of the head stay dense
+            "living": remaining,
             "steps": 9,
         }
-        living -= living // 5
+        remaining -= remaining // 5
     assert oneticket.Ticket.load("mine", level=3) == search.book[3]
     assert search.dense == {
         "0.bias": "one-dimensional",
@@ -90,13 +90,13 @@ def test_every_level_starts_at_the_rewind_weights_times_its_mask(rewind: str, k:
         assert same(model.state_dict(), level.mask.project(want))
         assert not any(level.optimizer.state.values())
         steps(model, level.optimizer, watch(level), level.start, 10)
-        assert str(level.guard.audit()).startswith(f"{level.mask.total - level.mask.living:,} pruned")
+        assert str(level.guard.audit()).startswith(f"{level.mask.total - level.mask.remaining:,} pruned")
         assert [module.training for module in model.modules()] == modes
         masks.append(level.mask)
     assert same(search.book.weights, point or given)
     assert [search.book.mask(number) for number in range(4)] == masks
     assert masks[3] <= masks[2] <= masks[1] <= masks[0] == Mask.full(masks[0])
-    assert [mask.living for mask in masks] == [168, 84, 42, 21]
+    assert [mask.remaining for mask in masks] == [168, 84, 42, 21]
 
 
 SPECS: dict[str, dict[str, Any]] = {
@@ -263,5 +263,5 @@ def test_a_book_without_head_and_with_a_masked_head() -> None:
     named = Search(net(), sgd, levels=1, head=["4.weight"], prunable=["*", "4.weight"])
     loop(named)
     assert named.book.contract.head == ("4.weight",)
-    assert named.book.mask(1).living == 192 - 192 // 5
+    assert named.book.mask(1).remaining == 192 - 192 // 5
     assert isinstance(named.book[1], Ticket)

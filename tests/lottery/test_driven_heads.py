@@ -12,7 +12,7 @@ from loops import copy, data, same, sgd
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from oneticket.ground.errors import CarryError, ModelError, PruneError, SpecError
+from oneticket.ground.errors import ModelError, PruneError, SpecError, TransferError
 from oneticket.lottery.loop_search import Search
 from oneticket.models.parts import GUESS, OUTPUT
 from oneticket.ticket.contract import Contract
@@ -80,7 +80,7 @@ def test_every_way_finds_the_same_ticket(way: str) -> None:
     straight = Search(First(), sgd, levels=2, fraction=0.5, rewind="1it", head="classifier")
     for level in straight:
         train(level, level.model, level.start)
-    assert [search.book.mask(n).living for n in range(3)] == [straight.book.mask(n).living for n in range(3)]
+    assert [search.book.mask(n).remaining for n in range(3)] == [straight.book.mask(n).remaining for n in range(3)]
     if "compiled" not in way:
         assert same(search.book.weights, straight.book.weights) and search.book.id == straight.book.id
 
@@ -251,7 +251,7 @@ def test_a_search_that_starts_sparse_has_to_know_its_heads_before_the_first_pass
     for known in (settings, {"head": line}):
         search = Search(model := First(), sgd, levels=1, fraction=0.5, start=mask, **known)
         drive(search, model)
-        assert search.book.contract.head == CLASSIFIER and search.book.mask(1).living == 6 + 64
+        assert search.book.contract.head == CLASSIFIER and search.book.mask(1).remaining == 6 + 64
     again = Search(model := First(), sgd, levels=1, fraction=0.5, start=search.book[1])  # which names them
     drive(again, model)
     assert again.book.contract.head == CLASSIFIER
@@ -314,7 +314,7 @@ def test_a_head_recorded_by_its_other_role_is_told_with_the_line_that_corrects_i
     old.save(tmp_path / "old")
     ticket, model = Ticket.load(tmp_path / "old"), Words(out=3)
     before = copy(model)
-    with pytest.raises(CarryError) as caught:
+    with pytest.raises(TransferError) as caught:
         ticket.apply(model)
     assert same(copy(model), before)
     known: dict[str, Any] = {"ticket": ticket}

@@ -247,18 +247,22 @@ def test_a_small_bert_finds_its_ticket(head: Any, tmp_path: Path) -> None:
         assert search.dense[
             "bert.embeddings.word_embeddings.weight" if head is None else "embeddings.word_embeddings.weight"
         ]
-        living = 2 * (4 * 16 * 16 + 2 * 16 * 24) + 16 * 16
+        remaining = 2 * (4 * 16 * 16 + 2 * 16 * 24) + 16 * 16
         for number in range(3):
-            assert search.book.mask(number).living == living
-            living -= living * 2 // 5
+            assert search.book.mask(number).remaining == remaining
+            remaining -= remaining * 2 // 5
         search.book.save(tmp_path / "bert")
         task = transformers.BertForTokenClassification(config)
         before = copy(task.classifier)
         carried = Ticket.load(tmp_path / "bert", level=2).apply(task, fresh=(), names=POOLER[head is None])
-    assert carried.mask.living == search.book.mask(2).living - int(search.book.mask(2)[POOLED[head is None]].sum())
+    assert carried.mask.remaining == search.book.mask(2).remaining - int(
+        search.book.mask(2)[POOLED[head is None]].sum()
+    )
     assert same(copy(task.classifier), before)
-    kept = {name.removeprefix("bert."): living for name, living in carried.mask.items()}
-    assert all(torch.equal(copy(task.bert)[name], torch.where(living, given[name], 0)) for name, living in kept.items())
+    kept = {name.removeprefix("bert."): remaining for name, remaining in carried.mask.items()}
+    assert all(
+        torch.equal(copy(task.bert)[name], torch.where(remaining, given[name], 0)) for name, remaining in kept.items()
+    )
 
 
 POOLER = {True: {"bert.pooler.": None}, False: {"pooler.": None}}
@@ -345,7 +349,7 @@ try:
 except OneticketError as error:
     words = str(error)
 print(json.dumps({"masks": [search.book.mask(level).digest for level in range(4)], "names": sorted(search.book.weights),
-                  "weights": search.book.weights["0.weight"].tolist(), "living": search.book.mask(3).living,
+                  "weights": search.book.weights["0.weight"].tolist(), "living": search.book.mask(3).remaining,
                   "words": words}))
 dist.destroy_process_group()
 """

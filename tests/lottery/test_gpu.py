@@ -36,12 +36,12 @@ def spec(model: str, optimizer: dict[str, Any], precision: str = "float32") -> S
 def test_search_and_transfer(optimizer: str, precision: str) -> None:
     context = RunContext(device=torch.device("cuda"))
     book = search(spec("lenet", OPTIMIZERS[optimizer], precision), levels=2, context=context)
-    assert [record["living"] for record in book.records] == [book.mask(n).living for n in range(3)]
+    assert [record["living"] for record in book.records] == [book.mask(n).remaining for n in range(3)]
     source = Source(ticket=book[2], rewind=book.weights)
     target = TransferSpec(data="digits:b", optimizer="adam", training={"budget": "40it", "precision": precision})
     for arm in ("dense", "ticket", "reinit", "global-random"):
         done = transfer(target, source=source, arm=arm, context=context)
-        assert done.record["living"] == (book.mask(0) if arm == "dense" else book.mask(2)).living
+        assert done.record["living"] == (book.mask(0) if arm == "dense" else book.mask(2)).remaining
 
 
 @pytest.mark.parametrize("model", MODELS)

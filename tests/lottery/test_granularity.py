@@ -62,12 +62,12 @@ def test_a_search_finds_what_was_planned(granularity: str, model: dict[str, Any]
     asked, context = spec(granularity, model, fraction), RunContext()
     book = search(asked, levels=levels, context=context)
     planned = search_origin(asked, levels=levels, replicate=0, context=context)
-    assert [record["living"] for record in book.records] == [planned.living[level] for level in range(levels + 1)]
-    living = [book.mask(level) for level in range(levels + 1)]
-    assert all(below <= above and below != above for above, below in pairwise(living))
+    assert [record["living"] for record in book.records] == [planned.remaining[level] for level in range(levels + 1)]
+    remaining = [book.mask(level) for level in range(levels + 1)]
+    assert all(below <= above and below != above for above, below in pairwise(remaining))
     if granularity == "2:4":
-        assert living[-1].density == 0.5
-        for each in living[-1].values():
+        assert remaining[-1].density == 0.5
+        for each in remaining[-1].values():
             groups = each.flatten(2) if each.dim() > 2 else each[..., None]
             assert (groups.unflatten(1, (-1, 4)).sum(2) == 2).all()
 
@@ -100,13 +100,13 @@ def test_heads_go_together_and_the_rest_stays() -> None:
     pytest.importorskip("transformers", reason="Transformers is an optional package")
     book = search(spec("head", VIT, 0.5), levels=2)
     mask = book.mask(2)
-    for name, living in mask.items():
+    for name, remaining in mask.items():
         if "attention" in name:
-            heads = living.unflatten(int("o_proj" in name), (4, 4)).movedim(int("o_proj" in name), 0)
+            heads = remaining.unflatten(int("o_proj" in name), (4, 4)).movedim(int("o_proj" in name), 0)
             assert sorted(heads.flatten(1).all(1).tolist()) == [False, False, False, True]
             assert heads.flatten(1).any(1).sum() == 1
         else:
-            assert living.all()
+            assert remaining.all()
     alone = mask["vit.layers.0.attention.q_proj.weight"].any(1)
     assert torch.equal(alone, mask["vit.layers.0.attention.o_proj.weight"].any(0))
 
@@ -114,10 +114,10 @@ def test_heads_go_together_and_the_rest_stays() -> None:
 def test_the_arms_of_a_structured_ticket_train() -> None:
     book = search(spec("channel", CONV), levels=1)
     target = TransferSpec.read({"data": "digits:b", "training": {"budget": "2it", "batch": 32}})
-    living = book.mask(1).living
+    remaining = book.mask(1).remaining
     for arm in ("ticket", "reinit", "layerwise-random", "global-random"):
         done = transfer(target, source=Source(ticket=book[1], rewind=book.weights), arm=arm)
-        assert done.record["living"] == living, arm
+        assert done.record["living"] == remaining, arm
 
 
 def test_all_shots_at_once_are_those_of_one_network() -> None:

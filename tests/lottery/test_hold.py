@@ -36,7 +36,7 @@ WAYS: dict[str, dict[str, Any]] = {
     ("model", "optimizer"),
     [("lenet", name) for name in OPTIMIZERS] + [(name, "sgd-nesterov") for name in MODELS if name != "lenet"],
 )
-def test_pruned_weights_and_moments_stay_zero_and_the_living_move(model: str, optimizer: str, way: str) -> None:
+def test_pruned_weights_and_moments_stay_zero_and_the_remaining_move(model: str, optimizer: str, way: str) -> None:
     data = load(DataSpec(name="digits", per_class=20))
     spec = OptimizerSpec.read(OPTIMIZERS[optimizer])
     training = TrainingSpec(budget="6it", batch=32, **WAYS[way])
@@ -53,8 +53,8 @@ def test_pruned_weights_and_moments_stay_zero_and_the_living_move(model: str, op
             run, feed, task=CLASSIFICATION, training=training, optimizer=spec, streams=STREAMS, per_epoch=epoch, stop=6
         ):
             audit = guard.audit()
-            assert (audit.living, audit.total) == (mask.living, mask.total)
-            for name, living in mask.items():
-                assert not net.get_parameter(name).detach()[~living].any()
-    for name, living in mask.items():
-        assert not torch.equal(net.get_parameter(name).detach()[living], before[name][living])
+            assert (audit.remaining, audit.total) == (mask.remaining, mask.total)
+            for name, remaining in mask.items():
+                assert not net.get_parameter(name).detach()[~remaining].any()
+    for name, remaining in mask.items():
+        assert not torch.equal(net.get_parameter(name).detach()[remaining], before[name][remaining])

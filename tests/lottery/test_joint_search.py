@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from oneticket.engine.inline import run
-from oneticket.ground.errors import CarryError, OneticketError, SpecError
+from oneticket.ground.errors import OneticketError, SpecError, TransferError
 from oneticket.lottery.controls import Source
 from oneticket.lottery.grouping import do_together, placed
 from oneticket.lottery.run_context import RunContext
@@ -88,7 +88,7 @@ def test_a_transfer_takes_no_head_or_all_of_them() -> None:
     assert fresh.record["classes"] == 10 and "accuracy on digits:a" not in fresh.record
     kept = transfer(TransferSpec(data=SETS, head="keep", **quick), source=source)
     assert kept.record["classes"] == 14 and "accuracy on digits:b" in kept.record
-    with pytest.raises(CarryError):
+    with pytest.raises(TransferError):
         transfer(TransferSpec(data=SETS[0], head="keep", **quick), source=source)
 
 

@@ -51,7 +51,7 @@ def books() -> dict[str, Book]:
 @pytest.mark.parametrize("pruning", PRUNINGS)
 def test_counts_are_what_the_rounding_rule_says(pruning: str, books: dict[str, Book]) -> None:
     found, fraction = books[pruning], PRUNINGS[pruning].fraction
-    assert found.mask(0).living == found.mask(0).total
+    assert found.mask(0).remaining == found.mask(0).total
     for n in range(1, LEVELS + 1):
         above, below = found.mask(n - 1), found.mask(n)
         assert below <= above
@@ -61,15 +61,15 @@ def test_counts_are_what_the_rounding_rule_says(pruning: str, books: dict[str, B
             gone = before - sum(int(below[name].sum()) for name in names)
             least = len(names) if pruning == "kept-alive" else 0
             assert gone == min(before * round(fraction * 10) // 10, before - least)
-        assert found.records[n]["living"] == below.living
+        assert found.records[n]["living"] == below.remaining
     if pruning == "kept-alive":
-        assert all(int(living.sum()) for living in found.mask(LEVELS).values())
+        assert all(int(remaining.sum()) for remaining in found.mask(LEVELS).values())
 
 
 def test_prunings_differ(books: dict[str, Book]) -> None:
     at_one = {name: books[name].mask(1) for name in ("global", "random", "magnitude-at-init")}
     assert len(set(at_one.values())) == 3
-    assert books["one-shot"].mask(1).living == books["one-shot"].mask(1).total - books["one-shot"].mask(1).total // 2
+    assert books["one-shot"].mask(1).remaining == books["one-shot"].mask(1).total - books["one-shot"].mask(1).total // 2
 
 
 @pytest.mark.parametrize("model", MODELS)
@@ -131,7 +131,7 @@ def test_searched_networks_stay_sparse_at_every_step() -> None:
         counts[-1].add(sum(int(run.model.get_parameter(f"fc{n}.weight").count_nonzero()) for n in (1, 2)))
 
     found = search(spec(), levels=2, context=RunContext(watchers=(look,), compact=False))
-    assert [max(count) for count in counts[1:]] == [found.mask(number).living for number in range(3)]
+    assert [max(count) for count in counts[1:]] == [found.mask(number).remaining for number in range(3)]
 
 
 def test_accuracy_is_that_of_the_test_set() -> None:
@@ -190,7 +190,7 @@ def test_impossible_depths_are_refused() -> None:
             search(spec(), levels=levels)
 
 
-def test_natural_zeros_are_counted_among_the_living() -> None:
+def test_natural_zeros_are_counted_among_the_remaining() -> None:
     shrunk = spec(rewind="0it").but(optimizer={"name": "sgd", "lr": 1e-9, "momentum": 0, "weight_decay": 1e9})
     assert search(shrunk, levels=1).records[1]["natural_zeros"] == pytest.approx(0.8, abs=0.001)
     assert search(spec(), levels=0).records[0]["natural_zeros"] < 0.01
@@ -223,6 +223,6 @@ def test_levels_keep_the_signs_of_trained_weights_and_records_the_commonest_clas
         task.send(done)
     found = end.value.value
     assert all(found.positive[name].equal(weights[name] > 0) for name in found.positive)
-    assert 0 < found.positive.living < found.positive.total
+    assert 0 < found.positive.remaining < found.positive.total
     targets = load(spec.data).test.targets
     assert found.record["commonest"] == float(targets.bincount().max() / len(targets))

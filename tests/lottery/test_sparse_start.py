@@ -33,7 +33,7 @@ def searched(model: nn.Module, **settings: Any) -> tuple[Search, list[Mask]]:
     search, masks = Search(model, sgd, levels=2, fraction=0.5, **settings), []
     for level in search:
         steps(model, level.optimizer, lambda *_: None, level.start, 6)
-        assert all(not model.get_parameter(name)[~living].any() for name, living in level.mask.items())
+        assert all(not model.get_parameter(name)[~remaining].any() for name, remaining in level.mask.items())
         masks.append(level.mask)
     return search, masks
 
@@ -42,7 +42,7 @@ def searched(model: nn.Module, **settings: Any) -> tuple[Search, list[Mask]]:
 @pytest.mark.parametrize("start", ["zeros", LIVING, Mask(LIVING), {"module.0.weight": LIVING["0.weight"]}], ids=str)
 def test_a_search_goes_on_from_what_lives(start: Any, rewind: str, tmp_path: Any) -> None:
     search, masks = searched(sparse(), start=start, rewind=rewind)
-    assert [mask.living for mask in masks] == [24 + 96, 60, 30]
+    assert [mask.remaining for mask in masks] == [24 + 96, 60, 30]
     assert torch.equal(masks[0]["0.weight"], LIVING["0.weight"])
     assert masks[2] <= masks[1] <= masks[0]
     search.book.save(tmp_path / "mine")

@@ -42,14 +42,14 @@ def digits() -> Data:
 
 
 def job(
-    data: Data, replicate: int = 0, *, model: ModelSpec = MLP, living: float = 0.5, **changed: Any
+    data: Data, replicate: int = 0, *, model: ModelSpec = MLP, remaining: float = 0.5, **changed: Any
 ) -> TrainingRequest:
     net = build(model, inputs=data.inputs, outputs=10, seed=replicate)
     draw = torch.Generator().manual_seed(replicate)
-    mask = Mask({n: torch.rand(net.get_parameter(n).shape, generator=draw) < living for n in prunable(net)})
+    mask = Mask({n: torch.rand(net.get_parameter(n).shape, generator=draw) < remaining for n in prunable(net)})
     with torch.no_grad():
-        for name, living_ones in mask.items():
-            net.get_parameter(name).mul_(living_ones)
+        for name, kept in mask.items():
+            net.get_parameter(name).mul_(kept)
     made = TrainingRequest(
         model=net, mask=mask, data=data, optimizer=SGD, training=QUICK, streams=Streams(root=0, replicate=replicate)
     )
@@ -93,7 +93,7 @@ def assert_close(one: Trained, other: Trained) -> None:
 @pytest.mark.parametrize("name", ["mlp", "conv-2", "resnet-20"])
 def test_alike_trainings_are_one_program_and_leave_what_they_leave_alone(name: str, digits: Data) -> None:
     # Few steps: where a rounding turns a ReLU of a narrow network, a step later losses differ by a thousandth.
-    few = {"model": MODELS[name], "living": 0.9, "training": QUICK.but(budget="4it")}
+    few = {"model": MODELS[name], "remaining": 0.9, "training": QUICK.but(budget="4it")}
     jobs = [partial(job, digits, replicate, **few) for replicate in range(3)]
     at_once, apart, seen = both(jobs)
     assert seen.groups == [[0, 1, 2]]
@@ -104,12 +104,12 @@ def test_alike_trainings_are_one_program_and_leave_what_they_leave_alone(name: s
 
 
 def test_the_networks_are_trained_in_place_and_masked(digits: Data) -> None:
-    jobs = [job(digits, replicate, living=0.3) for replicate in range(2)]
+    jobs = [job(digits, replicate, remaining=0.3) for replicate in range(2)]
     before = [each.model.get_parameter("fc1.weight").detach().clone() for each in jobs]
     run_trainings([(each, RunContext()) for each in jobs])
     for each, weights in zip(jobs, before, strict=True):
-        after, living = each.model.get_parameter("fc1.weight").detach(), each.mask["fc1.weight"]
-        assert torch.equal(after != 0, living) and not torch.equal(after, weights)
+        after, remaining = each.model.get_parameter("fc1.weight").detach(), each.mask["fc1.weight"]
+        assert torch.equal(after != 0, remaining) and not torch.equal(after, weights)
         assert after.untyped_storage().nbytes() == after.nbytes, "no window on a stack is left"
 
 
@@ -118,7 +118,7 @@ def test_arms_and_replicates_and_masks_may_differ(digits: Data) -> None:
         partial(job, digits),
         partial(job, digits, 1, mask=Mask({})),
         partial(job, load(DataSpec(name="digits:b", per_class=20)), 2),
-        partial(job, digits, 0, living=0.1),
+        partial(job, digits, 0, remaining=0.1),
     ]
     at_once, apart, seen = both(jobs)
     assert seen.groups == [[0, 1, 2, 3]]
@@ -304,7 +304,7 @@ def test_one_that_is_asked_to_stop_leaves_the_others(digits: Data, tmp_path: Pat
 
 @pytest.mark.parametrize("compact", [False, True])
 def test_only_whole_networks_at_one_position_go_on_together(compact: bool, digits: Data, tmp_path: Path) -> None:
-    made = partial(job, living=0.05 if compact else 0.5)
+    made = partial(job, remaining=0.05 if compact else 0.5)
     slots = [File(tmp_path / str(number)) for number in range(3)]
     seen = Seen()
     ahead = RunContext(compact=compact, checkpoint=slots[1], watchers=seen.of(1), stop=lambda: len(seen.steps) > 2)
@@ -329,7 +329,7 @@ def test_together_on_cuda(name: str, precision: str) -> None:
     seen = Seen()
 
     def made(number: int) -> TrainingRequest:
-        return job(data, number, model=MODELS[name], living=0.9, training=training)
+        return job(data, number, model=MODELS[name], remaining=0.9, training=training)
 
     at_once = run_trainings([(made(n), RunContext(device=here, watchers=seen.of(n))) for n in range(3)])
     apart = [run_trainings([(made(n), RunContext(device=here, compact=False))])[0] for n in range(3)]

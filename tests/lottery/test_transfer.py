@@ -11,7 +11,7 @@ import torch
 from tables import CONTROLS, MODELS
 
 import oneticket
-from oneticket.ground.errors import CarryError, SpecError
+from oneticket.ground.errors import SpecError, TransferError
 from oneticket.lottery.arms import OF_TARGET, WHOLE
 from oneticket.lottery.controls import ARMS, Source
 from oneticket.lottery.run_context import RunContext, device
@@ -90,7 +90,7 @@ def test_keeps_and_differs_as_promised(name: str, source: Source) -> None:
     assert (
         made.mask == given.mask,
         made.mask.counts == given.mask.counts,
-        made.mask.living == given.mask.living,
+        made.mask.remaining == given.mask.remaining,
         equal,
     ) == KEEPS[name]
     for n in made.mask:
@@ -113,27 +113,29 @@ def test_drawn_from_its_generator_alone(name: str, source: Source) -> None:
 def test_what_only_some_arms_promise(source: Source, found: Book) -> None:
     given, fresh = source.ticket, new_weights()
     permuted = arm("permuted-weights", source)
-    for n, living in given.mask.items():
-        assert torch.equal(permuted.weights[n][living].sort().values, given.weights[n][living].sort().values)
+    for n, remaining in given.mask.items():
+        assert torch.equal(permuted.weights[n][remaining].sort().values, given.weights[n][remaining].sort().values)
     signed = arm("signs", source)
-    for n, living in given.mask.items():
+    for n, remaining in given.mask.items():
         assert torch.equal(signed.weights[n].sign(), given.weights[n].sign())
-        assert torch.equal(signed.weights[n].abs()[living], fresh[n].abs()[living])
+        assert torch.equal(signed.weights[n].abs()[remaining], fresh[n].abs()[remaining])
     trained, anew = arm("trained-signs", source), arm("reinit", source)
     assert source.positive is not None and trained.mask == anew.mask == given.mask
     for n, values in anew.weights.items():
-        living = given.mask.get(n, torch.ones_like(values, dtype=torch.bool))
+        remaining = given.mask.get(n, torch.ones_like(values, dtype=torch.bool))
         assert torch.equal(trained.weights[n].abs(), values.abs()), "magnitudes are those of reinit's draw"
         if n in given.mask:
-            assert torch.equal(trained.weights[n][living] > 0, source.positive[n][living]), "signs are the trained ones"
+            assert torch.equal(trained.weights[n][remaining] > 0, source.positive[n][remaining]), (
+                "signs are the trained ones"
+            )
         else:
             assert torch.equal(trained.weights[n], values)
-    with pytest.raises(CarryError, match="trained-signs needs the signs of the level's trained weights"):
+    with pytest.raises(TransferError, match="trained-signs needs the signs of the level's trained weights"):
         arm("trained-signs", Source(ticket=given))
     kept = arm("layerwise-random-kept", source)
-    for n, living in kept.mask.items():
-        assert torch.equal(kept.weights[n][living], found.weights[n][living])
-    with pytest.raises(CarryError, match="needs all rewind weights"):
+    for n, remaining in kept.mask.items():
+        assert torch.equal(kept.weights[n][remaining], found.weights[n][remaining])
+    with pytest.raises(TransferError, match="needs all rewind weights"):
         arm("layerwise-random-kept", Source(ticket=given))
     rewound = arm("dense-rewound", source)
     assert rewound.density == 1 and all(torch.equal(rewound.weights[n], found.weights[n]) for n in found.weights)
@@ -163,9 +165,9 @@ def test_crossed_arms_are_one_search_s_mask_over_the_other_s_weights(source: Sou
         ("dense-rewound", "needs all rewind weights"),
         ("mask-init", "needs the weights that the source's search began from"),
     ):
-        with pytest.raises(CarryError, match=words):
+        with pytest.raises(TransferError, match=words):
             arm(name, Source(ticket=given))
-    with pytest.raises(CarryError, match="weights-only needs all rewind weights"):
+    with pytest.raises(TransferError, match="weights-only needs all rewind weights"):
         arm("weights-only", Source(ticket=given, own=own))
 
 
@@ -201,13 +203,13 @@ def test_corrected_random_takes_natural_zeros_last(source: Source) -> None:
     filled, zeros = arm("corrected-random", most).mask, most.zeros
     assert zeros is not None
     assert all((~zeros[n] & ~filled[n]).sum() == 0 for n in given), "all that training kept live first"
-    assert filled.living == given.living
-    with pytest.raises(CarryError, match="which weights the source's dense network brought to zero"):
+    assert filled.remaining == given.remaining
+    with pytest.raises(TransferError, match="which weights the source's dense network brought to zero"):
         arm("corrected-random", Source(ticket=source.ticket))
 
 
 def test_global_random_keeps_the_density_alone(source: Source, found: Book) -> None:
-    other = Source(ticket=blank(found.model, source.ticket.mask.living))
+    other = Source(ticket=blank(found.model, source.ticket.mask.remaining))
     assert other.ticket.mask != source.ticket.mask
     assert arm("global-random", other).mask == arm("global-random", source).mask
 
@@ -224,7 +226,7 @@ def test_budgets_are_equal_and_nothing_is_pruned_on_the_target(name: str, source
     # The target's own W_k has seen two steps of it already.
     steps = 4 if name in ("own", "own-search", "mask-only") else 6
     assert (done.record["steps"], done.record["examples"], len(done.losses)) == (steps, 32 * steps, steps)
-    assert done.record["living"] == (source.ticket.mask.total if name in WHOLE else source.ticket.mask.living)
+    assert done.record["living"] == (source.ticket.mask.total if name in WHOLE else source.ticket.mask.remaining)
     assert transfer(spec, source=given, arm=name).record == done.record
     assert transfer(spec, source=given, arm=name, head_start="paper").record["steps"] == (
         4 if name == "own-search" else 6
@@ -273,9 +275,9 @@ def test_new_weights_are_not_those_the_ticket_began_from(found: Book) -> None:
     begun = {
         name: watch_first_step(spec, source, name)["start"]["fc1.weight"] for name in ("ticket", "reinit", "dense")
     }
-    living = source.ticket.mask["fc1.weight"]
-    assert torch.equal(begun["dense"][living], begun["ticket"][living]), "at 0it, both are the replicate's W_0"
-    assert not (begun["reinit"][living] == begun["ticket"][living]).any()
+    remaining = source.ticket.mask["fc1.weight"]
+    assert torch.equal(begun["dense"][remaining], begun["ticket"][remaining]), "at 0it, both are the replicate's W_0"
+    assert not (begun["reinit"][remaining] == begun["ticket"][remaining]).any()
 
 
 def test_transferred_networks_stay_sparse_and_dense_ones_dense(source: Source) -> None:
@@ -283,7 +285,7 @@ def test_transferred_networks_stay_sparse_and_dense_ones_dense(source: Source) -
     for name in ARMS:
         end = watch_first_step(spec, from_home(source, name), name)["end"]
         alive = sum(int(end[n].count_nonzero()) for n in source.ticket.mask)
-        expected = source.ticket.mask.total if name in WHOLE else source.ticket.mask.living
+        expected = source.ticket.mask.total if name in WHOLE else source.ticket.mask.remaining
         assert alive == expected, name
 
 
@@ -326,7 +328,7 @@ def test_heads(source: Source) -> None:
     assert torch.equal(kept["fc3.weight"], own)
     assert not torch.equal(fresh["fc3.weight"], own)
     assert torch.equal(kept["fc1.weight"], fresh["fc1.weight"])
-    with pytest.raises(CarryError, match="sparse"):
+    with pytest.raises(TransferError, match="sparse"):
         begun("sparse")
     with_head = MODELS["lenet"].but(prunable=("*", "fc3.weight"))
     all_pruned = search(SearchSpec(data=SMALL, model=with_head, training=QUICK, rewind="2it"), levels=3)
@@ -336,7 +338,7 @@ def test_heads(source: Source) -> None:
     }
     assert density["fresh"] == 1
     assert density["sparse"] < 1
-    with pytest.raises(CarryError, match=r"fc3"):
+    with pytest.raises(TransferError, match=r"fc3"):
         transfer(TransferSpec(data={"name": "digits", "classes": 3}, training=QUICK, head="keep"), source=source)
 
 
@@ -345,7 +347,9 @@ def test_a_head_that_the_network_does_not_have_is_told_with_the_line_that_correc
 ) -> None:
     old = replace(found, contract=replace(found.contract, head=("fc2.weight", "fc2.bias")))
     old.save(path := tmp_path / "old")
-    with pytest.raises(CarryError, match=r"takes fc2.bias, fc2.weight for .* which is fc3.bias, fc3.weight;") as caught:
+    with pytest.raises(
+        TransferError, match=r"takes fc2.bias, fc2.weight for .* which is fc3.bias, fc3.weight;"
+    ) as caught:
         transfer(spec := TransferSpec(data=SMALL, training=QUICK), source=replace(source, ticket=old[5]))
     exec(str(caught.value).partition("the file: ")[2].partition(" (Ticket")[0], {"oneticket": oneticket, "path": path})
     assert Book.load(path) == found
@@ -356,10 +360,12 @@ def test_bad_requests(source: Source) -> None:
     with pytest.raises(SpecError, match="unknown arm 'tickt'; did you mean 'ticket'"):
         transfer(TransferSpec(data=SMALL), source=source, arm="tickt")
     nameless = Ticket(mask=source.ticket.mask, weights=source.ticket.weights, contract=source.ticket.contract)
-    with pytest.raises(CarryError, match="does not say which network"):
+    with pytest.raises(TransferError, match="does not say which network"):
         transfer(TransferSpec(data=SMALL), source=Source(ticket=nameless))
     other = replace(source.ticket, model={**source.ticket.model, "classes": 60_000})
-    with pytest.raises(CarryError, match=r"the ticket: model: .* does not have the weights that are there: fc3.bias"):
+    with pytest.raises(
+        TransferError, match=r"the ticket: model: .* does not have the weights that are there: fc3.bias"
+    ):
         transfer(TransferSpec(data=SMALL), source=Source(ticket=other))
     with pytest.raises(SpecError, match=r"device: expected auto or an available one \(cpu.*\), got 'tpu'"):
         device("tpu")
@@ -375,6 +381,6 @@ def test_code_that_a_source_names_is_not_run_unasked(tmp_path: Path) -> None:
         contract=Contract(rewind="0it", step=0),
         model={"spec": spec, "shape": [1, 8, 8], "classes": 10},
     )
-    with pytest.raises(CarryError, match="os:system with arguments .*run_code=True"):
+    with pytest.raises(TransferError, match="os:system with arguments .*run_code=True"):
         transfer(TransferSpec(data="digits:b"), source=Source(ticket=ticket))
     assert not (tmp_path / "ran").exists()

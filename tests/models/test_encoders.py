@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 import torch
 
-from oneticket.ground.errors import CarryError
+from oneticket.ground.errors import TransferError
 from oneticket.ticket.contract import Contract
 from oneticket.ticket.mask import Mask
 from oneticket.ticket.match import told
@@ -115,7 +115,7 @@ def test_a_whole_language_model_leaves_its_head_behind(pretrained):
     ticket = pruned(pretrained, "encoder.layer", head=HEAD)
     model = build("BertForTokenClassification", BERT, seed=2)
     before = snapshot(model)
-    with pytest.raises(CarryError) as caught:
+    with pytest.raises(TransferError) as caught:
         ticket.apply(model)
     assert "names={'cls.predictions.transform.': None}" in str(caught.value)
     assert untouched(model, before)
@@ -148,17 +148,17 @@ def test_a_part_that_only_one_side_has_is_told(pretrained):
     ticket = pruned(build("BertModel", BERT), "encoder.layer")
     model = build("BertForTokenClassification", BERT, seed=2)
     before = snapshot(model)
-    with pytest.raises(CarryError, match=r"names=\{'pooler\.dense\.': None\}"):
+    with pytest.raises(TransferError, match=r"names=\{'pooler\.dense\.': None\}"):
         ticket.apply(model)
     assert untouched(model, before)
     carried = ticket.apply(model, names={"pooler.": None})
     assert carried.left == ("pooler.dense.bias", "pooler.dense.weight") and len(carried.fresh) == 2
     other = build("BertForSequenceClassification", BERT, seed=2)
     before = snapshot(other)
-    with pytest.raises(CarryError, match=r"fresh=\('bert\.pooler\.dense\.\*',\)"):
+    with pytest.raises(TransferError, match=r"fresh=\('bert\.pooler\.dense\.\*',\)"):
         pruned(pretrained.bert, "encoder.layer").apply(other)
     wider = build("BertForTokenClassification", other_config(BERT, vocab_size=50))
-    with pytest.raises(CarryError, match=r"word_embeddings.weight: ticket \(40, 32\), model \(50, 32\)"):
+    with pytest.raises(TransferError, match=r"word_embeddings.weight: ticket \(40, 32\), model \(50, 32\)"):
         pruned(pretrained.bert, "encoder.layer").apply(wider)
     pruned(pretrained.bert, "encoder.layer").apply(wider, fresh=("bert.embeddings.word_embeddings.*",))
     assert untouched(other, before)
@@ -181,7 +181,7 @@ def test_an_image_encoder_beneath_a_classifier():
 def test_a_decoder_whose_head_is_its_embedding():
     ticket = pruned(build("GPT2Model", GPT, seed=1), "h.")
     model = build("GPT2LMHeadModel", GPT, seed=2)
-    with pytest.raises(CarryError, match="names no head, so nothing can be left fresh; use head='keep'"):
+    with pytest.raises(TransferError, match="names no head, so nothing can be left fresh; use head='keep'"):
         ticket.apply(model)
     carried = ticket.apply(model, head="keep")
     assert {"lm_head.weight", "transformer.wte.weight"} < set(carried.matched) and carried.fresh == ()
@@ -207,5 +207,5 @@ def test_a_compiled_classifier_takes_the_encoder(pretrained):
     model.bert.encoder = torch.compile(model.bert.encoder, backend="eager")
     carried = ticket.apply(torch.compile(model, backend="eager"))
     assert told(carried.names) == "names behind 'bert.' but for wrappers"
-    assert carried.mask.living == ticket.mask.living
+    assert carried.mask.remaining == ticket.mask.remaining
     assert all("_orig_mod.bert.encoder._orig_mod." in name for name in carried.mask)

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from oneticket.ground.errors import CarryError
+from oneticket.ground.errors import TransferError
 from oneticket.lottery.loop_search import Search
 from oneticket.ticket.ticket import Ticket
 
@@ -238,7 +238,7 @@ def trains(ticket: Ticket, model: nn.Module, batch: dict[str, Any], loss: Callab
     with ticket.attach(model, optimizer, **how) as guard:
         loss(model(**batch)).backward()
         optimizer.step()
-        assert guard.audit().living == ticket.mask.living
+        assert guard.audit().remaining == ticket.mask.remaining
 
 
 def same(model: nn.Module, ticket: Ticket, fresh: tuple[str, ...]) -> bool:
@@ -263,7 +263,7 @@ def test_a_tied_embedding_goes_along_and_another_vocabulary_needs_a_word(kind: s
 
     other = make(15)
     before = {name: value.clone() for name, value in other.state_dict().items()}
-    with pytest.raises(CarryError) as caught:
+    with pytest.raises(TransferError) as caught:
         ticket.apply(other)
     assert all(torch.equal(value, before[name]) for name, value in other.state_dict().items())
     line = re.search(r"give fresh=(\(.*\)) to apply and to attach", str(caught.value))

@@ -130,7 +130,7 @@ def test_a_criterion_from_your_own_file_prunes_and_its_text_is_in_the_address(tm
         name: search(SearchSpec(**asked, pruning={"criterion": name}), levels=1).mask(1)
         for name in ("magnitude", "saliency", f"{file}:score")
     }
-    assert len({mask.living for mask in masks.values()}) == 1 and len({mask.digest for mask in masks.values()}) == 3
+    assert len({mask.remaining for mask in masks.values()}) == 1 and len({mask.digest for mask in masks.values()}) == 3
     first = search_origin(spec, levels=1, replicate=0, context=RunContext()).levels[1].key
     file.write_text(MINE.replace("(2)", "(3)"))
     assert search_origin(spec, levels=1, replicate=0, context=RunContext()).levels[1].key != first

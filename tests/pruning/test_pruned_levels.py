@@ -62,19 +62,19 @@ def test_units_go_whole_in_order_and_as_many_as_the_rule_says(
             least = family.count * units.keep or int(not allow_empty)
             assert _counted(family, now, units) == _written(start[each], level, fraction, least)
             _check(family, mask, now, weights, units)
-        assert now.living == survivors(spec, now.shapes, levels=level, units=units)
+        assert now.remaining == survivors(spec, now.shapes, levels=level, units=units)
         mask = now
     if units.keep:
         assert all((_alive(family, mask) == units.keep).all() for family in units.families.values())
     elif fraction == 0.9 and allow_empty is False:
         assert min(_counted(family, mask, units) for family in units.families.values()) == 1
-    assert survivors(spec, mask.shapes, levels=level + 1, units=units) == mask.living
+    assert survivors(spec, mask.shapes, levels=level + 1, units=units) == mask.remaining
 
 
 def _alive(family: Family, mask: Mask) -> Tensor:
     """How many weights live in each unit."""
-    living = [mask[each].double().flatten() for each in family.parts]
-    return torch.bincount(_of(family), torch.cat(living), minlength=family.count)
+    remaining = [mask[each].double().flatten() for each in family.parts]
+    return torch.bincount(_of(family), torch.cat(remaining), minlength=family.count)
 
 
 def _of(family: Family) -> Tensor:

@@ -48,10 +48,10 @@ KINDS: dict[str, Callable[[Tensor], Tensor]] = {
 
 def by_sorting(mask: Mask, scores: Mapping[str, Tensor], prune: int) -> Mask:
     """The reference: all living weights, laid out by (tensor name, flat index), in a stable sort by score."""
-    living = torch.cat([mask[name].flatten() for name in mask])
+    remaining = torch.cat([mask[name].flatten() for name in mask])
     values = torch.cat([scores[name].double().flatten() for name in mask])
-    living[living.nonzero().squeeze(1)[values[living].sort(stable=True).indices[:prune]]] = False
-    parts = living.split([mask[name].numel() for name in mask])
+    remaining[remaining.nonzero().squeeze(1)[values[remaining].sort(stable=True).indices[:prune]]] = False
+    parts = remaining.split([mask[name].numel() for name in mask])
     return Mask({name: part.view(mask.shapes[name]) for name, part in zip(mask, parts, strict=True)})
 
 
@@ -69,13 +69,13 @@ def test_the_same_as_by_sorting(
     kind: str, dtypes: list[torch.dtype], seed: int, density: float, fraction: float
 ) -> None:
     generator = torch.Generator().manual_seed(seed)
-    living, scores = {}, {}
+    remaining, scores = {}, {}
     for (name, shape), dtype in zip({"b": (3, 5, 5003), "a": (0,), "c": (FEW,)}.items(), dtypes, strict=True):
-        living[name] = torch.rand(shape, generator=generator) < density
-        drawn = KINDS[kind](torch.randn(living[name].numel(), generator=generator)).view(shape)
-        scores[name] = drawn.to(dtype).masked_fill(~living[name], torch.nan)
-    mask = Mask(living)
-    prune = int(fraction * mask.living)
+        remaining[name] = torch.rand(shape, generator=generator) < density
+        drawn = KINDS[kind](torch.randn(remaining[name].numel(), generator=generator)).view(shape)
+        scores[name] = drawn.to(dtype).masked_fill(~remaining[name], torch.nan)
+    mask = Mask(remaining)
+    prune = int(fraction * mask.remaining)
     assert select(mask, scores, [Share(names=("c", "a", "b"), prune=prune)]) == by_sorting(mask, scores, prune)
 
 
@@ -86,7 +86,7 @@ def test_a_huge_and_many_small_tensors_are_one_order(kind: str) -> None:
     draws = {name: torch.randn(torch.Size(shape).numel(), generator=generator) for name, shape in shapes.items()}
     scores = {name: KINDS[kind](draw).view(shapes[name]) for name, draw in draws.items()}
     mask = Mask.full(scores)
-    for prune in (1, mask.living // 3, mask.living - 1):
+    for prune in (1, mask.remaining // 3, mask.remaining - 1):
         assert select(mask, scores, [Share(names=tuple(shapes), prune=prune)]) == by_sorting(mask, scores, prune)
 
 
@@ -129,10 +129,10 @@ def test_the_best_weight_of_every_tensor_stays_whatever_the_scores(
     case: tuple[Mask, dict[str, Tensor]], fraction: float
 ) -> None:
     mask, scores = case
-    shares = allocate("global", living=mask.counts, fraction=fraction, allow_empty=False)
+    shares = allocate("global", counts=mask.counts, fraction=fraction, allow_empty=False)
     after = select(mask, scores, shares, allow_empty=False)
     assert after <= mask
-    assert mask.living - after.living == sum(share.prune for share in shares)
+    assert mask.remaining - after.remaining == sum(share.prune for share in shares)
     for name in mask:
         ranked = [(score, i) for i, score in enumerate(scores[name].flatten().tolist()) if mask[name].flatten()[i]]
         assert not ranked or after[name].flatten()[max(ranked)[1]]
@@ -143,12 +143,12 @@ def test_the_best_weight_of_every_tensor_stays_whatever_the_scores(
 @settings(max_examples=60, deadline=None)
 def test_exact_count_and_subset(scope: str, case: tuple[Mask, dict[str, Tensor]], fraction: float) -> None:
     mask, scores = case
-    living = {name: int(mask[name].sum()) for name in mask}
-    shares = allocate(scope, living=living, fraction=fraction)
+    remaining = {name: int(mask[name].sum()) for name in mask}
+    shares = allocate(scope, counts=remaining, fraction=fraction)
     after = select(mask, scores, shares)
     assert after <= mask
     for share in shares:
-        before = sum(living[name] for name in share.names)
+        before = sum(remaining[name] for name in share.names)
         assert before - sum(int(after[name].sum()) for name in share.names) == share.prune
     for share in shares:
         gone = [scores[n][mask[n] & ~after[n]] for n in share.names]
@@ -161,7 +161,7 @@ def test_exact_count_and_subset(scope: str, case: tuple[Mask, dict[str, Tensor]]
 @settings(max_examples=60, deadline=None)
 def test_order_of_tensors_does_not_matter(case: tuple[Mask, dict[str, Tensor]], count: int) -> None:
     mask, scores = case
-    count = min(count, mask.living)
+    count = min(count, mask.remaining)
     backwards = dict(reversed(list(scores.items())))
     shares = [Share(names=tuple(SHAPES), prune=count)]
     turned = [Share(names=tuple(reversed(list(SHAPES))), prune=count)]
@@ -212,19 +212,19 @@ def test_wrong_shapes_and_names_are_told() -> None:
 
 
 @pytest.mark.parametrize(
-    ("living", "fraction", "gone"),
+    ("remaining", "fraction", "gone"),
     [({"a": 5, "b": 5}, 0.2, 2), ({"a": 4}, 0.2, 0), ({"a": 10}, 0.3, 3), ({"a": 100}, 0.29, 29), ({"a": 3}, 0.999, 2)],
 )
-def test_rounding_is_the_floor_of_the_decimal_as_written(living: dict[str, int], fraction: float, gone: int) -> None:
-    assert sum(share.prune for share in allocate("global", living=living, fraction=fraction)) == gone
+def test_rounding_is_the_floor_of_the_decimal_as_written(remaining: dict[str, int], fraction: float, gone: int) -> None:
+    assert sum(share.prune for share in allocate("global", counts=remaining, fraction=fraction)) == gone
 
 
 def test_scopes_differ() -> None:
-    living = {"a": 9, "b": 9}
-    assert sum(s.prune for s in allocate("global", living=living, fraction=0.2)) == 3
-    assert sum(s.prune for s in allocate("layerwise", living=living, fraction=0.2)) == 2
+    remaining = {"a": 9, "b": 9}
+    assert sum(s.prune for s in allocate("global", counts=remaining, fraction=0.2)) == 3
+    assert sum(s.prune for s in allocate("layerwise", counts=remaining, fraction=0.2)) == 2
     with pytest.raises(SpecError, match="unknown scope 'globall'; did you mean 'global'"):
-        allocate("globall", living=living, fraction=0.2)
+        allocate("globall", counts=remaining, fraction=0.2)
 
 
 @pytest.mark.parametrize("criterion", CRITERIA)

@@ -53,9 +53,9 @@ class Page(HTMLParser):
 
 
 def ticket() -> Ticket:
-    living = torch.tensor([[True, False, False, False]])
+    remaining = torch.tensor([[True, False, False, False]])
     return Ticket(
-        mask=Mask({BAD: living}),
+        mask=Mask({BAD: remaining}),
         weights={BAD: torch.ones(1, 4), "b": torch.zeros(4)},
         contract=Contract(rewind="3it", step=3),
         model={"spec": {"name": BAD}, "shape": [1, 8, 8]},

@@ -9,7 +9,7 @@ import pytest
 from commands import oneticket_cli
 
 import oneticket
-from oneticket.ground.errors import CarryError, OneticketError, SpecError
+from oneticket.ground.errors import OneticketError, SpecError, TransferError
 from oneticket.lottery.search import search as by_hand
 from oneticket.lottery.spec import SearchSpec
 from oneticket.store.store import Store
@@ -135,7 +135,7 @@ def test_mistakes_are_told_before_anything_is_trained(folder: Path) -> None:
     with pytest.raises(SpecError, match="source: expected a Ticket, a Book, a path, or a list of books, got int"):
         oneticket.transfer({"data": "digits:b"}, source=3)  # type: ignore[arg-type]
     stranger = oneticket.Ticket(mask=book.mask(1), weights=book.weights, contract=book.contract)
-    with pytest.raises(CarryError, match="the source does not say which network it is for"):
+    with pytest.raises(TransferError, match="the source does not say which network it is for"):
         oneticket.transfer({"data": "digits:b"}, source=stranger, store="s")
     assert not list(folder.iterdir())
 

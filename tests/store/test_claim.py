@@ -53,7 +53,7 @@ def test_one_alone_is_at_a_step(url: str) -> None:
             assert another is not None
             assert other.holder(STEP) == other.claims.holders()[STEP.key]
             assert str(other.holder(STEP)).endswith(f", process {os.getpid()}")
-            assert other.claims.living() == {STEP.key, LEVEL.key}
+            assert other.claims.active() == {STEP.key, LEVEL.key}
     assert not mine.lost
     assert (other.holder(STEP), other.claims.holders()) == (None, {})
     with other.claim(STEP) as now:
@@ -122,7 +122,7 @@ def test_what_a_killed_process_held_is_taken_at_once(tmp_path: Path) -> None:
     store = Store(tmp_path)
     assert ", process " in killed_holder(store.url)
     assert list(store.files.sizes()) == [names.name(STEP.key, names.CLAIM)]
-    assert (store.holder(STEP), store.claims.living()) == (None, set())
+    assert (store.holder(STEP), store.claims.active()) == (None, set())
     with store.claim(STEP) as claim:
         assert claim is not None
     assert not store.files.sizes()
@@ -136,7 +136,7 @@ def test_what_another_machine_held_is_taken_when_it_is_silent(url: str) -> None:
         with store.claim(STEP) as claim:
             assert claim is None
         store.claims.patience = 0.0
-        assert store.claims.living() == set()
+        assert store.claims.active() == set()
         with store.claim(STEP) as claim:
             assert claim is not None
 
@@ -165,7 +165,7 @@ def test_who_is_surely_there(tmp_path: Path) -> None:
     far.far(SILENT, 0)
     with store.claim(here):
         assert store.claims.holders().keys() == {here.key, SILENT.key, BEATING.key}
-        assert store.claims.living() == {here.key, BEATING.key}
+        assert store.claims.active() == {here.key, BEATING.key}
 
 
 def test_of_many_heirs_one_inherits(tmp_path: Path) -> None:

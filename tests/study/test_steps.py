@@ -21,10 +21,10 @@ from oneticket.store.store import Store
 from oneticket.study.plan import BLANK, closure, file_origin, search_cells, search_origin, transfer_cells
 from oneticket.study.steps import (
     Blank,
-    Carried,
     FileStep,
     LevelStep,
     RewindStep,
+    SourceTicket,
     TransferStep,
     akin,
     measured,
@@ -97,9 +97,9 @@ def test_transfers_say_where_their_ticket_is_from(planned: tuple[Step, ...]) -> 
             continue
         if asked.arm in BLANK:
             assert isinstance(asked.source, Blank) and asked.step.needs == ()
-            assert (asked.source.living is None) == (asked.arm == "dense")
+            assert (asked.source.remaining is None) == (asked.arm == "dense")
         else:
-            assert isinstance(asked.source, Carried) and asked.source.file is None
+            assert isinstance(asked.source, SourceTicket) and asked.source.file is None
             above, *more = map(LevelStep.read, asked.source.needs[1:])
             assert above.number == max(asked.source.level - 1, 0)
             beside = {"corrected-random": [0], "trained-signs": [asked.source.level]}

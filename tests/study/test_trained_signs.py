@@ -90,10 +90,10 @@ def test_signs_are_the_trained_ones_and_magnitudes_are_those_of_reinit(
     above = LevelStep.decode(store.get(origin.levels[max(number - 1, 0)])).pruned_at if number else None
     ends = trained(number, above)
     assert made.mask == source.ticket.mask
-    for name, living in made.mask.items():
-        assert torch.equal(made.weights[name][living] > 0, ends[name][living] > 0)
-        assert torch.equal(made.weights[name][living].abs(), new[name][living].abs())
-        assert not made.weights[name][~living].any()
+    for name, remaining in made.mask.items():
+        assert torch.equal(made.weights[name][remaining] > 0, ends[name][remaining] > 0)
+        assert torch.equal(made.weights[name][remaining].abs(), new[name][remaining].abs())
+        assert not made.weights[name][~remaining].any()
     assert any((made.weights[n][m] * source.ticket.weights[n][m] < 0).any() for n, m in made.mask.items()), (
         "training turned some of the rewound signs, so that `signs` is another arm"
     )

@@ -317,7 +317,7 @@ def _factor(name: str) -> object:
 
 
 def _shares(name: str) -> object:
-    return allocate(f"broken.py:{name}", living={"a": 4, "b": 4}, fraction=0.5)
+    return allocate(f"broken.py:{name}", counts={"a": 4, "b": 4}, fraction=0.5)
 
 
 @pytest.mark.parametrize(

@@ -134,7 +134,7 @@ def test_a_book_has_its_levels(book: Book) -> None:
     assert "A book of 3 lottery tickets for tiny" in found and 'from_pretrained("b", level=2)' in found
     for level, density in enumerate(book.densities):
         whole = 100 * book.model_densities[level]
-        assert f"| {level} | {100 * density:.3g} % | {whole:.3g} % | {book.mask(level).living} |" in found
+        assert f"| {level} | {100 * density:.3g} % | {whole:.3g} % | {book.mask(level).remaining} |" in found
 
 
 def test_nothing_in_a_file_breaks_the_card() -> None:

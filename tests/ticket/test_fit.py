@@ -123,9 +123,9 @@ def test_the_same_shapes_under_other_names_fit_with_the_map_that_is_said(mine: P
         assert fit.names == {"fc1.": "body.1.", "fc2.": "body.3."}
         assert "by their shapes, layer after layer, under other names" in fit.notes[0]
         model = own("mine.py:Other", "model")()
-        carried, weight = fit.ticket.apply(model, names=fit.names), fit.ticket.weights["fc1.weight"]
-        assert carried.names["fc2.weight"] == "body.3.weight", name
-        assert sorted(carried.fresh) == ["top.bias", "top.weight"]
+        applied, weight = fit.ticket.apply(model, names=fit.names), fit.ticket.weights["fc1.weight"]
+        assert applied.names["fc2.weight"] == "body.3.weight", name
+        assert sorted(applied.fresh) == ["top.bias", "top.weight"]
         assert torch.equal(model.body[1].weight, weight * fit.ticket.mask["fc1.weight"])
     turned = into("mine.py:Turned")
     assert all(turned[name].problem.startswith("another architecture") for name in named), "layers in another order"

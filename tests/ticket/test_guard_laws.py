@@ -71,7 +71,7 @@ def moments_of(optimizers, parameter):
 @pytest.mark.parametrize("rule", RULES)
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("row", TABLE)
-def test_pruned_weights_and_moments_are_zero_after_every_step_and_the_living_learn(row, way, rule):
+def test_pruned_weights_and_moments_are_zero_after_every_step_and_the_remaining_learn(row, way, rule):
     if row == "lbfgs" and way == "scaler":
         pytest.skip("GradScaler takes no closures")
     model = network()
@@ -81,15 +81,15 @@ def test_pruned_weights_and_moments_are_zero_after_every_step_and_the_living_lea
     before = {name: value.detach().clone() for name, value in model.named_parameters()}
     seen = 0
     for _ in steps(model, optimizers, way):
-        for name, living in mask.items():
+        for name, remaining in mask.items():
             parameter = model.get_parameter(name)
-            assert (parameter[~living] == 0).all()
-            assert not torch.signbit(parameter[~living]).any()
+            assert (parameter[~remaining] == 0).all()
+            assert not torch.signbit(parameter[~remaining]).any()
             if RULES[rule] and (row, way) != ("lbfgs", "assigned grads"):  # nothing sees what a closure assigns
-                assert (parameter.grad[~living] == 0).all()
+                assert (parameter.grad[~remaining] == 0).all()
             for moment in moments_of(optimizers, parameter):
                 seen += 1
-                assert (moment[~living] == 0).all()
+                assert (moment[~remaining] == 0).all()
         if RULES[rule] and (row, way) == ("lbfgs", "assigned grads"):
             with pytest.raises(GuardError, match="LBFGS moments at pruned weights"):
                 guard.audit()
@@ -97,9 +97,9 @@ def test_pruned_weights_and_moments_are_zero_after_every_step_and_the_living_lea
         audit = guard.audit()
         assert audit.parameters == len(mask)
     for name, parameter in model.named_parameters():
-        living = mask.get(name, torch.tensor(True))
+        remaining = mask.get(name, torch.tensor(True))
         assert parameter.isfinite().all()
-        assert not torch.equal(parameter.detach() * living, before[name] * living), f"{name} did not learn"
+        assert not torch.equal(parameter.detach() * remaining, before[name] * remaining), f"{name} did not learn"
     assert seen > 0 or row in ("sgd", "lbfgs", "asgd")
 
 
@@ -127,10 +127,10 @@ def test_without_a_guard_pruned_weights_revive(row):
     model = network()
     mask, made = half_of(model), TABLE[row](model.parameters())
     attach(model, made, mask).detach()
-    assert all((model.get_parameter(name)[~living] == 0).all() for name, living in mask.items())
+    assert all((model.get_parameter(name)[~remaining] == 0).all() for name, remaining in mask.items())
     for _ in steps(model, made if isinstance(made, list) else [made], "plain"):
         pass
-    assert any((model.get_parameter(name)[~living] != 0).any() for name, living in mask.items())
+    assert any((model.get_parameter(name)[~remaining] != 0).any() for name, remaining in mask.items())
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.float16, torch.bfloat16])
@@ -139,10 +139,10 @@ def test_every_dtype_and_shape_is_zeroed_to_the_bit(dtype, shape):
     module = nn.ParameterDict({"w": nn.Parameter(torch.full(shape, torch.nan, dtype=dtype))})
     with torch.no_grad():
         module["w"].flatten()[::2] = torch.inf
-    living = torch.rand(shape) < 0.5
+    remaining = torch.rand(shape) < 0.5
     optimizer = torch.optim.SGD(module.parameters(), lr=1.0)
-    with attach(module, optimizer, {"w": living}) as guard:
-        assert (module["w"][~living] == 0).all()
-        assert not module["w"][living].isfinite().any()
-        assert not torch.signbit(module["w"][~living]).any()
+    with attach(module, optimizer, {"w": remaining}) as guard:
+        assert (module["w"][~remaining] == 0).all()
+        assert not module["w"][remaining].isfinite().any()
+        assert not torch.signbit(module["w"][~remaining]).any()
         guard.audit()

@@ -98,8 +98,8 @@ def compared(row, how):
         far = max(far, (full - alone.get_parameter(name)).abs().max().item())
         leaked += int((full * ~living != 0).sum())
         moved = max(moved, ((full - first.get_parameter(name)) * living).abs().max().item())
-    return dict(far=far, leaked=leaked, moved=moved, here=[audits[1].living, audits[1].total],
-                whole=[audits[0].living, audits[0].total], words=str(audits[1]))
+    return dict(far=far, leaked=leaked, moved=moved, here=[audits[1].remaining, audits[1].total],
+                whole=[audits[0].remaining, audits[0].total], words=str(audits[1]))
 
 tell(**{f"{row}, {how}": compared(row, how) for row, how in json.loads(sys.argv[3])})
 """

@@ -233,15 +233,15 @@ def strided(shape, dtype, order):
 @pytest.mark.parametrize("order", ["contiguous", "channels_last", "transposed", "gaps"])
 def test_tensors_of_several_blocks_are_zeroed_to_the_bit_however_they_lie(passes, dtype, like, order):
     shape = (40, 33, 5, 31)
-    living = torch.rand(shape) < 0.3
-    hold = ParameterGuard(strided(shape, dtype, like), living)
+    remaining = torch.rand(shape) < 0.3
+    hold = ParameterGuard(strided(shape, dtype, like), remaining)
     tensor = strided(shape, dtype, order)
     before = bits(tensor).clone()
     version = tensor._version
     zero(tensor, hold.keep, room=2**14 if passes == "torch" else None)
     assert tensor._version > version, "autograd is told"
     assert tensor.numel() * tensor.element_size() > 10 * 2**14
-    assert torch.equal(bits(tensor), before * living)
+    assert torch.equal(bits(tensor), before * remaining)
 
 
 @pytest.mark.parametrize("size", [300, 1600])

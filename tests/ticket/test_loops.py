@@ -44,7 +44,7 @@ def step(model, *optimizers):
 
 def pruned(model, mask):
     """What stands at pruned places, under the names that the model itself has."""
-    return [model.get_parameter(name)[~living] for name, living in mask.items()]
+    return [model.get_parameter(name)[~remaining] for name, remaining in mask.items()]
 
 
 def clean(model, mask):
@@ -211,8 +211,8 @@ def accumulation_under_clipping(model, mask):
         model(torch.randn(4, 6)).square().mean().div(3).backward()
         assert not any(p.grad[~mask[name]].any() for name, p in model.named_parameters() if name in mask)
         if turn % 3 == 2:
-            living = [p.grad[mask[name]] if name in mask else p.grad for name, p in model.named_parameters()]
-            norm = torch.linalg.vector_norm(torch.cat([part.flatten() for part in living]))
+            remaining = [p.grad[mask[name]] if name in mask else p.grad for name, p in model.named_parameters()]
+            norm = torch.linalg.vector_norm(torch.cat([part.flatten() for part in remaining]))
             assert torch.allclose(nn.utils.clip_grad_norm_(model.parameters(), 0.01), norm)
             optimizer.step()
             optimizer.zero_grad(set_to_none=False)
@@ -312,7 +312,7 @@ def two_models(model, mask):
 def ticket_after_ticket(model, mask):
     """One guard goes, the next comes: as a search does, level after level, with the optimizer kept."""
     optimizer = adamw(model)
-    wide = Mask({name: living | (torch.rand(living.shape) < 0.5) for name, living in mask.items()})
+    wide = Mask({name: remaining | (torch.rand(remaining.shape) < 0.5) for name, remaining in mask.items()})
     with attach(model, optimizer, wide):
         step(model, optimizer)
         assert not clean(model, mask)
@@ -369,17 +369,17 @@ def test_a_loop_trains_the_ticket_and_nothing_else(loop):
     for guard in loop(model, mask):
         steps += 1
         audit = guard.audit()
-        assert (audit.parameters, audit.living, audit.total) == (3, mask.living, mask.total)
+        assert (audit.parameters, audit.remaining, audit.total) == (3, mask.remaining, mask.total)
         assert all((value == 0).all() for value in under_any_name(model, mask))
     assert steps >= 2
     assert clean(model, mask)
-    for name, living in mask.items():
-        assert (model.state_dict()[name] - first[name])[living].any(), f"{name} did not learn"
+    for name, remaining in mask.items():
+        assert (model.state_dict()[name] - first[name])[remaining].any(), f"{name} did not learn"
 
 
 def under_any_name(model, mask):
     held = {name.replace("_orig_mod.", ""): value for name, value in model.named_parameters()}
-    return [held[name][~living] for name, living in mask.items()]
+    return [held[name][~remaining] for name, remaining in mask.items()]
 
 
 SCHEDULES = {
@@ -465,12 +465,12 @@ def test_tied_weights_are_one_and_a_copy_of_the_model_is_free():
         def forward(self, tokens):
             return self.head(self.embedding(tokens))
 
-    model, living = Tied(), torch.rand(6, 4) < 0.5
+    model, remaining = Tied(), torch.rand(6, 4) < 0.5
     optimizer = adamw(model)
-    guard = attach(model, optimizer, {"head.weight": living})
+    guard = attach(model, optimizer, {"head.weight": remaining})
     other = copy.deepcopy(model)
     theirs = adamw(other)
-    fewer = living & (torch.rand(6, 4) < 0.5)
+    fewer = remaining & (torch.rand(6, 4) < 0.5)
     second = attach(other, theirs, {"embedding.weight": fewer})
     for _ in range(3):
         for each, one in ((model, optimizer), (other, theirs)):
@@ -478,8 +478,8 @@ def test_tied_weights_are_one_and_a_copy_of_the_model_is_free():
             nn.functional.cross_entropy(each(torch.arange(6)), torch.arange(6)).backward()
             one.step()
         assert guard.audit().parameters == second.audit().parameters == 1
-    assert not model.embedding.weight[~living].any() and model.head.weight is model.embedding.weight
-    assert not other.head.weight[~fewer].any() and other.head.weight[fewer].all() and model.head.weight[living].all()
+    assert not model.embedding.weight[~remaining].any() and model.head.weight is model.embedding.weight
+    assert not other.head.weight[~fewer].any() and other.head.weight[fewer].all() and model.head.weight[remaining].all()
 
 
 @pytest.mark.parametrize(

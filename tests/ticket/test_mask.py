@@ -36,9 +36,9 @@ def test_unpack_undoes_pack(made):
 @given(masks())
 def test_counts_are_what_the_tensors_say(made):
     (mask,) = made
-    assert mask.counts == {name: int(living.sum()) for name, living in mask.items()}
-    assert mask.total == sum(living.numel() for living in mask.values())
-    assert mask.density == (mask.living / mask.total if mask.total else 1.0)
+    assert mask.counts == {name: int(remaining.sum()) for name, remaining in mask.items()}
+    assert mask.total == sum(remaining.numel() for remaining in mask.values())
+    assert mask.density == (mask.remaining / mask.total if mask.total else 1.0)
     assert list(mask) == sorted(mask)
 
 
@@ -57,14 +57,14 @@ def test_subset_is_a_partial_order(made):
 @given(masks())
 def test_projection_is_idempotent_and_kills_what_is_not_finite(made):
     (mask,) = made
-    values = {name: torch.where(living, 1.5, torch.nan) for name, living in mask.items()}
+    values = {name: torch.where(remaining, 1.5, torch.nan) for name, remaining in mask.items()}
     once = mask.project(values)
     twice = mask.project(once)
-    for name, living in mask.items():
-        assert torch.equal(once[name], torch.where(living, 1.5, 0.0))
+    for name, remaining in mask.items():
+        assert torch.equal(once[name], torch.where(remaining, 1.5, 0.0))
         assert torch.equal(once[name], twice[name])
         assert not torch.signbit(once[name]).any()
-        assert values[name].isnan().sum() == (~living).sum(), "the input was changed"
+        assert values[name].isnan().sum() == (~remaining).sum(), "the input was changed"
 
 
 def test_a_mask_cannot_be_changed():
@@ -80,9 +80,9 @@ def test_a_mask_cannot_be_changed():
 
 
 def test_any_layout_has_the_same_bits():
-    living = torch.arange(24).reshape(2, 3, 2, 2) % 3 == 0
-    assert Mask({"w": living.to(memory_format=torch.channels_last)}) == Mask({"w": living})
-    assert Mask({"w": living.transpose(0, 1)}) == Mask({"w": living.transpose(0, 1).contiguous()})
+    remaining = torch.arange(24).reshape(2, 3, 2, 2) % 3 == 0
+    assert Mask({"w": remaining.to(memory_format=torch.channels_last)}) == Mask({"w": remaining})
+    assert Mask({"w": remaining.transpose(0, 1)}) == Mask({"w": remaining.transpose(0, 1).contiguous()})
 
 
 def test_other_names_or_shapes_are_neither_equal_nor_within():
@@ -136,7 +136,7 @@ def test_refusals(given_, words):
 def test_unpack_refuses_what_pack_does_not_make(packed, shapes, words):
     packed = {name: torch.tensor(bits, dtype=torch.uint8) for name, bits in packed.items()}
     if words is None:
-        assert Mask.unpack(packed, shapes).living == 9
+        assert Mask.unpack(packed, shapes).remaining == 9
         return
     with pytest.raises(PruneError, match=words):
         Mask.unpack(packed, shapes)

@@ -10,7 +10,7 @@ from two_ranks import told as told_by_ranks
 
 import oneticket
 from oneticket.apply.renames import given
-from oneticket.ground.errors import CarryError, GuardError
+from oneticket.ground.errors import GuardError, TransferError
 from oneticket.ticket.contract import Contract
 from oneticket.ticket.mask import Mask
 from oneticket.ticket.match import hint, match, shared_module, told
@@ -132,21 +132,21 @@ def test_a_ticket_finds_its_way_into_a_wrapped_model(wrapper, head):
     ticket, inner = found(Net()), Net()
     before = snapshot(inner)
     model = wrap(copy.deepcopy(inner))
-    carried = ticket.apply(model, head=head)
-    assert told(carried.names) == how
-    assert (how in str(carried)) and (", names" in str(carried)) == bool(how)
+    applied = ticket.apply(model, head=head)
+    assert told(applied.names) == how
+    assert (how in str(applied)) and (", names" in str(applied)) == bool(how)
     now = dict(model.named_parameters()) | dict(model.named_buffers())
-    assert set(carried.matched) | set(carried.fresh) == set(now) and not set(carried.matched) & set(carried.fresh)
-    for name, goal in carried.names.items():
+    assert set(applied.matched) | set(applied.fresh) == set(now) and not set(applied.matched) & set(applied.fresh)
+    for name, goal in applied.names.items():
         assert torch.equal(now[goal], ticket.weights[name])
-    for name in carried.fresh:
+    for name in applied.fresh:
         (plain,) = (each for each in HEAD if name.endswith(each))
         assert torch.equal(now[name], before[plain])
-    assert carried.left == (tuple(sorted(HEAD)) if head == "fresh" else ())
-    assert len(carried.mask) == (3 if head == "sparse" else 2)
+    assert applied.left == (tuple(sorted(HEAD)) if head == "fresh" else ())
+    assert len(applied.mask) == (3 if head == "sparse" else 2)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.05, momentum=0.9)
     with ticket.attach(model, optimizer, head=head) as guard:
-        assert guard.mask == carried.mask
+        assert guard.mask == applied.mask
         steps(model, guard, optimizer)
 
 
@@ -156,10 +156,10 @@ def test_a_ticket_out_of_a_wrapped_model_finds_its_way_into_the_bare_one(wrapper
     source, model = wrap(Net()), Net()
     names = [name for name in source.state_dict() if name.endswith(HEAD)]
     ticket = found(source, tuple(names))
-    carried = ticket.apply(model, head="keep")
-    assert set(carried.matched) == set(model.state_dict()) and len(carried.mask) == 2
+    applied = ticket.apply(model, head="keep")
+    assert set(applied.matched) == set(model.state_dict()) and len(applied.mask) == 2
     for name, value in ticket.weights.items():
-        assert torch.equal(model.state_dict()[carried.names[name]], value)
+        assert torch.equal(model.state_dict()[applied.names[name]], value)
 
 
 @pytest.mark.parametrize("wrapper", WRAPPERS)
@@ -169,7 +169,7 @@ def test_a_mask_alone_finds_its_way_too(wrapper):
     optimizer = torch.optim.SGD(model.parameters(), lr=0.05, momentum=0.9)
     with oneticket.attach(model, optimizer, mask) as guard:
         steps(model, guard, optimizer)
-        assert guard.mask.counts.values() and guard.mask.living == mask.living
+        assert guard.mask.counts.values() and guard.mask.remaining == mask.remaining
 
 
 @pytest.mark.parametrize(
@@ -188,8 +188,8 @@ def test_a_mask_alone_finds_its_way_too(wrapper):
 def test_an_encoder_goes_beneath_any_head(target, fresh, how):
     ticket, model = found(Body(), head=()), target()
     before = snapshot(model)
-    carried = ticket.apply(model)
-    assert carried.fresh == fresh and carried.left == () and told(carried.names) == how
+    applied = ticket.apply(model)
+    assert applied.fresh == fresh and applied.left == () and told(applied.names) == how
     assert all(torch.equal(model.state_dict()[name], before[name]) for name in fresh)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.05, momentum=0.9)
     with ticket.attach(model, optimizer) as guard:
@@ -198,10 +198,12 @@ def test_an_encoder_goes_beneath_any_head(target, fresh, how):
 
 def test_another_head_takes_the_place_of_the_tickets_own():
     ticket, model = found(Net()), Net(head="classifier", classes=7)
-    carried = ticket.apply(model)
-    assert carried.fresh == ("classifier.bias", "classifier.weight") and carried.left == ("fc.bias", "fc.weight")
-    assert list(carried.mask) == ["body.first.weight", "body.second.weight"]
-    with pytest.raises(CarryError, match=r"only in the ticket: fc.bias, fc.weight; only in the model: classifier.bias"):
+    applied = ticket.apply(model)
+    assert applied.fresh == ("classifier.bias", "classifier.weight") and applied.left == ("fc.bias", "fc.weight")
+    assert list(applied.mask) == ["body.first.weight", "body.second.weight"]
+    with pytest.raises(
+        TransferError, match=r"only in the ticket: fc.bias, fc.weight; only in the model: classifier.bias"
+    ):
         ticket.apply(Net(head="classifier"), head="keep")
     bare = Body()
     assert told(ticket.apply(bare).names) == "names without 'body.'"
@@ -211,15 +213,15 @@ def test_one_ticket_for_two_towers_needs_a_word():
     ticket = found(Body(), head=())
     model = nn.ModuleDict({"left": Body(), "right": Body(), "top": nn.Linear(10, 2)})
     before = snapshot(model)
-    with pytest.raises(CarryError, match=r"behind 'left\.' and behind 'right\.'.*names=\{'': 'left\.'\}"):
+    with pytest.raises(TransferError, match=r"behind 'left\.' and behind 'right\.'.*names=\{'': 'left\.'\}"):
         ticket.apply(model)
     with pytest.raises(GuardError, match=r"behind 'left\.' and behind 'right\.'"):
         oneticket.attach(model, torch.optim.SGD(model.parameters()), ticket.mask)
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
     for tower, other in (("left.", "right."), ("right.", "left.")):
-        carried = ticket.apply(model, names={"": tower})
-        assert all(name.startswith(tower) for name in carried.matched)
-        assert all(name.startswith((other, "top.")) for name in carried.fresh)
+        applied = ticket.apply(model, names={"": tower})
+        assert all(name.startswith(tower) for name in applied.matched)
+        assert all(name.startswith((other, "top.")) for name in applied.fresh)
     assert torch.equal(model["left"].first.weight, model["right"].first.weight)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
     with ticket.attach(model, optimizer, names={"": "left."}), ticket.attach(model, optimizer, names={"": "right."}):
@@ -229,13 +231,13 @@ def test_one_ticket_for_two_towers_needs_a_word():
 def test_one_tower_under_two_names_is_one():
     ticket, tower = found(Body(), head=()), Body()
     model = nn.ModuleDict({"left": tower, "right": tower, "top": nn.Linear(10, 2)})
-    carried = ticket.apply(model)
-    assert set(carried.names.values()) == {f"left.{name}" for name in ticket.weights}
+    applied = ticket.apply(model)
+    assert set(applied.names.values()) == {f"left.{name}" for name in ticket.weights}
     assert all(torch.equal(value, ticket.weights[name]) for name, value in tower.state_dict().items())
-    assert carried.fresh == ("top.bias", "top.weight") and min(carried.mask).startswith("left.")
+    assert applied.fresh == ("top.bias", "top.weight") and min(applied.mask).startswith("left.")
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
     with oneticket.attach(model, optimizer, ticket.mask) as guard:
-        assert guard.mask == carried.mask
+        assert guard.mask == applied.mask
     whole, siamese = found(Net()), nn.ModuleDict({"a": Net(), "top": nn.Linear(6, 2)})
     siamese["b"] = siamese["a"]
     assert whole.apply(siamese, fresh=("top.*",)).fresh == tuple(
@@ -248,25 +250,27 @@ def test_more_layers_of_the_same_kind_are_no_head():
     ticket = found(nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4)), head=())
     model = nn.Sequential(*(nn.Linear(4, 4) for _ in range(5)))
     before = snapshot(model)
-    with pytest.raises(CarryError, match=r"only in the model: 2.bias, .*4.weight; keep the model's own with fresh=\("):
+    with pytest.raises(
+        TransferError, match=r"only in the model: 2.bias, .*4.weight; keep the model's own with fresh=\("
+    ):
         ticket.apply(model)
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
-    carried = ticket.apply(model, fresh=("[234].*",))
-    assert sorted(carried.matched) == ["0.bias", "0.weight", "1.bias", "1.weight"]
+    applied = ticket.apply(model, fresh=("[234].*",))
+    assert sorted(applied.matched) == ["0.bias", "0.weight", "1.bias", "1.weight"]
 
 
 def test_maps_by_hand():
     ticket = found(Net())
     model = Net("encoder", "out", classes=3)
-    with pytest.raises(CarryError, match=r"every name is there with names=\{'body\.': 'encoder\.'\}"):
+    with pytest.raises(TransferError, match=r"every name is there with names=\{'body\.': 'encoder\.'\}"):
         ticket.apply(model)
-    carried = ticket.apply(model, names={"body.": "encoder."})
-    assert carried.fresh == ("out.bias", "out.weight") and told(carried.names) == "names by a map"
+    applied = ticket.apply(model, names={"body.": "encoder."})
+    assert applied.fresh == ("out.bias", "out.weight") and told(applied.names) == "names by a map"
     assert ticket.apply(model, names={"body.": "encoder.", "fc.": "out."}).left == ("fc.bias", "fc.weight")
     kept = ticket.apply(model, names={"body.": "encoder.", "fc.*": "out.*"}, head="sparse")
     assert kept.mask.counts["out.weight"] == ticket.mask.counts["fc.weight"] and kept.fresh == kept.left == ()
     wrapped = Wrapped(compiled(model))
-    assert ticket.apply(wrapped, names={"body.": "encoder."}).mask.living == carried.mask.living
+    assert ticket.apply(wrapped, names={"body.": "encoder."}).mask.remaining == applied.mask.remaining
     # What a map does not say is found as without one.
     some = ticket.apply(Wrapped(Net()), names={"body.norm.": None}, fresh=("body.norm.*",))
     assert {"body.norm.bias", "body.norm.running_var"} < set(some.left)
@@ -277,10 +281,10 @@ def test_what_is_asked_to_stay_fresh_stays_even_if_the_ticket_has_it():
     ticket, model = found(Net()), Net()
     model.body.second = nn.Linear(5, 5)
     before = snapshot(model)
-    carried = ticket.apply(model, fresh=("body.second.*",))
-    assert carried.left == ("body.second.bias", "body.second.weight", "fc.bias", "fc.weight") == carried.fresh
-    assert list(carried.mask) == ["body.first.weight"]
-    assert all(torch.equal(model.state_dict()[name], before[name]) for name in carried.fresh)
+    applied = ticket.apply(model, fresh=("body.second.*",))
+    assert applied.left == ("body.second.bias", "body.second.weight", "fc.bias", "fc.weight") == applied.fresh
+    assert list(applied.mask) == ["body.first.weight"]
+    assert all(torch.equal(model.state_dict()[name], before[name]) for name in applied.fresh)
     kept = ticket.apply(model, head="keep", fresh=("body.second.*",))
     assert kept.fresh == ("body.second.bias", "body.second.weight")
 
@@ -313,7 +317,7 @@ def test_a_bad_map_is_told_and_touches_nothing(names, words, do):
     ticket, model = found(Net()), Holder(Net())
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
     before = snapshot(model)
-    with pytest.raises(CarryError) as caught:
+    with pytest.raises(TransferError) as caught:
         do(ticket, model, optimizer, names=names, fresh=("scale",))
     assert words in str(caught.value)
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
@@ -327,7 +331,7 @@ def test_a_model_that_fits_by_half_is_not_half_written(do):
     model.module.body.extra = nn.Linear(2, 2)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
     before = snapshot(model)
-    with pytest.raises(CarryError) as caught:
+    with pytest.raises(TransferError) as caught:
         do(ticket, model, optimizer)
     assert "only in the ticket: body.norm.bias, body.norm.num_batches_tracked" in str(caught.value)
     assert "only in the model: module.body.extra.bias, module.body.extra.weight;" in str(caught.value)
@@ -340,13 +344,13 @@ def test_a_model_that_fits_by_half_is_not_half_written(do):
 def test_fresh_patterns_that_mean_nothing_are_refused():
     ticket, model = found(Net()), Net()
     with pytest.raises(
-        CarryError, match=r"fresh: 'pooler\.\*' matches no tensor of the model, which has body.first.bias"
+        TransferError, match=r"fresh: 'pooler\.\*' matches no tensor of the model, which has body.first.bias"
     ):
         ticket.apply(model, fresh=("pooler.*",))
-    with pytest.raises(CarryError, match="expected a sequence of patterns"):
+    with pytest.raises(TransferError, match="expected a sequence of patterns"):
         ticket.apply(model, fresh="fc.*")
     headless = dataclasses.replace(ticket, contract=Contract(rewind="0it", step=0))
-    with pytest.raises(CarryError, match="names no head, so nothing can be left fresh; use head='keep'"):
+    with pytest.raises(TransferError, match="names no head, so nothing can be left fresh; use head='keep'"):
         headless.apply(model)
     assert headless.apply(model, fresh=("fc.*",)).left == ("fc.bias", "fc.weight")
 
@@ -386,7 +390,7 @@ def test_words_for_maps():
 
 
 SHARDED = """
-from oneticket.ground.errors import CarryError
+from oneticket.ground.errors import TransferError
 from oneticket.ticket.contract import Contract
 from oneticket.ticket.mask import Mask
 from oneticket.ticket.ticket import Ticket
@@ -418,7 +422,7 @@ def whole():
 words = []
 try:
     ticket.attach(model, optimizer, names={"0.": "1."} if RANK else None)
-except (CarryError, GuardError) as error:
+except (TransferError, GuardError) as error:
     words.append(type(error).__name__ + ": " + str(error))
 untouched = all(torch.equal(value, before[name]) for name, value in whole().items())
 
@@ -442,4 +446,4 @@ def test_a_ticket_is_written_into_shards_and_a_rank_that_refuses_tells_the_other
         words = said.pop("words")
         assert said == {"untouched": True, "written": True, "fresh": True, "names": ["1.bias", "1.weight"], "dead": 0.0}
         assert words[0].startswith("GuardError: the ranks do not agree, and none was touched") and len(words) == 1
-        assert "rank 1: CarryError: names['0.'] sends '0.0.bias' to a tensor that the model lacks" in words[0]
+        assert "rank 1: TransferError: names['0.'] sends '0.0.bias' to a tensor that the model lacks" in words[0]

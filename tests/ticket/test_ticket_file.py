@@ -67,8 +67,8 @@ def test_the_safetensors_library_reads_the_file(kind, request):
     assert torch.equal(found["full/fc.bias"], thing.weights["fc.bias"])
     assert len(found) == len(thing.weights) + 2
     if kind != "book":
-        living = thing.weights["conv.weight"][thing.mask["conv.weight"]]
-        assert torch.equal(found["live/conv.weight"], living)
+        remaining = thing.weights["conv.weight"][thing.mask["conv.weight"]]
+        assert torch.equal(found["live/conv.weight"], remaining)
 
 
 @pytest.mark.parametrize("kind", FROZEN)
@@ -91,7 +91,7 @@ def test_verify_tells_what_the_file_is(kind, request):
     mask = thing.mask(2) if kind == "book" else thing.mask
     assert (facts.kind, facts.id, facts.size) == (KINDS[kind], thing.id, path.stat().st_size)
     assert facts.format == (2 if kind == "heads" else 1)
-    assert (facts.total, facts.living, facts.density) == (mask.total, mask.living, mask.density)
+    assert (facts.total, facts.remaining, facts.density) == (mask.total, mask.remaining, mask.density)
     assert (facts.levels, facts.tensors) == (2 if kind == "book" else 0, 6)
     unsigned = path.read_bytes().replace(facts.digest.encode(), b"0" * 64)
     assert hashlib.sha256(unsigned).hexdigest() == facts.digest
@@ -127,14 +127,14 @@ WHOLE = [torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8, torch.b
 @st.composite
 def tickets(draw):
     generator = torch.Generator().manual_seed(draw(st.integers(0, 2**31)))
-    weights, living = {}, {}
+    weights, remaining = {}, {}
     for name in draw(st.lists(st.sampled_from(NAMES), unique=True, max_size=4)):
         shape = draw(st.sampled_from([(), (0,), (1,), (9,), (3, 5), (2, 3, 4)]))
         weights[name] = (torch.randn(shape, generator=generator) * 9).to(draw(st.sampled_from(FLOATS + WHOLE)))
         if weights[name].is_floating_point() and draw(st.booleans()):
-            living[name] = torch.rand(shape, generator=generator) < draw(st.sampled_from([0.0, 0.3, 1.0]))
+            remaining[name] = torch.rand(shape, generator=generator) < draw(st.sampled_from([0.0, 0.3, 1.0]))
     evidence = draw(st.dictionaries(st.text(max_size=3), st.floats(allow_nan=False, allow_infinity=False), max_size=3))
-    return Ticket(mask=Mask(living), weights=weights, contract=CONTRACT, evidence=evidence, model={"x": [None, {}]})
+    return Ticket(mask=Mask(remaining), weights=weights, contract=CONTRACT, evidence=evidence, model={"x": [None, {}]})
 
 
 @given(tickets())

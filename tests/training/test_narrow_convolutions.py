@@ -154,11 +154,11 @@ def test_none_does_compacted_to_any_width(name: str, monkeypatch: pytest.MonkeyP
 
 def cut(net: nn.Module, width: int) -> Mask:
     """Every layer reads the first `width` of its inputs alone, every second of them by half."""
-    living = {name: torch.ones(net.get_parameter(name).shape, dtype=torch.bool) for name in prunable(net)}
-    for lives in living.values():
+    remaining = {name: torch.ones(net.get_parameter(name).shape, dtype=torch.bool) for name in prunable(net)}
+    for lives in remaining.values():
         lives[:, width:] = False
         lives[::2, : width // 2] = False
-    return Mask(living)
+    return Mask(remaining)
 
 
 def test_without_care_they_would() -> None:

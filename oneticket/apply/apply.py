@@ -15,7 +15,7 @@ from oneticket.apply import write_weights
 from oneticket.apply.named_tensors import tensors
 from oneticket.apply.renames import given
 from oneticket.ground.brief import brief
-from oneticket.ground.errors import CarryError, unknown
+from oneticket.ground.errors import TransferError, unknown
 from oneticket.guard.check import renamed
 from oneticket.guard.guard import attached
 from oneticket.ticket.density import Density, model_weights
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Carried:
+class Applied:
     """What `apply` wrote into a model.
 
     - `matched`: the model's names that now hold the ticket's values.
@@ -56,7 +56,7 @@ class Carried:
     @property
     def weight_counts(self) -> Density:
         """How many weights remain, may be pruned, and are in the whole model."""
-        return Density(living=self.mask.living, total=self.mask.total, whole=self.whole)
+        return Density(remaining=self.mask.remaining, total=self.mask.total, whole=self.whole)
 
     def __str__(self) -> str:
         how = f", {words}" if (words := told(self.names)) else ""
@@ -71,7 +71,7 @@ def apply(
     head: str = "fresh",
     names: Mapping[str, str | None] | None = None,
     fresh: Sequence[str] = (),
-) -> Carried:
+) -> Applied:
     """Write the ticket's parameters and buffers into the model in place, by name and shape.
 
     `head` says what happens to the output layers, `ticket.contract.heads`: "fresh" leaves the model's own unchanged,
@@ -88,8 +88,8 @@ def apply(
     head, in modules right below it that get nothing. `fresh` names others by pattern: they stay as the model has them,
     whether the ticket has them or not.
 
-    Raises CarryError when anything does not fit, with the model untouched. From Morcos et al. 2019, arXiv 1906.02773;
-    onto other heads: Chen et al. 2020, arXiv 2007.12223.
+    Raises TransferError when anything does not fit, with the model untouched. Morcos et al. 2019, arXiv 1906.02773;
+    with other heads: Chen et al. 2020, arXiv 2007.12223.
 
     >>> from oneticket.ticket.contract import Contract
     >>> from oneticket.ticket.ticket import Ticket
@@ -101,11 +101,11 @@ def apply(
     >>> print(apply(ticket, nn.Sequential(target), head="keep"))
     transferred 5 tensors, names behind '0.' (density 0.5 of 2 prunable weights, 0.75 of all 4); fresh: none; left: none
     """
-    carried = plan(ticket, model, head=head, names=names, fresh=fresh)
+    applied = plan(ticket, model, head=head, names=names, fresh=fresh)
     found = tensors(model)
-    _check_guards(carried.mask, {goal: found[goal] for goal in carried.names.values()})
-    write_weights.write({goal: ticket.weights[name] for name, goal in carried.names.items()}, found, carried.mask)
-    return carried
+    _check_guards(applied.mask, {goal: found[goal] for goal in applied.names.values()})
+    write_weights.write({goal: ticket.weights[name] for name, goal in applied.names.items()}, found, applied.mask)
+    return applied
 
 
 def plan(
@@ -115,8 +115,8 @@ def plan(
     head: str = "fresh",
     names: Mapping[str, str | None] | None = None,
     fresh: Sequence[str] = (),
-) -> Carried:
-    """What `apply` would transfer and where, with nothing written; raises CarryError where names do not fit."""
+) -> Applied:
+    """What `apply` would transfer and where, with nothing written; raises TransferError where names do not fit."""
     found, heads = tensors(model), ticket.contract.head_names
     _check_policy(ticket, head)
     optional = heads if head == "fresh" else ()
@@ -132,7 +132,7 @@ def plan(
     used = {name: pairs[name] for name in ticket.weights if name in pairs and pairs[name] not in stays}
     filled = {id(found[goal]): goal for goal in used.values()}
     if tied := sorted(name for name in chosen if id(found[name]) in filled):
-        raise CarryError(_half_fresh(tied, found, chosen | {filled[id(found[name])] for name in tied}))
+        raise TransferError(_half_fresh(tied, found, chosen | {filled[id(found[name])] for name in tied}))
     # What the model ties to its output layer is carried for its other role.
     stays = {name for name in stays if id(found[name]) not in filled}
     same = {id(found[name]) for name in stays}
@@ -143,15 +143,15 @@ def plan(
         own -= aside
     missing = {name for name in rest if name not in pairs and name not in optional}
     if missing or own or not used:
-        raise CarryError(
+        raise TransferError(
             _misrecorded(ticket, missing, pairs) or _misfit(missing, own, set(rest) - set(optional), found)
         )
     if head == "fresh" and not ticket.contract.heads and not stays:
-        raise CarryError(
+        raise TransferError(
             "head='fresh': the ticket's contract names no head, so nothing can be left fresh; use head='keep'"
         )
     held = {n: goal for n, goal in used.items() if n in ticket.mask and (head == "sparse" or n not in heads)}
-    return Carried(
+    return Applied(
         matched=tuple(name for name in found if id(found[name]) in filled),
         fresh=tuple(sorted(stays)),
         left=tuple(
@@ -170,15 +170,15 @@ def _check_guards(mask: Mask, targets: Mapping[str, Tensor]) -> None:
         for name, target in targets.items():
             other = theirs.get(id(target))
             if other is not None and (name not in mask or not torch.equal(mask[name], held.mask[other])):
-                raise CarryError(f"{name}: held by {held!r} with another mask; detach it first")
+                raise TransferError(f"{name}: held by {held!r} with another mask; detach it first")
 
 
 def _check_policy(ticket: Ticket, head: str) -> None:
     if head not in HEADS:
-        raise CarryError(unknown("head policy", head, HEADS))
+        raise TransferError(unknown("head policy", head, HEADS))
     names = ticket.contract.head_names
     if head == "sparse" and not any(name in ticket.mask for name in names):
-        raise CarryError(
+        raise TransferError(
             f"head='sparse': the ticket has no mask on its head ({listed(names)}); use head='keep' or head='fresh'"
         )
 
@@ -186,12 +186,12 @@ def _check_policy(ticket: Ticket, head: str) -> None:
 def _chosen(patterns: Sequence[str], found: Collection[str]) -> set[str]:
     """The names that the patterns choose; wrappers may be left out."""
     if isinstance(patterns, str) or not all(isinstance(pattern, str) for pattern in patterns):
-        raise CarryError(f"fresh: expected a sequence of patterns such as ('pooler.*',), got {patterns!r}")
+        raise TransferError(f"fresh: expected a sequence of patterns such as ('pooler.*',), got {patterns!r}")
     out: set[str] = set()
     for pattern in patterns:
         some = {name for name in found if fnmatchcase(name, pattern) or fnmatchcase(plain(name), pattern)}
         if not some:
-            raise CarryError(f"fresh: {pattern!r} matches no tensor of the model, which has {listed(found)}")
+            raise TransferError(f"fresh: {pattern!r} matches no tensor of the model, which has {listed(found)}")
         out |= some
     return out
 

@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from oneticket.apply import carry
-from oneticket.ground.errors import CarryError
+from oneticket.apply.apply import plan
+from oneticket.ground.errors import TransferError
 from oneticket.ticket.contract import Contract
 from oneticket.ticket.mask import Mask
 from oneticket.ticket.ticket import Ticket
@@ -61,25 +61,25 @@ BODY = ("conv.weight", "norm.weight", "norm.bias", "norm.running_mean", "norm.ru
 def test_the_head_is_as_asked_and_the_rest_is_the_ticket(head, matched, fresh, held):
     ticket, model = found(), Net()
     before = snapshot(model)
-    carried = ticket.apply(model, head=head)
+    applied = ticket.apply(model, head=head)
     after = model.state_dict()
     assert equal(after, ticket.weights, matched)
     assert equal(after, before, fresh)
-    assert sorted(carried.matched) == sorted(matched)
-    assert sorted(carried.fresh) == sorted(carried.left) == sorted(fresh)
-    assert list(carried.mask) == held
-    assert carried.mask == carry.plan(ticket, model, head=head).mask
-    assert carried.names == {name: name for name in matched}
-    assert carried.density == carried.mask.density
-    assert f"transferred {len(matched)} tensors" in str(carried)
+    assert sorted(applied.matched) == sorted(matched)
+    assert sorted(applied.fresh) == sorted(applied.left) == sorted(fresh)
+    assert list(applied.mask) == held
+    assert applied.mask == plan(ticket, model, head=head).mask
+    assert applied.names == {name: name for name in matched}
+    assert applied.density == applied.mask.density
+    assert f"transferred {len(matched)} tensors" in str(applied)
 
 
 def test_another_number_of_classes_is_no_matter_with_a_fresh_head():
     ticket, model = found(classes=4), Net(classes=10)
-    carried = ticket.apply(model)
+    applied = ticket.apply(model)
     assert equal(model.state_dict(), ticket.weights, BODY)
-    assert carried.fresh == ("fc.bias", "fc.weight")
-    with pytest.raises(CarryError, match=r"fc.weight: ticket \(4, 8\), model \(10, 8\)"):
+    assert applied.fresh == ("fc.bias", "fc.weight")
+    with pytest.raises(TransferError, match=r"fc.weight: ticket \(4, 8\), model \(10, 8\)"):
         ticket.apply(model, head="keep")
 
 
@@ -102,26 +102,26 @@ def test_the_model_keeps_its_objects_dtype_layout_and_flags():
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_a_model_on_another_device_stays_there():
     ticket, model = found(), Net().cuda().half()
-    carried = ticket.apply(model)
+    applied = ticket.apply(model)
     assert {value.device.type for value in model.state_dict().values()} == {"cuda"}
     assert torch.equal(model.conv.weight.cpu(), ticket.weights["conv.weight"].half())
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
     with ticket.attach(model, optimizer) as guard:
         model(torch.ones(2, 3, 5, 5, device="cuda", dtype=torch.float16)).square().sum().backward()
         optimizer.step()
-        assert guard.audit().living == carried.mask.living
+        assert guard.audit().remaining == applied.mask.remaining
 
 
 def test_attach_holds_what_apply_carried():
     for head, held in (("fresh", 1), ("keep", 1), ("sparse", 2)):
         model, ticket = Net(), found()
-        carried = ticket.apply(model, head=head)
+        applied = ticket.apply(model, head=head)
         optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
         with ticket.attach(model, optimizer, head=head) as guard:
             model(torch.ones(2, 3, 5, 5)).square().sum().backward()
             optimizer.step()
             assert guard.audit().parameters == held
-            assert guard.mask == carried.mask
+            assert guard.mask == applied.mask
 
 
 def without_norm(model: nn.Module) -> nn.Module:
@@ -181,7 +181,7 @@ def test_a_misfit_is_told_from_both_sides_and_touches_nothing(change, head, word
     model = change(Net())
     held = {n: v for n, v in model.state_dict().items() if not nn.parameter.is_lazy(v) and not v.is_meta}
     before = {name: value.clone() for name, value in held.items()}
-    with pytest.raises(CarryError) as caught:
+    with pytest.raises(TransferError) as caught:
         found().apply(model, head=head)
     assert words in str(caught.value)
     assert all(torch.equal(value.to_dense(), before[name].to_dense()) for name, value in held.items())
@@ -191,12 +191,16 @@ def test_values_that_the_models_dtype_cannot_hold_are_refused():
     ticket, model = found(), Net().half()
     before = snapshot(model)
     large = dataclasses.replace(ticket, weights={**ticket.weights, "norm.running_var": torch.full((8,), 1e6)})
-    with pytest.raises(CarryError, match=r"norm.running_var: values of the ticket's torch.float32 are too large for"):
+    with pytest.raises(
+        TransferError, match=r"norm.running_var: values of the ticket's torch.float32 are too large for"
+    ):
         large.apply(model)
     counted = dataclasses.replace(ticket, weights={**ticket.weights, "norm.num_batches_tracked": torch.tensor(2**40)})
     small = Net()
     small.norm.num_batches_tracked = small.norm.num_batches_tracked.int()
-    with pytest.raises(CarryError, match=r"num_batches_tracked: values of the ticket's torch.int64 are too large for"):
+    with pytest.raises(
+        TransferError, match=r"num_batches_tracked: values of the ticket's torch.int64 are too large for"
+    ):
         counted.apply(small)
     assert equal(model.state_dict(), before, before)
     ticket.apply(model)
@@ -205,30 +209,30 @@ def test_values_that_the_models_dtype_cannot_hold_are_refused():
 
 
 def test_head_policies_that_the_ticket_cannot_honour_are_refused():
-    with pytest.raises(CarryError, match="no mask on its head"):
+    with pytest.raises(TransferError, match="no mask on its head"):
         found(masked=("conv.weight",)).apply(Net(), head="sparse")
     headless = dataclasses.replace(found(), contract=Contract(rewind="0it", step=0))
-    with pytest.raises(CarryError, match="names no head, so nothing can be left fresh; use head='keep'"):
+    with pytest.raises(TransferError, match="names no head, so nothing can be left fresh; use head='keep'"):
         headless.apply(Net())
     assert headless.apply(Net(), head="keep").mask == headless.mask
 
 
 def test_a_model_that_another_ticket_guards_is_left_alone():
     ticket, model = found(), Net()
-    carried = ticket.apply(model)
+    applied = ticket.apply(model)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
     other = dataclasses.replace(ticket, mask=Mask({"conv.weight": ticket.mask["conv.weight"].flip(0)}))
     with ticket.attach(model, optimizer) as guard:
         model(torch.ones(2, 3, 5, 5)).square().sum().backward()
         optimizer.step()
         before = snapshot(model)
-        with pytest.raises(CarryError, match=r"conv.weight: held by Guard\(.*with another mask; detach it first"):
+        with pytest.raises(TransferError, match=r"conv.weight: held by Guard\(.*with another mask; detach it first"):
             other.apply(model)
-        with pytest.raises(CarryError, match="detach it first"):
+        with pytest.raises(TransferError, match="detach it first"):
             dataclasses.replace(ticket, mask=Mask({})).apply(nn.Sequential(model))
         assert equal(model.state_dict(), before, before)
         # Its own ticket may be written again: that is rewinding.
-        assert ticket.apply(model).mask == carried.mask
+        assert ticket.apply(model).mask == applied.mask
         assert equal(model.state_dict(), ticket.weights, BODY)
         guard.audit()
     other.apply(model)
@@ -248,7 +252,7 @@ def test_tied_parameters_must_get_one_value():
     model = Tied()
     Ticket(mask=Mask({}), weights={"a.weight": one, "b.weight": one}, contract=contract).apply(model, head="keep")
     assert torch.equal(model.a.weight, one)
-    with pytest.raises(CarryError, match=r"b.weight: tied to a.weight in the model"):
+    with pytest.raises(TransferError, match=r"b.weight: tied to a.weight in the model"):
         Ticket(mask=Mask({}), weights={"a.weight": one, "b.weight": other}, contract=contract).apply(model, head="keep")
     assert torch.equal(model.a.weight, one)
 
@@ -258,30 +262,30 @@ def test_a_mask_on_one_name_of_a_tied_tensor_is_meant_for_both(masked):
     model, mask = Tied(), Mask({masked: torch.eye(3).bool()})
     ticket = Ticket(mask=mask, weights=model.state_dict(), contract=Contract(rewind="0it", step=0))
     expected = model.a.weight.detach() * torch.eye(3)
-    carried = ticket.apply(model, head="keep")
+    applied = ticket.apply(model, head="keep")
     assert torch.equal(model.a.weight, expected)
-    assert carried.matched == ("a.weight", "b.weight") and carried.mask == mask
+    assert applied.matched == ("a.weight", "b.weight") and applied.mask == mask
 
 
 def test_what_the_model_ties_needs_one_name_in_the_ticket_and_cannot_be_half_fresh():
     contract = Contract(rewind="0it", step=0, head=("b.weight",))
     model = Tied()
-    carried = Ticket(mask=Mask({}), weights={"a.weight": torch.eye(3)}, contract=dataclasses.replace(contract, head=()))
-    assert carried.apply(model, head="keep").matched == ("a.weight", "b.weight")
+    applied = Ticket(mask=Mask({}), weights={"a.weight": torch.eye(3)}, contract=dataclasses.replace(contract, head=()))
+    assert applied.apply(model, head="keep").matched == ("a.weight", "b.weight")
     assert torch.equal(model.b.weight, torch.eye(3))
     both = Ticket(
         mask=Mask({}), weights={"a.weight": torch.ones(3, 3), "b.weight": torch.ones(3, 3)}, contract=contract
     )
     # b is the output layer, and its tensor is a's too: it is carried for that role.
-    carried = both.apply(model)
-    assert carried.matched == ("a.weight", "b.weight") and carried.fresh == carried.left == ()
+    applied = both.apply(model)
+    assert applied.matched == ("a.weight", "b.weight") and applied.fresh == applied.left == ()
     assert torch.equal(model.b.weight, torch.ones(3, 3))
-    with pytest.raises(CarryError) as caught:
+    with pytest.raises(TransferError) as caught:
         both.apply(model, fresh=("b.*",))
     assert "b.weight cannot stay fresh alone" in str(caught.value)
     before = model.a.weight.detach().clone()
     line = str(caught.value).partition("fresh=")[2].partition(", or")[0]
-    with pytest.raises(CarryError, match="nothing of the ticket goes into the model"):
+    with pytest.raises(TransferError, match="nothing of the ticket goes into the model"):
         both.apply(model, fresh=eval(line))  # all that this model has
     assert line == "('a.weight', 'b.weight')" and torch.equal(model.a.weight, before)
 
@@ -293,7 +297,7 @@ def test_tensors_that_share_memory_but_are_not_one_are_refused():
     before = model.a.weight.detach().clone()
     weights = {"a.weight": torch.ones(3, 3), "b.weight": torch.zeros(3, 3)}
     ticket = Ticket(mask=Mask({}), weights=weights, contract=Contract(rewind="0it", step=0))
-    with pytest.raises(CarryError, match=r"b.weight: shares the memory of a.weight, but is another tensor"):
+    with pytest.raises(TransferError, match=r"b.weight: shares the memory of a.weight, but is another tensor"):
         ticket.apply(model, head="keep")
     assert torch.equal(model.a.weight, before)
     model.b.weight.data = torch.zeros(3, 3)
