@@ -34,8 +34,8 @@ TOLD = {
 class View:
     """What is shown of a run: what is done, what is under way, what came of each training, how long the rest may take.
 
-    `works`: address -> what the step takes; all alike unless said. `names`: what steps are called, by address. `store`: where
-    what is done lies; given it, each finished training is told in a line.
+    `works`: address -> what the step takes; equal for all unless given. `names`: address -> what a step is called.
+    `store`: where outcomes are kept; if given, each finished training is reported in one line.
     """
 
     screen: Screen

@@ -9,7 +9,7 @@ from oneticket.ground.errors import DataError
 from oneticket.lottery.run_context import RunContext
 from oneticket.store.step import Step
 from oneticket.study.estimate import kind_of
-from oneticket.study.steps import Carried, TransferStep, training_step, trains
+from oneticket.study.steps import SourceTicket, TransferStep, training_step, trains
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,4 +40,4 @@ def work(steps: Sequence[Step], context: RunContext) -> dict[str, Work]:
 
 def _from_file(step: Step) -> bool:
     asked = training_step(step)
-    return isinstance(asked, TransferStep) and isinstance(asked.source, Carried) and asked.source.file is not None
+    return isinstance(asked, TransferStep) and isinstance(asked.source, SourceTicket) and asked.source.file is not None
