@@ -109,6 +109,18 @@ class Compact:
             _shift(self.model, given, self.cuts, sign=-1)
             steady(self.model, given, self.folded)
 
+    @torch.no_grad()
+    def renew(self) -> None:
+        """Take what stands in the model by now into the network: the opposite of `restore`."""
+        if self.network is self.model:
+            return
+        mine = cut.tensors(self.network)
+        for name, tensor in cut.tensors(self.model).items():
+            mine[name].copy_(self.smaller(name, tensor))
+        if rest := cut.left_out(self.model, self.whole, self.cuts):
+            lost = torch.cat([self.model.get_parameter(name)[lives] for name, lives in rest.items()])
+            orphans(self.network).copy_(lost)
+
 
 def compact(
     model: nn.Module, mask: Mask, *, example: Tensor, units: bool = True, sparse: bool = True, fold: bool = False

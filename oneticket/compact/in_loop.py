@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Self
 
 from torch import Tensor, nn
 from torch.optim import Optimizer
+from torch.utils.hooks import RemovableHandle
 
-from oneticket.compact.compact import Compact, compact
-from oneticket.compact.moments import give_back, take_over
+from oneticket.compact.compact import Compact, compact, hooked
+from oneticket.compact.moments import alike, give_back, loaded, saved, take_over
 from oneticket.ground.errors import GuardError
 from oneticket.guard.check import named, steppers
 from oneticket.guard.guard import attach
-from oneticket.guard.optimizer_state import ELEMENTWISE
+from oneticket.guard.optimizer_state import ELEMENTWISE, watching
 from oneticket.ticket.mask import Mask
 from oneticket.ticket.names import listed
 
@@ -23,21 +24,26 @@ class Compacted:
 
     - `network`: what the loop calls and clips instead of the model; its parameters have the model's names. Units that
       cannot reach the loss are gone; layers that this machine computes faster so hold their remaining weights alone.
-    - `compact`: which layers are sparse, which units went; `str` says it in a line.
+    - `compact`: which layers are sparse, which units went; `str` says it in a line. `guard`: holds the network's mask.
 
-    The model keeps its names, its tensors and their addresses; `restore`, `state_dict` and the end of the `with` block
-    write into it what was trained, with pruned weights at exactly zero. The optimizer stays the loop's, with its groups
-    and schedulers: its parameters and moments are the network's until the block ends, then the model's again, pruned
-    moments at zero. Training equals that under `attach`, to rounding. It takes optimizers that update every entry by
-    itself: torch's SGD, Adam, AdamW, NAdam, RAdam, RMSprop, Adagrad and Adadelta. Where they have several groups, all
-    units stay, since what is left of a unit is carried along with one setting.
+    The model keeps its names, its tensors and their addresses. What was trained is written into it, with pruned weights
+    at exactly zero, by its own `state_dict` and forward pass, by `restore`, and at the end of the `with` block; what
+    its `load_state_dict` loads, the network takes. The optimizer stays the loop's, with its groups and schedulers: its
+    parameters and moments are the network's until the block ends, then the model's again, pruned moments at zero. Its
+    `state_dict` is that of the model throughout, so a checkpoint may be loaded with and without a smaller network.
+    Gradients that the model had are dropped.
+
+    Training equals that under `attach`, to rounding; BatchNorm's statistics of units that went stay as they were. It
+    takes optimizers that update every entry by itself: torch's
+    SGD, Adam, AdamW, NAdam, RAdam, RMSprop, Adagrad and Adadelta. Where they have several groups, all units stay, since
+    what is left of a unit is carried along with one setting.
 
     `example`: inputs as the loop feeds them, a whole batch, since its size decides which layers are sparse; the values
     do not matter. `rule`: as `attach` has it, for layers that stay masked.
 
     Raises GuardError, with nothing touched, for an optimizer of another kind, for a model in a wrapper for several
     devices or in `torch.compile`, and for one that is kept whole, with the reason: hooks, parametrizations, code whose
-    outputs differ; and what `attach` raises.
+    outputs differ; and what `attach` raises. A step after a backward pass through the model is a GuardError too.
 
     >>> import torch
     >>> model, x = nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 1)), torch.ones(8, 4)
@@ -62,50 +68,53 @@ class Compacted:
         example: Tensor,
         rule: str = "gate+project",
     ) -> None:
-        if any(type(module).__name__ in WRAPPERS for module in model.modules()):
-            raise GuardError(
-                f"{type(model).__name__}: a network in a wrapper ({listed(sorted(WRAPPERS))}) cannot be made smaller; "
-                "hand over the one inside, or use attach"
-            )
-        self.model, self._held = model, named(model, mask if isinstance(mask, Mask) else Mask(mask))
-        self._optimizers = steppers(optimizer)
-        for one in self._optimizers:
-            if type(one) not in ELEMENTWISE:
-                kinds = listed(sorted(kind.__name__ for kind in ELEMENTWISE))
-                raise GuardError(
-                    f"{type(one).__name__}: a smaller network trains as the masked one only under optimizers that "
-                    f"update every entry by itself, which is known of torch's {kinds}; use attach"
-                )
+        self.model, self._optimizers = model, steppers(optimizer)
+        check(model, self._optimizers)
+        self._held = named(model, mask if isinstance(mask, Mask) else Mask(mask))
         self.compact = _smaller(model, self._optimizers, self._held, example)
         self.network = self.compact.network
         attach(model, optimizer, self._held, rule=rule).detach()  # it refuses what no loop can hold
         for one in self._optimizers:
             take_over(one, self.compact)
-        self._guard = attach(self.network, optimizer, self.compact.mask, rule=rule)
-        self._open = True
+        self.guard = attach(self.network, optimizer, self.compact.mask, rule=rule)
+        self._open, self._theirs = True, [*model.parameters()]
+        self._handles: list[RemovableHandle] = []
+        if self.network is not model:
+            model.zero_grad()
+            self._handles = [*_follow(self), *(handle for one in self._optimizers for handle in _translate(one, self))]
 
     def restore(self) -> None:
         """Write what was trained so far into the model."""
         if self._open:
             self.compact.restore()
 
-    def state_dict(self) -> dict[str, Any]:
-        """The model's own state dict, with what was trained so far: for checkpoints."""
-        self.restore()
-        return self.model.state_dict()
+    def renew(self) -> None:
+        """Take what stands in the model now into the network, after it was written past `load_state_dict`."""
+        if self._open:
+            self.compact.renew()
 
     def audit(self) -> None:
         """Check that the mask was held, in the network and in the model; raises GuardError with every violation."""
-        self._guard.audit()
+        self.guard.audit()
         self.restore()
         found = {name: self.model.get_parameter(name).detach() for name in self._held}
         if wrong := [name for name, value in found.items() if (value.cpu()[~self._held[name]] != 0).any()]:
             raise GuardError(f"the mask does not hold: {listed(wrong)}: pruned weights that are not zero")
 
+    def check_step(self) -> None:
+        """Raise GuardError where the model has gradients, which no optimizer has by now."""
+        if any(parameter.grad is not None for parameter in self._theirs):
+            raise GuardError(
+                f"a backward pass went through {type(self.model).__name__} itself, whose parameters are not stepped "
+                "now; train the smaller network in its place"
+            )
+
     def close(self) -> None:
         """Write into the model what was trained, and give the optimizer back to it; a second call does nothing."""
         self.restore()
-        self._guard.detach()
+        self.guard.detach()
+        for handle in self._handles:
+            handle.remove()
         if self._open:
             for one in self._optimizers:
                 give_back(one, self.compact)
@@ -124,23 +133,71 @@ class Compacted:
         return f"Compacted({self._held!r}, {self})"
 
 
+def check(model: nn.Module, optimizers: Sequence[Optimizer]) -> None:
+    """Raise GuardError for what no smaller network can stand in for, whatever the mask."""
+    if any(type(module).__name__ in WRAPPERS for module in model.modules()):
+        raise GuardError(
+            f"{type(model).__name__}: a network in a wrapper ({listed(sorted(WRAPPERS))}) cannot be made smaller; "
+            "hand over the one inside, or use attach"
+        )
+    for one in optimizers:
+        if type(one) not in ELEMENTWISE:
+            kinds = listed(sorted(kind.__name__ for kind in ELEMENTWISE))
+            raise GuardError(
+                f"{type(one).__name__}: a smaller network trains as the masked one only under optimizers that "
+                f"update every entry by itself, which is known of torch's {kinds}; use attach"
+            )
+    if found := hooked(model):
+        raise GuardError(
+            f"{type(model).__name__} cannot be made smaller: {found} has hooks or parametrizations; use attach"
+        )
+
+
 def _smaller(model: nn.Module, optimizers: Sequence[Optimizer], mask: Mask, example: Tensor) -> Compact:
     """The smaller network; with all units where the optimizers have no one setting and age for all that is trained."""
     trained = {id(parameter) for parameter in model.parameters() if parameter.requires_grad}
     groups = [{id(one) for one in group["params"]} for optimizer in optimizers for group in optimizer.param_groups]
-    states = [optimizers[0].state.get(one) or {} for one in model.parameters() if one.requires_grad]
-    ages = {
-        tuple((key, float(value)) for key, value in sorted(state.items()) if not _shaped(value)) for state in states
-    }
-    alike = len(ages) <= 1 and len({frozenset(state) for state in states}) <= 1
-    small = compact(model, mask, example=example, units=len(groups) == 1 and trained <= groups[0] and alike)
+    same = alike(optimizers[0].state.get(one) for one in model.parameters() if one.requires_grad)
+    small = compact(model, mask, example=example, units=len(groups) == 1 and trained <= groups[0] and same)
     if small.note.startswith("kept whole"):
         raise GuardError(f"{type(model).__name__} cannot be made smaller, {small.note}; use attach")
     return small
 
 
-def _shaped(value: object) -> bool:
-    return isinstance(value, Tensor) and value.dim() > 0
+def _follow(small: Compacted) -> list[RemovableHandle]:
+    """The model shows what the network was trained to, and what it loads goes into the network."""
+    restore, renew = _Hook(small.restore), _Hook(small.renew)
+    return [
+        small.model.register_state_dict_pre_hook(restore),  # type: ignore[no-untyped-call]
+        small.model.register_forward_pre_hook(restore),
+        small.model.register_load_state_dict_post_hook(renew),  # type: ignore[no-untyped-call]
+    ]
+
+
+def _translate(optimizer: Optimizer, small: Compacted) -> list[RemovableHandle]:
+    """The optimizer saves and loads as if it stepped the model, and steps after no backward pass through that."""
+    return [
+        optimizer.register_state_dict_post_hook(lambda one, state: saved(one, small.compact, state)),
+        optimizer.register_load_state_dict_pre_hook(lambda one, state: loaded(one, small.compact, state)),
+        optimizer.register_step_pre_hook(watching(lambda *_: small.check_step())),
+    ]
+
+
+class _Hook:
+    """A hook of the model that copies of it do not have."""
+
+    def __init__(self, call: Callable[[], None]) -> None:
+        self._call = call
+
+    def __call__(self, *_: object) -> None:
+        self._call()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _Hook, (_nothing,)
+
+
+def _nothing() -> None:
+    """A hook of a copy."""
 
 
 WRAPPERS = frozenset({"DistributedDataParallel", "DataParallel", "FullyShardedDataParallel", "OptimizedModule"})

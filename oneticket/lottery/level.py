@@ -1,4 +1,4 @@
-"""One level of a search in somebody's own loop: what the loop trains, and what it tells back."""
+"""One level of a search in somebody's own loop: what it trains and tells (long: one class and what it refuses)."""
 
 from __future__ import annotations
 
@@ -6,10 +6,12 @@ import weakref
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
-from torch import nn
+from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
+from oneticket.compact.in_loop import Compacted
+from oneticket.compact.in_loop import check as check_compact
 from oneticket.ground.card import card_by
 from oneticket.ground.errors import GuardError, SpecError, TrainingError
 from oneticket.guard.check import named, owns, steppers
@@ -49,7 +51,9 @@ class Level:
     - `number`: 0 is dense. `mask`, `density`: its remaining prunable weights; the mask's names are the
       model's without wrappers. `weight_counts`: the same beside the remaining share of all weights of the model.
     - `start`: the optimizer step that its first weights come from, for a schedule that continues there.
-    - `model`: the model as it was given to the search.
+    - `model`: the model as it was given to the search. `network`: what the loop calls and clips in its place; the model
+      itself, unless the search was made with `compact=True`; then that of `small`, a `Compacted`, once an optimizer is
+      attached to a level that lacks weights.
     - `optimizer`, `scheduler`, `guard`: what is attached, and what holds the mask; None as long as nothing is attached.
       The loop steps both, when it likes.
     - `steps`: the optimizer steps in this level, a round of several optimizers as one; accumulated batches and steps
@@ -80,9 +84,12 @@ class Level:
         steps: int = 0,
         scores: Mapping[str, Any] | None = None,
         weights: str = "",
+        example: Tensor | None = None,
     ) -> None:
         self.number, self.mask, self.density, self.start = number, mask, mask.density, start
-        self.search, self.model = search, search.model
+        self.search, self.model, self.network = search, search.model, search.model
+        self._example = example  # None: the model itself is trained
+        self.small: Compacted | None = None
         self.scores, self.over = dict(scores or {}), False
         self.optimizer: Optimizers | None = None
         self.scheduler: Schedulers = None
@@ -125,6 +132,8 @@ class Level:
         has a trainable weight that the search may prune, and what `oneticket.attach` raises.
         """
         self._check("attach")
+        if self.small is not None:
+            self._let_go()  # the same optimizers may come again, and are to step the model's parameters then
         found, stepped = live(unwrapped(self.model)), steppers(optimizer)
         self._fresh(stepped, scheduler)
         # A mask that is full holds nothing, and so would ask for no optimizer before the layer is pruned.
@@ -138,7 +147,7 @@ class Level:
         self.guard = None
         self.attached = stepped
         # Kept, because a framework may drop its optimizers before the level is audited.
-        self.guard, self.optimizer = attach(self.model, optimizer, self.mask, rule=self.rule), optimizer
+        self.guard, self.optimizer = self._hold(optimizer), optimizer
         self.scheduler, self._first = scheduler, self.steps
         self._counter = StepCounter(
             stepped,
@@ -154,6 +163,20 @@ class Level:
                 stepped, inner, self.mask, expected=self._expected, where=f"level {self.number}"
             )
         return self.guard
+
+    def _hold(self, optimizer: Optimizers) -> Guard:
+        if self._example is not None:
+            check_compact(self.model, self.attached)
+            if self.mask.remaining < self.mask.total:
+                small = Compacted(self.model, optimizer, self.mask, example=self._example, rule=self.rule)
+                self.small, self.network = small, small.network
+                return small.guard
+        return attach(self.model, optimizer, self.mask, rule=self.rule)
+
+    def restore(self) -> None:
+        """Write what was trained so far into the model, if another network is trained in its place."""
+        if self.small is not None:
+            self.small.restore()
 
     def fill(self, mask: Mask) -> None:
         """Take another full mask in the place of a full one, of which a guard holds nothing."""
@@ -185,16 +208,18 @@ class Level:
         """Check that the mask was held; raises GuardError with every violation."""
         if self.guard is None:
             raise GuardError(self._loose())
-        self.guard.audit()
+        (self.small or self.guard).audit()
 
     def finish(self) -> None:
-        """The loop's body is done: audit, and count a step that not all optimizers ended.
+        """The loop's body is done: audit, count a step that not all optimizers ended, and restore the model.
 
         Raises GuardError as `audit` does, TrainingError where the loop told of steps and no optimizer made any.
         """
         self.audit()
         if self._counter is not None:
             self._counter.finish()
+        if self.small is not None:
+            self.small.close()
 
     def close(self) -> None:
         """Let go of the model: no guard holds it any more, and no more steps are taken."""
@@ -205,6 +230,9 @@ class Level:
     def _let_go(self) -> None:
         if self.guard is not None:
             self.guard.detach()
+        if self.small is not None:
+            self.small.close()
+        self.small, self.network = None, self.model
         if self._counter is not None:
             self._counter.stop()
         if self._check_weights is not None:
@@ -217,7 +245,7 @@ class Level:
 
     def _check_moments(self) -> None:
         """Moments that cannot be zero are told after the first step of level 0 and not of level 1."""
-        found = dict(unwrapped(self.model).named_parameters(remove_duplicate=False))
+        found = dict(unwrapped(self.network).named_parameters(remove_duplicate=False))
         for optimizer in self.attached:
             states = ([local(one) for one in moments(optimizer, found[name])] for name in self.mask if name in found)
             for one in next((state for state in states if any(map(packed, state))), []):
@@ -254,8 +282,8 @@ class Level:
         """Whether this optimizer would step weights of the level without being attached, or within one that is."""
         if optimizer in self.attached or (self._counter is not None and self._counter.stepping):
             return False
-        found = dict(unwrapped(self.model).named_parameters(remove_duplicate=False))
-        mine = {id(found[name]) for name in self.mask if name in found}
+        both = [unwrapped(each).named_parameters(remove_duplicate=False) for each in (self.model, self.network)]
+        mine = {id(one) for found in both for name, one in found if name in self.mask}
         if not any(id(one) in mine for group in optimizer.param_groups for one in group["params"]):
             return False
         return not set(steppers(optimizer)) <= {*self.attached}

@@ -19,7 +19,7 @@ from oneticket.guard.narrow import warn
 from oneticket.lottery.division import Division
 from oneticket.lottery.first_look import Start, start_mask, tell_dense, tell_zeros
 from oneticket.lottery.level import Level, Optimizers, Schedulers
-from oneticket.lottery.loop_settings import check, names, split, when
+from oneticket.lottery.loop_settings import batch, check, names, split, when
 from oneticket.lottery.progress import begun, read
 from oneticket.lottery.resumed import digest_of
 from oneticket.lottery.retired import Retired
@@ -57,6 +57,9 @@ class Search:
     - `criterion`, `scope`, `granularity`, `allow_empty`: as PruningSpec's; `criterion` may be a function from an
       `Evidence` to scores. `evidence`: from the model to the losses of some batches, for criteria that ask for
       gradients or activations, such as `lambda model: (loss(model(x), y) for x, y in batches)`.
+    - `compact`: train a smaller network in the model's place, as `Compacted` does and to its rounding, in levels below
+      the dense one: the loop calls `level.network`, the model stays as it is, and so do checkpoints of model and
+      optimizer. `example` is then a whole batch, one tensor.
     - `prunable`: name patterns as ModelSpec's, of frozen weights too. `seed`: of criteria that draw. `rule`: the
       guard's.
     - The output layers stay dense. They are found by where the outputs come from: in the loop's first forward passes,
@@ -73,8 +76,9 @@ class Search:
 
     Raises SpecError for a setting, ModelError for names and models that do not fit, PruneError for weights that cannot
     be kept or are sharded; and GuardError, when a level opens, for a model that is being searched or guarded already,
-    and for optimizers that `level.attach` refuses. While a level is open, an optimizer that steps its weights and is
-    not the level's raises GuardError, and who uses an earlier level's optimizer, as its scheduler does, TrainingError.
+    and for optimizers that `level.attach` refuses. With `compact`, the first level refuses wrappers, hooks and
+    optimizers that `Compacted` does not take. While a level is open, an optimizer that steps its weights and is not the
+    level's raises GuardError, and who uses an earlier level's optimizer, as its scheduler does, TrainingError.
 
     >>> model = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2))
     >>> search = Search(model, lambda model: torch.optim.SGD(model.parameters(), lr=0.1), levels=2, rewind="1it")
@@ -107,8 +111,10 @@ class Search:
         rule: str = "gate+project",
         start: Start = None,
         evidence: Losses | None = None,
+        compact: bool = False,
     ) -> None:
         check(optimizer_fn, levels=levels, seed=seed, rule=rule)
+        self._example = batch(example) if compact else None
         self._criterion, self._evidence = None if isinstance(criterion, str) else criterion, evidence
         self._pruning = PruningSpec(
             criterion=named(criterion), fraction=fraction, scope=scope, granularity=granularity, allow_empty=allow_empty
@@ -210,6 +216,7 @@ class Search:
         level = self._level
         at = self._at
         if level is not None:
+            level.restore()
             weights = digest_of(self._inner, at.pruned_at) if level.steps else ""
             at = replace(at, steps=level.steps, scores=level.scores, weights=weights)
         return at.plain(self._asked)
@@ -253,6 +260,7 @@ class Search:
             steps=at.steps,
             scores=at.scores,
             weights=at.weights,
+            example=self._example,
         )
         self._retired.close(at.level)
         self._level = level  # from here on there is something to close
@@ -284,6 +292,7 @@ class Search:
     def _stepped(self, level: Level, steps: int) -> None:
         """Keep W_k when it is reached, and not before: a loop may say late how its steps are to be counted."""
         if level.number == self._first and steps <= self._step:
+            level.restore()
             reached = {self._step: kept(self._inner, self._at.pruned_at)} if steps == self._step else {}
             self._at = replace(self._at, kept={0: self._at.kept[0], **reached})
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Any
 
+from torch import Tensor
 from torch.optim import Optimizer
 
 from oneticket.ground.errors import SpecError, unknown
@@ -23,6 +24,14 @@ def check(optimizer_fn: object, *, levels: int, seed: int, rule: str) -> None:
     _whole("seed", seed, 0, 2**63 - 1, " on")
     if rule not in RULES:
         raise SpecError(unknown("rule", rule, RULES))
+
+
+def batch(example: object) -> Tensor:
+    """The example as a smaller network is fitted to it; raises SpecError if it is no tensor."""
+    if not isinstance(example, Tensor):
+        given = type(example).__name__
+        raise SpecError(f"example: compact=True needs a whole batch as the loop feeds it, one tensor; got {given}")
+    return example
 
 
 def split(given: Any) -> tuple[Optimizers, Schedulers]:
