@@ -8,13 +8,11 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
-from oneticket.charts.chart import write
-from oneticket.charts.decomposition import decomposition_chart
+from page import chart, draw, own_rows, pages
+
 from oneticket.charts.method import method_picture
 from oneticket.charts.scores import scores_chart
-from oneticket.charts.theme import Chart
 from oneticket.report.export import read_rows
 from oneticket.stats.summary import Row, Summary, summary
 from oneticket.stats.words import percent
@@ -61,33 +59,12 @@ def with_headline(page: str, sentence: str) -> str:
     return f"{before}{begins}{sentence}\n{ends}{after}"
 
 
-def chart(drawn: Chart, file: Path) -> None:
-    """A chart as an SVG, and as a PNG where there was one."""
-    with TemporaryDirectory() as folder:
-        for made in write(drawn, Path(folder), file.stem)[:2]:
-            here = file.with_suffix(made.suffix)
-            if made.suffix == ".svg" or here.exists():
-                here.write_bytes(made.read_bytes())
-
-
-def results(folder: Path) -> None:
-    """The charts of a results page that are there, anew from its rows."""
-    rows = read_rows(next(file for file in (folder / "rows.csv", folder / "rows.parquet") if file.exists()))
-    if (folder / "scores.svg").exists():
-        chart(scores_chart([row for row in rows if row["arm"] in SHOWN]), folder / "scores.svg")
-    if (folder / "mask-or-weights.svg").exists() and (drawn := decomposition_chart(rows)) is not None:
-        chart(drawn, folder / "mask-or-weights.svg")
-
-
 def _score(one: Summary) -> str:
     spread = "" if one.score.half is None else f" ± {100 * one.score.half:.1f}"
     return f"{100 * one.score.mean:.1f} %{spread}"
 
 
 THEMES = ("light", "dark")
-# More arms than these make a chart of many panels; the tables of a page have all.
-SHOWN = ("dense", "ticket", "own", "reinit", "layerwise-random", "global-random")
-PAGES = ("images", "minutes", "beyond-images")
 
 if __name__ == "__main__":
     rows = read_rows(ROWS)
@@ -96,6 +73,6 @@ if __name__ == "__main__":
         (PICTURES / name).write_text(picture)
     chart(scores_chart(shown(rows)), PICTURES / "demo.svg")
     chart(scores_chart(rows), ROWS.with_name("accuracy.svg"))
-    for name in PAGES:
-        results(ROOT / "results" / name)
+    for folder in pages():
+        draw(folder, read_rows(own_rows(folder)))
     README.write_text(with_headline(README.read_text(), headline(rows)))

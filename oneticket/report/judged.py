@@ -161,6 +161,57 @@ def every_level(ladder: Iterable[Rung]) -> ReportTable | None:
     return lean(table) if rows else None
 
 
+def verdict_table(verdicts: Sequence[Verdict]) -> ReportTable | None:
+    """The verdicts that were tested, one in each row, and which were not; None where none was.
+
+    >>> verdict_table([]) is None
+    True
+    """
+    tested = [(one, one.effect) for one in verdicts if one.effect is not None]
+    if not tested:
+        return None
+    units = list(dict.fromkeys(one.metric.units for one, _ in tested))
+    kinds = any(one.equal for one in verdicts)
+    rows = [
+        (
+            *(one.claim, percent(one.density) if one.density else MISSING, *([one.equal or MISSING] * kinds)),
+            *(one.outcome, within(gain, one.metric, signed=True) + f" {one.metric.units}" * (len(units) > 1)),
+            *(one.over, str(gain.n), MISSING if one.adjusted is None else _p(one.adjusted)),
+            {True: "yes", False: "no", None: MISSING}[one.survives],
+            {"holds": "yes", "fails": "no"}.get(one.still.outcome, "not shown") if one.still else MISSING,
+        )
+        for one, gain in tested
+    ]
+    gain = f"gain ({units[0]})" if len(units) == 1 else "gain"
+    said = [f"{claim}: {statement}" for claim, statement in {one.claim: one.statement for one in verdicts}.items()]
+    over = max(one.family for one, _ in tested)
+    said.append(
+        "Gains are means over the claim's cells with 95 % Student t intervals over replicates; p is corrected over "
+        f"{over} verdicts (Holm, 1979)."
+    )
+    if others := [one.name for one in verdicts if one.effect is None]:
+        said.append(f"Not tested: {'; '.join(others)}.")
+    return ReportTable(
+        title="Verdicts",
+        header=(
+            *(
+                "claim",
+                "weights",
+                *(["at equal"] * kinds),
+                "outcome",
+                gain,
+                "",
+                "n",
+                "p, corrected",
+                "survives",
+                "own as good as dense",
+            ),
+        ),
+        rows=tuple(rows),
+        caption=" ".join(said),
+    )
+
+
 def _p(value: float) -> str:
     return "p < 0.001" if value < 0.001 else f"p = {number(value)}"
 

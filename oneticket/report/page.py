@@ -53,7 +53,7 @@ def write_report(findings: Findings, folder: Path, *, method: Sequence[Row] = ()
     for file in files[:2]:
         write_rows(findings.rows, file)
     write_rows(findings.missing, files[2], MISSING)
-    write_rows([_plain(verdict) for verdict in told.verdicts], files[3], CLAIMS)
+    write_rows([verdict_row(verdict) for verdict in told.verdicts], files[3], CLAIMS)
     write_rows(told.taken_apart.rows, files[4], TAKEN_APART)
     drawn = pictures(findings, folder / "figures")
     first = hero(findings, folder / "figures")
@@ -79,8 +79,8 @@ def _method(rows: Sequence[Row]) -> dict[str, str]:
     return {f"method-{one}.svg": method_picture(rows, levels=levels, theme=one) for one in themes if rows}
 
 
-def _plain(verdict: Verdict) -> dict[str, object]:
-    """A verdict as one row of a table."""
+def verdict_row(verdict: Verdict) -> dict[str, object]:
+    """A verdict as one row of `claims.csv`, with the columns `CLAIMS`."""
     test, still = verdict.test, verdict.still
     made: dict[str, object] = {
         **_bounds(verdict.effect, "effect", ""),

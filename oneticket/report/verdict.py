@@ -6,8 +6,9 @@ from collections.abc import Iterable
 from itertools import groupby
 
 from oneticket.lottery.arms import WHOLE
+from oneticket.report.rivals import Rivals, name, rivals
 from oneticket.stats.regroup import settled
-from oneticket.stats.summary import Line, Row, Summary, over, places, summary
+from oneticket.stats.summary import Row, Summary, over, places, summary
 from oneticket.stats.words import listed, percent, words_of
 
 
@@ -30,45 +31,28 @@ def sentence(rows: Iterable[Row]) -> str:
 
 
 def _sentences(block: list[Summary], place: str) -> list[str]:
-    tickets = list(dict.fromkeys(one.line for one in block if one.line.arm == "ticket"))
-    if not tickets:
+    found = rivals(block)
+    if not found:
         return [f"On {place}, no ticket was trained, so nothing can be said about one."]
-    return [_sentence(ticket, block, place) for ticket in tickets]
+    return [_sentence(one, place) for one in found]
 
 
-def _sentence(line: Line, block: list[Summary], place: str) -> str:
-    levels: dict[Line, set[int]] = {}
-    for one in block:
-        if one.line == line or (_controls(one, line) and one.line.arm not in WHOLE):
-            levels.setdefault(one.line, set()).add(one.level)
-    level = max(set.intersection(*levels.values()) or levels[line])
-    whole = [Line(arm="dense-rewound", data=line.data, optimizer=line.optimizer), Line(arm="dense")]
-    at = {one.line: one for one in block if one.level == level or one.line in whole}
-    ticket = at[line]
-    # The controls in their usual order, then the dense networks.
-    rivals = [at[other] for other in (*levels, *whole) if other in at and other != line]
-    home = {one.line for one in block if one.at_home}
-    lacking = [words_of("own" if other in home else other.arm).phrase for other in levels if other not in at]
-    end = f"; not trained at this density: {listed(lacking, 'and')}" if lacking else ""
-    end += "." if Line(arm="dense") in at else "; the dense network was not trained."
-    named = f"the ticket from {line.source}" if line.source else "the ticket"
+def _sentence(one: Rivals, place: str) -> str:
+    ticket = one.ticket
+    end = f"; {one.others} other networks beside it are not told here" if one.others else ""
+    lacking = [words_of(arm).phrase for arm in one.lacking]
+    end += f"; not trained at this density: {listed(lacking, 'and')}" if lacking else ""
+    end += "." if one.dense else "; the dense network was not trained."
+    named = f"the ticket from {ticket.line.source}" if ticket.line.source else "the ticket"
     start = f"At {percent(ticket.density)} of the weights on {place}, {named} reached {_score(ticket)}"
     low, high, n = ticket.score.low, ticket.score.high, ticket.score.n
     if low is None or high is None:
-        against = listed([_named(rival, ticket) for rival in rivals], "or") or "anything"
+        against = listed([_named(rival, ticket) for rival in one.told], "or") or "anything"
         claim = f"no interval can be given, and no claim is made about how it compares with {against}"
         return f"{start} in one replicate (n = 1): {claim}{end}"
-    seen = listed([_seen(ticket, rival) for rival in rivals], "and")
+    seen = listed([_seen(ticket, rival) for rival in one.told], "and")
     bounds = ticket.setting.metric.interval_words(low, high, n)
     return f"{start} ({bounds}){': ' if seen else ''}{seen}{end}"
-
-
-def _controls(other: Summary, ticket: Line) -> bool:
-    """Whether a line is a control of this ticket or of all tickets, or another one than this: the target's own."""
-    line = other.line
-    if other.at_home:
-        return line.source != ticket.source
-    return line.arm not in ("dense", "ticket") and line.source in ("", ticket.source)
 
 
 def _seen(ticket: Summary, rival: Summary) -> str:
@@ -106,6 +90,4 @@ def _named(rival: Summary, ticket: Summary) -> str:
     """A rival, with its density where one level means two of them."""
     density = percent(rival.density)
     alike = rival.line.arm in WHOLE or density == percent(ticket.density)
-    return words_of("own" if rival.at_home else rival.line.arm).phrase + (
-        "" if alike else f" at {density} of the weights"
-    )
+    return words_of(name(rival)).phrase + ("" if alike else f" at {density} of the weights")

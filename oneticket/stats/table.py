@@ -56,7 +56,11 @@ def lean(table: ReportTable) -> ReportTable:
     if not same or len(same) == len(columns):
         return table
     told = [(table.header[at], columns[at][0]) for at in same]
-    said = "; ".join(f"{name} = {cell}" if name == "n" else f"{name} {cell}" for name, cell in told if name and cell)
+    said = "; ".join(
+        f"{name} = {cell}" if name == "n" else f"{name} {cell}"
+        for name, cell in told
+        if name and cell not in ("", MISSING)
+    )
     kept = [at for at in range(len(columns)) if at not in same]
     return ReportTable(
         title=table.title,

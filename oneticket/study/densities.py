@@ -20,7 +20,9 @@ def levels_of(densities: Iterable[float], cells: Iterable[Cell]) -> dict[float, 
     planned = _planned(cells)
     found: dict[float, int] = {}
     for density in densities:
-        meant = {part: level for part, levels in planned.items() if (level := _nearest(density, levels)) is not None}
+        meant = {
+            part: level for part, levels in planned.items() if (level := nearest_level(density, levels)) is not None
+        }
         if not meant:
             raise SpecError(
                 f"densities: {density:g} means no planned level, as none is within a tenth of it; {_said(planned)}"
@@ -50,7 +52,8 @@ def _planned(cells: Iterable[Cell]) -> dict[str, dict[int, float]]:
     return found
 
 
-def _nearest(density: float, levels: Mapping[int, float]) -> int | None:
+def nearest_level(density: float, levels: Mapping[int, float]) -> int | None:
+    """The level whose density is nearest to this one; None where none is within `TOLERANCE`."""
     level = min(levels, key=lambda level: abs(levels[level] - density))
     return level if abs(levels[level] - density) <= TOLERANCE * density else None
 

@@ -11,6 +11,7 @@ from test_report_claims import ABOUT, UNSTEADY, Rows, beside, network, sized
 
 from oneticket.claims.claims import CLAIMS, verdicts
 from oneticket.claims.family import family
+from oneticket.report.judged import verdict_table
 from oneticket.stats.decomposition import decompositions
 from oneticket.stats.regroup import parts
 from oneticket.stats.stats import holm
@@ -58,6 +59,16 @@ def test_a_level_that_is_not_trained_yet_is_not_tested_and_the_other_stands() ->
     found = family(at_levels("C2", {8: 0.05}), ["C2"], stated=STATED)
     assert [one.outcome for one in found.verdicts] == ["holds", "not tested"]
     assert found.verdicts[1].adjusted is None and found.verdicts[1].survives is None
+
+
+def test_the_table_of_verdicts_says_outcome_gain_and_what_was_not_tested() -> None:
+    table = verdict_table(family(at_levels("C2", {8: 0.05}), ["C2", "C6"], stated=STATED).verdicts)
+    assert table is not None and len(table.rows) == 1
+    cells = dict(zip(table.header, table.rows[0], strict=True))
+    assert (cells["claim"], cells["weights"], cells["outcome"], cells["n"]) == ("C2", "17 %", "holds", "3")
+    assert cells["gain (points)"].startswith("+5.0 [") and "at equal" not in cells
+    assert table.caption.endswith("Not tested: C2 at 3.5 %; C6 at 17 %; C6 at 3.5 %.")
+    assert verdict_table(family([], ["C1"]).verdicts) is None
 
 
 def test_p_is_that_of_the_rule_and_adjusted_over_all_verdicts() -> None:

@@ -5,8 +5,10 @@ import re
 import pytest
 
 from oneticket.ground.errors import SpecError
+from oneticket.report.rivals import rival_tables
 from oneticket.report.verdict import sentence
 from oneticket.stats.regroup import pooled
+from oneticket.stats.words import words_of
 
 START = "At 1.2 % of the weights on digits:b under sgd, the ticket from digits:a (sgd) reached "
 CI = r"95 % CI −?[\d.]+ to −?[\d.]+"
@@ -177,3 +179,44 @@ def test_pooling_averages_over_optimizers_and_needs_them_all(study) -> None:
     lacking = [row for row in rows if not (row["arm"] == "reinit" and row["source_optimizer"] == "adam")]
     with pytest.raises(SpecError, match="not every arm, level and replicate has every combination of optimizers"):
         pooled(lacking)
+
+
+CROSSES = ["mask-only", "weights-only", "mask-init", "own-reinit", "layerwise-random-kept"]
+
+
+def test_of_many_networks_the_usual_ones_are_told_and_the_others_counted(study) -> None:
+    arms = ["dense", "ticket", "own", "reinit", "layerwise-random", "global-random", *CROSSES]
+    rows = study(optimizers=["sgd"], arms=arms, spread=0.002)
+    told = sentence(rows)
+    assert told.endswith("; 5 other networks beside it are not told here.")
+    assert not [arm for arm in CROSSES if words_of(arm).phrase in told]
+    (table,) = rival_tables(rows)
+    usual = ("own", "reinit", "layerwise-random", "global-random", "dense")
+    assert table.header[2:] == ("accuracy (%)", *(f"minus {words_of(arm).label}" for arm in usual))
+
+
+def test_few_networks_are_told_whatever_they_are(study) -> None:
+    told = sentence(study(optimizers=["sgd"], arms=["ticket", *CROSSES], spread=0.002))
+    assert not [arm for arm in CROSSES if words_of(arm).phrase not in told]
+
+
+def test_a_table_says_what_the_sentence_says(study) -> None:
+    (table,) = rival_tables(study(optimizers=["sgd"]))
+    assert table.title == "Tickets of 1.2 % of the weights"
+    assert table.rows == (
+        (
+            *("digits:b under sgd", "digits:a (sgd)", "95.1 [93.9, 96.3]"),
+            *("+33.0 [32.0, 34.0]", "+84.2 [83.0, 85.4]", "−2.0 [−2.7, −1.3]"),
+        ),
+    )
+
+
+def test_a_table_says_where_fewer_replicates_have_both(study) -> None:
+    rows = [one for one in study(optimizers=["sgd"]) if (one["arm"], one["replicate"]) != ("reinit", 0)]
+    alone = [one for one in rows if one["arm"] != "reinit" or one["replicate"] == 1]
+    nobody = [one for one in rows if one["arm"] != "reinit"]
+    (cell,) = {row[3] for row in rival_tables(rows)[0].rows}
+    assert cell.endswith("(n = 2)")
+    assert {row[3][-7:] for row in rival_tables(alone)[0].rows} == {"(n = 1)"}
+    assert "minus new weights, same mask" not in rival_tables(nobody)[0].header
+    assert rival_tables([one for one in rows if one["arm"] == "dense"]) == []

@@ -1,0 +1,136 @@
+"""The rivals of a ticket: the networks it is compared with, at the sparsest level that all have, and their table."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+
+from oneticket.ground.metric import Metric
+from oneticket.lottery.arms import ARMS, WHOLE
+from oneticket.stats.regroup import settled
+from oneticket.stats.report_table import ReportTable
+from oneticket.stats.summary import Line, Row, Summary, over, places, summary
+from oneticket.stats.words import MISSING, percent, within, words_of
+
+USUAL = ("own", "reinit", "layerwise-random", "global-random", "dense")
+"""Those that answer the usual questions. What takes a ticket apart is told as mask and weights, elsewhere."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rivals:
+    """A ticket at one level and the networks beside it, the dense ones last.
+
+    `told`: those that a reader is told of: all where they are no more than `USUAL`, else the usual ones and controls of
+    the user's own. `others`: how many more there are. `lacking`: arms that were not trained at this level.
+    """
+
+    ticket: Summary
+    told: tuple[Summary, ...]
+    others: int
+    lacking: tuple[str, ...]
+    dense: bool
+
+
+def rivals(block: Sequence[Summary]) -> list[Rivals]:
+    """For each ticket of one setting, at the sparsest level that it and its controls have in common."""
+    return [_of(line, block) for line in dict.fromkeys(one.line for one in block if one.line.arm == "ticket")]
+
+
+def rival_tables(rows: Iterable[Row]) -> list[ReportTable]:
+    """What was observed, as a table for each metric: a ticket in each row, what it is compared with in columns.
+
+    A cell is the ticket's gain: the mean paired difference with its 95 % Student t interval. Raises SpecError as
+    `summary` does.
+
+    >>> row = {"model": "m", "target_data": "b", "target_optimizer": "sgd"}
+    >>> found = {"source_data": "a", "source_optimizer": "sgd", "level": 1, "density": 0.8, "arm": "ticket"}
+    >>> rows = [
+    ...     one for n in (0, 1) for one in (
+    ...         {**row, "arm": "dense", "level": 0, "density": 1.0, "replicate": n, "score": 0.9},
+    ...         {**row, **found, "replicate": n, "score": 0.92 + n / 100})]
+    >>> rival_tables(rows)[0].header
+    ('on', 'ticket from', 'accuracy (%)', 'minus dense')
+    >>> rival_tables(rows)[0].rows
+    (('b under sgd', 'a (sgd)', '92.5 [86.1, 98.9]', '+2.5 [−3.9, 8.9]'),)
+    """
+    summaries = summary(settled(rows))
+    where = places(summaries)
+    by_metric: dict[Metric, list[Rivals]] = {}
+    for setting, block in groupby(summaries, key=lambda one: one.setting):
+        by_metric.setdefault(setting.metric, []).extend(rivals([*block]))
+    several = len({setting.model for setting in where}) > 1
+    return [
+        _table(found, metric, [where[one.ticket.setting] for one in found], models=several)
+        for metric, found in by_metric.items()
+        if found
+    ]
+
+
+def name(rival: Summary) -> str:
+    """Which arm a rival is: a ticket that was found where it is trained is the target's own."""
+    return "own" if rival.at_home else rival.line.arm
+
+
+def _of(line: Line, block: Sequence[Summary]) -> Rivals:
+    levels: dict[Line, set[int]] = {}
+    for one in block:
+        if one.line == line or (_controls(one, line) and one.line.arm not in WHOLE):
+            levels.setdefault(one.line, set()).add(one.level)
+    level = max(set.intersection(*levels.values()) or levels[line])
+    whole = [Line(arm="dense-rewound", data=line.data, optimizer=line.optimizer), Line(arm="dense")]
+    at = {one.line: one for one in block if one.level == level or one.line in whole}
+    home = {one.line for one in block if one.at_home}
+    # The controls in their usual order, then the dense networks.
+    found = [at[other] for other in (*levels, *whole) if other in at and other != line]
+    few = len(found) <= len(USUAL)
+    told = [one for one in found if few or name(one) in USUAL or name(one) not in ARMS]
+    return Rivals(
+        ticket=at[line],
+        told=tuple(told),
+        others=len(found) - len(told),
+        lacking=tuple("own" if other in home else other.arm for other in levels if other not in at),
+        dense=Line(arm="dense") in at,
+    )
+
+
+def _controls(other: Summary, ticket: Line) -> bool:
+    """Whether a line is a control of this ticket or of all tickets, or another one than this: the target's own."""
+    line = other.line
+    if other.at_home:
+        return line.source != ticket.source
+    return line.arm not in ("dense", "ticket") and line.source in ("", ticket.source)
+
+
+def _table(found: Sequence[Rivals], metric: Metric, where: Sequence[str], *, models: bool) -> ReportTable:
+    arms = list(dict.fromkeys(arm for arm in (*USUAL, *(name(one) for each in found for one in each.told))))
+    shown = [arm for arm in arms if any(name(one) == arm for each in found for one in each.told)]
+    rows = []
+    for one, place in zip(found, where, strict=True):
+        ticket = one.ticket
+        cells = {name(rival): _cell(ticket, rival) for rival in one.told}
+        place = f"{place} ({ticket.setting.model})" if models else place
+        start = place, ticket.line.source or MISSING, percent(ticket.density)
+        rows.append((*start, within(ticket.score, metric), *(cells.get(arm, MISSING) for arm in shown)))
+    ns = sorted({one.ticket.score.n for one in found})
+    said = f"n = {ns[0]}" if len(ns) == 1 else f"n = {ns[0]} to {ns[-1]}"
+    same = len({row[2] for row in rows}) == 1
+    header = ("on", "ticket from", "weights kept", metric.heading, *(f"minus {words_of(arm).label}" for arm in shown))
+    if same:
+        header, rows = (*header[:2], *header[3:]), [(*row[:2], *row[3:]) for row in rows]
+    return ReportTable(
+        title=f"Tickets of {percent(found[0].ticket.density)} of the weights" if same else "Tickets by their density",
+        header=header,
+        rows=tuple(rows),
+        caption=f"The ticket's {metric.name} and its gain over the network of each column, in {metric.units}: mean "
+        f"paired difference with its 95 % Student t interval, not adjusted for their number; {said} replicates.",
+    )
+
+
+def _cell(ticket: Summary, rival: Summary) -> str:
+    compared = over(ticket, rival)
+    if compared is None:
+        return MISSING
+    n = compared.difference.n
+    alone = f" (n = {n})" if 1 < n != ticket.score.n else ""
+    return within(compared.difference, ticket.setting.metric, signed=True) + alone
