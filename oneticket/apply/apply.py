@@ -75,18 +75,18 @@ def apply(
     """Write the ticket's parameters and buffers into the model in place, by name and shape.
 
     `head` says what happens to the output layers, `ticket.contract.heads`: "fresh" leaves the model's own unchanged,
-    "keep" takes the ticket's values and holds no mask there, "sparse" takes the values and the mask. A tensor that has
-    another role too, such as an embedding tied to the output layer, is transferred for it. Device, dtype, memory
-    format and requires_grad stay the model's.
+    "keep" takes the ticket's values without a mask, "sparse" takes the values and the mask. A tensor with a second
+    role, such as an embedding tied to the output layer, is transferred for that role. The model keeps its device,
+    dtype, memory format and requires_grad.
 
-    Names that differ by wrappers (`module.`, `_orig_mod.`) or by one prefix (`encoder.`) are found, as `match.match`
-    says. `names` tells the rest, from the ticket's names to the model's: `{"bert.": "encoder."}` for prefixes,
-    `{"*.gamma": "*.weight"}` for patterns, `{"fc.bias": "out.bias"}`, `{"pooler.": None}` for what is not used.
+    Names that differ by wrappers (`module.`, `_orig_mod.`) or by one prefix (`encoder.`) are matched, see
+    `match.match`. `names` maps other names, from the ticket's to the model's: `{"bert.": "encoder."}` for prefixes,
+    `{"*.gamma": "*.weight"}` for patterns, `{"fc.bias": "out.bias"}`, and `{"pooler.": None}` for names not to use.
 
-    With head="fresh", and unless the model has all of the ticket's heads, the model's own are known by their place:
-    tensors outside the innermost module of all transferred tensors; if that is the model, and the contract names a
-    head, in modules right below it that get nothing. `fresh` names others by pattern: they stay as the model has them,
-    whether the ticket has them or not.
+    With head="fresh", unless the model has all of the ticket's heads, the model's heads are found by their place:
+    tensors outside the innermost module that holds all transferred tensors. If that module is the model itself and the
+    contract names a head, they are the direct submodules that receive nothing. `fresh`: patterns of further names that
+    keep the model's values, whether the ticket has them or not.
 
     Raises TransferError when anything does not fit, with the model untouched. Morcos et al. 2019, arXiv 1906.02773;
     with other heads: Chen et al. 2020, arXiv 2007.12223.
@@ -133,7 +133,7 @@ def plan(
     filled = {id(found[goal]): goal for goal in used.values()}
     if tied := sorted(name for name in chosen if id(found[name]) in filled):
         raise TransferError(_half_fresh(tied, found, chosen | {filled[id(found[name])] for name in tied}))
-    # What the model ties to its output layer is carried for its other role.
+    # A tensor that the model ties to its output layer is transferred for its other role.
     stays = {name for name in stays if id(found[name]) not in filled}
     same = {id(found[name]) for name in stays}
     stays |= {name for name, value in found.items() if id(value) in same}
@@ -197,10 +197,10 @@ def _chosen(patterns: Sequence[str], found: Collection[str]) -> set[str]:
 
 
 def _aside(own: Collection[str], used: Collection[str], *, below: bool) -> set[str]:
-    """Those of the model's own tensors that lie where a head lies: beside all that is carried, not within.
+    """The model's own tensors that lie where a head lies: outside the module of all transferred tensors.
 
-    If that is all over the model they are those in modules right below it, and `below` says whether there may be such:
-    they could also be more of the ticket's own kind, as further layers are.
+    If that module is the whole model, they are those in its direct submodules. `below` says whether there may be such:
+    they could also be further layers of the ticket's network.
     """
     body = shared_module([plain(name) for name in used])
     parts = {plain(name).partition(".")[0] for name in used}
@@ -228,7 +228,7 @@ def _half_fresh(tied: Sequence[str], found: Mapping[str, Tensor], chosen: Collec
 
 
 def _misrecorded(ticket: Ticket, missing: Collection[str], pairs: Mapping[str, str]) -> str:
-    """What to say where the contract names a tied tensor by its other role; files of older versions may."""
+    """The error text where the contract names a tied tensor by its other role, as files of older versions may."""
     weights, heads = ticket.weights, ticket.contract.head_names
     twins = {
         other: name

@@ -26,11 +26,11 @@ def attach(
     fresh: Sequence[str] = (),
     rule: str = "gate+project",
 ) -> Guard:
-    """What `Ticket.attach` says."""
+    """See `Ticket.attach`."""
     try:
         applied = plan(ticket, model, head=head, names=names, fresh=fresh)
     except TransferError as error:
-        # Where ranks share the model, the others wait to hear of it.
+        # Where ranks share the model, the other ranks wait for this message.
         if isinstance(model, nn.Module):
             shards.agree(model, f"TransferError: {error}")
         raise

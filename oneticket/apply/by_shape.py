@@ -8,11 +8,11 @@ Shapes = Mapping[str, tuple[int, ...]]
 
 
 def by_shape(ticket: Shapes, model: Shapes) -> dict[str, str]:
-    """The map to give as `names` where the model begins with the ticket's shapes, in that order; else empty.
+    """A map to give as `names` if the model begins with the ticket's shapes in the same order; empty otherwise.
 
-    `ticket`, `model`: name -> shape, in the order of the layers; the ticket's without its output layers, which the
-    model has behind what matches. The last part of each name (`weight`, `running_mean`) must be the same. Modules go by
-    prefixes. That layers of one shape in one order do the same is likely, and not sure: whoever takes the map looks.
+    `ticket`, `model`: name -> shape, in the order of the layers; the ticket without its output layers, which come last
+    in the model. The last parts of the names (`weight`, `running_mean`) must be equal. The map is by prefixes of
+    modules. Layers of equal shape in equal order probably do the same, but not surely: check the map before you use it.
 
     >>> theirs = {"net.0.weight": (3, 2), "net.0.bias": (3,), "net.2.weight": (5, 3)}
     >>> by_shape({"fc1.weight": (3, 2), "fc1.bias": (3,)}, theirs), by_shape({"fc1.weight": (2, 3)}, theirs)

@@ -1,4 +1,4 @@
-"""Whether a model's outputs come from the layers that a ticket's contract names, told at the first forward pass."""
+"""Check at the first forward pass that a model's outputs come from the layers that a ticket's contract names."""
 
 from __future__ import annotations
 

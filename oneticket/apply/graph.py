@@ -35,9 +35,9 @@ class Found:
 
     @classmethod
     def joined(cls, passes: Sequence[Found]) -> Found:
-        """What several passes show, through the model or its parts: what comes before another's head is none.
+        """What several passes show, through the model or its parts: a layer before another head is no head.
 
-        The order of the heads does not depend on that of the passes, as a search that goes on may make others first.
+        The order of the heads does not depend on the order of the passes, since a resumed search may pass differently.
         """
         before = frozenset[str]().union(*(one.before for one in passes))
         heads: list[tuple[str, ...]] = []
@@ -56,7 +56,7 @@ class Found:
 
 
 class Hidden(Exception):
-    """A node stands for many, and its layers cannot be told apart."""
+    """A node that stands for many layers, which cannot be separated."""
 
 
 @dataclass(frozen=True)
@@ -154,7 +154,7 @@ class Graph:
         return _Output(nodes=frozenset(nodes), layers=frozenset(layers), all=frozenset(layers | after))
 
     def _read_by(self, node: Any) -> set[int]:
-        """The parameters that a node of data reads beside its data."""
+        """The parameters that a data node reads in addition to its data."""
         mine = {key for parent, _ in node.next_functions for key in (parent is not None and self.made[parent]) or ()}
         if self.frozen and MIXES.match(node.name()) and any(parent is None for parent, _ in node.next_functions):
             # A frozen weight is no part of the graph, but is kept for the gradient of what it multiplies.
@@ -273,10 +273,10 @@ MULTIPLIES = re.compile(r"Mul|Sub|Div")
 """Nodes that do so element by element, as in a product that is summed up by hand; they may also just scale."""
 
 VECTOR = re.compile(r"Mv|Dot|Vdot")
-"""Nodes that bring weights together with a vector kept beside them, as spectral norms do."""
+"""Nodes that combine weights with a stored vector, as spectral norms do."""
 
 LOOKS_UP = re.compile(r"Embedding|Index|Gather|Take")
-"""Nodes that read a parameter where data says."""
+"""Nodes that read the entries of a parameter that data selects."""
 
 HIDING = ("CompiledFunction", "CheckpointFunction")
 """Nodes that stand for many."""

@@ -15,10 +15,10 @@ def given(
 ) -> dict[str, str | None]:
     """What a map written by hand says of the names asked for: name -> the model's name, or None for "not used".
 
-    The map goes from the ticket's names to the model's. A key that ends with "." and the key "" are prefixes; a key
-    with `*` is a pattern, whose stars (as short as can be) fill those of its value in order; any other is a full name.
-    Full names go first, then the key with most characters. A value may leave the segments of wrappers out. What is
-    `optional` goes nowhere if a prefix or a pattern sends it to where the model has nothing.
+    The map goes from the ticket's names to the model's. A key that ends with "." and the key "" are prefixes. A key
+    with `*` is a pattern: its stars match as little as possible and fill the stars of its value in order. Any other key
+    is a full name. Full names come first, then the longest key. A value may omit wrapper segments. An `optional` name
+    is dropped if a prefix or pattern maps it to a name that the model lacks.
 
     Raises TransferError for a key that matches nothing, a value that is not in the model, or two names for one tensor.
 

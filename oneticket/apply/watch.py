@@ -1,4 +1,4 @@
-"""Watching for the first forward pass of somebody's loop, to see where the model's outputs come from."""
+"""Watches the first forward pass of the user's own loop, to see where the model's outputs come from."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from oneticket.apply.outputs import apart, read, tensors_in
 
 
 class Watch:
-    """Looks at the first forward pass that somebody's loop makes, and takes nothing of it but its graph.
+    """Watches the first forward pass of the user's own loop and reads its graph only.
 
-    `then` is called with what was found after the first pass through the model that leaves a graph; or, where a loop
-    calls parts of the model one by one (as Lightning does), when `settle` is called. `inner` is the model without
-    wrappers, whose names count. A copy of the model is not watched.
+    `then` is called with what was found after the first pass through the model that leaves a graph. If a loop calls
+    parts of the model one by one (as Lightning does), `then` is called when `settle` is called. `inner` is the model
+    without wrappers; names are its names. A copy of the model is not watched.
 
-    If `thorough`, further passes are looked at, as long as no gradient reached some trainable parameter, since tasks
-    may take turns and evaluation may use fewer outputs; `then` is called after each, with what all of them show. And
-    where a compiled pass hides its graph, the inner model makes a pass of its own with the same inputs.
+    If `thorough`, further passes are watched until a gradient has reached every trainable parameter, since tasks may
+    take turns and evaluation may use fewer outputs; `then` is called after each with the result of all passes. If a
+    compiled pass hides its graph, the inner model makes an extra pass with the same inputs.
     """
 
     def __init__(
@@ -44,7 +44,7 @@ class Watch:
             self._handles.append(part.register_forward_hook(_Hook(self._part), with_kwargs=True))
 
     def settle(self) -> None:
-        """Say what the parts showed, if nothing was said yet; what feeds another part is no output."""
+        """Report what the parts showed, if nothing was reported yet; a tensor that feeds another part is no output."""
         parts, self._parts = self._parts, []
         if self._handles and parts and not self._seen:
             self.remove()

@@ -18,10 +18,10 @@ from oneticket.study.resolve import plan_of
 
 
 class Board:
-    """A store as its pages show it. Nothing in the store is ever written, held or repaired.
+    """A store as its pages show it. The board never writes to, locks or repairs the store.
 
-    `studies`: names, files or functions of studies whose figures are to be drawn, beside those that ship. Raises
-    SpecError for a mistake in one of them, StoreError for a place that cannot be opened.
+    `studies`: names, files or functions of studies whose figures are drawn in addition to the shipped ones. Raises
+    SpecError for a mistake in one of them, StoreError for a store that cannot be opened.
     """
 
     def __init__(self, store: str | os.PathLike[str], studies: Iterable[str] = ()) -> None:

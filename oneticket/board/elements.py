@@ -76,7 +76,7 @@ def _cell(cell: Part, name: str, kind: str | None) -> Html:
 
 
 def section(name: str, title: str, *inside: Part, live: bool = True) -> Html:
-    """A section with its heading; one that is `live` is replaced when what it says has changed."""
+    """A section with its heading. A `live` section is replaced when its content has changed."""
     heading = tag("h2", title, id=f"{name}-title")
     return tag("section", heading, *inside, id=name, aria_labelledby=f"{name}-title", data_live=live)
 

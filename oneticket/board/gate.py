@@ -1,4 +1,4 @@
-"""The gate: which requests reach a page, and what every answer says of what may be done with it."""
+"""The gate: which requests reach a page, and the security headers of every answer."""
 
 from __future__ import annotations
 
@@ -41,9 +41,9 @@ Send = Callable[[dict[str, Any]], Awaitable[None]]
 class Gate:
     """An ASGI application around a site that answers only a browser of this machine, and only GET and HEAD.
 
-    `hosts`: what the header Host may be, such as `127.0.0.1:8321`. A page of a foreign name that resolves to this
-    machine says its own name there, and a foreign page that asks for ours says so in Origin or Sec-Fetch-Site: both are
-    refused. There are no headers that let another origin read. A page that breaks is told in one line.
+    `hosts`: accepted values of the header Host, such as `127.0.0.1:8321`. A foreign name that resolves to this machine
+    is refused by its Host; a request from a foreign page is refused by its Origin or Sec-Fetch-Site. No header lets
+    another origin read an answer. A page that fails is reported in one line.
     """
 
     def __init__(self, site: Site, *, hosts: frozenset[str]) -> None:

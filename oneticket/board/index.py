@@ -93,7 +93,7 @@ class Index:
                 self._entries[key] = replace(Entry(**about), **_told(head.record))  # type: ignore[arg-type]
 
     def _found_on(self, definitions: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
-        """Where the tickets of transfers were found, as far as the first step that they need says."""
+        """Where the tickets of transfers were found, by the first step that they need."""
         needs = {key: defined["needs"][0] for key, defined in definitions.items() if defined["needs"]}
         needs = {key: need for key, need in needs.items() if definitions[key]["kind"] == TransferStep.kind}
         lacking = set(needs.values()) - self._sources.keys()
@@ -102,7 +102,7 @@ class Index:
         return {key: self._sources.get(need, "") for key, need in needs.items()}
 
     def lacking(self, seen: Seen) -> list[str]:
-        """The outcomes that were not read yet, or were put anew since."""
+        """The outcomes that were not read yet, or were replaced since."""
         known = self._entries
         return [key for key, size in seen.outcomes.items() if key not in known or known[key].size != size]
 
@@ -115,7 +115,7 @@ class Index:
                 lacking = self.lacking(seen)
                 self.read(seen, lacking[:BATCH])
                 rest = clock.now() - began if len(lacking) > BATCH else PAUSE
-            except OneticketError:  # a store that cannot be read now; the pages say so
+            except OneticketError:  # the store cannot be read now; the pages show that
                 rest = PAUSE
 
 
@@ -125,7 +125,7 @@ def _natural(words: str) -> list[tuple[int, str]]:
 
 
 def _told(record: Mapping[str, Any]) -> dict[str, str]:
-    """What a record says of score and density, as text; nothing where it says nothing, or nonsense."""
+    """A record's score and density as text; empty where they are missing or malformed."""
     try:
         score = score_of(record)
         metric = Metric.of(record).name if score is not None else ""

@@ -1,4 +1,4 @@
-"""What lives where in an outcome: the density of each layer at each level, and what two of them share."""
+"""Which weights remain in an outcome: the density of each layer at each level, and what two masks share."""
 
 from __future__ import annotations
 
@@ -32,19 +32,19 @@ class Layers:
     pruned_at: Mapping[str, Tensor] | None = None
 
     def remaining(self, level: int) -> dict[str, Tensor]:
-        """Which weights live at a level, by layer."""
+        """Which weights remain at a level, by layer."""
         if self.pruned_at is None:
             return dict((self.masks or {})[level])
         return {name: (at == 0) | (at > level) for name, at in self.pruned_at.items()}
 
     def counts(self, level: int) -> dict[str, tuple[int, int]]:
-        """Layer -> (living weights, all weights)."""
+        """Layer -> (remaining weights, all weights)."""
         return {name: (int(remaining.sum()), remaining.numel()) for name, remaining in self.remaining(level).items()}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Shared:
-    """What two masks have in common: of a layer's weights those that live in the one, the other, and both."""
+    """The overlap of two masks: of a layer's weights, those that remain in the one, in the other, and in both."""
 
     layer: str
     first: int
@@ -78,7 +78,7 @@ class Outcomes:
         self._kept: OrderedDict[tuple[str, int], Outcome] = OrderedDict()
 
     def get(self, key: str, size: int) -> Outcome:
-        """The outcome at an address, every bit of it checked; StoreError if it is damaged, gone or very large."""
+        """The outcome at an address, fully checked; StoreError if it is damaged, removed or very large."""
         with self._lock:
             if (key, size) not in self._kept:
                 self._kept[key, size] = self._read(key, size)

@@ -14,11 +14,11 @@ from oneticket.store.under_way import UnderWay
 
 EVERY = 2.0  # seconds after which a page is looked at again
 LISTED = 20  # failures, damaged files and the like that are named
-SHORT = 12  # digits of an address that tell any two apart
+SHORT = 12  # digits of an address, enough to be unique
 
 
 def running(board: Board, held: Mapping[str, UnderWay]) -> Html:
-    """A card for each step that somebody is at, with its curve so far."""
+    """A card for each running step, with its curve so far."""
     if not held:
         return note("Nothing is under way now.")
     words = board.index.words(held)

@@ -1,4 +1,4 @@
-"""The reports of studies as they fill: verdicts and figures, made anew in the background when more is trained."""
+"""The reports of studies as they fill: verdicts and figures, updated in the background when more is trained."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Drawn:
 
 @dataclass(frozen=True, kw_only=True)
 class Report:
-    """What is known of a study's report. `done` of `cells` cells are in it; `doing` says what is being made now.
+    """The state of a study's report. It covers `done` of `cells` cells; `doing` says what is being made now.
 
     `figures`: the one that stands under the verdicts, then those that the study asks for.
     """
@@ -51,10 +51,10 @@ class Report:
 
 
 class Reports:
-    """One report for each study that was named, or that ships. A thread makes those that a page asks for.
+    """One report for each named or shipped study. A thread makes the reports that a page asks for.
 
-    What a store says of a study is never run: only its steps are known from there, and a study's own code is reached
-    by the name that the user gave.
+    Code that a store names is never run: the store gives only a study's steps, and a study's own code is found by the
+    name that the user gave.
     """
 
     def __init__(self, view: StoreView, named: Mapping[str, str]) -> None:

@@ -17,9 +17,9 @@ Page = Callable[[Board, Request], Answer | None]
 
 
 def answer(board: Board, request: Request) -> Answer:
-    """The page at an address, or one that says that there is none.
+    """The page at an address, or a page that says there is none.
 
-    What is asked for is compared with what is there; it never becomes the name of a file.
+    A request is compared with known names; it never becomes the name of a file.
     """
     path = "/" + "/".join(request.steps)
     if path in FILES:
@@ -40,7 +40,7 @@ def _nothing(board: Board, why: str, *, status: int = 404) -> Answer:
 
 
 def _style() -> str:
-    """The look of the report, and what the board has beside it."""
+    """The report's style sheet and the board's additions to it."""
     shared = (Path(report.__file__).with_name(name) for name in ("page.css", "figures.css"))
     files = (*shared, Path(__file__).with_name("board.css"))
     return "\n".join(file.read_text("utf-8") for file in files)
@@ -59,7 +59,7 @@ PAGES: tuple[tuple[tuple[str, ...], Page], ...] = (
     (("steps", KEY), step_pages.step),
     (("compare",), step_pages.compare),
 )
-"""What the steps of a path must be, and the page that lies there."""
+"""The segments of a path, and its page."""
 
 FILES: dict[str, tuple[Callable[[], str], str]] = {
     "/board.css": (_style, "text/css; charset=utf-8"),

@@ -1,4 +1,4 @@
-"""Pages of one step, whatever its state, and of two tickets side by side."""
+"""Pages of one step in any state, and of two tickets side by side."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def step(board: Board, request: Request) -> Answer | None:
 
 
 def compare(board: Board, request: Request) -> Answer:
-    """Two tickets: what they share, layer by layer, beside what two random masks of these densities would share."""
+    """Two tickets: their overlap layer by layer, and the overlap of two random masks of the same densities."""
     seen, query = board.view.look(), request.query
     form = _form(board, seen, query)
     one, other = query.get("a", ""), query.get("b", "")
@@ -152,7 +152,7 @@ def _masks(board: Board, seen: Seen, query: Mapping[str, str], side: str) -> tup
 
 
 def _level(masks: Layers, given: str) -> int:
-    """The level asked for, or the sparsest; SpecError for one that is not there."""
+    """The level asked for, or the sparsest; SpecError for a missing one."""
     if not given:
         return masks.levels[-1]
     known = {str(level): level for level in masks.levels}

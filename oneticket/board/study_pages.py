@@ -142,7 +142,7 @@ def _figure(name: str, number: int, drawn: Drawn) -> Html:
 
 
 def _panel(source: str, panel: Panel, title: str) -> Html:
-    """A panel as a picture, whose place is kept free until it is there."""
+    """A panel as a picture, whose space is reserved until it has loaded."""
     size = re.search(r'<svg[^>]* width="(\d+)[^"]*" height="(\d+)', panel.still)
     width, height = size.groups() if size else (None, None)
     image = tag("img", src=source, alt=title, width=width, height=height)
@@ -152,7 +152,7 @@ def _panel(source: str, panel: Panel, title: str) -> Html:
 
 
 def _own(panel: Panel) -> bool:
-    """Whether it is a chart that cannot be laid out anew, and has its own colours."""
+    """Whether it is a chart with a fixed layout and its own colours."""
     return "autosize" not in panel.chart
 
 

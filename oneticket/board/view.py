@@ -21,11 +21,11 @@ SOON, SHARE = 0.9, 0.05
 
 @dataclass(frozen=True, kw_only=True)
 class Seen:
-    """A store at one moment. `number` is another one whenever anything but what is under way has changed.
+    """A store at one moment. `number` changes whenever anything but the running steps has changed.
 
-    `outcomes`: address -> bytes. `defined`: addresses of steps whose definitions are there. `failures`: why steps
-    failed. `under_way`: who is at which step. `plans`: what studies ask for. `aside`: damaged files, set aside before.
-    `formats`: files of other formats. `there`: whether there is a store at all; `error`: why it cannot be looked at.
+    `outcomes`: address -> bytes. `defined`: addresses of steps with definitions. `failures`: why steps failed.
+    `under_way`: who runs which step. `plans`: the steps that studies ask for. `aside`: damaged files, set aside before.
+    `formats`: files of other formats. `there`: whether the store exists; `error`: why it cannot be read.
     """
 
     number: int = 0
@@ -52,9 +52,9 @@ STATES = ("done", "under way", "failed", "to do")
 
 
 class StoreView:
-    """Looks at a store when it is asked, but seldom enough that a run beside it does not notice.
+    """Looks at a store on request, but rarely enough not to slow a running study.
 
-    In a folder only what changed since the last look is listed again; elsewhere everything is.
+    In a local folder only changes since the last look are listed again; on remote storage everything is.
     """
 
     def __init__(self, store: Store) -> None:
@@ -134,7 +134,7 @@ class StoreView:
 
 
 class _Room:
-    """A folder of a store and what its files hold. `settled`: it was listed after its stamp had been seen before."""
+    """A folder of a store and its files. `settled`: it was listed after its time stamp had been seen before."""
 
     def __init__(self, files: Mapping[str, int], *, stamp: int, settled: bool) -> None:
         self.files, self.stamp, self.settled = files, stamp, settled

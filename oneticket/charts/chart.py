@@ -50,7 +50,7 @@ def still(spec: Mapping[str, Any], name: str) -> str:
 
 
 def _spoken(part: Any) -> Any:
-    """A Vega chart whose axes speak their descriptions: Vega itself makes up others. `page.js` does so too."""
+    """A Vega chart whose axes are read aloud by their descriptions, not Vega's own. `page.js` does the same."""
     if isinstance(part, dict):
         for axis in part.get("axes", ()):
             if "description" in axis:
@@ -67,7 +67,7 @@ def turning_dark(svg: str) -> str:
 
 
 def _numbered(svg: str, name: str) -> str:
-    """The SVG with its clips and gradients numbered from 0: the renderer goes on counting from chart to chart."""
+    """The SVG with its clips and gradients numbered from 0: the renderer continues its numbers over charts."""
     known = {found: f"{re.sub(r'[^A-Za-z0-9]', '-', name)}-{n}" for n, found in enumerate(_IDS.findall(svg))}
     return _USES.sub(lambda use: use[1] + known.get(use[2], use[2]) + use[3], svg)
 

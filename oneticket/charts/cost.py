@@ -1,4 +1,4 @@
-"""The cost ledger: what every search cost, and what carrying its tickets saved."""
+"""The cost ledger: what every search cost, and what transferring its tickets saved."""
 
 from __future__ import annotations
 

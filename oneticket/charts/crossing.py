@@ -1,4 +1,4 @@
-"""The crossing: at which size of a target its own ticket overtakes the ones that come from elsewhere."""
+"""The crossing: at which size of a target its own ticket overtakes tickets from other sources."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ Sized = Mapping[int, list[Summary]]
 
 @dataclass(frozen=True, kw_only=True)
 class _Panel:
-    """One network at one level: what was seen at each size of the target."""
+    """One network at one level: its results at each size of the target."""
 
     title: str
     sizes: Sized
@@ -97,21 +97,21 @@ def _set(rows: Sequence[Row], setting: Setting) -> object:
 
 
 def _both(sizes: Sized) -> bool:
-    """Whether there is a ticket from elsewhere beside the target's own anywhere."""
+    """Whether the target's own ticket is compared with a ticket from another source anywhere."""
     return any(_own(found, one.setting) for found in sizes.values() for one in found if _carried(one))
 
 
 def _own(found: Sequence[Summary], setting: Setting) -> Summary | None:
-    return next((one for one in found if one.at_home and one.setting == setting), None)
+    return next((one for one in found if one.is_own_ticket and one.setting == setting), None)
 
 
 def _carried(one: Summary) -> bool:
-    return one.line.arm == "ticket" and not one.at_home
+    return one.line.arm == "ticket" and not one.is_own_ticket
 
 
 def _line(one: Summary) -> Line:
     """The target's own tickets are one line, though each size has another."""
-    return Line(arm="own") if one.at_home else one.line
+    return Line(arm="own") if one.is_own_ticket else one.line
 
 
 def _score(one: Summary, size: int, group: Group) -> Record:

@@ -21,10 +21,10 @@ FLOOR = 1e-4  # of a loss on a logarithmic axis
 
 
 def curves_chart(curves: Sequence[Row]) -> Chart | None:
-    """Mean training loss over steps with its band: per target one panel, or several of many lines; None without any.
+    """Mean training loss over steps with its band: one panel per target, or several for many lines; None without any.
 
-    Every target is shown at its sparsest level, beside the dense network in black. Each line of a panel has its own
-    colour and dash. Bands are 95 % Student t intervals over replicates. The loss is logarithmic.
+    Every target is shown at its sparsest level, with the dense network in black. Each line of a panel has its own
+    colour and dash. Bands are 95 % Student t intervals over replicates. The loss axis is logarithmic.
     """
     split = parts(settled(_once(curves)))
     blocks: list[tuple[str, Group, list[Record]]] = []
@@ -101,7 +101,7 @@ def _records(rows: Sequence[Row], group: Group) -> list[Record]:
 
 
 def _ends(line: Sequence[Record]) -> Record:
-    """What is said of a line as a whole: over which steps it goes, and where it ends."""
+    """Summary of a line: the steps it covers, and its last value."""
     first, last = (choose(line, key=lambda record: record["step"]) for choose in (min, max))
     return {"steps": f"{first['step']:,} to {last['step']:,}", "first": first["loss"], "last": last["loss"]}
 

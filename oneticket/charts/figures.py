@@ -28,10 +28,10 @@ from oneticket.study.spec import FIGURES as NAMES
 
 @dataclass(frozen=True, kw_only=True)
 class Figure:
-    """What to call a figure's file, what stands above and below it, and how it is drawn.
+    """The name of a figure's file, its title and caption, and the function that draws it.
 
-    `caption`: what one sees and what may be done with it; the numbers of replicates and what is missing stand in the
-    chart itself, so that a file of it says so too. `needs`: what is lacking where `draw` gives None.
+    `caption`: what is shown and how to use it. The numbers of replicates and missing cells stand in the chart itself,
+    so that its file shows them too. `needs`: what is missing where `draw` gives None.
     """
 
     name: str
@@ -52,7 +52,7 @@ def figure_named(name: str) -> Figure:
     'Training curves'
     """
     FIGURES.known(name)
-    if not FIGURES.is_own(name):
+    if not FIGURES.is_own_ticket(name):
         return FIGURES[name]
     function = FIGURES.own(name)
     title, _, caption = (inspect.getdoc(function) or function.__name__).partition("\n")

@@ -82,7 +82,7 @@ def controls_chart(rows: Sequence[Row], missing: Sequence[Row] = ()) -> Chart | 
 
 
 def _differences(block: Sequence[Summary], level: int) -> list[Record]:
-    """Every ticket of a setting beside every control of it, the target's own ticket, and the dense network."""
+    """Every ticket of a setting compared with every control of it, the target's own ticket, and the dense network."""
     made = []
     here = [one for one in block if one.level == level or one.line.arm in WHOLE]
     for ticket in here:
@@ -94,7 +94,7 @@ def _differences(block: Sequence[Summary], level: int) -> list[Record]:
                 continue
             found, metric = compared.difference, ticket.setting.metric
             record = {
-                "control": words_of("own" if rival.at_home else rival.line.arm).label,
+                "control": words_of("own" if rival.is_own_ticket else rival.line.arm).label,
                 "source": ticket.line.source,
                 "kept": percent(ticket.density),
                 "below": f"{percent(ticket.density)} of the weights",
@@ -112,8 +112,8 @@ def _differences(block: Sequence[Summary], level: int) -> list[Record]:
 
 
 def _controls(rival: Summary, ticket: Summary) -> bool:
-    if rival.line.arm == "dense" or rival.at_home:
-        return rival.line == Line(arm="dense") or (rival.at_home and not ticket.at_home)
+    if rival.line.arm == "dense" or rival.is_own_ticket:
+        return rival.line == Line(arm="dense") or (rival.is_own_ticket and not ticket.is_own_ticket)
     return rival.line.arm != "ticket" and rival.line.source in ("", ticket.line.source)
 
 

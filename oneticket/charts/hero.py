@@ -94,8 +94,8 @@ def _draw(title: str, shown: Sequence[Summary], called: Mapping[str, str]) -> al
 
 def _record(one: Summary, called: Mapping[str, str], *, several: bool) -> Record:
     arm, low, high, cut = one.line.arm, one.score.low, one.score.high, one.setting.metric.clipped
-    label = words_of("own" if one.at_home else arm).label
-    sourced = one.line.source and arm != "dense" and not one.at_home and (several or arm == "ticket")
+    label = words_of("own" if one.is_own_ticket else arm).label
+    sourced = one.line.source and arm != "dense" and not one.is_own_ticket and (several or arm == "ticket")
     return {
         "line": f"{label} from {called[one.line.source]}" if sourced else label,
         "kind": "random" if arm in RANDOM else arm,

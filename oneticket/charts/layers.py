@@ -1,4 +1,4 @@
-"""Where weights live: the density of every layer over the levels of a search."""
+"""The density of every layer over the levels of a search."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from oneticket.stats.words import counts, percent
 
 WIDTH, ROW, TEXT = 190, 18, 5
 MANY = 36  # layers in a panel
-LETTERS = 20  # of a layer's name: its end tells it apart
+LETTERS = 20  # of a layer's name; its end is unique
 
 
 def layers_chart(rows: Sequence[Row]) -> Chart | None:
-    """Layers down from the input, densities across, the colour is the share of a layer's weights that live.
+    """Layers from the input down, densities across; the colour is the share of a layer's weights that remain.
 
-    Means over replicates, one panel per search; None where there are no searches. An empty layer says so.
+    Means over replicates, one panel per search; None where there are no searches. Empty layers are marked.
     """
     if not rows:
         return None

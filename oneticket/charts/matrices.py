@@ -1,4 +1,4 @@
-"""Who carries to whom: sources beside targets, and optimizers beside optimizers, as heat maps."""
+"""Transfers as heat maps: sources by targets, and optimizers by optimizers."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ OWN, RANDOM = "own", "global-random"
 
 
 def sources_chart(rows: Sequence[Row], missing: Sequence[Row] = ()) -> Chart | None:
-    """Every source's ticket beside the target's own, at a level to be chosen; None where no ticket was carried.
+    """Every source's ticket compared with the target's own, at a selectable level; None without transferred tickets.
 
-    A tile is by how much the ticket is better than the target's own, paired; where it is that, its score. Only tickets
+    A tile is the paired gain of the ticket over the target's own; for the target's own ticket it is its score. Only
     that were found with the target's optimizer. Raises SpecError as `summary` does.
     """
     made = []
@@ -100,7 +100,7 @@ def _blocks(rows: Sequence[Row], missing: Sequence[Row]) -> Iterator[tuple[str, 
 def _matrix(
     title: str, side: Mapping[At, Summary], none: set[At], found: Iterable[Summary], *, against: str
 ) -> Matrix | None:
-    """None where no ticket was carried anywhere, or nothing is there to compare with."""
+    """None without transferred tickets, or without anything to compare them with."""
     found = list(found)
     rivals = {(one.setting, one.level): one for one in found if _rival(one, against)}
     kept = {one.level: percent(one.density) for one in found}
@@ -119,7 +119,7 @@ def _matrix(
 
 def _tile(at: At, one: Summary | None, rivals: Mapping[tuple[Setting, int], Summary], kept: str, against: str) -> Tile:
     source, target, level = at
-    own = one is not None and one.at_home and against == OWN
+    own = one is not None and one.is_own_ticket and against == OWN
     rival = rivals.get((one.setting, level)) if one is not None and not own else None
     compared = over(one, rival) if one is not None and rival is not None else None
     return Tile(
@@ -134,4 +134,4 @@ def _tile(at: At, one: Summary | None, rivals: Mapping[tuple[Setting, int], Summ
 
 
 def _rival(one: Summary, against: str) -> bool:
-    return one.at_home if against == OWN else one.line == Line(arm=against)
+    return one.is_own_ticket if against == OWN else one.line == Line(arm=against)

@@ -94,7 +94,7 @@ def _round(levels: int, colors: _Colors) -> list[str]:
 
 
 def _file(colors: _Colors) -> list[str]:
-    """The ticket in a file, and where it goes."""
+    """The ticket in a file, and where it is used."""
     sheet = "M 44 322 H 104 L 128 346 V 426 H 44 Z M 104 322 V 346 H 128"
     return [
         f'<path d="{sheet}" fill="none" stroke="{colors.ticket}" stroke-width="2.5" stroke-linejoin="round"/>',

@@ -1,4 +1,4 @@
-"""How much of one search's mask another search finds too, beside what chance would give."""
+"""How much of one search's mask another search finds too, compared with chance."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from oneticket.stats.words import counts, percent, within
 
 
 def overlap_chart(overlaps: Sequence[Row]) -> Chart | None:
-    """The share of a mask's living weights that live in another's too, over density; None for fewer than two searches.
+    """The share of a mask's remaining weights that remain in another's too, over density; None without two searches.
 
-    One panel per search, or several where it is compared with many; one line per search that it is compared with: every
-    pair once. Points are means over replicates, bars 95 % Student t intervals; dashed is what two random masks of these
-    densities share.
+    One panel per search, or several if it is compared with many; one line per compared search, each pair once. Points
+    are means over replicates, bars 95 % Student t intervals; the dashed line is the share for two random masks of these
+    densities.
     """
     groups: dict[tuple[str, str], dict[tuple[str, int], list[Row]]] = {}
     for row in overlaps:

@@ -25,10 +25,10 @@ class Panel:
 
 @dataclass(frozen=True, kw_only=True)
 class Picture:
-    """A drawn figure: its panels, what is said of them all, and the names of its files, the still's first.
+    """A drawn figure: its panels, its notes, and the names of its files, that of the still image first.
 
-    `first`: how many panels are shown unasked. `menu`: what a reader may choose for all panels at once, as the chart
-    has it, or None.
+    `first`: how many panels are shown before the details are opened. `menu`: what a reader may select for all panels at
+    once, as in the chart, or None.
     """
 
     name: str
@@ -59,7 +59,7 @@ def hero(findings: Findings, folder: Path) -> Picture | None:
 
 
 def undrawn(asked: Iterable[str], drawn: Iterable[Picture]) -> str:
-    """Which of the figures asked for there is nothing to draw for, and what each takes; empty if all are there.
+    """Names of the requested figures that cannot be drawn, and what each needs; empty if all are drawn.
 
     >>> undrawn(["scores"], [])[:60]
     'Not drawn, for want of what they show: Scores over density ('

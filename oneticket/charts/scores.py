@@ -1,4 +1,4 @@
-"""Scores over density: one panel per target, one line per source and arm, beside the dense network."""
+"""Scores over density: one panel per target, one line per source and arm, and the dense network."""
 
 from __future__ import annotations
 

@@ -68,9 +68,9 @@ def title_lines(text: str) -> list[str]:
 
 
 def apart(chart: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The panels of a chart, each a whole Vega-Lite chart of its own that is as wide as it is told to be.
+    """The panels of a chart, each a complete Vega-Lite chart of a given width.
 
-    A chart that `sheet` did not make is one panel, as it is. What acts in all panels alike is for the page to offer.
+    A chart that `sheet` did not make is one panel. Controls that act on all panels are for the page to offer.
     """
     if APART not in chart.get("usermeta", {}):
         return [dict(chart)]

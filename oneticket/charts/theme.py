@@ -18,7 +18,7 @@ Chart = alt.ConcatChart
 Panel = alt.LayerChart | alt.HConcatChart
 Param = alt.TopLevelSelectionParameter | alt.VariableParameter
 
-# Told apart by colour-blind readers: Okabe and Ito's palette, its yellow (too light on white) left out.
+# Safe for colour-blind readers: Okabe and Ito's palette without its yellow, which is too light on white.
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00")
 INK, GREY, FAINT, PAPER, BLACK = "#333333", "#777777", "#e6e6e6", "#ffffff", "#000000"
 SHADE = "#999933"
@@ -27,7 +27,7 @@ ON_TILE, PALE = "#1c1c1c", "#f4f4f4"  # the same in light and dark: words on til
 SHAPES = ("circle", "square", "triangle-up", "diamond", "cross", "triangle-down")
 DASHES = ((1, 0), (6, 3), (2, 2), (9, 3, 2, 3), (12, 4), (4, 2, 1, 2))
 MOST = len(PALETTE)
-"""Lines that a panel can tell apart: each has a colour, a shape and a dash of its own."""
+"""Lines that a panel can distinguish: each has its own colour, shape and dash."""
 FONT = "Liberation Sans, Arial, Helvetica, sans-serif"  # the first comes with the renderer: the same bytes everywhere
 NONE = "none (random)"
 FEW_TICKS = 6
@@ -35,7 +35,7 @@ PERCENT = "format(100 * datum.value, '.2~r') + ' %'"
 WIDTH, HEIGHT = 270, 220
 """Pixels of a panel's plot, without its axes."""
 WHOLE = 330
-"""Pixels of a panel with its axes: two stand beside each other on paper, one on a telephone."""
+"""Pixels of a panel with its axes: two fit side by side on paper, one on a telephone."""
 LETTER, SYMBOL, HALF_LINE = 6.4, 34, 7
 """Pixels of a letter of 12 pixels, on average, of a legend's symbol with its space, and of half a line of letters."""
 
@@ -76,12 +76,12 @@ def short(sources: Iterable[str]) -> dict[str, str]:
 
 
 def marks(names: Sequence[str], looks: Sequence[Any] = PALETTE) -> alt.Scale:
-    """A scale that gives every name a look, beginning anew where the looks end."""
+    """A scale that gives every name a look, starting again after the last look."""
     return alt.Scale(domain=list(names), range=[looks[n % len(looks)] for n in range(len(names))])
 
 
 def legend(names: Sequence[str], title: str | None = None, *, room: int = WHOLE - 66, **options: Any) -> alt.Legend:
-    """A legend above a panel, in as many columns as fit into its room beside the axis; longer names are folded."""
+    """A legend above a panel, in as many columns as fit its width; longer names are wrapped."""
     lines = {name: folded(name, int((room - SYMBOL) / LETTER)) for name in names}
     columns = 1
     for tried in range(min(len(names), 3), 1, -1):
@@ -97,7 +97,7 @@ def legend(names: Sequence[str], title: str | None = None, *, room: int = WHOLE 
 def density_axis(values: Iterable[float], field: str = "density", named: Iterable[float] = ()) -> alt.X:
     """From the densest on the left to the sparsest on the right, with room for half a point.
 
-    A few `named` densities stand on the axis alone, else round ones and both ends. Those that read alike are one.
+    Ticks are at the `named` densities if there are few, else at round ones and both ends. Equal labels are merged.
     """
     values, named = list(values), sorted({percent(density): density for density in named}.values())
     room = max((max(values) / min(values)) ** 0.03, 1.03)
@@ -118,7 +118,7 @@ def density_axis(values: Iterable[float], field: str = "density", named: Iterabl
 
 
 def names_axis(names: Iterable[str], letters: int, *, across: bool = False, **options: Any) -> alt.Axis:
-    """An axis of names, without ticks, each folded at so many letters; its middle is beside what it names.
+    """An axis of names without ticks, wrapped at so many letters and centred on what they name.
 
     `across`: names stand below the plot, else at its left.
     """
@@ -132,7 +132,7 @@ def names_axis(names: Iterable[str], letters: int, *, across: bool = False, **op
 def metric_axis(
     metric: Metric, title: str, ends: tuple[float, float], *, signed: bool = False, **options: Any
 ) -> alt.Axis:
-    """An axis of scores, or with `signed` of differences: its numbers, written and spoken, are in the metric's unit.
+    """An axis of scores, or with `signed` of differences, written and read aloud in the metric's unit.
 
     `ends`: the least and the largest score that it shows.
     """
@@ -141,7 +141,7 @@ def metric_axis(
 
 
 def written(metric: Metric, *, signed: bool = False) -> str:
-    """An expression that writes a tick's score in the unit that the metric is told in.
+    """An expression that writes a tick's score in the metric's unit.
 
     >>> from oneticket.ground.metric import METRICS
     >>> written(METRICS["accuracy"])
@@ -162,7 +162,7 @@ def reach(records: Iterable[Record], *others: float) -> tuple[float, float]:
 
 
 def beside(densities: Iterable[float], place: int, many: int) -> float:
-    """By what to multiply a density so that the points of `many` lines stand beside each other, and not on each other.
+    """The factor on a density that places the points of `many` lines side by side instead of on each other.
 
     All of them take no more than half of the way to the next density, and no more than a tenth of the axis.
     """
@@ -174,14 +174,14 @@ def beside(densities: Iterable[float], place: int, many: int) -> float:
 
 
 def said(fields: Mapping[str, str]) -> str:
-    """An expression for what a screen reader speaks of a mark: every field by its title, as a tooltip has it."""
+    """An expression for the text that a screen reader reads for a mark: every field by its title, as in a tooltip."""
     return " + '; ' + ".join(
         f"{json.dumps(title + ': ')} + datum[{json.dumps(name)}]" for name, title in fields.items()
     )
 
 
 def told(chart: alt.Chart, fields: Mapping[str, str], mark: str, **options: Any) -> alt.Chart:
-    """A mark whose tooltip and spoken label are those fields, by their titles: what is true, wherever it stands."""
+    """A mark whose tooltip and spoken label are those fields, by their titles, with the true values."""
     tips = [alt.Tooltip(f"{name}:N", title=title) for name, title in fields.items()]
     drawn: alt.Chart = getattr(chart, f"mark_{mark}")(description=alt.ExprRef(said(fields)), **options)
     return drawn.encode(tooltip=tips)

@@ -70,9 +70,9 @@ def book_layers_chart(book: Book) -> Chart:
 
 
 def levels_chart(book: Book) -> Chart:
-    """The score of each level over its density, beside the dense network's.
+    """The score of each level over its density, and the dense network's.
 
-    Raises SpecError for a book whose records hold no scores, as of masks that came from elsewhere.
+    Raises SpecError for a book whose records hold no scores, as for imported masks.
     """
     called = _called(book)
     target = {"target_data": called["source_data"], "target_optimizer": called["source_optimizer"]}
@@ -97,7 +97,7 @@ def _layers(mask: Mask) -> list[dict[str, Any]]:
 
 
 def _called(book: Book) -> dict[str, str]:
-    """What its network, data and optimizer are called; in plain words where it does not say."""
+    """Names of its network, data and optimizer, in plain words where the book does not say."""
     optimizer = describe.word(describe.at(book.lineage, "search", "optimizer", "name"))
     return {
         "model": describe.network(book) or "your network",

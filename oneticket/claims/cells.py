@@ -1,4 +1,4 @@
-"""Cells: one arm in one setting over the levels, with what a claim chooses it by: where its ticket was found."""
+"""Cells: one arm in one setting over the levels, with the source of its ticket."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from oneticket.stats.summary import Line, Row, Setting, Summary, filled, summary
 from oneticket.stats.words import words_of
 from oneticket.study.settings import SETTINGS, UPDATE
 
-# Networks that differ in their first layer round to slightly other densities.
+# Networks that differ in their first layer round to slightly different densities.
 SAME_DENSITY = 0.05
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ClaimData:
-    """A dataset as a claim sees it: its name, and its numbers of classes and of training examples (None: not known)."""
+    """A dataset as claims use it: its name, and its numbers of classes and of training examples (None: not known)."""
 
     name: str
     classes: int | None
@@ -32,7 +32,7 @@ class ClaimData:
         return halved(self.name)[0]
 
     def apart(self, other: ClaimData) -> bool:
-        """Whether the two have no set in common; of one for several sets, such as `cifar10+svhn`, each counts.
+        """Whether the two share no set. A name such as `cifar10+svhn` stands for several sets, and each counts.
 
         >>> svhn, both = (ClaimData(name=name, classes=10, examples=9) for name in ("svhn:a", "cifar10+svhn:b"))
         >>> svhn.apart(both), svhn.apart(ClaimData(name="digits", classes=10, examples=9))
@@ -43,7 +43,7 @@ class ClaimData:
 
     @property
     def several(self) -> bool:
-        """Whether it is several sets at once: of one joint search, or of the searches of a consensus."""
+        """Whether it is several sets at once: those of one joint search, or of the searches of a consensus."""
         return "+" in self.name
 
     @property
@@ -68,18 +68,18 @@ class ClaimCell:
 
     @property
     def name(self) -> str:
-        """What it is called in a sentence, without its place."""
+        """Its name in a sentence, without the target."""
         return words_of(self.line.arm).phrase + (f" from {self.line.source}" if self.line.arm == "ticket" else "")
 
     @property
     def place(self) -> str:
-        """What it is called, and where it is trained."""
+        """Its name in a sentence, with the target."""
         at = f" at equal {self.setting.equal}" if self.setting.equal else ""
         return f"{self.name} on {self.setting.data} under {self.setting.optimizer} ({self.setting.model}){at}"
 
     @property
     def row(self) -> Row:
-        """One of its rows, for what they all say alike."""
+        """One of its rows, for the values that all of them share."""
         return self.levels[min(self.levels)].row
 
     @property
@@ -89,17 +89,17 @@ class ClaimCell:
 
     @property
     def same_training(self) -> bool:
-        """Whether the ticket is trained as it was found, but for the length: optimizer, schedule, batch and so on."""
+        """Whether the ticket is trained as it was found, except for the length: same optimizer, schedule, batch."""
         return same(self.row)
 
     @property
-    def home(self) -> bool:
-        """Whether the ticket was found where it is trained: same data, and all settings, the length among them."""
+    def is_own_ticket(self) -> bool:
+        """Whether the ticket was found where it is trained: on the same data with all settings equal."""
         return same(self.row, SETTINGS) and self.source == self.target
 
     @property
     def dense_trained(self) -> bool:
-        """Whether the dense network left the commonest class in half of its trainings or more, as far as known."""
+        """Whether the dense network beat the commonest class in at least half of its trainings, as far as known."""
         stayed = self.dense.stayed if self.dense else None
         return self.dense is None or stayed is None or 2 * stayed <= len(self.dense.values)
 
@@ -112,36 +112,36 @@ class Grid:
 
     @property
     def metric(self) -> Metric:
-        """What a verdict speaks of that none of its cells is there for: the first cell's metric, or accuracy."""
+        """The metric of a verdict without cells: the first cell's metric, or accuracy."""
         return next((setting.metric for setting, _ in self.cells), METRICS["accuracy"])
 
     @property
     def tickets(self) -> list[tuple[ClaimCell, ClaimData]]:
-        """The tickets whose source is known, each with it."""
+        """The tickets with a known source, each with that source."""
         found = [cell for cell in self.cells.values() if cell.line.arm == "ticket"]
         return [(cell, cell.source) for cell in found if cell.source is not None]
 
     @property
-    def owns(self) -> list[ClaimCell]:
+    def own_tickets(self) -> list[ClaimCell]:
         """Every setting's own ticket, where it has one."""
         found = [self.own(setting) for setting in dict.fromkeys(setting for setting, _ in self.cells)]
         return [cell for cell in found if cell is not None]
 
     @property
-    def at_home(self) -> list[ClaimCell]:
-        """The tickets on the data that they were found on, under whatever settings."""
+    def same_data(self) -> list[ClaimCell]:
+        """The tickets that are trained on the data that they were found on, with any settings."""
         found = [cell for cell in self.cells.values() if cell.line.arm in ("own", "ticket")]
         return [cell for cell in found if cell.source is not None and cell.source == cell.target]
 
     def own(self, setting: Setting) -> ClaimCell | None:
-        """The ticket that was found in that setting itself: an `own` arm, or a ticket that has not moved."""
+        """The ticket that was found in that setting itself: an `own` arm, or a ticket whose target is its source."""
         here = [cell for (there, _), cell in self.cells.items() if there == setting]
         own = [cell for cell in here if cell.line.arm == "own"]
-        home = [cell for cell in here if cell.line.arm == "ticket" and cell.home]
-        return next(iter(own + home), None)
+        tickets = [cell for cell in here if cell.line.arm == "ticket" and cell.is_own_ticket]
+        return next(iter(own + tickets), None)
 
     def control(self, cell: ClaimCell, arm: str) -> ClaimCell | None:
-        """What stands beside a ticket: the arm of its own source, or the one that all sources share."""
+        """A ticket's control: the arm of its own source, or the arm that all sources share."""
         if arm == "own":
             return self.own(cell.setting)
         lines = (Line(arm=arm, data=cell.line.data, optimizer=cell.line.optimizer), Line(arm=arm))
@@ -155,7 +155,7 @@ def grid(rows: Iterable[Row]) -> Grid:
     >>> row |= {"source_data": "digits:a", "source_optimizer": "sgd", "source_name": "digits:a"}
     >>> row |= {"target_data": "digits:b", "target_optimizer": "sgd", "target_name": "digits:b"}
     >>> row |= {"source_classes": 10, "source_images": 720, "target_classes": 10, "target_images": 720}
-    >>> [(cell.home, source.set, source.half) for cell, source in grid([row]).tickets]
+    >>> [(cell.is_own_ticket, source.set, source.half) for cell, source in grid([row]).tickets]
     [(False, 'digits', 'a')]
     """
     rows = filled(rows)
@@ -181,7 +181,7 @@ def grid(rows: Iterable[Row]) -> Grid:
 
 
 def shared_levels(cells: Collection[ClaimCell]) -> frozenset[int]:
-    """The pruned levels that all of those cells have, at one density, with a replicate in common."""
+    """The pruned levels that all of those cells have, at equal density, with a replicate in common."""
     common = set[int].intersection(*(set(cell.levels) for cell in cells)) - {0}
     return frozenset(level for level in common if _comparable([cell.levels[level] for cell in cells]))
 
@@ -199,7 +199,7 @@ def _comparable(summaries: list[Summary]) -> bool:
 
 
 def _named(rows: Iterable[Row], end: str) -> dict[str, ClaimData]:
-    """What each label means, from rows that know it best."""
+    """The dataset behind each label, from the rows that know most of it."""
     found: dict[str, ClaimData] = {}
     for row in rows:
         label, name, examples = (row[f"{end}_{what}"] for what in ("data", "name", "images"))

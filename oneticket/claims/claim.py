@@ -1,4 +1,4 @@
-"""A claim's values: a verdict, the comparisons behind it, and the rules by which an effect decides."""
+"""A claim's values: a verdict, its comparisons, and the rules that turn an effect into an outcome."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ Outcome = Literal["holds", "fails", "undecided", "not tested"]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Comparison:
-    """What is above what, by how much, and where: one cell behind a verdict.
+    """One cell behind a verdict: what is compared with what, where, and the paired difference.
 
-    `together`: the interval of the difference at which all comparisons of the verdict hold together with 95 %
-    (Bonferroni). `outcome`: what the claim's own rule says of that interval.
+    `together`: the interval of the difference that holds for all comparisons of the verdict together with 95 %
+    (Bonferroni). `outcome`: what the claim's rule decides for that interval.
     """
 
     what: str
@@ -37,7 +37,7 @@ class Comparison:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Test:
-    """The test that stands behind a rule's decision: its p, None where there is none, and what it is, in words."""
+    """The test behind a rule's decision: its p value (None without one), and its name in words."""
 
     p: float | None
     words: str
@@ -45,7 +45,7 @@ class Test:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Still:
-    """Whether the targets' own tickets are still as good as dense: own - dense over replicates, within a margin."""
+    """Whether the targets' own tickets match dense networks: own - dense over replicates, within a margin."""
 
     effect: Interval
     margin: float | None
@@ -54,15 +54,15 @@ class Still:
 
 @dataclass(frozen=True, kw_only=True)
 class Verdict:
-    """What a study says of a claim.
+    """A study's answer to a claim.
 
-    `effect`: the pooled difference that decided, in the unit of `metric`, None where nothing could be pooled. `over`:
-    what it is a gain over, or for each of what, such as `over the global random ticket`, `per doubling`. `rule`: how it
-    was decided, in words and numbers, as applied. `margin`: which difference would not matter, None where the rule has
-    none. `comparisons`: every cell behind it. `advice`: what so many replicates can show. `notes`: what else to know.
-    `level`: where it was decided; `settings`: in which settings. `test`: the test behind the outcome.
+    `effect`: the pooled difference that decided, in the unit of `metric`; None where nothing could be pooled. `over`:
+    its baseline or its unit, such as `over the global random ticket`, `per doubling`. `rule`: the rule as applied, in
+    words and numbers. `margin`: the largest difference that does not matter; None where the rule has none.
+    `comparisons`: every cell behind it. `advice`: what this number of replicates can show. `notes`: caveats and further
+    findings. `level`: where it was decided; `settings`: in which settings. `test`: the test behind the outcome.
 
-    The rest is of its place among all verdicts of a study (`claims.family`): `density`, as the study states it;
+    The other fields place it among all verdicts of a study (`claims.family`): `density`, as the study states it;
     `equal`: at equal `epochs` or `steps`; `adjusted`: p after Holm's correction over `family` verdicts; `still`:
     whether own tickets match dense networks there.
     """
@@ -95,12 +95,12 @@ class Verdict:
 
     @property
     def unit(self) -> str:
-        """What the effect is counted in, as files have it: `accuracy`, `lower rmse (mmol)`, `accuracy per doubling`."""
+        """The unit of the effect, as files write it: `accuracy`, `lower rmse (mmol)`, `accuracy per doubling`."""
         return f"{self.metric.gained} {self.over}" if self.over.startswith("per ") else self.metric.gained
 
     @property
     def survives(self) -> bool | None:
-        """Whether the outcome outlasts the correction over all verdicts; None where nothing was decided."""
+        """Whether the outcome survives the correction over all verdicts; None where nothing was decided."""
         decided = self.outcome in ("holds", "fails")
         return (self.adjusted is not None and self.adjusted < 1 - CONFIDENCE) if decided else None
 
@@ -110,9 +110,9 @@ Claim = Callable[[Sequence[Row]], Verdict]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Rule:
-    """How an effect decides within a margin, and the same in words, with {margin} in the margin's place.
+    """How an effect decides within a margin, and the same in words, where {margin} stands for the margin.
 
-    `test`: the test that decides alike, from one difference per replicate, the margin and the metric.
+    `test`: the matching test, from one difference per replicate, the margin and the metric.
     """
 
     decide: Callable[[Interval, float], Outcome]
@@ -121,7 +121,7 @@ class Rule:
 
 
 def superior(effect: Interval, margin: float) -> Outcome:
-    """Holds if the interval lies above 0; fails if it lies below 0 or within ±margin; undecided else.
+    """`holds` if the interval lies above 0; `fails` if it lies below 0 or within ±margin; else `undecided`.
 
     >>> superior(Interval(mean=0.04, low=0.01, high=0.07, n=3), 0.02)
     'holds'
@@ -136,7 +136,7 @@ def superior(effect: Interval, margin: float) -> Outcome:
 
 
 def non_inferior(effect: Interval, margin: float) -> Outcome:
-    """Holds if the interval lies above -margin; fails if it lies below -margin; undecided else.
+    """`holds` if the interval lies above -margin; `fails` if it lies below -margin; else `undecided`.
 
     >>> non_inferior(Interval(mean=0.0, low=-0.01, high=0.01, n=3), 0.02)
     'holds'
@@ -147,9 +147,9 @@ def non_inferior(effect: Interval, margin: float) -> Outcome:
 
 
 def superior_test(values: Mapping[int, float], margin: float, metric: Metric) -> Test:
-    """The two-sided t-test against 0; where it finds nothing and the effect lies within ±margin, the test of that.
+    """The two-sided t-test against 0; if it is not significant and the effect lies within ±margin, the test of that.
 
-    The interval that decides has 95 %, so the two one-sided tests behind "within" are at 2.5 %: their p is doubled.
+    The deciding interval is one of 95 %, so the two one-sided tests behind "within" are at 2.5 %: their p is doubled.
 
     >>> superior_test({0: 0.03, 1: 0.04, 2: 0.05}, 0.02, METRICS["accuracy"]).words
     'two-sided t-test against 0'
@@ -173,7 +173,7 @@ def non_inferior_test(values: Mapping[int, float], margin: float, metric: Metric
 
 
 def against(values: Mapping[int, float], bound: float, metric: Metric) -> Test:
-    """The two-sided t-test of the mean against a bound; p is None for one replicate, or for such without spread."""
+    """The two-sided t-test of the mean against a bound; p is None for one replicate or for values without spread."""
     found = paired(values, dict.fromkeys(values, bound)) if values else None
     flat = found is None or found.difference.half is None or found.difference.half <= NOISE
     words = f"two-sided t-test against {metric.size(bound) if bound else 0}"
@@ -181,7 +181,7 @@ def against(values: Mapping[int, float], bound: float, metric: Metric) -> Test:
 
 
 def compared(comparisons: Iterable[Comparison], rule: Rule, margin: float | None) -> tuple[Comparison, ...]:
-    """The comparisons of one verdict, with intervals that hold together and what the rule says of each."""
+    """The comparisons of one verdict, with simultaneous intervals and the rule's outcome for each."""
     comparisons = list(comparisons)
     made = []
     for one in comparisons:
@@ -193,7 +193,7 @@ def compared(comparisons: Iterable[Comparison], rule: Rule, margin: float | None
 
 
 def said(effect: Interval, metric: Metric) -> str:
-    """An effect in a sentence: its mean, interval and n, and what was seen.
+    """An effect in a sentence: its mean, interval, n and direction.
 
     >>> said(Interval(mean=0.04, low=0.01, high=0.07, n=3), METRICS["accuracy"])
     '+4.0 points (95 % CI 1.0 to 7.0, n = 3), above 0'

@@ -1,4 +1,4 @@
-"""The paper's claims, each from rows to a verdict; users write their own in the same way.
+"""The paper's claims, each a function from rows to a verdict; users write their own in the same way.
 
 Morcos, Yu, Paganini and Tian: One ticket to win them all (NeurIPS 2019, arXiv 1906.02773). C4 is in `larger`.
 """
@@ -31,9 +31,9 @@ STRICTER = ("reinit", "layerwise-random", "corrected-random")
 
 
 def own_data(rows: Sequence[Row], *, margin: float | None = None, level: int | None = None) -> Verdict:
-    """C1: on the data and under the optimizer that found it, a ticket beats a random one.
+    """C1: with the data and the optimizer that found it, a ticket beats a random one.
 
-    The effect is own - global random, pooled as `judge` says. Morcos et al., 2019.
+    The effect is own - global random, pooled as in `judge`. Morcos et al., 2019.
 
     >>> own_data([]).notes
     ('Missing: tickets on the data and under the optimizer that found them.',)
@@ -45,16 +45,16 @@ def own_data(rows: Sequence[Row], *, margin: float | None = None, level: int | N
         against="global-random",
     )
     study = grid(rows)
-    cells = [cell for cell in study.owns if cell.same_training]
-    left = other_settings(study.at_home, SETTINGS)
+    cells = [cell for cell in study.own_tickets if cell.same_training]
+    left = other_settings(study.same_data, SETTINGS)
     return _judged(question, study, cells, STRICTER, margin=margin, level=level, more=left)
 
 
 def same_distribution(rows: Sequence[Row], *, margin: float | None = None, level: int | None = None) -> Verdict:
     """C2: a ticket from one half of a dataset beats a random one on the other half.
 
-    The effect is ticket - global random, pooled as `judge` says. The halves are cut alike: to the same classes, and to
-    numbers of examples that differ by no more than a tenth. Morcos et al., 2019.
+    The effect is ticket - global random, pooled as in `judge`. Both halves have the same classes, and numbers of
+    examples that differ by at most a tenth. Morcos et al., 2019.
 
     >>> same_distribution([]).notes
     ('Missing: tickets from one half of a dataset on the other half, under one optimizer.',)
@@ -78,8 +78,8 @@ def same_distribution(rows: Sequence[Row], *, margin: float | None = None, level
 def across_datasets(rows: Sequence[Row], *, margin: float | None = None, level: int | None = None) -> Verdict:
     """C3: a ticket from another dataset is close to the target's own.
 
-    The effect is ticket - own, pooled as `judge` says; the claim holds where a loss of `margin` or more is ruled out.
-    Of the sources cut from one set the largest alone counts: the others are for C4. Morcos et al., 2019.
+    The effect is ticket - own, pooled as in `judge`; the claim holds if a loss of `margin` or more is ruled out. Of the
+    sources cut from one set only the largest counts: the others are for C4. Morcos et al., 2019.
 
     >>> across_datasets([]).notes
     ('Missing: tickets from other datasets (of each the largest source), under one optimizer.',)
@@ -107,8 +107,8 @@ def simple_targets(
 ) -> Verdict:
     """C5: on a simple target, a ticket from a more complex dataset beats the target's own.
 
-    The effect is ticket - own, pooled as `judge` says, on targets that are simple from sources that are more complex
-    (`ComplexitySpec`); of the sources cut from one set the largest alone counts. Morcos et al., 2019.
+    The effect is ticket - own, pooled as in `judge`, over simple targets and more complex sources (`ComplexitySpec`).
+    Of the sources cut from one set only the largest counts. Morcos et al., 2019.
 
     >>> simple_targets([]).notes
     ('Missing: tickets from more complex datasets (of each the largest source) on simple ones, under one optimizer.',)
@@ -125,16 +125,16 @@ def simple_targets(
     found = [(cell, source) for cell, source in study.tickets if source.apart(cell.target)]
     taken = [(cell, source) for cell, source in found if rule.simple(cell) and rule.more_complex(cell)]
     cells = _largest((cell, source) for cell, source in taken if cell.same_update)
-    left = [*rule.told(cell for cell, _ in found), *other_settings([cell for cell, _ in taken], UPDATE)]
+    left = [*rule.basis(cell for cell, _ in found), *other_settings([cell for cell, _ in taken], UPDATE)]
     verdict = _judged(question, study, cells, ("global-random", *STRICTER), margin=margin, level=level, more=left)
     return replace(verdict, rule=f"{verdict.rule} {words(complexity, study.metric)}")
 
 
 def other_optimizer(rows: Sequence[Row], *, margin: float | None = None, level: int | None = None) -> Verdict:
-    """C6: a ticket that one optimizer found beats a random one under another, on the same data.
+    """C6: a ticket that one optimizer found beats a random one under another optimizer, on the same data.
 
-    Another optimizer is one of another name. The effect is ticket - global random under the target's optimizer, pooled
-    as `judge` says over every direction that was run; each is one of the comparisons. Morcos et al., 2019.
+    Optimizers differ if their names do. The effect is ticket - global random under the target's optimizer, pooled as in
+    `judge` over all directions that were run; each direction is one comparison. Morcos et al., 2019.
 
     >>> other_optimizer([]).notes
     ('Missing: tickets under another optimizer than the one that found them, on the same data.',)
@@ -147,7 +147,7 @@ def other_optimizer(rows: Sequence[Row], *, margin: float | None = None, level: 
     )
     study = grid(rows)
     cells = [cell for cell, source in study.tickets if renamed(cell.row) and source == cell.target]
-    left = other_settings(study.at_home, TRAINING)
+    left = other_settings(study.same_data, TRAINING)
     verdict = _judged(question, study, cells, ("own", *STRICTER), margin=margin, level=level, more=left)
     ways = {(str(cell.line.optimizer), cell.setting.optimizer) for cell in cells}
     alone = [f"Only one way was run: from {a} to {b}." for a, b in sorted(ways) if (b, a) not in ways]
@@ -162,11 +162,11 @@ def verdicts(
     level: int | None = None,
     complexity: ComplexitySpec | None = None,
 ) -> list[Verdict]:
-    """The verdict of each claim, given by name or as a function, in that order.
+    """The verdicts of the claims, given by name or as functions, in that order.
 
-    A claim is told the margin, the level and the rule of complexity if it has arguments of these names; without a
-    margin, that of the metric, where the rows have one and it has one. Raises SpecError for an unknown claim, or one of
-    your own that cannot be found, fails or makes something else than a Verdict.
+    A claim receives the margin, the level and the complexity rule if it has arguments of these names; the margin is the
+    metric's own unless given. Raises SpecError for an unknown claim, and for a claim of your own that cannot be found,
+    fails, or returns anything but a Verdict.
 
     >>> [verdict.outcome for verdict in verdicts([], ["C1", larger_sources])]
     ['not tested', 'not tested']
@@ -178,7 +178,7 @@ def verdicts(
 
 
 def takes_level(given: str | Claim) -> bool:
-    """Whether a claim can be asked at one level."""
+    """Whether a claim can be judged at one level."""
     return "level" in inspect.signature(_function(given)).parameters
 
 
@@ -219,7 +219,7 @@ def _other_half(source: ClaimData, target: ClaimData) -> bool:
 
 
 def _alike(source: ClaimData, target: ClaimData) -> bool:
-    # Halves of sets with odd classes differ by a few examples.
+    # Halves of sets with an odd number of examples in a class differ by a few.
     near = math.isclose(source.examples or 0, target.examples or 0, rel_tol=0.1)
     return source.classes == target.classes and (source.examples == target.examples or near)
 

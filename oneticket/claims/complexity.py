@@ -1,6 +1,6 @@
-"""Complexity: which targets are simple and which sources more complex, by properties that a study's rows or file state.
+"""Complexity: which targets are simple and which sources are more complex, by stated properties.
 
-The paper's remark (Morcos et al., 2019) is about Fashion-MNIST, which dense networks learn almost to the end, and about
+The paper's remark (Morcos et al., 2019) is about Fashion-MNIST, on which dense networks are nearly perfect, and about
 sources with more images, more classes, or both.
 """
 
@@ -14,12 +14,12 @@ from oneticket.ground.metric import Metric
 from oneticket.study.spec import ComplexitySpec, PropertiesSpec
 
 SCORE = 0.85
-"""Of accuracy: from here on a target is simple unless a study says otherwise."""
+"""Accuracy from which on a target is simple, unless a study states another."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Properties:
-    """A set by its dense score and its numbers of classes and of training examples; None where not known."""
+    """A dataset's dense score and its numbers of classes and of training examples; None where not known."""
 
     score: float | None
     classes: int | None
@@ -28,14 +28,14 @@ class Properties:
 
     @property
     def said(self) -> str:
-        """In words."""
+        """The properties in words."""
         score = "dense score unknown" if self.score is None else f"dense {self.metric.score(self.score)}"
         return f"{score}, {_count(self.classes, 'classes')}, {_count(self.examples, 'examples')}"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Complexity:
-    """The rule of a study, over its cells."""
+    """A study's complexity rule, applied to its cells."""
 
     rule: ComplexitySpec
     study: Grid
@@ -59,12 +59,12 @@ class Complexity:
         return harder and all((a or 0) >= (b or 0) for a, b in sizes) and any(a != b for a, b in sizes)
 
     def target(self, cell: ClaimCell) -> Properties:
-        """What is known of the cell's target."""
+        """The properties of the cell's target."""
         score = cell.dense.score.mean if cell.dense else None
         return self._known(cell.setting.data, cell.target, score, cell.setting.metric)
 
     def source(self, cell: ClaimCell) -> Properties:
-        """What is known of the ticket's source; its dense score is of the same network under the same optimizer."""
+        """The properties of the ticket's source; its dense score is of the same network under the same optimizer."""
         here = cell.setting
         there = next(
             (
@@ -80,8 +80,8 @@ class Complexity:
         score = there.score.mean if there else None
         return self._known(str(cell.line.data), cell.source, score, cell.setting.metric)
 
-    def told(self, cells: Iterable[ClaimCell]) -> list[str]:
-        """By which numbers targets count as simple or not, and sources as more complex or not: for a reviewer."""
+    def basis(self, cells: Iterable[ClaimCell]) -> list[str]:
+        """The numbers by which targets count as simple or not, and sources as more complex or not, for reviewers."""
         cells = list(cells)
         targets = {cell.setting.data: (self.simple(cell), self.target(cell)) for cell in cells}
         sources = {
@@ -108,7 +108,7 @@ class Complexity:
 
 
 def least(rule: ComplexitySpec, metric: Metric) -> float | None:
-    """The score from which on a target is simple; None where nobody said one for the metric."""
+    """The score from which on a target is simple; None where none is stated for the metric."""
     return SCORE if rule.score is None and metric.name == "accuracy" else rule.score
 
 

@@ -1,4 +1,4 @@
-"""What a rule says of some cells at one level, before it is a verdict."""
+"""The rule's result for some cells at one level, before it becomes a verdict."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from oneticket.stats.stats import Interval
 
 @dataclass(frozen=True, kw_only=True)
 class Decided:
-    """The pool of the cells, each cell's comparison, the outcome, what else to know, and the test behind it."""
+    """The pool of the cells, each cell's comparison, the outcome, the notes, and the test behind it."""
 
     pool: Pool
     comparisons: tuple[Comparison, ...]

@@ -1,4 +1,4 @@
-"""The family: every claim of a study at every density that it states, judged together, and at all other levels too."""
+"""The family: every claim at every density that a study states, judged together, and at all other levels."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from oneticket.study.spec import ComplexitySpec
 
 @dataclass(frozen=True, kw_only=True)
 class Rung:
-    """A claim at one level, whichever densities the study states. `stated`: whether this is one of them."""
+    """A claim at one level. `stated`: whether this is one of the study's stated densities."""
 
     verdict: Verdict
     level: int
@@ -27,7 +27,7 @@ class Rung:
 
 @dataclass(frozen=True, kw_only=True)
 class Family:
-    """The verdicts at the stated densities, with their p adjusted over all of them, and every claim at every level."""
+    """The verdicts at the stated densities, with p adjusted over all of them, and every claim at every level."""
 
     verdicts: tuple[Verdict, ...]
     ladder: tuple[Rung, ...]
@@ -41,13 +41,13 @@ def family(
     stated: Mapping[float, int] | None = None,
     complexity: ComplexitySpec | None = None,
 ) -> Family:
-    """Judge the claims at the stated densities, each of which stands for a level; at the sparsest level without any.
+    """Judge the claims at the stated densities, each of which stands for a level; without any at the sparsest level.
 
-    Where rows are told apart by `equal`, each claim is judged for each kind that it has cells of. Rows without it, of
-    parts that compare no sources so, are a kind of their own; but settings whose networks all stand at equal epochs or
-    steps too are judged there alone. The family is claims x stated densities x kinds; a verdict without p counts in it
-    with p = 1 (Holm, 1979), and verdicts of two kinds that rest on the same networks count once. A claim of your own
-    that takes no `level` is judged once, over all rows of a kind. Raises SpecError as `verdicts` does.
+    If rows have a column `equal`, each claim is judged for each kind (equal epochs, equal steps) that it has cells of.
+    Rows without the column are a third kind, except settings whose networks are all in one of the two others. The
+    family is claims x stated densities x kinds. A verdict without p counts with p = 1 (Holm, 1979), and verdicts of two
+    kinds that rest on the same networks count once. A claim of your own without an argument `level` is judged once for
+    each kind, over all its rows. Raises SpecError as `verdicts` does.
 
     >>> [one.outcome for one in family([], ["C1", "C3"]).verdicts]
     ['not tested', 'not tested']
@@ -65,7 +65,7 @@ def family(
 
 @dataclass(frozen=True, kw_only=True)
 class _Asked:
-    """One claim, and what it is told."""
+    """One claim, and its arguments."""
 
     claim: str | Claim
     margin: float | None
@@ -73,14 +73,14 @@ class _Asked:
     stated: Mapping[float, int]
 
     def verdicts(self, rows: Sequence[Row]) -> list[Verdict]:
-        """Those at the stated densities; one where none are stated."""
+        """The verdicts at the stated densities; one if none are stated."""
         if not self.stated or not takes_level(self.claim):
             return [self.beside_dense(rows, self.judged(rows, None))]
         found = [(density, self.at(rows, level)) for density, level in self.stated.items()]
         return [self.beside_dense(rows, replace(one, density=density)) for density, one in found]
 
     def beside_dense(self, rows: Sequence[Row], verdict: Verdict) -> Verdict:
-        """The verdict with what own tickets are beside dense networks there."""
+        """The verdict, with the comparison of own tickets and dense networks added."""
         return replace(verdict, still=_still(rows, verdict, self.margin))
 
     def rungs(self, rows: Sequence[Row]) -> list[Rung]:
@@ -110,7 +110,7 @@ class _Asked:
 
 
 def _adjusted(made: Sequence[Verdict]) -> tuple[Verdict, ...]:
-    """The verdicts with their p adjusted over all that differ in their networks."""
+    """The verdicts with p adjusted over all that rest on different networks."""
     first: dict[object, int] = {}
     stands = [first.setdefault(_evidence(one), at) for at, one in enumerate(made)]
     tests = {at: one.test.p for at, one in enumerate(made) if one.test and one.test.p is not None}
@@ -125,12 +125,12 @@ def _adjusted(made: Sequence[Verdict]) -> tuple[Verdict, ...]:
 
 
 def _evidence(one: Verdict) -> object:
-    """What a verdict rests on: equal where the same networks were compared."""
+    """The evidence of a verdict: equal where the same networks were compared."""
     return one.claim, one.density, one.effect, tuple(each.paired for each in one.comparisons)
 
 
 def _kinds(rows: Sequence[Row]) -> list[list[Row]]:
-    """The rows at equal epochs, at equal steps, and the rest, without settings that are wholly among the others."""
+    """The rows at equal epochs, at equal steps, and the rest, without settings that the others contain whole."""
     groups: dict[str, list[Row]] = {}
     for row in rows:
         groups.setdefault(row.get("equal") or "", []).append(row)
@@ -143,17 +143,17 @@ def _kinds(rows: Sequence[Row]) -> list[list[Row]]:
 
 
 def _network(row: Row) -> tuple[Setting, object, object]:
-    """A row's setting whatever is equal, its arm and its network."""
+    """A row's setting without `equal`, its arm and its network."""
     return replace(setting_of(row), equal=None), row["arm"], row.get("key")
 
 
 def _at(rows: Sequence[Row], level: int) -> list[Row]:
-    """The rows of one level, and those of networks with all weights."""
+    """The rows of one level, and of the networks with all weights."""
     return [row for row in rows if row["level"] in (0, level)]
 
 
 def _still(rows: Sequence[Row], verdict: Verdict, margin: float | None) -> Still | None:
-    """Whether own tickets match dense networks where the verdict was decided; None where either is lacking."""
+    """Whether own tickets match dense networks where the verdict was decided; None where either is missing."""
     if verdict.level is None or not verdict.settings:
         return None
     study = grid(_at(rows, verdict.level))

@@ -1,4 +1,4 @@
-"""Growth: what each doubling of a source's examples, or of its classes, does for its ticket on other data."""
+"""Growth: the gain on other data when a source's examples, or its classes, double."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ Point = tuple[float, ClaimCell]
 
 @dataclass(frozen=True, kw_only=True)
 class Growth:
-    """The tickets of one set's sources in one setting that differ in one factor, in groups that are equal in the other.
+    """Tickets in one setting whose sources are cut from one set and differ in one factor, in groups equal in the other.
 
-    Each of `points` is a ticket and its source's place in the group: log2 of the factor, less the group's mean.
+    Each of `points` is a ticket and its source's position in the group: log2 of the factor minus the group's mean.
     """
 
     factor: Factor
@@ -31,7 +31,7 @@ class Growth:
 
     @property
     def cells(self) -> list[ClaimCell]:
-        """The tickets alone."""
+        """The tickets."""
         return [cell for _, cell in self.points]
 
     @property
@@ -41,7 +41,7 @@ class Growth:
 
     @property
     def name(self) -> str:
-        """What is doubled, and where, in words."""
+        """What doubles, and where, in words."""
         setting = self.cells[0].setting
         at = f" at equal {setting.equal}" if setting.equal else ""
         return f"{self.factor} of {self.set}, on {setting.data} under {setting.optimizer} ({setting.model}){at}"
@@ -52,7 +52,7 @@ class Growth:
         return self.cells[0].dense_trained
 
     def slopes(self, level: int) -> dict[int, float]:
-        """What a doubling gains: the least-squares slope, with one intercept for each group, by replicate."""
+        """The gain of a doubling by replicate: the least-squares slope, with one intercept per group."""
         found = [cell.levels[level].values for cell in self.cells]
         shared = set[int].intersection(*(set(values) for values in found))
         at, metric = [place for place, _ in self.points], self.cells[0].setting.metric
@@ -63,9 +63,9 @@ class Growth:
 
 
 def growths(grid: Grid) -> list[Growth]:
-    """All that a study holds, of tickets of one set carried to another under the update rule that found them.
+    """All growths of a study: tickets transferred under the update rule that found them.
 
-    What was found on several sets at once is no larger cut of one of them, so it is no point of a slope.
+    A ticket from several sets at once is left out, as it is not a larger cut of one of them.
     """
     found: dict[tuple[Setting, str], list[tuple[ClaimCell, ClaimData]]] = {}
     for cell, source in grid.tickets:
@@ -82,14 +82,14 @@ def growths(grid: Grid) -> list[Growth]:
 
 
 def grown(found: Iterable[Growth], factor: Factor, level: int) -> Pool:
-    """The slopes of one factor at that level, as one number per replicate."""
+    """The slopes of one factor at that level, one number per replicate."""
     those = [one for one in found if one.factor == factor]
     seen = {replicate for one in those for cell in one.cells for replicate in cell.levels[level].values}
     return pool([one.slopes(level) for one in those], seen)
 
 
 def comparisons(found: Iterable[Growth], level: int) -> tuple[Comparison, ...]:
-    """One comparison per growth that has the level: its slopes against none."""
+    """One comparison per growth that has the level: its slopes against 0."""
     found = list(found)
     called = places(one.cells[0].levels[level] for one in found)
     made = [
@@ -121,8 +121,8 @@ def _points(tickets: Sequence[tuple[ClaimCell, ClaimData]], factor: Factor, othe
     return points
 
 
-# What is said of a slope: 0 is the bound, and no slope is too small to matter.
+# Words for a slope: the bound is 0, and no slope is too small to matter.
 ABOVE = Rule(decide=superior, words="holds if it lies above 0, fails if it lies below 0, else undecided")
 
-# Each factor, and the one that is held equal.
+# Each factor, and the one that is kept equal.
 EQUAL: dict[Factor, Factor] = {"examples": "classes", "classes": "examples"}

@@ -1,4 +1,4 @@
-"""Judging: one question, its pairs pooled at one level, and the verdict that its rule gives."""
+"""Judging: the pairs of one question, pooled at one level, and the verdict by its rule."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from oneticket.stats.words import percent, words_of
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Question:
-    """What a claim asks: whether `rows` (tickets, in words) are as the rule says beside the arm `against`."""
+    """A claim's question: whether `rows` (tickets, in words) compare with the arm `against` as the rule says."""
 
     name: str
     statement: str
@@ -37,17 +37,16 @@ def judge(
     metric: Metric = METRICS["accuracy"],
     more: Iterable[str] = (),
 ) -> Verdict:
-    """The verdict on a question: the gains of its pairs, pooled, and the rule applied to the pool's interval.
+    """The verdict on a question: the rule applied to the interval of the pooled gains of its pairs.
 
-    A gain is by how much the ticket is better in the metric of its rows: above 0 it is better, whichever way the metric
-    counts. `margin`: the difference, in the metric's unit, that would not matter; the metric's own unless given, and
-    where it has none the verdict is undecided. Pairs measured by different metrics are not averaged.
+    A gain is how much better the ticket is in its rows' metric: positive is better, whichever way the metric counts.
+    `margin`: the largest difference that does not matter, in the metric's unit; by default the metric's own, and
+    without one the verdict is undecided. Pairs with different metrics are not averaged.
 
-    `level`: the sparsest one that all pairs have, unless given. `beside`: the same tickets beside other arms, for the
-    notes. `metric`: what is spoken of where there is no pair. `more`: notes that follow the others. Pairs that cannot
-    be compared are left out and named; those whose dense network did not train are set aside, and what all pairs say
-    is noted. Without any, the verdict is `not tested` and says why.
-    Raises SpecError for a margin that is not above 0.
+    `level`: by default the sparsest that all pairs have. `beside`: the same tickets compared with other arms, for the
+    notes. `metric`: the metric to name if there are no pairs. `more`: further notes. Pairs that cannot be compared are
+    left out and named. Pairs whose dense network did not train are set aside, and a note says what all pairs show.
+    Without pairs the verdict is `not tested`, with the reason. Raises SpecError for a margin that is not above 0.
 
     >>> asked = Question(name="mine", statement="Mine win.", rows="my tickets", against="reinit")
     >>> verdict = judge(asked, [], margin=0.02)
@@ -95,7 +94,7 @@ def judge(
 
 
 def _decided(question: Question, pairs: Sequence[Pair], level: int | None, margin: float | None) -> Decided:
-    """What the rule says of those pairs at that level."""
+    """The rule's result for those pairs at that level."""
     found = Pool(values={}, left=0) if level is None else pooled(pairs, level)
     cells = () if level is None else comparisons(pairs, level, question.rule, margin)
     if level is None or found.effect is None:
@@ -111,7 +110,7 @@ def _decided(question: Question, pairs: Sequence[Pair], level: int | None, margi
     metric = pairs[0].ticket.setting.metric
     told = notes.equivalence(found, margin, metric) if close else notes.small(found, outcome, margin, metric)
     told += [*doubts, *notes.resampled(found, metric), *notes.chance(pairs, level, margin)]
-    # Where doubts decide, the rule's test does not stand behind the outcome.
+    # If doubts decide, the outcome does not rest on the rule's test.
     test = question.rule.test(found.values, margin, metric) if question.rule.test and not doubts else None
     return Decided(pool=found, comparisons=cells, outcome=outcome, notes=tuple(told), test=test)
 

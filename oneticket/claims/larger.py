@@ -1,4 +1,4 @@
-"""Claim C4: tickets from larger and more complex sources do better elsewhere."""
+"""Claim C4: tickets from larger and more complex sources transfer better."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ WHAT = "tickets from one set cut to different sizes, on another set, under one o
 def larger_sources(rows: Sequence[Row], *, level: int | None = None) -> Verdict:
     """C4: tickets from more examples, and from more classes, do better on other data.
 
-    Per target and replicate, the least-squares slope of the score on log2(examples) at equal classes, and on
-    log2(classes) at equal examples: what one doubling gains. It holds if both intervals lie above 0, and fails if one
-    lies below 0; where one factor alone varies, that one decides, and a note says so. Morcos et al., 2019.
+    For each target and replicate: the least-squares slope of the score on log2(examples) at equal classes, and on
+    log2(classes) at equal examples, which is the gain of one doubling. C4 holds if both intervals lie above 0 and fails
+    if one lies below 0. If only one factor varies, that one decides, and a note says so. Morcos et al., 2019.
 
     >>> larger_sources([]).notes
     ('Missing: tickets from one set cut to different sizes, on another set, under one optimizer.',)
@@ -73,13 +73,13 @@ def _carried(study: Grid) -> list[ClaimCell]:
 
 
 def _several(study: Grid) -> list[str]:
-    """The sources of several sets at once, joint or a consensus."""
+    """The sources of several sets at once: joint, or a consensus."""
     names = dict.fromkeys(str(cell.line.data) for cell in _carried(study) if cell.source and cell.source.several)
     return [f"Left out, since found on several sets at once: {listed([*names])}."] if names else []
 
 
 def _aside(kept: Sequence[Growth], able: Sequence[Growth], level: int | None, metric: Metric) -> list[str]:
-    """Which slopes are set aside because the dense network did not train, and what all of them say."""
+    """The slopes set aside because the dense network did not train, and the result with them."""
     out = [one.name for one in able if one not in kept]
     outcome, effect, _ = _decided(_pools(able, level).values(), metric, wanted=None)
     if not out:
@@ -89,7 +89,7 @@ def _aside(kept: Sequence[Growth], able: Sequence[Growth], level: int | None, me
 
 
 def _test(pools: Mapping[Factor, Pool], outcome: Outcome, metric: Metric) -> Test | None:
-    """The test behind the outcome: every slope must be above 0, or one of them lies below."""
+    """The test behind the outcome: every slope must be above 0, or one of them is below."""
     tests = [(made, against(made.values, 0.0, metric)) for made in pools.values()]
     if outcome == "fails":
         found = [test.p for made, test in tests if test.p is not None and made.effect and made.effect.mean < 0]
@@ -101,7 +101,7 @@ def _test(pools: Mapping[Factor, Pool], outcome: Outcome, metric: Metric) -> Tes
 
 
 def _decided(pools: Iterable[Pool], metric: Metric, *, wanted: float | None) -> tuple[Outcome, Interval | None, str]:
-    """The outcome, and the effect that it hangs on: the one with the lowest bound."""
+    """The outcome, and the effect that decides it: the one with the lowest bound."""
     effects = [(made.effect, made.advice(metric, wanted)) for made in pools if made.effect is not None]
     if not effects:
         return "not tested", None, Pool(values={}, left=0).advice(metric)

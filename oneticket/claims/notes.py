@@ -1,4 +1,4 @@
-"""Notes of a verdict: what else its rows say, what they lack, and what makes the evidence weaker than it looks."""
+"""Notes of a verdict: what else its rows show, what is missing, and what weakens the evidence."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from oneticket.stats.words import gained, listed, words_of
 
 
 def beside(pairs: Iterable[Pair], level: int, cells: int) -> list[str]:
-    """The same tickets against other arms: one note per arm, over those of the cells that have it."""
+    """The same tickets against other arms: one note per arm, over the cells that have it."""
     able = [(pair.rival.line.arm, pair) for pair in pairs if pair.rival is not None and level in pair.levels]
     told = []
     for arm in dict.fromkeys(arm for arm, _ in able):
@@ -32,7 +32,7 @@ def beside(pairs: Iterable[Pair], level: int, cells: int) -> list[str]:
 
 
 def equivalence(found: Pool, margin: float, metric: Metric) -> list[str]:
-    """Whether the two are shown to be as good as equal, which not being worse does not say."""
+    """Whether the two are shown to be equivalent, which is more than not worse."""
     test = equivalent(found.values, dict.fromkeys(found.values, 0.0), margin)
     if test.p is None:
         return []
@@ -41,7 +41,7 @@ def equivalence(found: Pool, margin: float, metric: Metric) -> list[str]:
 
 
 def mixed(metrics: Sequence[Metric]) -> str:
-    """That several metrics cannot be pooled; empty for one."""
+    """A note that several metrics cannot be pooled; empty for one."""
     names = listed([one.name for one in metrics])
     return f"Measured by {names}, which cannot be averaged: ask for each part alone." if len(metrics) > 1 else ""
 
@@ -58,14 +58,14 @@ def missing(what: str, against: str, pairs: Sequence[Pair], able: Sequence[Pair]
 
 
 def left_out(against: str, pairs: Iterable[Pair], able: Iterable[Pair]) -> list[str]:
-    """The pairs that could not be compared; not those that stand a second time, under another head."""
+    """The pairs that could not be compared, except those that repeat a pair under another head."""
     kept = {pair.name for pair in able}
     out = [pair for pair in pairs if pair.name not in kept]
     return [f"Left out, because they lack {words_of(against).phrase} at a level: {names(out)}."] if out else []
 
 
 def aside(kept: Sequence[Pair], able: Sequence[Pair], every: Decided) -> list[str]:
-    """Which cells are set aside because their dense network did not train, and what all cells say together."""
+    """The cells set aside because their dense network did not train, and the result of all cells together."""
     kept_names = {pair.name for pair in kept}
     out = [pair for pair in able if pair.name not in kept_names]
     told = (
@@ -81,7 +81,7 @@ def aside(kept: Sequence[Pair], able: Sequence[Pair], every: Decided) -> list[st
 
 
 def other_settings(cells: Iterable[ClaimCell], columns: Iterable[str]) -> list[str]:
-    """The tickets that are trained under the optimizer that found them by its name, but not by its settings."""
+    """The tickets trained under the optimizer of the same name that found them, but with other settings."""
     columns = tuple(columns)
     found = {cell.place: changes(cell.row, columns) for cell in cells if not renamed(cell.row)}
     out = [f"{place} ({said})" for place, said in found.items() if said]
@@ -89,7 +89,7 @@ def other_settings(cells: Iterable[ClaimCell], columns: Iterable[str]) -> list[s
 
 
 def weak(found: Pool) -> list[str]:
-    """An interval without width."""
+    """A note on an interval of width zero."""
     effect = found.effect
     if effect is None or effect.half is None or effect.half > NOISE:
         return []
@@ -104,7 +104,7 @@ def doubts(
     margin: float,
     everywhere: Sequence[Comparison],
 ) -> list[str]:
-    """Why an effect that would decide does not: no spread, nothing learned, or a cell that says the opposite.
+    """Why an effect that would decide does not: no spread, nothing learned, or a cell with the opposite outcome.
 
     `everywhere`: the cells of which none may fail.
     """
@@ -123,7 +123,7 @@ def doubts(
 
 
 def resampled(found: Pool, metric: Metric) -> list[str]:
-    """The bootstrap's interval beside Student's, where there are replicates enough to resample."""
+    """The bootstrap interval, to compare with Student's, if there are enough replicates to resample."""
     if len(found.values) < 5:
         return []
     one = bootstrap_interval(found.values.values())
@@ -131,7 +131,7 @@ def resampled(found: Pool, metric: Metric) -> list[str]:
 
 
 def chance(able: Sequence[Pair], level: int, margin: float) -> list[str]:
-    """Cells in which neither network has learned anything, so that neither can be above the other."""
+    """Cells in which neither network has learned anything, so that neither can be better."""
     at = _at_chance(able, level, margin)
     if not at:
         return []
@@ -152,7 +152,7 @@ def _at_chance(able: Sequence[Pair], level: int, margin: float) -> list[Pair]:
 
 
 def small(found: Pool, outcome: Outcome, margin: float, metric: Metric) -> list[str]:
-    """A difference that was seen and would not matter."""
+    """A note on a difference that is significant but too small to matter."""
     high = None if found.effect is None else found.effect.high
     if outcome != "holds" or high is None or high >= margin:
         return []

@@ -1,4 +1,4 @@
-"""Pairs: a ticket and what it is set beside in the same setting, and the comparisons that they make."""
+"""Pairs: a ticket and what it is compared with in the same setting, and their comparisons."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ NAMED = 3
 
 @dataclass(frozen=True, kw_only=True)
 class Pair:
-    """A ticket and its rival; None where that was not trained."""
+    """A ticket and the network it is compared with; None if that was not trained."""
 
     ticket: ClaimCell
     rival: ClaimCell | None
@@ -31,20 +31,20 @@ class Pair:
         return self.ticket.place
 
     def differences(self, level: int) -> dict[int, float]:
-        """By how much the ticket is better than its rival, by replicate."""
+        """By how much the ticket is better, by replicate."""
         there = {} if self.rival is None else self.rival.levels[level].values
         return self.ticket.setting.metric.gains(self.ticket.levels[level].values, there)
 
 
 def pooled(pairs: Sequence[Pair], level: int) -> Pool:
-    """The differences of all pairs at that level, as one number per replicate."""
+    """The differences of all pairs at that level, one number per replicate."""
     cells = [cell for pair in pairs for cell in (pair.ticket, pair.rival) if cell is not None]
     seen = {replicate for cell in cells for replicate in cell.levels[level].values}
     return pool([pair.differences(level) for pair in pairs], seen)
 
 
 def comparisons(pairs: Sequence[Pair], level: int, rule: Rule, margin: float | None) -> tuple[Comparison, ...]:
-    """One comparison per pair that has the level, each with its interval and what the rule says of it."""
+    """One comparison per pair that has the level, each with its interval and the rule's outcome."""
     called = places(pair.ticket.levels[level] for pair in pairs)
     made = []
     for pair in pairs:

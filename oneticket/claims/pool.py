@@ -1,4 +1,4 @@
-"""Pools: one number per replicate from many cells, so that replicates, not cells, are what an interval counts."""
+"""Pools: one number per replicate from many cells, so that intervals count replicates and not cells."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from oneticket.stats.stats import Interval, mean_interval
 
 @dataclass(frozen=True, kw_only=True)
 class Pool:
-    """The mean over all cells, for every replicate that has them all; `left` counts those that have only some."""
+    """The mean over all cells, for every replicate that has them all; `left` counts replicates with only some cells."""
 
     values: Mapping[int, float]
     left: int
@@ -25,21 +25,21 @@ class Pool:
 
     @property
     def counted(self) -> str:
-        """Over which replicates, in words."""
+        """The replicates that count, in words."""
         n = len(self.values)
         ones = "the one replicate that has all cells" if n == 1 else f"the {n or ''} replicates that have all cells"
         return ones.replace("  ", " ") + (f" ({self.left} left out)" if self.left else "")
 
     def advice(self, metric: Metric, wanted: float | None = None) -> str:
-        """What so many replicates can show, and how many it takes to show `wanted`."""
+        """What this number of replicates can show, and how many are needed to show `wanted`."""
         return advice(self.values.values(), wanted, metric)
 
 
 def pool(cells: Iterable[Mapping[int, float]], seen: Iterable[int] = ()) -> Pool:
-    """Cells of paired differences (or slopes) by replicate as one: the mean of each replicate that all of them have.
+    """Cells of paired differences (or slopes) by replicate, pooled: the mean of each replicate that all cells have.
 
-    Cells of one replicate share their random streams and their controls, so they are no independent evidence.
-    `seen`: replicates of which there are any rows, also such that make no difference.
+    Cells of one replicate share their random streams and their controls, so they are not independent evidence. `seen`:
+    replicates with any rows, also those without a difference.
 
     >>> pool([{0: 0.25, 1: 0.5}, {0: 0.75, 1: 0.5, 2: 0.0}], seen=[0, 1, 2, 3])
     Pool(values={0: 0.5, 1: 0.5}, left=2)

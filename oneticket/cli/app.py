@@ -61,7 +61,7 @@ def application(shown: Literal["common", "all"] | None = None, *, only: str | No
 
 
 def main(tokens: list[str] | None = None) -> None:
-    """Run a command and leave with its exit code; a user's mistake is told in words, without a traceback."""
+    """Run a command and exit with its code; a user's mistake is reported in words, without a traceback."""
     any_encoding()
     tokens = sys.argv[1:] if tokens is None else tokens
     asked = {"--help", "-h", ALL} & {*tokens}
@@ -93,7 +93,7 @@ def main(tokens: list[str] | None = None) -> None:
 
 @contextlib.contextmanager
 def _kept_told() -> Iterator[None]:
-    """Tell in one line each what was kept and is not used; other warnings are shown as ever."""
+    """Report each stored file that is not used in one line; show other warnings as usual."""
     with warnings.catch_warnings():
         warnings.simplefilter("default", KeptWarning)
         before = warnings.showwarning

@@ -14,11 +14,11 @@ from oneticket.ground.phase import phase
 from oneticket.session.run import stop_requests
 from oneticket.session.terminal import say, tell
 
-BEHIND = 10  # how much more a run beside it counts for the system than the board
+BEHIND = 10  # niceness: a study that runs at the same time comes first
 
 
 def board(studies: Sequence[str], *, store: str, port: int, ipv6: bool, show: bool) -> int:
-    """Serve the board of a store, and say where."""
+    """Serve the board of a store, and print its address."""
     with phase("planning"):
         made = Board(store, studies)
     sockets = listening(port, ipv6=ipv6)

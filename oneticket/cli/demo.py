@@ -31,7 +31,7 @@ from oneticket.ticket.ticket import Ticket
 
 
 def _of_ticket(row: dict[str, Any], ticket: Ticket, *, level: int) -> dict[str, Any]:
-    """A row, with the id of the ticket that lies beside it where it is that ticket's: `oneticket score` asks for it."""
+    """A row, with the id of the saved ticket if it is that ticket's row: `oneticket score` asks for it."""
     is_it = (row["arm"], row["source_optimizer"], row["level"], row["replicate"]) == ("ticket", "sgd", level, 0)
     return {**row, "source_id": ticket.id} if is_it else row
 
@@ -42,7 +42,7 @@ def _same_optimizer(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def demo(*, out: Path, store: str, quiet: bool) -> int:
-    """Find, carry, compare; leave books, a ticket, rows and a chart in `out`, and say in one sentence what was seen."""
+    """Find, transfer, compare; write books, a ticket, rows and a chart to `out`, and print the result in a sentence."""
     from oneticket.charts.chart import write
     from oneticket.charts.scores import scores_chart
     from oneticket.report.page import write_report
@@ -61,7 +61,7 @@ def demo(*, out: Path, store: str, quiet: bool) -> int:
             f"Finding tickets of LeNet-300-100 on half a of scikit-learn's digits under {both}, and\n"
             f"training them on half b beside {', '.join(arm for arm in study.arms if arm != 'ticket')}.\n"
         )
-    # The sparsest level is trained in the searches too, for the books to say how well it does there.
+    # The sparsest level is trained in the searches too, so that the books hold its score.
     origins = searches(asked.cells)
     steps = [step for origin in origins for step in origin.levels] + [cell.step for cell in asked.cells]
     read = [step for origin in origins for step in bound(origin)]

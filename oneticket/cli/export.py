@@ -45,7 +45,7 @@ def export(
     rounds: int,
     json: bool,
 ) -> int:
-    """Write the form that was asked for, then measure all forms, and say in a sentence whether there is any speed."""
+    """Write the requested form, measure all forms, and say in a sentence whether any is faster."""
     if (to is None) != (out is None):
         raise SpecError(
             "--to and --out belong together: a form and the file to write it to; without both, only measure"
@@ -145,7 +145,7 @@ def network(ticket: Ticket, trained: Ticket, *, run_code: bool) -> nn.Module:
 
 
 def table(rows: Sequence[Row], batch_size: int) -> ReportTable:
-    """The rows as a table, the times' spread beside the medians."""
+    """The rows as a table, with the spread of the times after the medians."""
     cells = [
         (
             row.form,

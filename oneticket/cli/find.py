@@ -83,7 +83,7 @@ def of_replicate(asked: FindSpec, replicate: int) -> SearchSpec:
 
 
 def dense_share(book: Book | None) -> str:
-    """What is told once of a model whose weights mostly stay dense, since the density does not say so; else nothing."""
+    """A note for models whose weights mostly stay dense, since the density does not show it; empty for others."""
     counts = book.weight_counts[-1] if book is not None else None
     if counts is None or 2 * counts.total >= counts.whole:
         return ""
@@ -91,7 +91,7 @@ def dense_share(book: Book | None) -> str:
 
 
 def save_book(origin: Origin, store: Store, file: Path) -> Book | None:
-    """Bind the levels that are done, from 0 without a gap, and save them; nothing if level 0 is not there."""
+    """Collect the finished levels, from 0 without a gap, into a book and save it; None without level 0."""
     if not done_levels(origin, store):
         return None
     book = book_of(origin, store)

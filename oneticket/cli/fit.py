@@ -30,9 +30,9 @@ SEVERAL = "Of several take the one that was found on inputs like yours: oneticke
 
 
 def tell_fits(what: str, found: Sequence[ZooEntry], *, called: Mapping[str, str]) -> None:
-    """Say which of the tickets fit what is named. `called`: what a user calls each: a name, a path, or a Hub id.
+    """Print which of the tickets fit a model or a dataset. `called`: how a user names each: a name, a path, a Hub id.
 
-    Raises SpecError for what is neither model nor dataset, DataError for a set that cannot be read.
+    Raises SpecError for a name that is neither model nor dataset, DataError for a dataset that cannot be read.
     """
     tickets = [(entry.name, ticket) for entry in found if (ticket := _ticket(entry)) is not None]
     try:
@@ -102,7 +102,7 @@ def _tell_good(good: Sequence[Fit], what: str, facts: Facts | None, called: Mapp
 
 
 def _showed(one: Fit, facts: Facts | None) -> Iterator[str]:
-    """What its scores say: on the set most like the user's, or its worst and best set where that is a model."""
+    """Its scores in words: on the dataset most like the user's, or on its worst and best dataset for a model."""
     found = standings(scores(one.ticket))
     if not found:
         yield "It was not measured on any other set."

@@ -27,9 +27,9 @@ S = TypeVar("S", bound=Spec)
 
 @dataclass(frozen=True, kw_only=True)
 class Flag:
-    """One field as a flag: where it stands in the spec, and what the command line says of it.
+    """One field as a flag: its path in the spec, and its help text.
 
-    `repeated`: what is told of one that may be given several times; empty of others.
+    `repeated`: the help text of a flag that may be given several times; empty for others.
     """
 
     name: str
@@ -133,7 +133,7 @@ def _complete(spec: type[Spec], given: Any) -> Any:
 def read(spec: type[S], given: Mapping[str, Any], *, flagged: Mapping[str, Any], file: Path | None = None) -> S:
     """The spec of that mapping.
 
-    A mistake is named by its flag; one of `file`, where no flag (`flagged`) says anything else, by its line there.
+    A mistake is named by its flag; one of `file` that no flag (`flagged`) overrides, by its line in the file.
     """
     try:
         return spec.read(given)
@@ -156,7 +156,7 @@ def _told(spec: type[Spec], line: str, flagged: Mapping[str, Any], file: Path | 
 
 
 def _names(flag: Flag, path: tuple[str, ...]) -> bool:
-    """Whether a mistake at that place is in the flag's value; what is said of a whole spec is said of its name."""
+    """Whether a mistake at that path concerns the flag's value; a mistake of a whole spec concerns its name."""
     return path[: len(flag.path)] == flag.path or (flag.path[-1] == "name" and path == flag.path[:-1])
 
 

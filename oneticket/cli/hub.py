@@ -67,7 +67,7 @@ def _file(where: str) -> str:
 
 
 def print_card(thing: Ticket | Book, where: str, *, before: str = "") -> None:
-    """Print the card, or what is before a heading, without its YAML: made of the file, not of what lies beside it."""
+    """Print the card, or the part before a heading, without its YAML, made from the file and not from a stored card."""
     place = where if named(where) else parse(where)
     name = place if isinstance(place, str) else place.absolute().name
     ours = {"license": "mit", "data_license": DATA_LICENCES.get(where)} if named(where) else {}

@@ -28,7 +28,7 @@ def import_ticket(
     step: int | None,
     head: tuple[str, ...],
 ) -> int:
-    """Read, say what was found and what was only inferred, write the ticket."""
+    """Read the masks, print what was found and what was inferred, write the ticket."""
     ticket = read_ticket(file, weights=weights, format=format, key=key, step=step, head=head)
     ticket.save(out)
     shown = preview_of(ticket)

@@ -10,7 +10,7 @@ from oneticket.session.terminal import say
 
 
 def init(file: Path) -> int:
-    """Write the file and say what to do next; one that is there is left alone."""
+    """Write the file and print what to do next; an existing file is not touched."""
     if file.suffix != ".toml":
         raise SpecError(f"{file}: expected a file that ends in .toml, such as {file.with_suffix('.toml')}")
     if not disk.create(file, STUDY.encode()):

@@ -1,4 +1,4 @@
-"""What is told of a mistake in a command: all that is missing, at once, and what was probably meant."""
+"""Errors in a command: all missing flags at once, and what was probably meant."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def needs(name: str, lacking: Sequence[str]) -> str:
 
 
 def meant(option: str, known: Collection[str]) -> str:
-    """The flag that somebody probably meant, or nothing.
+    """The flag that was probably meant, or nothing.
 
     >>> meant("--learning-rate", {"--lr", "--length"}), meant("--level", {"--levels"}), meant("--xyz", {"--lr"})
     ('--lr', '--levels', '')
@@ -134,4 +134,4 @@ MEANT: Mapping[str, tuple[str, ...]] = {
     "format": ("to",),
     "licence": ("license",),
 }
-"""What flags are called elsewhere, and what they are called here."""
+"""Names of flags in other tools, and their names here."""

@@ -90,7 +90,7 @@ class How:
     ] = None
 
     def context(self, **more: Any) -> RunContext:
-        """The place they describe; SpecError for a device that is not there."""
+        """The run context they describe; SpecError for a missing device."""
         from oneticket.lottery.run_context import RunContext, device
 
         return RunContext(

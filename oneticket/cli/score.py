@@ -18,7 +18,7 @@ from oneticket.ticket.ticket import Ticket
 
 
 def score(file: Path, rows: Sequence[Path], *, out: Path | None) -> int:
-    """Add scores to the ticket's, those of a target anew where it had any; its id stays: evidence is no part of it."""
+    """Add scores to the ticket; new scores of a target replace old ones. The id stays: it covers no evidence."""
     ticket = load(file)
     if not isinstance(ticket, Ticket):
         raise FileError(

@@ -1,4 +1,4 @@
-"""What every command that runs steps shares: it tells of what failed, also where it was told to be quiet."""
+"""Shared by every command that runs steps: failures are reported, also with --quiet."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def run_steps(
     each: bool = False,
     names: Mapping[str, Called] | None = None,
 ) -> Piles:
-    """Run a plan as `session.run` does, and say what failed."""
+    """Run a plan as `session.run` does, and report failures."""
     piles = run.run_steps(
         steps,
         store=store,

@@ -1,4 +1,4 @@
-"""`oneticket show` and `oneticket verify`: what a file says of itself, and whether it is true."""
+"""`oneticket show` and `oneticket verify`: what a file holds, and whether it is intact."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from oneticket.ticket.names import books_in
 
 
 def show(path: Path, *, level: int | None, json: bool) -> int:
-    """Print the card of a ticket, a book, or a folder of books; or all that it says, as JSON."""
+    """Print the card of a ticket, a book, or a folder of books; or everything, as JSON."""
     found = [(file, preview(file)) for file in files_at(path)]
     if json:
         say_json([_plain(file, thing) for file, thing in found])
@@ -53,7 +53,7 @@ def show(path: Path, *, level: int | None, json: bool) -> int:
 
 
 def _plain(file: Path, thing: Preview) -> dict[str, object]:
-    """What a file says, for other programs: counts of weights by level and layer beside what it carries."""
+    """The content of a file for other programs: counts of weights by level and layer, and its metadata."""
     layers = {
         name: {"shape": [*layer.shape], "remaining": layer.remaining[-1], "weights": prod(layer.shape)}
         for name, layer in thing.layers.items()
@@ -144,12 +144,12 @@ def _evidence(ticket: Preview) -> Iterator[tuple[str, object]]:
 def _cost(books: Mapping[int, Preview]) -> Iterator[tuple[str, object]]:
     """What finding took, in deterministic units; levels that were not recorded count as none."""
     if any(describe.agreement(book) for book in books.values()):
-        return  # its searches' own books say what they took
+        return  # the books of its searches hold the costs
     records = [record for book in books.values() for record in book.records]
     counts = {name: [record.get(name) for record in records] for name in ("steps", "examples")}
     steps, examples = (sum(count for count in found if type(count) is int) for found in counts.values())
     trainings = sum(book.levels + 1 for book in books.values())
-    seen = f", {examples:,} examples processed" if examples else ""  # somebody's own loop does not say
+    seen = f", {examples:,} examples processed" if examples else ""  # unknown for a search in the user's own loop
     yield "cost", f"{trainings} trainings, {steps:,} steps{seen}"
 
 
@@ -173,7 +173,7 @@ def _levels(books: Mapping[int, Preview], deepest: int) -> ReportTable:
 
 
 def _metric(books: Mapping[int, Preview]) -> Metric:
-    """What the searches were measured by, as their records say; a score without a name, if they say nothing sound."""
+    """The metric of the searches, from their records; a score without a name where the records are unclear."""
     records = [record for book in books.values() for record in book.records]
     return describe.sound_metric(records[0] if records else {}) or Metric(name="score")
 
@@ -216,4 +216,4 @@ def _word(value: object) -> str:
     return describe.word(",".join(map(describe.word, value)) if isinstance(value, list) else value)
 
 
-SHORT = 16  # digits of an id that tell any two apart
+SHORT = 16  # digits of an id, enough to be unique

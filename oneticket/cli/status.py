@@ -1,4 +1,4 @@
-"""What is being done before training: a line that comes and goes on a terminal; elsewhere a line if it takes long."""
+"""What is being done before training: a temporary line on a terminal; otherwise a line if it takes long."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ if TYPE_CHECKING:
 
 @contextmanager
 def telling(*, quiet: bool) -> Iterator[None]:
-    """Show every phase within on standard error: on a terminal at once and while it lasts, elsewhere what takes long.
+    """Show every phase on standard error: on a terminal at once while it lasts, otherwise only long ones.
 
-    So a script that reads standard error gets a mistake as its one line.
+    So a script that reads standard error gets a mistake as its only line.
     """
     with listening(None if quiet else _Shown()):
         yield
 
 
 class _Shown:
-    """Shows the innermost phase that is open; where lines stay, each that takes long is told once."""
+    """Shows the innermost open phase; where lines are permanent, each long phase is shown once."""
 
     def __init__(self) -> None:
         self._console = err()
@@ -73,4 +73,4 @@ class _Shown:
 
 
 LOADING = "loading PyTorch"
-LONG = 10.0  # seconds before a phase is told where lines stay
+LONG = 10.0  # seconds before a phase is shown where lines are permanent

@@ -21,7 +21,7 @@ from oneticket.store.step import VERSIONS
 from oneticket.store.store import Store
 from oneticket.study.described import described
 
-SHORT = 12  # digits of an address that tell any two apart
+SHORT = 12  # digits of an address, enough to be unique
 DAY = 10  # signs of a date, without the time of day
 NEAR = 6  # addresses to suggest
 

@@ -45,7 +45,7 @@ def study(
     store: str,
     quiet: bool,
 ) -> int:
-    """Run what is not done yet of a study, or of some replicates of it, or say what that would cost."""
+    """Run the unfinished steps of a study, or of some replicates, or print what they would cost."""
     if json and not dry_run:
         raise SpecError("--json: goes with --dry-run")
     kept = Store(store)
@@ -78,7 +78,7 @@ def study(
 
 
 def report(name: str, *, out: Path, show: bool, store: str) -> int:
-    """Write the report of what is there of a study, and say where, with the verdicts."""
+    """Write the report of a study's finished steps, and print its place and the verdicts."""
     import webbrowser
 
     from oneticket.report.contents import judged

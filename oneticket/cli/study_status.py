@@ -80,7 +80,7 @@ def published(context: RunContext) -> dict[str, list[str]]:
 
 
 def tell_published(context: RunContext) -> None:
-    """Say which sets were planned with as published, and why."""
+    """Print which sets were planned as published, not as stored here, and why."""
     if context.absent:
         said = listed(sorted(context.absent))
         say(f"not available, and counted as published: {said}; a run needs them (ONETICKET_DATA)")
@@ -89,7 +89,7 @@ def tell_published(context: RunContext) -> None:
 
 
 def tell_changes(plan: Plan, store: Store) -> None:
-    """Say which data are not what they were."""
+    """Print which data have changed."""
     for line in changes(plan, store):
         tell(line, style="yellow")
 

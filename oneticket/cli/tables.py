@@ -122,5 +122,5 @@ def print_facts(facts: Iterable[tuple[str, object]]) -> None:
 
 
 LONG = 100  # rows that are drawn; more are plain lines
-GAP = 2  # signs beside each column
+GAP = 2  # spaces between columns
 WHOLE = 22  # signs of a cell that is not broken

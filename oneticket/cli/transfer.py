@@ -1,4 +1,4 @@
-"""`oneticket transfer`: a source's tickets on a target, beside the dense network and the controls."""
+"""`oneticket transfer`: a source's tickets on a target, with the dense network and the controls."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def transfer(
     quiet: bool,
     run_code: bool,
 ) -> int:
-    """Carry, print the comparison, and write the rows where asked."""
+    """Transfer, print the comparison, and write the rows if asked."""
     engine = Engine(name="inline", together=how.together)
     sources = sources_at(source)
     settings = collect(ComparisonSpec, given, {"transfer": as_source(*next(iter(sources.values())))}, from_file(spec))

@@ -20,7 +20,7 @@ from oneticket.ticket.describe import at, data, network, percent, scores, word
 
 
 def zoo(where: str | None, *, fits: str | None, json: bool) -> int:
-    """List tickets, print the card of the one that is named, or say which of them fit. Bad files fail no list."""
+    """List tickets, print the card of a named one, or say which fit. A bad file does not fail the list."""
     path = None if where is None else single(where)
     if json:
         if fits is not None:

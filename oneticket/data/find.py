@@ -67,8 +67,8 @@ def _places(name: str) -> list[Path]:
         repo, config = HUB.get(name, (None, None))
         inside = [f"{repo}/{config}", f"{repo}/data", repo] if repo else []
         return [root / place for place in (*inside, name, f"{name}_standard")] if root else []
-    at_home = [root / name] if root and not name.startswith((".", "~", "/")) else []
-    return [*at_home, Path(os.path.expanduser(name))]
+    in_root = [root / name] if root and not name.startswith((".", "~", "/")) else []
+    return [*in_root, Path(os.path.expanduser(name))]
 
 
 def _local(place: Path, request: DataRequest, *, streams: bool) -> DataSource | None:

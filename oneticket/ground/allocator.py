@@ -1,7 +1,7 @@
-"""The memory of this process: freed blocks stay with it, since faulting them in anew at every step is slow.
+"""The memory of this process: keep freed blocks, since faulting them in again at every step is slow.
 
-Seen with ResNet-20, batch 128, one core: a step takes 276 ms and 25,000 page faults, with blocks kept 242 ms and none
-(medians of 12 steps, n = 3). The process's memory then stays at its peak.
+Measured with ResNet-20, batch 128, one core: a step takes 276 ms and 25,000 page faults; with kept blocks 242 ms and
+none (medians of 12 steps, n = 3). The process's memory then stays at its peak.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ LARGEST = 1 << 30  # bytes; larger blocks go back to the system
 
 
 def keep_freed() -> bool:
-    """Keep what is freed for the next step; says whether the C library can (glibc). For processes that are ours alone.
+    """Keep freed memory for the next step; True if the C library can (glibc). Only for processes of our own.
 
     >>> keep_freed() in (True, False)
     True
@@ -30,9 +30,9 @@ def keep_freed() -> bool:
 
 @contextmanager
 def uncollected() -> Iterator[None]:
-    """Look for no cycles of garbage within: among the many small values of a short command there are none worth it.
+    """Collect no garbage within: a short command makes many small values and few cycles.
 
-    Seen with the index of 10,000 entries: it is read in 0.46 s of CPU time, and with collections in 0.81 s.
+    Measured with the index of 10,000 entries: 0.46 s of CPU time to read it, 0.81 s with garbage collection.
     """
     before = gc.isenabled()
     gc.disable()

@@ -19,7 +19,7 @@ def dumps(value: object) -> str:
 
 
 class Written(dict[str, Any]):
-    """A mapping that nobody changes any more, whose canonical text is written once: thousands of addresses hold it."""
+    """An immutable mapping whose canonical text is computed once, since thousands of addresses contain it."""
 
     text: str
 

@@ -40,7 +40,7 @@ class Grid:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Card:
-    """What is shown of a value: plain words and numbers, no HTML. Facts that say nothing are left out."""
+    """What is shown of a value: plain words and numbers, no HTML. Empty facts are left out."""
 
     title: str
     facts: Sequence[tuple[str, object]] = ()
@@ -51,7 +51,7 @@ class Card:
 def card_by(path: str) -> Callable[[Any], str]:
     """A `_repr_html_`: the card that the function at `room.file:name` of this package makes of the value.
 
-    It never raises: of a value that cannot be described, such as one that was never finished, the card says so.
+    It never raises: the card of a value that cannot be described, such as an unfinished one, says so.
     """
 
     def _repr_html_(self: Any) -> str:
@@ -66,9 +66,9 @@ def card_by(path: str) -> Callable[[Any], str]:
 
 
 def html(card: Card) -> str:
-    """The card as HTML that needs nothing beside it, follows the page's colours, and has no script and no link.
+    """The card as self-contained HTML that follows the page's colours, with no script and no link.
 
-    Every text is escaped, without control characters, and cut where it is long.
+    Every text is escaped, stripped of control characters, and cut if it is long.
 
     >>> html(Card(title="<b>", facts=[("density", "5 %"), ("data", "")])).count("<b>")
     0

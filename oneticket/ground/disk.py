@@ -25,9 +25,9 @@ def read(path: Path) -> bytearray:
 
 
 def create(path: Path, data: bytes) -> bool:
-    """Write a file unless it is there; of several processes that try at once, one alone is told True.
+    """Write a file unless it exists; of several processes that try at once, exactly one gets True.
 
-    A reader sees all of it or none, where the filesystem has hard links. Raises OSError; then nothing is left behind.
+    A reader sees all of it or none, if the filesystem has hard links. Raises OSError and then leaves nothing behind.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(_beside(path.name))
@@ -45,8 +45,8 @@ def create(path: Path, data: bytes) -> bool:
 def replace(path: Path, data: bytes) -> None:
     """Write beside `path`, force to the disk, rename: a reader sees the old file or the new one, never a part.
 
-    Once it returns, a loss of power loses neither. Raises OSError; then nothing is left behind and an existing file is
-    untouched, unless the folder alone could not be forced to the disk: then the new one is there, perhaps not to stay.
+    Once it returns, a power failure loses neither. Raises OSError; then nothing is left behind and an existing file is
+    untouched, unless only the folder could not be forced to the disk: then the new file is there, perhaps not durably.
     """
     replace_all({path: data})
 
@@ -91,14 +91,14 @@ def _keep_names(folder: Path) -> None:
     try:
         os.fsync(opened)
     except OSError as error:
-        if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # some network filesystems cannot, and say so
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # some network filesystems do not support it
             raise
     finally:
         os.close(opened)
 
 
 def _linked(beside: Path, path: Path) -> bool:
-    """Give a whole file its name; FileExistsError if somebody has it, False where there are no hard links."""
+    """Give a complete file its name; FileExistsError if the name is taken, False without hard links."""
     try:
         os.link(beside, path)
     except FileExistsError:
@@ -125,9 +125,9 @@ SHORT = 120
 
 
 def _beside(name: str) -> str:
-    """A hidden name that nobody else has, no longer than `name` itself unless both are short.
+    """A unique hidden name, no longer than `name` itself unless both are short.
 
-    Filesystems allow 255 bytes, some fewer: a name that can be written must not fail for the one that comes before it.
+    Filesystems allow 255 bytes, some fewer: a name that can be written must not fail because of its temporary name.
 
     >>> _beside("rows.csv")[:10], len(_beside("n" * 255))
     ('.rows.csv.', 255)

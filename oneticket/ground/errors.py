@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 
 
 class OneticketError(Exception):
-    """Base of every error that tells a user what to mend. Anything else that escapes is our bug."""
+    """Base of every error that tells users what to correct. Any other exception is our bug."""
 
 
 class SpecError(OneticketError):
@@ -16,7 +16,7 @@ class SpecError(OneticketError):
 
 
 class DataError(OneticketError):
-    """A dataset is missing, damaged or not what its spec says."""
+    """A dataset is missing, damaged or different from its spec."""
 
 
 class SelectionError(SpecError, DataError):
@@ -28,7 +28,7 @@ class ModelError(OneticketError):
 
 
 class PruneError(OneticketError):
-    """A pruning request cannot be carried out exactly as asked."""
+    """A pruning request cannot be done exactly as asked."""
 
 
 class FileError(OneticketError):
@@ -56,7 +56,7 @@ class KeptWarning(UserWarning):
 
 
 def tell(path: object, why: object, then: str = "it is made anew") -> None:
-    """Tell in one line which kept file is not used, why, and what happens instead."""
+    """Warn in one line which stored file is not used, why, and what happens instead."""
     warnings.warn(f"{path}: {'; '.join(filter(None, (str(why), then)))}", KeptWarning, stacklevel=3)
 
 
@@ -105,4 +105,4 @@ ELSEWHERE = {
     "momentum": ("sgd",),
     "lenet": ("lenet300100",),
 }
-"""What people call things elsewhere, and their names here; letters and digits alone."""
+"""Names in other tools, and their names here; letters and digits only."""

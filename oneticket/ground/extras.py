@@ -1,4 +1,4 @@
-"""Packages that come with an extra: what is missing is told in one line that installs it."""
+"""Optional packages: an error for a missing one names the line that installs it."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class MissingExtra(OneticketError, ImportError):
 
 @contextmanager
 def naming_extras() -> Iterator[None]:
-    """Where a block, or a function that this decorates, lacks a package of an extra, say in one line what installs it.
+    """If a block, or a decorated function, lacks a package of an extra, name the line that installs it.
 
     Raises MissingExtra; a module that no extra brings stays a ModuleNotFoundError.
 

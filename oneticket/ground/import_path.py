@@ -54,11 +54,11 @@ def own(path: str, kind: str) -> Callable[..., Any]:
 
 
 def source_digest(path: str, kind: str) -> str:
-    """SHA-256 of the file that the path names, and of the one that the function is written in: other text, other work.
+    """SHA-256 over the file that the path names and the file that defines the function: changed text is changed work.
 
-    Modules that these import count too, as far as they lie beside them, beside the package that they are part of, or in
-    a folder there; a file without any counts alone. Installed packages, and what is found in any other place, do not:
-    of those, the file that the function is written in counts. Empty where there is no file.
+    Modules that these files import count too if they lie in the same folder, next to the package that they are part of,
+    or in a folder there. Installed packages and modules from other places do not count, except the file that defines
+    the function. Empty without a file.
 
     >>> source_digest("torch.nn:Linear", "model") == source_digest("torch.nn:Bilinear", "model")
     True
@@ -71,7 +71,7 @@ def source_digest(path: str, kind: str) -> str:
 
 
 def _files(path: str, kind: str) -> list[Path]:
-    """Where a function is written, and the user's file that names it: what that says decides which function it is."""
+    """The file that defines a function, and the user's file that names it, which decides which function it is."""
     found = own(path, kind)
     try:
         written = inspect.getsourcefile(inspect.unwrap(found))
@@ -150,7 +150,7 @@ def _file(file: Path, path: str, kind: str) -> ModuleType:
     sys.modules[name] = module
     beside = str(file.resolve().parent)
     if beside not in sys.path:
-        sys.path.append(beside)  # last, so that a neighbour's name hides nothing: what the file imports lies there
+        sys.path.append(beside)  # last, so that a neighbouring file hides no installed module
     try:
         spec.loader.exec_module(module)
     except Exception as error:

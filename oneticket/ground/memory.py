@@ -10,7 +10,7 @@ from oneticket.ground.errors import FileError
 
 
 def memory() -> int | None:
-    """The bytes of memory that this process can hope for: what is free, within its container; None where none says."""
+    """The bytes of memory available to this process within its container; None where unknown."""
     try:
         machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
         if _FREE.is_file() and (free := re.search(r"MemAvailable:\s+(\d+) kB", _FREE.read_text("ascii"))):

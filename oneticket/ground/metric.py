@@ -15,9 +15,9 @@ NOISE = 1e-9  # shares of equal counts may differ by rounding
 class Metric:
     """A number by which trained networks are compared.
 
-    `larger`: whether a larger score is the better one. `low`, `high`: its bounds, None where it has none. `margin`: the
-    difference, in the metric's own unit, that counts as none unless a study says otherwise; None where nothing can be
-    said in general. `share`: whether scores are shares, which are told in percent, and their differences in points.
+    `larger`: whether larger scores are better. `low`, `high`: its bounds, None without one. `margin`: the largest
+    difference that does not matter, in the metric's unit, unless a study states another; None without a general one.
+    `share`: whether scores are shares, which are written in percent, and their differences in points.
     """
 
     name: str
@@ -50,7 +50,7 @@ class Metric:
         return score if self.high is None else min(self.high, score)
 
     def written(self, value: float, *, signed: bool = False) -> str:
-        """A score or a difference as a number, in the unit that it is told in; `signed`: with its sign if above 0.
+        """A score or a difference as a number, in the unit used for display; `signed`: with a plus sign if above 0.
 
         >>> METRICS["accuracy"].written(0.963), METRICS["accuracy"].written(0.208, signed=True)
         ('96.3', '+20.8')
@@ -90,7 +90,7 @@ class Metric:
 
     @property
     def factor(self) -> int:
-        """What a score is multiplied by where it is told: 100 of a share."""
+        """The factor from a score to its display: 100 for a share."""
         return 100 if self.share else 1
 
     @property
@@ -105,7 +105,7 @@ class Metric:
 
     @property
     def label(self) -> str:
-        """Its name with its unit, as on an axis: `accuracy`, `rmse (mmol)`; a unit that says it all stands alone.
+        """Its name with its unit, as on an axis: `accuracy`, `rmse (mmol)`; some units are the whole label.
 
         >>> METRICS["bits_per_byte"].label
         'bits per byte'
@@ -121,7 +121,7 @@ class Metric:
 
     @property
     def gained_in(self) -> str:
-        """What a gain is told in: `points of accuracy`, `lower rmse (mmol)`."""
+        """The unit of a gain: `points of accuracy`, `lower rmse (mmol)`."""
         return f"{self.units} of {self.name}" if self.share else self.gained
 
     @property
@@ -140,12 +140,12 @@ class Metric:
         return "below" if self.larger else "worse than"
 
     def plain(self) -> dict[str, str]:
-        """What a row says of it: `metric`, `unit`, `better`."""
+        """The columns that describe it in a row: `metric`, `unit`, `better`."""
         return {"metric": self.name, "unit": self.unit, "better": self.better}
 
     @classmethod
     def of(cls, row: Mapping[str, Any]) -> Metric:
-        """The metric that a row of results speaks of; accuracy where a row of an earlier version names none.
+        """The metric of a row of results; accuracy for rows of earlier versions that name none.
 
         Raises SpecError for a direction that is neither `higher` nor `lower`, and for an unknown metric without one.
 

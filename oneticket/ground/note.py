@@ -1,4 +1,4 @@
-"""A note: a JSON value as one line of text that says what it is of, and in which no bit can change unseen."""
+"""A note: a JSON value as one line of text with its subject and a digest, so that no changed bit goes unnoticed."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ FORMAT = 2
 def write(kind: str, of: str, value: object) -> str:
     """The note's text: canonical JSON of `format`, `kind`, `of`, `value`, and the `digest` of these.
 
-    `kind` says what it is, `of` of which thing: an address, or a name.
+    `kind`: what the note is; `of`: its subject, an address or a name.
 
     >>> read(write("colour", "sky", "blue"), "colour", "sky")
     'blue'
@@ -51,12 +51,12 @@ def read(text: str | bytes, kind: str, of: str) -> Any:
 
 
 def _digest(text: str) -> str:
-    """The digest of what a canonical text says beside its digest, which stands first in it."""
+    """The digest of a canonical text without its own digest, which comes first in it."""
     return hashlib.sha256(f"{{{text[len(_BEGINNING) :]}".encode()).hexdigest()
 
 
 def sum_of(text: str) -> str:
-    """The digest that a note says, unchecked."""
+    """The digest that a note states, unchecked."""
     return str(_parsed(text)[1]["digest"])
 
 

@@ -1,4 +1,4 @@
-"""What is being done now, in words, for whoever listens: reading, planning, measuring. Unasked, nothing happens."""
+"""What is being done now, in words, for a listener: reading, planning, measuring. Silent without a listener."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Listener = Callable[[str], AbstractContextManager[None]]
 
 @contextmanager
 def phase(words: str) -> Iterator[None]:
-    """Tell the listener, if there is one, what is being done within.
+    """Tell the listener, if there is one, what is done within.
 
     >>> heard = []
     >>> @contextmanager
@@ -36,7 +36,7 @@ def phase(words: str) -> Iterator[None]:
 
 @contextmanager
 def listening(listener: Listener | None) -> Iterator[None]:
-    """Let this listener hear of every phase within, in this thread; None for nobody."""
+    """Let this listener receive every phase within, in this thread; None for no listener."""
     token = _LISTENER.set(listener)
     try:
         yield

@@ -1,4 +1,4 @@
-"""The base of all specs: frozen, typed, read from Python, TOML and flags alike (long: with how mistakes are told)."""
+"""The base of all specs: frozen, typed, read from Python, TOML and flags alike (long: with its error messages)."""
 
 from __future__ import annotations
 
@@ -43,24 +43,24 @@ Time = Annotated[When, BeforeValidator(_when), PlainSerializer(str, return_type=
 class Later:
     """Marks a field that a spec got after its first release: `name: Annotated[int, Later(neutral=1, since="0.2")] = 4`.
 
-    `neutral`: the plain value at which the work is what it was before the field existed; a function of the other plain
-    fields where it depends on them. It never changes, whatever the default. `since`: the version with the field.
+    `neutral`: the plain value at which the work is the same as before the field existed, or a function of the other
+    plain fields. It never changes, whatever the default. `since`: the first version with the field.
     """
 
     neutral: Any
     since: str
 
     def at(self, others: Mapping[str, Any]) -> Any:
-        """The neutral value beside these other fields."""
+        """The neutral value, given these other fields."""
         given: Callable[[Mapping[str, Any]], Any] | Any = self.neutral
         return given(others) if callable(given) else given
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Code:
-    """Marks a field whose text may name somebody's own code and more besides: `name: Annotated[str, Code(...)]`.
+    """Marks a field whose text may contain a path to the user's own code: `name: Annotated[str, Code(...)]`.
 
-    `path`: from the field's text to the path in it, empty where it names none. `table`: the table that it stands in.
+    `path`: from the field's text to the path in it, empty if it contains none. `table`: its table of names.
     """
 
     table: Table[Any]
@@ -88,7 +88,7 @@ _UNWRITABLE = re.compile("[\0\ud800-\udfff]")
 
 
 class Spec(BaseModel, metaclass=_Speaking):
-    """A frozen, validated value that says what is to be done. Equal specs mean equal work.
+    """A frozen, validated value that specifies work. Equal specs mean equal work.
 
     A spec with a `name` can be given as that name alone. `plain()` is its complete JSON form; `identity()` is what
     addresses and ids hash, and `recall()` reads it back.
@@ -97,7 +97,7 @@ class Spec(BaseModel, metaclass=_Speaking):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, arbitrary_types_allowed=True)
     kind: ClassVar[str] = "spec"
     repeated: ClassVar[str] = ""
-    """What is told of its name as a flag, where it may be given several times."""
+    """The help text of its name as a flag, if it may be given several times."""
 
     @model_validator(mode="before")
     @classmethod
@@ -224,7 +224,7 @@ def tables(field: FieldInfo) -> Iterator[Table[Any]]:
 
 
 def own_code(spec: Spec) -> Iterator[tuple[Table[Any], str]]:
-    """Each path to somebody's own code that a spec or one within it names, with the table that it stands in.
+    """Each path to the user's own code in a spec or a spec within it, with its table of names.
 
     >>> class Search(Spec):
     ...     criterion: Annotated[str, Table(kind="criterion", rows={"magnitude": "the smallest"})] = "magnitude"
@@ -272,7 +272,7 @@ def over(below: Any, above: Any) -> Any:
 
 
 MOST_MISTAKES = 20
-"""How many mistakes of one spec are told."""
+"""How many mistakes of one spec are listed."""
 
 
 def _words(cls: type[Spec], error: ValidationError) -> str:

@@ -1,7 +1,7 @@
 """Named random streams: every draw comes from (root, replicate, name, position), never from a shared global state.
 
-Streams have no state of their own: the draw at a position is the same whatever was drawn before it. That is what makes
-a run resume to the same bits, and what pairs a control with its main run for free.
+Streams have no state: the draw at a position does not depend on earlier draws. So a resumed run gives the same bits,
+and a control is paired with its main run.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""An open table: the rows known by name, and beside them the user's own functions, named by where they are written."""
+"""An open table: rows known by name, and the user's own functions, named by their path."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ Other = TypeVar("Other")
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Table(Mapping[str, Row]):
-    """Name -> row, of one kind of thing (`kind`, in a word), open for the user's own.
+    """Name -> row, for one kind of thing (`kind`, in a word), open for the user's own functions.
 
-    A name that is no row may be a path, `file.py:function` or `package.module:function`. Two tables of one kind have
+    A name without a row may be a path, `file.py:function` or `package.module:function`. Two tables of one kind have
     the same names: that of a spec's module, which needs no torch, and the one that is `filled` where the work is done.
-    As an annotation, `name: Annotated[str, TABLE]`, it lets a spec's field take its names and paths alone.
+    As an annotation, `name: Annotated[str, TABLE]`, it restricts a spec's field to its names and paths.
 
-    `digests`: from a path and the kind to what an address says of the code there.
+    `digests`: from a path and the kind to the digest of the code there.
 
     >>> scopes = Table(kind="scope", rows={"global": "one threshold", "layerwise": "one in every layer"})
     >>> scopes.check("mine.py:scope"), scopes.is_own("mine.py:scope"), scopes.is_own("global")
@@ -70,7 +70,7 @@ or 'package.module:function'
         return Table(kind=self.kind, rows=rows, digests=self.digests)
 
     def is_own(self, name: str) -> bool:
-        """Whether the name is a path to somebody's own code."""
+        """Whether the name is a path to the user's own code."""
         return name not in self.rows and is_path(name)
 
     def check(self, name: str) -> str:
@@ -108,7 +108,7 @@ or 'package.module:function'
 
     @contextmanager
     def blamed(self, name: str, error: type[OneticketError] = SpecError) -> Iterator[None]:
-        """Tell what fails within as the mistake of the user's own; of a row it is ours, and passes.
+        """Report a failure within as a mistake of the user's own function; for a row it is ours, and passes unchanged.
 
         >>> with Table(kind="figure", rows={}).blamed("mine.py:figure"):
         ...     1 / 0

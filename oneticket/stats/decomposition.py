@@ -90,7 +90,7 @@ def decompositions(rows: Iterable[Row]) -> list[Decomposition]:
         for setting, place in places(summaries).items():
             there = [one for one in summaries if one.setting == setting]
             for ticket in there:
-                if ticket.line.arm != "ticket" or ticket.at_home:
+                if ticket.line.arm != "ticket" or ticket.is_own_ticket:
                     continue
                 values = _values(ticket, there)
                 if not _taken_apart(values):
@@ -130,7 +130,7 @@ def _values(ticket: Summary, there: Iterable[Summary]) -> Scores:
     for one in there:
         if one.level != ticket.level and one.line.arm not in WHOLE:
             continue
-        if one.at_home:
+        if one.is_own_ticket:
             found["own"] = one.values
         elif one.line == ticket.line or (one.line.arm != "ticket" and one.line.source in ("", ticket.line.source)):
             found[one.line.arm] = one.values

@@ -8,7 +8,7 @@ from typing import Any
 
 from oneticket.ground.errors import SpecError
 from oneticket.ground.metric import Metric
-from oneticket.stats.summary import Row, at_home, filled, setting_of
+from oneticket.stats.summary import Row, filled, is_own_ticket, setting_of
 
 
 def parts(rows: Iterable[Row]) -> dict[str, list[Row]]:
@@ -31,7 +31,7 @@ def settled(rows: Iterable[Row]) -> list[Row]:
     Both stand for the same network then, which counts once.
     """
     rows = filled(rows)
-    home = {setting_of(row) for row in rows if row["arm"] == "ticket" and at_home(row)}
+    home = {setting_of(row) for row in rows if row["arm"] == "ticket" and is_own_ticket(row)}
     return [{**row, "arm": "ticket"} if row["arm"] == "own" and setting_of(row) in home else row for row in rows]
 
 

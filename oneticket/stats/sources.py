@@ -28,7 +28,7 @@ def source_tables(rows: Iterable[Row]) -> list[ReportTable]:
     >>> [*source_tables(found)[0].rows]
     [('a+b (sgd)', '+3.0 [2.6, 3.4]'), ('b (sgd)', 'best: 90.5'), ('a (sgd)', '−10.0 [−11.3, −8.8]')]
     """
-    summaries = [one for one in summary(rows) if one.line.arm == "ticket" and not one.at_home and one.line.data]
+    summaries = [one for one in summary(rows) if one.line.arm == "ticket" and not one.is_own_ticket and one.line.data]
     made = []
     for setting, place in places(summaries).items():
         there = [one for one in summaries if one.setting == setting]

@@ -73,9 +73,9 @@ class Summary:
     row: Row = field(compare=False)
 
     @property
-    def at_home(self) -> bool:
+    def is_own_ticket(self) -> bool:
         """Whether this is the target's own ticket."""
-        return at_home(self.row)
+        return is_own_ticket(self.row)
 
 
 def summary(rows: Iterable[Row]) -> list[Summary]:
@@ -159,7 +159,7 @@ def setting_of(row: Row) -> Setting:
     return Setting(**place, head=row.get("head"), metric=Metric.of(row), equal=row.get("equal"))
 
 
-def at_home(row: Row) -> bool:
+def is_own_ticket(row: Row) -> bool:
     """Whether a row is of the target's own ticket: the arm `own`, or a ticket that was found where it is trained.
 
     Found there is what was searched by all the settings of the training, its length among them.

@@ -168,12 +168,12 @@ class _Grid:
             )
             called = called_in(self.study, model, target, trained_with)
             asked = {arm for arm in arms if arm in (*OF_TARGET, *CROSSED)}
-            at_home, own = False, None
+            is_own_ticket, own = False, None
             if asked:
                 home = self._search("target", model, target, trained_with, replicate)
-                at_home = home == search and not origin.agreed
-                own = origin if at_home else self._origin(home, replicate, called)
-                if not at_home and own.labels == origin.labels:
+                is_own_ticket = home == search and not origin.agreed
+                own = origin if is_own_ticket else self._origin(home, replicate, called)
+                if not is_own_ticket and own.labels == origin.labels:
                     raise SpecError(f"{self._here}: {twice(str(called.data), search, home)}")
             with naming(f"{self._here}, set {called.data}"):
                 inputs = self.context.facts(spec.data, self._task, Inputs.read(origin.network)).inputs
@@ -181,7 +181,7 @@ class _Grid:
                 both = f"{Inputs.read(origin.network)} and {Inputs.read(own.network)}"
                 raise SpecError(f"{self._here}: arm {min(asked)}: {both}; give the sets {ALIKE[inputs.kind]}")
             # What is the target's own is at home what the source's is, but for the output layer.
-            taken = [arm for arm in arms if not (at_home and arm in asked and ARMS[arm].head == "asked")]
+            taken = [arm for arm in arms if not (is_own_ticket and arm in asked and ARMS[arm].head == "asked")]
             yield from transfer_cells(
                 spec,
                 origin=origin,

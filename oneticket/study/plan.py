@@ -160,7 +160,7 @@ def transfer_cells(
     facts = context.facts(spec.data, spec.task, inputs)
     target = context.selection(spec.data, spec.task, inputs).digest
     seen = seen_at(spec, origin.seen, inputs, context)
-    at_home = seen_at(spec, own.seen, inputs, context) if own else None
+    own_seen = seen_at(spec, own.seen, inputs, context) if own else None
     # What keeps nothing of a ticket is a network for the available inputs, whatever the source's were.
     alone = {**origin.network, **facts.inputs.plain(), "classes": facts.outputs}
     digests = {"data_digest": facts.digest, **code_digests(ModelSpec.recall(origin.network["spec"]), spec)}
@@ -171,7 +171,7 @@ def transfer_cells(
     total = spec.training.budget.steps(per_epoch(facts, spec.training.batch))
 
     def step(arm: str, source: Blank | SourceTicket, start: int = 0) -> Step:
-        code = {"control_digest": ARMS.digest(arm)} if ARMS.is_own(arm) else {}
+        code = {"control_digest": ARMS.digest(arm)} if ARMS.own_seen(arm) else {}
         return TransferStep(
             spec=spec,
             arm=SAME.get(arm, arm),
@@ -204,8 +204,8 @@ def transfer_cells(
         if own and arm in CROSSED:
             _check_crossing(arm, source, own)
         shared = None if arm == "own-reinit" else source
-        found = at_home if at_home and arm in OF_TARGET else seen
-        start = first_step(arm, source=found, own=at_home, digest=target, head_start=head_start)
+        found = own_seen if own_seen and arm in OF_TARGET else seen
+        start = first_step(arm, source=found, own=own_seen, digest=target, head_start=head_start)
         for level in (0,) if arm in WHOLE else levels:
             _at(source, level)
             crossed = own.needs(level, arm) if own and arm in CROSSED else ()

@@ -121,7 +121,7 @@ def test_a_ticket_that_was_searched_for_another_length_is_not_the_targets_own() 
             == judged(claim, trained([*away, *own], longer, found=longer)).outcome
         )
     (far,) = summary(trained(home, longer))
-    assert not far.at_home
+    assert not far.is_own_ticket
 
 
 def test_another_optimizer_is_one_of_another_name_whatever_the_labels() -> None:
@@ -145,4 +145,4 @@ def test_a_table_reads_nothing_as_nan_and_a_pair_as_a_list() -> None:
 def test_a_ticket_under_other_settings_is_not_the_targets_own() -> None:
     rows = network("ticket", "cifar10", "cifar10", 0.7)
     (own,), (other,) = (summary(trained(rows, now)) for now in (SGD, {**SGD, "lr": 0.001}))
-    assert own.at_home and not other.at_home
+    assert own.is_own_ticket and not other.is_own_ticket
