@@ -52,7 +52,7 @@ def figure_named(name: str) -> Figure:
     'Training curves'
     """
     FIGURES.known(name)
-    if not FIGURES.is_own_ticket(name):
+    if not FIGURES.is_own(name):
         return FIGURES[name]
     function = FIGURES.own(name)
     title, _, caption = (inspect.getdoc(function) or function.__name__).partition("\n")

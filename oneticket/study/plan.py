@@ -171,7 +171,7 @@ def transfer_cells(
     total = spec.training.budget.steps(per_epoch(facts, spec.training.batch))
 
     def step(arm: str, source: Blank | SourceTicket, start: int = 0) -> Step:
-        code = {"control_digest": ARMS.digest(arm)} if ARMS.own_seen(arm) else {}
+        code = {"control_digest": ARMS.digest(arm)} if ARMS.is_own(arm) else {}
         return TransferStep(
             spec=spec,
             arm=SAME.get(arm, arm),
