@@ -1,9 +1,9 @@
-"""Which form of a layer is faster on this machine: measured once for each size of layer and batch, and kept.
+"""Which form of a layer is faster on this machine: measured once for each size of layer and batch, and stored.
 
-A layer is sparse below a density that is found by a short calibration on one thread: its dense form is timed, and its
-sparse one at two densities; since that one's time is linear in the density, the three say where the lines meet. What
-is found is kept in the cache folder, first come, so that every process of a machine chooses alike and a step that is
-done twice has equal bits. The choice changes speed and rounding, nothing else.
+A layer is sparse below a density that a short calibration on one thread finds: its dense form is timed, and its sparse
+form at two densities. The sparse time is linear in the density, so the three times give the break-even density. The
+first result is stored in the cache folder, so that every process of a machine makes the same choice and repeated work
+gives equal bits. The choice changes speed and rounding, nothing else.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ from oneticket.ground.threads import threads
 
 Layer = nn.Linear | nn.Conv2d
 SMALLEST = 1 << 13  # weights; below, a step is all overhead and no form pays
-DENSEST = 0.5  # no layer was seen to pay above, so none is measured
+DENSEST = 0.5  # no layer was faster above it, so none is measured
 MARGIN = 0.8  # of the dense time; more than one thread helps the dense form alone
 SAMPLES = (0.03, 0.3)
 ROUNDS, TIMES = 5, 3  # of all forms in turn, and of each form in a round
-STEP = 1.25  # densities are told apart by so much, so that a little noise changes none
+STEP = 1.25  # densities are rounded to this factor, so that a little noise changes none
 
 
 def forms(
@@ -41,8 +41,8 @@ def forms(
 ) -> dict[str, str]:
     """Layer -> "sparse" or "masked", the faster at its density.
 
-    `living`: bool, of the weights' shapes or of what is left of them; `inputs`: the shape of what each layer sees, the
-    batch included.
+    `remaining`: bool, of the shapes of the weights or of their kept parts; `inputs`: the shape of each layer's input,
+    the batch included.
     """
     return {name: _form(layer, remaining[name], inputs[name]) for name, layer in layers.items()}
 
@@ -91,7 +91,7 @@ def _calibrate(layer: Layer, shape: tuple[int, ...]) -> float:
 
 
 def _like(layer: Layer) -> nn.Module:
-    """A layer of the same size whose gradients touch nobody's."""
+    """A layer of the same size with gradients of its own."""
     new: nn.Module = (
         skip_init(nn.Linear, layer.in_features, layer.out_features)  # type: ignore[no-untyped-call]
         if isinstance(layer, nn.Linear)
@@ -120,7 +120,7 @@ def _seconds(layer: nn.Module, x: Tensor) -> float:
 
 
 def _read(path: Path, about: str) -> float | None:
-    """What was measured for that; None if nothing was, or it is damaged, which is told. That file is then gone."""
+    """The stored measurement; None if there is none, or if it is damaged, which is reported and removes the file."""
     try:
         return float(note.read(path.read_bytes(), KIND, about))
     except (FileNotFoundError, NotADirectoryError):

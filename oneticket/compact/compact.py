@@ -29,11 +29,11 @@ from oneticket.ticket.names import listed
 class Compact:
     """A model made smaller.
 
-    - `network`: what to train in the model's place; its parameters have the model's names. The model itself, if
+    - `network`: what to train instead of the model; its parameters have the model's names. It is the model itself if
       nothing could be made smaller.
-    - `mask`: what is to be held in the network, `guard.attach(network, optimizers, compact.mask)`.
-    - `forms`: per name of the mask: "dense" (nothing left of it is pruned), "masked" or "sparse".
-    - `removed`: per layer, how many of its units went.
+    - `mask`: the mask to hold in the network, `guard.attach(network, optimizers, compact.mask)`.
+    - `forms`: name in the mask -> "dense" (no pruned weight is left in it), "masked" or "sparse".
+    - `removed`: layer -> how many of its units were removed.
     - `stopped`: dead units that cannot be removed, with the layer that prevents it and why.
     - `note`: why all units or the whole model were kept, if so.
     """
@@ -66,7 +66,7 @@ class Compact:
         return value[index][self.whole[name][index]] if self.forms.get(name) == "sparse" else value[index]
 
     def larger(self, name: str, value: Tensor, like: Tensor) -> Tensor:
-        """A tensor in the shape of one of the network's, in that of the model's, `like`; zero elsewhere."""
+        """Expand a tensor of the network's shape to the shape of the model's, `like`, with zeros in removed places."""
         whole = torch.zeros_like(like, dtype=value.dtype, requires_grad=False)
         self._write(name, value, whole)
         return whole
@@ -127,23 +127,22 @@ def compact(
 ) -> Compact:
     """Make a pruned model smaller, so that it trains as it would under its mask, to rounding.
 
-    Units that cannot reach the loss go (`units.trace`). Their own parameters get no gradient, yet feel momentum and
-    weight decay: they are carried along as one flat parameter, `orphans.adopt`. So an optimizer that treats each entry
-    by itself, with one set of settings for all, gives the weights of masked training. Of the layers that remain, those
-    that are faster so are made sparse (`choose.forms`). Pruned weights count as zero whatever stands there. Optimizers
-    and guards take hold of the network after this, and the model changes only in `Compact.restore`.
+    Units that cannot reach the loss are removed (`units.trace`). Their own parameters get no gradient but still feel
+    momentum and weight decay: they are kept as one flat parameter, `orphans.adopt`. So an optimizer that updates each
+    entry by itself, with one set of settings for all, gives the weights of masked training. Layers that are faster as
+    sparse ones become sparse (`choose.forms`). Pruned weights count as zero, whatever their values. Attach optimizers
+    and guards to the network after this; the model changes only in `Compact.restore`.
 
-    With `fold`, units that nothing living enters go too, and the biases behind them hold what these constants gave
-    (`fold.fold`). That is not exact: parameters of such units no longer learn, and near padded borders the value is
-    that of the middle. `restore` takes out of the biases what the constants give by then, so that, borders aside, the
+    With `fold`, units that no remaining weight enters are removed too, and their constant outputs are added to the
+    biases behind them (`fold.fold`). That is not exact: such units no longer learn, and near padded borders the
+    constant is that of the interior. `restore` subtracts the constants as they are then, so that, borders aside, the
     model computes what the network did.
 
-    Networks whose code is not torch's or ours are tried on one batch beside the model (`proof.differs`), and kept whole
-    where that shows a difference.
+    Networks with code other than torch's or ours are compared with the model on one batch (`proof.differs`), and kept
+    whole if they differ.
 
-    `units`, `sparse`: whether to do the one and the other. `example`: a batch of images as training sees them; its
-    values do not matter. Raises PruneError if the mask does not
-    fit the model.
+    `units`, `sparse`: whether to remove units, and to make layers sparse. `example`: a batch as in training; its values
+    do not matter. Raises PruneError if the mask does not fit the model.
 
     >>> net = nn.Sequential(nn.Linear(2, 3), nn.ReLU(), nn.Linear(3, 1))
     >>> mask = Mask({"2.weight": torch.tensor([[True, False, True]])})
@@ -169,7 +168,7 @@ def compact(
         }
         rest = cut.left_out(model, mask, small.cuts)
         why = differs(model, small.network, example, cuts=small.cuts, sparse=remaining, rest=rest)
-    except Exception as error:  # whatever a user's code says to being made smaller
+    except Exception as error:  # any error of the user's code on smaller shapes
         why = f"{type(error).__name__}: {error}"
     return replace(whole, note=f"kept whole: {why}") if why else small
 
@@ -238,7 +237,7 @@ def _check(model: nn.Module, mask: Mask) -> None:
 
 
 def hooked(model: nn.Module) -> str:
-    """The first module or parameter that does more than its class says, or nothing."""
+    """The first module or parameter that does more than its class does, or nothing."""
     for name, module in model.named_modules():
         if is_parametrized(module) or any(getattr(module, kind) for kind in HOOKS):
             return f"{name or 'the model'} ({type(module).__name__})"

@@ -85,7 +85,7 @@ def smaller(
 
 
 def _resize(layer: Any, before: Any) -> None:
-    """Tell a layer how many units it has."""
+    """Set a layer's number of units."""
     count, whole = (len(next(iter(tensors(each).values()))) for each in (layer, before))
     if isinstance(layer, nn.Linear):
         layer.out_features, layer.in_features = layer.weight.shape
@@ -101,7 +101,7 @@ def _resize(layer: Any, before: Any) -> None:
 
 
 def left_out(model: nn.Module, mask: Mapping[str, Tensor], made: Cuts) -> dict[str, Tensor]:
-    """Per trained parameter that loses something, where it loses living weights: bool."""
+    """Trained parameter that loses weights -> where it loses remaining weights, as bool."""
     rest = {}
     for name, index in made.items():
         tensor = tensors(model)[name]

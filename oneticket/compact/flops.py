@@ -16,7 +16,7 @@ def flops(network: nn.Module, example: Tensor) -> int:
     """Multiply-adds of one image's forward pass, in linear, convolution and sparse layers; nothing else is counted.
 
     A layer takes one for each of its weights at each place that it works on: a dense layer for all weights of its
-    shape, pruned or not, a sparse one for the living. Training takes up to three times as many.
+    shape, pruned or not, a sparse layer for the remaining ones. Training takes up to three times as many.
 
     >>> import torch
     >>> flops(nn.Sequential(nn.Conv2d(1, 2, 3), nn.Flatten(), nn.Linear(8, 5)), torch.zeros(7, 1, 4, 4))

@@ -1,4 +1,4 @@
-"""Folding: units that nothing living enters are constants, and their consumers' biases can hold what they give."""
+"""Folding: units that no remaining weight enters are constants, which their consumers' biases can absorb."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from oneticket.compact.units import reaching, walked
 
 @dataclass(frozen=True, kw_only=True)
 class Folded:
-    """What comes of leaving constants out.
+    """The result of removing constants.
 
-    - `living`: which weights live then.
-    - `shifts`: what is added to which tensors in their place.
-    - `steady`: per BatchNorm layer, which of its units are constants.
+    - `remaining`: which weights remain.
+    - `shifts`: tensor -> what is added to it instead.
+    - `steady`: BatchNorm layer -> which of its units are constants.
     """
 
     remaining: Mapping[str, Tensor]

@@ -37,7 +37,7 @@ class TracedCall:
 
 @final
 class Following:
-    """The labels of tensors, and what rules tell the ledger of them."""
+    """The labels of tensors, and what the rules report to the ledger."""
 
     def __init__(self, ledger: Ledger) -> None:
         self.ledger = ledger
@@ -85,7 +85,7 @@ class Following:
             self._uncertain[tensor] = True
 
     def mixed(self, *several: Tensor | None) -> None:
-        """These units are no constants even where nothing living enters them."""
+        """Record that these units are no constants, even where no remaining weight enters them."""
         for labels in several:
             if labels is not None and isinstance(self.ledger, Record):
                 self.ledger.mixed.update(set(labels.flatten().tolist()))
@@ -104,7 +104,7 @@ class Following:
             self.ledger.followed[self._makers[tensor]] = norm
 
     def close(self) -> None:
-        """Take back what was told of layers whose output others read beside the BatchNorm."""
+        """Withdraw the records of layers whose output is read by others than the BatchNorm."""
         if isinstance(self.ledger, Record):
             for name in [name for name in self.ledger.followed if self._reads[name] != 1]:
                 del self.ledger.followed[name]

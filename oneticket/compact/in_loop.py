@@ -20,30 +20,30 @@ from oneticket.ticket.names import listed
 
 
 class Compacted:
-    """Holds a mask as `attach` does, and trains a smaller, faster network in the model's place.
+    """Holds a mask as `attach` does, and trains a smaller, faster network instead of the model.
 
     - `network`: what the loop calls and clips instead of the model; its parameters have the model's names. Units that
-      cannot reach the loss are gone; layers that this machine computes faster so hold their remaining weights alone.
-    - `compact`: which layers are sparse, which units went; `str` says it in a line. `guard`: holds the network's mask.
+      cannot reach the loss are removed. Layers that are faster as sparse ones hold their remaining weights only.
+    - `compact`: which layers are sparse, which units were removed; `str` gives one line. `guard`: holds the network's
+      mask.
 
-    The model keeps its names, its tensors and their addresses. What was trained is written into it, with pruned weights
-    at exactly zero, by its own `state_dict` and forward pass, by `restore`, and at the end of the `with` block; what
-    its `load_state_dict` loads, the network takes. The optimizer stays the loop's, with its groups and schedulers: its
-    parameters and moments are the network's until the block ends, then the model's again, pruned moments at zero. Its
-    `state_dict` is that of the model throughout, so a checkpoint may be loaded with and without a smaller network.
-    Gradients that the model had are dropped.
+    The model keeps its names, its tensors and their addresses. The trained weights are written into it, with pruned
+    ones at exactly zero, by its own `state_dict` and forward pass, by `restore`, and at the end of the `with` block.
+    What its `load_state_dict` loads is passed on to the network. The optimizer stays the loop's, with its groups and
+    schedulers: its parameters and moments are the network's until the block ends, then the model's again, with pruned
+    moments at zero. Its `state_dict` is always that of the model, so a checkpoint can be loaded with and without a
+    smaller network. Existing gradients of the model are dropped.
 
-    Training equals that under `attach`, to rounding; BatchNorm's statistics of units that went stay as they were. It
-    takes optimizers that update every entry by itself: torch's
-    SGD, Adam, AdamW, NAdam, RAdam, RMSprop, Adagrad and Adadelta. Where they have several groups, all units stay, since
-    what is left of a unit is carried along with one setting.
+    Training equals training under `attach`, to rounding; BatchNorm statistics of removed units do not change. Supported
+    optimizers update every entry by itself: torch's SGD, Adam, AdamW, NAdam, RAdam, RMSprop, Adagrad and Adadelta. With
+    several parameter groups no unit is removed, since the rest of a removed unit is kept with one set of settings.
 
-    `example`: inputs as the loop feeds them, a whole batch, since its size decides which layers are sparse; the values
-    do not matter. `rule`: as `attach` has it, for layers that stay masked.
+    `example`: inputs as in the loop, a whole batch, since its size decides which layers are sparse; the values do not
+    matter. `rule`: as in `attach`, for layers that stay masked.
 
-    Raises GuardError, with nothing touched, for an optimizer of another kind, for a model in a wrapper for several
-    devices or in `torch.compile`, and for one that is kept whole, with the reason: hooks, parametrizations, code whose
-    outputs differ; and what `attach` raises. A step after a backward pass through the model is a GuardError too.
+    Raises GuardError, with nothing changed, for an unsupported optimizer; for a model in `torch.compile` or in a
+    wrapper for several devices; for a model that has to be kept whole (hooks, parametrizations, code whose outputs
+    differ), with the reason; and as `attach` does. A step after a backward pass through the model is a GuardError too.
 
     >>> import torch
     >>> model, x = nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 1)), torch.ones(8, 4)
@@ -134,7 +134,7 @@ class Compacted:
 
 
 def check(model: nn.Module, optimizers: Sequence[Optimizer]) -> None:
-    """Raise GuardError for what no smaller network can stand in for, whatever the mask."""
+    """Raise GuardError for a model that no smaller network can replace, whatever the mask."""
     if any(type(module).__name__ in WRAPPERS for module in model.modules()):
         raise GuardError(
             f"{type(model).__name__}: a network in a wrapper ({listed(sorted(WRAPPERS))}) cannot be made smaller; "
@@ -165,7 +165,7 @@ def _smaller(model: nn.Module, optimizers: Sequence[Optimizer], mask: Mask, exam
 
 
 def _follow(small: Compacted) -> list[RemovableHandle]:
-    """The model shows what the network was trained to, and what it loads goes into the network."""
+    """Let the model show the network's trained weights, and pass what it loads on to the network."""
     restore, renew = _Hook(small.restore), _Hook(small.renew)
     return [
         small.model.register_state_dict_pre_hook(restore),  # type: ignore[no-untyped-call]

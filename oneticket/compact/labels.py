@@ -47,7 +47,7 @@ def spread(units: Tensor, dim: int, rank: int) -> Tensor:
 
 
 def meet(one: Tensor, other: Tensor) -> tuple[Tensor, Tensor]:
-    """Two labels beside each other, of equal rank and shape, as elementwise functions take them."""
+    """Two labels, broadcast to equal rank and shape as for elementwise functions."""
     rank = max(one.dim(), other.dim())
     shaped = (labels.view([1] * (rank - labels.dim()) + list(labels.shape)) for labels in (one, other))
     first, second = torch.broadcast_tensors(*shaped)  # type: ignore[no-untyped-call]

@@ -56,7 +56,7 @@ def _slope(units: Following, name: str, layer: Any, x: Tensor, out: Tensor) -> T
 
 
 def _noise(units: Following, name: str, layer: Any, x: Tensor, _: Tensor) -> Tensor | None:
-    """Nothing in evaluation; in training, random numbers for all, which `Wide` draws for units that are gone."""
+    """Nothing in evaluation; in training random numbers for all units, which `Wide` draws for removed ones too."""
     labels = units.of(x)
     if not layer.training:
         return labels

@@ -1,4 +1,4 @@
-"""Ledgers: what the rules of a walk tell of units. `record` writes it down, `check` holds a smaller network to it."""
+"""Ledgers: what the rules of a walk report of units. `record` stores it, `check` checks a smaller network with it."""
 
 from __future__ import annotations
 
@@ -21,10 +21,9 @@ class LedgerHold:
 
 @dataclass(frozen=True, kw_only=True)
 class Carrier:
-    """A layer that each unit, or each of `groups` of them, goes through by itself.
+    """A layer that each unit, or each of `groups` groups, goes through by itself.
 
-    `inputs`, `outputs`: the units that go in and those that come out. `fresh`: whether the latter have names of their
-    own.
+    `inputs`, `outputs`: the units that enter and leave. `fresh`: whether the latter have names of their own.
     """
 
     inputs: Tensor
@@ -59,7 +58,7 @@ class LedgerStep:
 
 
 class Ledger(ABC):
-    """What the rules of a walk tell about units."""
+    """What the rules of a walk report about units."""
 
     def __init__(self) -> None:
         self.steps: list[LedgerStep] = []
@@ -86,7 +85,7 @@ class Ledger(ABC):
 
     @abstractmethod
     def carrier(self, name: str, inputs: Tensor, groups: int, count: int, *, fresh: bool) -> Tensor:
-        """The units that come out of a layer that each of its groups goes through by itself."""
+        """The units that leave a layer that each of its groups goes through by itself."""
 
     @abstractmethod
     def carries(self, name: str, several: bool) -> bool:

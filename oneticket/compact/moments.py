@@ -19,9 +19,9 @@ States = dict[str, State]
 
 
 def take_over(optimizer: Optimizer, small: Compact) -> None:
-    """Let it step the network's parameters, with what is left of their moments.
+    """Let the optimizer update the network's parameters, with the kept part of their moments.
 
-    What units that went still feel (`orphans`) goes to the end of its first group.
+    The orphans of removed units (`orphans`) are added to the end of its first group.
     """
     if small.network is small.model:
         return

@@ -33,7 +33,7 @@ def orphans(network: nn.Module) -> Tensor:
 
 
 class _Beside(Function):
-    """The output as it is; the orphans only stand beside it."""
+    """The output unchanged; the orphans are only attached to its graph."""
 
     @staticmethod
     def forward(ctx: Any, out: Tensor, adopted: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Where the living weights of a layer are, and over which runs of numbers its products go."""
+"""Where the remaining weights of a layer are, and over which runs of numbers its products go."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ class IndexRuns(NamedTuple):
 class KernelPlan:
     """The products of a layer for one size of batch and image; sizes and borders are (height, width).
 
-    Inputs are laid out with borders `x_pad`, gradients of the output with borders `y_pad`. `forward` reads inputs and
-    gives outputs without borders; `to_weight` goes over inputs and gradients; `to_input` reads gradients and gives
-    those of the input, without borders.
+    Inputs are stored with borders `x_pad`, gradients of the output with borders `y_pad`. `forward` reads inputs and
+    gives outputs without borders; `to_weight` reads inputs and gradients; `to_input` reads gradients and gives those of
+    the input, without borders.
     """
 
     x_pad: tuple[int, int]
@@ -43,9 +43,9 @@ class KernelPlan:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Pattern:
-    """Which weights (O, C, KH, KW) live: their flat positions, and where each channel's begin, by output and by input.
+    """Which weights (O, C, KH, KW) remain: flat positions, and where each channel begins, by output and by input.
 
-    `order`: the living weights sorted by input channel.
+    `order`: the remaining weights sorted by input channel.
     """
 
     shape: tuple[int, int, int, int]

@@ -49,10 +49,10 @@ def differs(
     sparse: Mapping[str, Tensor],
     rest: Mapping[str, Tensor],
 ) -> str:
-    """In what the network differs from the model, whose pruned weights are zero; nothing if in nothing that is seen.
+    """How the network differs from the model with pruned weights at zero; empty if no difference is found.
 
-    `sparse`: which weights live of layers that are sparse. `rest`: which weights of the model were left out, that must
-    have a gradient, of zero. What goes by counters of its own is not seen.
+    `sparse`: sparse layer -> which weights remain. `rest`: weights of the model that were left out; their gradient must
+    be zero. Code that depends on counters of its own is not detected.
     """
     state = _others()
     one, other = _see(model, example), _see(network, example)

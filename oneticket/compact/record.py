@@ -13,14 +13,14 @@ from oneticket.compact.ledger import Carrier, Ledger, LedgerHold, LedgerStep, No
 
 @final
 class Record(Ledger):
-    """What the whole network does.
+    """The structure of the whole network.
 
-    - `layers`: per layer that makes units out of units, those that go in and those that come out.
-    - `carriers`, `noises`: the other layers that units go through. `calls`: what goes into a layer, call by call.
-    - `followed`: per layer that a BatchNorm alone reads, that one.
-    - `read`: units in the output. `holds`: units that stay for another reason; `used`: those that are surely read.
-    - `mixed`: units that are no constants even where nothing living enters them.
-    - `ways`: per forward pass the mode, and what it was answered (`walk.Walk`).
+    - `layers`: layer that makes units out of units -> the units that enter and leave.
+    - `carriers`, `noises`: the other layers that units go through. `calls`: the inputs of a layer, call by call.
+    - `followed`: layer that only a BatchNorm reads -> that BatchNorm.
+    - `read`: units in the output. `holds`: units kept for another reason; `used`: units that are surely read.
+    - `mixed`: units that are no constants even where no remaining weight enters them.
+    - `ways`: for each forward pass its mode and the answers it got (`walk.Walk`).
     - `shared`, `bound`: layers that must stay whole, since their tensors are shared, or used outside them.
     """
 
@@ -87,7 +87,7 @@ class Record(Ledger):
             self.join(firsts.expand_as(each), each)
         return there.outputs if fresh else inputs
 
-    def carries(self, name: str, several: bool) -> bool:  # noqa: ARG002 - what a smaller network asks by
+    def carries(self, name: str, several: bool) -> bool:  # noqa: ARG002 - a smaller network needs the arguments
         return several
 
     def noise(self, name: str, noise: Noise) -> None:
@@ -97,7 +97,7 @@ class Record(Ledger):
                 self.hold(units, "it draws random numbers in several places")
 
     def _call(self, name: str, before: Tensor, inputs: Tensor) -> None:
-        """A call of a layer, which may have seen other units before."""
+        """A call of a layer, which may have had other units in an earlier call."""
         self.calls.setdefault(name, []).append(inputs)
         if name in self._called:
             self.mixed.update(some(before), some(inputs))

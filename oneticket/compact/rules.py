@@ -29,7 +29,7 @@ def rule(call: TracedCall) -> Rule:
         return _attend
     if torch.Tag.nondeterministic_seeded in tags:
         return _random
-    if not call.outs:  # told to Python
+    if not call.outs:  # results are Python numbers
         return _unknown
     return _pointwise if torch.Tag.pointwise in tags else _OPERATIONS.get(call.name, _unknown)
 
@@ -86,7 +86,7 @@ def _strided(units: Following, call: TracedCall) -> Found:
 
 
 def _picked(units: Following, call: TracedCall) -> Found:
-    """Places that another tensor names: the same for every batch, or of one unit all."""
+    """Places that another tensor selects: the same for every batch, or all of one unit."""
     source, rest = call.tensors[0], call.tensors[1:]
     labels = units.of(source)
     if labels is None or any(units.of(each) is not None or not units.certain(each) for each in rest):
@@ -205,7 +205,7 @@ def _random(units: Following, call: TracedCall) -> Found:
 
 
 def _unknown(units: Following, call: TracedCall) -> Found:
-    """What is not known may read everything. Its units stay; in what comes out alike they may be looked for too."""
+    """An unknown operation may read everything: its units stay. Equal parts of its output may still be followed."""
     found = _alike(units, call)
     for each in call.tensors:
         carried = any(labels is units.of(each) for labels in found)
@@ -220,7 +220,7 @@ def _alike(units: Following, call: TracedCall) -> Found:
 
 
 def _spatial(*names: str) -> dict[str, Rule]:
-    """Functions of 1, 2 or 3 last dimensions, as their names say."""
+    """Functions of the last 1, 2 or 3 dimensions, as their names say."""
     sizes = ((f"{name}{n}d{end}", n) for n in (1, 2, 3) for name in names for end in ("", "_with_indices"))
     return {name: partial(_within, dims=_last(n), why=_ACROSS) for name, n in sizes}
 

@@ -1,7 +1,7 @@
-"""A layer that holds and computes with its living weights only: what a linear or convolution layer becomes when sparse.
+"""A layer that stores and computes with its remaining weights only: a sparse linear or convolution layer.
 
-Its parameter `weight` is the vector of living weights, so the optimizer's work and memory shrink with the density. The
-products are those of `kernels`: on a CPU, in float32, with stride 1.
+Its parameter `weight` is the vector of remaining weights, so the optimizer's work and memory shrink with the density.
+The products are those of `kernels`: on a CPU, in float32, with stride 1.
 """
 
 from __future__ import annotations
@@ -37,9 +37,9 @@ def fits(layer: nn.Module) -> bool:
 
 @final
 class Sparse(nn.Module):
-    """The sparse form of a layer that `fits`, with its living weights in the order of `living.flatten().nonzero()`.
+    """The sparse form of a layer that `fits`; its weights are in the order of `remaining.flatten().nonzero()`.
 
-    `living`: bool, of the weight's shape.
+    `remaining`: bool, of the weight's shape.
 
     >>> layer = nn.Linear(3, 2, bias=False)
     >>> with torch.no_grad():
@@ -80,7 +80,7 @@ class Sparse(nn.Module):
 
 
 class _Product(Function):
-    """Images (N, C, H, W) or rows (N, C), living weights (n,) and bias (O,) or None to images or rows of O channels."""
+    """Images (N, C, H, W) or rows (N, C), remaining weights (n,), bias (O,) or None -> images or rows of O channels."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, pattern: Pattern) -> Tensor:

@@ -14,9 +14,9 @@ Tell = Callable[[str, nn.Module, tuple[Any, ...], Any], None]
 
 
 def look(model: nn.Module, example: Tensor, tell: Tell) -> None:
-    """Run the model in evaluation mode and tell (name, module, arguments, output) after each module's call.
+    """Run the model in evaluation mode and report (name, module, arguments, output) after each module's call.
 
-    Modes, buffers and torch's random state are put back.
+    Modes, buffers and torch's random state are restored.
 
     >>> net = nn.Sequential(nn.Linear(2, 3), nn.ReLU())
     >>> look(net, torch.zeros(4, 2), lambda name, module, args, out: print(repr(name), tuple(out.shape)))

@@ -45,14 +45,14 @@ class Stop:
 
 @dataclass(frozen=True, kw_only=True)
 class KeptUnits:
-    """What was found.
+    """The result of `trace`.
 
-    - `kept`: per layer that loses units, of its outputs or its inputs, which stay.
-    - `removed`: per layer whose own units go, how many.
-    - `thinned`: per layer that draws random numbers for units some of which go, which stay.
-    - `stopped`: units that nobody reads and that stay.
+    - `kept`: layer that loses units -> which of its outputs and inputs stay.
+    - `removed`: layer -> how many of its own units are removed.
+    - `thinned`: layer that draws random numbers for units, some of them removed -> which units stay.
+    - `stopped`: dead units that stay.
     - `bound`: layers whose tensors are shared or used outside them.
-    - `note`: why the model could not be traced, and so keeps all units; else empty.
+    - `note`: why the model could not be traced and keeps all units; else empty.
     """
 
     kept: Mapping[str, Kept] = field(default_factory=dict)
@@ -72,14 +72,14 @@ def trace(
 ) -> KeptUnits:
     """Find the units of linear, convolution and normalising layers that can reach the model's output.
 
-    A unit does so through a living weight into a unit that does; weights without a mask live. Tensors that are added or
-    multiplied elementwise have their units in common, as have the groups of a grouped convolution or a GroupNorm.
-    Whatever is not known (other layers and operations, all that draws random numbers but dropout layers, tensors used
+    A unit does so through a remaining weight into a unit that does; weights without a mask remain. Tensors that are
+    added or multiplied elementwise have their units in common, and so have the groups of a grouped convolution or a
+    GroupNorm. Anything unknown (other layers and operations, random numbers outside dropout layers, tensors used
     directly) counts as the output. Every layer keeps a unit.
 
-    What is followed is a real forward pass on the inputs given, in training and evaluation mode, or in evaluation mode
-    alone (`training` False), on a copy that shares the model's parameters alone. A network without the units is then
-    run beside it: where it does something else, because a size stands in the code, units stay (`ledger.Check`).
+    A real forward pass on the given inputs is followed, in training and evaluation mode or (`training` False) in
+    evaluation mode only, on a copy that shares only the model's parameters. A network without the units is then
+    compared with it: where it computes something else, because the code contains a size, units stay (`ledger.Check`).
 
     >>> net = nn.Sequential(nn.Linear(2, 3), nn.ReLU(), nn.Linear(3, 1))
     >>> trace(net, {"2.weight": torch.tensor([[True, False, True]])}, torch.zeros(4, 2)).kept["0"].outputs
@@ -128,9 +128,9 @@ def walked(model: nn.Module, *positional: Any, training: bool = True, **named: A
 def _walk(
     network: nn.Module, record: Record, positional: Sequence[Any], named: Mapping[str, Any], *, training: bool
 ) -> Walk:
-    """All ways that a forward pass can go, in training mode if asked for, and in evaluation mode.
+    """All ways that a forward pass can take, in evaluation mode and, if asked for, in training mode.
 
-    Wherever it asked whether something holds of a tensor, it goes the other way too, unless an assertion ends it.
+    Wherever the code tests a condition on a tensor, both branches are followed, unless an assertion ends one.
     """
     walk = Walk(network, record, record.shared)
     for mode in (True, False) if training else (False,):
@@ -160,7 +160,7 @@ def _passes(small: nn.Module, check: Check, positional: Sequence[Any], named: Ma
     try:
         for mode, answers in check.record.ways:
             _pass(walk, small.train(mode), positional, named, answers)
-    except Exception:  # Deviates, or whatever code says to sizes that it does not know
+    except Exception:  # Deviates, or any error of code on sizes that it does not expect
         return False
     return len(check.steps) == len(check.record.steps)
 
@@ -174,7 +174,7 @@ def _pass(
 
 
 def _stop(record: Record, check: Check, stays: Tensor) -> None:
-    """Keep the units of the step at which a smaller network did something else; all, if it has none that are gone."""
+    """Keep the units of the step at which a smaller network differed; all units if none of that step are removed."""
     step = check.there
     units = torch.cat([labels.flatten() for labels in step.units]) if step.units else torch.empty(0, dtype=torch.long)
     if bool(stays[units].all()):
@@ -218,7 +218,7 @@ def _stopped(record: Record, remaining: Mapping[str, Tensor], stays: Tensor) -> 
     """What is kept although nothing that reaches the output reads it."""
     roots = record.roots()
     entering = {unit for inputs, _ in record.layers.values() for unit in inputs.tolist()}
-    ends = record.read | (record.used - entering)  # of those that enter a layer, the layer says whether they are read
+    ends = record.read | (record.used - entering)  # whether units that enter a layer are read, the layer says
     read = reaching(record, roots, remaining, ends)[roots]
     first: dict[int, LedgerHold] = {}
     for unit, hold in record.holds.items():

@@ -1,7 +1,7 @@
 """The walk: one real forward pass, in which the units behind every number of every tensor are followed.
 
-Torch tells each operation that it is about to do, below autograd and Python: asserts, `int()` of a size, several inputs
-and other people's reshaping need no support. What is known of operations and layers stands in `rules`.
+Torch reports each operation below autograd and Python, so asserts, `int()` of a size, several inputs and other people's
+reshaping need no support. The known operations and layers are in `rules`.
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ from oneticket.compact.rules import LAYOUT, MOVED, SAME, Found, rule
 
 
 class Decides(Exception):
-    """A forward pass goes by what numbers a tensor holds: another batch may go a way that nobody has seen."""
+    """The forward pass depends on values of a tensor, so another batch may take a branch that was not followed."""
 
 
 @final
 class Walk(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Runs a network and tells a ledger what becomes of its units.
+    """Runs a network and reports to a ledger what becomes of its units.
 
-    Where a forward pass asks whether something holds of a tensor, it gets the `answers` given, one after the other, and
-    then the true ones: so all the ways that it can go may be seen.
+    Where the forward pass tests a condition on a tensor, it gets the given `answers` in turn, and then the true ones:
+    so all branches can be followed.
 
-    `bound`: layers that are none here, since others use their tensors too; those that are found on the way are added.
+    `bound`: layers to ignore, since others use their tensors too; those that the walk finds are added.
     """
 
     def __init__(self, network: nn.Module, ledger: Ledger, bound: frozenset[str] = frozenset()) -> None:
@@ -140,7 +140,7 @@ class Walk(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def _enter(self, module: nn.Module, args: Any, kwargs: Any) -> None:
         self._path.append(module)
         if self._inside or layer_rule(module) is not None:
-            self._inside += 1  # from here on operations are neither told nor followed, ours on labels neither
+            self._inside += 1  # from here on operations are neither reported nor followed, nor are ours on labels
             if self._inside == 1:
                 self._begin(f"layer {self._names[id(module)]}", "", _tensors((args, kwargs)))
 

@@ -21,10 +21,10 @@ def order(x: Tensor) -> tuple[int, ...]:
 
 @final
 class Wide(nn.Module):
-    """A dropout layer in front of which units are gone; elementwise, and the same to the bit as on the whole tensor.
+    """A dropout layer whose input lacks removed units; elementwise, and bit-equal to dropout on the whole tensor.
 
-    `kept`: which of the `count` places of dimension `dim` are there; `order`: the dimensions of the whole tensor as
-    they lie in memory, the outermost first, since numbers are drawn along memory.
+    `kept`: which of the `count` places of dimension `dim` remain; `order`: the dimensions of the whole tensor in memory
+    order, the outermost first, since numbers are drawn in memory order.
 
     >>> import torch
     >>> narrow = Wide(nn.Dropout(0.5), torch.tensor([0, 3]), count=4, dim=1, order=(0, 1))

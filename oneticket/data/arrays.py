@@ -82,14 +82,14 @@ def mnist1d() -> DataSource:
 
 
 def npz(path: Path, targets: Targets = "classes") -> DataSource:
-    """An `.npz` file: x_train, y_train, and x_test, y_test (else a fifth is held out), and if wanted names `classes`.
+    """An `.npz` file: x_train, y_train, and x_test, y_test (else a fifth is held out); `classes` may name the classes.
 
-    The splits may go by their other names (x_val, X_Test).
+    The splits may have other usual names (x_val, X_Test).
 
     x are images, uint8 or float32 / float64, (N, H, W), (N, C, H, W) or (N, H, W, C) with C 1 or 3; or vectors, floats
-    (N, F). An entry `kind` with the word series, vectors or tokens says what else they are: series (N, C, T) look like
-    grey images, tokens (N, T) like vectors. `vocabulary`: of tokens, the highest and one more unless given. y are
-    labels, or what the task asks for: numbers (N,) or (N, K), tokens (N, T).
+    (N, F). An entry `kind` with the word series, vectors or tokens names another kind: series (N, C, T) look like
+    grey images, tokens (N, T) like vectors. `vocabulary`: of tokens, by default the highest plus one. y are labels, or
+    what the task needs: numbers (N,) or (N, K), tokens (N, T).
     """
     where = str(path)
 
@@ -165,7 +165,7 @@ def _count(said: NDArray[np.generic], where: str) -> int:
 
 
 def _package(*names: str) -> str:
-    """The versions of the packages that hold a set; empty where one is not installed, which reading it says."""
+    """The versions of the packages that contain a set; empty for a missing one, which reading the set reports."""
     try:
         return digest([[name, version(name)] for name in names])
     except PackageNotFoundError:

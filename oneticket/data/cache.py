@@ -24,7 +24,7 @@ Made = tuple[dict[str, torch.Tensor], object]
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class CacheEntry:
-    """Tensors by name, a JSON note, what tells the tensors from others, and the SHA-256 over both."""
+    """Tensors by name, a JSON note, a digest of the tensors' names and forms, and the SHA-256 over all."""
 
     tensors: dict[str, torch.Tensor]
     note: object
@@ -43,10 +43,10 @@ def writable(path: Path) -> bool:
 
 
 def cached(key: object, make: Callable[[], Made]) -> CacheEntry:
-    """What `make` gave for this key, from the cache where it is there and whole, else made and kept; None is not kept.
+    """The result of `make` for this key, from the cache if intact, else made and stored; None is not stored.
 
-    An entry that is damaged, or another's, is told (KeptWarning) and made anew. A folder that cannot be written is
-    worked around in silence.
+    A damaged or foreign entry is reported (KeptWarning) and made again. If the folder cannot be written, nothing is
+    stored, silently.
     """
     if key is None:
         return _entry(*make())
@@ -61,9 +61,9 @@ def cached(key: object, make: Callable[[], Made]) -> CacheEntry:
 
 
 def kept_note(kind: str, key: object) -> Any:
-    """The JSON value that was kept for this key; None where there is none.
+    """The JSON value stored for this key; None if there is none.
 
-    A damaged one is told (KeptWarning), and counts as none.
+    A damaged value is reported (KeptWarning) and counts as none.
     """
     of = canon.digest(key)
     path = _note(kind, of)

@@ -56,15 +56,15 @@ class Member:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Data:
-    """A loaded set: its parts, what one input is, how many outputs a network needs, and the training part's moments.
+    """A loaded set: its parts, the form of one input, a network's number of outputs, and the training part's moments.
 
-    `classes`: their names; none where targets are no classes. `mean` and `std`: per channel of images and series, per
+    `classes`: their names; none if targets are not classes. `mean` and `std`: per channel of images and series, per
     number of vectors, none of tokens; in units of 0..1 for 8-bit images, else in the set's own; of several sets those
-    of each in a row. `scale`: the unit of targets that are numbers, None of others. `reading` says in one line how the
-    whole set was read: which folder became which part, and what was left out. `digest` changes with any input, target
-    or selection (of streamed sets: with any file). `columns`: of a table, see `sources.Raw`. `flip` and `crop` are what
-    training batches do with images, of several sets the most that one of them does. `members`: of several sets as one;
-    none of one set. `temperature`: how their examples are drawn.
+    of each in a row. `scale`: the unit of targets that are numbers, else None. `reading`: one line on how the whole
+    set was read: which folder became which part, and what was left out. `digest` changes with any input, target or
+    selection (of streamed sets: with any file). `columns`: of a table, see `sources.Raw`. `flip` and `crop`: the
+    augmentation of training images, of several sets the strongest. `members`: the sets of several as one; none of one
+    set. `temperature`: how their examples are drawn.
     """
 
     train: Examples | Stream

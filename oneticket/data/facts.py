@@ -56,10 +56,10 @@ def per_epoch(data: Data | Facts, batch: int) -> int:
 
 
 def nominal(spec: DataSpec, inputs: Inputs | None = None) -> Facts | None:
-    """The facts of a known set that is not available, as published; None if it is not a known one.
+    """The published facts of a known set that is not available; None for an unknown set.
 
-    `inputs`: what the images are brought to, where the spec sets no size or channels. No content is known, so the
-    digest is of the selection alone: what is selected alike is the same data.
+    `inputs`: the form of the images where the spec sets no size or channels. The content is unknown, so the digest
+    covers the selection only: equal selections count as equal data.
 
     >>> found = nominal(DataSpec(name="imagenet", classes=100))
     >>> found.inputs, found.outputs, found.examples, found.digest[:13]

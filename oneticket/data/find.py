@@ -1,4 +1,4 @@
-"""Which source a name means: generated sets, then the data home, then local paths, then the Hub."""
+"""The source that a name means: generated sets, then the data home, then local paths, then the Hub."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from oneticket.ground.errors import DataError
 
 
 def home() -> Path | None:
-    """The data home: the folder ONETICKET_DATA with local copies, laid out as on the Hub; None if not set."""
+    """The data home: the folder ONETICKET_DATA with local copies, in the Hub's layout; None if not set."""
     text = os.environ.get("ONETICKET_DATA")
     return Path(os.path.expanduser(text)) if text else None
 

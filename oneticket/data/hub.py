@@ -17,11 +17,10 @@ PATIENCE = 10.0
 
 
 def fetched(repo: str, config: str | None, *, fetch: bool = True) -> Mapping[str, Any]:
-    """The splits of a Hub dataset, from an earlier fetch if there was one; raises DataError with the reason for none.
+    """The splits of a Hub dataset, from an earlier fetch if there was one; DataError with the reason if there are none.
 
-    `fetch`: whether the Hub is asked where there was none.
-
-    Nothing asks the network twice: a note in the cache says where the first fetch left its files.
+    `fetch`: whether to ask the Hub if there was no earlier fetch. A note in the cache says where the first fetch left
+    its files, so that nothing asks the network twice.
     """
     of = f"{repo}/{config or 'default'}"
     path = disk.cache_folder() / "hub" / f"{of}.json".replace("/", "--")
@@ -47,7 +46,7 @@ def arrow(files: Mapping[str, list[Path]]) -> Mapping[str, Any]:
 
 
 def local(root: Path) -> Mapping[str, Any]:
-    """Whatever else `datasets.load_dataset` makes of a folder, for example one with a metadata.csv."""
+    """What `datasets.load_dataset` makes of any other folder, for example one with a metadata.csv."""
     try:
         return _load(str(root))
     except Exception as error:

@@ -64,9 +64,9 @@ def joined(spec: DataSpec, parts: Sequence[Data]) -> Data:
 def order(data: Data, generator: torch.Generator) -> torch.Tensor:
     """Positions int64 (N,) of an epoch's examples, for N training examples.
 
-    Of one set, and of several at temperature 1, each example once. Otherwise set i of size n_i has as near to
-    N n_i^(1/T) / sum_j n_j^(1/T) places as whole numbers allow: its examples are gone through as often as needed, each
-    time in a new order, and the places of all sets are mixed.
+    One set, or several at temperature 1: each example once. Otherwise set i of size n_i gets the whole number of places
+    nearest to N n_i^(1/T) / sum_j n_j^(1/T). Its examples are repeated as often as needed, each time in a new order,
+    and the places of all sets are mixed.
     """
     if data.temperature == 1:
         return torch.randperm(len(data.train), generator=generator)

@@ -22,9 +22,9 @@ KIND = "facts of a set"
 
 
 def kept_facts(request: DataRequest, *, fetch: bool) -> Facts | None:
-    """The facts of what is asked for, if its very files were read before; their content is hashed, not decoded.
+    """The facts of a request whose very files were read before; their content is hashed, not decoded.
 
-    `fetch`: whether a set that is not available is fetched from the Hub. Raises DataError for one that is not there.
+    `fetch`: whether to fetch a set that is not available from the Hub. Raises DataError for a missing set.
     """
     spec = request.spec
     if spec.beside:
@@ -37,7 +37,7 @@ def kept_facts(request: DataRequest, *, fetch: bool) -> Facts | None:
         ) from error
     said = kept_note(KIND, _key(request, source)) if source.fingerprint else None
     found = Facts.read(said) if said else None
-    # A copy of the set may lie elsewhere than the one that was read.
+    # The set may now be read from another copy than before.
     if found is None or found.reading is None:
         return None
     return replace(found, reading=replace(found.reading, where=source.where))
@@ -66,7 +66,7 @@ def kept_selection(request: DataRequest, read: Callable[[], Data]) -> Selection:
 
 
 def _key(request: DataRequest, source: DataSource) -> list[Any]:
-    """All that the facts depend on: the files, those beside them, what is asked of them, and the code that reads."""
+    """All that the facts depend on: the files, those next to them, the request, and the code that reads."""
     beside = [[each.count, each.reason, each.example] for each in source.left_out]
     like = request.inputs.plain() if request.inputs else None
     asked = [request.spec.plain(), request.targets, like, dict(source.options), source.streams]

@@ -1,4 +1,4 @@
-"""Arrays as somebody gives them: of which kind their inputs are, and both inputs and targets as a set holds them."""
+"""Arrays from the user: the kind of their inputs, and inputs and targets as a set stores them."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ def raw(
     outputs: int | None = None,
     notes: Sequence[str] = (),
 ) -> Raw:
-    """A checked set out of arrays: split -> (inputs, targets); what is not said is inferred, or asked for.
+    """A checked set from arrays: split -> (inputs, targets). What is not given is inferred, or an error asks for it.
 
-    `origins`: what each split is called. `vocabulary`: the highest token and one more unless given. `classes`: numbers
-    from 0 unless given. Raises DataError naming the split for what cannot be inputs or targets of the kind.
+    `origins`: names of the splits for messages. `vocabulary`: by default the highest token plus one. `classes`: by
+    default numbers from 0. Raises DataError naming the split for arrays that cannot be inputs or targets of the kind.
     """
     known = {kind_of(x, kind, f"{where}: {split}") for split, (x, _) in parts.items()}
     if len(known) > 1:
@@ -73,7 +73,7 @@ def raw(
 
 
 def kind_of(x: Array, said: str | None, where: str) -> Kind:
-    """The kind of inputs, as said, or as their dtype and dimensions leave no doubt; raises DataError where they do.
+    """The kind of inputs, as given, or as dtype and dimensions show; raises DataError where they leave doubt.
 
     >>> kind_of(np.zeros((9, 16), np.float32), None, "rows"), kind_of(np.zeros((9, 8, 8), np.uint8), None, "pictures")
     ('vectors', 'images')

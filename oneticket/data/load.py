@@ -89,7 +89,7 @@ def load(
         flip=bool(spec.flip),
         crop=spec.crop or 0,
         device=device,
-        # A copy of the set may lie elsewhere, beside other files, than the one that was decoded.
+        # The set may now be read from another copy, with other files next to it, than the one that was decoded.
         reading=replace(
             found.reading,
             where=source.where,

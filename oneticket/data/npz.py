@@ -77,7 +77,7 @@ def _header(stream: IO[bytes]) -> tuple[tuple[int, ...], np.dtype[np.generic]]:
     stream.seek(8)
     try:
         shape, _, dtype = _READERS[version](stream)
-    except Exception as error:  # whatever a text that is no header leads Python's parser to
+    except Exception as error:  # Python's parser raises many kinds of errors for text that is no header
         raise FileError(f"its header cannot be read: {type(error).__name__}") from None
     return shape, dtype
 
@@ -89,7 +89,7 @@ def _fits(shape: tuple[object, ...], width: int, size: int) -> bool:
 
 
 _LENGTHS = {b"\x01\x00": 2, b"\x02\x00": 4}
-"""Bytes that say how long the header is, by the format's version; 3.0 is for names of fields, which are refused."""
+"""Bytes of the header's length, by the format's version; 3.0 is for names of fields, which are refused."""
 
 _READERS = {
     b"\x01\x00": np.lib.format.read_array_header_1_0,

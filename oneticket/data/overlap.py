@@ -17,10 +17,10 @@ Ids = NDArray[np.uint64]
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Selection:
-    """The examples of a set that is loaded, by their content.
+    """The examples of a loaded set, by their content.
 
-    `digest`: of the training examples with their targets, in whatever order, whatever is tested on. `train`, `test`:
-    an id for each different input, ascending; none of a set that is not available.
+    `digest`: of the training examples with their targets, in any order, without the test part. `train`, `test`: an id
+    for each distinct input, ascending; empty for a set that is not available.
     """
 
     digest: str

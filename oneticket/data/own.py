@@ -22,14 +22,14 @@ ABOUT = ("kind", "classes", "outputs", "vocabulary")
 
 
 def own(request: DataRequest) -> DataSource:
-    """The set that the user's function makes. It takes no arguments and is run whenever the set is loaded.
+    """The set that the user's function makes. It takes no arguments and runs whenever the set is loaded.
 
     It returns `(train_inputs, train_targets, test_inputs, test_targets)`, arrays or tensors; or a mapping with these
     names and, if wanted, `kind`, `classes` (their names), `outputs` and `vocabulary`; or two torch datasets, for
-    training and test, which are read whole into memory. Of which kind inputs are is inferred where dtype and dimensions
-    leave no doubt: floats (N, F) are vectors, (N, C, H, W) and uint8 (N, H, W) images; else `kind` must say it.
+    training and test, which are read whole into memory. The kind of the inputs is inferred where dtype and dimensions
+    leave no doubt: floats (N, F) are vectors, (N, C, H, W) and uint8 (N, H, W) images; else `kind` must name it.
 
-    The set is known by what comes back, not by files that the function reads. Raises DataError for anything else.
+    The set is identified by what the function returns, not by files that it reads. Raises DataError for anything else.
     """
     path = request.spec.set
 
@@ -55,7 +55,7 @@ def own(request: DataRequest) -> DataSource:
 
 
 def _unpacked(made: object, path: str) -> tuple[dict[str, Array], Mapping[str, Any]]:
-    """The four arrays, by name, and what is said beside them."""
+    """The four arrays by name, and the other entries."""
     expected = f"expected {', '.join(ARRAYS)} as a tuple or a mapping, or two torch datasets"
     if isinstance(made, Mapping):
         if strange := [name for name in made if name not in (*ARRAYS, *ABOUT)]:

@@ -16,7 +16,7 @@ WORDS: dict[str, Role] = {
     **dict.fromkeys(("validation", "valid", "val", "dev", "eval", "evaluation"), "validation"),
 }
 FILLERS = frozenset(("set", "data", "image", "images", "img", "imgs", "split", "part", "seg"))
-"""Words beside the role: `training_set`, `test-images`, `seg_train`."""
+"""Words that come with the role: `training_set`, `test-images`, `seg_train`."""
 
 
 def role(name: str) -> Role | None:
@@ -32,7 +32,7 @@ def role(name: str) -> Role | None:
 def split_of(stem: str) -> str:
     """The split that a file of several belongs to, by its name without suffix; raises DataError if it names two.
 
-    A role in front counts, then a role anywhere, then whatever stands in front; numbered shards are one split.
+    A role at the beginning counts first, then a role anywhere, then the first word; numbered shards are one split.
 
     >>> [split_of(stem) for stem in ("train-00000-of-00002", "cifar10-test", "part-0", "0001")]
     ['train', 'test', 'part', 'all']
@@ -72,7 +72,7 @@ def assign(splits: Collection[str], labelled: Collection[str], where: str) -> tu
 
 
 def unclear_sibling(where: str, train: str, other: str) -> str:
-    """Words for a split beside the training split whose name does not say what it is for."""
+    """The error text for a split next to the training split whose name does not show its role."""
     return (
         f"{where}: {train} is the training part, but {other} beside it has labels too, and is either the test "
         f"part (rename it to test) or not to be read, so that a fifth of {train} is held out (move it elsewhere)"

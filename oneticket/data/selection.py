@@ -21,7 +21,7 @@ from oneticket.task.spec import Kind, Targets
 
 @dataclass(frozen=True, kw_only=True)
 class Content:
-    """What is said of a whole set beside its examples; the fields are those of `Raw`."""
+    """The facts of a whole set without its examples; the fields are those of `Raw`."""
 
     kind: Kind
     vocabulary: int | None
@@ -37,7 +37,7 @@ class Content:
 
     @classmethod
     def of(cls, raw: Raw, *remarks: str) -> Content:
-        """What a reader says of a set, with more remarks for the reading."""
+        """The facts from a reader, with more remarks for the reading."""
         reading = replace(raw.reading, notes=(*raw.reading.notes, *remarks))
         said = {"kind": raw.kind, "vocabulary": raw.vocabulary, "targets": raw.targets, "outputs": raw.outputs}
         return cls(**said, unscaled=raw.unscaled, columns=raw.columns, reading=reading)  # type: ignore[arg-type]

@@ -44,11 +44,11 @@ def settle(
 ) -> Raw:
     """Training and test part of a set, checked.
 
-    The names of the splits say which is which (`roles.assign`); a test split whose labels are hidden (-1) gives way to
-    the validation split. Without a test split a fixed fifth, balanced over classes, is held out. `classes`: the names
-    of the classes, none where targets are something else. `noun`: what one example and several are called.
+    The names of the splits give their roles (`roles.assign`); a test split with hidden labels (-1) is replaced by the
+    validation split. Without a test split a fixed fifth, balanced over classes, is held out. `classes`: the names
+    of the classes, none for other targets. `noun`: the words for one example and for several.
 
-    Raises DataError for an empty part, inputs that are not finite or unlike each other, a label or token out of range,
+    Raises DataError for an empty part, inputs that are not finite or of different forms, a label or token out of range,
     numbers that are not finite, fewer than two classes or a class without examples.
     """
     noun = noun or NOUNS[kind]
@@ -190,7 +190,7 @@ def _unread(part: Split, why: str, where: str) -> LeftOut:
 
 
 def _alike(classes: Sequence[str]) -> list[str]:
-    """What is to be said of classes that people take for one."""
+    """Remarks on classes whose names are easily taken for one."""
     seen: dict[str, str] = {}
     pairs = ((seen.setdefault(normalize("NFC", name.casefold()), name), name) for name in classes)
     return [
@@ -199,7 +199,7 @@ def _alike(classes: Sequence[str]) -> list[str]:
 
 
 def _lone(labels: Ints, classes: Sequence[str], one: str) -> list[str]:
-    """What is to be said of classes with one example, which the held-out part cannot have."""
+    """Remarks on classes with one example, which the held-out part cannot have."""
     lone = [name for name, count in zip(classes, np.bincount(labels), strict=True) if count == 1]
     names = ", ".join(lone[:5]) + (f" and {len(lone) - 5} more" if len(lone) > 5 else "")
     if not lone:

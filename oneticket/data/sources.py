@@ -43,7 +43,7 @@ class Split:
 
     `inputs`: images, encoded or uint8 or float32 (N, C, H, W); vectors float32 (N, F); series float32 (N, C, T); tokens
     int64 (N, T). `targets`: classes int64 (N,), -1 where hidden; numbers float32 (N, K) in their own unit; tokens int64
-    (N, T); whatever is given, one for each input. `origin`: what it is called where it comes from, as `Train/`.
+    (N, T); with "given" any, one for each input. `origin`: its name at the source, such as `Train/`.
     """
 
     inputs: Sequence[Item] | NDArray[np.generic]
@@ -74,12 +74,12 @@ class _Picked(Sequence[Item]):
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Raw:
-    """A whole set as it is stored, checked, and what was made of it; `settle` makes it.
+    """A whole set as it is stored, checked, with its facts; `settle` makes it.
 
-    `kind`: of its inputs. `vocabulary`: of tokens, how many there are. `targets`: of which kind they are. `outputs`:
-    how many a network needs for targets that are given, None if they do not say. `unscaled`: which numbers of vectors
-    are 0 or 1 and stay so. `columns`: of a table, as JSON values: its `label`, what each of the `inputs` is, and what
-    missing values were `filled` with.
+    `kind`: of its inputs. `vocabulary`: the number of tokens. `targets`: their kind. `outputs`: how many a network
+    needs for "given" targets, None if unknown. `unscaled`: which numbers of vectors are 0 or 1 and are not scaled.
+    `columns`: of a table, as JSON values: its `label`, what each of the `inputs` is, and the values `filled` in for
+    missing ones.
     """
 
     train: Split
@@ -95,11 +95,11 @@ class Raw:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class DataSource:
-    """Where a set is, what its files are known by, whether it is too large to hold, and how to read it.
+    """Where a set is, the fingerprint of its files, whether it is too large for memory, and how to read it.
 
-    What `read` gives is kept by `fingerprint` and `options`: all settings, as JSON values, that it depends on beside
-    the files. Without a fingerprint nothing is kept. `halved`: whether it takes the half that is asked for by itself.
-    `left_out`, `notes`: what is not read of the files beside it, for the reading.
+    The result of `read` is stored by `fingerprint` and `options`: all settings, as JSON values, on which it depends in
+    addition to the files. Without a fingerprint nothing is stored. `halved`: whether it selects the requested half
+    itself. `left_out`, `notes`: files next to it that are not read, for the reading.
     """
 
     where: str
@@ -113,7 +113,7 @@ class DataSource:
 
 
 def fingerprint(files: Sequence[tuple[str, Path]]) -> tuple[str, int]:
-    """A digest over files, each with the name it goes by, and their bytes in all.
+    """A digest over files, each with its name, and their total bytes.
 
     Covers names and content; of more than 512 MiB, names and sizes. Raises DataError for a file that cannot be read.
     """

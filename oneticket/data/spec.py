@@ -37,8 +37,8 @@ FILES = (".npz", ".parquet", ".csv", ".txt")
 def own_path(name: str) -> str:
     """The path of the user's own function in a set's name, without a half; empty where it names no function.
 
-    A half is a second colon: of `a` in `mine.py:a` nothing says that it is one. What may be a misspelt known set with a
-    half is no function.
+    A half is a second colon: the `a` in `mine.py:a` is not a half. A name that may be a misspelt known set with a half
+    is not a function.
 
     >>> [own_path(name) for name in ("mine.py:data:a", "mine.py:a", "package.module:a", "digits:a", "dgits:a")]
     ['mine.py:data', 'mine.py:a', 'package.module:a', '', '']
@@ -80,8 +80,8 @@ class DataSpec(Spec):
 
     `flip` and `crop` left out become the set's usual ones, so that `plain()` is complete.
 
-    A list of names is several sets, each read with the settings beside the names; of a list of specs each has its own.
-    A network has a head for each of them, over one trunk. Their images are brought to the first set's shape.
+    A list of names is several sets that share the other settings; in a list of specs each has its own settings. A
+    network has a head for each set, over one trunk. Their images are brought to the first set's shape.
 
     >>> DataSpec(name="cifar10:a").plain()["crop"], DataSpec(name="cifar10:a").half
     (4, 'a')
@@ -190,7 +190,7 @@ class DataSpec(Spec):
     @model_validator(mode="before")
     @classmethod
     def _several(cls, given: Any) -> Any:
-        """A list of sets, or of names with settings for all of them, as the first one with the others beside it."""
+        """A list of sets, or of names with shared settings, as the first one with the others in `others`."""
         if isinstance(given, list | tuple):
             if not given:
                 raise ValueError("expected at least one dataset, got none")

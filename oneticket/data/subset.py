@@ -83,7 +83,7 @@ def choose(spec: DataSpec, train: Ints, test: Ints, classes: int, *, halve: bool
 
 
 def class_range(spec: DataSpec, classes: int) -> tuple[int, int]:
-    """The first class that a spec asks for, and the one behind the last. Raises SelectionError for what is not there.
+    """The first class that a spec selects, and the one after the last. Raises SelectionError for missing classes.
 
     >>> class_range(DataSpec(name="digits", classes=3, classes_from=5), 10)
     (5, 8)

@@ -89,7 +89,7 @@ def loaded(
 
 
 def _options(request: DataRequest) -> dict[str, Any]:
-    """What the reading depends on beside the files."""
+    """What the reading depends on in addition to the files."""
     spec, like = request.spec, request.inputs
     length = spec.length or (like.shape[0] if like and like.kind == "tokens" else None)
     return {"label": spec.label, "missing": spec.missing, "length": length, "targets": request.targets}

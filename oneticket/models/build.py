@@ -58,9 +58,9 @@ def build(spec: ModelSpec, *, inputs: Inputs, outputs: int, seed: int) -> nn.Mod
 
 
 def build_network(network: Mapping[str, Any], *, seed: int) -> nn.Module:
-    """The same, of the network that a ticket says it is for: `spec`, `shape` and `classes` (how many outputs).
+    """As `build`, for the network that a ticket names: `spec`, `shape` and `classes` (the number of outputs).
 
-    `kind` and `vocabulary` say what inputs are, where they are no images.
+    `kind` and `vocabulary` describe inputs that are not images.
     """
     spec = ModelSpec.recall(network["spec"])
     return build(spec, inputs=Inputs.read(network), outputs=network["classes"], seed=seed)
@@ -162,7 +162,7 @@ def _try(model: nn.Module, inputs: Inputs, outputs: int) -> None:
 
 
 def _name_head(model: nn.Module, name: str, inputs: Inputs, outputs: int) -> None:
-    """Give the model its `head_name`, unless it has one: as told, as blank inputs show, or by the number of outputs."""
+    """Set the model's `head_name` unless it has one: as given, as blank inputs show, or by the number of outputs."""
     if name or getattr(model, "head_name", None) is None:
         modes = {module: module.training for module in model.modules()}
         found = None if name else traced(model.eval(), inputs.example(2))

@@ -33,9 +33,9 @@ def call(factory: Factory, spec: ModelSpec, inputs: Inputs, outputs: int) -> nn.
     The number of outputs is passed as `classes` if the signature names it, else as `num_classes` if it names that, or
     as `outputs` if it names that, or as `num_classes` if it takes `**kwargs`. `shape` is passed if the signature names
     it: (channels, height, width) of images, (numbers,) of vectors, (channels, steps) of series, (tokens,); so are
-    `inputs`, the same as an `Inputs`, and `vocabulary`, None for what are no tokens. What `spec.args` say of `outputs`,
-    `inputs` and `vocabulary` comes first. Raises ModelError if the factory takes no number of outputs, does not take
-    the arguments, fails, or makes something else than a module.
+    `inputs`, the same as an `Inputs`, and `vocabulary`, None without tokens. Values of `outputs`, `inputs` and
+    `vocabulary` in `spec.args` take precedence. Raises ModelError if the factory takes no number of outputs, does not
+    take the arguments, fails, or returns anything but a module.
     """
     try:
         signature = inspect.signature(factory)

@@ -1,4 +1,4 @@
-"""Byte-GPT: a small transformer that says which token comes next."""
+"""Byte-GPT: a small transformer that predicts the next token."""
 
 from __future__ import annotations
 

@@ -27,13 +27,13 @@ def heads(
 ) -> Heads:
     """The names of the tensors of each output's last layers, found by where the outputs come from.
 
-    That is what one forward pass on `example` shows: a tensor, a tuple of arguments, or a mapping of keyword arguments;
-    Transformers' models on the CPU have an example of their own. Without one it is what the model's attribute
-    `head_name` says, which every model from `build` has, or else a guess: the last linear or convolution layer in the
-    order of registration, with so many `outputs` (any number if None).
+    One forward pass on `example` shows it: a tensor, a tuple of arguments, or a mapping of keyword arguments.
+    Transformers' models on the CPU have an example of their own. Without an example it is the model's attribute
+    `head_name`, which every model from `build` has, or else a guess: the last registered linear or convolution layer
+    with this number of `outputs` (any number if None).
 
-    `head` says what it is where it cannot be found: a layer's name; several, each of an output of its own; or tensors'
-    names; "" or () for none. Raises ModelError if there is no such layer or tensor, or nothing to guess.
+    `head` names it where it cannot be found: a layer; several layers, one for each output; or tensors. "" or () means
+    no head. Raises ModelError if there is no such layer or tensor, or nothing to guess.
 
     >>> import torch
     >>> class Net(nn.Module):
@@ -52,7 +52,7 @@ def heads(
 def known_heads(
     model: nn.Module, *, head: str | Iterable[str] | None = None, example: object = None, own: bool = True
 ) -> Heads | None:
-    """As `heads`, but None instead of a guess; without an example of Transformers' `own` if told so."""
+    """As `heads`, but None instead of a guess; without an example of Transformers' `own` if asked."""
     named = head if head is not None else getattr(model, "head_name", None) if example is None else None
     if named is not None:
         return _given(model, named)
@@ -78,7 +78,7 @@ def last_registered(model: nn.Module, outputs: int | None = None) -> Heads:
 
 
 def head(model: nn.Module, *, outputs: int | None = None) -> tuple[str, ...]:
-    """The names of all output layers' tensors, found as `heads` says.
+    """The names of all output layers' tensors, found as in `heads`.
 
     >>> head(nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 3)))
     ('2.weight', '2.bias')
@@ -94,11 +94,11 @@ def prunable(
 ) -> tuple[str, ...]:
     """The names of the weights that may be pruned, in the model's order.
 
-    Without patterns: the weights of linear, convolution, attention and recurrent layers, but neither the head's nor
-    what requires no gradient now: weights that nobody trains say nothing of what may go. Patterns
-    (`*`, `?`, `[...]`) choose instead among all parameters of two or more dimensions; `!pattern` takes names out of
-    what is chosen, or of the default if no pattern chooses. The head, found as `heads` says or given, is chosen by its
-    full name only, never by a wildcard.
+    Without patterns: the weights of linear, convolution, attention and recurrent layers, except the head's and those
+    that require no gradient, since untrained weights do not show which to prune. Patterns (`*`, `?`, `[...]`) choose
+    instead among all parameters of two or more dimensions; `!pattern` removes names from the choice, or from the
+    default if no pattern chooses. The head, found as in `heads` or given, is chosen by its full name only, never by a
+    wildcard.
 
     Raises ModelError for a pattern that matches nothing, and if nothing is left.
 
@@ -126,7 +126,7 @@ def survey(
     head: str | Iterable[str] | None = None,
     example: object = None,
 ) -> dict[str, str]:
-    """Every parameter's name, in the model's order -> "" if it is pruned, else why it stays dense.
+    """Every parameter's name, in the model's order -> "" if it may be pruned, else why it stays dense.
 
     Patterns and head are as for `prunable`; the reason says where the output layer was only guessed. Raises ModelError
     for a pattern that matches nothing.
@@ -164,7 +164,7 @@ def reasons(model: nn.Module, patterns: Sequence[str], heads: Heads, output: str
 
 
 def _given(model: nn.Module, head: str | Iterable[str | Iterable[str]]) -> Heads:
-    """The heads as somebody names them: layers, each a head; or tensors, together one head."""
+    """The heads as the user names them: layers, each a head; or tensors, together one head."""
     layers, known = dict(model.named_modules(remove_duplicate=False)), tensors(model)
     given = ([head] if head else []) if isinstance(head, str) else list(head)
     groups: list[tuple[str, ...]] = []

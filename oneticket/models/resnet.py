@@ -14,7 +14,7 @@ from oneticket.task.inputs import Inputs
 
 @final
 class Basic(nn.Module):
-    """Two 3x3 convolutions beside a shortcut; the first one has the stride."""
+    """Two 3x3 convolutions and a shortcut; the first one has the stride."""
 
     expansion = 1
 
@@ -34,7 +34,7 @@ class Basic(nn.Module):
 
 @final
 class Bottleneck(nn.Module):
-    """1x1, 3x3 and 1x1 convolutions beside a shortcut, four times as wide at the end; the 3x3 one has the stride."""
+    """1x1, 3x3 and 1x1 convolutions and a shortcut, four times as wide at the end; the 3x3 one has the stride."""
 
     expansion = 4
 

@@ -30,7 +30,7 @@ def library_of(name: str) -> str:
 
 
 def _code(path: str, kind: str) -> str:
-    """What an address says of a model's code: the digest of its text or, of a library, of its name and version."""
+    """A model's code in an address: the digest of its text or, for a library, of its name and version."""
     library = library_of(path)
     if not library:
         return source_digest(path, kind)

@@ -1,4 +1,4 @@
-"""Text-CNN: convolutions of several widths beside each other over tokens."""
+"""Text-CNN: parallel convolutions of several widths over tokens."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ WIDTHS = (2, 3, 4, 5)
 
 @final
 class Parallel(nn.Module):
-    """Convolutions over time beside each other, each summed up by its largest value: (N, C, T) to (N, features)."""
+    """Parallel convolutions over time, each reduced to its largest value: (N, C, T) to (N, features)."""
 
     def __init__(self, inputs: int, outputs: int, widths: Sequence[int]) -> None:
         super().__init__()

@@ -1,7 +1,7 @@
-"""Several sets with classes of their own on one network: each example is judged by its own set's outputs alone.
+"""Several sets with classes of their own on one network: each example is judged by its own set's outputs only.
 
-The outputs of all sets stand side by side, which is a linear head for each of them. A target says by its number which
-set it is of, so the outputs of the others count for nothing and learn nothing from it.
+The outputs of all sets are concatenated, which gives a linear head for each of them. A target's number shows its set,
+so the outputs of other sets count for nothing and learn nothing from it.
 """
 
 from __future__ import annotations
@@ -30,10 +30,11 @@ class Head:
 
 
 def with_heads(task: Task, heads: Sequence[Head]) -> Task:
-    """The task for several sets at once; of one set, which has no `heads`, as it is.
+    """The task for several sets at once; for one set, without `heads`, the task itself.
 
     The loss is the mean over the examples of a batch, each over its own set's outputs. Every set's accuracy is a
-    measure; the one that counts is their mean, in which each set counts alike however many test examples it has.
+    measure; results are compared by their mean, in which each set has equal weight whatever its number of test
+    examples.
 
     Raises SpecError for a task other than classification.
 
@@ -62,12 +63,12 @@ def with_heads(task: Task, heads: Sequence[Head]) -> Task:
 
 
 def _share(mean: float, *, every: int, tests: int) -> float:
-    """The share of a set's own test examples, of the share of all of them."""
+    """From the share of all test examples to the share of the set's own."""
     return min(1.0, mean * every / tests)
 
 
 class _Sets:
-    """Which outputs are whose."""
+    """Which outputs belong to which set."""
 
     def __init__(self, heads: Sequence[Head]) -> None:
         tests = [head.tests for head in heads]
@@ -76,7 +77,7 @@ class _Sets:
         self._weight = torch.tensor([sum(tests) / (len(tests) * each) for each in tests])
 
     def loss(self, output: Tensor, target: Tensor, reduction: str, smoothing: float = 0.0) -> Tensor:
-        """Cross-entropy over the own set's outputs; smoothing spreads over them alone."""
+        """Cross-entropy over the own set's outputs; label smoothing is over these only."""
         own = self._own(target)
         masked = output.masked_fill(~own, -torch.inf)
         plain = cross_entropy(masked, target, reduction="none")
@@ -86,7 +87,7 @@ class _Sets:
         return {"none": plain, "sum": plain.sum(), "mean": plain.mean()}[reduction]
 
     def right(self, output: Tensor, target: Tensor) -> Tensor:
-        """How many are right, an example of a small test set for more than one of a large."""
+        """How many are right, weighted so that every set has equal weight."""
         return (self._hits(output, target) * self._weight.to(target.device)[self._of(target)]).sum()
 
     def right_of(self, number: int, output: Tensor, target: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""What one input of a network is: an image, a vector of numbers, a series, or tokens."""
+"""The form of a network's input: an image, a vector of numbers, a series, or tokens."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ AXES: dict[str, tuple[str, ...]] = {
     "series": ("channels", "steps"),
     "tokens": ("tokens",),
 }
-"""Kind -> what the dimensions of one input are."""
+"""Kind -> the names of an input's dimensions."""
 
 
 ALIKE: dict[str, str] = {
@@ -34,8 +34,8 @@ ALIKE: dict[str, str] = {
 class Inputs:
     """The kind and shape of one input: images (C, H, W), vectors (F,), series (C, T), tokens (T,).
 
-    All are float32 but tokens, int64 ids from 0 to `vocabulary` - 1. Raises SpecError for a shape that the kind does
-    not have, or tokens without a vocabulary.
+    All are float32 except tokens, int64 ids from 0 to `vocabulary` - 1. Raises SpecError for a wrong shape, and for
+    tokens without a vocabulary.
 
     >>> Inputs(shape=(1, 8, 8)).example(2).shape
     torch.Size([2, 1, 8, 8])
@@ -65,12 +65,12 @@ class Inputs:
         return {"images": f"images {by}", "vectors": f"vectors of {by} numbers", "series": f"series {by}"}[self.kind]
 
     def example(self, batch: int, *, device: torch.device | str = "cpu") -> torch.Tensor:
-        """A batch of zeros (batch, *shape), as a network takes them."""
+        """A batch of zeros (batch, *shape), as a network's input."""
         dtype = torch.int64 if self.kind == "tokens" else torch.float32
         return torch.zeros(batch, *self.shape, dtype=dtype, device=device)
 
     def plain(self) -> dict[str, Any]:
-        """What a ticket's network says of it. Images say their shape alone, as they did before there were kinds.
+        """Its form in a ticket's network. Images have only their shape, as before there were kinds.
 
         >>> Inputs(kind="vectors", shape=(16,)).plain()
         {'shape': [16], 'kind': 'vectors'}
@@ -81,7 +81,7 @@ class Inputs:
 
     @classmethod
     def read(cls, network: Mapping[str, Any]) -> Inputs:
-        """Back from what a ticket's network says; SpecError for what cannot be."""
+        """Read it back from a ticket's network; SpecError for an impossible one."""
         return cls(
             kind=network.get("kind", "images"),
             shape=tuple(network["shape"]),

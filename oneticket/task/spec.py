@@ -11,10 +11,10 @@ from oneticket.ground.spec import Spec
 from oneticket.ground.table import Table
 
 Kind = Literal["images", "vectors", "series", "tokens"]
-"""What one input of a network is; `task/inputs` says in which shapes."""
+"""The kind of a network's inputs; `task/inputs` gives their shapes."""
 
 Targets = Literal["classes", "numbers", "tokens", "given"]
-"""What a task asks of the data beside inputs; `task/task` says in which shapes."""
+"""The targets that a task needs; `task/task` gives their shapes."""
 
 TASKS = Table(
     kind="task",
@@ -27,7 +27,7 @@ TASKS = Table(
 """The tasks known by name, each in one line."""
 
 TARGETS: Table[Targets] = TASKS.filled({"classification": "classes", "regression": "numbers", "language": "tokens"})
-"""What each known task asks of the data."""
+"""The targets that each known task needs."""
 
 USUAL: dict[str, Mapping[str, Any]] = {
     "language": {
@@ -36,7 +36,7 @@ USUAL: dict[str, Mapping[str, Any]] = {
         "rewind": "50it",
     },
 }
-"""What a search or transfer takes for a task where nobody says otherwise, beside the usual settings of all."""
+"""Default settings of searches and transfers for a task, which override the general ones."""
 
 
 def usual(name: str) -> str:

@@ -27,7 +27,7 @@ TAKEN = frozenset(
         *("metric", "natural_zeros", "score", "seconds", "steps", "train_loss", "unit"),
     )
 )
-"""What records and trackers say beside the measures, which stand there by their names."""
+"""Names in records and trackers that no measure may have, since measures stand there by their names."""
 
 
 def _same(mean: float) -> float:
@@ -38,7 +38,7 @@ def _same(mean: float) -> float:
 class Measure:
     """One number of a trained network over a test set: `score(sum of each batch's total / number of targets)`.
 
-    `total(output, target)`: the sum over a batch's targets, a scalar tensor. `score`: what is made of the mean.
+    `total(output, target)`: the sum over a batch's targets, a scalar tensor. `score`: from the mean to the score.
 
     >>> import math, torch
     >>> rmse = Measure(metric=METRICS["rmse"], total=lambda out, target: (out - target).square().sum(), score=math.sqrt)
@@ -58,16 +58,17 @@ class Task:
     """What a network is trained for: a loss, measures, and the targets that the data must give.
 
     - `loss(output, target, reduction)`: see `Loss`; `smoothed`: the same with label smoothing as a fourth argument,
-      None for a task that has none.
-    - `measures`: the numbers that a trained network has on a test set, by their metrics' names.
-    - `counts`: the name of the one that results are compared by.
-    - `targets`: what the data must give, and so how many outputs a network needs. "classes": int64 (N,), an output for
-      each class. "numbers": float32 (N, K), K outputs; a network is trained on numbers scaled by the training part's
-      mean and deviation, measures see outputs and targets in their own unit. "tokens": int64 (N, T), the token that
-      follows each position; outputs (N, T, V) for a vocabulary of V. "given": your own data's, as they come.
+      None without it.
+    - `measures`: metric name -> measure, computed for a trained network on a test set.
+    - `counts`: the name of the measure by which results are compared.
+    - `targets`: what the data must give, which decides how many outputs a network needs. "classes": int64 (N,), an
+      output for each class. "numbers": float32 (N, K), K outputs; a network is trained on numbers scaled by the
+      training part's mean and deviation, measures get outputs and targets in their own unit. "tokens": int64 (N, T),
+      the token that follows each position; outputs (N, T, V) for a vocabulary of V. "given": those of your own data,
+      unchanged.
 
-    Raises SpecError where `targets` is none of these, `counts` is not among the measures, or a measure goes by another
-    name than its metric's or by one that records have for something else (`TAKEN`).
+    Raises SpecError if `targets` is none of these, `counts` is not a measure, or a measure has another name than its
+    metric or a name that records use for something else (`TAKEN`).
 
     >>> TASKS["classification"].metric.name
     'accuracy'
@@ -103,10 +104,10 @@ class Task:
         return self.measures[self.counts].metric
 
     def training_loss(self, output: Tensor, target: Tensor, reduction: str, smoothing: float) -> Tensor:
-        """The loss of a training step.
+        """The loss of a training step: a scalar, or with reduction "none" one number for each target.
 
-        Raises TrainingError for a smoothing that the task does not have, and where the loss fails on what the network
-        puts out or has another shape than was asked for.
+        `smoothing`: of labels, from 0 to 1. Raises TrainingError for smoothing in a task without it, and for a loss
+        that fails on the network's outputs or has the wrong shape.
         """
         if smoothing and self.smoothed is None:
             raise TrainingError(
@@ -132,9 +133,13 @@ class Task:
 
 
 def task_of(spec: TaskSpec) -> Task:
-    """The task of that spec. Finding your own runs the code around it.
+    """The task of that spec. For a task of your own this runs the code of its file.
 
-    Raises SpecError for one that cannot be found, fails, or makes something else than a Task.
+    Raises SpecError for a task that cannot be found, fails, or returns anything but a Task.
+
+    >>> from oneticket.task.spec import TaskSpec
+    >>> task_of(TaskSpec(name="regression")).metric.name
+    'rmse'
     """
     if not TASKS.is_own(spec.name):
         return TASKS[spec.name]
@@ -201,9 +206,9 @@ CLASSIFICATION = _classification()
 """One of several classes: cross-entropy, judged by accuracy."""
 
 REGRESSION = _regression()
-"""Numbers: mean squared error of scaled ones, judged by the root of it in the numbers' own unit."""
+"""Numbers: mean squared error of scaled numbers, judged by its root in the numbers' own unit."""
 
 LANGUAGE = _language()
-"""Which token follows each: cross-entropy, judged by bits per byte, which the tokens are."""
+"""The token that follows each: cross-entropy, judged by bits per byte; tokens are bytes."""
 
 TASKS = NAMES.filled({task.name: task for task in (CLASSIFICATION, REGRESSION, LANGUAGE)})

@@ -100,7 +100,7 @@ def snapshot(run: Run) -> Snapshot:
                 else:
                     rest[f"{index}/{key}"] = value
         plain[f"optimizer/{number}"] = rest
-    # Shared storage (tied weights) is written out for each name: a checkpoint is short-lived and must be simple.
+    # Shared storage (tied weights) is written once for each name: a checkpoint is temporary and must be simple.
     copies = {name: _copy(value.detach()) for name, value in tensors.items()}
     copied = torch.cuda.current_stream(run.device).record_event() if run.device.type == "cuda" else None
     return Snapshot(tensors=copies, plain=plain, copied=copied)

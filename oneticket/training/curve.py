@@ -1,4 +1,4 @@
-"""The curve of a training under way: where it is, and its losses so far as a few means, for others to be told."""
+"""The curve of a running training: its position, and its losses so far as a few means, for others to read."""
 
 from __future__ import annotations
 

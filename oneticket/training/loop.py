@@ -1,7 +1,7 @@
 """The training loop: a generator that yields once per optimizer step, after the guard has projected.
 
-Whoever drives it may look, save or stop between two steps; nothing it does between them can change the weights that
-come out. Positions are absolute on the schedule, so a rewound or resumed run goes on where it stands.
+The caller may look, save or stop between two steps; nothing it does there can change the resulting weights. Positions
+are absolute on the schedule, so a rewound or resumed run continues where it stands.
 """
 
 from __future__ import annotations

@@ -38,7 +38,7 @@ def cuts(shape: Shape, *, crop: int, device: torch.device) -> torch.Tensor:
 
 
 def augment(images: torch.Tensor, aims: torch.Tensor, cuts: torch.Tensor, *, crop: int) -> torch.Tensor:
-    """Images (N, C, H, W) mirrored and shifted as their aims (N, 2) say; nothing is drawn and the host never waits.
+    """Images (N, C, H, W) mirrored and shifted by their aims (N, 2); draws nothing and never waits for the device.
 
     >>> images, shape = torch.tensor([[[[1, 2, 3]]]]), (1, 1, 3)
     >>> aims = aim(torch.tensor([[1, 0, 0]]), shape, flip=True, crop=0)

@@ -64,7 +64,7 @@ def images(
 def _columns(
     tables: Mapping[str, pa.Table], features: Features, asked: str | None, where: str
 ) -> tuple[str, str, list[str]]:
-    """The columns of images and labels, and what has to be said of the choice."""
+    """The columns of images and labels, and remarks on the choice."""
     schema = next(iter(tables.values())).schema
     images = image_columns(schema, features)
     labels = [name for name in LABELS if name in schema.names]

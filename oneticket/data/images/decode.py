@@ -30,7 +30,7 @@ def is_image(path: str) -> bool:
     from PIL import Image
 
     Image.init()
-    # Whatever a plugin of Pillow raises: a file that need not be an image is none.
+    # Plugins of Pillow raise many kinds of errors: a file that need not be an image is not one.
     with open(path, "rb") as file, contextlib.suppress(Exception):
         Image.open(file, formats=[name for name in FORMATS if name in Image.OPEN])
         return True
@@ -38,9 +38,9 @@ def is_image(path: str) -> bool:
 
 
 def opened(item: Item, where: str, channels: int | None = None, *, remarks: Counter[str] | None = None) -> Image.Image:
-    """Decode one image to 8-bit grey (`channels` 1) or RGB (3), or whichever it is; raises DataError naming `where`.
+    """Decode an image to 8-bit grey (`channels` 1) or RGB (3), by default as stored; raises DataError naming `where`.
 
-    A photo is turned upright as its EXIF data say, of several frames the first is read, and transparency is dropped;
+    A photo is turned upright by its EXIF data, only the first of several frames is read, and transparency is dropped;
     `remarks` counts these.
     """
     from PIL import Image, ImageOps, UnidentifiedImageError

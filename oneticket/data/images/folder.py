@@ -16,9 +16,9 @@ from oneticket.data.sources import LARGE, DataSource, Raw, Split, fingerprint
 
 
 def folder(root: ScannedFolder, *, streams: bool = False) -> DataSource:
-    """The image folder at `root`; its classes are its folders' names, sorted. Large sets stream, others if told to.
+    """The image folder at `root`; its classes are its folders' names, sorted. Large sets stream, others if asked.
 
-    Raises DataError where the folders have two readings, or none.
+    Raises DataError for folders that can be read in two ways, or in none.
     """
     found = layout(root)
     numbers = {name: number for number, name in enumerate(found.classes)}
@@ -47,7 +47,7 @@ def folder(root: ScannedFolder, *, streams: bool = False) -> DataSource:
 
 
 def _beside(root: Path) -> tuple[str, ...]:
-    """Where one split was named alone: that another lies beside it."""
+    """A remark that only one split was named although others are next to it."""
     here = root.absolute()
     if role(here.name) != "train":
         return ()

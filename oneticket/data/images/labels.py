@@ -16,7 +16,7 @@ LABELS = ("label", "labels", "fine_label", "class", "target")
 """Columns that hold labels; the first that is there is read."""
 
 HIDDEN = -1
-"""The label of an image whose label is not told."""
+"""The label of an image without a given label."""
 
 
 def numbered(

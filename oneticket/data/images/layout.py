@@ -54,7 +54,7 @@ def set_folder(root: ScannedFolder) -> ScannedFolder:
 
 
 def split_folders(root: ScannedFolder) -> tuple[ScannedFolder, ...]:
-    """The folders that their names say are splits, the training one first, then test, then validation."""
+    """The folders with names of splits, the training one first, then test, then validation."""
     named = [folder for folder in root.filled if role(folder.name)]
     return tuple(sorted(named, key=lambda folder: ORDER.index(role(folder.name))))
 

@@ -1,4 +1,4 @@
-"""Images whose labels a table gives: `metadata.csv`, `.jsonl` or `.parquet` beside them, as on the Hub.
+"""Images with labels from a table next to them: `metadata.csv`, `.jsonl` or `.parquet`, as on the Hub.
 
 The table has the columns `file_name`, relative to its folder, and `label`. Source: the Hub's ImageFolder layout,
 https://huggingface.co/docs/datasets/image_dataset.
@@ -32,10 +32,10 @@ ALL = "all"  # the split of a folder without splits
 
 
 def by_metadata(root: ScannedFolder, *, streams: bool = False) -> DataSource | None:
-    """The set that the metadata of a folder, or of the splits in it, describe; None where class folders do.
+    """The set that the metadata of a folder, or of its splits, describe; None where class folders do.
 
-    Raises DataError for metadata that cannot be read or lists an image twice or one that is not there, and where they
-    and the class folders say different things.
+    Raises DataError for metadata that cannot be read, list an image twice, list a missing one, or contradict the class
+    folders.
     """
     inner = set_folder(root)
     tables = {path: _table(path) for folder in (inner, *split_folders(inner)) for path in folder.metadata}
@@ -169,7 +169,7 @@ def _class_folders(inner: ScannedFolder, images: list[str]) -> dict[str, str]:
 
 
 def _agree(folders: Mapping[str, str], labels: Mapping[str, Any], root: ScannedFolder) -> bool:
-    """Whether both make the same classes; raises DataError, with an image of which they say different things."""
+    """Whether both make the same classes; raises DataError, with an image on which they differ."""
     pairs = {(folders[path], labels[path]) for path in folders}
     if len(pairs) == len({name for name, _ in pairs}) == len({label for _, label in pairs}):
         return True

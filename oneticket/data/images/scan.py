@@ -26,7 +26,7 @@ SUFFIXES = frozenset(
         ".pgm",
     )
 )
-"""Files that have to be images. Others are images if their first bytes say so."""
+"""Files that must be images. Others are images if their first bytes are an image's."""
 
 DOCUMENTS = frozenset(
     (
@@ -57,7 +57,7 @@ DOCUMENTS = frozenset(
         ".avi",
     )
 )
-"""Files that are not even opened: a set may hold one of them beside each image."""
+"""Files that are not even opened: a set may hold one of them for each image."""
 
 JUNK = frozenset(("__macosx", "thumbs.db", "desktop.ini", "@eadir"))
 METADATA = ("metadata.csv", "metadata.jsonl", "metadata.parquet")
@@ -68,7 +68,7 @@ DEEPEST = 32
 class ScannedFolder:
     """One folder: the paths of its images and its visible folders, both sorted, and its other files with their reasons.
 
-    `metadata`: those of the others that may say which labels the images have.
+    `metadata`: those of the other files that may hold the labels of the images.
     """
 
     path: Path

@@ -1,4 +1,4 @@
-"""What a column of a table holds, in plain words, whatever Arrow calls its type."""
+"""The content of a table's column, in plain words, for all of Arrow's types."""
 
 from __future__ import annotations
 
@@ -45,4 +45,4 @@ KINDS: dict[str, tuple[str, ...]] = {
     "bytes": ("binary", "large_binary", "binary_view", "fixed_size_binary"),
     "nothing": ("null",),
 }
-"""Words -> the tests of `pyarrow.types` that say so."""
+"""Words -> the tests of `pyarrow.types` for them."""

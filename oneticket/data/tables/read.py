@@ -59,10 +59,10 @@ def vectors(tables: Mapping[str, pa.Table], features: Features, request: DataReq
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Rows:
-    """The inputs of each split, float64 (N, F), what each input column became, and what is to be said of it.
+    """The inputs of each split, float64 (N, F), what each input column became, and remarks.
 
-    `unscaled`: positions of inputs that are 0 or 1, which no scaling is for. `filled`: under that name, what stands for
-    missing values; nothing where none is missing.
+    `unscaled`: positions of inputs that are 0 or 1, which are not scaled. `filled`: under that name the values filled
+    in for missing ones; empty if none is missing.
     """
 
     values: dict[str, NDArray[np.float64]]
@@ -182,7 +182,7 @@ def _told(columns: Sequence[Column]) -> list[str]:
 
 
 def _odd(tables: Mapping[str, pa.Table], train: str, columns: Sequence[Column]) -> list[str]:
-    """What a reader of results would want to know: columns that say nothing, number the rows, or surprise in test."""
+    """Remarks on columns that are constant, number the rows, or hold new values in the test part."""
     notes = []
     if same := [column.name for column in columns if column.constant]:
         notes.append(f"The same in every training row: {_few(same)}")

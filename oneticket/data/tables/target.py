@@ -24,7 +24,7 @@ FEWEST = 2
 """Rows that a class has on average. Of fewer, whole numbers and texts name no classes."""
 
 HIDDEN = -1
-"""The class of a row whose target is not told."""
+"""The class of a row without a given target."""
 
 
 Features = Mapping[str, Mapping[str, Any]]
@@ -35,7 +35,7 @@ Features = Mapping[str, Mapping[str, Any]]
 class ColumnTargets:
     """The targets of each split: int64 (N,) of the classes named, -1 where hidden, or float32 (N, 1).
 
-    `kind`: which of the two. `notes`: what is to be said of them, as of splits without numbers, which are not there.
+    `kind`: which of the two. `notes`: remarks, for example on splits without numbers, which are left out.
     """
 
     classes: tuple[str, ...]
@@ -144,7 +144,7 @@ def as_classes(
 
 
 def as_numbers(columns: Mapping[str, pa.ChunkedArray], train: str, name: str, where: str) -> ColumnTargets:
-    """Targets as numbers, in their own unit; a split without any is left out and told.
+    """Targets as numbers, in their own unit; a split without any is left out, with a note.
 
     Raises DataError, naming split and column, for missing or infinite targets, and for other values than numbers.
 
@@ -187,4 +187,4 @@ NO_CLASSES = {
     "numbers": "holds numbers with a fraction (floats), and classes are whole numbers or texts; to tell a number, use "
     "the task regression; for classes, store whole numbers",
 }
-"""What is said of targets that are not classes, by what they are."""
+"""Words for targets that are not classes, by what they are."""

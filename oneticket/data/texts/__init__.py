@@ -1,1 +1,1 @@
-"""Texts as bytes: short ones with a target each, and one long text whose next byte is to be told."""
+"""Texts as bytes: short ones with a target each, and one long text whose next byte is to be predicted."""

@@ -1,4 +1,4 @@
-"""One long text in windows: from each position of a window the next byte is to be told."""
+"""One long text in windows: the next byte is to be predicted from each position of a window."""
 
 from __future__ import annotations
 
