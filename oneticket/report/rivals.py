@@ -69,7 +69,7 @@ def rival_tables(rows: Iterable[Row]) -> list[ReportTable]:
 
 def name(rival: Summary) -> str:
     """Which arm a rival is: a ticket that was found where it is trained is the target's own."""
-    return "own" if rival.at_home else rival.line.arm
+    return "own" if rival.is_own_ticket else rival.line.arm
 
 
 def _of(line: Line, block: Sequence[Summary]) -> Rivals:
@@ -80,7 +80,7 @@ def _of(line: Line, block: Sequence[Summary]) -> Rivals:
     level = max(set.intersection(*levels.values()) or levels[line])
     whole = [Line(arm="dense-rewound", data=line.data, optimizer=line.optimizer), Line(arm="dense")]
     at = {one.line: one for one in block if one.level == level or one.line in whole}
-    home = {one.line for one in block if one.at_home}
+    home = {one.line for one in block if one.is_own_ticket}
     # The controls in their usual order, then the dense networks.
     found = [at[other] for other in (*levels, *whole) if other in at and other != line]
     few = len(found) <= len(USUAL)
@@ -97,7 +97,7 @@ def _of(line: Line, block: Sequence[Summary]) -> Rivals:
 def _controls(other: Summary, ticket: Line) -> bool:
     """Whether a line is a control of this ticket or of all tickets, or another one than this: the target's own."""
     line = other.line
-    if other.at_home:
+    if other.is_own_ticket:
         return line.source != ticket.source
     return line.arm not in ("dense", "ticket") and line.source in ("", ticket.source)
 
