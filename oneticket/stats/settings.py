@@ -1,11 +1,16 @@
-"""Settings: whether a ticket is trained as it was found, by what a row says of both trainings."""
+"""Settings: whether a ticket is trained as it was found, by what a row says of both trainings.
+
+Numbers are compared as numbers, and times in steps: `8ep` and `1250it` are one where an epoch has so many steps.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from oneticket.study.settings import SETTINGS
+from oneticket.ground.errors import SpecError
+from oneticket.ground.when import When
+from oneticket.study.settings import SETTINGS, TIMES
 
 Row = Mapping[str, Any]
 
@@ -23,7 +28,7 @@ def differing(row: Row, names: Iterable[str] = TRAINING) -> dict[str, tuple[Any,
     {'lr': (0.1, 0.001)}
     """
     pairs = {name: (_plain(row.get(f"source_{name}")), _plain(row.get(name))) for name in names} if known(row) else {}
-    return {name: (then, now) for name, (then, now) in pairs.items() if then != now}
+    return {name: (then, now) for name, (then, now) in pairs.items() if then != now and not _alike(row, name)}
 
 
 def same(row: Row, names: Iterable[str] = TRAINING) -> bool:
@@ -51,6 +56,33 @@ def changes(row: Row, names: Iterable[str] = TRAINING) -> str:
     return "; ".join(
         f"{name} {_word(then)} then, {_word(now)} now" for name, (then, now) in differing(row, names).items()
     )
+
+
+def _alike(row: Row, name: str) -> bool:
+    """Whether a setting that is written in two ways means the same number, numbers, or steps."""
+    then, now = (_meant(row, name, end) for end in ("source_", ""))
+    return then is not None and then == now
+
+
+def _meant(row: Row, name: str, end: str) -> tuple[float, ...] | None:
+    """The numbers that a setting is, of times their steps; empty for nothing, None for what is no number."""
+    value = _plain(row.get(f"{end}{name}"))
+    parts = value if isinstance(value, list) else [] if value in (None, "") else str(value).split(",")
+    try:
+        return tuple(_steps(row, str(part), end) if name in TIMES else float(part) for part in parts)
+    except (ValueError, SpecError):
+        return None
+
+
+def _steps(row: Row, time: str, end: str) -> int:
+    """A time in steps; ValueError where it is in epochs, and the row does not say how many steps an epoch has."""
+    when = When.parse(time)
+    if when.unit == "it" or not when.count:
+        return when.count
+    images, batch = (_plain(row.get(column)) for column in (f"{end or 'target_'}images", f"{end}batch"))
+    if images is None or not batch:
+        raise ValueError(f"{time}: the steps of an epoch are not known")
+    return when.steps(max(1, int(images) // int(batch)))
 
 
 def _plain(value: Any) -> Any:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from oneticket.ground.errors import SpecError
 from oneticket.ground.when import When
@@ -52,6 +52,28 @@ def in_steps(asked: SearchSpec, *, own: int, first: int) -> SearchSpec:
     def steps(time: When) -> When:
         return time if time.steps(own) == time.steps(first) else When(count=time.steps(first), unit="it")
 
+    return _timed(asked, steps)
+
+
+def same_search(one: SearchSpec, other: SearchSpec, *, epoch: int, other_epoch: int) -> bool:
+    """Whether two searches are one: alike in all but how their times are written, which mean as many steps.
+
+    `epoch`, `other_epoch`: steps of an epoch of each.
+
+    >>> asked = SearchSpec(data="digits:a", model="mlp", training={"budget": "8ep"}, rewind="1ep")
+    >>> written = asked.but(training={"budget": "80it"}, rewind="10it")
+    >>> [same_search(asked, written, epoch=steps, other_epoch=steps) for steps in (10, 11)]
+    [True, False]
+    """
+    counted = (
+        _timed(search, lambda time, steps=steps: When(count=time.steps(steps), unit="it"))
+        for search, steps in ((one, epoch), (other, other_epoch))
+    )
+    return next(counted) == next(counted)
+
+
+def _timed(asked: SearchSpec, steps: Callable[[When], When]) -> SearchSpec:
+    """A search with other times."""
     optimizer = asked.optimizer
     milestones = tuple(map(steps, optimizer.milestones))
     if steps(optimizer.warmup) != optimizer.warmup or milestones != optimizer.milestones:

@@ -26,7 +26,7 @@ from oneticket.study.complexity import check_complexity
 from oneticket.study.consensus import consensus_origin
 from oneticket.study.densities import levels_of
 from oneticket.study.draws import subset
-from oneticket.study.equal import check_equal, in_steps, twice
+from oneticket.study.equal import check_equal, in_steps, same_search, twice
 from oneticket.study.labels import Labels, called_in
 from oneticket.study.merge import Role, located, naming, rewind, stated, training
 from oneticket.study.overlaps import overlaps
@@ -145,12 +145,8 @@ class _Grid:
         for equal, model, source, found_with, target, trained_with, replicate in product(*axes):
             found = []
             for used in self._members(source):
-                search = self._search("source", model, used, found_with, replicate)
+                search = self._found(used, sources, model, found_with, replicate, equal)
                 named = called_in(self.study, model, used, found_with)
-                if equal == "steps":
-                    first = self._search("source", model, self._members(sources[0])[0], found_with, replicate)
-                    with naming(f"{self._here}, set {named.data}"):
-                        search = in_steps(search, own=self._epoch(search), first=self._epoch(first))
                 found.append((search, self._origin(search, replicate, named)))
             search, origin = found[0]
             if isinstance(source, ConsensusSpec):
@@ -171,6 +167,9 @@ class _Grid:
             is_own_ticket, own = False, None
             if asked:
                 home = self._search("target", model, target, trained_with, replicate)
+                there = [used for each in sources for used in self._members(each) if used.data == target.data]
+                each = [self._found(used, sources, model, trained_with, replicate, equal) for used in there]
+                home = next((one for one in each if self._same(home, one)), home)  # however its times are written
                 is_own_ticket = home == search and not origin.agreed
                 own = origin if is_own_ticket else self._origin(home, replicate, called)
                 if not is_own_ticket and own.labels == origin.labels:
@@ -225,6 +224,27 @@ class _Grid:
             return consensus_origin(each, weights=source.weights, every_level=source.every_level, called=called)
         except SpecError as error:
             raise SpecError(f"{self._here}, source {error}") from None
+
+    def _found(
+        self,
+        used: SetSpec,
+        sources: Sequence[SetSpec | ConsensusSpec],
+        model: ModelSpec,
+        optimizer: OptimizerSpec,
+        replicate: int,
+        equal: str | None,
+    ) -> SearchSpec:
+        """The search on a set as one of the part's sources, at equal steps with the first one's."""
+        search = self._search("source", model, used, optimizer, replicate)
+        if equal != "steps":
+            return search
+        first = self._search("source", model, self._members(sources[0])[0], optimizer, replicate)
+        with naming(f"{self._here}, set {called_in(self.study, model, used, optimizer).data}"):
+            return in_steps(search, own=self._epoch(search), first=self._epoch(first))
+
+    def _same(self, one: SearchSpec, other: SearchSpec) -> bool:
+        """Whether two searches are one search, however their times are written."""
+        return one == other or same_search(one, other, epoch=self._epoch(one), other_epoch=self._epoch(other))
 
     def _epoch(self, search: SearchSpec) -> int:
         return per_epoch(self.context.facts(search.data, search.task), search.training.batch)

@@ -9,3 +9,6 @@ TRAINING = ("budget", "batch", "smoothing", "clip", "precision", "guard")
 
 SETTINGS = (*UPDATE, *SCHEDULE, *TRAINING)
 """All of them; those of the source's search have `source_` in front."""
+
+TIMES = ("budget", "warmup", "milestones")
+"""Those that are times, in epochs or in steps, as `8ep` and `1250it`."""

@@ -9,8 +9,8 @@ from test_report_claims import Rows, beside, network, sized
 
 from oneticket.claims.claim import Verdict
 from oneticket.claims.claims import CLAIMS
-from oneticket.stats.settings import TRAINING
-from oneticket.stats.summary import summary
+from oneticket.stats.settings import TRAINING, same
+from oneticket.stats.summary import is_own_ticket, summary
 from oneticket.study.settings import SETTINGS
 
 SGD: dict[str, Any] = {
@@ -99,6 +99,41 @@ def test_schedule_batch_and_clipping_count_on_the_same_data_and_not_on_other(set
 def test_the_length_of_a_training_is_no_setting_of_its_optimizer() -> None:
     for claim in ("C2", "C4"):
         assert judged(claim, trained(ABOUT[claim], {**SGD, "budget": "500it"})).outcome != "not tested"
+
+
+@pytest.mark.parametrize(
+    ("then", "now", "alike"),
+    [
+        ({"budget": "8ep"}, {"budget": "1248it"}, True),
+        ({"budget": "8ep"}, {"budget": "1250it"}, False),
+        ({"budget": "8ep"}, {"budget": "8ep"}, True),
+        ({"budget": "8ep", "batch": 64}, {"budget": "16ep", "batch": 128}, False),  # as many steps, of other batches
+        ({"warmup": "0ep"}, {"warmup": "0it"}, True),
+        ({"warmup": "1ep"}, {"warmup": "156it"}, True),
+        ({"milestones": "1ep,2ep"}, {"milestones": "156it,2ep"}, True),
+        ({"milestones": "1ep,2ep"}, {"milestones": "156it"}, False),
+        ({"milestones": []}, {"milestones": None}, True),
+        ({"betas": "0.9,0.999"}, {"betas": [0.9, 0.999]}, True),
+        ({"clip": 1}, {"clip": 1.0}, True),
+        ({"lr": "0.10"}, {"lr": 0.1}, True),
+        ({"clip": None}, {"clip": 0.0}, False),
+        ({"schedule": "cosine"}, {"schedule": "constant"}, False),
+    ],
+)
+def test_settings_are_compared_by_number_and_in_steps(then: dict[str, Any], now: dict[str, Any], alike: bool) -> None:
+    (row,) = trained(network("ticket", "cifar10", "cifar10", 0.6)[:1], {**SGD, **now}, found={**SGD, **then})
+    row = {**row, "source_images": 10_000, "target_images": 10_000}
+    assert same(row, SETTINGS) == alike
+    assert is_own_ticket(row) == alike
+
+
+def test_epochs_of_unknown_length_are_compared_as_they_are_written() -> None:
+    for now, alike in (("1248it", False), ("8ep", True), ("0it", False)):
+        (row,) = trained(
+            network("ticket", "cifar10", "cifar10", 0.6)[:1], {**SGD, "budget": now}, found={**SGD, "budget": "8ep"}
+        )
+        assert same({**row, "source_images": None, "target_images": float("nan")}, SETTINGS) == alike
+        assert same({**row, "source_images": 10_000, "budget": "soon", "target_images": 10_000}, SETTINGS) is False
 
 
 def test_a_ticket_that_was_searched_for_another_length_is_not_the_targets_own() -> None:

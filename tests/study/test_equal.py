@@ -11,6 +11,7 @@ from oneticket.engine.inline import run
 from oneticket.ground.errors import SpecError
 from oneticket.lottery.run_context import RunContext
 from oneticket.report.methods import methods
+from oneticket.stats.summary import is_own_ticket
 from oneticket.store.store import Store
 from oneticket.study.cells import told_apart
 from oneticket.study.findings import findings
@@ -173,8 +174,8 @@ def test_nearer_settings_go_over_farther_ones_and_a_role_s_over_the_rest() -> No
 
 def test_one_set_that_is_searched_in_two_ways_is_refused_where_both_would_be_called_the_same() -> None:
     both = {"sources": ["few", "more"], "targets": ["few"], "arms": ["ticket", "own"]}
-    with pytest.raises(SpecError, match=r"few is searched in two ways, as a source \(budget 3ep, rewind 1ep\)"):
-        made(both)
+    with pytest.raises(SpecError, match=r"few is searched in two ways, as a source \(budget 4ep, rewind 1ep\)"):
+        made(both, source_training={"budget": "4ep"})
     assert made(both, source_training={"budget": "6it"}, source_rewind="2it").cells
     named = {**STUDY["sets"], "target": {"data": STUDY["sets"]["few"]["data"], "target_training": {"batch": 20}}}
     starts = {
@@ -182,6 +183,17 @@ def test_one_set_that_is_searched_in_two_ways_is_refused_where_both_would_be_cal
         for cell in made({**both, "targets": ["target"]}, sets=named).cells
     }
     assert starts == {("ticket", "few"): 2, ("ticket", "more"): 0, ("own", "target"): 2}, "the same data by any name"
+
+
+def test_times_that_mean_as_many_steps_are_one_search_however_they_are_written(tmp_path: Path) -> None:
+    """An epoch of `few` has 2 steps: its search as a source, 3ep and 1ep, is its own search too, 6it and 2it."""
+    both = {"sources": ["few", "more"], "targets": ["few"], "arms": ["ticket", "own"], "replicates": 2}
+    found, store = made(both), Store(tmp_path)
+    home = {cell.origin.called.data: cell.origin.search["training"]["budget"] for cell in found.cells if cell.origin}
+    assert home == {"few": "3ep", "more": "3ep"}
+    assert not run([cell.step for cell in found.cells], store=store, context=RunContext()).failed
+    there = {(row["arm"], row["source_data"]): is_own_ticket(row) for row in rows(found.cells, store)}
+    assert there == {("ticket", "few"): True, ("ticket", "more"): False, ("own", "few"): True}
 
 
 def test_mistakes_are_told_with_the_table_that_has_them() -> None:
