@@ -15,13 +15,11 @@ from oneticket.ground.errors import FileError, SpecError, StoreError
 from oneticket.ground.phase import phase
 from oneticket.lottery.outline import rewind_step
 from oneticket.lottery.run_context import RunContext
-from oneticket.lottery.spec import SearchSpec
 from oneticket.report.export import check_rows, write_rows
-from oneticket.session.search import book_of, bound, done_levels
+from oneticket.session.search import book_of, bound, done_levels, of_replicate
 from oneticket.session.terminal import say
 from oneticket.store.store import Store
 from oneticket.study.cells import Origin
-from oneticket.study.draws import subset
 from oneticket.study.labels import usual_labels
 from oneticket.study.plan import search_cells, search_origin
 from oneticket.study.rows import rows as rows_of
@@ -75,11 +73,6 @@ def find(
             say(words)
         say(f"books and rows are in {out}; `oneticket show {out}` prints the card")
     return 1 if piles.failed else 0
-
-
-def of_replicate(asked: FindSpec, replicate: int) -> SearchSpec:
-    """The search of one replicate, on its own draw of examples if that is asked for."""
-    return asked.search.but(data=subset(asked.search.data, replicate, asked.subsets))
 
 
 def dense_share(book: Book | None) -> str:

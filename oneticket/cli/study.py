@@ -28,6 +28,7 @@ from oneticket.study.design import keep_study
 from oneticket.study.estimate import Estimate, estimate
 from oneticket.study.grid import Plan
 from oneticket.study.plan import closure
+from oneticket.study.replicates import of_replicates
 from oneticket.study.resolve import plan_of
 
 
@@ -56,7 +57,7 @@ def study(
     check_tables(plan)
     for doubt in plan.doubts:
         tell(doubt, style="yellow", quiet=quiet or json)
-    asked = plan if replicates is None else _only(plan, replicates)
+    asked = of_replicates(plan, replicates, dashes="--")
     if dry_run:
         with kept.indexed(), uncollected():
             _foresee(asked, kept, context, engine, price, json=json, measure=measure)
@@ -115,22 +116,6 @@ def clear(names: Sequence[str], *, dry_run: bool, store: str) -> int:
             )
         keep = (keep or set()) | {step.key for step in closure(cell.step for cell in plan.cells)}
     return store_commands.gc(store=store, keep=keep, dry_run=dry_run)
-
-
-def _only(plan: Plan, said: str) -> Plan:
-    """The plan of those replicates alone, written as `6-9`, `0,3` or both. Raises SpecError."""
-    known = {cell.replicate for cell in plan.cells}
-    asked: set[int] = set()
-    for some in said.split(","):
-        first, dash, last = (word.strip() for word in some.partition("-"))
-        numbers = (first, last) if dash else (first,)
-        if not all(number.isdecimal() and len(number) < 6 for number in numbers) or int(numbers[0]) > int(numbers[-1]):
-            raise SpecError(f"--replicates: expected replicates such as 6-9 or 0,3, got {said!r}")
-        asked |= {*range(int(numbers[0]), int(numbers[-1]) + 1)}
-    if strange := sorted(asked - known):
-        there = f"0 to {max(known)}" if len(known) > 1 else "0 alone"
-        raise SpecError(f"--replicates: {plan.name} has the replicates {there}, got {strange[0]}")
-    return replace(plan, cells=tuple(cell for cell in plan.cells if cell.replicate in asked))
 
 
 def _foresee(

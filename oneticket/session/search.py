@@ -14,7 +14,10 @@ from oneticket.session.run import run_steps
 from oneticket.store.step import Step
 from oneticket.store.store import Store
 from oneticket.study.cells import Origin
+from oneticket.study.draws import subset
 from oneticket.study.plan import search_origin
+from oneticket.study.sources import Subsets
+from oneticket.study.spec import FindSpec
 from oneticket.ticket.book import Book
 
 
@@ -23,6 +26,7 @@ def search(
     *,
     levels: int,
     replicate: int = 0,
+    subsets: Subsets = "fixed",
     store: str | os.PathLike[str] | None = None,
     progress: bool | None = None,
     track: Sequence[str] = (),
@@ -30,9 +34,10 @@ def search(
 ) -> Book:
     """Find tickets: train, prune and rewind, `levels` times (0 to 100), and return the book.
 
-    It does what `oneticket find` does. `store`: the folder or URL in which each finished level is kept; both reuse
-    what they find there; None keeps nothing. `progress`: True shows it anywhere, False nowhere, None in a notebook or
-    at a terminal. `track`: trackers, as `tensorboard:logs`. `context`: device, threads and the like.
+    It does what `oneticket find` does. `subsets`: of sets with `per_class` examples, the same ones in all replicates
+    (`fixed`) or drawn anew for each (`replicate`). `store`: the folder or URL in which each finished level is kept;
+    both reuse what they find there; None keeps nothing. `progress`: True shows it anywhere, False nowhere, None in a
+    notebook or at a terminal. `track`: trackers, as `tensorboard:logs`. `context`: device, threads and the like.
 
     Raises SpecError when the rewind point lies beyond the training or a level would prune nothing, StoreError if the
     store refuses, KeyboardInterrupt after a checkpoint when interrupted, and what data, model and training raise.
@@ -44,6 +49,7 @@ def search(
     [1.0, 0.8, 0.64]
     """
     asked, context, kept = SearchSpec.read(spec), context or RunContext(), Store(store)
+    asked = of_replicate(FindSpec.read({"search": asked, "subsets": subsets}), replicate)
     origin = search_origin(asked, levels=levels, replicate=replicate, context=context)
     piles = run_steps(
         origin.levels, store=kept, context=context, progress=progress, track=track, read=bound(origin), each=True
@@ -51,6 +57,11 @@ def search(
     if piles.failed:
         raise piles.failed[0][1]
     return book_of(origin, kept)
+
+
+def of_replicate(asked: FindSpec, replicate: int) -> SearchSpec:
+    """The search of one replicate, on its own draw of examples if that is asked for."""
+    return asked.search.but(data=subset(asked.search.data, replicate, asked.subsets))
 
 
 def bound(origin: Origin) -> tuple[Step, ...]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -25,6 +25,7 @@ from oneticket.store.store import Store
 from oneticket.study.design import keep_study
 from oneticket.study.findings import Findings, findings
 from oneticket.study.grid import Plan, plan
+from oneticket.study.replicates import of_replicates
 from oneticket.study.resolve import plan_of
 from oneticket.study.rows import Rows
 from oneticket.study.spec import FIGURES, StudySpec
@@ -85,6 +86,7 @@ class StudyRun:
 def run(
     study: str | os.PathLike[str] | Mapping[str, Any] | StudySpec | Plan,
     *,
+    replicates: str | int | Collection[int] | None = None,
     store: str | os.PathLike[str] | None = STORE,
     progress: bool | None = None,
     track: Sequence[str] = (),
@@ -94,9 +96,10 @@ def run(
     """Run what a study asks for and the store does not have yet; a second run trains nothing.
 
     It is `oneticket study`, and shares its store. `study`: a file, the name of a shipped one, `mine.py:function`, or
-    what such a file holds as a mapping, a StudySpec or a Plan. `store`: a folder or URL; None keeps nothing. `engine`:
-    as on the command line. `progress`, `track`, `context`: as for `search`; unless the context says how many, a
-    training has the study's threads.
+    what such a file holds as a mapping, a StudySpec or a Plan. `replicates`: only these, as `6-9`, `0,3` or numbers, so
+    that machines can share a study; the others count as missing. `store`: a folder or URL; None keeps nothing.
+    `engine`: as on the command line. `progress`, `track`, `context`: as for `search`; unless the context says how many,
+    a training has the study's threads.
 
     One step that fails does not stop the others: a warning says so, and `failed` why. Raises SpecError for a mistake in
     the study, DataError for data that are not available, StoreError if the store refuses, and KeyboardInterrupt after a
@@ -111,13 +114,14 @@ def run(
     context, kept = context or RunContext(), Store(store)
     with phase("planning"):
         planned = _plan(study, context)
+    asked = of_replicates(planned, replicates)
     check_tables(planned)
     for doubt in (*planned.doubts, *changes(planned, kept)):
         warnings.warn(doubt, UserWarning, stacklevel=2)
-    keep_study(planned, kept)
-    names = called(planned.cells, places=True)
+    keep_study(planned, kept)  # the whole study, whichever part of it runs here
+    names = called(asked.cells, places=True)
     piles = run_steps(
-        [cell.step for cell in planned.cells],
+        [cell.step for cell in asked.cells],
         store=kept,
         context=replace(context, threads=context.threads or planned.threads),
         progress=progress,

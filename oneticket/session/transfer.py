@@ -23,6 +23,7 @@ from oneticket.study.draws import subset, without_draws
 from oneticket.study.labels import Labels, data_label
 from oneticket.study.plan import file_origin, search_of, search_origin, ticket_level, transfer_cells
 from oneticket.study.rows import Rows, rows
+from oneticket.study.sources import Subsets
 from oneticket.study.spec import FROM_SOURCE, ComparisonSpec
 from oneticket.study.steps import FileStep
 from oneticket.ticket.book import Book
@@ -37,6 +38,7 @@ def transfer(
     controls: Sequence[str] = ("reinit", "global-random"),
     levels: int | Sequence[int] = (),
     replicates: int | None = None,
+    subsets: Subsets = "fixed",
     head_start: HeadStart = "equal",
     store: str | os.PathLike[str] | None = None,
     progress: bool | None = None,
@@ -50,6 +52,7 @@ def transfer(
     the source where it leaves them out. `source`: a ticket, a book, their file, a folder of books, or several
     books, which are the replicates. `levels`: which of a book's levels; all but the dense one unless given.
     `replicates`: how often to train a single ticket or book, each time with another output layer, order and controls.
+    `subsets`: of a target with `per_class` examples, the same ones in all replicates, or drawn anew (`replicate`).
     `head_start`: whether target steps inside rewound weights count (`lottery/accounting`). `store`, `progress`,
     `track`, `context`: as for `search`. `run_code`: whether code that the source's file names may be run.
 
@@ -73,6 +76,7 @@ def transfer(
             "levels": (levels,) if isinstance(levels, int) else levels,
             "head_start": head_start,
             "replicates": replicates,
+            "subsets": subsets,
         }
     )
     named = {*texts(spec if isinstance(spec, Mapping) else spec.plain())}

@@ -65,11 +65,12 @@ def same_search(one: SearchSpec, other: SearchSpec, *, epoch: int, other_epoch: 
     >>> [same_search(asked, written, epoch=steps, other_epoch=steps) for steps in (10, 11)]
     [True, False]
     """
-    counted = (
-        _timed(search, lambda time, steps=steps: When(count=time.steps(steps), unit="it"))
-        for search, steps in ((one, epoch), (other, other_epoch))
-    )
-    return next(counted) == next(counted)
+    return _counted(one, epoch) == _counted(other, other_epoch)
+
+
+def _counted(asked: SearchSpec, epoch: int) -> SearchSpec:
+    """A search with all its times in steps."""
+    return _timed(asked, lambda time: When(count=time.steps(epoch), unit="it"))
 
 
 def _timed(asked: SearchSpec, steps: Callable[[When], When]) -> SearchSpec:

@@ -167,9 +167,9 @@ class _Grid:
             is_own_ticket, own = False, None
             if asked:
                 home = self._search("target", model, target, trained_with, replicate)
-                there = [used for each in sources for used in self._members(each) if used.data == target.data]
-                each = [self._found(used, sources, model, trained_with, replicate, equal) for used in there]
-                home = next((one for one in each if self._same(home, one)), home)  # however its times are written
+                there = [used for one in sources for used in self._members(one) if used.data == target.data]
+                known = (self._found(used, sources, model, trained_with, replicate, equal) for used in there)
+                home = next((one for one in known if self._same(home, one)), home)  # however its times are written
                 is_own_ticket = home == search and not origin.agreed
                 own = origin if is_own_ticket else self._origin(home, replicate, called)
                 if not is_own_ticket and own.labels == origin.labels:

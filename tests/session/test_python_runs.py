@@ -154,3 +154,78 @@ def test_what_fails_is_raised_and_a_studys_other_steps_go_on(folder: Path) -> No
         found = oneticket.study.run("mine.toml", engine="inline", store=None)
     assert found.failed and {row["target_optimizer"] for row in found.rows} == {"sgd"} and len(found.rows) == 6
     assert "failed 1" in found._repr_html_()
+
+
+SCARCE = {"name": "digits:a", "per_class": 4}
+
+
+def test_searches_and_transfers_draw_their_subsets_as_the_command_line_does(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    find = f"{FIND} --per-class 4 --subsets replicate --replicates 2".replace("--levels 2", "--levels 1")
+    assert oneticket_cli(f"{find} --out books", capsys)[0] == 0
+    before = outcomes()
+    books = [
+        oneticket.search({**SPEC, "data": SCARCE}, levels=1, replicate=n, subsets="replicate", store=".oneticket")
+        for n in (0, 1)
+    ]
+    assert outcomes() == before, "the same searches"
+    draws = [book.lineage["search"]["data"]["draw"] for book in books]
+    assert draws == [0, 1]
+    fixed = oneticket.search({**SPEC, "data": SCARCE}, levels=1, replicate=1, store=".oneticket")
+    assert fixed.lineage["search"]["data"].get("draw") is None and outcomes() > before
+    target = "transfer books --data digits:b --per-class 4 --subsets replicate --controls reinit"
+    assert oneticket_cli(target, capsys)[0] == 0
+    before = outcomes()
+    rows = oneticket.transfer(
+        {"data": {**SCARCE, "name": "digits:b"}},
+        source=books,
+        controls=["reinit"],
+        subsets="replicate",
+        store=".oneticket",
+    )
+    assert len(rows) == 6
+    assert outcomes() == before, "the same trainings"
+
+
+@pytest.mark.parametrize("subsets", ["fix", "replicates", 1, None])
+def test_another_word_for_subsets_is_refused(folder: Path, subsets: Any) -> None:
+    with pytest.raises(SpecError, match="subsets: input should be 'fixed' or 'replicate', got"):
+        oneticket.search({**SPEC, "data": SCARCE}, levels=1, subsets=subsets)
+    book = oneticket.search(SPEC, levels=1)
+    with pytest.raises(SpecError, match="subsets: input should be 'fixed' or 'replicate', got"):
+        oneticket.transfer({"data": "digits:b"}, source=book, subsets=subsets)
+
+
+def test_some_replicates_of_a_study_are_run_as_the_command_line_runs_them(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("mine.toml").write_text(STUDY)
+    first = oneticket.study.run("mine.toml", replicates="0")
+    assert {row["replicate"] for row in first.rows} == {0} and len(first.findings.missing) == len(first.rows)
+    before = outcomes()
+    assert oneticket_cli("study mine.toml --replicates 0", capsys)[0] == 0
+    assert outcomes() == before
+    second = oneticket.study.run("mine.toml", replicates=[1])
+    assert {row["replicate"] for row in second.rows} == {0, 1} and not second.findings.missing
+    assert oneticket.study.run("mine.toml").done == 0
+
+
+@pytest.mark.parametrize(
+    ("asked", "words"),
+    [
+        ("1-3", "mine has the replicates 0 to 1, got 2"),
+        ([0, 5], "mine has the replicates 0 to 1, got 5"),
+        (-1, "mine has the replicates 0 to 1, got -1"),
+        ("3-1", "expected replicates such as 6-9 or 0,3, got '3-1'"),
+        ("", "expected replicates such as 6-9 or 0,3, got ''"),
+        ([], r"expected replicates such as 6-9 or 0,3, got \[\]"),
+        ([True], r"expected replicates such as 6-9 or 0,3, got \[True\]"),
+        (1.5, "expected replicates such as 6-9 or 0,3, got 1.5"),
+    ],
+)
+def test_replicates_that_are_none_are_refused_before_anything_is_kept(folder: Path, asked: Any, words: str) -> None:
+    Path("mine.toml").write_text(STUDY)
+    with pytest.raises(SpecError, match=f"^replicates: {words}"):
+        oneticket.study.run("mine.toml", replicates=asked)
+    assert not Path(".oneticket").exists()
