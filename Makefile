@@ -7,18 +7,24 @@ VENV := .venv
 BIN := $(VENV)/bin
 # What trains convolutions is tested twice: the second time as on a CPU without AVX-512, in memory that is never clean.
 OLDER_CPU := ONEDNN_MAX_CPU_ISA=AVX2 ATEN_CPU_CAPABILITY=avx2 MALLOC_PERTURB_=85
-CONVOLVE := tests/compact tests/lottery tests/ticket tests/training
+CONVOLVE = $(shell grep -rl --include='*.py' mark.convolutions tests)
 
-.PHONY: demo test gpu fuzz bench pictures docs format clean
+.PHONY: demo test checks tests gpu fuzz bench pictures docs format clean
 
 demo: $(VENV)/.ready
 	$(BIN)/oneticket demo
 
+# Types are checked beside the tests, since one alone leaves a core idle.
 test: $(VENV)/.ready-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(MAKE) --jobs 2 checks tests
+
+checks: $(VENV)/.ready-dev
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+tests: $(VENV)/.ready-dev
 	$(BIN)/pytest -n 2 --dist worksteal -m "not gpu and not fuzz"
 	$(OLDER_CPU) $(BIN)/pytest -n 2 --dist worksteal -m "convolutions and not gpu" $(CONVOLVE)
 

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import forked
 import pytest
 from commands import oneticket_cli
 from hub_server import Hub
@@ -152,14 +153,7 @@ def test_the_hub_from_the_command_line(tmp_path: Path) -> None:
             "OMP_NUM_THREADS": "1",
             "HF_HUB_DISABLE_TELEMETRY": "1",
         }
-        done = subprocess.run(
-            [sys.executable, "-m", "oneticket", *words],
-            env={**kept, **here, **how},
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=FOREVER,
-        )
+        done = forked.run("-m", "oneticket", *words, env={**kept, **here, **how})
         return done.returncode, done.stdout if done.returncode == 0 else done.stderr
 
     with Hub() as server:

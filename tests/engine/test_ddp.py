@@ -6,13 +6,11 @@ import importlib.util
 import json
 import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
+import forked
 import pytest
 import torch
-from waiting import FOREVER
 
 from oneticket.data.batches import batches
 from oneticket.engine import inline, run_ray
@@ -140,21 +138,13 @@ def told(tmp_path_factory) -> tuple[dict, dict]:
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"}
     environment["PYTHONPATH"] = str(Path(__file__).parents[2])
     ranks = [
-        subprocess.Popen(
-            [sys.executable, "-W", "error", "script.py", str(rank), str(folder)],
-            cwd=folder,
-            stdout=subprocess.PIPE,
-            text=True,
-            env=environment,
-        )
-        for rank in range(2)
+        forked.Child("script.py", str(rank), folder, cwd=folder, env=environment, warn=["error"]) for rank in (0, 1)
     ]
     try:
-        first, second = [json.loads(rank.communicate(timeout=FOREVER)[0]) for rank in ranks]
+        first, second = [json.loads(rank.end().stdout) for rank in ranks]
     finally:
         for rank in ranks:
             rank.kill()
-            rank.communicate()
     return first, second
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import multiprocessing
 import os
 import random
 import signal
@@ -12,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from forked import CONTEXT
 from waiting import until
 
 from oneticket.engine.inline import run
@@ -85,12 +85,10 @@ def progress(root: Path) -> set[tuple[str, int]]:
 
 @pytest.mark.slow
 def test_twenty_kills_change_nothing(tmp_path: Path) -> None:
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["oneticket.engine.inline", "sklearn.datasets"])
     lives = random.Random(0)
     for _ in range(KILLS):
         arguments = (tmp_path / "killed", tmp_path / "resumed", lives.randint(1, 8))
-        process = context.Process(target=work, args=arguments)
+        process = CONTEXT.Process(target=work, args=arguments)
         process.start()
         process.join()
         assert process.exitcode == -signal.SIGKILL, "the plan was over too soon for the kills to mean anything"

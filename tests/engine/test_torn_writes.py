@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import sys
 from pathlib import Path
@@ -11,6 +10,7 @@ from types import ModuleType
 import pytest
 import torch
 from commands import oneticket_cli
+from forked import CONTEXT
 from store.faults import Faults, faulty
 
 from oneticket.cli.app import main
@@ -71,15 +71,13 @@ def test_a_command_killed_within_a_write_goes_on_to_the_same_bits(
         assert oneticket_cli(words, capsys)[0] == 0
     writes, expected = counted.calls.count("write"), outcomes(straight)
     assert len(expected) >= 4 and writes > 3 * KILLS
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["oneticket.engine.inline", "sklearn.datasets"])
     for at in range(1, writes + 1, writes // KILLS):
         folder = tmp_path / str(at)
         begin(folder)
         monkeypatch.chdir(folder)
         if command == "transfer":
             (folder / "book").symlink_to(straight / "book")
-        process = context.Process(target=die, args=(folder, dict(os.environ), words, at))
+        process = CONTEXT.Process(target=die, args=(folder, dict(os.environ), words, at))
         process.start()
         process.join()
         assert process.exitcode == -9

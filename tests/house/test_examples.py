@@ -6,13 +6,11 @@ import difflib
 import os
 import re
 import shutil
-import subprocess
-import sys
 from importlib.util import find_spec
 from pathlib import Path
 
+import forked
 import pytest
-from waiting import FOREVER
 
 import oneticket
 
@@ -25,11 +23,9 @@ THEIRS = {"lightning": ["ignore:`isinstance(treespec", "ignore:The 'train_datalo
 
 def run(folder: str, which: str, where: Path) -> str:
     """What a script prints, started alone in a folder."""
-    warnings = [word for entry in ["error", *THEIRS.get(folder, [])] for word in ("-W", entry)]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "PYTHONHASHSEED": "0"}
-    command = [sys.executable, *warnings, str(EXAMPLES / folder / f"{which}.py")]
-    said = {"capture_output": True, "text": True, "check": False, "timeout": FOREVER}
-    done = subprocess.run(command, cwd=where, env=environment, **said)
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
+    file, warn = EXAMPLES / folder / f"{which}.py", ["error", *THEIRS.get(folder, [])]
+    done = forked.run(file, cwd=where, env=environment, warn=warn)
     assert done.returncode == 0, done.stderr
     return done.stdout
 

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import forked
 import pytest
 import torch
 from commands import oneticket_cli
 from loops import copy, data, net, same, sgd, steps
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
-from waiting import FOREVER
 
 from oneticket.lottery.level import Level
 from oneticket.lottery.loop_search import Search
@@ -361,13 +359,9 @@ dist.destroy_process_group()
 )
 def test_two_ranks_find_one_ticket_and_shards_are_refused(tmp_path: Path) -> None:
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"}
-    command = [sys.executable, "-W", "error", "-c", RANKS]
-    ranks = [
-        subprocess.Popen([*command, str(rank), str(tmp_path)], stdout=subprocess.PIPE, text=True, env=environment)
-        for rank in range(2)
-    ]
+    ranks = [forked.Child("-c", RANKS, str(rank), tmp_path, env=environment, warn=["error"]) for rank in range(2)]
     try:
-        first, second = [json.loads(rank.communicate(timeout=FOREVER)[0]) for rank in ranks]
+        first, second = [json.loads(rank.end().stdout) for rank in ranks]
     finally:
         for rank in ranks:
             rank.kill()

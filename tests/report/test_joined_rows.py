@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 
+import forked
 import pytest
 
 from oneticket.ground.errors import SpecError
@@ -60,7 +59,5 @@ def test_files_that_contradict_each_other_are_refused(change: dict[str, object],
     with pytest.raises(SpecError) as refused:
         join_rows([one, other])
     assert said in str(refused.value) and str(refused.value).startswith(f"{one}, {other}: expected rows of one study")
-    made = subprocess.run(
-        [sys.executable, PAGE, "p", one, other], input="", capture_output=True, text=True, cwd=tmp_path, check=False
-    )
+    made = forked.run(PAGE, "p", one, other, cwd=tmp_path)
     assert (made.returncode, said in made.stderr, (tmp_path / "results").exists()) == (1, True, False), made.stderr

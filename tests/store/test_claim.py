@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import multiprocessing
 import os
 import threading
 from collections.abc import Callable
@@ -13,6 +12,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from forked import CONTEXT
 from stores import LEVEL, STEP, put, search
 from waiting import until
 
@@ -24,9 +24,6 @@ from oneticket.store.files import FolderFiles
 from oneticket.store.step import Step
 from oneticket.store.store import Store
 from oneticket.study.plan import closure
-
-CONTEXT = multiprocessing.get_context("forkserver")
-CONTEXT.set_forkserver_preload(["oneticket.engine.inline", "sklearn.datasets"])
 
 
 def start(work: Callable[[str, Connection], None], url: str) -> tuple[ForkServerProcess, Connection]:

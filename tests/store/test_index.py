@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import forked
 import pytest
 
 from oneticket.store import index, names
@@ -153,14 +152,15 @@ for turn in range(3):
 
 
 def test_answers_while_another_process_writes_and_indexes(tmp_path: Path) -> None:
-    here = str(Path(__file__).parent)
-    other = subprocess.Popen([sys.executable, "-c", RACE, str(tmp_path), here])
+    other = forked.Child("-c", RACE, tmp_path, Path(__file__).parent)
     seen: set[str] = set()
-    while other.poll() is None:
+    while other.process.exitcode is None:
         now = answers(tmp_path)
         assert seen <= now["there"] and now["there"] <= now["provenances"].keys()
         seen = now["there"]
-    assert other.returncode == 0
+    ended = other.end()
+    other.kill()
+    assert ended.returncode == 0, ended.stderr
     assert answers(tmp_path) == without(tmp_path)
     assert answers(tmp_path)["there"] == {*KEYS}
 

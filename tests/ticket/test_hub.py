@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
+import forked
 import pytest
 import torch
 from hub_server import Hub
-from waiting import FOREVER
 
 from oneticket.ground import disk
 from oneticket.ground.errors import FileError, SpecError
@@ -49,14 +47,7 @@ def elsewhere(code: str, endpoint: str, home: Path, **more: str) -> Any:
     here = {"HF_ENDPOINT": endpoint, "HF_HOME": str(home), "HF_HUB_OFFLINE": "0", "HF_HUB_DISABLE_XET": "1"}
     quiet = {"HF_HUB_DISABLE_TELEMETRY": "1", "HF_HUB_DISABLE_PROGRESS_BARS": "1", "OMP_NUM_THREADS": "1"}
     code = f"{TOLD}\n{code}\nprint(json.dumps(said))"
-    done = subprocess.run(
-        [sys.executable, "-W", "error::UserWarning", "-c", code],
-        env={**kept, **here, **quiet, **more},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=FOREVER,
-    )
+    done = forked.run("-c", code, env={**kept, **here, **quiet, **more}, warn=["error::UserWarning"])
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
 

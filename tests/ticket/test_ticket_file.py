@@ -71,16 +71,17 @@ def test_the_safetensors_library_reads_the_file(kind, request):
         assert torch.equal(found["live/conv.weight"], remaining)
 
 
-@pytest.mark.parametrize("kind", FROZEN)
-def test_a_file_goes_through_another_process_unchanged(kind, request, tmp_path):
-    source, copy = tmp_path / "source.safetensors", tmp_path / "copy.safetensors"
-    thing = request.getfixturevalue(kind)
-    thing.save(source)
-    code = "import sys; from oneticket.ticket import file; file.save(file.load(sys.argv[1]), sys.argv[2])"
+def test_files_go_through_another_process_unchanged(request, tmp_path):
+    things = {kind: request.getfixturevalue(kind) for kind in FROZEN}
+    for kind, thing in things.items():
+        thing.save(tmp_path / kind)
+    code = "import sys; from oneticket.ticket import file\n"
+    code += "for kind in sys.argv[1:]: file.save(file.load(kind), f'{kind}-copy')"
     environment = {**os.environ, "PYTHONHASHSEED": "7", "OMP_NUM_THREADS": "1"}
-    subprocess.run([sys.executable, "-c", code, source, copy], check=True, env=environment)
-    assert copy.read_bytes() == source.read_bytes()
-    assert same(file.load(copy), thing)
+    subprocess.run([sys.executable, "-c", code, *things], check=True, env=environment, cwd=tmp_path)
+    for kind, thing in things.items():
+        assert (tmp_path / f"{kind}-copy").read_bytes() == (tmp_path / kind).read_bytes()
+        assert same(file.load(tmp_path / f"{kind}-copy"), thing)
 
 
 @pytest.mark.parametrize("kind", FROZEN)

@@ -2,13 +2,11 @@
 
 import json
 import os
-import subprocess
-import sys
 from pathlib import Path
 
+import forked
 import pytest
 import torch
-from waiting import FOREVER
 
 NEEDS = pytest.mark.skipif(
     not (torch.distributed.is_available() and torch.distributed.is_gloo_available()), reason="needs gloo"
@@ -41,22 +39,12 @@ def told(script: str, folder: Path, *arguments: str) -> list[dict]:
         "GLOO_SOCKET_IFNAME": "lo",
         "PYTHONPATH": os.pathsep.join(path),
     }
-    command = [sys.executable, "-W", "error", "-c", PROLOGUE + script]
-    ranks = [
-        subprocess.Popen(
-            [*command, str(rank), str(folder), *arguments],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            env=environment,
-        )
-        for rank in range(2)
-    ]
+    words = ("-c", PROLOGUE + script)
+    ranks = [forked.Child(*words, str(rank), folder, *arguments, env=environment, warn=["error"]) for rank in range(2)]
     try:
-        said = [rank.communicate(timeout=FOREVER) for rank in ranks]
+        said = [rank.end() for rank in ranks]
     finally:
         for rank in ranks:
             rank.kill()
-            rank.communicate()
-    assert [rank.returncode for rank in ranks] == [0, 0], "\n".join(error for _, error in said)
-    return [json.loads(output) for output, _ in said]
+    assert [each.returncode for each in said] == [0, 0], "\n".join(each.stderr for each in said)
+    return [json.loads(each.stdout) for each in said]
