@@ -27,6 +27,9 @@ from oneticket.task.inputs import Inputs
 from oneticket.ticket.describe import at
 from oneticket.ticket.ticket import Ticket
 
+NOISE = 100
+"""Rows of noise at least on which the error of int8 weights is measured."""
+
 
 def export(
     path: Path,
@@ -64,7 +67,8 @@ def export(
         whose = f"trained, from {weights}" + (f", {read}" if str(read) else "")
     facts: list[tuple[str, object]] = [("ticket", path), ("weights", whose)]
     if to is not None:
-        made = bring(model, ticket.mask, to=to, out=out, example=example, dynamic=dynamic, build=build, int8=int8)
+        many = inputs_like(Inputs.read(ticket.model), max(batch_size, NOISE)) if int8 else example
+        made = bring(model, ticket.mask, to=to, out=out, example=many, dynamic=dynamic, build=build, int8=int8)
         facts.append(("written", f"{', '.join(map(str, made.files))}, as {made.form}, {made.size:,} bytes"))
         held = f"outputs within {made.tolerance:.2g} of the masked network's, relative to the largest or 1"
         facts += c_facts(made.c, held) if made.c else [("checked", held)]
@@ -87,20 +91,30 @@ def export(
 def c_facts(form: CForm, held: str) -> list[tuple[str, str]]:
     """What a C program was held to, and what it takes of a microcontroller's memory."""
     if form.error:
+        same = f", and {percent(form.same)} of them with the same largest output" if form.program.floats[1] > 1 else ""
         held = (
-            f"outputs of the program as of its rounded weights; {form.error:.2g} of the largest from the masked"
-            f" network's, and {percent(form.same)} of the inputs with the same largest output"
+            f"outputs of the program as of its rounded weights; on {form.rows} inputs of noise, {form.error:.2g} of the"
+            f" largest from the masked network's{same}; measure on your own data too"
         )
     if form.library is None:
         held = (
             f"not compiled, since no C compiler was found (CC, cc, gcc or clang); its layers computed by torch: {held}"
         )
-    code = "" if form.code is None else f" and {form.code:,} of instructions, as compiled here for size"
+    values, said = len(form.program.values), ["size of the instructions unknown"]
+    if form.code is not None:
+        said = [f"{form.code:,} of instructions, as compiled here for size, without the C library's own"]
+    if not values:
+        said = [f"{form.data:,} of weights and where they belong", *said]
     floats = ", ".join(f"{count:,}" for count in form.program.floats)
+    more = f"; {form.data:,} of values, read from the file of {values:,} bytes beside the source" if values else ""
+    flash = (form.code or 0) + (0 if values else form.data)
     return [
         ("checked", held),
-        ("flash", f"{form.data + (form.code or 0):,} bytes: {form.data:,} of weights and where they belong{code}"),
-        ("RAM", f"{form.ram:,} bytes: floats of input, output and scratch: {floats}"),
+        ("flash", f"{flash:,} bytes: {'; '.join(said)}"),
+        (
+            "RAM",
+            f"{form.ram:,} bytes: floats of input, output and scratch: {floats}{more}; about 1 kB of stack beside it",
+        ),
     ]
 
 

@@ -51,10 +51,12 @@ def differs(one: Sequence[Tensor], other: Sequence[Tensor], *, near: float = 0.0
     for first, second in zip(one, other, strict=True):
         bound = max(near, allowed(first.dtype)) if first.is_floating_point() or first.is_complex() else 0.0
         first, second = _wide(first), _wide(second)
+        if bool(first.isnan().any() or second.isnan().any()):
+            return "its outputs are not numbers (NaN)"
         if not first.numel() or torch.equal(first, second):  # infinite in both is equal
             continue
         apart, limit = float((first - second).abs().max()), bound * max(1.0, float(first.abs().max()))
-        if not apart <= limit:  # NaN too
+        if not apart <= limit:  # infinite in one too
             return f"its outputs lie {apart:.2g} apart, where {limit:.2g} is allowed"
     return ""
 

@@ -24,6 +24,9 @@ from oneticket.ground.errors import ModelError, SpecError, unknown
 from oneticket.ticket.container import write_all
 from oneticket.ticket.mask import Mask
 
+PROGRAM = (".so", ".bin")
+"""Endings of files that a C program may have beside its source, or not."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Exported:
@@ -109,9 +112,9 @@ def export(
     whole = plain(model, mask, example)
     made = form.make(whole.network, whole.mask, example)
     near = tolerance(whole.network, example)
-    want = outputs(masked(whole.network, whole.mask).network, example)
-    if apart := differs(want, outputs(made.network, example), near=near):
-        raise ModelError(f"{to}: {apart} from those of the masked model; nothing was written")
+    pruned = masked(whole.network, whole.mask).network
+    if apart := differs(outputs(pruned, example), outputs(made.network, example), near=near):
+        raise ModelError(f"{to}: compared with the masked model, {apart}{_infinite(pruned)}; nothing was written")
     written = c_form(made.network, example, stem=_stem(path), int8=int8) if to == "c" else None
     if written:
         files = program_files(written, build=build)
@@ -119,6 +122,8 @@ def export(
         data = onnx_bytes(made.network, example, dynamic=dynamic) if program else _file(form, made)
         files = {path.suffix if path else form.endings[0]: data}
     named = {path.with_suffix(ending): data for ending, data in files.items()} if path else {}
+    stale = [path.with_suffix(ending) for ending in PROGRAM if ending not in files] if path and written else []
+    older = [f"{one} is of an earlier export: remove it" for one in stale if one.exists()]
     write_all(named)
     return Exported(
         form=to,
@@ -127,11 +132,18 @@ def export(
         size=sum(map(len, files.values())),
         removed=dict(made.removed),
         stopped=tuple(made.stopped),
-        note="; ".join(filter(None, (whole.note, made.note))),
+        note="; ".join(filter(None, (whole.note, made.note, *older))),
         tolerance=near,
         files=tuple(named),
         c=written,
     )
+
+
+def _infinite(network: nn.Module) -> str:
+    """Which weights are not finite, in words."""
+    held = network.state_dict().items()
+    found = [name for name, one in held if one.is_floating_point() and not bool(one.isfinite().all())]
+    return f"; not finite: {', '.join(found[:3])}" + f" and {len(found) - 3} more" * (len(found) > 3) if found else ""
 
 
 def _stem(path: Path | None) -> str:

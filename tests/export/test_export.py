@@ -242,7 +242,7 @@ MASK = Mask({"fc.weight": torch.eye(4) > 0})
 def test_what_cannot_be_exported_truly_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ones = torch.ones(2, 4)
     with torch.random.fork_rng(devices=[]):
-        with pytest.raises(ModelError, match="dense: its outputs lie .* apart"):
+        with pytest.raises(ModelError, match="dense: .* its outputs lie .* apart"):
             export(Draws(), MASK, to="dense", example=ones, out=tmp_path / "d.safetensors")
         branches = Branches()
     monkeypatch.setattr(onnx_room, "PACKAGES", ("no_such_package",))

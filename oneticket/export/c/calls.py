@@ -18,6 +18,7 @@ from oneticket.export.c.layers import (
     Conv,
     Layer,
     Linear,
+    Pad,
     Pointwise,
     Pool,
     Prelu,
@@ -96,6 +97,11 @@ def _pool(text: Text, layer: Pool, _: str) -> None:
     text.call(text.kernel("pool"), *given)
 
 
+def _padded(text: Text, layer: Pad, _: str) -> None:
+    size = (*layer.image, *layer.before, 1, 1, *conv_shape(layer.shape)[1:])
+    text.call(text.kernel("pad"), text.at(layer.inputs[0]), text.at(layer.output), *size)
+
+
 def _adaptive(text: Text, layer: Adaptive, _: str) -> None:
     size = (*layer.image, *conv_shape(layer.shape)[1:])
     given = (text.at(layer.inputs[0]), text.at(layer.output), int(layer.kind == "avg"), *size)
@@ -148,6 +154,7 @@ CALLS: dict[type[Layer], Callable[[Text, Any, str], None]] = {
     Conv: _conv,
     Affine: _affine,
     Prelu: _prelu,
+    Pad: _padded,
     Pool: _pool,
     Adaptive: _adaptive,
     Binary: _binary,
@@ -160,8 +167,8 @@ CALLS: dict[type[Layer], Callable[[Text, Any, str], None]] = {
 
 def told(layer: Layer) -> str:
     """A layer in words."""
-    name = re.sub(r"[^\w .()-]", "_", layer.name)
-    said = f"{name}: {' x '.join(map(str, layer.shape))} numbers"
+    name = re.sub(r"[^\w .()-]", "_", layer.name, flags=re.ASCII)
+    said = f"{name}: {' x '.join(map(str, layer.shape or (1,)))} numbers"
     if isinstance(layer, Weighted):
         said += f", {int(layer.weight.count_nonzero()):,} of {layer.weight.numel():,} weights"
     return said

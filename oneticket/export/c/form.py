@@ -8,18 +8,21 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
-from torch import nn
+from torch import Tensor, nn
 
 from oneticket.export.agreement import differs, tolerance
 from oneticket.export.c.int8 import int8 as rounded
 from oneticket.export.c.layers import Conv, Network, Weighted
-from oneticket.export.c.library import CLibrary, code_bytes, compiled, compiler, texts
+from oneticket.export.c.library import OTHER, CLibrary, code_bytes, compiled, compiler, texts
 from oneticket.export.c.lower import lower
 from oneticket.export.c.writer import EMBEDDED, Program, write
-from oneticket.export.example import Example, leaves, outputs
+from oneticket.export.example import Example, batch, leaves, outputs
 from oneticket.ground import disk
 from oneticket.ground.brief import brief
-from oneticket.ground.errors import ModelError
+from oneticket.ground.errors import FileError, ModelError
+
+NOISE = 3
+"""Rows of noise that a program is compared on, beside the example."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,9 +33,10 @@ class CForm:
     - `library`: the compiled program, None where there is no compiler: then the C text itself was not checked.
     - `built`: the shared library's bytes, for this machine; empty without a compiler.
     - `data`: bytes of tables.
-    - `ram`: bytes of input, output and scratch memory.
+    - `ram`: bytes of input, output and scratch memory, and of the values, where they lie beside the source.
     - `error`: of int8 weights, how far outputs lie from those of float32 weights, of the largest output; else 0.
     - `same`: of int8 weights, the share of the example's rows with the same largest output; else 1.
+    - `rows`: how many rows the example has, on which both are measured.
     """
 
     program: Program = field(repr=False)
@@ -43,6 +47,7 @@ class CForm:
     ram: int
     error: float
     same: float
+    rows: int
 
     __repr__ = brief
 
@@ -67,8 +72,8 @@ def c_form(
     """The C form of a network in evaluation mode; `int8`: its weights in 8 bits.
 
     The layers, as torch computes them, and the compiled program, where there is a compiler, are compared with the
-    network on the example: outputs further apart than rounding are an error. Raises ModelError for that, and for a
-    network with layers that C has no form of (`lower`).
+    network on the example, and on three rows of noise, since an example may be blank: outputs further apart than
+    rounding are an error. Raises ModelError for that, and for a network with layers that C has no form of (`lower`).
 
     >>> import torch
     >>> net = nn.Sequential(nn.Linear(2, 3), nn.ReLU(), nn.Linear(3, 1)).eval()
@@ -77,32 +82,41 @@ def c_form(
     ((2, 1, 3), 24, 9)
     """
     layers, near = lower(network, example), tolerance(network, example)
-    x, want = leaves(example)[0].detach().cpu(), outputs(network, example)
-    if apart := differs(want, [layers.compute(x)], near=near):
-        raise ModelError(f"c: the list of layers does not compute what the network does: {apart}; nothing was written")
+    inputs, wanted = list[Tensor](), list[Tensor]()
+    for each in (example, batch(example, NOISE)):
+        inputs.append(leaves(each)[0].detach().cpu())
+        want = outputs(network, each)
+        wanted.append(want[0].cpu())
+        if apart := differs(want, [layers.compute(inputs[-1])], near=near):
+            raise ModelError(
+                f"c: the list of layers does not compute what the network does: {apart}; nothing was written"
+            )
     error, same = 0.0, 1.0
     if int8:
-        layers = rounded(layers)
-        found = layers.compute(x)
-        error = float((found - want[0].cpu()).abs().max()) / max(float(want[0].abs().max()), 1e-30)
-        same = float((found.flatten(1).argmax(1) == want[0].cpu().flatten(1).argmax(1)).float().mean())
-        want = (found,)
+        layers, whole = rounded(layers), wanted[0]
+        wanted = [layers.compute(x) for x in inputs]
+        error = float((wanted[0] - whole).abs().max()) / max(float(whole.abs().max()), 1e-30)
+        same = float((_largest(wanted[0]) == _largest(whole)).float().mean())
     program = write(layers, stem, embedded=embedded)
     built, library = b"", None
     if compiler():
         built = compiled(program)
         library = opened(program, built, layers.shape)
-        if apart := differs(want, [library(x)], near=near):
-            raise ModelError(f"c: the compiled program does not compute what torch does: {apart}; nothing was written")
+        for x, expected in zip(inputs, wanted, strict=True):
+            if apart := differs([expected], [library(x)], near=near):
+                raise ModelError(
+                    f"c: the compiled program does not compute what torch does: {apart}; nothing was written"
+                )
     return CForm(
         program=program,
         network=layers,
         library=library,
         built=built,
         data=len(program.tables),
-        ram=4 * sum(program.floats),
+        ram=4 * sum(program.floats) + len(program.values and program.tables),
         error=error,
         same=same,
+        rows=len(inputs[0]),
     )
 
 
@@ -117,8 +131,18 @@ def program_files(form: CForm, *, build: bool) -> dict[str, bytes]:
 
 
 def opened(program: Program, built: bytes, shape: tuple[int, ...]) -> CLibrary:
-    """A compiled program, ready to be called."""
+    """A compiled program, ready to be called; raises ModelError where its compiler is another machine's."""
     with tempfile.TemporaryDirectory(prefix="oneticket-c-", ignore_cleanup_errors=True) as folder:
         files = {"library": built, "values": program.values}
         disk.replace_all({Path(folder) / name: data for name, data in files.items()})
-        return CLibrary(Path(folder) / "library", Path(folder) / "values", name=program.stem, shape=shape)
+        try:
+            return CLibrary(Path(folder) / "library", Path(folder) / "values", name=program.stem, shape=shape)
+        except FileError as error:
+            raise ModelError(
+                f"c: the compiled program cannot be loaded here: {error.__cause__ or error}; {OTHER}"
+            ) from error
+
+
+def _largest(outputs: Tensor) -> Tensor:
+    """The place of the largest output of every row."""
+    return outputs.reshape(len(outputs), -1).argmax(1)

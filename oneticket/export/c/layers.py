@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, final
@@ -30,7 +31,7 @@ class Activation(NamedTuple):
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Layer:
+class Layer(ABC):
     """One step: the numbers of the values that it reads, of the one that it makes, and that one's shape."""
 
     name: str
@@ -44,8 +45,9 @@ class Layer:
         found = self._compute(*values)
         return self.activation.of(found) if self.activation else found
 
+    @abstractmethod
     def _compute(self, *values: Tensor) -> Tensor:
-        raise NotImplementedError
+        """What torch computes before the activation."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -141,6 +143,20 @@ class Pool(Layer):
                 x, self.kernel, self.stride, self.padding, self.ceil, self.padded, self.divisor or None
             )
         return found.reshape(-1, *self.shape)
+
+
+@final
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Pad(Layer):
+    """Rows and columns of zeros before and behind those of the image."""
+
+    image: tuple[int, int, int]
+    before: Pair
+    behind: Pair
+
+    def _compute(self, *values: Tensor) -> Tensor:
+        (top, left), (below, right) = self.before, self.behind
+        return F.pad(values[0].reshape(-1, *self.image), (left, right, top, below)).reshape(-1, *self.shape)
 
 
 @final

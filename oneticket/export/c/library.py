@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _ctypes
 import ctypes
 import os
 import re
@@ -10,6 +11,7 @@ import shutil
 import subprocess
 import tempfile
 import threading
+import weakref
 from pathlib import Path
 from typing import Any, final
 
@@ -18,10 +20,11 @@ from torch import Tensor
 
 from oneticket.export.c.writer import Program
 from oneticket.ground import disk
-from oneticket.ground.errors import FileError, ModelError
+from oneticket.ground.errors import FileError, ModelError, SpecError
 
 COMPILERS = ("cc", "gcc", "clang")
 FLAGS = ("-std=c99", "-O3", "-ffp-contract=fast", "-shared", "-fPIC")
+OTHER = "set CC to another C compiler, or to CC=none to write the program unchecked; nothing was written"
 HERE = "-march=native"
 """The processor's own instructions, where the compiler knows it."""
 
@@ -37,8 +40,14 @@ REASONS = {
 
 
 def compiler() -> list[str]:
-    """The command of the C compiler: CC of the environment, or else the first of COMPILERS; empty if there is none."""
-    asked = shlex.split(os.environ.get("CC", ""))
+    """The command of the C compiler: CC of the environment, or else the first of COMPILERS; empty if there is none.
+
+    Raises SpecError for a CC that is no command.
+    """
+    try:
+        asked = shlex.split(os.environ.get("CC", ""))
+    except ValueError as error:
+        raise SpecError(f"CC: expected the command of a C compiler, got {os.environ['CC']!r}: {error}") from None
     return next(
         (
             [found, *one[1:]]
@@ -59,10 +68,11 @@ def compiled(program: Program, *flags: str) -> bytes:
         for here in ([HERE], []):
             asked = [*command, *FLAGS, *here, *flags, f"{program.stem}.c", "-o", "library", "-lm"]
             done = subprocess.run(asked, cwd=folder, capture_output=True, text=True, check=False)
-            if not done.returncode:
+            if not done.returncode and (Path(folder) / "library").is_file():
                 return bytes(disk.read(Path(folder) / "library"))
-    said = next((line for line in done.stderr.splitlines() if "error" in line), done.stderr[-200:])
-    raise ModelError(f"c: {shlex.join(command)} does not compile the program: {said}")
+    lines = [line for line in done.stderr.splitlines() if line.strip()]
+    said = next((line for line in lines if "error" in line), lines[-1] if lines else f"exit status {done.returncode}")
+    raise ModelError(f"c: {shlex.join(command)} does not compile the program: {said}; {OTHER}")
 
 
 def code_bytes(program: Program) -> int | None:
@@ -93,9 +103,10 @@ def _put(program: Program, folder: Path) -> None:
 class CLibrary:
     """A compiled network as a function of a batch; threads may call it at once.
 
-    `path`: the shared library. `values`: the file of its values, the one beside it unless given. `shape`: of an output,
-    flat unless given. Raises FileError for a file that is no such library, and for values of another network or
-    damaged ones.
+    `path`: the shared library, of which it makes a copy of its own: what happens to the file later does not matter.
+    `values`: the file of its values, the one beside it unless given. `name`: what it was exported as, the file's name
+    unless given. `shape`: of an output, flat unless given. Raises FileError for a file that is no such library, and for
+    values of another network or damaged ones.
     """
 
     def __init__(
@@ -104,18 +115,21 @@ class CLibrary:
         values: str | os.PathLike[str] | None = None,
         *,
         name: str = "",
-        shape: tuple[int, ...] = (),
+        shape: tuple[int, ...] | None = None,
     ) -> None:
         path = Path(path)
         stem = name or c_name(path.stem)
         try:
-            library = ctypes.CDLL(str(path.absolute()))
+            library = _copy(path)
+            weakref.finalize(self, _ctypes.dlclose, library._handle).atexit = False
             sizes = (ctypes.c_ulong * 4).in_dll(library, f"{stem}_sizes")
             run = getattr(library, f"{stem}_run")
         except (OSError, ValueError, AttributeError) as error:
-            raise FileError(f"{path}: expected a library made by `oneticket export --build`: {error}") from error
+            raise FileError(
+                f"{path}: expected a library made by `oneticket export --build`, of the name {stem}: {error}"
+            ) from error
         self.inputs, self.outputs, self.scratch, held = (int(one) for one in sizes)
-        self.shape = shape or (self.outputs,)
+        self.shape = (self.outputs,) if shape is None else shape
         self._run: Any = run
         self._run.argtypes = [ctypes.c_void_p] * 3
         self._memory = torch.empty(held, dtype=torch.uint8)
@@ -129,6 +143,8 @@ class CLibrary:
 
     def __call__(self, x: Tensor) -> Tensor:
         """(N, ...) float32 on the CPU to (N, *shape), one input after the other; raises ModelError for other inputs."""
+        if not isinstance(x, Tensor):
+            raise ModelError(f"c: expected a tensor, got {type(x).__name__}")
         rows = x.shape[0] if x.dim() else 0
         if x.dtype is not torch.float32 or not x.is_cpu or x.numel() != rows * self.inputs:
             got = f"{x.dtype} {tuple(x.shape)} on {x.device}"
@@ -137,7 +153,8 @@ class CLibrary:
         found = torch.empty((rows, *self.shape))
         begin, end, scratch = x.data_ptr(), found.data_ptr(), self._scratch()
         for row in range(rows):
-            self._run(begin + 4 * self.inputs * row, end + 4 * self.outputs * row, scratch)
+            if code := self._run(begin + 4 * self.inputs * row, end + 4 * self.outputs * row, scratch):
+                raise ModelError(f"c: {REASONS[code]}")
         return found
 
     def _scratch(self) -> int:
@@ -148,6 +165,15 @@ class CLibrary:
             own["address"] = own["memory"].data_ptr()
         address: int = own["address"]
         return address
+
+
+def _copy(path: Path) -> ctypes.CDLL:
+    """A library that nobody else has: of one path or file the loader would give the same one again.
+
+    Then two networks would share the memory of their values, and one exported anew would still be the old one.
+    """
+    with tempfile.TemporaryDirectory(prefix="oneticket-c-", ignore_cleanup_errors=True) as folder:
+        return ctypes.CDLL(str(shutil.copyfile(path, Path(folder, "library"))))
 
 
 def c_name(name: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from operator import getitem
 from typing import Any
 
 import torch
@@ -54,7 +55,7 @@ def lower(network: nn.Module, example: Example) -> Network:
 def _layers(program: Any) -> Network:
     walk, refused = Walk(program), dict[str, str]()
     for node in program.graph.nodes:
-        if node.op != "call_function" or (not node.users and "_assert" in str(node.target)):
+        if node.op != "call_function" or (not node.users and (node.target is getitem or "_assert" in str(node.target))):
             continue
         try:
             _step(walk, node)
@@ -63,8 +64,10 @@ def _layers(program: Any) -> Network:
             shape = tuple(getattr(node.meta.get("val"), "shape", (1, 1)))
             walk.value(node, shape[1:])  # so that what comes behind is judged as well
     outputs = [one for one in program.graph.output_node().args[0] if one is not None]
-    if len(outputs) != 1 or outputs[0] not in walk.values:
+    if len(outputs) != 1:
         refused.setdefault("the network", f"it gives {len(outputs)} outputs, where one tensor is expected")
+    elif outputs[0] not in walk.values:
+        refused.setdefault("the network", "its output does not depend on its input")
     if refused:
         listed = [f"{name}: {why}" for name, why in refused.items()]
         more = [f"and {len(listed) - MOST} more"] if len(listed) > MOST else []
@@ -73,9 +76,11 @@ def _layers(program: Any) -> Network:
 
 
 def _step(walk: Walk, node: Node) -> None:
-    """One step: a layer, a change of the layer before, or another view of the same numbers."""
-    name = str(node.target).removeprefix("aten.").partition(".")[0]
+    """One step: a constant, a layer, a change of the layer before, or another view of the same numbers."""
+    name = "getitem" if node.target is getitem else str(node.target).removeprefix("aten.").partition(".")[0]
     plain = name.rstrip("_")
+    if walk.folded(node):
+        return
     if plain not in STEPS:
         raise Refused(f"{plain.lstrip('_')} has no C form here")
     STEPS[plain](walk, node, _arguments(node))

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch.fx import Node
 
-from oneticket.export.c.layers import Adaptive, Binary, Concat, Conv, Linear, Pool, Prelu, Softmax, conv_shape
+from oneticket.export.c.layers import Adaptive, Binary, Concat, Conv, Linear, Pad, Pool, Prelu, Softmax, conv_shape
 from oneticket.export.c.walk import Refused, Walk, shape_of
 
 Step = Callable[[Walk, Node, dict[str, Any]], None]
@@ -21,6 +22,14 @@ def _pair(value: Any, default: int, lines: bool) -> tuple[int, int]:
     return (default, int(given[0])) if lines else (int(given[0]), int(given[-1]))
 
 
+def _lines(walk: Walk, node: Node, of: Node) -> bool:
+    """Whether a step is of one dimension, as its name says; raises Refused for one image without the batch's axis."""
+    lines = "1d" in str(node.target)
+    if len(walk.image(of)) != (2 if lines else 3):
+        raise Refused("its input has no axis of the batch, or no channels")
+    return lines
+
+
 def _linear(walk: Walk, node: Node, a: dict[str, Any]) -> None:
     weight = walk.constant(a["weight"])
     if len(shape_of(node)) != 1:
@@ -30,7 +39,7 @@ def _linear(walk: Walk, node: Node, a: dict[str, Any]) -> None:
 
 
 def _conv(walk: Walk, node: Node, a: dict[str, Any]) -> None:
-    weight, lines = walk.constant(a["weight"]), len(shape_of(node)) == 2
+    weight, lines = walk.constant(a["weight"]), _lines(walk, node, a["input"])
     kernel = weight.unsqueeze(2) if lines else weight
     stride, dilation = _pair(a["stride"], 1, lines), _pair(a["dilation"], 1, lines)
     if a["padding"] == "same":
@@ -54,7 +63,7 @@ def _batch_norm(walk: Walk, node: Node, a: dict[str, Any]) -> None:
 
 
 def _max_pool(walk: Walk, node: Node, a: dict[str, Any]) -> None:
-    _pool(walk, node, a, kind="max", dilation=_pair(a["dilation"], 1, len(shape_of(node)) == 2))
+    _pool(walk, node, a, kind="max", dilation=_pair(a["dilation"], 1, _lines(walk, node, a["self"])))
 
 
 def _avg_pool(walk: Walk, node: Node, a: dict[str, Any]) -> None:
@@ -62,7 +71,7 @@ def _avg_pool(walk: Walk, node: Node, a: dict[str, Any]) -> None:
 
 
 def _pool(walk: Walk, node: Node, a: dict[str, Any], **more: Any) -> None:
-    lines = len(shape_of(node)) == 2
+    lines = _lines(walk, node, a["self"])
     kernel = _pair(a["kernel_size"], 1, lines)
     stride = _pair(a["stride"], 1, lines) if a["stride"] else kernel
     size = {"kernel": kernel, "stride": stride, "padding": _pair(a["padding"], 0, lines), "ceil": a["ceil_mode"]}
@@ -71,6 +80,7 @@ def _pool(walk: Walk, node: Node, a: dict[str, Any], **more: Any) -> None:
 
 def _adaptive(kind: str) -> Step:
     def step(walk: Walk, node: Node, a: dict[str, Any]) -> None:
+        _lines(walk, node, a["self"])
         walk.add(node, Adaptive, [a["self"]], kind=kind, image=conv_shape(walk.image(a["self"])))
 
     return step
@@ -79,7 +89,7 @@ def _adaptive(kind: str) -> Step:
 def _reduced(kind: str) -> Step:
     def step(walk: Walk, node: Node, a: dict[str, Any]) -> None:
         shape = walk.image(a["self"])
-        axes = sorted(axis % (len(shape) + 1) for axis in a["dim"] or ())
+        axes = sorted(axis % (len(shape) + 1) for axis in a.get("dim") or range(len(shape) + 1))
         if len(shape) < 2 or axes != [*range(2, len(shape) + 1)]:
             raise Refused(f"of means and maxima only those over all positions of a channel have a C form, not {axes}")
         walk.add(node, Adaptive, [a["self"]], kind=kind, image=conv_shape(shape))
@@ -97,14 +107,13 @@ def _binary(kind: str) -> Step:
                 raise Refused(f"it combines values of shapes {walk.image(one)} and {walk.image(other)}, not of one")
             walk.add(node, Binary, [one, other], kind=kind)
             return
-        if one not in walk.values and kind == "sub":
-            raise Refused("a constant less a value has no C form here")
+        less = kind == "sub" and one not in walk.values
         one, other = (one, other) if one in walk.values else (other, one)
         if walk.image(one) != shape_of(node):
             raise Refused(f"a constant makes {shape_of(node)} of {walk.image(one)}")
         number = walk.channels(other, shape_of(node))
         scale, shift = (number, torch.zeros_like(number)) if kind == "mul" else (torch.ones_like(number), number)
-        walk.affine(node, one, scale, -shift if kind == "sub" else shift)
+        walk.affine(node, one, -scale if less else scale, -shift if kind == "sub" and not less else shift)
 
     return step
 
@@ -113,6 +122,8 @@ def _divided(walk: Walk, node: Node, a: dict[str, Any]) -> None:
     if a["other"] in walk.values or a.get("rounding_mode") or walk.image(a["self"]) != shape_of(node):
         raise Refused("of divisions only those by a constant have a C form here")
     number = 1 / walk.channels(a["other"], shape_of(node))
+    if not bool(number.isfinite().all()):
+        raise Refused("it divides by zero, or by less than float32 can turn round")
     walk.affine(node, a["self"], number, torch.zeros_like(number))
 
 
@@ -143,10 +154,30 @@ def _prelu(walk: Walk, node: Node, a: dict[str, Any]) -> None:
 def _activation(name: str, *settings: str | float) -> Step:
     def step(walk: Walk, node: Node, a: dict[str, Any]) -> None:
         values = [a[one] if isinstance(one, str) else one for one in settings]
-        values = [bound if value is None else value for value, bound in zip(values, (-3e38, 3e38), strict=False)]
+        values = [
+            bound if value is None else value for value, bound in zip(values, (-math.inf, math.inf), strict=False)
+        ]
         walk.activate(node, a["self"], name, *values)
 
     return step
+
+
+def _negated(walk: Walk, node: Node, a: dict[str, Any]) -> None:
+    walk.affine(node, a["self"], -torch.ones(1), torch.zeros(1))
+
+
+def _subtracted(walk: Walk, node: Node, a: dict[str, Any]) -> None:
+    _binary("sub")(walk, node, {**a, "self": a["other"], "other": a["self"]})
+
+
+def _padded(walk: Walk, node: Node, a: dict[str, Any]) -> None:
+    image, pads = walk.image(a["self"]), [*a["pad"]]
+    if a.get("mode", "constant") != "constant" or a.get("value"):
+        raise Refused("of borders only those of zeros have a C form here")
+    left, right, top, below = (pads + [0] * 4)[:4]
+    if len(image) not in (2, 3) or len(pads) > 2 * (len(image) - 1) or min(pads) < 0:
+        raise Refused("of borders only those of rows and columns have a C form here, and none that cuts off")
+    walk.add(node, Pad, [a["self"]], image=conv_shape(image), before=(top, left), behind=(below, right))
 
 
 def _gelu(walk: Walk, node: Node, a: dict[str, Any]) -> None:
@@ -165,6 +196,16 @@ def _dropout(walk: Walk, node: Node, a: dict[str, Any]) -> None:
     walk.view(node, a["input"])
 
 
+def _copied(walk: Walk, node: Node, a: dict[str, Any]) -> None:
+    walk.view(node, a["self"])  # float32 to float32: `shape_of` refuses any other
+
+
+def _first(walk: Walk, node: Node, _: dict[str, Any]) -> None:
+    if node.args[1] != 0:
+        raise Refused("of what gives several tensors only the first has a C form here")
+    walk.view(node, node.args[0])
+
+
 def _view(walk: Walk, node: Node, _: dict[str, Any]) -> None:
     walk.view(node, node.args[0])
 
@@ -173,22 +214,29 @@ STEPS: dict[str, Step] = {
     "linear": _linear,
     **dict.fromkeys(("conv1d", "conv2d"), _conv),
     "batch_norm": _batch_norm,
-    **dict.fromkeys(("max_pool1d", "max_pool2d"), _max_pool),
+    **dict.fromkeys((f"max_pool{n}d{more}" for n in (1, 2) for more in ("", "_with_indices")), _max_pool),
     **dict.fromkeys(("avg_pool1d", "avg_pool2d"), _avg_pool),
     **dict.fromkeys(("adaptive_avg_pool1d", "adaptive_avg_pool2d"), _adaptive("avg")),
+    **dict.fromkeys(("adaptive_max_pool1d", "adaptive_max_pool2d"), _adaptive("max")),
+    "getitem": _first,
+    "pad": _padded,
     "mean": _reduced("avg"),
     "amax": _reduced("max"),
     "add": _binary("add"),
     "sub": _binary("sub"),
     "mul": _binary("mul"),
     "div": _divided,
-    "cat": _concat,
+    "rsub": _subtracted,
+    "neg": _negated,
+    **dict.fromkeys(("cat", "concat"), _concat),
     "softmax": _softmax(log=False),
     "log_softmax": _softmax(log=True),
     "relu": _activation("relu"),
     "relu6": _activation("clamp", 0.0, 6.0),
     "hardtanh": _activation("clamp", "min_val", "max_val"),
     "clamp": _activation("clamp", "min", "max"),
+    "clamp_min": _activation("clamp", "min", math.inf),
+    "clamp_max": _activation("clamp", -math.inf, "max"),
     "leaky_relu": _activation("leaky_relu", "negative_slope"),
     "prelu": _prelu,
     "elu": _elu,
@@ -201,6 +249,7 @@ STEPS: dict[str, Step] = {
     "hardsigmoid": _activation("hardsigmoid"),
     **dict.fromkeys(("dropout", "feature_dropout", "alpha_dropout", "feature_alpha_dropout"), _dropout),
     **dict.fromkeys(("flatten", "view", "reshape", "unflatten", "squeeze", "unsqueeze"), _view),
+    **dict.fromkeys(("to", "_to_copy"), _copied),
     **dict.fromkeys(("contiguous", "clone", "detach", "alias", "_unsafe_view"), _view),
 }
 """Operation of torch -> what is made of it."""

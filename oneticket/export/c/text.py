@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import textwrap
 from dataclasses import dataclass, field
@@ -19,6 +20,10 @@ WIDE = 116
 """Characters of a line."""
 
 C_TYPES = {"float32": "float", "int8": "int8_t", "uint8": "uint8_t", "uint16": "uint16_t", "uint32": "uint32_t"}
+
+
+IN_NAMES = {ord("-"): "m", ord("."): "_", ord("+"): None}
+"""How a number is written within a name, each in a way of its own."""
 
 
 class Table(NamedTuple):
@@ -64,7 +69,7 @@ class Text:
         """The function of an activation, which layers share."""
         first, second = number(made.first), number(made.second)
         said = ACTIVATIONS[made.name].c.replace("FIRST", first).replace("SECOND", second)
-        settings = re.sub(r"\W", "_", f"_{made.first:g}_{made.second:g}") if said != ACTIVATIONS[made.name].c else ""
+        settings = f"_{first}_{second}".translate(IN_NAMES) if said != ACTIVATIONS[made.name].c else ""
         return self.kernel("activation", f"activate_{made.name}{settings}", EXPRESSION=said)
 
 
@@ -97,8 +102,10 @@ def number(value: float) -> str:
 
     >>> number(0.1), number(1e-9), number(3)
     ('0.1f', '1e-09f', '3.0f')
+    >>> number(-math.inf)
+    '-INFINITY'
     """
-    return str(np.float32(value)) + "f"
+    return str(np.float32(value)).replace("inf", "INFINITY") + "f" * math.isfinite(np.float32(value))
 
 
 def c_type(array: Array) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.fx import Node
+from torch.fx.node import map_arg
 
 from oneticket.export.c.layers import Activation, Affine, Layer, Network, Pointwise, Shape, Weighted
 
@@ -32,7 +33,7 @@ class Walk:
         for node in program.graph.nodes:
             if node.op == "placeholder" and node.name in names:
                 self.constants[node] = held[names[node.name]].detach().cpu()
-            elif node.op == "placeholder":
+            elif node.op == "placeholder" and isinstance(node.meta["val"], Tensor):  # not None
                 self.values[node] = 0
                 self.shapes[0] = tuple(node.meta["val"].shape[1:])
 
@@ -66,14 +67,36 @@ class Walk:
             raise Refused("its weights are computed anew for every input")
         return self.constants[node].float()
 
+    @torch.no_grad()
+    def folded(self, node: Node) -> bool:
+        """Whether a step works on constants alone, and so gives one; raises Refused for one that draws numbers."""
+        target: Any = node.target
+        held = all(one in self.constants for one in node.all_input_nodes)
+        changes = getattr(getattr(target, "_schema", None), "is_mutable", False) and "detach_" not in str(target)
+        if not held or changes:
+            return False
+        if torch.Tag.nondeterministic_seeded in getattr(target, "tags", ()):
+            raise Refused("it draws random numbers")
+        args, named = map_arg((node.args, node.kwargs), lambda one: self.constants[one])
+        self.constants[node] = target(*args, **named)
+        return True
+
     def channels(self, value: Any, shape: Shape) -> Tensor:
         """A number or a constant as one number for all or for each channel of a shape; raises Refused otherwise."""
         if isinstance(value, int | float):
             return torch.tensor([float(value)])
-        whole = self.constant(value).broadcast_to((1, *shape))[0].reshape(shape[0], -1)
+        whole = self.constant(value).broadcast_to((1, *shape))[0].reshape(*shape[:1], -1)
+        whole = whole if shape else whole[:, None]
         if not torch.equal(whole, whole[:, :1].expand_as(whole)):
             raise Refused("a constant that differs within a channel has no C form here")
         return whole[:, 0].contiguous()
+
+    def setting(self, value: Any) -> float:
+        """A number or a constant of one number; raises Refused otherwise, and for NaN."""
+        found = self.constant(value) if isinstance(value, Node) else torch.tensor([float(value)])
+        if found.numel() != 1 or bool(found.isnan()):
+            raise Refused("it is set to NaN, or to several numbers")
+        return float(found)
 
     def value(self, node: Node, shape: Shape) -> int:
         """A new value."""
@@ -101,7 +124,7 @@ class Walk:
 
     def activate(self, node: Node, of: Any, name: str, first: float = 0.0, second: float = 0.0) -> None:
         """An activation, in the layer before it where that can be."""
-        made = Activation(name, float(first), float(second))
+        made = Activation(name, self.setting(first), self.setting(second))
         if (layer := self.before(of)) is None:
             self.add(node, Pointwise, [of], activation=made)
         else:
@@ -121,11 +144,18 @@ class Walk:
 
 
 def shape_of(node: Node) -> Shape:
-    """The shape of what a step gives, without the batch; raises Refused where the first axis is not the batch's."""
-    shape = tuple(int(size) for size in node.meta["val"].shape)
+    """The shape of what a step gives, without the batch.
+
+    Raises Refused where the first axis is not the batch's, and for numbers that are not float32.
+    """
+    made = node.meta["val"]
+    made = made[0] if isinstance(made, tuple | list) else made  # of a pool, which gives places as well
+    if not isinstance(made, Tensor) or made.dtype != torch.float32:
+        raise Refused(f"it gives {str(getattr(made, 'dtype', 'no tensor')).removeprefix('torch.')}, not float32")
+    shape = tuple(int(size) for size in made.shape)
     if not shape or shape[0] != 1:
-        raise Refused(f"it gives a shape of {shape}, whose first axis is not the batch's")
-    return shape[1:] or (1,)
+        raise Refused(f"of one input it gives a shape of {shape}, whose first axis is not the batch's")
+    return shape[1:]
 
 
 def where(node: Node) -> str:

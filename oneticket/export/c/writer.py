@@ -63,10 +63,11 @@ def write(network: Network, stem: str, *, embedded: int = EMBEDDED) -> Program:
     beside = sum(one.array.size for one in text.tables if one.weights) > embedded
     whole, places = _payload(text.tables)
     payload = whole if beside else b""
-    floats = (math.prod(network.input), math.prod(network.shape), text.memory.floats)
+    floats = (math.prod(network.input), math.prod(network.shape), max(1, text.memory.floats))  # no arrays of nothing
     calls = "\n".join(text.calls)
     begins = MAGIC + hashlib.sha256(calls.encode() + whole).digest()[: len(MAGIC)]
     words = _words(stem, network, floats, payload, lines)
+    words["CHECK"] += "\n    (void)scratch;" * (not text.memory.floats)
     words |= {"EXPECTED": str(len(begins)), "BEGINNING": ", ".join(map(str, begins)), "CALLS": calls}
     tables = [_placed(one, places[one.name]) if beside else _literal(one) for one in text.tables]
     parts = [_opening(stem, text, beside=beside)]
@@ -93,13 +94,12 @@ def _words(
     beside, upper = bool(payload), stem.upper()
     given = dict(zip(("IN", "OUT", "SCRATCH"), map(str, floats), strict=True))
     check = [f"    if (weights == NULL)\n        return {upper}_NOT_LOADED;"] * beside
-    check += ["    (void)scratch;"] * (not floats[2])
     return {
         **given,
         "STEM": stem,
         "UPPER": upper,
-        "SHAPE": " x ".join(map(str, network.input)),
-        "GIVEN": " x ".join(map(str, network.shape)),
+        "SHAPE": " x ".join(map(str, network.input or (1,))),
+        "GIVEN": " x ".join(map(str, network.shape or (1,))),
         "BYTES": str(len(payload)),
         "CHECKSUM": f"0x{zlib.crc32(payload):08x}u",
         "LAYERS": "\n".join(f"   {line}" for line in lines),
@@ -112,8 +112,8 @@ def _words(
 def _part(name: str, words: Mapping[str, str]) -> str:
     """A text with its words."""
     text = kernel(name)
-    for word in ("LOADING", "RESULT", "STEM", "UPPER"):  # within other words too
-        text = text.replace(word, words[word])
+    for parts in ("LOADING|RESULT", "STEM|UPPER"):  # within other words too
+        text = re.sub(parts, lambda found: words[found[0]], text)
     return re.sub(r"\n{3,}", "\n\n", filled(text, **words))
 
 

@@ -16,7 +16,8 @@ extern "C" {
 #define TINY_SCRATCH 5 /* floats of the memory that a run needs */
 #define TINY_OK 0
 
-/* Compute `out` from `in`; what `scratch` holds does not matter. Threads may run at once, each with its own `scratch`.
+/* Compute `out` from `in`; what `scratch` holds does not matter, and none of the three overlap. Threads may run at once,
+   each with its own `scratch`. Numbers of the input are finite: pruned weights are skipped, so a NaN may be overlooked.
    Returns TINY_OK. */
 int tiny_run(const float *in, float *out, float *scratch);
 

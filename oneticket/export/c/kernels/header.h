@@ -15,7 +15,8 @@ extern "C" {
 #define UPPER_SCRATCH SCRATCH /* floats of the memory that a run needs */
 #define UPPER_OK 0
 LOADING
-/* Compute `out` from `in`; what `scratch` holds does not matter. Threads may run at once, each with its own `scratch`.
+/* Compute `out` from `in`; what `scratch` holds does not matter, and none of the three overlap. Threads may run at once,
+   each with its own `scratch`. Numbers of the input are finite: pruned weights are skipped, so a NaN may be overlooked.
    Returns UPPER_OKRESULT. */
 int STEM_run(const float *in, float *out, float *scratch);
 
