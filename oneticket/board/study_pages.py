@@ -15,9 +15,7 @@ from oneticket.board.reports import Drawn, Report
 from oneticket.board.view import STATES, Seen
 from oneticket.charts.chart import turning_dark
 from oneticket.charts.picture import Panel
-from oneticket.claims.claim import Verdict
-from oneticket.report.html import MARKS, SIGNS, effect_bar
-from oneticket.report.judged import beside, short
+from oneticket.report.answers import answers
 from oneticket.store.plans import KeptPlan
 
 
@@ -80,28 +78,14 @@ def _verdicts(report: Report | None, kept: KeptPlan | None) -> Html:
         return note(f"The report is being made: {report.doing}.")
     known = {cell.step.key for cell in report.plan.cells} if report.plan else set()
     other = kept is not None and known != set(kept.cells)
-    cards = list(map(_card, report.verdicts))
+    cards = Html(answers(report.verdicts, linked=False))
     doing = f" {report.doing.capitalize()} what came since." if report.doing else ""
     return joined(
         told(["The store was last run with another plan of this study: other data, another file, or another version."])
         if other
         else None,
         note(f"From {report.done:,} of {report.cells:,} cells; they may change until all are there.{doing}"),
-        tag("ol", *cards, class_="answers") if cards else note("No claim can be judged yet."),
-    )
-
-
-def _card(verdict: Verdict) -> Html:
-    """As in the report."""
-    outcome = tag("span", f"{SIGNS[verdict.outcome]} {verdict.outcome}", class_="outcome")
-    return tag(
-        "li",
-        tag("p", tag("b", verdict.name), " ", outcome),
-        tag("p", verdict.statement),
-        tag("p", short(verdict), class_="effect" if verdict.effect else "soft"),
-        Html(effect_bar(verdict)),
-        *map(note, beside(verdict)),
-        class_=MARKS[verdict.outcome],
+        cards or note("No claim can be judged yet."),
     )
 
 
@@ -145,10 +129,13 @@ def _panel(source: str, panel: Panel, title: str) -> Html:
     """A panel as a picture, whose space is reserved until it has loaded."""
     size = re.search(r'<svg[^>]* width="(\d+)[^"]*" height="(\d+)', panel.still)
     width, height = size.groups() if size else (None, None)
-    image = tag("img", src=source, alt=title, width=width, height=height)
+    said = f"{title}: {panel.heading.title}" if panel.heading.title else title
+    image = tag("img", src=source, alt=said, width=width, height=height)
     if _own(panel):
         return tag("div", image, class_="panel own", role="region", aria_label=title, tabindex="0")
-    return tag("div", image, class_="panel")
+    heading = panel.heading
+    words = tag("p", heading.title, *(tag("span", line) for line in heading.below), class_="heading")
+    return tag("div", words if heading.title else None, image, class_="panel")
 
 
 def _own(panel: Panel) -> bool:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import altair as alt
 
 from oneticket.charts import theme
-from oneticket.charts.sheet import layered, named, sheet
+from oneticket.charts.sheet import Heading, layered, sheet
 from oneticket.charts.theme import Chart, Record
 from oneticket.stats.summary import Row
 
@@ -57,7 +57,7 @@ def _draw(records: list[Record], searches: list[str], unit: str, reach: alt.Scal
         theme.told(base, told, "bar", opacity=0.85).encode(color=color),
         base.mark_text(align="left", dx=6, fontSize=12, color=theme.INK, aria=False).encode(text="said:N"),
     ]
-    return layered(layers, records, named("Every search"), width=WIDTH, height=BAND * len(searches))
+    return layered(layers, records, Heading("Every search"), width=WIDTH, height=BAND * len(searches))
 
 
 def _records(row: Row, called: dict[str, str], unit: str, length: float, *, models: bool) -> list[Record]:

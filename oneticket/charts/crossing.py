@@ -12,8 +12,7 @@ import altair as alt
 from oneticket.charts import theme
 from oneticket.charts.gaps import missing_in_all
 from oneticket.charts.lines import Group, groups, looks
-from oneticket.charts.sheet import layered, sheet
-from oneticket.charts.sheet import named as titled
+from oneticket.charts.sheet import Heading, layered, sheet
 from oneticket.charts.theme import Chart, Record
 from oneticket.ground.metric import Metric, named
 from oneticket.stats.regroup import parts
@@ -165,4 +164,4 @@ def _draw(records: list[Record], title: str, metric: Metric, group: Group, *, ze
     if zero:
         nought = alt.Chart(alt.InlineData(values=[{"mean": 0}]))
         layers.insert(0, nought.mark_rule(color=theme.GREY, aria=False).encode(y=y))
-    return layered(layers, records, titled(title), width=theme.WIDTH, height=theme.HEIGHT)
+    return layered(layers, records, Heading(title), width=theme.WIDTH, height=theme.HEIGHT)

@@ -9,7 +9,7 @@ import altair as alt
 
 from oneticket.charts import theme
 from oneticket.charts.lines import Group, groups
-from oneticket.charts.sheet import layered, named, sheet
+from oneticket.charts.sheet import Heading, layered, sheet
 from oneticket.charts.theme import Chart, Record
 from oneticket.lottery.arms import WHOLE
 from oneticket.stats.regroup import parts, settled
@@ -131,4 +131,4 @@ def _draw(title: str, records: list[Record], names: list[str], number: int) -> a
         .properties(name=f"panel_{number}"),
         theme.told(dense, told, "line", strokeWidth=1.8, clip=True).encode(y=mean),
     ]
-    return layered(layers, records, named(title), width=theme.WIDTH, height=theme.HEIGHT)
+    return layered(layers, records, Heading(title), width=theme.WIDTH, height=theme.HEIGHT)

@@ -9,7 +9,7 @@ import altair as alt
 from oneticket.charts import theme
 from oneticket.charts.gaps import missing_in_all
 from oneticket.charts.lines import looks
-from oneticket.charts.sheet import layered, named, sheet
+from oneticket.charts.sheet import Heading, layered, sheet
 from oneticket.charts.theme import Chart, Record
 from oneticket.ground.metric import named as named_metrics
 from oneticket.stats.decomposition import EFFECTS, PARTS, Decomposition, decompositions
@@ -47,7 +47,7 @@ def decomposition_chart(rows: Sequence[Row], missing: Sequence[Row] = ()) -> Cha
             if other[0].setting.metric == block[0].setting.metric
         ]
         place = f"{where}, ticket from {sources[source]}" if source else where
-        title = named(f"{model}, {place}" if models else place, _lacking(block))
+        title = Heading(f"{model}, {place}" if models else place, _lacking(block))
         drawn.append(_draw(shown[number], block[0], title, x, _scale(alike), number))
     views = [f"panel_{number}" for number in range(len(drawn))]
     subtitle = [
@@ -98,7 +98,7 @@ def _scale(records: Sequence[Record]) -> alt.Scale:
 
 
 def _draw(
-    records: list[Record], one: Decomposition, title: alt.Title, x: alt.X, scale: alt.Scale, number: int
+    records: list[Record], one: Decomposition, title: Heading, x: alt.X, scale: alt.Scale, number: int
 ) -> alt.LayerChart:
     metric = one.setting.metric
     said = f"gain in {metric.gained_in}"

@@ -10,7 +10,7 @@ import altair as alt
 
 from oneticket.charts import theme
 from oneticket.charts.gaps import missing_in_all
-from oneticket.charts.sheet import layered, named, sheet
+from oneticket.charts.sheet import Heading, layered, sheet
 from oneticket.charts.theme import Chart, Record
 from oneticket.ground.metric import Metric
 from oneticket.ground.metric import named as named_metrics
@@ -165,7 +165,7 @@ def _draw(panel: _Panel, reach: alt.Scale, sources: Sequence[str], number: int) 
     ]
     most = max((len(theme.folded(control, SIDE)) for control in controls), default=1)
     height = len(controls) * (max(15 * most, STEP * len(here)) + 8)
-    return layered(layers, records, named(panel.title, [panel.below]), width=WIDTH, height=max(height, 20))
+    return layered(layers, records, Heading(panel.title, [panel.below]), width=WIDTH, height=max(height, 20))
 
 
 def _spread(levels: list[int]) -> list[int]:

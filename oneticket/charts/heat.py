@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -11,7 +10,7 @@ from typing import Any
 import altair as alt
 
 from oneticket.charts import theme
-from oneticket.charts.sheet import TITLE, layered, title_lines
+from oneticket.charts.sheet import Heading, layered
 from oneticket.charts.theme import Record
 from oneticket.ground.metric import Metric
 from oneticket.stats.stats import Interval
@@ -49,18 +48,20 @@ class Matrix:
     tiles: Sequence[Tile]
 
 
-def heats(matrix: Matrix, *, most: float, x: str, y: str) -> list[alt.LayerChart]:
+def heats(matrix: Matrix, *, most: float, x: str, y: str, levels: Mapping[int, str]) -> list[alt.LayerChart]:
     """Targets across, a few in each panel, sources down; the colour is the difference, from -most to most.
 
-    Shows the level of the menu.
+    Shows the level of the menu, which offers the `levels`; a matrix without one of them says which ones it has.
     """
     targets = list(matrix.targets)
     many = -(-len(targets) // ACROSS)
     ends = [round(len(targets) * part / many) for part in range(many + 1)]
-    return [_heat(matrix, targets[start:end], most=most, x=x, y=y) for start, end in pairwise(ends)]
+    has = levels_of(matrix.tiles)
+    heading = Heading(matrix.title, [f"Only at {', '.join(has.values())} of the weights"] if has != levels else [])
+    return [_heat(matrix, heading, targets[start:end], most=most, x=x, y=y) for start, end in pairwise(ends)]
 
 
-def _heat(matrix: Matrix, targets: Sequence[str], *, most: float, x: str, y: str) -> alt.LayerChart:
+def _heat(matrix: Matrix, heading: Heading, targets: Sequence[str], *, most: float, x: str, y: str) -> alt.LayerChart:
     metric = matrix.metric
     records = [_record(tile, metric) for tile in matrix.tiles if tile.target in targets]
     gap = alt.Scale(paddingInner=0.05, paddingOuter=0.0)
@@ -101,12 +102,8 @@ def _heat(matrix: Matrix, targets: Sequence[str], *, most: float, x: str, y: str
             for line, size, dy in (("first", 13, -14), ("second", 12, 2), ("third", 11, 17))
         ),
     ]
-    kept = json.dumps({str(tile.level): tile.kept for tile in matrix.tiles})
-    lines = ", ".join(map(json.dumps, title_lines(matrix.title)))
-    said = alt.ExprRef(f"[{lines}, 'at ' + ({kept}[level] || 'no shared level') + ' of the weights']")
-    title = alt.Title(said, **TITLE)
     size = {"width": TILE * len(targets), "height": LOW * len(matrix.sources)}
-    return layered(layers, records, title, **size)
+    return layered(layers, records, heading, **size)
 
 
 def scale_of(tiles: Iterable[Tile]) -> float:
@@ -115,8 +112,8 @@ def scale_of(tiles: Iterable[Tile]) -> float:
 
 
 def levels_of(tiles: Iterable[Tile]) -> dict[int, str]:
-    """The levels that tiles have, with the density of each."""
-    return {tile.level: tile.kept for tile in tiles}
+    """The levels that tiles have, the densest first, with the density of each."""
+    return dict(sorted((tile.level, tile.kept) for tile in tiles))
 
 
 def _record(tile: Tile, metric: Metric) -> Record:

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import altair as alt
 
 from oneticket.charts import theme
-from oneticket.charts.sheet import layered, named, sheet
+from oneticket.charts.sheet import Heading, layered, sheet
 from oneticket.charts.theme import Chart, Record
 from oneticket.ground.metric import named as named_metrics
 from oneticket.stats.regroup import parts, settled
@@ -88,8 +88,8 @@ def _draw(title: str, shown: Sequence[Summary], called: Mapping[str, str]) -> al
         ),
     ]
     kept = next(one.density for one in shown if one.level)
-    height = len(names) * (16 * max(len(theme.folded(name, SIDE)) for name in names) + 6)
-    return layered(layers, records, named(title, [f"{percent(kept)} of the weights"]), width=WIDTH, height=height)
+    height = len(names) * (16 * max(len(theme.folded(name, SIDE)) for name in names) + 14)
+    return layered(layers, records, Heading(title, [f"{percent(kept)} of the weights"]), width=WIDTH, height=height)
 
 
 def _record(one: Summary, called: Mapping[str, str], *, several: bool) -> Record:

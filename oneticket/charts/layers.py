@@ -9,8 +9,7 @@ from typing import Any
 import altair as alt
 
 from oneticket.charts import theme
-from oneticket.charts.sheet import layered, sheet
-from oneticket.charts.sheet import named as titled
+from oneticket.charts.sheet import Heading, layered, sheet
 from oneticket.charts.theme import Chart, Record
 from oneticket.stats.stats import mean_interval
 from oneticket.stats.summary import Row
@@ -112,4 +111,4 @@ def _draw(records: list[Record], layers: list[str], color: alt.Color, title: str
         light = alt.condition("datum.dark", alt.value("white"), alt.value(theme.ON_TILE))
         text = tile.transform_filter("!datum.empty").mark_text(fontSize=11, aria=False)
         drawn.append(text.encode(text="said:N", color=light))
-    return layered(drawn, records, titled(title), width=WIDTH, height=ROW * len(layers))
+    return layered(drawn, records, Heading(title), width=WIDTH, height=ROW * len(layers))

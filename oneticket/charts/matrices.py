@@ -31,7 +31,7 @@ def sources_chart(rows: Sequence[Row], missing: Sequence[Row] = ()) -> Chart | N
             side = {(one.line.data or "", one.setting.data, one.level): one for one in taken}
             none = {(row["source_data"], row["target_data"], row["level"]) for row in gone}
             made.append(_matrix(f"{title} under {optimizer}", side, none, found, against=OWN))
-    return _sheet(made, "Tickets elsewhere", ("carried to", "ticket found on"), missing, named(rows))
+    return _sheet(made, "Tickets elsewhere", ("transferred to", "ticket found on"), missing, named(rows))
 
 
 def optimizers_chart(rows: Sequence[Row], missing: Sequence[Row] = ()) -> Chart | None:
@@ -58,10 +58,12 @@ def _sheet(
     if not matrices:
         return None
     tiles = [tile for one in matrices for tile in one.tiles]
-    x, y = sides
+    levels, (x, y) = levels_of(tiles), sides
+    start = max([tile.level for tile in tiles if tile.difference is not None] or levels)
     numbers = [one.n for tile in tiles for one in [tile.difference or tile.score] if one is not None]
     subtitle = [
-        f"Numbers: mean paired difference in test {metric} ± half its 95 % Student t interval; {counts(numbers)}.",
+        f"At {levels[start]} of the weights{', or what the menu says' if len(levels) > 1 else ''}. Numbers: mean "
+        f"paired difference in test {metric} ± half its 95 % Student t interval; {counts(numbers)}.",
         "Blue: better, orange: worse; framed: the interval leaves out 0.",
         "Dashed: the target's own ticket with its score, a ticket without a pair, or a missing one.",
         f"{len(missing)} cells asked for are not trained." if missing else "",
@@ -70,10 +72,8 @@ def _sheet(
         metric: scale_of(tile for one in matrices if one.metric == metric for tile in one.tiles)
         for metric in {one.metric for one in matrices}
     }
-    drawn = [panel for one in matrices for panel in heats(one, most=most[one.metric], x=x, y=y)]
-    seen = [tile.level for tile in tiles if tile.difference is not None] or [tile.level for tile in tiles]
-    menu = theme.menu(levels_of(tiles), start=max(seen))
-    return sheet(drawn, title=title, subtitle=subtitle, params=[menu])
+    drawn = [panel for one in matrices for panel in heats(one, most=most[one.metric], x=x, y=y, levels=levels)]
+    return sheet(drawn, title=title, subtitle=subtitle, params=[theme.menu(levels, start=start)])
 
 
 def _blocks(rows: Sequence[Row], missing: Sequence[Row]) -> Iterator[tuple[str, list[Summary], list[Row]]]:

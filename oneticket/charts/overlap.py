@@ -9,7 +9,7 @@ import altair as alt
 
 from oneticket.charts import theme
 from oneticket.charts.lines import looks
-from oneticket.charts.sheet import layered, named, sheet
+from oneticket.charts.sheet import Heading, layered, sheet
 from oneticket.charts.theme import Chart, Record
 from oneticket.ground.metric import Metric
 from oneticket.stats.stats import mean_interval, paired
@@ -90,7 +90,7 @@ def _draw(records: list[Record], title: str, names: list[str], x: alt.X, top: fl
         .encode(y=mean, shape=shape)
         .properties(name=f"panel_{number}"),
     ]
-    return layered(layers, records, named(title), width=theme.WIDTH, height=theme.HEIGHT)
+    return layered(layers, records, Heading(title), width=theme.WIDTH, height=theme.HEIGHT)
 
 
 SHARED = Metric(name="shared living weights", low=0.0, high=1.0, share=True)

@@ -9,7 +9,7 @@ from typing import Any
 
 from oneticket.charts.chart import still, write
 from oneticket.charts.figures import HERO, Figure, figure_named
-from oneticket.charts.sheet import apart, first
+from oneticket.charts.sheet import Heading, apart, first, heading_of
 from oneticket.charts.theme import Chart
 from oneticket.ground.errors import SpecError
 from oneticket.study.findings import Findings
@@ -17,10 +17,11 @@ from oneticket.study.findings import Findings
 
 @dataclass(frozen=True, kw_only=True)
 class Panel:
-    """One panel: a Vega-Lite chart that fits a width, and its still, an SVG."""
+    """One panel: a Vega-Lite chart that fits a width, its still, an SVG, and what a page sets above both."""
 
     chart: Mapping[str, Any]
     still: str
+    heading: Heading
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,7 +89,7 @@ def picture(figure: Figure, chart: Chart) -> Picture:
         caption=figure.caption,
         notes=_notes(whole) if len(panels) > 1 or panels[0].get("autosize") else "",
         panels=tuple(
-            Panel(chart=panel, still=still({**panel, **ROOM}, f"{figure.name}-{number}"))
+            Panel(chart=panel, still=still({**panel, **ROOM}, f"{figure.name}-{number}"), heading=heading_of(panel))
             for number, panel in enumerate(panels)
         ),
         first=first(whole),

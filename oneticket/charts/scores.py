@@ -11,7 +11,7 @@ import altair as alt
 from oneticket.charts import theme
 from oneticket.charts.gaps import gaps, missing_in_all
 from oneticket.charts.lines import Group, groups, looks
-from oneticket.charts.sheet import layered, named, sheet
+from oneticket.charts.sheet import Heading, layered, sheet
 from oneticket.charts.theme import Chart, Record
 from oneticket.ground.metric import Metric
 from oneticket.ground.metric import named as named_metrics
@@ -162,7 +162,7 @@ def _draw(panel: _Panel, records: list[Record], *, x: alt.X, y: alt.Scale, numbe
         .encode(y=mean, shape=shape)
         .properties(name=f"panel_{number}"),
     ]
-    return layered(layers, records, named(panel.title, panel.below), width=theme.WIDTH, height=theme.HEIGHT)
+    return layered(layers, records, Heading(panel.title, panel.below), width=theme.WIDTH, height=theme.HEIGHT)
 
 
 def _shade(panel: _Panel, x: alt.X) -> list[alt.Chart]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import altair as alt
@@ -14,6 +15,21 @@ APART = "panels apart"
 """Marks a chart whose panels have their own scales and legends, and may so be laid out in another way: how many of them
 come first, and are shown unasked."""
 TITLE: dict[str, Any] = {"fontSize": 14, "color": INK, "subtitleFontSize": 12, "offset": 8, "frame": "bounds"}
+
+
+@dataclass(frozen=True)
+class Heading:
+    """What stands above a panel: its title, and what is said below that."""
+
+    title: str
+    below: Sequence[str] = ()
+
+    def drawn(self) -> alt.Title:
+        """Both in lines that fit above a plot of the usual width."""
+        title = alt.Title(folded(self.title, round(0.8 * WHOLE / LETTER)), **TITLE)
+        if said := [piece for line in self.below if line for piece in folded(line, round(WHOLE / LETTER) - 2)]:
+            title.subtitle = said
+        return title
 
 
 def sheet(
@@ -48,29 +64,18 @@ def sheet(
     return chart
 
 
-def layered(layers: Sequence[alt.Chart], records: Sequence[Record], title: alt.Title, **size: Any) -> alt.LayerChart:
-    """Layers over one set of records."""
-    return alt.LayerChart(layer=list(layers), data=alt.InlineData(values=list(records)), title=title, **size)
-
-
-def named(text: str, below: Iterable[str] = ()) -> alt.Title:
-    """The title of a panel, and what stands below it, in lines that fit."""
-    subtitle = [piece for line in below if line for piece in folded(line, round(WHOLE / LETTER) - 2)]
-    title = alt.Title(title_lines(text), **TITLE)
-    if subtitle:
-        title.subtitle = subtitle
-    return title
-
-
-def title_lines(text: str) -> list[str]:
-    """The title of a panel in lines that fit."""
-    return folded(text, round(0.8 * WHOLE / LETTER))
+def layered(layers: Sequence[alt.Chart], records: Sequence[Record], heading: Heading, **size: Any) -> alt.LayerChart:
+    """Layers over one set of records, spoken of by their heading."""
+    chart = alt.LayerChart(layer=list(layers), data=alt.InlineData(values=list(records)), title=heading.drawn(), **size)
+    chart.description = "\n".join([heading.title, *heading.below])
+    return chart
 
 
 def apart(chart: Mapping[str, Any]) -> list[dict[str, Any]]:
     """The panels of a chart, each a complete Vega-Lite chart of a given width.
 
-    A chart that `sheet` did not make is one panel. Controls that act on all panels are for the page to offer.
+    A chart that `sheet` did not make is one panel. The page offers controls that act on all panels, and sets headings,
+    which `heading_of` gives.
     """
     if APART not in chart.get("usermeta", {}):
         return [dict(chart)]
@@ -81,7 +86,7 @@ def apart(chart: Mapping[str, Any]) -> list[dict[str, Any]]:
         {
             **shared,
             "config": {**LOOK, "background": None, "padding": {"left": 2, "right": 10, "top": 2, "bottom": 2}},
-            **copy.deepcopy(panel),
+            **copy.deepcopy({name: part for name, part in panel.items() if name != "title"}),
             "datasets": {name: values for name, values in chart["datasets"].items() if name in _used(panel)},
             "params": [_plain(param) for param in chart.get("params", ()) if _acts(param, panel)],
             "width": WHOLE,
@@ -89,6 +94,12 @@ def apart(chart: Mapping[str, Any]) -> list[dict[str, Any]]:
         }
         for panel in ({**data, **panel} for panel in chart["concat"])
     ]
+
+
+def heading_of(panel: Mapping[str, Any]) -> Heading:
+    """The heading of a panel that `apart` took out of a sheet, for the page to set; empty for another chart."""
+    title, *below = panel.get("description", "").split("\n") if "autosize" in panel else [""]
+    return Heading(title, tuple(filter(None, below)))
 
 
 def first(chart: Mapping[str, Any]) -> int:

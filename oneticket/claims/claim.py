@@ -90,8 +90,13 @@ class Verdict:
     @property
     def name(self) -> str:
         """The claim and where it is judged, such as `C3 at 17 %, equal steps`."""
-        at = [f"at {percent(self.density)}"] if self.density else []
-        return " ".join([self.claim, ", ".join([*at, *([f"equal {self.equal}"] if self.equal else [])])]).strip()
+        return " ".join(filter(None, [self.claim, "at" if self.density else "", self.at]))
+
+    @property
+    def at(self) -> str:
+        """Where it is judged, such as `17 %, equal steps`; empty for a verdict that stands for all."""
+        density = [percent(self.density)] if self.density else []
+        return ", ".join([*density, *([f"equal {self.equal}"] if self.equal else [])])
 
     @property
     def unit(self) -> str:

@@ -8,6 +8,7 @@ from html import escape
 from pathlib import Path
 
 from oneticket.charts.picture import Panel, Picture
+from oneticket.charts.sheet import Heading
 from oneticket.charts.theme import dark_style
 
 
@@ -26,7 +27,9 @@ def figure(picture: Picture, *, heading: bool = True) -> str:
             f'<p class="soft">{escape(picture.notes)}</p>' if picture.notes else "",
             _menu(picture),
             _panels(name, shown, 0),
-            f"<details><summary>{more}</summary>\n{_panels(name, others, len(shown))}\n</details>" if others else "",
+            f'<details class="more"><summary>{more}</summary>\n{_panels(name, others, len(shown))}\n</details>'
+            if others
+            else "",
             f'<figcaption>{escape(picture.caption)} <span class="files">{files}</span></figcaption>',
             f'<script type="application/json" id="charts-{name}">{charts}</script>',
             "</figure>",
@@ -45,12 +48,19 @@ def style() -> str:
 
 def _panels(name: str, panels: Sequence[Panel], first: int) -> str:
     inside = "\n".join(
-        f'<div class="panel{"" if "autosize" in panel.chart else " own"}"><div class="still">{panel.still}</div>'
+        f'<div class="panel{"" if "autosize" in panel.chart else " own"}">{_heading(panel.heading)}'
+        f'<div class="still">{panel.still}</div>'
         f'<div class="chart" data-charts="charts-{name}" data-panel="{first + number}"></div></div>'
         for number, panel in enumerate(panels)
     )
     even = len({panel.chart.get("height") for panel in panels}) == 1
     return f'<div class="panels{" even" * even}">\n{inside}\n</div>'
+
+
+def _heading(heading: Heading) -> str:
+    """Nothing for a chart that has its own."""
+    below = "".join(f"<span>{escape(line)}</span>" for line in heading.below)
+    return f'<p class="heading">{escape(heading.title)}{below}</p>' if heading.title else ""
 
 
 def _menu(picture: Picture) -> str:

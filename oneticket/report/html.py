@@ -17,10 +17,10 @@ import vl_convert
 
 from oneticket.charts.picture import Picture, undrawn
 from oneticket.claims.claim import Verdict
-from oneticket.report.bar import interval_bar
+from oneticket.report.answers import answers, mark, said_outcome, slug, text
 from oneticket.report.contents import MASK_OR_WEIGHTS, SOURCES, Contents
 from oneticket.report.figures import figure, style
-from oneticket.report.judged import SHOWN, beside, comparisons, effect, short, standing
+from oneticket.report.judged import SHOWN, by_claim, comparisons, effect, short, standing
 from oneticket.stats.report_table import ReportTable
 from oneticket.stats.words import MISSING
 
@@ -44,7 +44,7 @@ def html(
         ("answer", "The answer", _answer(told)),
         ("hero", hero.title if hero else "", figure(hero, heading=False) if hero else ""),
         ("levels", "Every level", _folded_if_long(told.every_level) if told.every_level else ""),
-        ("claims", "Claim by claim", "\n".join(map(_claim, told.verdicts))),
+        ("claims", "Claim by claim", "\n".join(map(_claim, by_claim(told.verdicts)))),
         ("design", "Design", _table(told.design) if told.design else ""),
         ("figures", "All figures", "\n".join(map(figure, pictures)) + _paragraphs([undrawn(told.figures, pictures)])),
         ("mask-or-weights", MASK_OR_WEIGHTS, _taken_apart(told)),
@@ -60,13 +60,14 @@ def html(
         ("rows", "Rows", ROWS),
     ]
     parts = [part for part in parts if part[2]]
-    inside = {"claims": _list(f'<a href="#{_slug(one.name)}">{_text(one.name)}</a>' for one in told.verdicts)}
+    claims = [those[0] for those in by_claim(told.verdicts)]
+    inside = {"claims": _list(f'<a href="#{slug(one.claim)}">{text(one.claim)}</a>' for one in claims)}
     scripts = [_library(), _file("page.js")] if pictures or hero else [_file("page.js")]
     return Template(_file("page.html")).substitute(
-        title=_text(told.title),
+        title=text(told.title),
         policy=_policy(scripts),
         style=_file("page.css") + style(),
-        lead=_paragraphs([told.note]) + f'\n<p class="soft">{_text(told.done)}</p>' + _method(method),
+        lead=_paragraphs([told.note]) + f'\n<p class="soft">{text(told.done)}</p>' + _method(method),
         contents=_list(f'<a href="#{name}">{title}</a>{inside.get(name, "")}' for name, title, _ in parts),
         sections="\n".join(_section(*part) for part in parts),
         footer="<p>Written by oneticket from the rows beside this page. It opens no connection.</p>",
@@ -103,30 +104,30 @@ def _method(pictures: Mapping[str, str]) -> str:
 def _answer(told: Contents) -> str:
     if not told.verdicts:
         return _paragraphs([told.seen or "The study asks about no claim, or nothing of it is trained."])
-    return _paragraphs(told.doubts) + f'<ol class="answers">\n{"".join(map(_card, told.verdicts))}</ol>'
+    return _paragraphs(told.doubts) + answers(told.verdicts)
 
 
-def _card(verdict: Verdict) -> str:
-    told = "".join(f'<p class="soft">{_text(line)}</p>' for line in beside(verdict))
+def _claim(verdicts: Sequence[Verdict]) -> str:
+    """A claim with what was found; of several verdicts each is folded, and the first alone opens on paper."""
+    first, name = verdicts[0], slug(verdicts[0].claim)
+    if len(verdicts) == 1:
+        title = first.name
+        body = f"<p>{said_outcome(first)}: {text(effect(first))}</p>\n{_judged(first)}"
+    else:
+        title = first.claim
+        body = "\n".join(
+            f'<details id="{slug(one.name)}" class="{mark(one)}{"" if one is first else " more"}">'
+            f"<summary>{text(one.at)}: {said_outcome(one)}, {text(short(one))}</summary>\n{_judged(one)}\n</details>"
+            for one in verdicts
+        )
     return (
-        f'<li class="{MARKS[verdict.outcome]}"><p><a href="#{_slug(verdict.name)}">{_text(verdict.name)}</a> '
-        f'<span class="outcome">{SIGNS[verdict.outcome]} {verdict.outcome}</span></p>\n'
-        f"<p>{_text(verdict.statement)}</p>\n"
-        f'<p class="{"effect" if verdict.effect else "soft"}">{_text(short(verdict))}</p>'
-        f"{effect_bar(verdict)}{told}</li>\n"
+        f'<article id="{name}" class="{mark(first)}" aria-labelledby="{name}-title">\n'
+        f'<h3 id="{name}-title">{text(title)}: {text(first.statement)}</h3>\n{body}\n</article>'
     )
 
 
-def effect_bar(verdict: Verdict) -> str:
-    """The effect of a verdict as a bar, as HTML; nothing where there is none."""
-    if verdict.effect is None:
-        return ""
-    margin = "" if verdict.margin is None else f"; the band is the margin of ±{verdict.metric.size(verdict.margin)}"
-    return interval_bar(verdict.effect, label=f"{effect(verdict)}; zero is marked{margin}", margin=verdict.margin)
-
-
-def _claim(verdict: Verdict) -> str:
-    name = _slug(verdict.name)
+def _judged(verdict: Verdict) -> str:
+    """What there is to say of one verdict beside its effect."""
     tables = comparisons(verdict)
     shown = _table(tables[0]) if len(tables) == 1 else ""
     if len(tables) > 1:
@@ -134,13 +135,10 @@ def _claim(verdict: Verdict) -> str:
             _folded(f"{table.title.partition(': ')[2]} ({len(table.rows)})", _table(table)) for table in tables
         )
     return (
-        f'<article id="{name}" class="{MARKS[verdict.outcome]}" aria-labelledby="{name}-title">\n'
-        f'<h3 id="{name}-title">{_text(verdict.name)}: {_text(verdict.statement)}</h3>\n'
-        f'<p><span class="outcome">{SIGNS[verdict.outcome]} {verdict.outcome}</span>: {_text(effect(verdict))}</p>\n'
         f"{_paragraphs(standing(verdict))}\n"
-        f"{shown}\n<p><b>Rule.</b> {_text(verdict.rule)}</p>\n"
+        f"{shown}\n<p><b>Rule.</b> {text(verdict.rule)}</p>\n"
         f"{_paragraphs([verdict.advice])}\n"
-        f"{_list(map(escape, verdict.notes))}\n</article>"
+        f"{_list(map(escape, verdict.notes))}"
     )
 
 
@@ -149,13 +147,16 @@ def _taken_apart(told: Contents) -> str:
     if not tables:
         return ""
     sentences = _paragraphs(lines)
-    return (sentences if len(lines) <= MANY else _folded(f"In words ({len(lines)})", sentences)) + _several(tables)
+    if len(lines) > MANY:
+        sentences = _folded(f"In words ({len(lines)})", sentences, paper=False)
+    return sentences + _several(tables)
 
 
 def _tables(told: Contents) -> str:
     differences = _several(told.differences)
     made = _several(told.tables) + (_table(told.stayed) if told.stayed else "")
-    return made + (_folded("The same as differences to the dense network", differences) if differences else "")
+    same = "The same as differences to the dense network"
+    return made + (_folded(same, differences, paper=False) if differences else "")
 
 
 def _several(tables: Sequence[ReportTable]) -> str:
@@ -166,8 +167,10 @@ def _several(tables: Sequence[ReportTable]) -> str:
     return "\n".join([folded[0].replace("<details>", "<details open>", 1), *folded[1:]])
 
 
-def _folded(title: str, body: str) -> str:
-    return f"<details><summary>{_text(title)}</summary>\n{body}\n</details>"
+def _folded(title: str, body: str, *, paper: bool = True) -> str:
+    """What is opened by a click and, unless `paper` says no, in print."""
+    kind = "" if paper else ' class="more"'
+    return f"<details{kind}><summary>{text(title)}</summary>\n{body}\n</details>"
 
 
 def _folded_if_long(table: ReportTable) -> str:
@@ -177,15 +180,15 @@ def _folded_if_long(table: ReportTable) -> str:
 def _table(table: ReportTable) -> str:
     words = [not all(map(NUMBER.match, column)) for column in zip(*table.rows, strict=True)]
     kinds = [' class="word"' if word else "" for word in words]
-    head = "".join(f'<th scope="col"{kind}>{_text(cell)}</th>' for cell, kind in zip(table.header, kinds, strict=True))
+    head = "".join(f'<th scope="col"{kind}>{text(cell)}</th>' for cell, kind in zip(table.header, kinds, strict=True))
     body = "\n".join(
-        f'<tr><th scope="row">{_text(row[0])}</th>{"".join(map(_cell, row[1:], table.header[1:], words[1:]))}</tr>'
+        f'<tr><th scope="row">{text(row[0])}</th>{"".join(map(_cell, row[1:], table.header[1:], words[1:]))}</tr>'
         for row in table.rows
     )
     return (
-        f'<div class="scroll table" role="region" aria-label="{_text(table.title)}" tabindex="0">\n<table>\n'
-        f"<caption>{_text(table.title)}</caption>\n<thead><tr>{head}</tr></thead>\n<tbody>\n{body}\n</tbody>\n"
-        f'</table></div>\n<p class="soft">{_text(table.caption)}</p>'
+        f'<div class="scroll table" role="region" aria-label="{text(table.title)}" tabindex="0">\n<table>\n'
+        f"<caption>{text(table.title)}</caption>\n<thead><tr>{head}</tr></thead>\n<tbody>\n{body}\n</tbody>\n"
+        f'</table></div>\n<p class="soft">{text(table.caption)}</p>'
     )
 
 
@@ -194,28 +197,18 @@ def _cell(cell: str, label: str, word: bool) -> str:
     kind = "none" if cell in ("", MISSING) else "word" if word else ""
     named = f' class="{kind}"' if kind else ""
     # A number may be broken before its bounds, and nowhere else.
-    inside = _text(cell) if word else re.sub(r" (?![\[(])", "\N{NO-BREAK SPACE}", escape(cell))
+    inside = text(cell) if word else re.sub(r" (?![\[(])", "\N{NO-BREAK SPACE}", escape(cell))
     return f'<td{named} data-label="{escape(label)}">{inside}</td>'
 
 
 def _paragraphs(texts: Iterable[str]) -> str:
-    return "\n".join(f"<p>{_text(text)}</p>" for text in texts if text)
+    return "\n".join(f"<p>{text(words)}</p>" for words in texts if words)
 
 
 def _list(items: Iterable[str]) -> str:
     """A list of what is HTML already; nothing for none."""
     inside = "\n".join(f"<li>{item}</li>" for item in items)
     return f"<ul>\n{inside}\n</ul>" if inside else ""
-
-
-def _text(text: str) -> str:
-    """The text as HTML, its numbers and units kept on one line."""
-    return escape(re.sub(r"(?<=[\dnp=<±]) (?=[%=<\d])", "\N{NO-BREAK SPACE}", text))
-
-
-def _slug(claim: str) -> str:
-    """A claim's name as an id: letters and digits, whatever an own claim is called."""
-    return "claim-" + "".join(letter if letter.isalnum() else f"-{ord(letter):x}-" for letter in claim)
 
 
 @functools.cache
@@ -229,8 +222,6 @@ def _file(name: str) -> str:
 
 
 VERSION = ".".join(alt.SCHEMA_VERSION.removeprefix("v").split(".")[:2])
-MARKS = {"holds": "holds", "fails": "fails", "undecided": "undecided", "not tested": "untested"}
-SIGNS = {"holds": "✓", "fails": "✗", "undecided": "?", "not tested": "–"}
 ROWS = """<p>Every trained network is a row of <a href="rows.csv">rows.csv</a> and
 <a href="rows.parquet">rows.parquet</a>, under the key that it has in the store; cells that are not trained are in
 <a href="missing.csv">missing.csv</a>, the verdicts in <a href="claims.csv">claims.csv</a>, masks and weights in

@@ -35,11 +35,30 @@ def short(verdict: Verdict) -> str:
 
 def beside(verdict: Verdict) -> tuple[str, ...]:
     """What a card says below the effect: its cells, p after correction, and whether own tickets fall short there."""
-    doubt = ""
-    if verdict.still is not None and verdict.still.outcome != "holds":
-        said = {"fails": "are worse than"}.get(verdict.still.outcome, "are not shown to match")
-        doubt = f"The targets' own tickets {said} the dense network here."
-    return tuple(filter(None, (cells(verdict), survival(verdict), doubt)))
+    doubted = f"{doubt(verdict)} here." if doubt(verdict) else ""
+    return tuple(filter(None, (cells(verdict), survival(verdict), doubted)))
+
+
+def doubt(verdict: Verdict) -> str:
+    """That the targets' own tickets fall short of the dense network; empty where they do not, or it is not known."""
+    if verdict.still is None or verdict.still.outcome == "holds":
+        return ""
+    said = {"fails": "are worse than"}.get(verdict.still.outcome, "are not shown to match")
+    return f"The targets' own tickets {said} the dense network"
+
+
+def caveat(verdict: Verdict) -> str:
+    """That what was decided does not survive the correction over all verdicts; else empty."""
+    lost = verdict.survives is False and verdict.adjusted is not None
+    return f"but not after correction ({_p(verdict.adjusted or 0.0)})" if lost else ""
+
+
+def by_claim(verdicts: Iterable[Verdict]) -> list[list[Verdict]]:
+    """The verdicts, those on one claim together."""
+    groups: dict[str, list[Verdict]] = {}
+    for one in verdicts:
+        groups.setdefault(one.claim, []).append(one)
+    return [*groups.values()]
 
 
 def answers(verdicts: Iterable[Verdict]) -> list[str]:

@@ -88,10 +88,10 @@ const watch = new IntersectionObserver((entries) => {
 }, { rootMargin: "0px 0px -60% 0px" });
 for (const name of links.keys()) watch.observe(document.getElementById(name));
 
-// On paper everything is expanded, but for what the cards and tables before it say already.
+// On paper everything is expanded, but for what its summary says the page has.
 const closed = [];
 addEventListener("beforeprint", () => {
-  for (const details of document.querySelectorAll("main details:not([open])")) {
+  for (const details of document.querySelectorAll("main details:not([open]):not(.more)")) {
     closed.push(details);
     details.open = true;
   }

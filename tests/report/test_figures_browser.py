@@ -150,21 +150,24 @@ def test_axes_are_written_and_spoken_in_percent_and_points(driver: Any, page: Pa
             assert min(numbers) <= high and low <= max(numbers), "both are of one axis"
 
 
-def test_plots_of_one_row_stand_side_by_side(driver: Any, page: Path) -> None:
+def test_headings_and_plots_of_one_row_stand_side_by_side(driver: Any, page: Path) -> None:
     _opened(driver, page, 1440)
     frames = driver.execute_script(
         "return [...document.querySelectorAll('#figure-scores .panels')].map(panels => [...panels.children].map("
         "panel => { const box = panel.querySelector('.chart .background').getBoundingClientRect(); "
-        "return [panel.getBoundingClientRect().bottom, box.top, box.bottom]; }))"
+        "const heading = panel.querySelector('.heading').getBoundingClientRect(); "
+        "return [panel.getBoundingClientRect().bottom, heading.top, heading.height, box.top, box.bottom]; }))"
     )
-    rows: dict[tuple[int, int], list[tuple[float, float]]] = {}
+    rows: dict[tuple[int, int], list[list[float]]] = {}
     for number, panels in enumerate(frames):
-        for end, top, bottom in panels:
-            rows.setdefault((number, round(end)), []).append((top, bottom))
+        for end, *places in panels:
+            rows.setdefault((number, round(end)), []).append(places)
     assert max(map(len, rows.values())) == 3
     for places in rows.values():
-        assert max(top for top, _ in places) - min(top for top, _ in places) < 2
-        assert max(bottom for _, bottom in places) - min(bottom for _, bottom in places) < 2
+        headings, heights, tops, bottoms = zip(*places, strict=True)
+        assert min(heights) > 12, "every panel says what it is"
+        for edge in (headings, tops, bottoms):
+            assert max(edge) - min(edge) < 2
 
 
 def test_the_hero_stands_under_the_verdicts_with_a_name_and_a_number_at_every_point(driver: Any, page: Path) -> None:

@@ -82,6 +82,43 @@ def test_cards_say_the_effect_in_words_beside_a_bar_that_marks_zero(driver: Any,
         assert interval[0] < middle < interval[1]
 
 
+@pytest.fixture
+def stated(driver: Any, found: Findings, page: Path, tmp_path: Path) -> Iterator[Findings]:
+    """The same study with two stated densities, whose report the browser shows."""
+    plan = replace(found.plan, densities={0.086: 11, 0.012: 20}, figures=())
+    visit(driver, write_report(replace(found, plan=plan), tmp_path)[0])
+    yield replace(found, plan=plan)
+    visit(driver, page)
+
+
+def test_a_claim_has_one_card_whatever_densities_are_stated(driver: Any, stated: Findings) -> None:
+    verdicts = contents(stated).verdicts
+    assert [one.name for one in verdicts][:2] == ["C1 at 8.6 %", "C1 at 1.2 %"] and len(verdicts) == 6
+    cards = driver.execute_script(
+        "return [...document.querySelectorAll('.answers > li')].map(card => [card.innerText, "
+        "[...card.querySelectorAll('.bar .zero')].map(zero => zero.getBoundingClientRect().left)])"
+    )
+    assert len(cards) == 3
+    for text, zeros in cards:
+        those = [one for one in verdicts if one.claim == text.split()[0]]
+        words = " ".join(text.replace("\N{NO-BREAK SPACE}", " ").split())
+        assert len(those) == 2 and words.count(those[0].statement) == 1
+        for one in those:
+            assert (effect(one) if one.effect else one.notes[0]) in words
+            assert one.effect is None or one.at in words
+            assert one.survives is not False or f"{one.outcome}, but not after correction" in words
+        assert len(zeros) == sum(one.effect is not None for one in those)
+        assert not zeros or max(zeros) - min(zeros) < 1, "bars of one claim have one scale"
+    asked = "return [...document.querySelectorAll('nav ul ul a')].map(link => link.textContent)"
+    assert driver.execute_script(asked) == ["C1", "C3", "C4"]
+    folded = "return [...document.querySelectorAll('article > details')].filter(one => one.open === {open}).length"
+    assert driver.execute_script(folded.format(open="true")) == 0
+    driver.execute_script("location.hash = arguments[0]", "claim-C3-20-at-20-1-2e-2-20--25-")
+    WebDriverWait(driver, FOREVER).until(lambda _: driver.execute_script(folded.format(open="true")) == 1)
+    driver.execute_script("dispatchEvent(new Event('beforeprint'))")
+    assert driver.execute_script(folded.format(open="false")) == 2, "paper has the first of each, and what was open"
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_bars_and_words_can_be_read_on_light_and_dark_pages(driver: Any, scheme: str) -> None:
     colours(driver, scheme)
@@ -195,7 +232,11 @@ def test_paper_is_short_whole_and_open(driver: Any) -> None:
     screen(driver, 688)  # A4 within its margins
     colours(driver, "light", media="print")
     driver.execute_script("dispatchEvent(new Event('beforeprint'))")
-    assert driver.execute_script("return document.querySelectorAll('main details:not([open])').length") == 0
+    left = driver.execute_script(
+        "return [...document.querySelectorAll('main details:not([open])')].map(one => [one.classList.contains('more'), "
+        "getComputedStyle(one.querySelector('summary'), '::after').content])"
+    )
+    assert left and {tuple(each) for each in left} == {(True, '" (on the page)"')}, "says where the rest is"
     assert driver.execute_script("return getComputedStyle(document.querySelector('nav')).display") == "none"
     edges = driver.execute_script(
         "return [...document.querySelectorAll('table, p, li, .bar, .method img')].map("

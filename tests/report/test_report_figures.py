@@ -180,12 +180,19 @@ def test_a_missing_tile_is_shown_as_missing() -> None:
 
 def test_optimizers_are_set_beside_each_other_on_one_set() -> None:
     drawn = spec("optimizers", findings(**BOTH))
-    titles = [panel["title"]["text"]["expr"] for panel in drawn["concat"]]
-    assert [" ".join(title.partition(", 'at")[0].strip('["').split('", "')) for title in titles] == [
+    assert [" ".join(panel["title"]["text"]) for panel in drawn["concat"]] == [
         f"vgg-11 on cifar10, against {rival}" for rival in ("the target's own ticket", "the global random ticket")
     ]
     own = [tile for tile in records(drawn) if tile["third"].startswith("own")]
     assert {tile["source"] == tile["target"] for tile in own} == {True}
+    assert words(drawn).startswith("At 1.2 % of the weights, or what the menu says. ")
+
+
+def test_a_matrix_says_which_levels_of_the_menu_it_has() -> None:
+    here, there = (findings(**SMALL, part=part, levels=levels) for part, levels in (("a", (11, 20)), ("b", (11,))))
+    drawn = spec("sources-and-targets", replace(here, rows=[*here.rows, *there.rows]))
+    below = {panel["title"]["text"][0][:2]: panel["title"].get("subtitle") for panel in drawn["concat"]}
+    assert below == {"a:": None, "b:": ["Only at 8.6 % of the weights"]}
 
 
 @pytest.mark.parametrize(("zeros", "shaded"), [(0.0, False), (0.0005, False), (0.9, True)])
