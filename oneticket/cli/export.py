@@ -187,8 +187,8 @@ def table(rows: Sequence[Row], batch_size: int) -> ReportTable:
 
 
 def _ratio(row: Row) -> str:
-    if row.form == row.beside:
+    if row.form == row.baseline:
         return "1"
     low, high = row.ratio.low, row.ratio.high
     bounds = "no interval" if low is None or high is None else f"{low:.2f} to {high:.2f}"
-    return f"{row.ratio.median:.2f} ({bounds}) to {row.beside}"
+    return f"{row.ratio.median:.2f} ({bounds}) to {row.baseline}"

@@ -1,4 +1,4 @@
-"""Beside the tower: tickets and networks for deployment, and what they cost there."""
+"""Tickets and networks for deployment, and what they cost there. May import floors 1 to 5."""
 
 from oneticket.export.c import CLibrary
 from oneticket.export.costs import measure

@@ -1,4 +1,4 @@
-"""Agreement: whether two networks compute the same, but for the rounding of their dtype."""
+"""Agreement: whether two networks compute the same, except for the rounding of their dtype."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
 SUMMED, ROUNDED = 80, 16
-"""How many steps of a dtype's rounding outputs may lie apart.
+"""How many rounding steps of a dtype two outputs may differ by.
 
-Float32 and float64 are summed in themselves, so that another order of a long sum shows: 80 steps of float32 are 1e-5.
+Float32 and float64 are summed in their own precision, so the order of a long sum shows: 80 steps of float32 are 1e-5.
 Narrower ones are summed in float32 and rounded once a layer.
 """
 
 
 def allowed(dtype: torch.dtype) -> float:
-    """How far outputs of a dtype may lie apart, of the largest or of 1; numbers that are not rounded must be equal.
+    """How far outputs of a dtype may differ, relative to the larger of the largest output and 1; 0 for exact dtypes.
 
     >>> f"{allowed(torch.float32):.2g}, {allowed(torch.float16):.2g}, {allowed(torch.int64):.2g}"
     '9.5e-06, 0.016, 0'
@@ -31,7 +31,7 @@ def allowed(dtype: torch.dtype) -> float:
 
 
 def tolerance(network: nn.Module, example: object) -> float:
-    """How far outputs of a network may lie apart: `allowed` of the coarsest dtype that it holds or is given.
+    """How far outputs of a network may differ: `allowed` of the coarsest dtype among its tensors and the example's.
 
     >>> round(tolerance(nn.Linear(2, 2).half(), torch.zeros(1, 2)), 4)
     0.0156
@@ -41,7 +41,7 @@ def tolerance(network: nn.Module, example: object) -> float:
 
 
 def differs(one: Sequence[Tensor], other: Sequence[Tensor], *, near: float = 0.0) -> str:
-    """How far outputs lie apart, in words; nothing if by rounding alone: `near` of the largest, or what a dtype allows.
+    """How far outputs differ, in words; empty if by no more than `near` of the largest, or by default `allowed`.
 
     >>> differs([torch.ones(2)], [torch.ones(2) + 1e-6]), differs([torch.ones(2)], [torch.zeros(2)])
     ('', 'its outputs lie 1 apart, where 9.5e-06 is allowed')
@@ -62,7 +62,7 @@ def differs(one: Sequence[Tensor], other: Sequence[Tensor], *, near: float = 0.0
 
 
 def tensors_in(found: object) -> tuple[Tensor, ...]:
-    """All tensors in what a network gives, in order."""
+    """All tensors in a network's output, in order."""
     if isinstance(found, Tensor):
         return (found,)
     parts: Any = found.values() if isinstance(found, Mapping) else found if isinstance(found, list | tuple) else ()

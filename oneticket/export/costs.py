@@ -1,4 +1,4 @@
-"""What a ticket saves where it is deployed: bytes, numbers, multiply-adds, and time, measured on this machine."""
+"""What a ticket saves in deployment: bytes, numbers, multiply-adds and time, measured on this machine."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ from oneticket.ground.errors import ModelError, PruneError, SpecError
 from oneticket.ticket.mask import Mask
 
 ROUNDS = 30
-SHORTEST = 0.001  # seconds of the dense network between two looks at the clock, at least, so that they do not show
-TIMES = 3  # such stretches in a turn; the shortest counts, since other programs only ever add time
+SHORTEST = 0.001  # seconds of the dense network between two readings of the clock, at least, to hide their cost
+TIMES = 3  # such intervals in a turn; the shortest counts, since other programs only ever add time
 
 
 @dataclass(frozen=True, kw_only=True)
 class Ratio:
-    """The median of the rounds' ratios of times, and its 95 % interval by order statistics; no interval below n = 6."""
+    """The median of the rounds' time ratios, and its 95 % interval by order statistics; no interval below n = 6."""
 
     median: float
     low: float | None
@@ -46,8 +46,8 @@ class Ratio:
     n: int
 
     @property
-    def seen(self) -> int:
-        """-1 faster or 1 slower where the interval, to the two decimals that are told, leaves out 1; else 0."""
+    def sign(self) -> int:
+        """-1 (faster) or 1 (slower) if the interval, rounded to the two decimals shown, excludes 1; else 0."""
         if self.low is None or self.high is None:
             return 0
         return int(round(self.low, 2) > 1) - int(round(self.high, 2) < 1)
@@ -55,12 +55,12 @@ class Ratio:
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """A form of the network, measured.
+    """The measurements of one form of the network.
 
-    `size`, `zipped`: bytes of its file, and of that compressed; `numbers`: parameters that it stores, `living` those
-    that can be other than zero; `madds`: multiply-adds of one input's forward pass (None where not counted);
-    `seconds`: the median of a batch, `spread` its quartiles; `ratio`: beside `beside` in the same round; `removed`:
-    units left out; `note`: what else is to be told.
+    `size`, `zipped`: bytes of its file, and of the file compressed; `numbers`: stored parameters, `remaining` those
+    that may differ from zero; `madds`: multiply-adds of one input's forward pass (None where not counted); `seconds`:
+    the median time of a batch, `spread` its quartiles; `ratio`: its time over that of `baseline` in the same round;
+    `removed`: how many units were removed; `note`: remarks.
     """
 
     form: str
@@ -72,7 +72,7 @@ class Row:
     seconds: float
     spread: tuple[float, float]
     ratio: Ratio
-    beside: str
+    baseline: str
     removed: int = 0
     note: str = ""
 
@@ -82,14 +82,15 @@ class Row:
 def measure(
     model: nn.Module, mask: Mask, example: Example, *, rounds: int = ROUNDS, int8: bool = False
 ) -> tuple[Row, ...]:
-    """The network in its forms, side by side.
+    """Measure the network's forms: file size, stored numbers, multiply-adds and time.
 
-    "dense" (as it is), "masked" (pruned weights zero), and where there is anything to them "compact" (units left out),
-    "sparse" (`compact.sparse`), "csr", "onnx", "onnx-compact" and, with a C compiler, "c"; "c-int8" too if asked for.
-    In every round each form computes the batch in turn, in an order that changes; ratios are of times of one round,
-    with "dense", or for "onnx-compact" with "onnx". Evaluation mode, no gradients, torch's present number of threads;
-    the programs are measured on the CPU alone. A form that computes something else is left out, and "dense" says so.
-    Raises PruneError if the mask does not fit the model, ModelError for an example that does not, SpecError for rounds.
+    Forms: "dense" (unpruned), "masked" (pruned weights zero), and where they differ from these "compact" (dead units
+    removed), "sparse" (`compact.sparse`), "csr", "onnx", "onnx-compact" and, with a C compiler, "c"; with `int8` also
+    "c-int8". In each of `rounds` rounds every form computes the batch once, in changing order; time ratios are within a
+    round, over "dense", or for "onnx-compact" over "onnx". Evaluation mode, no gradients, torch's current number of
+    threads; the programs run on the CPU only. A form with other outputs is left out, and a note at "dense" says so.
+    Raises PruneError if the mask does not fit the model, ModelError for an example that does not fit, SpecError for
+    `rounds` below 1.
 
     >>> import torch
     >>> net = nn.Sequential(nn.Linear(2, 3), nn.ReLU(), nn.Linear(3, 1))
@@ -117,7 +118,7 @@ def measure(
         try:
             sides.append(_program("onnx", wholes, example))
             if small.removed:
-                sides.append(_program("onnx-compact", small, example, beside="onnx"))
+                sides.append(_program("onnx-compact", small, example, baseline="onnx"))
         except ModelError as error:
             sides[0] = sides[0].noted(str(error))
     if device.type == "cpu" and compiler():
@@ -127,7 +128,7 @@ def measure(
                 sides.append(_c(small, example, int8=True))
         except ModelError as error:
             sides[0] = sides[0].noted(str(error).replace("\n", "; "))
-    for side in [side for side in sides[1:] if side.form != "c-int8"]:  # whose error is told
+    for side in [side for side in sides[1:] if side.form != "c-int8"]:  # its error is in the note
         try:
             apart = differs(want, side.run(example), near=near)
         except ModelError as error:
@@ -135,10 +136,10 @@ def measure(
         if apart:
             sides.remove(side)
             sides[0] = sides[0].noted(f"{side.form} is left out: {apart}")
-    sides = [side for side in sides if side.beside in {other.form for other in sides}]
+    sides = [side for side in sides if side.baseline in {other.form for other in sides}]
     seconds = _times([lambda side=side: side.run(example) for side in sides], rounds, device)  # type: ignore[misc]
     by_form = {side.form: taken for side, taken in zip(sides, seconds, strict=True)}
-    return tuple(side.row(by_form[side.form], by_form[side.beside]) for side in sides)
+    return tuple(side.row(by_form[side.form], by_form[side.baseline]) for side in sides)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -150,16 +151,16 @@ class _Side:
     run: Callable[[Example], tuple[Tensor, ...]]
     data: bytes
     madds: int | None
-    beside: str = "dense"
+    baseline: str = "dense"
     note: str = ""
-    numbers: tuple[int, int] | None = None  # stored, and living; those of the network unless given
+    numbers: tuple[int, int] | None = None  # stored, and remaining; those of the network unless given
 
     def noted(self, note: str) -> _Side:
         return replace(self, note="; ".join(filter(None, (self.note or self.made.note, note))))
 
-    def row(self, seconds: Sequence[float], beside: Sequence[float]) -> Row:
+    def row(self, seconds: Sequence[float], baseline: Sequence[float]) -> Row:
         numbers, remaining = self.numbers or _numbers(self.made)
-        ratios = [mine / theirs for mine, theirs in zip(seconds, beside, strict=True)]
+        ratios = [mine / theirs for mine, theirs in zip(seconds, baseline, strict=True)]
         low, high = interval(ratios)
         ordered = sorted(seconds)
         return Row(
@@ -172,14 +173,14 @@ class _Side:
             seconds=median(seconds),
             spread=(ordered[len(ordered) // 4], ordered[-1 - len(ordered) // 4]),
             ratio=Ratio(median=median(ratios), low=low, high=high, n=len(ratios)),
-            beside=self.beside,
+            baseline=self.baseline,
             removed=sum(self.made.removed.values()),
             note=self.note or self.made.note,
         )
 
 
 def interval(values: Sequence[float], confidence: float = 0.95) -> tuple[float | None, float | None]:
-    """Bounds of the median: the k-th value from either end, k as large as the binomial allows; None below six values.
+    """A confidence interval of the median: the k-th value from either end, k by the binomial; None below six values.
 
     >>> interval([3.0, 1.0, 2.0, 5.0, 4.0, 6.0, 7.0]), interval([1.0, 2.0])
     ((1.0, 7.0), (None, None))
@@ -194,7 +195,7 @@ def interval(values: Sequence[float], confidence: float = 0.95) -> tuple[float |
 
 def _side(form: str, made: Made, example: Example) -> _Side:
     tensors = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in made.network.state_dict().items()}
-    if form == "sparse":  # where its values belong, as a ticket's file says it: a bit per weight
+    if form == "sparse":  # the places of its values, as in a ticket's file: a bit per weight
         bits = made.mask.pack()
         layers = {name: made.network.get_submodule(name.rpartition(".")[0]) for name in bits}
         tensors |= {f"{name}.bits": bits[name] for name, layer in layers.items() if isinstance(layer, Sparse)}
@@ -203,17 +204,15 @@ def _side(form: str, made: Made, example: Example) -> _Side:
     return _Side(form=form, made=made, run=lambda each: outputs(network, each), data=save(tensors), madds=madds)
 
 
-def _program(form: str, made: Made, example: Example, *, beside: str = "dense") -> _Side:
+def _program(form: str, made: Made, example: Example, *, baseline: str = "dense") -> _Side:
     data = onnx_bytes(made.network, example)
     madds = _madds(made.network, example)
-    return _Side(form=form, made=made, run=session(data), data=data, madds=madds, beside=beside)
+    return _Side(form=form, made=made, run=session(data), data=data, madds=madds, baseline=baseline)
 
 
 def _c(made: Made, example: Example, *, int8: bool = False) -> _Side:
-    """The compiled C form; its bytes are those of its tables, and of its instructions where these are known."""
-    form = c_form(
-        made.network, example, embedded=0, int8=int8
-    )  # the values beside the source, which is compiled sooner
+    """The compiled C form; its bytes are those of its tables, and of its instructions where known."""
+    form = c_form(made.network, example, embedded=0, int8=int8)  # values in a file of their own compile sooner
     assert form.library
     run = form.library
     data = form.program.tables + bytes(form.code or 0)
@@ -230,7 +229,7 @@ def _c(made: Made, example: Example, *, int8: bool = False) -> _Side:
 
 
 def _sparse(made: Made) -> Made | None:
-    """The network with every layer sparse that can be, is large enough and of at most half density; None if none is."""
+    """The network with every layer sparse that fits, is large enough and has at most half density; None without any."""
     network = masked(made.network, made.mask).network
     remaining = {name: made.mask[name] for name, held in made.mask.counts.items() if held}
     chosen = 0
@@ -252,7 +251,7 @@ def _madds(network: nn.Module, example: Example) -> int | None:
 
 
 def _numbers(made: Made) -> tuple[int, int]:
-    """Stored parameters, and those of them that live."""
+    """Stored parameters, and those of them that remain."""
     parameters = dict(made.network.named_parameters())
     stored = sum(parameter.numel() for parameter in parameters.values())
     stored += sum(buffer.numel() for name, buffer in made.network.named_buffers() if name.endswith(".values"))
@@ -261,7 +260,7 @@ def _numbers(made: Made) -> tuple[int, int]:
 
 
 def _times(sides: Sequence[Callable[[], object]], rounds: int, device: torch.device) -> list[list[float]]:
-    """Per side the seconds of one call, in every round; who begins, and in which direction, changes."""
+    """For each form the seconds of one call in every round; the first form and the direction change."""
     for side in sides:
         side()
         side()
@@ -278,13 +277,13 @@ def _times(sides: Sequence[Callable[[], object]], rounds: int, device: torch.dev
 
 
 def _seconds(side: Callable[[], object], times: int, device: torch.device) -> float:
-    """Of one call: the shortest of some stretches of that many calls."""
+    """Seconds of one call: the shortest of some intervals of that many calls."""
     found = []
     for _ in range(TIMES):
         began = clock.now()
         for _ in range(times):
             side()
         if device.type == "cuda":
-            torch.cuda.synchronize(device)  # it answers before it is done
+            torch.cuda.synchronize(device)  # calls return before the device is done
         found.append((clock.now() - began) / times)
     return min(found)

@@ -1,4 +1,4 @@
-"""Examples: a batch as a model is called with it, its tensors, and batches of other sizes made of it."""
+"""Examples: a batch as a model takes it, its tensors, and batches of other sizes made from it."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ from oneticket.ground.errors import ModelError
 from oneticket.ground.streams import Streams
 
 Example = Tensor | Sequence[Any] | Mapping[str, Any]
-"""A batch as the model is called with it: one tensor, several, or tensors by the arguments' names.
+"""A batch as the model takes it: one tensor, several, or tensors by the arguments' names.
 
-In the place of a tensor there may be None, or a tuple, list or mapping of tensors, such as a recurrent network's state.
+A tensor may be replaced by None, or by a tuple, list or mapping of tensors, such as a recurrent network's state.
 """
 
 Axes = tuple[int | None, ...]
-"""Per tensor of an example the axis along which its rows lie; None for a tensor that belongs to all rows."""
+"""For each tensor of an example the axis of its rows; None for a tensor that belongs to all rows."""
 
 ROWS = 3
-"""Rows of the batch by which the axis of the rows is found."""
+"""Rows of the batch that is used to find the axis of the rows."""
 
 MOST = 256
-"""Choices of axes that are tried at most."""
+"""Choices of axes to try at most."""
 
 
 def arguments(example: Example) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """Positional and named arguments; raises ModelError for anything but tensors that hold something.
+    """Positional and named arguments; raises ModelError for anything but non-empty tensors.
 
     >>> x, h = torch.zeros(5, 2, 4), torch.zeros(1, 2, 4)
     >>> len(arguments((x, (h, h)))[0]), list(arguments({"x": x, "state": None})[1])
@@ -42,7 +42,7 @@ def arguments(example: Example) -> tuple[tuple[Any, ...], dict[str, Any]]:
     if not tensors or any(one is not None and not isinstance(one, Tensor) for one in found):
         raise ModelError(
             "example: expected a batch as the model takes it: a tensor, several, or tensors by name; tuples of tensors "
-            f"and None may stand for a tensor; got {_told(example)}"
+            f"and None may stand for a tensor; got {_describe(example)}"
         )
     if empty := [tuple(one.shape) for one in tensors if not one.numel()]:
         raise ModelError(f"example: expected tensors that hold something, got one of shape {empty[0]}")
@@ -57,7 +57,7 @@ def leaves(example: Example) -> list[Tensor]:
 
 
 def parts(name: str, value: Any) -> Iterator[tuple[str, Tensor]]:
-    """An argument's tensors, by the names that they have in a program: the argument's, then the place in it.
+    """An argument's tensors, by their names in a program: the argument's name, then the place in it.
 
     >>> [name for name, _ in parts("state", (torch.zeros(1), {"c": torch.zeros(1)}))]
     ['state_0', 'state_1_c']
@@ -71,11 +71,11 @@ def parts(name: str, value: Any) -> Iterator[tuple[str, Tensor]]:
 
 @torch.no_grad()
 def outputs(network: nn.Module, example: Example) -> tuple[Tensor, ...]:
-    """All tensors that a network gives, in order, whatever holds them; raises ModelError if it fails or gives none."""
+    """All tensors in a network's output, in order, whatever their container; ModelError if it fails or gives none."""
     positional, named = arguments(example)
     try:
         found = tensors_in(network(*positional, **named))
-    except Exception as error:  # whatever a user's forward pass says
+    except Exception as error:  # any error of a user's forward pass
         raise ModelError(f"{type(network).__name__} fails on the example: {error}") from error
     if not found:
         raise ModelError(f"{type(network).__name__}: expected tensors as outputs, got none")
@@ -85,8 +85,8 @@ def outputs(network: nn.Module, example: Example) -> tuple[Tensor, ...]:
 def resized(example: Example, sizes: Sequence[Mapping[int, int]]) -> Example:
     """The example with other sizes along some axes: per tensor, axis -> size; a tensor without any is copied.
 
-    Numbers become noise of the tensor's spread; of indices and truth values its own entries are taken, over again. No
-    two tensors are the same one: torch takes zeros that are given twice, for both parts of a state, for a single input.
+    Numbers become noise of the tensor's spread; entries of indices and truth values are repeated. No two tensors are
+    the same object, since torch takes one tensor that is given twice for a single input.
 
     >>> [tuple(one.shape) for one in resized((torch.zeros(5, 2), torch.zeros(2)), [{1: 3}, {0: 3}])]
     [(5, 3), (3,)]
@@ -107,18 +107,18 @@ def resized(example: Example, sizes: Sequence[Mapping[int, int]]) -> Example:
 
 
 def batch(example: Example, count: int, axes: Axes | None = None) -> Example:
-    """`count` rows made of the example's, which lie along `axes`, the first of every tensor unless given."""
+    """`count` rows made from the example's rows, which lie along `axes`, by default the first axis of every tensor."""
     axes = (0,) * len(leaves(example)) if axes is None else axes
     return resized(example, [{} if axis is None else {axis: count} for axis in axes])
 
 
 def batch_axes(network: nn.Module, example: Example) -> Axes | None:
-    """Per tensor of the example the axis of its rows, each of which the network computes by itself; None without any.
+    """For each tensor of the example the axis of its rows, which the network computes independently; None without any.
 
-    Sizes alone do not tell: of (sequence, batch, features) the first may well be as long as the second. So for each
-    choice of axes of one common size, the network computes a batch of three rows and then the last of them alone. The
-    first choice that gives the same wins; axes of the same place come first. A network that mixes its rows gets the
-    first axis, if that has the same size in all tensors.
+    Sizes are not enough: in (sequence, batch, features) the first two may be equal. So for each choice of axes of one
+    common size, the network computes a batch of three rows and then the last row alone. The first choice with equal
+    results wins; choices with the same axis everywhere come first. A network that mixes its rows gets the first axis,
+    if that has the same size in all tensors.
 
     >>> x, h = torch.zeros(4, 2, 4), torch.zeros(1, 2, 4)
     >>> batch_axes(nn.RNN(4, 4), (x, h)), batch_axes(nn.RNN(4, 4, batch_first=True), x), batch_axes(nn.RNN(4, 4), x)
@@ -133,7 +133,7 @@ def batch_axes(network: nn.Module, example: Example) -> Axes | None:
 
 
 def _choices(example: Example) -> list[Axes]:
-    """Axes of one common size, the parts of one argument alike: fewest tensors without rows first, then equal axes."""
+    """Axes of one common size, equal within an argument: fewest tensors without rows first, then equal axes."""
     positional, named = arguments(example)
     parts = [(place, one.shape) for place, part in enumerate([*positional, *named.values()]) for one in leaves(part)]
     kinds = list(dict.fromkeys(parts))
@@ -148,7 +148,7 @@ def _choices(example: Example) -> list[Axes]:
 
 
 def _by_rows(network: nn.Module, example: Example, axes: Axes) -> bool:
-    """Whether the last of three rows gives, by itself, what it gives among the others."""
+    """Whether the last of three rows gives the same alone and among the others."""
     three = batch(example, ROWS, axes)
     rows = zip(leaves(three), axes, strict=True)
     last = _with(three, [one if axis is None else one.narrow(axis, -1, 1) for one, axis in rows])
@@ -164,7 +164,7 @@ def _by_rows(network: nn.Module, example: Example, axes: Axes) -> bool:
 
 
 def _last_row(among: Tensor, alone: Tensor) -> Tensor:
-    """Of an output of three rows the last one's, if there are as many as rows along one axis."""
+    """The last row of an output of three rows, if one axis has that size."""
     if among.dim() == alone.dim():
         for axis, (three, one) in enumerate(zip(among.shape, alone.shape, strict=True)):
             if three == ROWS * one and one != three:
@@ -173,13 +173,13 @@ def _last_row(among: Tensor, alone: Tensor) -> Tensor:
 
 
 def _with(example: Example, tensors: Sequence[Tensor]) -> Example:
-    """The example with these tensors in the places of its own."""
+    """The example with these tensors instead of its own."""
     found, structure = pytree.tree_flatten(example)
     new = iter(tensors)
     made: Example = pytree.tree_unflatten([next(new) if isinstance(one, Tensor) else one for one in found], structure)
     return made
 
 
-def _told(example: object) -> str:
+def _describe(example: object) -> str:
     kinds = sorted({type(one).__name__ for one in pytree.tree_leaves(example)})
     return " and ".join(kinds) or f"an empty {type(example).__name__}"

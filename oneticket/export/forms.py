@@ -1,4 +1,4 @@
-"""Export: a trained network and its mask into a form to deploy, checked before it is written."""
+"""Export: a trained network and its mask in a form to deploy, checked before it is written."""
 
 from __future__ import annotations
 
@@ -30,17 +30,17 @@ PROGRAM = (".so", ".bin")
 
 @dataclass(frozen=True, kw_only=True)
 class Exported:
-    """What was exported.
+    """The result of an export.
 
     - `form`: its name in FORMS.
-    - `network`: what computes so in Python, a copy in evaluation mode.
-    - `path`, `size`: the file, None if none was asked for, and the bytes of all files, which they have or would have.
-    - `files`: all files that were written; of most forms the one.
-    - `removed`: per layer, how many of its units went.
+    - `network`: the same computation in Python, a copy in evaluation mode.
+    - `path`, `size`: the file, None if none was asked for, and the bytes of all files, written or not.
+    - `files`: all files that were written; one for most forms.
+    - `removed`: layer -> how many of its units were removed.
     - `stopped`: dead units that cannot be removed, with the layer that prevents it and why.
-    - `note`: what else is to be told, such as why a network was kept whole.
-    - `tolerance`: how far its outputs were allowed to lie from the masked model's, of the largest or of 1.
-    - `c`: of the C form, what it takes and whether it was compiled.
+    - `note`: remarks, such as why a network was kept whole.
+    - `tolerance`: how far its outputs may differ from the masked model's, relative to the larger of the largest and 1.
+    - `c`: for the C form, its size and memory, and whether it was compiled.
     """
 
     form: str
@@ -68,27 +68,26 @@ def export(
     build: bool = False,
     int8: bool = False,
 ) -> Exported:
-    """Bring a trained model under its mask into a form to deploy, and write it to `out` if given.
+    """Export a trained model under its mask to a form to deploy, and write it to `out` if given.
 
     - "dense": the state dict, pruned weights exactly zero (`.safetensors`).
-    - "compact": without dead units: the state dict of the smaller network
-      (`.safetensors`), or the program that runs it (`.onnx`).
-    - "csr": linear layers as NAME.crow, NAME.col and NAME.values, as `torch.sparse` has them (`.safetensors`).
+    - "compact": without dead units: the state dict of the smaller network (`.safetensors`), or its program (`.onnx`).
+    - "csr": linear layers as NAME.crow, NAME.col and NAME.values, as in `torch.sparse` (`.safetensors`).
     - "2:4": linear layers as NAME.weight.values and NAME.weight.meta (`sparse.packed`; `sparse.on_cuda` runs them).
-    - "onnx": the masked network as a program that ONNX Runtime runs, for any size of batch (`.onnx`).
-    - "c": the network without dead units, as C99 that needs no library, for one input at a
-      time (`.c`, with a header beside it and, above 300,000 weights, a file of values `.bin`).
+    - "onnx": the masked network as a program for ONNX Runtime, for any size of batch (`.onnx`).
+    - "c": the network without dead units as C99 without libraries, one input at a time (`.c`, with a header next to it
+      and, above 300,000 weights, a file of values `.bin`).
 
-    `example`: a batch as the model takes it (`example.Example`). `dynamic`: axes of a program's inputs whose size is
-    left open beside the batch's, `[2, 3]` for height and width; or per input, `{"tokens": {1: "length"}}`. `build`: of
-    C also a shared library for this machine (`.so`), which `CLibrary` calls. `int8`: of C weights in 8 bits, which
-    differ by more than rounding: `Exported.c.error` says by how much.
-    The model is left as it is. What `weight_norm`, `spectral_norm`, `torch.nn.utils.prune` or a parametrization
-    computes becomes a plain weight (`plain.plain`). The new form's outputs are compared with the masked model's before
-    anything is written: they lie within the rounding of the dtype, of the largest or of 1, which is 1e-5 for float32
-    (`agreement.allowed`). Raises PruneError if the mask does not fit the model or has no such form, SpecError for an
-    unknown form, ending or axis, ModelError if the outputs differ, FileError if the disk refuses; then nothing is
-    written.
+    `example`: a batch as the model takes it (`example.Example`). `dynamic`: further axes of a program's inputs with
+    open size, `[2, 3]` for height and width; or per input, `{"tokens": {1: "length"}}`. `build`: for C, also write a
+    shared library for this machine (`.so`), which `CLibrary` calls. `int8`: for C, store weights in 8 bits; outputs
+    then differ by more than rounding, by `Exported.c.error`.
+
+    The model is not changed. Weights computed by `weight_norm`, `spectral_norm`, `torch.nn.utils.prune` or a
+    parametrization become plain weights (`plain.plain`). Before anything is written, the new form's outputs are
+    compared with the masked model's: they may differ by the rounding of the dtype (`agreement.allowed`, 1e-5 for
+    float32). Raises PruneError if the mask does not fit the model or has no such form, SpecError for an unknown form,
+    ending or axis, ModelError if the outputs differ, FileError if the disk refuses; then nothing is written.
 
     >>> import torch
     >>> net = nn.Sequential(nn.Linear(2, 3), nn.ReLU(), nn.Linear(3, 1))
@@ -147,7 +146,7 @@ def _infinite(network: nn.Module) -> str:
 
 
 def _stem(path: Path | None) -> str:
-    """The name of a C program, after its file; raises SpecError for a file whose name C does not take."""
+    """The name of a C program, from its file's; raises SpecError for a name that C does not allow."""
     if path is None:
         return "network"
     if c_name(path.stem) != path.stem:
@@ -160,7 +159,7 @@ def _file(form: _Form, made: Made) -> bytes:
 
 
 def _plain(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Contiguous copies, each in memory of its own, as safetensors wants them."""
+    """Contiguous copies, each in memory of its own, as safetensors needs."""
     return {name: tensor.detach().cpu().contiguous().clone() for name, tensor in sorted(tensors.items())}
 
 
@@ -185,4 +184,4 @@ FORMS: dict[str, _Form] = {
     "onnx": _Form(make=lambda model, mask, _: masked(model, mask), endings=(".onnx",)),
     "c": _Form(make=compacted, endings=(".c",)),
 }
-"""Form -> how its network is made, what of it goes into a file, and the endings of files that can hold it."""
+"""Form -> how its network is made, what its file contains, and the endings of its files."""

@@ -1,4 +1,4 @@
-"""Networks to deploy: copies of a model, in evaluation mode, pruned and without the units that nothing needs."""
+"""Networks to deploy: copies of a model in evaluation mode, pruned and without dead units."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from oneticket.ticket.mask import Mask
 
 @dataclass(frozen=True, kw_only=True)
 class Made:
-    """A network in some form: what of the mask is left in it, how many units went per layer, and what is to be told.
+    """A network in some form: the rest of its mask, how many units were removed per layer, and remarks.
 
     `stopped`: dead units that cannot be removed, with the layer that prevents it.
     """
@@ -76,7 +76,7 @@ def compacted(model: nn.Module, mask: Mask, example: Example) -> Made:
         for each in (example, batch(example, 3)):
             if apart := differs(outputs(whole.network, each), outputs(small, each), near=near):
                 return _whole(whole, f"without its units {apart}")
-    except Exception as error:  # whatever a user's code says to being made smaller
+    except Exception as error:  # any error of the user's code on smaller shapes
         return _whole(whole, f"without its units it fails: {type(error).__name__}: {error}")
     left = Mask({name: remaining[made.get(name, ...)] for name, remaining in mask.items()})
     return Made(network=small, mask=left, removed=units.removed, stopped=units.stopped, note=note)
@@ -87,7 +87,7 @@ def _whole(made: Made, why: str) -> Made:
 
 
 def linears(network: nn.Module, mask: Mask) -> dict[str, Any]:
-    """The plain linear layers, by name, that lost weights of their own: those that have other forms.
+    """The plain linear layers with pruned weights, by name: the layers that have other forms.
 
     Raises PruneError if there are none.
     """

@@ -1,4 +1,4 @@
-"""ONNX programs of networks, given away only once ONNX Runtime has computed with them what torch computes."""
+"""ONNX programs of networks, returned only after ONNX Runtime has computed the same as torch."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ LARGEST = 2**31 - 1  # bytes of one protobuf message
 
 
 def missing() -> str:
-    """Which of the packages is not installed and what to do; nothing if all are there."""
+    """Which of the packages is not installed and what to do; empty if all are installed."""
     absent = [name for name in PACKAGES if find_spec(name) is None]
     return f"onnx needs {', '.join(absent)}: pip install 'oneticket[onnx]'" if absent else ""
 
 
 def onnx_bytes(network: nn.Module, example: Example, *, dynamic: Dynamic = ()) -> bytes:
-    """The ONNX program of a network in evaluation mode; the size of the batch is left open, and that of `dynamic` axes.
+    """The ONNX program of a network in evaluation mode, with open sizes of the batch and of `dynamic` axes.
 
-    Made by `torch.onnx.export` out of `torch.export`, with inputs named as the forward pass names them; the axis of the
-    batch is found by `example.batch_axes`. The program holds nothing of the source code: no lines, no comments, no
-    folders. Before it is given away, ONNX Runtime computes other sizes of every open axis: outputs further from torch's
-    than rounding are an error.
+    Made by `torch.onnx.export` from `torch.export`; inputs have the names of the forward pass's arguments; the batch
+    axis is found by `example.batch_axes`. The program contains nothing of the source code: no lines, comments or
+    folders. ONNX Runtime first computes other sizes of every open axis: a difference from torch beyond rounding is an
+    error.
 
     Raises ModelError for a missing package, a network that cannot be exported, and other outputs; SpecError for an axis
     that no input has.
@@ -51,7 +51,7 @@ def onnx_bytes(network: nn.Module, example: Example, *, dynamic: Dynamic = ()) -
 
 
 def session(data: bytes) -> Callable[[Example], tuple[Tensor, ...]]:
-    """A program as a function from a batch to output tensors, by ONNX Runtime on the CPU with torch's thread count."""
+    """A program as a function from a batch to output tensors, run by ONNX Runtime on the CPU with torch's threads."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -59,7 +59,7 @@ def session(data: bytes) -> Callable[[Example], tuple[Tensor, ...]]:
     options.log_severity_level = 3
     try:
         made = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # it has a class of its own for everything that a program may ask for
+    except Exception as error:  # ONNX Runtime has many classes of errors
         way = "; export the network as float32: model.float()" if "NOT_IMPLEMENTED" in str(error) else ""
         raise ModelError(f"onnx: ONNX Runtime does not take this program: {_reason(error)}{way}") from None
     names = [one.name for one in made.get_inputs()]
@@ -105,13 +105,13 @@ def _program(network: nn.Module, example: Example, axes: Open) -> bytes:
         data: bytes = made.SerializeToString(deterministic=True)
     except ModelError:
         raise
-    except Exception as error:  # whatever torch.export says to a forward pass
+    except Exception as error:  # any error of torch.export on a forward pass
         raise ModelError(f"onnx: torch cannot export {type(network).__name__}: {_reason(error)}") from error
     return data
 
 
 def _forget(message: Any) -> None:
-    """Take out of a program, in place, all that tells of the code it came from: torch writes stack traces there."""
+    """Remove from a program, in place, all traces of its source code: torch writes stack traces there."""
     for told in ("doc_string", "metadata_props"):
         if told in message.DESCRIPTOR.fields_by_name:
             message.ClearField(told)
@@ -123,7 +123,7 @@ def _forget(message: Any) -> None:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """The exporter and its optimizer warn of what they find in themselves and in packages that are not there."""
+    """Silence the exporter and its optimizer, which warn about themselves and about missing packages."""
     logs = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript")]
     before = [log.level for log in logs]
     for log in logs:

@@ -1,4 +1,4 @@
-"""Plain copies: networks whose weights are parameters, where the user's model computes them from others."""
+"""Plain copies: networks whose weights are parameters, where the user's model computes them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from oneticket.ticket.names import listed
 
 @dataclass(frozen=True, kw_only=True)
 class Plain:
-    """A copy with weights that are parameters, the mask by its names, and what was made so."""
+    """A copy with weights that are parameters, the mask by its names, and a note on what changed."""
 
     network: nn.Module
     mask: Mask
@@ -33,10 +33,10 @@ class Plain:
 def plain(model: nn.Module, mask: Mask, example: Example) -> Plain:
     """A copy of the model in evaluation mode in which every weight is a parameter of its own.
 
-    What `weight_norm`, `spectral_norm`, `torch.nn.utils.prune` and parametrizations compute in evaluation mode becomes
-    the weight; the outputs stay what they were, which is checked. The mask may name the computed weight, or the
-    parameter that it is computed from: that one is then pruned first. Raises PruneError if the mask fits neither,
-    ModelError if the model cannot be copied, or computes a weight anew each time.
+    Weights that `weight_norm`, `spectral_norm`, `torch.nn.utils.prune` and parametrizations compute in evaluation mode
+    become parameters; the outputs stay equal, which is checked. The mask may name the computed weight, or the parameter
+    that it is computed from, which is then pruned first. Raises PruneError if the mask fits neither, ModelError if the
+    model cannot be copied, or computes a different weight each time.
 
     >>> net = nn.Sequential(prune.identity(nn.Linear(2, 1), "weight"))
     >>> made = plain(net, Mask({"0.weight_orig": torch.tensor([[True, False]])}), torch.ones(1, 2))
@@ -74,23 +74,23 @@ def plain(model: nn.Module, mask: Mask, example: Example) -> Plain:
 
 
 def duplicate(model: nn.Module) -> nn.Module:
-    """A deep copy, of models too that hold computed tensors, which torch does not copy.
+    """A deep copy, also of models that hold computed tensors, which torch does not copy.
 
     Raises ModelError, with the attribute's name, for what cannot be copied at all.
     """
     memo: dict[int, Any] = {}
     for module in model.modules():
         for tensor in _held(vars(module)):
-            if not tensor.is_leaf:  # computed by a hook before every forward pass, or left over from one
+            if not tensor.is_leaf:  # computed by a hook before every forward pass, or left from one
                 memo[id(tensor)] = tensor.detach().clone()
     try:
         return copy.deepcopy(model, dict(memo))
-    except Exception as error:  # whatever an attribute of a user's model says to being copied
+    except Exception as error:  # any error of copying an attribute of a user's model
         raise ModelError(f"the model cannot be copied: {_culprit(model, memo)}: {error}; take it out first") from error
 
 
 def _computed(module: nn.Module) -> Iterator[tuple[str, Callable[[], object]]]:
-    """The names of a module's computed weights, and what makes each a parameter; those computed last come first."""
+    """The names of a module's computed weights, each with a function that makes it a parameter; the last one first."""
     for hook in reversed(module._forward_pre_hooks.values()):
         for kind, (name, remove) in _HOOKS.items():
             if isinstance(hook, kind):
@@ -102,7 +102,7 @@ def _computed(module: nn.Module) -> Iterator[tuple[str, Callable[[], object]]]:
 
 
 def _unparametrize(module: nn.Module, weight: str) -> None:
-    """As torch does it, which takes the weight out of the module's class: a copy shares that with the user's model."""
+    """Remove a parametrization as torch does, but not from the class, which a copy shares with the user's model."""
     shared = type(module)
     own = {name: value for name, value in vars(shared).items() if name not in ("__dict__", "__weakref__")}
     module.__class__ = type(shared.__name__, shared.__bases__, own)
@@ -110,7 +110,7 @@ def _unparametrize(module: nn.Module, weight: str) -> None:
 
 
 def _tidy(module: nn.Module) -> None:
-    """Take out the hooks by which torch.nn.utils reads files of its older forms; they stay when the weight is plain."""
+    """Remove the hooks by which torch.nn.utils reads older files; they stay when the weight is plain."""
     for hooks in (module._load_state_dict_pre_hooks, module._state_dict_hooks):
         for key, hook in [*hooks.items()]:
             hook = getattr(hook, "hook", hook)
@@ -119,7 +119,7 @@ def _tidy(module: nn.Module) -> None:
 
 
 def _moved(mask: Mask, homes: Mapping[str, str], network: nn.Module) -> tuple[Mask, list[str]]:
-    """The mask by the plain names, and the weights whose pruned places are not zero, which leave it."""
+    """The mask by the plain names, and the weights whose pruned entries are not zero and which lose their mask."""
     parameters = dict(network.named_parameters(remove_duplicate=False))
     found: dict[str, Tensor] = {}
     dense: list[str] = []
@@ -139,7 +139,7 @@ def _names(network: nn.Module) -> set[str]:
 
 
 def _held(found: object) -> Iterator[Tensor]:
-    """Tensors in an attribute, and in the lists, tuples and mappings of attributes; modules are met by themselves."""
+    """Tensors in an attribute, and in its lists, tuples and mappings; modules are visited on their own."""
     if isinstance(found, Tensor):
         yield found
     elif isinstance(found, Mapping | list | tuple):
@@ -165,4 +165,4 @@ _HOOKS: dict[type, tuple[str, Callable[[nn.Module, str], object]]] = {
     SpectralNorm: ("name", remove_spectral_norm),
     prune.BasePruningMethod: ("_tensor_name", prune.remove),
 }
-"""Hooks that compute a weight: where they keep its name, and what makes it a parameter."""
+"""Hooks that compute a weight: the attribute with its name, and the function that makes it a parameter."""

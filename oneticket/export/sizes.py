@@ -1,4 +1,4 @@
-"""Open sizes: the axes of a program's inputs whose size is not fixed, and batches of other sizes to try it with."""
+"""Open sizes: a program's input axes without a fixed size, and batches of other sizes to test it with."""
 
 from __future__ import annotations
 
@@ -19,17 +19,16 @@ BATCH = "batch"
 
 @dataclass(frozen=True, kw_only=True)
 class Open:
-    """Per tensor of the example: open axis -> name of its size; and `several`, the example in sizes of two and more."""
+    """For each tensor of the example: open axis -> name of its size; `several`: the example with all sizes above 1."""
 
     names: tuple[dict[int, str], ...]
     several: Example
 
 
 def open_axes(network: nn.Module, example: Example, dynamic: Dynamic = ()) -> Open:
-    """The open axes: those of the batch, as `example.batch_axes` finds them, and those asked for.
+    """The open axes: those of the batch, found by `example.batch_axes`, and those asked for.
 
-    Axes of one number and one size are of one name, such as `axis2`. Raises SpecError for an axis or an input that is
-    not there.
+    Axes of equal number and size share a name, such as `axis2`. Raises SpecError for a missing axis or input.
 
     >>> net = nn.Sequential(nn.Conv2d(3, 8, 3))
     >>> import torch
@@ -40,17 +39,17 @@ def open_axes(network: nn.Module, example: Example, dynamic: Dynamic = ()) -> Op
     asked = _by_input(network, example, dynamic) if isinstance(dynamic, Mapping) else _everywhere(tensors, dynamic)
     found = [{} if axis is None else {axis: BATCH} for axis in rows or (None,) * len(tensors)]
     names = tuple({**more, **batch} for more, batch in zip(asked, found, strict=True))
-    # A size of one would be taken for one that never changes.
+    # torch takes a size of one for one that never changes.
     pairs = zip(tensors, names, strict=True)
     sizes = [{axis: 2 for axis in named if tensor.shape[axis] == 1} for tensor, named in pairs]
     return Open(names=names, several=resized(example, sizes))
 
 
 def others(network: nn.Module, example: Example, axes: Open) -> Iterator[tuple[Example, tuple[Tensor, ...]]]:
-    """Examples of other sizes, and what the network gives for them; the example itself first.
+    """Examples of other sizes, and the network's outputs for them; the example itself first.
 
-    Batches of 1 and 5; and every other open size by one more, and doubled, by itself and with all others. Sizes at
-    which the network itself fails are left out. Raises ModelError if it fails for all of a name.
+    Batches of 1 and 5; and every other open size plus one, and doubled, alone and together. Sizes at which the network
+    itself fails are left out. Raises ModelError if it fails for all sizes of a name.
     """
     yield example, outputs(network, example)
     pairs = zip(leaves(example), axes.names, strict=True)
@@ -99,7 +98,7 @@ def _by_input(network: nn.Module, example: Example, dynamic: Mapping[str, Mappin
 
 
 def input_names(network: nn.Module, example: Example) -> list[str]:
-    """The names of the example's tensors in a program: of the forward pass's arguments, parts with their place.
+    """The names of the example's tensors in a program: the forward pass's arguments, with the place of parts.
 
     >>> import torch
     >>> x = torch.zeros(1, 1, 1)

@@ -1,4 +1,4 @@
-"""Linear layers in torch's own sparse forms: CSR anywhere, and two of four for the sparse units of NVIDIA GPUs."""
+"""Linear layers in torch's sparse forms: CSR on any device, and 2:4 for the sparse units of NVIDIA GPUs."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from oneticket.ground.errors import PruneError
 from oneticket.ticket.mask import Mask
 
 GROUP, MOST = 4, 2
-"""Of so many weights in a row at most so many live."""
+"""2:4: at most so many weights remain in each group."""
 
 
 @final
 class Csr(nn.Module):
-    """A linear layer over its living weights as a `torch.sparse` CSR matrix: buffers `crow`, `col` (int32), `values`.
+    """A linear layer over its remaining weights as a `torch.sparse` CSR matrix.
 
-    `living`: bool (outputs, inputs).
+    Buffers `crow`, `col` (int32) and `values`. `remaining`: bool (outputs, inputs).
 
     >>> layer = nn.Linear(3, 2, bias=False)
     >>> csr = Csr(layer, torch.tensor([[True, False, False], [False, True, True]]))
@@ -41,7 +41,7 @@ class Csr(nn.Module):
         self.bias = None if layer.bias is None else nn.Parameter(layer.bias.detach().clone())
 
     def forward(self, x: Tensor) -> Tensor:
-        """(..., inputs) to (..., outputs)."""
+        """(..., inputs) -> (..., outputs)."""
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "Sparse CSR tensor support is in beta")
             weight = torch.sparse_csr_tensor(
@@ -61,7 +61,7 @@ class Csr(nn.Module):
 
 
 def csr(model: nn.Module, mask: Mask) -> Made:
-    """The masked network with every linear layer that lost weights as `Csr`; its state dict is the file's content.
+    """The masked network with every pruned linear layer as `Csr`; its state dict is the file's content.
 
     Raises PruneError if no linear layer lost a weight.
     """
@@ -72,10 +72,10 @@ def csr(model: nn.Module, mask: Mask) -> Made:
 
 
 def two_of_four(model: nn.Module, mask: Mask) -> Made:
-    """The masked network, once it is sure that in every linear layer that lost weights two of each four live at most.
+    """The masked network, checked to be 2:4: in every pruned linear layer at most two of each four weights remain.
 
-    Groups run along the inputs. Raises PruneError with the counts per layer where that does not hold, and if no linear
-    layer lost a weight.
+    Groups are along the inputs. Raises PruneError with the counts per layer for any other mask, and if no linear layer
+    lost a weight. Mishra et al. 2021, arXiv 2104.08378.
     """
     made, wrong = masked(model, mask), []
     for name in linears(made.network, mask):
@@ -97,8 +97,8 @@ def packed(network: nn.Module, mask: Mask) -> dict[str, Tensor]:
     """The state dict of a 2:4 network, with each such weight as NAME.values and NAME.meta.
 
     `values`: (outputs, inputs / 2), two of each group of four; `meta`: uint8 (outputs, inputs / 4), the places of the
-    two in their group, the first in bits 0 and 1, the second in bits 2 and 3. A group with fewer living weights keeps
-    zeros, at its first free places.
+    two in their group, the first in bits 0 and 1, the second in bits 2 and 3. A group with fewer remaining weights
+    keeps zeros, at its first free places.
 
     >>> net = nn.Sequential(nn.Linear(4, 1, bias=False))
     >>> _ = net.load_state_dict({"0.weight": torch.tensor([[0.0, 5, 0, 7]])})
@@ -109,7 +109,7 @@ def packed(network: nn.Module, mask: Mask) -> dict[str, Tensor]:
     tensors = dict(network.state_dict())
     for name, layer in linears(network, mask).items():
         groups = _groups(mask[f"{name}.weight"].to(layer.weight.device))
-        # A stable order by "is dead" has the living first; of those two places the lower one is stored first.
+        # A stable sort by "is pruned" puts remaining weights first; of the two places the lower one is stored first.
         places = (~groups).to(torch.uint8).argsort(dim=2, stable=True)[..., :MOST].sort(dim=2).values
         del tensors[f"{name}.weight"]
         tensors[f"{name}.weight.values"] = _groups(layer.weight.detach()).gather(2, places).flatten(1)
@@ -118,7 +118,7 @@ def packed(network: nn.Module, mask: Mask) -> dict[str, Tensor]:
 
 
 def unpacked(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The state dict that `packed` packed, weights dense again."""
+    """Undo `packed`: the state dict with dense weights."""
     found = {name: value for name, value in tensors.items() if not name.endswith((".values", ".meta"))}
     for name in [name.removesuffix(".meta") for name in tensors if name.endswith(".meta")]:
         values, meta = tensors[f"{name}.values"], tensors[f"{name}.meta"].long()
@@ -129,10 +129,10 @@ def unpacked(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def on_cuda(network: nn.Module, mask: Mask) -> nn.Module:
-    """A copy of a 2:4 network on a CUDA device whose linear layers run as `torch.sparse` semi-structured ones.
+    """A copy of a 2:4 network on a CUDA device whose linear layers are `torch.sparse` semi-structured.
 
-    In float16 or bfloat16, with sizes that the GPU's kernels take (multiples of 64 do). Raises PruneError where torch
-    refuses a layer, with its reason.
+    In float16 or bfloat16, with sizes that the GPU's kernels support (multiples of 64 are). Raises PruneError with the
+    reason where torch refuses a layer.
     """
     made = duplicate(network)
     for name, layer in linears(made, mask).items():
@@ -147,5 +147,5 @@ def on_cuda(network: nn.Module, mask: Mask) -> nn.Module:
 
 
 def _groups(weight: Tensor) -> Tensor:
-    """(outputs, inputs) as (outputs, inputs / 4, 4)."""
+    """(outputs, inputs) -> (outputs, inputs / 4, 4)."""
     return weight.reshape(len(weight), -1, GROUP)

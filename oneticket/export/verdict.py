@@ -1,4 +1,4 @@
-"""In a sentence: whether a ticket saves time where it is deployed, by what was measured."""
+"""In a sentence: whether a ticket saves time in deployment, by measurement."""
 
 from __future__ import annotations
 
@@ -14,12 +14,11 @@ from oneticket.ticket.mask import Mask
 
 
 def sentence(rows: Sequence[Row], mask: Mask, granularity: str = "") -> str:
-    """What the rows of `measure` say; faster or slower is only said where the interval leaves out 1.
+    """The result of `measure` in a sentence; a form is called faster or slower only if its interval excludes 1.
 
-    `granularity`: how the mask was pruned, where that is known (`structure`).
-
-    The programs of ONNX Runtime are another way to compute: of them only the one without the removed units, beside the
-    one with them, speaks for the ticket. At the end stands which form took the least time, whatever it owes that to.
+    `granularity`: how the mask was pruned, if known (`structure`). ONNX Runtime computes in another way, so of its
+    programs only the ratio of the one without removed units to the one with them counts for the ticket. The last part
+    names the fastest form, whatever the cause.
     """
     found = {row.form: row for row in rows}
     how = structure(mask, granularity)
@@ -39,14 +38,14 @@ def sentence(rows: Sequence[Row], mask: Mask, granularity: str = "") -> str:
         said.append(f"in ONNX Runtime, beside the whole network there, {_judged(found['onnx-compact'])}")
     if how == f"{MOST}:{GROUP}":
         said.append("the sparse units of NVIDIA GPUs, for which 2:4 is made, were not measured")
-    faster = [row for row in rows if row.form not in ("dense", "onnx") and row.ratio.seen < 0]
+    faster = [row for row in rows if row.form not in ("dense", "onnx") and row.ratio.sign < 0]
     best = min(faster, key=lambda row: row.ratio.median, default=None)
     end = f"The ticket gives speed here as {best.form}" if best else "The ticket gives no speed here"
     return f"{'; '.join(said)}. {end}.{_fastest(rows)}"
 
 
 def _fastest(rows: Sequence[Row]) -> str:
-    """The form of the least time, and its share of the dense network's; nothing if that is as fast."""
+    """The fastest form, and its share of the dense network's time; empty if none is faster."""
     dense = next(row for row in rows if row.form == "dense")
     best = min(rows, key=lambda row: row.seconds)
     if best.form == "dense" or round(best.seconds / dense.seconds, 2) >= 1:
@@ -58,10 +57,10 @@ def _fastest(rows: Sequence[Row]) -> str:
 
 
 def structure(mask: Mask, granularity: str = "") -> str:
-    """How a mask's pruned weights lie: as the search says (`granularity`, a `PruningSpec`'s), or else as can be seen.
+    """The structure of a mask: by `granularity` (a `PruningSpec`'s) if given, else as visible in the mask.
 
-    Seen are whole rows and columns of every weight (outputs, inputs, ...), and 2:4 along the inputs where about half
-    of the weights live: with fewer left, groups have at most two by chance.
+    Visible are whole rows and columns of every weight (outputs, inputs, ...), and 2:4 along the inputs where about half
+    of the weights remain: with fewer, groups have at most two by chance.
 
     >>> import torch
     >>> structure(Mask({"w": torch.tensor([[True, True], [False, False]])})), structure(Mask({"w": torch.eye(4) > 0}))
@@ -94,27 +93,27 @@ def structure(mask: Mask, granularity: str = "") -> str:
 
 
 def _whole(remaining: Tensor, dim: int) -> bool:
-    """Whether along that dimension all weights of one place live, or none."""
+    """Whether along that dimension all or none of the weights of each place remain."""
     lines = remaining.movedim(dim, 0).flatten(1)
     return bool((lines.all(1) | ~lines.any(1)).all())
 
 
 def _crossed(remaining: Tensor) -> bool:
-    """Whether what lives is where a living row meets a living column, in all places of a kernel."""
+    """Whether the remaining weights are the crossings of some rows and columns, at all places of a kernel."""
     flat = remaining.flatten(2) if remaining.dim() > 2 else remaining.unsqueeze(2)
     rows, columns = flat.any(2).any(1), flat.any(2).any(0)
     return torch.equal(flat, (rows[:, None] & columns)[..., None].expand_as(flat))
 
 
 def _at_most(few: int, group: int, remaining: Tensor) -> bool:
-    """Whether of each so many neighbouring inputs of one output, at one place of a kernel, at most so few live."""
+    """Whether at most `few` of each `group` neighbouring inputs remain, for each output and place of a kernel."""
     if remaining.dim() < 2 or not group or remaining.shape[1] % group:
         return False
     return bool((remaining.movedim(1, -1).reshape(-1, group).sum(1) <= few).all())
 
 
 def _judged(row: Row, where: str = "") -> str:
-    word = {-1: "faster", 0: "not faster", 1: "slower"}[row.ratio.seen]
+    word = {-1: "faster", 0: "not faster", 1: "slower"}[row.ratio.sign]
     ratio = row.ratio
     bounds = "no interval" if ratio.low is None or ratio.high is None else f"{ratio.low:.2f} to {ratio.high:.2f}"
     return f"{word}{where} (ratio {ratio.median:.2f}, {bounds}, n = {ratio.n})"
@@ -129,4 +128,4 @@ TOLD = {
 """Granularities without sizes, in words."""
 
 HALF = 0.45
-"""Share of the weights that live at least in a mask that is taken for 2:4."""
+"""The least density of a mask that is taken for 2:4."""

@@ -29,7 +29,7 @@ UNSTRUCTURED = Mask({"w": torch.arange(64).reshape(8, 8) < 10})
 def row(form: str, low: float, high: float, **more: Any) -> Row:
     same: dict[str, Any] = {"size": 1, "zipped": 1, "numbers": 1, "remaining": 1, "madds": 1, "seconds": 1.0}
     ratio = Ratio(median=(low + high) / 2, low=low, high=high, n=30)
-    return Row(form=form, ratio=ratio, spread=(1.0, 1.0), **{"beside": "dense", **same, **more})
+    return Row(form=form, ratio=ratio, spread=(1.0, 1.0), **{"baseline": "dense", **same, **more})
 
 
 def test_rows_of_a_network_that_loses_units() -> None:

@@ -1,4 +1,4 @@
-"""Calls: what is written for each kind of layer, and the tables and functions that it needs."""
+"""Calls: the C text for each kind of layer, with its tables and functions."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ from oneticket.export.c.packing import Array
 from oneticket.export.c.text import Text, c_type
 
 DENSEST = {4: 0.3, 1: 0.5}
-"""Bytes of a value -> density above which a linear layer is written with all its weights.
+"""Bytes of a value -> density above which a linear layer stores all its weights.
 
-Of float32 a loop over all weights, which needs no distances, is then as fast on a CPU with wide vectors; int8 weights
-are written to be small, and half is where the distances take as many bytes as the zeros.
+For float32 a loop over all weights, without distances, is then as fast on a CPU with wide vectors. Int8 weights are
+for small files, and at half density distances take as many bytes as zeros.
 """
 
 
@@ -78,14 +78,14 @@ def _conv(text: Text, layer: Conv, name: str) -> None:
 
 
 def _values(text: Text, layer: Weighted, name: str) -> tuple[Array, str, list[str]]:
-    """The values to store, their kind, and the table of their scales, if they have any."""
+    """The values to store, their kind, and the table of their scales, if any."""
     if layer.levels is None or layer.scale is None:
         return layer.weight.numpy(), "float", []
     return layer.levels.numpy(), "int8", [text.table(f"{name}_scale", layer.scale.numpy())]
 
 
 def _chains(tile: int) -> int:
-    """Sums that grow side by side, since one addition must wait for the one before it."""
+    """How many sums are computed in parallel, since one addition must wait for the one before it."""
     return 4 if tile == 8 else 2 if tile <= 24 else 1
 
 
@@ -162,10 +162,10 @@ CALLS: dict[type[Layer], Callable[[Text, Any, str], None]] = {
     Concat: _concat,
     Softmax: _softmax,
 }
-"""Layer -> what writes it."""
+"""Layer -> the function that writes it."""
 
 
-def told(layer: Layer) -> str:
+def describe(layer: Layer) -> str:
     """A layer in words."""
     name = re.sub(r"[^\w .()-]", "_", layer.name, flags=re.ASCII)
     said = f"{name}: {' x '.join(map(str, layer.shape or (1,)))} numbers"

@@ -1,4 +1,4 @@
-"""The C form of a network: its program, held to what torch computes before it is given away."""
+"""The C form of a network: its program, compared with torch before it is returned."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ NOISE = 3
 
 @dataclass(frozen=True, kw_only=True)
 class CForm:
-    """A network as a C program, and what it takes where it runs.
+    """A network as a C program, with its size and memory.
 
-    - `program`: its texts; `network`: the list of layers that they were written of.
-    - `library`: the compiled program, None where there is no compiler: then the C text itself was not checked.
+    - `program`: its texts; `network`: the list of layers that it was written from.
+    - `library`: the compiled program, None without a compiler: then the C text itself was not checked.
     - `built`: the shared library's bytes, for this machine; empty without a compiler.
     - `data`: bytes of tables.
     - `ram`: bytes of input, output and scratch memory, and of the values, where they lie beside the source.
@@ -53,7 +53,7 @@ class CForm:
 
     @cached_property
     def code(self) -> int | None:
-        """Bytes of instructions, compiled for size here; None where that is unknown."""
+        """Bytes of instructions, compiled for size here; None where unknown."""
         return code_bytes(self.program)
 
     @property
@@ -121,9 +121,9 @@ def c_form(
 
 
 def program_files(form: CForm, *, build: bool) -> dict[str, bytes]:
-    """What to write: ending -> content; with `build` the shared library too.
+    """The files to write: ending -> content; with `build` the shared library too.
 
-    Raises ModelError where that was asked for and there is no compiler.
+    Raises ModelError if that is asked for and there is no compiler.
     """
     if build and not form.built:
         raise ModelError("build: no C compiler was found (CC, cc, gcc or clang); nothing was written")

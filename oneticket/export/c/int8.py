@@ -1,4 +1,4 @@
-"""Weights in 8 bits: of every output the largest weight is 127 steps."""
+"""Weights in 8 bits: the largest weight of each output is 127 steps."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ STEPS = 127
 
 
 def int8(network: Network) -> Network:
-    """The network with every weight rounded to one of 255 steps of its own output; biases stay as they are.
+    """The network with every weight rounded to one of 255 steps of its output; biases do not change.
 
     >>> from oneticket.export.c.layers import Linear
     >>> weight, bias = torch.tensor([[1.0, 0.3], [0.0, 0.0]]), torch.zeros(2)

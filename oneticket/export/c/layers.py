@@ -1,4 +1,4 @@
-"""The layers that C is written of: a network as a short list, each with its numbers, computed by torch as well."""
+"""The layers that C is written from: a network as a short list, each with its numbers, also computed by torch."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from torch import Tensor
 from torch.nn import functional as F
 
 Shape = tuple[int, ...]
-"""Of one input's numbers, without the batch."""
+"""Of one input or output, without the batch."""
 
 Pair = tuple[int, int]
 
 
 class Activation(NamedTuple):
-    """A function of one number: its name in ACTIVATIONS, and what it is set to."""
+    """A function of one number: its name in ACTIVATIONS, and its parameters."""
 
     name: str
     first: float = 0.0
     second: float = 0.0
 
     def of(self, x: Tensor) -> Tensor:
-        """What torch computes."""
+        """The result by torch."""
         return ACTIVATIONS[self.name].torch(x, self.first, self.second)
 
 
@@ -41,7 +41,7 @@ class Layer(ABC):
     activation: Activation | None = None
 
     def compute(self, *values: Tensor) -> Tensor:
-        """What torch computes, for (N, ...) values."""
+        """The result by torch, for (N, ...) values."""
         found = self._compute(*values)
         return self.activation.of(found) if self.activation else found
 
@@ -54,7 +54,7 @@ class Layer(ABC):
 class Weighted(Layer):
     """A layer with weights (outputs, ...), zero where pruned, and a bias; int8 weights are `levels` times `scale`.
 
-    Both are None for float32; else `weight` is what they stand for.
+    `levels` and `scale` are None for float32; for int8 `weight` is their product.
     """
 
     weight: Tensor
@@ -66,7 +66,7 @@ class Weighted(Layer):
 @final
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Linear(Weighted):
-    """(inputs,) to (outputs,)."""
+    """(inputs,) -> (outputs,)."""
 
     def _compute(self, *values: Tensor) -> Tensor:
         return F.linear(values[0].flatten(1), self.weight, self.bias)
@@ -75,11 +75,11 @@ class Linear(Weighted):
 @final
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Conv(Weighted):
-    """(C, H, W) to (O, H, W); `image` is the input's shape. One dimension is two with a height of 1."""
+    """(C, H, W) -> (O, H, W); `image` is the input's shape. One-dimensional layers have height 1."""
 
     image: tuple[int, int, int]
     stride: Pair
-    padding: Pair  # before the first row and the first column; the output's shape says what lies behind the last
+    padding: Pair  # before the first row and column; the padding behind the last follows from the output's shape
     dilation: Pair
     groups: int
 
@@ -110,7 +110,7 @@ class Affine(Layer):
 @final
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Prelu(Layer):
-    """Every channel's negative numbers times its slope; (channels,)."""
+    """Every channel's negative numbers times its slope; slopes (channels,)."""
 
     slope: Tensor
 
@@ -122,7 +122,7 @@ class Prelu(Layer):
 @final
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Pool(Layer):
-    """The largest or the mean of every window; `divisor` 0 divides by the window's size, clipped unless `padded`."""
+    """The maximum or mean of every window; `divisor` 0 divides by the window's size, clipped unless `padded`."""
 
     kind: str
     image: tuple[int, int, int]
@@ -162,7 +162,7 @@ class Pad(Layer):
 @final
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Adaptive(Layer):
-    """The largest or the mean of windows that cover the image, as many as the output has."""
+    """The maximum or mean of windows that cover the image, as many as the output has."""
 
     kind: str
     image: tuple[int, int, int]
@@ -188,7 +188,7 @@ class Binary(Layer):
 @final
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Pointwise(Layer):
-    """An activation that no layer before it could take in, or a copy."""
+    """An activation that no layer before it could absorb, or a copy."""
 
     def _compute(self, *values: Tensor) -> Tensor:
         return values[0].reshape(-1, *self.shape)
@@ -197,7 +197,7 @@ class Pointwise(Layer):
 @final
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Concat(Layer):
-    """Values one behind the other, along the channels."""
+    """Values concatenated along the channels."""
 
     def _compute(self, *values: Tensor) -> Tensor:
         return torch.cat([value.flatten(1) for value in values], 1).reshape(-1, *self.shape)
@@ -218,7 +218,7 @@ class Softmax(Layer):
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Network:
-    """Layers in the order of computing. Value 0 is the input, `output` the value to give, in `shape`."""
+    """Layers in computing order. Value 0 is the input, `output` the number of the output, of shape `shape`."""
 
     layers: tuple[Layer, ...]
     input: Shape
@@ -227,7 +227,7 @@ class Network:
 
     @torch.no_grad()
     def compute(self, x: Tensor) -> Tensor:
-        """What the list computes, by torch: what C is held to. (N, ...) to (N, ...)."""
+        """The result of the list by torch, the reference for C. (N, ...) -> (N, ...)."""
         values = {0: x}
         for layer in self.layers:
             values[layer.output] = layer.compute(*(values[number] for number in layer.inputs))
@@ -246,7 +246,7 @@ def conv_shape(shape: Sequence[int]) -> tuple[int, int, int]:
 
 
 class Function(NamedTuple):
-    """An activation in torch, and as a C expression of `x`, with FIRST and SECOND for what it is set to."""
+    """An activation in torch, and as a C expression of `x`, with FIRST and SECOND for its parameters."""
 
     torch: Callable[[Tensor, float, float], Tensor]
     c: str
@@ -271,4 +271,4 @@ ACTIVATIONS = {
     "hardswish": Function(lambda x, *_: F.hardswish(x), "x < -3 ? 0 : x > 3 ? x : x * (x + 3) * 0.16666667f"),
     "hardsigmoid": Function(lambda x, *_: F.hardsigmoid(x), "x < -3 ? 0 : x > 3 ? 1 : (x + 3) * 0.16666667f"),
 }
-"""Activation -> what it computes."""
+"""Activation -> its function."""

@@ -1,4 +1,4 @@
-"""Libraries: a C program compiled by whatever compiler is there, and called from Python."""
+"""Libraries: a C program compiled by any available compiler, and called from Python."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ COMPILERS = ("cc", "gcc", "clang")
 FLAGS = ("-std=c99", "-O3", "-ffp-contract=fast", "-shared", "-fPIC")
 OTHER = "set CC to another C compiler, or to CC=none to write the program unchecked; nothing was written"
 HERE = "-march=native"
-"""The processor's own instructions, where the compiler knows it."""
+"""The processor's own instructions, if the compiler knows it."""
 
 REASONS = {
     1: "its values were not loaded",
@@ -36,7 +36,7 @@ REASONS = {
     5: "found no memory",
     6: "was written for machines that put a number's low byte first",
 }
-"""What the functions of a program return, in words."""
+"""Return values of a program's functions, in words."""
 
 
 def compiler() -> list[str]:
@@ -59,7 +59,7 @@ def compiler() -> list[str]:
 
 
 def compiled(program: Program, *flags: str) -> bytes:
-    """A shared library of a program, for this machine; raises ModelError where the compiler refuses it."""
+    """A shared library of a program, for this machine; raises ModelError if the compiler fails."""
     command = compiler()
     if not command:
         raise ModelError(f"c: no C compiler was found: CC is not set, and none of {', '.join(COMPILERS)} is there")
@@ -101,7 +101,7 @@ def _put(program: Program, folder: Path) -> None:
 
 @final
 class CLibrary:
-    """A compiled network as a function of a batch; threads may call it at once.
+    """A compiled network as a function of a batch; several threads may call it at once.
 
     `path`: the shared library, of which it makes a copy of its own: what happens to the file later does not matter.
     `values`: the file of its values, the one beside it unless given. `name`: what it was exported as, the file's name
@@ -158,7 +158,7 @@ class CLibrary:
         return found
 
     def _scratch(self) -> int:
-        """The address of this thread's own memory."""
+        """The address of this thread's scratch memory."""
         own = self._own.__dict__
         if "memory" not in own:
             own["memory"] = torch.empty(self.scratch)
@@ -177,7 +177,7 @@ def _copy(path: Path) -> ctypes.CDLL:
 
 
 def c_name(name: str) -> str:
-    """A name that C takes, made of another.
+    """A valid C name, made from another name.
 
     >>> c_name("lenet-300"), c_name("2nd")
     ('lenet_300', 'net_2nd')

@@ -1,4 +1,4 @@
-"""Lowering: the program that torch traces of a network, as the layers that C is written of; or why that cannot be."""
+"""Lowering: from torch's trace of a network to the layers that C is written from, or the reason why not."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from oneticket.export.example import Example, batch, batch_axes, leaves
 from oneticket.ground.errors import ModelError
 
 MOST = 8
-"""Layers that a refusal names."""
+"""How many layers an error names."""
 
 REMEDY = "write it with --to onnx, or with --to compact, which run any network"
 
@@ -25,9 +25,9 @@ REMEDY = "write it with --to onnx, or with --to compact, which run any network"
 def lower(network: nn.Module, example: Example) -> Network:
     """The layers of a network in evaluation mode, for one input at a time.
 
-    `torch.export` traces what the network computes of one row of the example, so any code will do whose way does not
-    depend on the numbers. BatchNorm goes into the weights before it, activations into the layer before them; a weight
-    that several layers share is written once for each. Raises ModelError with every layer that has no C form.
+    `torch.export` traces the computation for one row of the example, so any code works that does not branch on values.
+    BatchNorm is folded into the weights before it, activations into the layer before them; a weight that several layers
+    share is written once for each. Raises ModelError with every layer that has no C form.
 
     >>> net = nn.Sequential(nn.Linear(2, 3), nn.BatchNorm1d(3), nn.ReLU(), nn.Linear(3, 1)).eval()
     >>> [layer.name for layer in lower(net, torch.zeros(1, 2)).layers]
@@ -46,7 +46,7 @@ def lower(network: nn.Module, example: Example) -> Network:
     try:
         with torch.no_grad():
             program = torch.export.export(network, given, dict(one) if isinstance(one, Mapping) else {})
-    except Exception as error:  # whatever torch.export says to a forward pass
+    except Exception as error:  # any error of torch.export on a forward pass
         said = next(iter(str(error).splitlines()), type(error).__name__)
         raise ModelError(f"c: torch cannot trace {type(network).__name__}: {said[:200]}; {REMEDY}") from error
     return _layers(program)
@@ -62,7 +62,7 @@ def _layers(program: Any) -> Network:
         except Refused as why:
             refused.setdefault(where(node), str(why))
             shape = tuple(getattr(node.meta.get("val"), "shape", (1, 1)))
-            walk.value(node, shape[1:])  # so that what comes behind is judged as well
+            walk.value(node, shape[1:])  # so that later layers are checked as well
     outputs = [one for one in program.graph.output_node().args[0] if one is not None]
     if len(outputs) != 1:
         refused.setdefault("the network", f"it gives {len(outputs)} outputs, where one tensor is expected")
@@ -85,7 +85,7 @@ def _step(walk: Walk, node: Node) -> None:
         raise Refused(f"{plain.lstrip('_')} has no C form here")
     STEPS[plain](walk, node, _arguments(node))
     if plain != name and isinstance(changed := node.args[0], Node):
-        walk.values[changed] = walk.values[node]  # in place: whoever reads it later reads what it has become
+        walk.values[changed] = walk.values[node]  # in place: later reads get the new value
 
 
 def _arguments(node: Node) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Where values lie in the scratch memory: each as long as somebody reads it, in as little as that takes."""
+"""Where values lie in the scratch memory: each until its last read, in as little memory as that takes."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from oneticket.export.c.layers import Affine, Binary, Conv, Network, Pointwise, 
 from oneticket.export.c.packing import plane, tile
 
 IN_PLACE = (Affine, Binary, Pointwise, Prelu)
-"""Layers that may write over what they read first."""
+"""Layers that may overwrite their first input."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,7 +23,7 @@ class Memory:
 
 
 def plan(network: Network) -> Memory:
-    """A place for every value but the input and the output, which are the caller's."""
+    """A place for every value except the input and the output, which are the caller's."""
     last: dict[int, int] = {}
     for step, layer in enumerate(network.layers):
         last |= dict.fromkeys(layer.inputs, step)
@@ -51,9 +51,9 @@ def plan(network: Network) -> Memory:
 
 
 def padded(layer: Conv) -> int:
-    """Floats of a convolution's input with its borders, and of what the last tile reads behind it.
+    """Floats of a convolution's input with its borders, and of what the last tile reads beyond it.
 
-    It also reads what the rows of its last channel leave out.
+    The last tile also reads the unused rows of the last channel.
     """
     (rows, columns), (_, height, width) = plane(layer), conv_shape(layer.shape)
     span = (height - 1) * columns + width
@@ -62,7 +62,7 @@ def padded(layer: Conv) -> int:
 
 
 def _placed(spans: Mapping[tuple[str, int], tuple[int, int, int]]) -> dict[tuple[str, int], int]:
-    """The largest first, each at the lowest place that nobody has at that time."""
+    """The largest first, each at the lowest place that is free during its time."""
     placed: dict[tuple[str, int], int] = {}
     for what, (size, begin, end) in sorted(spans.items(), key=lambda item: -item[1][0]):
         at = 0

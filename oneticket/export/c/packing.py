@@ -1,4 +1,4 @@
-"""Packing: remaining weights in a row, each with how far it lies from the one before, in narrow numbers."""
+"""Packing: remaining weights in a row, each with its distance from the one before, in narrow integers."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from oneticket.export.c.layers import Conv, conv_shape
 
 Array = np.ndarray[Any, Any]
 TOGETHER = 4
-"""Outputs of a linear layer that are computed side by side."""
+"""Outputs of a linear layer that are computed in parallel."""
 
 
 class Packed(NamedTuple):
-    """`values` and `deltas`, one for each weight that is stored, and where each row's or group's end.
+    """`values` and `deltas`, one for each stored weight, and the end of each row or group.
 
-    A distance that is too far for its type is walked in steps whose value is 0. `order`: the rows in the order in which
-    a linear layer's groups hold them.
+    A distance too large for its type is split into steps with value 0. `order`: the rows in the order of a linear
+    layer's groups.
     """
 
     ends: Array
@@ -27,7 +27,7 @@ class Packed(NamedTuple):
 
 
 def linear(weight: Array) -> Packed:
-    """The weights (outputs, inputs) that are not 0, four rows side by side, rows of like counts together.
+    """The nonzero weights (outputs, inputs), four rows in parallel, rows of similar counts together.
 
     >>> found = linear(np.array([[0, 3, 0], [5, 0, 7]], dtype=np.float32))
     >>> found.order.tolist(), found.ends.tolist(), found.deltas.reshape(-1, 4)[:, :2].tolist()
@@ -55,9 +55,9 @@ def linear(weight: Array) -> Packed:
 
 
 def conv(layer: Conv, weight: Array, plane: tuple[int, int]) -> Packed:
-    """The weights that are not 0, channel by channel; distances are between the numbers of the input that they meet.
+    """The nonzero weights, channel by channel; distances are between the numbers of the input that they multiply.
 
-    `plane`: rows and columns of a channel with its borders, one of stride x stride planes of it.
+    `plane`: rows and columns of a channel with its borders, or of one of its stride x stride planes.
     """
     (rows, columns), (sy, sx), (dy, dx) = plane, layer.stride, layer.dilation
     out, inputs, y, x = weight.nonzero()
@@ -73,7 +73,7 @@ def conv(layer: Conv, weight: Array, plane: tuple[int, int]) -> Packed:
 
 
 def plane(layer: Conv) -> tuple[int, int]:
-    """Rows and columns of one input channel with its borders, of which only every stride-th is in one plane."""
+    """Rows and columns of one plane of an input channel with its borders: every stride-th one."""
     _, rows, columns = conv_shape(layer.shape)
     (kh, kw), (sy, sx), (dy, dx) = layer.weight.shape[2:], layer.stride, layer.dilation
     return rows + (kh - 1) * dy // sy, columns + (kw - 1) * dx // sx
@@ -88,7 +88,7 @@ def tiles(weight: Array, tile: int) -> Array:
 
 
 def tile(span: int) -> int:
-    """How many of so many positions are computed side by side: the multiple of 8 that wastes least, at most 64.
+    """How many of so many positions are computed in parallel: the multiple of 8 that wastes least, at most 64.
 
     >>> tile(6), tile(78), tile(1086), tile(22)
     (8, 40, 64, 24)
@@ -97,7 +97,7 @@ def tile(span: int) -> int:
 
 
 def narrowest(count: int) -> type[np.unsignedinteger[Any]]:
-    """The type that numbers so many outputs: one of two, so that layers share their functions."""
+    """The type for the numbers of so many outputs: one of two, so that layers share their functions."""
     return np.uint16 if count <= 2**16 else np.uint32
 
 
@@ -105,7 +105,7 @@ class _Steps(NamedTuple):
     row: Array
     delta: Array
     of: Array  # which weight
-    real: Array  # False for a step on the way to it
+    real: Array  # False for an intermediate step
 
 
 def _steps(row: Array, place: Array, limit: int) -> _Steps:

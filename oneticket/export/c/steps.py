@@ -1,4 +1,4 @@
-"""Steps of a traced program: for each of torch's operations that has a C form, the layer that it becomes."""
+"""Steps of a traced program: the layer for each of torch's operations that has a C form."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Step = Callable[[Walk, Node, dict[str, Any]], None]
 
 
 def _pair(value: Any, default: int, lines: bool) -> tuple[int, int]:
-    """A size along rows and columns; of one-dimensional layers, whose height is 1, that of the columns alone."""
+    """A size along rows and columns; for one-dimensional layers, whose height is 1, along the columns only."""
     given = list(value) if isinstance(value, list | tuple) else [value]
     given = given or [default]
     return (default, int(given[0])) if lines else (int(given[0]), int(given[-1]))
@@ -252,4 +252,4 @@ STEPS: dict[str, Step] = {
     **dict.fromkeys(("to", "_to_copy"), _copied),
     **dict.fromkeys(("contiguous", "clone", "detach", "alias", "_unsafe_view"), _view),
 }
-"""Operation of torch -> what is made of it."""
+"""Operation of torch -> the function that makes its layer."""

@@ -27,7 +27,7 @@ IN_NAMES = {ord("-"): "m", ord("."): "_", ord("+"): None}
 
 
 class Table(NamedTuple):
-    """An array of the program; `weights`: whether it holds weights, as opposed to what says where they belong."""
+    """An array of the program; `weights`: whether it holds weights rather than places."""
 
     name: str
     array: Array
@@ -36,7 +36,7 @@ class Table(NamedTuple):
 
 @dataclass
 class Text:
-    """What is written so far: functions by their name, tables, and the calls of one run."""
+    """The text so far: functions by name, tables, and the calls of one run."""
 
     network: Network
     memory: Memory
@@ -45,13 +45,13 @@ class Text:
     calls: list[str] = field(default_factory=list)
 
     def at(self, value: int) -> str:
-        """A value's place, as an expression."""
+        """A value's address, as an expression."""
         if value in (0, self.network.output):
             return "out" if value else "in"
         return f"scratch + {self.memory.values[value]}"
 
     def kernel(self, file: str, name: str = "", **words: object) -> str:
-        """A function out of `kernels/`, with these words in the place of its capital ones."""
+        """A function from `kernels/`, with these words for its capital ones."""
         text = filled(kernel(f"{file}.c"), NAME=name, **words)
         self.functions[name or file] = re.sub(r"^static [^{]+(?=\n{)", lambda head: wrapped(head[0]), text, flags=re.M)
         return name or file
@@ -74,7 +74,7 @@ class Text:
 
 
 def filled(text: str, **words: object) -> str:
-    """A kernel with its words; `VALUE` says as well how values are read and whether they are scaled.
+    """A kernel with its words; `VALUE` also determines how values are read and whether they are scaled.
 
     >>> filled("VALUE *values,SCALE float sum; sum SCALED(i)", VALUE="int8_t")
     'int8_t *values, const float *scale, float sum; sum * scale[i]'
@@ -89,16 +89,16 @@ def filled(text: str, **words: object) -> str:
 
 
 def wrapped(line: str) -> str:
-    """A call or a function's head in lines of WIDE characters, the later ones below its first argument."""
+    """A call or a function's head in lines of WIDE characters, later lines below its first argument."""
     first = len(line) - len(line.lstrip())
-    whole = re.sub(r"(?<!,) ", "\0", " ".join(line.split()))  # lines break behind commas alone
+    whole = re.sub(r"(?<!,) ", "\0", " ".join(line.split()))  # lines break after commas only
     under = " " * (line.index("(") + 1)
     lines = textwrap.wrap(whole, WIDE, initial_indent=" " * first, subsequent_indent=under, break_long_words=False)
     return "\n".join(lines).replace("\0", " ")
 
 
 def number(value: float) -> str:
-    """A float32 in the fewest digits that give it back.
+    """A float32 in the fewest digits that restore it.
 
     >>> number(0.1), number(1e-9), number(3)
     ('0.1f', '1e-09f', '3.0f')
@@ -115,10 +115,10 @@ def c_type(array: Array) -> str:
 
 @cache
 def kernel(name: str) -> str:
-    """A file of C text, of those beside this one."""
+    """A file of C text from this folder."""
     return (files("oneticket.export.c") / "kernels" / name).read_text()
 
 
 WHOLE = "const float *row = values;"
 ROUNDED = "float row[TILE]; for (int t = 0; t < TILE; t++) row[t] = (float)values[t];"
-"""How a tile of weights is read: where it lies, or as numbers made of int8."""
+"""How a tile of weights is read: directly, or converted from int8."""

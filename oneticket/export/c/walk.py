@@ -1,4 +1,4 @@
-"""A walk over a traced program: which values it has met, and the layers that it has made of its steps."""
+"""A walk over a traced program: the values that it has met, and the layers made from its steps."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Refused(Exception):
 
 
 class Walk:
-    """What is known half-way through a program: constants, numbered values and their shapes, and the layers."""
+    """The state within a program: constants, numbered values and their shapes, and the layers."""
 
     def __init__(self, program: Any) -> None:
         signature = program.graph_signature
@@ -38,7 +38,7 @@ class Walk:
                 self.shapes[0] = tuple(node.meta["val"].shape[1:])
 
     def finished(self, node: Node) -> Network:
-        """The layers that an output needs; one that is the input is a copy of it."""
+        """The layers that an output needs; an output that is the input is a copy of it."""
         layers, output = dict(self.layers), self.values[node]
         if output == 0:
             output = len(self.shapes)
@@ -51,7 +51,7 @@ class Walk:
         return Network(layers=tuple(reversed(rest)), input=self.shapes[0], output=output, shape=shape_of(node))
 
     def input(self, node: Any) -> int:
-        """The number of a value; raises Refused for a constant in its place."""
+        """The number of a value; raises Refused for a constant."""
         if node not in self.values:
             raise Refused("it works on a constant of the network")
         return self.values[node]
@@ -62,7 +62,7 @@ class Walk:
         return shape_of(node)
 
     def constant(self, node: Any) -> Tensor:
-        """A weight or buffer; raises Refused for what is computed of the input."""
+        """A weight or buffer; raises Refused for a value computed from the input."""
         if node not in self.constants:
             raise Refused("its weights are computed anew for every input")
         return self.constants[node].float()
@@ -116,7 +116,7 @@ class Walk:
         self.values[node] = self.input(of)
 
     def before(self, node: Any) -> Layer | None:
-        """The layer that makes a value that nobody else reads, so that it may still change; None otherwise."""
+        """The layer that makes a value with a single reader, so that it may still change; else None."""
         found = self.layers.get(self.values.get(node, -1))
         readers = [one for one, number in self.values.items() if found and number == found.output]
         alone = all(len(one.users) == 1 for one in readers)
@@ -132,7 +132,7 @@ class Walk:
             self.view(node, of)
 
     def affine(self, node: Node, of: Any, scale: Tensor, shift: Tensor) -> None:
-        """A scale and a shift for each channel, in the weights of the layer before it where that can be."""
+        """A scale and a shift for each channel, in the weights of the layer before it if possible."""
         layer = self.before(of)
         if isinstance(layer, Weighted) and len(scale) in (1, len(layer.bias)):
             each = scale.expand(len(layer.bias))

@@ -1,4 +1,4 @@
-"""The files of a C program: a header, a source, and one of values where there are too many for a source."""
+"""The files of a C program: a header, a source, and one of values if there are too many for a source."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from oneticket.export.c.calls import CALLS, told
+from oneticket.export.c.calls import CALLS, describe
 from oneticket.export.c.layers import Conv, Network
 from oneticket.export.c.memory import plan
 from oneticket.export.c.text import WIDE, Table, Text, c_type, filled, kernel, number
 from oneticket.ground.errors import ModelError
 
 EMBEDDED = 300_000
-"""Weights that a source holds at most; more lie in a file beside it."""
+"""The most weights in a source; more are in a file of values."""
 
 MAGIC, ALIGNED = b"oneticket c 1\0\0\0", 8
 """The first bytes of a file of values; its tables begin at multiples of so many bytes."""
@@ -27,7 +27,7 @@ MAGIC, ALIGNED = b"oneticket c 1\0\0\0", 8
 
 @dataclass(frozen=True, kw_only=True)
 class Program:
-    """A program's files, and what it takes. `values` is empty where the source holds all of them.
+    """A program's files and sizes. `values` is empty if the source holds all of them.
 
     - `floats`: of the input, the output and the scratch memory.
     - `tables`: the bytes of all tables; `numbers`: how many weights, biases and scales they hold.
@@ -51,7 +51,7 @@ def write(network: Network, stem: str, *, embedded: int = EMBEDDED) -> Program:
     """
     text, lines = Text(network=network, memory=plan(network)), list[str]()
     for place, layer in enumerate(network.layers, start=1):
-        lines.append(told(layer))
+        lines.append(describe(layer))
         text.calls.append(f"\n    /* {lines[-1]} */")
         CALLS[type(layer)](text, layer, f"layer{place}")
         if layer.activation and not isinstance(layer, Conv):
@@ -90,7 +90,7 @@ def write(network: Network, stem: str, *, embedded: int = EMBEDDED) -> Program:
 def _words(
     stem: str, network: Network, floats: tuple[int, int, int], payload: bytes, lines: Sequence[str]
 ) -> dict[str, str]:
-    """What stands in the place of the capital words of the texts."""
+    """Values of the capital words in the texts."""
     beside, upper = bool(payload), stem.upper()
     given = dict(zip(("IN", "OUT", "SCRATCH"), map(str, floats), strict=True))
     check = [f"    if (weights == NULL)\n        return {upper}_NOT_LOADED;"] * beside
@@ -110,7 +110,7 @@ def _words(
 
 
 def _part(name: str, words: Mapping[str, str]) -> str:
-    """A text with its words."""
+    """A text with its words filled in."""
     text = kernel(name)
     for parts in ("LOADING|RESULT", "STEM|UPPER"):  # within other words too
         text = re.sub(parts, lambda found: words[found[0]], text)
@@ -118,7 +118,7 @@ def _part(name: str, words: Mapping[str, str]) -> str:
 
 
 def _opening(stem: str, text: Text, *, beside: bool) -> str:
-    """What a source begins with: only what its functions need."""
+    """The beginning of a source: only what its functions need."""
     written = "".join(text.functions.values())
     mathematics = re.search(r"\b(INFINITY|\w+f\()", written) is not None
     names = ["math.h"] * mathematics + ["stddef.h", "stdint.h"] + ["stdio.h"] * beside + ["string.h"]
@@ -127,7 +127,7 @@ def _opening(stem: str, text: Text, *, beside: bool) -> str:
 
 
 def _payload(tables: Sequence[Table]) -> tuple[bytes, dict[str, int]]:
-    """All tables in a row, low bytes first, and where each begins."""
+    """All tables in a row, little-endian, and where each begins."""
     found, places = bytearray(), dict[str, int]()
     for table in tables:
         places[table.name] = len(found)
