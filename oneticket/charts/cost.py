@@ -54,7 +54,7 @@ def _draw(records: list[Record], searches: list[str], unit: str, reach: alt.Scal
     told = {"search": "search", "kind": "time of", "said": "time", "work": "work", "n": "replicates"}
     base = alt.Chart().encode(y=y, x=x, yOffset=alt.YOffset("kind:N", sort=kinds))
     layers = [
-        theme.told(base, told, "bar", opacity=0.85).encode(color=color),
+        theme.with_tooltip(base, told, "bar", opacity=0.85).encode(color=color),
         base.mark_text(align="left", dx=6, fontSize=12, color=theme.INK, aria=False).encode(text="said:N"),
     ]
     return layered(layers, records, Heading("Every search"), width=WIDTH, height=BAND * len(searches))

@@ -159,7 +159,7 @@ def _draw(records: list[Record], title: str, metric: Metric, group: Group, *, ze
     layers = [
         base.transform_filter("isValid(datum.low)").mark_rule(opacity=0.5, aria=False).encode(y=low, y2="high:Q"),
         base.mark_line(strokeWidth=1.8, aria=False).encode(y=y, strokeDash=dash),
-        theme.told(base, told, "point", filled=True, size=46, opacity=1).encode(y=y, shape=shape),
+        theme.with_tooltip(base, told, "point", filled=True, size=46, opacity=1).encode(y=y, shape=shape),
     ]
     if zero:
         nought = alt.Chart(alt.InlineData(values=[{"mean": 0}]))

@@ -126,9 +126,9 @@ def _draw(title: str, records: list[Record], names: list[str], number: int) -> a
     layers = [
         line.transform_filter(valid).mark_area(opacity=0.08, clip=True, aria=False).encode(y=low, y2="high:Q"),
         dense.transform_filter(valid).mark_area(opacity=0.08, clip=True, aria=False).encode(y=low, y2="high:Q"),
-        theme.told(line, told, "line", strokeWidth=1.6, clip=True)
+        theme.with_tooltip(line, told, "line", strokeWidth=1.6, clip=True)
         .encode(y=mean, strokeDash=dash)
         .properties(name=f"panel_{number}"),
-        theme.told(dense, told, "line", strokeWidth=1.8, clip=True).encode(y=mean),
+        theme.with_tooltip(dense, told, "line", strokeWidth=1.8, clip=True).encode(y=mean),
     ]
     return layered(layers, records, Heading(title), width=theme.WIDTH, height=theme.HEIGHT)

@@ -112,7 +112,7 @@ def _draw(
         alt.Chart().mark_rule(color=theme.GREY, aria=False).encode(y=alt.YDatum(0, scale=scale)),
         bars.mark_rule(strokeWidth=1.6, clip=True, aria=False).encode(y=low, y2="high:Q"),
         line.mark_line(strokeWidth=1.4, opacity=0.7, clip=True, aria=False).encode(y=mean, strokeDash=dash),
-        theme.told(line, told, "point", filled=True, size=52, opacity=1, clip=True)
+        theme.with_tooltip(line, told, "point", filled=True, size=52, opacity=1, clip=True)
         .encode(y=mean, shape=shape)
         .properties(name=f"panel_{number}"),
     ]

@@ -102,7 +102,7 @@ def _differences(block: Sequence[Summary], level: int) -> list[Record]:
                 "low": found.low,
                 "high": found.high,
                 "n": found.n,
-                "seen": bool(compared.seen),
+                "seen": bool(compared.sign),
                 "difference": within(found, metric, signed=True),
                 "ticket": within(ticket.score, metric),
                 "rival": within(rival.score, metric),
@@ -155,10 +155,10 @@ def _draw(panel: _Panel, reach: alt.Scale, sources: Sequence[str], number: int) 
     layers = [
         alt.Chart().mark_rule(color=theme.GREY, aria=False).encode(x=alt.XDatum(0, scale=reach)),
         base.mark_rule(strokeWidth=1.6, aria=False).encode(x=bar, x2="high:Q", color=color),
-        theme.told(unseen, told, "point", size=50, fill=theme.PAPER, opacity=1)
+        theme.with_tooltip(unseen, told, "point", size=50, fill=theme.PAPER, opacity=1)
         .encode(x=x, color=color, shape=shape)
         .properties(name=f"panel_{number}"),
-        theme.told(seen, told, "point", size=50, filled=True, opacity=1).encode(x=x, color=color, shape=shape),
+        theme.with_tooltip(seen, told, "point", size=50, filled=True, opacity=1).encode(x=x, color=color, shape=shape),
         base.transform_filter("datum.few")
         .mark_text(align="right", fontSize=11, color=theme.INK, aria=False)
         .encode(x=alt.XDatum(reach["domain"][1], scale=reach), text="many:N"),

@@ -94,8 +94,8 @@ def _heat(matrix: Matrix, heading: Heading, targets: Sequence[str], *, most: flo
     compared, plain = (shown.transform_filter(f"{no}isValid(datum.value)") for no in ("", "!"))
     framed = compared.transform_filter("datum.seen")
     layers = [
-        theme.told(plain, told, "rect", fill=theme.PALE, stroke="#bbbbbb", strokeDash=[3, 3]),
-        theme.told(compared, told, "rect").encode(color=color),
+        theme.with_tooltip(plain, told, "rect", fill=theme.PALE, stroke="#bbbbbb", strokeDash=[3, 3]),
+        theme.with_tooltip(compared, told, "rect").encode(color=color),
         framed.mark_rect(fillOpacity=0, stroke=theme.INK, strokeWidth=2.5, aria=False),
         *(
             shown.mark_text(fontSize=size, dy=dy, color=theme.ON_TILE, aria=False).encode(text=f"{line}:N")

@@ -82,7 +82,7 @@ def _draw(title: str, shown: Sequence[Summary], called: Mapping[str, str]) -> al
     layers = [
         dense.mark_rule(strokeDash=[6, 4], strokeWidth=1.5, color=theme.BLACK, aria=False).encode(x=x),
         bars.mark_rule(strokeWidth=2, aria=False).encode(x=begin, x2="high:Q", color=color),
-        theme.told(base, told, "point", filled=True, size=60, opacity=1).encode(x=x, color=color, shape=shape),
+        theme.with_tooltip(base, told, "point", filled=True, size=60, opacity=1).encode(x=x, color=color, shape=shape),
         base.mark_text(align="right", fontSize=12, color=theme.INK, aria=False).encode(
             x=alt.XDatum(reach["domain"][1], scale=reach), text="said:N"
         ),

@@ -104,7 +104,7 @@ def _draw(records: list[Record], layers: list[str], color: alt.Color, title: str
     tile = alt.Chart().encode(x=x, y=y)
     crossed = tile.transform_filter("datum.empty")
     drawn = [
-        theme.told(tile, told, "rect", stroke=theme.PAPER).encode(color=color),
+        theme.with_tooltip(tile, told, "rect", stroke=theme.PAPER).encode(color=color),
         crossed.mark_point(shape="cross", angle=45, size=50, filled=True, color=theme.PALETTE[1], aria=False),
     ]
     if len(kept) <= TEXT:

@@ -86,7 +86,7 @@ def _draw(records: list[Record], title: str, names: list[str], x: alt.X, top: fl
         .encode(x=x, y=chance),
         bars.mark_rule(opacity=0.6, clip=True, aria=False).encode(y=low, y2="high:Q"),
         line.mark_line(strokeWidth=1.8, clip=True, aria=False).encode(y=mean, strokeDash=dash),
-        theme.told(line, {**told, "n": "n"}, "point", filled=True, size=46, opacity=1, clip=True)
+        theme.with_tooltip(line, {**told, "n": "n"}, "point", filled=True, size=46, opacity=1, clip=True)
         .encode(y=mean, shape=shape)
         .properties(name=f"panel_{number}"),
     ]

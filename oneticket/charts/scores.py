@@ -154,11 +154,11 @@ def _draw(panel: _Panel, records: list[Record], *, x: alt.X, y: alt.Scale, numbe
     layers = [
         *_shade(panel, x),
         bounds.mark_rect(opacity=0.10, color=theme.BLACK, aria=False),
-        theme.told(rule, told, "rule", strokeDash=[6, 4], strokeWidth=1.5, color=theme.BLACK).encode(y=mean),
+        theme.with_tooltip(rule, told, "rule", strokeDash=[6, 4], strokeWidth=1.5, color=theme.BLACK).encode(y=mean),
         *([band.mark_area(opacity=0.14, clip=True, aria=False)] if len(names) <= FEW else []),
         band.mark_rule(opacity=0.6, clip=True, aria=False),
         line.mark_line(strokeWidth=1.8, clip=True, aria=False).encode(y=mean, strokeDash=dash),
-        theme.told(line, told, "point", filled=True, size=46, opacity=1, clip=True)
+        theme.with_tooltip(line, told, "point", filled=True, size=46, opacity=1, clip=True)
         .encode(y=mean, shape=shape)
         .properties(name=f"panel_{number}"),
     ]

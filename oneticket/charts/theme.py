@@ -180,7 +180,7 @@ def said(fields: Mapping[str, str]) -> str:
     )
 
 
-def told(chart: alt.Chart, fields: Mapping[str, str], mark: str, **options: Any) -> alt.Chart:
+def with_tooltip(chart: alt.Chart, fields: Mapping[str, str], mark: str, **options: Any) -> alt.Chart:
     """A mark whose tooltip and spoken label are those fields, by their titles, with the true values."""
     tips = [alt.Tooltip(f"{name}:N", title=title) for name, title in fields.items()]
     drawn: alt.Chart = getattr(chart, f"mark_{mark}")(description=alt.ExprRef(said(fields)), **options)

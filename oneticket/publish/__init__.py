@@ -1,1 +1,1 @@
-"""Beside the tower: tickets and cards in folders, on the Hugging Face Hub, and those that ship with the package."""
+"""Tickets and cards in folders, on the Hugging Face Hub, and in the package. May import floors 1 to 5."""

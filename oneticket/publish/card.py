@@ -1,4 +1,4 @@
-"""The card: what a ticket or book is, from where, how it begins, what it showed, and how to use it, as Markdown."""
+"""The card: what a ticket or book is, its origin, rewind point, scores and use, as Markdown."""
 
 from __future__ import annotations
 
@@ -46,9 +46,9 @@ def card(
 ) -> str:
     """A README.md with YAML front matter, as the Hugging Face Hub shows it.
 
-    `name`: its title. `license`: of the file, such as mit. `data_license`: of the data it was found on, where ours is
-    not to be taken. `where`: what loads it, the name unless told. Only what the file holds is told; what was not
-    measured is said to be so. Raises SpecError for a licence that is not one line of text.
+    `name`: its title. `license`: of the file, such as mit. `data_license`: of the data that it was found on, to
+    override the one known here. `where`: what loads it, by default the name. The card says only what the file holds,
+    and names what was not measured. Raises SpecError for a licence that is not one line of text.
 
     >>> import torch
     >>> from oneticket.ticket.contract import Contract
@@ -77,7 +77,7 @@ def card(
 
 
 def _front(thing: Ticket | Book, license: str | None) -> str:
-    """The YAML, each value as JSON text: that is YAML too, whatever characters it has."""
+    """The YAML, each value as JSON text, which is valid YAML for any characters."""
     facts: dict[str, object] = {
         "library_name": "oneticket",
         "tags": ["oneticket", "lottery-ticket", "pruning", "sparse"],
@@ -111,7 +111,7 @@ def _lineage(thing: Ticket | Book) -> Iterator[tuple[str, str]]:
         value = search.get(name) if isinstance(search, Mapping) else None
         value = at(thing.model, "spec") or value if name == "model" else value
         each = data_settings(thing) if name == "data" else [value]
-        if any(each) or name != "task":  # classification is not written down
+        if any(each) or name != "task":  # classification has no entry
             yield name, "; ".join(filter(None, map(_settings, each))) or "not known"
     if found := columns(thing):
         yield "columns", text(found)
@@ -165,7 +165,7 @@ def _scores(thing: Ticket | Book) -> str:
 
 
 def _standings(rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    """The worst target and the best beside each rival, and what their intervals are; nothing where nothing is."""
+    """The worst and the best target against each rival, and a note on the intervals; empty without scores."""
     found = [f"- beside {one.rival_words}, {text('; '.join(one.lines))}" for one in standings(rows)]
     return ["\n".join(found), f"Differences, above 0 where the ticket is better. {ADJUSTED}"] if found else []
 
@@ -219,12 +219,12 @@ def _licences(thing: Ticket | Book, license: str | None, data_license: str | Non
 
 
 def _names(thing: Ticket | Book) -> list[str]:
-    """The sets that it was found on, without the halves (:a) behind their names."""
+    """The sets that it was found on, without their halves (`:a`)."""
     return [*dict.fromkeys(word(at(each, "name")).partition(":")[0] for each in data_settings(thing))]
 
 
 def _settings(value: object, depth: int = 0) -> str:
-    """A mapping's settings, its name first, or one value; nothing that is empty, nothing below the third mapping."""
+    """A mapping's settings, its name first, or one value; without empty values and mappings below the third level."""
     if not isinstance(value, Mapping):
         return "" if value is None else text(value)
     if depth == 3:
@@ -247,14 +247,14 @@ def _table(header: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
 
 
 TOLD = ("search", "replicate", "level", "columns", "heads", "consensus")
-"""What a lineage says that has a line of its own."""
+"""Entries of a lineage that have a line of their own."""
 
 LICENCES = (
     *("apache-2.0", "mit", "bsd-2-clause", "bsd-3-clause", "cc0-1.0", "cc-by-4.0", "cc-by-sa-3.0", "cc-by-sa-4.0"),
     *("cc-by-nc-4.0", "cc-by-nc-sa-4.0", "gpl-3.0", "lgpl-3.0", "agpl-3.0", "mpl-2.0", "unlicense"),
 )
 
-# Licence as its publishers give it, and the Hub's dataset.
+# Licence as its publishers state it, and the Hub's dataset.
 DATA: dict[str, tuple[str, str]] = {
     "cifar10": ("no licence given; cite Krizhevsky 2009", "uoft-cs/cifar10"),
     "cifar100": ("no licence given; cite Krizhevsky 2009", "uoft-cs/cifar100"),
@@ -289,4 +289,4 @@ IMPORTED = {
     "weights": "as the caller gave them; the caller states their step",
     "buffers": "BatchNorm statistics and the like are as the caller gave them too",
 }
-"""What is told in the place of CONTRACT's words of a ticket made out of another tool's files."""
+"""Replaces CONTRACT's words for a ticket imported from another tool's files."""

@@ -1,4 +1,4 @@
-"""Fit: which tickets go into a model, or onto a dataset, and why the others do not."""
+"""Fit: which tickets fit a model or a dataset, and why the others do not."""
 
 from __future__ import annotations
 
@@ -31,16 +31,16 @@ from oneticket.ticket.ticket import Ticket
 
 Make = Callable[[Inputs, int], nn.Module]
 OUTPUTS = ("classes", "num_classes", "outputs")
-"""What a factory calls the number of outputs; see `models.factory.call`."""
+"""Names of a factory's argument for the number of outputs; see `models.factory.call`."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Fit:
-    """What is to be said of one ticket. `problem`: why it does not fit, empty where it does. `notes`: whole sentences.
+    """The result for one ticket. `problem`: why it does not fit, empty if it does. `notes`: whole sentences.
 
-    `alike`: of those sets that it was scored on, the one most like the user's; empty where there is none. `loses`:
-    whether something of the user's images is lost, their colours. `unmade`: whether the model could not be made.
-    `names`: the map that `apply` and `attach` need for it; empty where names are found.
+    `alike`: among the datasets with scores of the ticket, the one most like the user's; empty without any. `loses`:
+    whether the user's images lose their colours. `unmade`: whether the model could not be made. `names`: the map that
+    `apply` and `attach` need for it; empty if names are found.
     """
 
     name: str
@@ -54,11 +54,10 @@ class Fit:
 
 
 def wanted(what: str) -> Make | DataSpec:
-    """What makes the model that is named, or the data's spec: a known name, a path of either, or a function's.
+    """The function that makes the named model, or the data's spec, from a known name, a path, or a function's path.
 
-    A function (or class, or module of torch) is a model's if it takes a number of outputs, as `--model` asks for, or
-    if what it returns without arguments is a model; else it is a dataset's. Its code is run. Raises SpecError for what
-    is neither.
+    A function (or class, or module of torch) is a model's if it takes a number of outputs, as for `--model`, or if it
+    returns a model without arguments; else it is a dataset's. Its code is run. Raises SpecError for anything else.
 
     >>> wanted("digits").name, wanted("resnet-20")(Inputs(shape=(3, 8, 8)), 10).fc.out_features
     ('digits', 10)
@@ -116,11 +115,11 @@ def _copied(model: nn.Module) -> Make:
 
 
 def into_model(tickets: Iterable[tuple[str, Ticket]], make: Make) -> list[Fit]:
-    """Each ticket tried on the model, which is made for the inputs and outputs that the ticket's network has.
+    """Each ticket tried on the model, which is made for the inputs and outputs of the ticket's network.
 
-    A ticket fits if its weights can be written by name and shape, the output layer aside, or by shape in the order of
-    the layers, and the model then takes the inputs that the ticket was found on. The models are the function's own;
-    nothing of the user's is written to. Raises ModelError for a model that cannot be made, whatever the inputs.
+    A ticket fits if its weights, except the output layer, can be written by name and shape, or by shape in the order of
+    the layers, and the model then takes the inputs that the ticket was found on. The models are new ones from the
+    function; no model of the user's is written to. Raises ModelError for a model that cannot be made for any inputs.
     """
     fits = [_into(name, ticket, make) for name, ticket in tickets]
     reasons = {fit.problem for fit in fits}
@@ -155,7 +154,7 @@ def _into(name: str, ticket: Ticket, make: Make) -> Fit:
 
 
 def _map(ticket: Ticket, spec: ModelSpec, inputs: Inputs, model: nn.Module) -> dict[str, str]:
-    """The map that leads the ticket's layers into a model that has the same shapes in the same order; else empty."""
+    """The map from the ticket's layers to a model that has the same shapes in the same order; else empty."""
     order = (
         layout(spec, inputs=inputs, outputs=ticket.model["classes"]) if not MODELS.is_own(spec.name) else ticket.weights
     )
@@ -164,7 +163,7 @@ def _map(ticket: Ticket, spec: ModelSpec, inputs: Inputs, model: nn.Module) -> d
 
 
 def _misfit(ticket: Ticket, model: nn.Module) -> str:
-    """Why the ticket's weights, but for its output layers, have no place in the model; empty where they have."""
+    """Why the ticket's weights, without its output layers, do not fit the model; empty if they do."""
     heads, found = ticket.contract.head_names, tensors(model)
     body = [name for name in ticket.weights if name not in heads]
     pairs = match(body, found)
@@ -173,7 +172,7 @@ def _misfit(ticket: Ticket, model: nn.Module) -> str:
         some = f"none of its {len(body)} tensors has a" if all_of else f"{len(missing)} of {len(body)} tensors have no"
         return f"another architecture: {some} match in the model, such as {word(missing[0])}"
     differ = [name for name in body if ticket.weights[name].shape != found[pairs[name]].shape]
-    differ.sort(key=lambda name: -ticket.weights[name].ndim)  # weights tell more than biases
+    differ.sort(key=lambda name: -ticket.weights[name].ndim)  # weights are more informative than biases
     if not differ:
         return ""
     theirs, yours = (
@@ -184,7 +183,7 @@ def _misfit(ticket: Ticket, model: nn.Module) -> str:
 
 
 def _fails(model: nn.Module, inputs: Inputs) -> str:
-    """Why the model does not take the inputs; empty where it does."""
+    """Why the model does not take the inputs; empty if it does."""
     model.eval()
     try:
         with torch.no_grad():
@@ -196,9 +195,9 @@ def _fails(model: nn.Module, inputs: Inputs) -> str:
 
 
 def facts_of(spec: DataSpec, tickets: Iterable[tuple[str, Ticket]]) -> tuple[Facts, bool]:
-    """What the set holds, and whether its inputs have one size of their own; raises DataError.
+    """The set's facts, and whether all its inputs have one size; raises DataError.
 
-    Images of several sizes are looked at as the first ticket takes them.
+    Images of several sizes are read at the size of the first ticket.
     """
     try:
         return load(spec, targets="given").facts, True
@@ -212,10 +211,10 @@ def facts_of(spec: DataSpec, tickets: Iterable[tuple[str, Ticket]]) -> tuple[Fac
 
 
 def onto_data(tickets: Iterable[tuple[str, Ticket]], spec: DataSpec, facts: Facts, *, sized: bool = True) -> list[Fit]:
-    """Each ticket beside the set: whether its network takes the set's inputs, and which of its scores is most alike.
+    """Each ticket and the set: whether its network takes the set's inputs, and its scores on the most similar dataset.
 
     Images are brought to the size and channels that the ticket was found at; vectors, series and tokens must have its
-    shape. `sized`: whether the images are all of the size that `facts` says.
+    shape. `sized`: whether all images have the size in `facts`.
     """
     return [_onto(name, ticket, spec, facts, sized) for name, ticket in tickets]
 
@@ -240,7 +239,7 @@ def _onto(name: str, ticket: Ticket, spec: DataSpec, facts: Facts, sized: bool) 
 
 
 def _brought(ticket: Ticket, network: ModelSpec, like: Inputs, facts: Facts) -> tuple[str, ...]:
-    """What becomes of images on the way into the ticket's network."""
+    """How images are changed for the ticket's network."""
     if like == facts.inputs:
         return (f"It takes your {like} as they are.",)
     (channels, *_), (theirs, height, width) = facts.inputs.shape, like.shape
@@ -253,7 +252,7 @@ def _brought(ticket: Ticket, network: ModelSpec, like: Inputs, facts: Facts) -> 
 
 
 def _any_size(ticket: Ticket, network: ModelSpec, inputs: Inputs) -> bool:
-    """Whether a known network for those inputs has just the ticket's weights."""
+    """Whether a known network for those inputs has exactly the ticket's weights."""
     if MODELS.is_own(network.name) or inputs.shape[1] != inputs.shape[2]:
         return False
     try:
@@ -264,9 +263,9 @@ def _any_size(ticket: Ticket, network: ModelSpec, inputs: Inputs) -> bool:
 
 
 def _most_alike(ticket: Ticket, spec: DataSpec, facts: Facts) -> str:
-    """Of the sets that the ticket was scored on, the very one, or the nearest in number of classes and examples.
+    """Among the datasets with scores of the ticket the same one, or the nearest in numbers of classes and examples.
 
-    Near is by ratio: twice as many classes is as far as twice as many examples.
+    The distance is by ratio: twice as many classes is as far as twice as many examples.
     """
     rows = {row["data"]: row for row in scores(ticket)}
     return min(rows, key=lambda label: (not _same_set(label, spec), _distance(rows[label], facts)), default="")
@@ -284,7 +283,7 @@ def _same_set(label: str, spec: DataSpec) -> bool:
 
 
 def network_words(ticket: Ticket) -> str:
-    """The ticket's network, with those of its settings that are not the usual ones.
+    """The ticket's network, with its settings other than the defaults.
 
     >>> from oneticket.ticket.ticket import Ticket
     >>> network_words(Ticket.load("conv-4-cifar10"))

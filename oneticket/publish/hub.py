@@ -1,4 +1,4 @@
-"""Where tickets are had from and put to: a file, a folder, a `file://` URL, or a repository of the Hugging Face Hub."""
+"""Where tickets are loaded from and saved to: a file, a folder, a `file://` URL, or a Hugging Face Hub repository."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ NAMES = ("ticket.safetensors", "book.safetensors")
 CARD = "README.md"
 OURS = b'library_name: "oneticket"'
 HERE = "path/to/this/folder"
-"""How a folder's card calls the folder, which may be anywhere when it is read."""
+"""A folder's path in its own card, since the folder may be moved."""
 LARGEST = 4 * 2**30
-"""Bytes above which a remote file is not fetched unless told."""
+"""Bytes above which a remote file is not fetched unless asked."""
 
 
 def find(
@@ -35,11 +35,11 @@ def find(
     names: Sequence[str] = NAMES,
     largest: int = LARGEST,
 ) -> Path:
-    """The local path of the first of `names` that is there: in a folder, or fetched from the Hub into its cache.
+    """The local path of the first of `names` that exists: in a folder, or fetched from the Hub into its cache.
 
-    A single file is itself, and the name of a shipped ticket its file, where no path has that name. What is there is
-    not read. Raises FileError, with what was tried, for a place or file that is not there, that leads out of its
-    folder, or that is larger than `largest` bytes on the Hub.
+    A path to a file is that file; the name of a shipped ticket is its file if no path has that name. The file is not
+    read. Raises FileError, with what was tried, for a missing place or file, for one outside its folder, and for one
+    larger than `largest` bytes on the Hub.
     """
     place = parse(named(where) or where)
     if isinstance(place, str):
@@ -69,11 +69,11 @@ def publish(
     license: str | None = None,
     data_license: str | None = None,
 ) -> str:
-    """Put a ticket or book and its card into a folder or a Hub repository, both at once; returns where they now are.
+    """Save a ticket or book and its card to a folder or a Hub repository, both at once; returns their place.
 
-    `license`, `data_license`: see `card.card`. The other arguments are of the Hub: whether a new repository is
-    `private` (the account's setting unless told), the branch `revision` (made if need be), the commit's `message`.
-    Raises FileError; a folder, or a repository, is then as it was.
+    `license`, `data_license`: see `card.card`. For the Hub: whether a new repository is `private` (by default the
+    account's setting), the branch `revision` (created if missing), the commit's `message`. Raises FileError and then
+    leaves the folder or repository unchanged.
     """
     place = parse(where, writing=True)
     name, there = (place, place) if isinstance(place, str) else (place.absolute().name, HERE)
@@ -98,7 +98,7 @@ def publish(
 
 
 def _check_folder(folder: Path, *, other: str) -> None:
-    """Refuse to write over somebody's README, and beside a file that would be taken for what is published here."""
+    """Refuse to replace the user's own README, or to leave a second file that could be taken for the published one."""
     if os.path.lexists(folder / other):
         raise FileError(f"{folder}: holds {other} already; a folder holds one of them, choose another")
     if (readme := folder / CARD).is_file() and OURS not in readme.read_bytes()[: 2**16]:
@@ -108,8 +108,8 @@ def _check_folder(folder: Path, *, other: str) -> None:
 def parse(where: str | os.PathLike[str], *, writing: bool = False, several: bool = False) -> Path | str:
     """A local path, or the id of a Hub repository (`several`: or of a user or collection); raises FileError.
 
-    What is there locally goes first; a path object and a `file://` URL are always local, `hf://` never. For `writing` a
-    folder that is not there yet must look like one: ./name.
+    A local path comes first; a path object and a `file://` URL are always local, `hf://` never. For `writing`, a new
+    folder must look like one: ./name.
 
     >>> parse("hf://user/name"), parse("user/name"), parse("file:///some/folder").as_posix()
     ('user/name', 'user/name', '/some/folder')
@@ -149,7 +149,7 @@ def parse(where: str | os.PathLike[str], *, writing: bool = False, several: bool
 def inside(folder: Path, name: str) -> Path:
     """`folder / name`; raises FileError for a name, or a link, that leads out of the folder.
 
-    In a snapshot of the Hub's own cache, links to its blobs are as they should be.
+    Links to blobs in a snapshot of the Hub's cache are allowed.
     """
     pure, home = PurePosixPath(name), folder.resolve()
     if not name or pure.is_absolute() or ".." in pure.parts or any(mark in name for mark in "\\:\0"):

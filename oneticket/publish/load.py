@@ -1,4 +1,4 @@
-"""Tickets and books by path, by the name of one that ships with the package, or from the Hub."""
+"""Tickets and books by path, by the name of a shipped one, or from the Hub."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def load_ticket(
     density: float | None = None,
     replicate: int | None = None,
 ) -> Ticket:
-    """What `Ticket.load` says."""
+    """See `Ticket.load`."""
     path = located(path)
     found = load_book(path, replicate=replicate) if replicate is not None or os.path.isdir(path) else file.load(path)
     if isinstance(found, Ticket):
@@ -39,7 +39,7 @@ def load_ticket(
 
 
 def load_book(path: str | os.PathLike[str], *, replicate: int | None = None) -> Book:
-    """What `Book.load` says."""
+    """See `Book.load`."""
     if os.path.isdir(path):
         path = _of_folder(path, 0 if replicate is None else replicate)
     elif replicate is not None and os.path.exists(path):
@@ -59,7 +59,7 @@ def ticket_from(
     filename: str | None = None,
     largest: int | None = None,
 ) -> Ticket:
-    """What `Ticket.from_pretrained` says."""
+    """See `Ticket.from_pretrained`."""
     names = hub.NAMES if level is None and density is None else hub.NAMES[::-1]
     wanted = (filename,) if filename is not None else names
     path = hub.find(where, revision=revision, names=wanted, largest=hub.LARGEST if largest is None else largest)
@@ -67,7 +67,7 @@ def ticket_from(
 
 
 def book_from(where: str | os.PathLike[str], *, revision: str | None = None, filename: str) -> Book:
-    """What `Book.from_pretrained` says."""
+    """See `Book.from_pretrained`."""
     return load_book(hub.find(where, revision=revision, names=(filename,)))
 
 

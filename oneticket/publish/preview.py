@@ -1,6 +1,6 @@
-"""What a ticket or book file says, read without tensors: a header, counts and digests need no PyTorch.
+"""The content of a ticket or book file without its tensors: header, counts and digests, read without PyTorch.
 
-Whatever is not beyond doubt here is left to `ticket/file`, which accepts it or says why not: so both refuse alike.
+Anything doubtful is left to `ticket/file`, which accepts it or reports why not, so both refuse the same files.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ if TYPE_CHECKING:
     from oneticket.ticket.ticket import Ticket
 
 MOST = 2**30
-"""Bytes of weights above which the loader is asked, which knows how much memory there is."""
+"""Bytes of weights above which the loader is used, which checks the available memory."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Layer:
-    """A tensor that a mask names: its shape, and how many of its weights remain at each level; of a ticket once."""
+    """A tensor with a mask: its shape, and how many of its weights remain at each level; for a ticket once."""
 
     shape: tuple[int, ...]
     remaining: tuple[int, ...]
@@ -40,10 +40,10 @@ class Layer:
 
 @dataclass(frozen=True, kw_only=True)
 class Preview:
-    """What a file says of itself, all of it checked: `kind` is "ticket" or "book", the rest as there.
+    """The checked content of a file: `kind` is "ticket" or "book", the other fields as there.
 
-    `levels`: of a book its last level; 0 of a ticket. `whole`: the weights of the whole model. `dense`: the tensors
-    that no mask names.
+    `levels`: of a book its last level; 0 for a ticket. `whole`: the number of weights of the whole model. `dense`: the
+    tensors without a mask.
     """
 
     kind: str
@@ -62,14 +62,14 @@ class Preview:
 
     @property
     def weight_counts(self) -> tuple[Density, ...]:
-        """Per level, how many weights remain, may be pruned, and are in the whole model."""
+        """For each level, how many weights remain, may be pruned, and are in the whole model."""
         each, total = self.layers.values(), sum(math.prod(layer.shape) for layer in self.layers.values())
         remaining = [sum(layer.remaining[level] for layer in each) for level in range(self.levels + 1)]
         return tuple(Density(remaining=each, total=total, whole=self.whole) for each in remaining)
 
 
 def preview(path: str | os.PathLike[str]) -> Preview:
-    """What that file says; raises FileError as `load` does."""
+    """The preview of a file; raises FileError as `load` does."""
     meta, table, body = container.contents(path)
     try:
         found = READ[str(meta.get("kind"))](meta, table, header.parts(body, table))
@@ -83,7 +83,7 @@ def preview(path: str | os.PathLike[str]) -> Preview:
 
 
 def preview_of(thing: Ticket | Book) -> Preview:
-    """The same of a ticket or book in memory."""
+    """The preview of a ticket or book in memory."""
     from oneticket.ticket.density import count_weights
     from oneticket.ticket.ticket import Ticket
 
@@ -104,7 +104,7 @@ def preview_of(thing: Ticket | Book) -> Preview:
 
 
 class _Doubt(Exception):
-    """Something that the loader is to judge."""
+    """Something that the loader has to decide."""
 
 
 def _ticket(meta: Mapping[str, Any], table: header.Table, parts: Mapping[str, memoryview]) -> Preview:
@@ -152,7 +152,7 @@ def _groups(
     fields: frozenset[str],
     allowed: Sequence[str],
 ) -> dict[str, dict[str, _Values]]:
-    """Tensors by group and name: code, shape and bytes."""
+    """Tensors by group and name: dtype code, shape and bytes."""
     _sure(set(meta) == fields)
     groups: dict[str, dict[str, _Values]] = {group: {} for group in allowed}
     for full_name, (code, shape) in table.items():
@@ -168,7 +168,7 @@ def _sound(
     layers: Mapping[str, Layer],
     **more: Any,
 ) -> Preview:
-    """The preview of what passes everything that a ticket's or book's constructor and the loader ask."""
+    """The preview of a file that passes every check of the constructors and the loader."""
     contract, model, lineage = Contract.read(meta["contract"]), meta["model"], meta["lineage"]
     _sure(all(type(each) is dict for each in (model, lineage, more.get("evidence", {}))))
     _sure(meta["format"] == contract.format and set(contract.head_names) <= weights.keys())
@@ -189,7 +189,7 @@ def _sound(
 
 
 def _finite(code: str, values: NDArray[np.uint8]) -> bool:
-    """Whether there is neither NaN nor infinity: no exponent is all ones. Of truth values, whether they are some."""
+    """Whether there is neither NaN nor infinity: no exponent is all ones. For bools, whether all bytes are 0 or 1."""
     if code == "BOOL":
         return not (values > 1).any()
     if code not in FLOATS:
@@ -204,7 +204,7 @@ def _fingerprint(tensors: Mapping[str, _Values]) -> dict[str, list[object]]:
 
 
 def _left(deaths: Sequence[int]) -> tuple[int, ...]:
-    """How many remain at each level, of so many that are pruned at each; those at 0 never are."""
+    """How many weights remain at each level, given how many are pruned at each; those at 0 never are."""
     total, gone = sum(deaths), 0
     left = [total]
     for dead in deaths[1:]:
@@ -226,7 +226,7 @@ FLOATS: dict[str, tuple[type[np.unsignedinteger[Any]], int]] = {
     "F16": (np.uint16, 0x7C00),
     "BF16": (np.uint16, 0x7F80),
 }
-"""The bits of an exponent of ones, as a whole number of the same width."""
+"""The bits of an all-ones exponent, as an integer of the same width."""
 
 SHARED = frozenset({"format", "kind", "id", "digest", "contract", "model", "lineage"})
 READ = {"ticket": _ticket, "book": _book}

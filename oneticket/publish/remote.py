@@ -1,4 +1,4 @@
-"""The Hugging Face Hub: what is fetched from it, no more than it was said to be, and what is committed to it."""
+"""The Hugging Face Hub: fetches files, never larger than announced, and commits them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 PATIENCE = 10.0
 """Seconds to wait for the Hub's first answer."""
 MOST = 200
-"""Repositories of a user or collection that are looked at."""
+"""The most repositories of a user or collection that are listed."""
 
 
 def repositories(where: str) -> list[str]:
@@ -38,7 +38,7 @@ def repositories(where: str) -> list[str]:
 
 
 def fetch(repo: str, revision: str | None, names: Sequence[str], largest: int) -> Path:
-    """Ask for name, size and version of a file, then fetch it, and no more than was told."""
+    """Ask for a file's name, size and version, then fetch it, and no more bytes than announced."""
     from huggingface_hub import hf_hub_url
     from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, HFValidationError, RevisionNotFoundError
 
@@ -59,7 +59,7 @@ def fetch(repo: str, revision: str | None, names: Sequence[str], largest: int) -
             raise FileError(
                 f"{repo}: no file or folder of that name here, and the Hub gave none: {_first(error)}"
             ) from None
-        except Exception as error:  # no network, or told to stay offline: whatever the HTTP library calls it
+        except Exception as error:  # no network or offline mode: the HTTP library has many classes of errors
             return _cached(repo, revision, names, f"the Hub was not reached: {_first(error)}")
         size, marks = told.size, (told.etag or "", told.commit_hash or "")
         if size is None or not all(_MARK.fullmatch(mark) for mark in marks):
@@ -75,7 +75,7 @@ def _download(api: HfApi, repo: str, revision: str | None, name: str, size: int)
     from huggingface_hub.utils.tqdm import tqdm
 
     class Counted(tqdm):
-        """The progress bar, which every byte passes: nothing beyond the size that was told reaches the disk."""
+        """The progress bar, which counts every byte: nothing beyond the announced size reaches the disk."""
 
         seen = 0
 
@@ -111,7 +111,7 @@ def _cached(repo: str, revision: str | None, names: Sequence[str], reason: str) 
 
 
 def commit(repo: str, files: Mapping[str, bytes], *, private: bool | None, revision: str | None, message: str) -> str:
-    """One commit with all files: the repository has all of them or none."""
+    """One commit with all files, so that the repository gets all of them or none."""
     from huggingface_hub import CommitOperationAdd
 
     api = _api()

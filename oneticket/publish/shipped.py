@@ -12,12 +12,12 @@ ZOO = Path(__file__).parents[1] / "zoo"
 
 
 def shipped() -> dict[str, Path]:
-    """Name -> file, of the tickets in the package, by name."""
+    """Name -> file, for the tickets in the package, sorted by name."""
     return {path.stem: path for path in sorted(ZOO.glob("*.safetensors"))}
 
 
 def named(where: str | os.PathLike[str]) -> Path | None:
-    """The file of the shipped ticket of that name; None for other names, and where a path goes first."""
+    """The file of the shipped ticket of that name; None for other names, and where a path has precedence."""
     return None if os.path.lexists(where) else shipped().get(os.fsdecode(where))
 
 
@@ -25,7 +25,7 @@ def located(where: str | os.PathLike[str]) -> Path:
     """A path that exists, or else the shipped ticket of that name; raises FileError with the nearest names."""
     text, names = os.fsdecode(where), shipped()
     path = named(text) or Path(text)
-    if text and os.path.lexists(path):  # the empty path is no place, though Path makes it this folder
+    if text and os.path.lexists(path):  # Path makes the empty text this folder, which is not meant
         return path
     there = sorted(entry.name for entry in path.parent.iterdir()) if text and path.parent.is_dir() else []
     near = difflib.get_close_matches(path.name, [*names, *there], n=3)
@@ -43,4 +43,4 @@ DATA_LICENCES = {
     "mlp-letter": "CC BY 4.0, UCI Letter Recognition, P. W. Frey and D. J. Slate",
     "mlp-penbased": "CC BY 4.0, UCI Pen-Based Recognition of Handwritten Digits, E. Alpaydin and F. Alimoglu",
 }
-"""Of shipped tickets that were found on no known set: the licence of what they were found on."""
+"""Licence of the data of shipped tickets that were found on no known set."""

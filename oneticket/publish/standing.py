@@ -1,4 +1,4 @@
-"""Standing: a ticket's worst and best target beside each of its rivals, with intervals adjusted over all targets."""
+"""Standing: a ticket's worst and best target against each rival, with intervals adjusted over all targets."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Score = Mapping[str, Any]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Gain:
-    """By how much a ticket is better than an arm on a target: in the metric's own unit, above 0 where it is better.
+    """By how much a ticket is better than an arm on a target, in the metric's unit; above 0 it is better.
 
     `low` and `high` are None where n is 1.
     """
@@ -33,10 +33,10 @@ class Gain:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Standing:
-    """Where a ticket stands beside one `rival`: a key of `RIVALS`.
+    """How a ticket compares with one `rival`: a key of `RIVALS`.
 
-    `gains`: one for each target, worst first: over the arm of the rival that is hardest to beat there. `compared`: how
-    many differences their intervals hold for at once.
+    `gains`: one for each target, worst first, over the rival's arm that is hardest to beat there. `compared`: for how
+    many differences their intervals hold simultaneously.
     """
 
     rival: str
@@ -51,36 +51,35 @@ class Standing:
 
     @property
     def lines(self) -> tuple[str, ...]:
-        """The worst target and the best, a line each; one line where there is one target."""
+        """The worst target and the best, a line each; one line if there is one target."""
         worst, best = self.gains[0], self.gains[-1]
         if worst is best:
-            return (f"the only set: {self.told(best)}",)
-        return f"worst: {self.told(worst)}", f"best: {self.told(best)}"
+            return (f"the only set: {self.words(best)}",)
+        return f"worst: {self.words(worst)}", f"best: {self.words(best)}"
 
-    def told(self, gain: Gain) -> str:
-        """A gain with its target."""
+    def words(self, gain: Gain) -> str:
+        """A gain with its target, in words."""
         return f"{self.amount(gain)}, on {word(gain.data)}"
 
     def amount(self, gain: Gain) -> str:
-        """A gain with its interval, n, and of several arms the arm."""
+        """A gain with its interval and n, and with the arm if the rival has several."""
         arm = f" over {word(gain.arm)}" if self.rival == "controls" else ""
-        if gain.low is not None and gain.low == gain.high:  # no narrow result: most likely all name one class
+        if gain.low is not None and gain.low == gain.high:  # no spread: most likely all predict one class
             return f"{self.metric.size(gain.mean, signed=True)}{arm} in all {gain.n} pairs"
         bounds = self.metric.interval_words(gain.low, gain.high, gain.n)
         return f"{self.metric.size(gain.mean, signed=True)}{arm} ({bounds})"
 
 
 def standings(scores: Iterable[Score]) -> list[Standing]:
-    """One for each rival that was measured, in the order of `RIVALS`.
+    """One for each measured rival, in the order of `RIVALS`.
 
-    `scores`: as `describe.scores` gives them. Their intervals are Student's for one mean at 95 %; here they are widened
-    so that all that were compared for a rival hold at once at 95 %, whichever target and arm is told of them: each is
-    taken at 1 - 0.05 / (targets x arms) (Bonferroni). Gains in one metric say nothing beside those in another: of
-    several, the one is told that most targets have.
+    `scores`: as from `describe.scores`. Their intervals are Student's for one mean at 95 %. Here they are widened to
+    hold simultaneously at 95 % for all comparisons with a rival: each is at 1 - 0.05 / (targets x arms) (Bonferroni).
+    Gains in different metrics are not compared: of several metrics, the one with most targets is used.
 
     >>> gain = {"mean": 0.02, "low": 0.01, "high": 0.03, "n": 5}
     >>> rows = [{"data": data, "optimizer": "sgd", "arm": "dense", "difference": gain} for data in ("svhn", "digits")]
-    >>> print(standings(rows)[0].told(standings(rows)[0].gains[0]))
+    >>> print(standings(rows)[0].words(standings(rows)[0].gains[0]))
     +2.0 points (95 % CI 0.7 to 3.3, n = 5), on svhn
     """
     rows = [row for row in scores if row["difference"] and row["arm"] != "ticket"]
@@ -131,8 +130,7 @@ def _quantile(n: int, compared: int) -> float:
 def share_within(t: float, freedom: int) -> float:
     """The probability that Student's t, of so many degrees of freedom, lies within ±t.
 
-    The finite sums of Abramowitz and Stegun, 26.7.3 and 26.7.4: a bare install has no SciPy, and shows cards all the
-    same.
+    The finite sums of Abramowitz and Stegun, 26.7.3 and 26.7.4, since a minimal install shows cards without SciPy.
 
     >>> round(share_within(2.776, 4), 4), round(share_within(12.706, 1), 4)
     (0.95, 0.95)
@@ -159,7 +157,7 @@ RIVALS: dict[str, tuple[str, Callable[[str], bool]]] = {
     "own": ("the target's own ticket", lambda arm: arm == "own"),
     "controls": ("its hardest control", _is_control),
 }
-"""What a ticket is set beside: in words, and which arms are of it. Controls are what it must beat to be a ticket."""
+"""The baselines of a ticket: in words, and their arms. Controls are what it must beat to be a winning ticket."""
 
 ADJUSTED = (
     "In each line the intervals hold together at 95 %: Bonferroni over all targets and, where the hardest control of "

@@ -1,4 +1,4 @@
-"""The zoo: lists of tickets and books, of those that ship with the package, of a folder, of the Hub."""
+"""The zoo: lists of tickets and books: shipped ones, those of a folder, and those on the Hub."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ LARGEST = 64 * 2**20
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class ZooEntry:
-    """One file of a list: what it holds, or why that cannot be told. `size` is in bytes, 0 if it is not known."""
+    """One file of a list: its preview, or why it cannot be read. `size` is in bytes, 0 if unknown."""
 
     name: str
     thing: Ticket | Book | None
@@ -31,9 +31,9 @@ class ZooEntry:
 
 
 def single(where: str) -> Path | None:
-    """The file, fetched from the Hub if need be, where one ticket or book is named; None for a place of several.
+    """The file of a single ticket or book, fetched from the Hub if need be; None for a place of several.
 
-    Raises FileError for what is nowhere, and for a word that is nearly a shipped name: it is not asked of the Hub.
+    Raises FileError for a missing place, and for a near miss of a shipped name, which is not looked up on the Hub.
     """
     if path := named(where):
         return path
@@ -51,10 +51,10 @@ def single(where: str) -> Path | None:
 
 
 def entries(where: str | os.PathLike[str] | None = None) -> Iterator[ZooEntry]:
-    """The tickets and books that ship with the package, or those of a folder, a Hub user, collection or repository.
+    """The shipped tickets and books, or those of a folder, a Hub user, collection or repository.
 
-    Of a folder: its files, and `ticket.safetensors` and `book.safetensors` of its subfolders. A file that is bad is an
-    entry with its reason. Raises FileError for a place that is not there.
+    Of a folder: its files, and `ticket.safetensors` and `book.safetensors` of its subfolders. A bad file is an entry
+    with its reason. Raises FileError for a missing place.
     """
     if where is None:
         for name, path in shipped().items():
@@ -75,7 +75,7 @@ def entries(where: str | os.PathLike[str] | None = None) -> Iterator[ZooEntry]:
 
 
 def _names(folder: Path) -> Iterator[str]:
-    """The files to list in a folder and, one level deep, in its subfolders; nothing hidden."""
+    """The files to list in a folder and, one level deep, in its subfolders; no hidden ones."""
     try:
         found = sorted(entry for entry in folder.iterdir() if not entry.name.startswith("."))
         for entry in found:

@@ -59,7 +59,7 @@ def _seen(ticket: Summary, rival: Summary) -> str:
     compared, name, metric = over(ticket, rival), _named(rival, ticket), ticket.setting.metric
     if compared is None:
         return f"not comparable with {name} (no replicate in common)"
-    difference, seen = compared.difference, compared.seen
+    difference, seen = compared.difference, compared.sign
     if difference.low is None or difference.high is None or seen is None:
         return f"not comparable with {name} (only one replicate in common)"
     if seen and difference.low == difference.high:

@@ -1,1 +1,1 @@
-"""Floor 7: statistics of replicates, and the words and tables they are told in."""
+"""Floor 7: statistics over replicates, and their words and tables."""

@@ -1,15 +1,15 @@
 """Decompositions: how much of a transferred ticket's gain is its mask, and how much its weights.
 
 A transferred ticket brings a mask and the k steps of training inside its rewound weights W_k. Its gain over the
-target's own ticket is taken apart as in a two-by-two design, with the source's or the target's own of both:
+target's own ticket is decomposed as in a two-by-two design, with mask and weights from the source or the target:
 
     ticket - own = mask + weights + interaction
     mask         = mask-only - own                              the source's mask over the target's own weights
     weights      = weights-only - own                           the target's own mask over the source's weights
-    interaction  = ticket - mask-only - weights-only + own      what the two bring together alone
+    interaction  = ticket - mask-only - weights-only + own      the effect of both together beyond the sum
 
-Beside it stand the weights that never saw a mask, dense-rewound - dense, and the masks over weights that neither
-search trained, reinit - own-reinit.
+Two more effects are shown: of the weights without any mask, dense-rewound - dense, and of the masks over weights that
+neither search trained, reinit - own-reinit.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ from oneticket.stats.summary import Line, Row, Setting, Summary, places, summary
 from oneticket.stats.words import words_of
 
 Scores = Mapping[str, Mapping[int, float]]
-"""By arm, the scores by replicate."""
+"""Arm -> score by replicate."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Effect:
-    """A signed sum of arms' scores: `label` in tables and legends, and the `arms` with their signs."""
+    """A signed sum of arms' scores: `label` for tables and legends, and the `arms` with their signs."""
 
     label: str
     arms: Mapping[str, int]
@@ -48,11 +48,11 @@ class Effect:
 
 @dataclass(frozen=True, kw_only=True)
 class Decomposition:
-    """One ticket at one level on one target, taken apart. A value above 0 is a gain, whichever way the metric counts.
+    """The decomposition of one ticket at one level on one target. A value above 0 is a gain in any metric.
 
-    `gains`: the effects, by their names in `EFFECTS`, whose arms are all there. Those of `PARTS` and `total` are over
-    the same replicates, so that their means add up. `lacking`: in words, the arms and replicates that these need and
-    that are not trained. `where`: the target in words, with the part of the study where there are several.
+    `gains`: the effects in `EFFECTS` whose arms are all there, by name. Those of `PARTS` and `total` are over the same
+    replicates, so that their means add up. `lacking`: in words, the missing arms and replicates of these. `where`: the
+    target in words, with the part of the study if there are several.
     """
 
     setting: Setting
@@ -66,11 +66,11 @@ class Decomposition:
 
 
 def decompositions(rows: Iterable[Row]) -> list[Decomposition]:
-    """One per target, ticket and level, for all tickets beside which an arm that takes them apart was trained.
+    """One per target, ticket and level, for all tickets with an arm that decomposes them.
 
-    Rows of different parts, and of sources compared at different things (`equal`), are never mixed. Each effect is
-    computed in each replicate; its mean has a 95 % Student t interval over replicates, None where n is 1. Nothing is
-    filled in: a replicate that lacks an arm is left out and named. Raises SpecError as `summary` does.
+    Rows of different parts, and of sources at equal epochs and at equal steps (`equal`), are never mixed. Each effect
+    is computed in each replicate; its mean has a 95 % Student t interval over replicates, None if n is 1. Nothing is
+    filled in: a replicate without an arm is left out and named. Raises SpecError as `summary` does.
 
     >>> row = {"model": "mlp", "target_data": "b", "target_optimizer": "sgd", "level": 1, "density": 0.8}
     >>> home = {"source_data": "b", "source_optimizer": "sgd"}
@@ -110,13 +110,13 @@ def decompositions(rows: Iterable[Row]) -> list[Decomposition]:
 
 
 def _taken_apart(values: Scores) -> bool:
-    """Whether any arm was trained that takes the ticket apart."""
+    """Whether any arm was trained that decomposes the ticket."""
     beside = (set(EFFECTS[name].arms) for name in ("weights-alone", "mask-alone"))
     return bool(values.keys() & {"mask-only", "weights-only"}) or any(arms <= values.keys() for arms in beside)
 
 
 def _gains(metric: Metric, values: Scores) -> dict[str, Paired]:
-    """The effects whose arms are there; those that add up are over the replicates that all of their arms have."""
+    """The effects with all their arms; those that add up are over the replicates that all of their arms have."""
     crossed = {arm: values[arm] for arm in CROSSED if arm in values}
     shared = set.intersection(*map(set, crossed.values()))
     held = {**values, **{arm: {at: scores[at] for at in sorted(shared)} for arm, scores in crossed.items()}}
@@ -125,7 +125,7 @@ def _gains(metric: Metric, values: Scores) -> dict[str, Paired]:
 
 
 def _values(ticket: Summary, there: Iterable[Summary]) -> Scores:
-    """The scores by replicate of the ticket and all that is set beside it, by arm."""
+    """The scores by replicate of the ticket and of the arms to compare it with, by arm."""
     found: dict[str, Mapping[int, float]] = {}
     for one in there:
         if one.level != ticket.level and one.line.arm not in WHOLE:
@@ -150,7 +150,7 @@ def _gain(metric: Metric, effect: Effect, values: Scores) -> Paired | None:
 
 
 def _lacking(values: Scores) -> tuple[str, ...]:
-    """What the four crossed arms lack, in words."""
+    """What is missing of the four crossed arms, in words."""
     every = {replicate for arm in CROSSED for replicate in values.get(arm, {})}
     said = []
     for arm in CROSSED:
@@ -176,4 +176,4 @@ PARTS = ("mask", "weights", "interaction")
 """The effects that add up to `total`."""
 
 CROSSED = ("ticket", "own", "mask-only", "weights-only")
-"""The arms that these are made of."""
+"""The arms of these effects."""

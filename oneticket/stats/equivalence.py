@@ -1,4 +1,4 @@
-"""Equivalence: tests that two arms are as good as equal, which a difference that was not seen does not show."""
+"""Equivalence: tests that two arms are equal within a margin, which a nonsignificant difference does not show."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from oneticket.stats.stats import CONFIDENCE, Interval, finite, paired
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Equivalence:
-    """The mean difference with the interval that the test decides by (90 % for a test at 5 %), the margin, and its p.
+    """The mean difference with the deciding interval (90 % for a test at 5 %), the margin, and p.
 
     p and the bounds are None when n is 1.
     """
@@ -25,18 +25,18 @@ class Equivalence:
 
     @property
     def shown(self) -> bool | None:
-        """Whether it is shown at the level of the test; None when n is 1. Not shown does not mean different."""
+        """Whether it is shown at the level of the test; None if n is 1. Not shown does not mean different."""
         return None if self.p is None else self.p < 1 - self.confidence
 
 
 def equivalent(
     a: Mapping[int, float], b: Mapping[int, float], margin: float, confidence: float = CONFIDENCE
 ) -> Equivalence:
-    """Whether a and b differ by less than the margin either way: two one-sided t-tests on the paired differences.
+    """Whether a and b differ by less than the margin: two one-sided t-tests (TOST) on the paired differences.
 
-    p is the larger of the tests against -margin and against margin; equivalence is shown at 5 % where the 90 % interval
-    lies within them. Raises SpecError for a margin that is not above 0, or as `paired` does.
-    Schuirmann, 1987; Lakens, 2017.
+    p is the larger of the tests against -margin and against margin; equivalence is shown at 5 % if the 90 % interval
+    lies within them. `a`, `b`: replicate -> score; `margin` in the unit of the scores. Raises SpecError for a margin
+    that is not above 0, or as `paired` does. Schuirmann, 1987; Lakens, 2017.
 
     >>> test = equivalent({0: 0.950, 1: 0.948, 2: 0.949}, {0: 0.949, 1: 0.949, 2: 0.950}, margin=0.02)
     >>> test.shown, round(test.p, 4)
@@ -53,8 +53,8 @@ def non_inferior(
 ) -> Equivalence:
     """Whether a is at most the margin below b: the one-sided t-test of the paired differences against -margin.
 
-    It is shown at 5 % where the lower bound of the 90 % interval lies above -margin. Raises SpecError as `equivalent`
-    does. Lakens, 2017.
+    It is shown at 5 % if the lower bound of the 90 % interval lies above -margin. Arguments and errors as for
+    `equivalent`. Lakens, 2017.
 
     >>> non_inferior({0: 0.99, 1: 0.97, 2: 0.98}, {0: 0.90, 1: 0.91, 2: 0.90}, margin=0.02).shown
     True
@@ -75,7 +75,7 @@ def _paired(
 
 
 def _above(differences: list[float], bound: float) -> float | None:
-    """p of the one-sided t-test that the mean lies above the bound; None when n is 1."""
+    """p of the one-sided t-test that the mean lies above the bound; None if n is 1."""
     n = len(differences)
     if n == 1:
         return None

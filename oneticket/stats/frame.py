@@ -1,4 +1,4 @@
-"""Rows of results, and a book's levels, as pandas tables."""
+"""Rows of results, and a book's levels, as pandas DataFrames."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def of_rows(rows: Iterable[Mapping[str, Any]]) -> DataFrame:
 
 @naming_extras()
 def of_book(book: Book) -> DataFrame:
-    """One row for each level: what its mask says, then what its record says beside; the index is the level."""
+    """One row for each level: the mask's counts, then the record; the index is the level."""
     import pandas
 
     records = book.records or [{}] * len(book)
@@ -49,9 +49,9 @@ def of_book(book: Book) -> DataFrame:
 
 
 def plain(rows: Any) -> list[dict[str, Any]]:
-    """Rows of any form, as mappings in which what is not known is None; SpecError for what are no rows.
+    """Rows of any form, as mappings with None for unknown values; SpecError for anything else.
 
-    A DataFrame of them will do, and a study's run, which has them.
+    A DataFrame and a study's run are accepted too.
 
     >>> plain([{"arm": "dense"}])
     [{'arm': 'dense'}]

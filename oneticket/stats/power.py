@@ -1,4 +1,4 @@
-"""Sample size: what so few replicates can show, and how many it would take."""
+"""Sample size: what few replicates can show, and how many are needed."""
 
 from __future__ import annotations
 
@@ -42,8 +42,8 @@ def smallest_difference(sd: float, n: int, power: float = POWER, confidence: flo
 def replicates_needed(sd: float, difference: float, power: float = POWER, confidence: float = CONFIDENCE) -> int:
     """The fewest replicates, at least 2, that show a true paired difference of that size with the given power.
 
-    The first n whose `smallest_difference` is no larger. Raises SpecError if the difference is not above 0 or would
-    take more than ten million, or as `smallest_difference` does.
+    The first n whose `smallest_difference` is no larger. Raises SpecError if the difference is not above 0 or needs
+    more than ten million, or as `smallest_difference` does.
 
     >>> replicates_needed(sd=0.01, difference=0.01), replicates_needed(sd=0.01, difference=0.005)
     (10, 34)
@@ -66,9 +66,9 @@ def replicates_needed(sd: float, difference: float, power: float = POWER, confid
 
 
 def advice(differences: Iterable[float], wanted: float | None = 0.01, metric: Metric = METRICS["accuracy"]) -> str:
-    """One sentence: the smallest difference that as many replicates can show at 80 % power, and what `wanted` takes.
+    """One sentence: the smallest difference that this number of replicates can show at 80 % power, and n for `wanted`.
 
-    The spread is that of the differences given, in the metric's own unit, and as uncertain as they are few.
+    `differences`: paired ones, in the metric's unit; their spread is the estimate of sd.
 
     >>> advice([0.01, 0.02, 0.015]).partition("detect is ")[2]
     '1.7 points (80 % power); 1.0 points take n = 5.'
@@ -84,7 +84,7 @@ def advice(differences: Iterable[float], wanted: float | None = 0.01, metric: Me
     sd = statistics.stdev(finite(differences))
     if sd < NOISE:
         return f"The n = {n} differences are equal: no spread to judge by, so it is not known what could be detected."
-    # Rounded up: what is said can be seen.
+    # Rounded up, so that the stated difference can be shown.
     smallest = math.ceil(1000 * smallest_difference(sd, n)) / 1000
     needed = 0 if wanted is None else replicates_needed(sd, wanted)
     more = "" if wanted is None or needed <= n else f"; {metric.size(wanted)} take n = {needed}"

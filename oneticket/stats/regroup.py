@@ -1,4 +1,4 @@
-"""Rows put together in another way before they are summed up."""
+"""Rows grouped in other ways before they are summarised."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from oneticket.stats.summary import Row, filled, is_own_ticket, setting_of
 
 
 def parts(rows: Iterable[Row]) -> dict[str, list[Row]]:
-    """The rows by the part of the study that asked for them, in their order; `""` where there are no parts."""
+    """The rows by the part of the study that asked for them, in their order; `""` without parts."""
     made: dict[str, list[Row]] = {}
     for row in filled(rows):
         made.setdefault(row.get("part") or "", []).append(row)
@@ -20,15 +20,15 @@ def parts(rows: Iterable[Row]) -> dict[str, list[Row]]:
 
 
 def sources_of(rows: Iterable[Row]) -> list[str]:
-    """The sources of all rows, such as `svhn (sgd)`, in alphabetical order: their colours are the same everywhere."""
+    """The sources of all rows, such as `svhn (sgd)`, sorted by name, so that their colours are always the same."""
     found = [row for row in filled(rows) if row.get("source_data")]
     return sorted({f"{row['source_data']} ({row['source_optimizer']})" for row in found})
 
 
 def settled(rows: Iterable[Row]) -> list[Row]:
-    """The rows with each target's own ticket under one arm: `ticket` where the target is among the sources, else `own`.
+    """The rows with each target's own ticket under one arm: `ticket` if the target is among the sources, else `own`.
 
-    Both stand for the same network then, which counts once.
+    Both then stand for the same network, which counts once.
     """
     rows = filled(rows)
     home = {setting_of(row) for row in rows if row["arm"] == "ticket" and is_own_ticket(row)}
@@ -36,10 +36,10 @@ def settled(rows: Iterable[Row]) -> list[Row]:
 
 
 def pooled(rows: Iterable[Row]) -> list[Row]:
-    """The rows averaged over optimizers, of the source and of the target: one per arm, level and replicate.
+    """The rows averaged over the optimizers of source and target: one per arm, level and replicate.
 
-    What no source has, such as the dense network, is averaged over the target's optimizers alone.
-    Raises SpecError if a replicate lacks a combination that another has, since averages would then not be comparable.
+    Networks without a source, such as the dense network, are averaged over the target's optimizers. Raises SpecError if
+    a replicate lacks a combination that another has, since their averages would not be comparable.
 
     >>> row = {"model": "m", "target_data": "digits:b", "arm": "dense", "level": 0, "density": 1.0, "replicate": 0}
     >>> row |= {"source_data": None, "source_optimizer": None, "head": "fresh"}

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ReportTable:
-    """A title, a header, rows of as many cells, and the caption without which the cells mean nothing."""
+    """A title, a header, rows of as many cells, and the caption that explains the cells."""
 
     title: str
     header: tuple[str, ...]

@@ -1,4 +1,4 @@
-"""Scores that travel in a ticket's file, as a table."""
+"""The scores in a ticket's file, as a table."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from oneticket.stats.words import MISSING, gained, plus_minus, words_of
 
 
 def score_table(found: Sequence[Mapping[str, Any]]) -> ReportTable:
-    """Scores as a table; raises SpecError for scores that are not as `scores` makes them."""
+    """Scores as a table; raises SpecError for scores in another form than `scores` gives."""
     body = []
     for one in found:
         try:
@@ -39,7 +39,7 @@ def score_table(found: Sequence[Mapping[str, Any]]) -> ReportTable:
 
 
 def _mean(mean: Interval, metric: Metric) -> str:
-    """Replicates that all end at one score have most likely learned to name one class: no narrow result."""
+    """Replicates with one common score have most likely learned one class only: no narrow result."""
     alike = mean.n > 1 and mean.low == mean.high
     return f"{metric.written(mean.mean)} in all {mean.n}" if alike else plus_minus(mean, metric)
 

@@ -1,4 +1,4 @@
-"""Scores: what transfers of one ticket showed, as plain facts that travel in its file."""
+"""Scores: the results of one ticket's transfers, as plain facts in its file."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ Row = Mapping[str, Any]
 
 
 def scores(ticket: Ticket, rows: Iterable[Row]) -> list[dict[str, Any]]:
-    """One mapping per target and arm: the ticket's score there and that of each arm trained beside it.
+    """One mapping per target and arm: the ticket's score there and that of each arm trained for comparison.
 
-    Fields: `data`, `optimizer`, `arm`, `mean`, `low`, `high` (95 % interval of the mean, Student's t; None where n is
-    1), `n`, and `difference`: by how much the ticket is better than the arm, replicate by replicate, as `mean`, `low`,
-    `high`, `n`; None for the ticket itself. `metric`, `unit` and `better` where it is not accuracy. Raises SpecError
-    for rows in which this ticket was not trained, and rows of one target that differ in how they were trained. Rows of
-    other tickets, and of what was trained beside those alone, are left out.
+    Fields: `data`, `optimizer`, `arm`, `mean`, `low`, `high` (95 % Student t interval of the mean; None if n is 1),
+    `n`, and `difference`: by how much the ticket is better than the arm, paired by replicate, as `mean`, `low`, `high`,
+    `n`; None for the ticket itself. `metric`, `unit` and `better` if it is not accuracy. Rows of other tickets and of
+    their controls are left out. Raises SpecError if this ticket was not trained in the rows, and for rows of one target
+    that were trained differently.
     """
     rows = _beside(ticket, list(rows))
     _check(rows)
@@ -47,7 +47,7 @@ def scores(ticket: Ticket, rows: Iterable[Row]) -> list[dict[str, Any]]:
 
 
 def _sizes(rows: Iterable[Row], data: str) -> dict[str, int]:
-    """How large a target is, in the words of the evidence, as far as its rows say so."""
+    """How large a target is, in the fields of the evidence, as far as its rows say."""
     for row in rows:
         if row["target_data"] == data:
             said = {"classes": row.get("target_classes"), "examples": row.get("target_images")}
@@ -56,7 +56,7 @@ def _sizes(rows: Iterable[Row], data: str) -> dict[str, int]:
 
 
 def _beside(ticket: Ticket, rows: list[Row]) -> list[Row]:
-    """The rows of this ticket, and those of the same targets and replicates that are of its source or of no source."""
+    """The rows of this ticket, and those of the same targets and replicates from its source or from no source."""
     own = [row for row in rows if row["arm"] == "ticket" and row.get("source_id") == ticket.id]
     if not own:
         others = {row.get("source_id") for row in rows if row["arm"] == "ticket"}
@@ -76,7 +76,7 @@ def _beside(ticket: Ticket, rows: list[Row]) -> list[Row]:
 
 
 def _check(rows: Iterable[Row]) -> None:
-    """Refuse rows of one target that were trained otherwise: one number would stand for two things."""
+    """Refuse rows of one target that were trained differently, since one number would stand for two things."""
     rows = list(rows)
     for name in ("head", "head_start", *SETTINGS, "seed"):
         found: dict[tuple[Any, Any], set[Any]] = {}
@@ -89,7 +89,7 @@ def _check(rows: Iterable[Row]) -> None:
 
 
 def target_of(one: Row) -> tuple[str, str]:
-    """Where a score was made: data and optimizer; SpecError for what is no score."""
+    """The target of a score: data and optimizer; SpecError for anything but a score."""
     try:
         return str(one["data"]), str(one["optimizer"])
     except (KeyError, TypeError):

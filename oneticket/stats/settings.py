@@ -1,4 +1,4 @@
-"""Settings: whether a ticket is trained as it was found, by what a row says of both trainings.
+"""Settings: whether a ticket is trained as it was found, from what a row says of both trainings.
 
 Numbers are compared as numbers, and times in steps: `8ep` and `1250it` are one where an epoch has so many steps.
 """
@@ -15,13 +15,13 @@ from oneticket.study.settings import SETTINGS, TIMES
 Row = Mapping[str, Any]
 
 TRAINING = tuple(name for name in SETTINGS if name != "budget")
-"""The columns of the whole training but its length."""
+"""The columns of the whole training except its length."""
 
 
 def differing(row: Row, names: Iterable[str] = TRAINING) -> dict[str, tuple[Any, Any]]:
-    """The settings that are not what they were when the ticket was found: name -> (then, now).
+    """The settings that differ from those with which the ticket was found: name -> (then, now).
 
-    Empty where the row, as of an earlier version, does not say both.
+    Empty if the row, as in an earlier version, does not hold both.
 
     >>> row = {"source_optimizer_name": "sgd", "optimizer_name": "sgd", "source_lr": 0.1, "lr": 0.001}
     >>> differing(row)
@@ -32,17 +32,17 @@ def differing(row: Row, names: Iterable[str] = TRAINING) -> dict[str, tuple[Any,
 
 
 def same(row: Row, names: Iterable[str] = TRAINING) -> bool:
-    """Whether those settings are what they were when the ticket was found; by the study's labels where not known."""
+    """Whether those settings are equal to those with which the ticket was found; by the study's labels if unknown."""
     return not differing(row, names) if known(row) else row.get("source_optimizer") == row.get("target_optimizer")
 
 
 def renamed(row: Row) -> bool:
-    """Whether the ticket was found by another optimizer, by name; by the study's labels where not known."""
+    """Whether the ticket was found by an optimizer of another name; by the study's labels if unknown."""
     return "optimizer_name" in differing(row) if known(row) else not same(row)
 
 
 def known(row: Row) -> bool:
-    """Whether the row says with which settings its ticket was found, and with which it is trained."""
+    """Whether the row holds the settings with which its ticket was found, and those with which it is trained."""
     return all(_plain(row.get(name)) is not None for name in ("source_optimizer_name", "optimizer_name"))
 
 
@@ -86,7 +86,7 @@ def _steps(row: Row, time: str, end: str) -> int:
 
 
 def _plain(value: Any) -> Any:
-    """A list for a tuple, and None for the NaN that tables read for nothing."""
+    """A list for a tuple, and None for the NaN that tables give for an empty cell."""
     value = list(value) if isinstance(value, tuple) else value
     return None if isinstance(value, float) and value != value else value
 

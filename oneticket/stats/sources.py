@@ -1,4 +1,4 @@
-"""Sources against each other: every source's ticket beside that of the best single one, target by target."""
+"""Sources compared: every source's ticket with that of the best single source, target by target."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ def source_tables(rows: Iterable[Row]) -> list[ReportTable]:
     """One table per setting with tickets of several sources: sources in rows, densities in columns.
 
     A cell is the gain of a source's ticket over the ticket of the best single source at that density: the mean paired
-    difference over replicates, in the metric's unit, with intervals that hold together for all of the density's cells
-    (Bonferroni). A single source is one dataset; joint searches and consensuses are of several. The best one is chosen
-    by its mean on the same networks, which favours it: a source that is above it is above it all the same.
-    Raises SpecError as `summary` does.
+    difference over replicates, in the metric's unit, with intervals that hold simultaneously for all cells of the
+    density (Bonferroni). A single source is one dataset; joint searches and consensuses are of several. The best one is
+    chosen by its mean on the same networks, which favours it, so a gain over it is conservative. Raises SpecError as
+    `summary` does.
 
     >>> row = {"model": "m", "target_data": "c", "target_optimizer": "sgd", "source_optimizer": "sgd", "arm": "ticket"}
     >>> scores = {"a": 0.80, "b": 0.90, "a+b": 0.93}
@@ -55,7 +55,7 @@ def _table(there: Sequence[Summary], title: str) -> ReportTable:
 
 
 def _column(there: Sequence[Summary]) -> dict[Line, str]:
-    """What stands beside each source at one level."""
+    """The cell of each source at one level."""
     metric = there[0].setting.metric
     single = [one for one in there if _single(one)]
     if not single:

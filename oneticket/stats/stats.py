@@ -1,4 +1,4 @@
-"""Statistics of replicates: means with their intervals, paired differences, and the correction for many tests."""
+"""Statistics over replicates: means with intervals, paired differences, and the correction for many tests."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ K = TypeVar("K", bound=Hashable)
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Interval:
-    """A mean over `n` replicates and the bounds of its interval, both None when n is too small to have any.
+    """A mean over `n` replicates and the bounds of its interval, both None if n is too small.
 
-    `method` says where the bounds come from: Student's t, or one of the two bootstraps of `bootstrap_interval`.
+    `method`: where the bounds come from, Student's t or one of the two bootstraps of `bootstrap_interval`.
     """
 
     mean: float
@@ -35,20 +35,20 @@ class Interval:
 
     @property
     def half(self) -> float | None:
-        """Half the interval's width: the number after ±; None when n is 1."""
+        """Half the interval's width: the number after ±; None if n is 1."""
         return None if self.low is None or self.high is None else (self.high - self.low) / 2
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Paired:
-    """The mean of n paired differences with its interval, and the two-sided paired t-test's p (None when n is 1)."""
+    """The mean of n paired differences with its interval, and p of the two-sided paired t-test (None if n is 1)."""
 
     difference: Interval
     p: float | None
 
     @property
-    def seen(self) -> int | None:
-        """1 (above) or -1 (below) when the interval leaves out 0, 0 when it does not, None when there is none."""
+    def sign(self) -> int | None:
+        """1 (above) or -1 (below) if the interval excludes 0, 0 if it includes it, None without an interval."""
         low, high = self.difference.low, self.difference.high
         if low is None or high is None:
             return None
@@ -56,9 +56,9 @@ class Paired:
 
 
 def mean_interval(values: Iterable[float], confidence: float = CONFIDENCE) -> Interval:
-    """The mean and its Student t interval: mean ± t(n - 1) · s / √n, with s the standard deviation of the sample.
+    """The mean and its Student t interval: mean ± t(n - 1) · s / √n, where s is the sample's standard deviation.
 
-    Equal values give an interval of no width: the sample shows no spread, which with few replicates is weak evidence.
+    Equal values give an interval of width zero: no spread was observed, which is weak evidence with few replicates.
     Raises SpecError for no values, NaN or infinite ones, or a confidence outside (0, 1). Student, 1908.
 
     >>> interval = mean_interval([0.95, 0.96, 0.94])
@@ -77,7 +77,7 @@ def mean_interval(values: Iterable[float], confidence: float = CONFIDENCE) -> In
 
 
 def widened(interval: Interval, tests: int) -> Interval:
-    """A 95 % Student t interval, wide enough that all of so many hold together with 95 % (Bonferroni's correction).
+    """A 95 % Student t interval, widened so that `tests` of them hold simultaneously at 95 % (Bonferroni).
 
     >>> one = mean_interval([0.95, 0.96, 0.94])
     >>> two = widened(one, 2)
@@ -94,12 +94,12 @@ def widened(interval: Interval, tests: int) -> Interval:
 
 
 def bootstrap_interval(values: Iterable[float], confidence: float = CONFIDENCE) -> Interval:
-    """The mean and its bootstrap interval: bias-corrected and accelerated (BCa), percentiles where that has no value.
+    """The mean and its bootstrap interval: bias-corrected and accelerated (BCa), percentiles where BCa is undefined.
 
-    Nothing is assumed about the distribution, but with few values it is too narrow: never wider than from the least to
-    the greatest of them. Below three values there are no bounds; equal values give no width. The resamples are drawn
-    by a generator seeded with the digest of the sorted values, so that equal values have equal intervals.
-    Raises SpecError as `mean_interval` does. Efron, 1987.
+    It assumes nothing about the distribution, but is too narrow for few values: never wider than their range. Below
+    three values there are no bounds; equal values give width zero. The resamples come from a generator seeded with the
+    digest of the sorted values, so equal values give equal intervals. Raises SpecError as `mean_interval` does. Efron,
+    1987.
 
     >>> interval = bootstrap_interval([0.95, 0.96, 0.94, 0.95, 0.97])
     >>> round(interval.low, 3), round(interval.high, 3), interval.method
@@ -120,10 +120,10 @@ def bootstrap_interval(values: Iterable[float], confidence: float = CONFIDENCE) 
 
 
 def paired(a: Mapping[int, float], b: Mapping[int, float], confidence: float = CONFIDENCE) -> Paired:
-    """a minus b over the replicates that both have: mean difference, its t interval, and p of the paired t-test.
+    """a minus b over their common replicates: mean difference, its t interval, and p of the paired t-test.
 
-    A control shares its replicate's random streams with its ticket, so that pairs differ in the arm alone.
-    Raises SpecError if no replicate is in both, or as `mean_interval` does.
+    `a`, `b`: replicate -> score. A control shares its replicate's random streams with its ticket, so that pairs differ
+    in the arm only. Raises SpecError for no common replicate, or as `mean_interval` does.
 
     >>> paired({0: 0.95, 1: 0.96, 2: 0.94}, {0: 0.60, 1: 0.58, 2: 0.56, 3: 0.10}).difference.n
     3
@@ -139,10 +139,10 @@ def paired(a: Mapping[int, float], b: Mapping[int, float], confidence: float = C
 
 
 def holm(p_values: Mapping[K, float]) -> dict[K, float]:
-    """The p of each test of a family, adjusted so that the chance of any false finding stays at the level of one test.
+    """The p values of a family of tests, adjusted to control the chance of any false finding (Holm's step-down).
 
-    In rising order the i-th of m is multiplied by m - i + 1; none is smaller than the one before it, or above 1.
-    Raises SpecError for a p outside 0 to 1. Holm, 1979.
+    In rising order the i-th of m is multiplied by m - i + 1; none is smaller than the one before it, or above 1. Raises
+    SpecError for a p outside 0 to 1. Holm, 1979.
 
     >>> holm({"a": 0.01, "b": 0.04, "c": 0.03})
     {'a': 0.03, 'b': 0.06, 'c': 0.06}
@@ -167,7 +167,7 @@ def finite(values: Iterable[float]) -> list[float]:
 
 
 def share(name: str, value: float) -> None:
-    """SpecError, naming it, for a value that is not between 0 and 1."""
+    """Raise a SpecError that names the value unless it lies between 0 and 1."""
     if not 0 < value < 1:
         raise SpecError(f"{name}: expected a number between 0 and 1, such as 0.95, got {value}")
 
@@ -185,10 +185,10 @@ def _p(differences: list[float]) -> float | None:
 
 
 def _bootstrapped(values: list[float], confidence: float, method: Literal["BCa", "percentile"]) -> tuple[float, float]:
-    from scipy.stats import bootstrap  # takes as long to import as half of torch, and is seldom needed
+    from scipy.stats import bootstrap  # its import takes half as long as torch's, and it is seldom needed
 
     with warnings.catch_warnings(), np.errstate(all="ignore"):
-        warnings.simplefilter("ignore")  # what has no value comes back as NaN
+        warnings.simplefilter("ignore")  # an undefined result is NaN
         made = bootstrap(
             (values,),
             np.mean,

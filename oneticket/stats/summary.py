@@ -1,4 +1,4 @@
-"""Summaries: what the replicates of one arm at one level say, in one place of the grid."""
+"""Summaries: the replicates of one arm at one level, in one setting of the grid."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ NOISE = 1e-9  # shares of equal counts may differ by rounding
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Setting:
-    """Where networks are trained and by what they are measured: only those of one setting are compared.
+    """Where networks are trained and how they are measured: only networks of one setting are compared.
 
-    `part` where parts of a study disagree. `equal`: at equal `epochs` or `steps` of the sources, where both were run.
+    `part`: set where parts of a study differ. `equal`: at equal `epochs` or `steps` of the sources, if both were run.
     """
 
     model: str
@@ -39,7 +39,7 @@ class Setting:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Line:
-    """An arm and where its ticket was found: what makes one line over the levels. Some come from nowhere."""
+    """An arm and the source of its ticket: one line over the levels. Some arms have no source."""
 
     arm: str
     data: str | None = None
@@ -47,18 +47,18 @@ class Line:
 
     @property
     def source(self) -> str:
-        """Such as `digits:a (sgd)`; empty where there is none or none is known."""
+        """Such as `digits:a (sgd)`; empty without a known source."""
         return "" if self.data is None else f"{self.data} ({self.optimizer})"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Summary:
-    """One arm at one level: its mean density and its score, in the setting's metric, with interval.
+    """One arm at one level: its mean density, and its score in the setting's metric, with interval.
 
-    `values`: score by replicate. `over_dense`: the gain over the dense network, replicate by replicate: above 0 it is
-    better. None for the dense network itself, or where no replicate has both. `living`: mean number of weights, where
-    known. `stayed`: how many trainings did not leave the commonest class, None where that is not known. `row`: one of
-    its rows, for what they all say alike.
+    `values`: score by replicate. `over_dense`: the paired gain over the dense network, above 0 where better; None for
+    the dense network itself, and without common replicates. `remaining`: mean number of remaining weights, if known.
+    `stayed`: how many trainings did not beat the commonest class, None if unknown. `row`: one of its rows, for the
+    values that all of them share.
     """
 
     setting: Setting
@@ -79,11 +79,11 @@ class Summary:
 
 
 def summary(rows: Iterable[Row]) -> list[Summary]:
-    """One summary per setting, line and level, in the same order whatever the order of the rows.
+    """One summary per setting, line and level, in an order that does not depend on that of the rows.
 
-    A row that comes twice (equal, or with the same `key`, as in two parts of a study) counts once; settings in which
-    parts have different networks for one replicate are set apart by part. Raises SpecError for no rows, an unknown arm,
-    a score outside its metric's bounds, or two different networks for one replicate of a summary.
+    A row that occurs twice (equal, or with the same `key`, as in two parts of a study) counts once. Where parts have
+    different networks for one replicate, their settings are kept apart by part. Raises SpecError for no rows, an
+    unknown arm, a score outside its metric's bounds, or two different networks for one replicate of a summary.
 
     >>> row = {"model": "lenet-300-100", "target_data": "digits:b", "target_optimizer": "sgd", "replicate": 0}
     >>> dense = {**row, "arm": "dense", "level": 0, "density": 1.0, "accuracy": 0.97}
@@ -132,7 +132,7 @@ def summary(rows: Iterable[Row]) -> list[Summary]:
 
 
 def filled(rows: Iterable[Row]) -> list[Row]:
-    """The rows with None in place of the NaN that tables read for an empty cell.
+    """The rows with None instead of the NaN that tables give for an empty cell.
 
     >>> filled([{"equal": float("nan"), "level": 1}])
     [{'equal': None, 'level': 1}]
@@ -145,7 +145,7 @@ def filled(rows: Iterable[Row]) -> list[Row]:
 
 
 def natural_zeros(rows: Iterable[Row]) -> dict[Setting, float]:
-    """The share of weights that training alone brought to zero in each setting's dense networks, where measured."""
+    """The share of weights that training alone brought to zero in each setting's dense networks, if measured."""
     found: dict[Setting, dict[int, float]] = {}
     for row in filled(rows):
         if row["arm"] == "dense" and row.get("natural_zeros") is not None:
@@ -154,7 +154,7 @@ def natural_zeros(rows: Iterable[Row]) -> dict[Setting, float]:
 
 
 def setting_of(row: Row) -> Setting:
-    """Where a row's network was trained."""
+    """The setting in which a row's network was trained."""
     place = {"model": row["model"], "data": row["target_data"], "optimizer": row["target_optimizer"]}
     return Setting(**place, head=row.get("head"), metric=Metric.of(row), equal=row.get("equal"))
 
@@ -162,14 +162,14 @@ def setting_of(row: Row) -> Setting:
 def is_own_ticket(row: Row) -> bool:
     """Whether a row is of the target's own ticket: the arm `own`, or a ticket that was found where it is trained.
 
-    Found there is what was searched by all the settings of the training, its length among them.
+    That is: its search had all the settings of the training, the length included.
     """
     here = row.get("source_data") == row["target_data"] and same(row, SETTINGS)
     return row["arm"] == "own" or (row["arm"] == "ticket" and here)
 
 
 def stays(row: Row) -> bool | None:
-    """Whether a training did no better than to name the commonest class of the test set; None where not known."""
+    """Whether a training did not beat the commonest class of the test set; None if unknown."""
     commonest = row.get("commonest")
     if commonest is None or math.isnan(commonest) or Metric.of(row).name != "accuracy":
         return None
@@ -177,12 +177,12 @@ def stays(row: Row) -> bool | None:
 
 
 def over(a: Summary, b: Summary) -> Paired | None:
-    """By how much a is better than b, over the replicates that both have; None if there are none."""
+    """By how much a is better than b, over their common replicates; None without any."""
     return gain(a.setting.metric, a.values, b.values) if a.values.keys() & b.values.keys() else None
 
 
 def gain(metric: Metric, scores: Mapping[int, float], others: Mapping[int, float]) -> Paired:
-    """By how much scores are better than others, replicate by replicate: above 0 they are better.
+    """By how much scores are better than others, paired by replicate; above 0 they are better.
 
     Raises SpecError as `paired` does.
     """
@@ -190,7 +190,7 @@ def gain(metric: Metric, scores: Mapping[int, float], others: Mapping[int, float
 
 
 def places(summaries: Iterable[Summary]) -> dict[Setting, str]:
-    """What each setting is called, such as `digits:b under sgd`, with its head where several are shown together."""
+    """The name of each setting, such as `digits:b under sgd`, with its head if several are shown together."""
     settings = list(dict.fromkeys(one.setting for one in summaries))
     called = {}
     for setting in settings:
@@ -203,7 +203,7 @@ def places(summaries: Iterable[Summary]) -> dict[Setting, str]:
 
 
 def labels(summaries: Iterable[Summary]) -> dict[Line, str]:
-    """What each line is called, in order; controls name their source only where several are shown together."""
+    """The name of each line, in order; controls name their source only if several are shown together."""
     lines = sorted({one.line for one in summaries}, key=rank)
     several = len({line.source for line in lines if line.source and line.arm not in ("dense", "own")}) > 1
     called = {}
@@ -226,7 +226,7 @@ def _check(row: Row) -> None:
 
 def _score(row: Row) -> float:
     score = score_of(row)
-    assert score is not None  # `_check` has seen to it
+    assert score is not None  # `_check` has checked it
     return score
 
 
@@ -250,7 +250,7 @@ def _stayed(rows: Iterable[Row]) -> int | None:
 
 
 def _line(row: Row, *, alone: bool) -> Line:
-    """A search's dense network is its setting's dense network, unless transfers there trained another."""
+    """The dense network of a search is its setting's dense network, unless transfers trained another there."""
     if row["arm"] == "dense" and alone:
         return Line(arm="dense")
     return Line(arm=row["arm"], data=row.get("source_data"), optimizer=row.get("source_optimizer"))
@@ -267,7 +267,7 @@ def _add(group: dict[int, Row], row: Row) -> None:
 
 
 def _alike(one: Any, other: Any) -> bool:
-    """Whether two values are equal, or both the NaN that tables read for nothing."""
+    """Whether two values are equal, or both the NaN that tables give for an empty cell."""
     return bool(one == other) or (one != one and other != other)
 
 

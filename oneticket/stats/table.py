@@ -19,9 +19,9 @@ COLUMNS = 5
 def tables(rows: Iterable[Row], *, levels: Collection[int] | None = None, show: str = "score") -> list[ReportTable]:
     """One table per setting with anything to show: arms in rows, densities in columns, means with their intervals.
 
-    `levels`: which ones to show beside the dense network's; without it, five spread evenly over those there are.
-    `show`: `score`, or `over-dense` for the paired gains over the dense network.
-    Raises SpecError for a level that no network has, an unknown `show`, and as `summary` does.
+    `levels`: which levels to show besides the dense network; by default five, spread evenly. `show`: `score`, or
+    `over-dense` for the paired gains over the dense network. Raises SpecError for a level that no network has, an
+    unknown `show`, and as `summary` does.
 
     >>> row = {"model": "lenet-300-100", "target_data": "digits:b", "target_optimizer": "sgd", "level": 0}
     >>> found = [{**row, "arm": "dense", "density": 1.0, "replicate": n, "accuracy": 0.9} for n in range(3)]
@@ -45,7 +45,7 @@ def tables(rows: Iterable[Row], *, levels: Collection[int] | None = None, show: 
 
 
 def lean(table: ReportTable) -> ReportTable:
-    """The table without the columns that say the same in every row, which its caption says instead.
+    """The table without columns of one value, which the caption states instead.
 
     >>> given = ReportTable(title="", header=("arm", "model", "n"), rows=(("a", "m", "3"), ("b", "m", "3")), caption="")
     >>> lean(given).header, lean(given).caption
@@ -84,10 +84,10 @@ def text(table: ReportTable) -> str:
 def _table(block: list[Summary], title: str, *, levels: Collection[int] | None, show: str) -> ReportTable:
     pick, metric = SHOWN[show], block[0].setting.metric
     chosen = set(_spread(sorted({one.level for one in block})) if levels is None else levels)
-    # The dense networks are always shown, but never as a difference to itself.
+    # The dense networks are always shown, except as a difference to themselves.
     always = [arm for arm in WHOLE if show == "score" or arm != "dense"]
     shown = [one for one in block if one.line.arm in always or (one.line.arm != "dense" and one.level in chosen)]
-    # Levels of one number may differ in density between searches: each density is a column of its own.
+    # Searches may differ in density at one level: each density has its column.
     columns = sorted({_column(one) for one in shown}, key=lambda column: (column[0], -column[2]))
     keys = list(dict.fromkeys((level, said) for level, said, _ in columns))
     values = {(one.line, one.level, percent(one.density)): pick(one) for one in shown}
@@ -125,7 +125,7 @@ def _over_dense(one: Summary) -> Interval | None:
 
 
 def _caption(metric: Metric, show: str) -> str:
-    """What the cells are, in the metric's own words and direction."""
+    """What the cells are, in the metric's words and direction."""
     named = metric.heading if show == "score" else f"{metric.name} (points)" if metric.share else metric.label
     name = named[:1].upper() + named[1:]
     lower = "" if metric.larger else ", lower is better"

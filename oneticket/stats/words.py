@@ -21,7 +21,7 @@ def percent(density: float) -> str:
 
 
 def plus_minus(interval: Interval, metric: Metric | None = None) -> str:
-    """A mean and half its interval, as in a table's cell, in the metric's unit; a mean without interval says so.
+    """A mean and half its interval, as in a table's cell, in the metric's unit; with n where there is no interval.
 
     >>> from oneticket.ground.metric import METRICS
     >>> plus_minus(Interval(mean=0.95, low=0.925, high=0.975, n=3), METRICS["accuracy"])
@@ -36,9 +36,9 @@ def plus_minus(interval: Interval, metric: Metric | None = None) -> str:
 
 
 def within(interval: Interval, metric: Metric | None = None, *, signed: bool = False) -> str:
-    """A mean with the bounds of its interval, as in a tooltip, in the metric's unit; without interval it says so.
+    """A mean with the bounds of its interval, as in a tooltip, in the metric's unit; with n where there is no interval.
 
-    `signed`: of a difference, a mean above 0 with its sign.
+    `signed`: for a difference, with a plus sign above 0.
 
     >>> from oneticket.ground.metric import METRICS
     >>> within(Interval(mean=0.95, low=0.925, high=0.975, n=3), METRICS["accuracy"])
@@ -54,7 +54,7 @@ def within(interval: Interval, metric: Metric | None = None, *, signed: bool = F
 
 
 def gained(interval: Interval, metric: Metric) -> str:
-    """A difference in words.
+    """A difference in words, with interval and n.
 
     >>> from oneticket.ground.metric import METRICS
     >>> gained(Interval(mean=0.208, low=0.005, high=0.41, n=3), METRICS["accuracy"])
@@ -64,7 +64,7 @@ def gained(interval: Interval, metric: Metric) -> str:
 
 
 def margin_words(margin: float, metric: Metric) -> str:
-    """A difference and what it is a difference of.
+    """A difference with its unit.
 
     >>> from oneticket.ground.metric import METRICS
     >>> margin_words(0.02, METRICS["accuracy"]), margin_words(0.02, METRICS["bits_per_byte"])
@@ -75,7 +75,7 @@ def margin_words(margin: float, metric: Metric) -> str:
 
 
 def listed(parts: Sequence[str], word: str = "and") -> str:
-    """The parts in a sentence.
+    """The parts as a list in a sentence.
 
     >>> listed(["a"]), listed(["a", "b"]), listed(["a", "b", "c"], "or")
     ('a', 'a and b', 'a, b, or c')
@@ -97,7 +97,7 @@ def counts(numbers: list[int]) -> str:
 
 
 def words_of(arm: str) -> Arm:
-    """What an arm is called, and what it keeps; a control of the user's own by its path.
+    """An arm's name, and what it keeps; a control of the user's own by its path.
 
     >>> words_of("reinit").label, words_of("mine.py:control").phrase
     ('new weights, same mask', 'the control mine.py:control')
@@ -112,6 +112,6 @@ def arm_place(arm: str) -> tuple[int, str]:
 
 
 def label_place(label: str) -> tuple[int, str]:
-    """The place of an arm's label in legends, where its source may follow it; likewise."""
+    """The place of an arm's label in legends, where its source may follow the label."""
     labels = [arm.label for arm in ARMS.values()]
     return next((place for place, known in enumerate(labels) if label.startswith(known)), len(labels)), label

@@ -268,7 +268,7 @@ def test_what_is_seen_alone_may_not_be_seen_in_a_family() -> None:
     several = same_distribution(
         [{**row, "accuracy": row["accuracy"] + 0.004 * (row["arm"] == "ticket")} for row in rows]
     ).comparisons
-    assert [(cell.paired.seen, cell.outcome) for cell in several] == [(1, "undecided")] * 2
+    assert [(cell.paired.sign, cell.outcome) for cell in several] == [(1, "undecided")] * 2
 
 
 def test_only_replicates_with_all_cells_count() -> None:

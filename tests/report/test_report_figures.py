@@ -148,7 +148,7 @@ def test_the_answer_on_the_tile_is_the_paired_difference() -> None:
     )
     known = paired(ticket, own)
     assert tile["value"] == known.difference.mean
-    assert tile["seen"] == bool(known.seen)
+    assert tile["seen"] == bool(known.sign)
     home = [tile for tile in tiles if tile["source"] == tile["target"]]
     assert {(tile["value"], tile["third"]) for tile in home} == {(None, "own, n = 3")}
     most = max(abs(tile["value"] or 0) for tile in tiles)

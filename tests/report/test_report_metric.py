@@ -126,7 +126,7 @@ def test_sentences_and_tables_say_which_way_is_better(study: Callable[..., Rows]
     for one, other in zip(summary(more(rows)), summary(less(rows)), strict=True):
         if one.over_dense is not None and other.over_dense is not None:
             assert close(one.over_dense.difference.mean, other.over_dense.difference.mean)
-            assert one.over_dense.seen == other.over_dense.seen
+            assert one.over_dense.sign == other.over_dense.sign
 
 
 @pytest.mark.parametrize("name", ["sources-and-targets", "controls", "scores", "mask-or-weights"])

@@ -93,7 +93,7 @@ def test_only_replicates_in_both_are_paired() -> None:
 )
 def test_what_a_paired_difference_shows(a: list[float], p: float | None, seen: int | None) -> None:
     got = paired(dict(enumerate(a)), dict.fromkeys(range(3), 0.5))
-    assert (got.p, got.seen) == (p, seen)
+    assert (got.p, got.sign) == (p, seen)
 
 
 @pytest.mark.parametrize(("effect", "n"), [(0.2, 199), (0.5, 34), (0.8, 15)])
@@ -104,7 +104,7 @@ def test_sample_sizes_are_those_of_the_power_tables(effect: float, n: int) -> No
 
 def test_the_smallest_difference_is_seen_as_often_as_it_says() -> None:
     shift = smallest_difference(sd=0.02, n=4)
-    hits = [paired(dict(enumerate(draws(seed, 4))), dict.fromkeys(range(4), 0.9 - shift)).seen for seed in range(2000)]
+    hits = [paired(dict(enumerate(draws(seed, 4))), dict.fromkeys(range(4), 0.9 - shift)).sign for seed in range(2000)]
     assert hits.count(1) / 2000 == pytest.approx(0.8, abs=0.03)
 
 
