@@ -21,9 +21,9 @@ import oneticket
 from oneticket.ground.errors import SpecError, StoreError
 
 CARRIED = ("ONETICKET_DATA", "ONETICKET_CACHE")
-"""Variables that the workers' environment takes from here, beside the folders that Python imports from."""
+"""Variables that the workers' environment takes from here, besides the folders that Python imports from."""
 
-OBJECTS = 80 * 2**20  # bytes for Ray's own object store, its least: nothing but addresses goes through it
+OBJECTS = 80 * 2**20  # bytes for Ray's own object store, its minimum: only addresses go through it
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,10 +53,10 @@ class ClusterShare:
 
 @contextlib.contextmanager
 def cluster(address: str | None = None) -> Iterator[None]:
-    """Ray, for as long as the block runs: on this machine alone (None), or that of an address ("auto", "host:6379").
+    """Ray, for as long as the block runs: on this machine only (None), or that of an address ("auto", "host:6379").
 
-    Signals, environment and standard output are left as they are: what Ray says of itself goes to standard error. A
-    connection that the caller has made is used and kept. Raises StoreError if Ray is missing or cannot be reached.
+    Signals, environment and standard output do not change: Ray's own messages go to standard error. An existing
+    connection of the caller is used and kept. Raises StoreError if Ray is missing or cannot be reached.
     """
     _knock(address)
     with contextlib.ExitStack() as after:
@@ -92,7 +92,7 @@ def cluster(address: str | None = None) -> Iterator[None]:
 
 
 def _knock(address: str | None) -> None:
-    """Find out in seconds that nobody answers at `host:port`, which Ray itself would try for minutes."""
+    """Find out in seconds that nothing answers at `host:port`, which Ray itself would try for minutes."""
     host, _, port = (address or "").rpartition(":")
     if not host or not port.isdecimal() or "/" in host:
         return

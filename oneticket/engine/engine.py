@@ -24,13 +24,13 @@ WORTH = 24  # steps from which on starting Ray, some ten seconds, is made up for
 
 @dataclass(frozen=True, kw_only=True)
 class Engine:
-    """Which engine, and what it may take.
+    """The engine, and its resources.
 
-    `name`: "auto" takes Ray if it is told of a cluster or of ranks, or if Ray is installed, this machine has room for
-    two steps at once, and the plan has enough of them. `address`: see `run_ray.run`. `cpus`, `gpus`, `memory` (bytes):
-    a step's share, or a rank's; without `cpus`, one for each thread, and without `gpus`, one on CUDA. `ranks`: how many
-    devices share one training. `together`: how many alike trainings may be one program, inline. `processes`: how many
-    processes of this machine may do steps side by side, inline, as far as its cores and the plan have room for them.
+    `name`: "auto" takes Ray if a cluster or ranks are given, or if Ray is installed, this machine has room for two
+    steps at once, and the plan has enough of them. `address`: see `run_ray.run`. `cpus`, `gpus`, `memory` (bytes): the
+    share of a step, or of a rank; by default one CPU per thread, and one GPU on CUDA. `ranks`: how many devices share
+    one training. `together`: how many similar trainings may be one program, inline. `processes`: how many processes of
+    this machine may run steps in parallel, inline, as far as its cores and the plan allow.
 
     >>> Engine(ranks=2, cpus=4).share(RunContext())
     ClusterShare(cpus=4, gpus=0, memory=None)
@@ -55,7 +55,7 @@ class Engine:
             raise SpecError("the engine inline has neither an address nor ranks; take --engine ray")
 
     def share(self, context: RunContext) -> ClusterShare:
-        """What one step, or one rank of it, gets there."""
+        """The share of one step, or of one of its ranks."""
         gpus = (1 if context.device.type == "cuda" else 0) if self.gpus is None else self.gpus
         cpus = (context.threads or 1) if self.cpus is None else self.cpus
         return ClusterShare(cpus=cpus, gpus=gpus, memory=self.memory)
@@ -69,7 +69,7 @@ def run(
     observe: Observer | None = None,
     engine: Engine = Engine(),
 ) -> Piles:
-    """Do what is not in the store yet, with that engine; `run` and `run_ray` say what is observed and raised."""
+    """Do the steps that are not in the store yet, with that engine; `run` and `run_ray` document events and errors."""
     steps = tuple(steps)
     store.define(*steps)  # all of them, also those that are done: a definition may have been lost
     if not _by_ray(steps, store, context, engine):

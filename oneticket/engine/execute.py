@@ -26,13 +26,13 @@ from oneticket.training.watch import Watcher
 Make = Callable[[Step, Store, RunContext], str]
 WITHOUT_SIGNS = "an earlier version trained this level and did not keep the signs of its weights, which are needed now"
 LINES = 8  # of a traceback
-PAUSE = 0.5  # seconds between two looks at a step that somebody else is at
+PAUSE = 0.5  # seconds between two looks at a step that another process runs
 
 
 def making(step: Step, store: Store, context: RunContext, *, count: int = 1) -> Placed[str]:
-    """Read what the step needs, do its work, and put what comes out; says what `Store.put` says.
+    """Read what the step needs, do its work, and store the outcome; returns the result of `Store.put`.
 
-    Of several ranks, the first alone puts. Of `count` steps done side by side, each took its part of the time.
+    Of several ranks, only the first stores. If `count` steps are done in parallel, each counts its part of the time.
     """
     began, here = clock.now(), replace(context, checkpoint=context.checkpoint or store.slot(step))
     needs = [store.get(need) for need in step.needs]
@@ -53,15 +53,15 @@ def make(step: Step, store: Store, context: RunContext) -> str:
 
 
 class Lost(Exception):
-    """A rank is no more, or broke off in a way that is not the step's; what the others then say is not the cause."""
+    """A rank was lost, or failed in a way that is not the step's; the errors of the other ranks are consequences."""
 
 
 class Broken(StoreError):
-    """A step ended with an error that nobody raised to tell a user; its words are the end of the traceback."""
+    """A step ended with an unexpected error; the text is the end of the traceback."""
 
 
 def attempt(step: Step, store: Store, context: RunContext, make: Make = make) -> str:
-    """What `attempting` does, by itself; it raises what that says."""
+    """As `attempting`, for a single step; raises what that returns."""
 
     def made(step: Step, store: Store, context: RunContext) -> Placed[str]:
         yield from ()
@@ -73,12 +73,12 @@ def attempt(step: Step, store: Store, context: RunContext, make: Make = make) ->
 def attempting(
     step: Step, store: Store, context: RunContext, making: Callable[[Step, Store, RunContext], Placed[str]] = making
 ) -> Placed[str]:
-    """Do the step unless it is done or somebody else is at it.
+    """Do the step unless it is done or another process runs it.
 
-    Says "done" (or "there already" or "drifted", when another put an outcome at the same time), "reused" or
-    "elsewhere", also when somebody took over because this process was silent for too long. What the step needs, and is
-    found damaged or outdated when it is read, is made anew first. Raises what the work raises, which the store
-    remembers (Broken for what is no OneticketError), and KeyboardInterrupt when asked to stop.
+    Returns "done" (or "there already" or "drifted", if another process stored an outcome at the same time), "reused" or
+    "elsewhere", also if another process took over because this one was silent for too long. Needs of the step that are
+    found damaged or outdated are computed again first. Raises the errors of the work, which the store remembers (Broken
+    for any error but an OneticketError), and KeyboardInterrupt when asked to stop.
     """
     store.define(step)
     curve = Curve()
@@ -116,7 +116,7 @@ def attempting(
 def _with_needs(
     step: Step, store: Store, context: RunContext, making: Callable[[Step, Store, RunContext], Placed[str]]
 ) -> Placed[str]:
-    """Make the step; a need that was set aside meanwhile, damaged or outdated, is made anew, and that alone."""
+    """Do the step; a need that was set aside meanwhile, damaged or outdated, is computed again, and nothing else."""
     for _ in step.needs:
         try:
             return (yield from making(step, store, context))
@@ -142,7 +142,7 @@ def alone(task: Placed[T]) -> T:
 
 @dataclass(frozen=True, kw_only=True)
 class _Held:
-    """A step's checkpoint, as long as the step is held: once somebody took over, it is theirs to write."""
+    """A step's checkpoint, as long as the step is ours: once another process took over, only that one may write it."""
 
     slot: StoreSlot
     claim: Claim

@@ -1,7 +1,7 @@
-"""Helpers: other processes of this machine that do steps of a front beside this one.
+"""Helpers: other processes of this machine that do steps in parallel with this one.
 
-A helper is told addresses and answers with words, as Ray's workers do, in lines of JSON; outcomes go through the store
-alone. It starts while this process is at its first step. What a helper that is lost was at is done by another.
+A helper receives addresses and answers with words, as Ray's workers do, in lines of JSON; outcomes go through the store
+only. It starts while this process is at its first step. If a helper is lost, another process does its step.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ def helping(front: Front, *, store: Store, context: RunContext, processes: int) 
 
 
 class Helper:
-    """A process, with the lines to and from it. It hears no Ctrl-C, and stops when this process is no more."""
+    """A process, with the lines to and from it. It ignores Ctrl-C, and stops when this process ends."""
 
     def __init__(self, store: Store, context: RunContext) -> None:
         about = {"url": store.url, "every": context.every, "compact": context.compact, "compiled": context.compiled}
@@ -100,7 +100,7 @@ class Helper:
 
 
 def _mind(helper: Helper, front: Front) -> None:
-    """Give it one step after the other, until there are none, it is told to stop, or it is no more."""
+    """Give it one step after the other, until there are none, it is asked to stop, or it is lost."""
     try:
         while front.left and not helper.over.is_set():
             step = front.take()
@@ -136,7 +136,7 @@ def _end(crew: Sequence[Helper]) -> None:
 
 
 def main() -> None:
-    """Do the steps whose addresses come in lines, until an empty one or none comes; what code prints goes elsewhere."""
+    """Do the steps whose addresses come in lines, until an empty one or none comes; printed text goes elsewhere."""
     with os.fdopen(os.dup(1), "wb") as answers:
         os.dup2(2, 1)
         worker = Worker(**json.loads(sys.argv[1]), device="cpu", share=ClusterShare(), ranks=1)
@@ -154,7 +154,7 @@ def main() -> None:
 
 
 def _say(to: IO[bytes] | None, words: str) -> None:
-    """Write a line; nobody who is gone hears it, which whoever waits for an answer sees."""
+    """Write a line; errors are ignored, since a lost reader is noticed by its missing answer."""
     with contextlib.suppress(OSError, ValueError):
         if to is not None:
             to.write(words.encode() + b"\n")

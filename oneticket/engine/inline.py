@@ -1,4 +1,4 @@
-"""The inline engine: steps one after the other in this process, or some together or beside it, each done once, ever."""
+"""The inline engine: steps one after the other in this process, or several together or in parallel, each done once."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ def run(
     together: int = 1,
     processes: int = 1,
 ) -> Piles:
-    """Do what is not in the store yet. One failing branch does not stop the others.
+    """Do the steps that are not in the store yet. A failing branch does not stop the others.
 
-    `together`: how many steps may be done side by side, their trainings as one program where they are alike.
-    `processes`: how many processes of this machine may do steps, this one included (`engine.helpers`).
+    `together`: how many steps may be done in parallel, with similar trainings as one program. `processes`: how many
+    processes of this machine may do steps, this one included (`engine.helpers`).
 
-    `observe(step, event)` hears of every step how it ended: "done", "reused", "failed" or "not run"; and before that,
-    as it happens, "begun", "elsewhere" (somebody else is at it; it is looked at again), "lost" (whoever was at it is no
-    more; it is begun again), and "there already" or "drifted" (somebody put the same, or another outcome meanwhile).
+    `observe(step, event)` receives the end of every step: "done", "reused", "failed" or "not run"; and before that, as
+    it happens, "begun", "elsewhere" (another process runs it; it is checked again later), "lost" (that process is gone;
+    the step is begun again), and "there already" or "drifted" (another process stored the same, or another outcome).
     """
     front = Front(steps, store=store, observe=observe, longest_first=together > 1)
     with threads(context.threads), helping(front, store=store, context=context, processes=processes):

@@ -1,4 +1,4 @@
-"""The Ray engine: steps side by side, from a laptop's cores to a cluster. Ray carries a store's URL and an address."""
+"""The Ray engine: steps in parallel, from a laptop's cores to a cluster. Ray gets a store's URL and an address only."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ LOSSES = 4
 """How often a step may lose its process before that counts as its own fault."""
 
 STARTS = 12
-"""How many workers in a row may fail to start: until Ray has noticed that a machine is gone, it sends them there."""
+"""How many workers in a row may fail to start: Ray sends them to a lost machine until it notices."""
 
 
 def run(
@@ -37,16 +37,16 @@ def run(
     share: ClusterShare | None = None,
     ranks: int = 1,
 ) -> Piles:
-    """Do what is not in the store yet, as many steps at once as there are shares of the machines.
+    """Do the steps that are not in the store yet, as many at once as the machines have shares.
 
-    `address`: this machine alone (None), the cluster it belongs to ("auto"), or that of a `host:port`. A step whose
-    worker or node is lost is begun again, from its last checkpoint. `context` says the kind of device, how many
-    threads a training has (one unless told), how often a checkpoint is due, and when to stop: all steps under way
-    then write one. What it watches stays here: workers have no watchers. With `ranks` above 1, every training is
-    shared by so many workers, each with a share of its own.
+    `address`: this machine only (None), the cluster it belongs to ("auto"), or that of a `host:port`. A step whose
+    worker or node is lost is begun again, from its last checkpoint. `context` gives the kind of device, the threads of
+    a training (one by default), the time between checkpoints, and when to stop: all running steps then write one. Its
+    watchers stay here: workers have none. With `ranks` above 1, every training is shared by so many workers, each with
+    its own share.
 
-    Raises SpecError for a share that fits nowhere, StoreError for a store that workers cannot reach and for workers
-    that do not start, and KeyboardInterrupt when asked to stop. `observe` hears what `study.run` says.
+    Raises SpecError for a share that no machine has, StoreError for a store that workers cannot reach and for workers
+    that do not start, and KeyboardInterrupt when asked to stop. `observe` receives the events of `inline.run`.
     """
     if store.url.startswith("memory:"):
         raise StoreError(f"the store {store.url} is in this process alone; give --store a folder or an s3:// URL")
@@ -125,7 +125,7 @@ class _Crew:
             self.busy[worker.do.remote(step.key)] = worker, step
 
     def hear(self) -> None:
-        """Wait a moment for answers, and sort what they say."""
+        """Wait a moment for answers, and handle them."""
         import ray
 
         asked = [*self.busy, *self.coming]
@@ -143,7 +143,7 @@ class _Crew:
             if step is None or answer["said"] != "broke":
                 self.idle.append(worker)
             else:
-                ray.kill(worker)  # whatever it broke in its process is gone with it
+                ray.kill(worker)  # removes whatever state the step left in the process
             for line in answer["told"] if step is not None else ():
                 warnings.warn(line, errors.KeptWarning, stacklevel=2)
             if step is not None:

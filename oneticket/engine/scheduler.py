@@ -44,12 +44,12 @@ def _one_at_a_time(method: Callable[Concatenate[Front, P], R]) -> Callable[Conca
 
 
 class Front:
-    """Steps on their way into the four piles. What the store has is reused at once.
+    """Steps on their way into the four lists of results. Steps in the store are reused at once.
 
-    A step is taken, then ended, failed, or put back. Those that can be begun come in the order planned or, with
-    `longest_first`, those that most other steps wait for in a row, which keeps many workers busy to the end. `wide`:
-    how many can be under way at once, on average, with workers for all. Threads may walk along it together; what broke
-    one of them off (`broken`) is raised for the next that takes a step.
+    A step is taken, then ended, failed, or put back. Ready steps come in the planned order or, with `longest_first`, by
+    the longest chain of steps that wait for them, which keeps many workers busy to the end. `wide`: how many steps can
+    run at once, on average, with workers for all. Several threads may use it; an error that ended one of them
+    (`broken`) is raised for the next that takes a step.
     """
 
     def __init__(
@@ -96,7 +96,7 @@ class Front:
         return len(self._ready)
 
     def take(self) -> Step | None:
-        """The next step to begin; None if all that can be done now is under way, here or elsewhere."""
+        """The next step to begin; None if all that can be done now is running, here or elsewhere."""
         return next(iter(self.take_akin(1)), None)
 
     @_one_at_a_time
@@ -120,7 +120,7 @@ class Front:
 
     @_one_at_a_time
     def end(self, step: Step, said: str) -> None:
-        """Hear how it went: what `attempt` said, or "lost" when whoever was at it is no more."""
+        """Record how a step ended: what `attempt` returned, or "lost" if its process is gone."""
         if said == "elsewhere":
             if step.key not in self._elsewhere:
                 self._observe(step, said)
@@ -138,7 +138,7 @@ class Front:
 
     @_one_at_a_time
     def fail(self, step: Step, error: OneticketError) -> None:
-        """Hear that it failed; whatever waits for it, near or far, is not run."""
+        """Record that a step failed; all steps that depend on it are not run."""
         self._left.discard(step.key)
         self._failed.append((step, error))
         self._observe(step, "failed")

@@ -1,4 +1,4 @@
-"""A worker: one process with its share of a machine, which does one step after the other as it is told by address."""
+"""A worker: one process with its share of a machine, which does one step after the other by address."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from oneticket.store.store import Store
 
 
 class Answer(TypedDict):
-    """How a step went: what `attempt` said, or "stopped", "failed", "broke" or "lost" with an error's kind and text.
+    """The result of a step: that of `attempt`, or "stopped", "failed", "broke" or "lost" with an error's kind and text.
 
-    `told`: the lines that were told meanwhile of files that were not used.
+    `told`: the warnings about files that were not used.
     """
 
     said: str
@@ -31,7 +31,7 @@ class Answer(TypedDict):
 
 
 class Worker:
-    """Keeps store and data between steps, since a process that begins must read them anew. Ray makes it an actor."""
+    """Keeps store and data between steps, since a new process must read them again. Ray makes it an actor."""
 
     def __init__(
         self,

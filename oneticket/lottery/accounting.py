@@ -1,16 +1,15 @@
-"""The head start: at which step of the target's schedule an arm begins, so that all arms see as many target steps.
+"""The head start: the step of the target's schedule at which an arm begins, so that all arms see equally many.
 
-Weights that were rewound on the target's own data have seen k steps of it before a comparison begins.
+Weights rewound on the target's own data have seen k of its steps before a comparison begins.
 
 | head_start | starts from weights rewound on the target's own data | all others |
 |------------|------------------------------------------------------|------------|
 | equal      | at step k of the schedule                            | at step 0  |
 | paper      | at step 0, so k steps ahead (Morcos et al., 2019)    | at step 0  |
 
-k counts the optimizer steps inside the weights, whichever optimizer took them. The same data are the same training
-examples with the same targets at the same size, whatever is tested on and however they are mirrored or shifted.
-Weights that were rewound on other data that share examples with the target begin at step 0; a study's plan and report
-name such sources.
+k counts the optimizer steps inside the weights, by any optimizer. Data are the same if the training examples and their
+targets are the same at the same size, whatever the test part and the augmentation. Weights rewound on other data that
+share examples with the target begin at step 0; a study's plan and report name such sources.
 """
 
 from __future__ import annotations
@@ -25,10 +24,10 @@ from oneticket.lottery.spec import HeadStart
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Seen:
-    """What rewound weights have seen: so many optimizer `steps` on the data of that `digest`; None if not known.
+    """The data that rewound weights have seen: so many optimizer `steps` on the data of that `digest`; None if unknown.
 
-    `digest` is of the training examples alone. `whole`: of a file, which says the digest of all of its data instead,
-    test examples included; `data`: what it says that these are.
+    `digest`: of the training examples only. `whole`: for a file, the digest of all of its data, test examples included;
+    `data`: their spec in the file.
     """
 
     steps: int
@@ -38,12 +37,10 @@ class Seen:
 
 
 def first_step(arm: str, *, source: Seen, own: Seen | None, digest: str, head_start: HeadStart) -> int:
-    """The step of the target's schedule at which an arm begins; `digest` is that of the target's training examples.
+    """The step of the target's schedule at which an arm begins; `digest`: of the target's training examples.
 
-    `own`: of the target's own search; its weights count as seen on the target where their data are not known. An arm of
-    the user's own begins at step 0.
-
-    Raises SpecError where the target's own search was on other data.
+    `own`: of the target's own search; if its data are unknown, its weights count as seen on the target. An arm of the
+    user's own begins at step 0. Raises SpecError if the target's own search was on other data.
 
     >>> home, away = Seen(steps=20, digest="this"), Seen(steps=30, digest="that")
     >>> asked = {"source": away, "own": home, "digest": "this", "head_start": "equal"}
@@ -59,7 +56,7 @@ def first_step(arm: str, *, source: Seen, own: Seen | None, digest: str, head_st
         return 0
     if weights == "source":
         return source.steps if source.digest == digest else 0
-    if own is None:  # whoever makes the arm refuses it
+    if own is None:  # the arm itself reports that
         return 0
     if own.digest not in (None, digest):
         raise SpecError(

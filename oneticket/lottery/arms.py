@@ -12,9 +12,9 @@ from oneticket.ground.table import Table
 class Arm:
     """A network of a comparison: its `label` in tables and legends, its `phrase` in sentences, and what it `keeps`.
 
-    `mask`: whose search says which weights remain, or how many; "all" where all do. `weights`: whose rewound weights it
-    starts from, the source's or the target's own; None where they are initial or new. `head`: the output layer that is
-    asked for, or the rewound one whatever is asked for.
+    `mask`: whose search gives the mask, or its number of weights; "all" for a full one. `weights`: whose rewound
+    weights it starts from, the source's or the target's own; None for initial or new ones. `head`: the output layer
+    that is asked for, or always the rewound one.
     """
 
     label: str
@@ -135,7 +135,7 @@ ARMS = Table(
 """All networks of a comparison, in the order of lines in tables and legends; `lottery/controls` makes them."""
 
 CONTROLS = Table(kind="control", rows={name: arm for name, arm in ARMS.items() if name not in ("dense", "ticket")})
-"""Those that a transfer sets beside the dense one and the ticket."""
+"""Arms that a transfer can compare with the dense network and the ticket."""
 
 OF_TARGET = tuple(name for name, arm in ARMS.items() if {arm.mask, arm.weights} in ({"own"}, {"own", None}))
 """The arms that are taken from the target's own search and nothing else."""

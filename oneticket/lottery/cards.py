@@ -1,4 +1,4 @@
-"""What a notebook shows of a search in somebody's own loop, and of one of its levels."""
+"""Notebook cards of a search in the user's own loop, and of one of its levels."""
 
 from __future__ import annotations
 

@@ -39,15 +39,14 @@ Tensors = Mapping[str, Tensor]
 
 
 def consensus(books: Sequence[Book], *, weights: Weights = "initial", run_code: bool = False) -> Book:
-    """The book of what several searches agree on, as deep as the shallowest of them.
+    """The consensus of several searches as a book, as deep as the shallowest of them.
 
-    `weights`: "initial", W_0, which all began from; "mean", the mean of their W_k. The lineage says which, and of which
-    searches. The output layer is the first one's: sets differ in their classes, and a transfer makes a new one.
-
+    `weights`: "initial", W_0, from which all began; "mean", the mean of their W_k. The lineage names the choice and the
+    searches. The output layer is the first book's: sets differ in their classes, and a transfer makes a new one.
     `run_code`: whether the network may be code that a book names by import path, which "initial" builds.
 
-    Raises SpecError for fewer than two books, TransferError for books that do not say how they were searched for, or
-    differ in network, seed, replicate, scope or count, and for a granularity other than weight.
+    Raises SpecError for fewer than two books, TransferError for books that do not name their search, or differ in
+    network, seed, replicate, scope or count, and for a granularity other than weight.
 
     >>> from oneticket.lottery.search import search
     >>> quick = {"model": "lenet-300-100", "training": {"budget": "1ep"}, "rewind": "1it"}
@@ -81,9 +80,9 @@ def consensus(books: Sequence[Book], *, weights: Weights = "initial", run_code: 
 
 
 def vote(pruned_at: Sequence[Tensors], *, levels: int, scope: str) -> dict[str, Tensor]:
-    """What `pruned_at` of several searches agree on, down to `levels`: uint8 per weight, 0 for what lives there.
+    """The consensus of several `pruned_at`, down to `levels`: uint8 per weight, 0 for weights that remain.
 
-    Every group of the scope keeps as many weights as it does in each search; TransferError where these differ.
+    Every group of the scope keeps as many weights as in each search; TransferError where these differ.
 
     >>> found = ([0, 1, 2, 0], [2, 1, 0, 0], [0, 1, 2, 0])
     >>> vote([{"w": torch.tensor(at, dtype=torch.uint8)} for at in found], levels=2, scope="global")["w"]

@@ -1,8 +1,8 @@
 """The networks of a comparison: the ticket, the dense network, and controls that each remove one property of it.
 
-An arm is one function from a source, new weights and a random generator to the ticket that is trained in its place. New
-weights are a second draw from the init distribution, never the draw that the ticket itself began from. Your own is such
-a function by its path: `--controls mine.py:control`.
+An arm is one function from a source, new weights and a random generator to the ticket to train. New weights are a
+second draw from the init distribution, never the draw that the ticket itself began from. Your own is such a function by
+its path: `--controls mine.py:control`.
 
 | arm                   | mask                  | weights                                            |
 |-----------------------|-----------------------|----------------------------------------------------|
@@ -11,7 +11,7 @@ a function by its path: `--controls mine.py:control`.
 | own                   | the target's own      | rewound on the target                              |
 | own-search            | the target's own      | rewound on the target, the output layer too        |
 | reinit                | the ticket's          | new                                                |
-| permuted-weights      | the ticket's          | the ticket's living ones, permuted in each layer   |
+| permuted-weights      | the ticket's          | the ticket's, permuted in each layer               |
 | layerwise-random      | permuted in each layer| new                                                |
 | layerwise-random-kept | permuted in each layer| rewound                                            |
 | global-random         | as many, anywhere     | new (the paper's random ticket)                    |
@@ -206,7 +206,7 @@ def _own(source: Source, arm: str) -> Source:
 
 
 def _first(mask: Mask, order: Tensor) -> Mask:
-    """As many living weights as in `mask`: the first ones in an order over all layers' weights."""
+    """As many remaining weights as in `mask`: the first ones in an order over all layers' weights."""
     flat = torch.zeros(mask.total, dtype=torch.bool)
     flat[order[: mask.remaining]] = True
     parts = torch.split(flat, [remaining.numel() for remaining in mask.values()])

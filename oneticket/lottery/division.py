@@ -23,9 +23,9 @@ from oneticket.ticket.ticket import Ticket
 
 @dataclass(frozen=True, kw_only=True)
 class Division:
-    """`heads` per output; `guessed`: whether they are the last layer registered, as long as no forward pass was seen.
+    """`heads` per output; `guessed`: whether they are the last registered layer, until a forward pass shows them.
 
-    `reached`: the parameters that a gradient reached in the passes that were looked at; None if nobody looked.
+    `reached`: the parameters that a gradient reached in the observed passes; None without any.
 
     >>> net = nn.Sequential(nn.Linear(4, 8), nn.Linear(8, 3))
     >>> Division.of(net, [], head="0").alive, Division.of(net, [], head="0").dense["0.weight"]
@@ -48,7 +48,7 @@ class Division:
         example: object = None,
         start: object = None,
     ) -> Self:
-        """As told by `head`, or as one forward pass on the example shows, or as a ticket to start from names them.
+        """The division given by `head`, shown by one forward pass on the example, or named by a ticket to start from.
 
         Raises ModelError, and SpecError for a `head` that is no name.
         """
@@ -71,7 +71,7 @@ class Division:
         return replace(self, heads=shown.heads, guessed=False, reached=shown.reached)
 
     def tell_unreached(self, *, stacklevel: int) -> Self:
-        """Warn of weights that no gradient reached, since they may be an output layer's; told once."""
+        """Warn once about weights that no gradient reached, since they may belong to an output layer."""
         if self.reached is None:
             return self
         if lost := [name for name in self.alive if name not in self.reached]:
@@ -104,10 +104,10 @@ class Division:
             heads = grouped(read(state["facts"]["search"]["head"]))
             return replace(self, heads=heads, guessed=state["facts"]["level"] <= first) if self.guessed else self
         except (KeyError, TypeError, OneticketError):
-            return self  # whoever reads the state says what is wrong with it
+            return self  # the state's reader reports what is wrong with it
 
     def settled(self, *, tell: bool) -> Self:
-        """Take a guess for what it is, for good; with a warning if told to."""
+        """Accept a guess for good; with a warning if `tell`."""
         if self.guessed and tell:
             warnings.warn(
                 f"no forward pass through {type(self.model).__name__} showed where its outputs come from; "

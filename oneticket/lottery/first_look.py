@@ -1,4 +1,4 @@
-"""What is seen of a model before a search begins: where it starts from, zeros in it, and what of it stays dense."""
+"""What is read of a model before a search begins: its start weights, their zeros, and what stays dense."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ Start = Ticket | Mapping[str, Tensor] | str | None
 
 
 def start_mask(start: Start, model: nn.Module, alive: Collection[str], dense: Mapping[str, str]) -> Mask | None:
-    """What lives at the start, over all that may be pruned; None for a search that starts whole.
+    """The mask at the start, over all that may be pruned; None for a search that starts dense.
 
     Raises SpecError for another word than "zeros", GuardError for names that are not the model's, PruneError for a mask
-    over what the search does not prune or of another shape.
+    over weights that the search does not prune or of another shape.
     """
     if start is None:
         return None
@@ -62,7 +62,7 @@ def tell_zeros(weights: Mapping[str, Tensor], alive: Collection[str]) -> None:
 
 
 def tell_dense(model: nn.Module, dense: Mapping[str, str], sparsest: float) -> None:
-    """Warn once where most of a model stays dense without being asked to, since no density tells of it by itself.
+    """Warn once if most of a model stays dense without being asked to, since the density does not show it.
 
     `sparsest`: the density of the prunable weights at the last level.
     """

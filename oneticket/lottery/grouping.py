@@ -1,6 +1,6 @@
-"""Several tasks at once: those of their trainings that are alike are done as one program, the others one by one.
+"""Several tasks at once: similar trainings are done as one program, the others one by one.
 
-What a training leaves is the same either way, to float tolerance.
+The results are the same either way, to float tolerance.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from oneticket.models.parts import random_forward
 
 T = TypeVar("T")
 Placed = Generator[Asked, Trained, T]
-"""A task that says with each job where it is to be done."""
+"""A task that gives with each request the context in which to run it."""
 
 
 def placed(task: Work[T], context: RunContext) -> Placed[T]:
@@ -32,9 +32,9 @@ def placed(task: Work[T], context: RunContext) -> Placed[T]:
 
 
 def do_together(tasks: Sequence[Placed[T]]) -> list[T | BaseException]:
-    """Do tasks side by side; what each returns, or the error that ended it.
+    """Run tasks in parallel; returns the result of each, or the error that ended it.
 
-    What goes wrong in a training is raised in its own task alone; the others go on.
+    An error in a training is raised in its own task only; the others continue.
 
     >>> from oneticket.lottery.search import rewind_weights
     >>> from oneticket.lottery.spec import SearchSpec
@@ -56,7 +56,7 @@ def do_together(tasks: Sequence[Placed[T]]) -> list[T | BaseException]:
                     ended[number] = end.value
                 except (Exception, KeyboardInterrupt) as error:
                     if isinstance(error, KeyboardInterrupt) and error is not answer:
-                        raise  # nobody asked for it through a place: it is meant for all
+                        raise  # raised outside of a training: it concerns all tasks
                     ended[number] = error
             answers = dict(zip(asked, run_trainings([*asked.values()]), strict=True))
     finally:
@@ -108,4 +108,4 @@ def _kind(job: TrainingRequest, context: RunContext) -> object:
 
 
 HELD = ("_parameters", "_buffers", "_modules")
-"""What a module holds; all else that it has says what it computes."""
+"""What a module holds; its other attributes define what it computes."""

@@ -1,4 +1,4 @@
-"""One level of a search in somebody's own loop: what it trains and tells (long: one class and what it refuses)."""
+"""One level of a search in the user's own loop: what it trains and reports (long: one class with its checks)."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from oneticket.ticket.values import facts as checked
 
 Optimizers = Optimizer | Sequence[Optimizer]
 Schedulers = Any
-"""One scheduler or a list of them: whatever has a method `step`, since many packages have schedulers of their own."""
+"""One scheduler or a list of them: anything with a method `step`, since many packages have their own schedulers."""
 
 
 class Searching(Protocol):
@@ -42,20 +42,19 @@ class Searching(Protocol):
         """How far it has come."""
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from there."""
+        """Continue from that state."""
 
 
 class Level:
     """One level, as `Search` yields it. It is open until the loop's body ends.
 
-    - `number`: 0 is dense. `mask`, `density`: its remaining prunable weights; the mask's names are the
-      model's without wrappers. `weight_counts`: the same beside the remaining share of all weights of the model.
+    - `number`: 0 is dense. `mask`, `density`: its remaining prunable weights; the mask's names are the model's without
+      wrappers. `weight_counts`: the same, and the remaining share of all weights of the model.
     - `start`: the optimizer step that its first weights come from, for a schedule that continues there.
-    - `model`: the model as it was given to the search. `network`: what the loop calls and clips in its place; the model
-      itself, unless the search was made with `compact=True`; then that of `small`, a `Compacted`, once an optimizer is
-      attached to a level that lacks weights.
-    - `optimizer`, `scheduler`, `guard`: what is attached, and what holds the mask; None as long as nothing is attached.
-      The loop steps both, when it likes.
+    - `model`: the model as given to the search. `network`: what the loop calls and clips instead. It is the model
+      itself, or with `compact=True` that of `small`, a `Compacted`, once an optimizer is attached to a pruned level.
+    - `optimizer`, `scheduler`, `guard`: what is attached, and what holds the mask; None until something is attached.
+      The loop steps optimizer and scheduler.
     - `steps`: the optimizer steps in this level, a round of several optimizers as one; accumulated batches and steps
       that a GradScaler skips do not count. `scores`: what was recorded. `over`: whether the level has ended.
     - `search`: the search that yields it. `rule`: its guards' rule. `attached`: every optimizer that is watched.
@@ -195,7 +194,7 @@ class Level:
         self.scores |= checked(scores, "level.record")
 
     def facts(self) -> dict[str, Any]:
-        """What every record says: level, density of the prunable weights and of the model's, living weights, steps."""
+        """The fields of every record: level, both densities, remaining weights, steps."""
         return {
             "level": self.number,
             "density": self.density,
@@ -211,9 +210,9 @@ class Level:
         (self.small or self.guard).audit()
 
     def finish(self) -> None:
-        """The loop's body is done: audit, count a step that not all optimizers ended, and restore the model.
+        """End the level: audit, count a step that not all optimizers finished, and restore the model.
 
-        Raises GuardError as `audit` does, TrainingError where the loop told of steps and no optimizer made any.
+        Raises GuardError as `audit` does, TrainingError if the loop reported steps and no optimizer made any.
         """
         self.audit()
         if self._counter is not None:
@@ -244,7 +243,7 @@ class Level:
         self._on_step(self, steps)
 
     def _check_moments(self) -> None:
-        """Moments that cannot be zero are told after the first step of level 0 and not of level 1."""
+        """Moments that cannot be zero are reported after the first step of level 0, else of level 1."""
         found = dict(unwrapped(self.network).named_parameters(remove_duplicate=False))
         for optimizer in self.attached:
             states = ([local(one) for one in moments(optimizer, found[name])] for name in self.mask if name in found)

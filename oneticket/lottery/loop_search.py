@@ -1,4 +1,4 @@
-"""The search in somebody's own loop, which trains every level (long: one class, whose docstring is its contract)."""
+"""The search in the user's own loop, which trains every level (long: one class, whose docstring is its contract)."""
 
 from __future__ import annotations
 
@@ -39,46 +39,45 @@ from oneticket.ticket.ticket import Ticket
 class Search:
     """Iterative pruning with rewinding around your own loop: `for level in search:`, train with `level.optimizer`.
 
-    The model as given is W_0. Level 0 trains it dense. After its k-th step (`rewind="kit"`) the search keeps
-    parameters and buffers: W_k. For k = 0 that is W_0 itself, as for pre-trained weights. When the loop's body ends,
-    the search audits and detaches the level's guard and prunes `fraction` of the remaining weights (or units, by
-    `granularity`). Then it opens the next level: W_k under the next mask, written into the same model; a fresh
-    optimizer from `optimizer_fn(model)`, one or a list; and a guard. `levels=20` means 21 trainings, level 0 to 20.
-    After the last, the model stays as trained. Where k > 0, level 0 keeps its optimizer at step k, so that it alone
-    has momentum there (Frankle et al. 2020, arXiv 1912.05671). Deeper levels have `level.start == k`, where a
-    schedule may continue. Buffers that no `state_dict` has (persistent=False) are not rewound.
+    The model as given is W_0. Level 0 trains it dense. After its k-th step (`rewind="kit"`) the search keeps parameters
+    and buffers: W_k. For k = 0 that is W_0 itself, as for pre-trained weights. When the loop's body ends, the search
+    audits and detaches the level's guard and prunes `fraction` of the remaining weights (or units, by `granularity`).
+    Then it opens the next level: W_k under the next mask, written into the same model; a fresh optimizer from
+    `optimizer_fn(model)`, one or a list; and a guard. `levels=20` means 21 trainings, level 0 to 20. After the last,
+    the model stays as trained. If k > 0, level 0 keeps its optimizer at step k, so it is the only level with momentum
+    there (Frankle et al. 2020, arXiv 1912.05671). Other levels have `level.start == k`, where a schedule may continue.
+    Buffers outside the `state_dict` (persistent=False) are not rewound.
 
     - `rewind`: "500it", or "2ep" with `epoch`, the steps of one epoch. The optimizer's steps are counted; see `Level`.
-    - `optimizer_fn` may return (optimizer, scheduler) instead, each one or a list: `level.scheduler` is the loop's to
-      step. `optimizer_fn=None`: optimizers are made later and handed to `level.attach`.
-    - `start`: the mask at the start, for a network that is already sparse: a mask, "zeros" for what is not exactly zero
-      now, or a ticket, whose weights are written into the model at once. Level 1 is then the network as it starts, and
-      `levels` more follow; level 0, the dense network, is not trained.
+    - `optimizer_fn` may return (optimizer, scheduler) instead, each one or a list: the loop steps `level.scheduler`.
+      `optimizer_fn=None`: optimizers are made later and given to `level.attach`.
+    - `start`: the mask at the start, for a network that is already sparse: a mask, "zeros" for the weights that are not
+      exactly zero now, or a ticket, whose weights are written into the model at once. Level 1 is then the network as it
+      starts, and `levels` more follow; level 0, the dense network, is not trained.
     - `criterion`, `scope`, `granularity`, `allow_empty`: as PruningSpec's; `criterion` may be a function from an
-      `Evidence` to scores. `evidence`: from the model to the losses of some batches, for criteria that ask for
-      gradients or activations, such as `lambda model: (loss(model(x), y) for x, y in batches)`.
-    - `compact`: train a smaller network in the model's place, as `Compacted` does and to its rounding, in levels below
-      the dense one: the loop calls `level.network`, the model stays as it is, and so do checkpoints of model and
-      optimizer. `example` is then a whole batch, one tensor.
-    - `prunable`: name patterns as ModelSpec's, of frozen weights too. `seed`: of criteria that draw. `rule`: the
-      guard's.
-    - The output layers stay dense. They are found by where the outputs come from: in the loop's first forward passes,
-      or at once in one on `example` (a tensor, a tuple of arguments, or a mapping of keyword arguments). Where neither
-      shows them, the first level warns that the last layer registered was taken; and of weights that no gradient
-      reached, such as those of an output that only another mode has. `head` names them: one layer, several layers for
-      several outputs, or the tensors of one; "" is none.
+      `Evidence` to scores. `evidence`: from the model to the losses of some batches, for criteria that need gradients
+      or activations, such as `lambda model: (loss(model(x), y) for x, y in batches)`.
+    - `compact`: below level 0 train a smaller network instead of the model, as `Compacted` does and to its rounding:
+      the loop calls `level.network`; the model and checkpoints of model and optimizer stay as they are. `example` is
+      then a whole batch, one tensor.
+    - `prunable`: name patterns as ModelSpec's, for frozen weights too. `seed`: of random criteria. `rule`: the guard's.
+    - The output layers stay dense. They are found from the loop's first forward passes, or at once from one on
+      `example` (a tensor, a tuple of arguments, or a mapping of keyword arguments). If neither shows them, the first
+      level warns that the last registered layer was taken. It also warns of weights that no gradient reached, such as
+      those of an output in another mode. `head` names them: one layer, several layers for several outputs, or the
+      tensors of one; "" is none.
 
-    Names are the model's without wrappers around the whole of it, such as DDP's `module.`; those within keep theirs.
-    `dense` says why a parameter is not pruned. Modes, devices and requires_grad stay the loop's. On `break` or an
-    exception the open level is released and its training stays in the model; iterating again restarts that level from
-    its first weights. The same happens when a level is refused at its end: GuardError if the mask was not held or
+    Names are the model's without wrappers around the whole of it, such as DDP's `module.`; inner wrappers keep theirs.
+    `dense` gives the reason why a parameter is not pruned. Modes, devices and requires_grad stay the loop's. On `break`
+    or an exception the open level is released and its training stays in the model; iterating again restarts that level
+    from its first weights. The same happens if a level is refused at its end: GuardError if the mask was not held or
     nothing was attached, TrainingError if level 0 ended before step k, PruneError if weights are NaN.
 
     Raises SpecError for a setting, ModelError for names and models that do not fit, PruneError for weights that cannot
-    be kept or are sharded; and GuardError, when a level opens, for a model that is being searched or guarded already,
-    and for optimizers that `level.attach` refuses. With `compact`, the first level refuses wrappers, hooks and
-    optimizers that `Compacted` does not take. While a level is open, an optimizer that steps its weights and is not the
-    level's raises GuardError, and who uses an earlier level's optimizer, as its scheduler does, TrainingError.
+    be kept or are sharded; and when a level opens GuardError for a model that is already searched or guarded, and for
+    optimizers that `level.attach` refuses. With `compact`, the first level refuses wrappers, hooks and optimizers that
+    `Compacted` does not support. While a level is open, a step of its weights by another optimizer raises GuardError,
+    and any use of an earlier level's optimizer, also by its scheduler, TrainingError.
 
     >>> model = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2))
     >>> search = Search(model, lambda model: torch.optim.SGD(model.parameters(), lr=0.1), levels=2, rewind="1it")
@@ -121,7 +120,7 @@ class Search:
         )
         point, step = when(rewind, epoch)
         inner, patterns = unwrapped(model), names("prunable", prunable)
-        live(inner)  # refuses what has no values before anything is asked of it
+        live(inner)  # refuses meta tensors before anything is asked of them
         warn(inner)
         self._division = division = Division.of(inner, patterns, head=head, example=example, start=start)
         alive = division.alive
@@ -147,7 +146,7 @@ class Search:
         if not division.guessed:
             self._division = division.tell_unreached(stacklevel=2)
             self._tell_dense()
-        # Nobody but the ticket says where the outputs are, and old ones may be wrong.
+        # Only the ticket says where the outputs are, and old ones may be wrong.
         self._doubts = isinstance(start, Ticket) and not division.guessed and head is None and example is None
         self._watch: Watch | None = None
         self._level: Level | None = None
@@ -224,10 +223,10 @@ class Search:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Continue a search with the same settings over the same network; the number of levels may differ.
 
-        A level that had made steps continues with the weights that the model has when it is yielded, and with the
-        optimizer's state if the loop loads it: restore both. Other weights than the state was saved with are a
-        GuardError at the first step. A level without steps begins anew. Raises SpecError, also within a level, whose
-        mask is held already, and PruneError for broken tensors; nothing is changed then.
+        A level with steps continues with the weights that the model has when it is yielded, and with the optimizer's
+        state if the loop loads it: restore both. Other weights than the state was saved with are a GuardError at the
+        first step. A level without steps begins again. Raises SpecError, also while a level is open, and PruneError for
+        broken tensors; then nothing is changed.
         """
         if self._level is not None:
             raise SpecError(f"search state: level {self._level.number} is open; load the state before the loop")
@@ -239,7 +238,7 @@ class Search:
         self._resumes = self._at.steps > 0
 
     def _begin(self) -> Level:
-        """Open the level: its weights, unless it goes on with those that are there; an optimizer and a guard."""
+        """Open the level: its weights, unless it continues with the model's; an optimizer and a guard."""
         at, resumes, self._resumes = self._at, self._resumes, False
         mask = level_mask(self._pruning, at.pruned_at, at.level, first=self._first)
         start = self._step if at.level > self._first else 0
@@ -290,7 +289,7 @@ class Search:
         tell_dense(self._inner, self.dense, at.mask.density * (1 - self._pruning.fraction) ** (self.levels - at.level))
 
     def _stepped(self, level: Level, steps: int) -> None:
-        """Keep W_k when it is reached, and not before: a loop may say late how its steps are to be counted."""
+        """Store W_k when it is reached, and not before: a loop may only later choose how its steps are counted."""
         if level.number == self._first and steps <= self._step:
             level.restore()
             reached = {self._step: kept(self._inner, self._at.pruned_at)} if steps == self._step else {}
@@ -324,7 +323,7 @@ class Search:
         self._at = replace(at, level=number + 1, pruned_at=after, records=records)
 
     def _close(self) -> None:
-        """Let the model go. A level that is not finished is to begin anew."""
+        """Release the model. An unfinished level will begin again."""
         _OPEN.discard(self._inner)
         if self._watch is not None:
             self._watch.remove()

@@ -1,4 +1,4 @@
-"""What a search in somebody's own loop is given, checked and brought into one form."""
+"""The settings of a search in the user's own loop, checked and brought into one form."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def _whole(what: str, given: object, least: int, most: int, words: str = "") -> 
 
 
 def when(rewind: str, epoch: int | None) -> tuple[When, int]:
-    """A rewind point, and its optimizer step; raises SpecError for epochs of a length that is not told."""
+    """A rewind point, and its optimizer step; raises SpecError for epochs of unknown length."""
     try:
         found = When.parse(rewind)
     except SpecError as error:

@@ -1,4 +1,4 @@
-"""What is known before a search or transfer runs: the network, the step to rewind to, what weights have seen."""
+"""What is known before a search or transfer runs: the network, the rewind step, the data that weights have seen."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from oneticket.task.inputs import Inputs
 
 
 def network(spec: SearchSpec, context: RunContext) -> dict[str, Any]:
-    """What a ticket of that search says of its network: the model's spec, its inputs, and `classes`, its outputs.
+    """The network in a ticket of that search: the model's spec, its inputs, and `classes`, the number of outputs.
 
     Raises ModelError for a set of a kind that the model does not take.
     """
@@ -37,9 +37,9 @@ def rewind_step(spec: SearchSpec, facts: Facts) -> int:
 
 
 def seen_at(spec: TransferSpec, seen: Seen, inputs: Inputs, context: RunContext) -> Seen:
-    """The same with the digest of its training examples, as far as that tells whether they are the target's.
+    """The same with the digest of its training examples, if that tells whether they are the target's.
 
-    A file has the digest of all of its data. If these are of the target's set, they are looked at as the file says.
+    A file has the digest of all of its data. If these are of the target's set, they are loaded as the file describes.
     """
     if seen.whole is None:
         return seen

@@ -1,4 +1,4 @@
-"""How far a search in somebody's own loop has come: a value, its plain form, and reading it back."""
+"""The progress of a search in the user's own loop: a value, its plain form, and how to read it back."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ FORMAT = 1
 
 @dataclass(frozen=True, kw_only=True)
 class Progress:
-    """What a search must know to go on.
+    """The state that a search needs to continue.
 
-    `level`: the one that is trained next or now. `kept`: optimizer step -> parameters and buffers, of step 0 and, once
-    it is reached, of the rewind point. `pruned_at`: per prunable weight the level that first lacks it, 0 while it lives
-    (uint8). `records`: of the levels that are finished. `steps`, `scores`: what the open level has so far. `first`: the
-    level that is trained first, 1 for a search that starts sparse, since level 0 is the whole network. `weights`: the
-    digest of the prunable weights that the open level had, if it had made steps; empty where that is not known.
+    `level`: the current or next one. `kept`: optimizer step -> parameters and buffers, of step 0 and, once it is
+    reached, of the rewind point. `pruned_at`: prunable weight -> the first level without it, 0 while it remains
+    (uint8). `records`: of the finished levels. `steps`, `scores`: of the open level so far. `first`: the first level to
+    train, 1 for a search that starts sparse, since level 0 is the dense network. `weights`: the digest of the prunable
+    weights of an open level with steps; empty if unknown.
     """
 
     level: int
@@ -41,7 +41,7 @@ class Progress:
 
     @property
     def mask(self) -> Mask:
-        """What lives at the level."""
+        """Which weights remain at the level."""
         return Mask({name: at == 0 for name, at in self.pruned_at.items()})
 
     def anew(self) -> Progress:
@@ -73,7 +73,7 @@ class Progress:
 
 
 def begun(weights: Tensors, alive: Iterable[str], mask: Mask | None) -> Progress:
-    """Before the first level: of all that may be pruned, or of what lives in a mask."""
+    """Before the first level: of all that may be pruned, or of what remains in a mask."""
     if mask is None:
         pruned_at = {name: torch.zeros(weights[name].shape, dtype=torch.uint8) for name in alive}
         return Progress(level=0, kept={0: weights}, pruned_at=pruned_at)

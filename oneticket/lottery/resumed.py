@@ -1,4 +1,4 @@
-"""Whether a level that goes on does so with the weights that the search's state was saved with."""
+"""Whether a resumed level continues with the weights that the search's state was saved with."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ def digest_of(model: nn.Module, names: Iterable[str]) -> str:
 
 
 class WeightsCheck:
-    """Looks, before the first step of these optimizers, whether the model has the weights of that digest.
+    """Checks, before the first step of these optimizers, whether the model has the weights of that digest.
 
-    A search's state tells nothing of the training of its open level, which lies in a checkpoint beside it: the loop
-    loads that after the level is yielded. One that was forgotten, or that belongs to another state, is a GuardError.
+    A search's state does not contain the weights of its open level, which are in the loop's own checkpoint, loaded
+    after the level is yielded. A forgotten checkpoint, or one of another state, is a GuardError.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Optimizers of levels that are over: who still uses one in a later level, a scheduler too, is told at that step."""
+"""Optimizers of finished levels: their use in a later level, also by a scheduler, raises an error at that step."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Retired:
         USED.update(optimizers)
 
     def close(self, level: int) -> None:
-        """Nobody uses them while that level is open."""
+        """Forbid their use while that level is open."""
         for one in self._optimizers:
             # Where it is no plain attribute, there is nothing of its own to close.
             if type(groups := one.__dict__.get("param_groups")) is list:
@@ -44,7 +44,7 @@ class Retired:
 
 
 class _Groups(list[Group]):
-    """Parameter groups that say whose they were; so do those in the optimizer's own list, which a loop may have."""
+    """Parameter groups that know their level; so do those in the optimizer's own list, which a loop may hold."""
 
     def __init__(self, own: list[Group], name: str, level: int) -> None:
         self._words = f"this {name} belongs to an earlier level, and level {level} is open"
@@ -60,7 +60,7 @@ class _Groups(list[Group]):
         return self._own
 
     def __iter__(self) -> Iterator[Group]:
-        # An optimizer that is shown or saved walks over its groups as well, and that hurts nobody.
+        # Showing or saving an optimizer walks over its groups as well, which is harmless.
         return super().__iter__() if sys._getframe(1).f_code.co_name in READERS else _refuse(self._words)
 
 

@@ -1,9 +1,9 @@
-"""One round of a search, whoever trains it: how a level is opened, and how it is closed.
+"""One round of a search, with any trainer: how a level is opened, and how it is closed.
 
     open:   level n is W_k x mask_n, written into the model
     close:  mask_{n+1} = prune(trained weights, mask_n), written into `pruned_at`
 
-`pruned_at` is, per prunable weight, the level that first lacks it, 0 while it lives (uint8).
+`pruned_at`: prunable weight -> the first level without it, 0 while it remains (uint8).
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ Tensors = Mapping[str, Tensor]
 
 
 def mask_at(pruned_at: Tensors, number: int) -> Mask:
-    """What lives at a level.
+    """Which weights remain at a level.
 
     >>> from torch import tensor, uint8
     >>> mask_at({"w": tensor([0, 1, 2], dtype=uint8)}, 1)["w"]
@@ -40,9 +40,9 @@ def mask_at(pruned_at: Tensors, number: int) -> Mask:
 
 
 def level_mask(rule: PruningSpec, pruned_at: Tensors, number: int, *, first: int = 0) -> Mask:
-    """What lives at a level that is to be trained; `first` is the level that the search begins with.
+    """The mask of a level that is to be trained; `first` is the level that the search begins with.
 
-    Raises PruneError where the level above pruned nothing for it, so that it would be trained for nothing.
+    Raises PruneError if the level above pruned nothing, so that the training would be useless.
     """
     mask = mask_at(pruned_at, number)
     if number > first and not any((at == number).any() for at in pruned_at.values()):
@@ -54,7 +54,7 @@ def level_mask(rule: PruningSpec, pruned_at: Tensors, number: int, *, first: int
 
 
 def open_level(model: nn.Module, mask: Mask, weights: Tensors, contract: Contract) -> None:
-    """Write a level's first weights, W_k x mask, into the model. `contract`: says the step k and the head."""
+    """Write a level's first weights, W_k x mask, into the model. `contract`: gives the step k and the head."""
     ticket = Ticket(mask=mask, weights=weights, contract=contract)
     ticket.apply(model, head="sparse" if set(contract.head_names) & set(mask) else "keep")
 

@@ -29,13 +29,13 @@ if TYPE_CHECKING:
 
 
 def never() -> bool:
-    """Nobody asks to stop."""
+    """Never stop."""
     return False
 
 
 MOST_THREADS = 1024
 CLASSIFICATION = TaskSpec()
-KEPT = 3  # datasets held in memory at once, whatever their size: a source, a target, and one more
+KEPT = 3  # datasets held in memory at once, of any size: a source, a target, and one more
 MOST_KEPT = 2**29  # bytes up to which more are, such as each replicate's draw of a few examples
 
 
@@ -43,15 +43,15 @@ MOST_KEPT = 2**29  # bytes up to which more are, such as each replicate's draw o
 class RunContext:
     """Where and how a step runs: device, threads, data and checkpoints.
 
-    `checkpoint`: where to write one and resume from, or None. `every`: seconds between checkpoints. `stop`: asked after
-    every optimizer step; once it says True, a checkpoint is written and KeyboardInterrupt raised. `spent`: the seconds
-    that earlier processes spent on what was resumed last. `rank` of `ranks`: which one this is of several processes
-    that do one training together, each with its share of every batch. `watchers` see the network that is trained.
-    `compact` makes it smaller: it skips dead units, and computes with remaining weights alone where that is faster.
-    `compiled`: a mode of `torch.compile`, or None. Both change speed and rounding, nothing else; `how` says what the
-    last training used. `threads`: CPU threads of a training; None leaves torch's own number, or one under Ray. Another
-    number changes rounding. `pretend`: plan with known sets that are not available, too; `unread`: and with those that
-    were never read here, where no address is looked up, since nothing is there yet.
+    `checkpoint`: where to write one and resume from, or None. `every`: seconds between checkpoints. `stop`: called
+    after every optimizer step; once it returns True, a checkpoint is written and KeyboardInterrupt raised. `spent`: the
+    seconds that earlier processes spent on what was resumed last. `rank` of `ranks`: the number of this process among
+    those that share one training, each with its share of every batch. `watchers` observe the trained network. `compact`
+    makes it smaller: it skips dead units, and computes with remaining weights only where that is faster. `compiled`: a
+    mode of `torch.compile`, or None. Both change speed and rounding, nothing else; `how` names what the last training
+    used. `threads`: CPU threads of a training; None leaves torch's own number, or one under Ray. Another number changes
+    rounding. `pretend`: plan also with known sets that are not available; `unread`: also with sets that were never read
+    here, where addresses are not looked up, since nothing is stored yet.
     """
 
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
@@ -145,7 +145,7 @@ class RunContext:
 
 
 def device(name: str = "auto") -> torch.device:
-    """The device of that name; `auto` takes CUDA, then MPS, then the CPU. Raises SpecError if it is not there.
+    """The device of that name; `auto` takes CUDA, then MPS, then the CPU. Raises SpecError for a missing device.
 
     >>> device("cpu")
     device(type='cpu')

@@ -1,4 +1,4 @@
-"""The search: train, prune the smallest, put the survivors back, again (iterative magnitude pruning with rewinding).
+"""The search: iterative magnitude pruning with rewinding. Train, prune the smallest, rewind the rest, repeat.
 
     W_0 from the init distribution;  W_k = W_0 trained to step k
     level n:  train W_k x mask_n from step k to the end;  mask_{n+1} = prune(trained weights, mask_n)
@@ -55,11 +55,11 @@ class Rewound:
 
 @dataclass(frozen=True, kw_only=True)
 class TrainedLevel:
-    """What training one level leaves: the masks up to the next level, its losses, and its record.
+    """The result of one level's training: the masks up to the next level, its losses, and its record.
 
-    `pruned_at`: per prunable weight the level that first lacks it, 0 while it lives (uint8). `zeros`: which of the
-    living ones training itself brought to zero, and `positive`: which it left above zero, those at exactly zero by the
-    signs of their rewind weights; None where that was not kept.
+    `pruned_at`: prunable weight -> the first level without it, 0 while it remains (uint8). `zeros`: the remaining
+    weights that training itself brought to zero. `positive`: those that it left above zero; at exactly zero, the sign
+    of the rewind weight counts. None if not kept.
     """
 
     pruned_at: Tensors
@@ -217,7 +217,7 @@ def search(
 
 
 def initial_weights(known: Mapping[str, Any], *, seed: int, replicate: int) -> Tensors:
-    """W_0 of a search of that network (a `Ticket.model`) with that seed, drawn anew.
+    """W_0 of a search of that network (a `Ticket.model`) with that seed, drawn again.
 
     >>> known = {"spec": {"name": "mlp", "widths": [4]}, "shape": [1, 2, 2], "classes": 2}
     >>> one, other = (initial_weights(known, seed=0, replicate=number) for number in (0, 1))

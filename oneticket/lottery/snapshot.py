@@ -1,4 +1,4 @@
-"""What a search reads and keeps of somebody's model: its tensors by the names that it has without wrappers."""
+"""What a search reads and keeps of the user's model: its tensors by their names without wrappers."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ MOST_LEVELS = 100
 
 
 HeadStart = Literal["equal", "paper"]
-"""Whether target steps inside rewound weights count; `lottery/accounting` says how."""
+"""Whether target steps inside rewound weights count; see `lottery/accounting`."""
 
 Weights = Literal["initial", "mean"]
 """What a consensus starts from: the weights that all its searches began from, or the mean of their rewound ones."""
@@ -150,7 +150,7 @@ def _check_sets(spec: SearchSpec | TransferSpec) -> None:
 
 
 def _check_smoothing(spec: SearchSpec | TransferSpec) -> None:
-    """Refuse smoothed labels where targets are numbers before anything is trained; own tasks say so later."""
+    """Refuse smoothed labels for numeric targets before anything is trained; tasks of your own refuse later."""
     name = spec.task.name
     if spec.training.smoothing and not TASKS.is_own(name) and TARGETS[name] == "numbers":
         raise ValueError(

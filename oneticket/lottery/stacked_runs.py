@@ -1,7 +1,7 @@
-"""Alike trainings done as one: each is begun, watched, saved and stopped by itself, and ends as one alone does.
+"""Similar trainings done as one: each is begun, watched, saved and stopped separately, and ends as it would alone.
 
-Copies of the networks are trained. What comes out is a checkpoint of each at its end, from which `run_training` goes
-on: there it audits the guard, measures, and says what the training left, as after any other.
+Copies of the networks are trained. The result is a checkpoint of each at its end, from which `run_training` continues:
+it audits the guard, measures, and returns the result, as after any other training.
 """
 
 from __future__ import annotations
@@ -43,10 +43,10 @@ def train_alone(job: TrainingRequest, context: RunContext) -> Outcome:
 
 
 def train_as_one(asked: Sequence[Asked]) -> list[Outcome]:
-    """Do trainings that are alike: those at one position, from their checkpoints, as one program, the others alone."""
+    """Do similar trainings: those at one position, from their checkpoints, as one program, the others separately."""
     try:
         begun = [_begin(*each) for each in asked]
-    except Exception:  # done alone, the one whose fault it is says so
+    except Exception:  # done separately, the faulty one raises its own error
         return [train_alone(*each) for each in asked]
     done: dict[int, Outcome] = {}
     for position in {member.run.position for member in begun if member.fits}:
@@ -58,9 +58,9 @@ def train_as_one(asked: Sequence[Asked]) -> list[Outcome]:
 
 @dataclass(kw_only=True)
 class _Member:
-    """One of several trainings. `fits`: its checkpoint, if there is one, is of the whole network, not a compact one.
+    """One of several trainings. `fits`: its checkpoint, if any, is of the whole network, not a compact one.
 
-    `check`: whether it goes well. `error`: what ended it before its time.
+    `check`: whether its loss is finite. `error`: what ended it early.
     """
 
     job: TrainingRequest

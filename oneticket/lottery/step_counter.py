@@ -1,4 +1,4 @@
-"""How many steps the optimizers of a level made, counted by hooks, and what a loop says of its steps itself."""
+"""How many steps a level's optimizers made, counted by hooks, and the steps that a loop reports itself."""
 
 from __future__ import annotations
 
@@ -16,16 +16,15 @@ from oneticket.ticket.mask import Mask
 
 
 class StepCounter:
-    """Counts a level's steps from the time it is made until `stop`.
+    """Counts a level's steps from its creation until `stop`.
 
-    A step is one round of all optimizers: it is done when each has stepped once, or when one is about to step again, as
-    that of a critic which steps more often than its generator. What a GradScaler leaves out is no step, and a closure
-    that is evaluated many times is one. From the first call of `told` on, a step is what lies between two calls with at
-    least one step of an optimizer.
+    A step is one round of all optimizers: it is done when each has stepped once, or when one is about to step again,
+    such as a critic that steps more often than its generator. A step that a GradScaler skips does not count, and a
+    closure that is evaluated many times counts once. From the first call of `told` on, a step is what lies between two
+    calls with at least one step of an optimizer.
 
-    `on_step` is called with their number when a step is done. `where`: what a message begins with. `watched`:
-    parameters by name, of which a few weights that live in `mask` are looked at where a loop tells of a step that no
-    optimizer made.
+    `on_step` is called with their number when a step is done. `where`: the beginning of messages. `watched`: parameters
+    by name, of which a few weights that remain in `mask` are checked when a loop reports a step that no optimizer made.
     """
 
     def __init__(
@@ -40,7 +39,7 @@ class StepCounter:
     ) -> None:
         self.steps = self._first = steps
         self._on_step, self._where, self._optimizers = on_step, where, [*optimizers]
-        self._since: Counter[Optimizer] = Counter()  # steps of each optimizer since the loop last told of one
+        self._since: Counter[Optimizer] = Counter()  # steps of each optimizer since the loop last reported one
         self._round: set[Optimizer] = set()
         self._inside: set[Optimizer] = set()
         self._tells, self._moved = False, 0
@@ -55,7 +54,7 @@ class StepCounter:
         return bool(self._inside)
 
     def told(self) -> None:
-        """The loop says that a step was made; raises TrainingError where its optimizers say otherwise."""
+        """The loop reports a step; raises TrainingError if its optimizers made none."""
         before, self._tells = self._tells, True
         if not self._since:
             self._idle()
@@ -68,7 +67,7 @@ class StepCounter:
         self._on_step(self.steps)
 
     def finish(self) -> None:
-        """As `stop`; raises TrainingError where the loop told of steps and no optimizer made any."""
+        """As `stop`; raises TrainingError if the loop reported steps and no optimizer made any."""
         self.stop()
         if self._tells and self.steps == self._first:
             raise TrainingError(f"{self._where}: level.step was called, {UNSTEPPED}")
@@ -87,7 +86,7 @@ class StepCounter:
 
     def _after(self, optimizer: Optimizer, *_: object) -> None:
         self._inside.discard(optimizer)
-        # To an optimizer that leaves steps out by itself, as fused ones do, a GradScaler says so by this attribute.
+        # A GradScaler sets this attribute on optimizers that skip steps themselves, as fused ones do.
         if getattr(optimizer, "found_inf", None):
             return
         self._since[optimizer] += 1
@@ -127,7 +126,7 @@ class StepCounter:
 
 
 def _some(remaining: Tensor) -> Tensor:
-    """Flat positions of some weights that live, spread over the tensor."""
+    """Flat positions of some remaining weights, spread over the tensor."""
     found = remaining.flatten().nonzero().flatten()
     return found[:: max(1, len(found) // PLACES)][:PLACES]
 

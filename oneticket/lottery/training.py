@@ -53,8 +53,8 @@ def do(task: Work[T], context: RunContext) -> T:
 def run_training(job: TrainingRequest, context: RunContext) -> Trained:
     """Do one training.
 
-    Moves the model to `context.device`, and resumes from `context.checkpoint` if one is there. Of several ranks, which
-    meet in torch's default process group, the first one alone writes checkpoints and measures.
+    Moves the model to `context.device`, and resumes from an existing `context.checkpoint`. Of several ranks in torch's
+    default process group, only the first writes checkpoints and measures.
     """
     model, mask, data, training, streams, start = (job.model, job.mask, job.data, job.training, job.streams, job.start)
     task = with_heads(task_of(job.task), data.heads)
@@ -136,9 +136,9 @@ def _measures(network: nn.Module, data: Data, task: Task) -> dict[str, float]:
 
 
 def _commonest(data: Data) -> float:
-    """The share of the commonest class in the test set: what a network reaches that always says the same.
+    """The share of the commonest class in the test set: the accuracy of a network that always predicts it.
 
-    Of several sets the mean of their shares, as their score is.
+    For several sets the mean of their shares, as for their score.
     """
     counts = torch.bincount(data.test.targets.cpu(), minlength=data.outputs)
     sets = torch.split(counts, [head.outputs for head in data.heads] or [len(counts)])

@@ -1,6 +1,6 @@
-"""A training that is asked for, what it left, and work that asks for trainings and goes on with what they left.
+"""A requested training, its result, and work that requests trainings and continues with their results.
 
-Work is a generator, so that whoever drives it decides how the trainings are done: one by one, or several at once.
+Work is a generator, so that its caller decides how the trainings are done: one by one, or several at once.
 """
 
 from __future__ import annotations
@@ -37,10 +37,9 @@ class TrainingRequest:
 
 @dataclass(frozen=True, kw_only=True)
 class Trained:
-    """What a training left: the losses of its steps (float32, CPU) and, where it was measured, its record.
+    """The result of a training: the losses of its steps (float32, CPU) and, if it was measured, its record.
 
-    `zeros`: the weights under the mask's names that live and that training itself brought to zero; None where that was
-    not kept.
+    `zeros`: the remaining weights under the mask's names that training itself brought to zero; None if not kept.
     """
 
     losses: Tensor

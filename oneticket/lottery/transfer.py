@@ -1,7 +1,7 @@
-"""Transfer: a ticket, or a control in its place, trained on the target. Nothing is pruned there.
+"""Transfer: a ticket, or a control, trained on the target. Nothing is pruned there.
 
-All arms of a replicate get the same new output layer, the same data order and augmentation, and see as many steps of
-the target, so that they differ in nothing but what the arm says (Morcos et al., 2019; `lottery/accounting`).
+All arms of a replicate get the same new output layer, data order and augmentation, and see as many steps of the target,
+so that they differ only in what the arm names (Morcos et al., 2019; `lottery/accounting`).
 """
 
 from __future__ import annotations
@@ -44,9 +44,9 @@ from oneticket.ticket.ticket import Ticket
 
 
 def blank(network: Mapping[str, Any], remaining: int | None = None) -> Ticket:
-    """A ticket of that network (a `Ticket.model`) that was never searched for: its first `living` weights, or all.
+    """A ticket of that network (a `Ticket.model`) without a search: its first `remaining` weights, or all.
 
-    It is what those arms start from that keep nothing of a ticket but its network and its density.
+    It is the start of arms that keep only a ticket's network and density.
     """
     model = build_network(network, seed=0)
     mask = Mask.full(
@@ -74,13 +74,13 @@ def transfer(
 ) -> Trained:
     """Train one arm on the target and measure it.
 
-    The network is the source's, built anew with an output layer for the target's classes; the target's images are
-    brought to the size and channels that the source's network was found with, unless `spec.data` says otherwise; other
-    inputs must be of the kind and shape that the network takes.
+    The network is the source's, built with a new output layer for the target's classes. The target's images are brought
+    to the size and channels of the source's network, unless `spec.data` sets others; other inputs must have its kind
+    and shape.
 
-    `head_start`: "equal" begins at step k of the target's schedule what starts from weights that k steps of the
-    target's own data rewound, and all else at step 0, so that every arm sees as many target steps; "paper" begins all
-    at step 0. Of the arms of the target's own search alone (own, own-search, own-reinit), `source` is that search.
+    `head_start`: "equal" begins arms with weights that k steps of the target's own data rewound at step k of the
+    target's schedule, and all others at step 0, so that every arm sees as many target steps; "paper" begins all at step
+    0. For the arms of the target's own search (own, own-search, own-reinit), `source` is that search.
 
     `replicate`: the source's own unless given. An arm and its `-kept` twin draw the same masks, and so do global-random
     and corrected-random where training leaves no natural zeros.
@@ -107,8 +107,8 @@ def transfer(
 def network_of(thing: Ticket | Book, *, whose: str = "the ticket") -> tuple[ModelSpec, Inputs, int]:
     """The network that a ticket or book names: its spec, inputs and number of outputs. Builds nothing, runs no code.
 
-    A file may say anything, so a known network must have just the weights that are there. Raises TransferError
-    that begins with `whose` and names the field.
+    A file may name any network, so a known network must have exactly the weights of the file. Raises TransferError that
+    begins with `whose` and names the field.
     """
     if at(thing.model, "spec") is None:
         raise TransferError(f"{whose} does not say which network it is for; apply it to your model with Ticket.apply")
@@ -135,7 +135,7 @@ def network_of(thing: Ticket | Book, *, whose: str = "the ticket") -> tuple[Mode
 
 
 def _inputs_of(model: Mapping[str, Any], whose: str) -> Inputs:
-    """What a file says that its network takes; TransferError for what cannot be."""
+    """The inputs of the network in a file; TransferError for impossible ones."""
     kind, shape, words = model.get("kind", "images"), model.get("shape"), model.get("vocabulary")
     if kind not in get_args(Kind):
         raise TransferError(f"{whose}: model.kind: expected one of {', '.join(get_args(Kind))}, got {word(kind)}")
@@ -157,15 +157,15 @@ def _inputs_of(model: Mapping[str, Any], whose: str) -> Inputs:
 
 
 def seen_by(thing: Ticket | Book) -> Seen:
-    """What its weights have seen, as it says itself."""
+    """The data that its weights have seen, according to the file."""
     digest, search, data = thing.lineage.get("data_digest"), thing.lineage.get("search"), None
-    with suppress(SpecError):  # any file may say anything
+    with suppress(SpecError):  # a file may contain anything
         data = DataSpec.recall(search["data"]) if isinstance(search, Mapping) and "data" in search else None
     return Seen(steps=thing.contract.step, digest=None, whole=digest if isinstance(digest, str) else None, data=data)
 
 
 def check_code(spec: Spec, *, run_code: bool, how: str, named: Collection[str] = ()) -> None:
-    """Refuse somebody's code that a source's spec names, unless it may be run: a ticket's file can name any function.
+    """Refuse code that a source's spec names, unless it may run: a ticket's file can name any function.
 
     `named`: paths that the user wrote too, of data with or without a half.
     """
@@ -215,7 +215,7 @@ def train_arm(
 
 
 def _start(spec: TransferSpec, source: Source, arm: str, head_start: HeadStart, context: RunContext) -> int:
-    """Where an arm begins, by what its source says of itself."""
+    """The step at which an arm begins, by its source."""
     inputs = network_of(source.ticket)[1]
     own = source if arm in OF_TARGET else source.own
     target = seen_at(spec, seen_by(own.ticket), inputs, context) if own else None
