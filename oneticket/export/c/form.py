@@ -33,10 +33,10 @@ class CForm:
     - `library`: the compiled program, None without a compiler: then the C text itself was not checked.
     - `built`: the shared library's bytes, for this machine; empty without a compiler.
     - `data`: bytes of tables.
-    - `ram`: bytes of input, output and scratch memory, and of the values, where they lie beside the source.
-    - `error`: of int8 weights, how far outputs lie from those of float32 weights, of the largest output; else 0.
-    - `same`: of int8 weights, the share of the example's rows with the same largest output; else 1.
-    - `rows`: how many rows the example has, on which both are measured.
+    - `ram`: bytes of input, output and scratch memory, and of the values if they are in a file of their own.
+    - `error`: for int8 weights, the largest difference from the outputs of float32 weights, over the largest; else 0.
+    - `same`: for int8 weights, the share of the example's rows with the same largest output; else 1.
+    - `rows`: the number of the example's rows, on which both are measured.
     """
 
     program: Program = field(repr=False)
@@ -71,9 +71,9 @@ def c_form(
 ) -> CForm:
     """The C form of a network in evaluation mode; `int8`: its weights in 8 bits.
 
-    The layers, as torch computes them, and the compiled program, where there is a compiler, are compared with the
-    network on the example, and on three rows of noise, since an example may be blank: outputs further apart than
-    rounding are an error. Raises ModelError for that, and for a network with layers that C has no form of (`lower`).
+    The layers as torch computes them, and the compiled program if there is a compiler, are compared with the network on
+    the example and on three rows of noise, since an example may be blank. Raises ModelError for a difference beyond
+    rounding, and for layers without a C form (`lower`).
 
     >>> import torch
     >>> net = nn.Sequential(nn.Linear(2, 3), nn.ReLU(), nn.Linear(3, 1)).eval()
@@ -131,7 +131,7 @@ def program_files(form: CForm, *, build: bool) -> dict[str, bytes]:
 
 
 def opened(program: Program, built: bytes, shape: tuple[int, ...]) -> CLibrary:
-    """A compiled program, ready to be called; raises ModelError where its compiler is another machine's."""
+    """A compiled program, loaded; raises ModelError if the compiler's target is another machine."""
     with tempfile.TemporaryDirectory(prefix="oneticket-c-", ignore_cleanup_errors=True) as folder:
         files = {"library": built, "values": program.values}
         disk.replace_all({Path(folder) / name: data for name, data in files.items()})

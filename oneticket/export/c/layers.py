@@ -32,7 +32,7 @@ class Activation(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Layer(ABC):
-    """One step: the numbers of the values that it reads, of the one that it makes, and that one's shape."""
+    """One layer: the numbers of the values that it reads and makes, and the shape of its output."""
 
     name: str
     inputs: tuple[int, ...]

@@ -40,9 +40,9 @@ REASONS = {
 
 
 def compiler() -> list[str]:
-    """The command of the C compiler: CC of the environment, or else the first of COMPILERS; empty if there is none.
+    """The command of the C compiler: the environment's CC, else the first of COMPILERS; empty if there is none.
 
-    Raises SpecError for a CC that is no command.
+    Raises SpecError for a CC that is not a command.
     """
     try:
         asked = shlex.split(os.environ.get("CC", ""))
@@ -103,10 +103,10 @@ def _put(program: Program, folder: Path) -> None:
 class CLibrary:
     """A compiled network as a function of a batch; several threads may call it at once.
 
-    `path`: the shared library, of which it makes a copy of its own: what happens to the file later does not matter.
-    `values`: the file of its values, the one beside it unless given. `name`: what it was exported as, the file's name
-    unless given. `shape`: of an output, flat unless given. Raises FileError for a file that is no such library, and for
-    values of another network or damaged ones.
+    `path`: the shared library, which is copied, so that later changes of the file do not matter. `values`: the file of
+    its values, by default next to it. `name`: its name at export, by default the file's. `shape`: of an output, by
+    default flat. Raises FileError for a file that is no such library, and for damaged values or values of another
+    network.
     """
 
     def __init__(
