@@ -51,7 +51,7 @@ def study(
         raise SpecError("--json: goes with --dry-run")
     kept = Store(store)
     context = how.context(pretend=dry_run, unread=dry_run and not kept.keys())
-    with phase("planning"):
+    with phase("planning"), uncollected():
         plan = plan_of(name, context)
     context = replace(context, threads=how.threads or plan.threads)
     check_tables(plan)

@@ -107,6 +107,8 @@ class Spec(BaseModel, metaclass=_Speaking):
     @field_validator("*")
     @classmethod
     def _writable(cls, value: Any) -> Any:
+        if value is None or isinstance(value, int | float | BaseModel):  # most fields, which hold no text of their own
+            return value
         for text in texts(value):
             if _UNWRITABLE.search(text):
                 raise ValueError(f"expected text without a NUL that UTF-8 can write, got {short(text)}")

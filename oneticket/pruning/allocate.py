@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import lru_cache
 
 from oneticket.ground.errors import SpecError
 from oneticket.ground.table import Table
@@ -102,7 +103,12 @@ def remaining(
 
 def _loss(count: int, kept: int, fraction: float) -> int:
     """As written: 0.2 means one fifth, not the binary number just above it."""
-    return min(int(Fraction(str(fraction)) * count), count - kept)
+    return min(int(_written(fraction) * count), count - kept)
+
+
+@lru_cache
+def _written(fraction: float) -> Fraction:
+    return Fraction(str(fraction))
 
 
 SCOPES: Table[Scope] = NAMES.filled({"global": whole, "layerwise": layerwise})

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import product
 from typing import Any, TypeVar
@@ -30,13 +30,14 @@ from oneticket.study.equal import check_equal, in_steps, same_search, twice
 from oneticket.study.labels import Labels, called_in
 from oneticket.study.merge import Role, located, naming, rewind, stated, training
 from oneticket.study.overlaps import overlaps
-from oneticket.study.plan import search_origin, transfer_cells
+from oneticket.study.plan import BLANK, search_origin, transfer_cells
 from oneticket.study.sources import ConsensusSpec
 from oneticket.study.spec import FIGURES, ComplexitySpec, PartSpec, SetSpec, StudySpec, TrainedSpec
 from oneticket.task.inputs import ALIKE, Inputs
 from oneticket.task.spec import USUAL, TaskSpec
 
 S = TypeVar("S", bound=Spec)
+T = TypeVar("T")
 
 MOST_CELLS = 50_000
 """How many networks a part of a study may ask for. The largest part that ships asks for 10,296."""
@@ -111,7 +112,8 @@ def plan(study: StudySpec, context: RunContext) -> Plan:
 class _Grid:
     """One part of a study, with the place that it is planned for.
 
-    `origins`: the searches that are planned so far, also of other parts.
+    `origins`: the searches that are planned so far, also of other parts. `made`: specs and labels, each made once for
+    all pairs of a source and a target. `shared`: what the cells are of that all sources share, and that are planned.
     """
 
     study: StudySpec
@@ -119,6 +121,8 @@ class _Grid:
     part: PartSpec
     context: RunContext
     origins: dict[tuple[Any, ...], Origin]
+    made: dict[tuple[object, ...], Any] = field(default_factory=dict)
+    shared: set[tuple[object, ...]] = field(default_factory=set)
 
     def cells(self) -> Iterator[Cell]:
         part, study = self.part, self.study
@@ -139,30 +143,20 @@ class _Grid:
             )
         for equal, model, found_with in product(equals, models, before):
             each = [one for source in sources for one in self._members(source)]
-            names = [str(called_in(self.study, model, one, found_with).data) for one in each]
+            names = [str(self._called(model, one, found_with).data) for one in each]
             written = [self._search("source", model, one, found_with, 0) for one in each]
             check_equal(equal, dict(zip(names, written, strict=True)), where=self._here)
         for equal, model, source, found_with, target, trained_with, replicate in product(*axes):
             found = []
             for used in self._members(source):
                 search = self._found(used, sources, model, found_with, replicate, equal)
-                named = called_in(self.study, model, used, found_with)
+                named = self._called(model, used, found_with)
                 found.append((search, self._origin(search, replicate, named)))
             search, origin = found[0]
             if isinstance(source, ConsensusSpec):
                 origin = self._consensus(source, [one for _, one in found])
-            spec = self._read(
-                TransferSpec,
-                "target",
-                target,
-                data=self._drawn(target, replicate),
-                task=self._task,
-                optimizer=trained_with,
-                training=training("target", study, part, target),
-                head=part.head or study.head,
-                seed=study.seed,
-            )
-            called = called_in(self.study, model, target, trained_with)
+            spec = self._transfer(target, trained_with, replicate)
+            called = self._called(model, target, trained_with)
             asked = {arm for arm in arms if arm in (*OF_TARGET, *CROSSED)}
             is_own_ticket, own = False, None
             if asked:
@@ -181,6 +175,11 @@ class _Grid:
                 raise SpecError(f"{self._here}: arm {min(asked)}: {both}; give the sets {ALIKE[inputs.kind]}")
             # What is the target's own is at home what the source's is, but for the output layer.
             taken = [arm for arm in arms if not (is_own_ticket and arm in asked and ARMS[arm].head == "asked")]
+            # What takes nothing of a source's ticket but its density is the same network whatever the source.
+            of = *_named_by(spec), replicate, called, equal, dumps(origin.network), *origin.remaining.items()
+            if (same := (*of, id(own), is_own_ticket)) in self.shared:
+                taken = [arm for arm in taken if arm not in (*BLANK, *OF_TARGET)]
+            self.shared.add(same)
             yield from transfer_cells(
                 spec,
                 origin=origin,
@@ -198,20 +197,53 @@ class _Grid:
         self, role: Role, model: ModelSpec, used: SetSpec, optimizer: OptimizerSpec, replicate: int
     ) -> SearchSpec:
         """The search on a set as a source, or as the target whose own it is."""
-        point = rewind(role, self.study, self.part, used)
-        return self._read(
-            SearchSpec,
-            role,
-            used,
-            data=self._drawn(used, replicate),
-            task=self._task,
-            model=model,
-            optimizer=optimizer,
-            training=training(role, self.study, self.part, used),
-            pruning=over(self.study.pruning, self.part.pruning),
-            seed=self.study.seed,
-            **({} if point is None else {"rewind": point}),
-        )
+
+        def make() -> SearchSpec:
+            point = rewind(role, self.study, self.part, used)
+            return self._read(
+                SearchSpec,
+                role,
+                used,
+                data=self._drawn(used, replicate),
+                task=self._task,
+                model=model,
+                optimizer=optimizer,
+                training=training(role, self.study, self.part, used),
+                pruning=over(self.study.pruning, self.part.pruning),
+                seed=self.study.seed,
+                **({} if point is None else {"rewind": point}),
+            )
+
+        return self._once(("search", role, *_named_by(model, used, optimizer), replicate), make)
+
+    def _transfer(self, target: SetSpec, optimizer: OptimizerSpec, replicate: int) -> TransferSpec:
+        """The training on a target."""
+
+        def make() -> TransferSpec:
+            return self._read(
+                TransferSpec,
+                "target",
+                target,
+                data=self._drawn(target, replicate),
+                task=self._task,
+                optimizer=optimizer,
+                training=training("target", self.study, self.part, target),
+                head=self.part.head or self.study.head,
+                seed=self.study.seed,
+            )
+
+        return self._once(("transfer", *_named_by(target, optimizer), replicate), make)
+
+    def _called(self, model: ModelSpec, used: SetSpec, optimizer: OptimizerSpec) -> Labels:
+        """What they are called in this study."""
+        key = ("called", *_named_by(model, used, optimizer))
+        return self._once(key, lambda: called_in(self.study, model, used, optimizer))
+
+    def _once(self, key: tuple[object, ...], make: Callable[[], T]) -> T:
+        if key not in self.made:
+            self.made[key] = make()
+        found: T = self.made[key]
+        return found
 
     def _members(self, source: SetSpec | ConsensusSpec) -> list[SetSpec]:
         """The sets that a source is searched on, each by itself."""
@@ -239,7 +271,7 @@ class _Grid:
         if equal != "steps":
             return search
         first = self._search("source", model, self._members(sources[0])[0], optimizer, replicate)
-        with naming(f"{self._here}, set {called_in(self.study, model, used, optimizer).data}"):
+        with naming(f"{self._here}, set {self._called(model, used, optimizer).data}"):
             return in_steps(search, own=self._epoch(search), first=self._epoch(first))
 
     def _same(self, one: SearchSpec, other: SearchSpec) -> bool:
@@ -325,3 +357,8 @@ class _Grid:
     @property
     def _here(self) -> str:
         return f"parts.{self.name}"
+
+
+def _named_by(*specs: Spec) -> tuple[str, ...]:
+    """What tells specs from others."""
+    return tuple(spec.identity().text for spec in specs)

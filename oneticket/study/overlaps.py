@@ -15,6 +15,7 @@ def overlaps(cells: Iterable[Cell], context: RunContext) -> tuple[str, ...]:
     """A sentence for each source that is not the target and has some of its examples; the most in any replicate."""
     most: dict[tuple[str, str], tuple[int, int]] = {}
     asked: set[tuple[str, str, str | None]] = set()
+    searches: dict[str, SearchSpec] = {}
     for cell in cells:
         for origin in cell.origin.each if cell.origin else ():
             pair = str(origin.called.data), str(cell.called.data)
@@ -25,7 +26,9 @@ def overlaps(cells: Iterable[Cell], context: RunContext) -> tuple[str, ...]:
             if not isinstance(step, TransferStep):
                 continue
             asked.add(again)
-            search = SearchSpec.read(dict(origin.search))
+            if (root := again[0]) not in searches:
+                searches[root] = SearchSpec.read(dict(origin.search))
+            search = searches[root]
             source = context.selection(search.data, search.task)
             target = context.selection(step.spec.data, step.spec.task, Inputs.read(origin.network))
             if source.digest != target.digest:

@@ -162,8 +162,8 @@ def transfer_cells(
     seen = seen_at(spec, origin.seen, inputs, context)
     own_seen = seen_at(spec, own.seen, inputs, context) if own else None
     # What keeps nothing of a ticket is a network for the available inputs, whatever the source's were.
-    alone = {**origin.network, **facts.inputs.plain(), "classes": facts.outputs}
-    digests = {"data_digest": facts.digest, **code_digests(ModelSpec.recall(origin.network["spec"]), spec)}
+    alone = canon.Written({**origin.network, **facts.inputs.plain(), "classes": facts.outputs})
+    digests = {"data_digest": facts.digest, **code_digests(_model(canon.dumps(origin.network["spec"])), spec)}
 
     shown = called or Labels(model=origin.called.model, data=data_label(spec.data), optimizer=spec.optimizer.name)
     same: dict[str, Any] = {"replicate": origin.replicate, "called": shown, "part": part}
@@ -241,6 +241,11 @@ def closure(steps: Iterable[Step]) -> tuple[Step, ...]:
     for step in steps:
         visit(step)
     return tuple(order.values())
+
+
+@lru_cache(maxsize=256)
+def _model(text: str) -> ModelSpec:
+    return ModelSpec.recall(json.loads(text))
 
 
 @lru_cache(maxsize=256)
