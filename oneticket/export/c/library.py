@@ -173,7 +173,13 @@ def _copy(path: Path) -> ctypes.CDLL:
     Then two networks would share the memory of their values, and one exported anew would still be the old one.
     """
     with tempfile.TemporaryDirectory(prefix="oneticket-c-", ignore_cleanup_errors=True) as folder:
-        return ctypes.CDLL(str(shutil.copyfile(path, Path(folder, "library"))))
+        copy = str(shutil.copyfile(path, Path(folder, "library")))
+        try:
+            return ctypes.CDLL(copy)
+        except OSError as error:
+            if "failed to map segment" not in str(error):  # what glibc says of a folder that is mounted noexec
+                raise
+            raise OSError(f"{error}; no program may run from there: set TMPDIR to a folder where one may") from error
 
 
 def c_name(name: str) -> str:
