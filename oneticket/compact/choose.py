@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -28,7 +29,7 @@ from oneticket.ground.streams import Streams
 from oneticket.ground.threads import threads
 
 Layer = nn.Linear | nn.Conv2d
-SMALLEST = 1 << 13  # weights; below, a step is all overhead and no form pays
+SMALLEST = 1 << 13  # weights times places of an input; below, a step is all overhead and no form pays
 DENSEST = 0.5  # no layer was faster above it, so none is measured
 MARGIN = 0.8  # of the dense time; more than one thread helps the dense form alone
 SAMPLES = (0.03, 0.3)
@@ -65,7 +66,8 @@ def worth(layer: Layer, shape: tuple[int, ...]) -> float:
 
 
 def _form(layer: Layer, remaining: Tensor, shape: tuple[int, ...]) -> str:
-    if remaining.numel() < SMALLEST or not fits(layer):
+    places = shape[1:-1] if isinstance(layer, nn.Linear) else shape[2:]
+    if remaining.numel() * math.prod(places) < SMALLEST or not fits(layer):
         return "masked"
     density = int(remaining.count_nonzero()) / remaining.numel()
     return "sparse" if density <= DENSEST and usable() and density <= worth(layer, shape) else "masked"
@@ -134,5 +136,5 @@ def _read(path: Path, about: str) -> float | None:
 
 MARKS = [DENSEST / STEP**n for n in range(25)]
 KIND = "density below which a layer is sparse"
-FORMAT = 2  # of what is kept; raised when the kernels change
+FORMAT = 3  # of what is kept; raised when the kernels change
 _KNOWN: dict[str, float] = {}

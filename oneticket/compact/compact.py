@@ -17,6 +17,7 @@ from oneticket.compact.fold import Folded, steady
 from oneticket.compact.fold import fold as fold_in
 from oneticket.compact.orphans import NAME, adopt, orphans
 from oneticket.compact.proof import differs, known
+from oneticket.compact.room import Room
 from oneticket.compact.sparse import Sparse
 from oneticket.compact.trace_forward import look
 from oneticket.compact.units import KeptUnits, Stop, trace
@@ -195,10 +196,11 @@ def _compact(model: nn.Module, mask: Mask, *, example: Tensor, units: bool, spar
     network = cut.smaller(model, cuts, shared=thin, thinned=found.thinned) if cuts or thin else model
     if given is not None:
         _shift(network, given, cuts, sign=1)
+    room = Room()
     for name in thin:
         owner = name.rpartition(".")[0]
         layer: Any = network.get_submodule(owner)
-        network.set_submodule(owner, Sparse(layer, left[name]).train(layer.training))
+        network.set_submodule(owner, Sparse(layer, left[name], room).train(layer.training))
     if lost:
         adopt(network, torch.cat(lost))
     return Compact(

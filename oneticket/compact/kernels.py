@@ -8,6 +8,7 @@ stores, are the limit.
 
 Measured on one core (AMD EPYC with AVX-512, batch 128, 300 x 784): dense forward 0.72 ms; these kernels 0.24 at 20 %
 density, 0.06 at 5 %; torch's CSR product 0.44 and 0.12. The weights' gradient: dense 0.63 ms, these 0.22 and 0.05.
+A convolution of 16 channels over 32 x 32 at 10 %: products 1.6 ms, with images out of them 2.8, `dots` 1.5, `lay` 1.7.
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ def _compiled(kernel: Callable[..., None]) -> Callable[..., None]:
 
 Array = np.ndarray[Any, Any]
 TILE = 16
+NOWHERE = np.zeros(1, np.int64)
 
 
 @_compiled
@@ -118,26 +120,64 @@ def dots(
 
 
 @_compiled
-def lay(x: Array, y: Array, ph: int, pw: int) -> None:
-    """Images x (N, H, W, C) into the middle of planes y (C, H + 2 ph, W + 2 pw, N), in tiles that stay in cache."""
-    count, height, width, channels = x.shape
-    for h in range(height):
-        for w in range(width):
-            for c0 in range(0, channels, TILE):
-                for n0 in range(0, count, TILE):
-                    for c in range(c0, min(channels, c0 + TILE)):
-                        for n in range(n0, min(count, n0 + TILE)):
-                            y[c, h + ph, w + pw, n] = x[n, h, w, c]
+def images(first: Array, row: Array, value: Array, bias: Array, x: Array, x_at: Array, out: Array, run: int) -> None:
+    """As `products`, with the sums written into images `out` (N, H, W, O) instead of planes.
+
+    A run is some pixels of one row, batch innermost, or a part of one. What it gives for all output channels stays in
+    the second cache until it is turned round; whole planes would go to memory and back.
+    """
+    count, _, wide, channels = out.shape
+    parts = wide * count // run
+    step = min(run, count)  # of a run, what belongs to one pixel
+    sums = np.empty((channels, run + TILE), np.float32)  # rows that are no multiple of 4096 bytes apart
+    tile = np.empty((TILE, TILE), np.float32)
+    for p in range(len(x_at)):
+        products(first, row, value, bias, x, x_at[p : p + 1], sums.ravel(), NOWHERE, run + TILE, run, count)
+        h, begin = p // parts, p % parts * run
+        for k0 in range(0, step, TILE):
+            for i in range(k0, run, step):
+                w, n = (begin + i) // count, (begin + i) % count
+                for c0 in range(0, channels, TILE):
+                    if k0 + TILE <= step and c0 + TILE <= channels:
+                        for c in range(TILE):
+                            for k in range(TILE):
+                                tile[k, c] = sums[c0 + c, i + k]
+                        for k in range(TILE):
+                            for c in range(TILE):
+                                out[n + k, h, w, c0 + c] = tile[k, c]
+                    else:
+                        for k in range(min(TILE, step - k0)):
+                            for c in range(c0, min(channels, c0 + TILE)):
+                                out[n + k, h, w, c] = sums[c, i + k]
 
 
 @_compiled
-def lift(y: Array, x: Array) -> None:
-    """Planes y (C, H, W, N) back into images x (N, H, W, C)."""
+def lay(x: Array, y: Array, ph: int, pw: int) -> None:
+    """Images x (N, H, W, C) into the middle of planes y (C, H + 2 ph, W + 2 pw, N), with zero borders.
+
+    By tiles that go through the first cache, a row of pixels at a time: the same pixel of the next image is often a
+    multiple of 4096 bytes away, so that few of them fit a cache at once.
+    """
     count, height, width, channels = x.shape
+    tile = np.empty((TILE, TILE), np.float32)
+    for c in range(channels):
+        y[c, :ph] = 0
+        y[c, height + ph :] = 0
+        for h in range(ph, height + ph):
+            y[c, h, :pw] = 0
+            y[c, h, width + pw :] = 0
     for h in range(height):
-        for w in range(width):
-            for n0 in range(0, count, TILE):
+        for n0 in range(0, count, TILE):
+            for w in range(width):
                 for c0 in range(0, channels, TILE):
-                    for n in range(n0, min(count, n0 + TILE)):
+                    if n0 + TILE <= count and c0 + TILE <= channels:
+                        for n in range(TILE):
+                            for c in range(TILE):
+                                tile[c, n] = x[n0 + n, h, w, c0 + c]
+                        for c in range(TILE):
+                            for n in range(TILE):
+                                y[c0 + c, h + ph, w + pw, n0 + n] = tile[c, n]
+                    else:
                         for c in range(c0, min(channels, c0 + TILE)):
-                            x[n, h, w, c] = y[c, h, w, n]
+                            for n in range(n0, min(count, n0 + TILE)):
+                                y[c, h + ph, w + pw, n] = x[n, h, w, c]

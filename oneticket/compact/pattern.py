@@ -89,7 +89,7 @@ class Pattern:
         # An input meets a kernel place where an output meets the opposite one.
         x_row = channel * x_plane + i * x_wide + j
         y_row = output * y_plane + (high - 1 - i) * y_wide + (wide - 1 - j)
-        over, back = _run(out[1] * count), _run(width * count)
+        over, back = _run(out[1], count), _run(width, count)
         read = _at(out, x_wide, (0, 0), count, over)
         inner = _at(out, y_wide, y_pad, count, over)
         plain = _at(out, out[1], (0, 0), count, over)
@@ -116,10 +116,12 @@ def _begins(channel: Tensor, channels: int) -> Array:
     return torch.cat([ends.new_zeros(1), ends]).int().numpy()
 
 
-def _run(numbers: int) -> int:
-    """The longest equal part of a row that is not too long."""
-    fitting = [numbers // parts for parts in range(1, numbers + 1) if numbers % parts == 0]
-    return next((size for size in fitting if size <= LONGEST and size >= SHORTEST), numbers)
+def _run(wide: int, count: int) -> int:
+    """The longest equal part of a row of pixels that is not too long: some whole pixels, or a part of one's batch."""
+    pixels = [count * wide // parts for parts in range(1, wide + 1) if wide % parts == 0]
+    batches = [count // parts for parts in range(1, count + 1) if count % parts == 0]
+    fitting = [size for size in pixels + batches if size >= SHORTEST]
+    return next((size for size in fitting if size <= LONGEST), min(fitting, default=wide * count))
 
 
 def _at(size: tuple[int, int], wide: int, corner: tuple[int, int], count: int, run: int) -> Array:

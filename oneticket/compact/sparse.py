@@ -17,6 +17,7 @@ from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 
 from oneticket.compact.pattern import IndexRuns, Pattern
+from oneticket.compact.room import Room
 
 
 def fits(layer: nn.Module) -> bool:
@@ -49,30 +50,31 @@ class Sparse(nn.Module):
     ([1.0, 2.0, 3.0], [[3.0, 3.0]])
     """
 
-    def __init__(self, layer: nn.Linear | nn.Conv2d, remaining: Tensor) -> None:
+    def __init__(self, layer: nn.Linear | nn.Conv2d, remaining: Tensor, room: Room | None = None) -> None:
         super().__init__()
         assert fits(layer), layer
         self.weight = nn.Parameter(layer.weight.detach()[remaining], requires_grad=layer.weight.requires_grad)
         self.bias = None
         if layer.bias is not None:
             self.bias = nn.Parameter(layer.bias.detach().clone(), requires_grad=layer.bias.requires_grad)
-        self.linear = isinstance(layer, nn.Linear)
+        self.linear, self.room = isinstance(layer, nn.Linear), room or Room()
         padding = (0, 0) if isinstance(layer, nn.Linear) else cast("tuple[int, int]", layer.padding)
         self.pattern = Pattern.of(remaining[:, :, None, None] if self.linear else remaining, padding)
 
     def forward(self, x: Tensor) -> Tensor:
         """(..., I) to (..., O), or (N, C, H, W) to (N, O, H', W'); ValueError for inputs of another size."""
         x = x.float()  # under autocast it may come narrower
+        room = self.room if torch.is_grad_enabled() else Room()  # what is only measured, often larger, is not kept
         inputs, kernel = self.pattern.shape[1], self.pattern.shape[2:]
         if self.linear:
             if not x.dim() or x.shape[-1] != inputs:
                 raise ValueError(f"expected (..., {inputs}), got {tuple(x.shape)}")
-            out = _product(x.reshape(-1, inputs), self.weight, self.bias, self.pattern)
+            out = _product(x.reshape(-1, inputs), self.weight, self.bias, self.pattern, room)
             return out if x.dim() == 2 else out.reshape(*x.shape[:-1], -1)
-        room = [size + 2 * pad for size, pad in zip(x.shape[-2:], self.pattern.padding, strict=True)]
-        if x.dim() != 4 or x.shape[1] != inputs or room[0] < kernel[0] or room[1] < kernel[1]:
+        padded = [size + 2 * pad for size, pad in zip(x.shape[-2:], self.pattern.padding, strict=True)]
+        if x.dim() != 4 or x.shape[1] != inputs or padded[0] < kernel[0] or padded[1] < kernel[1]:
             raise ValueError(f"expected (N, {inputs}, H, W), no smaller than the kernel, got {tuple(x.shape)}")
-        return _product(x, self.weight, self.bias, self.pattern)
+        return _product(x, self.weight, self.bias, self.pattern, room)
 
     def extra_repr(self) -> str:
         """For `print(network)`."""
@@ -83,25 +85,27 @@ class _Product(Function):
     """Images (N, C, H, W) or rows (N, C), remaining weights (n,), bias (O,) or None -> images or rows of O channels."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, pattern: Pattern) -> Tensor:
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, pattern: Pattern, room: Room) -> Tensor:
         size = x.shape[2:] or (1, 1)
         plan = pattern.plan(size[0], size[1], len(x))
-        laid = _lay(x, plan.x_pad)
-        ctx.plan, ctx.order, ctx.shape = plan, pattern.order, x.shape
+        laid = _lay(x, plan.x_pad, room)
+        ctx.plan, ctx.order, ctx.shape, ctx.room = plan, pattern.order, x.shape, room
         ctx.save_for_backward(weight, laid)  # which may be x itself
         start = weight.new_zeros(pattern.shape[0]) if bias is None else bias
-        return _products(plan.forward, weight, start, laid, plan.y_size, rows=x.dim() == 2)
+        return _products(plan.forward, weight, start, laid, plan.y_size, None if x.dim() == 2 else room)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         (weight, seen), plan, shape = ctx.saved_tensors, ctx.plan, ctx.shape
-        to_x, to_weight, to_bias, _ = ctx.needs_input_grad
-        laid = _lay(grad, plan.y_pad)
+        to_x, to_weight, to_bias, *_ = ctx.needs_input_grad
+        laid = _lay(grad, plan.y_pad, ctx.room)
         x = remaining = bias = None
         if to_x:
             start, sorted_ = weight.new_zeros(shape[1]), weight.index_select(0, ctx.order)
-            x = _products(plan.to_input, sorted_, start, laid, shape[2:] or (1, 1), rows=len(shape) == 2)
+            x = _products(
+                plan.to_input, sorted_, start, laid, shape[2:] or (1, 1), None if len(shape) == 2 else ctx.room
+            )
         if to_weight:
             remaining = torch.zeros_like(weight)
             first, row, x_at, y_at, plane, run = plan.to_weight
@@ -109,39 +113,40 @@ class _Product(Function):
             _kernels().dots(first, row, *flat, plane, run, len(grad), remaining.numpy())
         if to_bias:
             bias = laid.flatten(1).sum(1)
-        return x, remaining, bias, None
+        return x, remaining, bias, None, None
 
 
-_product = cast("Callable[[Tensor, Tensor, Tensor | None, Pattern], Tensor]", _Product.apply)
+_product = cast("Callable[[Tensor, Tensor, Tensor | None, Pattern, Room], Tensor]", _Product.apply)
 
 
 def _products(
-    runs: IndexRuns, value: Tensor, start: Tensor, laid: Tensor, size: Sequence[int], *, rows: bool
+    runs: IndexRuns, value: Tensor, start: Tensor, laid: Tensor, size: Sequence[int], room: Room | None
 ) -> Tensor:
-    """Images (N, O, H, W) in channels_last, or rows (N, O) that lie by column, out of laid-out planes.
+    """Images (N, O, H, W) in channels_last, in memory of a room, or rows (N, O) that lie by column, of laid-out planes.
 
     No view of another tensor: what comes next may change it in place.
     """
     count, channels = laid.shape[-1], len(start)
-    out = torch.empty_strided((count, channels), (1, count)) if rows else None
-    planes = torch.empty(channels, *size, count) if out is None else out.detach().t()
     first, row, x_at, y_at, plane, run = runs
-    flat = (laid.view(-1).numpy(), x_at, planes.view(-1).numpy(), y_at)
-    _kernels().products(first, row, value.detach().numpy(), start.detach().numpy(), *flat, plane, run, count)
-    if out is None:
-        out = torch.empty(count, channels, *size, memory_format=torch.channels_last)
-        _kernels().lift(planes.numpy(), out.detach().permute(0, 2, 3, 1).numpy())
+    entries = (first, row, value.detach().numpy(), start.detach().numpy(), laid.view(-1).numpy(), x_at)
+    if room is None:
+        out = torch.empty_strided((count, channels), (1, count))
+        _kernels().products(*entries, out.detach().t().view(-1).numpy(), y_at, plane, run, count)
+    else:
+        last = room.take((count, *size, channels))
+        _kernels().images(*entries, last.numpy(), run)
+        out = torch.empty(0)
+        out.set_(last.untyped_storage(), 0, (count, channels, *size), last.permute(0, 3, 1, 2).stride())
     return out
 
 
-def _lay(x: Tensor, pad: tuple[int, int]) -> Tensor:
+def _lay(x: Tensor, pad: tuple[int, int], room: Room) -> Tensor:
     """Images (N, C, H, W) or rows (N, C) as planes (C, H + 2 pad, W + 2 pad, N) with zero borders."""
     x = x.detach()
     if x.dim() == 2:
         return x.t().contiguous().view(x.shape[1], 1, 1, len(x))
     count, channels, height, width = x.shape
-    make = torch.zeros if any(pad) else torch.empty
-    laid = make(channels, height + 2 * pad[0], width + 2 * pad[1], count)
+    laid = room.take((channels, height + 2 * pad[0], width + 2 * pad[1], count))
     _kernels().lay(x.permute(0, 2, 3, 1).numpy(), laid.numpy(), *pad)
     return laid
 

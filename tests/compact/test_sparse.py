@@ -25,6 +25,10 @@ LAYERS: dict[str, tuple[nn.Module, tuple[int, ...]]] = {
     "oblong": (nn.Conv2d(4, 5, (3, 1), padding=(1, 0)), (6, 4, 5, 7)),
     "long rows": (nn.Conv2d(2, 3, 3, padding=1), (61, 2, 3, 90)),
     "one pixel under 3x3": (nn.Conv2d(5, 6, 3, padding=1), (7, 5, 1, 1)),
+    "whole tiles": (nn.Conv2d(16, 32, 3, padding=1), (32, 16, 4, 4)),
+    "tiles and a rest": (nn.Conv2d(17, 33, 3, padding=1), (35, 17, 3, 5)),
+    "a batch of two runs": (nn.Conv2d(2, 3, 1), (4200, 2, 2, 2)),
+    "a batch that no number divides": (nn.Conv2d(2, 3, 1), (4201, 2, 2, 2)),
 }
 
 
@@ -78,6 +82,31 @@ def test_sizes_may_change_from_batch_to_batch() -> None:
     for shape in ((2, 3, 5, 5), (7, 3, 5, 5), (2, 3, 8, 4), (2, 3, 5, 5)):
         x = torch.randn(shape, generator=torch.Generator().manual_seed(0))
         assert torch.allclose(layer(x), sparse(x), atol=1e-5)
+
+
+def test_memory_is_used_again_but_never_while_anything_refers_to_it() -> None:
+    layer = nn.Conv2d(16, 16, 3, padding=1)
+    sparse = Sparse(layer, torch.ones(layer.weight.shape, dtype=torch.bool))
+    draws = torch.Generator().manual_seed(0)
+    x, other = torch.randn(2, 16, 16, 12, 12, generator=draws).unbind()
+    kept = [each(x) for each in (layer, sparse)]
+    again = [each(other) for each in (layer, sparse)]
+    for one in (kept, again, kept):  # a graph that is kept gives its gradients a second time
+        grads = []
+        for each, out in zip((layer, sparse), one, strict=True):
+            each.zero_grad()
+            out.square().sum().backward(retain_graph=True)
+            grads.append(each.weight.grad.flatten())
+        torch.testing.assert_close(*grads, rtol=1e-4, atol=1e-2)
+        torch.testing.assert_close(one[0], one[1], rtol=1e-4, atol=1e-4)
+    del kept, again, one, out
+    first = sparse(x)
+    address, copied = first.data_ptr(), copy.deepcopy(sparse)
+    del first
+    assert sparse(x).data_ptr() == address
+    assert copied.room is not sparse.room
+    with torch.no_grad():
+        assert sparse(x).data_ptr() != address  # what is only measured is not kept
 
 
 def test_nan_and_infinity_pass() -> None:
