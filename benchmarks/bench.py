@@ -31,6 +31,7 @@ PARTS = (
         "step",
         "guard",
         "own_loop",
+        "small",
         "whole",
         "replicates",
         "levels",

@@ -40,6 +40,14 @@ def test_resumed_batches_are_the_same_to_the_bit(data):
         assert equal(take(data, step, length + 3), straight[step:])
 
 
+@pytest.mark.parametrize("ranks", [1, 2])
+def test_a_set_that_is_normalised_whole_gives_the_same_bits(data, ranks, monkeypatch):
+    asked = {"batch": 48, "streams": STREAMS, "start": 1, "stop": 2 * per_epoch(data, 48), "rank": ranks - 1}
+    whole = list(batches(data, **asked, ranks=ranks))
+    monkeypatch.setattr("oneticket.data.batches.SMALL", 0)
+    assert equal(list(batches(data, **asked, ranks=ranks)), whole)
+
+
 def test_batches_belong_to_their_streams(data):
     first = take(data, 0, 2)
     assert equal(take(data, 0, 2), first)
