@@ -8,7 +8,7 @@ from typing import Any
 import altair as alt
 
 from oneticket.charts import theme
-from oneticket.charts.sheet import layered, named, sheet
+from oneticket.charts.sheet import Heading, layered, sheet
 from oneticket.charts.theme import Chart
 
 Points = list[dict[str, Any]]
@@ -42,7 +42,7 @@ def levels_chart(points: Points) -> Chart:
         base.mark_point(filled=True, size=45, opacity=1).encode(y=y, shape=shape),
     ]
     n = len({point["replicate"] for point in points})
-    drawn = layered(layers, records, named("LeNet-300-100 on Fashion-MNIST"), width=640, height=340)
+    drawn = layered(layers, records, Heading("LeNet-300-100 on Fashion-MNIST"), width=640, height=340)
     return sheet(
         [drawn],
         title="What a level costs as weights are pruned",
@@ -61,7 +61,7 @@ def where_chart(points: Points) -> Chart:
     color = alt.Color("part:N", scale=theme.marks(parts), legend=theme.legend(parts))
     tips = [alt.Tooltip(f"{name}:N", title=name) for name in ("case", "part")] + [alt.Tooltip("said:N", title="share")]
     bars = alt.Chart().mark_bar(size=30).encode(x=x, y=y, color=color, order="order:Q", tooltip=tips)
-    drawn = layered([bars], records, named("One thread, batch 128"), width=640, height=50 * len(cases))
+    drawn = layered([bars], records, Heading("One thread, batch 128"), width=640, height=50 * len(cases))
     return sheet([drawn], title="Where a step's time goes", subtitle=["Seen by Python's profiler, itself included."])
 
 

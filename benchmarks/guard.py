@@ -2,7 +2,7 @@
 
 `python benchmarks/guard.py` prints medians, with n and the quartiles. A ratio is of neighbouring blocks of steps of one
 and the same network, to which the guard is attached for every other block, so that both sides have the same memory;
-one thread, batch 128, 10 % of the weights alive or, at level 0, all.
+one thread, batch 128, 10 % of the weights remain or, at level 0, all.
 """
 
 from __future__ import annotations
@@ -116,7 +116,9 @@ def rows() -> list[dict[str, Any]]:
         bench = Bench(network, optimizer, density)
         bench.ratio(block)
         low, middle, high = statistics.quantiles([bench.ratio(block) for _ in range(n)])
-        what = f"guarded / unguarded step: {network}, {optimizer}, " + ("level 0" if density == 1 else "10 % alive")
+        what = f"guarded / unguarded step: {network}, {optimizer}, " + (
+            "level 0" if density == 1 else "10 % of the weights remain"
+        )
         facts = {"what": what, "ratio": middle, "low": low, "high": high, "n": n, "unit": "x", "target": target}
         made.append(facts | {"note": f"quartiles; blocks of {block} steps; {NOTES.get(optimizer, 'one thread')}"})
     torch.set_num_threads(threads)

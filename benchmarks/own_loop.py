@@ -66,7 +66,8 @@ def measured(name: str, shape: tuple[int, ...], batch: int, density: float, held
         side.steps(block)
     turns = [[side.steps(block) for side in sides] for _ in range(n)]
     cpu, wall = ([ours[at] / bare[at] for ours, bare in turns] for at in (0, 1))
-    what = f"own loop, {held} / dense step: {name}, {shape[-1]} x {shape[-1]}, batch {batch}, {density:.0%} alive"
+    what = f"own loop, {held} / dense step: {name}, {shape[-1]} x {shape[-1]}, batch {batch}, "
+    what += f"{100 * density:.0f} % of the weights remain"
     low, middle, high = statistics.quantiles(cpu)
     note = f"CPU time, quartiles; wall time {statistics.median(wall):.2f}; blocks of {block} steps; one thread"
     return row(what, cpu, target=TARGETS[name, batch, density, held], note=note) | {

@@ -9,10 +9,10 @@ from oneticket.ticket.density import Density
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Audit:
-    """What an audit found in order: the parameters that are held, their weights, and the moments beside them.
+    """The result of an audit: the held parameters, their weights, and their optimizer moments.
 
-    `living` and `total` count weights under the mask's names, `whole` all of the model. If `sharded`, weights are
-    counted that lie on this rank.
+    `remaining` and `total` count weights under the mask's names, `whole` all of the model. If `sharded`, only weights
+    on this rank are counted.
     """
 
     parameters: int
@@ -24,7 +24,7 @@ class Audit:
 
     @property
     def weight_counts(self) -> Density:
-        """How many weights live, may be pruned, and are in the whole model."""
+        """How many weights remain, may be pruned, and are in the whole model."""
         return Density(remaining=self.remaining, total=self.total, whole=self.whole)
 
     def __str__(self) -> str:

@@ -71,7 +71,7 @@ def renamed(mask: Mask, names: Mapping[str, str]) -> Mask:
 
 
 def digest(mask: Mask) -> str:
-    """The mask's digest, whatever wraps the model."""
+    """The mask's digest, the same for any wrapper of the model."""
     names = {name: plain(name) for name in mask}
     return (renamed(mask, names) if len(set(names.values())) == len(names) else mask).digest
 
@@ -126,7 +126,7 @@ def _unfit(parameter: nn.Parameter, shape: tuple[int, ...]) -> str:
 
 
 def _unlike(optimizer: Optimizer, parameter: nn.Parameter, remaining: Tensor, *, gates: bool) -> str:
-    """Why the gradient, or what the optimizer keeps beside the parameter, cannot be held."""
+    """Why the gradient, or the optimizer's state of the parameter, cannot be held."""
     grad = parameter.grad
     sparse = (grad is not None and grad.layout != torch.strided) or (
         isinstance(optimizer, SparseAdam) and owns(optimizer, parameter)

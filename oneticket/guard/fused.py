@@ -1,7 +1,7 @@
-"""One pass over memory instead of several: numba kernels that zero a tensor by its pattern and look at some places.
+"""One pass over memory instead of several: numba kernels that zero a tensor by its pattern and check some places.
 
-They take addresses, in a third of the time that arrays take. `size` is the bytes of an entry: 2, 4 or 8; numbers are
-seen as whole ones. Numba takes half a second to import, so only `zero.hasten` imports this file.
+They take addresses, in a third of the time that arrays take. `size`: the bytes of an entry: 2, 4 or 8; numbers are
+read as integers. Numba takes half a second to import, so only `zero.hasten` imports this file.
 """
 
 from __future__ import annotations

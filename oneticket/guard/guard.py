@@ -1,4 +1,4 @@
-"""The guard: pruned weights stay at exactly zero in anybody's training loop, and it can be proved."""
+"""The guard: pruned weights stay at exactly zero in any training loop, and an audit proves it."""
 
 from __future__ import annotations
 
@@ -52,12 +52,13 @@ def attach(
     A held model can be moved and converted by `model.to`, but where torch swaps parameters to do so (sharded ones, or
     by `torch.__future__.set_swap_module_params_on_conversion`) it refuses, "Couldn't swap": do that before.
 
-    Loading weights into the model undoes the projection until the next step; `Guard.audit` sees it. What torch counts
-    no write of, on the CPU (through `.data`, NumPy), is zeroed with the next step if it shows in some of the weights,
-    or else, as in moments alone, within `SWEEP` steps: what nobody wrote and an optimizer surely leaves zero is left.
+    Loading weights into the model undoes the projection until the next step; `Guard.audit` detects it. On the CPU,
+    writes that torch does not count (through `.data`, NumPy) are zeroed with the next step if some checked weights show
+    them, or else, as in moments alone, within `SWEEP` steps; entries without a write that an optimizer keeps at zero
+    are skipped.
 
-    Raises GuardError, with nothing touched, if names, shapes, dtypes, optimizers or ranks do not fit or a parameter is
-    guarded already; PruneError for what is no mask. Warns once of layers whose weight gradient torch may compute by a
+    Raises GuardError, with nothing changed, if names, shapes, dtypes, optimizers or ranks do not fit or a parameter is
+    guarded already; PruneError for an invalid mask. Warns once of layers whose weight gradient torch may compute by a
     faulty kernel, with their names and the lines that avoid it: see `narrow`.
 
     >>> model = nn.PReLU(2)
@@ -91,7 +92,7 @@ def guarded(
             if both := [name for name in names if guard._has(model.get_parameter(name))]:
                 raise GuardError(f"{listed(both)}: already held by {guard!r}; detach it first")
     except Exception as error:
-        # Whatever it is, the other ranks wait to hear of it.
+        # After any error the other ranks wait for a message.
         agree(model, f"{_kind(error)}: {error}")
         raise
     agree(model, f"{held!r} with digest {digest(held)}, rule {rule!r}")
@@ -135,7 +136,7 @@ class Guard:
         except BaseException:
             self.detach()
             raise
-        # A guard that dies with its optimizers takes its gates along, or the model would never train densely again.
+        # A guard that is collected with its optimizers removes its gates, or the model would never train densely again.
         weakref.finalize(self, _ungate, tuple(self._holds.values())).atexit = False
         _ATTACHED.add(self)
 
@@ -184,7 +185,7 @@ class Guard:
         )
 
     def state_dict(self) -> dict[str, str]:
-        """What a checkpoint should hold of the guard: the mask's digest, whatever wraps the model, and the rule."""
+        """The guard's entry in a checkpoint: the rule, and the mask's digest, the same for any wrapper of the model."""
         return {"mask": digest(self.mask), "rule": self.rule}
 
     def load_state_dict(self, state: Mapping[str, str]) -> None:

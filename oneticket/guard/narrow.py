@@ -1,10 +1,10 @@
-"""Narrow strided convolutions: where oneDNN writes past its memory, and how we train without going there.
+"""Narrow strided convolutions: where oneDNN writes past its memory, and how training avoids it.
 
 The weight gradient of a 1 x 1 convolution with a stride above 1 and few input channels, in the channels_last layout,
-writes past its workspace: uxlfoundation/oneDNN#6035. The process aborts, hangs, or has wrong gradients without a word.
-This file alone knows the rule.
+writes past its workspace: uxlfoundation/oneDNN#6035. The process aborts, hangs, or silently gets wrong gradients. Only
+this file contains the rule.
 
-Seen with torch 2.13 and 2.14.1: with AVX2 for fewer than 8 channels; with AVX-512 for fewer than 16, in float32 (by
+Observed with torch 2.13 and 2.14.1: with AVX2 for fewer than 8 channels; with AVX-512 for fewer than 16, in float32 (by
 oneDNN's source in bfloat16 too), where a plane is cut into parts, as two threads or large images do. It takes no
 padding and one group; the layout of the images is enough, or that of the weight. Transposed convolutions do it with few
 output channels.
@@ -58,9 +58,9 @@ def sliced(model: nn.Module) -> AbstractContextManager[object]:
 
 
 def warn(model: nn.Module) -> None:
-    """Warn once of the layers whose weight gradient may be computed by the faulty kernel, for a loop that is not ours.
+    """Warn once of layers whose weight gradient may be computed by the faulty kernel, in a loop of the user's.
 
-    At once where a weight lies in channels_last. Else the first training pass tells whether images come in that layout.
+    At once if a weight is in channels_last. Otherwise the first training pass shows whether images are in that layout.
     """
     found = {name: layer for name, layer in model.named_modules() if layer not in _TOLD and _trains_faulty(layer)}
     _TOLD.update(found.values())
@@ -71,7 +71,7 @@ def warn(model: nn.Module) -> None:
 
 
 class _Sliced(TorchFunctionMode):
-    """Calls of faulty convolutions become their sliced form, whoever makes them."""
+    """Replaces every call of a faulty convolution by its sliced form."""
 
     def __torch_function__(
         self, func: Callable[..., Any], types: object, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
@@ -135,7 +135,7 @@ def _at_risk(weight: Tensor, stride: Size, padding: Size | str, groups: int) -> 
 
 
 def _trains_faulty(layer: nn.Module) -> bool:
-    """Whether a layer trains its weight, on a CPU, as `faulty` says; its settings tell, since weights may be lazy."""
+    """Whether a layer trains its weight, on a CPU, as `faulty` says; by its settings, since weights may be lazy."""
     if not isinstance(layer, nn.Conv2d | nn.ConvTranspose2d):
         return False
     channels = layer.in_channels if isinstance(layer, nn.Conv2d) else layer.out_channels
@@ -146,7 +146,7 @@ def _trains_faulty(layer: nn.Module) -> bool:
 
 
 def _look(names: Collection[str], layer: nn.Module, inputs: Sequence[object]) -> None:
-    """Say what may happen if these images do it; one training pass is looked at."""
+    """Warn if these images may reach the faulty kernel; one training pass is checked."""
     if not torch.is_grad_enabled():
         return
     for number, hook in [*layer._forward_pre_hooks.items()]:
@@ -170,7 +170,7 @@ def _say(names: Collection[str]) -> None:
 
 
 def _channels_last(tensor: Tensor) -> bool:
-    """By the strides, as torch decides it; `is_contiguous` does not tell the layouts of 1 x 1 kernels apart."""
+    """By the strides, as torch decides it; `is_contiguous` does not distinguish the layouts of 1 x 1 kernels."""
     if tensor.dim() != 4:
         return False
     least = 0

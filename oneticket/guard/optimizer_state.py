@@ -90,7 +90,7 @@ def exchanged() -> bool:
 
 
 def captured() -> bool:
-    """Whether what is done now is recorded for later, when nobody asks what was written."""
+    """Whether the work is recorded to run later, when no check of writes can be made."""
     return torch.cuda.is_initialized() and torch.cuda.is_current_stream_capturing()  # type: ignore[no-untyped-call]
 
 

@@ -15,7 +15,7 @@ def packed(tensor: Tensor) -> bool:
 
 
 def values(tensor: Tensor) -> Tensor:
-    """What it stands for, as a plain tensor; a plain one is its own. Raises GuardError if its class does not say."""
+    """The tensor's values as a plain tensor; a plain one is its own. Raises GuardError if its class has none."""
     if not packed(tensor):
         return tensor
     with torch.no_grad():
@@ -29,7 +29,7 @@ def values(tensor: Tensor) -> Tensor:
 
 
 def clear(tensor: Tensor, keep: Tensor) -> None:
-    """Set entries to zero where `keep` is 0; nothing is written, and nothing rounded anew, where they are.
+    """Set entries to zero where `keep` is 0; entries that are zero already are neither written nor rounded again.
 
     Raises GuardError if the class cannot hold zeros there.
     """

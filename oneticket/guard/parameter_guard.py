@@ -1,4 +1,4 @@
-"""One parameter's hold: its pattern of pruned weights, the gate on its gradient, and what is known to be zero there."""
+"""The guard of one parameter: its pattern of pruned weights, its gradient gate, and what is known to be zero."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from oneticket.ticket.shards import PLAIN, local, shard, sharded
 
 
 class ParameterGuard:
-    """Keeps the pruned weights of one parameter at zero. It refers to the parameter weakly, so it keeps none alive.
+    """Keeps the pruned weights of one parameter at zero. It holds only a weak reference to the parameter.
 
-    Of a sharded parameter it holds what lies on this rank. `handle`: that of the gate, where one hangs.
+    Of a sharded parameter it holds the part on this rank. `handle`: the gate's, if there is one.
     """
 
     __slots__ = ("_gated", "_lies", "_places", "_read", "handle", "keep", "shape", "sharded")
@@ -78,7 +78,7 @@ class ParameterGuard:
         return self.handle is not None and self.handle.id in hooks
 
     def ungate(self) -> None:
-        """Take the gate off, and the place where it hung if nothing else hangs there."""
+        """Remove the gate, and its hook if it holds nothing else."""
         if self.handle is not None:
             self.handle.remove()
             parameter = self._gated() if self._gated is not None else None
@@ -100,17 +100,17 @@ class ParameterGuard:
         zero(here, self.keep)
 
     def plain(self, parameter: Tensor) -> bool:
-        """Whether it can be asked cheaply what stands in a parameter: on the CPU, and lying as the pattern does.
+        """Whether a parameter's values can be read cheaply: on the CPU, in the same layout as the pattern.
 
-        Elsewhere the step would have to wait for the answer. In float16 an optimizer may divide zero by zero.
+        On other devices the step would have to wait for the answer. In float16 an optimizer may divide zero by zero.
         """
         here = local(parameter)
         return here.is_cpu and here.dtype != torch.float16 and here.stride() == self.keep.stride()
 
     def calm(self, parameter: Tensor) -> bool:
-        """Whether a step that keeps zeros kept those of a plain parameter: its gradient is as it was gated.
+        """Whether a step that keeps zeros kept those of a plain parameter: its gradient is unchanged since the gate.
 
-        What torch does not count (`.data`, NumPy) mostly goes everywhere, so some pruned weights are looked at too.
+        Writes that torch does not count (`.data`, NumPy) mostly go everywhere, so some pruned weights are checked too.
         """
         grad = parameter.grad
         return (grad is None or self.gated(grad)) and not written(local(parameter), self._places)

@@ -1,4 +1,4 @@
-"""Tensors that an optimizer steps, and where they hang: whether all is as it was, so that nobody wrote in between."""
+"""Whether an optimizer's tensors are unchanged, so that nothing wrote to them in between."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from oneticket.ticket.shards import PLAIN, local, sharded
 class Steady:
     """Parameters under their names in a model, with their moments in an optimizer, as they are now.
 
-    `same` asks what torch counts of every tensor, and whether the very same ones still hang where they hung, `hooks`
-    too; what it cannot ask (moments in lists, or of a class of their own) is never the same. It keeps all of it alive,
-    so the hooks of the optimizer alone may keep it.
+    `same` compares torch's write counts of every tensor, and whether the same tensors and `hooks` are still in place.
+    Moments that it cannot check (in lists, or of a class of their own) are never the same. It keeps references to all
+    of them, so only the optimizer's hooks may hold it.
 
     >>> import torch
     >>> model = nn.Linear(2, 2)

@@ -1,4 +1,4 @@
-"""The steps of one optimizer under a guard: what was written is zeroed, and what nobody wrote is left."""
+"""The steps of one optimizer under a guard: written entries are zeroed, entries without a write are skipped."""
 
 from __future__ import annotations
 
@@ -47,9 +47,9 @@ class Stepping:
         self._asked: object = None
 
     def before(self, optimizer: Optimizer, *_: object) -> None:
-        """What was written since the last step, past the gates too (loaded weights or state, gradients), is zeroed.
+        """Zero what was written since the last step past the gates: loaded weights or state, gradients.
 
-        Weights too: weight decay would carry them into the moments.
+        Weights too, since weight decay would add them to the moments.
         """
         hasten()
         self._steps += 1
@@ -85,7 +85,7 @@ class Stepping:
         return self._keeps and all(hold.calm(parameter) for parameter, hold in self._held)
 
     def _sweep(self, optimizer: Optimizer) -> None:
-        """Zero weights and moments, whoever wrote them."""
+        """Zero all weights and moments, without a check of writes."""
         self._held = self._find()
         for parameter, hold in self._held:
             for tensor in (parameter, *moments(optimizer, parameter)):
@@ -96,4 +96,4 @@ class Stepping:
 
 
 SWEEP = 64
-"""Every so many steps of an optimizer nothing is taken for zero, whoever wrote."""
+"""Every so many steps of an optimizer everything is zeroed, without a check of writes."""

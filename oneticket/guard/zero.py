@@ -1,11 +1,11 @@
-"""Zeroing by a pattern: exact +0.0 whatever stood there, NaN and infinity too, in place.
+"""Zeroing by a pattern, in place: exact +0.0 for any value, NaN and infinity too.
 
-A bitwise AND with 0 or -1 on the tensor seen as whole numbers; the pattern is one byte per weight. Numba's kernels
-(`fused`) widen it as they go; without them it is widened block by block, in room that is borrowed for the pass. Medians
-for 300 x 784 weights of which 10 % live, one thread: kernels 14 us, blocks 57 us (60 and 210 for 1 M weights); a
-multiplication with float32 zeros and ones 21 us, but it keeps NaN and takes four bytes a weight. Slower than blocks:
-`mul_(bool)` 120, `masked_fill_` 280, `torch.where` 310. Large blocks are faster: all gates of a step of an MLP of 1 M
-weights took 0.48 ms with blocks of 1 MiB, 0.58 with 256 KiB (in turn, busy machine, n = 60).
+A bitwise AND with 0 or -1 on the tensor read as integers; the pattern is one byte per weight. Numba's kernels (`fused`)
+widen it on the fly; without them it is widened block by block, in a temporary buffer. Medians for 300 x 784 weights of
+which 10 % remain, one thread: kernels 14 us, blocks 57 us (60 and 210 for 1 M weights). A multiplication with float32
+zeros and ones takes 21 us, but it keeps NaN and takes four bytes a weight. Slower than blocks: `mul_(bool)` 120,
+`masked_fill_` 280, `torch.where` 310. Large blocks are faster: all gates of a step of an MLP of 1 M weights took 0.48
+ms with blocks of 1 MiB, 0.58 with 256 KiB (in turn, busy machine, n = 60).
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from oneticket.ticket.shards import local
 def zero(tensor: Tensor, keep: Tensor, *, room: int | None = None) -> None:
     """Set entries to exactly +0.0 where `keep` is 0, in place; others keep their bits where `keep` is -1.
 
-    `room`: bytes of a block, `ROOM` unless told; no kernel is used then.
+    `room`: bytes of a block, by default `ROOM`; if given, no kernel is used.
     """
     alike = tensor.is_cpu and keep.is_cpu and tensor.stride() == keep.stride()  # it lies as `keep`, without gaps
     if alike and room is None and _KERNELS:
@@ -96,9 +96,9 @@ def leaks(tensor: Tensor, keep: Tensor) -> int:
 
 
 def hasten() -> None:
-    """Say that guards have made one more step. After so many that it pays, the kernels are loaded, if numba is there.
+    """Count one more step of the guards. After enough steps the kernels are loaded, if numba is installed.
 
-    They zero to the same bits. Numba, once loaded for something else, is taken at once.
+    They give the same bits. If numba is loaded already, they are used at once.
     """
     if not _KERNELS and ("numba" in sys.modules or next(_STEPS) >= PAYS) and (found := kernels()) is not None:
         _KERNELS.append(found)

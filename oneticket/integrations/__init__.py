@@ -1,1 +1,1 @@
-"""Beside the tower: adapters for training frameworks, and masks of other tools."""
+"""Adapters for training frameworks, and masks of other tools. May import floors 1 to 5."""

@@ -20,7 +20,7 @@ from oneticket.lottery.retired import used
 
 
 class _Attached(NamedTuple):
-    """What a checkpoint asks of one guard, without keeping anything alive."""
+    """What a checkpoint needs of one guard, with weak references only."""
 
     guard: weakref.ref[Guard]
     level: weakref.ref[Level] | None
@@ -40,15 +40,15 @@ def attach(
 ) -> Guard:
     """Hold a ticket, a mask or a search's level in a model while its optimizers step, all after `prepare`.
 
-    It writes no weights: call `ticket.apply(model)` before; `head`, `names` and `fresh` are those that `apply` got.
-    Within `accelerator.accumulate` the optimizer makes one step of several; that one alone is guarded, and counted by a
-    level, and none that a GradScaler leaves out; a round of several optimizers is one step. `save_state`
-    writes what is held, and a level's search, beside the rest to `oneticket.safetensors`, which holds no pickle. While
-    something is held, `load_state` refuses another ticket's checkpoint before it loads anything; `resume` brings a
-    search back. A second `attach` to the model takes the first one's place there.
+    It writes no weights: call `ticket.apply(model)` before; give the same `head`, `names` and `fresh`. Within
+    `accelerator.accumulate` the optimizer makes one step of several; only that one is guarded, and counted by a level.
+    Steps that a GradScaler skips do not count; a round of several optimizers is one step. `save_state` also writes what
+    is held, and a level's search, to `oneticket.safetensors`, which holds no pickle. While something is held,
+    `load_state` refuses another ticket's checkpoint before it loads anything; `resume` restores a search. A second
+    `attach` to the model replaces the first.
 
-    In a search prepare the model once and an optimizer, and its scheduler, per level: those of levels that are over are
-    taken out of the accelerator, so that its checkpoints are the open level's.
+    In a search prepare the model once and an optimizer, and its scheduler, per level: those of finished levels are
+    removed from the accelerator, so that its checkpoints are the open level's.
 
     Raises what `oneticket.attach` raises, and GuardError, from `load_state` too.
 
@@ -91,7 +91,7 @@ def _hook(accelerator: Accelerator) -> None:
     def save(_models: list[nn.Module], _weights: list[Any], folder: str) -> None:
         one = here()
         if one is not None and one.is_main_process:
-            # Also when nothing is held, or what an earlier checkpoint in this folder said would stand.
+            # Also if nothing is held, or an earlier checkpoint's file in this folder would stay.
             found = _open(one)
             search = next((level.search for level, _ in found if level is not None), None)
             holds.save(folder, [facts for _, facts in found], search)
@@ -114,7 +114,7 @@ def _hook(accelerator: Accelerator) -> None:
 
 
 def _open(accelerator: Accelerator) -> list[tuple[Level | None, dict[str, Any]]]:
-    """Of every guard that still holds something its level, if it has one, and what is to be said of it."""
+    """For every guard that still holds something its level, if any, and its facts."""
     out: list[tuple[Level | None, dict[str, Any]]] = []
     for each in _ATTACHED[accelerator].values():
         guard, level = each.guard(), each.level() if each.level is not None else None

@@ -24,10 +24,10 @@ LIGHTNING, LIGHTNING_PREFIX = "pytorch-lightning_version", "model."
 
 @dataclass(frozen=True, kw_only=True)
 class Checkpoint:
-    """A state dict and where it was found.
+    """A state dict and its place in the file.
 
-    - `tensors`: by name, without what wrappers and Lightning put into all names; `stripped` says how they changed.
-    - `key`: the entry that was read, empty if the file is the state dict; `others`: those that hold tensors beside it.
+    - `tensors`: by name, without the prefixes that wrappers and Lightning put before all names; `stripped` names them.
+    - `key`: the entry that was read, empty if the file is the state dict; `others`: further entries that hold tensors.
     """
 
     tensors: dict[str, Tensor] = field(repr=False)
@@ -76,9 +76,9 @@ def check_key(key: str | None, *found: Checkpoint) -> None:
 
 
 def agreed(masks: Mapping[str, Tensor], weights: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    """Masks and weights by the same names, where those of one side have one prefix more: both go without it.
+    """Masks and weights under common names: a prefix that only one side has is removed.
 
-    Weights that lie beside the prefix are left out. Raises FileError where more than one prefix would do.
+    Weights without that prefix are left out. Raises FileError if more than one prefix would do.
 
     >>> import torch
     >>> one, two = agreed({"fc.weight": torch.ones(1)}, {"model.fc.weight": torch.ones(1), "loss.w": torch.ones(1)})
@@ -116,7 +116,7 @@ def _entries(found: Mapping[Any, Any]) -> dict[str, Mapping[str, Any]]:
             if not isinstance(value, Mapping) or not isinstance(name, str) or len(name) > LONGEST:
                 continue
             if id(value) not in met:
-                named = all(isinstance(one, str) for one in value)  # an optimizer's state goes by numbers
+                named = all(isinstance(one, str) for one in value)  # an optimizer's state has numbers for keys
                 now += [(f"{path}{name}.", value)] if named and path.count(".") < DEEPEST else []
                 met[id(value)] = named and any(isinstance(one, Tensor) for one in value.values())
             if met[id(value)]:

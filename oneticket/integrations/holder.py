@@ -83,7 +83,7 @@ class Holding:
         self.guard = None
 
     def facts(self) -> dict[str, Any]:
-        """What a checkpoint says: the mask and the rule as last attached, and where a search stands."""
+        """The facts for a checkpoint: the mask and the rule as last attached, and the position of a search."""
         if self.guard is not None:  # a search may learn which layers are the output's while level 0 is open
             self._said = self.guard.state_dict()
         return facts(self._said, self.held)
@@ -101,12 +101,12 @@ class Holding:
 
 
 def facts(said: Mapping[str, Any], held: Held | None) -> dict[str, Any]:
-    """A guard's state, and beside it the place of a level; plain JSON."""
+    """A guard's state, and the place of its level, as plain JSON."""
     return {**said, "level": held.number, "steps": held.steps} if isinstance(held, Level) else dict(said)
 
 
 def check(mine: Mapping[str, Any], expected: Mapping[str, Any]) -> None:
-    """Whether the facts of a checkpoint are those of what is held; raises GuardError that says what is not."""
+    """Compare a checkpoint's facts with what is held; raises GuardError that names the difference."""
     here, there = (
         f"level {found['level']}, step {found.get('steps')} of a search" if "level" in found else "no search"
         for found in (mine, expected)
@@ -142,10 +142,10 @@ def load(folder: str | Path) -> tuple[list[dict[str, Any]], dict[str, Any] | Non
 
 
 def resume(search: Search, checkpoint: str | Path) -> None:
-    """Bring a search to where a checkpoint's folder says, before its loop; its first turn is then that level's rest.
+    """Bring a search to a checkpoint's position before its loop; its first turn is the rest of that level.
 
-    In that turn let the framework load the same checkpoint's weights and optimizer. Raises FileError when the folder
-    has no search's state, and what `Search.load_state_dict` raises.
+    In that turn let the framework load the same checkpoint's weights and optimizer. Raises FileError if the folder has
+    no has no search's state, and what `Search.load_state_dict` raises.
     """
     found = load(checkpoint)
     if found is None or found[1] is None:

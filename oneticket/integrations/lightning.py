@@ -23,14 +23,14 @@ if TYPE_CHECKING:
 class TicketCallback(pl.Callback):
     """Holds a ticket, a mask or a search's level from the time a `fit` has its optimizers until it ends.
 
-    It writes no weights: call `ticket.apply(module)` once, before the first `fit`, so that a second goes on where the
-    first ended. `head`, `names` and `fresh` are those that `apply` got. While a `fit` runs, `guard` holds the mask;
-    when it is done, `audit` is the proof and the guard is gone, as after an exception or an interrupt, too. Checkpoints
-    say what was held, and `fit(ckpt_path=...)` goes on with nothing else; of a level they have the search's state, for
-    `resume`. A level counts the steps that were made, a round of several optimizers as one.
+    It writes no weights: call `ticket.apply(module)` once, before the first `fit`, so that a second continues from the
+    first; give the same `head`, `names` and `fresh`. While a `fit` runs, `guard` holds the mask. At its end, also after
+    an exception or an interrupt, the guard is removed and `audit` is the proof. Checkpoints contain what was held, and
+    `fit(ckpt_path=...)` continues without more; those of a level contain the search's state, for `resume`. A level
+    counts the steps that were made, a round of several optimizers as one.
 
     A Trainer takes one of these callbacks; masks of several layers are one mask. Raises what `oneticket.attach` raises,
-    from within `fit`, and GuardError for another ticket's checkpoint, whose weights are in the model then.
+    from within `fit`, and GuardError for another ticket's checkpoint, whose weights are then in the model.
 
     >>> import torch, warnings
     >>> class Net(pl.LightningModule):
@@ -72,7 +72,7 @@ class TicketCallback(pl.Callback):
         return self._holding.audit
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:  # noqa: ARG002
-        """Forget what an earlier checkpoint said."""
+        """Forget the facts of an earlier checkpoint."""
         self._expected = {}
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:

@@ -1,4 +1,4 @@
-"""Tickets out of what other tools leave: pruned torch models, masks beside weights, OpenLTH's files, bare zeros."""
+"""Tickets from other tools: pruned torch models, masks with weights, OpenLTH's files, zeros in a checkpoint."""
 
 from __future__ import annotations
 
@@ -50,10 +50,10 @@ def from_torch_prune(source: nn.Module | Tensors, *, contract: Contract = GIVEN)
 
 
 def from_masks(masks: Tensors, weights: Tensors, *, contract: Contract = GIVEN, origin: str = "masks") -> Ticket:
-    """The ticket of masks by the weights' names, of truth values or of zeros and ones (float or whole numbers).
+    """The ticket of masks by the weights' names: bools, or zeros and ones (floats or integers).
 
-    `weights` is a state dict; `origin` says in the lineage whose they were. Raises PruneError, with the name, for any
-    other value, and if masks and weights do not fit.
+    `weights`: a state dict; `origin`: their source, for the lineage. Raises PruneError, with the name, for any other
+    value, and if masks and weights do not fit.
 
     >>> weights = {"fc.weight": torch.ones(1, 2), "fc.bias": torch.zeros(1)}
     >>> from_masks({"fc.weight": torch.tensor([[0.0, 1.0]])}, weights).weights["fc.weight"]
@@ -68,9 +68,9 @@ def from_masks(masks: Tensors, weights: Tensors, *, contract: Contract = GIVEN, 
 def from_zeros(weights: nn.Module | Tensors, *, contract: Contract = GIVEN) -> Ticket:
     """The ticket of a checkpoint whose pruned weights are exact zeros: what is zero counts as pruned.
 
-    That is inferred, and the lineage says so: a weight may be zero by chance. Tensors of two and more dimensions are
-    looked at. One without zeros stays dense; so does one of nothing but zeros, since it may just as well be new: the
-    lineage names it. Raises PruneError if nothing has zeros.
+    That is inferred, which the lineage states: a weight may be zero by chance. Only tensors of two and more dimensions
+    count. One without zeros stays dense, and so does one of zeros only, since it may be untrained; the lineage names
+    it. Raises PruneError if nothing has zeros.
 
     >>> ticket = from_zeros({"fc.weight": torch.tensor([[0.0, 2.0]]), "new.weight": torch.zeros(1, 1)})
     >>> ticket.mask.density, ticket.lineage["imported"]
@@ -100,15 +100,15 @@ def read_ticket(
 ) -> Ticket:
     """The ticket of another tool's file (`.safetensors`, `.npz`, `.pth`), with the weights of a second file if given.
 
-    - `format`: a name of FORMATS, or "auto": "torch-prune" where the file has NAME_orig and NAME_mask, "open-lth" for a
-      `mask.pth` (its weights are the earliest `model_ep*_it*.pth` beside it unless given) or the state dict of its
-      pruned model, "masks" where weights are given, else "zeros".
-    - `key`: in checkpoints that hold more than a state dict, the entry to read (`checkpoint.checkpoint`).
-    - `step`: the optimizer step that the weights are of. OpenLTH's names say it, `model_ep0_it50.pth` is step 50;
-      where they count epochs it is asked for. Elsewhere it is 0 unless given: the lineage says "assumed".
+    - `format`: a name of FORMATS, or "auto": "torch-prune" if the file has NAME_orig and NAME_mask, "open-lth" for a
+      `mask.pth` (its weights are by default the earliest `model_ep*_it*.pth` next to it) or the state dict of its
+      pruned model, "masks" if weights are given, else "zeros".
+    - `key`: in checkpoints with more than a state dict, the entry to read (`checkpoint.checkpoint`).
+    - `step`: the optimizer step of the weights. OpenLTH's names contain it, `model_ep0_it50.pth` is step 50; if they
+      count epochs it must be given. Otherwise it is 0 by default, which the lineage marks as "assumed".
     - `head`: names of the output layer's parameters.
 
-    Raises FileError for a file that cannot be read or holds something else, and where the step is asked for.
+    Raises FileError for a file that cannot be read or holds something else, and for a missing step.
     """
     if format != "auto" and format not in FORMATS:
         raise FileError(unknown("format", format, ["auto", *FORMATS]))

@@ -21,7 +21,7 @@ class Call:
 
 
 def need(fits: bool) -> None:
-    """Raise TypeError, which a `Machine` tells as damage, unless something is as it was to be."""
+    """Raise TypeError, which a `Machine` reports as damage, unless a condition holds."""
     if not fits:
         raise TypeError
 
@@ -29,8 +29,8 @@ def need(fits: bool) -> None:
 class Machine:
     """The stack of a pickle, those below its marks, and its memo.
 
-    `named` says what a name that the file asks for means, and `stored` what a persistent id does; both raise FileError
-    for what they do not know.
+    `named` gives the value of a name that the file asks for, `stored` that of a persistent id; both raise FileError for
+    unknown ones.
     """
 
     def __init__(self, *, named: Callable[[str], Any], stored: Callable[[Any], Any]) -> None:
@@ -100,7 +100,7 @@ class Machine:
         self.put(called.make(*arguments))
 
     def build(self) -> None:
-        """Leave out the attributes that a mapping has beside its items, such as a state dict's `_metadata`."""
+        """Skip the attributes of a mapping, such as a state dict's `_metadata`."""
         self.stack.pop()
         need(type(self.stack[-1]) is dict)
 

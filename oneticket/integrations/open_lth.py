@@ -1,4 +1,4 @@
-"""OpenLTH's files: masks in `mask.pth`, weights in `model_ep0_it50.pth`, and which step a name says.
+"""OpenLTH's files: masks in `mask.pth`, weights in `model_ep0_it50.pth`, and the step in a name.
 
 https://github.com/facebookresearch/open_lth names files so in `foundations/paths.py`, and counts steps in
 `foundations/step.py`: epoch ep and iteration it are step ep x iterations per epoch + it, with it below that number.
@@ -19,14 +19,14 @@ MASK = "mask.pth"
 
 
 class Point(NamedTuple):
-    """The epoch, and the iteration in it, that a file's name says."""
+    """The epoch, and the iteration in it, in a file's name."""
 
     epoch: int
     iteration: int
 
 
 def point(path: Path) -> Point | None:
-    """What a file's name says; None for a name of another kind.
+    """The point in a file's name; None for another kind of name.
 
     >>> point(Path("level_3/main/model_ep2_it50.pth")), point(Path("model.pth"))
     (Point(epoch=2, iteration=50), None)
@@ -49,9 +49,9 @@ def rewound(mask: Path) -> Path:
 
 
 def rewind(at: Point, step: int | None, *, whose: str = "the file") -> tuple[str, int]:
-    """The rewind point, in words and as a step; `step` says it where the name, which counts epochs, does not.
+    """The rewind point, in words and as a step; `step` gives it if the name counts epochs.
 
-    Raises FileError where it is asked for, or where the two contradict each other.
+    Raises FileError if it is missing, or contradicts the name.
 
     >>> rewind(Point(0, 50), None), rewind(Point(2, 0), 938)
     (('50it', 50), ('2ep', 938))

@@ -1,8 +1,8 @@
-"""What `torch.save` wrote, read without unpickling: dense tensors and plain values, and nothing else, whatever it asks.
+"""Files of `torch.save`, read without unpickling: dense tensors and plain values, and nothing else.
 
-`opcodes` follows those that plain values need. Here are the names that tensors need: nothing else is called, nothing is
-imported. A tensor's size is held against the entry of its numbers before they are read: nothing is allocated on the
-word of a file.
+`opcodes` executes the opcodes that plain values need. This file has the names that tensors need: nothing else is
+called, nothing is imported. A tensor's size is compared with its entry in the archive before it is read, so that no
+file can cause a large allocation.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ def _check_entry(entry: zipfile.ZipInfo, folder: str) -> None:
 
 
 class Storage(NamedTuple):
-    """Numbers that tensors are views of: their dtype, the entry's name, and how many the file says there are."""
+    """The numbers behind tensors: their dtype, the archive's entry, and their count according to the file."""
 
     dtype: torch.dtype
     key: str
@@ -102,9 +102,9 @@ class _Tensors:
     def tensor(
         self, storage: Any, offset: Any, size: Any, stride: Any, _: Any, _hooks: Any, signs: Any = None
     ) -> Tensor:
-        """A view on a storage; FileError where it is larger than what the archive holds of it.
+        """A view on a storage; FileError if it is larger than the storage in the archive.
 
-        Whether it takes a gradient, and its hooks, are left out; `signs` says of complex views that they are turned.
+        requires_grad and hooks are left out; `signs` marks conjugated complex views.
         """
         need(type(storage) is Storage and type(size) is type(stride) is tuple and not signs)
         need(len(size) == len(stride) <= 32 and all(map(_whole, (offset, *size, *stride))))
@@ -172,4 +172,4 @@ _NAMES: dict[str, torch.dtype | Call] = {
     "collections.Counter": Call(_mapping),
     "torch.Size": Call(_size),
 }
-"""What the names that a file may ask for mean, beside that of a tensor. One that is not here is refused."""
+"""Names that a file may ask for, besides a tensor's, and their meaning. All others are refused."""

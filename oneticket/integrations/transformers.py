@@ -21,17 +21,17 @@ from oneticket.lottery.level import Level
 class TicketCallback(TrainerCallback):
     """Holds a ticket, a mask or a search's level from the time a `train()` has its optimizer until it ends.
 
-    It writes no weights: call `ticket.apply(model)` once, before the first `train()`, so that a second goes on where
-    the first ended. `head`, `names` and `fresh` are those that `apply` got. While it trains, `guard` holds the mask;
-    when it is done, `audit` is the proof and the guard is gone. A Trainer tells nobody that it broke off: use the
-    callback as a context manager around `train()`, call `detach()`, or train again with the same callback.
+    It writes no weights: call `ticket.apply(model)` once, before the first `train()`, so that a second continues from
+    the first; give the same `head`, `names` and `fresh`. While it trains, `guard` holds the mask; at the end the guard
+    is removed and `audit` is the proof. A Trainer does not report that it failed: use the callback as a context manager
+    around `train()`, call `detach()`, or train again with the same callback.
 
-    Checkpoints say in `trainer_state.json` what was held, and `resume_from_checkpoint` goes on with nothing else; a
-    level's search is written beside it, to `oneticket.safetensors`, for `resume`. A level counts the steps of the
-    optimizer that were made: accumulation's others and those that a GradScaler leaves out are none.
+    Checkpoints contain what was held, in `trainer_state.json`, and `resume_from_checkpoint` continues without more; a
+    level's search is written next to it, to `oneticket.safetensors`, for `resume`. A level counts the optimizer's
+    steps: accumulated batches and steps that a GradScaler skips do not count.
 
     Raises what `oneticket.attach` raises, from within `train()`, and GuardError for another ticket's checkpoint, whose
-    weights are in the model then, and for a second such callback: masks of several layers are one mask.
+    weights are then in the model, and for a second such callback: masks of several layers are one mask.
 
     >>> import tempfile, torch
     >>> from transformers import Trainer, ViTConfig, ViTForImageClassification
@@ -81,7 +81,7 @@ class TicketCallback(TrainerCallback):
     ) -> None:
         """Attach: the optimizer is there, and what a checkpoint held is loaded."""
         said = _said(state).get(KEY)
-        if said is not None and not state.global_step:  # it is not a checkpoint's, then
+        if said is not None and not state.global_step:  # then it is not from a checkpoint
             raise GuardError("a Trainer takes one TicketCallback; give one a mask of all that is to be held")
         self._holding.attach(event["model"], [event["optimizer"]], expected=said)
         _said(state)[KEY] = self._holding.facts()
@@ -93,7 +93,7 @@ class TicketCallback(TrainerCallback):
         control: TrainerControl,  # noqa: ARG002
         **event: Any,  # noqa: ARG002
     ) -> None:
-        """Let the next checkpoint say where the training stands."""
+        """Record the training's position for the next checkpoint."""
         _said(state)[KEY] = self._holding.facts()
 
     def on_save(
@@ -103,7 +103,7 @@ class TicketCallback(TrainerCallback):
         control: TrainerControl,  # noqa: ARG002
         **event: Any,  # noqa: ARG002
     ) -> None:
-        """Write the search's state beside the checkpoint."""
+        """Write the search's state into the checkpoint's folder."""
         level = self._holding.held
         if not isinstance(level, Level) or not state.is_world_process_zero:
             return
@@ -130,9 +130,9 @@ class TicketCallback(TrainerCallback):
 
 
 def _said(state: TrainerState) -> dict[str, Any]:
-    """What callbacks say in a checkpoint; declared as a list, it is this once a training has begun."""
+    """The callbacks' states in a checkpoint; declared as a list, but a mapping once a training has begun."""
     return cast(dict[str, Any], state.stateful_callbacks)
 
 
 KEY = "oneticket"
-"""Where a checkpoint's `trainer_state.json` says what was held, under `stateful_callbacks`."""
+"""The key of the facts in a checkpoint's `trainer_state.json`, under `stateful_callbacks`."""

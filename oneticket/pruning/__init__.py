@@ -1,1 +1,1 @@
-"""Floor 2: score, allocate, select: which weights live on."""
+"""Floor 2: score, allocate, select: which weights remain."""

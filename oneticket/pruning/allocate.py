@@ -86,7 +86,7 @@ def remaining(
     allow_empty: bool = True,
     least: Mapping[str, int] | None = None,
 ) -> int:
-    """How many weights live after so many levels, of tensors with so many weights: the rule needs no scores.
+    """How many weights remain after so many levels, of tensors with so many weights: the rule needs no scores.
 
     >>> remaining("global", counts={"a": 10, "b": 5}, fraction=0.2, levels=2)
     10

@@ -1,4 +1,4 @@
-"""Pruning: score, allocate, select: one step from a mask to the next, whoever trained the weights."""
+"""Pruning: score, allocate, select: one step from a mask to the next, with any trainer."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def written(pruned_at: Tensors, mask: Mask, masks: Iterable[Mask], level: int) -
 def survivors(
     spec: PruningSpec, shapes: Mapping[str, tuple[int, ...]], *, levels: int, units: Units | None = None
 ) -> int:
-    """How many weights live after so many levels of a search that begins with all: the rule needs no scores.
+    """How many weights remain after so many levels of a search that begins dense: the rule needs no scores.
 
     >>> survivors(PruningSpec(fraction=0.2), {"a": (10,), "b": (5,)}, levels=2)
     10

@@ -1,9 +1,9 @@
-"""Selection: exactly the lowest scores go, whatever the ties.
+"""Selection: exactly the lowest scores are pruned, also with ties.
 
-Where a share ends is found digit by digit, as a radix sort does: count the living by the first bits of their scores,
-then those with the digit at which the share ends by their next bits, until few enough are left to be taken aside. That
-is exact for any scores, and bounded in time and memory. Scores are read in pieces that stay in a core's cache and that
-torch does not split over threads: to wait for each other at every piece would cost more than it gains.
+The end of a share is found digit by digit, as in a radix sort: count the remaining weights by the first bits of their
+scores, then those with the deciding digit by their next bits, until few enough are left to sort. That is exact for any
+scores, and bounded in time and memory. Scores are read in pieces that fit a core's cache and that torch does not split
+over threads, since synchronising at every piece would cost more than it gains.
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ DIGIT = 13
 FEW = 2**16
 
 Piece = tuple[Tensor, Tensor]
-"""The scores of at most PIECE weights, and the bytes that say which of them live."""
+"""The scores of at most PIECE weights, and bytes that mark the remaining ones."""
 
 
 def select(mask: Mask, scores: Mapping[str, Tensor], shares: Iterable[Share], *, allow_empty: bool = True) -> Mask:
-    """The mask that is left when every share's lowest-scored living weights are gone.
+    """The mask after pruning the lowest-scored remaining weights of every share.
 
     Exact: each share loses exactly `prune` weights. Order: by score, ties by (tensor name, flat index), lowest first.
-    Scores are float tensors of the masks' shapes on any device; dead weights' scores are not looked at. A tensor
-    belongs to one share at most. With `allow_empty=False` the best weight of every tensor stays, the last of equals.
+    Scores are float tensors of the masks' shapes on any device; those of pruned weights are ignored. A tensor belongs
+    to one share at most. With `allow_empty=False` the best weight of every tensor stays, the last of equals.
 
-    Raises PruneError when a score of a living weight is NaN, a shape differs, or too few weights may go.
+    Raises PruneError if a remaining weight's score is NaN, a shape differs, or too few weights may be pruned.
 
     >>> mask = Mask({"a": torch.ones(4, dtype=torch.bool)})
     >>> select(mask, {"a": torch.tensor([3.0, 1.0, 1.0, 1.0])}, [Share(names=("a",), prune=2)])["a"]
@@ -60,7 +60,7 @@ def select(mask: Mask, scores: Mapping[str, Tensor], shares: Iterable[Share], *,
 
 
 def checked(name: str, scores: Mapping[str, Tensor], mask: Mask) -> Tensor:
-    """The scores of a tensor, 1-D on the CPU; PruneError if one is NaN where a weight lives, or the shape differs."""
+    """The scores of a tensor, 1-D on the CPU; PruneError for NaN at a remaining weight, or another shape."""
     if name not in scores or scores[name].shape != mask.shapes[name]:
         came = tuple(scores[name].shape) if name in scores else "nothing"
         raise PruneError(f"{name}: expected scores of shape {mask.shapes[name]}, got {came}")
@@ -76,7 +76,7 @@ def _pieces(values: Tensor, packed: Tensor) -> list[Piece]:
 
 
 def _best(pieces: Sequence[Piece]) -> int:
-    """The flat index of the highest score of a living weight, the last of equals."""
+    """The flat index of the highest score of a remaining weight, the last of equals."""
     top, place = None, 0
     for number in reversed(range(len(pieces))):
         values, packed = pieces[number]
@@ -90,7 +90,7 @@ def _best(pieces: Sequence[Piece]) -> int:
 
 
 def _prune(pieces: Sequence[Piece], count: int, remaining: int, dtype: torch.dtype) -> None:
-    """Take the `count` lowest of the living out of the pieces' bytes."""
+    """Remove the `count` lowest remaining weights from the pieces' bytes."""
     last, ties = _end(pieces, count, remaining, dtype)
     for values, packed in pieces:
         values = values.to(dtype)
@@ -126,7 +126,7 @@ def _end(pieces: Sequence[Piece], count: int, remaining: int, dtype: torch.dtype
 
 
 def _keys(piece: Piece, dtype: torch.dtype, shift: int, prefix: int) -> tuple[Tensor, Tensor]:
-    """Scores as whole numbers in their order, and which of them are of the living and `prefix` above bit `shift`.
+    """Scores as integers in their order, and which of them remain and have `prefix` above bit `shift`.
 
     Adding 0 makes -0.0 the 0.0 that it equals.
     """

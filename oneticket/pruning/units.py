@@ -1,16 +1,16 @@
-"""Units: which weights go together.
+"""Units: which weights are pruned together.
 
 | granularity | a unit                                                                                                |
 |-------------|-------------------------------------------------------------------------------------------------------|
-| `channel`   | all weights of a layer that read one input channel: what nobody reads cannot reach the loss           |
+| `channel`   | all weights of a layer that read one input channel: an unread channel cannot reach the loss           |
 | `filter`    | all weights of a layer that make one output channel, of recurrent layers in all their gates           |
 | `block:RxC` | R x C weights of the matrix (outputs, inputs * places of the kernel)                                  |
 | `head`      | all weights of one attention head: its rows of query, key and value and its columns of the output     |
-| `N:M`       | no unit goes as a whole: of each M weights of neighbouring inputs of one output, N stay               |
+| `N:M`       | no whole unit is pruned: of each M weights of neighbouring inputs of one output, N stay               |
 
-A unit's score is the mean of its living weights' scores. Units of one layer have one size. The packed query, key and
+A unit's score is the mean of its remaining weights' scores. Units of one layer have one size. The packed query, key and
 value of `nn.MultiheadAttention` are one layer, with inputs in common. Controls that shuffle a ticket's mask shuffle
-single weights whatever its units: they keep how many live, not that they go together.
+single weights whatever its units: they keep the number of remaining weights, but not the units.
 """
 
 from __future__ import annotations
@@ -172,4 +172,4 @@ ATTENTION: tuple[tuple[str, tuple[str, ...], str], ...] = (
     ("num_heads", ("c_attn.weight", "q_attn.weight"), "c_proj.weight"),
     ("num_heads", ("qkv.weight",), "proj.weight"),
 )
-"""Attention by what it is made of: where it says its number of heads, what makes them, what reads them."""
+"""Attention by its parts: where it stores its number of heads, the layers that make them, the layer that reads them."""

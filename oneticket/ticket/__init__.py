@@ -1,1 +1,1 @@
-"""Floor 1: masks, tickets, books, their file, carrying and guarding. Needs torch and safetensors only."""
+"""Floor 1: masks, tickets, books, and their file. Needs torch and safetensors only."""

@@ -169,7 +169,7 @@ class Book:
         return cast("Inline", door("plot:layers")(self))
 
     def table(self) -> DataFrame:
-        """The levels as a pandas DataFrame: density, remaining weights, and what each record says."""
+        """The levels as a pandas DataFrame: density, remaining weights, and the fields of each record."""
         return cast("DataFrame", door("stats.frame:of_book")(self))
 
     _repr_html_ = card_by("ticket.cards:of_book")
@@ -227,7 +227,7 @@ class Book:
 
     @classmethod
     def load(cls, path: str | os.PathLike[str], *, replicate: int | None = None) -> Book:
-        """A book from its file, or from a folder of books by `replicate` (0 unless told); raises FileError."""
+        """A book from its file, or from a folder of books by `replicate` (by default 0); raises FileError."""
         found: Book = door("publish.load:load_book")(path, replicate=replicate)
         return found
 

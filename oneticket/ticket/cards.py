@@ -17,7 +17,7 @@ from oneticket.ticket.ticket import Ticket
 
 
 def of_ticket(ticket: Ticket) -> Card:
-    """Which network it is for, where it was found, how sparse it is, and what it scored there."""
+    """The network of a ticket, its source, its density, and its score there."""
     facts = [
         *_found(ticket),
         ("level", describe.word(ticket.lineage.get("level"))),
@@ -85,7 +85,7 @@ def scores(record: Mapping[str, Any]) -> Iterator[tuple[str, object]]:
 
 
 def own_scores(given: Mapping[str, Any]) -> Iterator[tuple[str, object]]:
-    """What a loop of somebody's own told, by the names that it gave."""
+    """The scores that the user's own loop recorded, by their names."""
     for name, value in list(given.items())[:FEW]:
         yield name, f"{value:.4g}" if isinstance(value, float) else describe.word(value)
 

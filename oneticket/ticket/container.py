@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 FORMAT = 2
-"""The highest format that is read; what is written has the lowest that can say it."""
+"""The highest format that is read; files are written in the lowest sufficient one."""
 
 KEY = "oneticket"
 _UNSIGNED = "0" * 64
