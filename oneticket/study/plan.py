@@ -27,7 +27,7 @@ from oneticket.pruning.units import find
 from oneticket.store.step import Step
 from oneticket.study.cells import Cell, Origin
 from oneticket.study.labels import Labels, data_label, model_label, usual_labels
-from oneticket.study.steps import Blank, FileStep, LevelStep, RewindStep, SourceTicket, TransferStep
+from oneticket.study.steps import Blank, FileStep, LevelStep, RewindStep, SourceTicket, TransferStep, recalled
 from oneticket.task.inputs import Inputs
 from oneticket.ticket.book import MOST_LEVELS as DEEPEST
 from oneticket.ticket.book import Book
@@ -163,7 +163,7 @@ def transfer_cells(
     own_seen = seen_at(spec, own.seen, inputs, context) if own else None
     # What keeps nothing of a ticket is a network for the available inputs, whatever the source's were.
     alone = canon.Written({**origin.network, **facts.inputs.plain(), "classes": facts.outputs})
-    digests = {"data_digest": facts.digest, **code_digests(_model(canon.dumps(origin.network["spec"])), spec)}
+    digests = {"data_digest": facts.digest, **code_digests(recalled(ModelSpec, origin.network["spec"]), spec)}
 
     shown = called or Labels(model=origin.called.model, data=data_label(spec.data), optimizer=spec.optimizer.name)
     same: dict[str, Any] = {"replicate": origin.replicate, "called": shown, "part": part}
@@ -241,11 +241,6 @@ def closure(steps: Iterable[Step]) -> tuple[Step, ...]:
     for step in steps:
         visit(step)
     return tuple(order.values())
-
-
-@lru_cache(maxsize=256)
-def _model(text: str) -> ModelSpec:
-    return ModelSpec.recall(json.loads(text))
 
 
 @lru_cache(maxsize=256)

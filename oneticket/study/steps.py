@@ -228,7 +228,7 @@ class TransferStep:
         """From its form in a store."""
         args = step.args
         return cls(
-            spec=_recalled(TransferSpec, args["transfer"]),
+            spec=recalled(TransferSpec, args["transfer"]),
             arm=args["arm"],
             replicate=args["replicate"],
             digests=_digests(step),
@@ -389,10 +389,10 @@ def _target(spec: SearchSpec | TransferSpec) -> Target:
 
 def _search(step: Step) -> SearchSpec:
     """An argument that is neither the spec's nor known beside it asks for other work: SpecError."""
-    return _recalled(SearchSpec, {name: value for name, value in step.args.items() if name not in BESIDE})
+    return recalled(SearchSpec, {name: value for name, value in step.args.items() if name not in BESIDE})
 
 
-def _recalled(kind: type[S], given: Mapping[str, Any]) -> S:
+def recalled(kind: type[S], given: Mapping[str, Any]) -> S:
     """The spec that was written down: of thousands of steps few are different, and each is read once."""
     found: S = _recall(kind, given.text if isinstance(given, Written) else joined(given))
     return found
