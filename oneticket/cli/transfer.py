@@ -17,10 +17,11 @@ from oneticket.report.export import check_rows, write_rows
 from oneticket.report.verdict import sentence
 from oneticket.session.called import called
 from oneticket.session.sources import sources_at
-from oneticket.session.terminal import say
+from oneticket.session.terminal import say, tell
 from oneticket.session.transfer import as_source, comparison
 from oneticket.stats.decomposition import decompositions
 from oneticket.store.store import Store
+from oneticket.study.overlaps import overlaps
 from oneticket.study.rows import rows as rows_of
 from oneticket.study.spec import ComparisonSpec
 
@@ -46,6 +47,8 @@ def transfer(
     kept, context = Store(store), how.context()
     named = {*texts(given), *texts(from_file(spec))}
     cells = comparison(asked, sources, context=context, run_code=run_code, named=named, dashes="--")
+    for doubt in overlaps(cells, context):
+        tell(doubt, style="yellow", quiet=quiet)
     steps = [cell.step for cell in cells]
     names = called(cells, places=False)
     piles = run_steps(

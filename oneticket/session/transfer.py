@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -21,6 +22,7 @@ from oneticket.store.store import Store
 from oneticket.study.cells import Cell, Origin
 from oneticket.study.draws import subset, without_draws
 from oneticket.study.labels import Labels, data_label
+from oneticket.study.overlaps import overlaps
 from oneticket.study.plan import file_origin, search_of, search_origin, ticket_level, transfer_cells
 from oneticket.study.rows import Rows, rows
 from oneticket.study.sources import Subsets
@@ -55,6 +57,7 @@ def transfer(
     `subsets`: of a target with `per_class` examples, the same ones in all replicates, or drawn anew (`replicate`).
     `head_start`: whether target steps inside rewound weights count (`lottery/accounting`). `store`, `progress`,
     `track`, `context`: as for `search`. `run_code`: whether code that the source's file names may be run.
+    A warning says how many examples the source's search saw of the target's, where its data are here.
 
     Raises SpecError for a level or arm that the source does not have; TransferError if it does not say its network,
     does not fit the target, or names code that may not run; StoreError, DataError and KeyboardInterrupt as `search`
@@ -81,6 +84,8 @@ def transfer(
     )
     named = {*texts(spec if isinstance(spec, Mapping) else spec.plain())}
     cells = comparison(asked, sources, context=context, run_code=run_code, named=named)
+    for doubt in overlaps(cells, context):
+        warnings.warn(doubt, UserWarning, stacklevel=2)
     for file, thing in sources.values():
         if file is None:
             step = FileStep(kind="ticket" if isinstance(thing, Ticket) else "book", id=thing.id, file=None).step

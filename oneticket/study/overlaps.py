@@ -1,41 +1,73 @@
-"""Overlaps: which sources of a study share examples with the targets that their tickets are transferred to."""
+"""Overlaps: which sources of a comparison share examples with the targets that their tickets are transferred to."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import suppress
 
+from oneticket.data.find import find
+from oneticket.data.overlap import Selection
+from oneticket.data.sources import DataRequest
+from oneticket.ground.errors import DataError, SpecError
+from oneticket.ground.spec import own_code
 from oneticket.lottery.run_context import RunContext
 from oneticket.lottery.spec import SearchSpec
-from oneticket.study.cells import Cell
+from oneticket.study.cells import Cell, Origin
 from oneticket.study.steps import TransferStep, training_step
 from oneticket.task.inputs import Inputs
+from oneticket.task.task import task_of
 
 
 def overlaps(cells: Iterable[Cell], context: RunContext) -> tuple[str, ...]:
-    """A sentence for each source that is not the target and has some of its examples; the most in any replicate."""
+    """A sentence for each source that is not the target and has some of its examples; the most in any replicate.
+
+    Of a ticket or book in a file, the data that its search saw are looked at if they are here, and are still the very
+    same. Nothing is fetched for that, and no code that the file names is run; of what is not known nothing is said.
+    """
     most: dict[tuple[str, str], tuple[int, int]] = {}
     asked: set[tuple[str, str, str | None]] = set()
-    searches: dict[str, SearchSpec] = {}
+    sources: dict[str, Selection | None] = {}
     for cell in cells:
         for origin in cell.origin.each if cell.origin else ():
             pair = str(origin.called.data), str(cell.called.data)
-            again = (origin.levels[0].key, *pair[1:], cell.part) if origin.levels else None
-            if again is None or again in asked:
-                continue
+            again = (_name(origin), *pair[1:], cell.part)
             step = training_step(cell.step)
-            if not isinstance(step, TransferStep):
+            if again in asked or not isinstance(step, TransferStep):
                 continue
             asked.add(again)
-            if (root := again[0]) not in searches:
-                searches[root] = SearchSpec.read(dict(origin.search))
-            search = searches[root]
-            source = context.selection(search.data, search.task)
+            if again[0] not in sources:
+                sources[again[0]] = _selection(origin, context)
+            source = sources[again[0]]
+            if source is None:
+                continue
             target = context.selection(step.spec.data, step.spec.task, Inputs.read(origin.network))
             if source.digest != target.digest:
                 found = source.shared(target)
                 before = most.get(pair, found)
                 most[pair] = max(before[0], found[0]), max(before[1], found[1])
     return tuple(_said(source, target, *counts) for (source, target), counts in most.items() if any(counts))
+
+
+def _name(origin: Origin) -> str:
+    """What tells searches apart: of several replicates, which may have drawn other examples."""
+    return origin.levels[0].key if origin.levels else f"{origin.file.id} {origin.replicate}" if origin.file else ""
+
+
+def _selection(origin: Origin, context: RunContext) -> Selection | None:
+    """The examples that the search of a source saw; None where that is not known."""
+    if not origin.search:
+        return None
+    search = SearchSpec.read(dict(origin.search))
+    if origin.levels:
+        return context.selection(search.data, search.task)
+    if [*own_code(search.data), *own_code(search.task)]:
+        return None
+    with suppress(DataError, SpecError):
+        for member in search.data.members:
+            find(DataRequest(spec=member, targets=task_of(search.task).targets), fetch=False)
+        if context.facts(search.data, search.task).digest == origin.seen.whole:
+            return context.selection(search.data, search.task)
+    return None
 
 
 def _said(source: str, target: str, train: int, test: int) -> str:
