@@ -1,4 +1,4 @@
-"""What a finished training is told by: one line with its level, density, score beside the dense network's, and time."""
+"""The line for a finished training: its level, density, score, the dense network's score, and time."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class FinishedLines:
-    """Makes the lines of a run; it remembers the scores of the dense networks that it hears of."""
+    """Makes the lines of a run; it remembers the scores of the dense networks."""
 
     def __init__(self, *, several: bool, names: Mapping[str, Called] | None = None) -> None:
         self._several, self._dense, self._names = several, dict[object, str](), names or {}

@@ -1,4 +1,4 @@
-"""Progress: what is done of a run, what is under way, and how long the rest may take, for whatever screen."""
+"""Progress: the finished and running part of a run, and how long the rest may take, for any screen."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class View:
         self.left = sum(each.examples for each in self.works.values()) or float(self.total)
 
     def observe(self, step: Step, event: str) -> None:
-        """Hear of a step from the engine."""
+        """Receive an event of a step from the engine."""
         if event in TOLD:
             self.screen.line(f"{self._said(step)}: {TOLD[event]}")
         if event in ("begun", "lost"):
@@ -87,7 +87,7 @@ class View:
 
     @contextmanager
     def phase(self, words: str) -> Iterator[None]:
-        """Show what is done beside training, such as measuring this machine."""
+        """Show work other than training, such as measuring this machine."""
         self.screen.doing(words)
         yield
 
@@ -105,7 +105,7 @@ class View:
         if self.store is None or not measured(step):
             return
         found = self.store.records([step]).get(step.key)
-        if found is None:  # damaged, as was told
+        if found is None:  # damaged, which was reported
             return
         line = self.finished.line(step, found, self.store.provenance(step).get("seconds"))
         if event == "done":
@@ -122,9 +122,9 @@ class View:
 
 @dataclass(kw_only=True)
 class Pace:
-    """How fast trainings go, from the first optimizer step that was seen: what was done before it was not training.
+    """How fast trainings go, from the first observed optimizer step: earlier work was not training.
 
-    `part`: how much of the work under way is done.
+    `part`: how much of the running work is done.
     """
 
     part: float = 0.0
@@ -139,7 +139,7 @@ class Pace:
             self.since = clock.now(), self.done + part
 
     def end(self, weight: float) -> None:
-        """Hear that a step is done."""
+        """Record that a step is done."""
         self.done, self.part = self.done + weight, 0.0
         self.ended += 1
         if self.since is None:  # nothing is watched where workers train

@@ -41,11 +41,11 @@ def run_steps(
     each: bool = False,
     names: Mapping[str, Called] | None = None,
 ) -> Piles:
-    """Do what the store does not have yet of these steps and all that they need; what failed is in the piles.
+    """Do those of these steps, and of their needs, that are not in the store; failures are in the result.
 
-    `progress`: see `screen`. `track`: trackers, as `tensorboard:logs`. `read`: steps whose tensors are read after;
-    those that are there are checked before, so that a damaged one is done anew in this very run. `each`: tell each
-    finished training in a line. `names`: what steps are called, by address.
+    `progress`: see `screen`. `track`: trackers, such as `tensorboard:logs`. `read`: steps whose tensors are read later;
+    they are checked first, so that a damaged one is done again in this run. `each`: report each finished training in a
+    line. `names`: address -> what a step is called.
     """
     keep_freed()
     began = clock.now()
@@ -88,7 +88,7 @@ def failures(piles: Piles, names: Mapping[str, Called] | None = None) -> list[st
 
 
 def _near(url: str) -> str:
-    """A store's place as it is seen from the folder that one is in."""
+    """A store's place, relative to the current folder if it is inside."""
     return url.removeprefix(os.getcwd() + os.sep)
 
 

@@ -28,14 +28,14 @@ class Screen(Protocol):
         """Show a line, or some, that stay."""
 
     def doing(self, words: str) -> None:
-        """Show what is done beside training."""
+        """Show work other than training."""
 
     def update(self, *, done: int, part: float | None, now: str, rest: str) -> None:
         """Show how many steps are done, which part of the one under way, which it is, how long the rest may take."""
 
 
 class LogScreen:
-    """Lines on standard error; silent if told to be."""
+    """Lines on standard error; silent if asked."""
 
     every, drawn = 10.0, False
 
@@ -84,9 +84,9 @@ class BarScreen(LogScreen):
 
 
 class CellScreen:
-    """One output of a notebook's cell, drawn anew in place: how far the run is, and at the end what came of it.
+    """The output of a notebook's cell, replaced in place: the progress of the run, and at the end its result.
 
-    All lines are folded away below. It takes nothing but IPython, and no network.
+    All lines are folded away below. It needs only IPython, and no network.
     """
 
     every, drawn, silent = 0.5, True, False
@@ -128,7 +128,7 @@ class CellScreen:
         self._shown.update(_Cell(html, "\n".join(self._lines)))
 
 
-MOST = 60  # lines that a notebook keeps, since all of them are sent anew each time
+MOST = 60  # lines that a notebook keeps, since all of them are sent again each time
 
 
 class _Cell:
@@ -146,9 +146,9 @@ class _Cell:
 
 @contextmanager
 def screen(progress: bool | None, *, total: int) -> Iterator[Screen]:
-    """The screen that fits where this runs, for a run of `total` steps.
+    """The right screen for where this runs, for a run of `total` steps.
 
-    `progress`: True shows it anywhere, False nowhere, None where somebody looks on: in a notebook or at a terminal.
+    `progress`: True shows it anywhere, False nowhere, None in a notebook or at a terminal.
     """
     console = err()
     if progress is False or (progress is None and not (console.is_jupyter or console.is_terminal)):

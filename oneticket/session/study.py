@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from pandas import DataFrame
 
 STORE = ".oneticket"
-"""Where finished work is kept unless told."""
+"""The default store of finished work."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,7 +137,7 @@ def run(
 
 
 def check_tables(planned: Plan) -> None:
-    """Find the study's own claims and figures before anything is trained; SpecError for one that is not there."""
+    """Find the study's own claims and figures before anything is trained; SpecError for a missing one."""
     for table, names in ((CLAIMS, planned.claims), (FIGURES, planned.figures)):
         for each in names:
             table.resolve(each)

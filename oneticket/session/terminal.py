@@ -1,4 +1,4 @@
-"""The terminal: words come out as they are, whatever they hold and whatever characters the terminal can show."""
+"""The terminal: text is printed as it is, in characters that the terminal can show."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from rich.console import Console
 from rich.text import Text
 
 PLAIN = {"—": "-", "−": "-", "×": "x", "±": "+-", "…": "...", "’": "'"}
-"""What our own texts say instead, where a terminal has no such character."""
+"""Replacements for characters of our own texts that a terminal may lack."""
 
 
 def out() -> Console:
-    """Standard output: as wide as the terminal or COLUMNS says, or wide enough for most tables where neither does."""
+    """Standard output: as wide as the terminal or COLUMNS, or wide enough for most tables without either."""
     console = _console(stderr=False)
     return console if console.is_terminal or "COLUMNS" in os.environ else _console(stderr=False, width=160)
 
 
 def err(*, quiet: bool = False) -> Console:
-    """Standard error, for progress and for `tell`; silent if told to be."""
+    """Standard error, for progress and for `tell`; silent if asked."""
     return _console(stderr=True, quiet=quiet)
 
 
@@ -50,7 +50,7 @@ def tell(words: object, *, style: str = "", quiet: bool = False) -> None:
 
 
 def plain(value: object) -> Text:
-    """One line that a terminal shows as it is, whoever wrote it: no markup, no emoji, control characters escaped."""
+    """One line that a terminal shows literally: no markup, no emoji, control characters escaped."""
     return Text(safe(value))
 
 

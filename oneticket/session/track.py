@@ -16,7 +16,7 @@ from oneticket.training.loop import Run
 
 @contextmanager
 def tracking(asked: Sequence[str], store: Store) -> Iterator[list[Feed]]:
-    """One observer per tracker; one that fails is told of once and left out: a study is worth more than its log."""
+    """One observer per tracker; one that fails is reported once and left out, so that the study goes on."""
     with ExitStack() as after:
         heard = list[Feed]()
         for text in asked:
@@ -46,7 +46,7 @@ class Feed:
             return
         try:
             found = self.store.find(step)
-            if found is None:  # damaged, as was told: the next run makes it anew, and tells of it then
+            if found is None:  # damaged, which was reported: the next run makes it again, and tracks it then
                 return
             self.tracker.step(step, found, seconds=self.store.provenance(step).get("seconds"))
         except OneticketError as error:

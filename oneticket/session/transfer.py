@@ -170,9 +170,9 @@ def comparison(
 
 
 def as_source(file: Path | None, thing: Book | Ticket) -> dict[str, Any]:
-    """The task, optimizer, training and seed that the source was found with, which a transfer takes unless told.
+    """The task, optimizer, training and seed of the source's search, which are a transfer's defaults.
 
-    Raises TransferError for a search that cannot have been.
+    Raises TransferError for an impossible search.
     """
     search = search_of(thing, whose=_whose(file))
     known = (thing.lineage.get("search") or {}) if search is None else search.plain()  # a loop of one's own says less

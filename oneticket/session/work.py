@@ -30,7 +30,7 @@ def work(steps: Sequence[Step], context: RunContext) -> dict[str, Work]:
         return {}
     try:
         kinds = {step.key: kind_of(step, context) for step in trained}
-    except DataError:  # whoever needs the data says so
+    except DataError:  # raised again where the data are needed
         return {}
     return {
         key: Work(updates=kind.updates, examples=float(max(kind.updates * kind.training.batch, 1)))

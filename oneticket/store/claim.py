@@ -1,8 +1,8 @@
-"""Claims: who is at which step, so that no two do it at once, on one machine or on many; and who is there no more.
+"""Claims: which process runs which step, so that no two do it at once, on one machine or on many.
 
-A claim is a small file that its holder rewrites every few seconds. It is dead when its process is gone from this very
-machine, or when it was not seen to change for a while by the watcher's own clock: clocks are never compared. With each
-beat it tells how far its training is.
+A claim is a small file that its holder rewrites every few seconds. It is stale when its process has ended on this
+machine, or when it did not change for a while by the watcher's own clock: clocks are never compared. With each beat it
+reports how far its training is.
 """
 
 from __future__ import annotations
@@ -27,15 +27,15 @@ from oneticket.store.files import Files
 from oneticket.store.provenance import host
 from oneticket.store.under_way import UnderWay, under_way
 
-BEAT, PATIENCE = 5.0, 60.0  # seconds between two beats, and without one until a claim is dead
-EARLY = (1.0, 2.0)  # seconds to the first beats, of a training that has something to tell
+BEAT, PATIENCE = 5.0, 60.0  # seconds between two beats, and without one until a claim is stale
+EARLY = (1.0, 2.0)  # seconds to the first beats, if a training has something to report
 
 
 @dataclass(kw_only=True)
 class Claim:
-    """A step that this process is at. `lost`: somebody took it over, since no beat was seen for too long.
+    """A step that this process runs. `lost`: another process took it over, since no beat was seen for too long.
 
-    `training`: asked at every beat what others may be told of the training, such as `training.curve.Curve.told`.
+    `training`: called at every beat for what to report of the training, such as `training.curve.Curve.told`.
     """
 
     files: Files
@@ -52,7 +52,7 @@ class Claim:
         return canon.dumps({**mine, **({"training": told} if told else {})}).encode()
 
     def beat(self) -> None:
-        """Show that its holder is there, unless it is somebody else's by now."""
+        """Show that its holder is active, unless another process has taken it over."""
         if self.still():
             self.beats += 1
             self.files.write({self.name: self.content()})
@@ -64,7 +64,7 @@ class Claim:
 
 
 class Claims:
-    """The claims of one store, as seen from this process; `beat` and `patience` in seconds."""
+    """The claims of one store, as this process sees them; `beat` and `patience` in seconds."""
 
     def __init__(self, files: Files) -> None:
         self.files, self.beat, self.patience = files, BEAT, PATIENCE
@@ -74,7 +74,7 @@ class Claims:
     def hold(
         self, key: str, training: Callable[[], Mapping[str, object] | None] | None = None
     ) -> Iterator[Claim | None]:
-        """Hold the step while the block runs; None if somebody else is at it: ask again later."""
+        """Hold the step while the block runs; None if another process runs it: ask again later."""
         claim = Claim(files=self.files, name=names.name(key, names.CLAIM), training=training)
         if not self._take(claim, names.name(key, names.HEIR)):
             yield None
@@ -87,12 +87,12 @@ class Claims:
         finally:
             over.set()
             beating.join()
-            with contextlib.suppress(StoreError):  # a claim that cannot be removed dies by itself
+            with contextlib.suppress(StoreError):  # a claim that cannot be removed becomes stale
                 if claim.still():
                     self.files.remove([claim.name])
 
     def holder(self, key: str) -> UnderWay | None:
-        """Who is at the step; None if nobody is, as far as can be told from one look."""
+        """Who runs the step; None if nobody does, as far as one look can show."""
         return self._holders([names.name(key, names.CLAIM)]).get(key)
 
     def holders(self) -> dict[str, UnderWay]:
@@ -100,7 +100,7 @@ class Claims:
         return self._holders(self.files.sizes(names.UNDER_WAY))
 
     def active(self) -> set[str]:
-        """The keys that somebody is surely at; claims of other machines are watched until they beat, or are dead."""
+        """The keys of steps that surely run; claims of other machines are watched until they beat or are stale."""
         now = first = self._standing(self.files.sizes(names.UNDER_WAY))
         here = {key for key, content in first.items() if _parsed(content).get("machine") == _machine()}
         until, pause = clock.now() + self.patience, threading.Event()
@@ -110,7 +110,7 @@ class Claims:
         return {key for key, content in now.items() if key in here or first.get(key) != content}
 
     def _take(self, claim: Claim, heir: str) -> bool:
-        """Create the claim, or take over a dead one; of several who would, only the one that is heir may."""
+        """Create the claim, or take over a stale one; of several processes, only the one with the name `heir` may."""
         mine = claim.content()
         if self.files.create(claim.name, mine):
             return True
@@ -144,7 +144,7 @@ class Claims:
                 claim.beat()
 
     def _standing(self, listed: Iterable[str]) -> dict[str, bytes]:
-        """The claims among the listed names, by key, but for those of processes that are gone."""
+        """The claims among the listed names, by key, without those of ended processes."""
         asked = names.holding(names.CLAIM, listed)
         return {asked[name]: content for name, content in self.files.read(asked).items() if not _gone(content)}
 
@@ -153,7 +153,7 @@ class Claims:
 
 
 def _parsed(content: bytes | None) -> dict[str, Any]:
-    """What a claim says; nothing if it is not there or was cut short."""
+    """The content of a claim; empty if it is missing or was cut short."""
     try:
         told = json.loads(content or b"")
     except ValueError:
@@ -176,7 +176,7 @@ def _gone(content: bytes) -> bool:
 
 @functools.cache
 def _machine() -> str:
-    """This very machine since it was started, and the room in it in which process numbers are told apart."""
+    """This machine since its start, and the namespace of its process numbers."""
     told = [platform.node()]
     with contextlib.suppress(OSError):
         told.append(Path("/proc/sys/kernel/random/boot_id").read_text())

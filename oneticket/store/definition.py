@@ -1,4 +1,4 @@
-"""The definition of a step, as the JSON that lies beside its outcome: enough to do it again from its address alone."""
+"""The definition of a step, as JSON stored with its outcome: enough to do it again from its address alone."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ LONGEST = 100
 
 
 class Designs:
-    """One sealed note for each study. A note that is damaged or lost costs what it says, and no outcome."""
+    """One sealed note for each study. A damaged or lost note loses only its own content, and no outcome."""
 
     def __init__(self, files: Files, tell: Callable[[str, object, str], None]) -> None:
         self._files, self._tell = files, tell

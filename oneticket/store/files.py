@@ -19,28 +19,28 @@ class Files(Protocol):
     url: str
 
     def read(self, names: Iterable[str], *, end: int | None = None) -> dict[str, bytes]:
-        """The content, or its first `end` bytes, of those that are there."""
+        """The content, or its first `end` bytes, of those that exist."""
 
     def size(self, name: str) -> int | None:
-        """The length in bytes; None for one that is not there."""
+        """The length in bytes; None for a missing file."""
 
     def write(self, contents: Mapping[str, bytes]) -> None:
         """Put each in place all at once; a reader sees the old content or the new, never a part."""
 
     def create(self, name: str, data: bytes) -> bool:
-        """Write if nothing is there yet, and say whether that came about: of several who try, one hears True."""
+        """Write a new file; True if it did not exist: of several processes that try, exactly one gets True."""
 
     def move(self, name: str, to: str) -> None:
         """Rename."""
 
     def remove(self, names: Iterable[str]) -> None:
-        """Remove; what is gone already is fine."""
+        """Remove files; missing ones are fine."""
 
     def sizes(self, under: str = "") -> dict[str, int]:
         """The sizes of all files by name, or of those in one folder."""
 
     def stamps(self) -> dict[str, int] | None:
-        """By folder a number that changes when a file in it comes, goes or is replaced; None where there is none."""
+        """Folder -> a number that changes when a file in it is added, removed or replaced; None where there is none."""
 
     def marks(self, under: str = "") -> dict[str, Mark]:
         """The marks of all files by name, or of those in one folder, from one listing."""
@@ -98,7 +98,7 @@ class FolderFiles:
         return {name: mark.size for name, mark in self.marks(under).items()}
 
     def marks(self, under: str = "") -> dict[str, Mark]:
-        """See `Files`; a file that was replaced is another one, and whatever is written into one changes its times."""
+        """See `Files`; a replaced file is another one, and writing into a file changes its times."""
         with _told("list", self.url):
             return dict(_marks(f"{self.path}/{under}".rstrip("/"), f"{under}/".lstrip("/")))
 
@@ -159,7 +159,7 @@ class ReadOnly:
 
 
 class MemoryFiles:
-    """Files of this process alone, gone with it: for a run of which nothing is to be kept."""
+    """Files in this process's memory, for a run of which nothing is to be kept."""
 
     url = "memory:"
 
@@ -221,7 +221,7 @@ def files_at(url: str | os.PathLike[str] | None) -> Files:
 
 @contextlib.contextmanager
 def _told(doing: str, url: str) -> Iterator[None]:
-    """Turn whatever a filesystem raises into StoreError, with its own words."""
+    """Turn any error of a filesystem into StoreError, with its own words."""
     try:
         yield
     except (OSError, ValueError) as error:  # a ValueError is of a name that no file can have

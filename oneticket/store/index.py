@@ -1,8 +1,8 @@
-"""The index of a store: what its small files say, read once. A cache that proves each of its answers against its file.
+"""The index of a store: the content of its small files, read once. A cache that checks each answer against its file.
 
-Each answer stands beside the mark of the file that it was read from, and counts only for a file that bears this mark in
-a listing made now. So an index that is lost, damaged, old, or written by two at once changes no answer: what it cannot
-prove is read. A file that changed within a moment of the index itself is not proven by its times, and read too.
+Each answer is stored with the mark of its file, and counts only if the file has the same mark in a current listing. So
+an index that is lost, damaged, old, or written by two processes changes no answer: what it cannot prove is read. A file
+that changed within a moment of the index itself is not proven by its times, and read too.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from oneticket.store.files import Files
 from oneticket.store.mark import Mark
 
 WORTH = 200
-"""Answers that were read anew, from which on the index is written again."""
+"""Answers read from files, from which on the index is written again."""
 
 MOMENT = 2 * 10**9
 """Nanoseconds: more than the tick of any file system's clock."""

@@ -1,4 +1,4 @@
-"""The mark of a file in a store: what a listing says of it, by which its content is told from any other."""
+"""The mark of a file in a store: the facts in a listing that identify its content."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from typing import NamedTuple
 
 
 class Mark(NamedTuple):
-    """What tells a file's content from any other that it had: its size, and a proof that changes when it does.
+    """Identifies a file's content: its size, and a proof that changes with the content.
 
-    `proof` is empty where the place gives none. `when`: the moment of the last change in nanoseconds by the
-    place's own clock, where the proof depends on it; 0 where it does not. Two changes within its tick look like one.
+    `proof` is empty where the place gives none. `when`: the moment of the last change in nanoseconds by the place's own
+    clock, if the proof depends on it; else 0. Two changes within one tick of that clock look like one.
     """
 
     size: int

@@ -13,7 +13,7 @@ ROOM = f"format-{FORMAT}"
 """The folder of all that this version writes and reads; format 1 had none."""
 
 INDEX = f"{ROOM}/index"
-"""What the small files say, read once: a cache, which `store/index` writes and proves."""
+"""The content of the small files, read once: a cache, which `store/index` writes and checks."""
 
 UNDER_WAY = f"{ROOM}/under-way"
 CLAIM, HEIR, CHECKPOINT, FAILURE = (f"under-way/{what}" for what in ("claim", "heir", "safetensors", "failed.json"))
@@ -24,7 +24,7 @@ _OURS = re.compile(
 
 
 class Name(NamedTuple):
-    """A file's step and what it holds of it; `cut` says that it was left by a write that never ended."""
+    """A file's step and what it holds of it; `cut`: left by an unfinished write."""
 
     key: str
     what: str

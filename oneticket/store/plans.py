@@ -45,7 +45,7 @@ class Plans:
         self._files.write({name: note.write(KIND, name, plan).encode()})
 
     def read(self, listed: Iterable[str]) -> list[KeptPlan]:
-        """Those among the listed files, by name; what is damaged is told and left out."""
+        """The plans among the listed files, by name; damaged ones are reported and left out."""
         names = sorted(name for name in listed if holds(name))
         found = []
         for name, data in self._files.read(names).items():

@@ -1,4 +1,4 @@
-"""Provenance: when, where, how long and with what a step was done. It lies beside an outcome and is never hashed."""
+"""Provenance: when, where, how long and with what a step was done. It is stored with an outcome and never hashed."""
 
 from __future__ import annotations
 

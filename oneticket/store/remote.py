@@ -15,16 +15,16 @@ from oneticket.ground.errors import StoreError
 from oneticket.store.mark import Mark
 
 OBJECTS = {"s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "memory"}
-"""Where a put is atomic by itself; elsewhere it is made beside and moved in place."""
+"""Where a put is atomic by itself; elsewhere a temporary file is moved in place."""
 
 TAGS = ("ETag", "etag", "md5Hash", "content_md5")
-"""What object stores call the tag that says which content an object has."""
+"""Object stores' names for the tag that identifies an object's content."""
 
 
 class Remote:
-    """Files under a URL; options and credentials are what the environment and fsspec's own configuration say.
+    """Files under a URL; options and credentials come from the environment and fsspec's own configuration.
 
-    Raises StoreError for a kind of URL that nothing installed can open. Nothing is asked of the other side yet.
+    Raises StoreError for a kind of URL that no installed package can open. It makes no connection yet.
     """
 
     def __init__(self, url: str) -> None:
@@ -82,7 +82,7 @@ class Remote:
                     raise
 
     def create(self, name: str, data: bytes) -> bool:
-        """See `Files`; `data` must be nobody else's, since what lies there in the end decides."""
+        """See `Files`; `data` must be unique to this process, since the content that is there in the end decides."""
         with self._told("write to"):
             (path,) = self._paths([name])
             if not self.atomic:
@@ -136,7 +136,7 @@ class Remote:
 
     @contextlib.contextmanager
     def _told(self, doing: str) -> Iterator[None]:
-        """Turn whatever a foreign filesystem raises, of which there is no list, into StoreError with its own words."""
+        """Turn any error of a foreign filesystem, of which there is no list, into StoreError with its own words."""
         try:
             yield
         except Exception as error:

@@ -37,5 +37,5 @@ class StoreSlot:
         self.store.files.write({self.name: data})
 
     def set_aside(self, why: object) -> None:
-        """Rename it, so that it is not read again, and tell."""
+        """Rename it, so that it is not read again, and report it."""
         self.store.set_aside(self.name, why)

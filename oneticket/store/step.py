@@ -29,8 +29,8 @@ class Outcome:
 class Step:
     """One piece of work: its kind, its complete arguments as JSON, and the steps whose outcomes it needs.
 
-    `file` says where a `book` or `ticket` step reads; what is read is in its arguments, by its id, and once that is in
-    the store the file is not looked at again.
+    `file`: where a `book` or `ticket` step reads. Its arguments contain the id of the content; once that is in the
+    store the file is not read again.
 
     >>> a = Step(kind="rewind", args={"seed": 0})
     >>> a.key == Step(kind="rewind", args={"seed": 0}).key, a.key == Step(kind="rewind", args={"seed": 1}).key

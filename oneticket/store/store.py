@@ -32,14 +32,15 @@ UNUSED = "it is not used; a run makes it anew"
 
 
 class Store:
-    """Outcomes of steps, and what lies beside them. Any number of processes and machines may share one.
+    """Outcomes of steps, and the files stored with them. Any number of processes and machines may share one.
 
-    `url`: a folder, or what fsspec can open (`s3://bucket/prefix`); `store.url` opens the same store from anywhere.
-    None keeps outcomes in memory, for as long as this store is used. Nothing is read or written before it is asked for.
-    Every method raises StoreError, in words, if the place refuses.
+    `url`: a folder, or anything that fsspec can open (`s3://bucket/prefix`); `store.url` opens the same store from
+    anywhere. None keeps outcomes in memory, as long as this store is used. Nothing is read or written before it is
+    asked for. Every method raises StoreError, in words, if the place refuses.
 
-    Whatever is read is checked: every file is bound to its address and name, and holds a digest. What is damaged, or
-    another's, counts as absent and is told (KeptWarning) in one line with its path; if `read_only`, in `told` alone.
+    Everything read is checked: every file is bound to its address and name, and holds a digest. A damaged file, or one
+    of another address, counts as absent and is reported (KeptWarning) in one line with its path; if `read_only`, in
+    `told` only.
 
     >>> store = Store("memory://example")
     >>> step = Step(kind="rewind", args={"seed": 0})
@@ -62,10 +63,10 @@ class Store:
 
     @contextlib.contextmanager
     def indexed(self) -> Iterator[dict[str, int]]:
-        """One listing, as `listed` gives it; within, what thousands of small files say is asked of the index.
+        """One listing, as `listed` gives it; within the block, the content of small files comes from the index.
 
-        `definitions`, `provenances` and `there` then answer as of this listing. The index is brought up to date at the
-        end; it is a cache, and changes no answer.
+        `definitions`, `provenances` and `there` then answer as of this listing. The index is updated at the end; it is
+        a cache, and changes no answer.
         """
         marks = self._marks()
         self._index = Index(self.files, marks)
@@ -76,7 +77,7 @@ class Store:
             self._index = None
 
     def listed(self) -> dict[str, int]:
-        """The sizes of all files by name; outcomes of another format among them are told, once."""
+        """Name -> size of all files; outcomes of another format among them are reported once."""
         return {name: mark.size for name, mark in self._marks().items()}
 
     def _marks(self) -> Mapping[str, Mark]:
@@ -92,11 +93,11 @@ class Store:
         return set(names.holding(names.OUTCOME, (name for name, size in self.listed().items() if size)).values())
 
     def has(self, step: Step) -> bool:
-        """Whether the step's outcome is there, as long as it says, and its head whole; else it is made anew."""
+        """Whether the step's outcome is there, of the stated length and with an intact head; else it is done again."""
         return self._whole(step.key) is not None
 
     def there(self, keys: Iterable[str]) -> set[str]:
-        """Those of these addresses whose outcomes are there, as `has` says, many looked at at once."""
+        """Those of these addresses whose outcomes are there, as for `has`, many checked at once."""
         if self._index is None:
             return set(self._wholes(keys))
         asked = {names.name(key, names.OUTCOME): key for key in keys}
@@ -137,7 +138,7 @@ class Store:
         return {key: head.record for key, head in self._wholes(step.key for step in steps).items()}
 
     def heads(self, keys: Iterable[str]) -> dict[str, Head]:
-        """What the entries at these addresses say of themselves; those not there, or damaged, are left out."""
+        """The heads of the entries at these addresses; missing or damaged ones are left out."""
         asked = {names.name(key, names.OUTCOME): key for key in keys}
         begun = self.files.read(asked, end=entry.GUESS)
         longer = {name: length for name, start in begun.items() if (length := entry.length(start)) > entry.GUESS}
@@ -151,10 +152,10 @@ class Store:
         return found
 
     def put(self, step: Step, outcome: Outcome, *, seconds: float, device: str, how: str = "") -> str:
-        """Keep an outcome, its provenance first; with nothing half-written if the place refuses.
+        """Store an outcome, its provenance first; nothing is half-written if the place refuses.
 
-        Returns "kept", "there already" if the same was put by somebody else meanwhile, or "drifted" if another was:
-        that one stays, and what this one says is written beside it.
+        Returns "kept", "there already" if another process stored the same meanwhile, or "drifted" if it stored another
+        outcome: that one stays, and the difference is recorded with it.
         """
         data = entry.encode(step.key, outcome)
         digest = entry.head(step.key, data).digest
@@ -191,9 +192,9 @@ class Store:
         return found
 
     def define(self, *steps: Step) -> None:
-        """Write down what these steps and all that they need are, so that `step` finds them by address, anywhere.
+        """Write the definitions of these steps and all their needs, so that `step` finds them by address, anywhere.
 
-        What lies there already is looked at once, and written anew if it is damaged.
+        Existing ones are checked once, and written again if damaged.
         """
         if self._defined is None:
             self._defined = set(names.holding(names.DEFINITION, self.listed()).values())
@@ -234,14 +235,14 @@ class Store:
     def claim(
         self, step: Step, training: Callable[[], Mapping[str, object] | None] | None = None
     ) -> AbstractContextManager[Claim | None]:
-        """Hold a step while a block runs, so that nobody else does it; gives None if somebody else is at it now.
+        """Hold a step while a block runs, so that no other process does it; gives None if another one runs it now.
 
-        `training`: asked now and then what others may be told of the training, such as `training.curve.Curve.told`.
+        `training`: called now and then for what to report of the training, such as `training.curve.Curve.told`.
         """
         return self.claims.hold(step.key, training)
 
     def holder(self, step: Step) -> UnderWay | None:
-        """Who is at the step, such as `host, process 123`; None if nobody is. `claims.holders()` tells of all."""
+        """Who runs the step, such as `host, process 123`; None if nobody does. `claims.holders()` gives all."""
         return self.claims.holder(step.key)
 
     def slot(self, step: Step) -> StoreSlot:
@@ -253,7 +254,7 @@ class Store:
         self._write(step.key, names.FAILURE, {"text": text, "date": clock.date(), "host": host()})
 
     def failure(self, step: Step) -> str | None:
-        """Why the step failed when it was last tried; None if it did not. `failures()` tells of all."""
+        """Why the step failed at its last try; None if it did not. `failures()` gives all."""
         found = self._noted({names.name(step.key, names.FAILURE): step.key})
         return str(found[step.key].get("text")) if found else None
 
@@ -263,30 +264,30 @@ class Store:
         return {key: str(said.get("text")) for key, said in found.items()}
 
     def discard(self, key: str, why: object) -> None:
-        """Set the outcome at an address aside, so that it is made anew, and tell why."""
+        """Set the outcome at an address aside, so that it is made again, and report why."""
         self.set_aside(names.name(key, names.OUTCOME), why)
 
     def set_aside(self, name: str, why: object) -> None:
-        """Rename a damaged file, so that nobody reads it again, and tell; a place that refuses leaves it there."""
+        """Rename a damaged file, so that it is not read again, and report it; if the place refuses, it stays."""
         with contextlib.suppress(StoreError):
             self.files.move(name, f"{name}.{names.DAMAGED}")
         self._tell(name, why, "it is set aside; a run makes it anew")
 
     def _wholes(self, keys: Iterable[str]) -> dict[str, Head]:
-        """The heads of those entries whose files are as long as they say, from one listing."""
+        """The heads of those entries whose files have the stated length, from one listing."""
         sizes = self.listed()
         listed = {key: sizes[name] for key in keys if (name := names.name(key, names.OUTCOME)) in sizes}
         heads = self.heads(listed)
-        # Of another length than listed: put anew since then, or cut short.
+        # Another length than listed: stored again since then, or cut short.
         return {key: head for key, head in heads.items() if head.size == listed[key] or self._long(key, head)}
 
     def _whole(self, key: str) -> Head | None:
-        """The entry's head, if its file is as long as that says."""
+        """The entry's head, if its file has the stated length."""
         found = self.heads([key]).get(key)
         return found if found and self._long(key, found) else None
 
     def _long(self, key: str, head: Head) -> bool:
-        """Whether an entry is as long as its head says."""
+        """Whether an entry has the length in its head."""
         name = names.name(key, names.OUTCOME)
         size = self.files.size(name)
         if size is not None and size != head.size:
@@ -302,12 +303,12 @@ class Store:
         self.files.write({name: note.write(NOTE, name, value).encode()})
 
     def _noted(self, asked: Mapping[str, str]) -> dict[str, Mapping[str, Any]]:
-        """What these notes say, by key; those not there or damaged are left out."""
+        """The content of these notes, by key; missing or damaged ones are left out."""
         said = self._said(asked, lambda data, name: note.read(data, NOTE, name), "it is not used")
         return {asked[name]: value for name, value in said.items()}
 
     def _said(self, asked: Iterable[str], parse: Callable[[bytes, str], Any], then: str) -> dict[str, Any]:
-        """What these files say, by name; `parse` raises for a damaged one, which is told."""
+        """The content of these files, by name; `parse` raises for a damaged one, which is reported."""
 
         def read(some: Iterable[str]) -> dict[str, Any]:
             found = {}
@@ -321,7 +322,7 @@ class Store:
         return self._index.read(asked, read) if self._index else read(asked)
 
     def _tell(self, name: str, why: object, then: str) -> None:
-        """Say once which file is not used."""
+        """Report once which file is not used."""
         if (about := name or str(why)) not in self.told:
             self.told[about] = str(why)
             if not isinstance(self.files, ReadOnly):

@@ -1,4 +1,4 @@
-"""What a claim says of a step under way: who is at it, and how far its training is."""
+"""The content of a claim: who runs the step, and how far its training is."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Position:
 
 @dataclass(frozen=True, kw_only=True)
 class UnderWay:
-    """Somebody at a step. `position` is None where they did not tell it: before training, and of several ranks."""
+    """Somebody who runs a step. `position` is None if unknown: before training, and for several ranks."""
 
     who: str
     position: Position | None = None
@@ -41,7 +41,7 @@ class UnderWay:
 
 
 def under_way(said: Mapping[str, Any]) -> UnderWay:
-    """What the content of a claim says; a position that makes no sense is left out.
+    """The content of a claim; an impossible position is left out.
 
     >>> str(under_way({"host": "here", "pid": 7}))
     'here, process 7'
@@ -58,7 +58,7 @@ def under_way(said: Mapping[str, Any]) -> UnderWay:
 
 
 def _position(told: Mapping[str, Any]) -> Position:
-    """Raises KeyError, TypeError or ValueError for what no training told."""
+    """Raises KeyError, TypeError or ValueError for anything but the report of a training."""
     position, start, total, each = (int(told[name]) for name in ("position", "start", "total", "each"))
     lr, seconds = float(told["lr"]), float(told["seconds"])
     if not (0 <= start <= position <= total and each > 0 and math.isfinite(lr) and 0 <= seconds < math.inf):

@@ -79,10 +79,7 @@ def search_origin(
 
 
 def file_origin(thing: Book | Ticket, file: Path | None, replicate: int) -> Origin:
-    """A book or ticket that lies in a file, or in the store alone: its step's address is its id, wherever it lies.
-
-    Raises TransferError where it names no network that fits it, or tells of a search that cannot have been.
-    """
+    """A book or ticket by its id, wherever it lies; TransferError if its network or its search is impossible."""
     from oneticket.lottery.transfer import network_of, seen_by
 
     whose = str(file) if file else "the source"
@@ -104,7 +101,7 @@ def file_origin(thing: Book | Ticket, file: Path | None, replicate: int) -> Orig
 
 
 def search_of(thing: Book | Ticket, *, whose: str = "the ticket") -> SearchSpec | None:
-    """The search that found it; None where that is not known, as of somebody's own loop. Raises TransferError."""
+    """The search that found it; None if unknown, as for the user's own loop. Raises TransferError."""
     said = thing.lineage.get("search") or None
     if said is None or (isinstance(said, Mapping) and "data" not in said):
         return None
@@ -115,7 +112,7 @@ def search_of(thing: Book | Ticket, *, whose: str = "the ticket") -> SearchSpec 
 
 
 def ticket_level(ticket: Ticket) -> int:
-    """The level at which a ticket was found; 1 where it does not say."""
+    """The level at which a ticket was found; 1 if unknown."""
     level = ticket.lineage.get("level")
     return level if type(level) is int and 0 <= level <= DEEPEST else 1
 
@@ -150,18 +147,16 @@ def transfer_cells(
 ) -> tuple[Cell, ...]:
     """One cell per arm and level; those of all weights once. The target's own ticket is a ticket like any other.
 
-    `called`: what the network, and the target's data and optimizer, are called; their own names unless given.
-    `head_start`: see `lottery/accounting`; `equal`: at what sources are compared.
-
-    Raises SpecError for a level that the source does not have, for an arm whose source is lacking, and for weights that
-    have seen as many target steps as there are.
+    `called`: names of the network, and of the target's data and optimizer; by default their own. `head_start`: see
+    `lottery/accounting`; `equal`: what sources are compared at. Raises SpecError for a level that the source does not
+    have, for an arm without its source, and for weights that have seen as many target steps as there are.
     """
     inputs = Inputs.read(origin.network)
     facts = context.facts(spec.data, spec.task, inputs)
     target = context.selection(spec.data, spec.task, inputs).digest
     seen = seen_at(spec, origin.seen, inputs, context)
     own_seen = seen_at(spec, own.seen, inputs, context) if own else None
-    # What keeps nothing of a ticket is a network for the available inputs, whatever the source's were.
+    # Arms that keep nothing of a ticket have a network for the available inputs, whatever the source's were.
     alone = canon.Written({**origin.network, **facts.inputs.plain(), "classes": facts.outputs})
     digests = {"data_digest": facts.digest, **code_digests(recalled(ModelSpec, origin.network["spec"]), spec)}
 
@@ -223,7 +218,7 @@ def searches(cells: Iterable[Cell]) -> tuple[Origin, ...]:
     for cell in cells:
         for origin in cell.origin.each if cell.origin else ():
             if origin.levels:
-                root = origin.levels[:2][-1].key  # level 1 of a search that goes by a consensus is another one's
+                root = origin.levels[:2][-1].key  # level 1 of a search that follows a consensus is another one's
                 found[root] = max(found.get(root, origin), origin, key=lambda origin: len(origin.levels))
     return tuple(found.values())
 
@@ -245,7 +240,7 @@ def closure(steps: Iterable[Step]) -> tuple[Step, ...]:
 
 @lru_cache(maxsize=256)
 def _counted(rule: PruningSpec, network: str, levels: int) -> tuple[tuple[str, ...], tuple[int, ...]]:
-    """The names of the prunable weights in the model's order, and how many live at each level: no scores are needed."""
+    """The names of the prunable weights in the model's order, and how many remain at each level: needs no scores."""
     known = json.loads(network)
     spec = ModelSpec.recall(known["spec"])
     model = outline(known)
@@ -255,7 +250,7 @@ def _counted(rule: PruningSpec, network: str, levels: int) -> tuple[tuple[str, .
 
 
 def _check_crossing(arm: str, source: Origin, own: Origin) -> None:
-    """Refuse masks and weights that are not of the same network from one initialisation."""
+    """Refuse masks and weights of different networks or initialisations."""
     one, other = Inputs.read(source.network), Inputs.read(own.network)
     if one != other:
         raise SpecError(f"arm {arm}: the source takes {one}, the target's own {other}; give sets of the same inputs")
@@ -280,21 +275,21 @@ def _at(source: Origin, level: int) -> int:
 
 
 def code_digests(*specs: Spec) -> dict[str, str]:
-    """What an address has beside the names of a user's own code: digests of its text, such as `criterion_digest`."""
+    """The digests of the user's own code in an address, such as `criterion_digest`."""
     return {f"{table.kind}_digest": table.digest(path) for spec in specs for table, path in own_code(spec)}
 
 
 SAME = {"own": "ticket", "own-reinit": "reinit"}
-"""What the arms of the target's own search are as work: an arm of any source."""
+"""Arms of the target's own search -> the same work as an arm of any source."""
 
 SEARCHED = {
     "corrected-random": "which weights the dense network brought to zero",
     "trained-signs": "which signs the trained weights of a level have",
 }
-"""The arms that no file is enough for, and what it lacks."""
+"""Arms that no file is enough for, and what it lacks."""
 
 BOOKS = ("layerwise-random-kept", *CROSSED, "dense-rewound", "mask-init")
-"""The arms that a single ticket's file is not enough for."""
+"""Arms that a single ticket's file is not enough for."""
 
 BLANK = ("dense", "global-random")
-"""The arms that need a network and a density, but no search."""
+"""Arms that need a network and a density, but no search."""

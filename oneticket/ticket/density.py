@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Density:
-    """`living` of `total` weights under a mask's names, in a model of `whole` weights; those without a mask all live.
+    """`remaining` of `total` weights under a mask's names, in a model of `whole` weights; those without a mask remain.
 
     >>> print(Density(remaining=1, total=8, whole=16))
     density 0.125 of 8 prunable weights, 0.5625 of all 16
@@ -50,7 +50,7 @@ def count_weights(tensors: Mapping[str, Tensor]) -> int:
 
 
 def model_weights(model: nn.Module) -> int:
-    """How many weights the model has on this rank, tied ones once; lazy ones count when they are there.
+    """How many weights the model has on this rank, tied ones once; lazy ones count once they exist.
 
     >>> from torch import nn
     >>> model_weights(nn.Linear(2, 3))

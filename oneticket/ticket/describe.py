@@ -1,4 +1,4 @@
-"""What a ticket or book tells of itself, made safe to show: names in one line, scores that are sound, as plain text."""
+"""Descriptions of a ticket or book, safe to show: names in one line, valid scores, plain text."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from oneticket.ground.metric import Metric
 
 
 class Spoken(Protocol):
-    """What tells of itself: a ticket, a book, or what was read of either without its tensors."""
+    """What can be described: a ticket, a book, or a preview of either."""
 
     @property
     def model(self) -> Mapping[str, Any]:
@@ -118,7 +118,7 @@ def metric_of(row: Mapping[str, Any]) -> Metric:
 
 
 def sound_metric(row: Mapping[str, Any]) -> Metric | None:
-    """What a row is measured by, made safe to show; None for one that says nothing sound of it."""
+    """The metric of a row, safe to show; None if it names no valid one."""
     try:
         return metric_of(row)
     except SpecError:
@@ -146,7 +146,7 @@ def number(value: object) -> TypeGuard[float]:
 
 
 def replicate_of(thing: Spoken) -> int:
-    """The replicate that a ticket or book says it is; 0 where it does not."""
+    """The replicate of a ticket or book; 0 if it names none."""
     said = thing.lineage.get("replicate")
     return said if type(said) is int and 0 <= said < 2**31 else 0
 
@@ -161,7 +161,7 @@ def percent(share: float) -> str:
 
 
 def at(value: Any, *path: str) -> Any:
-    """What lies under these names, one within the other; None where one is not there."""
+    """The value under these nested names; None if one is missing."""
     for name in path:
         value = value.get(name) if isinstance(value, Mapping) else None
     return value
@@ -191,7 +191,7 @@ def text(value: object) -> str:
 
 
 def _sets(thing: Spoken) -> list[Any]:
-    """What a file says of its data, set by set; of a consensus those of all its searches."""
+    """The data of a file, set by set; for a consensus those of all its searches."""
     of = at(thing.lineage, "consensus", "of")
     found: list[Any] = []
     for one in of[:MOST_SCORES] if isinstance(of, list) else [thing.lineage]:

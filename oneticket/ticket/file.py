@@ -1,4 +1,4 @@
-"""Ticket and book files: what goes into a container, and what is refused on the way back."""
+"""Ticket and book files: how they are stored in a container, and what is refused on reading."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from oneticket.ticket.ticket import Ticket
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FileFacts:
-    """What a file is, every figure derived from its tensors anew. Counts are of weights under the (sparsest) mask."""
+    """The facts of a file, all derived from its tensors. Counts are of weights under the (sparsest) mask."""
 
     path: str
     kind: str
@@ -44,10 +44,10 @@ class FileFacts:
 
 
 def save(thing: Ticket | Book, path: str | os.PathLike[str]) -> None:
-    """Write a ticket or a book. The same value gives the same bytes; a failure leaves an existing file whole.
+    """Write a ticket or a book. Equal values give equal bytes; a failure leaves an existing file intact.
 
-    A ticket's file holds its masks bit-packed and only the surviving values: at 5 % density less than a tenth of the
-    dense checkpoint. Raises FileError when the disk refuses.
+    A ticket's file holds its masks bit-packed and only the remaining values: at 5 % density less than a tenth of the
+    dense checkpoint. Raises FileError if the disk refuses.
     """
     container.write(path, pack(thing))
 
@@ -58,7 +58,7 @@ def load(path: str | os.PathLike[str]) -> Ticket | Book:
 
 
 def verify(path: str | os.PathLike[str]) -> FileFacts:
-    """Read a file, derive everything it claims anew, and say what it is; raises FileError for any untruth."""
+    """Read a file, check everything that it claims against its tensors; raises FileError for any contradiction."""
     meta, thing = _read(path)
     mask = thing.mask if isinstance(thing, Ticket) else thing.mask(thing.levels)
     return FileFacts(

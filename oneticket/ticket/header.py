@@ -1,7 +1,7 @@
-"""The header of a safetensors file: the one place that writes it and reads it, whatever the file is kept for.
+"""The header of a safetensors file: the only place that writes and reads it, for every kind of file.
 
-Equal content has equal bytes, whatever the version of any library: canonical JSON, the widest dtype first, no gaps. The
-reader takes exactly the bytes that the writer would have written. It needs no torch: `values` makes tensors of bytes.
+Equal content gives equal bytes, for any version of any library: canonical JSON, the widest dtype first, no gaps. The
+reader accepts only the bytes that the writer would have written. It needs no torch: `values` makes tensors of bytes.
 """
 
 from __future__ import annotations

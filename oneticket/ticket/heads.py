@@ -52,9 +52,9 @@ def check(head: object) -> Head:
 
 
 def named(names: Sequence[str], tensors: Collection[str]) -> Head:
-    """The head as somebody names it: layers, each of an output of its own; or tensors, together of one.
+    """The head as the user names it: layers, one for each output; or tensors, together one output's.
 
-    Raises PruneError for a name that is no tensor and no layer of one.
+    Raises PruneError for a name that is neither a tensor nor a layer.
 
     >>> named(["a.w", "a.b"], ["a.w", "a.b", "b.w"]), named(["a", "b"], ["a.w", "a.b", "b.w"])
     (('a.w', 'a.b'), (('a.w', 'a.b'), ('b.w',)))

@@ -12,7 +12,7 @@ from oneticket.ticket.names import listed
 
 
 class Shift(NamedTuple):
-    """How names differ: the prefix `less` goes, the prefix `more` comes."""
+    """How names differ: the prefix `less` is removed, the prefix `more` added."""
 
     less: str = ""
     more: str = ""
@@ -31,15 +31,15 @@ def match(
     optional: Collection[str] = (),
     error: type[OneticketError] = TransferError,
 ) -> dict[str, str]:
-    """Name asked for -> the model's name, of those in `found`; a name that is there under no name is left out.
+    """Name asked for -> the model's name, among those in `found`; names without a match are left out.
 
-    1. Names as they are win.
-    2. Otherwise the segments that wrappers add (`WRAPPERS`) are struck out, anywhere in the names of both sides.
-    3. Otherwise there is one prefix more or less, the same for all; if several do, `error` is raised and names them,
-       unless they lead to the very same tensors: then the first is taken.
+    1. Equal names match.
+    2. Otherwise segments that wrappers add (`WRAPPERS`) are removed, anywhere in the names of both sides.
+    3. Otherwise one common prefix is added or removed. If several fit, `error` is raised and names them, unless they
+    lead to the same tensors: then the first is taken.
 
-    Names that are `optional` have no say in this; they go where the others go, or are left out. Where no rule finds
-    all names, those come back that the rule finds which finds most: compare with `wanted`.
+    `optional` names do not influence this; they follow the others, or are left out. If no rule matches all names, the
+    rule that matches most gives the result: compare with `wanted`.
 
     >>> match(["conv.weight", "conv.bias"], {"module.conv.weight": 1, "module.conv.bias": 2, "module.fc.weight": 3})
     {'conv.weight': 'module.conv.weight', 'conv.bias': 'module.conv.bias'}

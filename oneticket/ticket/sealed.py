@@ -29,7 +29,7 @@ EARLIER = ("outcome", "run", "oneticket")
 
 @dataclass(frozen=True, kw_only=True)
 class Head:
-    """What a sealed file says before its tensors, checked.
+    """The checked head of a sealed file, before its tensors.
 
     `record`: JSON. `digest`: of all content. `tensors`: dtype and shape by name. `sums`: SHA-256 of each one's bytes.
     `length`: the bytes of the head; `size`: those of the whole file.

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def sharded(tensor: Tensor) -> TypeGuard[DTensor]:
-    """Whether ranks share the tensor; where nobody imported DTensor, which takes a second, there is none."""
+    """Whether ranks share the tensor; False if DTensor was never imported, which would take a second."""
     if type(tensor) in PLAIN or "torch.distributed.tensor" not in sys.modules:
         return False
     from torch.distributed.tensor import DTensor
@@ -36,7 +36,7 @@ def local(tensor: Tensor) -> Tensor:
 
 
 def shard(value: Tensor, like: Tensor) -> Tensor:
-    """What of a whole value lies on this rank if it is cut as `like` is; the value itself beside a plain tensor.
+    """The part of a whole value on this rank, cut as `like` is; the value itself for a plain tensor.
 
     Raises GuardError for placements other than `Shard` and `Replicate`.
     """
@@ -90,7 +90,7 @@ def reshard(model: nn.Module) -> None:
 
 
 def agree(model: nn.Module, word: str) -> None:
-    """Raise GuardError on every rank that shares the model unless all of them say the same word.
+    """Raise GuardError on every rank that shares the model unless all of them give the same word.
 
     One collective per process group; none for a model that is this process's own.
     """

@@ -138,10 +138,10 @@ class Ticket:
     ) -> Ticket:
         """A ticket from a file, a folder, a `file://` URL or a Hugging Face Hub repository, checked to the last bit.
 
-        Local files come before the Hub; without a network, the Hub's local cache is used. `revision`: a
-        branch, tag or commit of the Hub. `level`, `density`: choose from a book, as in `load`. `filename`: of the file
-        there; `ticket.safetensors` or else `book.safetensors` unless told. `largest`: bytes that are fetched at most, 4
-        GiB unless told. Raises FileError, with what was tried.
+        Local files come before the Hub; without a network, the Hub's local cache is used. `revision`: a branch, tag or
+        commit of the Hub. `level`, `density`: choose from a book, as in `load`. `filename`: the file there, by default
+        `ticket.safetensors` or else `book.safetensors`. `largest`: the most bytes to fetch, by default 4 GiB. Raises
+        FileError, with what was tried.
         """
         found: Ticket = door("publish.load:ticket_from")(
             where, revision=revision, level=level, density=density, filename=filename, largest=largest

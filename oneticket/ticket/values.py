@@ -67,7 +67,7 @@ def from_raw(data: bytes | bytearray | memoryview, dtype: torch.dtype, shape: tu
 
 
 def table_of(tensors: Mapping[str, Tensor]) -> Table:
-    """What a header says of these tensors, which must be of a dtype in `DTYPES`."""
+    """The header's entry for these tensors, which must have a dtype in `DTYPES`."""
     return {name: (CODES[tensor.dtype], tuple(tensor.shape)) for name, tensor in tensors.items()}
 
 
@@ -93,7 +93,7 @@ def fingerprint(tensors: Mapping[str, Tensor]) -> dict[str, list[object]]:
 
 
 def facts(value: Mapping[str, Any], what: str) -> Mapping[str, Any]:
-    """A copy of a JSON mapping as it comes back from JSON text; raises SpecError for what JSON cannot say."""
+    """A copy of a JSON mapping as read back from JSON text; raises SpecError for values that JSON does not have."""
     if not isinstance(value, Mapping):
         raise SpecError(f"{what}: expected a mapping that JSON can hold, got {type(value).__name__}")
     try:
