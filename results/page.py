@@ -15,6 +15,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from oneticket.charts.chart import write
+from oneticket.charts.crossing import crossing_chart
 from oneticket.charts.decomposition import decomposition_chart
 from oneticket.charts.scores import scores_chart
 from oneticket.charts.theme import Chart
@@ -73,6 +74,9 @@ def _sections(folder: Path, rows: Rows) -> Iterator[str]:
         yield "## Verdicts\n"
         yield from table_lines(verdicts)[2:]
         yield "`claims.csv` has each with its rule.\n"
+    if crossing_chart(rows) is not None:
+        yield "## Over the size of the target\n"
+        yield "![Scores, and gains over the target's own ticket, over its number of training examples](crossing.svg)\n"
     yield "## Tickets beside other networks\n"
     yield from _tables(rival_tables(rows))
     yield "![Scores over density, of the networks that one chart can show](scores.svg)\n"
@@ -127,8 +131,9 @@ def draw(folder: Path, rows: Rows) -> None:
     few = len({row["source_data"] for row in rows if row["arm"] == "ticket"}) <= FEW
     arms = SHOWN if few else BESIDE_MANY
     chart(scores_chart([row for row in rows if row["arm"] in arms]), folder / "scores.svg")
-    if (drawn := decomposition_chart(rows)) is not None:
-        chart(drawn, folder / "mask-or-weights.svg")
+    for made, name in ((decomposition_chart(rows), "mask-or-weights"), (crossing_chart(rows), "crossing")):
+        if made is not None:
+            chart(made, folder / f"{name}.svg")
 
 
 def remake(folder: Path, files: Sequence[Path]) -> None:
