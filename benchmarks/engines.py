@@ -21,7 +21,7 @@ from oneticket.lottery.run_context import RunContext
 from oneticket.lottery.spec import SearchSpec
 from oneticket.store.step import Step
 from oneticket.store.store import Store
-from oneticket.study.plan import search_origin
+from oneticket.study.origins import search_origin
 
 ENGINES = ("inline, torch's threads", "inline, 1 thread", "ray, 2 workers")
 SEARCHES, LEVELS, BUDGET = 4, 6, "120ep"

@@ -22,7 +22,7 @@ from oneticket.engine import inline
 from oneticket.lottery.run_context import RunContext
 from oneticket.lottery.spec import SearchSpec
 from oneticket.store.store import Store
-from oneticket.study.plan import search_origin
+from oneticket.study.origins import search_origin
 
 LEVELS, ROUNDS = 30, 3
 TARGETS = {20: "<= 0.7", 30: "<= 0.5"}

@@ -19,7 +19,8 @@ from benchmarks.side import ENVIRONMENT, ROOT, Side, lacking, sides
 from oneticket.lottery.run_context import RunContext
 from oneticket.lottery.spec import SearchSpec
 from oneticket.study.grid import Plan
-from oneticket.study.plan import search_cells, search_origin
+from oneticket.study.origins import search_origin
+from oneticket.study.plan import search_cells
 
 MODEL, ROUNDS = "lenet-300-100", 3
 

@@ -21,7 +21,8 @@ from oneticket.session.terminal import say
 from oneticket.store.store import Store
 from oneticket.study.cells import Origin
 from oneticket.study.labels import usual_labels
-from oneticket.study.plan import search_cells, search_origin
+from oneticket.study.origins import search_origin
+from oneticket.study.plan import search_cells
 from oneticket.study.rows import rows as rows_of
 from oneticket.study.spec import FindSpec
 from oneticket.ticket.book import Book

@@ -16,7 +16,7 @@ from oneticket.lottery.search import book, initial_weights, level, level_ticket,
 from oneticket.lottery.training_request import Work
 from oneticket.lottery.transfer import blank, train_arm
 from oneticket.store.step import Outcome, Step
-from oneticket.study.plan import search_of
+from oneticket.study.origins import search_of
 from oneticket.study.steps import (
     Blank,
     ConsensusStep,

@@ -15,7 +15,7 @@ from oneticket.store.step import Step
 from oneticket.store.store import Store
 from oneticket.study.cells import Origin
 from oneticket.study.draws import subset
-from oneticket.study.plan import search_origin
+from oneticket.study.origins import search_origin
 from oneticket.study.sources import Subsets
 from oneticket.study.spec import FindSpec
 from oneticket.ticket.book import Book

@@ -22,8 +22,9 @@ from oneticket.store.store import Store
 from oneticket.study.cells import Cell, Origin
 from oneticket.study.draws import subset, without_draws
 from oneticket.study.labels import Labels, data_label
+from oneticket.study.origins import file_origin, search_of, search_origin, ticket_level
 from oneticket.study.overlaps import overlaps
-from oneticket.study.plan import file_origin, search_of, search_origin, ticket_level, transfer_cells
+from oneticket.study.plan import transfer_cells
 from oneticket.study.rows import Rows, rows
 from oneticket.study.sources import Subsets
 from oneticket.study.spec import FROM_SOURCE, ComparisonSpec

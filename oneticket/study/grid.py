@@ -29,8 +29,9 @@ from oneticket.study.draws import subset
 from oneticket.study.equal import check_equal, in_steps, same_search, twice
 from oneticket.study.labels import Labels, called_in
 from oneticket.study.merge import Role, located, naming, rewind, stated, training
+from oneticket.study.origins import search_origin
 from oneticket.study.overlaps import overlaps
-from oneticket.study.plan import BLANK, search_origin, transfer_cells
+from oneticket.study.plan import BLANK, transfer_cells
 from oneticket.study.sources import ConsensusSpec
 from oneticket.study.spec import FIGURES, ComplexitySpec, PartSpec, SetSpec, StudySpec, TrainedSpec
 from oneticket.task.inputs import ALIKE, Inputs

@@ -2,119 +2,24 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Mapping
-from functools import lru_cache
-from itertools import pairwise
-from pathlib import Path
+from collections.abc import Iterable
 from typing import Any
 
 from oneticket.data.facts import per_epoch
 from oneticket.ground import canon
-from oneticket.ground.errors import SpecError, TransferError
-from oneticket.ground.spec import Spec, own_code
-from oneticket.lottery.accounting import Seen, check_start, first_step
+from oneticket.ground.errors import SpecError
+from oneticket.lottery.accounting import check_start, first_step
 from oneticket.lottery.arms import ARMS, CROSSED, OF_TARGET, WHOLE
-from oneticket.lottery.outline import network, rewind_step, seen_at
+from oneticket.lottery.outline import seen_at
 from oneticket.lottery.run_context import RunContext
-from oneticket.lottery.spec import MOST_LEVELS, HeadStart, SearchSpec, TransferSpec
-from oneticket.models.build import outline
-from oneticket.models.parts import prunable
+from oneticket.lottery.spec import HeadStart, TransferSpec
 from oneticket.models.spec import ModelSpec
-from oneticket.pruning.prune import survivors
-from oneticket.pruning.spec import PruningSpec
-from oneticket.pruning.units import find
 from oneticket.store.step import Step
 from oneticket.study.cells import Cell, Origin
-from oneticket.study.labels import Labels, data_label, model_label, usual_labels
-from oneticket.study.steps import Blank, FileStep, LevelStep, RewindStep, SourceTicket, TransferStep, recalled
+from oneticket.study.labels import Labels, data_label
+from oneticket.study.origins import code_digests
+from oneticket.study.steps import Blank, SourceTicket, TransferStep, recalled
 from oneticket.task.inputs import Inputs
-from oneticket.ticket.book import MOST_LEVELS as DEEPEST
-from oneticket.ticket.book import Book
-from oneticket.ticket.ticket import Ticket
-
-
-def search_origin(
-    spec: SearchSpec, *, levels: int, replicate: int, context: RunContext, called: Labels | None = None
-) -> Origin:
-    """A planned search, from level 0 to `levels`; each level needs the rewind weights and the level above it.
-
-    The digest of the data is part of each address: data that changed under its name means other work. Raises SpecError
-    for a level that would prune nothing.
-
-    >>> found = search_origin(SearchSpec(data="digits:a", model="mlp"), levels=2, replicate=0, context=RunContext())
-    >>> [step.args["level"] for step in found.levels], found.levels[2].needs[1] is found.levels[1]
-    ([0, 1, 2], True)
-    """
-    if not 0 <= levels <= MOST_LEVELS:
-        raise SpecError(f"levels: expected 0 to {MOST_LEVELS}, got {levels}")
-    facts = context.facts(spec.data, spec.task)
-    digests = {"data_digest": facts.digest, **code_digests(spec)}
-    rewind = RewindStep(spec=spec, replicate=replicate, digests=digests).step
-    steps: list[Step] = []
-    for number in range(levels + 1):
-        needs = (rewind, *steps[-1:])
-        planned = LevelStep(spec=spec, replicate=replicate, digests=digests, number=number, needs=needs)
-        steps.append(planned.step)
-    known = network(spec, context)
-    layers, remaining = _counted(spec.pruning, canon.dumps(known), levels)
-    for level, (above, here) in enumerate(pairwise(remaining), start=1):
-        if here == above:
-            raise SpecError(
-                f"level {level} would prune nothing, since {here} weights remain and no more may be pruned; ask for "
-                f"levels up to {level - 1}, or a larger fraction"
-            )
-    return Origin(
-        replicate=replicate,
-        network=known,
-        search=spec.plain(),
-        remaining=dict(enumerate(remaining)),
-        seen=Seen(steps=rewind_step(spec, facts), digest=context.selection(spec.data, spec.task).digest),
-        layers=layers,
-        called=called or usual_labels(spec.model, spec.data, spec.optimizer),
-        levels=tuple(steps),
-        total=spec.training.budget.steps(epoch := per_epoch(facts, spec.training.batch)),
-        epoch=epoch,
-    )
-
-
-def file_origin(thing: Book | Ticket, file: Path | None, replicate: int) -> Origin:
-    """A book or ticket by its id, wherever it lies; TransferError if its network or its search is impossible."""
-    from oneticket.lottery.transfer import network_of, seen_by
-
-    whose = str(file) if file else "the source"
-    model, search = network_of(thing, whose=whose)[0], search_of(thing, whose=whose)
-    called = Labels(model=model_label(model)) if search is None else usual_labels(model, search.data, search.optimizer)
-    if isinstance(thing, Ticket):
-        remaining = {ticket_level(thing): thing.mask.remaining}
-    else:
-        remaining = {level: thing.mask(level).remaining for level in range(len(thing))}
-    return Origin(
-        replicate=replicate,
-        network=thing.model,
-        search={} if search is None else search.plain(),
-        remaining=remaining,
-        seen=seen_by(thing),
-        called=called,
-        file=FileStep(kind="ticket" if isinstance(thing, Ticket) else "book", id=thing.id, file=file),
-    )
-
-
-def search_of(thing: Book | Ticket, *, whose: str = "the ticket") -> SearchSpec | None:
-    """The search that found it; None if unknown, as for the user's own loop. Raises TransferError."""
-    said = thing.lineage.get("search") or None
-    if said is None or (isinstance(said, Mapping) and "data" not in said):
-        return None
-    try:
-        return SearchSpec.recall(said)
-    except SpecError as error:
-        raise TransferError(f"{whose}: lineage.{str(error).replace(chr(10), '; ')}") from error
-
-
-def ticket_level(ticket: Ticket) -> int:
-    """The level at which a ticket was found; 1 if unknown."""
-    level = ticket.lineage.get("level")
-    return level if type(level) is int and 0 <= level <= DEEPEST else 1
 
 
 def search_cells(origin: Origin) -> tuple[Cell, ...]:
@@ -148,8 +53,10 @@ def transfer_cells(
     """One cell per arm and level; those of all weights once. The target's own ticket is a ticket like any other.
 
     `called`: names of the network, and of the target's data and optimizer; by default their own. `head_start`: see
-    `lottery/accounting`; `equal`: what sources are compared at. Raises SpecError for a level that the source does not
-    have, for an arm without its source, and for weights that have seen as many target steps as there are.
+    `lottery/accounting`; `equal`: what sources are compared at.
+
+    Raises SpecError for a level that the source does not have, for an arm without its source, and for weights that have
+    seen as many target steps as there are.
     """
     inputs = Inputs.read(origin.network)
     facts = context.facts(spec.data, spec.task, inputs)
@@ -238,17 +145,6 @@ def closure(steps: Iterable[Step]) -> tuple[Step, ...]:
     return tuple(order.values())
 
 
-@lru_cache(maxsize=256)
-def _counted(rule: PruningSpec, network: str, levels: int) -> tuple[tuple[str, ...], tuple[int, ...]]:
-    """The names of the prunable weights in the model's order, and how many remain at each level: needs no scores."""
-    known = json.loads(network)
-    spec = ModelSpec.recall(known["spec"])
-    model = outline(known)
-    shapes = {name: tuple(model.get_parameter(name).shape) for name in prunable(model, spec.prunable)}
-    units = find(rule, model, shapes)
-    return (*shapes,), tuple(survivors(rule, shapes, levels=level, units=units) for level in range(levels + 1))
-
-
 def _check_crossing(arm: str, source: Origin, own: Origin) -> None:
     """Refuse masks and weights of different networks or initialisations."""
     one, other = Inputs.read(source.network), Inputs.read(own.network)
@@ -272,11 +168,6 @@ def _at(source: Origin, level: int) -> int:
         held = f"{first} to {last}, the levels of the source" if first < last else f"{first}, the ticket's own"
         raise SpecError(f"level: expected {held}, got {level}")
     return source.remaining[level]
-
-
-def code_digests(*specs: Spec) -> dict[str, str]:
-    """The digests of the user's own code in an address, such as `criterion_digest`."""
-    return {f"{table.kind}_digest": table.digest(path) for spec in specs for table, path in own_code(spec)}
 
 
 SAME = {"own": "ticket", "own-reinit": "reinit"}

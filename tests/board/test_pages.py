@@ -23,7 +23,8 @@ from oneticket.store.step import Outcome, Step
 from oneticket.store.store import Store
 from oneticket.study.design import keep_plan
 from oneticket.study.grid import plan
-from oneticket.study.plan import closure, search_origin
+from oneticket.study.origins import search_origin
+from oneticket.study.plan import closure
 from oneticket.study.spec import StudySpec
 from oneticket.study.steps import Blank, TransferStep
 from oneticket.training import curve

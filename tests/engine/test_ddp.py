@@ -19,7 +19,7 @@ from oneticket.ground.streams import Streams
 from oneticket.lottery.run_context import RunContext
 from oneticket.lottery.spec import SearchSpec
 from oneticket.store.store import Store
-from oneticket.study.plan import search_origin
+from oneticket.study.origins import search_origin
 
 GLOO = torch.distributed.is_available() and torch.distributed.is_gloo_available()
 pytestmark = pytest.mark.skipif(not GLOO, reason="needs gloo")

@@ -19,7 +19,7 @@ from oneticket.lottery.spec import SearchSpec
 from oneticket.store import names
 from oneticket.store.step import Step
 from oneticket.store.store import Store
-from oneticket.study.plan import search_origin
+from oneticket.study.origins import search_origin
 from oneticket.training.loop import Run
 
 TWO = Engine(name="inline", processes=2)

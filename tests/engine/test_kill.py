@@ -19,7 +19,8 @@ from oneticket.lottery.run_context import RunContext
 from oneticket.lottery.spec import SearchSpec
 from oneticket.store.step import Step
 from oneticket.store.store import Store
-from oneticket.study.plan import closure, search_origin
+from oneticket.study.origins import search_origin
+from oneticket.study.plan import closure
 from oneticket.training.loop import Run
 
 PLACE = RunContext()

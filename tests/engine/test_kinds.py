@@ -20,7 +20,8 @@ from oneticket.lottery.transfer import network_of, transfer
 from oneticket.models.build import build_network
 from oneticket.store.step import Outcome
 from oneticket.store.store import Store
-from oneticket.study.plan import closure, search_origin, transfer_cells
+from oneticket.study.origins import search_origin
+from oneticket.study.plan import closure, transfer_cells
 from oneticket.study.rows import rows
 from oneticket.task.inputs import Inputs
 from oneticket.ticket.book import Book

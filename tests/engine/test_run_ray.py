@@ -28,7 +28,8 @@ from oneticket.lottery.spec import SearchSpec
 from oneticket.store import names
 from oneticket.store.step import Step
 from oneticket.store.store import Store
-from oneticket.study.plan import closure, search_origin
+from oneticket.study.origins import search_origin
+from oneticket.study.plan import closure
 from oneticket.study.resolve import plan_of
 from oneticket.study.rows import rows
 from oneticket.training.loop import Run

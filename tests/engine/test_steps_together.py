@@ -18,7 +18,8 @@ from oneticket.lottery.run_context import RunContext
 from oneticket.lottery.spec import SearchSpec, TransferSpec
 from oneticket.store.step import Outcome, Step
 from oneticket.store.store import Store
-from oneticket.study.plan import closure, search_origin, transfer_cells
+from oneticket.study.origins import search_origin
+from oneticket.study.plan import closure, transfer_cells
 from oneticket.study.steps import akin
 from oneticket.training.loop import Run
 

@@ -18,7 +18,7 @@ from oneticket.engine import inline, run_ray
 from oneticket.lottery.run_context import RunContext
 from oneticket.lottery.spec import SearchSpec
 from oneticket.store.store import Store
-from oneticket.study.plan import search_origin
+from oneticket.study.origins import search_origin
 
 STUDY = """
 levels = [1]

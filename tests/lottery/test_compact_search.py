@@ -18,7 +18,7 @@ from oneticket.lottery.search import search
 from oneticket.lottery.spec import SearchSpec, TransferSpec
 from oneticket.lottery.transfer import transfer
 from oneticket.store.store import Store
-from oneticket.study.plan import search_origin
+from oneticket.study.origins import search_origin
 from oneticket.ticket.book import Book
 
 WIDE = {"name": "mlp", "widths": (400, 128)}

@@ -19,7 +19,7 @@ from oneticket.lottery.transfer import transfer
 from oneticket.models.build import build
 from oneticket.models.parts import prunable
 from oneticket.models.spec import ModelSpec
-from oneticket.study.plan import search_origin
+from oneticket.study.origins import search_origin
 from oneticket.task.inputs import Inputs
 from oneticket.ticket.book import Book
 

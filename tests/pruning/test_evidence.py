@@ -16,7 +16,7 @@ from oneticket.lottery.spec import SearchSpec
 from oneticket.pruning.criteria import score
 from oneticket.pruning.evidence import Evidence
 from oneticket.pruning.spec import PruningSpec
-from oneticket.study.plan import search_origin
+from oneticket.study.origins import search_origin
 from oneticket.ticket.mask import Mask
 
 DRAW = torch.Generator().manual_seed(0)

@@ -13,7 +13,8 @@ from oneticket.report.verdict import sentence
 from oneticket.stats.summary import summary
 from oneticket.stats.table import tables
 from oneticket.store.store import Store
-from oneticket.study.plan import search_cells, search_origin, transfer_cells
+from oneticket.study.origins import search_origin
+from oneticket.study.plan import search_cells, transfer_cells
 from oneticket.study.rows import Row, rows
 
 

@@ -9,7 +9,7 @@ from oneticket.lottery.spec import SearchSpec
 from oneticket.store import names
 from oneticket.store.step import Outcome, Step
 from oneticket.store.store import Store
-from oneticket.study.plan import search_origin
+from oneticket.study.origins import search_origin
 
 STEP = Step(kind="rewind", args={"seed": 0})
 LEVEL = Step(kind="level", args={"level": 0, "rate": 0.1}, needs=(STEP,))

@@ -17,7 +17,7 @@ from oneticket.ground.errors import KeptWarning, OneticketError
 from oneticket.lottery.run_context import RunContext
 from oneticket.store import claim
 from oneticket.store.store import Store
-from oneticket.study.plan import search_origin
+from oneticket.study.origins import search_origin
 
 
 def work(root: Path) -> None:

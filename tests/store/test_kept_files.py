@@ -28,7 +28,8 @@ from oneticket.store import names
 from oneticket.store.step import Step
 from oneticket.store.store import Store
 from oneticket.store.upkeep import verify
-from oneticket.study.plan import search_cells, search_origin
+from oneticket.study.origins import search_origin
+from oneticket.study.plan import search_cells
 from oneticket.study.rows import rows
 
 KINDS = {

@@ -19,7 +19,8 @@ from oneticket.lottery.spec import SearchSpec, TransferSpec
 from oneticket.lottery.transfer import transfer
 from oneticket.store.store import Store
 from oneticket.study.grid import plan
-from oneticket.study.plan import file_origin, search_origin, transfer_cells
+from oneticket.study.origins import file_origin, search_origin
+from oneticket.study.plan import transfer_cells
 from oneticket.study.rows import rows
 from oneticket.study.spec import StudySpec
 from oneticket.study.steps import read_step

@@ -27,7 +27,8 @@ from oneticket.store.store import Store
 from oneticket.study.cells import Origin
 from oneticket.study.findings import findings
 from oneticket.study.grid import plan
-from oneticket.study.plan import closure, file_origin, search_origin, transfer_cells
+from oneticket.study.origins import file_origin, search_origin
+from oneticket.study.plan import closure, transfer_cells
 from oneticket.study.rows import rows
 from oneticket.study.spec import StudySpec
 from oneticket.study.steps import LevelStep, TransferStep, read_step

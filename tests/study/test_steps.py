@@ -18,7 +18,8 @@ from oneticket.lottery.search import search
 from oneticket.lottery.spec import SearchSpec, TransferSpec
 from oneticket.store.step import Step
 from oneticket.store.store import Store
-from oneticket.study.plan import BLANK, closure, file_origin, search_cells, search_origin, transfer_cells
+from oneticket.study.origins import file_origin, search_origin
+from oneticket.study.plan import BLANK, closure, search_cells, transfer_cells
 from oneticket.study.steps import (
     Blank,
     FileStep,

@@ -18,7 +18,8 @@ from oneticket.store import names
 from oneticket.store.step import Outcome, Step
 from oneticket.store.store import Store
 from oneticket.study.cells import Cell
-from oneticket.study.plan import BOOKS, closure, file_origin, search_origin, transfer_cells
+from oneticket.study.origins import file_origin, search_origin
+from oneticket.study.plan import BOOKS, closure, transfer_cells
 from oneticket.study.rows import COLUMNS, rows
 from oneticket.ticket.book import Book
 from oneticket.ticket.names import book_file

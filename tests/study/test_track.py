@@ -23,7 +23,8 @@ from oneticket.lottery.run_context import RunContext
 from oneticket.lottery.spec import SearchSpec, TransferSpec
 from oneticket.store.step import Outcome, Step
 from oneticket.store.store import Store
-from oneticket.study.plan import search_origin, transfer_cells
+from oneticket.study.origins import search_origin
+from oneticket.study.plan import transfer_cells
 from oneticket.study.track import tracker
 from oneticket.study.tracked_run import POINTS, TrackedRun, run_of
 from oneticket.study.trackers import TRACKERS

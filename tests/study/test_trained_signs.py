@@ -20,7 +20,8 @@ from oneticket.lottery.transfer import transfer
 from oneticket.store.step import Outcome, Step
 from oneticket.store.store import Store
 from oneticket.study.cells import Origin
-from oneticket.study.plan import closure, file_origin, search_origin, transfer_cells
+from oneticket.study.origins import file_origin, search_origin
+from oneticket.study.plan import closure, transfer_cells
 from oneticket.study.steps import POSITIVE, LevelStep, TransferStep, read_step
 
 QUICK: dict[str, Any] = {"budget": "30it", "batch": 32}

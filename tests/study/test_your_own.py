@@ -28,7 +28,7 @@ from oneticket.optim.spec import OptimizerSpec
 from oneticket.pruning.allocate import allocate
 from oneticket.study.file import read_study
 from oneticket.study.grid import plan
-from oneticket.study.plan import search_origin
+from oneticket.study.origins import search_origin
 from oneticket.study.track import tracker
 from oneticket.ticket.book import Book
 

@@ -15,7 +15,7 @@ from oneticket.lottery.run_context import RunContext
 from oneticket.lottery.spec import SearchSpec
 from oneticket.store import claim
 from oneticket.store.store import Store
-from oneticket.study.plan import search_origin
+from oneticket.study.origins import search_origin
 from oneticket.training import curve
 from oneticket.training.curve import POINTS, Curve
 from oneticket.training.loop import Run

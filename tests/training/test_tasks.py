@@ -25,7 +25,8 @@ from oneticket.optim.spec import OptimizerSpec
 from oneticket.report.export import read_rows
 from oneticket.store.store import Store
 from oneticket.study.grid import plan
-from oneticket.study.plan import search_origin, searches
+from oneticket.study.origins import search_origin
+from oneticket.study.plan import searches
 from oneticket.study.rows import rows
 from oneticket.study.spec import StudySpec
 from oneticket.study.steps import TransferStep
