@@ -16,7 +16,7 @@ def interval_bar(
 ) -> str:
     """The mean as a dot, its interval as a line, zero as an upright line, ±margin as a band, as an SVG element.
 
-    `label`: what it shows, in words. `beside`: the intervals of other bars of the same scale. Lengths are in percent
+    `label`: what it shows, in words. `beside`: the intervals of other bars on the same scale. Lengths are in percent
     of the width, so the bar stretches and its text does not.
 
     >>> interval_bar(Interval(mean=0.2, low=0.0, high=0.4, n=3), label="mine").startswith('<svg class="bar" role="img"')

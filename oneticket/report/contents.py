@@ -196,7 +196,7 @@ def _part(cell: Row) -> str:
 
 
 def _ledger(findings: Findings) -> ReportTable | None:
-    """What finding the tickets cost, and what carrying them saved."""
+    """What finding the tickets cost, and what transferring them saved."""
     if not findings.ledger:
         return None
     header = ("found on", "model", "replicates", "levels", "trainings", "steps", "examples", "time")

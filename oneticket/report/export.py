@@ -101,7 +101,7 @@ def _check_same(one: Mapping[str, Any], other: Mapping[str, Any], columns: Set[s
 
 
 def _equal(one: Any, other: Any) -> bool:
-    """Whether two cells say the same, whatever format they were written in: JSON keeps ten digits."""
+    """Whether two cells are equal in any format: JSON keeps ten digits."""
     numbers = all(isinstance(value, int | float) and not isinstance(value, bool) for value in (one, other))
     return math.isclose(one, other, rel_tol=1e-9, abs_tol=1e-9) if numbers else str(one) == str(other)
 

@@ -1,4 +1,4 @@
-"""Settings in words: what an optimizer, a training, a search or an arm does, as a methods paragraph says it."""
+"""Settings in words: optimizers, trainings, searches and arms for the methods paragraphs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The verdict: what was seen, in one sentence that claims no more than its intervals do."""
+"""The verdict: the result in one sentence that claims no more than its intervals do."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def _score(ticket: Summary) -> str:
 
 
 def _named(rival: Summary, ticket: Summary) -> str:
-    """A rival, with its density where one level means two of them."""
+    """A rival, with its density if one level means two of them."""
     density = percent(rival.density)
     alike = rival.line.arm in WHOLE or density == percent(ticket.density)
     return words_of(name(rival)).phrase + ("" if alike else f" at {density} of the weights")

@@ -19,11 +19,11 @@ from oneticket.study.steps import FileStep, TransferStep, training_step
 class Origin:
     """Where tickets come from: the levels of a planned search, a book or a single ticket in a file, or a consensus.
 
-    `network`: the ticket's `model` mapping (spec, shape, classes). `search`: the plain SearchSpec; empty if not known.
-    `living`: level -> how many weights live there; of a single ticket its own level alone. `seen`: what its rewound
-    weights have seen. `called`: its network, and the data and the optimizer that it was found with. `layers`, `total`,
-    `epoch`: of a planned search, the names of its prunable weights from the input on, and its optimizer steps in all
-    and in an epoch. `of`: the searches that a consensus is of, and `agreed` its steps, level by level.
+    `network`: the ticket's `model` mapping (spec, shape, classes). `search`: the plain SearchSpec; empty if unknown.
+    `remaining`: level -> how many weights remain; for a single ticket its own level only. `seen`: the data that its
+    rewound weights have seen. `called`: its network, data and optimizer. `layers`, `total`, `epoch`: for a planned
+    search, the names of its prunable weights from the input on, and its optimizer steps in all and in an epoch. `of`:
+    the searches of a consensus, and `agreed` its steps, level by level.
     """
 
     replicate: int

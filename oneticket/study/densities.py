@@ -12,10 +12,10 @@ TOLERANCE = 0.1
 
 
 def levels_of(densities: Iterable[float], cells: Iterable[Cell]) -> dict[float, int]:
-    """The level nearest to each density. Parts that have none near enough have no verdict there.
+    """The level nearest to each density. Parts without one near enough have no verdict there.
 
-    Raises SpecError, with the densities of the levels, where no part has one, where parts mean different levels, and
-    where two densities mean the same.
+    Raises SpecError, with the levels' densities, if no part has one, if parts mean different levels, and if two
+    densities mean the same level.
     """
     planned = _planned(cells)
     found: dict[float, int] = {}

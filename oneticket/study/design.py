@@ -63,7 +63,7 @@ def keep_study(plan: Plan, store: Store) -> None:
 
 
 def keep_design(plan: Plan, store: Store) -> None:
-    """Write the design into the store, beside earlier ones, unless it is the last of them."""
+    """Write the design into the store, in addition to earlier ones, unless it is the last of them."""
     found, now = kept_designs(plan, store), design(plan)
     if not found or found[-1].design != now:
         store.designs.add(plan.name, {"design": now, "trained": trained(plan, store)})
@@ -107,7 +107,7 @@ def changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
 
 
 def told(plan: Plan, kept: Sequence[Kept], *, trained: int) -> list[str]:
-    """What a reader must know of when the design was stated; nothing where it stood before any network was there.
+    """What a reader must know about when the design was stated; empty if that was before any network was trained.
 
     `trained`: how many networks of the study are there now, as the function of that name counts them.
     """
@@ -128,7 +128,7 @@ def told(plan: Plan, kept: Sequence[Kept], *, trained: int) -> list[str]:
 
 
 def _parts(plan: Plan) -> dict[str, dict[str, Any]]:
-    """What the cells of a plan say that no study file made."""
+    """The parts of a plan's cells, if no study file made it."""
     made: dict[str, list[Cell]] = {}
     for cell in plan.cells:
         made.setdefault(cell.part, []).append(cell)

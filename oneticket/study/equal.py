@@ -11,11 +11,10 @@ from oneticket.study.spec import Equal
 
 
 def check_equal(equal: Equal | None, asked: Mapping[str, SearchSpec], *, where: str) -> None:
-    """Raise SpecError unless all sources are written alike: one length of training, and one rewind point.
+    """Raise SpecError unless all sources have one length of training and one rewind point, written in one unit.
 
-    `asked`: the searches by what their sources are called. At equal epochs their times are in epochs; at equal steps,
-    times in steps are taken as they are: `equal` then changes nothing, and states and checks what the rows say.
-    `where`: a part.
+    `asked`: name of a source -> its search. At equal epochs their times are in epochs. At equal steps, times in steps
+    are not changed: `equal` then only states and checks what the rows say. `where`: a part.
     """
     if equal is None:
         return
@@ -56,7 +55,7 @@ def in_steps(asked: SearchSpec, *, own: int, first: int) -> SearchSpec:
 
 
 def same_search(one: SearchSpec, other: SearchSpec, *, epoch: int, other_epoch: int) -> bool:
-    """Whether two searches are one: alike in all but how their times are written, which mean as many steps.
+    """Whether two searches are equal in all but how their times are written, which give equal steps.
 
     `epoch`, `other_epoch`: steps of an epoch of each.
 
@@ -87,7 +86,7 @@ def _timed(asked: SearchSpec, steps: Callable[[When], When]) -> SearchSpec:
 
 
 def twice(name: str, source: SearchSpec, own: SearchSpec) -> str:
-    """What to say of a set that a part searches as a source and otherwise as the target's own, under one name."""
+    """The error text for a set that a part searches as a source and otherwise as the target's own, under one name."""
     ways = [f"budget {one.training.budget}, rewind {one.rewind}" for one in (source, own)]
     return (
         f"{name} is searched in two ways, as a source ({ways[0]}) and as the target's own ({ways[1]}), and both would "

@@ -70,12 +70,11 @@ def estimate(
     kinds: dict[str, Kind] | None = None,
     measure: bool = False,
 ) -> Estimate:
-    """Count the steps and all that they need, and add up what is lacking.
+    """Count the steps and all their needs, and add up what is missing.
 
-    A step's pace (seconds per optimizer step) is the median of those of its like in the store, on this kind of device
-    and with as many threads; without any, what was measured here before. Where that is nothing, it is not known, unless
-    told to `measure`: then a few steps are taken and timed. `paces` and `kinds` remember what was
-    found out from one call to the next.
+    A step's pace (seconds per optimizer step) is the median of similar steps in the store, on this kind of device and
+    with as many threads; without any, an earlier measurement. Otherwise it is unknown, or with `measure` a few steps
+    are taken and timed. `paces` and `kinds` keep results from one call to the next.
     """
     asked = closure(steps)
     there = store.there(step.key for step in asked)
@@ -208,6 +207,6 @@ def _try(job: Kind, context: RunContext) -> float | None:
             ),
             replace(context, watchers=(note,), checkpoint=None),
         )
-    # The first update carries what is done once, and counts only where there is no other.
+    # The first update includes one-time costs, and counts only if there is no other.
     counted = moments[1:] if len(moments) > 2 else moments
     return (counted[-1] - counted[0]) / (len(counted) - 1)

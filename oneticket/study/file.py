@@ -22,9 +22,9 @@ DEEPEST, MOST_FILES = 20, 100
 def read_study(path: Path) -> StudySpec:
     """The study that a file describes; a name without a folder and an ending is one of those that are shipped.
 
-    `include` names files (beside this one) that it is laid over, table by table, the last one on top. Raises SpecError
-    for a file that is missing, no TOML, or includes itself or too many, and for every mistake, with the file, the line
-    and the place in it.
+    `include` names files (in the same folder) under this one, table by table, the last one on top. Raises SpecError for
+    a file that is missing, no TOML, or includes itself or too many, and for every mistake, with its file, line and
+    place.
 
     >>> read_study(Path("demo")).replicates
     3
@@ -79,7 +79,7 @@ def _table(path: Path, *, first: bool) -> dict[str, Any]:
 
 
 def _place(line: str, layers: list[Layer]) -> str:
-    """A mistake with the file that made it: the topmost that says anything at that place."""
+    """A mistake with the file that made it: the topmost with anything at that place."""
     where = line.partition(": ")[0].split(".")
 
     def depth(layer: Layer) -> int:

@@ -22,7 +22,7 @@ POINTS = 60  # of a training curve: each is the mean loss of as many steps
 
 @dataclass(frozen=True, kw_only=True)
 class Findings:
-    """What is known of a study so far. All parts are lists of flat mappings, ready for tables and charts.
+    """The results of a study so far. All parts are lists of flat mappings, ready for tables and charts.
 
     - `plan`: its name, title, note, claims, densities and margin are the report's.
     - `rows`: the trained networks of the cells (columns: `study.rows.COLUMNS`).
@@ -30,8 +30,8 @@ class Findings:
     - `layers`: per search, replicate, level and layer: model, source_data, source_optimizer, replicate, level, density
       (of the whole mask), layer, position (from the input, 0 first), living, total.
     - `overlaps`: per pair of searches of one model and replicate, and per level: model, a, b (such as `cifar10 (sgd)`),
-      replicate, level, density, overlap (share of a's living weights that live in b too), chance (the same share of a
-      random mask of b's density).
+        replicate, level, density, overlap (share of a's remaining weights that remain in b too), chance (the same share
+        of a random mask of b's density).
     - `curves`: training loss: part, model, arm, source_data, source_optimizer, target_data, target_optimizer, level,
       density, replicate, step (of the schedule), loss (mean over the steps since the last point).
     - `ledger`: per search: model, source_data, source_optimizer, replicates, levels, trainings, steps, examples, and

@@ -176,7 +176,7 @@ class _Grid:
                 raise SpecError(f"{self._here}: arm {min(asked)}: {both}; give the sets {ALIKE[inputs.kind]}")
             # What is the target's own is at home what the source's is, but for the output layer.
             taken = [arm for arm in arms if not (is_own_ticket and arm in asked and ARMS[arm].head == "asked")]
-            # What takes nothing of a source's ticket but its density is the same network whatever the source.
+            # An arm that uses only a source's density is the same network for every source.
             of = *_named_by(spec), replicate, called, equal, dumps(origin.network), *origin.remaining.items()
             if (same := (*of, id(own), is_own_ticket)) in self.shared:
                 taken = [arm for arm in taken if arm not in (*BLANK, *OF_TARGET)]
@@ -361,5 +361,5 @@ class _Grid:
 
 
 def _named_by(*specs: Spec) -> tuple[str, ...]:
-    """What tells specs from others."""
+    """The values that distinguish specs."""
     return tuple(spec.identity().text for spec in specs)

@@ -23,7 +23,7 @@ class Labels:
 
 
 def usual_labels(model: ModelSpec, data: DataSpec, optimizer: OptimizerSpec) -> Labels:
-    """What they are called where nobody gave them names."""
+    """Their default names."""
     return Labels(model=model_label(model), data=data_label(data), optimizer=optimizer.name)
 
 

@@ -60,6 +60,6 @@ def _row(
 
 
 def _examples(step: Step, records: Mapping[str, Mapping[str, Any]]) -> int:
-    """Examples that a step's training saw; those of the rewind point, which is not measured, as its settings say."""
+    """Examples in a step's training; for the rewind point, which is not measured, by its settings."""
     record = records[step.key]
     return int(record.get("examples", record.get("step", 0) * training_step(step).spec.training.batch))

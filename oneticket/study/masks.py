@@ -19,7 +19,7 @@ from oneticket.study.steps import LevelStep
 class Masks:
     """The masks of one search, as deep as it has come.
 
-    `pruned_at`: per weight the level that first lacks it, 0 while it lives, in the order of the network's layers.
+    `pruned_at`: weight -> the first level without it, 0 while it remains, in the order of the network's layers.
     """
 
     about: Row
@@ -33,7 +33,7 @@ class Masks:
         return min(self.planned, max(int(at.max()) for at in self.pruned_at.values()))
 
     def remaining(self, level: int) -> Mapping[str, Tensor]:
-        """Which weights live at that level."""
+        """Which weights remain at that level."""
         return {name: (at == 0) | (at > level) for name, at in self.pruned_at.items()}
 
 
@@ -53,7 +53,7 @@ def masks(origins: Iterable[Origin], store: Store) -> list[Masks]:
 
 
 def layers(found: Iterable[Masks]) -> list[Row]:
-    """How many weights live in each layer, per search and level."""
+    """How many weights remain in each layer, per search and level."""
     rows: list[Row] = []
     for each in found:
         total = sum(at.numel() for at in each.pruned_at.values())
@@ -72,9 +72,9 @@ def layers(found: Iterable[Masks]) -> list[Row]:
 
 
 def overlaps(found: Iterable[Masks], levels: Collection[int]) -> list[Row]:
-    """What share of one source's living weights lives in another's mask too, beside what chance would share.
+    """The share of one source's remaining weights that remain in another's mask too, and the share by chance.
 
-    Searches of one replicate begin from the same initial weights, so that their masks can be laid over each other.
+    Searches of one replicate begin from the same initial weights, so that their masks can be compared.
     """
     rows: list[Row] = []
     for a, b in combinations(found, 2):

@@ -1,7 +1,7 @@
-"""Merged settings: those of a study, of a part and of a set, laid over each other for sources or for targets.
+"""Merged settings: those of a study, of a part and of a set, for sources or for targets.
 
-One rule for all of them: the narrower statement wins. A set is narrower than a part, a part than the study; and in one
-place what is said of sources or targets alone is narrower than what is said of both.
+One rule for all of them: the narrower statement wins. A set is narrower than a part, a part than the study; in one
+place settings of only sources or only targets are narrower than common ones.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def training(role: Role, study: StudySpec, part: PartSpec, used: SetSpec) -> Map
 
 
 def rewind(role: Role, study: StudySpec, part: PartSpec, used: SetSpec) -> When | None:
-    """The rewind point of a search, from the narrowest place that states one; None where nobody does.
+    """The rewind point of a search, from the narrowest place that states one; None without any.
 
     >>> far = StudySpec(name="far", levels=[1], rewind="9it", parts={"p": {"sources": ["digits:a"], "rewind": "5it"}})
     >>> near = SetSpec(data="digits:a", rewind="2it")

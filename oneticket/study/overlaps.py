@@ -21,8 +21,8 @@ from oneticket.task.task import task_of
 def overlaps(cells: Iterable[Cell], context: RunContext) -> tuple[str, ...]:
     """A sentence for each source that is not the target and has some of its examples; the most in any replicate.
 
-    Of a ticket or book in a file, the data that its search saw are looked at if they are here, and are still the very
-    same. Nothing is fetched for that, and no code that the file names is run; of what is not known nothing is said.
+    For a ticket or book in a file, the data of its search are checked if they are available and unchanged. Nothing is
+    fetched for that, and no code that the file names is run; unknown overlaps are not reported.
     """
     most: dict[tuple[str, str], tuple[int, int]] = {}
     asked: set[tuple[str, str, str | None]] = set()
@@ -49,7 +49,7 @@ def overlaps(cells: Iterable[Cell], context: RunContext) -> tuple[str, ...]:
 
 
 def _name(origin: Origin) -> str:
-    """What tells searches apart: of several replicates, which may have drawn other examples."""
+    """The name that distinguishes searches, also of several replicates, which may have drawn other examples."""
     return origin.levels[0].key if origin.levels else f"{origin.file.id} {origin.replicate}" if origin.file else ""
 
 

@@ -1,4 +1,4 @@
-"""Rows: one flat record per trained network of a comparison, the same columns whatever trained it."""
+"""Rows: one flat record per trained network of a comparison, with the same columns for every arm."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class Rows(list[Row]):
         return frame
 
     def sentence(self) -> str:
-        """What was seen, with intervals: `report.verdict.sentence`."""
+        """The result in a sentence, with intervals: `report.verdict.sentence`."""
         said: str = door("report.verdict:sentence")(self)
         return said
 
@@ -124,7 +124,7 @@ def _home(origin: Origin) -> Step:
 
 
 def _source(origin: Origin | None, records: Records) -> Mapping[str, Any]:
-    """What the source's dense network says of the data that it was found with; nothing where that is not known.
+    """The source's dense network's facts about its data; empty if unknown.
 
     A consensus has seen what all of its searches have.
     """

@@ -1,7 +1,7 @@
-"""Settings: the columns in which rows say what a network was trained with, and what its ticket's search was."""
+"""Settings: the columns of rows for a network's training settings and its ticket's search."""
 
 UPDATE = ("optimizer_name", "lr", "rest_lr", "momentum", "nesterov", "betas", "weight_decay")
-"""The update rule: what an optimizer is, whatever the data and the length of a training."""
+"""The update rule: an optimizer's settings without data and length of training."""
 
 SCHEDULE = ("schedule", "milestones", "gamma", "warmup")
 

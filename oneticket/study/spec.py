@@ -30,7 +30,7 @@ CLAIMS = Table(
         "C6": "Tickets that one optimizer found beat random tickets under another.",
     },
 )
-"""What a report can judge, in a sentence each; `claims/claims` says how."""
+"""The claims that a report can judge, in a sentence each; `claims/claims` has their rules."""
 
 FIGURES = Table(
     kind="figure",
@@ -88,7 +88,7 @@ Names = Annotated[tuple[str, ...], AfterValidator(some)]
 Equal = Literal["epochs", "steps"]
 Equals = Annotated[tuple[Equal, ...], BeforeValidator(_as_list), AfterValidator(some), AfterValidator(_once)]
 Replicates = Annotated[int, Field(ge=1, le=10_000)]
-FROM_SOURCE = ("task", "optimizer", "training", "seed")  # what a transfer takes from its source unless told
+FROM_SOURCE = ("task", "optimizer", "training", "seed")  # a transfer's defaults come from its source
 
 
 COUNTED = (

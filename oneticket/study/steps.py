@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 S = TypeVar("S", bound=Spec)
 
 Digests = Mapping[str, str]
-"""What an address has beside names: digests of the data, and of the texts of a user's own model, task, ..."""
+"""Digests in an address: of the data, and of the code of the user's own model, task and others."""
 
 DIGESTS = (
     *("data_digest", "dataset_digest", "model_digest", "task_digest", "control_digest"),
@@ -54,7 +54,7 @@ class Target:
 
 @dataclass(frozen=True, kw_only=True)
 class RewindStep:
-    """The first steps of a search, up to W_k. Searches that differ in pruning alone share it: `spec` says any."""
+    """The first steps of a search, up to W_k. Searches that differ in pruning only share it: `spec` is any of them."""
 
     kind: ClassVar[str] = "rewind"
 
@@ -156,7 +156,7 @@ class LevelStep:
 
 @dataclass(frozen=True, kw_only=True)
 class Blank:
-    """In the place of a ticket: a network (spec, shape, classes), and how many of its weights live; None for all."""
+    """Instead of a ticket: a network (spec, shape, classes), and how many of its weights remain; None for all."""
 
     network: Mapping[str, Any]
     remaining: int | None
@@ -333,7 +333,7 @@ StudyStep = TrainingStep | ConsensusStep | FileStep
 
 
 def pruned_at(outcome: Outcome) -> dict[str, Tensor]:
-    """What a level or a consensus left of masks: per weight the level that first lacks it, 0 while it lives (uint8)."""
+    """The masks of a level or a consensus: weight -> the first level without it, 0 while it remains (uint8)."""
     return _under(PRUNED_AT, outcome)
 
 
@@ -369,7 +369,7 @@ def measured(step: Step) -> bool:
 
 
 def akin(one: Step, other: Step) -> bool:
-    """Whether their trainings may be alike, as far as can be told before they are begun."""
+    """Whether their trainings may be done as one program, as far as can be known before."""
 
     def about(step: Step) -> object:
         return step.kind, _network(step), {name: value for name, value in step.args.items() if name not in OWN}
@@ -422,10 +422,10 @@ BESIDE = ("replicate", "level", *DIGESTS)
 """Arguments of a search's step that are no fields of its spec."""
 
 PRUNING = ("pruning", "criterion_digest", "scope_digest")
-"""Arguments of a search that say nothing of its rewind weights."""
+"""Arguments of a search that do not change its rewind weights."""
 
 OWN = (*PRUNING, "replicate", "seed", "level", "arm", "control_digest", "living", "network")
-"""Arguments in which the steps of alike trainings differ."""
+"""Arguments in which steps with similar trainings may differ."""
 
 FILES = ("book", "ticket")
 

@@ -44,7 +44,7 @@ def toml(path: Path) -> dict[str, Any]:
 
 
 def located(path: Path, where: Sequence[str], said: str) -> str:
-    """What is said of a place in a file, with the file and the line; of an unknown field with the field's own line."""
+    """A message with the file and the line of its place; for an unknown field with the field's own line."""
     field = re.search(r": unknown field '([^']*)'", said)
     number = line_of(path, (*where, field[1]) if field else where)
     return f"{path}:{f'{number}:' if number else ''} {said}"
@@ -87,7 +87,7 @@ def _ends(text: str) -> list[int]:
 
 
 def _depth(table: Any, where: Sequence[str]) -> int:
-    """How many parts of a place are there."""
+    """How many segments of a place exist."""
     for number, part in enumerate(where):
         if isinstance(table, list) and part.isdigit() and int(part) < len(table):
             table = table[int(part)]

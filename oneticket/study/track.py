@@ -1,9 +1,8 @@
-"""Trackers: what a study trained, shown in TensorBoard, MLflow or Weights & Biases. None is needed, none is asked.
+"""Trackers: a study's trainings in TensorBoard, MLflow or Weights & Biases. All are optional.
 
-A tracker is fed from the store, one step after the other, so it is alike for every engine, and a finished study can be
-replayed into one.
-A step that it holds already is passed over: it is one run, known by its key. Where trainings run in this process, one
-after the other, a tracker also sees them while they run.
+A tracker is fed from the store, one step after the other, so it is the same for every engine, and a finished study can
+be replayed into one. A step that it holds already is skipped: its run is known by the step's key. If trainings run in
+this process, one after the other, a tracker also sees them while they run.
 """
 
 from __future__ import annotations
@@ -30,7 +29,7 @@ class Tracker(Protocol):
         """
 
     def begin(self, step: Step) -> None:
-        """Hear that a step is begun, whose training `watch` will see; as `step` in what it raises."""
+        """Receive the begin of a step, whose training `watch` will see; raises as `step` does."""
 
     def watch(self, run: Run) -> None:
         """See a position of the training that was begun last: its losses and rate, now and then its measures."""
@@ -109,7 +108,7 @@ class _Told:
             return
         losses, done = run.losses[run.start :], run.position - run.start
         with self._told():
-            if done < self.shown:  # another training: what the step needs is made anew
+            if done < self.shown:  # another training: one of the step's needs is done again
                 self._drop()
             elif values := [(at, {CURVE: loss}) for at, loss in points(losses, self.shown, done)]:
                 self.shown = values[-1][0]
@@ -129,7 +128,7 @@ class _Told:
     def _told(self) -> Iterator[None]:
         try:
             yield
-        except Exception as error:  # whatever a foreign package raises
+        except Exception as error:  # any error of a foreign package
             if not self.failed:
                 self.failed = True
                 words = str(error).strip() or type(error).__name__

@@ -31,14 +31,14 @@ class LiveRun(Protocol):
         """Add the results; it is whole now."""
 
     def drop(self) -> None:
-        """Leave it unfinished: it is begun anew some time."""
+        """Leave it unfinished: it will be begun again."""
 
 
 class TrackerRuns(Protocol):
-    """One kind of tracker, with the runs that it holds; it may raise whatever its package raises.
+    """One kind of tracker, with its runs; it may raise any error of its package.
 
     Your own is a function from a text, which says where to log, to an object with these methods. With a method
-    `begin(run)` that gives a `LiveRun`, it is fed while networks are trained; `run` has no losses and results then.
+    `begin(run)` that returns a `LiveRun`, it is fed while networks are trained; `run` then gets no losses and results.
     """
 
     def has(self, run: TrackedRun) -> bool:
@@ -211,7 +211,7 @@ class _Wandb:
             return _WandbRun(made, beside, self.folder)
 
     def close(self) -> None:
-        if self.wandb.run is None:  # a run of the user's own goes on
+        if self.wandb.run is None:  # an existing run of the user's continues
             self.wandb.teardown()
 
 
