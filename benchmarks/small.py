@@ -1,7 +1,7 @@
 """What a step of a small network costs: our trainer, a mask held in it, over a bare loop with a fused optimizer.
 
-`python -m benchmarks.small` prints a line for each. LeNet-300-100 on images of 8 x 8, batch 64, one thread: a step is
-so short that every call counts. Sides take turns; a ratio is of neighbouring blocks, of this thread's CPU time.
+`python -m benchmarks.small` prints it. LeNet-300-100 on images of 8 x 8, batch 64, one thread: a step is so short that
+every call counts. Sides take turns; a ratio is of neighbouring blocks, of this thread's CPU time.
 """
 
 from __future__ import annotations
@@ -107,9 +107,8 @@ def rows(n: int = N) -> list[Row]:
     torch.set_num_threads(threads)
     cpu, wall = ([one[at] / other[at] for one, other in turns] for at in (0, 1))
     low, middle, high = statistics.quantiles(cpu)
-    microseconds = 1e6 * statistics.median(other[0] for _, other in turns) / BLOCK
-    each = f"blocks of {BLOCK} steps, a bare one of {microseconds:.0f} us"
-    note = f"CPU time, quartiles; wall time {statistics.median(wall):.2f}; {each}; one thread"
+    each = 1e6 * statistics.median(other[0] for _, other in turns) / BLOCK
+    note = f"CPU time, quartiles; wall time {statistics.median(wall):.2f}; a bare step takes {each:.0f} us; one thread"
     what = f"our trainer, masked / bare fused step: LeNet-300-100, 8 x 8, batch {BATCH}, {DENSITY:.0%} of weights"
     return [row(what, cpu, target="<= 1.15", note=note) | {"value": middle, "low": low, "high": high}]
 
