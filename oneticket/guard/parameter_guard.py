@@ -117,8 +117,19 @@ class ParameterGuard:
 
 
 def eager(hook: Callable[..., None]) -> Callable[..., None]:
-    """The hook, kept out of graphs where a whole step is compiled: it asks what none knows. Costs 0.3 us a call."""
-    return torch.compiler.disable(hook)  # type: ignore[no-any-return, no-untyped-call]
+    """The hook, kept out of graphs where a whole step is compiled: it asks what none knows.
+
+    Torch's own wrapper is entered only there. Between the other calls of a training step it takes some 8 us.
+    """
+    outside = torch.compiler.disable(hook)  # type: ignore[no-untyped-call]
+
+    def called(*arguments: object) -> None:
+        if torch.compiler.is_compiling():
+            outside(*arguments)
+        else:
+            hook(*arguments)
+
+    return called
 
 
 def parameter_at(model: nn.Module, name: str) -> nn.Parameter | None:
