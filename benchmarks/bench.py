@@ -32,6 +32,7 @@ PARTS = (
         "guard",
         "own_loop",
         "small",
+        "shrunk",
         "whole",
         "replicates",
         "levels",

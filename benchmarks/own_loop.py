@@ -1,4 +1,4 @@
-"""What a mask costs or saves in one's own loop: a step under `attach`, and of `Compacted`, over the dense loop's.
+"""What a mask costs or saves in one's own loop: a step under `attach`, of `Compacted` and of others, over a dense one.
 
 `python -m benchmarks.own_loop` prints a line for each. Two copies of a network with the same starting weights train on
 the same batch of noise, one dense; blocks of steps take turns, and a ratio is of neighbouring blocks. It is of this
@@ -17,7 +17,9 @@ import numba  # noqa: F401 - guards and sparse layers take its kernels at once
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
+from torch.nn.utils import prune
 
+from benchmarks.guard import mlp
 from benchmarks.row import Row, row
 from oneticket.compact.in_loop import Compacted
 from oneticket.guard.guard import attach
@@ -28,6 +30,63 @@ from oneticket.task.inputs import Inputs
 from oneticket.ticket.mask import Mask
 
 
+class Peer:
+    """Another way to hold a mask: what it does before the forward pass, before the optimizer's step, and after it."""
+
+    def __init__(self, model: nn.Module, optimizer: torch.optim.Optimizer, mask: Mask, **_: object) -> None:
+        self.model, self.optimizer = model, optimizer
+        self.pairs = [(model.get_parameter(name), remaining.float()) for name, remaining in mask.items()]
+        for at, (weight, pattern) in enumerate(self.pairs):
+            self.pairs[at] = weight, torch.empty_like(weight, requires_grad=False).copy_(pattern)
+
+    def before(self) -> None: ...
+
+    def between(self) -> None: ...
+
+    def after(self) -> None: ...
+
+
+class Before(Peer):
+    """Weights are multiplied by their masks before every forward pass."""
+
+    @torch.no_grad()
+    def before(self) -> None:
+        """Multiply."""
+        for weight, pattern in self.pairs:
+            weight.mul_(pattern)
+
+
+class Gradients(Peer):
+    """Gradients are multiplied by float masks."""
+
+    @torch.no_grad()
+    def between(self) -> None:
+        """Multiply."""
+        for weight, pattern in self.pairs:
+            weight.grad.mul_(pattern)
+
+
+class Floats(Gradients):
+    """Gradients, and weights after the step, are multiplied by float masks."""
+
+    @torch.no_grad()
+    def after(self) -> None:
+        """Multiply."""
+        for weight, pattern in self.pairs:
+            weight.mul_(pattern)
+
+
+class Torch(Peer):
+    """PyTorch's own pruning: parametrised weights, whose masks are buffers."""
+
+    def __init__(self, model: nn.Module, optimizer: torch.optim.Optimizer, mask: Mask, **_: object) -> None:
+        super().__init__(model, optimizer, Mask({}))
+        for name, remaining in mask.items():
+            owner, _, last = name.rpartition(".")
+            prune.custom_from_mask(model.get_submodule(owner), last, remaining)
+        optimizer.param_groups[0]["params"] = [*model.parameters()]
+
+
 class Side:
     """A loop: what it calls, its optimizer, its batch."""
 
@@ -36,6 +95,7 @@ class Side:
         self.optimizer = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9, weight_decay=1e-4, fused=True)
         self.images, self.labels = images, torch.arange(len(images)) % 10
         self.holding = held(model, self.optimizer, mask, example=images) if mask is not None else None
+        self.peer = self.holding if isinstance(self.holding, Peer) else Peer(model, self.optimizer, Mask({}))
         if isinstance(self.holding, Compacted):
             self.called = self.holding.network
 
@@ -44,15 +104,19 @@ class Side:
         cpu, wall = time.thread_time(), time.perf_counter()
         for _ in range(count):
             self.optimizer.zero_grad()
+            self.peer.before()
             cross_entropy(self.called(self.images), self.labels).backward()
+            self.peer.between()
             self.optimizer.step()
+            self.peer.after()
         return time.thread_time() - cpu, time.perf_counter() - wall
 
 
 def measured(name: str, shape: tuple[int, ...], batch: int, density: float, held: str, block: int, n: int) -> Row:
     """The row of one case."""
     generator = torch.Generator().manual_seed(0)
-    dense = build(ModelSpec(name=name), inputs=Inputs(shape=shape), outputs=10, seed=0)
+    known = name not in WIDTHS
+    dense = build(ModelSpec(name=name), inputs=Inputs(shape=shape), outputs=10, seed=0) if known else mlp(*WIDTHS[name])
     dense.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     images = torch.randn(batch, *shape, generator=generator)
     weights = {each: dense.get_parameter(each) for each in prunable(dense)}
@@ -70,7 +134,7 @@ def measured(name: str, shape: tuple[int, ...], batch: int, density: float, held
     what += f"{100 * density:.0f} % of the weights remain"
     low, middle, high = statistics.quantiles(cpu)
     note = f"CPU time, quartiles; wall time {statistics.median(wall):.2f}; blocks of {block} steps; one thread"
-    return row(what, cpu, target=TARGETS[name, batch, density, held], note=note) | {
+    return row(what, cpu, target=TARGETS.get((name, batch, density, held), ""), note=note) | {
         "value": middle,
         "low": low,
         "high": high,
@@ -89,13 +153,21 @@ def rows() -> list[Row]:
 HELD: dict[str, Callable[..., Any]] = {
     "attach": lambda model, optimizer, mask, example: attach(model, optimizer, mask),  # noqa: ARG005 - needs none
     "Compacted": Compacted,
+    "torch.nn.utils.prune": Torch,
+    "masks before the forward pass": Before,
+    "float masks on gradients": Gradients,
+    "float masks on gradients and weights": Floats,
 }
+WIDTHS = {"MLP of 1 M": (1000, 300), "MLP of 10 M": (2800, 2800)}
 CASES = [
     ("lenet-300-100", (1, 8, 8), 64, 0.1, "attach", 40, 40),
     ("lenet-300-100", (1, 28, 28), 128, 0.1, "attach", 12, 40),
     ("lenet-300-100", (1, 28, 28), 128, 0.1, "Compacted", 12, 40),
     ("lenet-300-100", (1, 28, 28), 128, 0.02, "Compacted", 12, 40),
     ("resnet-20", (3, 32, 32), 128, 0.1, "Compacted", 1, 12),
+    ("MLP of 1 M", (1, 28, 28), 128, 0.1, "attach", 4, 40),
+    ("MLP of 10 M", (1, 28, 28), 128, 0.1, "attach", 1, 20),
+    *(("lenet-300-100", (1, 28, 28), 128, 0.1, peer, 12, 40) for peer in HELD if peer not in ("attach", "Compacted")),
 ]
 TARGETS = {
     ("lenet-300-100", 64, 0.1, "attach"): "<= 1.10",
@@ -103,6 +175,8 @@ TARGETS = {
     ("lenet-300-100", 128, 0.1, "Compacted"): "<= 0.62",
     ("lenet-300-100", 128, 0.02, "Compacted"): "<= 0.52",
     ("resnet-20", 128, 0.1, "Compacted"): "<= 0.70",
+    ("MLP of 1 M", 128, 0.1, "attach"): "<= 1.03",
+    ("MLP of 10 M", 128, 0.1, "attach"): "<= 1.03",
 }
 
 if __name__ == "__main__":

@@ -107,7 +107,7 @@ def pruned(model: nn.Module, level: int) -> Mask:
     """The mask of that level, in one shot: the smallest of all weights go, and are set to zero."""
     weights = {name: model.get_parameter(name).detach() for name in prunable(model)}
     counts = {name: weight.numel() for name, weight in weights.items()}
-    shares = allocate("global", remaining=counts, fraction=1 - 0.8**level)
+    shares = allocate("global", counts=counts, fraction=1 - 0.8**level)
     mask = select(Mask.full(weights), {name: weight.abs().cpu() for name, weight in weights.items()}, shares)
     for name, weight in weights.items():
         weight.mul_(mask[name].to(weight.device))

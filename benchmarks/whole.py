@@ -88,7 +88,7 @@ def rows(rounds: int = ROUNDS, work: Work = FULL) -> list[Row]:
     if why := lacking():
         return [absent(f"{what}: usual stack / oneticket", why, target=">= 12")]
     usual = {"usual stack": Side("usual", MODEL), "usual stack, 2 loading workers": Side("usual-2-workers", MODEL)}
-    floors = {"floor": Side("floor", MODEL), "two floors side by side": Side("floor", MODEL, abreast=2)}
+    floors = {"floor": Side("floor", MODEL), ABREAST: Side("floor", MODEL, abreast=2)}
     others = {**usual, **floors}
     ours: list[float] = []
     seconds: dict[str, list[float]] = {name: [] for name in others}
@@ -100,14 +100,17 @@ def rows(rounds: int = ROUNDS, work: Work = FULL) -> list[Row]:
                 seconds[name].append(work.steps * step + work.trainings * side.seconds(0))
     best = min(usual, key=lambda name: sorted(seconds[name])[rounds // 2])
     found = []
-    for name in (best, *(name for name in others if name != best)):
+    for name in (best, *(name for name in others if name not in (best, ABREAST))):
         ratios = [theirs / own for theirs, own in zip(seconds[name], ours, strict=True)]
         target = ">= 12" if name == best else ""
         note = NOTES.get(name, "the faster of the two" if name == best else "the slower of the two")
         found.append(row(f"{what}: {name} / oneticket", ratios, target=target, note=note))
     said = f"{work.steps:,} steps, {work.trainings} evaluations"
+    least = [own / theirs for own, theirs in zip(ours, seconds[ABREAST], strict=True)]
+    found.append(row(f"{what}: oneticket / {ABREAST}", least, target="<= 0.6", note=NOTES[ABREAST]))
     found += [row(f"the same work: {name}", taken, "s", note=said) for name, taken in seconds.items()]
     return [*found, row("the same work: oneticket", ours, "s", note=f"{said}; decoded data in the cache")]
 
 
-NOTES = {"floor": "evaluates nothing", "two floors side by side": "one thread each; evaluate nothing"}
+ABREAST = "two floors side by side"
+NOTES = {"floor": "evaluates nothing", ABREAST: "one thread each; evaluate nothing"}
