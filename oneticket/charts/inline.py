@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from typing import Any
 
 import altair as alt
-import vl_convert
 
+from oneticket.charts.chart import still
 from oneticket.charts.theme import FAINT, INK, Chart
 
 
@@ -36,7 +37,9 @@ def inline(chart: Chart) -> Inline:
 
 def drawn(chart: Chart) -> str:
     """The chart as HTML: an SVG whose paper is the page's, and whose words have the colour of the page's words."""
-    svg: str = vl_convert.vegalite_to_svg(json.dumps(chart.to_dict()), vl_version=_VERSION, allowed_base_urls=[])
+    spec = chart.to_dict()
+    # Ids of its own: a notebook is one page, whatever it shows.
+    svg = still(spec, f"chart-{hashlib.sha256(json.dumps(spec).encode()).hexdigest()[:8]}")
     svg = re.sub(r'<rect ([^>]*)fill="(?:white|#ffffff)"', r'<rect \1fill="none"', svg, count=1)  # the paper
     for colour, ours in _COLOURS.items():
         svg = re.sub(rf'(fill|stroke)="{colour}"', rf"\1={ours}", svg)
@@ -52,4 +55,3 @@ _COLOURS = {
     **dict.fromkeys((INK, "#000000", "#000"), '"currentColor"'),
     FAINT: r'"currentColor" \1-opacity="0.15"',
 }
-_VERSION = ".".join(alt.SCHEMA_VERSION.removeprefix("v").split(".")[:2])

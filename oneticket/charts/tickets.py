@@ -35,16 +35,17 @@ def mask_chart(mask: Mask) -> Chart:
     for name in names:
         total = prod(shapes[name])
         share = counts[name] / total if total else 1.0
-        bars.append({"layer": name.removesuffix(".weight"), "share": share, "living": counts[name], "total": total})
-    for bar in bars:
-        bar["said"] = f"{percent(bar['share'])} of {bar['total']:,}"
-    x = alt.X("share:Q", title="weights that remain", scale=alt.Scale(domain=[0, 1]), axis=alt.Axis(format="%"))
+        said = {"said": f"{percent(share)} of {total:,}", "remaining": f"{counts[name]:,}"}
+        bars.append({"layer": name.removesuffix(".weight"), "share": share, **said})
+    reach = "weights that remain, from 0 % to 100 %"
+    axis = alt.Axis(format="%", description=reach)
+    x = alt.X("share:Q", title="weights that remain", scale=alt.Scale(domain=[0, 1]), axis=axis)
     y = alt.Y("layer:N", sort=[bar["layer"] for bar in bars], title=None)
-    told = [alt.Tooltip("layer:N"), alt.Tooltip("living:Q", format=","), alt.Tooltip("total:Q", format=",")]
-    base = alt.Chart(alt.InlineData(values=bars))
+    base = alt.Chart(alt.InlineData(values=bars)).encode(x=x, y=y)
+    told = {"layer": "layer", "said": "weights that remain", "remaining": "in number"}
     layers = [
-        base.mark_bar(color=theme.PALETTE[0], height=ROW - 8).encode(x=x, y=y, tooltip=told),
-        base.mark_text(align="left", dx=5, color=theme.INK).encode(x=x, y=y, text="said:N"),
+        theme.told(base, told, "bar", color=theme.PALETTE[0], height=ROW - 8),
+        base.mark_text(align="left", dx=5, color=theme.INK, aria=False).encode(text="said:N"),
     ]
     panel = alt.layer(*layers).properties(width=WIDTH, height=ROW * len(bars))
     words = f"In all {percent(mask.density)} of {mask.total:,} remain"

@@ -88,6 +88,6 @@ def demo(*, out: Path, store: str, quiet: bool) -> int:
         left = {"report": page, "chart": pictures[0], "ticket": ticket, "rows": out / "rows.csv"}
         for name, file in left.items():
             say(f"{name:7} {file}")
-        say("\nOver both optimizers, each ticket under the one that found it, as the report judges it:")
+        say("\nAs the report judges it, over both optimizers, each ticket under its own:")
         paragraph(sentence(pooled(_same_optimizer(found))))
     return 0

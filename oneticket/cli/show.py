@@ -86,9 +86,9 @@ def verify(path: Path, *, json: bool) -> int:
     for one in files_at(path):
         facts = ticket_file.verify(one)
         levels = f", levels 0 to {facts.levels}" if facts.kind == "book" else ""
-        remain = f"{facts.remaining} of {facts.total} prunable weights remain at the sparsest"
+        remain = f"{facts.remaining:,} of {facts.total:,} prunable weights remain at the sparsest"
         said = f"{one}: good. {facts.kind} {facts.id[:16]}, {remain}"
-        say(f"{said}{levels}, {facts.size} bytes, format {facts.format}")
+        say(f"{said}{levels}, {facts.size:,} bytes, format {facts.format}")
     return 0
 
 
@@ -136,9 +136,15 @@ def _evidence(ticket: Preview) -> Iterator[tuple[str, object]]:
     """The scores and the cost that came along, of one network: evidence, not identity."""
     if "replicate" in ticket.lineage:
         yield "replicate", describe.word(ticket.lineage["replicate"])
+    metric, said = describe.sound_metric(ticket.evidence), describe.score(ticket.evidence)
+    if metric is not None and said:
+        yield metric.name, said
+    told = {"score", "metric", "unit", "better", metric.name} if metric is not None and said else set[str]()
     for name, value in ticket.evidence.items():
-        if name not in ("level", "density", "living", "data_digest", "scores"):
-            yield name.replace("_", " "), f"{value:.4g}" if isinstance(value, float) else _word(value)
+        if name not in {"level", "density", "living", "data_digest", "scores", *told}:
+            share = name in ("commonest", "natural_zeros") and describe.number(value)
+            shown = describe.percent(value) if share else f"{value:.4g}" if isinstance(value, float) else _word(value)
+            yield {"commonest": "commonest class"}.get(name, name.replace("_", " ")), shown
 
 
 def _cost(books: Mapping[int, Preview]) -> Iterator[tuple[str, object]]:

@@ -61,12 +61,10 @@ def levels(densities: Sequence[float], records: Sequence[Mapping[str, Any]], *, 
     shown = [*range(count)] if count <= FEW else sorted({round(n * (count - 1) / (FEW - 1)) for n in range(FEW)})
     bars = []
     for at in shown:
-        score = score_of(records[at]) if at < len(records) else None
-        said = f" · {score:.4g}" if describe.number(score) else ""
-        bars.append(
-            Bar(name=f"level {first + at}", share=densities[at], said=f"{describe.percent(densities[at])}{said}")
-        )
-    metrics = [metric.label for record in records if (metric := describe.sound_metric(record))]
+        said = describe.score(records[at]) if at < len(records) else ""
+        words = " · ".join(filter(None, [describe.percent(densities[at]), said]))
+        bars.append(Bar(name=f"level {first + at}", share=densities[at], said=words))
+    metrics = [metric.name for record in records if (metric := describe.sound_metric(record))]
     scored = any(describe.number(score_of(record)) for record in records)
     return Bars(title=f"Density{f' and {metrics[0]}' if metrics and scored else ''} of the levels", bars=bars)
 
@@ -79,9 +77,9 @@ def density(counts: Density) -> Iterator[tuple[str, object]]:
 
 def scores(record: Mapping[str, Any]) -> Iterator[tuple[str, object]]:
     """What was measured, by the metric's name; at most a few numbers."""
-    score, metric = score_of(record), describe.sound_metric(record)
-    if describe.number(score) and metric is not None:
-        yield metric.label, f"{score:.4g}"
+    metric = describe.sound_metric(record)
+    if metric is not None and (said := describe.score(record)):
+        yield metric.name, said
 
 
 def own_scores(given: Mapping[str, Any]) -> Iterator[tuple[str, object]]:

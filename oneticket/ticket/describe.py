@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Protocol, TypeGuard
 
 from oneticket.ground.errors import SpecError
-from oneticket.ground.metric import Metric
+from oneticket.ground.metric import Metric, score_of
 
 
 class Spoken(Protocol):
@@ -133,6 +133,16 @@ def score_words(value: Mapping[str, Any], metric: Metric) -> str:
     '91.2 % (95 % CI 90.0 to 92.4, n = 5)'
     """
     return metric.score_words(value["mean"], value["low"], value["high"], value["n"])
+
+
+def score(record: Mapping[str, Any]) -> str:
+    """What one network scored, in its metric's unit; empty where no sound number was recorded.
+
+    >>> score({"metric": "accuracy", "score": 0.963}), score({"metric": "rmse", "unit": "mmol", "score": 54.25})
+    ('96.3 %', '54.250 mmol')
+    """
+    value, metric = score_of(record), sound_metric(record)
+    return metric.score(value) if number(value) and metric is not None else ""
 
 
 def gained_words(value: Mapping[str, Any], metric: Metric) -> str:

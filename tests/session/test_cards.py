@@ -132,12 +132,12 @@ KINDS: dict[str, Callable[[], Any]] = {
     "study": study,
 }
 SAYS = {
-    "ticket": ("25 % of 4 prunable weights", "62.5 % of 8", "0.8765", "<script>", "3it (step 3)"),
-    "book": ("level 2", "50 %", "100 % · 0.9", "<script>", "and 18 more layers"),
+    "ticket": ("25 % of 4 prunable weights", "62.5 % of 8", "87.6 %", "<script>", "3it (step 3)"),
+    "book": ("level 2", "50 %", "100 % · 90.0 %", "<script>", "and 18 more layers"),
     "mask": ("25 %: 1 of 4 weights remain",),
     "empty mask": ("nothing is pruned",),
     "guard": ("attached", "25 %: 2 of 8 weights remain"),
-    "search": ("done down to level 1 of 2", "81.2 % · 0.25"),
+    "search": ("done down to level 1 of 2", "81.2 % · 25.0 %"),
     "search that begins": ("none done yet",),
     "level": ("Level 1", "81.2 %", "<script>", "0.5"),
     "rows": ("6 trained networks", "81.0 ± 2.5", "<script>", "95 % CI 78.5 to 83.5, n = 3"),

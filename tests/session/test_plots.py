@@ -107,6 +107,9 @@ def test_tables_have_the_numbers() -> None:
 def test_a_notebook_draws_without_a_network_in_the_pages_colours() -> None:
     html = book().plot()._repr_mimebundle_()["text/html"]
     assert "<script" not in html and not re.search(r'(src|href)="(?!#)', html)
+    spoken = re.findall(r'aria-label="((?:test accuracy|weights kept)[^"]*)"', html)
+    assert "weights kept, from 83 % to 67 %, logarithmic" in spoken, spoken
+    assert any(re.fullmatch(r"test accuracy \(%\), from \d\d(\.\d)? to \d\d(\.\d)?", each) for each in spoken), spoken
     assert 'fill="currentColor"' in html and re.search(r"<rect[^>]*>", html)[0].endswith('fill="none"/>')  # type: ignore[index]
     with alt.renderers.enable("mimetype"):
         bundle = book().plot()._repr_mimebundle_()
