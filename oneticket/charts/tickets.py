@@ -44,7 +44,7 @@ def mask_chart(mask: Mask) -> Chart:
     base = alt.Chart(alt.InlineData(values=bars)).encode(x=x, y=y)
     told = {"layer": "layer", "said": "weights that remain", "remaining": "in number"}
     layers = [
-        theme.told(base, told, "bar", color=theme.PALETTE[0], height=ROW - 8),
+        theme.with_tooltip(base, told, "bar", color=theme.PALETTE[0], height=ROW - 8),
         base.mark_text(align="left", dx=5, color=theme.INK, aria=False).encode(text="said:N"),
     ]
     panel = alt.layer(*layers).properties(width=WIDTH, height=ROW * len(bars))

@@ -19,18 +19,19 @@ class FinishedLines:
         self._several, self._dense, self._names = several, dict[object, str](), names or {}
 
     def line(self, step: Step, record: Mapping[str, Any], seconds: object) -> str:
-        """The line of a training, such as `level 7 · 21 % · 0.974 (dense 0.976) · 3 s`.
+        """The line of a training, such as `level 7 · 21 % · accuracy 97.4 % (dense 97.6 %) · 3 s`.
 
         `several`: whether the run has more than one replicate, which lines then name. `names`: of steps, by address.
         """
-        from oneticket.ground.metric import score_of
         from oneticket.stats.words import percent
         from oneticket.study.steps import LevelStep, TransferStep, read_step
+        from oneticket.ticket import describe
 
-        asked, score, name = read_step(step), score_of(record), self._names.get(step.key, Called())
+        asked, name = read_step(step), self._names.get(step.key, Called())
         if not isinstance(asked, LevelStep | TransferStep):
             return ""
-        said = "not known" if score is None else f"{score:.3f}" if abs(score) < 10 else f"{score:.4g}"
+        said, metric = describe.score(record) or "not known", describe.sound_metric(record)
+        named = f"{metric.name} " if metric is not None and metric.share else ""
         if isinstance(asked, LevelStep):
             group, dense, words = (step.needs[0].key, asked.replicate), asked.number == 0, f"level {asked.number}"
         else:
@@ -42,5 +43,5 @@ class FinishedLines:
             self._dense[group] = said
         beside = f" (dense {self._dense[group]})" if group in self._dense and not dense else ""
         parts = [f"replicate {asked.replicate}"] * self._several + [name.place] * bool(name.place)
-        parts += [words, percent(float(record["density"])), f"{said}{beside}"]
+        parts += [words, percent(float(record["density"])), f"{named}{said}{beside}"]
         return " · ".join([*parts, *([clock.spoken(float(seconds))] if isinstance(seconds, int | float) else [])])

@@ -188,14 +188,16 @@ def test_each_level_is_told_in_a_line(folder: Path, capsys: pytest.CaptureFixtur
     assert code == 0, err
     told = err.splitlines()
     assert told[0].startswith("digits: 10 classes."), "what took no time is not in a log"
-    score, time = r"0\.\d{3}", r"[\d.]+ (s|min)"
+    score, time = r"\d+\.\d %", r"[\d.]+ (s|min)"
     levels = [line for line in told if line.startswith("level ")]
     assert len(levels) == 3
-    assert re.fullmatch(rf"level 0 · 100 % · {score} · {time}", levels[0])
-    assert re.fullmatch(rf"level 2 · 64 % · {score} \(dense {score}\) · {time}", levels[2])
+    assert re.fullmatch(rf"level 0 · 100 % · accuracy {score} · {time}", levels[0])
+    assert re.fullmatch(rf"level 2 · 64 % · accuracy {score} \(dense {score}\) · {time}", levels[2])
     code, _, err = oneticket_cli(f"{FIND.replace('--levels 2', '--levels 3')} --out a", capsys)
     (line,) = [line for line in err.splitlines() if line.startswith("level ")]
-    assert re.match(rf"level 3 · 51 % · {score} \(dense {score}\)", line), "the dense network's score is reused"
+    assert re.match(rf"level 3 · 51 % · accuracy {score} \(dense {score}\)", line), (
+        "the dense network's score is reused"
+    )
     code, _, err = oneticket_cli("transfer a --data digits:b --levels 2 --controls reinit", capsys)
     assert code == 0, err
     lines = [line.split(" · ")[0] for line in err.splitlines() if " · " in line]
@@ -223,7 +225,10 @@ def test_each_training_of_a_study_is_a_line_with_its_arm_and_its_place(folder: P
     Path("mine.toml").write_text(LINES)
     code, _, err = oneticket_cli("study mine.toml --engine inline", capsys)
     assert code == 0, err
-    told = [line.partition(" · 0.")[0] for line in err.splitlines() if " · " in line]
+    lines = [line for line in err.splitlines() if " · " in line]
+    scored = re.compile(r"(.+) · accuracy \d+\.\d %( \(dense \d+\.\d %\))? · \d+ s")
+    told = [found[1] for found in map(scored.fullmatch, lines) if found]
+    assert len(told) == len(lines), "percent, as in tables"
     assert sorted(told) == sorted(
         [
             *("a · level 0 · 100 %", "b · level 0 · 100 %", "b · dense · 100 %"),
