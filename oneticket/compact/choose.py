@@ -33,6 +33,7 @@ SMALLEST = 1 << 13  # weights times places of an input; below, a step is all ove
 DENSEST = 0.5  # no layer was faster above it, so none is measured
 MARGIN = 0.8  # of the dense time; more than one thread helps the dense form alone
 SAMPLES = (0.03, 0.3)
+MOST, FEWEST = 1 << 20, 64  # weights that are measured of a layer, and outputs
 ROUNDS, TIMES = 5, 3  # of all forms in turn, and of each form in a round
 STEP = 1.25  # densities are rounded to this factor, so that a little noise changes none
 
@@ -74,13 +75,17 @@ def _form(layer: Layer, remaining: Tensor, shape: tuple[int, ...]) -> str:
 
 
 def _calibrate(layer: Layer, shape: tuple[int, ...]) -> float:
-    """Where the sparse form takes `MARGIN` of the dense one's time, forward and backward."""
+    """Where the sparse form takes `MARGIN` of the dense one's time, forward and backward.
+
+    Of a large layer some outputs are measured: both times are linear in their number, and they take little memory.
+    """
     generator = Streams(root=0, replicate=0).generator("shuffle")
-    draws = torch.rand(layer.weight.shape, generator=generator)
+    like = _like(layer, max(FEWEST, MOST * len(layer.weight) // layer.weight.numel()))
+    draws = torch.rand(like.weight.shape, generator=generator)
     x = torch.randn(shape, generator=generator)
     if isinstance(layer, nn.Conv2d):
         x = x.contiguous(memory_format=torch.channels_last)
-    some: list[nn.Module] = [*(Sparse(layer, draws < density) for density in SAMPLES), _like(layer)]
+    some: list[nn.Module] = [*(Sparse(like, draws < density) for density in SAMPLES), like]
     with threads(1):
         for each in some:
             _seconds(each, x)  # the first one compiles
@@ -92,12 +97,13 @@ def _calibrate(layer: Layer, shape: tuple[int, ...]) -> float:
     return next((round(mark, 4) for mark in MARKS if mark <= at), 0.0)
 
 
-def _like(layer: Layer) -> nn.Module:
-    """A layer of the same size with gradients of its own."""
-    new: nn.Module = (
-        skip_init(nn.Linear, layer.in_features, layer.out_features)  # type: ignore[no-untyped-call]
+def _like(layer: Layer, most: int) -> Layer:
+    """A layer of the same size, but with at most so many outputs, and with gradients of its own."""
+    outputs = min(most, len(layer.weight))
+    new: Layer = (
+        skip_init(nn.Linear, layer.in_features, outputs)  # type: ignore[no-untyped-call]
         if isinstance(layer, nn.Linear)
-        else skip_init(nn.Conv2d, layer.in_channels, layer.out_channels, layer.kernel_size, padding=layer.padding)  # type: ignore[no-untyped-call]
+        else skip_init(nn.Conv2d, layer.in_channels, outputs, layer.kernel_size, padding=layer.padding)  # type: ignore[no-untyped-call]
     )
     for weight in new.parameters():
         nn.init.constant_(weight, 0.01)

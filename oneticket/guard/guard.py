@@ -19,7 +19,7 @@ from oneticket.guard.narrow import warn
 from oneticket.guard.optimizer_state import flat, moments
 from oneticket.guard.parameter_guard import ParameterGuard, eager, parameter_at
 from oneticket.guard.stepping import Held, Stepping
-from oneticket.guard.zero import leaks
+from oneticket.guard.zero import leaks, same
 from oneticket.ticket.density import model_weights
 from oneticket.ticket.mask import Mask
 from oneticket.ticket.names import listed
@@ -157,7 +157,7 @@ class Guard:
             if id(parameter) in seen:
                 continue
             seen.add(id(parameter))
-            if not torch.equal(hold.keep.cpu() != 0, shard(self.mask[name], parameter)):
+            if not self._same(name, hold, parameter):
                 wrong.append(f"{name}: what is held is not the mask any more")
             if count := leaks(parameter, hold.keep):
                 wrong.append(f"{name}: pruned weights that are not zero: {count}")
@@ -173,12 +173,12 @@ class Guard:
                         wrong.append(f"{name}: {_kind(optimizer)} moments at pruned weights that are not zero: {count}")
         if wrong:
             raise GuardError("the mask does not hold:\n" + "\n".join(wrong))
-        own = [(parameter_at(self._model, name), remaining) for name, remaining in self.mask.items()]
-        here = {id(one): shard(remaining, one) for one, remaining in own if one is not None}.values()  # tied ones once
+        own = [(name, parameter_at(self._model, name)) for name in self.mask]
+        here = {id(one): self._counts(name, one) for name, one in own if one is not None}.values()  # tied ones once
         return Audit(
             parameters=len(seen),
-            remaining=sum(int(remaining.count_nonzero()) for remaining in here),
-            total=sum(map(Tensor.numel, here)),
+            remaining=sum(remaining for remaining, _ in here),
+            total=sum(total for _, total in here),
             whole=model_weights(self._model),
             moments=found,
             sharded=any(hold.sharded for hold in self._holds.values()),
@@ -221,6 +221,19 @@ class Guard:
             hold.follow(parameter, gate=self._gates and parameter.requires_grad)
             found.append((parameter, hold))
         return found
+
+    def _same(self, name: str, hold: ParameterGuard, parameter: Tensor) -> bool:
+        """Whether what is held of a parameter is the mask."""
+        if hold.sharded:
+            return torch.equal(hold.keep.cpu() != 0, shard(self.mask[name], parameter))
+        return same(hold.keep, self.mask.pack()[name])
+
+    def _counts(self, name: str, parameter: Tensor) -> tuple[int, int]:
+        """How many weights of a parameter remain on this rank, and how many are here."""
+        if sharded(parameter):
+            remaining = shard(self.mask[name], parameter)
+            return int(remaining.count_nonzero()), remaining.numel()
+        return self.mask.counts[name], parameter.numel()
 
     def _find(self, name: str, hold: ParameterGuard) -> nn.Parameter | None:
         parameter = parameter_at(self._model, name)

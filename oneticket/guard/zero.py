@@ -20,6 +20,7 @@ from torch import Tensor
 from torch.autograd.graph import increment_version
 
 from oneticket.guard.packed import values
+from oneticket.ticket.bits import to_bytes
 from oneticket.ticket.shards import local
 
 
@@ -92,7 +93,19 @@ def written(tensor: Tensor, places: Tensor) -> bool:
 def leaks(tensor: Tensor, keep: Tensor) -> int:
     """The number of entries on this rank that are not zero where `keep` is 0."""
     here = values(local(tensor)).detach()
-    return int(((here != 0) & (keep.to(here.device) == 0)).count_nonzero())
+    keep = keep.to(here.device)
+    if not here.is_cpu or not here.dim():
+        return int(((here != 0) & (keep == 0)).count_nonzero())
+    some = max(1, ROOM * len(here) // max(1, here.nbytes))  # what is compared takes three bytes a weight
+    pieces = zip(torch.split(here, some), torch.split(keep, some), strict=True)
+    return sum(int(((part != 0) & (kept == 0)).count_nonzero()) for part, kept in pieces)
+
+
+def same(keep: Tensor, packed: Tensor) -> bool:
+    """Whether a pattern is that of a mask's packed bits."""
+    flat = keep.cpu().reshape(-1)
+    pieces = zip(torch.split(flat, ROOM), torch.split(packed, ROOM // 8), strict=True)
+    return all(torch.equal(to_bytes(some != 0), bits) for some, bits in pieces)
 
 
 def hasten() -> None:

@@ -122,8 +122,7 @@ def level(
         start=contract.step,
     )
     ended = {name: model.get_parameter(name).detach().cpu() for name in mask}
-    signs = {name: torch.where(weight == 0, rewound.weights[name], weight) for name, weight in ended.items()}
-    positive = Mask({name: (sign > 0) & mask[name] for name, sign in signs.items()})
+    positive = Mask({name: _positive(weight, rewound.weights[name]) & mask[name] for name, weight in ended.items()})
     pruned_at = close_level(
         spec.pruning,
         model,
@@ -230,6 +229,11 @@ def initial_weights(known: Mapping[str, Any], *, seed: int, replicate: int) -> T
 def _fresh(known: Mapping[str, Any], streams: Streams) -> nn.Module:
     """The network at initialisation, W_0."""
     return build_network(known, seed=streams.seed("init"))
+
+
+def _positive(weight: Tensor, first: Tensor) -> Tensor:
+    """Which weights are above zero, those at exactly zero by their first values; in memory of a byte a weight."""
+    return (weight == 0).logical_and_(first > 0).logical_or_(weight > 0)
 
 
 def _losses(spec: SearchSpec, model: nn.Module, data: Data, streams: Streams) -> Iterator[Tensor]:

@@ -96,6 +96,10 @@ def run_training(job: TrainingRequest, context: RunContext) -> Trained:
             for _ in watched(steps, run, [*together, finite(stop, every=50), keep, *context.watchers]):
                 pass
         guard.audit()
+    for weight in network.parameters():
+        weight.grad = None  # gradients and moments take as much memory as the weights, and nobody reads them now
+    for optimizer in optimizers:
+        optimizer.state.clear()
     slim.restore()
     losses = run.losses[start:stop].to("cpu", torch.float32)
     if not job.measured or context.rank:
@@ -106,7 +110,9 @@ def run_training(job: TrainingRequest, context: RunContext) -> Trained:
     if wrong := [f"{name} is {score}" for name, score in found.scores.items() if not math.isfinite(score)]:
         raise TrainingError(f"task {task.name}: expected finite scores after {stop} steps; {', '.join(wrong)}")
     trained = {name: model.get_parameter(name).detach().cpu() for name in mask}
-    zeros = Mask({name: (weights.abs() < ZERO) & mask[name] for name, weights in trained.items()})
+    small = {name: (weights < ZERO).logical_and_(weights > -ZERO) for name, weights in trained.items()}
+    zeros = Mask({name: each.logical_and_(mask[name]) for name, each in small.items()})
+    del small
     return Trained(
         losses=losses,
         zeros=zeros,

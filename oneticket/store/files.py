@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Protocol
@@ -213,6 +214,10 @@ def files_at(url: str | os.PathLike[str] | None) -> Files:
     if not given.strip():
         raise StoreError("a store needs a place: expected a folder or a URL, got an empty text")
     if "://" not in given:
+        if re.match(r"[A-Za-z][A-Za-z0-9+.-]+:", given):  # one letter is a drive
+            raise StoreError(
+                f"{given}: expected a folder, or a URL such as s3://bucket/prefix; the folder is ./{given}"
+            )
         return FolderFiles(given)
     from oneticket.store.remote import Remote  # which needs fsspec
 

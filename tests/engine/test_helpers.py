@@ -140,7 +140,7 @@ def test_what_breaks_off_while_a_helper_is_heard_ends_the_run(tmp_path, crew) ->
 def test_without_room_or_reason_there_is_no_helper(tmp_path, crew, monkeypatch) -> None:
     few, plan = steps(replicates=1), steps(replicates=2)
     run(few, store=Store(tmp_path / "few"), context=RunContext(threads=1), engine=TWO)
-    run(plan, store=Store("memory:"), context=RunContext(threads=1), engine=TWO)
+    run(plan, store=Store(None), context=RunContext(threads=1), engine=TWO)
     run(few, store=Store(tmp_path / "torch"), context=RunContext(), engine=TWO)
     monkeypatch.setattr(helpers, "cores", lambda: 1)
     run(plan, store=Store(tmp_path / "core"), context=RunContext(threads=1), engine=TWO)

@@ -274,6 +274,15 @@ def test_an_url_that_nothing_opens_is_refused_at_once() -> None:
         Store("magic://bucket")
 
 
+@pytest.mark.parametrize("place", ["memory:", "s3:bucket/prefix"])
+def test_half_a_url_is_no_folder(place, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(StoreError, match=f"{place}: expected a folder, or a URL such as s3://bucket/prefix"):
+        Store(place)
+    Store(f"./{place}").put(STEP, OUTCOME, seconds=0.0, device="cpu")
+    assert (tmp_path / place).is_dir()
+
+
 @pytest.mark.parametrize("place", ["", " ", "file://"])
 def test_no_place_is_not_the_folder_that_one_happens_to_be_in(place: str) -> None:
     with pytest.raises(StoreError, match="expected a folder or a URL, got an empty text"):
