@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Self
 
@@ -12,7 +13,7 @@ from torch.utils.hooks import RemovableHandle
 from oneticket.compact.compact import Compact, compact, hooked
 from oneticket.compact.moments import alike, give_back, loaded, saved, take_over
 from oneticket.ground.errors import GuardError
-from oneticket.guard.check import named, steppers
+from oneticket.guard.check import named, owns, steppers
 from oneticket.guard.guard import attach
 from oneticket.guard.optimizer_state import ELEMENTWISE, watching
 from oneticket.ticket.mask import Mask
@@ -28,11 +29,13 @@ class Compacted:
       mask.
 
     The model keeps its names, its tensors and their addresses. The trained weights are written into it, with pruned
-    ones at exactly zero, by its own `state_dict` and forward pass, by `restore`, and at the end of the `with` block.
-    What its `load_state_dict` loads is passed on to the network. The optimizer stays the loop's, with its groups and
-    schedulers: its parameters and moments are the network's until the block ends, then the model's again, with pruned
-    moments at zero. Its `state_dict` is always that of the model, so a checkpoint can be loaded with and without a
-    smaller network. Existing gradients of the model are dropped.
+    ones at exactly zero, by its own `state_dict`, forward pass and `copy.deepcopy`, by `restore`, and at the end of the
+    `with` block. What its `load_state_dict` loads is passed on to the network, and so are `train`, `eval` and
+    `zero_grad` of the model and its modules. Nothing else is: call `restore` before reading the model's tensors in
+    another way (its `parameters`, a module of it), and `renew` after writing them. The optimizer stays the loop's, with
+    its groups and schedulers: its parameters and moments are the network's until the block ends, then the model's
+    again, with pruned moments at zero. Its `state_dict` is always that of the model, so a checkpoint can be loaded with
+    and without a smaller network. Existing gradients of the model are dropped.
 
     Training equals training under `attach`, to rounding; BatchNorm statistics of removed units do not change. Supported
     optimizers update every entry by itself: torch's SGD, Adam, AdamW, NAdam, RAdam, RMSprop, Adagrad and Adadelta. With
@@ -43,7 +46,8 @@ class Compacted:
 
     Raises GuardError, with nothing changed, for an unsupported optimizer; for a model in `torch.compile` or in a
     wrapper for several devices; for a model that has to be kept whole (hooks, parametrizations, code whose outputs
-    differ), with the reason; and as `attach` does. A step after a backward pass through the model is a GuardError too.
+    differ), with the reason; and as `attach` does. A step is a GuardError too after a backward pass through the model,
+    after `requires_grad` of a parameter changed, and where a parameter of the model was added to the optimizer.
 
     >>> import torch
     >>> model, x = nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 1)), torch.ones(8, 4)
@@ -77,8 +81,9 @@ class Compacted:
         for one in self._optimizers:
             take_over(one, self.compact)
         self.guard = attach(self.network, optimizer, self.compact.mask, rule=rule)
-        self._open, self._theirs = True, [*model.parameters()]
-        self._handles: list[RemovableHandle] = []
+        self._open = True
+        self._theirs = {name: (one, one.requires_grad) for name, one in model.named_parameters()}
+        self._handles: list[RemovableHandle | _Passed | _Copied] = []
         if self.network is not model:
             model.zero_grad()
             self._handles = [*_follow(self), *(handle for one in self._optimizers for handle in _translate(one, self))]
@@ -101,12 +106,23 @@ class Compacted:
         if wrong := [name for name, value in found.items() if (value.cpu()[~self._held[name]] != 0).any()]:
             raise GuardError(f"the mask does not hold: {listed(wrong)}: pruned weights that are not zero")
 
-    def check_step(self) -> None:
-        """Raise GuardError where the model has gradients, which no optimizer has by now."""
-        if any(parameter.grad is not None for parameter in self._theirs):
+    def check_step(self, optimizer: Optimizer) -> None:
+        """Raise GuardError where the model, which no optimizer steps now, has gradients or was changed."""
+        kind = type(self.model).__name__
+        if any(parameter.grad is not None for parameter, _ in self._theirs.values()):
             raise GuardError(
-                f"a backward pass went through {type(self.model).__name__} itself, whose parameters are not stepped "
-                "now; train the smaller network in its place"
+                f"a backward pass went through {kind} itself, whose parameters are not stepped now; train the smaller "
+                "network in its place"
+            )
+        if changed := [name for name, (parameter, was) in self._theirs.items() if parameter.requires_grad != was]:
+            raise GuardError(
+                f"{listed(changed)}: requires_grad was changed in {kind}, but the smaller network was made for what "
+                "was trained then; close it, and make another"
+            )
+        if added := [name for name, (parameter, _) in self._theirs.items() if owns(optimizer, parameter)]:
+            raise GuardError(
+                f"{listed(added)}: added to the optimizer from {kind}, whose parameters are not stepped now; close "
+                "the smaller network, and make another"
             )
 
     def close(self) -> None:
@@ -164,13 +180,19 @@ def _smaller(model: nn.Module, optimizers: Sequence[Optimizer], mask: Mask, exam
     return small
 
 
-def _follow(small: Compacted) -> list[RemovableHandle]:
-    """Let the model show the network's trained weights, and pass what it loads on to the network."""
+def _follow(small: Compacted) -> list[RemovableHandle | _Passed | _Copied]:
+    """Let the model show the network's trained weights, and pass what it loads and is told on to the network."""
     restore, renew = _Hook(small.restore), _Hook(small.renew)
     return [
         small.model.register_state_dict_pre_hook(restore),  # type: ignore[no-untyped-call]
         small.model.register_forward_pre_hook(restore),
         small.model.register_load_state_dict_post_hook(renew),  # type: ignore[no-untyped-call]
+        _Copied(small),
+        *(
+            _Passed(module, small.network.get_submodule(name), method)
+            for name, module in small.model.named_modules()
+            for method in ("train", "zero_grad")  # `eval` calls `train`
+        ),
     ]
 
 
@@ -179,7 +201,7 @@ def _translate(optimizer: Optimizer, small: Compacted) -> list[RemovableHandle]:
     return [
         optimizer.register_state_dict_post_hook(lambda one, state: saved(one, small.compact, state)),
         optimizer.register_load_state_dict_pre_hook(lambda one, state: loaded(one, small.compact, state)),
-        optimizer.register_step_pre_hook(watching(lambda *_: small.check_step())),
+        optimizer.register_step_pre_hook(watching(lambda one, *_: small.check_step(one))),
     ]
 
 
@@ -194,6 +216,49 @@ class _Hook:
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _Hook, (_nothing,)
+
+
+class _Passed:
+    """A method of a module that is called on its counterpart too; copies of the module have their class's."""
+
+    def __init__(self, module: nn.Module, counterpart: nn.Module, name: str) -> None:
+        self._module, self._counterpart, self._name = module, counterpart, name
+        vars(module)[name] = self
+
+    def __call__(self, *arguments: Any, **named: Any) -> Any:
+        given = getattr(type(self._module), self._name)(self._module, *arguments, **named)
+        getattr(self._counterpart, self._name)(*arguments, **named)
+        return given
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return getattr, (self._module, self._name)
+
+    def remove(self) -> None:
+        """Let the module have its class's method again."""
+        vars(self._module).pop(self._name, None)
+
+
+class _Copied:
+    """The model's `__deepcopy__`, which restores it first; the copy is an ordinary one, without this."""
+
+    def __init__(self, small: Compacted) -> None:
+        self._small = small
+        vars(small.model)["__deepcopy__"] = self
+
+    def __call__(self, memo: dict[int, Any]) -> nn.Module:
+        self._small.restore()
+        self.remove()
+        try:
+            return copy.deepcopy(self._small.model, memo)
+        finally:
+            vars(self._small.model)["__deepcopy__"] = self
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _nothing, ()  # None, which a model that was saved whole is to have
+
+    def remove(self) -> None:
+        """Let the model be copied as ever."""
+        vars(self._small.model).pop("__deepcopy__", None)
 
 
 def _nothing() -> None:

@@ -205,6 +205,94 @@ def test_what_was_trained_is_in_the_model_after_an_error_too() -> None:
     assert not torch.equal(before, model.get_parameter("fc1.weight"))
 
 
+def small_net() -> nn.Sequential:
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        return nn.Sequential(nn.Linear(6, 9), nn.BatchNorm1d(9), nn.Dropout(0.3), nn.ReLU(), nn.Linear(9, 2))
+
+
+THIRDS = {"4.weight": torch.tensor([[True, False, True] * 3] * 2)}
+ROWS = torch.randn(8, 6, generator=torch.Generator().manual_seed(2))
+
+LOOPS: dict[str, tuple[Callable[[nn.Module], object], Callable[[Any], object]]] = {
+    "evaluated before, model.train()": (lambda net: net.eval(), lambda net: net.train()),
+    "model.eval()": (lambda net: net.train(), lambda net: net.eval()),
+    "a layer's eval()": (lambda net: net.train(), lambda net: net[1].eval()),
+    "a layer's train()": (lambda net: net.eval(), lambda net: net[2].train()),
+    "model.zero_grad()": (lambda net: net.train(), lambda net: net.zero_grad()),
+    "a layer's zero_grad()": (lambda net: net.train(), lambda net: net[0].zero_grad(set_to_none=False)),
+}
+
+
+@pytest.mark.parametrize("loop", LOOPS)
+def test_what_the_loop_tells_the_model_the_network_does(loop: str) -> None:
+    before, each_step = LOOPS[loop]
+    masked, model = small_net(), small_net()
+    for net in (masked, model):
+        before(net)
+        optimizer = KINDS["sgd momentum"](net)
+        with (
+            torch.random.fork_rng(),
+            attach(net, optimizer, THIRDS) if net is masked else Compacted(net, optimizer, THIRDS, example=ROWS) as it,
+        ):
+            torch.manual_seed(4)
+            stepped = it.network if isinstance(it, Compacted) else net
+            assert (stepped is net) == (net is masked)
+            for _ in range(3):
+                each_step(net)
+                stepped(ROWS).square().sum().backward()
+                optimizer.step()
+        assert not {"train", "zero_grad"} & {name for module in net.modules() for name in vars(module)}
+    assert [module.training for module in model.modules()] == [module.training for module in masked.modules()]
+    for key, value in masked.named_parameters():
+        torch.testing.assert_close(model.get_parameter(key), value, rtol=1e-4, atol=1e-5)
+    assert model[1].num_batches_tracked == masked[1].num_batches_tracked
+
+
+def test_a_copy_of_the_model_has_what_was_trained_and_its_own_methods() -> None:
+    model = small_net()
+    optimizer = KINDS["SGD"](model)
+    with torch.random.fork_rng(), Compacted(model, optimizer, THIRDS, example=ROWS) as small:
+        small.network(ROWS).square().sum().backward()
+        optimizer.step()
+        for copied in (copy.deepcopy(model), copy.deepcopy(copy.deepcopy(model))):
+            assert not {"train", "zero_grad", "__deepcopy__"} & {
+                name for name, value in vars(copied).items() if getattr(value, "__self__", copied) is not copied
+            }
+            copied(ROWS).sum().backward()
+            copied.eval()
+            copied.zero_grad()
+            assert all(one.grad is None for one in copied.parameters())
+            assert any(one.grad is not None for one in small.network.parameters())
+            assert not any(module.training for module in copied.modules())
+            assert all(module.training for each in (model, small.network) for module in each.modules())
+            for name, value in copied.named_parameters():
+                assert torch.equal(value, model.get_parameter(name))
+        assert torch.equal(small.compact.smaller("0.weight", copied[0].weight), small.network.get_parameter("0.weight"))
+    assert "__deepcopy__" not in vars(model)
+
+
+CHANGES: dict[str, tuple[Callable[[Any, Any], object], str]] = {
+    "frozen": (lambda model, _: model[0].requires_grad_(False), "0.bias, 0.weight: requires_grad was changed"),
+    "added": (
+        lambda model, sgd: sgd.add_param_group({"params": [model[0].weight]}),
+        "0.weight: added to the optimizer",
+    ),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_change_of_the_model_that_no_step_would_follow_is_refused_at_the_step(change: str) -> None:
+    act, words = CHANGES[change]
+    model = small_net()
+    optimizer = KINDS["SGD"](model)
+    with torch.random.fork_rng(), Compacted(model, optimizer, THIRDS, example=ROWS) as small:
+        act(model, optimizer)
+        small.network(ROWS).sum().backward()
+        with pytest.raises(GuardError, match=words):
+            optimizer.step()
+
+
 def test_a_full_mask_trains_the_model_itself() -> None:
     model = network("lenet")
     with Compacted(
