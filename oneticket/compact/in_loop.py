@@ -13,7 +13,7 @@ from torch.utils.hooks import RemovableHandle
 from oneticket.compact.compact import Compact, compact, hooked
 from oneticket.compact.moments import alike, give_back, loaded, saved, take_over
 from oneticket.ground.errors import GuardError
-from oneticket.guard.check import named, owns, steppers
+from oneticket.guard.check import named, steppers
 from oneticket.guard.guard import attach
 from oneticket.guard.optimizer_state import ELEMENTWISE, watching
 from oneticket.ticket.mask import Mask
@@ -119,7 +119,8 @@ class Compacted:
                 f"{listed(changed)}: requires_grad was changed in {kind}, but the smaller network was made for what "
                 "was trained then; close it, and make another"
             )
-        if added := [name for name, (parameter, _) in self._theirs.items() if owns(optimizer, parameter)]:
+        stepped = {id(one) for group in optimizer.param_groups for one in group["params"]}  # `owns` goes through all
+        if added := [name for name, (parameter, _) in self._theirs.items() if id(parameter) in stepped]:
             raise GuardError(
                 f"{listed(added)}: added to the optimizer from {kind}, whose parameters are not stepped now; close "
                 "the smaller network, and make another"
