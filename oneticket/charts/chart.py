@@ -46,7 +46,7 @@ def still(spec: Mapping[str, Any], name: str) -> str:
         drawn = vl_convert.vega_to_svg(vega, allowed_base_urls=[])
     except (RuntimeError, ValueError) as error:
         raise StoreError(f"the figure {name} cannot be drawn: {error}") from None
-    return _numbered(drawn, name)
+    return _numbered(_once(drawn), name)
 
 
 def _spoken(part: Any) -> Any:
@@ -58,6 +58,11 @@ def _spoken(part: Any) -> Any:
                 axis["encode"] = {**axis.get("encode", {}), "axis": said}
         part = {name: _spoken(value) for name, value in part.items()}
     return [_spoken(each) for each in part] if isinstance(part, list) else part
+
+
+def _once(svg: str) -> str:
+    """The SVG with one label for each axis: Vega writes it on the axis and on its group. `page.js` does the same."""
+    return _TWICE.sub(r"\1<g", svg)
 
 
 def turning_dark(svg: str) -> str:
@@ -79,5 +84,8 @@ def _sorted(pdf: bytes) -> bytes:
 
 _IDS = re.compile(r' id="((?:clip|gradient_)\d+)"')
 _USES = re.compile(r'( id="|url\(#)((?:clip|gradient_)\d+)("|\))')
+_TWICE = re.compile(
+    r'(<g class="mark-group role-axis"[^>]*>)<g aria-label="[^"]*" role="[^"]*" aria-roledescription="[^"]*"'
+)
 _RESOURCES = re.compile(rb"(?:^ +/[a-z]+\d+ \d+ 0 R\n)+", re.MULTILINE)
 _VERSION = ".".join(alt.SCHEMA_VERSION.removeprefix("v").split(".")[:2])

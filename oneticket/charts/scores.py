@@ -15,6 +15,7 @@ from oneticket.charts.sheet import Heading, layered, sheet
 from oneticket.charts.theme import Chart, Record
 from oneticket.ground.metric import Metric
 from oneticket.ground.metric import named as named_metrics
+from oneticket.lottery.arms import WHOLE
 from oneticket.stats.regroup import parts, settled
 from oneticket.stats.summary import Line, Row, Setting, Summary, natural_zeros, places, setting_of, summary
 from oneticket.stats.words import counts, percent, within
@@ -38,11 +39,11 @@ class _Panel:
 def scores_chart(rows: Iterable[Row], title: str = "", missing: Sequence[Row] = ()) -> Chart:
     """Scores over density, in the rows' metric: per setting one panel, or several where there are more than six lines.
 
-    A dashed rule is the dense network. Each line of a panel has its own colour, shape and dash. Where there are several
-    sources, the first panel of a setting has every ticket, and further ones have what belongs to each source. Points
-    are means, bars and bands 95 % Student t intervals, cut at the metric's bounds. Density falls to the right, on a
-    logarithmic axis; points of one density stand side by side. Shaded: densities at which the dense network's own
-    zeros would do.
+    A dashed rule is the dense network; a rule in colour is the rewound dense network, which is no point on an axis of
+    pruned networks. Each line of a panel has its own colour, shape and dash. Where there are several sources, the first
+    panel of a setting has every ticket, and further ones have what belongs to each source. Points are means, bars and
+    bands 95 % Student t intervals, cut at the metric's bounds. Density falls to the right, on a logarithmic axis;
+    points of one density stand side by side. Shaded: densities at which the dense network's own zeros would do.
     Raises SpecError as `summary` does. Colours: Okabe and Ito, 2008; natural sparsity: Caron et al., 2020.
 
     >>> row = {"model": "lenet-300-100", "target_data": "digits:b", "target_optimizer": "sgd", "level": 0}
@@ -57,7 +58,7 @@ def scores_chart(rows: Iterable[Row], title: str = "", missing: Sequence[Row] = 
     panels = _panels(rows, missing)
     shown = [_records(panel) for panel in panels]
     pruned = [record for records in shown for record in records]
-    x = theme.density_axis(_reach(panels, pruned), "at", {one.density for one in every if one.line.arm != "dense"})
+    x = theme.density_axis(_reach(panels, pruned), "at", {one.density for one in every if one.line.arm not in WHOLE})
     drawn = []
     for number, (panel, records) in enumerate(zip(panels, shown, strict=True)):
         alike = [
@@ -107,11 +108,12 @@ def _in(row: Row, part: str, setting: Setting) -> bool:
 
 def _records(panel: _Panel) -> list[Record]:
     lines, metric = list(panel.group.called), panel.setting.metric
-    densities = {one.density for one in panel.summaries if one.line.arm != "dense"}
+    densities = {one.density for one in panel.summaries if one.line.arm not in WHOLE}
     made = []
     for one in panel.summaries:
         dense = one.line.arm == "dense"
-        aside = 1.0 if dense else theme.beside(densities, lines.index(one.line), len(lines))
+        whole = one.line.arm in WHOLE
+        aside = 1.0 if whole else theme.beside(densities, lines.index(one.line), len(lines))
         low, high = one.score.low, one.score.high
         weights = "" if one.remaining is None else f" ({one.remaining:,.0f} weights)"
         made.append(
@@ -119,6 +121,7 @@ def _records(panel: _Panel) -> list[Record]:
                 "at": one.density * aside,
                 "density": one.density,
                 "dense": dense,
+                "whole": whole,
                 "line": "dense" if dense else panel.group.called[one.line],
                 "mean": one.score.mean,
                 "low": None if low is None else metric.clipped(low),
@@ -134,7 +137,7 @@ def _records(panel: _Panel) -> list[Record]:
 
 def _reach(panels: list[_Panel], records: list[Record]) -> list[float]:
     """The densities that the axis shows: the pruned ones, and where natural zeros begin, unless that is far off."""
-    pruned = [record["at"] for record in records if not record["dense"]] or [1.0]
+    pruned = [record["at"] for record in records if not record["whole"]] or [1.0]
     begins = [1 - panel.zeros for panel in panels if panel.zeros is not None and panel.zeros > NATURAL]
     return [*pruned, *(min(1.0, 1.15 * density) for density in begins if max(pruned) / 3 < density < 3 * max(pruned))]
 
@@ -149,12 +152,14 @@ def _draw(panel: _Panel, records: list[Record], *, x: alt.X, y: alt.Scale, numbe
     names = list(panel.group.called.values())
     color, shape, dash = looks(names)
     rule = alt.Chart().transform_filter("datum.dense")
-    line = theme.picked(alt.Chart().transform_filter("!datum.dense"), ["line"]).encode(x=x, color=color)
+    line = theme.picked(alt.Chart().transform_filter("!datum.whole"), ["line"]).encode(x=x, color=color)
+    level = theme.picked(alt.Chart().transform_filter("datum.whole && !datum.dense"), ["line"]).encode(color=color)
     bounds, band = (part.transform_filter("isValid(datum.low)").encode(y=low, y2="high:Q") for part in (rule, line))
     layers = [
         *_shade(panel, x),
         bounds.mark_rect(opacity=0.10, color=theme.BLACK, aria=False),
         theme.with_tooltip(rule, told, "rule", strokeDash=[6, 4], strokeWidth=1.5, color=theme.BLACK).encode(y=mean),
+        *([_level(level, told, mean, dash)] if any(one["whole"] and not one["dense"] for one in records) else []),
         *([band.mark_area(opacity=0.14, clip=True, aria=False)] if len(names) <= FEW else []),
         band.mark_rule(opacity=0.6, clip=True, aria=False),
         line.mark_line(strokeWidth=1.8, clip=True, aria=False).encode(y=mean, strokeDash=dash),
@@ -163,6 +168,15 @@ def _draw(panel: _Panel, records: list[Record], *, x: alt.X, y: alt.Scale, numbe
         .properties(name=f"panel_{number}"),
     ]
     return layered(layers, records, Heading(panel.title, panel.below), width=theme.WIDTH, height=theme.HEIGHT)
+
+
+def _level(rule: alt.Chart, told: dict[str, str], mean: alt.Y, dash: alt.StrokeDash) -> alt.LayerChart:
+    """A network that was never pruned, as a level line: its density is off an axis of pruned ones."""
+    band = rule.transform_filter("isValid(datum.low)").mark_rect(opacity=0.08, aria=False)
+    drawn = theme.with_tooltip(rule, told, "rule", strokeWidth=1.8).encode(y=mean, strokeDash=dash)
+    return (
+        band.encode(y=alt.Y("low:Q", title=mean["title"], scale=mean["scale"], axis=mean["axis"]), y2="high:Q") + drawn
+    )
 
 
 def _shade(panel: _Panel, x: alt.X) -> list[alt.Chart]:
@@ -202,6 +216,8 @@ def _subtitle(summaries: list[Summary]) -> list[str]:
     if min(numbers) == 1:
         bands = "No bars: one replicate, so no interval." if max(numbers) == 1 else f"{bands} No bar: one replicate."
     dense = " Dashed line: the dense network." if any(one.line.arm == "dense" for one in summaries) else ""
+    if any(one.line.arm == "dense-rewound" for one in summaries):
+        dense += " Level line in colour: the rewound dense network."
     return [f"{models} on {data}, {counts(numbers)}.", f"Points: means. {bands}{dense}{_lower(metrics)}"]
 
 

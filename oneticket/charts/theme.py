@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
 from typing import Any
@@ -228,17 +229,21 @@ def menu(levels: dict[int, str], start: int) -> Param:
 
 
 def folded(text: str, width: int) -> list[str]:
-    """The text in lines of at most so many letters, broken at spaces, or within words that are longer than a line.
+    """The text in lines of at most so many letters.
 
-    >>> folded("the target's own ticket", 12), folded("fashion_mnist", 10)
-    (["the target's", 'own ticket'], ['fashion_mn', 'ist'])
+    Lines break at spaces. A word longer than a line breaks after its hyphens, slashes, underscores and colons, and is
+    cut only where a part of it is still too long.
+
+    >>> folded("the target's own ticket", 12), folded("penbased-10", 10), folded("fashion_mnist", 10)
+    (["the target's", 'own ticket'], ['penbased-', '10'], ['fashion_', 'mnist'])
     """
     lines = [""]
     for word in text.split(" "):
-        pieces = [word[start : start + width] for start in range(0, len(word), width)] or [""]
+        parts = [word] if len(word) <= width else re.findall(r"[^-/_:]*[-/_:]|[^-/_:]+", word)
+        pieces = [part[start : start + width] for part in parts for start in range(0, len(part), width)] or [""]
         for number, piece in enumerate(pieces):
-            joined = f"{lines[-1]} {piece}".strip()
-            if lines[-1] and (number or len(joined) > width):
+            joined = lines[-1] + piece if number else f"{lines[-1]} {piece}".strip()
+            if lines[-1] and len(joined) > width:
                 lines.append(piece)
             else:
                 lines[-1] = joined

@@ -34,11 +34,12 @@ def said_outcome(verdict: Verdict) -> str:
 
 
 def text(words: str) -> str:
-    """The text as HTML, its numbers and units kept on one line.
+    """The text as HTML, its numbers, units and intervals kept on one line.
 
-    >>> text("n < 3")
-    'n\\xa0&lt;\\xa03'
+    >>> text("n < 3"), text("+1.2 [−0.3, 2.7]")
+    ('n\\xa0&lt;\\xa03', '+1.2 [−0.3,\\xa02.7]')
     """
+    words = re.sub(r"(\[[+−]?[\d.]+,) (?=[+−]?[\d.]+\])", "\\1\N{NO-BREAK SPACE}", words)
     return escape(re.sub(r"(?<=[\dnp=<±]) (?=[%=<\d])", "\N{NO-BREAK SPACE}", words))
 
 

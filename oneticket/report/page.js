@@ -23,6 +23,9 @@ async function draw(panel) {
   try {
     if (spec.autosize) spec.width = Math.max(width, 320);
     const { view } = await vegaEmbed(chart, spec, options);
+    for (const inner of chart.querySelectorAll(".role-axis > [aria-label]")) {
+      for (const name of ["aria-label", "role", "aria-roledescription"]) inner.removeAttribute(name); // the axis has them
+    }
     drawn.set(panel, { view, width, fits: Boolean(spec.autosize) });
     panel.classList.add("drawn");
     const menu = panel.closest("figure").querySelector(".menu select");

@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from oneticket.lottery.arms import WHOLE
+
 Rows = list[dict[str, Any]]
 FALL = {"ticket": 0.02, "own": 0.01, "signs": 0.1, "reinit": 0.35, "layerwise-random": 0.5, "global-random": 0.86}
 
@@ -30,7 +32,7 @@ def made_up(
         for replicate in replicates:
             for arm in arms:
                 for data, by in {**found, "own": [("digits:b", optimizer)]}.get(arm, sources):
-                    for level in (0,) if arm == "dense" else levels:
+                    for level in (0,) if arm in WHOLE else levels:
                         accuracy = 0.97 - fall.get(arm, 0.0) * (level / 20) ** 2 + draw.gauss(0, spread)
                         row = {
                             **shared,

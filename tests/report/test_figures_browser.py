@@ -135,6 +135,8 @@ def test_axes_are_written_and_spoken_in_percent_and_points(driver: Any, page: Pa
         "[axis.closest('figure').id, axis.getAttribute('aria-label'), "
         "[...axis.querySelectorAll('.role-axis-label text')].map(text => text.textContent)])"
     )
+    twice = "return document.querySelectorAll('.panel .role-axis [aria-label]').length"
+    assert driver.execute_script(twice) == 0, "an axis is spoken once"
     kept = {label for _, label, _ in axes if label.startswith("weights kept")}
     assert kept == {"weights kept, from 33 % to 1.2 %, logarithmic"}
     known = {"figure-hero": "test accuracy (%)", "figure-scores": "test accuracy (%)"}

@@ -15,6 +15,7 @@ from made_report import reported
 from selenium.webdriver.support.ui import WebDriverWait
 from waiting import FOREVER
 
+from oneticket.report.answers import text as html_text
 from oneticket.report.contents import contents
 from oneticket.report.judged import beside, effect
 from oneticket.report.page import write_report
@@ -218,6 +219,25 @@ def test_no_text_lies_upon_another(driver: Any, width: int) -> None:
     assert upon == []
 
 
+@pytest.mark.parametrize("width", WIDTHS)
+def test_no_interval_breaks_inside_its_brackets(driver: Any, width: int) -> None:
+    """In a table, also where a column has words between its numbers, as the best source of a table of sources."""
+    screen(driver, width)
+    driver.execute_script("document.querySelectorAll('main details').forEach(one => {one.open = true})")
+    cell = html_text("best: 96.3"), html_text("+1.2 [−10.3, +12.7]")
+    driver.execute_script(
+        "const row = document.querySelector('#tables tbody tr'), old = row.innerHTML; row.dataset.old = old;"
+        "[...row.querySelectorAll('td')].forEach(cell => {cell.className = 'word'; cell.innerHTML = arguments[0]})",
+        " ".join(cell),
+    )
+    broken, seen = driver.execute_script(BROKEN)
+    driver.execute_script(
+        "const row = document.querySelector('#tables tbody tr'); row.innerHTML = row.dataset.old;"
+        "document.querySelectorAll('main details').forEach(one => {one.open = false})"
+    )
+    assert seen > 20 and broken == []
+
+
 def test_narrow_tables_name_the_column_of_every_cell(driver: Any) -> None:
     screen(driver, 390)
     cell = "#tables td:not(.none)"
@@ -261,6 +281,24 @@ def _luminance(colour: str) -> float:
     return 0.2126 * red + 0.7152 * green + 0.0722 * blue
 
 
+BROKEN = """
+const broken = [];
+let seen = 0;
+const walk = document.createTreeWalker(document.querySelector('main'), NodeFilter.SHOW_TEXT);
+while (walk.nextNode()) {
+  const node = walk.currentNode;
+  if (!node.parentElement.closest('.table tbody')) continue;
+  for (const found of node.data.matchAll(/\\[[^\\]]*\\]/g)) {
+    const range = document.createRange();
+    range.setStart(node, found.index);
+    range.setEnd(node, found.index + found[0].length);
+    const tops = new Set([...range.getClientRects()].map(line => Math.round(line.top)));
+    seen += tops.size > 0;
+    if (tops.size > 1) broken.push(found[0]);
+  }
+}
+return [broken, seen];
+"""
 OVERLAPS = """
 const lines = [];
 const walk = document.createTreeWalker(document.querySelector('.page'), NodeFilter.SHOW_TEXT);

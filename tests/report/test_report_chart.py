@@ -127,6 +127,23 @@ def test_no_two_lines_of_a_panel_look_alike(study, sources) -> None:
     assert len({name for _, name in shown}) >= len(arms) - 1, "every arm stands somewhere"
 
 
+def test_a_rewound_dense_network_is_a_level_line_and_leaves_the_axis_to_what_is_pruned(study) -> None:
+    arms = ["dense", "ticket", "reinit", "dense-rewound"]
+    sources = [("digits:a", "sgd"), ("digits:c", "sgd")]
+    rows = study(arms=arms, optimizers=["sgd"], sources=sources, levels=[5, 20])
+    assert any(row["arm"] == "dense-rewound" and row["density"] == 1 for row in rows)
+    spec = scores_chart(rows).to_dict()
+    assert "Level line in colour: the rewound dense network." in " ".join(spec["title"]["subtitle"])
+    drawn = still(spec, "level")
+    axes = re.findall(r'aria-label="weights kept, from ([^"]+), logarithmic"', drawn)
+    assert axes == ["33 % to 1.2 %"] * len(spec["concat"]), "each axis is spoken once"
+    level = [line for line in re.findall(r"<[^>]+>", drawn) if 'aria-label="arm: rewound dense' in line]
+    assert len(level) == len(sources)
+    assert all(re.search(r' x2="-?270" y2="0"', line) for line in level), "from the left to the right"
+    domain = spec["concat"][0]["layer"][-1]["encoding"]["x"]["scale"]["domain"]
+    assert domain[0] < 0.5
+
+
 def test_what_cannot_be_written_is_refused(study, tmp_path) -> None:
     chart = scores_chart(study(levels=[20]))
     for name in ("", "a/b", ".", "a/"):
