@@ -174,9 +174,9 @@ def _level(rule: alt.Chart, told: dict[str, str], mean: alt.Y, dash: alt.StrokeD
     """A network that was never pruned, as a level line: its density is off an axis of pruned ones."""
     band = rule.transform_filter("isValid(datum.low)").mark_rect(opacity=0.08, aria=False)
     drawn = theme.with_tooltip(rule, told, "rule", strokeWidth=1.8).encode(y=mean, strokeDash=dash)
-    return (
-        band.encode(y=alt.Y("low:Q", title=mean["title"], scale=mean["scale"], axis=mean["axis"]), y2="high:Q") + drawn
-    )
+    low = alt.Y("low:Q", title=mean["title"], scale=mean["scale"], axis=mean["axis"])
+    both: alt.LayerChart = band.encode(y=low, y2="high:Q") + drawn
+    return both
 
 
 def _shade(panel: _Panel, x: alt.X) -> list[alt.Chart]:
