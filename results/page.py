@@ -42,6 +42,7 @@ WRITTEN = "<!-- what follows is written by `python results/page.py` -->"
 # More arms, and beside many sources more than their tickets, make a chart of many panels; the tables have all.
 SHOWN, BESIDE_MANY = ("ticket", *USUAL), ("dense", "ticket", "own")
 FEW = 3
+SIZED = ("ticket", "own", "dense", "dense-rewound")
 
 Rows = Sequence[dict[str, Any]]
 
@@ -131,7 +132,8 @@ def draw(folder: Path, rows: Rows) -> None:
     few = len({row["source_data"] for row in rows if row["arm"] == "ticket"}) <= FEW
     arms = SHOWN if few else BESIDE_MANY
     chart(scores_chart([row for row in rows if row["arm"] in arms]), folder / "scores.svg")
-    for made, name in ((decomposition_chart(rows), "mask-or-weights"), (crossing_chart(rows), "crossing")):
+    sized = crossing_chart([row for row in rows if row["arm"] in SIZED])
+    for made, name in ((decomposition_chart(rows), "mask-or-weights"), (sized, "crossing")):
         if made is not None:
             chart(made, folder / f"{name}.svg")
 

@@ -83,7 +83,7 @@ def _panels(rows: Sequence[Row]) -> list[_Panel]:
         for (model, equal, level, *_), sizes in groups.items():
             if len(sizes) > 1 and _both(sizes):
                 density = next(one.density for found in sizes.values() for one in found if one.level == level)
-                title = f"{part}: {model}" if len(split) > 1 else model
+                title = f"{part}: {model}" if len(split) > 1 and part != model else model
                 title += f" at equal {equal}," * bool(equal) + f" at {percent(density)}"
                 made.append(_Panel(title=title, sizes=dict(sorted(sizes.items()))))
     return made

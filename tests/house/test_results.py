@@ -12,7 +12,7 @@ from oneticket.ground.errors import SpecError
 from oneticket.report.export import join_rows
 
 RESULTS = Path(__file__).parents[2] / "results"
-PAGES = ("images", "minutes", "several")
+PAGES = ("crossing", "images", "minutes", "several")
 
 
 @pytest.fixture(scope="module")
