@@ -36,7 +36,7 @@ def match(
     1. Equal names match.
     2. Otherwise segments that wrappers add (`WRAPPERS`) are removed, anywhere in the names of both sides.
     3. Otherwise one common prefix is added or removed. If several fit, `error` is raised and names them, unless they
-    lead to the same tensors: then the first is taken.
+       lead to the same tensors: then the first is taken.
 
     `optional` names do not influence this; they follow the others, or are left out. If no rule matches all names, the
     rule that matches most gives the result: compare with `wanted`.

@@ -343,7 +343,7 @@ def test_a_full_mask_and_units_that_all_live_leave_the_model_itself() -> None:
     full = Mask.full({name: net.get_parameter(name) for name in prunable(net)})
     small = compact(net, full, example=images(torch.float32))
     assert small.network is net and not small.mask and set(small.forms.values()) == {"dense"}
-    kept = compact(net, structured(net), example=images(torch.float32), units=False)
+    kept = compact(net, structured(net), example=images(torch.float32), units=False, sparse=False)
     assert kept.network is net and kept.mask == structured(net) and not kept.removed
     before = {name: value.clone() for name, value in net.state_dict().items()}
     small.restore()

@@ -64,7 +64,9 @@ def test_a_compact_search_is_the_masked_search(optimizer: str) -> None:
 
 @pytest.mark.convolutions
 def test_a_narrow_net_with_batch_normalisation_too() -> None:
-    asked = spec(model={"name": "resnet-20", "width": 0.25}, pruning={"fraction": 0.9})
+    # In so narrow a network with batch normalisation rounding grows tenfold every few steps, if layers are sparse here.
+    training = {"budget": "8it"}
+    asked = spec(model={"name": "resnet-20", "width": 0.25}, pruning={"fraction": 0.9}, training=training)
     context = RunContext()
     found = search(asked, levels=2, context=context)
     assert "units left out" in context.how

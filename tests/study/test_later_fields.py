@@ -16,7 +16,7 @@ from oneticket.lottery.spec import SearchSpec, TransferSpec
 from oneticket.models.spec import ModelSpec
 from oneticket.optim.spec import OptimizerSpec
 from oneticket.store.store import Store
-from oneticket.study import grid, overlaps, plan, rows, steps
+from oneticket.study import grid, origins, overlaps, plan, rows, steps
 from oneticket.study.spec import StudySpec
 from oneticket.training.spec import TrainingSpec
 
@@ -77,8 +77,8 @@ def test_a_store_from_before_a_field_is_reused_without_any_work(
     done = run([cell.step for cell in before.cells], store=Store(tmp_path), context=RunContext())
     assert len(done.done) == 8 and not done.failed
     table = rows.rows(before.cells, Store(tmp_path))
-    for module in (grid, overlaps, plan, steps):
-        monkeypatch.setattr(module, "SearchSpec", NewSearch)
+    for module in (grid, origins, overlaps, plan, steps):
+        monkeypatch.setattr(module, "SearchSpec", NewSearch, raising=False)
         monkeypatch.setattr(module, "TransferSpec", NewTransfer, raising=False)
     monkeypatch.setattr(grid, "OptimizerSpec", NewOptimizer)
     now = grid.plan(StudySpec.read(STUDY), RunContext())
@@ -89,7 +89,7 @@ def test_a_store_from_before_a_field_is_reused_without_any_work(
     assert isinstance(spec, NewTransfer) and spec.training.ema == 0.0
     # At any other value it is other work, for which the version before has no words.
     changed = NewSearch.read({**OLD, "training": {**STUDY["training"], "ema": 0.9}})
-    other = plan.search_origin(changed, levels=0, replicate=0, context=RunContext()).levels[0]
+    other = origins.search_origin(changed, levels=0, replicate=0, context=RunContext()).levels[0]
     assert not Store(tmp_path).has(other)
     monkeypatch.undo()
     with pytest.raises(SpecError, match=r"search\.training: unknown field 'ema'"):

@@ -129,7 +129,7 @@ def test_images_and_crossing_as_counted_by_hand() -> None:
     }
     crossing = plan(read_study(Path("crossing")), RunContext(pretend=True))
     # Per replicate and size: dense, rewound dense, and 5 arms at 2 levels.
-    assert parts(crossing) == {"mlp": 5 * 6 * (2 + 2 * 5), "resnet-20": 5 * 6 * (2 + 2 * 5)}
+    assert parts(crossing) == {"mlp": 10 * 6 * (2 + 2 * 5), "resnet-20": 10 * 6 * (2 + 2 * 5)}
 
 
 def test_several_as_counted_by_hand() -> None:
