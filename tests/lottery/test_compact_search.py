@@ -62,15 +62,25 @@ def test_a_compact_search_is_the_masked_search(optimizer: str) -> None:
     assert plain.how == ""
 
 
-@pytest.mark.convolutions
-def test_a_narrow_net_with_batch_normalisation_too() -> None:
-    # In so narrow a network with batch normalisation rounding grows tenfold every few steps, if layers are sparse here.
-    training = {"budget": "8it"}
-    asked = spec(model={"name": "resnet-20", "width": 0.25}, pruning={"fraction": 0.9}, training=training)
+def narrow(budget: str) -> str:
+    """A search of a narrow net with batch normalisation, beside the masked one; gives how it was computed."""
+    asked = spec(model={"name": "resnet-20", "width": 0.25}, pruning={"fraction": 0.9}, training={"budget": budget})
     context = RunContext()
-    found = search(asked, levels=2, context=context)
-    assert "units left out" in context.how
-    close(found, search(asked, levels=2, context=RunContext(compact=False)))
+    close(search(asked, levels=2, context=context), search(asked, levels=2, context=RunContext(compact=False)))
+    return context.how
+
+
+@pytest.mark.convolutions
+def test_a_narrow_net_with_batch_normalisation_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(choose, "DENSEST", 0.0)  # no layer is sparse, however fast this machine found it
+    assert "units left out" in narrow("20it")
+
+
+@pytest.mark.convolutions
+@pytest.mark.usefixtures("_sparse_whatever_it_costs")
+def test_a_narrow_net_with_sparse_layers_too() -> None:
+    # Sparse sums round in another order, and this net makes 1e-7 after 8 steps to 1e-3 after 20.
+    assert "layers sparse" in narrow("8it")
 
 
 @pytest.mark.usefixtures("_sparse_whatever_it_costs")
