@@ -1,4 +1,4 @@
-"""The check of a smaller network: whether it does with its units what was recorded of the whole one."""
+"""The check of a smaller network: whether it treats its units as the record says of the whole network."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from oneticket.compact.record import Record
 
 
 class Deviates(Exception):
-    """A smaller network does something else with its units than the whole one."""
+    """A smaller network treats its units in another way than the whole network."""
 
 
 @final
@@ -35,7 +35,7 @@ class Check(Ledger):
 
     @property
     def there(self) -> LedgerStep:
-        """The step of the whole network that stands against the last one here."""
+        """The step of the whole network that was compared with the last step of the smaller one."""
         return self.record.steps[len(self.steps) - 1]
 
     def begin(self, step: LedgerStep) -> None:

@@ -119,7 +119,7 @@ class Compact:
         for name, tensor in cut.tensors(self.model).items():
             mine[name].copy_(self.smaller(name, tensor))
         if rest := cut.left_out(self.model, self.whole, self.cuts):
-            lost = torch.cat([self.model.get_parameter(name)[lives] for name, lives in rest.items()])
+            lost = torch.cat([self.model.get_parameter(name)[remains] for name, remains in rest.items()])
             orphans(self.network).copy_(lost)
 
 
@@ -184,12 +184,12 @@ def _compact(model: nn.Module, mask: Mask, *, example: Tensor, units: bool, spar
         found = KeptUnits(bound=found.bound)
     cuts = cut.cuts(model, found.kept)
     rest = cut.left_out(model, mask, cuts)
-    lost = [model.get_parameter(name).detach()[lives] for name, lives in rest.items()]
+    lost = [model.get_parameter(name).detach()[remains] for name, remains in rest.items()]
     if len({(values.dtype, values.device) for values in lost}) > 1:  # optimizers do not mix them in one parameter
         note = "all units are kept: parameters of several dtypes or devices"
         return replace(_compact(model, mask, example=example, units=False, sparse=sparse, fold=False), note=note)
     left = {name: remaining[name][cuts.get(name, ...)] for name in mask}
-    forms = {name: "dense" if lives.all() else "masked" for name, lives in left.items()}
+    forms = {name: "dense" if remains.all() else "masked" for name, remains in left.items()}
     if sparse:
         forms |= _sparse(model, left, found, example)
     thin = [name for name, form in forms.items() if form == "sparse"]
@@ -205,7 +205,7 @@ def _compact(model: nn.Module, mask: Mask, *, example: Tensor, units: bool, spar
         adopt(network, torch.cat(lost))
     return Compact(
         network=network,
-        mask=Mask({name: lives for name, lives in left.items() if forms[name] == "masked"}),
+        mask=Mask({name: remains for name, remains in left.items() if forms[name] == "masked"}),
         forms=forms,
         removed=found.removed,
         stopped=found.stopped,
@@ -254,7 +254,7 @@ def _sparse(model: nn.Module, remaining: Mapping[str, Tensor], found: KeptUnits,
 
     It is that of the model's whole layer: what is left of one has another size at every level.
     """
-    masked = [name.rpartition(".") for name, lives in remaining.items() if not lives.all()]
+    masked = [name.rpartition(".") for name, remains in remaining.items() if not remains.all()]
     owners = [owner for owner, _, last in masked if last == "weight" and owner and owner not in found.bound]
     layers: dict[str, Any] = {owner: model.get_submodule(owner) for owner in owners}
     layers = {owner: layer for owner, layer in layers.items() if type(layer) in (nn.Linear, nn.Conv2d)}

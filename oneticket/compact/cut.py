@@ -1,4 +1,4 @@
-"""Cuts: what of each tensor stays, and the copy of a model that is left."""
+"""Cuts: which part of each tensor stays, and the smaller copy of a model."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def tensors(model: nn.Module) -> dict[str, Tensor]:
 
 
 def cuts(model: nn.Module, found: Mapping[str, Kept]) -> Cuts:
-    """What stays of the tensors of layers that lose units.
+    """The parts that stay of the tensors of layers that lose units.
 
     >>> net = nn.Sequential(nn.Linear(2, 3), nn.ReLU(), nn.Linear(3, 1))
     >>> kept = {"0": Kept(outputs=torch.tensor([0, 2]), inputs=torch.tensor([0, 1]))}

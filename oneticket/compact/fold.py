@@ -31,7 +31,7 @@ class Folded:
 
 
 def fold(model: nn.Module, remaining: Mapping[str, Tensor], example: Tensor) -> Folded:
-    """Leave out constant units, round by round: what only constants enter is a constant.
+    """Remove constant units, round by round: a unit that only constants enter is a constant in the next round.
 
     A constant's value c is what a forward pass in training mode, on a copy, shows in the middle of the image. A
     consumer with weights w gets sum(w c) added to its bias; one without a bias, but with a BatchNorm behind it, has it
@@ -53,8 +53,8 @@ def fold(model: nn.Module, remaining: Mapping[str, Tensor], example: Tensor) -> 
     layers: dict[str, Any] = {name: work.get_submodule(name) for name in walk.layers}
     ever = torch.zeros(len(roots), dtype=torch.bool)
     with torch.no_grad():
-        for name, lives in remaining.items():
-            work.get_parameter(name).masked_fill_(~lives.to(example.device), 0)
+        for name, remains in remaining.items():
+            work.get_parameter(name).masked_fill_(~remains.to(example.device), 0)
         for name in layers:
             remaining.setdefault(f"{name}.weight", torch.ones(layers[name].weight.shape, dtype=torch.bool))
         while (constant := _constant(walk, roots, remaining, layers)).any():
@@ -69,7 +69,7 @@ def fold(model: nn.Module, remaining: Mapping[str, Tensor], example: Tensor) -> 
                 weight[:, left] = 0
                 remaining[f"{name}.weight"] = remaining[f"{name}.weight"].clone()
                 remaining[f"{name}.weight"][:, left] = False
-                for where, shift in _homes(walk, layers, name, amount).items():
+                for where, shift in _absorbing(walk, layers, name, amount).items():
                     shifts[where] = shifts.get(where, torch.zeros_like(shift)) + shift
                     if where.endswith(".bias"):
                         work.get_parameter(where).add_(shift)
@@ -92,11 +92,11 @@ def steady(model: nn.Module, given: Folded, example: Tensor) -> None:
 
 
 def _constant(walk: Record, roots: Tensor, remaining: Mapping[str, Tensor], layers: Mapping[str, Any]) -> Tensor:
-    """Whether each root is a constant that is still read, and that all who read it can take in: bool."""
+    """Whether each root is a constant that is still read and that every reader can absorb: bool."""
     reaches, alone = reaching(walk, roots, remaining), torch.bincount(roots, minlength=len(roots)) == 1
     alone[roots[[NONE, *walk.read, *walk.holds, *walk.mixed]]] = False
     for name, (into, _) in walk.layers.items():
-        if not _homes(walk, layers, name, torch.zeros(())) and name not in walk.followed:
+        if not _absorbing(walk, layers, name, torch.zeros(())) and name not in walk.followed:
             alone[roots[into]] = False
     found = torch.zeros_like(alone)
     for name, (_, out) in walk.layers.items():
@@ -108,8 +108,8 @@ def _constant(walk: Record, roots: Tensor, remaining: Mapping[str, Tensor], laye
     return found
 
 
-def _homes(walk: Record, layers: Mapping[str, Any], name: str, amount: Tensor) -> dict[str, Tensor]:
-    """The tensor that takes in what is left out in front of a layer."""
+def _absorbing(walk: Record, layers: Mapping[str, Any], name: str, amount: Tensor) -> dict[str, Tensor]:
+    """The tensor that absorbs the constants removed in front of a layer, with the amount; empty if none can."""
     if layers[name].bias is not None:
         return {f"{name}.bias": amount}
     norm = walk.followed.get(name)
@@ -118,7 +118,7 @@ def _homes(walk: Record, layers: Mapping[str, Any], name: str, amount: Tensor) -
 
 
 def _middles(work: nn.Module, layers: Mapping[str, Any], example: Tensor) -> dict[str, Tensor]:
-    """What the first image gives each layer, in the middle: (inputs,)."""
+    """The input of each layer for the first image, in the middle of the map: (inputs,)."""
     seen: dict[str, Tensor] = {}
 
     def note(name: str, _: nn.Module, args: tuple[Tensor, ...]) -> None:

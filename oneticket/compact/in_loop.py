@@ -171,7 +171,7 @@ def check(model: nn.Module, optimizers: Sequence[Optimizer]) -> None:
 
 
 def _smaller(model: nn.Module, optimizers: Sequence[Optimizer], mask: Mask, example: Tensor) -> Compact:
-    """The smaller network; with all units where the optimizers have no one setting and age for all that is trained."""
+    """The smaller network; it keeps all units unless one group, at one step count, trains all parameters."""
     trained = {id(parameter) for parameter in model.parameters() if parameter.requires_grad}
     groups = [{id(one) for one in group["params"]} for optimizer in optimizers for group in optimizer.param_groups]
     same = alike(optimizers[0].state.get(one) for one in model.parameters() if one.requires_grad)
@@ -182,7 +182,7 @@ def _smaller(model: nn.Module, optimizers: Sequence[Optimizer], mask: Mask, exam
 
 
 def _follow(small: Compacted) -> list[RemovableHandle | _Passed | _Copied]:
-    """Let the model show the network's trained weights, and pass what it loads and is told on to the network."""
+    """Let the model show the network's trained weights, and pass on what the model loads and its modes."""
     restore, renew = _Hook(small.restore), _Hook(small.renew)
     return [
         small.model.register_state_dict_pre_hook(restore),  # type: ignore[no-untyped-call]
@@ -198,7 +198,7 @@ def _follow(small: Compacted) -> list[RemovableHandle | _Passed | _Copied]:
 
 
 def _translate(optimizer: Optimizer, small: Compacted) -> list[RemovableHandle]:
-    """The optimizer saves and loads as if it stepped the model, and steps after no backward pass through that."""
+    """Let the optimizer save and load as if it stepped the model; refuse a step after the model's backward pass."""
     return [
         optimizer.register_state_dict_post_hook(lambda one, state: saved(one, small.compact, state)),
         optimizer.register_load_state_dict_pre_hook(lambda one, state: loaded(one, small.compact, state)),
@@ -235,7 +235,7 @@ class _Passed:
         return getattr, (self._module, self._name)
 
     def remove(self) -> None:
-        """Let the module have its class's method again."""
+        """Restore the method of the module's class."""
         vars(self._module).pop(self._name, None)
 
 
@@ -258,7 +258,7 @@ class _Copied:
         return _nothing, ()  # None, which a model that was saved whole is to have
 
     def remove(self) -> None:
-        """Let the model be copied as ever."""
+        """Remove the method, so that the model is copied as before."""
         vars(self._small.model).pop("__deepcopy__", None)
 
 

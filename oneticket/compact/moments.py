@@ -120,7 +120,7 @@ def _smaller(states: Mapping[str, State], small: Compact) -> States:
     rest = cut.left_out(small.model, small.whole, small.cuts)
     first: State = next((states[name] for name in rest if states.get(name)), {})
     for key, value in first.items():
-        parts = [states[name][key][lives] for name, lives in rest.items()] if _shaped(value) else []
+        parts = [states[name][key][remains] for name, remains in rest.items()] if _shaped(value) else []
         found.setdefault(NAME, {})[key] = torch.cat(parts) if parts else _copied(value)
     return found
 
@@ -137,11 +137,11 @@ def _larger(states: Mapping[str, State], small: Compact) -> States:
         if name != NAME
     }
     begins = 0
-    for name, lives in cut.left_out(small.model, small.whole, small.cuts).items() if NAME in states else ():
-        count = int(lives.count_nonzero())
+    for name, remains in cut.left_out(small.model, small.whole, small.cuts).items() if NAME in states else ():
+        count = int(remains.count_nonzero())
         for key, value in states[NAME].items():
             if _shaped(value):
-                whole[name][key][lives] = value[begins : begins + count]
+                whole[name][key][remains] = value[begins : begins + count]
         begins += count
     return whole
 

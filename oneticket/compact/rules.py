@@ -208,8 +208,8 @@ def _unknown(units: Following, call: TracedCall) -> Found:
     """An unknown operation may read everything: its units stay. Equal parts of its output may still be followed."""
     found = _alike(units, call)
     for each in call.tensors:
-        carried = any(labels is units.of(each) for labels in found)
-        units.hold(units.of(each), f"what {call.name} does with units is not known", reads=not carried)
+        passed = any(labels is units.of(each) for labels in found)
+        units.hold(units.of(each), f"what {call.name} does with units is not known", reads=not passed)
     return found
 
 

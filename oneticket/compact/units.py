@@ -215,7 +215,7 @@ def _ordered(record: Record, check: Check, kept: Mapping[str, Kept]) -> tuple[di
 
 
 def _stopped(record: Record, remaining: Mapping[str, Tensor], stays: Tensor) -> list[Stop]:
-    """What is kept although nothing that reaches the output reads it."""
+    """Units that are kept although nothing that reaches the output reads them."""
     roots = record.roots()
     entering = {unit for inputs, _ in record.layers.values() for unit in inputs.tolist()}
     ends = record.read | (record.used - entering)  # whether units that enter a layer are read, the layer says
@@ -256,19 +256,19 @@ def reaching(
     """
     layers = []
     for name, (inputs, outputs) in reversed(record.layers.items()):
-        lives = remaining.get(f"{name}.weight", torch.ones(len(outputs), len(inputs), dtype=torch.bool))
-        layers.append((roots[inputs], roots[outputs], lives.flatten(2).any(2) if lives.dim() > 2 else lives))
+        remains = remaining.get(f"{name}.weight", torch.ones(len(outputs), len(inputs), dtype=torch.bool))
+        layers.append((roots[inputs], roots[outputs], remains.flatten(2).any(2) if remains.dim() > 2 else remains))
     reaches = torch.zeros(len(roots), dtype=torch.bool)
     reaches[roots[[NONE, *(ends if ends is not None else {*record.read, *record.holds})]]] = True
     while True:
         count = -1
         while count != (count := int(reaches.sum())):
-            for into, out, lives in layers:
-                reaches[into[lives[reaches[out]].any(0)]] = True
+            for into, out, remains in layers:
+                reaches[into[remains[reaches[out]].any(0)]] = True
         lost = next((out for _, out, _ in layers if not reaches[out].any()), None)
         if lost is None:
             return reaches
-        reaches[lost[0]] = True  # torch does not like a layer of nothing
+        reaches[lost[0]] = True  # torch warns about a layer without units
 
 
 def shared(model: nn.Module) -> frozenset[str]:

@@ -82,7 +82,7 @@ def attempting(
     """
     store.define(step)
     curve = Curve()
-    with store.claim(step, curve.told) as claim:
+    with store.claim(step, curve.report) as claim:
         if claim is None:
             return "elsewhere"
         if store.has(step):

@@ -1,4 +1,4 @@
-"""Checkpoints: everything a run needs to go on to the same bits, as safetensors, without any code inside."""
+"""Checkpoints: all that a run needs to continue bit for bit, as safetensors and without code."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ from oneticket.training.loop import Run
 
 
 class Slot(Protocol):
-    """Where one run keeps its checkpoint: some bytes, replaced whole or not at all."""
+    """A place for the checkpoint of one run. Its bytes are replaced as a whole or not at all."""
 
     @property
     def of(self) -> str:
-        """The address of the step that the slot is for; empty if it is for none alone."""
+        """The address of the step that the slot belongs to; empty if it belongs to no single step."""
 
     def read(self) -> bytes | None:
-        """What was written last; None if nothing was."""
+        """The bytes that were written last; None if there are none."""
 
     def write(self, data: bytes) -> None:
-        """Keep these instead; StoreError if the place refuses."""
+        """Replace the bytes. Raises StoreError if they cannot be written."""
 
     def set_aside(self, why: object) -> None:
-        """Keep a damaged one where it is not read again, and tell."""
+        """Move a damaged checkpoint away, so that it is not read again, and warn (KeptWarning)."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class File:
     of: str = ""
 
     def read(self) -> bytes | None:
-        """The file's content; what cannot be read is told, and counts as nothing."""
+        """The file's content; None, with a warning, if the file cannot be read."""
         try:
             return self.path.read_bytes()
         except (FileNotFoundError, NotADirectoryError):
@@ -54,14 +54,14 @@ class File:
             return None
 
     def write(self, data: bytes) -> None:
-        """Replace the file."""
+        """Replace the file. Raises StoreError if the disk refuses."""
         try:
             disk.replace(self.path, data)
         except OSError as error:
             raise StoreError(f"cannot write the checkpoint {self.path}: {error.strerror}") from error
 
     def set_aside(self, why: object) -> None:
-        """Rename the file."""
+        """Rename the file to `*.damaged` and warn."""
         with contextlib.suppress(OSError):
             self.path.rename(self.path.with_name(f"{self.path.name}.damaged"))
         tell(self.path, why, "it is set aside, and the training begun anew")
@@ -69,14 +69,17 @@ class File:
 
 @dataclass(frozen=True, kw_only=True)
 class Snapshot:
-    """What a checkpoint holds, in host memory, apart from the run, which may go on; `copied`: when all is there."""
+    """The content of a checkpoint, copied to host memory, so that the run can continue meanwhile.
+
+    `copied` is the CUDA event after which the copies are complete; None if they already are.
+    """
 
     tensors: Mapping[str, Tensor]
     plain: Mapping[str, object]
     copied: torch.cuda.Event | None
 
     def write(self, slot: Slot) -> None:
-        """Put it into the slot; raises StoreError when the slot refuses."""
+        """Write it into the slot. Raises StoreError if the slot cannot be written."""
         if self.copied is not None:
             self.copied.synchronize()
         slot.write(sealed.encode(sealed.CHECKPOINT, slot.of, self.plain, self.tensors))
@@ -85,7 +88,7 @@ class Snapshot:
 def snapshot(run: Run) -> Snapshot:
     """Copy the run's weights, buffers, optimizer and scaler state, losses, position and the seconds spent on it.
 
-    A CUDA device is not waited for: what it does later is later to the copies, too.
+    The function does not wait for a CUDA device: the device makes the copies before it does any later work.
     """
     tensors: dict[str, Tensor] = {f"model/{name}": value for name, value in run.model.state_dict().items()}
     tensors["losses"] = run.losses[: run.position]
@@ -107,14 +110,14 @@ def snapshot(run: Run) -> Snapshot:
 
 
 def save(slot: Slot, run: Run) -> None:
-    """Write where the run stands, and wait until it is written; raises StoreError when the slot refuses."""
+    """Write a checkpoint of the run and wait until it is written. Raises StoreError if the slot cannot be written."""
     snapshot(run).write(slot)
 
 
 def load(slot: Slot, run: Run) -> bool:
-    """Bring the run to where its checkpoint stands; False, with the run untouched, if there is no usable one.
+    """Restore the run from its checkpoint; False, with the run unchanged, if there is no usable one.
 
-    One that is damaged, or of another step than the slot's, is set aside and told (KeptWarning).
+    A checkpoint that is damaged, or that belongs to another step than the slot, is set aside with a KeptWarning.
     """
     data = slot.read()
     if data is None:
@@ -142,7 +145,7 @@ def load(slot: Slot, run: Run) -> bool:
 
 
 def _place(plain: Mapping[str, Any], tensors: Mapping[str, Tensor], run: Run) -> tuple[int, float]:
-    """The position and the seconds spent; StoreError for what no run can have been at."""
+    """The position and the seconds spent. Raises StoreError for a position that the run cannot have had."""
     position, spent, losses = plain.get("position"), plain.get("spent"), tensors.get("losses")
     if type(position) is not int or not run.position <= position <= len(run.losses):
         raise StoreError(f"position: expected a step from {run.position} to {len(run.losses)}, got {position!r}")
@@ -158,9 +161,9 @@ def _place(plain: Mapping[str, Any], tensors: Mapping[str, Tensor], run: Run) ->
 def _state(
     number: int, plain: Mapping[str, Any], tensors: Mapping[str, Tensor], optimizer: Optimizer
 ) -> dict[int, dict[str, object]]:
-    """One optimizer's state, by the index of the parameter; moments lie in memory as their parameters do.
+    """One optimizer's state by the index of the parameter; moments get the memory layout of their parameters.
 
-    Raises StoreError for a state that is of no parameter here.
+    Raises StoreError for a state that belongs to none of the parameters.
     """
     prefix, state = f"optimizer/{number}/", dict[int, dict[str, object]]()
     parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]

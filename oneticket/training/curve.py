@@ -1,4 +1,4 @@
-"""The curve of a running training: its position, and its losses so far as a few means, for others to read."""
+"""The curve of a running training, for other processes to read: its position, and means of its losses so far."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from torch import Tensor
 from oneticket.ground import clock
 from oneticket.training.loop import Run
 
-EVERY = 0.5  # seconds between two looks
-POINTS = 200  # of a whole training at most; each is the mean of as many losses
+EVERY = 0.5  # seconds between two readings
+POINTS = 200  # at most, for a whole training; all points are means of equally many losses
 
 
 @dataclass(kw_only=True)
 class _Seen:
-    """One training, as far as it was looked at: `means` are in host memory, `coming` on their way there."""
+    """One training, as far as it was read: `means` are in host memory, `coming` are still being copied there."""
 
     run: Run
     until: int
@@ -30,12 +30,15 @@ class _Seen:
 
     @property
     def each(self) -> int:
-        """How many losses a point is the mean of."""
+        """How many losses each point averages."""
         return -(-len(self.run.losses) // POINTS)
 
 
 class Curve:
-    """A watcher that now and then takes the means of new losses. It never waits for the device: `told` does."""
+    """A watcher that takes the means of new losses every `EVERY` seconds.
+
+    The watcher never waits for the device; `report` does.
+    """
 
     def __init__(self) -> None:
         self._looked = clock.now()
@@ -60,11 +63,11 @@ class Curve:
         seen.position, seen.seconds = run.position, run.seconds
         seen.lr = float(run.optimizers[0].param_groups[0]["lr"])
 
-    def told(self) -> dict[str, object] | None:
-        """What there is to tell, as plain JSON; None before the first look. One thread may ask while another trains.
+    def report(self) -> dict[str, object] | None:
+        """The curve as plain JSON; None before the first reading. One thread may ask while another trains.
 
-        `position` of `total` optimizer steps of the schedule, of which `start` is the first; `losses`: each the mean of
-        `each` steps, None where it is not finite; `lr`; `seconds` so far.
+        `position`, `start` and `total` count optimizer steps of the schedule. Each of `losses` is the mean of `each`
+        steps, or None where it is not finite. `lr` is the learning rate, and `seconds` the time spent so far.
         """
         seen = self._seen
         if seen is None:

@@ -1,7 +1,7 @@
 """The training loop: a generator that yields once per optimizer step, after the guard has projected.
 
-The caller may look, save or stop between two steps; nothing it does there can change the resulting weights. Positions
-are absolute on the schedule, so a rewound or resumed run continues where it stands.
+Between two steps the caller may read, save or stop the run without a change in the resulting weights. Positions count
+from the start of the schedule, so a rewound or resumed run continues at the right learning rate.
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ PRECISION = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": to
 
 @dataclass(kw_only=True)
 class Run:
-    """A training under way: what a checkpoint must hold for it to go on to the same bits.
+    """The state of a training: all that a checkpoint must hold for the training to continue bit for bit.
 
     `losses` has one float32 entry per step of the whole schedule, on the device; entries not yet reached are zero.
-    `about` says what the run is a run of: a checkpoint of another is not its own. `spent`: the seconds that earlier
-    processes spent on it, up to the checkpoint that it goes on from. `start`: the position at which it began, ever.
-    `measure`: gives the measures on the test set by name, as the network stands; it changes nothing.
+    `about` identifies the run: a checkpoint with another `about` is not used. `spent` is the time in seconds that
+    earlier processes spent on the run, up to the checkpoint from which it continues. `start` is the position at which
+    the run first began. `measure` returns the measures on the test set by name, and changes nothing.
     """
 
     model: nn.Module
@@ -64,9 +64,9 @@ class Run:
         total: int,
         about: str = "",
     ) -> Run:
-        """A run at `position` of a schedule of `total` steps.
+        """Begin a run at step `position` of a schedule of `total` steps.
 
-        Raises TrainingError for more than MOST_STEPS, and if the device lacks the precision.
+        Raises TrainingError for more than MOST_STEPS steps, and if the device does not support the precision.
         """
         if total > MOST_STEPS:
             raise TrainingError(
@@ -87,12 +87,12 @@ class Run:
 
     @property
     def device(self) -> torch.device:
-        """Where the run computes."""
+        """The device that the run computes on."""
         return self.losses.device
 
     @property
     def seconds(self) -> float:
-        """How long it took so far, earlier processes included."""
+        """The time spent on the run so far, in seconds, with that of earlier processes."""
         return self.spent + clock.now() - self.began
 
 
@@ -107,10 +107,11 @@ def train(
     per_epoch: int,
     stop: int,
 ) -> Iterator[int]:
-    """Train from `run.position` to `stop`, yielding the number of steps done after each.
+    """Train from step `run.position` to step `stop`; yields the position after each step.
 
-    `batches` yields inputs and targets, such as images (N,C,H,W) float32 and labels (N,) int64, from `run.position` on,
-    on the run's device. The loss is the task's, as a mean; it stays on the device, in `run.losses`.
+    `batches` yields inputs and targets, such as images (N,C,H,W) float32 and labels (N,) int64, on the run's device;
+    the first batch is that of step `run.position`. The loss is the mean of the task's loss over the batch. It stays
+    on the device, in `run.losses`.
     """
     draws = streams if random_forward(run.model) else None
     parameters = [p for p in run.model.parameters() if p.requires_grad]
@@ -132,14 +133,14 @@ def train(
 def _loss(
     run: Run, task: Task, smoothing: float, within: torch.autocast, inputs: Tensor, targets: Tensor, seed: int | None
 ) -> Tensor:
-    """The mean loss of a batch, computed `within` an arithmetic; what the forward pass draws comes from the seed."""
+    """The mean loss of a batch, computed in the context `within`; the forward pass draws from the run's seed."""
     with nullcontext() if seed is None else _draws(run.device, seed), within:
         return task.training_loss(run.model(inputs), targets, "mean", smoothing)
 
 
 @contextmanager
 def _draws(device: torch.device, seed: int) -> Iterator[None]:
-    """Torch's global generators, seeded on the CPU and on this device, and put back after."""
+    """Seed torch's global generators on the CPU and on this device, and restore them afterwards."""
     cuda = [device] if device.type == "cuda" else []
     mps = torch.mps.get_rng_state() if device.type == "mps" else None
     with torch.random.fork_rng(devices=cuda):

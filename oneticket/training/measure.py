@@ -15,7 +15,7 @@ from oneticket.task.task import Task
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Measured:
-    """The score that counts, every measure by name, and the mean loss as in training, over `count` targets."""
+    """The score in the task's metric, every measure by name, and the mean training loss, over `count` targets."""
 
     score: float
     scores: Mapping[str, float]
@@ -26,12 +26,13 @@ class Measured:
 def measure(
     model: nn.Module, batches: Iterable[tuple[Tensor, Tensor]], task: Task, scale: Scale | None = None
 ) -> Measured:
-    """Measure a model in evaluation mode and float32, then put its mode back; the device is synchronised once.
+    """Measure a model in evaluation mode and float32, then restore its mode; the device is synchronised once.
 
-    `scale`: of targets that are numbers. The loss is that of scaled ones, as in training; measures see outputs and
-    targets in the targets' own unit, which the batches are in.
+    `batches` yields inputs and targets on the model's device; targets that are numbers come in their own unit.
+    `scale` is the scale of such targets: the loss is computed on scaled targets, as in training, and the measures in
+    the targets' own unit.
 
-    Raises TrainingError for a loss or total that is no tensor of one number.
+    Raises TrainingError if a loss or a total is not a tensor of one number.
 
     >>> from oneticket.task.task import CLASSIFICATION
     >>> images, labels = torch.eye(3), torch.tensor([0, 1, 1])
@@ -71,5 +72,5 @@ def _one(value: object, what: str) -> Tensor:
 
 
 def _sum(parts: list[Tensor]) -> float:
-    """In double precision on the CPU, since not every device has it."""
+    """The sum in double precision, on the CPU, since not every device supports double precision."""
     return float(torch.stack(parts).cpu().double().sum())

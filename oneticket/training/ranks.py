@@ -1,8 +1,8 @@
 """Ranks: one training over several devices, each with its share of every batch, by DistributedDataParallel.
 
-Gradients are averaged as they come; the loss and the wish to stop are shared after every step. The result is that of
-one rank but for the order in which numbers are added up, and for what a network draws (Dropout): each rank draws for
-its own share.
+The ranks average their gradients during the backward pass. After every step they share the loss and whether one of
+them was asked to stop. The result differs from that of one rank in two ways: numbers are added in another order, and
+each rank draws random numbers (Dropout) for its own share.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from oneticket.training.loop import Run
 
 
 def spread(model: nn.Module, *, mask: str, about: str) -> nn.Module:
-    """The model as one of several ranks; its parameters stay the same objects, under the name `module.` and their own.
+    """The model as one of several ranks. Its parameters stay the same objects; their names begin with `module.`.
 
-    `mask` and `about` are digests, of the mask and of all else that the training starts from. Batch normalisation takes
-    the statistics of the whole batch, which torch can do on CUDA only.
+    `mask` is the digest of the mask, and `about` that of everything else that the training starts from. Batch
+    normalisation uses the statistics of the whole batch, which torch can do on CUDA only.
 
-    Raises GuardError if the ranks' masks differ, TrainingError if anything else does, and for batch normalisation on
-    another device.
+    Raises GuardError if the masks of the ranks differ. Raises TrainingError if anything else differs, and for batch
+    normalisation on another device than CUDA.
     """
     device = next(model.parameters()).device
     same("mask", mask, device, GuardError)
@@ -44,7 +44,7 @@ def spread(model: nn.Module, *, mask: str, about: str) -> nn.Module:
 
 
 def same(what: str, digest: str, device: torch.device, error: type[OneticketError]) -> None:
-    """Compare a hexadecimal digest over all ranks; raises the error, naming those that have another than most."""
+    """Compare a hexadecimal digest over all ranks. Raises `error` with the ranks that differ from the majority."""
     mine = torch.tensor(list(bytes.fromhex(digest)), dtype=torch.uint8, device=device)
     gathered = [torch.empty_like(mine) for _ in range(dist.get_world_size())]
     dist.all_gather(gathered, mine)
@@ -56,9 +56,9 @@ def same(what: str, digest: str, device: torch.device, error: type[OneticketErro
 
 
 class Agreement:
-    """A watcher that keeps ranks together: a step's loss becomes the mean over all, and all stop when one is asked to.
+    """A watcher that keeps ranks together: the loss of a step becomes the mean over all ranks, and all stop together.
 
-    The device is waited for, to hear of a wish to stop, after every `every` steps.
+    Every `every` steps it waits for the device, to learn whether a rank was asked to stop.
     """
 
     def __init__(self, stop: Callable[[], bool], *, every: int) -> None:
@@ -74,7 +74,7 @@ class Agreement:
             self._agreed = bool(shared[1] > 0)
 
     def stop(self) -> bool:
-        """Whether all ranks stop after this step."""
+        """Whether all ranks must stop after this step."""
         return self._agreed
 
 

@@ -42,5 +42,5 @@ class TrainingSpec(Spec):
 
     @property
     def folds(self) -> bool:
-        """Whether units that nothing feeds are folded away."""
+        """Whether units without input are folded into the layers behind them."""
         return self.guard.endswith("+fold")

@@ -1,4 +1,4 @@
-"""One update of the parameters: gradients, clipping, an optimizer step; for one network and for a stack of them."""
+"""One update of the parameters (gradients, clipping, an optimizer step) of one network or of a stack of networks."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ def update(
     safe: AbstractContextManager[object],
     clip: Clip | None = None,
 ) -> Tensor:
-    """Step once down the sum of `losses()`, which is what it returns, detached.
+    """Take one optimizer step on the sum of `losses()`; returns the losses, detached.
 
-    `losses`: the forward pass, to a scalar or to one loss for each network of a stack. It runs within `safe`, and so
-    does the backward pass. `clip` scales the gradients of these parameters in place.
+    `losses` runs the forward pass and returns a scalar, or one loss for each network of a stack. The forward and the
+    backward pass run in the context `safe`. `clip` scales the gradients of these parameters in place.
 
     >>> from contextlib import nullcontext
     >>> weight = torch.nn.Parameter(torch.tensor([1.0, 2.0]))

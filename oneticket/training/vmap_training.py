@@ -1,8 +1,9 @@
-"""Runs together: networks of one architecture trained as one program, each as it would be alone, to float tolerance.
+"""Stacked training: networks of one architecture are trained as one program, each as it would be alone up to rounding.
 
-Parameters and buffers are stacked, with the network as a new first dimension, under the names that they have in each.
-What works entry by entry (SGD, Adam, AdamW, RMSprop, the guard) works on the stack as on any module; the loss and the
-clipping are each network's own. The runs become windows on the stack: each can be looked at and saved at any time.
+Parameters and buffers keep their names and get a new first dimension, which counts the networks. Optimizers and guard
+that treat each entry by itself (SGD, Adam, AdamW, RMSprop) work on the stack as on any module. Each network has its
+own loss and its own clipping. The tensors of each run become views of the stack, so a run can be read and saved at any
+time.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ Feed = Iterator[tuple[Tensor, Tensor]]
 
 
 class Stack(nn.Module):
-    """Networks of one architecture, in training, as one module; the first of them lends its code.
+    """Networks of one architecture, in training mode, as one module; the first network provides the code.
 
     >>> nets = [nn.Linear(2, 3) for _ in range(4)]
     >>> stack = Stack(nets)
@@ -53,15 +54,15 @@ class Stack(nn.Module):
         } | buffers
         for name, value in self._state.items():
             path, _, leaf = name.rpartition(".")
-            home: nn.Module = self
+            owner: nn.Module = self
             for part in path.split(".") if path else ():
-                if part not in home._modules:
-                    home.add_module(part, nn.Module())
-                home = home.get_submodule(part)
+                if part not in owner._modules:
+                    owner.add_module(part, nn.Module())
+                owner = owner.get_submodule(part)
             if isinstance(value, nn.Parameter):
-                home.register_parameter(leaf, value)
+                owner.register_parameter(leaf, value)
             else:
-                home.register_buffer(leaf, value)
+                owner.register_buffer(leaf, value)
         self._pads = any(getattr(each, "padding_idx", None) is not None for each in models[0].modules())
         self._convolves = any(value.dim() == 5 for value in parameters.values())
         for number, model in enumerate(models):
@@ -69,18 +70,18 @@ class Stack(nn.Module):
                 tensor.data = self._state[name].detach()[number]
 
     def forward(self, inputs: Sequence[Tensor]) -> Tensor:
-        """One batch (B, ...) for each of the N networks to the outputs (N, B, ...)."""
-        # Of attention torch takes all kernels but the plain one network by network.
+        """Outputs (N, B, ...) of the N networks for a list of N batches (B, ...), one for each network."""
+        # vmap runs every attention kernel of torch but the plain one as a loop over the networks.
         with sdpa_kernel(SDPBackend.MATH), _Padded() if self._pads else nullcontext():
             return self._forward(inputs)
 
     def _forward(self, inputs: Sequence[Tensor]) -> Tensor:
         if not self._convolves or inputs[0].dim() != 4:
             return vmap(self._one)(self._state, torch.stack([*inputs]))
-        # What a convolution sees, (B, N * C, H, W), is then in channels_last: 0.65 to 0.77 of the time on one thread.
+        # A convolution then gets its input, (B, N * C, H, W), in channels_last: 0.65 to 0.77 of the time on one thread.
         stacked = torch.stack([each.permute(0, 2, 3, 1) for each in inputs], 3).permute(3, 0, 4, 1, 2)
         with warnings.catch_warnings():
-            # torch says that pooling down to one pixel, in this layout, goes network by network.
+            # torch warns that vmap loops over the networks for pooling to one pixel in this layout.
             warnings.filterwarnings("ignore", message="There is a performance drop", category=UserWarning)
             return vmap(self._one)(self._state, stacked)
 
@@ -89,7 +90,7 @@ class Stack(nn.Module):
 
 
 class _Padded(TorchFunctionMode):
-    """Embeddings whose padding learns nothing: torch forgets `padding_idx` in the backward pass of a stack."""
+    """Embeddings whose padding gets no gradient: in a stack torch ignores `padding_idx` in the backward pass."""
 
     def __torch_function__(
         self, func: Callable[..., Any], types: object, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
@@ -106,7 +107,7 @@ class _Padded(TorchFunctionMode):
 
 @dataclass(frozen=True, kw_only=True)
 class Together:
-    """Runs that stand at the same position of one schedule, their networks as a stack, and its own optimizers."""
+    """Runs at the same position of one schedule, with their networks as one stack and the stack's optimizers."""
 
     runs: Sequence[Run]
     stack: Stack
@@ -115,9 +116,10 @@ class Together:
 
     @classmethod
     def begin(cls, runs: Sequence[Run], optimizer: OptimizerSpec) -> Together:
-        """Stack what the runs hold now, moments included; their networks, moments and losses are windows from now on.
+        """Stack the runs. From now on their networks, moments and losses are views of the stack.
 
-        The optimizers must work entry by entry, as all but muon do. Raises RuntimeError for unlike networks.
+        The optimizers must update each weight by itself, as all but muon do. Raises RuntimeError if the networks
+        differ in their tensors.
         """
         stack, losses = Stack([run.model for run in runs]), torch.stack([run.losses for run in runs])
         for number, run in enumerate(runs):
@@ -142,12 +144,13 @@ class Together:
         per_epoch: int,
         stop: int,
     ) -> Iterator[int]:
-        """What `loop.train` does, for all runs at once; each has its own batches."""
+        """Train all runs at once, each on its own batches; otherwise as `loop.train`."""
         begun, total, most = self.runs[0].position, self.losses.shape[1], training.clip
         bound = None if most is None else partial(clip, most=most)
         parameters = [each for each in self.stack.parameters() if each.requires_grad]
         every = [one for optimizers in self._optimizers() for one in optimizers]
-        # Convolutions of a stack are one of as many groups, which no faulty kernel takes, unless there is one group.
+        # The convolutions of a stack are one convolution with a group for each network, and oneDNN uses its faulty
+        # kernel (`guard/narrow`) for one group only.
         safe = sliced(self.stack) if len(self.runs) == 1 else nullcontext()
         for position in range(begun, stop):
             set_lr(every, lr_factor(optimizer, position, per_epoch=per_epoch, total=total))
@@ -157,13 +160,13 @@ class Together:
                 parameters, self.optimizers, losses, scaler=self.runs[0].scaler, safe=safe, clip=bound
             )
             if position == begun:
-                self._share()  # optimizers make their moments at the first step, and change them in place after it
+                self._share()  # optimizers create their moments in the first step and change them in place afterwards
             for run in self.runs:
                 run.position = position + 1
             yield position + 1
 
     def _losses(self, inputs: Sequence[Tensor], targets: Tensor, task: Task, training: TrainingSpec) -> Tensor:
-        """Each network's mean loss over its own batch."""
+        """The mean loss of each network over its own batch, (N,)."""
         dtype = PRECISION[training.precision]
         with torch.autocast(self.losses.device.type, dtype=dtype, enabled=dtype != torch.float32):
             outputs = self.stack(inputs)
@@ -171,7 +174,7 @@ class Together:
             return each.view(len(inputs), -1).mean(1)
 
     def _share(self) -> None:
-        """Make every run's moments windows on those of the stack."""
+        """Make the moments of every run views of the stack's moments."""
         for whole, *own in self._optimizers():
             for number, one in enumerate(own):
                 for name, part in _named(one).items():
@@ -179,12 +182,12 @@ class Together:
                     one.state[part] = {key: _window(key, value, number, part) for key, value in state.items()}
 
     def _optimizers(self) -> list[tuple[Optimizer, ...]]:
-        """Every optimizer of the stack, with those of the runs that it stands for."""
+        """Every optimizer of the stack with the optimizers of the runs that it replaces."""
         return [*zip(self.optimizers, *(run.optimizers for run in self.runs), strict=True)]
 
 
 def clip(parameters: Sequence[Tensor], most: float) -> None:
-    """Scale each network's own gradient to a norm of at most `most`, as `torch.nn.utils.clip_grad_norm_` does for one.
+    """Scale the gradient of each network to a norm of at most `most`, as `torch.nn.utils.clip_grad_norm_` does for one.
 
     >>> stacked = torch.zeros(2, 2, requires_grad=True)
     >>> stacked.grad = torch.tensor([[3.0, 4.0], [0.3, 0.4]])
@@ -200,7 +203,7 @@ def clip(parameters: Sequence[Tensor], most: float) -> None:
 
 
 def _laid(stacked: Tensor) -> Tensor:
-    """Kernels of convolutions in channels_last, each; so are a single network's."""
+    """Convolution kernels in channels_last, network by network, as those of a single network are."""
     return stacked.permute(0, 1, 3, 4, 2).contiguous().permute(0, 1, 4, 2, 3) if stacked.dim() == 5 else stacked
 
 
@@ -210,7 +213,7 @@ def _named(optimizer: Optimizer) -> dict[str, Tensor]:
 
 
 def _joined(key: str, parts: list[object], stacked: Tensor) -> object:
-    """One value of an optimizer's state, for all runs; a count, such as the step that they stand at, is one for all."""
+    """One value of an optimizer's state for all runs; a count, such as the number of steps, is the same for all."""
     tensors = [part for part in parts if isinstance(part, Tensor) and not _counts(key, part, stacked[0])]
     return _laid(torch.stack(tensors)) if tensors else parts[0]
 
@@ -220,5 +223,5 @@ def _window(key: str, value: object, number: int, weight: Tensor) -> object:
 
 
 def _counts(key: str, value: Tensor, weight: Tensor) -> bool:
-    """Whether it is one number of the whole training, and no moment, which a weight of one number has too."""
+    """Whether the value counts something of the whole training; the moment of a weight with one entry does not."""
     return value.dim() == 0 and (weight.dim() > 0 or key in ("step", "mu_product"))

@@ -1,4 +1,4 @@
-"""Watchers: they look at a run between two steps and never change it. Only they wait for the device."""
+"""Watchers: they read a run between two steps and never change it. Nothing else in a training waits for the device."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Watcher = Callable[[Run], None]
 
 
 def watched(steps: Iterable[int], run: Run, watchers: Iterable[Watcher]) -> Iterator[int]:
-    """The same steps, each shown to every watcher, in the order given."""
+    """The same steps; after each step every watcher is called, in the order given."""
     watchers = tuple(watchers)
     for position in steps:
         for watch in watchers:
@@ -26,8 +26,8 @@ def watched(steps: Iterable[int], run: Run, watchers: Iterable[Watcher]) -> Iter
 def finite(stop: int, *, every: int) -> Watcher:
     """Stop a run whose loss became NaN or infinite: TrainingError with the step, the learning rate and what to try.
 
-    Looks at `stop` and every so many steps, at all losses since its last look: the step it names is the first bad one,
-    the learning rate that of the look.
+    It checks all new losses every so many steps, and at step `stop`. The error names the first step with such a loss,
+    and the learning rate at the time of the check.
     """
     seen = [0]
 
@@ -48,11 +48,12 @@ def finite(stop: int, *, every: int) -> Watcher:
 
 
 class Keeper:
-    """A watcher that writes a checkpoint when `seconds` have gone by since the last, and when it is asked to stop.
+    """A watcher that writes a checkpoint every `seconds`, and when it is asked to stop.
 
-    A step waits for a copy alone: a thread writes it, and no other is made before that one is written. Asked to stop,
-    the keeper waits until all is written and raises KeyboardInterrupt. It is a context manager, whose end waits, too.
-    What the slot refused is raised (StoreError) by the next that waits, or by the end if no other error came.
+    A step waits only until the run is copied. A thread writes the copy, and the next copy is made after that. When it
+    is asked to stop, the keeper waits until the checkpoint is written and raises KeyboardInterrupt. The end of its
+    `with` block waits as well. If a checkpoint cannot be written, the next wait raises the StoreError; the end of the
+    block raises it if no other error is under way.
     """
 
     def __init__(self, slot: checkpoint.Slot | None, *, seconds: float, stop: Callable[[], bool]) -> None:

@@ -33,38 +33,38 @@ def begun(total: int, start: int = 0) -> Run:
     return Run.begin(model, [optimizer], precision="float32", position=start, total=total)
 
 
-def told_after(seen: Curve, made: Run, position: int) -> dict[str, object]:
+def report_after(seen: Curve, made: Run, position: int) -> dict[str, object]:
     made.position = position
     seen(made)
-    told = seen.told()
-    assert told is not None
-    return told
+    report = seen.report()
+    assert report is not None
+    return report
 
 
 def test_each_point_is_the_mean_of_as_many_losses() -> None:
     seen, made = Curve(), begun(3 * POINTS)
-    assert seen.told() is None
+    assert seen.report() is None
     made.losses[:] = torch.arange(3 * POINTS)
-    assert told_after(seen, made, 2)["losses"] == []
-    told = told_after(seen, made, 7)
-    assert (told["losses"], told["each"], told["position"], told["total"]) == ([1.0, 4.0], 3, 7, 600)
-    assert told["lr"] == 0.5
-    assert told_after(seen, made, 600)["losses"] == [1.0 + 3 * n for n in range(POINTS)]
+    assert report_after(seen, made, 2)["losses"] == []
+    report = report_after(seen, made, 7)
+    assert (report["losses"], report["each"], report["position"], report["total"]) == ([1.0, 4.0], 3, 7, 600)
+    assert report["lr"] == 0.5
+    assert report_after(seen, made, 600)["losses"] == [1.0 + 3 * n for n in range(POINTS)]
 
 
 def test_it_begins_where_the_training_does_and_anew_with_another() -> None:
     seen, made = Curve(), begun(10, start=4)
     made.losses[4:] = 2.0
-    told = told_after(seen, made, 6)
-    assert (told["start"], told["losses"]) == (4, [2.0, 2.0])
+    report = report_after(seen, made, 6)
+    assert (report["start"], report["losses"]) == (4, [2.0, 2.0])
     other = begun(5)
-    assert told_after(seen, other, 1)["losses"] == [0.0]
+    assert report_after(seen, other, 1)["losses"] == [0.0]
 
 
 def test_what_is_not_finite_is_no_point() -> None:
     seen, made = Curve(), begun(4)
     made.losses[0], made.losses[1] = math.nan, math.inf
-    assert told_after(seen, made, 3)["losses"] == [None, None, 0.0]
+    assert report_after(seen, made, 3)["losses"] == [None, None, 0.0]
 
 
 def test_others_see_a_step_while_it_trains_and_its_result_is_the_same(
