@@ -120,9 +120,9 @@ def words(rule: ComplexitySpec, metric: Metric) -> str:
     'Simple targets: at most 10 classes, and a dense accuracy of at least 85.0 %'
     """
     limit, side = least(rule, metric), "at least" if metric.larger else "at most"
-    score = (
-        f"a dense {metric.name} of {side} {metric.score(limit)}" if limit is not None else "no score is stated, so none"
-    )
+    score = "no score is stated, so no target is simple"
+    if limit is not None:
+        score = f"a dense {metric.words} of {side} {metric.score(limit)}"
     return (
         f"Simple targets: at most {rule.classes} classes, and {score}. More complex sources: at least as many classes "
         "and examples as the target, more of one of them, and no better a dense score where both are known. Of a set "

@@ -116,7 +116,7 @@ def _decided(pools: Iterable[Pool], metric: Metric, *, wanted: float | None) -> 
 def _rule(
     able: Sequence[Growth], level: int | None, pools: Mapping[Factor, Pool], metric: Metric, *, asked: bool
 ) -> str:
-    name = metric.name if metric.larger else f"the fall of {metric.name}"
+    name = metric.words if metric.larger else f"the fall of {metric.words}"
     how = "the one asked for" if asked else "the sparsest that all have"
     if level is not None:
         densities = {percent(cell.levels[level].density) for one in able for cell in one.cells}

@@ -138,7 +138,7 @@ def _evidence(ticket: Preview) -> Iterator[tuple[str, object]]:
         yield "replicate", describe.word(ticket.lineage["replicate"])
     metric, said = describe.sound_metric(ticket.evidence), describe.score(ticket.evidence)
     if metric is not None and said:
-        yield metric.name, said
+        yield metric.words, said
     told = {"score", "metric", "unit", "better", metric.name} if metric is not None and said else set[str]()
     for name, value in ticket.evidence.items():
         if name not in {"level", "density", "living", "data_digest", "scores", *told}:

@@ -28,6 +28,11 @@ class Metric:
     margin: float | None = None
     share: bool = False
 
+    @property
+    def words(self) -> str:
+        """Its name as it stands in a sentence: `bits per byte`."""
+        return self.name.replace("_", " ")
+
     def gain(self, score: float, other: float) -> float:
         """By how much a score is better than another: above 0 it is better, whichever way the metric counts.
 
@@ -62,7 +67,7 @@ class Metric:
 
     def score(self, value: float) -> str:
         """A score with its unit: `96.3 %`, `54.250 mmol`, `0.693 loss`."""
-        return f"{self.written(value)} {'%' if self.share else self.unit or self.name}"
+        return f"{self.written(value)} {'%' if self.share else self.unit or self.words}"
 
     def size(self, difference: float, *, signed: bool = False) -> str:
         """A difference with its unit: `20.8 points`, `4.000 mmol`."""
@@ -96,12 +101,12 @@ class Metric:
     @property
     def units(self) -> str:
         """What differences are counted in: `points` of a share, else its unit or, without one, its name."""
-        return "points" if self.share else self.unit or self.name
+        return "points" if self.share else self.unit or self.words
 
     @property
     def heading(self) -> str:
         """What stands above a column of its scores: `accuracy (%)`, `rmse (mmol)`."""
-        return f"{self.name} (%)" if self.share else self.label
+        return f"{self.words} (%)" if self.share else self.label
 
     @property
     def label(self) -> str:
@@ -110,9 +115,7 @@ class Metric:
         >>> METRICS["bits_per_byte"].label
         'bits per byte'
         """
-        if self.unit == self.name.replace("_", " "):
-            return self.unit
-        return f"{self.name} ({self.unit})" if self.unit else self.name
+        return f"{self.words} ({self.unit})" if self.unit and self.unit != self.words else self.words
 
     @property
     def gained(self) -> str:
@@ -122,7 +125,7 @@ class Metric:
     @property
     def gained_in(self) -> str:
         """The unit of a gain: `points of accuracy`, `lower rmse (mmol)`."""
-        return f"{self.units} of {self.name}" if self.share else self.gained
+        return f"{self.units} of {self.words}" if self.share else self.gained
 
     @property
     def better(self) -> str:

@@ -122,7 +122,7 @@ def _table(found: Sequence[Rivals], metric: Metric, where: Sequence[str], *, mod
         title=f"Tickets of {percent(found[0].ticket.density)} of the weights" if same else "Tickets by their density",
         header=header,
         rows=tuple(rows),
-        caption=f"The ticket's {metric.name} and its gain over the network of each column, in {metric.units}: mean "
+        caption=f"The ticket's {metric.words} and its gain over the network of each column, in {metric.units}: mean "
         f"paired difference with its 95 % Student t interval, not adjusted for their number; {said} replicates.",
     )
 

@@ -82,7 +82,7 @@ def _score(ticket: Summary) -> str:
     """The mean; of any other metric than accuracy with its name and direction."""
     metric = ticket.setting.metric
     if metric.share:
-        return metric.score(ticket.score.mean) + ("" if metric.name == "accuracy" else f" {metric.name}")
+        return metric.score(ticket.score.mean) + ("" if metric.name == "accuracy" else f" {metric.words}")
     return f"{metric.written(ticket.score.mean)} {metric.label}{'' if metric.larger else ', where lower is better'}"
 
 

@@ -31,7 +31,7 @@ class FinishedLines:
         if not isinstance(asked, LevelStep | TransferStep):
             return ""
         said, metric = describe.score(record) or "not known", describe.sound_metric(record)
-        named = f"{metric.name} " if metric is not None and metric.share else ""
+        named = f"{metric.words} " if metric is not None and metric.share else ""
         if isinstance(asked, LevelStep):
             group, dense, words = (step.needs[0].key, asked.replicate), asked.number == 0, f"level {asked.number}"
         else:

@@ -35,7 +35,7 @@ def scores(ticket: Ticket, rows: Iterable[Row]) -> list[dict[str, Any]]:
     for setting, there in groups.items():
         own = next((one for one in there if one.line.arm == "ticket"), None)
         if own is None:
-            target = f"{setting.data} under {setting.optimizer} ({setting.metric.name})"
+            target = f"{setting.data} under {setting.optimizer} ({setting.metric.words})"
             raise SpecError(f"rows of {target}: the ticket itself is not among them")
         for one in sorted(there, key=lambda each: rank(each.line)):
             above = None if one is own else _plain(gain(setting.metric, own.values, one.values).difference)

@@ -126,7 +126,7 @@ def _over_dense(one: Summary) -> Interval | None:
 
 def _caption(metric: Metric, show: str) -> str:
     """What the cells are, in the metric's words and direction."""
-    named = metric.heading if show == "score" else f"{metric.name} (points)" if metric.share else metric.label
+    named = metric.heading if show == "score" else f"{metric.words} (points)" if metric.share else metric.label
     name = named[:1].upper() + named[1:]
     lower = "" if metric.larger else ", lower is better"
     if show == "score":

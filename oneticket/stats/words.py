@@ -70,8 +70,8 @@ def margin_words(margin: float, metric: Metric) -> str:
     >>> margin_words(0.02, METRICS["accuracy"]), margin_words(0.02, METRICS["bits_per_byte"])
     ('2.0 points of accuracy', '0.020 bits per byte')
     """
-    alone = metric.units in (metric.name, metric.label)
-    return metric.size(margin) + ("" if alone else f" of {metric.name}")
+    alone = metric.units in (metric.words, metric.label)
+    return metric.size(margin) + ("" if alone else f" of {metric.words}")
 
 
 def listed(parts: Sequence[str], word: str = "and") -> str:

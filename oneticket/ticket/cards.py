@@ -79,7 +79,7 @@ def scores(record: Mapping[str, Any]) -> Iterator[tuple[str, object]]:
     """What was measured, by the metric's name; at most a few numbers."""
     metric = describe.sound_metric(record)
     if metric is not None and (said := describe.score(record)):
-        yield metric.name, said
+        yield metric.words, said
 
 
 def own_scores(given: Mapping[str, Any]) -> Iterator[tuple[str, object]]:
