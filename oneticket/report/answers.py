@@ -1,4 +1,4 @@
-"""The answers as HTML: a card for each claim, with every density and kind of comparison at which it was judged."""
+"""The answers as HTML: a card for each claim, with a line for every density and kind of comparison it was judged at."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from oneticket.report.judged import beside, by_claim, caveat, doubt, effect, sho
 
 
 def answers(verdicts: Iterable[Verdict], *, linked: bool = True) -> str:
-    """A list of cards; empty for no verdicts. `linked`: whether the page has an article of each claim, as `slug` says.
+    """A list of cards; empty for no verdicts. With `linked`, each card links to its claim's article, by `slug`.
 
-    Several verdicts of one claim share a card and the scale of their bars, so that they can be compared at a glance.
+    The verdicts on one claim share a card and the scale of their bars, so a reader can compare them.
     """
     cards = "".join(
         _card(those[0], linked=linked) if len(those) == 1 else _shared(those, linked=linked)
@@ -24,17 +24,17 @@ def answers(verdicts: Iterable[Verdict], *, linked: bool = True) -> str:
 
 
 def mark(verdict: Verdict) -> str:
-    """The class of an outcome, which has a colour."""
+    """The CSS class of an outcome, which sets its colour."""
     return MARKS[verdict.outcome]
 
 
 def said_outcome(verdict: Verdict) -> str:
-    """The outcome with its sign, in its colour."""
+    """The outcome as HTML: its words, with its sign and colour."""
     return f'<span class="outcome">{SIGNS[verdict.outcome]} {verdict.outcome}</span>'
 
 
 def text(words: str) -> str:
-    """The text as HTML, its numbers, units and intervals kept on one line.
+    """The text as HTML. Numbers stay on one line with their units, and so do intervals.
 
     >>> text("n < 3"), text("+1.2 [−0.3, 2.7]")
     ('n\\xa0&lt;\\xa03', '+1.2 [−0.3,\\xa02.7]')
@@ -44,7 +44,7 @@ def text(words: str) -> str:
 
 
 def slug(name: str) -> str:
-    """The name of a claim or verdict as an id: letters and digits, whatever an own claim is called.
+    """The id of a claim or verdict in the page. Other characters than letters and digits become their code.
 
     >>> slug("C1 at 17 %")
     'claim-C1-20-at-20-17-20--25-'
@@ -63,7 +63,7 @@ def _card(verdict: Verdict, *, linked: bool) -> str:
 
 
 def _shared(verdicts: Sequence[Verdict], *, linked: bool) -> str:
-    """A card of several verdicts on one claim: a line for each, or one for all where nothing was found."""
+    """A card for several verdicts on one claim: a line for each verdict, or one line if none has an effect."""
     first, outcomes = verdicts[0], {one.outcome for one in verdicts}
     alike = len(outcomes) == 1 and all(one.effect is None for one in verdicts)
     name = _name(first, first.claim, linked=linked) + (f" {said_outcome(first)}" if alike else "")
@@ -92,7 +92,7 @@ def _name(verdict: Verdict, name: str, *, linked: bool) -> str:
 
 
 def _bar(verdict: Verdict, scale: Iterable[Verdict]) -> str:
-    """The effect as a bar, on one scale with those of the same metric; nothing where there is none."""
+    """The effect as a bar, on the same scale as the other effects in this metric; empty if there is no effect."""
     if verdict.effect is None:
         return ""
     margin = "" if verdict.margin is None else f"; the band is the margin of ±{verdict.metric.size(verdict.margin)}"

@@ -14,10 +14,10 @@ EDGE = 4.0  # percent of the width that stays free at either side
 def interval_bar(
     interval: Interval, *, label: str, margin: float | None = None, beside: Iterable[Interval] = ()
 ) -> str:
-    """The mean as a dot, its interval as a line, zero as an upright line, ±margin as a band, as an SVG element.
+    """An SVG element: the mean as a dot, its interval as a line, zero as a vertical line and ±margin as a band.
 
-    `label`: what it shows, in words. `beside`: the intervals of other bars on the same scale. Lengths are in percent
-    of the width, so the bar stretches and its text does not.
+    `label` describes the bar in words, for screen readers. `beside` are the intervals of other bars on the same scale.
+    Lengths are in percent of the width, so the bar stretches with the page and its text does not.
 
     >>> interval_bar(Interval(mean=0.2, low=0.0, high=0.4, n=3), label="mine").startswith('<svg class="bar" role="img"')
     True

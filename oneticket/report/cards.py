@@ -1,4 +1,4 @@
-"""What a notebook shows of rows, and of a study that was run."""
+"""The cards that a notebook shows for rows and for a study that was run."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ MOST = 4  # tables
 
 
 def of_rows(rows: Rows) -> Card:
-    """The comparison: arms and densities, with intervals and n, and what was seen in a sentence."""
+    """The card of rows: arms and densities with their intervals and n, and the result in a sentence."""
     if not rows:
         return Card(title="Rows", notes=["There are none: no network is trained."])
     found = tables(settled(rows))
@@ -31,17 +31,17 @@ def of_rows(rows: Rows) -> Card:
 
 
 def of_run(run: StudyRun) -> Card:
-    """How much of it is trained, and its verdicts."""
+    """The card of a study: how much of it is trained, and its verdicts."""
     plan, rows, verdicts = run.plan, run.rows, run.verdicts
     facts = [
         ("title", plan.title),
         ("trained", f"{len(rows)} of {len(plan.cells)} networks"),
         ("this run", f"{run.done:,} steps done, {run.reused:,} found in the store"),
     ]
-    told = [(f"{each.name}: {each.outcome}", f"{each.statement} {short(each)}") for each in verdicts]
+    outcomes = [(f"{each.name}: {each.outcome}", f"{each.statement} {short(each)}") for each in verdicts]
     failed = [(f"failed {number}", why) for number, why in enumerate(run.failed, 1)]
     notes = [] if verdicts or not rows else [sentence(rows)]
-    return Card(title=f"Study {plan.name}", facts=[*facts, *failed, *told], notes=notes)
+    return Card(title=f"Study {plan.name}", facts=[*facts, *failed, *outcomes], notes=notes)
 
 
 def _grid(table: ReportTable) -> Grid:

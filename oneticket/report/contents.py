@@ -1,4 +1,4 @@
-"""The contents of a report, before they are a page or Markdown: sentences, and tables with their captions."""
+"""The contents of a report, independent of its format: sentences, and tables with their captions."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ LISTED = 40  # groups of missing cells on the page; the file has every cell
 
 @dataclass(frozen=True, kw_only=True)
 class TakenApart:
-    """Decompositions, as `report/decomposition` tells them; all empty where no arm takes a ticket apart."""
+    """Decompositions into mask and weights, from `report/decomposition`; empty if no arm of the study allows one."""
 
     lines: tuple[str, ...]
     tables: tuple[ReportTable, ...]
@@ -38,13 +38,19 @@ class TakenApart:
 
 @dataclass(frozen=True, kw_only=True)
 class Contents:
-    """What a report says. `done`: how much is trained. `seen`: what was seen, where the study asks about no claim.
+    """The contents of a report.
 
-    `every_level`: each claim at each level. `design`: what the study stated; `doubts`: whether it did so before its
-    rows, and what its sources share with its targets. `stayed`: how many trainings of each arm did not leave the
-    commonest class. `tables`: scores, `differences`: their gain over the dense network; one per part and setting.
-    `taken_apart`: what of each ticket's gain over the own is its mask, and what its weights, in sentences, tables and
-    rows. `sources`: the tickets of several sources beside the best single one's. `figures`: those asked for, by name.
+    - `done`: how much of the study is trained.
+    - `seen`: the result in a sentence, for a study without claims.
+    - `every_level`: each claim at each level.
+    - `design`: the design that the study stated.
+    - `doubts`: a design that was stated after the first rows, and data that sources share with targets.
+    - `stayed`: for each arm, how many trainings did no better than the most common class.
+    - `tables`, `differences`: scores, and their gain over the dense network; one table per part and setting.
+    - `taken_apart`: how much of each ticket's gain over the target's own ticket is due to its mask, and how much to
+      its weights.
+    - `sources`: tickets found on several sources, beside the best one found on a single source.
+    - `figures`: the names of the figures that were asked for.
     """
 
     title: str
@@ -67,7 +73,7 @@ class Contents:
 
 
 def contents(findings: Findings) -> Contents:
-    """What there is to say of the findings. Raises SpecError as the claims and `tables` do."""
+    """The contents of a report on the findings. Raises SpecError as the claims and `tables` do."""
     plan, rows = findings.plan, findings.rows
     found = judged(findings)
     return Contents(
@@ -92,13 +98,13 @@ def contents(findings: Findings) -> Contents:
 
 
 def judged(findings: Findings) -> Family:
-    """The verdicts of a study, as its plan states how they are judged."""
+    """The verdicts of a study, judged as its plan states."""
     plan = findings.plan
     return family(findings.rows, plan.claims, margin=plan.margin, stated=plan.densities, complexity=plan.complexity)
 
 
 def duration(seconds: float | None) -> str:
-    """A time in the unit that suits it.
+    """A duration in seconds, minutes or hours; "—" if it is not known.
 
     >>> duration(45), duration(725), duration(12_240), duration(None)
     ('45 s', '12 min', '3.4 h', '—')
@@ -121,7 +127,7 @@ def _done(findings: Findings) -> str:
 
 
 def _tables(rows: Sequence[Row], made: Callable[[list[Row]], list[ReportTable]]) -> tuple[ReportTable, ...]:
-    """Those of every part, which may have trained the same setting in different ways."""
+    """The tables of every part; parts may have trained the same setting in different ways."""
     several = parts(rows)
     return tuple(
         replace(table, title=f"{part}: {table.title}") if len(several) > 1 else table
@@ -140,7 +146,7 @@ def _taken_apart(rows: Sequence[Row]) -> TakenApart:
 
 
 def _stayed(rows: Sequence[Row]) -> ReportTable | None:
-    """For every arm, how many trainings did not leave the commonest class; None where that is not known of any."""
+    """For every arm, how many trainings did no better than the most common class; None if it is not known of any."""
     known = [one for one in (summary(rows) if rows else []) if one.stayed is not None]
     if not known:
         return None
@@ -167,7 +173,7 @@ def _stayed(rows: Sequence[Row]) -> ReportTable | None:
 
 
 def _missing(cells: Sequence[Row]) -> ReportTable | None:
-    """The cells that are not trained, those of one kind in a row."""
+    """The cells that are not trained; cells that differ only in level and replicate share a row."""
     if not cells:
         return None
     groups: dict[tuple[str, ...], list[Row]] = {}
@@ -190,13 +196,13 @@ def _missing(cells: Sequence[Row]) -> ReportTable | None:
 
 
 def _part(cell: Row) -> str:
-    """A cell's part, and at what it compares sources."""
+    """A cell's part, with the basis on which it compares sources (equal steps or epochs)."""
     part = cell.get("part") or MISSING
     return f"{part}, equal {cell['equal']}" if cell.get("equal") else part
 
 
 def _ledger(findings: Findings) -> ReportTable | None:
-    """What finding the tickets cost, and what transferring them saved."""
+    """The cost of the searches, and what transfers saved."""
     if not findings.ledger:
         return None
     header = ("found on", "model", "replicates", "levels", "trainings", "steps", "examples", "time")
@@ -228,7 +234,7 @@ def _ledger(findings: Findings) -> ReportTable | None:
 
 
 def _place(row: Mapping[str, Any], end: str) -> str:
-    """Such as `digits:a (sgd)`."""
+    """The data and optimizer of one end of a cell, such as `digits:a (sgd)`."""
     data, optimizer = row.get(f"{end}_data"), row.get(f"{end}_optimizer")
     return f"{data} ({optimizer})" if data else MISSING
 

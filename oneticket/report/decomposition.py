@@ -1,4 +1,4 @@
-"""Decompositions in words: tables, one sentence a ticket, and flat rows for a file."""
+"""Decompositions in words: tables, one sentence for each ticket, and flat rows for a file."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ COLUMNS = (
 
 
 def decomposition_tables(found: Sequence[Decomposition]) -> tuple[ReportTable, ...]:
-    """One table per target: every ticket and level in a row, every effect in a column."""
+    """One table per target, with a row for every ticket and level and a column for every effect."""
     blocks: dict[tuple[str, str], list[Decomposition]] = {}
     for one in found:
         blocks.setdefault((one.setting.model, one.where), []).append(one)
@@ -31,15 +31,15 @@ def decomposition_tables(found: Sequence[Decomposition]) -> tuple[ReportTable, .
 
 
 def decomposition_lines(found: Sequence[Decomposition]) -> list[str]:
-    """One sentence for each ticket on each target, at the sparsest level at which most of it is known.
+    """One sentence for each ticket on each target, at the sparsest level with the most effects.
 
     >>> from oneticket.stats.decomposition import decompositions
     >>> row = {"model": "mlp", "target_data": "b", "target_optimizer": "sgd", "level": 1, "density": 0.8}
-    >>> home = {"source_data": "b", "source_optimizer": "sgd"}
-    >>> away = {"source_data": "a", "source_optimizer": "sgd"}
+    >>> own = {"source_data": "b", "source_optimizer": "sgd"}
+    >>> other = {"source_data": "a", "source_optimizer": "sgd"}
     >>> scores = {"ticket": 0.95, "own": 0.90, "mask-only": 0.93, "weights-only": 0.91}
     >>> rows = [
-    ...     {**row, **(home if arm == "own" else away), "replicate": n, "arm": arm, "accuracy": score + n * score / 100}
+    ...     {**row, **(own if arm == "own" else other), "arm": arm, "replicate": n, "accuracy": score + n * score / 100}
     ...     for arm, score in scores.items() for n in (0, 1)
     ... ]
     >>> print(*decomposition_lines(decompositions(rows)))  # doctest: +NORMALIZE_WHITESPACE
@@ -50,13 +50,13 @@ def decomposition_lines(found: Sequence[Decomposition]) -> list[str]:
     tickets: dict[tuple[Any, ...], list[Decomposition]] = {}
     for one in found:
         tickets.setdefault((one.setting, one.where, one.source), []).append(one)
-    told = [max(levels, key=lambda one: (len(one.gains), one.level)) for levels in tickets.values()]
-    models = len({one.setting.model for one in told}) > 1
-    return [_sentence(one, f"{one.where} ({one.setting.model})" if models else one.where) for one in told]
+    chosen = [max(levels, key=lambda one: (len(one.gains), one.level)) for levels in tickets.values()]
+    models = len({one.setting.model for one in chosen}) > 1
+    return [_sentence(one, f"{one.where} ({one.setting.model})" if models else one.where) for one in chosen]
 
 
 def decomposition_rows(found: Iterable[Decomposition]) -> list[dict[str, Any]]:
-    """Flat rows, with the columns `COLUMNS`; where arms of the sum are not there, its effects have no numbers."""
+    """Flat rows with the columns `COLUMNS`; effects whose arms are missing have no numbers."""
     return [_row(one, name) for one in found for name in EFFECTS if name in one.gains or name in ("total", *PARTS)]
 
 
@@ -64,15 +64,15 @@ def _sentence(one: Decomposition, where: str) -> str:
     gains, metric = one.gains, one.setting.metric
     named = f"the ticket from {one.source.source}" if one.source.source else "the ticket"
     start = f"Mask or weights, at {percent(one.density)} of the weights on {where}: "
-    told = {name: within(gain.difference, metric, signed=True) for name, gain in gains.items()}
+    gained = {name: within(gain.difference, metric, signed=True) for name, gain in gains.items()}
     said = []
     if "total" in gains:
-        parts = [f"{EFFECTS[name].label} {told[name]}" for name in PARTS if name in gains]
-        total = f"{named} minus the target's own, {told['total']} {metric.gained_in}"
+        parts = [f"{EFFECTS[name].label} {gained[name]}" for name in PARTS if name in gains]
+        total = f"{named} minus the target's own, {gained['total']} {metric.gained_in}"
         shown = f", is {listed(parts)}" if len(parts) == len(PARTS) else "".join(f"; {part}" for part in parts)
         n = gains["total"].difference.n
         said.append(f"{total}{shown}{f' (95 % intervals, n = {n})' if n > 1 else ''}")
-    if lone := [f"{words} {told[name]}" for name, words in TOLD.items() if name in gains]:
+    if lone := [f"{words} {gained[name]}" for name, words in PHRASES.items() if name in gains]:
         said.append(listed(lone))
     if one.lacking:
         said.append(f"not trained: {listed(one.lacking)}")
@@ -103,16 +103,16 @@ def _table(title: str, block: Sequence[Decomposition], *, first: bool) -> Report
 
 
 def _caption(one: Decomposition, shown: Sequence[str]) -> str:
-    """What the columns are, and that they are not adjusted for their number."""
-    told = [f"{EFFECTS[name].label}: {_meaning(name)}" for name in shown if name != "total"]
+    """The caption: what each column means, and that the intervals are not adjusted for their number."""
+    meanings = [f"{EFFECTS[name].label}: {_meaning(name)}" for name in shown if name != "total"]
     return (
         f"Gains in {one.setting.metric.gained_in}, paired by replicate: means with their 95 % Student t intervals, not "
-        f"adjusted for their number; a value with another n than its row says so. {'; '.join(told)}."
+        f"adjusted for their number; a value with another n than its row says so. {'; '.join(meanings)}."
     )
 
 
 def _meaning(name: str) -> str:
-    """What an effect compares, in the words that arms have in sentences."""
+    """The two networks that an effect compares, in words."""
     if name == "interaction":
         return "the rest, so that mask + weights + interaction is ticket − own"
     better, worse = (words_of(arm).phrase for arm in EFFECTS[name].arms)
@@ -151,8 +151,8 @@ def _row(one: Decomposition, name: str) -> dict[str, Any]:
     }
 
 
-TOLD = {
+PHRASES = {
     "weights-alone": "without any mask the source's weights bring",
     "mask-alone": "with new weights its mask instead of the target's brings",
 }
-"""How the effects beside the sum are told in a sentence."""
+"""The words of a sentence for effects that are not part of the sum."""

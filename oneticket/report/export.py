@@ -1,4 +1,4 @@
-"""Rows into a file and back, and several files into one: CSV, JSON or Parquet, by its ending."""
+"""Writes rows to a file, reads them back, and joins several files: CSV, JSON or Parquet, by the file's ending."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from oneticket.study.settings import SETTINGS
 
 
 def check_rows(path: Path | None) -> None:
-    """Refuse, before any work, an ending or a place that no rows can be written to: SpecError."""
+    """Raise SpecError, before any work, for a file that rows cannot be written to: its ending or its folder."""
     if path is None:
         return
     if path.suffix not in ENDINGS:
@@ -28,9 +28,9 @@ def check_rows(path: Path | None) -> None:
 
 
 def write_rows(rows: Sequence[Mapping[str, Any]], path: Path, columns: Sequence[str] = COLUMNS) -> None:
-    """Write those columns of the rows in the format of the file's ending, whole or not at all.
+    """Write the given columns of the rows, in the format of the file's ending; the file is complete or not there.
 
-    Raises StoreError if the disk refuses.
+    Raises StoreError if the file cannot be written.
     """
     try:
         disk.replace(path, ENDINGS[path.suffix](pandas.DataFrame(list(rows), columns=list(columns))))
@@ -39,14 +39,14 @@ def write_rows(rows: Sequence[Mapping[str, Any]], path: Path, columns: Sequence[
 
 
 def read_rows(path: Path) -> list[dict[str, Any]]:
-    """The rows of such a file, what is empty as None; raises SpecError for a file that is not one of ours."""
+    """The rows of a file from `write_rows`, with None for empty cells. Raises SpecError for any other file."""
     if path.suffix not in READERS:
         raise SpecError(f"{path}: {unknown('ending', path.suffix, READERS)}")
     try:
         frame = READERS[path.suffix](path)
     except (OSError, ValueError) as error:
         raise SpecError(f"{path}: rows cannot be read: {error}") from None
-    if "score" not in frame.columns and "accuracy" in frame.columns:  # as versions before 0.2 wrote them
+    if "score" not in frame.columns and "accuracy" in frame.columns:  # versions before 0.2 wrote it so
         frame["score"] = frame["accuracy"]
     if lacking := [column for column in NEEDED if column not in frame.columns]:
         raise SpecError(f"{path}: expected rows that `--rows` wrote, got a table without {', '.join(lacking)}")
@@ -66,10 +66,10 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
 
 
 def join_rows(files: Sequence[Path]) -> list[dict[str, Any]]:
-    """The rows of several files of one study, each network once: so a study that was divided comes together.
+    """The rows of several files of one study, with each network once, so that a study can be run in parts.
 
-    Raises SpecError, beside what `read_rows` raises, where a network stands in two files with other values (but for how
-    it was computed), and where files differ in the settings of what is called the same.
+    Raises SpecError as `read_rows` does, if a network has different values in two files (other than how it was
+    computed), and if two files give one name to different settings.
     """
     found: dict[tuple[object, ...], tuple[Path, dict[str, Any]]] = {}
     alike: dict[tuple[object, ...], tuple[Path, dict[str, Any]]] = {}
@@ -101,7 +101,7 @@ def _check_same(one: Mapping[str, Any], other: Mapping[str, Any], columns: Set[s
 
 
 def _equal(one: Any, other: Any) -> bool:
-    """Whether two cells are equal in any format: JSON keeps ten digits."""
+    """Whether two values are equal in every format; JSON keeps ten digits."""
     numbers = all(isinstance(value, int | float) and not isinstance(value, bool) for value in (one, other))
     return math.isclose(one, other, rel_tol=1e-9, abs_tol=1e-9) if numbers else str(one) == str(other)
 

@@ -1,4 +1,4 @@
-"""Figures in the page: panels that its grid lays out, as stills, and again for the pointer, drawn by its script."""
+"""Figures in the page: panels in a grid, first as still pictures, then as interactive charts drawn by its script."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from oneticket.charts.theme import dark_style
 
 
 def figure(picture: Picture, *, heading: bool = True) -> str:
-    """A figure as HTML: its notes, its panels, the others folded, its caption and its files."""
+    """A figure as HTML: its notes, its first panels, the others folded, its caption and links to its files."""
     name, title = picture.name, escape(picture.title)
     shown, others = picture.panels[: picture.first], picture.panels[picture.first :]
     files = ", ".join(f'<a href="figures/{file}">{Path(file).suffix[1:].upper()}</a>' for file in picture.files)
@@ -39,7 +39,7 @@ def figure(picture: Picture, *, heading: bool = True) -> str:
 
 
 def style() -> str:
-    """The style of figures, with the colours of charts on a dark page."""
+    """The CSS of figures, with the colours of charts on a dark page."""
     dark = dark_style(".panel")
     return Path(__file__).with_name("figures.css").read_text("utf-8") + (
         f"@media screen and (prefers-color-scheme: dark) {{\n{dark}\n}}\n"
@@ -58,13 +58,13 @@ def _panels(name: str, panels: Sequence[Panel], first: int) -> str:
 
 
 def _heading(heading: Heading) -> str:
-    """Nothing for a chart that has its own."""
+    """The heading of a figure; empty if the chart has its own."""
     below = "".join(f"<span>{escape(line)}</span>" for line in heading.below)
     return f'<p class="heading">{escape(heading.title)}{below}</p>' if heading.title else ""
 
 
 def _menu(picture: Picture) -> str:
-    """The choice of a level, for all panels of a figure."""
+    """The menu that chooses a level for all panels of a figure."""
     if picture.menu is None:
         return ""
     menu, bind = picture.menu, picture.menu["bind"]
@@ -77,6 +77,6 @@ def _menu(picture: Picture) -> str:
 
 
 def _json(value: object) -> str:
-    """JSON that may stand in a script element: nothing in it can end the element or begin a comment."""
+    """JSON for a script element: no text in it can end the element or begin a comment."""
     text = json.dumps(value, separators=(",", ":"), allow_nan=False)
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")

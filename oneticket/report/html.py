@@ -1,4 +1,4 @@
-"""The report as one HTML page that needs nothing beside it: style, scripts, charts and their stills are all inside."""
+"""The report as one HTML page that needs no other file: it contains its style, scripts, charts and pictures."""
 
 from __future__ import annotations
 
@@ -24,50 +24,54 @@ from oneticket.report.judged import SHOWN, by_claim, comparisons, effect, short,
 from oneticket.stats.report_table import ReportTable
 from oneticket.stats.words import MISSING
 
-MANY = 3  # tables or sentences of one kind that stand open
+MANY = 3  # tables or sentences of one kind that are shown unfolded
 NUMBER = re.compile(r"[−<+]? ?\d|—$")
 
 
 def html(
-    told: Contents,
+    contents: Contents,
     pictures: Sequence[Picture],
     hero: Picture | None = None,
     method: Mapping[str, str] = MappingProxyType({}),
 ) -> str:
-    """The page. Its policy forbids every connection, and every script but its own two; equal contents, equal text.
+    """The page. Equal contents give equal text.
 
-    `method`: the method's picture as SVG, for light pages and for dark ones, by the names of its files.
-
-    Every text is escaped, also where it lies inside a chart.
+    `method` holds pictures of the method as SVG, for light and for dark pages, by the names of their files. The page's
+    content security policy forbids every connection, and every script but its own two. Every text is escaped, also
+    inside charts.
     """
     parts = [
-        ("answer", "The answer", _answer(told)),
+        ("answer", "The answer", _answer(contents)),
         ("hero", hero.title if hero else "", figure(hero, heading=False) if hero else ""),
-        ("levels", "Every level", _folded_if_long(told.every_level) if told.every_level else ""),
-        ("claims", "Claim by claim", "\n".join(map(_claim, by_claim(told.verdicts)))),
-        ("design", "Design", _table(told.design) if told.design else ""),
-        ("figures", "All figures", "\n".join(map(figure, pictures)) + _paragraphs([undrawn(told.figures, pictures)])),
-        ("mask-or-weights", MASK_OR_WEIGHTS, _taken_apart(told)),
-        ("sources", SOURCES, _several(told.sources)),
-        ("tables", "Tables", _tables(told)),
+        ("levels", "Every level", _folded_if_long(contents.every_level) if contents.every_level else ""),
+        ("claims", "Claim by claim", "\n".join(map(_claim, by_claim(contents.verdicts)))),
+        ("design", "Design", _table(contents.design) if contents.design else ""),
+        (
+            "figures",
+            "All figures",
+            "\n".join(map(figure, pictures)) + _paragraphs([undrawn(contents.figures, pictures)]),
+        ),
+        ("mask-or-weights", MASK_OR_WEIGHTS, _taken_apart(contents)),
+        ("sources", SOURCES, _several(contents.sources)),
+        ("tables", "Tables", _tables(contents)),
         (
             "missing",
             "What is missing",
-            _table(told.missing) if told.missing else "<p>Nothing: every cell is trained.</p>",
+            _table(contents.missing) if contents.missing else "<p>Nothing: every cell is trained.</p>",
         ),
-        ("methods", "Methods", _paragraphs(told.methods)),
-        ("cost", "Cost", _table(told.ledger) if told.ledger else ""),
+        ("methods", "Methods", _paragraphs(contents.methods)),
+        ("cost", "Cost", _table(contents.ledger) if contents.ledger else ""),
         ("rows", "Rows", ROWS),
     ]
     parts = [part for part in parts if part[2]]
-    claims = [those[0] for those in by_claim(told.verdicts)]
+    claims = [those[0] for those in by_claim(contents.verdicts)]
     inside = {"claims": _list(f'<a href="#{slug(one.claim)}">{text(one.claim)}</a>' for one in claims)}
     scripts = [_library(), _file("page.js")] if pictures or hero else [_file("page.js")]
     return Template(_file("page.html")).substitute(
-        title=text(told.title),
+        title=text(contents.title),
         policy=_policy(scripts),
         style=_file("page.css") + style(),
-        lead=_paragraphs([told.note]) + f'\n<p class="soft">{text(told.done)}</p>' + _method(method),
+        lead=_paragraphs([contents.note]) + f'\n<p class="soft">{text(contents.done)}</p>' + _method(method),
         contents=_list(f'<a href="#{name}">{title}</a>{inside.get(name, "")}' for name, title, _ in parts),
         sections="\n".join(_section(*part) for part in parts),
         footer="<p>Written by oneticket from the rows beside this page. It opens no connection.</p>",
@@ -76,7 +80,7 @@ def html(
 
 
 def _policy(scripts: Iterable[str]) -> str:
-    """Nothing from anywhere but the scripts of those digests, inline style, and pictures that lie in the page."""
+    """The content security policy: scripts with these digests, inline style, and pictures inside the page only."""
     digests = (base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() for script in scripts)
     own = " ".join(f"'sha256-{digest}'" for digest in digests)
     rules = ["default-src 'none'", f"script-src {own}", "style-src 'unsafe-inline'", "img-src data:"]
@@ -90,7 +94,7 @@ def _section(name: str, title: str, body: str) -> str:
 
 
 def _method(pictures: Mapping[str, str]) -> str:
-    """The picture, its words as its alternative text; the page's colours choose between light and dark."""
+    """The picture, with its words as alternative text; the page's colour scheme chooses between light and dark."""
     if not pictures:
         return ""
     light, dark = ("data:image/svg+xml;base64," + base64.b64encode(one.encode()).decode() for one in pictures.values())
@@ -101,14 +105,14 @@ def _method(pictures: Mapping[str, str]) -> str:
     )
 
 
-def _answer(told: Contents) -> str:
-    if not told.verdicts:
-        return _paragraphs([told.seen or "The study asks about no claim, or nothing of it is trained."])
-    return _paragraphs(told.doubts) + answers(told.verdicts)
+def _answer(contents: Contents) -> str:
+    if not contents.verdicts:
+        return _paragraphs([contents.seen or "The study asks about no claim, or nothing of it is trained."])
+    return _paragraphs(contents.doubts) + answers(contents.verdicts)
 
 
 def _claim(verdicts: Sequence[Verdict]) -> str:
-    """A claim with what was found; of several verdicts each is folded, and the first alone opens on paper."""
+    """A claim with its verdicts; if there are several, each is folded, and only the first is open in print."""
     first, name = verdicts[0], slug(verdicts[0].claim)
     if len(verdicts) == 1:
         title = first.name
@@ -127,7 +131,7 @@ def _claim(verdicts: Sequence[Verdict]) -> str:
 
 
 def _judged(verdict: Verdict) -> str:
-    """What there is to say of one verdict beside its effect."""
+    """The details of one verdict, without its effect."""
     tables = comparisons(verdict)
     shown = _table(tables[0]) if len(tables) == 1 else ""
     if len(tables) > 1:
@@ -142,8 +146,8 @@ def _judged(verdict: Verdict) -> str:
     )
 
 
-def _taken_apart(told: Contents) -> str:
-    lines, tables = told.taken_apart.lines, told.taken_apart.tables
+def _taken_apart(contents: Contents) -> str:
+    lines, tables = contents.taken_apart.lines, contents.taken_apart.tables
     if not tables:
         return ""
     sentences = _paragraphs(lines)
@@ -152,15 +156,15 @@ def _taken_apart(told: Contents) -> str:
     return sentences + _several(tables)
 
 
-def _tables(told: Contents) -> str:
-    differences = _several(told.differences)
-    made = _several(told.tables) + (_table(told.stayed) if told.stayed else "")
+def _tables(contents: Contents) -> str:
+    differences = _several(contents.differences)
+    made = _several(contents.tables) + (_table(contents.stayed) if contents.stayed else "")
     same = "The same as differences to the dense network"
     return made + (_folded(same, differences, paper=False) if differences else "")
 
 
 def _several(tables: Sequence[ReportTable]) -> str:
-    """Tables one below the other; more than `MANY` of them are folded, the first one open."""
+    """Tables, one below the other; if there are more than `MANY`, all are folded and the first is open."""
     if len(tables) <= MANY:
         return "\n".join(map(_table, tables))
     folded = [_folded(table.title, _table(table)) for table in tables]
@@ -168,7 +172,7 @@ def _several(tables: Sequence[ReportTable]) -> str:
 
 
 def _folded(title: str, body: str, *, paper: bool = True) -> str:
-    """What is opened by a click and, unless `paper` says no, in print."""
+    """HTML that a click opens; print opens it too, unless `paper` is False."""
     kind = "" if paper else ' class="more"'
     return f"<details{kind}><summary>{text(title)}</summary>\n{body}\n</details>"
 
@@ -193,10 +197,10 @@ def _table(table: ReportTable) -> str:
 
 
 def _cell(cell: str, label: str, word: bool) -> str:
-    """A cell, with its column's name for narrow screens, on which it is a line."""
+    """A table cell with its column's name, since narrow screens show each cell as a line."""
     kind = "none" if cell in ("", MISSING) else "word" if word else ""
     named = f' class="{kind}"' if kind else ""
-    # A number may be broken before its bounds, and nowhere else.
+    # A line may break between a number and its interval, and nowhere else.
     inside = text(cell) if word else re.sub(r" (?![\[(])", "\N{NO-BREAK SPACE}", escape(cell))
     return f'<td{named} data-label="{escape(label)}">{inside}</td>'
 
@@ -206,14 +210,14 @@ def _paragraphs(texts: Iterable[str]) -> str:
 
 
 def _list(items: Iterable[str]) -> str:
-    """A list of what is HTML already; nothing for none."""
+    """A list of items that are HTML already; empty without items."""
     inside = "\n".join(f"<li>{item}</li>" for item in items)
     return f"<ul>\n{inside}\n</ul>" if inside else ""
 
 
 @functools.cache
 def _library() -> str:
-    """Vega, Vega-Lite and Vega-Embed, as they draw the files too."""
+    """Vega, Vega-Lite and Vega-Embed, in the versions that draw the files too."""
     return str(vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;", vl_version=VERSION))
 
 

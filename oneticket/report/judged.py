@@ -1,4 +1,4 @@
-"""What a report says of a verdict: its effect, its place among all of them, every comparison, and every other level."""
+"""The words and tables of a verdict: its effect, its adjusted p, every comparison, and every other level."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from oneticket.stats.words import MISSING, percent, within
 
 
 def effect(verdict: Verdict) -> str:
-    """The effect that decided, with its interval and n.
+    """The effect that decided the verdict, with its interval and n.
 
     >>> from oneticket.stats.stats import Interval
-    >>> told = {"claim": "C1", "statement": "", "outcome": "holds", "margin": 0.02, "rule": "", "comparisons": ()}
-    >>> told |= {"advice": "", "notes": (), "over": "over random"}
-    >>> effect(Verdict(effect=Interval(mean=0.208, low=0.005, high=0.41, n=3), **told))
+    >>> given = {"claim": "C1", "statement": "", "outcome": "holds", "margin": 0.02, "rule": "", "comparisons": ()}
+    >>> given |= {"advice": "", "notes": (), "over": "over random"}
+    >>> effect(Verdict(effect=Interval(mean=0.208, low=0.005, high=0.41, n=3), **given))
     '+20.8 points over random (95 % CI 0.5 to 41.0, n = 3)'
     """
     one, metric = verdict.effect, verdict.metric
@@ -29,18 +29,18 @@ def effect(verdict: Verdict) -> str:
 
 
 def short(verdict: Verdict) -> str:
-    """The effect or, where there is none, the first note, which says what is missing."""
+    """The effect or, without one, the first note, which says what is missing."""
     return effect(verdict) if verdict.effect or not verdict.notes else verdict.notes[0]
 
 
 def beside(verdict: Verdict) -> tuple[str, ...]:
-    """What a card says below the effect: its cells, p after correction, and whether own tickets fall short there."""
+    """The lines below the effect on a card: its cells, its adjusted p, and whether own tickets are worse than dense."""
     doubted = f"{doubt(verdict)} here." if doubt(verdict) else ""
     return tuple(filter(None, (cells(verdict), survival(verdict), doubted)))
 
 
 def doubt(verdict: Verdict) -> str:
-    """That the targets' own tickets fall short of the dense network; empty where they do not, or it is not known."""
+    """A sentence if the targets' own tickets are worse than the dense network; empty if not, or if it is not known."""
     if verdict.still is None or verdict.still.outcome == "holds":
         return ""
     said = {"fails": "are worse than"}.get(verdict.still.outcome, "are not shown to match")
@@ -48,13 +48,13 @@ def doubt(verdict: Verdict) -> str:
 
 
 def caveat(verdict: Verdict) -> str:
-    """That what was decided does not survive the correction over all verdicts; else empty."""
+    """A sentence if the outcome does not survive the correction over all verdicts; else empty."""
     lost = verdict.survives is False and verdict.adjusted is not None
     return f"but not after correction ({_p(verdict.adjusted or 0.0)})" if lost else ""
 
 
 def by_claim(verdicts: Iterable[Verdict]) -> list[list[Verdict]]:
-    """The verdicts, those on one claim together."""
+    """The verdicts, grouped by claim."""
     groups: dict[str, list[Verdict]] = {}
     for one in verdicts:
         groups.setdefault(one.claim, []).append(one)
@@ -62,7 +62,7 @@ def by_claim(verdicts: Iterable[Verdict]) -> list[list[Verdict]]:
 
 
 def answers(verdicts: Iterable[Verdict]) -> list[str]:
-    """The verdicts as lines of text: the words of the page's cards."""
+    """The verdicts as lines of text, with the words of the page's cards."""
     return [
         f"{one.name} {one.outcome}: {one.statement} {short(one).rstrip('.')}. {' '.join(beside(one))}".rstrip()
         for one in verdicts
@@ -70,7 +70,7 @@ def answers(verdicts: Iterable[Verdict]) -> list[str]:
 
 
 def survival(verdict: Verdict) -> str:
-    """Its p, adjusted over all verdicts where there are several, and whether the outcome survives that."""
+    """The verdict's p, adjusted over all verdicts if there are several, and whether the outcome survives that."""
     if verdict.test is None or verdict.test.p is None or verdict.adjusted is None:
         return ""
     if verdict.family == 1:
@@ -80,12 +80,12 @@ def survival(verdict: Verdict) -> str:
 
 
 def standing(verdict: Verdict) -> tuple[str, ...]:
-    """Its cells, its p beside the adjusted one, and whether own tickets still match dense networks there."""
+    """The verdict's cells, its p with the adjusted p, and whether own tickets still match dense networks there."""
     return tuple(filter(None, (cells(verdict), adjusted(verdict), still(verdict))))
 
 
 def adjusted(verdict: Verdict) -> str:
-    """Its own p, p adjusted over all verdicts of the study, and whether the outcome survives; empty without p."""
+    """The verdict's p, its p adjusted over all verdicts of the study, and whether it survives; empty without p."""
     if verdict.test is None or verdict.test.p is None or verdict.adjusted is None:
         return ""
     survives = {True: "the outcome survives", False: "the outcome does not survive", None: "nothing was decided"}
@@ -97,7 +97,7 @@ def adjusted(verdict: Verdict) -> str:
 
 
 def still(verdict: Verdict) -> str:
-    """Whether the own tickets of the verdict's targets are still non-inferior to dense; empty where not known."""
+    """Whether the targets' own tickets are still non-inferior to dense at this level; empty if it is not known."""
     if verdict.still is None:
         return ""
     one = verdict.still
@@ -114,7 +114,7 @@ def still(verdict: Verdict) -> str:
 
 
 def cells(verdict: Verdict) -> str:
-    """Over which cells the effect was averaged: where they are, or how many; empty where none is known."""
+    """The cells that the effect was averaged over: their names or their number; empty if none is known."""
     found = list(dict.fromkeys(one.where for one in verdict.comparisons))
     if not found or verdict.effect is None:
         return ""
@@ -125,7 +125,7 @@ def cells(verdict: Verdict) -> str:
 
 
 def comparisons(verdict: Verdict) -> tuple[ReportTable, ...]:
-    """Every cell behind a verdict; of more than `SHOWN` cells each target has its own table."""
+    """Tables of every cell behind a verdict; with more than `SHOWN` cells each target has its own table."""
     groups: dict[tuple[str, ...], list[Comparison]] = {}
     several = len(verdict.comparisons) > SHOWN
     for one in verdict.comparisons:
@@ -155,7 +155,7 @@ def _compared(verdict: Verdict, where: Sequence[str], those: Sequence[Comparison
 
 
 def every_level(ladder: Iterable[Rung]) -> ReportTable | None:
-    """Each claim at each level at which it can be tested; None where there is nothing."""
+    """A table of each claim at each level at which it can be tested; None if there is none."""
     rows = [
         (
             one.verdict.name,
@@ -181,7 +181,7 @@ def every_level(ladder: Iterable[Rung]) -> ReportTable | None:
 
 
 def verdict_table(verdicts: Sequence[Verdict]) -> ReportTable | None:
-    """The verdicts that were tested, one in each row, and which were not; None where none was.
+    """A table with a row for each verdict that was tested; its caption names the others. None if none was tested.
 
     >>> verdict_table([]) is None
     True

@@ -1,4 +1,4 @@
-"""The report as plain Markdown, for a repository: the same words and tables as the page, its figures as files."""
+"""The report as plain Markdown, for a repository: the words and tables of the page, with figures as files."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from oneticket.stats.report_table import ReportTable
 
 
 def markdown(
-    told: Contents, pictures: Sequence[Picture], hero: Picture | None = None, method: Iterable[str] = ()
+    contents: Contents, pictures: Sequence[Picture], hero: Picture | None = None, method: Iterable[str] = ()
 ) -> str:
-    """The report as Markdown; the pictures are those that lie in `figures/`, the method's by the names of its files."""
-    blocks = [f"# {_plain(told.title)}", _plain(told.note), _plain(told.done)]
+    """The report as Markdown, with links to pictures in `figures/`; `method` names the method's pictures there."""
+    blocks = [f"# {_plain(contents.title)}", _plain(contents.note), _plain(contents.done)]
     blocks += [f"![The method](figures/{name})" for name in [*method][:1]] + ["## The answer"]
-    blocks += [*map(_plain, told.doubts)]
-    blocks += ["\n".join(f"- {_plain(line)}" for line in answers(told.verdicts))] if told.verdicts else []
-    blocks += [] if told.verdicts else [_plain(told.seen or "The study asks about no claim.")]
-    blocks += [_table(told.every_level)] if told.every_level else []
+    blocks += [*map(_plain, contents.doubts)]
+    blocks += ["\n".join(f"- {_plain(line)}" for line in answers(contents.verdicts))] if contents.verdicts else []
+    blocks += [] if contents.verdicts else [_plain(contents.seen or "The study asks about no claim.")]
+    blocks += [_table(contents.every_level)] if contents.every_level else []
     blocks += ["## " + _plain(hero.title), *_figure(hero)] if hero else []
-    for verdict in told.verdicts:
+    for verdict in contents.verdicts:
         blocks += [f"## {_plain(f'{verdict.name}: {verdict.outcome}')}", f"**{_plain(verdict.statement)}**"]
         blocks += [
             _plain(effect(verdict)),
@@ -32,19 +32,20 @@ def markdown(
             _plain(verdict.advice),
         ]
         blocks += ["\n".join(f"- {_plain(note)}" for note in verdict.notes)]
-    blocks += _section("Design", [told.design] if told.design else [])
+    blocks += _section("Design", [contents.design] if contents.design else [])
     blocks += ["## All figures"]
     for picture in pictures:
         blocks += [f"### {_plain(picture.title)}", *_figure(picture)]
-    blocks += [_plain(undrawn(told.figures, pictures))]
-    if told.taken_apart.tables:
-        blocks += [f"## {MASK_OR_WEIGHTS}", *map(_plain, told.taken_apart.lines), *map(_table, told.taken_apart.tables)]
-    blocks += _section(SOURCES, told.sources)
-    blocks += _section("Tables", [*told.tables, *([told.stayed] if told.stayed else [])])
-    blocks += _section("Tables of differences to the dense network", told.differences)
-    blocks += _section("Missing", [told.missing] if told.missing else [])
-    blocks += ["## Methods", *map(_plain, told.methods)] if told.methods else []
-    blocks += _section("Cost", [told.ledger] if told.ledger else [])
+    blocks += [_plain(undrawn(contents.figures, pictures))]
+    apart = contents.taken_apart
+    if apart.tables:
+        blocks += [f"## {MASK_OR_WEIGHTS}", *map(_plain, apart.lines), *map(_table, apart.tables)]
+    blocks += _section(SOURCES, contents.sources)
+    blocks += _section("Tables", [*contents.tables, *([contents.stayed] if contents.stayed else [])])
+    blocks += _section("Tables of differences to the dense network", contents.differences)
+    blocks += _section("Missing", [contents.missing] if contents.missing else [])
+    blocks += ["## Methods", *map(_plain, contents.methods)] if contents.methods else []
+    blocks += _section("Cost", [contents.ledger] if contents.ledger else [])
     return "\n\n".join(block for block in blocks if block) + "\n"
 
 
@@ -68,5 +69,5 @@ def _line(cells: Iterable[str]) -> str:
 
 
 def _plain(text: str) -> str:
-    """The text on one line, with what would be read as HTML, a link, emphasis or a cell's end escaped."""
+    """The text on one line, with all characters escaped that Markdown reads as HTML, links, emphasis or cells."""
     return re.sub(r"([\\`*_\[\]<>|])", r"\\\1", " ".join(text.split()))

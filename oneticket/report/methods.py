@@ -22,17 +22,16 @@ from oneticket.task.inputs import AXES
 def methods(findings: Findings) -> tuple[str, ...]:
     """One paragraph each on networks, data, search, training, transfer, arms, statistics and hardware.
 
-    Settings that take several values in one study are listed; what was not planned is not told.
+    Settings with several values in one study are listed; a paragraph is left out if the study plans nothing of it.
 
     >>> from oneticket.study.grid import Plan
     >>> nothing = dict.fromkeys(("rows", "missing", "layers", "overlaps", "curves", "ledger"), ())
     >>> protocol = {"source": {"rewind": ["1ep"]}, "source.pruning": {"fraction": [0.2], "criterion": ["magnitude"]}}
-    >>> told = methods(Findings(plan=Plan(name="mine", cells=()), protocol=protocol, **nothing))
-    >>> told[0].partition(":")[0]
+    >>> paragraphs = methods(Findings(plan=Plan(name="mine", cells=()), protocol=protocol, **nothing))
+    >>> paragraphs[0].partition(":")[0]
     'Search'
     """
-    told = (tell(findings) for tell in PARAGRAPHS)
-    return tuple(paragraph for paragraph in told if paragraph)
+    return tuple(paragraph for write in PARAGRAPHS if (paragraph := write(findings)))
 
 
 def _networks(findings: Findings) -> str:
@@ -56,19 +55,19 @@ def _networks(findings: Findings) -> str:
 
 
 def _outputs(findings: Findings, *counts: str) -> str:
-    """What so many outputs of a network stand for."""
+    """The outputs of a network in words: their number, and what they stand for."""
     classes = all(metric == METRICS["accuracy"] for metric in _metrics(findings))
     one, more = ("class", "classes") if classes else ("output", "outputs")
     return one if counts == ("1",) else more
 
 
 def _called(findings: Findings, kind: str) -> list[tuple[str, Mapping[str, Any]]]:
-    """What the study calls its models, datasets or optimizers, and what they are."""
+    """The study's names of its models, datasets or optimizers, each with its settings."""
     return findings.protocol.get("called", {}).get(kind, [])
 
 
 def _model(label: str, spec: Mapping[str, Any]) -> str:
-    """What the study calls it, and what it is."""
+    """The study's name of a model, and a description of it."""
     plain = model_label(ModelSpec.recall(spec))
     return label if label == plain else f"{label} ({plain})"
 
@@ -83,7 +82,7 @@ def _data(findings: Findings) -> str:
         for end in ENDS
         if row.get(f"{end}_data") and row.get(f"{end}_images")
     }
-    told = []
+    named = []
     for label, data in used:
         facts = [joint_name(data)] if label != joint_name(data) else []
         if label in counted:
@@ -91,18 +90,18 @@ def _data(findings: Findings) -> str:
             facts += [f"{outputs:,} {_outputs(findings, str(outputs))}, {examples:,} training examples"]
         facts += ["mirrored at random"] if data.get("flip") else []
         facts += [f"shifted at random by up to {data['crop']} pixels"] if data.get("crop") else []
-        told.append(label + (f" ({'; '.join(facts)})" if facts else ""))
+        named.append(label + (f" ({'; '.join(facts)})" if facts else ""))
     halves = any(each.half for _, data in used for each in DataSpec.recall(data).members)
     rest = " :a and :b are two fixed halves of one training set with no example in common." if halves else ""
     draws = findings.protocol.get("study", {}).get("draw", [])
     rest += f" {DRAWN[any(draw is not None for draw in draws)]}" if draws else ""
     readings = findings.plan.readings
     read = "".join(f" {each}" for each in ("As they were read:", *readings)) if readings else ""
-    return f"Data: {'; '.join(told)}.{rest}{read} {_measured(findings)}"
+    return f"Data: {'; '.join(named)}.{rest}{read} {_measured(findings)}"
 
 
 def _measured(findings: Findings) -> str:
-    """What the scores are, and when they were taken."""
+    """The metrics of the scores, and the time of their measurement."""
     said = [
         "Accuracy is the share of the target's test examples that are classified right, measured once, after "
         "training. It is given in percent, differences of it in points (hundredths)."
@@ -115,7 +114,7 @@ def _measured(findings: Findings) -> str:
 
 
 def _metrics(findings: Findings) -> list[Metric]:
-    """Those of the rows; accuracy where there are none yet."""
+    """The metrics of the rows; accuracy if there are no rows yet."""
     return list(dict.fromkeys(Metric.of(row) for row in findings.rows)) or [METRICS["accuracy"]]
 
 
@@ -145,7 +144,7 @@ def _search(findings: Findings) -> str:
 
 
 def _units(granularity: str) -> str:
-    """What a granularity prunes, in the plural."""
+    """The units that a granularity prunes, in the plural."""
     kind, _, sizes = granularity.partition(":")
     if kind.isdigit():
         return f"weights, as long as {kind} of every {sizes} along the inputs live,"
@@ -154,7 +153,7 @@ def _units(granularity: str) -> str:
 
 def _training(findings: Findings) -> str:
     protocol = findings.protocol
-    told = [f"{label} ({optimizer(one)})" for label, one in _called(findings, "optimizer")]
+    optimizers = [f"{label} ({optimizer(one)})" for label, one in _called(findings, "optimizer")]
     ends = {end: length(protocol.get(f"{end}.training", {})) for end in ENDS}
     if len(set(ends.values())) == 1 or not all(ends.values()):
         lengths = next(filter(None, ends.values()), "")
@@ -162,13 +161,14 @@ def _training(findings: Findings) -> str:
         owns = {*protocol.get("study", {}).get("arm", [])} & {*OF_TARGET, *CROSSED}
         called = {**{end: f"{end}s" for end in ENDS}, **({"target": "targets and their own searches"} if owns else {})}
         lengths = "; ".join(f"{called[end]}: {said}" for end, said in ends.items())
-    said = [f"Training: {'; '.join(told)}." if told else "", f"{lengths[0].upper()}{lengths[1:]}." if lengths else ""]
+    named = f"Training: {'; '.join(optimizers)}." if optimizers else ""
+    said = [named, f"{lengths[0].upper()}{lengths[1:]}." if lengths else ""]
     alike = "All networks of a comparison were trained with the same settings, and none was chosen by its score."
-    return " ".join(filter(None, [*said, alike, *_footing(findings)])) if told else ""
+    return " ".join(filter(None, [*said, alike, *_footing(findings)])) if optimizers else ""
 
 
 def _footing(findings: Findings) -> Iterator[str]:
-    """At what the sources of each part were compared, by the lengths of their searches."""
+    """Whether the sources of each part were compared at equal steps or epochs, by the lengths of their searches."""
     parts = findings.protocol.get("searched", {})
     found: dict[str, list[str]] = {}
     for part, sources in parts.items():
@@ -204,14 +204,14 @@ def _accounting(findings: Findings) -> str:
     """How steps of the target inside rewound weights count; see `lottery/accounting`."""
     study = findings.protocol.get("study", {})
     later = [f"{start:,}" for start in sorted(study.get("start", [])) if start]
-    told = {**STARTS, "equal": STARTS["equal"].format(listed(later, "or")) if later else STARTS["none"]}
-    return " ".join(told[name] for name in study.get("head_start", []))
+    starts = {**STARTS, "equal": STARTS["equal"].format(listed(later, "or")) if later else STARTS["none"]}
+    return " ".join(starts[name] for name in study.get("head_start", []))
 
 
 def _arms(findings: Findings) -> str:
     arms = findings.protocol.get("study", {}).get("arm", [])
-    told = [f"{words_of(arm).label}: {words_of(arm).keeps}" for arm in sorted(arms, key=arm_place)]
-    return f"Networks compared: {'; '.join(told)}." if told else ""
+    kinds = [f"{words_of(arm).label}: {words_of(arm).keeps}" for arm in sorted(arms, key=arm_place)]
+    return f"Networks compared: {'; '.join(kinds)}." if kinds else ""
 
 
 def _statistics(findings: Findings) -> str:
@@ -233,7 +233,7 @@ def _statistics(findings: Findings) -> str:
 
 
 def _margin(findings: Findings) -> str:
-    """Which difference counts as none, in the metric's own unit."""
+    """The margin in the metric's own unit: the largest difference that does not matter."""
     given = findings.plan.margin
     limits = [(metric, metric.margin if given is None else given) for metric in _metrics(findings)]
     said = [f"under {margin_words(limit, metric)}" for metric, limit in limits if limit is not None]

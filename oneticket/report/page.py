@@ -1,4 +1,4 @@
-"""The report: a folder with one page, its figures as files, the rows, and the same in Markdown."""
+"""The report: a folder with an HTML page, the same text in Markdown, the figures as files, and the rows."""
 
 from __future__ import annotations
 
@@ -35,10 +35,10 @@ def write_report(findings: Findings, folder: Path, *, method: Sequence[Row] = ()
 
     `method`: rows of one target, from which a picture of the method is drawn above the answer; none without them.
 
-    `report.html` needs nothing beside it. With it come `report.md`, every figure in `figures/` as SVG, PNG and PDF,
-    `rows.csv`, `rows.parquet`, `missing.csv`, `claims.csv` and `mask-or-weights.csv`. Each file is there whole or not
-    at all, and equal findings leave equal bytes. Raises StoreError, before anything is drawn, if the folder cannot be
-    written to, and SpecError for rows and claims that do not fit.
+    `report.html` needs no other file. The folder also gets `report.md`, every figure in `figures/` as SVG, PNG and
+    PDF, `rows.csv`, `rows.parquet`, `missing.csv`, `claims.csv` and `mask-or-weights.csv`. Each file is complete or
+    not there, and equal findings give equal bytes. Raises StoreError, before anything is drawn, if the folder cannot
+    be written to, and SpecError for rows and claims that do not fit together.
 
     >>> import tempfile
     >>> from oneticket.study.grid import Plan
@@ -47,21 +47,21 @@ def write_report(findings: Findings, folder: Path, *, method: Sequence[Row] = ()
     >>> write_report(findings, Path(tempfile.mkdtemp()))[0].name
     'report.html'
     """
-    told = contents(findings)
+    content = contents(findings)
     names = ("rows.csv", "rows.parquet", "missing.csv", "claims.csv", "mask-or-weights.csv")
     files = [folder / name for name in names]
     for file in files[:2]:
         write_rows(findings.rows, file)
     write_rows(findings.missing, files[2], MISSING)
-    write_rows([verdict_row(verdict) for verdict in told.verdicts], files[3], CLAIMS)
-    write_rows(told.taken_apart.rows, files[4], TAKEN_APART)
+    write_rows([verdict_row(verdict) for verdict in content.verdicts], files[3], CLAIMS)
+    write_rows(content.taken_apart.rows, files[4], TAKEN_APART)
     drawn = pictures(findings, folder / "figures")
     first = hero(findings, folder / "figures")
     files += [folder / "figures" / name for picture in filter(None, [first, *drawn]) for name in picture.files]
     explained = _method(method)
     texts = {
-        folder / "report.html": html(told, drawn, first, explained),
-        folder / "report.md": markdown(told, drawn, first, explained),
+        folder / "report.html": html(content, drawn, first, explained),
+        folder / "report.md": markdown(content, drawn, first, explained),
         **{folder / "figures" / name: picture for name, picture in explained.items()},
     }
     for file, text in texts.items():
@@ -73,7 +73,7 @@ def write_report(findings: Findings, folder: Path, *, method: Sequence[Row] = ()
 
 
 def _method(rows: Sequence[Row]) -> dict[str, str]:
-    """The method's pictures by the names of their files, for light pages and for dark ones; none without rows."""
+    """The pictures of the method by the names of their files, for light and for dark pages; none without rows."""
     levels = max((row["level"] for row in rows), default=0)
     themes: tuple[Theme, ...] = ("light", "dark")
     return {f"method-{one}.svg": method_picture(rows, levels=levels, theme=one) for one in themes if rows}

@@ -1,4 +1,4 @@
-"""The rivals of a ticket: the networks it is compared with, at the sparsest level that all have, and their table."""
+"""The rivals of a ticket: the networks it is compared with, at the sparsest level that all of them have, in a table."""
 
 from __future__ import annotations
 
@@ -14,34 +14,35 @@ from oneticket.stats.summary import Line, Row, Summary, over, places, summary
 from oneticket.stats.words import MISSING, percent, within, words_of
 
 USUAL = ("own", "reinit", "layerwise-random", "global-random", "dense")
-"""Those that answer the usual questions. What takes a ticket apart is told as mask and weights, elsewhere."""
+"""The arms that answer the usual questions. Arms that separate mask from weights are in `report/decomposition`."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Rivals:
-    """A ticket at one level and the networks beside it, the dense ones last.
+    """A ticket at one level and the networks it is compared with, the dense ones last.
 
-    `told`: those that a reader is told of: all where they are no more than `USUAL`, else the usual ones and controls of
-    the user's own. `others`: how many more there are. `lacking`: arms that were not trained at this level.
+    `shown` are the networks that sentences and tables name: all of them if they are no more than `USUAL`, else the
+    usual ones and the user's own controls. `others` is the number of the rest. `lacking` are arms that were not
+    trained at this level.
     """
 
     ticket: Summary
-    told: tuple[Summary, ...]
+    shown: tuple[Summary, ...]
     others: int
     lacking: tuple[str, ...]
     dense: bool
 
 
 def rivals(block: Sequence[Summary]) -> list[Rivals]:
-    """For each ticket of one setting, at the sparsest level that it and its controls have in common."""
+    """The rivals of each ticket of one setting, at the sparsest level that the ticket and its controls share."""
     return [_of(line, block) for line in dict.fromkeys(one.line for one in block if one.line.arm == "ticket")]
 
 
 def rival_tables(rows: Iterable[Row]) -> list[ReportTable]:
-    """What was observed, as a table for each metric: a ticket in each row, what it is compared with in columns.
+    """The observed results, as a table for each metric: a row for each ticket, a column for each rival.
 
-    A cell is the ticket's gain: the mean paired difference with its 95 % Student t interval. Raises SpecError as
-    `summary` does.
+    A cell is the ticket's gain over the rival: the mean paired difference with its 95 % Student t interval. Raises
+    SpecError as `summary` does.
 
     >>> row = {"model": "m", "target_data": "b", "target_optimizer": "sgd"}
     >>> found = {"source_data": "a", "source_optimizer": "sgd", "level": 1, "density": 0.8, "arm": "ticket"}
@@ -68,7 +69,7 @@ def rival_tables(rows: Iterable[Row]) -> list[ReportTable]:
 
 
 def name(rival: Summary) -> str:
-    """Which arm a rival is: a ticket that was found where it is trained is the target's own."""
+    """The arm of a rival; a ticket that was found on the target itself counts as "own"."""
     return "own" if rival.is_own_ticket else rival.line.arm
 
 
@@ -80,22 +81,22 @@ def _of(line: Line, block: Sequence[Summary]) -> Rivals:
     level = max(set.intersection(*levels.values()) or levels[line])
     whole = [Line(arm="dense-rewound", data=line.data, optimizer=line.optimizer), Line(arm="dense")]
     at = {one.line: one for one in block if one.level == level or one.line in whole}
-    home = {one.line for one in block if one.is_own_ticket}
+    own = {one.line for one in block if one.is_own_ticket}
     # The controls in their usual order, then the dense networks.
     found = [at[other] for other in (*levels, *whole) if other in at and other != line]
     few = len(found) <= len(USUAL)
-    told = [one for one in found if few or name(one) in USUAL or name(one) not in ARMS]
+    shown = [one for one in found if few or name(one) in USUAL or name(one) not in ARMS]
     return Rivals(
         ticket=at[line],
-        told=tuple(told),
-        others=len(found) - len(told),
-        lacking=tuple("own" if other in home else other.arm for other in levels if other not in at),
+        shown=tuple(shown),
+        others=len(found) - len(shown),
+        lacking=tuple("own" if other in own else other.arm for other in levels if other not in at),
         dense=Line(arm="dense") in at,
     )
 
 
 def _controls(other: Summary, ticket: Line) -> bool:
-    """Whether a line is a control of this ticket or of all tickets, or another one than this: the target's own."""
+    """Whether a line is a control of this ticket or of all tickets, or the target's own ticket, if that is another."""
     line = other.line
     if other.is_own_ticket:
         return line.source != ticket.source
@@ -103,19 +104,19 @@ def _controls(other: Summary, ticket: Line) -> bool:
 
 
 def _table(found: Sequence[Rivals], metric: Metric, where: Sequence[str], *, models: bool) -> ReportTable:
-    arms = list(dict.fromkeys(arm for arm in (*USUAL, *(name(one) for each in found for one in each.told))))
-    shown = [arm for arm in arms if any(name(one) == arm for each in found for one in each.told)]
+    arms = list(dict.fromkeys(arm for arm in (*USUAL, *(name(one) for each in found for one in each.shown))))
+    columns = [arm for arm in arms if any(name(one) == arm for each in found for one in each.shown)]
     rows = []
     for one, place in zip(found, where, strict=True):
         ticket = one.ticket
-        cells = {name(rival): _cell(ticket, rival) for rival in one.told}
+        cells = {name(rival): _cell(ticket, rival) for rival in one.shown}
         place = f"{place} ({ticket.setting.model})" if models else place
         start = place, ticket.line.source or MISSING, percent(ticket.density)
-        rows.append((*start, within(ticket.score, metric), *(cells.get(arm, MISSING) for arm in shown)))
+        rows.append((*start, within(ticket.score, metric), *(cells.get(arm, MISSING) for arm in columns)))
     ns = sorted({one.ticket.score.n for one in found})
     said = f"n = {ns[0]}" if len(ns) == 1 else f"n = {ns[0]} to {ns[-1]}"
     same = len({row[2] for row in rows}) == 1
-    header = ("on", "ticket from", "weights kept", metric.heading, *(f"minus {words_of(arm).label}" for arm in shown))
+    header = ("on", "ticket from", "weights kept", metric.heading, *(f"minus {words_of(arm).label}" for arm in columns))
     if same:
         header, rows = (*header[:2], *header[3:]), [(*row[:2], *row[3:]) for row in rows]
     return ReportTable(

@@ -10,7 +10,7 @@ from oneticket.stats.words import listed
 
 
 def optimizer(one: Mapping[str, Any]) -> str:
-    """The settings in force.
+    """The settings of an optimizer that have an effect, in words.
 
     >>> optimizer({"name": "sgd", "lr": 0.03, "momentum": 0.9, "schedule": "cosine", "warmup": "50it"})
     'learning rate 0.03, momentum 0.9, cosine schedule, after 50 steps of warm-up'
@@ -31,7 +31,7 @@ def optimizer(one: Mapping[str, Any]) -> str:
 
 
 def length(training: Mapping[str, Sequence[Any]]) -> str:
-    """The settings of trainings that are in force, each with all its values.
+    """The settings of trainings that have an effect, in words, each with all its values.
 
     >>> length({"budget": ["2ep"], "batch": [50, 64], "clip": [None]})
     '2 epochs for each training, batches of 50 and 64'
@@ -48,7 +48,7 @@ def length(training: Mapping[str, Sequence[Any]]) -> str:
 
 
 def span(text: str) -> str:
-    """A time in a sentence.
+    """A length of training in words.
 
     >>> span("500it"), span("1ep")
     ('500 steps', '1 epoch')

@@ -1,4 +1,4 @@
-"""What a report says of a study's design: what was stated, its digest, and whether it stood before the first row."""
+"""The design of a study in a report: its statements, its digest, and whether it was stored before the first row."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from oneticket.claims.complexity import words
 from oneticket.ground.metric import METRICS, Metric
 from oneticket.stats.report_table import ReportTable
 from oneticket.stats.words import MISSING, listed, margin_words
-from oneticket.study.design import design, digest_of, told
+from oneticket.study.design import design, design_doubts, digest_of
 from oneticket.study.findings import Findings
 
 
 def stated(findings: Findings) -> ReportTable | None:
-    """The design as a table, titled by whether it stood before the first run; None for a study without claims."""
+    """The design as a table; the title says whether it was stored before the first run. None without claims."""
     plan, made = findings.plan, design(findings.plan)
     if not plan.claims:
         return None
@@ -42,14 +42,14 @@ def stated(findings: Findings) -> ReportTable | None:
 
 
 def doubts(findings: Findings) -> tuple[str, ...]:
-    """What a reader of the verdicts must know: of the data, and of a design that did not stand before the rows."""
+    """Warnings for a reader of the verdicts: about the data, and about a design that was stored after the first row."""
     return (*findings.plan.doubts, *_late(findings))
 
 
 def _late(findings: Findings) -> tuple[str, ...]:
-    """Whether the design stood before the rows; nothing where it did, or where no claim is asked about."""
+    """What changed in the design after the first row; empty if nothing did, or without claims."""
     plan = findings.plan
-    return tuple(told(plan, findings.designs, trained=findings.trained)) if plan.claims else ()
+    return tuple(design_doubts(plan, findings.designs, trained=findings.trained)) if plan.claims else ()
 
 
 def _margin(given: float | None, metrics: list[Metric]) -> str:
@@ -58,7 +58,7 @@ def _margin(given: float | None, metrics: list[Metric]) -> str:
 
 
 def _parts(parts: Mapping[str, Mapping[str, Any]]) -> list[tuple[str, str]]:
-    """A row for each part; parts that state the same share one."""
+    """A row for each part; parts with equal statements share a row."""
     groups: dict[str, list[str]] = {}
     for name, part in parts.items():
         said = "; ".join(

@@ -13,9 +13,9 @@ from oneticket.stats.words import listed, percent, words_of
 
 
 def sentence(rows: Iterable[Row]) -> str:
-    """What was seen at the sparsest level that all arms have: one sentence for each setting and ticket.
+    """The result at the sparsest level that all arms have: one sentence for each setting and ticket.
 
-    A difference is above or below only where its 95 % interval leaves out 0; with one replicate nothing is claimed.
+    A difference counts as above or below only if its 95 % interval excludes 0; with one replicate nothing is claimed.
     Raises SpecError as `summary` does.
 
     >>> row = {"model": "lenet-300-100", "target_data": "digits:b", "target_optimizer": "sgd", "replicate": 0}
@@ -39,7 +39,7 @@ def _sentences(block: list[Summary], place: str) -> list[str]:
 
 def _sentence(one: Rivals, place: str) -> str:
     ticket = one.ticket
-    end = f"; {one.others} other networks beside it are not told here" if one.others else ""
+    end = f"; {one.others} other networks beside it are not listed here" if one.others else ""
     lacking = [words_of(arm).phrase for arm in one.lacking]
     end += f"; not trained at this density: {listed(lacking, 'and')}" if lacking else ""
     end += "." if one.dense else "; the dense network was not trained."
@@ -47,10 +47,10 @@ def _sentence(one: Rivals, place: str) -> str:
     start = f"At {percent(ticket.density)} of the weights on {place}, {named} reached {_score(ticket)}"
     low, high, n = ticket.score.low, ticket.score.high, ticket.score.n
     if low is None or high is None:
-        against = listed([_named(rival, ticket) for rival in one.told], "or") or "anything"
+        against = listed([_named(rival, ticket) for rival in one.shown], "or") or "anything"
         claim = f"no interval can be given, and no claim is made about how it compares with {against}"
         return f"{start} in one replicate (n = 1): {claim}{end}"
-    seen = listed([_seen(ticket, rival) for rival in one.told], "and")
+    seen = listed([_seen(ticket, rival) for rival in one.shown], "and")
     bounds = ticket.setting.metric.interval_words(low, high, n)
     return f"{start} ({bounds}){': ' if seen else ''}{seen}{end}"
 
@@ -79,7 +79,7 @@ def _seen(ticket: Summary, rival: Summary) -> str:
 
 
 def _score(ticket: Summary) -> str:
-    """The mean; of any other metric than accuracy with its name and direction."""
+    """The mean score; for other metrics than accuracy with the metric's name and direction."""
     metric = ticket.setting.metric
     if metric.share:
         return metric.score(ticket.score.mean) + ("" if metric.name == "accuracy" else f" {metric.words}")
@@ -87,7 +87,7 @@ def _score(ticket: Summary) -> str:
 
 
 def _named(rival: Summary, ticket: Summary) -> str:
-    """A rival, with its density if one level means two of them."""
+    """The name of a rival, with its density if that differs from the ticket's."""
     density = percent(rival.density)
     alike = rival.line.arm in WHOLE or density == percent(ticket.density)
     return words_of(name(rival)).phrase + ("" if alike else f" at {density} of the weights")

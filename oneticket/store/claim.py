@@ -35,7 +35,7 @@ EARLY = (1.0, 2.0)  # seconds to the first beats, if a training has something to
 class Claim:
     """A step that this process runs. `lost`: another process took it over, since no beat was seen for too long.
 
-    `training`: called at every beat for what to report of the training, such as `training.curve.Curve.told`.
+    `training`: called at every beat for what to report of the training, such as `training.curve.Curve.report`.
     """
 
     files: Files

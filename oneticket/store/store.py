@@ -237,7 +237,7 @@ class Store:
     ) -> AbstractContextManager[Claim | None]:
         """Hold a step while a block runs, so that no other process does it; gives None if another one runs it now.
 
-        `training`: called now and then for what to report of the training, such as `training.curve.Curve.told`.
+        `training`: called now and then for what to report of the training, such as `training.curve.Curve.report`.
         """
         return self.claims.hold(step.key, training)
 

@@ -106,10 +106,10 @@ def changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     return [f"{name} from {_word(one.get(name))} to {_word(other.get(name))}" for name in fields]
 
 
-def told(plan: Plan, kept: Sequence[Kept], *, trained: int) -> list[str]:
-    """What a reader must know about when the design was stated; empty if that was before any network was trained.
+def design_doubts(plan: Plan, kept: Sequence[Kept], *, trained: int) -> list[str]:
+    """Warnings about a design that was stated or changed after the first training; empty if there was none.
 
-    `trained`: how many networks of the study are there now, as the function of that name counts them.
+    `trained`: the number of networks of the study that are trained now, as the function `trained` counts them.
     """
     if not trained:
         return []

@@ -188,7 +188,7 @@ def test_of_many_networks_the_usual_ones_are_told_and_the_others_counted(study) 
     arms = ["dense", "ticket", "own", "reinit", "layerwise-random", "global-random", *CROSSES]
     rows = study(optimizers=["sgd"], arms=arms, spread=0.002)
     told = sentence(rows)
-    assert told.endswith("; 5 other networks beside it are not told here.")
+    assert told.endswith("; 5 other networks beside it are not listed here.")
     assert not [arm for arm in CROSSES if words_of(arm).phrase in told]
     (table,) = rival_tables(rows)
     usual = ("own", "reinit", "layerwise-random", "global-random", "dense")

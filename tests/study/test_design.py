@@ -13,7 +13,16 @@ from oneticket.store.designs import file_of
 from oneticket.store.step import Outcome
 from oneticket.store.store import Store
 from oneticket.store.upkeep import gc, verify
-from oneticket.study.design import changes, design, digest_of, keep_design, keep_plan, kept_designs, told, trained
+from oneticket.study.design import (
+    changes,
+    design,
+    design_doubts,
+    digest_of,
+    keep_design,
+    keep_plan,
+    kept_designs,
+    trained,
+)
 from oneticket.study.findings import findings
 from oneticket.study.grid import Plan, plan
 from oneticket.study.spec import StudySpec
@@ -89,7 +98,7 @@ def test_the_design_lies_in_the_store_before_the_first_row(store: Store) -> None
     (kept,) = kept_designs(one, Store(store.url))
     assert kept.design == design(one) and kept.trained == 0
     assert digest_of(kept.design) == digest_of(design(planned(densities=[0.17])))
-    assert told(one, [kept], trained=3) == []
+    assert design_doubts(one, [kept], trained=3) == []
     assert kept.design["densities"] == {"0.17": 8}
     assert kept.design["parts"]["halves"] == {
         "sources": ["digits:a"],
@@ -124,12 +133,12 @@ def test_a_change_after_rows_is_told_with_what_it_was(changed: Any, said: str, s
     assert digest_of(design(first)) != digest_of(design(then))
     keep_design(first, store)
     train(then, store, 3)
-    (since,) = told(then, kept_designs(then, store), trained=3)
+    (since,) = design_doubts(then, kept_designs(then, store), trained=3)
     assert (
         since.startswith("The design was changed since the last run, when 3 networks were trained: ") and said in since
     )
     keep_design(then, store)
-    (after,) = told(then, kept_designs(then, store), trained=3)
+    (after,) = design_doubts(then, kept_designs(then, store), trained=3)
     assert after.startswith("The design was changed on 20") and said in after
 
 
@@ -146,7 +155,7 @@ def test_networks_are_counted_of_the_plan_before_and_of_the_plan_now(store: Stor
     keep_plan(then, store)
     train(then, store, 2)
     assert [one.trained for one in kept_designs(then, store)] == [0, 7]
-    (said,) = told(then, kept_designs(then, store), trained=trained(then, store))
+    (said,) = design_doubts(then, kept_designs(then, store), trained=trained(then, store))
     assert said.startswith("The design was changed on 20") and "when 7 networks were trained: " in said
 
 
@@ -155,7 +164,7 @@ def test_a_change_before_any_row_is_no_reason_to_doubt(store: Store) -> None:
     then = planned(margin=0.05)
     keep_design(then, store)
     train(then, store, 3)
-    assert len(kept_designs(then, store)) == 2 and told(then, kept_designs(then, store), trained=3) == []
+    assert len(kept_designs(then, store)) == 2 and design_doubts(then, kept_designs(then, store), trained=3) == []
 
 
 def test_a_store_holds_several_studies_and_a_part_that_is_not_taken_is_stated_too(store: Store) -> None:
@@ -164,7 +173,7 @@ def test_a_store_holds_several_studies_and_a_part_that_is_not_taken_is_stated_to
     keep_design(planned(name="other"), store)
     whole = planned(parts=parts)
     train(whole, store, 3)
-    assert told(whole, kept_designs(whole, store), trained=3) == []
+    assert design_doubts(whole, kept_designs(whole, store), trained=3) == []
     assert len(kept_designs(planned(name="other"), store)) == 1
 
 
@@ -176,14 +185,14 @@ def test_damage_and_loss_cost_no_row_and_are_told(store: Store) -> None:
     path.write_bytes(path.read_bytes().replace(b'"trained":0', b'"trained":7'))
     with pytest.warns(KeptWarning, match="which design this study was begun with is not known"):
         assert kept_designs(one, Store(store.url)) == ()
-    assert told(one, (), trained=3) == [
+    assert design_doubts(one, (), trained=3) == [
         "The store has no design from before these networks were trained: it may have been chosen by them."
     ]
     assert len(store.keys()) == 3
     with pytest.warns(KeptWarning):
         keep_design(one, Store(store.url))
     (kept,) = kept_designs(one, Store(store.url))
-    (said,) = told(one, [kept], trained=3)
+    (said,) = design_doubts(one, [kept], trained=3)
     assert kept.trained == 3 and said.startswith("The design was first kept on 20") and "3 networks" in said
 
 
