@@ -1,6 +1,6 @@
 # `make demo` runs the main job; `make test` is the whole check; `make bench` measures how fast it is, some parts of it with
-# `make bench PARTS="imports memory"`; `make pictures` draws the pictures of README and docs; `make docs` builds the site. All set up
-# what they need in .venv.
+# `make bench PARTS="imports memory"`; `make pictures` draws the pictures of README and docs, those of the board in a browser; `make docs`
+# builds the site. All set up what they need in .venv.
 
 PYTHON ?= python3
 VENV := .venv
@@ -37,8 +37,9 @@ fuzz: $(VENV)/.ready-dev
 bench: $(VENV)/.ready
 	$(BIN)/python -m benchmarks.bench $(PARTS) $(if $(RESUME),--resume $(RESUME))
 
-pictures: $(VENV)/.ready
+pictures: $(VENV)/.ready-dev
 	$(BIN)/python results/pictures.py
+	$(BIN)/python results/board.py
 
 docs: $(VENV)/.ready-dev
 	$(BIN)/sphinx-build --quiet --fail-on-warning --keep-going -b html docs docs/_build

@@ -1,5 +1,6 @@
-"""Draw the pictures of the board in the docs: `python results/board.py [STORE]`, with Chromium and its driver.
+"""Draw the pictures of the board in the docs, as `make pictures` does: `python results/board.py [STORE]`.
 
+It needs Chromium and its driver; where one of them is not there, it says so and leaves the pictures as they are.
 Without a store of the demo the demo is run first, which takes a minute. What is shown holds no time and no path.
 """
 
@@ -23,6 +24,7 @@ from oneticket.cli.demo import demo
 
 PICTURES = Path(__file__).parents[1] / "docs" / "pictures"
 WIDTH, PATIENCE = 900, 600  # pixels of the page, seconds until its figures are drawn
+BROWSER = ("chromium", "chromedriver")
 FROM, TO = "#running", "#verdicts .panels"  # what is shown
 READY = """
 const drawn = [...document.querySelectorAll("#verdicts img")];
@@ -37,10 +39,8 @@ return {{x: 0, y: top.top + scrollY, width: {WIDTH}, height: bottom.bottom - top
 def draw(address: str, theme: str) -> bytes:
     """A PNG of the study's page for a reader who likes `light` or `dark` ones."""
     options = webdriver.ChromeOptions()
-    chromium, chromedriver = shutil.which("chromium"), shutil.which("chromedriver")
-    if not (chromium and chromedriver):
-        sys.exit("the picture of the board needs chromium and chromedriver; Debian has both in chromium-driver")
-    options.binary_location = chromium
+    chromium, chromedriver = map(shutil.which, BROWSER)
+    options.binary_location = str(chromium)
     for flag in ("headless=new", "no-sandbox", "disable-gpu", "disable-dev-shm-usage", "hide-scrollbars"):
         options.add_argument(f"--{flag}")
     with webdriver.Chrome(options=options, service=webdriver.ChromeService(chromedriver)) as driver:
@@ -70,6 +70,10 @@ def pictures(store: str) -> None:
 
 
 if __name__ == "__main__":
+    if lacking := [name for name in BROWSER if shutil.which(name) is None]:
+        why = f"no {' and no '.join(lacking)} here; Debian has both in chromium-driver"
+        sys.stderr.write(f"the pictures of the board stay as they are: {why}\n")
+        sys.exit()
     with TemporaryDirectory() as made:
         if not sys.argv[1:]:
             demo(out=Path(made), store=f"{made}/.oneticket", quiet=True)

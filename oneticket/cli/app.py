@@ -44,6 +44,7 @@ def application(shown: Literal["common", "all"] | None = None, *, only: str | No
             "group": titles[entry.group],
             "sort_key": number,
             "help_epilogue": entry.epilogue(name, short=short),
+            "usage": f"Usage: oneticket {name} {entry.usage}" if entry.usage else None,
         }
         if isinstance(command, App):
             for field, value in about.items():
@@ -108,13 +109,18 @@ def _kept_told() -> Iterator[None]:
         yield
 
 
+def _default(value: object) -> object:
+    """What the help says of a default: nothing of a switch that is off, and nothing of an empty list."""
+    return None if value is False or value == () else value
+
+
 SETTINGS: dict[str, Any] = {
     "help": "Find a lottery ticket once, keep it in a safe file, transfer it anywhere, and see whether it won.",
     "version_flags": ["--version"],
     "help_format": "plaintext",
     "help_on_error": False,
     "suppress_keyboard_interrupt": False,
-    "default_parameter": Parameter(validator=sound),
+    "default_parameter": Parameter(validator=sound, show_default=_default),
 }
 FLAGS = {"find": "study.spec:FindSpec", "transfer": "study.spec:ComparisonSpec"}
 """The commands that take the fields of a spec as flags, and where the spec is."""

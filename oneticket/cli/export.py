@@ -173,13 +173,15 @@ def table(rows: Sequence[Row], batch_size: int) -> ReportTable:
         )
         for row in rows
     ]
+    many = torch.get_num_threads()
+    threads = f"{many} thread{'s' * (many > 1)}"
     notes = "".join(f" {row.form}: {row.note}." for row in rows if row.note)
     return ReportTable(
         title="What each form costs on this machine",
         header=("form", "bytes", "zipped", "numbers", "remaining", "multiply-adds", "ms a batch", "ratio of times"),
         rows=tuple(cells),
         caption=(
-            f"Batches of {batch_size} on the CPU, {torch.get_num_threads()} threads, n = {rows[0].ratio.n} rounds in "
+            f"Batches of {batch_size} on the CPU, {threads}, n = {rows[0].ratio.n} rounds in "
             "which all forms take turns: median and quartiles; ratios of times of one round: median and its 95 % "
             f"interval. Multiply-adds of one input; — not counted.{notes}"
         ),

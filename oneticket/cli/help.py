@@ -17,11 +17,15 @@ EXIT_CODES = "Exit codes: 0 done, 1 something failed, 2 a mistake in the request
 
 @dataclass(frozen=True, kw_only=True)
 class CommandHelp:
-    """How a command is shown: its group, its examples, and where it has very many flags, the common ones in order."""
+    """How a command is shown: its group, its examples, and where it has very many flags, the common ones in order.
+
+    `usage`: what stands behind its name where the arguments may be left out; made from its signature unless given.
+    """
 
     group: str
     examples: tuple[str, ...]
     common: tuple[str, ...] = ()
+    usage: str = ""
 
     def epilogue(self, name: str, *, short: bool) -> str:
         """What stands below the flags."""
@@ -71,10 +75,14 @@ class CommonFlags:
 HELP: dict[str, CommandHelp] = {
     "demo": CommandHelp(group="Start", examples=("oneticket demo", "oneticket demo --out first-look")),
     "init": CommandHelp(
-        group="Start", examples=("oneticket init", "oneticket init mine.toml && oneticket study mine.toml")
+        group="Start",
+        examples=("oneticket init", "oneticket init mine.toml && oneticket study mine.toml"),
+        usage="[FILE]",
     ),
     "zoo": CommandHelp(
-        group="Start", examples=("oneticket zoo", "oneticket zoo digits-a", "oneticket zoo --for mine.py:model")
+        group="Start",
+        examples=("oneticket zoo", "oneticket zoo digits-a", "oneticket zoo --for mine.py:model"),
+        usage="[OPTIONS] [WHERE]",
     ),
     "show": CommandHelp(group="Start", examples=("oneticket show digits-a", "oneticket show digits-a --level 7")),
     "find": CommandHelp(
@@ -109,7 +117,9 @@ HELP: dict[str, CommandHelp] = {
     "status": CommandHelp(group="Studies", examples=("oneticket status mine.toml",)),
     "report": CommandHelp(group="Studies", examples=("oneticket report mine.toml --out report --open",)),
     "board": CommandHelp(
-        group="Studies", examples=("oneticket board", "oneticket board mine.toml --port 9000 --no-open")
+        group="Studies",
+        examples=("oneticket board", "oneticket board mine.toml --port 9000 --no-open"),
+        usage="[OPTIONS] [STUDIES...]",
     ),
     "score": CommandHelp(group="Share", examples=("oneticket score demo/ticket.safetensors demo/rows.csv",)),
     "push": CommandHelp(group="Share", examples=("oneticket push mine.safetensors user/name --license mit",)),
@@ -131,6 +141,6 @@ HELP: dict[str, CommandHelp] = {
         ),
     ),
     "store": CommandHelp(group="Store", examples=("oneticket store ls", "oneticket store verify")),
-    "completion": CommandHelp(group="Shell", examples=('eval "$(oneticket completion bash)"',)),
+    "completion": CommandHelp(group="Shell", examples=('eval "$(oneticket completion bash)"',), usage="[SHELL]"),
 }
 """The commands in the order of the overview."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from oneticket.cli.tables import print_markdown
 from oneticket.ground.errors import FileError
 from oneticket.publish.card import card
 from oneticket.publish.hub import NAMES, find, parse, publish
@@ -72,5 +73,4 @@ def print_card(thing: Ticket | Book, where: str, *, before: str = "") -> None:
     name = place if isinstance(place, str) else place.absolute().name
     ours = {"license": "mit", "data_license": DATA_LICENCES.get(where)} if named(where) else {}
     told = card(thing, name=name, where=where, **ours).split("---\n", 2)[2].strip()
-    told = told.partition(f"\n{before}\n")[0] if before else told
-    say(told)
+    print_markdown(told.partition(f"\n{before}\n")[0] if before else told)

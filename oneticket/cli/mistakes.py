@@ -6,7 +6,7 @@ import difflib
 from collections.abc import Collection, Mapping, Sequence
 
 from cyclopts import App, CycloptsError
-from cyclopts.exceptions import MissingArgumentError, UnknownOptionError
+from cyclopts.exceptions import MissingArgumentError, UnknownCommandError, UnknownOptionError, UnusedCliTokensError
 
 from oneticket.cli.help import ALL, HELP
 
@@ -15,18 +15,53 @@ MOST = 20  # arguments that a command may lack
 
 def told(error: CycloptsError, app: App, tokens: Sequence[str]) -> str:
     """The mistake in words."""
-    name = " ".join(error.command_chain or ())
-    if isinstance(error, UnknownOptionError):
-        option = (error.token.keyword or error.token.value).split("=")[0]
-        known = {each for argument in error.argument_collection if argument.parse for each in argument.names}
-        hint = f"; did you mean {near}?" if (near := meant(option, known)) else ";"
-        every = ALL if name in HELP and HELP[name].common else "--help"
-        return f"{name}: unknown option {option}{hint} `{' '.join(['oneticket', name, every])}` lists all options"
-    if isinstance(error, MissingArgumentError):
+    chain = tuple(error.command_chain or ())
+    name = " ".join(chain)
+    if isinstance(error, UnknownCommandError):
+        return _no_command(" ".join((error.unused_tokens or [])[:1]), app, chain)
+    if isinstance(error, UnusedCliTokensError):
+        return _too_many([*map(str, error.unused_tokens or ())], app, chain)
+    if isinstance(error, UnknownOptionError | MissingArgumentError):
         lacking, other = _lacking(app, tokens)
-        lines = [*([told(other, app, tokens)] if other else ()), *([needs(name, lacking)] if lacking else ())]
-        return "\n".join(lines) or str(error)
+        other = error if isinstance(error, UnknownOptionError) else other
+        first = (
+            _no_option(other) if isinstance(other, UnknownOptionError) else told(other, app, tokens) if other else ""
+        )
+        return "\n".join(filter(None, [first, needs(name, lacking) if lacking else ""])) or str(error)
     return str(error)
+
+
+def _no_option(error: UnknownOptionError) -> str:
+    """That there is no option of that name, and which was probably meant."""
+    name = " ".join(error.command_chain or ())
+    option = (error.token.keyword or error.token.value).split("=")[0]
+    known = {each for argument in error.argument_collection if argument.parse for each in argument.names}
+    hint = f"; did you mean {near}?" if (near := meant(option, known)) else ";"
+    every = ALL if name in HELP and HELP[name].common else "--help"
+    return f"{name}: unknown option {option}{hint} `{' '.join(['oneticket', name, every])}` lists all options"
+
+
+def _no_command(word: str, app: App, chain: Sequence[str]) -> str:
+    """That there is no command of that name, and which was probably meant."""
+    for part in chain:
+        app = app[part]
+    known = [name for name in app if not name.startswith("-")]
+    near = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
+    place = " ".join(["oneticket", *chain])
+    hint = f"; did you mean {near[0]}?" if near else ";"
+    return f"unknown command {word!r}{hint} `{place} --help` lists the commands: {', '.join(known)}"
+
+
+def _too_many(words: Sequence[str], app: App, chain: Sequence[str]) -> str:
+    """That these words are no arguments; a setting as Python writes it was probably meant as a flag."""
+    for part in chain:
+        app = app[part]
+    names = {name for each in app.assemble_argument_collection() for name in each.names}
+    split = [word.partition("=") for word in words]
+    flags = [f"{flag} {value}" for name, sign, value in split if sign and (flag := meant(name, names))]
+    hint = f"; did you mean {' '.join(flags)}?" if flags else ";"
+    said = f"unexpected argument{'s' * (len(words) > 1)} {', '.join(map(repr, words))}"
+    return f"{' '.join(chain)}: {said}{hint} `{' '.join(['oneticket', *chain, '--help'])}` describes what it takes"
 
 
 def needs(name: str, lacking: Sequence[str]) -> str:
@@ -59,7 +94,7 @@ def _lacking(app: App, tokens: Sequence[str]) -> tuple[list[str], CycloptsError 
 
     Something is put in the place of each until nothing more is missed. Nothing where a flag lacks its value.
     """
-    lacking, given = list[str](), list(tokens)
+    lacking, given, unknown = list[str](), list(tokens), None
     for _ in range(MOST):
         try:
             command, bound, _ = app.parse_args(given, exit_on_error=False, print_error=False)
@@ -70,12 +105,20 @@ def _lacking(app: App, tokens: Sequence[str]) -> tuple[list[str], CycloptsError 
             positional = not argument.field_info.is_keyword
             lacking.append(argument.name.lstrip("-").upper() if positional else argument.name)
             given += ["x"] if positional else [argument.name, "x"]
+        except UnknownOptionError as error:
+            # What else is lacking is told beside it.
+            unknown, word = unknown or error, error.token.keyword or error.token.value
+            at = next((number for number, each in enumerate(given) if each.partition("=")[0] == word), None)
+            if at is None:
+                return lacking, unknown
+            valued = "=" not in given[at] and not (given[at + 1 : at + 2] or ["-"])[0].startswith("-")
+            del given[at : at + 1 + valued]
         except CycloptsError as error:
-            return lacking, error
+            return lacking, unknown or error
         else:
             more = getattr(command, "lacking", None)
-            return [*lacking, *(more(bound.arguments) if more else ())], None
-    return lacking, None
+            return [*lacking, *(more(bound.arguments) if more else ())], unknown
+    return lacking, unknown
 
 
 MEANT: Mapping[str, tuple[str, ...]] = {

@@ -54,6 +54,7 @@ Track = Annotated[
         help="Also log to tensorboard:FOLDER, mlflow:FOLDER, wandb:FOLDER or your own file.py:function:WHERE. May be "
         "repeated.",
         negative="",
+        metavar="TRACKER...",
     ),
 ]
 Json = Annotated[bool, Parameter(name="--json", help="Print JSON instead of text.", negative="")]

@@ -8,7 +8,7 @@ from threading import Timer
 from typing import TYPE_CHECKING
 
 from oneticket.ground.phase import listening
-from oneticket.session.terminal import err, plain
+from oneticket.session.terminal import drawn, err, plain
 
 if TYPE_CHECKING:
     from rich.spinner import Spinner
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @contextmanager
 def telling(*, quiet: bool) -> Iterator[None]:
-    """Show every phase on standard error: on a terminal at once while it lasts, otherwise only long ones.
+    """Show every phase on standard error: on a terminal at once until something is printed, otherwise only long ones.
 
     So a script that reads standard error gets a mistake as its only line.
     """
@@ -51,7 +51,8 @@ class _Shown:
                 return
             from rich.live import Live
 
-            with Live(get_renderable=self._drawn, console=self._console, transient=True, refresh_per_second=8) as live:
+            live = Live(get_renderable=self._drawn, console=self._console, transient=True, refresh_per_second=8)
+            with live, drawn(live.stop):
                 live.refresh()
                 yield
         finally:

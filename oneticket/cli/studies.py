@@ -35,7 +35,8 @@ def study(
         Parameter(help="inline: in this process. ray: several at once. auto: ray where it is installed and helps."),
     ] = "auto",
     address: Annotated[
-        str | None, Parameter(help="A running Ray cluster: auto or host:port. Default: this machine.")
+        str | None,
+        Parameter(help="A running Ray cluster: auto or host:port. Default: this machine.", metavar="HOST:PORT"),
     ] = None,
     cpus: Annotated[
         float | None,
@@ -138,11 +139,13 @@ store = App(name="store", help="List, show, verify and clear the store of finish
 @store.command
 def ls(
     *,
-    kind: Annotated[str | None, Parameter(help="Only entries of this kind: rewind, level, transfer or book.")] = None,
+    kind: Annotated[
+        str | None, Parameter(help="Only entries of this kind: rewind, level, transfer or book.", metavar="KIND")
+    ] = None,
     json: Json = False,
     store: Keep = KEEP,
 ) -> int:
-    """List the entries, one a line, and their total size and time."""
+    """List the entries, and their total size and time."""
     with telling(quiet=json), uncollected(), phase(LISTING):
         from oneticket.cli.store import ls as command
 
@@ -165,7 +168,9 @@ def gc(
     *,
     keep: Annotated[
         list[str] | None,
-        Parameter(help="Keep only the results that this study needs. May be repeated.", negative=""),
+        Parameter(
+            help="Keep only the results that this study needs. May be repeated.", negative="", metavar="STUDY..."
+        ),
     ] = None,
     dry_run: Annotated[bool, Parameter(help="Print what would be removed; remove nothing.", negative="")] = False,
     store: Keep = KEEP,

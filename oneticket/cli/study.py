@@ -141,7 +141,8 @@ def _foresee(
         header=("part", "cells", "steps", "trainings", "stored", "to do", "updates", "time"),
         rows=tuple(rows),
         caption="Updates: optimizer steps to do. Time: one training after the other, as similar ones took "
-        "in the store, or here with --measure. Steps that several parts share count in each part, and once in all.",
+        "in the store, or here with --measure; in brackets how many trainings have no known time. Steps that several "
+        "parts share count in each part, and once in all.",
     )
     print_table(table)
     for reading in context.readings():
@@ -160,13 +161,15 @@ def _foresee(
         say("all of it is done")
         return
     if one.unknown and not measure:
-        say("--measure times a few updates of each kind of training that nothing is known of")
-    known = f"about {clock.spoken(wall)}{cost}" if one.seconds or not one.unknown else "no time is known yet"
-    say(f"{where}: {known}{unknown}")
+        say("--measure times a few updates of each kind of training whose time is not known")
+    if one.unknown and not one.seconds:
+        say(f"{where}: the time is not known yet")
+        return
+    say(f"{where}: about {clock.spoken(wall)}{cost}{unknown}")
 
 
 def _time(one: Estimate) -> str:
-    unknown = f"{one.unknown} trainings not known" if one.unknown else ""
+    unknown = f"not known ({one.unknown})" if one.unknown else ""
     return " + ".join(
         part for part in (clock.spoken(one.seconds) if one.seconds or not unknown else "", unknown) if part
     )

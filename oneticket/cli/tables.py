@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import re
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, Literal
+from itertools import groupby, zip_longest
+from typing import TYPE_CHECKING
 
 from rich.cells import cell_len
 from rich.table import Table as Drawn
+from rich.text import Text
 
-from oneticket.session.terminal import out, plain, safe, say
+from oneticket.session.terminal import broken, out, plain, safe, say, show, words_of
 from oneticket.stats.report_table import ReportTable
 
 if TYPE_CHECKING:
@@ -36,27 +40,40 @@ def print_table(table: ReportTable) -> None:
     column again. Names and numbers are never broken.
     """
     console = out()
-    console.print(plain(table.title), style="bold")
+    show(console, table.title, style="bold", hang=GAP)
     header, *rows = _shown(table)
-    if len(rows) > LONG or (not console.is_terminal and _natural(header, *rows) <= console.width):
-        console.out("\n".join(_lines([header, *rows])), highlight=False)
-        _caption(console, table)
-        return
-    for columns in blocks(table, console.width):
-        drawn = Drawn(box=None)
-        for number, width in columns.items():
-            sentences = any(cell_len(row[number]) > WHOLE for row in rows)
-            justify: Literal["left", "right"] = "right" if number and not sentences else "left"
-            drawn.add_column(plain(header[number]), justify=justify, width=width, overflow="fold")
-        for row in rows:
-            drawn.add_row(*(plain(row[number]) for number in columns))
-        console.print(drawn)
-    _caption(console, table)
-
-
-def _caption(console: Console, table: ReportTable) -> None:
-    console.print(plain(table.caption), style="dim")
+    whole = not console.is_terminal and ("COLUMNS" not in os.environ or _natural(header, *rows) <= console.width)
+    for columns in [dict.fromkeys(range(len(header)), WIDE)] if whole else blocks([header, *rows], console.width):
+        _print_lines(console, [[line[number] for number in columns] for line in (header, *rows)], [*columns.values()])
+    for line in broken(table.caption, console.width):
+        console.print(plain(line), style="dim", soft_wrap=True)
     console.print()
+
+
+def _print_lines(console: Console, lines: Sequence[Sequence[str]], most: Sequence[int]) -> None:
+    first, *others = _lines(lines, most)
+    console.print(Text(first), style="bold", soft_wrap=True)
+    console.out("\n".join(others), highlight=False)
+
+
+def print_markdown(text: str) -> None:
+    """Print Markdown of ours: on a terminal its tables as tables and its lines broken between words, else as it is."""
+    console, code = out(), False
+    if not console.is_terminal:
+        say(text)
+        return
+    for tabular, lines in groupby(text.split("\n"), key=lambda line: line.startswith("| ")):
+        if tabular:
+            header, _, *rows = ([safe(cell).replace("\\|", "|") for cell in CELL.findall(line)] for line in lines)
+            for columns in blocks([header, *rows], console.width):
+                cells = [[line[number] for number in columns] for line in (header, *rows)]
+                _print_lines(console, cells, [*columns.values()])
+            continue
+        for line in lines:
+            code ^= line.startswith("```")
+            show(console, line, hang=GAP * line.startswith("- ")) if not code else console.print(
+                plain(line), soft_wrap=True
+            )
 
 
 def _natural(*lines: Sequence[str]) -> int:
@@ -64,27 +81,31 @@ def _natural(*lines: Sequence[str]) -> int:
     return sum(max(map(cell_len, column)) + GAP for column in zip(*lines, strict=True))
 
 
-def _lines(lines: Sequence[Sequence[str]]) -> Iterator[str]:
-    """Plain lines in whole columns, as wide as they are: what is piped is not broken, and what is long is not drawn."""
+def _lines(lines: Sequence[Sequence[str]], most: Sequence[int]) -> Iterator[str]:
+    """The lines of a table whose columns are at most so wide; longer cells are broken between words."""
     columns = [*zip(*lines, strict=True)]
-    widths = [max(map(cell_len, column)) for column in columns]
+    widths = [min(width, max(map(cell_len, column))) for column, width in zip(columns, most, strict=True)]
     right = [number and all(cell_len(cell) <= WHOLE for cell in column[1:]) for number, column in enumerate(columns)]
     for line in lines:
-        spare = (" " * (width - cell_len(cell)) for cell, width in zip(line, widths, strict=True))
-        cells = (rest + cell if last else cell + rest for cell, rest, last in zip(line, spare, right, strict=True))
-        yield "".join(f" {cell} " for cell in cells)
+        parts = [[*broken(cell, width)] for cell, width in zip(line, widths, strict=True)]
+        for cells in zip_longest(*parts, fillvalue=""):
+            spare = (" " * (width - cell_len(cell)) for cell, width in zip(cells, widths, strict=True))
+            placed = (
+                rest + cell if last else cell + rest for cell, rest, last in zip(cells, spare, right, strict=True)
+            )
+            yield "".join(f" {cell} " for cell in placed)
 
 
-def blocks(table: ReportTable, width: int) -> list[dict[int, int]]:
+def blocks(lines: Sequence[Sequence[str]], width: int) -> list[dict[int, int]]:
     """The columns that are printed side by side, each with its width; the first one leads every block.
 
-    >>> wide = ReportTable(title="", header=("name", "a", "b"), rows=(("one two", "1" * 9, "2" * 9),), caption="")
+    >>> wide = [("name", "a", "b"), ("one two", "1" * 9, "2" * 9)]
     >>> blocks(wide, 40)
     [{0: 7, 1: 9, 2: 9}]
     >>> blocks(wide, 20)
     [{0: 7, 1: 9}, {0: 7, 2: 9}]
     """
-    cells = [*zip(*_shown(table), strict=True)]
+    cells = [*zip(*lines, strict=True)]
     natural = [max(map(cell_len, column)) for column in cells]
     least = [min(wide, _least(column)) for column, wide in zip(cells, natural, strict=True)]
     made: list[dict[int, int]] = []
@@ -107,8 +128,12 @@ def _shown(table: ReportTable) -> list[tuple[str, ...]]:
 
 
 def _least(column: Sequence[str]) -> int:
-    """How narrow a column may be: short cells are whole, long ones are broken between words."""
-    return max(cell_len(part) for cell in column for part in ([cell] if cell_len(cell) <= WHOLE else cell.split()))
+    """How narrow a column may be: short cells are whole, long ones and headers are broken between words."""
+    header, *cells = column
+    parts = [*words_of(header)]
+    for cell in cells:
+        parts += [cell] if cell_len(cell) <= WHOLE else words_of(cell)
+    return max(map(cell_len, parts))
 
 
 def print_facts(facts: Iterable[tuple[str, object]]) -> None:
@@ -121,6 +146,9 @@ def print_facts(facts: Iterable[tuple[str, object]]) -> None:
     out().print(drawn)
 
 
-LONG = 100  # rows that are drawn; more are plain lines
+CELL = re.compile(r"(?<=\| )(?:[^|\\]|\\.)*(?= \|)")
+"""A cell of a table in Markdown."""
+
 GAP = 2  # spaces between columns
 WHOLE = 22  # signs of a cell that is not broken
+WIDE = 10_000  # signs of a column that nothing limits

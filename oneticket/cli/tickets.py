@@ -16,7 +16,9 @@ READING = "reading tickets"
 
 Key = Annotated[
     str | None,
-    Parameter(help="Of a checkpoint with more than a state dict: the entry to read, such as model.state."),
+    Parameter(
+        help="Of a checkpoint with more than a state dict: the entry to read, such as model.state.", metavar="NAME"
+    ),
 ]
 
 
@@ -56,9 +58,10 @@ def score(
     out: Annotated[Path | None, Parameter(help="Where to write the ticket. Default: FILE itself.")] = None,
 ) -> int:
     """Write the results of transfers into a ticket's file: each network's score, interval and n."""
-    from oneticket.cli.score import score as command
+    with telling(quiet=False), phase(READING):
+        from oneticket.cli.score import score as command
 
-    return command(file, rows, out=out)
+        return command(file, rows, out=out)
 
 
 def consensus(
@@ -79,9 +82,10 @@ def consensus(
     ] = False,
 ) -> int:
     """Make one book of what several searches agree on: the weights that most of them keep."""
-    from oneticket.cli.consensus import consensus as command
+    with telling(quiet=False), phase(READING):
+        from oneticket.cli.consensus import consensus as command
 
-    return command(sources, out=out, weights=weights, run_code=run_code)
+        return command(sources, out=out, weights=weights, run_code=run_code)
 
 
 def zoo(
@@ -98,6 +102,7 @@ def zoo(
         str | None,
         Parameter(
             name="--for",
+            metavar="NAME",
             help="Say which ticket fits a model (resnet-20, mine.py:model) or a dataset (digits, ./folder, a file, "
             "org/name, mine.py:data), and why the others do not. Code that you name is run.",
         ),
@@ -116,24 +121,31 @@ def push(
     where: Annotated[str, Parameter(help="A Hub repository (user/name), or a folder (./name or file:///name).")],
     /,
     *,
-    license: Annotated[str | None, Parameter(help="Licence of the file, such as mit, for the card.")] = None,
-    data_license: Annotated[str | None, Parameter(help="Licence of the data, where it is not a known set.")] = None,
-    revision: Annotated[str | None, Parameter(help="Branch of the repository; created if it does not exist.")] = None,
-    message: Annotated[str | None, Parameter(help="Message of the commit.")] = None,
+    license: Annotated[
+        str | None, Parameter(help="Licence of the file, such as mit, for the card.", metavar="TEXT")
+    ] = None,
+    data_license: Annotated[
+        str | None, Parameter(help="Licence of the data, where it is not a known set.", metavar="TEXT")
+    ] = None,
+    revision: Annotated[
+        str | None, Parameter(help="Branch of the repository; created if it does not exist.", metavar="NAME")
+    ] = None,
+    message: Annotated[str | None, Parameter(help="Message of the commit.", metavar="TEXT")] = None,
     private: Annotated[bool, Parameter(help="Make a new repository private.", negative="")] = False,
 ) -> int:
     """Publish a ticket or book with its card, on the Hugging Face Hub or in a folder."""
-    from oneticket.cli.hub import push as command
+    with telling(quiet=False), phase(READING):
+        from oneticket.cli.hub import push as command
 
-    return command(
-        file,
-        where,
-        license=license,
-        data_license=data_license,
-        revision=revision,
-        message=message,
-        private=private,
-    )
+        return command(
+            file,
+            where,
+            license=license,
+            data_license=data_license,
+            revision=revision,
+            message=message,
+            private=private,
+        )
 
 
 def pull(
@@ -143,17 +155,18 @@ def pull(
     /,
     *,
     out: Annotated[Path, Parameter(help="The file to write.")],
-    revision: Annotated[str | None, Parameter(help="Branch, tag or commit of the repository.")] = None,
+    revision: Annotated[str | None, Parameter(help="Branch, tag or commit of the repository.", metavar="NAME")] = None,
     level: Annotated[int | None, Parameter(help="Take this level's ticket out of a book.")] = None,
     density: Annotated[float | None, Parameter(help="Take the ticket nearest this density out of a book.")] = None,
     filename: Annotated[
-        str | None, Parameter(help="File there, if not ticket.safetensors or book.safetensors.")
+        str | None, Parameter(help="File there, if not ticket.safetensors or book.safetensors.", metavar="NAME")
     ] = None,
 ) -> int:
     """Download a ticket or book, check it, and write it to a file."""
-    from oneticket.cli.hub import pull as command
+    with telling(quiet=False), phase(READING):
+        from oneticket.cli.hub import pull as command
 
-    return command(where, to=out, revision=revision, level=level, density=density, filename=filename)
+        return command(where, to=out, revision=revision, level=level, density=density, filename=filename)
 
 
 def export(
@@ -174,7 +187,9 @@ def export(
     density: Annotated[float | None, Parameter(help="Of a book: the level nearest to this density.")] = None,
     dynamic: Annotated[
         tuple[int, ...],
-        Parameter(help="ONNX only: an input axis of variable size (2 is height, 3 is width). May be repeated."),
+        Parameter(
+            help="ONNX only: an input axis of variable size (2 is height, 3 is width). May be repeated.", negative=""
+        ),
     ] = (),
     build: Annotated[
         bool, Parameter(help="C only: write a shared library for this machine as well (.so).", negative="")
@@ -232,13 +247,18 @@ def import_(
     ] = None,
     head: Annotated[
         tuple[str, ...],
-        Parameter(help="A parameter of the output layer, which a transfer may replace. May be repeated."),
+        Parameter(
+            help="A parameter of the output layer, which a transfer may replace. May be repeated.",
+            negative="",
+            metavar="NAME...",
+        ),
     ] = (),
 ) -> int:
     """Make a ticket from another tool's files: torch.nn.utils.prune, masks, OpenLTH, or a checkpoint with zeros.
 
     No code in a file is run. What was inferred is reported and recorded in the ticket's lineage.
     """
-    from oneticket.cli.import_ import import_ticket as command
+    with telling(quiet=False), phase(READING):
+        from oneticket.cli.import_ import import_ticket as command
 
-    return command(file, out=out, weights=weights, format=format, key=key, step=step, head=head)
+        return command(file, out=out, weights=weights, format=format, key=key, step=step, head=head)

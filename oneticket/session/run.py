@@ -98,8 +98,8 @@ def _how(done: Sequence[Step], store: Store) -> Iterator[str]:
     said = Counter(part for each in told for part in str(each.get("how", "")).split("; ") if part)
     plain = {words: sum(count for part, count in said.items() if words in part) for words in COMPACT}
     if any(plain.values()):
-        kinds = " and ".join(f"{count} with {COMPACT[words]}" for words, count in plain.items() if count)
-        yield f"{kinds}, which is exact to rounding (--no-compact does without)"
+        kinds = " and ".join(f"{COMPACT[words]} in {count} steps" for words, count in plain.items() if count)
+        yield f"{kinds}: the results differ by rounding alone (--no-compact turns this off)"
     for part, count in said.items():
         if not any(words in part for words in COMPACT):
             yield f"{count} steps: {part}"
@@ -117,7 +117,7 @@ def _mixed(steps: Sequence[Step], store: Store) -> Iterator[str]:
         )
 
 
-COMPACT = {"layers sparse": "sparse layers", "units left out": "units left out"}
+COMPACT = {"layers sparse": "sparse layers", "units left out": "dead units skipped"}
 
 
 @contextmanager

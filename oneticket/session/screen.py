@@ -10,7 +10,7 @@ from typing import Any, Protocol
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Column
 
-from oneticket.session.terminal import err, lines, plain
+from oneticket.session.terminal import GAP, err, lines, plain, show
 
 
 class Screen(Protocol):
@@ -45,7 +45,7 @@ class LogScreen:
 
     def line(self, words: object, *, style: str = "") -> None:
         """See `Screen`."""
-        self.console.print(lines(words), style=style, soft_wrap=True)
+        show(self.console, words, style=style, hang=GAP)
 
     def doing(self, words: str) -> None:
         """See `Screen`."""
@@ -95,8 +95,8 @@ class CellScreen:
         from IPython import display
 
         self.total, self._lines, self._top = total, list[str](), ""
-        show: Any = display.display
-        self._shown = show(_Cell("", "starting"), display_id=True)
+        put: Any = display.display
+        self._shown = put(_Cell("", "starting"), display_id=True)
 
     def line(self, words: object, *, style: str = "") -> None:
         """See `Screen`."""

@@ -6,14 +6,34 @@ import codecs
 import io
 import json
 import os
+import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 
+from rich.cells import cell_len
 from rich.console import Console
 from rich.text import Text
 
 PLAIN = {"—": "-", "−": "-", "×": "x", "±": "+-", "…": "...", "’": "'"}
 """Replacements for characters of our own texts that a terminal may lack."""
+
+TIED = re.compile(r"`[^`]{,40}`|\bn = \d+|\b\d+ %(?: CI\b)?|\d [kMG]?B\b|\b\d[\d,.]* (?:min|ms|h|s)\b|\S+ ± \S+")
+"""What is not broken between two lines: short commands, numbers with their units, intervals."""
+
+
+DRAWN: list[Callable[[], None]] = []
+"""What takes away each line that is drawn for a while, such as the one that turns while files are read."""
+
+
+@contextmanager
+def drawn(away: Callable[[], None]) -> Iterator[None]:
+    """Have a line that is drawn for a while taken away before anything else is printed."""
+    DRAWN.append(away)
+    try:
+        yield
+    finally:
+        DRAWN.remove(away)
 
 
 def out() -> Console:
@@ -29,14 +49,59 @@ def err(*, quiet: bool = False) -> Console:
 
 def say(words: object = "", *, style: str = "") -> None:
     """A line, or some, on standard output."""
-    out().print(lines(words), style=style, soft_wrap=True)
+    show(out(), words, style=style)
+
+
+def show(console: Console, words: object, *, style: str = "", hang: int = 0) -> None:
+    """A line, or some; on a terminal they are broken between words, and what follows is indented by `hang`.
+
+    A line that begins with a space, such as an example of a command, is left whole, and so is what goes into a file.
+    """
+    said = str(words).split("\n")
+    if console.is_terminal:
+        said = [part for line in said for part in (broken(line, console.width, hang) if line[:1] > " " else [line])]
+    console.print(Text("\n").join(map(plain, said)), style=style, soft_wrap=True)
 
 
 def paragraph(words: object, *, indent: int = 0, style: str = "") -> None:
     """A paragraph on standard output, broken between words where the terminal ends, all of it indented."""
     console = out()
-    for line in plain(words).wrap(console, max(20, console.width - indent)):
-        console.print(Text(" " * indent) + line, style=style, soft_wrap=True)
+    for line in broken(str(words), max(20, console.width - indent)):
+        console.print(Text(" " * indent) + plain(line), style=style, soft_wrap=True)
+
+
+def broken(line: str, width: int, hang: int = 0) -> Iterator[str]:
+    """The parts of a line that fit, broken between words; where it is a list with dots, after a dot.
+
+    >>> [*broken("replicate 0 · level 7 · 21 %", 24, 2)]
+    ['replicate 0 · level 7 ·', '  21 %']
+    >>> [*broken("the mean of five, n = 5", 20)]
+    ['the mean of five,', 'n = 5']
+    """
+    line = safe(line)
+    if cell_len(line) <= width:
+        yield line
+        return
+    listed = " · " in line and max(map(cell_len, line.split(" · "))) + hang + GAP <= width
+    whole = re.split(r"(?<=·) ", line) if listed else words_of(line)
+    begun = ""
+    for word in whole:
+        longer = f"{begun} {word}" if begun.strip() else f"{begun}{word}"
+        if begun.strip() and cell_len(longer) > width:
+            yield begun
+            longer = " " * hang + word
+        begun = longer
+    yield begun
+
+
+def words_of(line: str) -> list[str]:
+    """The parts of a line between which it may be broken.
+
+    >>> words_of("at 41 % of the weights (95 % CI 1.0 to 2.0, n = 5)")
+    ['at', '41 %', 'of', 'the', 'weights', '(95 % CI', '1.0', 'to', '2.0,', 'n = 5)']
+    """
+    held = TIED.sub(lambda found: found[0].replace(" ", HELD), line)
+    return [word.replace(HELD, " ") for word in held.split(" ")]
 
 
 def say_json(value: object) -> None:
@@ -46,7 +111,7 @@ def say_json(value: object) -> None:
 
 def tell(words: object, *, style: str = "", quiet: bool = False) -> None:
     """A line, or some, on standard error."""
-    err(quiet=quiet).print(lines(words), style=style, soft_wrap=True)
+    show(err(quiet=quiet), words, style=style, hang=GAP)
 
 
 def plain(value: object) -> Text:
@@ -77,6 +142,8 @@ def any_encoding() -> None:
 
 
 def _console(*, stderr: bool, quiet: bool = False, width: int | None = None) -> Console:
+    for away in DRAWN:
+        away()
     return Console(stderr=stderr, quiet=quiet, width=width, markup=False, emoji=False, highlight=False)
 
 
@@ -92,3 +159,7 @@ def _escaped(mark: str) -> str:
 def _replaced(error: UnicodeError) -> tuple[str, int]:
     assert isinstance(error, UnicodeEncodeError)
     return "".join(PLAIN.get(mark, _escaped(mark)) for mark in error.object[error.start : error.end]), error.end
+
+
+HELD = "\0"  # stands for a space at which a line is not broken; in safe text there is none
+GAP = 2  # spaces before what follows of a line that is broken

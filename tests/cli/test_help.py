@@ -114,7 +114,7 @@ def test_all_that_is_missing_is_told_at_once(words: str, said: str, capsys: pyte
         ("find --out a --data digits --model Resnet20", "did you mean 'resnet-20'?"),
         ("find --out a --data digits --model mlp --device cuda9000 --levels 0", "available"),
         ("transfer digits-a --data digits:b --controls random", "did you mean 'global-random'?"),
-        ("fnd", 'Did you mean "find"?'),
+        ("fnd", "did you mean find?"),
     ],
 )
 def test_what_was_meant_is_told(words: str, said: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import webbrowser
 from pathlib import Path
@@ -14,6 +15,7 @@ from commands import oneticket_cli
 
 from oneticket.cli.tables import GAP, blocks, print_table
 from oneticket.report.export import read_rows
+from oneticket.session.terminal import drawn, say, tell
 from oneticket.stats.report_table import ReportTable
 from oneticket.stats.scores import scores
 from oneticket.study.file import read_study
@@ -35,7 +37,8 @@ def table(*widths: int) -> ReportTable:
 
 @pytest.mark.parametrize("widths", [(27, 13, 13, 13, 13, 13), (44, 13, 13), (5, 5), (20, 22, 22, 22), (80, 3)])
 def test_a_table_is_broken_between_columns(widths: tuple[int, ...], capsys: pytest.CaptureFixture[str]) -> None:
-    made = blocks(table(*widths), 80)
+    wide = table(*widths)
+    made = blocks([wide.header, *wide.rows], 80)
     assert sorted({number for block in made for number in block}) == list(range(len(widths)))
     assert all(0 in block and (len(block) <= 2 or sum(block.values()) + GAP * len(block) <= 80) for block in made)
     assert all(width == widths[number] for block in made for number, width in block.items())
@@ -52,6 +55,56 @@ def test_long_words_are_broken_between_words(capsys: pytest.CaptureFixture[str])
     out = capsys.readouterr().out
     assert max(map(len, out.splitlines())) <= 80
     assert set(words.split()) <= set(out.split())
+
+
+SAID = {
+    "finde": 2,
+    "store clear": 2,
+    "find --learning-rate 1": 2,
+    "find --data digts --model lenet-300-10 --out o": 2,
+    "transfer digits-a --data digits:b --controls renit": 2,
+    "export digits-a level=3": 2,
+    "show nope": 1,
+    "show digits-a": 0,
+    "verify digits-a": 0,
+    "zoo digits-a": 0,
+    "zoo --for digits:b": 0,
+}
+
+
+@pytest.mark.parametrize("words", SAID)
+def test_no_line_is_longer_than_the_terminal_and_no_word_is_split(
+    words: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    code, *piped = oneticket_cli(words, capsys)
+    for name, value in {"FORCE_COLOR": "1", "TERM": "xterm"}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    again, *shown = oneticket_cli(words, capsys)
+    assert code == again == SAID[words]
+    shown = [re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", each) for each in shown]
+    shown[1] = re.sub(r"^.*\r", "", shown[1], flags=re.M)
+    assert max(len(line) for each in shown for line in each.splitlines()) <= 80
+    for whole, broken_up in zip(piped, shown, strict=True):
+        assert {*whole.replace("|", " ").split()} - {"---"} <= {*broken_up.split()}
+
+
+def test_what_is_printed_takes_away_what_is_drawn(capsys: pytest.CaptureFixture[str]) -> None:
+    asked: list[str] = []
+    with drawn(lambda: asked.append("away")):
+        say("a line")
+        tell("another")
+    say("a third")
+    assert (len(asked), capsys.readouterr()) == (2, ("a line\na third\n", "another\n"))
+
+
+def test_a_mistake_tells_the_unknown_flag_and_all_that_is_missing(capsys: pytest.CaptureFixture[str]) -> None:
+    code, _, err = oneticket_cli("find --learning-rate 1 --levels 3", capsys)
+    assert (code, "did you mean --lr?" in err, "find needs --out, --data, and --model" in err) == (2, True, True)
+    code, _, err = oneticket_cli("finde", capsys)
+    assert (code, "unknown command 'finde'; did you mean find?" in err) == (2, True)
+    code, _, err = oneticket_cli("export digits-a level=3", capsys)
+    assert (code, "did you mean --level 3?" in err) == (2, True)
 
 
 def read(words: str, capsys: pytest.CaptureFixture[str], *, status: int = 0) -> Any:
