@@ -144,6 +144,9 @@ class Grid:
         """A ticket's control: the arm of its own source, or the arm that all sources share."""
         if arm == "own":
             return self.own(cell.setting)
+        if arm == "own-search":  # of the target, whatever the ticket's source is
+            here = (other for (there, line), other in self.cells.items() if there == cell.setting and line.arm == arm)
+            return next(here, None)
         lines = (Line(arm=arm, data=cell.line.data, optimizer=cell.line.optimizer), Line(arm=arm))
         return next((self.cells[cell.setting, line] for line in lines if (cell.setting, line) in self.cells), None)
 

@@ -28,6 +28,7 @@ from oneticket.study.spec import CLAIMS as NAMES
 from oneticket.study.spec import ComplexitySpec
 
 STRICTER = ("reinit", "layerwise-random", "corrected-random")
+HOME = ("own", "own-search")
 
 
 def own_data(rows: Sequence[Row], *, margin: float | None = None, level: int | None = None) -> Verdict:
@@ -72,7 +73,7 @@ def same_distribution(rows: Sequence[Row], *, margin: float | None = None, level
     left = [f"Left out, since the halves are not cut alike: {some(unlike)}."] if unlike else []
     left += other_settings(alike, TRAINING)
     cells = [cell for cell in alike if cell.same_training]
-    return _judged(question, study, cells, ("own", *STRICTER), margin=margin, level=level, more=left)
+    return _judged(question, study, cells, (*HOME, *STRICTER), margin=margin, level=level, more=left)
 
 
 def across_datasets(rows: Sequence[Row], *, margin: float | None = None, level: int | None = None) -> Verdict:
@@ -95,7 +96,9 @@ def across_datasets(rows: Sequence[Row], *, margin: float | None = None, level: 
     found = [(cell, source) for cell, source in study.tickets if source.apart(cell.target)]
     cells = _largest((cell, source) for cell, source in found if cell.same_update)
     left = other_settings([cell for cell, _ in found], UPDATE)
-    return _judged(question, study, cells, ("global-random", *STRICTER), margin=margin, level=level, more=left)
+    return _judged(
+        question, study, cells, ("own-search", "global-random", *STRICTER), margin=margin, level=level, more=left
+    )
 
 
 def simple_targets(
@@ -126,7 +129,9 @@ def simple_targets(
     taken = [(cell, source) for cell, source in found if rule.simple(cell) and rule.more_complex(cell)]
     cells = _largest((cell, source) for cell, source in taken if cell.same_update)
     left = [*rule.basis(cell for cell, _ in found), *other_settings([cell for cell, _ in taken], UPDATE)]
-    verdict = _judged(question, study, cells, ("global-random", *STRICTER), margin=margin, level=level, more=left)
+    verdict = _judged(
+        question, study, cells, ("own-search", "global-random", *STRICTER), margin=margin, level=level, more=left
+    )
     return replace(verdict, rule=f"{verdict.rule} {words(complexity, study.metric)}")
 
 
@@ -148,7 +153,7 @@ def other_optimizer(rows: Sequence[Row], *, margin: float | None = None, level: 
     study = grid(rows)
     cells = [cell for cell, source in study.tickets if renamed(cell.row) and source == cell.target]
     left = other_settings(study.same_data, TRAINING)
-    verdict = _judged(question, study, cells, ("own", *STRICTER), margin=margin, level=level, more=left)
+    verdict = _judged(question, study, cells, (*HOME, *STRICTER), margin=margin, level=level, more=left)
     ways = {(str(cell.line.optimizer), cell.setting.optimizer) for cell in cells}
     alone = [f"Only one way was run: from {a} to {b}." for a, b in sorted(ways) if (b, a) not in ways]
     return replace(verdict, notes=(*verdict.notes, *alone))

@@ -23,7 +23,7 @@ from torch import Tensor
 from oneticket.ground.errors import SpecError, TransferError
 from oneticket.lottery.rounds import mask_at
 from oneticket.lottery.run_context import RunContext
-from oneticket.lottery.search import book, initial_weights, level, rewind_weights
+from oneticket.lottery.search import book, initial_weights, level, rewind_weights, unlike_start
 from oneticket.lottery.spec import SearchSpec, Weights
 from oneticket.lottery.training import do
 from oneticket.lottery.transfer import check_code, network_of
@@ -33,7 +33,6 @@ from oneticket.pruning.select import select
 from oneticket.ticket.book import Book
 from oneticket.ticket.describe import replicate_of
 from oneticket.ticket.mask import Mask
-from oneticket.ticket.values import fingerprint
 
 Tensors = Mapping[str, Tensor]
 
@@ -61,12 +60,15 @@ def consensus(books: Sequence[Book], *, weights: Weights = "initial", run_code: 
     for spec in specs:
         check_code(spec.model, run_code=run_code, how="run_code=True")
         check_code(spec.pruning, run_code=run_code, how="run_code=True")
+    _check_start(books, specs[0].seed, replicate)
     first, levels = books[0], min(each.levels for each in books)
     pruned_at = vote([each.pruned_at for each in books], levels=levels, scope=specs[0].pruning.scope)
     contract = replace(first.contract, rewind="0it", step=0) if weights == "initial" else first.contract
     folded = next((each.contract.dead for each in books if each.contract.dead != "zero-held"), "zero-held")
     return Book(
-        weights=_initial(books, specs, replicate) if weights == "initial" else _mean(books),
+        weights=initial_weights(first.model, seed=specs[0].seed, replicate=replicate)
+        if weights == "initial"
+        else _mean(books),
         pruned_at=pruned_at,
         levels=levels,
         contract=replace(contract, dead=folded),
@@ -198,20 +200,14 @@ def _shapes(each: Book) -> dict[str, tuple[int, ...]]:
     return {name: tuple(at.shape) for name, at in each.pruned_at.items()}
 
 
-def _initial(books: Sequence[Book], specs: Sequence[SearchSpec], replicate: int) -> Tensors:
-    """W_0, which all have in common but for the output layer."""
-    found = [initial_weights(each.model, seed=specs[0].seed, replicate=replicate) for each in books]
-    below = [
-        fingerprint({name: value for name, value in weights.items() if name not in each.contract.head_names})
-        for weights, each in zip(found, books, strict=True)
-    ]
-    for number, mark in enumerate(below, start=1):
-        if mark != below[0]:
-            raise TransferError(
-                f"book {number} began from other weights than book 1, though from one seed: the model draws them by "
-                "its number of outputs; give sets of as many classes"
-            )
-    return found[0]
+def _check_start(books: Sequence[Book], seed: int, replicate: int) -> None:
+    """Refuse searches that did not begin from one W_0, output layers apart: their masks cannot be compared."""
+    at = unlike_start([each.model for each in books], seed=seed, replicate=replicate)
+    if at is not None:
+        raise TransferError(
+            f"book {at + 1} began from other weights than book 1, though from one seed: the model draws them by "
+            "its number of outputs; give sets of as many classes"
+        )
 
 
 def _mean(books: Sequence[Book]) -> Tensors:

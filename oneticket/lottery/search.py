@@ -9,8 +9,10 @@ with the same data order, so levels differ in nothing but their masks. Frankle a
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -19,6 +21,7 @@ from torch import Tensor, nn
 from oneticket.data.batches import batches
 from oneticket.data.data import Data
 from oneticket.data.facts import per_epoch
+from oneticket.ground import canon
 from oneticket.ground.errors import SpecError
 from oneticket.ground.streams import Streams
 from oneticket.lottery.outline import network, rewind_step
@@ -34,9 +37,10 @@ from oneticket.task.heads import with_heads
 from oneticket.task.task import task_of
 from oneticket.ticket.book import Book
 from oneticket.ticket.contract import Contract
-from oneticket.ticket.heads import plain, read
+from oneticket.ticket.heads import flat, plain, read
 from oneticket.ticket.mask import Mask
 from oneticket.ticket.ticket import Ticket
+from oneticket.ticket.values import fingerprint
 
 Tensors = Mapping[str, Tensor]
 
@@ -224,6 +228,29 @@ def initial_weights(known: Mapping[str, Any], *, seed: int, replicate: int) -> T
     False
     """
     return _fresh(known, Streams(root=seed, replicate=replicate)).state_dict()
+
+
+def unlike_start(networks: Sequence[Mapping[str, Any]], *, seed: int, replicate: int = 0) -> int | None:
+    """The first network that does not begin from the first one's W_0, output layers apart; None if all do.
+
+    `networks`: as in `Ticket.model`; the result is a position among them. Known networks draw their layers apart from
+    the number of outputs, so theirs are equal. A user's own, or a library's, may draw the output layer before others:
+    then one seed gives other weights for another number of outputs, and masks of the two share no coordinates.
+
+    >>> known = {"spec": {"name": "mlp", "widths": [4]}, "shape": [1, 2, 2], "classes": 2}
+    >>> [unlike_start([known, {**known, **other}], seed=0) for other in ({"classes": 3}, {"shape": [1, 2, 3]})]
+    [None, 1]
+    """
+    first, *others = (_below(canon.dumps(dict(known)), seed, replicate) for known in networks)
+    return next((at for at, mark in enumerate(others, start=1) if mark != first), None)
+
+
+@lru_cache(maxsize=64)
+def _below(known: str, seed: int, replicate: int) -> str:
+    """A digest of W_0 without its output layer."""
+    model = _fresh(json.loads(known), Streams(root=seed, replicate=replicate))
+    above = {*flat(heads(model))}
+    return canon.digest(fingerprint({name: w for name, w in model.state_dict().items() if name not in above}))
 
 
 def _fresh(known: Mapping[str, Any], streams: Streams) -> nn.Module:

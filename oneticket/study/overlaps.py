@@ -21,16 +21,19 @@ from oneticket.task.task import task_of
 def overlaps(cells: Iterable[Cell], context: RunContext) -> tuple[str, ...]:
     """A sentence for each source that is not the target and has some of its examples; the most in any replicate.
 
+    A consensus is not the target, so that each of its searches counts, one on the target itself too.
+
     For a ticket or book in a file, the data of its search are checked if they are available and unchanged. Nothing is
     fetched for that, and no code that the file names is run; unknown overlaps are not reported.
     """
     most: dict[tuple[str, str], tuple[int, int]] = {}
-    asked: set[tuple[str, str, str | None]] = set()
+    asked: set[tuple[str, ...]] = set()
     sources: dict[str, Selection | None] = {}
     for cell in cells:
         for origin in cell.origin.each if cell.origin else ():
-            pair = str(origin.called.data), str(cell.called.data)
-            again = (_name(origin), *pair[1:], cell.part)
+            several = bool(cell.origin and cell.origin.of)
+            pair = _called(origin, cell.origin), str(cell.called.data)
+            again = (_name(origin), *pair, cell.part)
             step = training_step(cell.step)
             if again in asked or not isinstance(step, TransferStep):
                 continue
@@ -41,11 +44,17 @@ def overlaps(cells: Iterable[Cell], context: RunContext) -> tuple[str, ...]:
             if source is None:
                 continue
             target = context.selection(step.spec.data, step.spec.task, Inputs.read(origin.network))
-            if source.digest != target.digest:
+            if several or source.digest != target.digest:
                 found = source.shared(target)
                 before = most.get(pair, found)
                 most[pair] = max(before[0], found[0]), max(before[1], found[1])
     return tuple(_said(source, target, *counts) for (source, target), counts in most.items() if any(counts))
+
+
+def _called(origin: Origin, whole: Origin | None) -> str:
+    """What a source is called: a search of a consensus with the consensus."""
+    name, agreed = str(origin.called.data), str(whole.called.data) if whole and whole.of else ""
+    return f"{name} in {agreed}" if agreed and not name.endswith(agreed) else name
 
 
 def _name(origin: Origin) -> str:

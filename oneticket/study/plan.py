@@ -12,8 +12,9 @@ from oneticket.lottery.accounting import check_start, first_step
 from oneticket.lottery.arms import ARMS, CROSSED, OF_TARGET, WHOLE
 from oneticket.lottery.outline import seen_at
 from oneticket.lottery.run_context import RunContext
+from oneticket.lottery.search import unlike_start
 from oneticket.lottery.spec import HeadStart, TransferSpec
-from oneticket.models.spec import ModelSpec
+from oneticket.models.spec import MODELS, ModelSpec
 from oneticket.store.step import Step
 from oneticket.study.cells import Cell, Origin
 from oneticket.study.labels import Labels, data_label
@@ -159,6 +160,13 @@ def _check_crossing(arm: str, source: Origin, own: Origin) -> None:
         raise SpecError(
             f"arm {arm}: the source's search has seed {source.search.get('seed')}, the target's own "
             f"{own.search['seed']}, so they begin from other weights; give both the same"
+        )
+    drawn = MODELS.is_own(source.network["spec"]["name"]) and source.network != own.network
+    if drawn and unlike_start([source.network, own.network], seed=own.search["seed"]) is not None:
+        raise SpecError(
+            f"arm {arm}: the source has {source.network['classes']} outputs, the target's own "
+            f"{own.network['classes']}, and {own.network['spec']['name']} draws other weights for them, though from "
+            "one seed; give sets of as many classes, or a model that makes its output layer last"
         )
 
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from oneticket.ground.errors import OneticketError, SpecError, TransferError
-from oneticket.lottery.consensus import agreed_search, vote
+from oneticket.lottery.consensus import agreed_search, consensus, vote
 from oneticket.lottery.controls import Source
 from oneticket.lottery.rounds import mask_at
 from oneticket.lottery.run_context import RunContext
@@ -31,6 +31,17 @@ DATA = [
     {"name": "digits", "classes": 5, "classes_from": 5, "per_class": 9},
 ]
 LEVELS = 3
+HEAD_FIRST = """from torch import nn
+
+
+class Net(nn.Module):
+    def __init__(self, shape, classes):
+        super().__init__()
+        self.out, self.hidden = nn.Linear(4, classes), nn.Linear(64, 4)
+
+    def forward(self, images):
+        return self.out(self.hidden(images.flatten(1)).relu())
+"""
 
 
 def found(number: int, **more: Any) -> Book:
@@ -159,6 +170,15 @@ REFUSED: dict[str, tuple[Any, str]] = {
     ),
     "unknown search": (lambda: [found(0), replace(found(1), lineage={})], "book 2 does not say how it was searched"),
 }
+
+
+@pytest.mark.parametrize("weights", ["initial", "mean"])
+def test_searches_that_began_from_other_weights_are_refused(weights: Any, tmp_path: Any) -> None:
+    """One seed is not enough: this model draws its output layer first, and the sets differ in their classes."""
+    (tmp_path / "mine.py").write_text(HEAD_FIRST)
+    model = {"name": f"{tmp_path}/mine.py:Net", "head": "out"}
+    with pytest.raises(TransferError, match="book 2 began from other weights than book 1, though from one seed"):
+        consensus([found(0, model=model), found(1, model=model)], weights=weights, run_code=True)
 
 
 @pytest.mark.parametrize("name", REFUSED)

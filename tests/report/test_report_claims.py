@@ -391,6 +391,17 @@ def test_the_targets_own_ticket_is_in_the_notes(name: str) -> None:
     )
 
 
+@pytest.mark.parametrize("name", ["C2", "C3", "C5", "C6"])
+def test_the_targets_own_ticket_with_its_own_head_is_in_the_notes(name: str) -> None:
+    """Its search trained it with the output layer that it rewound; beside a new layer alone it might look weak."""
+    target = ABOUT[name]["target"]
+    rows = beside(0.05, **ABOUT[name]) + network("own-search", target, target, 0.67)
+    told = (
+        "Against the target's own ticket as its search trained it: −2.0 points (95 % CI −2.4 to −1.6, n = 3), below 0."
+    )
+    assert told in CLAIMS[name](rows).notes
+
+
 def test_some_cells_lack_a_control() -> None:
     rows = beside(0.05, **ABOUT["C2"]) + beside(0.05, source="cifar10-b", target="cifar10-a")
     rows += network("reinit", "cifar10-a", "cifar10-b", 0.65)

@@ -100,6 +100,35 @@ def test_what_crosses_nothing_in_common_is_refused() -> None:
     assert "prunable weights" in told(whole.but(data=TARGET.data), "mask-only")
 
 
+HEAD_FIRST = """from torch import nn
+
+
+class Net(nn.Module):
+    def __init__(self, shape, classes):
+        super().__init__()
+        self.out = nn.Linear(4, classes)
+        self.hidden = nn.Linear(shape[1] * shape[2], 4)
+
+    def forward(self, images):
+        return self.out(self.hidden(images.flatten(1)).relu())
+"""
+
+
+def test_a_model_that_draws_its_weights_by_its_outputs_is_crossed_among_as_many_classes_alone(tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text(HEAD_FIRST)
+    spec = SPEC.but(model={"name": f"{tmp_path}/mine.py:Net", "head": "out"})
+    origin = search_origin(spec, levels=1, replicate=0, context=PLACE)
+    own = search_origin(spec.but(data=THREE), levels=1, replicate=0, context=PLACE)
+    begun = [initial_weights(each.network, seed=0, replicate=0)["hidden.weight"] for each in (origin, own)]
+    assert not begun[0].equal(begun[1]), "one seed, other weights"
+    for arm in CROSSED:
+        with pytest.raises(SpecError, match=f"arm {arm}: the source has 10 outputs, the target's own 3, and .* draws"):
+            transfer_cells(TARGET, origin=origin, own=own, arms=(arm,), levels=(1,), context=PLACE)
+    other = search_origin(spec.but(data="digits:b"), levels=1, replicate=0, context=PLACE)
+    to = TARGET.but(data="digits:b")
+    assert len(transfer_cells(to, origin=origin, own=other, arms=CROSSED, levels=(1,), context=PLACE)) == len(CROSSED)
+
+
 def test_a_target_that_is_its_own_source_has_no_crossed_arms() -> None:
     study = StudySpec(
         name="mine",

@@ -196,6 +196,12 @@ def test_sources_that_share_examples_with_a_target_are_named_in_plan_and_report(
     )
     assert {cell.start for cell in made.cells} == {0}, "other data, though some of it is the target's"
     assert contents(findings(made, Store(tmp_path / "store"))).doubts == made.doubts
+    for more, agreed in (({}, "consensus(a, b)"), ({"every_level": True}, "consensus(a, b; at every level)")):
+        parts = {"p": {"sources": ["a", "b", {"consensus": ["a", "b"], **more}], "targets": ["b"]}}
+        made = plan(StudySpec.read({**STUDY, "arms": ["dense", "ticket"], "parts": parts}), PLACE)
+        assert made.doubts == (said.format(f"b in {agreed}", 100, "training"),), (
+            "one of its searches is the target's own"
+        )
     assert plan(StudySpec.read(STUDY), PLACE).doubts == ()
 
 
