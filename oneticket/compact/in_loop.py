@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
-import copy
+import weakref
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Self
 
+import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
+from torch.optim.optimizer import register_optimizer_step_post_hook
 from torch.utils.hooks import RemovableHandle
 
+from oneticket.compact.changes import Changes, plain
 from oneticket.compact.compact import Compact, compact, hooked
+from oneticket.compact.mirror import Mirrors
 from oneticket.compact.moments import alike, give_back, loaded, saved, take_over
+from oneticket.compact.settings import Settings
 from oneticket.ground.errors import GuardError
 from oneticket.guard.check import named, steppers
 from oneticket.guard.guard import attach
 from oneticket.guard.optimizer_state import ELEMENTWISE, watching
+from oneticket.guard.parameter_guard import eager
 from oneticket.ticket.mask import Mask
 from oneticket.ticket.names import listed
 
@@ -23,19 +29,22 @@ from oneticket.ticket.names import listed
 class Compacted:
     """Holds a mask as `attach` does, and trains a smaller, faster network instead of the model.
 
-    - `network`: what the loop calls and clips instead of the model; its parameters have the model's names. Units that
-      cannot reach the loss are removed. Layers that are faster as sparse ones hold their remaining weights only.
+    - `network`: what the loop calls instead of the model; its parameters have the model's names. Units that cannot
+      reach the loss are removed. Layers that are faster as sparse ones hold their remaining weights only.
     - `compact`: which layers are sparse, which units were removed; `str` gives one line. `guard`: holds the network's
       mask.
 
-    The model keeps its names, its tensors and their addresses. The trained weights are written into it, with pruned
-    ones at exactly zero, by its own `state_dict`, forward pass and `copy.deepcopy`, by `restore`, and at the end of the
-    `with` block. What its `load_state_dict` loads is passed on to the network, and so are `train`, `eval` and
-    `zero_grad` of the model and its modules. Nothing else is: call `restore` before reading the model's tensors in
-    another way (its `parameters`, a module of it), and `renew` after writing them. The optimizer stays the loop's, with
-    its groups and schedulers: its parameters and moments are the network's until the block ends, then the model's
-    again, with pruned moments at zero. Its `state_dict` is always that of the model, so a checkpoint can be loaded with
-    and without a smaller network. Existing gradients of the model are dropped.
+    The model stays the loop's. Its tensors keep their names, shapes and addresses, and show what is trained: values,
+    and gradients by `.grad`, zero where weights are pruned. They may be clipped, averaged, put into the loss, saved,
+    copied, loaded, written or stepped by a further optimizer, all together or one by one, and the network follows; the
+    model itself can be called and trained, at its full cost. Modes and settings of its modules, as a dropout rate, are
+    the network's too. Clipping by `network.parameters()` is faster, with the same result. Views and `detach()` of the
+    model's tensors are current until the next step. After writing into their memory by NumPy, call `renew`.
+
+    The optimizer stays the loop's, with its groups and schedulers: its parameters and moments are the network's until
+    the block ends, then the model's again, with pruned moments at zero. Its `state_dict` is always that of the model,
+    so a checkpoint can be loaded with and without a smaller network. Gradients from before the block are taken along;
+    after it the model has none, and the network can only be evaluated.
 
     Training equals training under `attach`, to rounding; BatchNorm statistics of removed units do not change. Supported
     optimizers update every entry by itself: torch's SGD, Adam, AdamW, NAdam, RAdam, RMSprop, Adagrad and Adadelta. With
@@ -45,9 +54,11 @@ class Compacted:
     matter. `rule`: as in `attach`, for layers that stay masked.
 
     Raises GuardError, with nothing changed, for an unsupported optimizer; for a model in `torch.compile` or in a
-    wrapper for several devices; for a model that has to be kept whole (hooks, parametrizations, code whose outputs
-    differ), with the reason; and as `attach` does. A step is a GuardError too after a backward pass through the model,
-    after `requires_grad` of a parameter changed, and where a parameter of the model was added to the optimizer.
+    wrapper for several devices, or in another block; for a model that has to be kept whole (hooks, parametrizations,
+    tensors of other classes, code whose outputs differ), with the reason; and as `attach` does. What the network cannot
+    follow is a GuardError at once or at the next step: conversion to another dtype or device, replaced modules and
+    tensors, new hooks, `requires_grad` changed, a parameter of the model added to the optimizer, and
+    `torch.autograd.grad` by parameters of the model. `backward(inputs=...)` is to name the network's.
 
     >>> import torch
     >>> model, x = nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 1)), torch.ones(8, 4)
@@ -78,64 +89,95 @@ class Compacted:
         self.compact = _smaller(model, self._optimizers, self._held, example)
         self.network = self.compact.network
         attach(model, optimizer, self._held, rule=rule).detach()  # it refuses what no loop can hold
-        for one in self._optimizers:
-            take_over(one, self.compact)
+        self._mirrors = None if self.network is model else self._begin()
         self.guard = attach(self.network, optimizer, self.compact.mask, rule=rule)
         self._open = True
-        self._theirs = {name: (one, one.requires_grad) for name, one in model.named_parameters()}
-        self._handles: list[RemovableHandle | _Passed | _Copied] = []
-        if self.network is not model:
-            model.zero_grad()
-            self._handles = [*_follow(self), *(handle for one in self._optimizers for handle in _translate(one, self))]
 
     def restore(self) -> None:
-        """Write what was trained so far into the model."""
-        if self._open:
-            self.compact.restore()
+        """Write what was trained so far into the model's memory, for who reads that past torch."""
+        if self._open and self._mirrors is not None:
+            self._mirrors.show()
 
     def renew(self) -> None:
-        """Take what stands in the model now into the network, after it was written past `load_state_dict`."""
-        if self._open:
-            self.compact.renew()
+        """Take what stands in the model's memory into the network, after it was written past torch, as by NumPy."""
+        if self._open and self._mirrors is not None:
+            self._mirrors.take()
 
     def audit(self) -> None:
         """Check that the mask was held, in the network and in the model; raises GuardError with every violation."""
         self.guard.audit()
-        self.restore()
         found = {name: self.model.get_parameter(name).detach() for name in self._held}
         if wrong := [name for name, value in found.items() if (value.cpu()[~self._held[name]] != 0).any()]:
             raise GuardError(f"the mask does not hold: {listed(wrong)}: pruned weights that are not zero")
 
-    def check_step(self, optimizer: Optimizer) -> None:
-        """Raise GuardError where the model, which no optimizer steps now, has gradients or was changed."""
-        kind = type(self.model).__name__
-        if any(parameter.grad is not None for parameter, _ in self._theirs.values()):
-            raise GuardError(
-                f"a backward pass went through {kind} itself, whose parameters are not stepped now; train the smaller "
-                "network in its place"
-            )
-        if changed := [name for name, (parameter, was) in self._theirs.items() if parameter.requires_grad != was]:
-            raise GuardError(
-                f"{listed(changed)}: requires_grad was changed in {kind}, but the smaller network was made for what "
-                "was trained then; close it, and make another"
-            )
-        stepped = {id(one) for group in optimizer.param_groups for one in group["params"]}  # `owns` goes through all
-        if added := [name for name, (parameter, _) in self._theirs.items() if id(parameter) in stepped]:
-            raise GuardError(
-                f"{listed(added)}: added to the optimizer from {kind}, whose parameters are not stepped now; close "
-                "the smaller network, and make another"
-            )
-
     def close(self) -> None:
         """Write into the model what was trained, and give the optimizer back to it; a second call does nothing."""
-        self.restore()
+        was, self._open = self._open, False
         self.guard.detach()
+        if not was or self._mirrors is None:
+            return
         for handle in self._handles:
             handle.remove()
-        if self._open:
+        _OPEN.difference_update(self._modules)
+        try:
+            self._settings.give_back()
+            self._mirrors.settle()
+        finally:
+            self._mirrors.show()
+            self._mirrors.release()
             for one in self._optimizers:
-                give_back(one, self.compact)
-        self._open = False
+                give_back(one, self.compact, self._mirrors.parameters)
+
+    def _begin(self) -> Mirrors:
+        """Let the network be trained in the model's place."""
+        before = {name: one.grad for name, one in self.model.named_parameters() if one.grad is not None}
+        self.model.zero_grad()
+        for one in self._optimizers:
+            take_over(one, self.compact)
+        mirrors = self._mirrors = Mirrors(self.compact)
+        for pair in mirrors.pairs:
+            if pair.name in before:
+                pair.set_grad(before[pair.name])
+        self._changes = Changes(mirrors)
+        self.network.register_forward_pre_hook(_Hook(self._called))
+        self._handles: list[RemovableHandle | _Passed] = [
+            self.network.register_forward_hook(_Hook(lambda: mirrors.tick(step=False)), always_call=True),
+            register_optimizer_step_post_hook(watching(self._stepped)),
+            *(handle for one in self._optimizers for handle in _translate(one, self.compact, self._step)),
+            *(
+                _Passed(module, self.network.get_submodule(name), method)
+                for name, module in self.model.named_modules()
+                for method in ("train", "zero_grad")  # `eval` calls `train`
+            ),
+        ]
+        self._settings = Settings(self.model, self.network)
+        self._modules = [*self.model.modules(), *self.network.modules()]
+        _OPEN.update(self._modules)
+        return mirrors
+
+    def _called(self) -> None:
+        """A batch is about to go through the network."""
+        if not self._open:
+            if torch.is_grad_enabled():
+                raise GuardError(
+                    "the smaller network was closed, and what it trains now would be lost: its weights are in the "
+                    f"{type(self.model).__name__}; call that, or evaluate under torch.no_grad()"
+                )
+            return
+        assert self._mirrors is not None
+        self._mirrors.settle()
+        self._settings.pass_on()
+        self._mirrors.tick(step=False)
+
+    def _step(self, optimizer: Optimizer) -> None:
+        """The optimizer is about to step."""
+        assert self._mirrors is not None
+        self._mirrors.settle()
+        self._changes.check(optimizer)
+
+    def _stepped(self, *_: object) -> None:
+        assert self._mirrors is not None
+        self._mirrors.tick(step=True)
 
     def __enter__(self) -> Self:
         return self
@@ -164,6 +206,14 @@ def check(model: nn.Module, optimizers: Sequence[Optimizer]) -> None:
                 f"{type(one).__name__}: a smaller network trains as the masked one only under optimizers that "
                 f"update every entry by itself, which is known of torch's {kinds}; use attach"
             )
+    if any(module in _OPEN for module in model.modules()):
+        raise GuardError(
+            f"{type(model).__name__}: a smaller network trains in its place already; leave that block first"
+        )
+    if found := plain(model):
+        raise GuardError(
+            f"{type(model).__name__} cannot be made smaller: {found}, not an ordinary parameter; use attach"
+        )
     if found := hooked(model):
         raise GuardError(
             f"{type(model).__name__} cannot be made smaller: {found} has hooks or parametrizations; use attach"
@@ -181,36 +231,20 @@ def _smaller(model: nn.Module, optimizers: Sequence[Optimizer], mask: Mask, exam
     return small
 
 
-def _follow(small: Compacted) -> list[RemovableHandle | _Passed | _Copied]:
-    """Let the model show the network's trained weights, and pass on what the model loads and its modes."""
-    restore, renew = _Hook(small.restore), _Hook(small.renew)
+def _translate(optimizer: Optimizer, small: Compact, step: Callable[[Optimizer], None]) -> list[RemovableHandle]:
+    """Let the optimizer save and load as if it stepped the model; refuse a step that the network does not follow."""
     return [
-        small.model.register_state_dict_pre_hook(restore),  # type: ignore[no-untyped-call]
-        small.model.register_forward_pre_hook(restore),
-        small.model.register_load_state_dict_post_hook(renew),  # type: ignore[no-untyped-call]
-        _Copied(small),
-        *(
-            _Passed(module, small.network.get_submodule(name), method)
-            for name, module in small.model.named_modules()
-            for method in ("train", "zero_grad")  # `eval` calls `train`
-        ),
-    ]
-
-
-def _translate(optimizer: Optimizer, small: Compacted) -> list[RemovableHandle]:
-    """Let the optimizer save and load as if it stepped the model; refuse a step after the model's backward pass."""
-    return [
-        optimizer.register_state_dict_post_hook(lambda one, state: saved(one, small.compact, state)),
-        optimizer.register_load_state_dict_pre_hook(lambda one, state: loaded(one, small.compact, state)),
-        optimizer.register_step_pre_hook(watching(lambda one, *_: small.check_step(one))),
+        optimizer.register_state_dict_post_hook(lambda one, state: saved(one, small, state)),
+        optimizer.register_load_state_dict_pre_hook(lambda one, state: loaded(one, small, state)),
+        optimizer.register_step_pre_hook(watching(lambda one, *_: step(one))),
     ]
 
 
 class _Hook:
-    """A hook of the model that copies of it do not have."""
+    """A hook of the network that copies of it do not have; kept out of graphs."""
 
     def __init__(self, call: Callable[[], None]) -> None:
-        self._call = call
+        self._call = eager(call)
 
     def __call__(self, *_: object) -> None:
         self._call()
@@ -239,32 +273,12 @@ class _Passed:
         vars(self._module).pop(self._name, None)
 
 
-class _Copied:
-    """The model's `__deepcopy__`, which restores it first; the copy is an ordinary one, without this."""
-
-    def __init__(self, small: Compacted) -> None:
-        self._small = small
-        vars(small.model)["__deepcopy__"] = self
-
-    def __call__(self, memo: dict[int, Any]) -> nn.Module:
-        self._small.restore()
-        self.remove()
-        try:
-            return copy.deepcopy(self._small.model, memo)
-        finally:
-            vars(self._small.model)["__deepcopy__"] = self
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return _nothing, ()  # None, which a model that was saved whole is to have
-
-    def remove(self) -> None:
-        """Remove the method, so that the model is copied as before."""
-        vars(self._small.model).pop("__deepcopy__", None)
-
-
 def _nothing() -> None:
     """A hook of a copy."""
 
 
 WRAPPERS = frozenset({"DistributedDataParallel", "DataParallel", "FullyShardedDataParallel", "OptimizedModule"})
 """Classes around a network that would go on computing the network they know."""
+
+_OPEN: weakref.WeakSet[nn.Module] = weakref.WeakSet()
+"""Modules of models, and of the smaller networks in their places."""

@@ -37,11 +37,11 @@ def take_over(optimizer: Optimizer, small: Compact) -> None:
         optimizer.state[mine[name]] = state
 
 
-def give_back(optimizer: Optimizer, small: Compact) -> None:
-    """Let it step the model's parameters again, with the moments as they are by now; pruned ones are zero."""
+def give_back(optimizer: Optimizer, small: Compact, theirs: Mapping[str, nn.Parameter]) -> None:
+    """Let it step the model's parameters again, `theirs`, with the moments as they are by now; pruned ones are zero."""
     if small.network is small.model:
         return
-    theirs, mine = dict(small.model.named_parameters()), dict(small.network.named_parameters())
+    mine = dict(small.network.named_parameters())
     states = {name: optimizer.state.pop(one) for name, one in mine.items() if one in optimizer.state}
     if NAME in mine:
         group = optimizer.param_groups[0]
@@ -49,14 +49,14 @@ def give_back(optimizer: Optimizer, small: Compact) -> None:
         if "param_names" in group:
             group["param_names"].remove(NAME)
     _exchange(optimizer, {mine[name]: theirs[name] for name in theirs})
-    for name, state in _larger(states, small).items():
+    for name, state in _larger(states, small, theirs).items():
         optimizer.state[theirs[name]] = state
 
 
 def saved(optimizer: Optimizer, small: Compact, state: State) -> State:
     """The optimizer's `state_dict`, which is the network's, as it would be if it stepped the model."""
-    names = _names(optimizer, small)
-    whole = _larger({name: state["state"][at] for at, name in names.items() if at in state["state"]}, small)
+    names, theirs = _names(optimizer, small), dict(small.model.named_parameters())
+    whole = _larger({name: state["state"][at] for at, name in names.items() if at in state["state"]}, small, theirs)
     adopted = {at for at, name in names.items() if name == NAME}
     groups = [
         {**group, "params": [at for at in group["params"] if at not in adopted]} for group in state["param_groups"]
@@ -125,9 +125,9 @@ def _smaller(states: Mapping[str, State], small: Compact) -> States:
     return found
 
 
-def _larger(states: Mapping[str, State], small: Compact) -> States:
+def _larger(states: Mapping[str, State], small: Compact, theirs: Mapping[str, nn.Parameter]) -> States:
     """The network's states in the shapes of the model's, zero where weights are pruned."""
-    theirs, mine = dict(small.model.named_parameters()), dict(small.network.named_parameters())
+    mine = dict(small.network.named_parameters())
     whole = {
         name: {
             key: small.larger(name, value, theirs[name]) if _moment(value, mine[name]) else value

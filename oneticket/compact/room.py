@@ -36,7 +36,10 @@ class Room:
         if size < SMALLEST:
             return torch.empty(*shape)
         spare = self._spare.setdefault(size, [])
-        whole = spare.pop() if spare else np.empty(size, np.float32)
+        try:  # asking first whether there is one would let two threads ask for the last
+            whole = spare.pop()
+        except IndexError:
+            whole = np.empty(size, np.float32)
         lent = whole[:]  # which dies with the tensor's memory
         weakref.finalize(lent, spare.append, whole).atexit = False
         return torch.from_numpy(lent).view(*shape)

@@ -1,0 +1,270 @@
+"""Mirrors: a model's own tensors show what the smaller network has, and pass on to it what is written into them."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from oneticket.compact import cut
+from oneticket.compact.compact import Compact
+from oneticket.compact.orphans import NAME
+from oneticket.compact.shown import BARE, mirror, release
+from oneticket.ground.errors import GuardError
+
+
+class Mirrors:
+    """The model's parameters and buffers, for as long as a smaller network trains in its place.
+
+    They stay the objects that they are, also for lists that were made before. Whoever reads one gets what the network
+    has: values, and gradients by `.grad`, zero where weights are pruned. What is computed of a parameter passes its
+    gradient on to the network. What is written into a tensor or its gradient, the network takes: its remaining weights.
+    Values are copied when they are asked for, so a step costs nothing more.
+
+    Views and `detach()` share memory with the tensor, as ever, and are current until the next step. What is written
+    into them is found at the next look (`settle`). What is written into their memory by NumPy is not.
+    """
+
+    def __init__(self, small: Compact) -> None:
+        self.small = small
+        self.steps = self.passes = 0
+        mine = cut.tensors(small.network)
+        self.orphans = mine.get(NAME)
+        rest = cut.left_out(small.model, small.whole, small.cuts)
+        begins, places = 0, dict[str, slice]()
+        for name, remains in rest.items():
+            places[name] = slice(begins, begins := begins + int(remains.count_nonzero()))
+        self.pairs = [
+            Pair(self, name, whole, mine[name], rest.get(name), places.get(name))
+            for name, whole in cut.tensors(small.model).items()
+        ]
+        for pair in self.pairs:
+            mirror(pair.whole, pair)
+
+    @property
+    def parameters(self) -> dict[str, nn.Parameter]:
+        """The model's, as they were at the start, by name."""
+        return {pair.name: pair.whole for pair in self.pairs if isinstance(pair.whole, nn.Parameter)}
+
+    def tick(self, *, step: bool) -> None:
+        """The network's buffers have changed, after a step its parameters too."""
+        self.passes += 1
+        self.steps += step
+
+    def settle(self) -> None:
+        """Pass on what was written into views of the model's tensors and of their gradients."""
+        with BARE():
+            for pair in self.pairs:
+                pair.settle()
+                if pair.gradient is not None:
+                    pair.gradient.settle()
+
+    def show(self) -> None:
+        """Let every tensor of the model hold what the network has."""
+        with BARE():
+            for pair in self.pairs:
+                pair.refresh()
+
+    def take(self) -> None:
+        """Take into the network what the tensors hold that are current."""
+        with BARE():
+            for pair in self.pairs:
+                if not pair.stale:
+                    pair.pass_on()
+
+    def release(self) -> None:
+        """Let the tensors be ordinary ones again."""
+        for pair in self.pairs:
+            if pair.gradient is not None:
+                release(pair.gradient.whole)
+            release(pair.whole)
+
+    def drop(self) -> None:
+        """The orphans have no gradient where no parameter has one that lost units."""
+        if self.orphans is not None and all(pair.part.grad is None for pair in self.pairs if pair.lost):
+            self.orphans.grad = None
+
+
+class _Link:
+    """A tensor of the model's size, and what it mirrors: the network's, and a part of the orphans."""
+
+    trains = False
+
+    def __init__(self, mirrors: Mirrors, name: str, whole: Tensor, part: Tensor, rest: Tensor | None) -> None:
+        self.mirrors, self.name, self.whole, self.part, self.rest = mirrors, name, whole, part, rest
+        self._version, self._seen, self._clock = whole._version, part._version, self._time()
+
+    @property
+    def moved(self) -> bool:
+        """Whether torch counts a change of the network's since both were equal."""
+        return self._clock != self._time() or self._seen != self.part._version
+
+    @property
+    def stale(self) -> bool:
+        """Whether the network's may be others by now."""
+        return self.moved
+
+    @property
+    def written(self) -> bool:
+        """Whether torch counts a write into the tensor since both were equal."""
+        return self.whole._version != self._version
+
+    def settle(self) -> None:
+        """Pass on what was written past `shown.run`."""
+        if not self.written:
+            return
+        if self.moved:
+            self._read()
+            raise GuardError(
+                f"{self.name} was written through a tensor that was taken from it before the last step, and so lacked "
+                "what was trained since; it is as before the write: take the tensor anew from the model"
+            )
+        self.pass_on()
+
+    def refresh(self) -> None:
+        """Show what the network has."""
+        self.settle()
+        if self.stale:
+            self._read()
+
+    def pass_on(self) -> None:
+        """Let the network have what stands here."""
+        with torch.inference_mode(False), torch.no_grad():
+            value = self.whole.detach()
+            self.part.copy_(self.mirrors.small.smaller(self.name, value))
+            if (lost := self.lost_part()) is not None:
+                lost.copy_(value[self.rest])
+        self.mark()
+
+    def _read(self) -> None:
+        with torch.inference_mode(False), torch.no_grad():
+            self.read()
+        self.mark()
+
+    def mark(self) -> None:
+        """Both are equal now."""
+        self._version, self._seen, self._clock = self.whole._version, self.part._version, self._time()
+
+    def expanded(self, part: Tensor, lost: Tensor | None) -> Tensor:
+        """A tensor of the network's in the size of the model's; gradients go through it."""
+        small, whole = self.mirrors.small, self.whole
+        index = small.cuts.get(self.name)
+        if small.forms.get(self.name) == "sparse":
+            remaining = small.whole[self.name][... if index is None else index].to(part.device)
+            part = part.new_zeros(remaining.shape).masked_scatter(remaining, part)
+        if index is not None:
+            part = part.new_zeros(whole.shape).index_put(index, part)
+        return part if lost is None or self.rest is None else part.masked_scatter(self.rest.to(part.device), lost)
+
+    def traced(self) -> Tensor:
+        """What is computed of it passes its gradient on to the network."""
+        return self.whole
+
+    def grad(self) -> Tensor | None:
+        """The gradient: only parameters have one."""
+        return None
+
+    def set_grad(self, value: Tensor | None) -> None:
+        """Replace the gradient."""
+
+    def lost_part(self) -> Tensor | None:
+        """Its part of the orphans, or of their gradient."""
+        raise NotImplementedError
+
+    def read(self) -> None:
+        """Copy what the network has."""
+        self.whole.copy_(self.expanded(self.part.detach(), self.lost_part()))
+
+    def _time(self) -> int:
+        raise NotImplementedError
+
+
+class Pair(_Link):
+    """A parameter or buffer of the model, and the network's.
+
+    `lost`: where its own entries lie among the orphans; `gradient`: what mirrors the network's gradient, if asked for.
+    """
+
+    def __init__(
+        self, mirrors: Mirrors, name: str, whole: Tensor, part: Tensor, rest: Tensor | None, lost: slice | None
+    ) -> None:
+        self.lost, self.trains = lost, isinstance(whole, nn.Parameter)
+        super().__init__(mirrors, name, whole, part, rest)
+        self.gradient: Gradient | None = None
+        sparse = mirrors.small.forms.get(name) == "sparse"
+        self.alike = name not in mirrors.small.cuts and not sparse
+
+    def lost_part(self) -> Tensor | None:
+        return None if self.lost is None or self.mirrors.orphans is None else self.mirrors.orphans.detach()[self.lost]
+
+    def read(self) -> None:
+        if self.trains:
+            super().read()
+        else:  # of removed units it stays as it was
+            self.whole[self.mirrors.small.cuts.get(self.name, ...)] = self.part
+
+    def traced(self) -> Tensor:
+        """What is computed of it passes its gradient on to the network."""
+        if self.alike:
+            return self.part
+        orphans = self.mirrors.orphans
+        return self.expanded(self.part, None if self.lost is None or orphans is None else orphans[self.lost])
+
+    def grad(self) -> Tensor | None:
+        """The network's gradient, in this size."""
+        part, orphans = self.part.grad, self.mirrors.orphans
+        if part is None or self.alike:
+            return part
+        lost = None if self.lost is None or orphans is None or orphans.grad is None else orphans.grad[self.lost]
+        if part.requires_grad:
+            return self.expanded(part, lost)
+        if self.gradient is None or self.gradient.part is not part or not _same(self.gradient.lost, lost):
+            self.gradient = Gradient(self, part, lost)
+        return self.gradient.whole
+
+    def set_grad(self, value: Tensor | None) -> None:
+        """Give the network this gradient."""
+        self.gradient, orphans = None, self.mirrors.orphans
+        if value is None:
+            self.part.grad = None
+            self.mirrors.drop()
+            return
+        if value.shape != self.whole.shape:
+            raise RuntimeError(
+                f"{self.name}: a gradient of shape {tuple(value.shape)} for a parameter of {tuple(self.whole.shape)}"
+            )
+        with torch.no_grad():
+            part = self.mirrors.small.smaller(self.name, value.detach())
+            self.part.grad = torch.empty_like(self.part, requires_grad=False).copy_(part)
+            if self.lost is not None and orphans is not None:
+                orphans.grad = torch.zeros_like(orphans) if orphans.grad is None else orphans.grad
+                orphans.grad[self.lost] = value.detach()[self.rest]
+
+    def _time(self) -> int:
+        return self.mirrors.steps if self.trains else self.mirrors.passes
+
+
+class Gradient(_Link):
+    """What shows one of the network's gradients; `lost`: its part of the orphans' gradient."""
+
+    def __init__(self, pair: Pair, part: Tensor, lost: Tensor | None) -> None:
+        self.lost = lost
+        whole = torch.empty_like(pair.whole, dtype=part.dtype, requires_grad=False)
+        super().__init__(pair.mirrors, pair.name, whole, part, pair.rest)
+        mirror(whole, self)
+
+    @property
+    def stale(self) -> bool:
+        """Torch does not count what a GradScaler writes."""
+        return True
+
+    def lost_part(self) -> Tensor | None:
+        return self.lost
+
+    def _time(self) -> int:
+        return 0
+
+
+def _same(one: Tensor | None, other: Tensor | None) -> bool:
+    return (one is None and other is None) or (
+        one is not None and other is not None and one.data_ptr() == other.data_ptr()
+    )
