@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
+import gc
 import importlib
 import sys
 import warnings
@@ -14,6 +16,7 @@ from cyclopts import App, CycloptsError, Group, Parameter
 from oneticket.cli.help import ALL, EXIT_CODES, HELP, CommonFlags, groups
 from oneticket.cli.mistakes import told
 from oneticket.cli.parameters import sound
+from oneticket.ground.allocator import uncollected
 from oneticket.ground.errors import KeptWarning, OneticketError, SpecError
 from oneticket.ground.extras import naming_extras
 from oneticket.session.terminal import any_encoding, out, tell
@@ -64,12 +67,16 @@ def application(shown: Literal["common", "all"] | None = None, *, only: str | No
 def main(tokens: list[str] | None = None) -> None:
     """Run a command and exit with its code; a user's mistake is reported in words, without a traceback."""
     any_encoding()
+    if tokens is None:  # a process of our own: at its end Python would search all modules for garbage, for a second
+        atexit.register(gc.freeze)
     tokens = sys.argv[1:] if tokens is None else tokens
     asked = {"--help", "-h", ALL} & {*tokens}
     only = tokens[0] if tokens and tokens[0] in COMMANDS else None
-    chosen = application("all" if ALL in tokens else "common") if asked else application(only=only)
+    shown: Literal["common", "all"] = "all" if ALL in tokens else "common"
     tokens = ["--help" if token == ALL else token for token in tokens]
     try:
+        with uncollected():
+            chosen = application(shown) if asked else application(only=only)
         with naming_extras(), _kept_told():
             code = chosen(tokens, exit_on_error=False, print_error=False)
     except CycloptsError as error:

@@ -8,8 +8,7 @@ from typing import Annotated, Any
 from cyclopts import Parameter
 
 from oneticket.cli.parameters import HOW, KEEP, How, Keep, Quiet, Rows, SpecFile, Track
-from oneticket.cli.status import LOADING, telling
-from oneticket.ground.phase import phase
+from oneticket.cli.status import loading, telling
 
 
 def find(
@@ -25,7 +24,7 @@ def find(
 ) -> int:
     """Find tickets: train, prune the smallest weights, rewind the rest, repeat. Writes a book of all levels."""
     with telling(quiet=quiet):
-        with phase(LOADING):
+        with loading():
             from oneticket.cli.find import find as command
         return command(given=given, spec=spec, out=out, rows=rows, track=track or [], how=how, store=store, quiet=quiet)
 
@@ -50,7 +49,7 @@ def transfer(
     Settings that are not given (model, training, optimizer) are those of the source.
     """
     with telling(quiet=quiet):
-        with phase(LOADING):
+        with loading():
             from oneticket.cli.transfer import transfer as command
         return command(
             source,
@@ -73,6 +72,6 @@ def demo(
 ) -> int:
     """Run the whole method in a minute: find tickets on half of scikit-learn's digits, transfer to the other half."""
     with telling(quiet=quiet):
-        with phase(LOADING):
+        with loading():
             from oneticket.cli.demo import demo as command
         return command(out=out, store=store, quiet=quiet)

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from cyclopts import App, Parameter
 
 from oneticket.cli.parameters import HOW, KEEP, How, Json, Keep, Quiet, Track
-from oneticket.cli.status import LOADING, telling
+from oneticket.cli.status import loading, telling
 from oneticket.ground.allocator import uncollected
 from oneticket.ground.phase import phase
 
@@ -66,7 +66,7 @@ def study(
 ) -> int:
     """Run a study: all trainings of its grid that are not in the store yet, here or on a cluster."""
     with telling(quiet=quiet or json):
-        with phase(LOADING):
+        with loading():
             from oneticket.cli.study import study as command
             from oneticket.engine.engine import Engine
         return command(
@@ -104,7 +104,7 @@ def report(
 ) -> int:
     """Write the report of a study, finished or not: one page with figures, rows and verdicts."""
     with telling(quiet=False):
-        with phase(LOADING):
+        with loading():
             from oneticket.cli.study import report as command
         return command(name, out=out, show=show, store=store)
 
@@ -112,7 +112,7 @@ def report(
 def status(name: Name, /, *, json: Json = False, store: Keep = KEEP) -> int:
     """Print the progress of a study: what is done, running, failed and left to do."""
     with telling(quiet=json), uncollected():
-        with phase(LOADING):
+        with loading():
             from oneticket.cli.study_status import status as command
         return command(name, json=json, store=store)
 
@@ -128,7 +128,7 @@ def board(
 ) -> int:
     """Show a store in the browser while a study runs: progress, live curves, tickets. It reads and changes nothing."""
     with telling(quiet=False):
-        with phase(LOADING):
+        with loading():
             from oneticket.cli.board import board as command
         return command(studies, store=store, port=port, ipv6=ipv6, show=show)
 
@@ -177,7 +177,7 @@ def gc(
 ) -> int:
     """Remove leftovers of interrupted work; with --keep, also all results that the named studies do not need."""
     with telling(quiet=False):
-        with phase(LOADING):
+        with loading():
             from oneticket.cli.study import clear as command
         return command(keep or [], dry_run=dry_run, store=store)
 

@@ -9,7 +9,7 @@ from cyclopts import Parameter
 from cyclopts.validators import Number
 
 from oneticket.cli.parameters import Json
-from oneticket.cli.status import LOADING, telling
+from oneticket.cli.status import loading, telling
 from oneticket.ground.phase import phase
 
 READING = "reading tickets"
@@ -207,7 +207,7 @@ def export(
     Says in a sentence whether any form is faster. For your own model, use oneticket.export.export in Python.
     """
     with telling(quiet=json):
-        with phase(LOADING):
+        with loading():
             from oneticket.cli.export import export as command
         return command(
             ticket,

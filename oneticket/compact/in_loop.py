@@ -20,7 +20,7 @@ from oneticket.compact.settings import Settings
 from oneticket.ground.errors import GuardError
 from oneticket.guard.check import named, steppers
 from oneticket.guard.guard import attach
-from oneticket.guard.optimizer_state import ELEMENTWISE, watching
+from oneticket.guard.optimizer_state import ELEMENTWISE, kind, watching
 from oneticket.guard.parameter_guard import eager
 from oneticket.ticket.mask import Mask
 from oneticket.ticket.names import listed
@@ -200,8 +200,8 @@ def check(model: nn.Module, optimizers: Sequence[Optimizer]) -> None:
             "hand over the one inside, or use attach"
         )
     for one in optimizers:
-        if type(one) not in ELEMENTWISE:
-            kinds = listed(sorted(kind.__name__ for kind in ELEMENTWISE))
+        if kind(one) not in ELEMENTWISE:
+            kinds = listed(sorted(each.__name__ for each in ELEMENTWISE))
             raise GuardError(
                 f"{type(one).__name__}: a smaller network trains as the masked one only under optimizers that "
                 f"update every entry by itself, which is known of torch's {kinds}; use attach"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections import Counter
 from collections.abc import Mapping
@@ -21,6 +20,7 @@ from oneticket.data.images.stream import Stream
 from oneticket.data.joint import joined
 from oneticket.data.kept_facts import keep_facts
 from oneticket.data.moments import Moments, from_histogram, histogram
+from oneticket.data.overlap import repeated
 from oneticket.data.reading import Reading
 from oneticket.data.scale import Scale
 from oneticket.data.selection import Content, brought_to, check_request, chosen, moments_of, outputs
@@ -225,8 +225,8 @@ def _decoded(source: DataSource, size: int | None) -> Made:
     sizes = [tuple(tensors[f"{name}.{INPUTS}"].shape[2:]) for name in _PARTS]
     if sizes[0] != sizes[1] and size is None:
         raise DataError(f"{source.where}: training and test images differ in size ({sizes[0]}, {sizes[1]}); set size")
-    remarks[f"test {several} are also training {several}"] = _repeated(
-        *(tensors[f"{name}.{INPUTS}"] for name in _PARTS)
+    remarks[f"test {several} are also training {several}"] = repeated(
+        *(tensors[f"{name}.{INPUTS}"].numpy() for name in _PARTS)
     )
     return tensors, Content.of(raw, *(f"{count:,} {words}" for words, count in remarks.items() if count)).plain()
 
@@ -236,13 +236,6 @@ def _unchanged(request: DataRequest, source: DataSource, made: Made) -> Made:
     if source.fingerprint and find(request, fetch=False).fingerprint != source.fingerprint:
         raise DataError(f"{source.where}: its files changed while they were read; try again when nothing writes there")
     return made
-
-
-def _repeated(train: torch.Tensor, test: torch.Tensor) -> int:
-    """How many test inputs are the very same as a training input."""
-    seen, found = ([hashlib.sha256(one.numpy().tobytes()).digest() for one in part] for part in (train, test))
-    known = set(seen)
-    return sum(one in known for one in found)
 
 
 def _shape(inputs: Inputs) -> Shape:

@@ -126,7 +126,7 @@ def _parquet(path: Path) -> pa.Table:
     """A file's table; FileError for more rows than memory holds, which a few bytes may claim."""
     about = pq.read_metadata(path)
     afford(8 * about.num_rows * max(1, about.num_columns), f"{about.num_rows:,} rows of {about.num_columns:,} columns")
-    return pq.read_table(path)
+    return pq.ParquetFile(path).read()  # read_table imports all readers of datasets, 0.3 s, for one file
 
 
 def _sound_table(table: pa.Table) -> pa.Table:

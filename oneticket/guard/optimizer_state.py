@@ -51,11 +51,18 @@ def keeps_zeros(optimizer: Optimizer, arguments: tuple[object, ...]) -> bool:
     closure and no hooks but those of one guard. Not asked here: in float16 an `eps` of 1e-8 is zero.
     """
     return (
-        type(optimizer) in ELEMENTWISE
+        kind(optimizer) in ELEMENTWISE
         and arguments == ((optimizer,), {})
         and [*map(acting, step_hooks(optimizer))] == [1, 1, 0, 0]
         and all(map(_tame, optimizer.param_groups))
     )
+
+
+def kind(optimizer: Optimizer) -> type[Optimizer]:
+    """The class whose steps it makes: its own, or the one that a subclass of ours names as `steps_as`."""
+    own = type(optimizer)
+    named: type[Optimizer] = own.__dict__.get("steps_as", own)
+    return named
 
 
 def step_hooks(optimizer: Optimizer) -> tuple[Mapping[int, Callable[..., Any]], ...]:

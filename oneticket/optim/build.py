@@ -14,12 +14,13 @@ from torch.optim import Optimizer
 
 from oneticket.ground.errors import ModelError, SpecError
 from oneticket.ground.table import Table
+from oneticket.optim.eager import eager
 from oneticket.optim.spec import OPTIMIZERS as NAMES
 from oneticket.optim.spec import OptimizerSpec
 
 Named = list[tuple[str, Tensor]]
 Builder = Callable[[OptimizerSpec, nn.Module, Named, Collection[str]], list[Optimizer]]
-Kind = Callable[..., Optimizer]
+Kind = type[Optimizer]
 
 
 def build(spec: OptimizerSpec, model: nn.Module, *, head: Collection[str]) -> list[Optimizer]:
@@ -54,7 +55,7 @@ def build(spec: OptimizerSpec, model: nn.Module, *, head: Collection[str]) -> li
 
 def _torch(kind: Kind, spec: OptimizerSpec, model: nn.Module, named: Named, head: Collection[str]) -> list[Optimizer]:
     """One of torch's, on all parameters."""
-    return [kind(named, **_settings(spec, *PLAIN), **_fast(kind, named))]
+    return [eager(kind)(named, **_settings(spec, *PLAIN), **_fast(kind, named))]
 
 
 def _sgd(spec: OptimizerSpec, model: nn.Module, named: Named, head: Collection[str]) -> list[Optimizer]:
@@ -97,8 +98,8 @@ def _muon(spec: OptimizerSpec, model: nn.Module, named: Named, head: Collection[
             " layer; take adamw, or a model with hidden linear layers"
         )
     adamw = {**_settings(spec, "betas", "weight_decay"), **_fast(torch.optim.AdamW, rest), "lr": spec.rest_lr}
-    muon = torch.optim.Muon(hidden, **_settings(spec, "lr", "momentum", "nesterov", "weight_decay"))
-    return [muon, torch.optim.AdamW(rest, **adamw)] if rest else [muon]
+    muon = eager(torch.optim.Muon)(hidden, **_settings(spec, "lr", "momentum", "nesterov", "weight_decay"))
+    return [muon, eager(torch.optim.AdamW)(rest, **adamw)] if rest else [muon]
 
 
 def _settings(spec: OptimizerSpec, *names: str) -> dict[str, Any]:
@@ -116,7 +117,8 @@ def _fast(kind: Kind, named: Named) -> dict[str, bool]:
     fit = all(
         weight.device.type in ("cpu", "cuda")
         and weight.is_floating_point()
-        and torch.empty_like(weight, device="meta").stride() == weight.stride()
+        # The second asks torch to import its symbolic shapes, 0.3 s, for what the first mostly answers.
+        and (weight.is_contiguous() or torch.empty_like(weight, device="meta").stride() == weight.stride())
         for _, weight in named
     )
     kernel = next((each for each in ("fused", "foreach") if each in signature(kind).parameters), None)

@@ -7,14 +7,15 @@ import math
 import os
 from collections.abc import Callable, Mapping, Sequence, Set
 from pathlib import Path
-from typing import Any
-
-import pandas
+from typing import TYPE_CHECKING, Any
 
 from oneticket.ground import disk
 from oneticket.ground.errors import SpecError, StoreError, unknown
 from oneticket.study.rows import COLUMNS
 from oneticket.study.settings import SETTINGS
+
+if TYPE_CHECKING:
+    import pandas
 
 
 def check_rows(path: Path | None) -> None:
@@ -32,6 +33,8 @@ def write_rows(rows: Sequence[Mapping[str, Any]], path: Path, columns: Sequence[
 
     Raises StoreError if the file cannot be written.
     """
+    import pandas
+
     try:
         disk.replace(path, ENDINGS[path.suffix](pandas.DataFrame(list(rows), columns=list(columns))))
     except OSError as error:
@@ -107,6 +110,8 @@ def _equal(one: Any, other: Any) -> bool:
 
 
 def _check_numbers(column: pandas.Series[Any], least: float, most: float, path: str) -> None:
+    import pandas
+
     given = column.dropna() if column.name not in NEEDED else column
     good = pandas.api.types.is_numeric_dtype(given) or not len(given)
     if not good or not given.between(least, most).all():
@@ -160,8 +165,21 @@ NUMBERS: dict[str, tuple[float, float]] = {
 CHOICES = {"equal": ("epochs", "steps"), "head_start": ("equal", "paper")}
 """Columns of a few known words."""
 
-READERS: dict[str, Callable[[Path], pandas.DataFrame]] = {
-    ".csv": pandas.read_csv,
-    ".json": lambda path: pandas.read_json(path, orient="records"),
-    ".parquet": pandas.read_parquet,
+
+def _reader(name: str, **how: Any) -> Callable[[Path], pandas.DataFrame]:
+    """One of pandas' readers, which is imported when the first file is read."""
+
+    def read(path: Path) -> pandas.DataFrame:
+        import pandas
+
+        frame: pandas.DataFrame = getattr(pandas, name)(path, **how)
+        return frame
+
+    return read
+
+
+READERS = {
+    ".csv": _reader("read_csv"),
+    ".json": _reader("read_json", orient="records"),
+    ".parquet": _reader("read_parquet"),
 }

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import gc
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from oneticket.cli.status import loading
 
 ORDER = """
 import os, sys
@@ -64,3 +67,30 @@ def test_commands_that_need_no_torch(command: str, tmp_path: Path) -> None:
         [sys.executable, "-c", code, *command.split()], capture_output=True, text=True, check=True, cwd=tmp_path
     )
     assert done.stderr.splitlines()[-1] == "False"
+
+
+FIRST_STEP = """
+import os, sys
+from torch.optim.optimizer import register_optimizer_step_pre_hook
+def note(*_):
+    print([name for name in ("torch._dynamo", "sympy", "pyarrow.dataset") if name in sys.modules], flush=True)
+    os._exit(0)
+register_optimizer_step_pre_hook(note)
+from oneticket.cli.app import main
+main(sys.argv[1:])
+"""
+
+
+def test_a_search_begins_to_train_without_what_it_does_not_need(tmp_path: Path) -> None:
+    command = "find --data digits --model mlp --budget 1it --rewind 0it --levels 0 --out out --device cpu --quiet"
+    done = subprocess.run(
+        [sys.executable, "-c", FIRST_STEP, *command.split()], capture_output=True, text=True, check=False, cwd=tmp_path
+    )
+    assert (done.stdout, done.returncode) == ("[]\n", 0), done.stderr[-2000:]
+
+
+def test_nothing_is_collected_while_a_command_is_imported_and_all_is_afterwards() -> None:
+    assert gc.isenabled()
+    with loading():
+        assert not gc.isenabled()
+    assert gc.isenabled()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from PIL import Image
 from oneticket.data.facts import Facts
 from oneticket.data.kept_facts import kept_facts, kept_selection
 from oneticket.data.load import load
-from oneticket.data.overlap import selection
+from oneticket.data.overlap import repeated, selection
 from oneticket.data.sources import DataRequest
 from oneticket.data.spec import DataSpec
 from oneticket.ground.errors import DataError, KeptWarning
@@ -241,3 +242,16 @@ def test_a_set_that_is_gone_is_missed(table: Path) -> None:
         file.unlink()
     with pytest.raises(DataError):
         RunContext().facts(DataSpec(name=str(table)), TaskSpec())
+
+
+def test_repeated_compares_inputs_not_their_checksums() -> None:
+    seen: dict[int, int] = {}
+    for number in range(2**20):
+        other = seen.setdefault(zlib.crc32((number * 0x9E3779B97F4A7C15 % 2**64).to_bytes(8, "little")), number)
+        if other != number:
+            break
+    one, two, three = (np.array([[each * 0x9E3779B97F4A7C15 % 2**64]], np.uint64) for each in (other, number, 0))
+    assert zlib.crc32(one.tobytes()) == zlib.crc32(two.tobytes()) and one != two
+    assert repeated(one, np.concatenate([two, three])) == 0
+    assert repeated(np.concatenate([one, three]), np.concatenate([two, one, one, three])) == 3
+    assert repeated(one[:0], two) == repeated(one, two[:0]) == 0

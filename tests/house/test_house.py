@@ -118,6 +118,7 @@ def test_the_face_is_small_documented_and_complete() -> None:
             ["pydantic", "datasets", "pandas", "rich"],
         ),
         ("import oneticket.cli.app", ["torch", "numpy", "pandas", "datasets", "scipy", "altair"]),
+        ("import oneticket.cli.find", ["pandas", "pyarrow.dataset", "scipy", "torch._dynamo", "sympy"]),
         ("import oneticket.study.spec", ["torch", "numpy"]),
     ],
 )

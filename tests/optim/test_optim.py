@@ -1,6 +1,8 @@
 """Laws of every optimizer row and schedule."""
 
 import math
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -9,9 +11,11 @@ from torch import nn
 from torch.nn import functional as F
 
 from oneticket.ground.errors import ModelError, SpecError
+from oneticket.guard.optimizer_state import kind
 from oneticket.optim.build import build
+from oneticket.optim.eager import _light
 from oneticket.optim.schedule import lr_factor, set_lr
-from oneticket.optim.spec import OptimizerSpec
+from oneticket.optim.spec import OPTIMIZERS, OptimizerSpec
 
 STEP = {"schedule": "step", "milestones": ("2ep", "3ep")}
 ROWS = [
@@ -211,3 +215,38 @@ def test_a_foreign_optimizer_keeps_its_first_learning_rate_as_base():
     set_lr([foreign], 0.5)
     set_lr([foreign], 0.1)
     assert foreign.param_groups[0]["lr"] == 0.05
+
+
+STEPS = """
+import sys, torch
+from oneticket.optim.build import build
+from oneticket.optim.spec import OptimizerSpec
+torch.manual_seed(0)
+net = torch.nn.Sequential(torch.nn.Linear(4, 8), torch.nn.ReLU(), torch.nn.Linear(8, 3))
+made = build(OptimizerSpec(name=sys.argv[1]), net, head=("2.weight", "2.bias"))
+for _ in range(3):
+    for one in made:
+        one.zero_grad()
+    net(torch.ones(2, 4)).square().sum().backward()
+    for one in made:
+        one.step()
+bits = [value.hex() for weight in net.parameters() for value in weight.flatten().tolist()]
+print("torch._dynamo" in sys.modules, bits)
+"""
+
+
+@pytest.mark.parametrize("name", [name for name in OPTIMIZERS if not OPTIMIZERS.is_own(name)])
+def test_no_optimizer_imports_the_compiler_and_bits_are_torchs(name):
+    def stepped(before):
+        code = [sys.executable, "-c", before + STEPS, name]
+        return subprocess.run(code, capture_output=True, text=True, check=True).stdout.split(maxsplit=1)
+
+    (light, bits), (torchs, torchs_bits) = stepped(""), stepped("import torch._dynamo")
+    assert (light, torchs) == ("False", "True")
+    assert bits == torchs_bits
+
+
+def test_a_guard_takes_our_optimizers_for_torchs():
+    made = _light(torch.optim.SGD)([torch.zeros(2, requires_grad=True)])
+    assert kind(made) is torch.optim.SGD and type(made) is not torch.optim.SGD
+    assert kind(torch.optim.Adam([torch.zeros(2, requires_grad=True)])) is torch.optim.Adam

@@ -112,7 +112,8 @@ def _items(column: pa.ChunkedArray) -> list[Item]:
     fields = [field.name for field in column.type]
     rows = column.combine_chunks()
     values = dict(zip(fields, rows.flatten(), strict=True))  # a row that is missing has no values
-    kept = [values[name].to_pylist() for name in ("bytes", "path") if name in values]
+    found = [values[name] for name in ("bytes", "path") if name in values]
+    kept = [[None] * len(one) if one.null_count == len(one) else one.to_pylist() for one in found]
     return [next(filter(None, some), b"") for some in zip(*kept, strict=True)]
 
 
