@@ -82,10 +82,10 @@ def measure(part: str) -> None:
     if all(value(each) is None for each in found) and (KEPT / f"{part}.json").exists():
         return  # what cannot be measured here was measured elsewhere, and says where
     when = {"date": time.strftime("%Y-%m-%d", time.gmtime()), "machine": machine()}
-    told = {"part": part, **when, "seconds": round(time.monotonic() - began), "rows": found}
+    measured = {"part": part, **when, "seconds": round(time.monotonic() - began), "rows": found}
     KEPT.mkdir(parents=True, exist_ok=True)
     whole = KEPT / f"{part}.json.part"
-    whole.write_text(json.dumps(told, indent=1) + "\n")
+    whole.write_text(json.dumps(measured, indent=1) + "\n")
     whole.replace(KEPT / f"{part}.json")
 
 
@@ -96,17 +96,17 @@ def main() -> int:
     flags.add_argument("--resume", type=float, metavar="HOURS", help="leave out what was measured since")
     flags.add_argument("--page", action="store_true", help="only write the page")
     asked = flags.parse_args()
-    told, failed = Console(stderr=True, highlight=False), []
+    console, failed = Console(stderr=True, highlight=False), []
     for part in () if asked.page else asked.parts or PARTS:
         file = KEPT / f"{part}.json"
         if asked.resume and file.exists() and time.time() - file.stat().st_mtime < 3600 * asked.resume:
-            told.print(f"{part}: as measured before")
+            console.print(f"{part}: as measured before")
             continue
         began = time.monotonic()
         code = f"from benchmarks.bench import measure; measure({part!r})"
         done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=ENVIRONMENT, check=False)
         failed += [part] if done.returncode else []
-        told.print(f"{part}: {'failed' if done.returncode else 'measured'} in {time.monotonic() - began:.0f} s")
+        console.print(f"{part}: {'failed' if done.returncode else 'measured'} in {time.monotonic() - began:.0f} s")
     parts = kept(PARTS)
     page(parts, {part: about(part) for part in PARTS})
     for name, part in parts.items():
@@ -114,7 +114,7 @@ def main() -> int:
         for found in part["rows"]:
             shown.add_row(*cells(found)[:-1])
         Console().print(shown)
-    told.print("results/speed.md is written" + (f"; failed: {', '.join(failed)}" if failed else ""))
+    console.print("results/speed.md is written" + (f"; failed: {', '.join(failed)}" if failed else ""))
     return 1 if failed else 0
 
 

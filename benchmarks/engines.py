@@ -60,8 +60,8 @@ def apart(engine: str, budget: str) -> tuple[float, float]:
     """The same in a process of its own, so that no engine finds what another left in memory."""
     asked = [sys.executable, "-m", "benchmarks.engines", "once", engine, budget]
     environment = {name: value for name, value in os.environ.items() if name != "OMP_NUM_THREADS"}
-    told = subprocess.run(asked, check=True, stdout=subprocess.PIPE, text=True, env=environment).stdout.split()
-    return float(told[0]), float(told[1])
+    printed = subprocess.run(asked, check=True, stdout=subprocess.PIPE, text=True, env=environment).stdout.split()
+    return float(printed[0]), float(printed[1])
 
 
 def rows(rounds: int = 2) -> list[Row]:

@@ -43,9 +43,9 @@ def search(replicate: int, levels: int, spec: SearchSpec) -> list[dict[str, Any]
                 if piles.failed:
                     raise piles.failed[0][1]
                 density = stores[name].record(step)["density"]
-                told = stores[name].provenance(step)
-                point = {"side": name, "level": level, "density": density, "seconds": told["seconds"]}
-                points.append({**point, "how": told.get("how", "")})
+                provenance = stores[name].provenance(step)
+                point = {"side": name, "level": level, "density": density, "seconds": provenance["seconds"]}
+                points.append({**point, "how": provenance.get("how", "")})
             began = time.perf_counter()
             floor.train(stores[COMPACT].record(step)["steps"])
             points.append({"side": FLOOR, "level": level, "density": density, "seconds": time.perf_counter() - began})

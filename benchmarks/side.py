@@ -31,9 +31,9 @@ class Side:
         self.processes = []
         for core in range(abreast):
             pinned, count = (["taskset", "-c", str(core)], 1) if abreast > 1 else ([], threads)
-            told = [*pinned, *asked, str(count), str(level)]
+            command = [*pinned, *asked, str(count), str(level)]
             process = subprocess.Popen(
-                told, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT, env=ENVIRONMENT
+                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT, env=ENVIRONMENT
             )
             self.processes.append(process)
 

@@ -138,7 +138,7 @@ def page(names: Iterable[str], folder: Path) -> None:
 def section(name: str, path: Path, searched: Sequence[Mapping[str, Any]]) -> list[str]:
     """What the page tells of one ticket."""
     ticket, recipe = Ticket.load(path), RECIPES[name]
-    told = (
+    text = (
         f"{network(ticket)}, found on {data(ticket)}, level {ticket.lineage['level']}: {ticket.mask.remaining:,} of "
         f"{ticket.mask.total:,} prunable weights remain, {percent(ticket.density)}; {path.stat().st_size:,} bytes."
     )
@@ -149,7 +149,7 @@ def section(name: str, path: Path, searched: Sequence[Mapping[str, Any]]) -> lis
         for target in recipe.targets
     ]
     scores = table_lines(score_table(ticket.evidence["scores"]))
-    return [f"## {name}", "", told, "", "```bash", *made, "```", "", *table_lines(levels(searched)), *scores]
+    return [f"## {name}", "", text, "", "```bash", *made, "```", "", *table_lines(levels(searched)), *scores]
 
 
 def levels(searched: Sequence[Mapping[str, Any]]) -> ReportTable:

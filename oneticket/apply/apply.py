@@ -20,7 +20,7 @@ from oneticket.guard.check import renamed
 from oneticket.guard.guard import attached
 from oneticket.ticket.density import Density, model_weights
 from oneticket.ticket.mask import Mask
-from oneticket.ticket.match import hint, match, plain, shared_module, told
+from oneticket.ticket.match import hint, match, name_changes, plain, shared_module
 from oneticket.ticket.names import listed
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ class Applied:
         return Density(remaining=self.mask.remaining, total=self.mask.total, whole=self.whole)
 
     def __str__(self) -> str:
-        how = f", {words}" if (words := told(self.names)) else ""
+        how = f", {words}" if (words := name_changes(self.names)) else ""
         rest = f"fresh: {listed(self.fresh)}; left: {listed(self.left)}"
         return f"transferred {len(self.matched)} tensors{how} ({self.weight_counts}); {rest}"
 

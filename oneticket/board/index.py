@@ -84,7 +84,7 @@ class Index:
             about: dict[str, Any] = {"key": key, "size": size, "what": self._words.get(key, described(defined))}
             about |= {"kind": str(defined["kind"]) if defined else "unknown", "source": sources.get(key, "")}
             if head is None:
-                trouble = next((why for name, why in store.told.items() if key in name), "it cannot be read")
+                trouble = next((why for name, why in store.ignored.items() if key in name), "it cannot be read")
                 self._entries[key] = Entry(**about, trouble=trouble)
             elif head.size != size:
                 trouble = f"it is cut short or overlong: {size:,} bytes, its head says {head.size:,}"

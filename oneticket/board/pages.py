@@ -10,7 +10,19 @@ from oneticket.board.drawn import progress
 from oneticket.board.elements import Html, Part, joined, link, note, page, section, table, tag
 from oneticket.board.gate import Answer, Request
 from oneticket.board.index import Entry
-from oneticket.board.pieces import EVERY, LISTED, SHORT, counts_of, failed, legend, moment, running, several, size, told
+from oneticket.board.pieces import (
+    EVERY,
+    LISTED,
+    SHORT,
+    counts_of,
+    failed,
+    legend,
+    moment,
+    notice,
+    running,
+    several,
+    size,
+)
 from oneticket.board.view import Seen
 from oneticket.ground.errors import SpecError
 from oneticket.store.plans import KeptPlan
@@ -79,20 +91,20 @@ def outcomes(board: Board, request: Request) -> Answer:
 def _state(board: Board, seen: Seen) -> Iterator[Part]:
     """What there is in the store, and what is wrong with it."""
     if seen.error:
-        yield told([f"The store cannot be read now: {seen.error}. What follows is as it was last seen."])
+        yield notice([f"The store cannot be read now: {seen.error}. What follows is as it was last seen."])
     if not seen.there:
         yield note("There is no store here yet. It is made by the first run, and shows up here by itself.")
         return
     troubles = board.index.troubles(seen)
     unread = [
-        f"{name}: {why}" for name, why in list(board.store.told.items()) if not any(key in name for key in troubles)
+        f"{name}: {why}" for name, why in list(board.store.ignored.items()) if not any(key in name for key in troubles)
     ]
     bad = [f"{key[:SHORT]}: {why}; a run makes it anew" for key, why in troubles.items()]
     aside = [f"{name}: damaged, and set aside; `oneticket store gc` removes it" for name in seen.aside]
     lines = [*bad, *unread, *aside]
     more = [f"And {len(lines) - LISTED:,} more; `oneticket store verify` finds all."] if len(lines) > LISTED else []
     if lines:
-        yield told([f"{len(lines):,} damaged or unreadable:", *lines[:LISTED], *more])
+        yield notice([f"{len(lines):,} damaged or unreadable:", *lines[:LISTED], *more])
     waiting = len(seen.defined - seen.outcomes.keys())
     counts = [
         f"{several(len(seen.outcomes), 'outcome')} ({size(sum(seen.outcomes.values()))})",

@@ -50,9 +50,9 @@ def legend() -> Html:
     return tag("ul", *(tag("li", state, class_=state.replace(" ", "-")) for state in STATES), class_="legend")
 
 
-def told(lines: Iterable[str]) -> Html:
+def notice(lines: Iterable[str]) -> Html:
     """Lines that a reader must see."""
-    return tag("div", *(tag("p", line) for line in lines), class_="told", role="status")
+    return tag("div", *(tag("p", line) for line in lines), class_="notice", role="status")
 
 
 def moment(date: str) -> str:

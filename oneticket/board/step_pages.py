@@ -54,7 +54,7 @@ def compare(board: Board, request: Request) -> Answer:
         found = [_masks(board, seen, query, side) for side in ("a", "b")]
         rows = shared(*(masks.remaining(level) for masks, level in found))
     except StoreError as error:
-        body = section("told", "Not compared", tag("p", str(error)), live=False)
+        body = section("notice", "Not compared", tag("p", str(error)), live=False)
         return Answer(body=page("Compare two tickets", form, body, store=board.store.url))
     words = board.index.words([one, other])
     names = [

@@ -10,7 +10,7 @@ from oneticket.board.board import Board
 from oneticket.board.drawn import progress
 from oneticket.board.elements import Html, Part, address, joined, note, page, section, table, tag
 from oneticket.board.gate import Answer, Request
-from oneticket.board.pieces import EVERY, counts_of, failed, legend, moment, running, several, told
+from oneticket.board.pieces import EVERY, counts_of, failed, legend, moment, notice, running, several
 from oneticket.board.reports import Drawn, Report
 from oneticket.board.view import STATES, Seen
 from oneticket.charts.chart import turning_dark
@@ -73,7 +73,7 @@ def _verdicts(report: Report | None, kept: KeptPlan | None) -> Html:
         name = kept.study if kept else "STUDY"
         return note(f"Name the study's file to have its verdicts and figures: oneticket board {name}.toml")
     if report.error:
-        return told([f"Its report cannot be made: {report.error}"])
+        return notice([f"Its report cannot be made: {report.error}"])
     if report.done < 0:
         return note(f"The report is being made: {report.doing}.")
     known = {cell.step.key for cell in report.plan.cells} if report.plan else set()
@@ -81,7 +81,9 @@ def _verdicts(report: Report | None, kept: KeptPlan | None) -> Html:
     cards = Html(answers(report.verdicts, linked=False))
     doing = f" {report.doing.capitalize()} what came since." if report.doing else ""
     return joined(
-        told(["The store was last run with another plan of this study: other data, another file, or another version."])
+        notice(
+            ["The store was last run with another plan of this study: other data, another file, or another version."]
+        )
         if other
         else None,
         note(f"From {report.done:,} of {report.cells:,} cells; they may change until all are there.{doing}"),

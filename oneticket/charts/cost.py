@@ -51,10 +51,10 @@ def _draw(records: list[Record], searches: list[str], unit: str, reach: alt.Scal
     color = alt.Color(
         "kind:N", scale=theme.marks(kinds, theme.PALETTE[1::-1]), legend=theme.legend(kinds, room=theme.WHOLE - 140)
     )
-    told = {"search": "search", "kind": "time of", "said": "time", "work": "work", "n": "replicates"}
+    tooltip = {"search": "search", "kind": "time of", "said": "time", "work": "work", "n": "replicates"}
     base = alt.Chart().encode(y=y, x=x, yOffset=alt.YOffset("kind:N", sort=kinds))
     layers = [
-        theme.with_tooltip(base, told, "bar", opacity=0.85).encode(color=color),
+        theme.with_tooltip(base, tooltip, "bar", opacity=0.85).encode(color=color),
         base.mark_text(align="left", dx=6, fontSize=12, color=theme.INK, aria=False).encode(text="said:N"),
     ]
     return layered(layers, records, Heading("Every search"), width=WIDTH, height=BAND * len(searches))
@@ -64,7 +64,7 @@ def _records(row: Row, called: dict[str, str], unit: str, length: float, *, mode
     search = f"{row['model']}, {called[_source(row)]}" if models else called[_source(row)]
     work = f"{row['trainings']:,} trainings, {row['steps']:,} steps, {row['examples']:,} examples"
     many = row["searches_saved"]
-    saved = f"{many:,} search{'' if many == 1 else 'es'} saved, {row['carried']:,} trainings of carried tickets"
+    saved = f"{many:,} search{'' if many == 1 else 'es'} saved, {row['transferred']:,} trainings of transferred tickets"
     made = []
     for kind, seconds, done in ((COST, row["seconds"], work), (SAVED, row["seconds_saved"], saved)):
         said = "not known" if seconds is None else f"{seconds / length:,.3g} {unit}"

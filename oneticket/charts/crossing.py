@@ -97,14 +97,14 @@ def _set(rows: Sequence[Row], setting: Setting) -> object:
 
 def _both(sizes: Sized) -> bool:
     """Whether the target's own ticket is compared with a ticket from another source anywhere."""
-    return any(_own(found, one.setting) for found in sizes.values() for one in found if _carried(one))
+    return any(_own(found, one.setting) for found in sizes.values() for one in found if _transferred(one))
 
 
 def _own(found: Sequence[Summary], setting: Setting) -> Summary | None:
     return next((one for one in found if one.is_own_ticket and one.setting == setting), None)
 
 
-def _carried(one: Summary) -> bool:
+def _transferred(one: Summary) -> bool:
     return one.line.arm == "ticket" and not one.is_own_ticket
 
 
@@ -133,9 +133,9 @@ def _gains(found: Sequence[Summary], own: Summary | None, size: int, group: Grou
         compared = None if own is None or one is own else over(one, own)
         if compared is not None:
             gain = compared.difference
-            told = {"mean": gain.mean, "low": gain.low, "high": gain.high, "n": gain.n}
+            gained = {"mean": gain.mean, "low": gain.low, "high": gain.high, "n": gain.n}
             said = within(gain, one.setting.metric, signed=True)
-            made.append({"size": size, "line": group.called[_line(one)], "said": said, **told})
+            made.append({"size": size, "line": group.called[_line(one)], "said": said, **gained})
     return made
 
 
@@ -153,13 +153,13 @@ def _draw(records: list[Record], title: str, metric: Metric, group: Group, *, ze
     said = f"gain over the target's own ({metric.units})" if zero else f"test {metric.heading}"
     axis = theme.metric_axis(metric, said, theme.reach(records), signed=zero, tickCount=5)
     y, low = (alt.Y(f"{end}:Q", title=said, scale=alt.Scale(zero=False), axis=axis) for end in ("mean", "low"))
-    told = {"line": "arm", "size": "training examples", "said": f"{said} [95 %]", "n": "n"}
+    tooltip = {"line": "arm", "size": "training examples", "said": f"{said} [95 %]", "n": "n"}
     color, shape, dash = looks(list(group.called.values()))
     base = alt.Chart().encode(x=x, color=color)
     layers = [
         base.transform_filter("isValid(datum.low)").mark_rule(opacity=0.5, aria=False).encode(y=low, y2="high:Q"),
         base.mark_line(strokeWidth=1.8, aria=False).encode(y=y, strokeDash=dash),
-        theme.with_tooltip(base, told, "point", filled=True, size=46, opacity=1).encode(y=y, shape=shape),
+        theme.with_tooltip(base, tooltip, "point", filled=True, size=46, opacity=1).encode(y=y, shape=shape),
     ]
     if zero:
         nought = alt.Chart(alt.InlineData(values=[{"mean": 0}]))

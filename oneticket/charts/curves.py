@@ -116,7 +116,7 @@ def _draw(title: str, records: list[Record], names: list[str], number: int) -> a
         alt.Y(f"{end}:Q", title="training loss (logarithmic)", scale=scale, axis=alt.Axis(values=ticks, format="~g"))
         for end in ("mean", "low")
     )
-    told = {"line": "arm", "steps": "steps", "first": "loss at first [95 %]", "last": "at last [95 %]", "n": "n"}
+    tooltip = {"line": "arm", "steps": "steps", "first": "loss at first [95 %]", "last": "at last [95 %]", "n": "n"}
     shown = theme.legend(names, symbolType="stroke", symbolSize=300)
     color = alt.Color("line:N", scale=theme.marks(names), legend=shown)
     dash = alt.StrokeDash("line:N", scale=theme.marks(names, theme.DASHES), legend=shown)
@@ -126,9 +126,9 @@ def _draw(title: str, records: list[Record], names: list[str], number: int) -> a
     layers = [
         line.transform_filter(valid).mark_area(opacity=0.08, clip=True, aria=False).encode(y=low, y2="high:Q"),
         dense.transform_filter(valid).mark_area(opacity=0.08, clip=True, aria=False).encode(y=low, y2="high:Q"),
-        theme.with_tooltip(line, told, "line", strokeWidth=1.6, clip=True)
+        theme.with_tooltip(line, tooltip, "line", strokeWidth=1.6, clip=True)
         .encode(y=mean, strokeDash=dash)
         .properties(name=f"panel_{number}"),
-        theme.with_tooltip(dense, told, "line", strokeWidth=1.8, clip=True).encode(y=mean),
+        theme.with_tooltip(dense, tooltip, "line", strokeWidth=1.8, clip=True).encode(y=mean),
     ]
     return layered(layers, records, Heading(title), width=theme.WIDTH, height=theme.HEIGHT)

@@ -104,7 +104,7 @@ def _draw(
     said = f"gain in {metric.gained_in}"
     axis = theme.metric_axis(metric, said, scale["domain"], signed=True, tickCount=5)
     mean, low = (alt.Y(f"{end}:Q", title=said, scale=scale, axis=axis) for end in ("mean", "low"))
-    told = {"line": "effect", "arms": "arms", "kept": "weights kept", "gain": f"{said} [95 %]", "n": "n"}
+    tooltip = {"line": "effect", "arms": "arms", "kept": "weights kept", "gain": f"{said} [95 %]", "n": "n"}
     color, shape, dash = looks([EFFECTS[name].label for name in SHOWN], COLORS)
     line = theme.picked(alt.Chart(), ["line"]).encode(x=x, color=color)
     bars = line.transform_filter("isValid(datum.low)")
@@ -112,7 +112,7 @@ def _draw(
         alt.Chart().mark_rule(color=theme.GREY, aria=False).encode(y=alt.YDatum(0, scale=scale)),
         bars.mark_rule(strokeWidth=1.6, clip=True, aria=False).encode(y=low, y2="high:Q"),
         line.mark_line(strokeWidth=1.4, opacity=0.7, clip=True, aria=False).encode(y=mean, strokeDash=dash),
-        theme.with_tooltip(line, told, "point", filled=True, size=52, opacity=1, clip=True)
+        theme.with_tooltip(line, tooltip, "point", filled=True, size=52, opacity=1, clip=True)
         .encode(y=mean, shape=shape)
         .properties(name=f"panel_{number}"),
     ]

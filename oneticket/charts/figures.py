@@ -107,7 +107,7 @@ FIGURES: Table[Figure] = NAMES.filled(
             "the sparsest level or another one from the menu: the mean difference paired by replicate, half its 95 % "
             "Student t interval, and n. A frame says that the interval leaves out 0. Where a source is the target "
             "itself stands its score.",
-            needs="a ticket carried to other data, and that data's own ticket",
+            needs="a ticket transferred to other data, and that data's own ticket",
             draw=lambda found: sources_chart(found.rows, found.missing) if found.rows else None,
         ),
         "optimizers": _figure(
@@ -116,7 +116,7 @@ FIGURES: Table[Figure] = NAMES.filled(
             "(blue) or worse (orange) than the target's own ticket, and than the global random ticket: the mean "
             "difference paired by replicate, half its 95 % Student t interval, and n. A frame says that the interval "
             "leaves out 0.",
-            needs="a ticket carried to another optimizer on its own data",
+            needs="a ticket transferred to another optimizer on its own data",
             draw=lambda found: optimizers_chart(found.rows, found.missing) if found.rows else None,
         ),
         "controls": _figure(
@@ -141,7 +141,7 @@ FIGURES: Table[Figure] = NAMES.filled(
             caption="Targets that are one set cut to several sizes: test scores over the number of the target's "
             "training examples, and by how much each ticket is better than the target's own, paired by replicate. "
             "Points are means over replicates, bars their 95 % Student t intervals.",
-            needs="a ticket carried to one set at several sizes, and that set's own tickets",
+            needs="a ticket transferred to one set at several sizes, and that set's own tickets",
             draw=lambda found: crossing_chart(found.rows, found.missing) if found.rows else None,
         ),
         "layers": _figure(

@@ -141,9 +141,9 @@ def _draw(panel: _Panel, reach: alt.Scale, sources: Sequence[str], number: int) 
     metric, better = panel.metric, f"ticket better by ({panel.metric.units})"
     axis = theme.metric_axis(metric, better, reach["domain"], signed=True, tickCount=4)
     x, bar = (alt.X(f"{end}:Q", title=better, scale=reach, axis=axis) for end in ("mean", "low"))
-    told = {"line": "ticket found on", "control": "minus", "kept": "weights kept"}
-    told |= {"difference": f"difference in {metric.units} [95 %]", "n": "n"}
-    told |= {"ticket": f"{metric.heading} of the ticket", "rival": "of the control"}
+    tips = {"line": "ticket found on", "control": "minus", "kept": "weights kept"}
+    tips |= {"difference": f"difference in {metric.units} [95 %]", "n": "n"}
+    tips |= {"ticket": f"{metric.heading} of the ticket", "rival": "of the control"}
     shown = (
         theme.legend(here, title="ticket found on", room=theme.WHOLE - 160, values=here) if len(sources) > 1 else None
     )
@@ -155,10 +155,10 @@ def _draw(panel: _Panel, reach: alt.Scale, sources: Sequence[str], number: int) 
     layers = [
         alt.Chart().mark_rule(color=theme.GREY, aria=False).encode(x=alt.XDatum(0, scale=reach)),
         base.mark_rule(strokeWidth=1.6, aria=False).encode(x=bar, x2="high:Q", color=color),
-        theme.with_tooltip(unseen, told, "point", size=50, fill=theme.PAPER, opacity=1)
+        theme.with_tooltip(unseen, tips, "point", size=50, fill=theme.PAPER, opacity=1)
         .encode(x=x, color=color, shape=shape)
         .properties(name=f"panel_{number}"),
-        theme.with_tooltip(seen, told, "point", size=50, filled=True, opacity=1).encode(x=x, color=color, shape=shape),
+        theme.with_tooltip(seen, tips, "point", size=50, filled=True, opacity=1).encode(x=x, color=color, shape=shape),
         base.transform_filter("datum.few")
         .mark_text(align="right", fontSize=11, color=theme.INK, aria=False)
         .encode(x=alt.XDatum(reach["domain"][1], scale=reach), text="many:N"),

@@ -88,14 +88,14 @@ def _heat(matrix: Matrix, heading: Heading, targets: Sequence[str], *, most: flo
             tickCount=3,
         ),
     )
-    told = {"source": y, "target": x, "kept": "weights kept", "difference": f"difference in {metric.units} [95 %]"}
-    told |= {"score": f"{metric.heading} [95 %]", "n": "n"}
+    tooltip = {"source": y, "target": x, "kept": "weights kept", "difference": f"difference in {metric.units} [95 %]"}
+    tooltip |= {"score": f"{metric.heading} [95 %]", "n": "n"}
     shown = alt.Chart().transform_filter("datum.level === level").encode(x=across, y=down)
     compared, plain = (shown.transform_filter(f"{no}isValid(datum.value)") for no in ("", "!"))
     framed = compared.transform_filter("datum.seen")
     layers = [
-        theme.with_tooltip(plain, told, "rect", fill=theme.PALE, stroke="#bbbbbb", strokeDash=[3, 3]),
-        theme.with_tooltip(compared, told, "rect").encode(color=color),
+        theme.with_tooltip(plain, tooltip, "rect", fill=theme.PALE, stroke="#bbbbbb", strokeDash=[3, 3]),
+        theme.with_tooltip(compared, tooltip, "rect").encode(color=color),
         framed.mark_rect(fillOpacity=0, stroke=theme.INK, strokeWidth=2.5, aria=False),
         *(
             shown.mark_text(fontSize=size, dy=dy, color=theme.ON_TILE, aria=False).encode(text=f"{line}:N")

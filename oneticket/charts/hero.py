@@ -75,14 +75,14 @@ def _draw(title: str, shown: Sequence[Summary], called: Mapping[str, str]) -> al
     x, begin = (alt.X(f"{end}:Q", title=title_x, scale=reach, axis=axis) for end in ("mean", "low"))
     color = alt.Color("kind:N", scale=alt.Scale(domain=KINDS, range=LOOKS), legend=None)
     shape = alt.Shape("kind:N", scale=alt.Scale(domain=KINDS, range=theme.SHAPES[:4]), legend=None)
-    told = {"line": "arm", "kept": "weights kept", "score": f"{metric.heading} [95 %]", "n": "n"}
+    tips = {"line": "arm", "kept": "weights kept", "score": f"{metric.heading} [95 %]", "n": "n"}
     dense = alt.Chart().transform_filter("datum.kind === 'dense'")
     base = alt.Chart().encode(y=y)
     bars = base.transform_filter("isValid(datum.low)")
     layers = [
         dense.mark_rule(strokeDash=[6, 4], strokeWidth=1.5, color=theme.BLACK, aria=False).encode(x=x),
         bars.mark_rule(strokeWidth=2, aria=False).encode(x=begin, x2="high:Q", color=color),
-        theme.with_tooltip(base, told, "point", filled=True, size=60, opacity=1).encode(x=x, color=color, shape=shape),
+        theme.with_tooltip(base, tips, "point", filled=True, size=60, opacity=1).encode(x=x, color=color, shape=shape),
         base.mark_text(align="right", fontSize=12, color=theme.INK, aria=False).encode(
             x=alt.XDatum(reach["domain"][1], scale=reach), text="said:N"
         ),

@@ -99,12 +99,12 @@ def _draw(records: list[Record], layers: list[str], color: alt.Color, title: str
     x = alt.X("kept:O", sort=kept, title="weights kept in all", axis=alt.Axis(**overlap))
     ends = json.dumps({layer: layer if len(layer) <= LETTERS else "…" + layer[1 - LETTERS :] for layer in layers})
     y = alt.Y("layer:N", sort=layers, title=None, axis=alt.Axis(labelExpr=f"{ends}[datum.label]"))
-    told = {"layer": "layer", "kept": "weights kept in all", "share": "of the layer [95 %]", "n": "n"}
-    told |= {"living": "remaining weights, mean"}
+    tooltip = {"layer": "layer", "kept": "weights kept in all", "share": "of the layer [95 %]", "n": "n"}
+    tooltip |= {"living": "remaining weights, mean"}
     tile = alt.Chart().encode(x=x, y=y)
     crossed = tile.transform_filter("datum.empty")
     drawn = [
-        theme.with_tooltip(tile, told, "rect", stroke=theme.PAPER).encode(color=color),
+        theme.with_tooltip(tile, tooltip, "rect", stroke=theme.PAPER).encode(color=color),
         crossed.mark_point(shape="cross", angle=45, size=50, filled=True, color=theme.PALETTE[1], aria=False),
     ]
     if len(kept) <= TEXT:

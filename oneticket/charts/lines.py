@@ -25,22 +25,22 @@ class Group:
     detail: bool = False
 
 
-def groups(lines: Iterable[Line], home: Line | None = None) -> list[Group]:
+def groups(lines: Iterable[Line], target: Line | None = None) -> list[Group]:
     """The lines in groups of at most `theme.MOST`: first the tickets of all sources, then what belongs to each source.
 
-    `home`: a line of the target itself, whose own arms are no source's. Where there is one source, its arms are spread
-    over groups, and its ticket stands in each of them.
+    `target` is a line of the target itself, whose own arms belong to no source. If there is only one source, its arms
+    are spread over the groups, and its ticket is in each of them.
 
     >>> lines = [Line(arm=arm, data="svhn", optimizer="sgd") for arm in ("ticket", "reinit", "signs")]
     >>> [list(group.called.values()) for group in groups(lines)]
     [['ticket from svhn', 'new magnitudes, same mask and signs', 'new weights, same mask']]
     """
     ordered = sorted(set(lines), key=rank)
-    here = [line for line in ordered if not line.source or line.arm == "own" or _alike(line, home)]
+    here = [line for line in ordered if not line.source or line.arm == "own" or _alike(line, target)]
     away = [line for line in ordered if line not in here]
     tickets = [line for line in ordered if line.arm in ("ticket", "own")]
     own = [line for line in tickets if line in here and away][:1]
-    by = {line.optimizer for line in ordered if line.source} | ({home.optimizer} if home else set())
+    by = {line.optimizer for line in ordered if line.source} | ({target.optimizer} if target else set())
     named = {line.source: (line.data or "") if len(by) == 1 else line.source for line in ordered}
 
     def group(title: str, lines: Sequence[Line], sourced: str = "", *, detail: bool = False) -> Group:
@@ -83,8 +83,8 @@ def _spread(lines: Sequence[Line], always: Sequence[Line]) -> list[list[Line]]:
     return [[*always, *others[start:end]] for start, end in pairwise(ends)]
 
 
-def _alike(line: Line, home: Line | None) -> bool:
-    return home is not None and (line.data, line.optimizer) == (home.data, home.optimizer)
+def _alike(line: Line, target: Line | None) -> bool:
+    return target is not None and (line.data, line.optimizer) == (target.data, target.optimizer)
 
 
 OWN = words_of("own").label

@@ -75,8 +75,8 @@ def _draw(records: list[Record], title: str, names: list[str], x: alt.X, top: fl
     title_y, scale = SHARED.heading, alt.Scale(domain=[0, top])
     axis = theme.metric_axis(SHARED, title_y, (0.0, top), tickCount=5)
     mean, low, chance = (alt.Y(f"{end}:Q", title=title_y, scale=scale, axis=axis) for end in ("mean", "low", "chance"))
-    told = {"line": "compared with", "kept": "weights kept", "overlap": f"{title_y} [95 %]"}
-    told["beyond"] = f"{SHARED.units} above chance [95 %]"
+    tooltip = {"line": "compared with", "kept": "weights kept", "overlap": f"{title_y} [95 %]"}
+    tooltip["beyond"] = f"{SHARED.units} above chance [95 %]"
     color, shape, dash = looks(names)
     line = theme.picked(alt.Chart(), ["line"]).encode(x=x, color=color)
     bars = line.transform_filter("isValid(datum.low)")
@@ -86,7 +86,7 @@ def _draw(records: list[Record], title: str, names: list[str], x: alt.X, top: fl
         .encode(x=x, y=chance),
         bars.mark_rule(opacity=0.6, clip=True, aria=False).encode(y=low, y2="high:Q"),
         line.mark_line(strokeWidth=1.8, clip=True, aria=False).encode(y=mean, strokeDash=dash),
-        theme.with_tooltip(line, {**told, "n": "n"}, "point", filled=True, size=46, opacity=1, clip=True)
+        theme.with_tooltip(line, {**tooltip, "n": "n"}, "point", filled=True, size=46, opacity=1, clip=True)
         .encode(y=mean, shape=shape)
         .properties(name=f"panel_{number}"),
     ]

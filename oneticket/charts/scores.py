@@ -86,9 +86,9 @@ def _panels(rows: Sequence[Row], missing: Sequence[Row]) -> list[_Panel]:
             lacking = [row for row in missing if _in(row, part, setting)]
             title = f"{part}: {place}" if len(split) > 1 else place
             here = [one for one in summaries if one.setting == setting]
-            home = Line(arm="own", data=setting.data, optimizer=setting.optimizer)
+            target = Line(arm="own", data=setting.data, optimizer=setting.optimizer)
             lines = [one.line for one in here if one.line.arm != "dense"]
-            for number, group in enumerate(groups(lines, home)):
+            for number, group in enumerate(groups(lines, target)):
                 panel = _Panel(
                     title=", ".join([setting.model] * models + [title] + [group.title] * bool(group.title)),
                     setting=setting,
@@ -147,8 +147,8 @@ def _draw(panel: _Panel, records: list[Record], *, x: alt.X, y: alt.Scale, numbe
     title = f"test {metric.heading}" if metric.larger else f"test {metric.heading}, lower is better"
     axis = theme.metric_axis(metric, title, y["domain"], tickCount=5)
     mean, low = (alt.Y(f"{end}:Q", title=title, scale=y, axis=axis) for end in ("mean", "low"))
-    told = {"line": "arm", "kept": "weights kept", "score": f"{metric.heading} [95 %]", "n": "n"}
-    told["over"] = f"{metric.units} {metric.above} dense [95 %]"
+    tooltip = {"line": "arm", "kept": "weights kept", "score": f"{metric.heading} [95 %]", "n": "n"}
+    tooltip["over"] = f"{metric.units} {metric.above} dense [95 %]"
     names = list(panel.group.called.values())
     color, shape, dash = looks(names)
     rule = alt.Chart().transform_filter("datum.dense")
@@ -158,22 +158,22 @@ def _draw(panel: _Panel, records: list[Record], *, x: alt.X, y: alt.Scale, numbe
     layers = [
         *_shade(panel, x),
         bounds.mark_rect(opacity=0.10, color=theme.BLACK, aria=False),
-        theme.with_tooltip(rule, told, "rule", strokeDash=[6, 4], strokeWidth=1.5, color=theme.BLACK).encode(y=mean),
-        *([_level(level, told, mean, dash)] if any(one["whole"] and not one["dense"] for one in records) else []),
+        theme.with_tooltip(rule, tooltip, "rule", strokeDash=[6, 4], strokeWidth=1.5, color=theme.BLACK).encode(y=mean),
+        *([_level(level, tooltip, mean, dash)] if any(one["whole"] and not one["dense"] for one in records) else []),
         *([band.mark_area(opacity=0.14, clip=True, aria=False)] if len(names) <= FEW else []),
         band.mark_rule(opacity=0.6, clip=True, aria=False),
         line.mark_line(strokeWidth=1.8, clip=True, aria=False).encode(y=mean, strokeDash=dash),
-        theme.with_tooltip(line, told, "point", filled=True, size=46, opacity=1, clip=True)
+        theme.with_tooltip(line, tooltip, "point", filled=True, size=46, opacity=1, clip=True)
         .encode(y=mean, shape=shape)
         .properties(name=f"panel_{number}"),
     ]
     return layered(layers, records, Heading(panel.title, panel.below), width=theme.WIDTH, height=theme.HEIGHT)
 
 
-def _level(rule: alt.Chart, told: dict[str, str], mean: alt.Y, dash: alt.StrokeDash) -> alt.LayerChart:
+def _level(rule: alt.Chart, tooltip: dict[str, str], mean: alt.Y, dash: alt.StrokeDash) -> alt.LayerChart:
     """A network that was never pruned, as a level line: its density is off an axis of pruned ones."""
     band = rule.transform_filter("isValid(datum.low)").mark_rect(opacity=0.08, aria=False)
-    drawn = theme.with_tooltip(rule, told, "rule", strokeWidth=1.8).encode(y=mean, strokeDash=dash)
+    drawn = theme.with_tooltip(rule, tooltip, "rule", strokeWidth=1.8).encode(y=mean, strokeDash=dash)
     low = alt.Y("low:Q", title=mean["title"], scale=mean["scale"], axis=mean["axis"])
     both: alt.LayerChart = band.encode(y=low, y2="high:Q") + drawn
     return both

@@ -42,9 +42,9 @@ def mask_chart(mask: Mask) -> Chart:
     x = alt.X("share:Q", title="weights that remain", scale=alt.Scale(domain=[0, 1]), axis=axis)
     y = alt.Y("layer:N", sort=[bar["layer"] for bar in bars], title=None)
     base = alt.Chart(alt.InlineData(values=bars)).encode(x=x, y=y)
-    told = {"layer": "layer", "said": "weights that remain", "remaining": "in number"}
+    tooltip = {"layer": "layer", "said": "weights that remain", "remaining": "in number"}
     layers = [
-        theme.with_tooltip(base, told, "bar", color=theme.PALETTE[0], height=ROW - 8),
+        theme.with_tooltip(base, tooltip, "bar", color=theme.PALETTE[0], height=ROW - 8),
         base.mark_text(align="left", dx=5, color=theme.INK, aria=False).encode(text="said:N"),
     ]
     panel = alt.layer(*layers).properties(width=WIDTH, height=ROW * len(bars))

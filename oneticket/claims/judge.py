@@ -65,16 +65,16 @@ def judge(
     chosen = sparsest(pair.levels for pair in kept or able) if level is None or not able else level
     made = _decided(question, kept, chosen, margin)
     if len(metrics) > 1:
-        told = [notes.mixed(metrics)]
+        reasons = [notes.mixed(metrics)]
     elif made.effect is None and (kept or not able):
-        told = [notes.missing(question.rows, question.against, pairs, able, level)]
+        reasons = [notes.missing(question.rows, question.against, pairs, able, level)]
     else:
-        told = [*made.notes]
+        reasons = [*made.notes]
         if chosen is not None and len(kept) < len(able):
-            told += notes.aside(kept, able, _decided(question, able, chosen, margin))
+            reasons += notes.aside(kept, able, _decided(question, able, chosen, margin))
         if chosen is not None and made.effect is not None and margin is not None:
-            told += notes.beside(beside, chosen, len(kept))
-            told += notes.left_out(question.against, pairs, able)
+            reasons += notes.beside(beside, chosen, len(kept))
+            reasons += notes.left_out(question.against, pairs, able)
     return Verdict(
         claim=question.name,
         statement=question.statement,
@@ -84,7 +84,7 @@ def judge(
         rule=_rule(question, kept, chosen, made.pool, metrics[0], margin=margin, asked=level is not None),
         comparisons=made.comparisons,
         advice=made.pool.advice(metrics[0], None if margin is None else margin / 2),
-        notes=(*told, *more),
+        notes=(*reasons, *more),
         metric=metrics[0],
         over=f"over {words_of(question.against).phrase}",
         level=chosen,
@@ -101,18 +101,18 @@ def _decided(question: Question, pairs: Sequence[Pair], level: int | None, margi
         return Decided(pool=found, comparisons=cells, outcome="not tested")
     if margin is None:
         label = pairs[0].ticket.setting.metric.label
-        told = [f"Undecided, since the study names no margin: the difference in {label} that would not matter."]
-        return Decided(pool=found, comparisons=cells, outcome="undecided", notes=tuple(told))
+        reasons = [f"Undecided, since the study names no margin: the difference in {label} that would not matter."]
+        return Decided(pool=found, comparisons=cells, outcome="undecided", notes=tuple(reasons))
     close = question.rule == NON_INFERIOR
     outcome = question.rule.decide(found.effect, margin)
     doubts = notes.doubts(pairs, level, found, outcome, margin, cells if close else ())
     outcome = "undecided" if doubts else outcome
     metric = pairs[0].ticket.setting.metric
-    told = notes.equivalence(found, margin, metric) if close else notes.small(found, outcome, margin, metric)
-    told += [*doubts, *notes.resampled(found, metric), *notes.chance(pairs, level, margin)]
+    reasons = notes.equivalence(found, margin, metric) if close else notes.small(found, outcome, margin, metric)
+    reasons += [*doubts, *notes.resampled(found, metric), *notes.chance(pairs, level, margin)]
     # If doubts decide, the outcome does not rest on the rule's test.
     test = question.rule.test(found.values, margin, metric) if question.rule.test and not doubts else None
-    return Decided(pool=found, comparisons=cells, outcome=outcome, notes=tuple(told), test=test)
+    return Decided(pool=found, comparisons=cells, outcome=outcome, notes=tuple(reasons), test=test)
 
 
 def _rule(

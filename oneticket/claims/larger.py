@@ -40,7 +40,7 @@ def larger_sources(rows: Sequence[Row], *, level: int | None = None) -> Verdict:
     chosen = sparsest(one.levels for one in kept or able) if level is None or not able else level
     pools = _pools(kept, chosen)
     outcome, effect, advice = _decided(pools.values(), metric, wanted=metric.margin and metric.margin / 2)
-    told = (
+    rule = (
         _notes(pools, [one for one in every if one not in able], metric)
         if pools
         else [mixed(metrics) or _missing(every)]
@@ -54,7 +54,12 @@ def larger_sources(rows: Sequence[Row], *, level: int | None = None) -> Verdict:
         rule=_rule(kept, chosen, pools, metric, asked=level is not None),
         comparisons=() if chosen is None else comparisons(kept, chosen),
         advice=advice,
-        notes=(*told, *_aside(kept, able, chosen, metric), *_several(study), *other_settings(_carried(study), UPDATE)),
+        notes=(
+            *rule,
+            *_aside(kept, able, chosen, metric),
+            *_several(study),
+            *other_settings(_moved(study), UPDATE),
+        ),
         metric=metric,
         over="per doubling",
         level=chosen,
@@ -68,13 +73,14 @@ def _pools(found: Sequence[Growth], level: int | None) -> dict[Factor, Pool]:
     return {factor: one for factor, one in made.items() if one.values}
 
 
-def _carried(study: Grid) -> list[ClaimCell]:
+def _moved(study: Grid) -> list[ClaimCell]:
+    """The tickets that were trained on another set than their source."""
     return [cell for cell, source in study.tickets if source.apart(cell.target)]
 
 
 def _several(study: Grid) -> list[str]:
     """The sources of several sets at once: joint, or a consensus."""
-    names = dict.fromkeys(str(cell.line.data) for cell in _carried(study) if cell.source and cell.source.several)
+    names = dict.fromkeys(str(cell.line.data) for cell in _moved(study) if cell.source and cell.source.several)
     return [f"Left out, since found on several sets at once: {listed([*names])}."] if names else []
 
 
@@ -84,8 +90,8 @@ def _aside(kept: Sequence[Growth], able: Sequence[Growth], level: int | None, me
     outcome, effect, _ = _decided(_pools(able, level).values(), metric, wanted=None)
     if not out:
         return []
-    told = f"Set aside, since the dense network stayed at the commonest class in most trainings: {some(out)}."
-    return [told, f"With all {len(able)} slopes: {outcome}, {said(effect, metric)}."] if effect else [told]
+    aside = f"Set aside, since the dense network stayed at the commonest class in most trainings: {some(out)}."
+    return [aside, f"With all {len(able)} slopes: {outcome}, {said(effect, metric)}."] if effect else [aside]
 
 
 def _test(pools: Mapping[Factor, Pool], outcome: Outcome, metric: Metric) -> Test | None:
@@ -136,19 +142,19 @@ def _rule(
 
 
 def _notes(pools: Mapping[Factor, Pool], out: Sequence[Growth], metric: Metric) -> list[str]:
-    told = []
+    lines = []
     for factor, other in EQUAL.items():
         effect = pools[factor].effect if factor in pools else None
         if effect is None:
-            told.append(f"Not tested: more {factor}, since no sources with as many {other} can be compared.")
+            lines.append(f"Not tested: more {factor}, since no sources with as many {other} can be compared.")
             continue
-        told.append(f"Twice the {factor} at equal {other}: {said(effect, metric)}.")
-        told += weak(pools[factor])
+        lines.append(f"Twice the {factor} at equal {other}: {said(effect, metric)}.")
+        lines += weak(pools[factor])
         if factor == "classes" and effect.low is not None and effect.high is not None:
             seen = "help" if effect.low > 0 else "hurt" if effect.high < 0 else "are not shown to help or hurt"
-            told.append(f"At equal numbers of examples, more classes {seen}.")
-    told += [f"Left out, because the level is missing: {one.name}." for one in out]
-    return told
+            lines.append(f"At equal numbers of examples, more classes {seen}.")
+    lines += [f"Left out, because the level is missing: {one.name}." for one in out]
+    return lines
 
 
 def _missing(every: Sequence[Growth]) -> str:

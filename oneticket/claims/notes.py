@@ -21,14 +21,14 @@ from oneticket.stats.words import gained, listed, words_of
 def beside(pairs: Iterable[Pair], level: int, cells: int) -> list[str]:
     """The same tickets against other arms: one note per arm, over the cells that have it."""
     able = [(pair.rival.line.arm, pair) for pair in pairs if pair.rival is not None and level in pair.levels]
-    told = []
+    lines = []
     for arm in dict.fromkeys(arm for arm, _ in able):
         taken = [pair for other, pair in able if other == arm]
         effect = pooled(taken, level).effect
         some = "" if len(taken) == cells else f" ({len(taken)} of {cells} cells)"
         if effect is not None:
-            told.append(f"Against {words_of(arm).phrase}{some}: {said(effect, taken[0].ticket.setting.metric)}.")
-    return told
+            lines.append(f"Against {words_of(arm).phrase}{some}: {said(effect, taken[0].ticket.setting.metric)}.")
+    return lines
 
 
 def equivalence(found: Pool, margin: float, metric: Metric) -> list[str]:
@@ -68,15 +68,15 @@ def aside(kept: Sequence[Pair], able: Sequence[Pair], every: Decided) -> list[st
     """The cells set aside because their dense network did not train, and the result of all cells together."""
     kept_names = {pair.name for pair in kept}
     out = [pair for pair in able if pair.name not in kept_names]
-    told = (
+    aside = (
         f"Set aside, since the dense network stayed at the commonest class in more than half of its trainings: "
         f"{names(out)}."
     )
     metric = able[0].ticket.setting.metric
     return (
-        [told, f"With all {len(able)} cells: {every.outcome}, {said(every.effect, metric)}."]
+        [aside, f"With all {len(able)} cells: {every.outcome}, {said(every.effect, metric)}."]
         if every.effect
-        else [told]
+        else [aside]
     )
 
 
@@ -110,16 +110,18 @@ def doubts(
     """
     if outcome == "undecided" or found.effect is None:
         return []
-    told = []
+    lines = []
     if found.effect.half is not None and found.effect.half <= NOISE:
-        told += [f"{said} So it is undecided." for said in weak(found)]
+        lines += [f"{said} So it is undecided." for said in weak(found)]
     if len(_at_chance(able, level, margin)) == len(able):
-        told.append("Undecided, since no network of these cells has learned anything.")
+        lines.append("Undecided, since no network of these cells has learned anything.")
     below = [f"{one.what} on {one.where} ({one.model})" for one in everywhere if one.outcome == "fails"]
     if below and outcome == "holds":
         bound = able[0].ticket.setting.metric.size(-margin)
-        told.append(f"Undecided, since it does not hold everywhere: the interval lies below {bound} for {some(below)}.")
-    return told
+        lines.append(
+            f"Undecided, since it does not hold everywhere: the interval lies below {bound} for {some(below)}."
+        )
+    return lines
 
 
 def resampled(found: Pool, metric: Metric) -> list[str]:

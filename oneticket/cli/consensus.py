@@ -24,8 +24,8 @@ def consensus(sources: Sequence[Path], *, out: Path, weights: Weights, run_code:
     replicates = [*found[0]]
     for path, books in zip(sources, found, strict=True):
         if [*books] != replicates:
-            told = [", ".join(map(str, each)) for each in (books, replicates)]
-            raise SpecError(f"{path}: holds replicates {told[0]}, {sources[0]} {told[1]}; give the same of all")
+            lists = [", ".join(map(str, each)) for each in (books, replicates)]
+            raise SpecError(f"{path}: holds replicates {lists[0]}, {sources[0]} {lists[1]}; give the same of all")
     folder = any(path.is_dir() for path in sources)
     made = {each: agree([books[each] for books in found], weights=weights, run_code=run_code) for each in replicates}
     if folder:

@@ -72,5 +72,5 @@ def print_card(thing: Ticket | Book, where: str, *, before: str = "") -> None:
     place = where if named(where) else parse(where)
     name = place if isinstance(place, str) else place.absolute().name
     ours = {"license": "mit", "data_license": DATA_LICENCES.get(where)} if named(where) else {}
-    told = card(thing, name=name, where=where, **ours).split("---\n", 2)[2].strip()
-    print_markdown(told.partition(f"\n{before}\n")[0] if before else told)
+    text = card(thing, name=name, where=where, **ours).split("---\n", 2)[2].strip()
+    print_markdown(text.partition(f"\n{before}\n")[0] if before else text)

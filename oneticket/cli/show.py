@@ -139,9 +139,9 @@ def _evidence(ticket: Preview) -> Iterator[tuple[str, object]]:
     metric, said = describe.sound_metric(ticket.evidence), describe.score(ticket.evidence)
     if metric is not None and said:
         yield metric.words, said
-    told = {"score", "metric", "unit", "better", metric.name} if metric is not None and said else set[str]()
+    shown_already = {"score", "metric", "unit", "better", metric.name} if metric is not None and said else set[str]()
     for name, value in ticket.evidence.items():
-        if name not in {"level", "density", "living", "data_digest", "scores", *told}:
+        if name not in {"level", "density", "living", "data_digest", "scores", *shown_already}:
             share = name in ("commonest", "natural_zeros") and describe.number(value)
             shown = describe.percent(value) if share else f"{value:.4g}" if isinstance(value, float) else _word(value)
             yield {"commonest": "commonest class"}.get(name, name.replace("_", " ")), shown

@@ -50,11 +50,11 @@ def status(name: str, *, json: bool, store: str) -> int:
     counts = Counter(map(state, everything))
     rows.append(("all", str(len(plan.cells)), str(len(everything)), *(str(counts[word]) for word in STATES)))
     if json:
-        told = {step.key: (said(step), state(step)) for step in everything if state(step) in STATES[1:3]}
-        reasons = {key: str(held.get(key) or failed[key]) for key in told}
+        named = {step.key: (said(step), state(step)) for step in everything if state(step) in STATES[1:3]}
+        reasons = {key: str(held.get(key) or failed[key]) for key in named}
         parts = [{"part": row[0], **dict(zip(COUNTED, map(int, row[1:]), strict=True))} for row in rows]
         open_steps = [
-            {"key": key, "what": what, "state": word, "why": reasons[key]} for key, (what, word) in told.items()
+            {"key": key, "what": what, "state": word, "why": reasons[key]} for key, (what, word) in named.items()
         ]
         said_of = {"study": plan.name, "store": kept.url, **published(context)}
         say_json({**said_of, "parts": parts, "steps": open_steps})

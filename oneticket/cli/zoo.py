@@ -65,8 +65,8 @@ def _plain(entry: ZooEntry) -> dict[str, object]:
 
 def _list(found: Sequence[ZooEntry], where: str | None) -> None:
     print_table(_table(found, where))
-    told = {entry.name: standings(scores(entry.thing)) for entry in found if entry.thing is not None}
-    for name, lines in told.items():
+    by_name = {entry.name: standings(scores(entry.thing)) for entry in found if entry.thing is not None}
+    for name, lines in by_name.items():
         if lines:
             say()
             say(f"{word(name)} on other sets", style="bold")
@@ -74,10 +74,10 @@ def _list(found: Sequence[ZooEntry], where: str | None) -> None:
             paragraph(f"Beside {one.rival_words}", indent=2)
             for line in one.lines:
                 paragraph(line, indent=4)
-    if bare := [word(name) for name, lines in told.items() if not lines]:
+    if bare := [word(name) for name, lines in by_name.items() if not lines]:
         say()
         paragraph(f"Not measured on any other set: {', '.join(bare)}.")
-    if any(told.values()):
+    if any(by_name.values()):
         say()
         paragraph(
             "The worst and the best set of each ticket: mean difference over n pairs of trainings, above 0 where the "

@@ -40,11 +40,11 @@ def raw(
     (found,) = known
     splits = {}
     for split, (x, y) in parts.items():
-        told = f"{where}: {split}"
+        place = f"{where}: {split}"
         if not x.ndim or not y.ndim or (targets != "classes" and len(x) != len(y)):
-            raise DataError(f"{told}: expected a target for each input, got shapes {x.shape} and {y.shape}")
+            raise DataError(f"{place}: expected a target for each input, got shapes {x.shape} and {y.shape}")
         splits[split] = Split(
-            inputs=INPUTS[found](x, told), targets=_targets(y, len(x), targets, told), origin=origins[split]
+            inputs=INPUTS[found](x, place), targets=_targets(y, len(x), targets, place), origin=origins[split]
         )
     if found == "tokens" and vocabulary is None:
         tops = [

@@ -61,10 +61,10 @@ class Reading:
         few = len(self.classes) <= NAMED
         named = f" ({', '.join(self.classes)})" if few else ""
         classes = f"{len(self.classes):,} classes{named}" if self.classes else ""
-        told = [f"{self.where}: {', '.join(filter(None, [self.about, classes]))}"]
-        told += [f"Training: {self._part(self.train)}", f"Test: {self._part(self.test)}"]
-        told += [f"Left out: {'; '.join(map(str, self.left_out))}"] if self.left_out else []
-        return one_line(". ".join([*told, *self.notes]) + ".")
+        sentences = [f"{self.where}: {', '.join(filter(None, [self.about, classes]))}"]
+        sentences += [f"Training: {self._part(self.train)}", f"Test: {self._part(self.test)}"]
+        sentences += [f"Left out: {'; '.join(map(str, self.left_out))}"] if self.left_out else []
+        return one_line(". ".join([*sentences, *self.notes]) + ".")
 
     def _part(self, part: Part) -> str:
         fewer = f" of {counted(part.classes, 'class', 'classes')}" if part.classes < len(self.classes) else ""

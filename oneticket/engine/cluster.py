@@ -73,10 +73,10 @@ def cluster(address: str | None = None) -> Iterator[None]:
                 made = tempfile.TemporaryDirectory(prefix="ray-", dir=short, ignore_cleanup_errors=True)
                 where = {"address": "local", "include_dashboard": False, "object_store_memory": OBJECTS}
                 where["_temp_dir"] = after.enter_context(made)
-            carried = {"env_vars": _carried()}
+            runtime_env = {"env_vars": _environment()}
             try:
                 if not theirs:
-                    ray.init(**where, log_to_driver=False, configure_logging=False, runtime_env=carried)
+                    ray.init(**where, log_to_driver=False, configure_logging=False, runtime_env=runtime_env)
             except Exception as error:  # Ray raises plain ones too
                 failed = "started on this machine" if address is None else f"reached at {address}"
                 raise StoreError(f"Ray cannot be {failed}: {error}") from error
@@ -143,7 +143,7 @@ def _unchanged() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _carried() -> dict[str, str]:
+def _environment() -> dict[str, str]:
     """What the workers' environment takes from here; folders that belong to this Python are theirs already."""
     own = (sys.prefix, sys.base_prefix)
     paths = [str(Path(oneticket.__file__).parents[1]), *(os.path.abspath(path) for path in sys.path)]

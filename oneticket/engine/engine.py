@@ -76,8 +76,8 @@ def run(
         many = {"together": engine.together, "processes": engine.processes}
         return inline.run(steps, store=store, context=context, observe=observe, **many)
     share = engine.share(context)
-    told = {"address": engine.address, "share": share, "ranks": engine.ranks}
-    return run_ray.run(steps, store=store, context=context, observe=observe, **told)  # type: ignore[arg-type]
+    options = {"address": engine.address, "share": share, "ranks": engine.ranks}
+    return run_ray.run(steps, store=store, context=context, observe=observe, **options)  # type: ignore[arg-type]
 
 
 def at_once(steps: Iterable[Step], *, store: Store, context: RunContext, engine: Engine) -> int:

@@ -69,10 +69,10 @@ class Helper:
 
     def __init__(self, store: Store, context: RunContext) -> None:
         about = {"url": store.url, "every": context.every, "compact": context.compact, "compiled": context.compiled}
-        told = json.dumps({**about, "threads": context.threads})
+        options = json.dumps({**about, "threads": context.threads})
         self.over = threading.Event()
         self.process = subprocess.Popen(
-            [sys.executable, "-P", "-c", "from oneticket.engine.helpers import main; main()", told],
+            [sys.executable, "-P", "-c", "from oneticket.engine.helpers import main; main()", options],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
@@ -111,7 +111,7 @@ def _mind(helper: Helper, front: Front) -> None:
             if answer is None:
                 front.end(step, "lost")
                 return
-            for line in answer["told"]:
+            for line in answer["warnings"]:
                 warnings.warn(line, errors.KeptWarning, stacklevel=1)
             if answer["said"] in ("failed", "broke"):
                 kind = getattr(errors, answer["error"], StoreError)

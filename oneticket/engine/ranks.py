@@ -30,12 +30,12 @@ def make_together(step: Step, store: Store, context: RunContext, *, ranks: int, 
     from ray.train.torch import TorchConfig, TorchTrainer
     from ray.train.v2.api.exceptions import TrainingFailedError
 
-    told = {"url": store.url, "key": step.key, "every": context.every, "ranks": ranks, "threads": context.threads}
+    given = {"url": store.url, "key": step.key, "every": context.every, "ranks": ranks, "threads": context.threads}
     scaling = ScalingConfig(num_workers=ranks, use_gpu=bool(share.gpus), resources_per_worker=share.resources)
     with tempfile.TemporaryDirectory(prefix="ranks-", ignore_cleanup_errors=True) as folder:
         trainer = TorchTrainer(
             _rank,
-            train_loop_config={**told, "worker": ray.get_runtime_context().current_actor},
+            train_loop_config={**given, "worker": ray.get_runtime_context().current_actor},
             torch_config=TorchConfig(backend="nccl" if share.gpus else "gloo"),
             scaling_config=scaling,
             run_config=RunConfig(name=step.key[:16], storage_path=folder),
@@ -49,21 +49,21 @@ def make_together(step: Step, store: Store, context: RunContext, *, ranks: int, 
     return str(result.return_value)
 
 
-def _rank(told: dict[Any, Any]) -> Any:
+def _rank(given: dict[Any, Any]) -> Any:
     """What one rank does; what the first one returns is heard. None when asked to stop."""
     import ray.train
     from ray.train.torch import get_device
 
     rank, asked = ray.train.get_context().get_world_rank(), threading.Event()
     if rank == 0:
-        threading.Thread(target=_listen, args=(told["worker"], asked), daemon=True).start()
-    torch.set_num_threads(told["threads"])
+        threading.Thread(target=_listen, args=(given["worker"], asked), daemon=True).start()
+    torch.set_num_threads(given["threads"])
     keep_freed()
     stop = never if rank else asked.is_set
-    context = RunContext(device=get_device(), every=told["every"], stop=stop, rank=rank, ranks=told["ranks"])
-    store = Store(told["url"])
+    context = RunContext(device=get_device(), every=given["every"], stop=stop, rank=rank, ranks=given["ranks"])
+    store = Store(given["url"])
     try:
-        return make(store.step(told["key"]), store, context)
+        return make(store.step(given["key"]), store, context)
     except KeyboardInterrupt:
         return None
 

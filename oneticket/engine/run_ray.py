@@ -144,7 +144,7 @@ class _Crew:
                 self.idle.append(worker)
             else:
                 ray.kill(worker)  # removes whatever state the step left in the process
-            for line in answer["told"] if step is not None else ():
+            for line in answer["warnings"] if step is not None else ():
                 warnings.warn(line, errors.KeptWarning, stacklevel=2)
             if step is not None:
                 self._sort(step, answer)

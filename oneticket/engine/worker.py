@@ -21,13 +21,13 @@ from oneticket.store.store import Store
 class Answer(TypedDict):
     """The result of a step: that of `attempt`, or "stopped", "failed", "broke" or "lost" with an error's kind and text.
 
-    `told`: the warnings about files that were not used.
+    `warnings`: the warnings about files that were not used.
     """
 
     said: str
     error: str
     text: str
-    told: list[str]
+    warnings: list[str]
 
 
 class Worker:
@@ -72,7 +72,7 @@ class Worker:
         with warnings.catch_warnings(record=True) as heard:
             warnings.simplefilter("always", KeptWarning)
             answer = self._do(key)
-        return {**answer, "told": [str(one.message) for one in heard if issubclass(one.category, KeptWarning)]}
+        return {**answer, "warnings": [str(one.message) for one in heard if issubclass(one.category, KeptWarning)]}
 
     def _do(self, key: str) -> Answer:
         try:
@@ -100,4 +100,4 @@ class Worker:
 
 
 def _answer(said: str, error: Exception | None = None) -> Answer:
-    return {"said": said, "error": type(error).__name__, "text": str(error or ""), "told": []}
+    return {"said": said, "error": type(error).__name__, "text": str(error or ""), "warnings": []}

@@ -233,12 +233,12 @@ def _sparse(made: Made) -> Made | None:
     network = masked(made.network, made.mask).network
     remaining = {name: made.mask[name] for name, held in made.mask.counts.items() if held}
     chosen = 0
-    for name, lives in remaining.items():
+    for name, remains in remaining.items():
         owner, _, last = name.rpartition(".")
         layer: Any = network.get_submodule(owner)
-        few = lives.numel() >= SMALLEST and int(lives.sum()) <= DENSEST * lives.numel()
+        few = remains.numel() >= SMALLEST and int(remains.sum()) <= DENSEST * remains.numel()
         if owner and last == "weight" and few and fits(layer) and usable():
-            network.set_submodule(owner, Sparse(layer, lives).eval())
+            network.set_submodule(owner, Sparse(layer, remains).eval())
             chosen += 1
     note = f"{chosen} of {len(made.mask)} layers sparse"
     return Made(network=network, mask=made.mask, removed=made.removed, note=note) if chosen else None

@@ -112,9 +112,9 @@ def _program(network: nn.Module, example: Example, axes: Open) -> bytes:
 
 def _forget(message: Any) -> None:
     """Remove from a program, in place, all traces of its source code: torch writes stack traces there."""
-    for told in ("doc_string", "metadata_props"):
-        if told in message.DESCRIPTOR.fields_by_name:
-            message.ClearField(told)
+    for field in ("doc_string", "metadata_props"):
+        if field in message.DESCRIPTOR.fields_by_name:
+            message.ClearField(field)
     for field, value in message.ListFields():
         if field.message_type is not None:
             for part in (value,) if hasattr(value, "DESCRIPTOR") else value:

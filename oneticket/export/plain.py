@@ -55,19 +55,18 @@ def plain(model: nn.Module, mask: Mask, example: Example) -> Plain:
     before = outputs(network, example)
     if any(one.isnan().any() for one in before):
         raise ModelError("the masked model computes NaN; of weight_norm every row needs a weight that is not zero")
-    homes: dict[str, str] = {}
+    plain_names: dict[str, str] = {}
     for path, name, remove in computed:
         held = _names(network)
         remove()
         _tidy(network.get_submodule(path))
-        home = f"{path}.{name}" if path else name
-        homes |= dict.fromkeys(held - _names(network) - {home}, home)
+        plain_name = f"{path}.{name}" if path else name
+        plain_names |= dict.fromkeys(held - _names(network) - {plain_name}, plain_name)
+    names = listed(set(plain_names.values()))
     if apart := differs(before, outputs(network, example), near=tolerance(network, example)):
-        raise ModelError(
-            f"{listed(set(homes.values()))} is computed anew at each call: without that, {apart}; make it a parameter"
-        )
-    found, dense = _moved(mask, homes, network)
-    note = f"weights made plain, as they are computed in evaluation: {listed(set(homes.values()))}"
+        raise ModelError(f"{names} is computed anew at each call: without that, {apart}; make it a parameter")
+    found, dense = _moved(mask, plain_names, network)
+    note = f"weights made plain, as they are computed in evaluation: {names}"
     if dense:
         note += f"; {listed(dense)} is not zero where what it is computed from is pruned, and counts as dense"
     return Plain(network=network, mask=found, note=note)
@@ -118,19 +117,19 @@ def _tidy(module: nn.Module) -> None:
                 del hooks[key]
 
 
-def _moved(mask: Mask, homes: Mapping[str, str], network: nn.Module) -> tuple[Mask, list[str]]:
+def _moved(mask: Mask, plain_names: Mapping[str, str], network: nn.Module) -> tuple[Mask, list[str]]:
     """The mask by the plain names, and the weights whose pruned entries are not zero and which lose their mask."""
     parameters = dict(network.named_parameters(remove_duplicate=False))
     found: dict[str, Tensor] = {}
     dense: list[str] = []
     for name, remaining in mask.items():
-        home = homes.get(name, name)
-        if home == name or (weight := parameters[home]).shape != remaining.shape:
-            found |= {name: remaining} if home == name else {}
+        plain_name = plain_names.get(name, name)
+        if plain_name == name or (weight := parameters[plain_name]).shape != remaining.shape:
+            found |= {name: remaining} if plain_name == name else {}
         elif weight.detach()[~remaining.to(weight.device)].count_nonzero():
-            dense.append(home)
+            dense.append(plain_name)
         else:
-            found[home] = remaining
+            found[plain_name] = remaining
     return Mask(found), dense
 
 

@@ -31,8 +31,8 @@ def brief(thing: Any) -> str:
 
 def line(name: str, given: Iterable[tuple[str, object]]) -> str:
     """`Name(field=value, ...)`, cut to `WIDEST` characters."""
-    told = f"{name}({', '.join(f'{field}={word(value)}' for field, value in given)})"
-    return told if len(told) <= WIDEST else f"{told[: WIDEST - 2]}…)"
+    text = f"{name}({', '.join(f'{field}={word(value)}' for field, value in given)})"
+    return text if len(text) <= WIDEST else f"{text[: WIDEST - 2]}…)"
 
 
 def word(value: object) -> str:
@@ -49,8 +49,8 @@ def word(value: object) -> str:
     if hasattr(value, "shape") and not isinstance(value, type):
         return f"{type(value).__name__}{tuple(value.shape)}"
     named = getattr(value, "__qualname__", None) if callable(value) else None
-    told = named or " ".join(repr(value).split())
-    return told if len(told) <= 60 else f"{told[:38]}…"
+    text = named or " ".join(repr(value).split())
+    return text if len(text) <= 60 else f"{text[:38]}…"
 
 
 def _inner(value: Any) -> Iterable[object]:

@@ -59,8 +59,8 @@ def card_by(path: str) -> Callable[[Any], str]:
             card = door(path)(self)
             return html(card)
         except Exception as error:  # a notebook would show a traceback in the place of the value
-            told = f"This {type(self).__name__} is damaged or incomplete and cannot be shown: {type(error).__name__}"
-            return html(Card(title=type(self).__name__, notes=[f"{told}: {error}"]))
+            text = f"This {type(self).__name__} is damaged or incomplete and cannot be shown: {type(error).__name__}"
+            return html(Card(title=type(self).__name__, notes=[f"{text}: {error}"]))
 
     return _repr_html_
 
@@ -91,8 +91,8 @@ def text(value: object, *, most: int = 120) -> str:
     >>> text("a<b\n"), text("x" * 9, most=5)
     ('a&lt;b', 'xxxx…')
     """
-    told = "".join(mark if mark.isprintable() else " " for mark in str(value)[: 4 * most]).strip()
-    return escape(told if len(told) <= most else f"{told[: most - 1]}…")
+    text = "".join(mark if mark.isprintable() else " " for mark in str(value)[: 4 * most]).strip()
+    return escape(text if len(text) <= most else f"{text[: most - 1]}…")
 
 
 def _bars(part: Bars) -> str:

@@ -206,7 +206,7 @@ def _recalled(cls: type[BaseModel], given: object) -> object:
         return given
     lacking = {name: later.at(given) for name, later in _later(cls).items() if name not in given}
     inner = {
-        name: [_recalled(kind, one) for one in told] if isinstance(told := given[name], list) else _recalled(kind, told)
+        name: [_recalled(kind, one) for one in was] if isinstance(was := given[name], list) else _recalled(kind, was)
         for name, field in cls.model_fields.items()
         for kind in (field.annotation, *get_args(field.annotation))
         if name in given and isinstance(kind, type) and issubclass(kind, Spec)

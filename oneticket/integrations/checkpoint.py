@@ -9,7 +9,7 @@ from typing import Any
 from torch import Tensor
 
 from oneticket.ground.errors import FileError
-from oneticket.ticket.match import match, plain, told
+from oneticket.ticket.match import match, name_changes, plain
 from oneticket.ticket.names import listed
 
 KEYS = ("state_dict", "model_state_dict", "model", "net", "module")
@@ -131,4 +131,4 @@ def _stripped(tensors: dict[str, Tensor], *, lightning: bool) -> Checkpoint:
         new = {name: short.removeprefix(LIGHTNING_PREFIX) for name, short in new.items()}
     if len(set(new.values())) < len(tensors) or not all(new.values()) or list(new) == list(new.values()):
         return Checkpoint(tensors=tensors)
-    return Checkpoint(tensors={new[name]: value for name, value in tensors.items()}, stripped=told(new))
+    return Checkpoint(tensors={new[name]: value for name, value in tensors.items()}, stripped=name_changes(new))

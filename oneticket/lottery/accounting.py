@@ -42,11 +42,11 @@ def first_step(arm: str, *, source: Seen, own: Seen | None, digest: str, head_st
     `own`: of the target's own search; if its data are unknown, its weights count as seen on the target. An arm of the
     user's own begins at step 0. Raises SpecError if the target's own search was on other data.
 
-    >>> home, away = Seen(steps=20, digest="this"), Seen(steps=30, digest="that")
-    >>> asked = {"source": away, "own": home, "digest": "this", "head_start": "equal"}
+    >>> same, other = Seen(steps=20, digest="this"), Seen(steps=30, digest="that")
+    >>> asked = {"source": other, "own": same, "digest": "this", "head_start": "equal"}
     >>> [first_step(arm, **asked) for arm in ("dense", "ticket", "weights-only", "own", "mask-only", "own-reinit")]
     [0, 0, 0, 20, 20, 0]
-    >>> first_step("ticket", **{**asked, "source": home}), first_step("own", **{**asked, "head_start": "paper"})
+    >>> first_step("ticket", **{**asked, "source": same}), first_step("own", **{**asked, "head_start": "paper"})
     (20, 0)
     >>> first_step("own-search", **{**asked, "head_start": "paper"})  # a level of a search, which begins at step k
     20

@@ -98,8 +98,8 @@ def vote(pruned_at: Sequence[Tensors], *, levels: int, scope: str) -> dict[str, 
         for names in groups(scope, mask):
             counts = {sum(each.counts[name] for name in names) for each in masks}
             if len(counts) > 1:
-                told = " and ".join(map(str, sorted(counts)))
-                raise TransferError(f"level {number}: the searches keep {told} weights; give searches that prune alike")
+                kept = " and ".join(map(str, sorted(counts)))
+                raise TransferError(f"level {number}: the searches keep {kept} weights; give searches that prune alike")
             shares.append(Share(names=names, prune=sum(mask.counts[name] for name in names) - counts.pop()))
         left = select(mask, _scores(pruned_at, masks, number), shares)
         found = written(found, mask, [left], number)

@@ -87,8 +87,8 @@ def permuted_weights(source: Source, new: Tensors, generator: torch.Generator) -
     weights = dict(given.weights)
     for name, remaining in given.mask.items():
         values = given.weights[name].clone()
-        alive = values[remaining]
-        values[remaining] = alive[torch.randperm(len(alive), generator=generator)]
+        left = values[remaining]
+        values[remaining] = left[torch.randperm(len(left), generator=generator)]
         weights[name] = values
     return _with(given, mask=given.mask, weights=weights)
 

@@ -14,7 +14,7 @@ from oneticket.apply.named_tensors import tensors
 from oneticket.apply.outputs import looked_at
 from oneticket.ground.errors import ModelError, OneticketError
 from oneticket.lottery.loop_settings import names
-from oneticket.models.parts import GUESS, OUTPUT, alive, known_heads, last_registered, reasons
+from oneticket.models.parts import GUESS, OUTPUT, known_heads, last_registered, prunable_names, reasons
 from oneticket.ticket.contract import Contract
 from oneticket.ticket.heads import Heads, flat, grouped, read, simplest
 from oneticket.ticket.names import listed
@@ -28,7 +28,7 @@ class Division:
     `reached`: the parameters that a gradient reached in the observed passes; None without any.
 
     >>> net = nn.Sequential(nn.Linear(4, 8), nn.Linear(8, 3))
-    >>> Division.of(net, [], head="0").alive, Division.of(net, [], head="0").dense["0.weight"]
+    >>> Division.of(net, [], head="0").prunable_names, Division.of(net, [], head="0").dense["0.weight"]
     (('1.weight',), 'the output layer')
     """
 
@@ -74,7 +74,7 @@ class Division:
         """Warn once about weights that no gradient reached, since they may belong to an output layer."""
         if self.reached is None:
             return self
-        if lost := [name for name in self.alive if name not in self.reached]:
+        if lost := [name for name in self.prunable_names if name not in self.reached]:
             warnings.warn(
                 f"no gradient reaches {listed(lost)} in the forward passes that were looked at, and the search prunes "
                 "what was not trained like all else; if outputs come from there, name all output layers by head=; what "
@@ -85,7 +85,7 @@ class Division:
 
     def doubt(self, found: Found) -> None:
         """Warn where outputs come from what is pruned, because the ticket that the search starts from names others."""
-        wrong = [name for name in flat(found.heads) if name in self.alive and name in found.last]
+        wrong = [name for name in flat(found.heads) if name in self.prunable_names and name in found.last]
         if wrong:
             warnings.warn(
                 f"the outputs of {type(self.model).__name__} come from {listed(wrong)}, which the search prunes: the "
@@ -143,9 +143,9 @@ class Division:
         return {name: reason for name, reason in self.reasons.items() if reason}
 
     @property
-    def alive(self) -> tuple[str, ...]:
+    def prunable_names(self) -> tuple[str, ...]:
         """What may be pruned; raises ModelError if that is nothing."""
-        return alive(self.model, self.patterns, self.reasons)
+        return prunable_names(self.model, self.patterns, self.reasons)
 
 
 def _names_heads(ticket: Ticket, model: nn.Module) -> bool:

@@ -18,7 +18,9 @@ from oneticket.ticket.ticket import Ticket
 Start = Ticket | Mapping[str, Tensor] | str | None
 
 
-def start_mask(start: Start, model: nn.Module, alive: Collection[str], dense: Mapping[str, str]) -> Mask | None:
+def start_mask(
+    start: Start, model: nn.Module, prunable_names: Collection[str], dense: Mapping[str, str]
+) -> Mask | None:
     """The mask at the start, over all that may be pruned; None for a search that starts dense.
 
     Raises SpecError for another word than "zeros", GuardError for names that are not the model's, PruneError for a mask
@@ -26,7 +28,7 @@ def start_mask(start: Start, model: nn.Module, alive: Collection[str], dense: Ma
     """
     if start is None:
         return None
-    found = {name: model.get_parameter(name).detach() for name in alive}
+    found = {name: model.get_parameter(name).detach() for name in prunable_names}
     if isinstance(start, str):
         if start != "zeros":
             raise SpecError(f"start: expected a ticket, a mask, or 'zeros', got {start!r}")
@@ -44,14 +46,14 @@ def start_mask(start: Start, model: nn.Module, alive: Collection[str], dense: Ma
     return Mask({**Mask.full(shapes), **mask})
 
 
-def tell_zeros(weights: Mapping[str, Tensor], alive: Collection[str]) -> None:
+def tell_zeros(weights: Mapping[str, Tensor], prunable_names: Collection[str]) -> None:
     """Warn, as level 0 opens, of a network that was pruned before: trained whole, it lets what was pruned grow back.
 
     A tensor of nothing but zeros is new and no sign of it.
     """
-    counts = {name: int((weights[name] == 0).count_nonzero()) for name in alive}
+    counts = {name: int((weights[name] == 0).count_nonzero()) for name in prunable_names}
     some = {name: zeros for name, zeros in counts.items() if 0 < zeros < weights[name].numel()}
-    share = sum(some.values()) / max(1, sum(weights[name].numel() for name in alive))
+    share = sum(some.values()) / max(1, sum(weights[name].numel() for name in prunable_names))
     if share >= MANY_ZEROS:
         warnings.warn(
             f"{100 * share:.3g} % of the weights that may be pruned are exactly zero already ({listed(some)}), and "
@@ -72,10 +74,10 @@ def tell_dense(model: nn.Module, dense: Mapping[str, str], sparsest: float) -> N
     if sum(left.values()) <= LARGE * whole:
         return
     most = sorted(left, key=lambda name: -left[name])[:3]
-    told = "; ".join(f"{name}, {left[name]:,}: {dense[name]}" for name in most)
+    named = "; ".join(f"{name}, {left[name]:,}: {dense[name]}" for name in most)
     counts = Density(remaining=round(sparsest * total), total=total, whole=whole)
     warnings.warn(
-        f"most of the model's weights stay dense ({told}): at the last level, {counts}; prunable= names what else is "
+        f"most of the model's weights stay dense ({named}): at the last level, {counts}; prunable= names what else is "
         "to be pruned",
         stacklevel=3,
     )

@@ -121,7 +121,7 @@ class Level:
         self._check("step")
         if self._counter is None:
             raise GuardError(self._loose())
-        self._counter.told()
+        self._counter.report_step()
 
     def attach(self, optimizer: Optimizers, scheduler: Schedulers = None) -> Guard:
         """Hold the level's mask while these optimizers step: for optimizers that a framework creates later.

@@ -123,8 +123,8 @@ class Search:
         live(inner)  # refuses meta tensors before anything is asked of them
         warn(inner)
         self._division = division = Division.of(inner, patterns, head=head, example=example, start=start)
-        alive = division.alive
-        mask = start_mask(start, inner, alive, division.dense)
+        prunable_names = division.prunable_names
+        mask = start_mask(start, inner, prunable_names, division.dense)
         self._asked = {
             **{name: value for name, value in self._pruning.identity().items() if name != "shots"},
             "rewind": str(point),
@@ -139,10 +139,10 @@ class Search:
         self._first = 0 if mask is None else 1
         self.levels = levels + self._first
         self._step, self._streams = step, Streams(root=seed, replicate=0)
-        self._units = find(self._pruning, inner, alive)
+        self._units = find(self._pruning, inner, prunable_names)
         if isinstance(start, Ticket):
             start.apply(inner, head="sparse" if set(start.mask) & set(start.contract.head_names) else "keep")
-        self._at = begun(kept(inner, alive), alive, mask)
+        self._at = begun(kept(inner, prunable_names), prunable_names, mask)
         if not division.guessed:
             self._division = division.tell_unreached(stacklevel=2)
             self._tell_dense()
@@ -231,7 +231,10 @@ class Search:
         if self._level is not None:
             raise SpecError(f"search state: level {self._level.number} is open; load the state before the loop")
         division = self._division.said(state, first=self._first)
-        asked, like = {**self._asked, "head": plain(division.heads)}, self._at.over(self._inner, division.alive)
+        asked, like = (
+            {**self._asked, "head": plain(division.heads)},
+            self._at.over(self._inner, division.prunable_names),
+        )
         at = read(state, asked=asked, levels=self.levels, like=like)
         self._divide(division)
         self._at = at
@@ -275,8 +278,8 @@ class Search:
         """Go by these heads from now on, while nothing is pruned: the first forward pass shows them, or a state."""
         if division.heads != self._division.heads:
             division.check_in_time(self._division.heads, sparse=self._first > 0)
-            self._units = find(self._pruning, self._inner, division.alive)
-            self._at = self._at.over(self._inner, division.alive)
+            self._units = find(self._pruning, self._inner, division.prunable_names)
+            self._at = self._at.over(self._inner, division.prunable_names)
             self._asked = {**self._asked, "head": plain(division.heads)}
             if self._level is not None:
                 self._level.fill(self._at.mask)

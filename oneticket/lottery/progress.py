@@ -50,10 +50,10 @@ class Progress:
             self, steps=0, scores={}, weights="", kept=self.kept if self.level > self.first else {0: self.kept[0]}
         )
 
-    def over(self, model: nn.Module, alive: Iterable[str]) -> Progress:
+    def over(self, model: nn.Module, prunable_names: Iterable[str]) -> Progress:
         """The same where nothing is pruned yet, and other weights may be."""
-        kept = {step: kept_for(model, alive, copies) for step, copies in self.kept.items()}
-        pruned_at = {name: torch.zeros(kept[0][name].shape, dtype=torch.uint8) for name in alive}
+        kept = {step: kept_for(model, prunable_names, copies) for step, copies in self.kept.items()}
+        pruned_at = {name: torch.zeros(kept[0][name].shape, dtype=torch.uint8) for name in prunable_names}
         return replace(self, kept=kept, pruned_at=pruned_at)
 
     def plain(self, asked: Mapping[str, Any]) -> dict[str, Any]:
@@ -72,10 +72,10 @@ class Progress:
         return {"tensors": tensors, "facts": said}
 
 
-def begun(weights: Tensors, alive: Iterable[str], mask: Mask | None) -> Progress:
+def begun(weights: Tensors, prunable_names: Iterable[str], mask: Mask | None) -> Progress:
     """Before the first level: of all that may be pruned, or of what remains in a mask."""
     if mask is None:
-        pruned_at = {name: torch.zeros(weights[name].shape, dtype=torch.uint8) for name in alive}
+        pruned_at = {name: torch.zeros(weights[name].shape, dtype=torch.uint8) for name in prunable_names}
         return Progress(level=0, kept={0: weights}, pruned_at=pruned_at)
     dense = {"level": 0, "density": 1.0, "model_density": 1.0, "living": mask.total, "steps": 0}
     return Progress(
@@ -118,8 +118,8 @@ def read(state: object, *, asked: Mapping[str, Any], levels: int, like: Progress
         raise SpecError(f"search state: weights of {listed(wrong)} are pruned beyond level {level}")
     if len(tensors) != len(pruned_at) + sum(map(len, kept.values())):
         raise SpecError("search state: it holds tensors that are not of this search")
-    told = {"records": tuple(records), "steps": steps, "scores": scores, "weights": said.get("weights", "")}
-    return replace(like, level=level, kept=kept, pruned_at=pruned_at, **told)
+    fields = {"records": tuple(records), "steps": steps, "scores": scores, "weights": said.get("weights", "")}
+    return replace(like, level=level, kept=kept, pruned_at=pruned_at, **fields)
 
 
 def _same(said: object, asked: Mapping[str, Any]) -> None:

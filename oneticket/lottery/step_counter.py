@@ -20,8 +20,8 @@ class StepCounter:
 
     A step is one round of all optimizers: it is done when each has stepped once, or when one is about to step again,
     such as a critic that steps more often than its generator. A step that a GradScaler skips does not count, and a
-    closure that is evaluated many times counts once. From the first call of `told` on, a step is what lies between two
-    calls with at least one step of an optimizer.
+    closure that is evaluated many times counts once. After the first call of `report_step`, a
+    step is what lies between two calls, if an optimizer stepped between them.
 
     `on_step` is called with their number when a step is done. `where`: the beginning of messages. `watched`: parameters
     by name, of which a few weights that remain in `mask` are checked when a loop reports a step that no optimizer made.
@@ -53,7 +53,7 @@ class StepCounter:
         """Whether one of the optimizers is within its step, and may step others that it keeps."""
         return bool(self._inside)
 
-    def told(self) -> None:
+    def report_step(self) -> None:
         """The loop reports a step; raises TrainingError if its optimizers made none."""
         before, self._tells = self._tells, True
         if not self._since:

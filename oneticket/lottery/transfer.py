@@ -194,12 +194,12 @@ def train_arm(
     stream = "init" if arm == "dense" else "reinit"
     new = build_network(source.ticket.model, seed=streams.seed(stream)).state_dict()
     with ARMS.blamed(arm):
-        carried = control(source, new, streams.generator("shuffle", DRAWS.get(arm, arm)))
-    if not isinstance(carried, Ticket):
-        raise SpecError(f"arm {arm!r}: expected a oneticket.Ticket, got {type(carried).__name__}")
+        made = control(source, new, streams.generator("shuffle", DRAWS.get(arm, arm)))
+    if not isinstance(made, Ticket):
+        raise SpecError(f"arm {arm!r}: expected a oneticket.Ticket, got {type(made).__name__}")
     model = build(network, inputs=data.inputs, outputs=data.outputs, seed=streams.seed("head"))
-    _check_head(carried, model)
-    held = apply(carried, model, head=_head(spec, arm, carried)).mask
+    _check_head(made, model)
+    held = apply(made, model, head=_head(spec, arm, made)).mask
     return (
         yield TrainingRequest(
             model=model,
@@ -224,11 +224,11 @@ def _start(spec: TransferSpec, source: Source, arm: str, head_start: HeadStart, 
     return first_step(arm, source=found, own=target, digest=digest, head_start=head_start)
 
 
-def _head(spec: TransferSpec, arm: str, carried: Ticket) -> str:
+def _head(spec: TransferSpec, arm: str, made: Ticket) -> str:
     """What becomes of the output layer: what is asked for, or what a level of a search does (`rounds.open_level`)."""
     if ROWS.is_own(arm) or ROWS[arm].head == "asked":
         return spec.head
-    return "sparse" if {*carried.contract.head_names} & {*carried.mask} else "keep"
+    return "sparse" if {*made.contract.head_names} & {*made.mask} else "keep"
 
 
 def _check_head(ticket: Ticket, model: nn.Module) -> None:

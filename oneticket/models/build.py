@@ -157,8 +157,8 @@ def _try(model: nn.Module, inputs: Inputs, outputs: int) -> None:
     came = tuple(out.shape) if isinstance(out, torch.Tensor) else type(out).__name__
     fits = [(2, outputs)] + [(2, inputs.shape[-1], outputs)] * (inputs.kind in ("tokens", "series"))
     if came not in fits:
-        told = " or ".join(map(str, fits))
-        raise ModelError(f"{type(model).__name__}: expected outputs of shape {told} for two inputs, got {came}")
+        sizes = " or ".join(map(str, fits))
+        raise ModelError(f"{type(model).__name__}: expected outputs of shape {sizes} for two inputs, got {came}")
 
 
 def _name_head(model: nn.Module, name: str, inputs: Inputs, outputs: int) -> None:

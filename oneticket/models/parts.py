@@ -106,10 +106,10 @@ def prunable(
     >>> prunable(net), prunable(net, ["!2.*"]), prunable(net, ["4.weight"])
     (('0.weight', '2.weight'), ('0.weight',), ('4.weight',))
     """
-    return alive(model, patterns, survey(model, patterns, head, example))
+    return prunable_names(model, patterns, survey(model, patterns, head, example))
 
 
-def alive(model: nn.Module, patterns: Sequence[str], reasons: Mapping[str, str]) -> tuple[str, ...]:
+def prunable_names(model: nn.Module, patterns: Sequence[str], reasons: Mapping[str, str]) -> tuple[str, ...]:
     """The names without a reason to stay dense; raises ModelError if there is none."""
     left = tuple(name for name, reason in reasons.items() if not reason)
     if not left:

@@ -123,10 +123,10 @@ def _means(family: Family, mask: Mask, scores: Tensors) -> tuple[Tensor, Tensor]
     """Which units have remaining weights, and the mean of those weights' scores."""
     sums, counts = torch.zeros(family.count, dtype=torch.float64), torch.zeros(family.count, dtype=torch.float64)
     for name in family.parts:
-        alive, of = mask[name].flatten(), family.of(name).flatten()
-        values = checked(name, scores, mask).double().where(alive, 0)
+        remains, of = mask[name].flatten(), family.of(name).flatten()
+        values = checked(name, scores, mask).double().where(remains, 0)
         sums += torch.bincount(of, values, minlength=family.count)
-        counts += torch.bincount(of, alive.double(), minlength=family.count)
+        counts += torch.bincount(of, remains.double(), minlength=family.count)
     return counts > 0, sums / counts.clamp(min=1)
 
 
@@ -145,10 +145,10 @@ def _within(spec: PruningSpec, mask: Mask, scores: Tensors, units: Units) -> Mas
 
 def _best(family: Family, name: str, mask: Mask, scores: Tensors, keep: int) -> Tensor:
     """The `keep` best remaining weights of every unit."""
-    values, alive = checked(name, scores, mask), mask[name].flatten()
+    values, remains = checked(name, scores, mask), mask[name].flatten()
     units = family.of(name).flatten().argsort(stable=True).view(family.count, family.size)
     ranks = values[units].argsort(dim=1, stable=True)
-    ranks = ranks.gather(1, alive[units].gather(1, ranks).byte().argsort(dim=1, stable=True))  # pruned ones first
-    best = torch.zeros_like(alive)
+    ranks = ranks.gather(1, remains[units].gather(1, ranks).byte().argsort(dim=1, stable=True))  # pruned ones first
+    best = torch.zeros_like(remains)
     best[units.gather(1, ranks[:, -keep:])] = True
-    return (best & alive).view(mask.shapes[name])
+    return (best & remains).view(mask.shapes[name])

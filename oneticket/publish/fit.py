@@ -25,7 +25,7 @@ from oneticket.models.build import build, layout
 from oneticket.models.spec import KINDS, MODELS, ModelSpec, library_of
 from oneticket.task.inputs import Inputs
 from oneticket.ticket.describe import at, data, scores, word
-from oneticket.ticket.match import match, told
+from oneticket.ticket.match import match, name_changes
 from oneticket.ticket.names import listed
 from oneticket.ticket.ticket import Ticket
 
@@ -140,16 +140,16 @@ def _into(name: str, ticket: Ticket, make: Make) -> Fit:
             names = _map(ticket, spec, inputs, model)
             if not names:
                 return Fit(name=name, ticket=ticket, problem=problem)
-        carried = ticket.apply(model, names=names or None)
+        applied = ticket.apply(model, names=names or None)
     except OneticketError as error:
         return Fit(name=name, ticket=ticket, problem=" ".join(str(error).split()))
     if problem := _fails(model, inputs):
         return Fit(name=name, ticket=ticket, problem=problem)
-    how = f", {words}" if (words := told(carried.names)) else ""
-    stays = f"; the output layer ({listed(carried.fresh)}) stays yours" if carried.fresh else ""
+    how = f", {words}" if (words := name_changes(applied.names)) else ""
+    stays = f"; the output layer ({listed(applied.fresh)}) stays yours" if applied.fresh else ""
     if names:
         how = " by their shapes, layer after layer, under other names: check that the layers do the same"
-    note = f"All of its {len(carried.matched)} tensors match{how}{stays}."
+    note = f"All of its {len(applied.matched)} tensors match{how}{stays}."
     return Fit(name=name, ticket=ticket, notes=(note,), names=names)
 
 

@@ -151,15 +151,15 @@ def inside(folder: Path, name: str) -> Path:
 
     Links to blobs in a snapshot of the Hub's cache are allowed.
     """
-    pure, home = PurePosixPath(name), folder.resolve()
+    pure, root = PurePosixPath(name), folder.resolve()
     if not name or pure.is_absolute() or ".." in pure.parts or any(mark in name for mark in "\\:\0"):
         raise FileError(f"{folder}: the name {name!r} leads out of the folder; expected a plain name within it")
     try:
         real = (folder / name).resolve()
     except (OSError, RuntimeError):
         raise FileError(f"{folder / name}: a link that leads nowhere") from None
-    cached = home.parent.name == "snapshots" and real.is_relative_to(home.parent.parent / "blobs")
-    if not cached and not real.is_relative_to(home):
+    cached = root.parent.name == "snapshots" and real.is_relative_to(root.parent.parent / "blobs")
+    if not cached and not real.is_relative_to(root):
         raise FileError(f"{folder / name}: a link that leads out of its folder, to {real}; name that file itself")
     return folder / name
 

@@ -87,20 +87,20 @@ def preview_of(thing: Ticket | Book) -> Preview:
     from oneticket.ticket.density import count_weights
     from oneticket.ticket.ticket import Ticket
 
-    told: dict[str, Any] = {"id": thing.id, "contract": thing.contract, "model": thing.model, "lineage": thing.lineage}
-    told["whole"] = count_weights(thing.weights)
+    facts: dict[str, Any] = {"id": thing.id, "contract": thing.contract, "model": thing.model, "lineage": thing.lineage}
+    facts["whole"] = count_weights(thing.weights)
     if isinstance(thing, Ticket):
         layers = {
             name: Layer(shape=thing.mask.shapes[name], remaining=(count,)) for name, count in thing.mask.counts.items()
         }
-        told |= {"kind": "ticket", "evidence": thing.evidence}
+        facts |= {"kind": "ticket", "evidence": thing.evidence}
     else:
         layers = {
             name: Layer(shape=tuple(at.shape), remaining=_left(at.flatten().bincount(minlength=len(thing)).tolist()))
             for name, at in thing.pruned_at.items()
         }
-        told |= {"kind": "book", "levels": thing.levels, "records": [dict(one) for one in thing.records]}
-    return Preview(layers=layers, dense=tuple(sorted(set(thing.weights) - set(layers))), **told)
+        facts |= {"kind": "book", "levels": thing.levels, "records": [dict(one) for one in thing.records]}
+    return Preview(layers=layers, dense=tuple(sorted(set(thing.weights) - set(layers))), **facts)
 
 
 class _Doubt(Exception):

@@ -48,7 +48,7 @@ def fetch(repo: str, revision: str | None, names: Sequence[str], largest: int) -
     for name in names:
         try:
             url = hf_hub_url(repo, name, revision=revision, endpoint=api.endpoint)
-            told = api.get_hf_file_metadata(url=url, timeout=PATIENCE)
+            metadata = api.get_hf_file_metadata(url=url, timeout=PATIENCE)
         except EntryNotFoundError:
             continue
         except RevisionNotFoundError:
@@ -61,7 +61,7 @@ def fetch(repo: str, revision: str | None, names: Sequence[str], largest: int) -
             ) from None
         except Exception as error:  # no network or offline mode: the HTTP library has many classes of errors
             return _cached(repo, revision, names, f"the Hub was not reached: {_first(error)}")
-        size, marks = told.size, (told.etag or "", told.commit_hash or "")
+        size, marks = metadata.size, (metadata.etag or "", metadata.commit_hash or "")
         if size is None or not all(_MARK.fullmatch(mark) for mark in marks):
             raise FileError(f"{repo}: {name}: the server does not say its size, version and commit as the Hub does")
         if size > largest:

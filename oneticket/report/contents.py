@@ -212,7 +212,7 @@ def _ledger(findings: Findings) -> ReportTable | None:
             str(search["model"]),
             *(f"{search[name]:,}" for name in ("replicates", "levels", "trainings", "steps", "examples")),
             duration(search["seconds"]),
-            f"{search['carried']:,}",
+            f"{search['transferred']:,}",
             f"{search['searches_saved']:,}",
             duration(search["seconds_saved"]),
         )

@@ -94,8 +94,8 @@ def _near(url: str) -> str:
 
 def _how(done: Sequence[Step], store: Store) -> Iterator[str]:
     """How the networks were computed, where it was not as they stand."""
-    told = store.provenances({step.key for step in done}).values()
-    said = Counter(part for each in told for part in str(each.get("how", "")).split("; ") if part)
+    provenances = store.provenances({step.key for step in done}).values()
+    said = Counter(part for each in provenances for part in str(each.get("how", "")).split("; ") if part)
     plain = {words: sum(count for part, count in said.items() if words in part) for words in COMPACT}
     if any(plain.values()):
         kinds = " and ".join(f"{COMPACT[words]} in {count} steps" for words, count in plain.items() if count)
@@ -121,11 +121,11 @@ COMPACT = {"layers sparse": "sparse layers", "units left out": "dead units skipp
 
 
 @contextmanager
-def stop_requests(told: Callable[[], None] | None = None) -> Iterator[Callable[[], bool]]:
+def stop_requests(on_request: Callable[[], None] | None = None) -> Iterator[Callable[[], bool]]:
     """Turn the first Ctrl-C or SIGTERM into a request to stop after the step under way, when a checkpoint is written.
 
-    `told` is called at the first one. A second one ends at once; the last checkpoint then stands. Outside the main
-    thread, which alone hears of signals, nobody can ask.
+    `on_request` is called at the first signal. A second signal ends the program at once, with the last checkpoint as it
+    is. Only the main thread receives signals; in another thread nothing is caught.
     """
     asked: list[int] = []
 
@@ -133,8 +133,8 @@ def stop_requests(told: Callable[[], None] | None = None) -> Iterator[Callable[[
         if asked:
             raise KeyboardInterrupt
         asked.append(number)
-        if told is not None:
-            told()
+        if on_request is not None:
+            on_request()
 
     heard = (signal.SIGINT, signal.SIGTERM) if threading.current_thread() is threading.main_thread() else ()
     before = {number: signal.signal(number, ask) for number in heard}

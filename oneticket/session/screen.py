@@ -122,8 +122,8 @@ class CellScreen:
         self._top = top
         count = f"{len(self._lines):,} line{'s' * (len(self._lines) != 1)}"
         cut = [f"the last {MOST}:"] if len(self._lines) > MOST else []
-        told = "<br>".join(map(escape, [*cut, *self._lines[-MOST:]]))
-        more = f"<details><summary>{count}</summary>{told}</details>" if told else ""
+        shown = "<br>".join(map(escape, [*cut, *self._lines[-MOST:]]))
+        more = f"<details><summary>{count}</summary>{shown}</details>" if shown else ""
         html = f'<div style="font-size:0.9em;opacity:0.85"><div>{top}</div>{more}</div>'
         self._shown.update(_Cell(html, "\n".join(self._lines)))
 

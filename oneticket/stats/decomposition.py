@@ -73,11 +73,11 @@ def decompositions(rows: Iterable[Row]) -> list[Decomposition]:
     filled in: a replicate without an arm is left out and named. Raises SpecError as `summary` does.
 
     >>> row = {"model": "mlp", "target_data": "b", "target_optimizer": "sgd", "level": 1, "density": 0.8}
-    >>> home = {"source_data": "b", "source_optimizer": "sgd"}
-    >>> away = {"source_data": "a", "source_optimizer": "sgd"}
+    >>> own = {"source_data": "b", "source_optimizer": "sgd"}
+    >>> other = {"source_data": "a", "source_optimizer": "sgd"}
     >>> scores = {"ticket": 0.95, "own": 0.90, "mask-only": 0.93, "weights-only": 0.91}
     >>> rows = [
-    ...     {**row, **(home if arm == "own" else away), "replicate": 0, "arm": arm, "accuracy": score}
+    ...     {**row, **(own if arm == "own" else other), "replicate": 0, "arm": arm, "accuracy": score}
     ...     for arm, score in scores.items()
     ... ]
     >>> (one,) = decompositions(rows)

@@ -31,8 +31,8 @@ def settled(rows: Iterable[Row]) -> list[Row]:
     Both then stand for the same network, which counts once.
     """
     rows = filled(rows)
-    home = {setting_of(row) for row in rows if row["arm"] == "ticket" and is_own_ticket(row)}
-    return [{**row, "arm": "ticket"} if row["arm"] == "own" and setting_of(row) in home else row for row in rows]
+    owned = {setting_of(row) for row in rows if row["arm"] == "ticket" and is_own_ticket(row)}
+    return [{**row, "arm": "ticket"} if row["arm"] == "own" and setting_of(row) in owned else row for row in rows]
 
 
 def pooled(rows: Iterable[Row]) -> list[Row]:
@@ -56,7 +56,7 @@ def pooled(rows: Iterable[Row]) -> list[Row]:
     )
     grid: dict[str, dict[tuple[Any, ...], set[tuple[str | None, str]]]] = {}
     for row in rows:
-        kind = "own" if row["arm"] == "own" else "carried" if row["source_optimizer"] else "sourceless"
+        kind = "own" if row["arm"] == "own" else "transferred" if row["source_optimizer"] else "sourceless"
         pair = (row["source_optimizer"], row["target_optimizer"])
         at = (row["replicate"], row["arm"], row["level"], row.get("equal"))
         grid.setdefault(kind, {}).setdefault(at, set()).add(pair)

@@ -40,9 +40,9 @@ def scores(ticket: Ticket, rows: Iterable[Row]) -> list[dict[str, Any]]:
         for one in sorted(there, key=lambda each: rank(each.line)):
             above = None if one is own else _plain(gain(setting.metric, own.values, one.values).difference)
             label = {"data": setting.data, "optimizer": setting.optimizer, "arm": one.line.arm}
-            told = {} if setting.metric.name == "accuracy" else setting.metric.plain()
+            described = {} if setting.metric.name == "accuracy" else setting.metric.plain()
             sizes = _sizes(rows, setting.data)
-            made.append({**label, **told, **_plain(one.score), "difference": above, **sizes})
+            made.append({**label, **described, **_plain(one.score), "difference": above, **sizes})
     return made
 
 

@@ -55,10 +55,10 @@ def lean(table: ReportTable) -> ReportTable:
     same = [at for at, column in enumerate(columns) if len(table.rows) > 1 and len(set(column)) == 1]
     if not same or len(same) == len(columns):
         return table
-    told = [(table.header[at], columns[at][0]) for at in same]
+    constant = [(table.header[at], columns[at][0]) for at in same]
     said = "; ".join(
         f"{name} = {cell}" if name == "n" else f"{name} {cell}"
-        for name, cell in told
+        for name, cell in constant
         if name and cell not in ("", MISSING)
     )
     kept = [at for at in range(len(columns)) if at not in same]

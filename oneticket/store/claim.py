@@ -48,8 +48,8 @@ class Claim:
     def content(self) -> bytes:
         """What the file holds now."""
         mine = {"host": host(), "machine": _machine(), "pid": os.getpid(), "owner": self.owner, "beat": self.beats}
-        told = self.training() if self.training else None
-        return canon.dumps({**mine, **({"training": told} if told else {})}).encode()
+        training = self.training() if self.training else None
+        return canon.dumps({**mine, **({"training": training} if training else {})}).encode()
 
     def beat(self) -> None:
         """Show that its holder is active, unless another process has taken it over."""
@@ -155,20 +155,20 @@ class Claims:
 def _parsed(content: bytes | None) -> dict[str, Any]:
     """The content of a claim; empty if it is missing or was cut short."""
     try:
-        told = json.loads(content or b"")
+        read = json.loads(content or b"")
     except ValueError:
         return {}
-    return told if isinstance(told, dict) else {}
+    return read if isinstance(read, dict) else {}
 
 
 def _gone(content: bytes) -> bool:
     """Whether a claim is by a process of this machine that is there no more."""
-    told = _parsed(content)
-    if os.name != "posix" or told.get("machine") != _machine():  # elsewhere, to ask for a process can end it
+    held = _parsed(content)
+    if os.name != "posix" or held.get("machine") != _machine():  # elsewhere, to ask for a process can end it
         return False
     with contextlib.suppress(PermissionError):
         try:
-            os.kill(int(told["pid"]), 0)
+            os.kill(int(held["pid"]), 0)
         except ProcessLookupError:
             return True
     return False
@@ -177,9 +177,9 @@ def _gone(content: bytes) -> bool:
 @functools.cache
 def _machine() -> str:
     """This machine since its start, and the namespace of its process numbers."""
-    told = [platform.node()]
+    parts = [platform.node()]
     with contextlib.suppress(OSError):
-        told.append(Path("/proc/sys/kernel/random/boot_id").read_text())
+        parts.append(Path("/proc/sys/kernel/random/boot_id").read_text())
     with contextlib.suppress(OSError):
-        told.append(os.readlink("/proc/self/ns/pid"))
-    return hashlib.sha256("\n".join(told).encode()).hexdigest()[:16]
+        parts.append(os.readlink("/proc/self/ns/pid"))
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]

@@ -66,11 +66,11 @@ def check(name: str, data: bytes) -> None:
     _plan(note.read(data, KIND, name))
 
 
-def _plan(told: Any) -> KeptPlan:
+def _plan(given: Any) -> KeptPlan:
     """Raises StoreError for what no study can have asked for."""
     try:
-        parts = {str(part): [str(key) for key in keys] for part, keys in told["parts"].items()}
-        words = {name: str(told[name]) for name in ("study", "title", "date")}
-        return KeptPlan(parts=parts, steps=[str(key) for key in told["steps"]], **words)
+        parts = {str(part): [str(key) for key in keys] for part, keys in given["parts"].items()}
+        words = {name: str(given[name]) for name in ("study", "title", "date")}
+        return KeptPlan(parts=parts, steps=[str(key) for key in given["steps"]], **words)
     except (KeyError, TypeError, AttributeError) as error:
         raise StoreError("it is no plan of a study") from error

@@ -40,7 +40,7 @@ class Store:
 
     Everything read is checked: every file is bound to its address and name, and holds a digest. A damaged file, or one
     of another address, counts as absent and is reported (KeptWarning) in one line with its path; if `read_only`, in
-    `told` only.
+    `ignored` only.
 
     >>> store = Store("memory://example")
     >>> step = Step(kind="rewind", args={"seed": 0})
@@ -58,7 +58,7 @@ class Store:
         self.url = self.files.url
         self._steps: dict[str, Step] = {}
         self._defined: set[str] | None = None
-        self.told: dict[str, str] = {}
+        self.ignored: dict[str, str] = {}
         self._index: Index | None = None
 
     @contextlib.contextmanager
@@ -323,8 +323,8 @@ class Store:
 
     def _tell(self, name: str, why: object, then: str) -> None:
         """Report once which file is not used."""
-        if (about := name or str(why)) not in self.told:
-            self.told[about] = str(why)
+        if (about := name or str(why)) not in self.ignored:
+            self.ignored[about] = str(why)
             if not isinstance(self.files, ReadOnly):
                 tell(f"{self.url}/{name}" if name else self.url, why, then)
 

@@ -45,8 +45,8 @@ def under_way(said: Mapping[str, Any]) -> UnderWay:
 
     >>> str(under_way({"host": "here", "pid": 7}))
     'here, process 7'
-    >>> told = {"position": 9, "start": 5, "total": 10, "each": 2, "losses": [0.5, None], "lr": 0.1, "seconds": 2}
-    >>> at = under_way({"host": "here", "pid": 7, "training": told}).position
+    >>> given = {"position": 9, "start": 5, "total": 10, "each": 2, "losses": [0.5, None], "lr": 0.1, "seconds": 2}
+    >>> at = under_way({"host": "here", "pid": 7, "training": given}).position
     >>> at.losses, at.share
     (((7, 0.5),), 0.8)
     """
@@ -57,12 +57,12 @@ def under_way(said: Mapping[str, Any]) -> UnderWay:
         return UnderWay(who=who)
 
 
-def _position(told: Mapping[str, Any]) -> Position:
+def _position(given: Mapping[str, Any]) -> Position:
     """Raises KeyError, TypeError or ValueError for anything but the report of a training."""
-    position, start, total, each = (int(told[name]) for name in ("position", "start", "total", "each"))
-    lr, seconds = float(told["lr"]), float(told["seconds"])
+    position, start, total, each = (int(given[name]) for name in ("position", "start", "total", "each"))
+    lr, seconds = float(given["lr"]), float(given["seconds"])
     if not (0 <= start <= position <= total and each > 0 and math.isfinite(lr) and 0 <= seconds < math.inf):
         raise ValueError("no position of a training")
-    means = [(start + each * number, mean) for number, mean in enumerate(told["losses"], 1)]
+    means = [(start + each * number, mean) for number, mean in enumerate(given["losses"], 1)]
     losses = tuple((at, float(mean)) for at, mean in means if mean is not None and math.isfinite(mean) and at <= total)
     return Position(position=position, start=start, total=total, losses=losses, lr=lr, seconds=seconds)

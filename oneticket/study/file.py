@@ -45,8 +45,8 @@ def read_study(path: Path) -> StudySpec:
         check_complexity(study)
         return study
     except SpecError as error:
-        told = [_place(line.removeprefix("study."), layers) for line in str(error).splitlines()]
-        raise SpecError("\n".join(told)) from None
+        lines = [_place(line.removeprefix("study."), layers) for line in str(error).splitlines()]
+        raise SpecError("\n".join(lines)) from None
 
 
 def _layers(path: Path, within: tuple[str, ...], read: list[Path]) -> list[Layer]:

@@ -35,7 +35,7 @@ class Findings:
     - `curves`: training loss: part, model, arm, source_data, source_optimizer, target_data, target_optimizer, level,
       density, replicate, step (of the schedule), loss (mean over the steps since the last point).
     - `ledger`: per search: model, source_data, source_optimizer, replicates, levels, trainings, steps, examples, and
-      seconds (what finding cost), carried (trainings of its tickets), searches_saved (places that took
+      seconds (what finding cost), transferred (trainings of its tickets), searches_saved (places that took
       its ticket and were never searched, by replicate), seconds_saved (what those searches would have cost).
     - `protocol`: the settings as planned, as `study.protocol.protocol` has them.
     - `designs`: those that the study was run with, as the store has them, the first one first; `trained`: how many of

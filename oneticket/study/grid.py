@@ -161,20 +161,21 @@ class _Grid:
             asked = {arm for arm in arms if arm in (*OF_TARGET, *CROSSED)}
             is_own_ticket, own = False, None
             if asked:
-                home = self._search("target", model, target, trained_with, replicate)
+                own_search = self._search("target", model, target, trained_with, replicate)
                 there = [used for one in sources for used in self._members(one) if used.data == target.data]
                 known = (self._found(used, sources, model, trained_with, replicate, equal) for used in there)
-                home = next((one for one in known if self._same(home, one)), home)  # however its times are written
-                is_own_ticket = home == search and not origin.agreed
-                own = origin if is_own_ticket else self._origin(home, replicate, called)
+                # The same search may be planned already with its times written in another way.
+                own_search = next((one for one in known if self._same(own_search, one)), own_search)
+                is_own_ticket = own_search == search and not origin.agreed
+                own = origin if is_own_ticket else self._origin(own_search, replicate, called)
                 if not is_own_ticket and own.labels == origin.labels:
-                    raise SpecError(f"{self._here}: {twice(str(called.data), search, home)}")
+                    raise SpecError(f"{self._here}: {twice(str(called.data), search, own_search)}")
             with naming(f"{self._here}, set {called.data}"):
                 inputs = self.context.facts(spec.data, self._task, Inputs.read(origin.network)).inputs
             if own and (Inputs.read(own.network) != inputs or own.remaining[0] != origin.remaining[0]):
                 both = f"{Inputs.read(origin.network)} and {Inputs.read(own.network)}"
                 raise SpecError(f"{self._here}: arm {min(asked)}: {both}; give the sets {ALIKE[inputs.kind]}")
-            # What is the target's own is at home what the source's is, but for the output layer.
+            # On the source's own set the target's own arms repeat the source's, except for the output layer.
             taken = [arm for arm in arms if not (is_own_ticket and arm in asked and ARMS[arm].head == "asked")]
             # An arm that uses only a source's density is the same network for every source.
             of = *_named_by(spec), replicate, called, equal, dumps(origin.network), *origin.remaining.items()

@@ -29,7 +29,7 @@ def ledger(origins: Iterable[Origin], cells: Sequence[Cell], store: Store) -> li
 
 
 def _row(
-    home: Row,
+    labels: Row,
     searches: Sequence[Origin],
     done: Sequence[Cell],
     searched: Set[tuple[object, object]],
@@ -41,19 +41,21 @@ def _row(
     provenances = store.provenances(records)
     seconds = sum(float(provenances.get(step.key, {}).get("seconds", 0.0)) for step in steps)
     roots = {each.levels[0].key for each in searches}
-    carried = {c.step.key: c.labels for c in done if c.origin and c.origin.levels and c.origin.levels[0].key in roots}
-    places = {(row["target_data"], row["target_optimizer"], row["replicate"]) for row in carried.values()}
+    transferred = {
+        c.step.key: c.labels for c in done if c.origin and c.origin.levels and c.origin.levels[0].key in roots
+    }
+    places = {(row["target_data"], row["target_optimizer"], row["replicate"]) for row in transferred.values()}
     takers = [context for context in places if context[:2] not in searched]
     trained = [level for level in map(read_step, steps) if isinstance(level, LevelStep)]
     return {
-        **home,
+        **labels,
         "replicates": len({level.replicate for level in trained}),
         "levels": 1 + max((level.number for level in trained), default=-1),
         "trainings": len(trained),
         "steps": sum(record.get("steps", record.get("step", 0)) for record in records.values()),
         "examples": sum(_examples(step, records) for step in steps),
         "seconds": seconds,
-        "carried": len(carried),
+        "transferred": len(transferred),
         "searches_saved": len(takers),
         "seconds_saved": seconds / len(searches) * len(takers),
     }

@@ -38,8 +38,8 @@ def protocol(cells: Iterable[Cell]) -> Protocol:
             note("study", "head_start", cell.head_start)
             note("study", "start", cell.start)
         if cell.origin and cell.origin.total and cell.arm not in OF_TARGET:
-            told = {"data": cell.origin.called.data, "steps": cell.origin.total, "epoch": cell.origin.epoch}
-            note("searched", cell.part, {"equal": cell.equal, **told})
+            facts = {"data": cell.origin.called.data, "steps": cell.origin.total, "epoch": cell.origin.epoch}
+            note("searched", cell.part, {"equal": cell.equal, **facts})
         if cell.origin:
             note("network", "model", dict(cell.origin.network))
         sources = [("source", each.search) for each in cell.origin.each] if cell.origin else []

@@ -63,8 +63,8 @@ def rows(cells: Iterable[Cell], store: Store) -> Rows:
     """The rows of those cells whose networks are trained, in the order given; a network in two cells has two rows."""
     cells = list(cells)
     origins = [cell.origin for cell in cells if cell.origin]
-    homes = [_home(each) for origin in origins for each in origin.each]
-    records = store.records({step.key: step for step in [*(c.step for c in cells), *homes]}.values())
+    fact_steps = [_fact_step(each) for origin in origins for each in origin.each]
+    records = store.records({step.key: step for step in [*(c.step for c in cells), *fact_steps]}.values())
     provenances = store.provenances({cell.step.key for cell in cells})
     there = [cell for cell in cells if cell.step.key in records]
     return Rows(_row(cell, records, provenances.get(cell.step.key, {})) for cell in there)
@@ -118,8 +118,8 @@ def _flat(value: Any) -> Any:
     return ",".join(map(str, value)) or None if isinstance(value, list) else value
 
 
-def _home(origin: Origin) -> Step:
-    """The step that knows most of where a ticket was found: the dense network of its search, or its file."""
+def _fact_step(origin: Origin) -> Step:
+    """The step with the facts about a ticket's source: the dense network of its search, or its file."""
     return origin.file.step if origin.file else origin.levels[0]
 
 
@@ -133,5 +133,5 @@ def _source(origin: Origin | None, records: Records) -> Mapping[str, Any]:
     if origin.of:
         each = [_source(one, records) for one in origin.of]
         return {name: sum(one.get(name, 0) for one in each) for name in ("classes", "images")}
-    found = records.get(_home(origin).key, {})
+    found = records.get(_fact_step(origin).key, {})
     return next(iter(found["records"]), {}) if "records" in found else found

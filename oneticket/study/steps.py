@@ -293,13 +293,13 @@ class FileStep:
         from oneticket.ticket.ticket import Ticket
 
         facts, weights = outcome.record, _under(WEIGHTS, outcome)
-        told = {"contract": Contract.read(facts["contract"]), "model": facts["model"], "lineage": facts["lineage"]}
+        common = {"contract": Contract.read(facts["contract"]), "model": facts["model"], "lineage": facts["lineage"]}
         if "levels" in facts:
             pruned_at, records = _under(PRUNED_AT, outcome), tuple(facts["records"])
-            return Book(weights=weights, pruned_at=pruned_at, levels=facts["levels"], records=records, **told)
+            return Book(weights=weights, pruned_at=pruned_at, levels=facts["levels"], records=records, **common)
         packed = _under(MASK, outcome)
         mask = Mask.unpack(packed, {name: tuple(weights[name].shape) for name in packed})
-        return Ticket(mask=mask, weights=weights, evidence=facts["records"][0], **told)
+        return Ticket(mask=mask, weights=weights, evidence=facts["records"][0], **common)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -156,9 +156,9 @@ class _MLflowRun:
 
     def log(self, points: Points) -> None:
         metric, began = self.tracker.entities.Metric, self.info.start_time
-        told = [metric(name, value, began, at) for at, values in points for name, value in values.items()]
+        metrics = [metric(name, value, began, at) for at, values in points for name, value in values.items()]
         with _environment(MLFLOW):
-            for some in _by(1000, told):
+            for some in _by(1000, metrics):
                 self.tracker.client.log_batch(self.info.run_id, metrics=some)
 
     def end(self, run: TrackedRun) -> None:

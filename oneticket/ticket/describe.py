@@ -51,10 +51,10 @@ def columns(thing: Spoken) -> str:
         return ""
     named = [*map(word, inputs)]
     shown = ", ".join(named) if len(named) <= 6 else f"{', '.join(named[:4])} ... {named[-1]}"
-    told = [f"inputs {shown}", f"label {word(at(said, 'label'))}"]
+    parts = [f"inputs {shown}", f"label {word(at(said, 'label'))}"]
     if isinstance(filled, Mapping):
-        told += [f"missing {word(name)} filled with {word(value)}" for name, value in list(filled.items())[:6]]
-    return word("; ".join(told))
+        parts += [f"missing {word(name)} filled with {word(value)}" for name, value in list(filled.items())[:6]]
+    return word("; ".join(parts))
 
 
 def data_settings(thing: Spoken) -> list[Any]:
@@ -71,8 +71,8 @@ def agreement(thing: Spoken) -> str:
 
     >>> from oneticket.ticket.book import Book
     >>> from oneticket.ticket.contract import Contract
-    >>> told = {"consensus": {"weights": "mean", "of": [{}, {}]}}
-    >>> agreement(Book(weights={}, pruned_at={}, levels=0, contract=Contract(rewind="0it", step=0), lineage=told))
+    >>> lineage = {"consensus": {"weights": "mean", "of": [{}, {}]}}
+    >>> agreement(Book(weights={}, pruned_at={}, levels=0, contract=Contract(rewind="0it", step=0), lineage=lineage))
     'of 2 searches, after their last level; the mean of their rewound weights'
     """
     said, of = thing.lineage.get("consensus"), at(thing.lineage, "consensus", "of")
@@ -89,16 +89,16 @@ def several_heads(thing: Spoken) -> str:
 
     >>> from oneticket.ticket.book import Book
     >>> from oneticket.ticket.contract import Contract
-    >>> told = {"heads": [["letter", 26], ["penbased", 10]]}
-    >>> several_heads(Book(weights={}, pruned_at={}, levels=0, contract=Contract(rewind="0it", step=0), lineage=told))
+    >>> said = {"heads": [["letter", 26], ["penbased", 10]]}
+    >>> several_heads(Book(weights={}, pruned_at={}, levels=0, contract=Contract(rewind="0it", step=0), lineage=said))
     'letter 0 to 25, penbased 26 to 35'
     """
-    said, first, told = thing.lineage.get("heads"), 0, []
+    said, first, parts = thing.lineage.get("heads"), 0, []
     for each in said[:MOST_SCORES] if isinstance(said, list) else ():
         if isinstance(each, list) and len(each) == 2 and type(each[1]) is int:
-            told.append(f"{word(each[0])} {first} to {first + each[1] - 1}")
+            parts.append(f"{word(each[0])} {first} to {first + each[1] - 1}")
             first += each[1]
-    return word(", ".join(told))
+    return word(", ".join(parts))
 
 
 def scores(thing: Spoken) -> Iterator[Mapping[str, Any]]:
@@ -184,11 +184,11 @@ def word(value: object) -> str:
     'red [31m red'
     """
     try:
-        told = value if isinstance(value, str) else "" if value is None else json.dumps(value)
+        text = value if isinstance(value, str) else "" if value is None else json.dumps(value)
     except RecursionError:
-        told = "…"
-    told = "".join(mark if mark.isprintable() else " " for mark in told[:2000])
-    return (told if len(told) <= 300 else told[:299] + "…").strip()
+        text = "…"
+    text = "".join(mark if mark.isprintable() else " " for mark in text[:2000])
+    return (text if len(text) <= 300 else text[:299] + "…").strip()
 
 
 def text(value: object) -> str:

@@ -78,11 +78,11 @@ def plain(name: str) -> str:
     return ".".join(part for part in name.split(".") if part not in WRAPPERS) if _WRAPPED.search(name) else name
 
 
-def told(pairs: Mapping[str, str]) -> str:
-    """How the names of the two sides differ, in words; empty where they do not.
+def name_changes(pairs: Mapping[str, str]) -> str:
+    """How the names of the two sides differ, in words; empty if they are equal.
 
-    >>> told({"w": "module.w", "v": "module.v"}), told({"w": "module.w", "v": "v"}), told({"a.w": "b.w"})
-    ("names behind 'module.'", 'names but for wrappers', 'names by a map')
+    >>> name_changes({"w": "module.w", "v": "module.v"}), name_changes({"a.w": "b.w"})
+    ("names behind 'module.'", 'names by a map')
     """
     for strike, but in ((str, ""), (plain, "but for wrappers")):
         struck = [(strike(name), strike(goal)) for name, goal in pairs.items()]

@@ -267,7 +267,7 @@ def test_a_training_shows_its_curve_while_it_runs(
         assert "Nothing is under way now" in text(served.get("/").text)
         assert "Training loss" in text(served.get(seen[-1]).text)
     assert [f"/steps/{step.key}" for step in steps] == seen
-    assert not Store(tmp_path).told
+    assert not Store(tmp_path).ignored
 
 
 def test_a_board_beside_a_run_that_writes_all_the_time(tmp_path: Path, serve: Serve) -> None:
@@ -287,7 +287,7 @@ def test_a_board_beside_a_run_that_writes_all_the_time(tmp_path: Path, serve: Se
         over.set()
         looking.join()
         served.read()
-        assert not served.board.store.told and not served.board.index.troubles(served.board.view.look())
+        assert not served.board.store.ignored and not served.board.index.troubles(served.board.view.look())
     assert pages and all(reply.status in (200, 404) for reply in pages)
     seen, alone = (Store(tmp_path / place) for place in ("seen", "alone"))
     assert seen.keys() == alone.keys() == {step.key for step in closure(cell.step for cell in asked.cells)}

@@ -106,8 +106,8 @@ def test_what_all_keep_is_kept(books: list[Book]) -> None:
     agreed = Book.consensus(books)
     for level in range(1, LEVELS + 1):
         common = [books[0].mask(level)[n] & books[1].mask(level)[n] & books[2].mask(level)[n] for n in agreed.pruned_at]
-        alive = [agreed.mask(level - 1)[name] for name in agreed.pruned_at]
-        for both, above, name in zip(common, alive, agreed.pruned_at, strict=True):
+        remains = [agreed.mask(level - 1)[name] for name in agreed.pruned_at]
+        for both, above, name in zip(common, remains, agreed.pruned_at, strict=True):
             assert not (both & above & ~agreed.mask(level)[name]).any()
 
 

@@ -284,9 +284,9 @@ def test_transferred_networks_stay_sparse_and_dense_ones_dense(source: Source) -
     spec = TransferSpec(data={"name": "digits:b", "per_class": 20}, optimizer="adam", training=QUICK)
     for name in ARMS:
         end = watch_first_step(spec, from_home(source, name), name)["end"]
-        alive = sum(int(end[n].count_nonzero()) for n in source.ticket.mask)
+        remains = sum(int(end[n].count_nonzero()) for n in source.ticket.mask)
         expected = source.ticket.mask.total if name in WHOLE else source.ticket.mask.remaining
-        assert alive == expected, name
+        assert remains == expected, name
 
 
 def test_the_source_says_its_replicate(found: Book) -> None:

@@ -8,7 +8,7 @@ import torch
 from oneticket.ground.errors import TransferError
 from oneticket.ticket.contract import Contract
 from oneticket.ticket.mask import Mask
-from oneticket.ticket.match import told
+from oneticket.ticket.match import name_changes
 from oneticket.ticket.ticket import Ticket
 
 transformers = pytest.importorskip("transformers", reason="needs the extra 'transformers'")
@@ -101,7 +101,7 @@ def test_one_pretrained_encoder_for_two_tasks(pretrained):
         model = build(kind, BERT, seed=2)
         before = snapshot(model)
         carried = ticket.apply(model, **options)
-        assert told(carried.names) == "names behind 'bert.'" and carried.left == ()
+        assert name_changes(carried.names) == "names behind 'bert.'" and carried.left == ()
         assert {"classifier.weight", "classifier.bias"} <= set(carried.fresh)
         assert all(name.startswith(("classifier.", "bert.pooler.")) for name in carried.fresh)
         now = model.state_dict()
@@ -125,7 +125,7 @@ def test_a_whole_language_model_leaves_its_head_behind(pretrained):
     assert all(name.startswith("cls.") for name in carried.left) and len(carried.left) == 7
     trains(ticket, model, TOKENS, **options)
     bare = build("BertModel", BERT, seed=3, add_pooling_layer=False)
-    assert told(ticket.apply(bare, **options).names) == "names without 'bert.'"
+    assert name_changes(ticket.apply(bare, **options).names) == "names without 'bert.'"
     assert torch.equal(
         bare.encoder.layer[0].output.dense.weight, ticket.weights["bert.encoder.layer.0.output.dense.weight"]
     )
@@ -168,7 +168,7 @@ def test_an_image_encoder_beneath_a_classifier():
     ticket = pruned(build("ViTModel", VIT, seed=1, add_pooling_layer=False), "layer")
     model = build("ViTForImageClassification", VIT, seed=2)
     carried = ticket.apply(model)
-    assert told(carried.names) == "names behind 'vit.'"
+    assert name_changes(carried.names) == "names behind 'vit.'"
     assert carried.fresh == ("classifier.bias", "classifier.weight") and carried.left == ()
     pixels = torch.randn(6, 1, 8, 8, generator=torch.Generator().manual_seed(0))
     trains(ticket, model, {"pixel_values": pixels, "labels": torch.arange(6) % 3})
@@ -206,6 +206,6 @@ def test_a_compiled_classifier_takes_the_encoder(pretrained):
     model = build("BertForTokenClassification", BERT, seed=2)
     model.bert.encoder = torch.compile(model.bert.encoder, backend="eager")
     carried = ticket.apply(torch.compile(model, backend="eager"))
-    assert told(carried.names) == "names behind 'bert.' but for wrappers"
+    assert name_changes(carried.names) == "names behind 'bert.' but for wrappers"
     assert carried.mask.remaining == ticket.mask.remaining
     assert all("_orig_mod.bert.encoder._orig_mod." in name for name in carried.mask)

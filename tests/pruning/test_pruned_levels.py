@@ -65,13 +65,13 @@ def test_units_go_whole_in_order_and_as_many_as_the_rule_says(
         assert now.remaining == survivors(spec, now.shapes, levels=level, units=units)
         mask = now
     if units.keep:
-        assert all((_alive(family, mask) == units.keep).all() for family in units.families.values())
+        assert all((_remaining(family, mask) == units.keep).all() for family in units.families.values())
     elif fraction == 0.9 and allow_empty is False:
         assert min(_counted(family, mask, units) for family in units.families.values()) == 1
     assert survivors(spec, mask.shapes, levels=level + 1, units=units) == mask.remaining
 
 
-def _alive(family: Family, mask: Mask) -> Tensor:
+def _remaining(family: Family, mask: Mask) -> Tensor:
     """How many weights live in each unit."""
     remaining = [mask[each].double().flatten() for each in family.parts]
     return torch.bincount(_of(family), torch.cat(remaining), minlength=family.count)
@@ -82,8 +82,8 @@ def _of(family: Family) -> Tensor:
 
 
 def _counted(family: Family, mask: Mask, units: Units) -> int:
-    alive = _alive(family, mask)
-    return int(alive.sum() if units.keep else (alive > 0).sum())
+    remains = _remaining(family, mask)
+    return int(remains.sum() if units.keep else (remains > 0).sum())
 
 
 def _written(count: int, levels: int, fraction: float, least: int) -> int:
@@ -95,19 +95,19 @@ def _written(count: int, levels: int, fraction: float, least: int) -> int:
 
 def _check(family: Family, before: Mask, after: Mask, weights: dict[str, Tensor], units: Units) -> None:
     """What went is no better than what stayed and might have gone."""
-    of, was, alive = _of(family), _alive(family, before), _alive(family, after)
+    of, was, remains = _of(family), _remaining(family, before), _remaining(family, after)
     scores = torch.cat([weights[each].abs().double().flatten() for each in family.parts])
     if units.keep:
-        assert alive.min() >= units.keep
+        assert remains.min() >= units.keep
         stays = torch.cat([after[each].flatten() for each in family.parts])
         gone = torch.cat([before[each].flatten() for each in family.parts]) & ~stays
-        free = scores[stays & (alive[of] > units.keep)]
+        free = scores[stays & (remains[of] > units.keep)]
         assert not (len(free) and gone.any()) or scores[gone].max() <= free.min()
     else:
-        assert set(alive.tolist()) <= {0.0, float(family.size)}
+        assert set(remains.tolist()) <= {0.0, float(family.size)}
         means = torch.bincount(of, scores, minlength=family.count) / family.size
-        gone = (was > 0) & (alive == 0)
-        assert not (gone.any() and alive.any()) or means[gone].max() <= means[alive > 0].min() + 1e-12
+        gone = (was > 0) & (remains == 0)
+        assert not (gone.any() and remains.any()) or means[gone].max() <= means[remains > 0].min() + 1e-12
 
 
 def _shots(spec: PruningSpec, mask: Mask, weights: dict[str, Tensor], units: Units) -> Iterator[Mask]:

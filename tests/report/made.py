@@ -152,7 +152,7 @@ def _ledger(searches: list[tuple[str, str]], levels: tuple[int, ...], replicates
             "steps": 500 * trainings,
             "examples": 25_000 * trainings,
             "seconds": 11.0 * trainings * (1 + number / 10),
-            "carried": targets * len(levels) * replicates,
+            "transferred": targets * len(levels) * replicates,
             "searches_saved": targets - 1,
             "seconds_saved": 11.0 * trainings * (1 + number / 10) * (targets - 1),
         }

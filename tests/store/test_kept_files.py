@@ -213,4 +213,4 @@ def test_a_worker_hands_on_what_it_found(pristine: Path, tmp_path: Path) -> None
     told = {"device": "cpu", "every": 20.0, "compact": True, "compiled": None, "threads": 1, "ranks": 1}
     answer = Worker(url=str(root / "store"), share=ClusterShare(), **told).do(path.name.partition(".")[0])
     assert answer["said"] == "done"
-    assert [line.partition(": ")[0] for line in answer["told"]] == [str(path)]
+    assert [line.partition(": ")[0] for line in answer["warnings"]] == [str(path)]

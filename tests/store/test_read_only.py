@@ -40,7 +40,7 @@ def test_what_is_damaged_is_noted_and_stays_where_it_is(tmp_path: Path) -> None:
         warnings.simplefilter("error")
         assert seen.find(STEP) is None
     assert files(tmp_path) == before
-    assert "digest" in seen.told[name] or "SHA" in seen.told[name]
+    assert "digest" in seen.ignored[name] or "SHA" in seen.ignored[name]
 
 
 def test_a_folder_that_is_not_there_is_not_made(tmp_path: Path) -> None:
@@ -78,6 +78,6 @@ def test_a_damaged_plan_is_told_and_found_by_verify(tmp_path: Path) -> None:
     (tmp_path / name).write_bytes((tmp_path / name).read_bytes().replace(b"mine", b"your"))
     seen = Store(tmp_path, read_only=True)
     assert seen.plans.read(seen.files.sizes()) == []
-    assert name in seen.told
+    assert name in seen.ignored
     ((where, why),) = upkeep.verify(store)
     assert where == name and why is not None

@@ -177,7 +177,7 @@ def test_curves_and_ledger_add_up(found: tuple[Plan, Store, Findings]) -> None:
     home = next(row for row in known.ledger if (row["source_data"], row["source_optimizer"]) == ("a", "sgd"))
     assert (home["replicates"], home["levels"], home["trainings"]) == (2, 3, 6)
     assert home["steps"] == 2 * (2 + 3 * 4)
-    assert (home["carried"], home["searches_saved"]) == (8, 0), "to itself and to b, which was searched too"
+    assert (home["transferred"], home["searches_saved"]) == (8, 0), "to itself and to b, which was searched too"
     adam = next(row for row in known.ledger if row["source_optimizer"] == "adam")
     assert (adam["replicates"], adam["searches_saved"]) == (1, 1)
     assert known.protocol["study"]["arm"] == [

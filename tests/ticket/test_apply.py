@@ -112,7 +112,7 @@ def test_a_model_on_another_device_stays_there():
         assert guard.audit().remaining == applied.mask.remaining
 
 
-def test_attach_holds_what_apply_carried():
+def test_attach_holds_what_apply_transferred():
     for head, held in (("fresh", 1), ("keep", 1), ("sparse", 2)):
         model, ticket = Net(), found()
         applied = ticket.apply(model, head=head)

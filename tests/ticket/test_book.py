@@ -15,10 +15,10 @@ CONTRACT = Contract(rewind="0it", step=0)
 
 def deep(levels: int, total: int = 4000, fraction: float = 0.2) -> Book:
     """A book whose level n keeps round(0.8^n) of the weights, dying from the last index on."""
-    alive = [round(total * (1 - fraction) ** level) for level in range(levels + 1)]
+    remains = [round(total * (1 - fraction) ** level) for level in range(levels + 1)]
     at = torch.zeros(total, dtype=torch.uint8)
     for level in range(levels, 0, -1):
-        at[alive[level] : alive[level - 1]] = level
+        at[remains[level] : remains[level - 1]] = level
     return Book(weights={"w": torch.ones(total)}, pruned_at={"w": at}, levels=levels, contract=CONTRACT)
 
 

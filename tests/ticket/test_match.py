@@ -13,7 +13,7 @@ from oneticket.apply.renames import given
 from oneticket.ground.errors import GuardError, TransferError
 from oneticket.ticket.contract import Contract
 from oneticket.ticket.mask import Mask
-from oneticket.ticket.match import hint, match, shared_module, told
+from oneticket.ticket.match import hint, match, name_changes, shared_module
 from oneticket.ticket.ticket import Ticket
 
 
@@ -133,7 +133,7 @@ def test_a_ticket_finds_its_way_into_a_wrapped_model(wrapper, head):
     before = snapshot(inner)
     model = wrap(copy.deepcopy(inner))
     applied = ticket.apply(model, head=head)
-    assert told(applied.names) == how
+    assert name_changes(applied.names) == how
     assert (how in str(applied)) and (", names" in str(applied)) == bool(how)
     now = dict(model.named_parameters()) | dict(model.named_buffers())
     assert set(applied.matched) | set(applied.fresh) == set(now) and not set(applied.matched) & set(applied.fresh)
@@ -189,7 +189,7 @@ def test_an_encoder_goes_beneath_any_head(target, fresh, how):
     ticket, model = found(Body(), head=()), target()
     before = snapshot(model)
     applied = ticket.apply(model)
-    assert applied.fresh == fresh and applied.left == () and told(applied.names) == how
+    assert applied.fresh == fresh and applied.left == () and name_changes(applied.names) == how
     assert all(torch.equal(model.state_dict()[name], before[name]) for name in fresh)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.05, momentum=0.9)
     with ticket.attach(model, optimizer) as guard:
@@ -206,7 +206,7 @@ def test_another_head_takes_the_place_of_the_tickets_own():
     ):
         ticket.apply(Net(head="classifier"), head="keep")
     bare = Body()
-    assert told(ticket.apply(bare).names) == "names without 'body.'"
+    assert name_changes(ticket.apply(bare).names) == "names without 'body.'"
 
 
 def test_one_ticket_for_two_towers_needs_a_word():
@@ -265,7 +265,7 @@ def test_maps_by_hand():
     with pytest.raises(TransferError, match=r"every name is there with names=\{'body\.': 'encoder\.'\}"):
         ticket.apply(model)
     applied = ticket.apply(model, names={"body.": "encoder."})
-    assert applied.fresh == ("out.bias", "out.weight") and told(applied.names) == "names by a map"
+    assert applied.fresh == ("out.bias", "out.weight") and name_changes(applied.names) == "names by a map"
     assert ticket.apply(model, names={"body.": "encoder.", "fc.": "out."}).left == ("fc.bias", "fc.weight")
     kept = ticket.apply(model, names={"body.": "encoder.", "fc.*": "out.*"}, head="sparse")
     assert kept.mask.counts["out.weight"] == ticket.mask.counts["fc.weight"] and kept.fresh == kept.left == ()
@@ -358,10 +358,10 @@ def test_fresh_patterns_that_mean_nothing_are_refused():
 def test_a_model_whose_own_part_is_called_module_keeps_that_name():
     model = nn.ModuleDict({"module": nn.Linear(2, 2), "inner": nn.ModuleDict({"module": nn.Linear(2, 2)})})
     ticket = found(model, head=())
-    assert told(ticket.apply(model, head="keep").names) == ""
+    assert name_changes(ticket.apply(model, head="keep").names) == ""
     both = nn.ModuleDict({"a": nn.Linear(2, 2)})
     both["module"] = nn.ModuleDict({"a": nn.Linear(2, 2)})
-    assert told(found(both, head=()).apply(nn.Sequential(both), head="keep").names) == "names behind '0.'"
+    assert name_changes(found(both, head=()).apply(nn.Sequential(both), head="keep").names) == "names behind '0.'"
 
 
 def test_the_rules_in_their_order():
@@ -378,8 +378,8 @@ def test_the_rules_in_their_order():
 
 
 def test_words_for_maps():
-    assert told({"a.w": "w", "a.v": "v"}) == "names without 'a.'"
-    assert told({"w": "module.w", "v": "v"}) == "names but for wrappers"
+    assert name_changes({"a.w": "w", "a.v": "v"}) == "names without 'a.'"
+    assert name_changes({"w": "module.w", "v": "v"}) == "names but for wrappers"
     assert hint(["a.w", "b.w"], ["c.w"]) == "" and hint(["a.w"], ["b.w", "c.w"]) == ""
     assert hint(["x.a.w", "x.a.v"], ["module.y.a.w", "y._orig_mod.a.v"]) == "names={'x.': 'y.'}"
     assert shared_module(["a.b.w"]) == "a.b." and shared_module(["w", "a.w"]) == ""

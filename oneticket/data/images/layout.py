@@ -40,8 +40,8 @@ def layout(root: ScannedFolder) -> FolderLayout:
     else:
         _refuse_parts_without_classes(inner)
         found = _nested(inner) or _classes_alone(root, inner)
-    told = {path for files in found.splits.values() for _, path in files} | {path for _, path in found.others}
-    lost = tuple(("in no class folder", path) for path in root.every_image() if path not in told)
+    used = {path for files in found.splits.values() for _, path in files} | {path for _, path in found.others}
+    lost = tuple(("in no class folder", path) for path in root.every_image() if path not in used)
     bare = [folder.name for folder in inner.folders if role(folder.name) and folder not in inner.filled]
     return replace(found, others=(*lost, *found.others, *root.every_other()), bare=tuple(bare))
 

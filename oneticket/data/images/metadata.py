@@ -81,8 +81,8 @@ def _source(
         splits = {
             split: Split(inputs=found, targets=labels[split], origin=origins[split]) for split, found in parts.items()
         }
-        told = f"Labels are the column {label!r} of {' and '.join(names[: len(files)])}"
-        return settle(splits, classes, where, notes=[told])
+        note = f"Labels are the column {label!r} of {' and '.join(names[: len(files)])}"
+        return settle(splits, classes, where, notes=[note])
 
     return DataSource(
         where=str(root.path),

@@ -100,10 +100,10 @@ def rows_of(
     found = {name: learned(name, table[name], declared=name in declared) for name in names}
     columns = tuple(column for column in found.values() if isinstance(column, Column))
     if unusable := {name: why for name, why in found.items() if isinstance(why, str)}:
-        told = "; ".join(f"{name!r} ({why})" for name, why in list(unusable.items())[:SHOWN])
+        words = "; ".join(f"{name!r} ({why})" for name, why in list(unusable.items())[:SHOWN])
         more = f"; and {len(unusable) - SHOWN} more" if len(unusable) > SHOWN else ""
         raise DataError(
-            f"{where}: columns that cannot be inputs: {told}{more}. Take them out of the files, or make them numbers"
+            f"{where}: columns that cannot be inputs: {words}{more}. Take them out of the files, or make them numbers"
         )
     _check_columns(tables, train, [*names, target], where)
     width = sum(column.width for column in columns)
@@ -168,8 +168,8 @@ def _check_values(
 
 
 def _gaps(filled: Mapping[Column, int]) -> list[str]:
-    told = [f"{column.name} ({count:,} with {_short(column.fill)})" for column, count in filled.items()]
-    return [f"Missing values are filled: {_few(told)}"] if told else []
+    words = [f"{column.name} ({count:,} with {_short(column.fill)})" for column, count in filled.items()]
+    return [f"Missing values are filled: {_few(words)}"] if words else []
 
 
 def _told(columns: Sequence[Column]) -> list[str]:

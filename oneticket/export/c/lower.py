@@ -35,8 +35,8 @@ def lower(network: nn.Module, example: Example) -> Network:
     """
     tensors = leaves(example)
     if len(tensors) != 1 or tensors[0].dtype != torch.float32:
-        told = " and ".join(f"{str(one.dtype).removeprefix('torch.')} {tuple(one.shape)}" for one in tensors)
-        raise ModelError(f"c: expected one float32 tensor as input, got {told}; {REMEDY}")
+        got = " and ".join(f"{str(one.dtype).removeprefix('torch.')} {tuple(one.shape)}" for one in tensors)
+        raise ModelError(f"c: expected one float32 tensor as input, got {got}; {REMEDY}")
     if other := {str(one.dtype) for one in network.parameters() if one.dtype != torch.float32}:
         raise ModelError(f"c: expected float32 weights, got {', '.join(sorted(other))}; convert it: model.float()")
     if batch_axes(network, example) != (0,):

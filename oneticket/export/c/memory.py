@@ -27,24 +27,24 @@ def plan(network: Network) -> Memory:
     last: dict[int, int] = {}
     for step, layer in enumerate(network.layers):
         last |= dict.fromkeys(layer.inputs, step)
-    home: dict[int, int] = {}
+    buffer: dict[int, int] = {}
     spans: dict[tuple[str, int], tuple[int, int, int]] = {}  # what -> floats, first and last step
     for step, layer in enumerate(network.layers):
         if isinstance(layer, Conv):
             spans["border", layer.output] = (padded(layer), step, step)
         if layer.output == network.output:
             continue
-        end, before = last.get(layer.output, step), home.get(layer.inputs[0])
+        end, before = last.get(layer.output, step), buffer.get(layer.inputs[0])
         if isinstance(layer, IN_PLACE) and before is not None and last[layer.inputs[0]] == step:
-            home[layer.output] = before
+            buffer[layer.output] = before
             floats, begin, _ = spans["value", before]
             spans["value", before] = (floats, begin, end)
         else:
-            home[layer.output] = layer.output
+            buffer[layer.output] = layer.output
             spans["value", layer.output] = (math.prod(layer.shape), step, end)
     placed = _placed(spans)
     return Memory(
-        values={number: placed["value", at] for number, at in home.items()},
+        values={number: placed["value", at] for number, at in buffer.items()},
         borders={number: at for (kind, number), at in placed.items() if kind == "border"},
         floats=max((at + spans[what][0] for what, at in placed.items()), default=0),
     )
