@@ -66,6 +66,19 @@ def growths(grid: Grid) -> list[Growth]:
     """All growths of a study: tickets transferred under the update rule that found them.
 
     A ticket from several sets at once is left out, as it is not a larger cut of one of them.
+
+    >>> from oneticket.claims.cells import grid
+    >>> row = {"arm": "ticket", "model": "mlp", "level": 1, "density": 0.8, "target_data": "b", "target_name": "b"}
+    >>> row |= {"source_optimizer": "sgd", "target_optimizer": "sgd", "target_classes": 10, "target_images": 720}
+    >>> row |= {"source_classes": 10, "source_name": "a"}
+    >>> rows = [
+    ...     {**row, "source_data": name, "source_images": examples, "replicate": n, "accuracy": accuracy + n / 100}
+    ...     for name, examples, accuracy in (("small", 100, 0.80), ("large", 400, 0.86))
+    ...     for n in (0, 1)
+    ... ]
+    >>> (one,) = growths(grid(rows))
+    >>> one.name, {replicate: round(slope, 2) for replicate, slope in one.slopes(level=1).items()}
+    ('examples of a, on b under sgd (mlp)', {0: 0.03, 1: 0.03})
     """
     found: dict[tuple[Setting, str], list[tuple[ClaimCell, ClaimData]]] = {}
     for cell, source in grid.tickets:
@@ -82,7 +95,11 @@ def growths(grid: Grid) -> list[Growth]:
 
 
 def grown(found: Iterable[Growth], factor: Factor, level: int) -> Pool:
-    """The slopes of one factor at that level, one number per replicate."""
+    """The slopes of one factor at that level, as a pool with one number per replicate.
+
+    >>> grown([], "examples", 1).values
+    {}
+    """
     those = [one for one in found if one.factor == factor]
     seen = {replicate for one in those for cell in one.cells for replicate in cell.levels[level].values}
     return pool([one.slopes(level) for one in those], seen)

@@ -15,7 +15,18 @@ NAMED = 3
 
 @dataclass(frozen=True, kw_only=True)
 class Pair:
-    """A ticket and the network it is compared with; None if that was not trained."""
+    """A ticket and the network it is compared with; None if that was not trained.
+
+    >>> from oneticket.claims.cells import grid
+    >>> row = {"model": "mlp", "target_data": "b", "target_optimizer": "sgd", "target_name": "b", "source_name": "a"}
+    >>> row |= {"source_data": "a", "source_optimizer": "sgd", "level": 1, "density": 0.8, "replicate": 0}
+    >>> row |= {"source_classes": 10, "source_images": 720, "target_classes": 10, "target_images": 720}
+    >>> found = grid([{**row, "arm": "ticket", "accuracy": 0.9}, {**row, "arm": "reinit", "accuracy": 0.8}])
+    >>> ticket, rival = sorted(found.cells.values(), key=lambda cell: cell.line.arm, reverse=True)
+    >>> pair = Pair(ticket=ticket, rival=rival)
+    >>> pair.levels, round(pair.differences(level=1)[0], 3)
+    (frozenset({1}), 0.1)
+    """
 
     ticket: ClaimCell
     rival: ClaimCell | None
@@ -71,7 +82,11 @@ def names(pairs: Iterable[Pair]) -> str:
 
 
 def some(named: Iterable[str]) -> str:
-    """The first few of those names, each once, and how many more there are."""
+    """The first few of those names, each once, and how many more there are.
+
+    >>> some(["a", "b", "a", "c", "d", "e"])
+    'a; b; c; and 2 more'
+    """
     every = list(dict.fromkeys(named))
     more = f"; and {len(every) - NAMED} more" if len(every) > NAMED else ""
     return "; ".join(every[:NAMED]) + more

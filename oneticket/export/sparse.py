@@ -64,6 +64,12 @@ def csr(model: nn.Module, mask: Mask) -> Made:
     """The masked network with every pruned linear layer as `Csr`; its state dict is the file's content.
 
     Raises PruneError if no linear layer lost a weight.
+
+    >>> net = nn.Sequential(nn.Linear(3, 2))
+    >>> csr(net, Mask({"0.weight": torch.tensor([[True, False, False], [False, True, True]])})).network
+    Sequential(
+      (0): Csr(3 remaining weights of (2, 3))
+    )
     """
     made = masked(model, mask)
     for name, layer in linears(made.network, mask).items():
@@ -76,6 +82,11 @@ def two_of_four(model: nn.Module, mask: Mask) -> Made:
 
     Groups are along the inputs. Raises PruneError with the counts per layer for any other mask, and if no linear layer
     lost a weight. Mishra et al. 2021, arXiv 2104.08378.
+
+    >>> net = nn.Sequential(nn.Linear(4, 1, bias=False))
+    >>> mask = Mask({"0.weight": torch.tensor([[False, True, False, True]])})
+    >>> two_of_four(net, mask).network[0].weight.count_nonzero()
+    tensor(2)
     """
     made, wrong = masked(model, mask), []
     for name in linears(made.network, mask):
@@ -118,7 +129,11 @@ def packed(network: nn.Module, mask: Mask) -> dict[str, Tensor]:
 
 
 def unpacked(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Undo `packed`: the state dict with dense weights."""
+    """Undo `packed`: the state dict with dense weights.
+
+    >>> unpacked({"w.values": torch.tensor([[5.0, 7]]), "w.meta": torch.tensor([[13]], dtype=torch.uint8)})
+    {'w': tensor([[0., 5., 0., 7.]])}
+    """
     found = {name: value for name, value in tensors.items() if not name.endswith((".values", ".meta"))}
     for name in [name.removesuffix(".meta") for name in tensors if name.endswith(".meta")]:
         values, meta = tensors[f"{name}.values"], tensors[f"{name}.meta"].long()
@@ -133,6 +148,11 @@ def on_cuda(network: nn.Module, mask: Mask) -> nn.Module:
 
     In float16 or bfloat16, with sizes that the GPU's kernels support (multiples of 64 are). Raises PruneError with the
     reason where torch refuses a layer.
+
+    >>> if torch.cuda.is_available():
+    ...     net = nn.Sequential(nn.Linear(64, 64)).cuda().half()
+    ...     mask = Mask({"0.weight": (torch.arange(64) % 2 == 0).expand(64, 64)})
+    ...     fast = on_cuda(two_of_four(net, mask).network, mask)
     """
     made = duplicate(network)
     for name, layer in linears(made, mask).items():

@@ -46,11 +46,22 @@ Tensors = Mapping[str, Tensor]
 
 @dataclass(frozen=True, kw_only=True)
 class Source:
-    """The source of a comparison: a ticket and, as far as it is known, what else its search left.
+    """The source of a comparison: a ticket and, as far as they are known, other results of its search.
 
     `rewind`: all rewind weights, the pruned ones too. `zeros`: which weights the dense network brought to zero itself.
     `positive`: which of the ticket's weights the training of its level left above zero (`TrainedLevel.positive`).
     `initial`: the weights that the search began from, W_0. `own`: the target's own, of a search from the same W_0.
+
+    A control is a function of a source, of new weights by name, and of a generator for its draws; it returns a ticket:
+
+    >>> from oneticket.ticket.contract import Contract
+    >>> mask, rewound = Mask({"w": torch.tensor([True, False, True])}), {"w": torch.tensor([1.0, 0.0, -2.0])}
+    >>> found = Source(ticket=Ticket(mask=mask, weights=rewound, contract=Contract(rewind="0it", step=0)))
+    >>> new, draws = {"w": torch.tensor([0.5, 0.5, 0.5])}, torch.Generator().manual_seed(0)
+    >>> reinit(found, new, draws).weights["w"], signs(found, new, draws).weights["w"]
+    (tensor([0.5000, 0.0000, 0.5000]), tensor([ 0.5000,  0.0000, -0.5000]))
+    >>> layerwise_random(found, new, draws).mask.remaining, dense(found, new, draws).mask.remaining
+    (2, 3)
     """
 
     ticket: Ticket

@@ -74,6 +74,13 @@ def publish(
     `license`, `data_license`: see `card.card`. For the Hub: whether a new repository is `private` (by default the
     account's setting), the branch `revision` (created if missing), the commit's `message`. Raises FileError and then
     leaves the folder or repository unchanged.
+
+    >>> import tempfile
+    >>> from oneticket.publish.shipped import shipped
+    >>> folder = Path(tempfile.mkdtemp()) / "mine"
+    >>> _ = publish(file.load(shipped()["digits-a"]), folder)
+    >>> sorted(path.name for path in folder.iterdir())
+    ['README.md', 'ticket.safetensors']
     """
     place = parse(where, writing=True)
     name, there = (place, place) if isinstance(place, str) else (place.absolute().name, HERE)

@@ -12,17 +12,31 @@ ZOO = Path(__file__).parents[1] / "zoo"
 
 
 def shipped() -> dict[str, Path]:
-    """Name -> file, for the tickets in the package, sorted by name."""
+    """Name -> file, for the tickets in the package, sorted by name.
+
+    >>> shipped()["digits-a"].name
+    'digits-a.safetensors'
+    """
     return {path.stem: path for path in sorted(ZOO.glob("*.safetensors"))}
 
 
 def named(where: str | os.PathLike[str]) -> Path | None:
-    """The file of the shipped ticket of that name; None for other names, and where a path has precedence."""
+    """The file of the shipped ticket of that name; None for other names, and for a name that is also a path.
+
+    >>> named("digits-a").name, named("no-such-ticket")
+    ('digits-a.safetensors', None)
+    """
     return None if os.path.lexists(where) else shipped().get(os.fsdecode(where))
 
 
 def located(where: str | os.PathLike[str]) -> Path:
-    """A path that exists, or else the shipped ticket of that name; raises FileError with the nearest names."""
+    """The path if it exists, or else the shipped ticket of that name.
+
+    Raises FileError with the nearest names if there is neither.
+
+    >>> located("digits-a") == shipped()["digits-a"]
+    True
+    """
     text, names = os.fsdecode(where), shipped()
     path = named(text) or Path(text)
     if text and os.path.lexists(path):  # Path makes the empty text this folder, which is not meant

@@ -55,6 +55,9 @@ def entries(where: str | os.PathLike[str] | None = None) -> Iterator[ZooEntry]:
 
     Of a folder: its files, and `ticket.safetensors` and `book.safetensors` of its subfolders. A bad file is an entry
     with its reason. Raises FileError for a missing place.
+
+    >>> {entry.name: entry.problem for entry in entries()}["digits-a"]
+    ''
     """
     if where is None:
         for name, path in shipped().items():

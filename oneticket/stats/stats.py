@@ -157,7 +157,11 @@ def holm(p_values: Mapping[K, float]) -> dict[K, float]:
 
 
 def finite(values: Iterable[float]) -> list[float]:
-    """The values as floats; SpecError for none, or for NaN or infinite ones."""
+    """The values as floats. Raises SpecError if there are none, and for NaN and infinite values.
+
+    >>> finite([1, 0.5])
+    [1.0, 0.5]
+    """
     values = [float(value) for value in values]
     wrong = [value for value in values if not math.isfinite(value)]
     if not values or wrong:
@@ -167,7 +171,10 @@ def finite(values: Iterable[float]) -> list[float]:
 
 
 def share(name: str, value: float) -> None:
-    """Raise a SpecError that names the value unless it lies between 0 and 1."""
+    """Raise a SpecError that names the value unless it lies between 0 and 1.
+
+    >>> share("confidence", 0.95)
+    """
     if not 0 < value < 1:
         raise SpecError(f"{name}: expected a number between 0 and 1, such as 0.95, got {value}")
 

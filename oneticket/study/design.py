@@ -52,7 +52,11 @@ def design(plan: Plan) -> dict[str, Any]:
 
 
 def digest_of(made: Mapping[str, Any]) -> str:
-    """The digest of a design: SHA-256 of its canonical JSON, as 64 hex digits."""
+    """The digest of a design: SHA-256 of its canonical JSON, as 64 hex digits.
+
+    >>> digest_of({"parts": {}})[:8] == digest_of({"parts": {}})[:8], len(digest_of({}))
+    (True, 64)
+    """
     return digest(made)
 
 

@@ -47,18 +47,32 @@ def save(thing: Ticket | Book, path: str | os.PathLike[str]) -> None:
     """Write a ticket or a book. Equal values give equal bytes; a failure leaves an existing file intact.
 
     A ticket's file holds its masks bit-packed and only the remaining values: at 5 % density less than a tenth of the
-    dense checkpoint. Raises FileError if the disk refuses.
+    dense checkpoint. Raises FileError if the file cannot be written.
+
+    >>> import tempfile
+    >>> from oneticket.ticket.contract import Contract
+    >>> book = Book(weights={}, pruned_at={}, levels=0, contract=Contract(rewind="0it", step=0))
+    >>> path = Path(tempfile.mkdtemp()) / "book.safetensors"
+    >>> save(book, path)
+    >>> load(path).id == book.id, verify(path).kind
+    (True, 'book')
     """
     container.write(path, pack(thing))
 
 
 def load(path: str | os.PathLike[str]) -> Ticket | Book:
-    """Read a ticket or a book, checked to the last bit; raises FileError and never returns part of one."""
+    """Read a ticket or a book and check its digest; see `save` for an example.
+
+    Raises FileError for a file that is damaged or something else. Nothing is returned in part.
+    """
     return _read(path)[1]
 
 
 def verify(path: str | os.PathLike[str]) -> FileFacts:
-    """Read a file, check everything that it claims against its tensors; raises FileError for any contradiction."""
+    """Read a file and check every statement in it against its tensors; see `save` for an example.
+
+    Raises FileError for any contradiction.
+    """
     meta, thing = _read(path)
     mask = thing.mask if isinstance(thing, Ticket) else thing.mask(thing.levels)
     return FileFacts(
