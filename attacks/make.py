@@ -249,7 +249,7 @@ ATTACKS: dict[str, tuple[str, str, bytes]] = {
                              ticket(format=2, contract={**CONTRACT.plain(), "head": [["fc.weight", "fc.bias"]]})),
     "contract-head-mixed": ("a head of names and lists", "contract.head: expected a tuple of parameter names",
                             contract(head=["fc.weight", ["fc.bias"]])),
-    "contract-heads-share": ("two output layers with one tensor", "contract.head: a name comes twice",
+    "contract-heads-share": ("two output layers with one tensor", "contract.head: expected each name once",
                              ticket(format=2, contract={**CONTRACT.plain(), "head": [["fc.weight"], ["fc.weight"]]})),
     "contract-text": ("a contract that is text", "contract: expected a mapping", ticket(contract="rewound")),
     "model-list": ("a model that is a list", "model: expected a mapping", ticket(model=[])),

@@ -49,7 +49,7 @@ def looked_at(model: nn.Module, example: object) -> Found | None:
                 output = model(*args, **keywords)
             except Exception:
                 raise ModelError(
-                    f"{type(model).__name__} fails on the example, which is what the model is called with (a tensor, a "
+                    f"{type(model).__name__} fails on the example, which must be what the model takes (a tensor, a "
                     f"tuple of arguments, or a mapping of keyword arguments): {type(first).__name__}: {first}"
                 ) from first
         return read(model, output)

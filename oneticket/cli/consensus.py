@@ -43,6 +43,9 @@ def _books(path: Path) -> dict[int, Book]:
     found: dict[int, Book] = {}
     for replicate, (file, thing) in sources_at(path).items():
         if not isinstance(thing, Book):
-            raise FileError(f"{file}: is a single ticket; a consensus needs books, which tell when each weight went")
+            raise FileError(
+                f"{file}: is a single ticket; a consensus needs books, which record the level at which each weight was "
+                "pruned"
+            )
         found[replicate] = thing
     return found

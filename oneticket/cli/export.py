@@ -50,9 +50,7 @@ def export(
 ) -> int:
     """Write the requested form, measure all forms, and say in a sentence whether any is faster."""
     if (to is None) != (out is None):
-        raise SpecError(
-            "--to and --out belong together: a form and the file to write it to; without both, only measure"
-        )
+        raise SpecError("--to and --out go together: the form and the file to write; leave both out to measure only")
     if (build or int8) and to != "c":
         raise SpecError("--build and --int8 belong to --to c")
     if (key and weights is None) or (dynamic and to is None):

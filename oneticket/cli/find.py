@@ -110,7 +110,7 @@ def check_out(out: Path, asked: FindSpec, context: RunContext) -> None:
         try:
             book = Book.load(file)
         except FileError as error:
-            raise FileError(f"{error}; remove that file, and it will be made anew") from None
+            raise FileError(f"{error}; remove that file and run the command again") from None
         known = (book.lineage.get("search"), book.lineage.get("data_digest"))
         search = of_replicate(asked, replicate)
         if known != (search.identity(), context.facts(search.data, search.task).digest):
@@ -118,5 +118,6 @@ def check_out(out: Path, asked: FindSpec, context: RunContext) -> None:
         if replicate >= asked.replicates or book.levels > asked.levels:
             held = f"replicate {replicate} down to level {book.levels}"
             raise SpecError(
-                f"--out {out}: holds {held}, more than is asked for; ask for as many and as deep, or {other}"
+                f"--out {out}: holds {held}, more than this command asks for; ask for at least as many replicates and "
+                f"levels, or {other}"
             )

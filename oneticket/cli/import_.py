@@ -43,7 +43,7 @@ def import_ticket(
     print_facts(facts)
     print_table(layers(shown))
     if imported["inferred"]:
-        said = "Inferred, not told: every exact zero counts as pruned, and tensors without zeros as dense."
+        said = "Inferred: every exact zero counts as pruned, and tensors without zeros as dense."
         if imported["all_zero"]:
             said += f" Nothing but zeros, kept dense: {', '.join(imported['all_zero'])}."
         say(said)

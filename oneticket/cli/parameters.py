@@ -23,7 +23,7 @@ def sound(_type: Any, value: Any) -> None:
     """
     for each in value if isinstance(value, list | tuple) else [value]:
         if "\0" in str(each):
-            raise ValueError("It holds a NUL, which no name can.")
+            raise ValueError("It contains a NUL character, which no name can contain.")
         lengths = [len(os.fsencode(part)) for part in each.parts] if isinstance(each, Path) else []
         if max(lengths, default=0) > NAME_MAX:
             raise ValueError(f"A file or folder has a name of at most {NAME_MAX} bytes, one here has {max(lengths)}.")

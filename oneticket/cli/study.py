@@ -112,7 +112,8 @@ def clear(names: Sequence[str], *, dry_run: bool, store: str) -> int:
         plan = plan_of(name, context)
         if context.absent:
             raise SpecError(
-                f"--keep {name}: what it needs is not known while {listed(sorted(context.absent))} is not available"
+                f"--keep {name}: its steps cannot be planned without {listed(sorted(context.absent))}; make that data "
+                "available"
             )
         keep = (keep or set()) | {step.key for step in closure(cell.step for cell in plan.cells)}
     return store_commands.gc(store=store, keep=keep, dry_run=dry_run)

@@ -66,7 +66,7 @@ def _fetch(repo: str, config: str | None, path: Path, of: str) -> Mapping[str, A
     except OfflineModeIsEnabled:
         raise DataError("the Hub was not asked, because HF_HUB_OFFLINE is set") from None
     except Exception as error:
-        raise DataError(f"the Hub gave no {repo}: {_first(error)}") from None
+        raise DataError(f"the Hub did not provide {repo}: {_first(error)}") from None
     files = {split: [str(path) for path in kept_in({split: part})] for split, part in parts.items()}
     with contextlib.suppress(OSError):
         disk.replace(path, note.write(KIND, of, files).encode())

@@ -100,10 +100,12 @@ def _check(spec: DataSpec, parts: Sequence[Data]) -> None:
     first = parts[0]
     for each, part in zip(spec.members, parts, strict=True):
         if isinstance(part.train, Stream):
-            raise DataError(f"{each.name} is streamed, and several sets as one are held in memory; leave it out")
+            raise DataError(
+                f"{each.name} is streamed, but several datasets together must fit into memory; leave it out"
+            )
         if not part.classes:
             raise DataError(
-                f"{each.name}: several sets share a network for classes alone, and it has none; leave it out"
+                f"{each.name}: it has no classes, and only datasets with classes can share a network; leave it out"
             )
         if part.inputs != first.inputs:
             raise DataError(

@@ -28,7 +28,7 @@ def names(archive: zipfile.ZipFile) -> list[str]:
     """The arrays in an archive, by name; FileError for one that holds anything else."""
     found = archive.namelist()
     if not found or not all(name.endswith(".npy") for name in found):
-        raise FileError(f"a zip archive, but none of arrays alone; it holds {listed(found)}")
+        raise FileError(f"expected a zip archive of arrays only, got one with {listed(found)}")
     return [name.removesuffix(".npy") for name in found]
 
 

@@ -120,7 +120,10 @@ def chosen(
         whole = np.arange(len(train))
         rows = half(np.zeros_like(whole), spec.half) if spec.half and not source.halved else whole
         if not len(rows):
-            raise SelectionError(f"{source.where}: half {spec.half} of one training example is empty; take all of it")
+            raise SelectionError(
+                f"{source.where}: half {spec.half} is empty, since there is only one training example; leave the half "
+                "out"
+            )
         rest = np.arange(len(test))
         return rows, rest if spec.test_examples is None else fewer(np.zeros_like(rest), spec.test_examples), ()
     rows, rest = choose(spec, train, test, len(reading.classes), halve=not source.halved)

@@ -210,7 +210,7 @@ class DataSpec(Spec):
                 raise ValueError(f"temperature={self.temperature:g} is for several datasets; leave it out")
             return self
         if any(each.beside for each in self.beside):
-            raise ValueError("a dataset beside another has none beside itself; give all of them in one list")
+            raise ValueError("expected one list of datasets, got a list within it; give all datasets in one list")
         if len(alike := {each.model_dump_json(): each.name for each in self.members}) < len(self.members):
             raise ValueError(f"expected datasets that differ, got one of {', '.join(alike.values())} twice")
         return self

@@ -50,9 +50,11 @@ class Engine:
             if count < 1:
                 raise SpecError(f"{what}: expected at least 1, got {count}")
         if self.together > 1 and (self.name == "ray" or self.address or self.ranks > 1):
-            raise SpecError("together: under ray every worker does one training at a time; take --engine inline")
+            raise SpecError(
+                "together: workers of ray train one network at a time; use --engine inline, or leave --together out"
+            )
         if self.name == "inline" and (self.address or self.ranks > 1):
-            raise SpecError("the engine inline has neither an address nor ranks; take --engine ray")
+            raise SpecError("the engine inline takes no address and no ranks; use --engine ray, or leave them out")
 
     def share(self, context: RunContext) -> ClusterShare:
         """The share of one step, or of one of its ranks."""

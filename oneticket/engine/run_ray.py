@@ -49,7 +49,10 @@ def run(
     that do not start, and KeyboardInterrupt when asked to stop. `observe` receives the events of `inline.run`.
     """
     if store.url.startswith("memory:"):
-        raise StoreError(f"the store {store.url} is in this process alone; give --store a folder or an s3:// URL")
+        raise StoreError(
+            f"the store {store.url} exists in this process only, and workers cannot reach it; give --store a folder or "
+            "an s3:// URL"
+        )
     share = share or ClusterShare(gpus=1 if context.device.type == "cuda" else 0)
     if (context.device.type == "cuda") != bool(share.gpus):
         raise SpecError(f"a step's share: {share.gpus} GPUs do not fit the device {context.device.type}")
@@ -187,7 +190,7 @@ class _Crew:
         often = self.losses[step.key if step else ""]
         if step is None:
             if often >= STARTS:
-                raise StoreError(f"Ray's workers do not start, {often} times; the last one: {words}")
+                raise StoreError(f"Ray's workers failed to start {often} times; the last error: {words}")
             threading.Event().wait(PAUSE * often)
         elif often < LOSSES:
             self.front.end(step, "lost")

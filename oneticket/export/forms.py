@@ -103,7 +103,9 @@ def export(
         raise SpecError(f"{path}: the form {to} is written as {' or '.join(form.endings)}, got {path.suffix!r}")
     program = (path.suffix if path else form.endings[0]) == ".onnx"
     if dynamic and not program:
-        raise SpecError("dynamic: only a program, written to a file that ends in .onnx, has open sizes")
+        raise SpecError(
+            "dynamic: only an ONNX program can have open sizes; write a file that ends in .onnx, or leave dynamic out"
+        )
     if (build or int8) and to != "c":
         raise SpecError(f"build and int8 belong to the form c, got the form {to}")
     if program and (lacking := missing()):

@@ -54,7 +54,9 @@ def plain(model: nn.Module, mask: Mask, example: Example) -> Plain:
                 parameter.masked_fill_(~remaining.to(parameter.device), 0)
     before = outputs(network, example)
     if any(one.isnan().any() for one in before):
-        raise ModelError("the masked model computes NaN; of weight_norm every row needs a weight that is not zero")
+        raise ModelError(
+            "the masked model computes NaN; under weight_norm every row needs at least one weight that is not zero"
+        )
     plain_names: dict[str, str] = {}
     for path, name, remove in computed:
         held = _names(network)
@@ -64,7 +66,9 @@ def plain(model: nn.Module, mask: Mask, example: Example) -> Plain:
         plain_names |= dict.fromkeys(held - _names(network) - {plain_name}, plain_name)
     names = listed(set(plain_names.values()))
     if apart := differs(before, outputs(network, example), near=tolerance(network, example)):
-        raise ModelError(f"{names} is computed anew at each call: without that, {apart}; make it a parameter")
+        raise ModelError(
+            f"{names} is computed from other tensors at each call, and as a fixed tensor {apart}; make it a parameter"
+        )
     found, dense = _moved(mask, plain_names, network)
     note = f"weights made plain, as they are computed in evaluation: {names}"
     if dense:

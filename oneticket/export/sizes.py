@@ -70,7 +70,7 @@ def others(network: nn.Module, example: Example, axes: Open) -> Iterator[tuple[E
         tried |= sizes.keys()
         yield each, want
     if lacking := [name for name in now if name not in tried]:
-        raise ModelError(f"{lacking[0]}: the network itself takes no size of it but {now[lacking[0]]}: {why}")
+        raise ModelError(f"{lacking[0]}: the network itself accepts only the size {now[lacking[0]]}: {why}")
 
 
 def _everywhere(tensors: Sequence[Tensor], numbers: Sequence[int]) -> list[dict[int, str]]:

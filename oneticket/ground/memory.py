@@ -25,7 +25,9 @@ def afford(needed: int, what: str) -> None:
     """Raise FileError if a file's content would take more than all free memory; asked before any of it is allocated."""
     there = memory()
     if there is not None and needed > there:
-        raise FileError(f"{what} would take about {needed:,} bytes of memory, {there:,} are free here; not read")
+        raise FileError(
+            f"{what} would take about {needed:,} bytes of memory, but only {there:,} are free here; it was not read"
+        )
 
 
 _LIMIT = Path("/sys/fs/cgroup/memory.max")

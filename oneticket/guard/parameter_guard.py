@@ -94,8 +94,9 @@ class ParameterGuard:
             return
         if here.shape != self.keep.shape:
             raise GuardError(
-                f"here lie {tuple(here.shape)} of a gradient or moment and {tuple(self.keep.shape)} of its parameter; "
-                f"both must be sharded alike"
+                f"this rank has {tuple(here.shape)} of a gradient or moment, but {tuple(self.keep.shape)} of its "
+                "parameter; "
+                f"shard both in the same way"
             )
         zero(here, self.keep)
 

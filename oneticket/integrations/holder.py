@@ -113,7 +113,7 @@ def check(mine: Mapping[str, Any], expected: Mapping[str, Any]) -> None:
     )
     if here != there:
         raise GuardError(
-            f"the checkpoint stands at {there}, what is held at {here}; for a search call "
+            f"the checkpoint was saved at {there}, but the mask held now is at {here}; for a search call "
             "`resume(search, checkpoint)` before its loop"
         )
     differ = [name for name in sorted({*mine, *expected}) if mine.get(name) != expected.get(name)]

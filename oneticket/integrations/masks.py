@@ -42,7 +42,9 @@ def from_torch_prune(source: nn.Module | Tensors, *, contract: Contract = GIVEN)
     for name in [name for name in tensors if name.endswith("_orig") and name[:-5] + "_mask" in tensors]:
         whole = name.removesuffix("_orig")
         if whole in tensors:
-            raise PruneError(f"{whole!r} is there beside {name!r}; which of them is the weight?")
+            raise PruneError(
+                f"found both {whole!r} and {name!r}, but a weight has one of these names; remove the other tensor"
+            )
         tensors[whole], masks[whole] = tensors.pop(name), tensors.pop(whole + "_mask")
     if not masks:
         raise PruneError(f"no NAME_orig with its NAME_mask, as torch.nn.utils.prune has; there are {listed(tensors)}")

@@ -82,7 +82,9 @@ class TicketCallback(TrainerCallback):
         """Attach: the optimizer is there, and what a checkpoint held is loaded."""
         said = _said(state).get(KEY)
         if said is not None and not state.global_step:  # then it is not from a checkpoint
-            raise GuardError("a Trainer takes one TicketCallback; give one a mask of all that is to be held")
+            raise GuardError(
+                "a Trainer takes only one TicketCallback; give it one mask with the masks of all parameters"
+            )
         self._holding.attach(event["model"], [event["optimizer"]], expected=said)
         _said(state)[KEY] = self._holding.facts()
 

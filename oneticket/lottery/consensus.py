@@ -99,7 +99,9 @@ def vote(pruned_at: Sequence[Tensors], *, levels: int, scope: str) -> dict[str, 
             counts = {sum(each.counts[name] for name in names) for each in masks}
             if len(counts) > 1:
                 kept = " and ".join(map(str, sorted(counts)))
-                raise TransferError(f"level {number}: the searches keep {kept} weights; give searches that prune alike")
+                raise TransferError(
+                    f"level {number}: the searches keep {kept} weights; give searches with the same pruning settings"
+                )
             shares.append(Share(names=names, prune=sum(mask.counts[name] for name in names) - counts.pop()))
         left = select(mask, _scores(pruned_at, masks, number), shares)
         found = written(found, mask, [left], number)
@@ -135,7 +137,7 @@ def agreed_search(
         done = [do(task, context) for task in tasks]
         pruned_at = vote([each.pruned_at for each in done], levels=number + 1, scope=asked[0].pruning.scope)
     if pruned_at is None:
-        raise SpecError(f"levels: expected at least 1, at which there is something to agree on, got {levels}")
+        raise SpecError(f"levels: expected at least 1, since nothing is pruned at level 0, got {levels}")
     books = [
         book(spec, replicate, rewound=each, pruned_at=pruned_at, levels=levels)
         for spec, each in zip(asked, rewound, strict=True)

@@ -57,8 +57,9 @@ def tell_zeros(weights: Mapping[str, Tensor], prunable_names: Collection[str]) -
     if share >= MANY_ZEROS:
         warnings.warn(
             f"{100 * share:.3g} % of the weights that may be pruned are exactly zero already ({listed(some)}), and "
-            "level 0 trains them like all others, so that they grow back; start='zeros' keeps them pruned, a ticket or "
-            "a mask as start= says what lives",
+            "level 0 trains them like all others, so that they do not stay zero; start='zeros' keeps them pruned, and "
+            "a "
+            "ticket or a mask as start= says which weights remain",
             stacklevel=4,
         )
 

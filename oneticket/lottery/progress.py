@@ -128,7 +128,9 @@ def _same(said: object, asked: Mapping[str, Any]) -> None:
     for name in (*asked, *(set(said) - set(asked))):
         if said.get(name) != asked.get(name):
             here = asked.get(name)
-            raise SpecError(f"search state: of another search; {name} was {said.get(name)!r} there, {here!r} here")
+            raise SpecError(
+                f"search state: it belongs to another search; {name} was {said.get(name)!r} there, {here!r} here"
+            )
 
 
 def _group(tensors: Tensors, prefix: str, like: Tensors) -> Tensors:

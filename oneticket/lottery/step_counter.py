@@ -107,7 +107,7 @@ class StepCounter:
         if fewest > 1:
             raise TrainingError(
                 f"{self._where}: {fewest} optimizer steps, but one call of level.step; call it after every optimizer "
-                "step, or nowhere: steps are counted without it"
+                "step, or not at all: steps are counted without it too"
             )
 
     def _idle(self) -> None:

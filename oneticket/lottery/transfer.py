@@ -128,8 +128,9 @@ def network_of(thing: Ticket | Book, *, whose: str = "the ticket") -> tuple[Mode
         name = min(name for name in {*named, *there} if named.get(name) != there.get(name))
         raise TransferError(
             f"{whose}: model: {spec.name} (model.spec) for {inputs} (model.shape) and {outputs} outputs "
-            f"(model.classes) does not have the weights that are there: {word(name)} is {named.get(name)}, there "
-            f"{there.get(name)}"
+            f"(model.classes) does not fit the weights: {word(name)} has the shape {named.get(name)} in the network "
+            "and "
+            f"{there.get(name)} in the weights"
         )
     return spec, inputs, outputs
 
@@ -174,8 +175,7 @@ def check_code(spec: Spec, *, run_code: bool, how: str, named: Collection[str] =
     if found and not run_code:
         given = f" with arguments {spec.args}" if isinstance(spec, ModelSpec) and spec.args else ""
         raise TransferError(
-            f"the source names code: {', '.join(found)}{given}; it is run only if you say so: {how}, for a source that "
-            "you trust"
+            f"the source names code: {', '.join(found)}{given}; if you trust the source, allow it to run: {how}"
         )
 
 

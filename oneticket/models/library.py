@@ -64,7 +64,7 @@ def _transformers(
     if hasattr(blank, "image_size"):
         data["image_size"] = size if size[0] != size[1] else size[0]
     if taken := sorted(set(data) & set(args)):
-        raise ModelError(f"{', '.join(taken)} cannot be given: it comes from the data")
+        raise ModelError(f"{', '.join(taken)} cannot be given, since the data decides it; leave it out")
 
     def forward(self: Any, images: Tensor) -> Tensor:
         logits: Tensor = found.forward(self, pixel_values=images).logits

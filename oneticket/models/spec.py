@@ -132,7 +132,7 @@ class ModelSpec(Spec):
     def _free(cls, args: dict[str, JsonValue]) -> dict[str, JsonValue]:
         taken = sorted({"classes", "num_classes", "shape"} & set(args))
         if taken:
-            raise ValueError(f"{', '.join(taken)} cannot be given: it comes from the data")
+            raise ValueError(f"{', '.join(taken)} cannot be given, since the data decides it; leave it out")
         canon.dumps(args)  # refuses NaN and infinity, which have no JSON form
         return args
 

@@ -94,7 +94,10 @@ class Evidence:
         layer, weight = model.get_submodule(name.rpartition(".")[0]), model.get_parameter(name)
         linear = isinstance(layer, nn.Linear)
         if not linear and not (isinstance(layer, nn.Conv1d | nn.Conv2d | nn.Conv3d) and layer.groups == 1):
-            raise PruneError(f"{name}: activations are known of linear layers and of convolutions with one group")
+            raise PruneError(
+                f"{name}: activations are measured for linear layers and convolutions with one group only; use another "
+                "criterion"
+            )
 
         def look(_: nn.Module, given: tuple[Tensor, ...]) -> None:
             x = given[0].detach().float().square()
@@ -106,7 +109,7 @@ class Evidence:
     def _model(self, what: str) -> nn.Module:
         if self.model is None or self.losses is None:
             raise PruneError(
-                f"the criterion asks for {what}, and there is nothing to measure them on; give Search "
+                f"the criterion asks for {what}, but there is no data to compute them from; give Search "
                 "evidence=lambda model: (loss(model(x), y) for x, y in batches)"
             )
         return self.model
@@ -120,7 +123,7 @@ class Evidence:
 
     def _some(self, count: int, what: str) -> None:
         if not count:
-            raise PruneError(f"the criterion asks for {what}, and evidence gave no batch")
+            raise PruneError(f"the criterion asks for {what}, but evidence gave no batch; it must give at least one")
 
 
 @contextmanager

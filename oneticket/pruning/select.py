@@ -49,7 +49,10 @@ def select(mask: Mask, scores: Mapping[str, Tensor], shares: Iterable[Share], *,
         kept = {} if allow_empty else {name: _best(pieces[name]) for name in names if remaining[name]}
         may_go = sum(remaining[name] for name in names) - len(kept)
         if share.prune > may_go:
-            raise PruneError(f"{', '.join(names)}: {share.prune} weights are to go but only {may_go} may")
+            raise PruneError(
+                f"{', '.join(names)}: cannot prune {share.prune} weights, since only {may_go} may be pruned; prune "
+                "fewer"
+            )
         for name, place in kept.items():
             left[name][place // 8] ^= 1 << place % 8
         if share.prune:

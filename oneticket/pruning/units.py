@@ -84,7 +84,9 @@ def find(spec: PruningSpec, model: nn.Module, names: Iterable[str]) -> Units | N
     for name in sorted(wanted):
         shape, how = model.get_parameter(name).shape, layout(model, name)
         if how is None or not prod(shape):
-            raise PruneError(f"granularity {spec.granularity}: what {name} reads and makes is not known; {_out(name)}")
+            raise PruneError(
+                f"granularity {spec.granularity}: the inputs and outputs of {name} are not known; {_out(name)}"
+            )
         if kind in ("channel", "filter"):
             parts = how.inputs(shape) if kind == "channel" else how.outputs(shape)
         else:
@@ -136,7 +138,7 @@ def _head(model: nn.Module, name: str, heads: int, reader: str) -> Parts:
     shapes, how = {each: model.get_parameter(each).shape for each in (name, reader)}, layout(model, name)
     end = layout(model, reader)
     if how is None or end is None:
-        raise PruneError(f"granularity head: what {name} and {reader} read and make is not known; {_out(name)}")
+        raise PruneError(f"granularity head: the inputs and outputs of {name} and {reader} are not known; {_out(name)}")
     whole, mine = shapes[reader][1 - end.out], shapes[name][(1 - how.out) if name == reader else how.out]
     if whole % heads or mine % whole:
         raise PruneError(

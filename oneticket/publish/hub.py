@@ -164,7 +164,7 @@ def inside(folder: Path, name: str) -> Path:
     try:
         real = (folder / name).resolve()
     except (OSError, RuntimeError):
-        raise FileError(f"{folder / name}: a link that leads nowhere") from None
+        raise FileError(f"{folder / name}: a link to a file that does not exist") from None
     cached = root.parent.name == "snapshots" and real.is_relative_to(root.parent.parent / "blobs")
     if not cached and not real.is_relative_to(root):
         raise FileError(f"{folder / name}: a link that leads out of its folder, to {real}; name that file itself")

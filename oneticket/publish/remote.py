@@ -33,7 +33,7 @@ def repositories(where: str) -> list[str]:
     except RepositoryNotFoundError:
         raise FileError(f"{where}: the Hub has no such collection") from None
     except Exception as error:
-        raise FileError(f"{where}: the Hub gave no list: {_first(error)}") from None
+        raise FileError(f"{where}: the Hub did not list its repositories: {_first(error)}") from None
     return [where]
 
 
@@ -57,7 +57,7 @@ def fetch(repo: str, revision: str | None, names: Sequence[str], largest: int) -
             if isinstance(error, HfHubHTTPError) and error.response.status_code >= 500:
                 return _cached(repo, revision, names, f"the Hub failed: {_first(error)}")
             raise FileError(
-                f"{repo}: no file or folder of that name here, and the Hub gave none: {_first(error)}"
+                f"{repo}: no such file or folder here, and the Hub did not provide one: {_first(error)}"
             ) from None
         except Exception as error:  # no network or offline mode: the HTTP library has many classes of errors
             return _cached(repo, revision, names, f"the Hub was not reached: {_first(error)}")

@@ -123,14 +123,16 @@ class Store:
         """What `find` gives; StoreError if that is nothing."""
         found = self.find(step)
         if found is None:
-            raise StoreError(f"the store {self.url} has no outcome of step {step.key}; run what makes it")
+            raise StoreError(f"the store {self.url} has no outcome of step {step.key}; run the command that makes it")
         return found
 
     def record(self, step: Step) -> Mapping[str, Any]:
         """The outcome's record alone, read without its tensors; its digest, which is checked, is over both."""
         found = self._whole(step.key)
         if found is None:
-            raise StoreError(f"the store {self.url} has no whole outcome of step {step.key}; run what makes it")
+            raise StoreError(
+                f"the store {self.url} has no complete outcome of step {step.key}; run the command that makes it"
+            )
         return found.record
 
     def records(self, steps: Iterable[Step]) -> dict[str, Mapping[str, Any]]:

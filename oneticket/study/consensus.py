@@ -25,7 +25,9 @@ def consensus_origin(origins: Sequence[Origin], *, weights: Weights, every_level
     first = origins[0]
     for each in origins[1:]:
         if (each.layers, each.remaining) != (first.layers, first.remaining):
-            raise SpecError(f"{called}: the networks or the weights that live at a level differ")
+            raise SpecError(
+                f"{called}: the searches differ in their networks, or in how many weights remain at a level"
+            )
     specs = [SearchSpec.read(dict(each.search)) for each in origins]
     if any(spec.pruning.granularity != "weight" for spec in specs):
         raise SpecError(f"{called}: a consensus is of single weights; leave granularity out")

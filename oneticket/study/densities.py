@@ -25,7 +25,7 @@ def levels_of(densities: Iterable[float], cells: Iterable[Cell]) -> dict[float, 
         }
         if not meant:
             raise SpecError(
-                f"densities: {density:g} means no planned level, as none is within a tenth of it; {_said(planned)}"
+                f"densities: {density:g} is no planned level's density, to within a tenth; {_said(planned)}"
             )
         if len(set(meant.values())) > 1:
             several = ", ".join(f"level {level} in {part}" for part, level in meant.items())

@@ -95,7 +95,7 @@ def plan(study: StudySpec, context: RunContext) -> Plan:
                 other = cells.setdefault(called, cell)
                 if other.step.key != cell.step.key:
                     raise SpecError(
-                        f"parts.{name}: two networks would be called the same in the report ({dumps(cell.labels)}); "
+                        f"parts.{name}: two networks would have the same name in the report ({dumps(cell.labels)}); "
                         "give sources of several sizes of inputs parts of their own"
                     )
     words = ("name", "title", "note", "claims", "margin", "complexity", "figures", "threads")

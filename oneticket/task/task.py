@@ -95,7 +95,8 @@ class Task:
                 )
             if measure.metric.name != name:
                 raise SpecError(
-                    f"task {self.name}: measure {name!r} has the metric {measure.metric.name!r}; name it so"
+                    f"task {self.name}: measure {name!r} has the metric {measure.metric.name!r}; give both the same "
+                    "name"
                 )
 
     @property

@@ -47,7 +47,7 @@ def check(head: object) -> Head:
         )
     names = flat(heads)
     if len(set(names)) != len(names):
-        raise SpecError(f"contract.head: a name comes twice in {head!r}")
+        raise SpecError(f"contract.head: expected each name once, got {head!r}")
     return simplest(heads)
 
 

@@ -101,7 +101,7 @@ def agree(model: nn.Module, word: str) -> None:
         said = sorted({each for one in heard for each in one})
     if len({word for _, word in said}) > 1:
         lines = "\n".join(f"rank {rank}: {word}" for rank, word in said)
-        raise GuardError(f"the ranks do not agree, and none was touched:\n{lines}")
+        raise GuardError(f"the ranks do not agree, and nothing was written:\n{lines}")
 
 
 def overlaps(tensor: Tensor) -> bool:

@@ -174,7 +174,7 @@ def _state(
     for name, value in (found | rest).items():
         index, _, key = name.partition("/")
         if not key or not index.isdecimal() or int(index) >= len(parameters):
-            raise StoreError(f"{prefix}{name}: of none of the {len(parameters)} parameters")
+            raise StoreError(f"{prefix}{name}: it belongs to none of the {len(parameters)} parameters")
         like = parameters[int(index)]
         if isinstance(value, Tensor) and value.shape == like.shape:
             value = torch.empty_like(like, dtype=value.dtype, device="cpu").copy_(value)

@@ -173,7 +173,7 @@ def test_a_shallower_search_does_not_replace_a_deeper_one(capsys: pytest.Capture
     for fewer in ("--levels 1", "--replicates 1"):
         words = re.sub(rf"{fewer.split()[0]} \d", fewer, FIND)
         code, _, err = oneticket_cli(f"{words} --out a --quiet", capsys)
-        assert (code, "more than is asked for" in err) == (2, True), err
+        assert (code, "more than this command asks for" in err) == (2, True), err
     assert len(oneticket.Book.load("a", replicate=1)) == 4
 
 
@@ -196,7 +196,7 @@ def net(classes):
         keys.add(pandas.read_csv(f"{width}/rows.csv").key[0])
     assert len(keys) == 2
     for words, status, expected in [
-        ("", 1, "it is run only if you say so: --run-code"),
+        ("", 1, "if you trust the source, allow it to run: --run-code"),
         ("--run-code", 0, ""),
     ]:
         asked = f"transfer 80 --data digits:b --levels 0 --controls none --budget 2it --quiet {words}"

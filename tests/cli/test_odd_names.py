@@ -54,7 +54,7 @@ def _in_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("words", [*SETTINGS, "zoo NAME", "push digits-a ./NAME", "study x --track wandb:NAME"])
 def test_a_nul_is_told_with_its_setting(words: str, capsys: pytest.CaptureFixture[str]) -> None:
     code, err = told(words, "a\0b", capsys)
-    assert code == 2 and r"a\x00b" in err and "It holds a NUL, which no name can." in err
+    assert code == 2 and r"a\x00b" in err and "It contains a NUL character, which no name can contain." in err
     assert f"for {SETTINGS.get(words, '')}" in err
     assert os.listdir() == ["empty"]
 

@@ -263,7 +263,7 @@ def test_mistakes_in_a_study_are_told_before_anything_runs(
     ("words", "said"),
     [
         ("study nothing.toml", "no such file; expected a study file (.toml); or one that is shipped: crossing, demo"),
-        ("study mine.toml --engine inline --ranks 2", "neither an address nor ranks; take --engine ray"),
+        ("study mine.toml --engine inline --ranks 2", "takes no address and no ranks; use --engine ray"),
         ("study mine.toml --price 2", "--price: goes with --dry-run"),
         ("study mine.toml --replicates 1-3", "--replicates: mine has the replicates 0 to 1, got 2"),
         ("study mine.toml --replicates 3-1", "--replicates: expected replicates such as 6-9 or 0,3, got '3-1'"),

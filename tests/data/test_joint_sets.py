@@ -139,7 +139,7 @@ def test_sets_that_are_not_at_hand_count_as_published() -> None:
 REFUSED: dict[str, tuple[Any, str]] = {
     "none": ([], "expected at least one dataset, got none"),
     "one twice": (["digits", "digits"], "expected datasets that differ, got one of digits twice"),
-    "a list in a list": (["digits", ["mnist", "svhn"]], "has none beside itself"),
+    "a list in a list": (["digits", ["mnist", "svhn"]], "got a list within it"),
     "a temperature for one": ({"name": "digits", "temperature": 2}, "temperature=2 is for several datasets"),
     "a temperature of zero": ({"name": ["digits", "mnist"], "temperature": 0}, "greater than 0"),
     "a misspelt one": (["digits", "dgits"], "did you mean 'digits'"),

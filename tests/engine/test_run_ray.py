@@ -402,7 +402,7 @@ def test_a_step_that_somebody_else_is_at_is_looked_at_again(tmp_path, other) -> 
 
 def test_what_cannot_be_run_is_refused_before_anything_is_started(tmp_path) -> None:
     plan, store = steps(), Store(tmp_path)
-    with pytest.raises(StoreError, match="memory://x is in this process alone"):
+    with pytest.raises(StoreError, match="memory://x exists in this process only"):
         run_ray.run(plan, store=Store("memory://x"), context=RunContext())
     with pytest.raises(SpecError, match="1 GPUs do not fit the device cpu"):
         run_ray.run(plan, store=store, context=RunContext(), share=ClusterShare(gpus=1))

@@ -144,7 +144,7 @@ def test_sizes_are_open_where_asked(tmp_path: Path) -> None:
 def test_sizes_that_cannot_be_open_are_told() -> None:
     net, images = seeded(pooled), torch.ones(2, 3, 8, 8)
     mask = Mask({"0.weight": torch.ones(4, 3, 3, 3) > 0})
-    with pytest.raises(SpecError, match="dynamic: only a program, written to a file that ends in .onnx"):
+    with pytest.raises(SpecError, match="dynamic: only an ONNX program can have open sizes"):
         export(net, mask, to="dense", example=images, dynamic=[2])
     with pytest.raises(SpecError, match=r"dynamic: no input has an axis 4; .* shape \(2, 3, 8, 8\)"):
         open_axes(net, images, [4])
@@ -154,7 +154,7 @@ def test_sizes_that_cannot_be_open_are_told() -> None:
         open_axes(net, images, {"images": {2: "height"}})
     fixed = seeded(lambda: nn.Sequential(nn.Flatten(), nn.Linear(16, 2)))
     square = torch.ones(2, 4, 4)
-    with pytest.raises(ModelError, match="axis1: the network itself takes no size of it but 4"):
+    with pytest.raises(ModelError, match="axis1: the network itself accepts only the size 4"):
         list(others(fixed, square, open_axes(fixed, square, [1])))
 
 

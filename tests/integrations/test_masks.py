@@ -97,7 +97,7 @@ def test_masks_that_do_not_fit_are_refused_by_name() -> None:
         from_masks({"9.weight": torch.ones(2, 2)}, weights)
     with pytest.raises(PruneError, match="no NAME_orig"):
         from_torch_prune(made())
-    with pytest.raises(PruneError, match="'4.weight' is there beside"):
+    with pytest.raises(PruneError, match="found both '4.weight' and"):
         from_torch_prune({**pruned().state_dict(), "4.weight": torch.zeros(3, 16)})
 
 
@@ -214,7 +214,10 @@ HOSTILE: dict[str, tuple[Callable[[Path], Path], str]] = {
     "absolute.npz": (lambda p: archive(p, {"/etc/a.npy": array("(1,)", bytes(4))}), "absolute, upwards or repeated"),
     "upwards.npz": (lambda p: archive(p, {"../a.npy": array("(1,)", bytes(4))}), "absolute, upwards or repeated"),
     "overlap.npz": (overlapping, "overlap"),
-    "other.zip": (lambda p: archive(p, {"readme.txt": b"hello"}), "none of arrays alone; it holds readme.txt"),
+    "other.zip": (
+        lambda p: archive(p, {"readme.txt": b"hello"}),
+        "expected a zip archive of arrays only, got one with readme.txt",
+    ),
     "one.npy": (lambda p: text(p, array("(1,)", bytes(4))), "a single NumPy array"),
     "empty.pth": (lambda p: text(p, b""), "empty"),
     "words.pth": (lambda p: text(p, b"hello, this is no file of tensors"), "unknown content"),

@@ -176,7 +176,7 @@ def test_a_trainer_takes_one_callback(data, ticket):
     names = sorted(ticket.mask)
     one, other = (TicketCallback({name: ticket.mask[name]}) for name in names)
     model = bert()
-    with pytest.raises(GuardError, match="takes one TicketCallback"), one, other:
+    with pytest.raises(GuardError, match="takes only one TicketCallback"), one, other:
         Trainer(model, settings(max_steps=1), train_dataset=data, callbacks=[one, other]).train()
     assert free(model)
 

@@ -155,7 +155,10 @@ REFUSED: dict[str, tuple[Any, str]] = {
     "one book": (lambda: [found(0)], "at least two books, got 1"),
     "another seed": (lambda: [found(0), found(1, seed=1)], "has another seed than book 1"),
     "another model": (lambda: [found(0), found(1, model={"name": "mlp", "widths": [8]})], "has another model"),
-    "another fraction": (lambda: [found(0), found(1, pruning={"fraction": 0.3})], "searches that prune alike"),
+    "another fraction": (
+        lambda: [found(0), found(1, pruning={"fraction": 0.3})],
+        "searches with the same pruning settings",
+    ),
     "another scope": (
         lambda: [found(0), found(1, pruning={"fraction": 0.4, "scope": "layerwise"})],
         "has another scope",

@@ -86,7 +86,7 @@ def test_it_stops_and_goes_on() -> None:
             steps(model, level.optimizer, lambda *_: None, level.start + level.steps, 6)
         assert search.book == straight.book
         assert search.book.records == straight.book.records
-    with pytest.raises(SpecError, match="search state: of another search; start was"):
+    with pytest.raises(SpecError, match="search state: it belongs to another search; start was"):
         Search(net(), sgd, **{**settings, "start": None}).load_state_dict(saved[0])
 
 

@@ -215,7 +215,7 @@ def test_a_network_of_transformers_is_built_from_its_configuration_and_the_data(
         ("transformers:ViTForImageClasification", {}, "did you mean 'ViTForImageClassification'"),
         ("transformers:pipeline", {}, "unknown Transformers model 'pipeline'"),
         (VIT, {"hiden_size": 8}, "unknown field of ViTConfig 'hiden_size'; did you mean 'hidden_size'"),
-        (VIT, {**TINY, "num_labels": 3}, "num_labels cannot be given: it comes from the data"),
+        (VIT, {**TINY, "num_labels": 3}, "num_labels cannot be given, since the data decides it"),
         (VIT, {**TINY, "hidden_size": "wide"}, "failed while it was made: .*hidden_size"),
         (VIT, {**TINY, "patch_size": 16}, r"fails on images of shape \(2, 1, 8, 12\)|failed while it was made"),
         ("transformers:BertForSequenceClassification", {"num_labels": 3}, "num_labels cannot be given"),

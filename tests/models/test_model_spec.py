@@ -42,7 +42,7 @@ def test_plain_reads_back_and_has_a_canonical_text(given):
         ({"name": "mlp", "args": {"x": 1}}, "model.args: does not apply"),
         ({"name": "mlp", "head": "fc1"}, "model.head: does not apply"),
         ({"name": "a:b", "width": 0.5}, "model.width: does not apply"),
-        ({"name": "a:b", "args": {"num_classes": 3}}, "num_classes cannot be given: it comes from the data"),
+        ({"name": "a:b", "args": {"num_classes": 3}}, "num_classes cannot be given, since the data decides it"),
         ({"name": "a:b", "args": {"x": float("nan")}}, "finite"),
         ({"name": "mlp", "width": 0}, "greater than 0"),
         ({"name": "mlp", "widths": (3, 0)}, "greater than 0"),

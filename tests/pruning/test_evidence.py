@@ -83,7 +83,7 @@ def test_without_batches_the_error_says_what_to_give(what: str) -> None:
     model = network()
     with pytest.raises(PruneError, match=rf"asks for {what}, .* give Search evidence=lambda model"):
         getattr(evidence(model, losses=None), what)()
-    with pytest.raises(PruneError, match=f"asks for {what}, and evidence gave no batch"):
+    with pytest.raises(PruneError, match=f"asks for {what}, but evidence gave no batch"):
         getattr(evidence(model, losses=lambda model: ()), what)()
     with pytest.raises(PruneError, match="expected a loss of one number for each batch, got float"):
         getattr(evidence(model, losses=lambda model: [1.0]), what)()

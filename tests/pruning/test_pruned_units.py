@@ -189,7 +189,11 @@ class Shared(nn.Module):
         ("block:3x2", nn.Linear(6, 4), r"weight has 4 outputs of 6 weights each, no multiple of 3 x 2"),
         ("2:4", nn.Conv2d(3, 8, 4), "of 3 inputs"),
         ("2:4", nn.ConvTranspose2d(4, 8, 4, groups=2), "of 2 inputs"),
-        ("channel", nn.Bilinear(3, 4, 5), "what weight reads and makes is not known; leave it out with the pattern"),
+        (
+            "channel",
+            nn.Bilinear(3, 4, 5),
+            "the inputs and outputs of weight are not known; leave it out with the pattern",
+        ),
         ("head", nn.Linear(6, 4), "Linear has no attention that is known"),
         ("head", Shared(), "k_proj.weight makes 8 features where 4 heads of out_proj.weight read 16"),
     ],

@@ -189,7 +189,7 @@ def test_a_layer_keeps_its_best_weight_when_asked() -> None:
     assert all(after[name].flatten()[-1] for name in after)
     emptied = select(mask, scores, share)
     assert not emptied["a.weight"].any() and emptied["b.weight"].sum() == 3
-    with pytest.raises(PruneError, match="23 weights are to go but only 22 may"):
+    with pytest.raises(PruneError, match="cannot prune 23 weights, since only 22 may be pruned"):
         select(mask, scores, [Share(names=tuple(SHAPES), prune=23)], allow_empty=False)
 
 

@@ -32,7 +32,7 @@ def test_what_is_put_comes_back(url: str) -> None:
     assert (store.keys(), store.has(STEP), store.records([STEP]), store.provenance(STEP)) == (set(), False, {}, {})
     with pytest.raises(StoreError, match="has no outcome of step"):
         store.get(STEP)
-    with pytest.raises(StoreError, match="has no whole outcome of step"):
+    with pytest.raises(StoreError, match="has no complete outcome of step"):
         store.record(STEP)
     assert put(store) == "kept"
     store = Store(store.url)

@@ -287,7 +287,7 @@ def test_what_does_not_fit_is_refused_before_anything_runs() -> None:
     ):
         tiny(levels=[40])
     sizes = {**TINY["sets"], "c": {"data": {"name": "digits:a", "per_class": 10, "size": 16}}}
-    with pytest.raises(SpecError, match=r"two networks would be called the same .* sources of several sizes"):
+    with pytest.raises(SpecError, match=r"two networks would have the same name .* sources of several sizes"):
         tiny(
             sets=sizes, parts={"p": {"sources": ["a", "c"], "targets": ["b"], "optimizers": ["sgd"], "arms": ["dense"]}}
         )

@@ -164,7 +164,7 @@ def test_damage_is_told_set_aside_and_mended_by_running_again(tmp_path: Path) ->
     for step in closure(steps):
         with pytest.warns(KeptWarning, match=f"{step.key}.safetensors: .*; it is set aside; a run makes it anew"):
             assert store.find(step) is None
-    with pytest.raises(StoreError, match="has no outcome of step .*; run what makes it"):
+    with pytest.raises(StoreError, match="has no outcome of step .*; run the command that makes it"):
         store.get(steps[0])
     assert len(run(steps, store=store, context=context).done) == 3
     assert {path: path.read_bytes() for path in tmp_path.rglob("*.safetensors")} == good

@@ -270,15 +270,16 @@ def test_what_a_books_file_names_is_run_only_if_told(here: Path, capsys: pytest.
     quick = "--budget 4it --batch 20 --lr 0.01 --quiet"
     found = f"find --data digits:a --per-class 8 --model mlp {parts} {quick} --rewind 1it --levels 1 --out books"
     assert oneticket_cli(found, capsys)[0] == 0
-    carry = "transfer books --data digits:b --per-class 8 --quiet"
-    code, _, err = oneticket_cli(carry, capsys)
-    assert code == 1 and "names code: optimizer mine.py:optimizer, schedule mine.py:schedule; it is run only" in err
-    assert oneticket_cli(f"{carry} --run-code", capsys)[0] == 0
-    assert oneticket_cli(f"{carry} --optimizer mine.py:optimizer --schedule mine.py:schedule --lr 0.01", capsys)[0] == 0
-    other = f"{carry} --optimizer sgd --schedule constant"
+    moved = "transfer books --data digits:b --per-class 8 --quiet"
+    code, _, err = oneticket_cli(moved, capsys)
+    code_named = "names code: optimizer mine.py:optimizer, schedule mine.py:schedule; if you trust the source"
+    assert code == 1 and code_named in err
+    assert oneticket_cli(f"{moved} --run-code", capsys)[0] == 0
+    assert oneticket_cli(f"{moved} --optimizer mine.py:optimizer --schedule mine.py:schedule --lr 0.01", capsys)[0] == 0
+    other = f"{moved} --optimizer sgd --schedule constant"
     assert oneticket_cli(other, capsys)[0] == 0
     code, _, err = oneticket_cli(f"{other} --controls own", capsys)
-    assert code == 1 and "criterion mine.py:criterion, scope mine.py:scope; it is run only" in err
+    assert code == 1 and "criterion mine.py:criterion, scope mine.py:scope; if you trust the source" in err
 
 
 BROKEN = """

@@ -69,7 +69,10 @@ if RANK == 0:
 tell(**found)
 """
 WORDS = {
-    "another mask": ["the ranks do not agree, and none was touched:\nrank 0: Mask(1 tensors, 3 of 9", "rank 1: Mask"],
+    "another mask": [
+        "the ranks do not agree, and nothing was written:\nrank 0: Mask(1 tensors, 3 of 9",
+        "rank 1: Mask",
+    ],
     "another rule": ["rule 'gate+project'\nrank 1: Mask(1 tensors", "rule 'project'"],
     "a mask that fails": ["rank 0: Mask(1", "rank 1: GuardError: module.weight: expected a dense parameter of shape"],
     "a failure alike": ["module.weight: expected a dense parameter of shape (2, 3)"],

@@ -271,7 +271,7 @@ tell(written=written, **found)
 )
 WORDS = {
     "another mask": [
-        "the ranks do not agree, and none was touched",
+        "the ranks do not agree, and nothing was written",
         "rank 0: Mask(4 tensors",
         "rank 1: Mask(4 tensors",
     ],

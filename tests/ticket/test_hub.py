@@ -84,7 +84,7 @@ said = [
             (7, "nothing at 'none'"),
             (8, "expected a commit, branch or tag as revision, got '../../main'"),
             (9, "holds no other.safetensors"),
-            (10, "no file or folder of that name here, and the Hub gave none: RepositoryNotFoundError"),
+            (10, "no such file or folder here, and the Hub did not provide one: RepositoryNotFoundError"),
             (11, f"{TICKET.stat().st_size:,} bytes; at most 100 are fetched"),
         ):
             assert said[number].startswith("FileError: me/") and words in said[number], said[number]

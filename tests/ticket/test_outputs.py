@@ -365,7 +365,7 @@ def test_looking_leaves_the_model_and_torchs_draws_as_they_were(example: Any) ->
 
 def test_an_example_that_does_not_fit_is_told() -> None:
     with pytest.raises(
-        ModelError, match=r"Restless fails on the example, which is what the model is called with .*mat1 and mat2"
+        ModelError, match=r"Restless fails on the example, which must be what the model takes .*mat1 and mat2"
     ):
         traced(Restless(), torch.rand(4, 9))
     assert traced(nn.Sequential(nn.ReLU()), ROWS) is None

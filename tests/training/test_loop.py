@@ -200,8 +200,8 @@ def test_a_checkpoint_that_does_not_fit_is_left_alone(digits: Data, tmp_path: Pa
         ({"spent": -1.0}, "spent: expected seconds, got -1.0"),
         ({"scaler": []}, r"scaler: expected its state, got \[\]"),
         ({"optimizer/0": None}, "optimizer/0: expected its state, got None"),
-        ({"optimizer/0": {"9999/step": 1}}, "optimizer/0/9999/step: of none of the 6 parameters"),
-        ({"optimizer/0": {"momentum": 1}}, "optimizer/0/momentum: of none of the 6 parameters"),
+        ({"optimizer/0": {"9999/step": 1}}, "optimizer/0/9999/step: it belongs to none of the 6 parameters"),
+        ({"optimizer/0": {"momentum": 1}}, "optimizer/0/momentum: it belongs to none of the 6 parameters"),
     ],
 )
 def test_a_checkpoint_that_says_what_cannot_be_is_told_and_set_aside(

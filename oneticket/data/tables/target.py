@@ -128,7 +128,8 @@ def as_classes(
     if names is None and kinds[train] != "truth values" and FEWEST * len(values) > len(there[train]):
         raise DataError(
             f"{where}: {len(values):,} different {kinds[train]} in {len(there[train]):,} rows, and a class has at "
-            f"least {FEWEST} on average; to tell a number, use the task regression; else name another column with label"
+            f"least {FEWEST} on average; to predict a number, use the task regression; else name another column with "
+            "label"
         )
     numbers = {value: number for number, value in enumerate(values)}
     for split, column in there.items():

@@ -54,7 +54,7 @@ def _conv(walk: Walk, node: Node, a: dict[str, Any]) -> None:
 
 def _batch_norm(walk: Walk, node: Node, a: dict[str, Any]) -> None:
     if a["training"] or a["running_mean"] is None:
-        raise Refused("it has no running statistics, and one input has none of its own")
+        raise Refused("it has no running statistics, and a single input has no batch statistics")
     scale = (walk.constant(a["running_var"]).double() + a["eps"]).rsqrt()
     scale = scale if a["weight"] is None else scale * walk.constant(a["weight"]).double()
     shift = -walk.constant(a["running_mean"]).double() * scale
@@ -91,7 +91,7 @@ def _reduced(kind: str) -> Step:
         shape = walk.image(a["self"])
         axes = sorted(axis % (len(shape) + 1) for axis in a.get("dim") or range(len(shape) + 1))
         if len(shape) < 2 or axes != [*range(2, len(shape) + 1)]:
-            raise Refused(f"of means and maxima only those over all positions of a channel have a C form, not {axes}")
+            raise Refused(f"only means and maxima over all positions of a channel have a C form, got the axes {axes}")
         walk.add(node, Adaptive, [a["self"]], kind=kind, image=conv_shape(shape))
 
     return step
@@ -104,7 +104,7 @@ def _binary(kind: str) -> Step:
             raise Refused("a sum with a factor (alpha) has no C form here")
         if one in walk.values and other in walk.values:
             if not walk.image(one) == walk.image(other) == shape_of(node):
-                raise Refused(f"it combines values of shapes {walk.image(one)} and {walk.image(other)}, not of one")
+                raise Refused(f"it combines values of different shapes, {walk.image(one)} and {walk.image(other)}")
             walk.add(node, Binary, [one, other], kind=kind)
             return
         less = kind == "sub" and one not in walk.values
@@ -120,10 +120,10 @@ def _binary(kind: str) -> Step:
 
 def _divided(walk: Walk, node: Node, a: dict[str, Any]) -> None:
     if a["other"] in walk.values or a.get("rounding_mode") or walk.image(a["self"]) != shape_of(node):
-        raise Refused("of divisions only those by a constant have a C form here")
+        raise Refused("only divisions by a constant have a C form")
     number = 1 / walk.channels(a["other"], shape_of(node))
     if not bool(number.isfinite().all()):
-        raise Refused("it divides by zero, or by less than float32 can turn round")
+        raise Refused("it divides by zero, or by a number whose inverse is beyond float32")
     walk.affine(node, a["self"], number, torch.zeros_like(number))
 
 
@@ -139,7 +139,7 @@ def _softmax(log: bool) -> Step:
 
 def _concat(walk: Walk, node: Node, a: dict[str, Any]) -> None:
     if a["dim"] % (len(shape_of(node)) + 1) != 1:
-        raise Refused("of concatenations only those along the channels have a C form")
+        raise Refused("only concatenations along the channels have a C form")
     walk.add(node, Concat, a["tensors"])
 
 
@@ -173,10 +173,10 @@ def _subtracted(walk: Walk, node: Node, a: dict[str, Any]) -> None:
 def _padded(walk: Walk, node: Node, a: dict[str, Any]) -> None:
     image, pads = walk.image(a["self"]), [*a["pad"]]
     if a.get("mode", "constant") != "constant" or a.get("value"):
-        raise Refused("of borders only those of zeros have a C form here")
+        raise Refused("only padding with zeros has a C form")
     left, right, top, below = (pads + [0] * 4)[:4]
     if len(image) not in (2, 3) or len(pads) > 2 * (len(image) - 1) or min(pads) < 0:
-        raise Refused("of borders only those of rows and columns have a C form here, and none that cuts off")
+        raise Refused("only padding of rows and columns has a C form, and no negative padding")
     walk.add(node, Pad, [a["self"]], image=conv_shape(image), before=(top, left), behind=(below, right))
 
 
@@ -202,7 +202,7 @@ def _copied(walk: Walk, node: Node, a: dict[str, Any]) -> None:
 
 def _first(walk: Walk, node: Node, _: dict[str, Any]) -> None:
     if node.args[1] != 0:
-        raise Refused("of what gives several tensors only the first has a C form here")
+        raise Refused("only the first tensor of an operation with several outputs has a C form")
     walk.view(node, node.args[0])
 
 
