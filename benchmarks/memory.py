@@ -40,7 +40,7 @@ SPEC = {
 
 
 def made_up(weights: dict[str, torch.Tensor], deepest: int) -> dict[str, torch.Tensor]:
-    """Per weight the level at which it was pruned, at random and in little memory: a fifth of what lives, each time."""
+    """For each weight the level that prunes it: a random fifth of the remaining ones each time, in little memory."""
     generator = torch.Generator().manual_seed(0)
     found = {}
     for name, weight in weights.items():

@@ -18,7 +18,7 @@ ENVIRONMENT = {name: value for name, value in os.environ.items() if name not in 
 
 
 def lacking() -> str:
-    """Why the data are not at hand; empty if they are."""
+    """Why the data are not available; empty if they are."""
     home = Path(ENVIRONMENT["ONETICKET_DATA"])
     return "" if (home / "zalando-datasets").is_dir() else "no copy of Fashion-MNIST and CIFAR-10 under ONETICKET_DATA"
 

@@ -105,7 +105,7 @@ FIGURES: Table[Figure] = NAMES.filled(
             "sources-and-targets",
             caption="By how much a ticket of each source is better (blue) or worse (orange) than the target's own, at "
             "the sparsest level or another one from the menu: the mean difference paired by replicate, half its 95 % "
-            "Student t interval, and n. A frame says that the interval leaves out 0. Where a source is the target "
+            "Student t interval, and n. A frame says that the interval excludes 0. Where a source is the target "
             "itself stands its score.",
             needs="a ticket transferred to other data, and that data's own ticket",
             draw=lambda found: sources_chart(found.rows, found.missing) if found.rows else None,
@@ -115,14 +115,14 @@ FIGURES: Table[Figure] = NAMES.filled(
             caption="By how much a ticket found with one optimizer and trained with another on the same data is better "
             "(blue) or worse (orange) than the target's own ticket, and than the global random ticket: the mean "
             "difference paired by replicate, half its 95 % Student t interval, and n. A frame says that the interval "
-            "leaves out 0.",
+            "excludes 0.",
             needs="a ticket transferred to another optimizer on its own data",
             draw=lambda found: optimizers_chart(found.rows, found.missing) if found.rows else None,
         ),
         "controls": _figure(
             "controls",
             caption="By how much each ticket is better than its controls, the target's own ticket, and the dense "
-            "network: mean paired differences with their 95 % Student t intervals, filled where those leave out 0. One "
+            "network: mean paired differences with their 95 % Student t intervals, filled where those exclude 0. One "
             "panel per target and level, from the densest level shown to the sparsest. n is in the chart.",
             needs="a ticket and a control with a replicate in common",
             draw=lambda found: controls_chart(found.rows, found.missing) if found.rows else None,
@@ -153,7 +153,7 @@ FIGURES: Table[Figure] = NAMES.filled(
         ),
         "overlap": _figure(
             "overlap",
-            caption="The share of a mask's living weights that live in another search's mask too, over density, beside "
+            caption="The share of a mask's remaining weights that another search's mask keeps too, over density, beside "
             "what two random masks of that density share (dashed). Points are means over replicates, bars their 95 % "
             "Student t intervals.",
             needs="two searches of one model",

@@ -34,7 +34,7 @@ def controls_chart(rows: Sequence[Row], missing: Sequence[Row] = ()) -> Chart | 
     """By how much the ticket is better than each control, per target and level; None where no control was trained.
 
     One line of panels per target; of more than three levels the densest, the sparsest and one between them. Points are
-    means, bars 95 % Student t intervals, and filled where those leave out 0. Raises SpecError as `summary` does.
+    means, bars 95 % Student t intervals, and filled where those exclude 0. Raises SpecError as `summary` does.
     """
     split, panels = parts(settled(rows)), []
     levels = _spread(sorted({row["level"] for row in rows if row["arm"] == "ticket"}))
@@ -74,7 +74,7 @@ def controls_chart(rows: Sequence[Row], missing: Sequence[Row] = ()) -> Chart | 
     subtitle = [
         f"Points: mean paired difference in test {named_metrics(rows)}; right of 0 the ticket is better. "
         f"{counts([record['n'] for record in every])}; n is said where it is not {usual}.",
-        "Bars: 95 % Student t intervals; filled points: the interval leaves out 0. One replicate has no bar.",
+        "Bars: 95 % Student t intervals; filled points: the interval excludes 0. One replicate has no bar.",
         missing_in_all(missing, rows),
     ]
     params = theme.picks(["line"], views) if len(sources) > 1 else []

@@ -1,4 +1,4 @@
-"""Heat maps of paired differences: tiles with their numbers, marked where the interval leaves out 0."""
+"""Heat maps of paired differences: tiles with their numbers, marked where the interval excludes 0."""
 
 from __future__ import annotations
 

@@ -64,7 +64,7 @@ def _sheet(
     subtitle = [
         f"At {levels[start]} of the weights{', or what the menu says' if len(levels) > 1 else ''}. Numbers: mean "
         f"paired difference in test {metric} ± half its 95 % Student t interval; {counts(numbers)}.",
-        "Blue: better, orange: worse; framed: the interval leaves out 0.",
+        "Blue: better, orange: worse; framed: the interval excludes 0.",
         "Dashed: the target's own ticket with its score, a ticket without a pair, or a missing one.",
         f"{len(missing)} cells asked for are not trained." if missing else "",
     ]

@@ -45,7 +45,7 @@ def overlap_chart(overlaps: Sequence[Row]) -> Chart | None:
             drawn.append(_draw(inside, f"{title}, compared with", here, x, top, len(drawn)))
     views = [f"panel_{number}" for number in range(len(drawn))]
     subtitle = [
-        f"Points: mean share of the living weights that live in the other mask too; {counts([r['n'] for r in every])}.",
+        f"Points: mean share of a mask's weights that the other mask keeps too; {counts([r['n'] for r in every])}.",
         "Bars: 95 % Student t intervals, cut at 0 and 100 %; one replicate has none. Dashed line: what two "
         "random masks share.",
     ]
@@ -93,5 +93,5 @@ def _draw(records: list[Record], title: str, names: list[str], x: alt.X, top: fl
     return layered(layers, records, Heading(title), width=theme.WIDTH, height=theme.HEIGHT)
 
 
-SHARED = Metric(name="shared living weights", low=0.0, high=1.0, share=True)
+SHARED = Metric(name="shared remaining weights", low=0.0, high=1.0, share=True)
 """What is drawn, as a number with its unit and bounds."""

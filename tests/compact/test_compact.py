@@ -370,7 +370,7 @@ def test_orphans_have_zero_gradients_and_nothing_is_shared() -> None:
     assert adopted.grad is not None and not adopted.grad.any() and len(adopted) > 0
     remains = [sum(p.numel() for p in net.parameters()) - small.whole.total + small.whole.remaining]
     remains.append(sum(p.numel() for p in small.network.parameters()) - small.mask.total + small.mask.remaining)
-    assert remains[0] == remains[1], "each living weight is trained in one place"
+    assert remains[0] == remains[1], "each remaining weight is trained in one place"
     ours = {value.data_ptr() for value in cut.tensors(net).values()}
     assert not ours & {value.data_ptr() for value in cut.tensors(small.network).values()}
     again = copy.deepcopy(small.network)

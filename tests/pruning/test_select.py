@@ -47,7 +47,7 @@ KINDS: dict[str, Callable[[Tensor], Tensor]] = {
 
 
 def by_sorting(mask: Mask, scores: Mapping[str, Tensor], prune: int) -> Mask:
-    """The reference: all living weights, laid out by (tensor name, flat index), in a stable sort by score."""
+    """The reference: all remaining weights, laid out by (tensor name, flat index), in a stable sort by score."""
     remaining = torch.cat([mask[name].flatten() for name in mask])
     values = torch.cat([scores[name].double().flatten() for name in mask])
     remaining[remaining.nonzero().squeeze(1)[values[remaining].sort(stable=True).indices[:prune]]] = False

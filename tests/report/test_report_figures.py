@@ -284,7 +284,9 @@ def test_controls_are_compared_with_their_own_ticket() -> None:
     controls = ["dense", "the target's own ticket", "new weights, same mask", "layerwise random", "global random"]
     controls += ["the target's weights, same mask", "the target's mask, same weights"]
     assert found == {(control, source) for control in controls for source in PAIR}
-    assert len(records(drawn)) == 3 * (2 * 2 * len(controls) - 2 * 3), "at home nothing stands beside itself"
+    assert len(records(drawn)) == 3 * (2 * 2 * len(controls) - 2 * 3), (
+        "on its own data no ticket is compared with itself"
+    )
 
 
 def test_nothing_can_be_fetched() -> None:

@@ -168,7 +168,7 @@ def test_curves_and_ledger_add_up(found: tuple[Plan, Store, Findings]) -> None:
     made, store, known = found
     steps = {row["step"] for row in known.curves}
     assert steps == {1, 2, 3, 4, 5, 6}
-    # Its first ticket is at home, where its weights have seen two steps of the schedule.
+    # Its first ticket is on its own data, where its weights have seen two steps of the schedule.
     cell = next(cell for cell in made.cells if cell.arm == "ticket")
     losses = store.get(cell.step).tensors["losses"]
     curve = [row for row in known.curves if row["arm"] == "ticket"][:4]

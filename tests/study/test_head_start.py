@@ -224,7 +224,7 @@ def test_studies_say_it_for_all_and_for_each_part(tmp_path: Path) -> None:
     made, store = plan(StudySpec.read(asked), PLACE), Store(tmp_path)
     steps = closure(cell.step for cell in made.cells)
     # Rewind weights and level 0 of both, level 1 of b; dense, both tickets, own and mask-only from 2 and 0. At 2,
-    # the target's own is the ticket at home.
+    # the target's own is the ticket on its own data.
     assert [len([s for s in steps if s.kind == kind]) for kind in ("rewind", "level", "transfer")] == [2, 3, 6]
     assert not run(steps, store=store, context=RunContext()).failed
     table = {(row["part"], row["arm"], row["source_data"]): row for row in rows(made.cells, store)}

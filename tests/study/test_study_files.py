@@ -95,12 +95,12 @@ def test_demo_and_digits_as_counted_by_hand() -> None:
 
     digits = plan(read_study(Path("digits")), RunContext())
     # Per replicate and level: 3 arms of each source on each target; global-random and own of each target, but for
-    # MNIST-1D at home under SGD, where the ticket is its own.
+    # MNIST-1D on itself under SGD, where the ticket is its own.
     assert parts(digits) == {
         "digits": 5 * (4 + 5 * (3 * 2 * 4 + 4 + 4)),
         "mnist1d": 5 * (2 + 5 * (3 * 2 + 2 + 1)),
     }
-    # Half a's own tickets of the digits, under both optimizers, are the tickets at home.
+    # Half a's own tickets of the digits, under both optimizers, are the tickets on their own data.
     assert kinds(digits) == {
         "rewind": 5 * (4 + 2),
         "level": 5 * (4 + 2) * 20,
@@ -166,7 +166,7 @@ def test_paper_as_counted_by_hand() -> None:
     }
     found = 13 + 12  # VGG-19: 6 sets, 2 halves, 4 cuts, Adam; ResNet-50: the same without Adam
     shared = (
-        2 * each * 6  # own tickets of the datasets, which are the tickets at home
+        2 * each * 6  # own tickets of the datasets, which are the tickets on their own data
         + (each * (2 + 3) + 6)  # of the optimizers: both own ones, and what SGD does with its own ticket
         + 2
         * (each * (3 + 2 * 3) + 6 * 3)  # of the complexities: tickets from all of CIFAR-100, own, global-random, dense

@@ -71,7 +71,7 @@ WRITES = {
 @pytest.mark.parametrize("how", WRITES)
 @pytest.mark.parametrize("row", DECAYED)
 def test_whatever_writes_between_two_steps_is_zero_after_the_next(row, how, what):
-    """Weight decay would carry foreign weights into the moments; the living weights are never touched."""
+    """Weight decay would bring other weights into the moments; the remaining weights are never touched."""
     model, optimizer = pair(DECAYED[row])
     guard = attach(model, optimizer, {"weight": LIVING})
     for _ in range(3):
