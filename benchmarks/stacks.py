@@ -1,4 +1,4 @@
-"""What is compared: the floor, the usual stack, and oneticket, each in a process that trains when it is told to.
+"""What is compared: the floor, the usual stack, and oneticket, each in a process that trains when asked.
 
 `python -m benchmarks.stacks STACK MODEL [THREADS [LEVEL]]` reads numbers of steps, one a line (0 for an evaluation),
 does them, and answers each with a line. All stacks train the same network on the same images with the same optimizer.

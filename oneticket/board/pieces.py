@@ -91,7 +91,7 @@ def size(count: int) -> str:
 def _position(held: UnderWay) -> Iterator[Part]:
     at = held.position
     if at is None:
-        yield note(f"{held.who}; it has not told yet how far it is.")
+        yield note(f"{held.who}; it has not reported its progress yet.")
         return
     said = f"step {at.position:,} of {at.total:,}"
     yield share(at.share, said)

@@ -153,7 +153,7 @@ FIGURES: Table[Figure] = NAMES.filled(
         ),
         "overlap": _figure(
             "overlap",
-            caption="The share of a mask's remaining weights that another search's mask keeps too, over density, beside "
+            caption="The share of a mask's remaining weights that another search's mask keeps, too, by density, beside "
             "what two random masks of that density share (dashed). Points are means over replicates, bars their 95 % "
             "Student t intervals.",
             needs="two searches of one model",

@@ -140,10 +140,10 @@ def _scores(thing: Ticket | Book) -> str:
     if not rows:
         evidence = thing.evidence if isinstance(thing, Ticket) else {}
         single, metric = score_of(evidence), sound_metric(evidence)
-        told = (
+        known = (
             f" One training in the search left {_single(single, metric)}: n = 1." if number(single) and metric else ""
         )
-        return f"Not measured: no scores over several trainings came with this file.{told}"
+        return f"Not measured: no scores over several trainings came with this file.{known}"
     lines = [
         (
             *(text(row[name]) for name in ("data", "optimizer", "arm")),

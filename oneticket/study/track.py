@@ -76,7 +76,7 @@ def tracker(text: str) -> Tracker:
 
 
 class _Told:
-    """A tracker whose runs are written once, and whose first failure alone is told."""
+    """A tracker whose runs are written once, and of which only the first failure is reported."""
 
     def __init__(self, text: str, runs: TrackerRuns) -> None:
         self.text, self.runs, self.failed = text, runs, False

@@ -408,7 +408,7 @@ def test_what_cannot_be_run_is_refused_before_anything_is_started(tmp_path) -> N
         run_ray.run(plan, store=store, context=RunContext(), share=ClusterShare(gpus=1))
     with pytest.raises(SpecError, match="expected CPUs or GPUs above 0"):
         ClusterShare(cpus=0)
-    with pytest.raises(SpecError, match="inline has neither an address nor ranks"):
+    with pytest.raises(SpecError, match="inline takes no address and no ranks"):
         Engine(name="inline", ranks=2)
     with pytest.raises(SpecError, match="ranks: expected at least 1, got 0"):
         Engine(ranks=0)
