@@ -106,6 +106,8 @@ def transfer_cells(
             raise SpecError("arm mask-init: the source names no search, so its initial weights are not known")
         if own and arm in CROSSED:
             _check_crossing(arm, source, own)
+        if spec.head != "fresh" and not ARMS.is_own(arm) and arm != "mask-only":  # which has the target's own weights
+            _check_head(spec.head, source.network["classes"], facts.outputs)
         shared = None if arm == "own-reinit" else source
         found = own_seen if own_seen and arm in OF_TARGET else seen
         start = first_step(arm, source=found, own=own_seen, digest=target, head_start=head_start)
@@ -167,6 +169,15 @@ def _check_crossing(arm: str, source: Origin, own: Origin) -> None:
             f"arm {arm}: the source has {source.network['classes']} outputs, the target's own "
             f"{own.network['classes']}, and {own.network['spec']['name']} draws other weights for them, though from "
             "one seed; give sets of as many classes, or a model that makes its output layer last"
+        )
+
+
+def _check_head(head: str, has: int, needs: int) -> None:
+    """Refuse to keep an output layer that is not the target's."""
+    if has != needs:
+        raise SpecError(
+            f"head: {head} takes the source's own output layer, which has {has} outputs, and the target needs {needs}; "
+            "take head fresh, which makes a new one"
         )
 
 

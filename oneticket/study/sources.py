@@ -24,6 +24,13 @@ def _named(given: Any) -> Any:
     return given
 
 
+def _differ(names: tuple[str, ...]) -> tuple[str, ...]:
+    """Refuse a search that would vote twice."""
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise ValueError(f"expected datasets that differ, got {twice[0]} twice, and each search has one vote")
+    return names
+
+
 Subsets = Literal["fixed", "replicate"]
 SUBSETS = (
     "Which per_class examples a set takes: replicate draws them anew for each replicate, the same for sources and "
@@ -44,7 +51,9 @@ class ConsensusSpec(Spec):
 
     kind: ClassVar[str] = "source"
 
-    consensus: Several = Field(description="Sets of the study, or datasets; each is searched by itself.")
+    consensus: Annotated[Several, AfterValidator(_differ)] = Field(
+        description="Sets of the study, or datasets; each is searched by itself."
+    )
     weights: Literal["initial", "mean"] = Field(
         "initial", description="What it starts from: the weights that all began from, or the mean of those rewound to."
     )

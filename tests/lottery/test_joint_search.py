@@ -123,6 +123,7 @@ def test_a_study_takes_a_list_of_sets_as_one_source_and_resumes(tmp_path: Path) 
         ({"parts": {"p": {**STUDY["parts"]["p"], "sources": [["first", "first"]]}}}, "datasets that differ"),
         ({"parts": {"p": {**STUDY["parts"]["p"], "sources": [["first", "fwe"]]}}}, "did you mean 'few'"),
         ({"parts": {"p": {**STUDY["parts"]["p"], "sources": [["first"]]}}}, "a list of two or more names"),
+        ({"head": "keep"}, "head: keep .* which has 14 outputs, and the target needs 4; take head fresh"),
     ],
 )
 def test_a_study_refuses_lists_that_cannot_be(changed: dict[str, Any], words: str) -> None:

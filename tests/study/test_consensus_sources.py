@@ -129,6 +129,7 @@ def test_steps_leave_what_the_functions_return(source: dict[str, Any], tmp_path:
     [
         ({"consensus": ["low"]}, {}, "at least 2 items"),
         ({"consensus": ["low", "hihg"]}, {}, "did you mean 'high'"),
+        ({"consensus": ["low", "high", "low"]}, {}, "datasets that differ, got low twice"),
         ({"consensus": ["low", "high"], "weights": "best"}, {}, "'initial' or 'mean'"),
         (EACH, {"pruning": {"shots": "one-shot"}}, "prune at every level"),
         (END, {"pruning": {"scope": "layerwise", "granularity": "filter"}}, "of single weights"),
