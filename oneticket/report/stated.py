@@ -36,8 +36,9 @@ def stated(findings: Findings) -> ReportTable | None:
         title="What the study states now" if late else "What was stated before the first run",
         header=("field", "stated"),
         rows=tuple(rows),
-        caption="The digest is SHA-256 over the canonical JSON of the design: these fields, and each claim's sentence "
-        "or the digest of its code. A run writes it into the store before its first training.",
+        caption="The digest is SHA-256 over the canonical JSON of the design: these fields, all settings of each "
+        "part's sets, models and optimizers, and each claim's sentence or the digest of its code. A run writes it into "
+        "the store before its first training.",
     )
 
 
@@ -62,7 +63,9 @@ def _parts(parts: Mapping[str, Mapping[str, Any]]) -> list[tuple[str, str]]:
     groups: dict[str, list[str]] = {}
     for name, part in parts.items():
         said = "; ".join(
-            f"{field.replace('_', ' ')} {_word(value)}" for field, value in part.items() if value is not None
+            f"{field.replace('_', ' ')} {_word(value)}"
+            for field, value in part.items()
+            if value is not None and not isinstance(value, Mapping)
         )
         groups.setdefault(said, []).append(name or "all")
     return [(listed(names), said) for said, names in groups.items()]

@@ -35,7 +35,8 @@ def design(plan: Plan) -> dict[str, Any]:
     """What a study states of its verdicts, as plain JSON: claims, densities, margin, complexity, and what is compared.
 
     Each claim comes with its sentence, or with the digest of its code; each part with its replicates, levels, seeds,
-    and with what is equal and how steps are counted.
+    with what is equal and how steps are counted, and with the settings behind the names of its sets, models and
+    optimizers.
 
     >>> design(Plan(name="mine", cells=(), claims=("C1",), margin=0.02))["claims"]
     {'C1': 'Tickets beat random tickets on their own data.'}
@@ -100,13 +101,13 @@ def changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     >>> changes({"margin": 0.02, "parts": {"a": {"levels": [5]}}}, {"margin": 0.02, "parts": {"a": {"levels": [9]}}})
     ['parts.a.levels from 5 to 9']
     """
-    one, other = dict(_flat(before)), dict(_flat(now))
-    parts = {name.rpartition(".")[0] for name in one if name.startswith("parts.")}
-    fields = [
-        name
-        for name in dict.fromkeys([*one, *other])
-        if one.get(name) != other.get(name) and (name in one or name.rpartition(".")[0] not in parts)
-    ]
+    known = before.get("parts", {})
+    parts = {
+        name: {field: value for field, value in part.items() if field in known.get(name, part)}
+        for name, part in now.get("parts", {}).items()
+    }
+    one, other = dict(_flat(before)), dict(_flat({**now, "parts": parts}))
+    fields = [name for name in dict.fromkeys([*one, *other]) if one.get(name) != other.get(name)]
     return [f"{name} from {_word(one.get(name))} to {_word(other.get(name))}" for name in fields]
 
 

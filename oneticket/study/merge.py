@@ -6,13 +6,14 @@ place settings of only sources or only targets are narrower than common ones.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Literal
 
 from oneticket.ground.errors import DataError
-from oneticket.ground.spec import over
+from oneticket.ground.spec import Spec, over
 from oneticket.ground.when import When
+from oneticket.study.sources import ConsensusSpec
 from oneticket.study.spec import PartSpec, SetSpec, StudySpec, TrainedSpec
 
 Role = Literal["source", "target"]
@@ -60,6 +61,7 @@ def stated(study: StudySpec, part: PartSpec) -> dict[str, Any]:
         "head_start": part.head_start or study.head_start,
         "seed": study.seed,
         "subsets": study.subsets,
+        "settings": _settings(study, part),
     }
 
 
@@ -82,6 +84,31 @@ def naming(place: str) -> Iterator[None]:
         yield
     except DataError as error:
         raise type(error)(f"{place}: {error}") from None
+
+
+def _settings(study: StudySpec, part: PartSpec) -> dict[str, Any]:
+    """What stands behind a part's names, and all that its trainings and searches are told beside; no defaults."""
+    fields = {*TrainedSpec.model_fields, "pruning", "task", "head"}
+    sources = [one for name in part.sources for one in _names(name)]
+    sets = [*sources, *(one for name in part.targets or () for one in _names(name))]
+    optimizers = (part.optimizers, part.source_optimizers, part.target_optimizers)
+    named: list[tuple[Mapping[str, Spec], Iterable[str]]] = [
+        (study.sets, sets),
+        (study.models, part.models or study.models),
+        (study.optimizers, [one for names in optimizers for one in names or ()] or study.optimizers),
+    ]
+    found = {name: _given(known[name]) for known, names in named for name in names if name in known}
+    return {"study": _given(study, fields), "part": _given(part, fields), **found}
+
+
+def _given(spec: Spec, fields: set[str] | None = None) -> dict[str, Any]:
+    return spec.model_dump(mode="json", include=fields, exclude_defaults=True)
+
+
+def _names(source: str | tuple[str, ...] | ConsensusSpec) -> tuple[str, ...]:
+    """The sets of a source or target."""
+    several = source.consensus if isinstance(source, ConsensusSpec) else source
+    return (several,) if isinstance(several, str) else several
 
 
 def _of(role: Role, place: TrainedSpec) -> Mapping[str, Any]:

@@ -111,6 +111,12 @@ def test_the_design_lies_in_the_store_before_the_first_row(store: Store) -> None
         "head_start": "equal",
         "seed": 0,
         "subsets": "replicate",
+        "settings": {
+            "study": {"training": {"budget": "4it", "batch": 32}, "rewind": "1it"},
+            "part": {},
+            "small": {"name": "mlp", "widths": [40]},
+            "sgd": {"name": "sgd", "lr": 0.02, "momentum": 0.9, "nesterov": False, "weight_decay": 1e-4},
+        },
     }
 
 
@@ -125,6 +131,12 @@ def test_the_design_lies_in_the_store_before_the_first_row(store: Store) -> None
         ({"head_start": "paper"}, "parts.halves.head_start from equal to paper"),
         ({"levels": [2, 4, 8]}, "parts.halves.levels from 2, 4, 8, 15 to 2, 4, 8"),
         ({"seed": 1}, "parts.halves.seed from 0 to 1"),
+        ({"training": {"budget": "9it", "batch": 32}}, "parts.halves.settings.study.training.budget from 4it to 9it"),
+        ({"models": {"small": {"name": "mlp", "widths": [7]}}}, "parts.halves.settings.small.widths from 40 to 7"),
+        (
+            {"sets": {"digits:b": {"data": {"name": "digits:b", "per_class": 9}}}},
+            "settings.digits:b.data.per_class from none to 9",
+        ),
         ({"arms": ["dense", "ticket"]}, "parts.halves.arms from dense, ticket, global-random to dense, ticket"),
     ],
 )
