@@ -220,7 +220,7 @@ RECIPES = {
             "cifar100 --classes 20 --per-class 50",
             "svhn",
         ),
-        training="--budget 100it --batch 32",
+        training="--budget 300it --batch 32",
         replicates=3,
     ),
     "resnet-20-cifar10": Recipe(

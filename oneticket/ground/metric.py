@@ -84,8 +84,18 @@ class Metric:
         return f"{self.size(mean, signed=signed)} ({self.interval_words(low, high, n)})"
 
     def score_words(self, mean: float, low: float | None, high: float | None, n: int) -> str:
-        """A mean score in words: `96.3 % (95 % CI 95.5 to 97.1, n = 3)`."""
-        return f"{self.score(mean)} ({self.interval_words(low, high, n)})"
+        """A mean score in words: `96.3 % (95 % CI 95.5 to 97.1, n = 3)`; the interval within the metric's bounds.
+
+        >>> METRICS["accuracy"].score_words(0.844, 0.652, 1.035, 3)
+        '84.4 % (95 % CI 65.2 to 100.0, n = 3)'
+        """
+        return f"{self.score(mean)} ({self.score_interval_words(low, high, n)})"
+
+    def score_interval_words(self, low: float | None, high: float | None, n: int) -> str:
+        """What stands in brackets behind a mean score: no end of its interval lies beyond the metric's bounds."""
+        if low is None or high is None:
+            return self.interval_words(low, high, n)
+        return self.interval_words(self.clipped(low), self.clipped(high), n)
 
     def interval_words(self, low: float | None, high: float | None, n: int) -> str:
         """What stands in brackets behind a mean."""

@@ -51,7 +51,7 @@ def _sentence(one: Rivals, place: str) -> str:
         claim = f"no interval can be given, and no claim is made about how it compares with {against}"
         return f"{start} in one replicate (n = 1): {claim}{end}"
     seen = listed([_seen(ticket, rival) for rival in one.shown], "and")
-    bounds = ticket.setting.metric.interval_words(low, high, n)
+    bounds = ticket.setting.metric.score_interval_words(low, high, n)
     return f"{start} ({bounds}){': ' if seen else ''}{seen}{end}"
 
 

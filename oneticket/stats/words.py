@@ -38,19 +38,22 @@ def plus_minus(interval: Interval, metric: Metric | None = None) -> str:
 def within(interval: Interval, metric: Metric | None = None, *, signed: bool = False) -> str:
     """A mean with the bounds of its interval, as in a tooltip, in the metric's unit; with n where there is no interval.
 
-    `signed`: for a difference, with a plus sign above 0.
+    `signed`: for a difference, with a plus sign above 0; else it is a score, whose bounds are within the metric's.
 
     >>> from oneticket.ground.metric import METRICS
     >>> within(Interval(mean=0.95, low=0.925, high=0.975, n=3), METRICS["accuracy"])
     '95.0 [92.5, 97.5]'
     >>> within(Interval(mean=0.95, low=0.925, high=0.975, n=3))
     '0.950 [0.925, 0.975]'
+    >>> within(Interval(mean=0.98, low=0.94, high=1.02, n=3), METRICS["accuracy"])
+    '98.0 [94.0, 100.0]'
     """
     write = number if metric is None else metric.written
     mean = f"{'+' * (signed and interval.mean > NOISE)}{write(interval.mean)}"
     if interval.low is None or interval.high is None:
         return f"{mean} (n = {interval.n})"
-    return f"{mean} [{write(interval.low)}, {write(interval.high)}]"
+    bound = (lambda end: end) if metric is None or signed else metric.clipped
+    return f"{mean} [{write(bound(interval.low))}, {write(bound(interval.high))}]"
 
 
 def gained(interval: Interval, metric: Metric) -> str:
