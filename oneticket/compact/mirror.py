@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor, nn
 
@@ -15,13 +17,12 @@ from oneticket.ground.errors import GuardError
 class Mirrors:
     """The model's parameters and buffers, for as long as a smaller network trains in its place.
 
-    They stay the objects that they are, also for lists that were made before. Whoever reads one gets what the network
-    has: values, and gradients by `.grad`, zero where weights are pruned. What is computed of a parameter passes its
-    gradient on to the network. What is written into a tensor or its gradient, the network takes: its remaining weights.
-    Values are copied when they are asked for, so a step costs nothing more.
+    They stay the objects that they are. Whoever reads one gets what the network has: values, and gradients by `.grad`,
+    zero where weights are pruned. What is computed of a parameter passes its gradient on to the network. What is
+    written into a tensor or its gradient, the network takes. Values are copied only when they are asked for.
 
-    Views and `detach()` share memory with the tensor, as ever, and are current until the next step. What is written
-    into them is found at the next look (`settle`). What is written into their memory by NumPy is not.
+    Views and `detach()` share memory with the tensor and are current until the next step. What is written into them is
+    found by `settle`. What NumPy writes into their memory is not.
     """
 
     def __init__(self, small: Compact) -> None:
@@ -84,24 +85,29 @@ class Mirrors:
             self.orphans.grad = None
 
 
+class Places(NamedTuple):
+    """Flat positions in a tensor of the model: of the network's numbers, and of the orphans'."""
+
+    kept: Tensor
+    lost: Tensor
+
+
 class _Link:
     """A tensor of the model's size, and what it mirrors: the network's, and a part of the orphans."""
 
     trains = False
 
-    def __init__(self, mirrors: Mirrors, name: str, whole: Tensor, part: Tensor, rest: Tensor | None) -> None:
-        self.mirrors, self.name, self.whole, self.part, self.rest = mirrors, name, whole, part, rest
+    def __init__(self, mirrors: Mirrors, name: str, whole: Tensor, part: Tensor) -> None:
+        self.mirrors, self.name, self.whole, self.part = mirrors, name, whole, part
         self._version, self._seen, self._clock = whole._version, part._version, self._time()
+        self._rest_is_zero = False
 
     @property
     def moved(self) -> bool:
         """Whether torch counts a change of the network's since both were equal."""
         return self._clock != self._time() or self._seen != self.part._version
 
-    @property
-    def stale(self) -> bool:
-        """Whether the network's may be others by now."""
-        return self.moved
+    stale = moved
 
     @property
     def written(self) -> bool:
@@ -129,10 +135,15 @@ class _Link:
     def pass_on(self) -> None:
         """Let the network have what stands here."""
         with torch.inference_mode(False), torch.no_grad():
-            value = self.whole.detach()
-            self.part.copy_(self.mirrors.small.smaller(self.name, value))
-            if (lost := self.lost_part()) is not None:
-                lost.copy_(value[self.rest])
+            whole, at = self.whole.detach(), self.places()
+            if at is None:
+                self.part.copy_(whole)
+            else:
+                flat = whole.reshape(-1)
+                self.part.copy_(flat.index_select(0, at.kept).view(self.part.shape))
+                if (lost := self.lost_part()) is not None:
+                    lost.copy_(flat.index_select(0, at.lost))
+        self._rest_is_zero = False
         self.mark()
 
     def _read(self) -> None:
@@ -146,14 +157,17 @@ class _Link:
 
     def expanded(self, part: Tensor, lost: Tensor | None) -> Tensor:
         """A tensor of the network's in the size of the model's; gradients go through it."""
-        small, whole = self.mirrors.small, self.whole
-        index = small.cuts.get(self.name)
-        if small.forms.get(self.name) == "sparse":
-            remaining = small.whole[self.name][... if index is None else index].to(part.device)
-            part = part.new_zeros(remaining.shape).masked_scatter(remaining, part)
-        if index is not None:
-            part = part.new_zeros(whole.shape).index_put(index, part)
-        return part if lost is None or self.rest is None else part.masked_scatter(self.rest.to(part.device), lost)
+        if (at := self.places()) is None:
+            return part
+        return self._put(part.new_zeros(self.whole.numel()), part, lost, at).view(self.whole.shape)
+
+    def _put(self, flat: Tensor, part: Tensor, lost: Tensor | None, at: Places) -> Tensor:
+        flat = flat.index_copy_(0, at.kept, part.reshape(-1))
+        return flat if lost is None else flat.index_copy_(0, at.lost, lost)
+
+    def places(self) -> Places | None:
+        """Where the network's numbers lie in the model's tensor; None if both are alike."""
+        raise NotImplementedError
 
     def traced(self) -> Tensor:
         """What is computed of it passes its gradient on to the network."""
@@ -172,7 +186,12 @@ class _Link:
 
     def read(self) -> None:
         """Copy what the network has."""
-        self.whole.copy_(self.expanded(self.part.detach(), self.lost_part()))
+        part, lost, at = self.part.detach(), self.lost_part(), self.places()
+        if at is not None and self._rest_is_zero and self.whole.is_contiguous():
+            self._put(self.whole.detach().view(-1), part, lost, at)
+        else:
+            self.whole.copy_(self.expanded(part, lost))
+            self._rest_is_zero = True
 
     def _time(self) -> int:
         raise NotImplementedError
@@ -187,11 +206,12 @@ class Pair(_Link):
     def __init__(
         self, mirrors: Mirrors, name: str, whole: Tensor, part: Tensor, rest: Tensor | None, lost: slice | None
     ) -> None:
-        self.lost, self.trains = lost, isinstance(whole, nn.Parameter)
-        super().__init__(mirrors, name, whole, part, rest)
+        self.lost, self.rest, self.trains = lost, rest, isinstance(whole, nn.Parameter)
+        super().__init__(mirrors, name, whole, part)
         self.gradient: Gradient | None = None
         sparse = mirrors.small.forms.get(name) == "sparse"
         self.alike = name not in mirrors.small.cuts and not sparse
+        self._places: Places | None = None
 
     def lost_part(self) -> Tensor | None:
         return None if self.lost is None or self.mirrors.orphans is None else self.mirrors.orphans.detach()[self.lost]
@@ -201,6 +221,21 @@ class Pair(_Link):
             super().read()
         else:  # of removed units it stays as it was
             self.whole[self.mirrors.small.cuts.get(self.name, ...)] = self.part
+
+    def places(self) -> Places | None:
+        if self._places is None and not self.alike:
+            with torch.inference_mode(False), torch.no_grad():
+                self._places = self._found()
+        return self._places
+
+    def _found(self) -> Places:
+        small, device = self.mirrors.small, self.whole.device
+        if self.name not in small.cuts:
+            kept = small.whole[self.name].reshape(-1).nonzero().squeeze(1).to(device)
+            return Places(kept, kept[:0])
+        numbers = torch.arange(self.whole.numel(), device=device).view(self.whole.shape)
+        kept = small.smaller(self.name, numbers).reshape(-1)
+        return Places(kept, kept[:0] if self.rest is None else numbers[self.rest.to(device)])
 
     def traced(self) -> Tensor:
         """What is computed of it passes its gradient on to the network."""
@@ -228,10 +263,6 @@ class Pair(_Link):
             self.part.grad = None
             self.mirrors.drop()
             return
-        if value.shape != self.whole.shape:
-            raise RuntimeError(
-                f"{self.name}: a gradient of shape {tuple(value.shape)} for a parameter of {tuple(self.whole.shape)}"
-            )
         with torch.no_grad():
             part = self.mirrors.small.smaller(self.name, value.detach())
             self.part.grad = torch.empty_like(self.part, requires_grad=False).copy_(part)
@@ -247,24 +278,23 @@ class Gradient(_Link):
     """What shows one of the network's gradients; `lost`: its part of the orphans' gradient."""
 
     def __init__(self, pair: Pair, part: Tensor, lost: Tensor | None) -> None:
-        self.lost = lost
-        whole = torch.empty_like(pair.whole, dtype=part.dtype, requires_grad=False)
-        super().__init__(pair.mirrors, pair.name, whole, part, pair.rest)
+        self.lost, self._pair = lost, pair
+        whole = torch.zeros_like(pair.whole, dtype=part.dtype, requires_grad=False)
+        super().__init__(pair.mirrors, pair.name, whole, part)
+        self._rest_is_zero = True
         mirror(whole, self)
 
-    @property
-    def stale(self) -> bool:
-        """Torch does not count what a GradScaler writes."""
-        return True
+    stale = True  # torch does not count what a GradScaler writes
 
     def lost_part(self) -> Tensor | None:
         return self.lost
+
+    def places(self) -> Places | None:
+        return self._pair.places()
 
     def _time(self) -> int:
         return 0
 
 
 def _same(one: Tensor | None, other: Tensor | None) -> bool:
-    return (one is None and other is None) or (
-        one is not None and other is not None and one.data_ptr() == other.data_ptr()
-    )
+    return (one if one is None else one.data_ptr()) == (other if other is None else other.data_ptr())

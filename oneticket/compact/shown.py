@@ -91,7 +91,11 @@ def run(func: Function, args: tuple[Any, ...], named: Mapping[str, Any]) -> Any:
     links: list[Mirrored] = [*_links((args, [*named.values()]))]
     own: Mirrored | None = vars(args[0]).get(AT) if args and isinstance(args[0], ShownParameter | ShownTensor) else None
     if own is not None and field == "grad" and own.trains:
-        return own.grad() if name == "__get__" else own.set_grad(args[1])
+        if name == "__get__":
+            return own.grad()
+        if args[1] is not None and args[1].shape != own.whole.shape:
+            raise RuntimeError(f"{own.name}: a gradient of shape {[*args[1].shape]}, expected {[*own.whole.shape]}")
+        return own.set_grad(args[1])
     if name in REFUSED:
         raise GuardError(f"{links[0].name}: {REFUSED[name]}")
     if name in PLAIN or (name == "__get__" and field not in READ):
