@@ -67,7 +67,7 @@ def peak(side: str, deepest: int) -> int:
         with torch.no_grad():
             for name, each in at.items():
                 model.get_parameter(name).masked_fill_(each != 0, 0)
-        del at
+        del at, each
         asked = {"optimizer": spec.optimizer, "training": spec.training, "streams": Streams(root=0, replicate=0)}
         run_training(TrainingRequest(model=model, mask=mask, data=data, measured=False, **asked), context)  # type: ignore[arg-type]
     else:

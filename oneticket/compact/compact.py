@@ -16,6 +16,7 @@ from oneticket.compact.choose import forms as choose
 from oneticket.compact.fold import Folded, steady
 from oneticket.compact.fold import fold as fold_in
 from oneticket.compact.orphans import NAME, adopt, orphans
+from oneticket.compact.pattern import picked
 from oneticket.compact.proof import differs, known
 from oneticket.compact.room import Room
 from oneticket.compact.sparse import Sparse
@@ -64,7 +65,7 @@ class Compact:
     def smaller(self, name: str, value: Tensor) -> Tensor:
         """What stays of a tensor in the shape of one of the model's, in that of the network's."""
         index = self.cuts.get(name, ...)
-        return value[index][self.whole[name][index]] if self.forms.get(name) == "sparse" else value[index]
+        return picked(value[index], self.whole[name][index]) if self.forms.get(name) == "sparse" else value[index]
 
     def larger(self, name: str, value: Tensor, like: Tensor) -> Tensor:
         """Expand a tensor of the network's shape to the shape of the model's, `like`, with zeros in removed places."""
@@ -74,8 +75,8 @@ class Compact:
 
     def _write(self, name: str, value: Tensor, tensor: Tensor) -> None:
         index = self.cuts.get(name, ...)
-        if self.forms.get(name) == "sparse" and name not in self.cuts:
-            tensor.masked_scatter_(self.whole[name].to(tensor.device), value)
+        if self._bare(name):
+            tensor.zero_().masked_scatter_(self.whole[name].to(tensor.device), value)
             return
         if self.forms.get(name) == "sparse":
             remaining = self.whole[name][index].to(value.device)
@@ -83,6 +84,10 @@ class Compact:
                 remaining, value
             )
         tensor[index] = value
+
+    def _bare(self, name: str) -> bool:
+        """Whether the network has exactly the remaining weights of a tensor."""
+        return self.forms.get(name) == "sparse" and name not in self.cuts
 
     @torch.no_grad()
     def restore(self) -> None:
@@ -102,9 +107,10 @@ class Compact:
             count = int(rest.count_nonzero())
             tensor[rest.to(tensor.device)] = lost[:count].to(tensor.device)
             lost = lost[count:]
-        for name, remaining in self.whole.items():
-            tensor = self.model.get_parameter(name)
-            tensor.masked_fill_(~remaining.to(tensor.device), 0)
+        for name in self.whole:
+            if not self._bare(name):
+                tensor = self.model.get_parameter(name)
+                tensor.masked_fill_(self.whole[name].logical_not_().to(tensor.device), 0)
         if self.folded is not None:
             given = fold_in(self.model, dict(self.whole), self.folded)
             _shift(self.model, given, self.cuts, sign=-1)

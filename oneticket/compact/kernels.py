@@ -4,7 +4,8 @@ An activation (N, C, H, W) is stored as (C, H + 2 ph, W + 2 pw, N) with zero bor
 c to output channel o at kernel place (i, j) then adds, for every row of the output, its multiple of one contiguous run
 of W x N numbers that begins at (c, h + i, j). So a convolution is a sparse matrix times shifted rows, without
 unfolding, and a linear layer is a convolution of 1 x 1 images. Four runs are added at once, since then loads, not
-stores, are the limit.
+stores, are the limit. Of a weight only its place among those of its output is stored, mostly in two bytes; a table of
+all places, which stays in the cache, says where the place's run begins for this size of image.
 
 Measured on one core (AMD EPYC with AVX-512, batch 128, 300 x 784): dense forward 0.72 ms; these kernels 0.24 at 20 %
 density, 0.06 at 5 %; torch's CSR product 0.44 and 0.12. The weights' gradient: dense 0.63 ms, these 0.22 and 0.05.
@@ -34,6 +35,14 @@ def _compiled(kernel: Callable[..., None]) -> Callable[..., None]:
         return cast("Callable[..., None]", njit(**how)(kernel))
 
 
+@njit(inline="always", boundscheck=False)
+def _row(place: Array, table: Array | None, k: int) -> Any:
+    """Where the run of an entry begins; of a linear layer that is its place, and there is no table."""
+    if table is None:  # numba knows at compile time
+        return place[k]
+    return table[place[k]]
+
+
 Array = np.ndarray[Any, Any]
 TILE = 16
 NOWHERE = np.zeros(1, np.int64)
@@ -42,7 +51,8 @@ NOWHERE = np.zeros(1, np.int64)
 @_compiled
 def products(
     first: Array,
-    row: Array,
+    place: Array,
+    table: Array | None,
     value: Array,
     bias: Array,
     x: Array,
@@ -53,10 +63,10 @@ def products(
     run: int,
     width: int,
 ) -> None:
-    """y[o, p] = bias[o] + sum over k of value[k] x[row[k] + p], for every run p of every output channel o.
+    """y[o, p] = bias[o] + sum over k of value[k] x[table[place[k]] + p], for every run p of every output channel o.
 
-    The entries of o are first[o], ..., first[o + 1] - 1. `x`, `y`: flat; `row` counts in units of `width` numbers; run
-    p begins at x_at[p] past an entry's row, and at y_at[p] past o's plane; a plane of y has `plane` numbers.
+    The entries of o are first[o], ..., first[o + 1] - 1. `x`, `y`: flat; `table` counts in units of `width` numbers;
+    run p begins at x_at[p] past an entry's row, and at y_at[p] past o's plane; a plane of y has `plane` numbers.
     """
     for p in range(len(x_at)):
         shift = x_at[p]
@@ -68,7 +78,8 @@ def products(
                 out[i] = constant
             k, end = first[o], first[o + 1]
             while k + 4 <= end:
-                a, b, c, d = row[k] * width, row[k + 1] * width, row[k + 2] * width, row[k + 3] * width
+                a, b = _row(place, table, k) * width, _row(place, table, k + 1) * width
+                c, d = _row(place, table, k + 2) * width, _row(place, table, k + 3) * width
                 xa, xb = x[a + shift : a + shift + run], x[b + shift : b + shift + run]
                 xc, xd = x[c + shift : c + shift + run], x[d + shift : d + shift + run]
                 va, vb, vc, vd = value[k], value[k + 1], value[k + 2], value[k + 3]
@@ -76,7 +87,7 @@ def products(
                     out[i] += va * xa[i] + vb * xb[i] + vc * xc[i] + vd * xd[i]
                 k += 4
             while k < end:
-                a = row[k] * width
+                a = _row(place, table, k) * width
                 xa, va = x[a + shift : a + shift + run], value[k]
                 for i in range(run):
                     out[i] += va * xa[i]
@@ -85,9 +96,22 @@ def products(
 
 @_compiled
 def dots(
-    first: Array, row: Array, x: Array, x_at: Array, y: Array, y_at: Array, plane: int, run: int, width: int, out: Array
+    first: Array,
+    place: Array,
+    table: Array | None,
+    x: Array,
+    x_at: Array,
+    y: Array,
+    y_at: Array,
+    plane: int,
+    run: int,
+    width: int,
+    out: Array,
 ) -> None:
-    """out[k] += sum over runs p of y[o, p] . x[row[k] + p]: the gradient of every remaining weight. Layout as above."""
+    """out[k] += sum over runs p of y[o, p] . x[table[place[k]] + p]: the gradient of every remaining weight.
+
+    Layout as above.
+    """
     for p in range(len(x_at)):
         shift = x_at[p]
         for o in range(len(first) - 1):
@@ -95,7 +119,8 @@ def dots(
             g = y[at : at + run]
             k, end = first[o], first[o + 1]
             while k + 4 <= end:
-                a, b, c, d = row[k] * width, row[k + 1] * width, row[k + 2] * width, row[k + 3] * width
+                a, b = _row(place, table, k) * width, _row(place, table, k + 1) * width
+                c, d = _row(place, table, k + 2) * width, _row(place, table, k + 3) * width
                 xa, xb = x[a + shift : a + shift + run], x[b + shift : b + shift + run]
                 xc, xd = x[c + shift : c + shift + run], x[d + shift : d + shift + run]
                 sa = sb = sc = sd = np.float32(0)
@@ -111,7 +136,7 @@ def dots(
                 out[k + 3] += sd
                 k += 4
             while k < end:
-                a = row[k] * width
+                a = _row(place, table, k) * width
                 xa, sa = x[a + shift : a + shift + run], np.float32(0)
                 for i in range(run):
                     sa += g[i] * xa[i]
@@ -120,7 +145,17 @@ def dots(
 
 
 @_compiled
-def images(first: Array, row: Array, value: Array, bias: Array, x: Array, x_at: Array, out: Array, run: int) -> None:
+def images(
+    first: Array,
+    place: Array,
+    table: Array | None,
+    value: Array,
+    bias: Array,
+    x: Array,
+    x_at: Array,
+    out: Array,
+    run: int,
+) -> None:
     """As `products`, with the sums written into images `out` (N, H, W, O) instead of planes.
 
     A run is some pixels of one row, batch innermost, or a part of one. What it gives for all output channels stays in
@@ -132,7 +167,7 @@ def images(first: Array, row: Array, value: Array, bias: Array, x: Array, x_at: 
     sums = np.empty((channels, run + TILE), np.float32)  # rows that are no multiple of 4096 bytes apart
     tile = np.empty((TILE, TILE), np.float32)
     for p in range(len(x_at)):
-        products(first, row, value, bias, x, x_at[p : p + 1], sums.ravel(), NOWHERE, run + TILE, run, count)
+        products(first, place, table, value, bias, x, x_at[p : p + 1], sums.ravel(), NOWHERE, run + TILE, run, count)
         h, begin = p // parts, p % parts * run
         for k0 in range(0, step, TILE):
             for i in range(k0, run, step):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -10,14 +11,21 @@ import torch
 from torch import Tensor
 
 Array = np.ndarray[Any, Any]
+BLOCK = 2**16  # weights for which there are numbers of eight bytes at once
 LONGEST, SHORTEST = 4096, 64  # numbers of a run: five runs stay in the first cache, and a loop over one pays
+
+
+class Entries(NamedTuple):
+    """The remaining weights channel by channel, in the words of `kernels.products`."""
+
+    first: Array
+    place: Array
 
 
 class IndexRuns(NamedTuple):
     """One product, in the words of `kernels.products`."""
 
-    first: Array
-    row: Array
+    table: Array | None
     x_at: Array
     y_at: Array
     plane: int
@@ -43,33 +51,53 @@ class KernelPlan:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Pattern:
-    """Which weights (O, C, KH, KW) remain: flat positions, and where each channel begins, by output and by input.
+    """Which weights (O, C, KH, KW) remain: their places by output and, once a gradient is asked for, by input too.
 
-    `order`: the remaining weights sorted by input channel.
+    Eight bytes a remaining weight at most where no channel has more than 65,536 places, two where no gradient of the
+    input is needed. `by_output`: of every output channel, the places (C, KH, KW) of its weights, as numbers.
     """
 
     shape: tuple[int, int, int, int]
     padding: tuple[int, int]
-    index: Array
-    of_output: Array
-    of_input: Array
-    order: Tensor
+    by_output: Entries
     _plans: dict[tuple[int, int, int], KernelPlan] = field(default_factory=dict)
 
     @classmethod
     def of(cls, remaining: Tensor, padding: tuple[int, int]) -> Pattern:
         """The pattern of a bool tensor (O, C, KH, KW)."""
         outputs, inputs, high, wide = remaining.shape
-        index = remaining.flatten().nonzero().squeeze(1)
-        channel = index // (high * wide) % inputs
-        return cls(
-            shape=(outputs, inputs, high, wide),
-            padding=padding,
-            index=index.int().numpy(),
-            of_output=_begins(index // (inputs * high * wide), outputs),
-            of_input=_begins(channel, inputs),
-            order=channel.argsort(stable=True).int(),
-        )
+        places = inputs * high * wide
+        counts, found = [], []
+        for lives in torch.split(remaining.reshape(outputs, places), max(1, BLOCK // places)):
+            rows, place = lives.numpy().nonzero()
+            counts.append(np.bincount(rows, minlength=len(lives)))
+            found.append(place.astype(_narrow(places)))
+        by_output = Entries(_begins(np.concatenate(counts)), np.concatenate(found))
+        return cls(shape=(outputs, inputs, high, wide), padding=padding, by_output=by_output)
+
+    @cached_property
+    def by_input(self) -> tuple[Entries, Tensor]:
+        """Of every input channel, the places (O, KH, KW) of its weights, and which of `by_output` each is: int32.
+
+        A stable sort by input channel, block by block: numbers of eight bytes are needed for one block alone.
+        """
+        outputs, inputs, high, wide = self.shape
+        (first, place), size = self.by_output, high * wide
+        counts = np.zeros(inputs, np.int64)
+        for some in _blocks(place):
+            counts += np.bincount(some // size, minlength=inputs)
+        begins = _begins(counts)
+        order, turned, begin = np.empty(len(place), np.int32), np.empty(len(place), _narrow(outputs * size)), 0
+        to = begins[:-1].astype(np.int64)  # where the next weight of each channel goes
+        for some in _blocks(place):
+            channel = some // size
+            sort = channel.argsort(kind="stable")
+            channel, count = channel[sort], np.bincount(channel, minlength=inputs)
+            at = to[channel] + np.arange(len(some)) - (count.cumsum() - count)[channel]
+            output = np.searchsorted(first, begin + sort, side="right") - 1
+            order[at], turned[at] = begin + sort, output * size + some[sort] % size
+            to, begin = to + count, begin + len(some)
+        return Entries(begins, turned), torch.from_numpy(order)
 
     def plan(self, height: int, width: int, count: int) -> KernelPlan:
         """The products for images of that size and batches of that many."""
@@ -79,16 +107,15 @@ class Pattern:
         return self._plans[key]
 
     def _plan(self, height: int, width: int, count: int) -> KernelPlan:
-        _, inputs, high, wide = self.shape
+        outputs, inputs, high, wide = self.shape
         x_pad, y_pad = self.padding, (high - 1 - self.padding[0], wide - 1 - self.padding[1])
         out = (height + x_pad[0] - y_pad[0], width + x_pad[1] - y_pad[1])
         x_wide, y_wide = width + 2 * x_pad[1], out[1] + 2 * y_pad[1]
         x_plane, y_plane = (height + 2 * x_pad[0]) * x_wide, (out[0] + 2 * y_pad[0]) * y_wide
-        i, j = self.index // wide % high, self.index % wide
-        output, channel = self.index // (inputs * high * wide), self.index // (high * wide) % inputs
+        i, j = np.arange(high)[:, None], np.arange(wide)
         # An input meets a kernel place where an output meets the opposite one.
-        x_row = channel * x_plane + i * x_wide + j
-        y_row = output * y_plane + (high - 1 - i) * y_wide + (wide - 1 - j)
+        x_row = _table(inputs, x_plane, i * x_wide + j)
+        y_row = _table(outputs, y_plane, (high - 1 - i) * y_wide + (wide - 1 - j))
         over, back = _run(out[1], count), _run(width, count)
         read = _at(out, x_wide, (0, 0), count, over)
         inner = _at(out, y_wide, y_pad, count, over)
@@ -97,11 +124,10 @@ class Pattern:
             x_pad=x_pad,
             y_pad=y_pad,
             y_size=out,
-            forward=IndexRuns(self.of_output, x_row, read, plain, out[0] * out[1] * count, over),
-            to_weight=IndexRuns(self.of_output, x_row, read, inner, y_plane * count, over),
+            forward=IndexRuns(x_row, read, plain, out[0] * out[1] * count, over),
+            to_weight=IndexRuns(x_row, read, inner, y_plane * count, over),
             to_input=IndexRuns(
-                self.of_input,
-                y_row[self.order.numpy()],
+                y_row,
                 _at((height, width), y_wide, (0, 0), count, back),
                 _at((height, width), width, (0, 0), count, back),
                 height * width * count,
@@ -110,10 +136,48 @@ class Pattern:
         )
 
 
-def _begins(channel: Tensor, channels: int) -> Array:
+def picked(values: Tensor, remaining: Tensor) -> Tensor:
+    """The values where a bool tensor of their shape is True, in the order of `nonzero`.
+
+    Block by block, since torch makes one or two numbers of eight bytes for each that it takes out.
+
+    >>> picked(torch.tensor([[1.0, 2.0], [3.0, 4.0]]), torch.tensor([[True, False], [True, True]]))
+    tensor([1., 3., 4.])
+    """
+    if values.numel() <= BLOCK:
+        return values[remaining]
+    size = max(1, BLOCK * len(values) // values.numel())
+    found = values.new_empty(int(remaining.count_nonzero()))
+    begin = 0
+    for some, lives in zip(torch.split(values, size), torch.split(remaining, size), strict=True):
+        part = some[lives]
+        found[begin : begin + len(part)] = part
+        begin += len(part)
+    return found
+
+
+def _table(channels: int, plane: int, inside: Array) -> Array | None:
+    """Where the run of each place begins: int32 (channels x places of a kernel,), int64 if that is too small.
+
+    None where it is the place itself, as in a linear layer.
+    """
+    if plane == inside.size == 1:
+        return None
+    begins = (np.arange(channels)[:, None] * plane + inside.ravel()).ravel()
+    return begins.astype(np.int32) if channels * plane < 2**31 else begins
+
+
+def _narrow(places: int) -> type[np.unsignedinteger[Any]]:
+    return np.uint16 if places <= 2**16 else np.uint32
+
+
+def _blocks(place: Array) -> list[Array]:
+    return [place[begin : begin + BLOCK] for begin in range(0, len(place), BLOCK)]
+
+
+def _begins(counts: Array) -> Array:
     """Where each channel's entries begin, and the end of the last: int32 (channels + 1,)."""
-    ends = torch.bincount(channel, minlength=channels).cumsum(0)
-    return torch.cat([ends.new_zeros(1), ends]).int().numpy()
+    return np.concatenate([[0], counts.cumsum()]).astype(np.int32)
 
 
 def _run(wide: int, count: int) -> int:

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 
-from oneticket.compact.pattern import IndexRuns, Pattern
+from oneticket.compact.pattern import Entries, IndexRuns, Pattern, picked
 from oneticket.compact.room import Room
 
 
@@ -53,7 +53,7 @@ class Sparse(nn.Module):
     def __init__(self, layer: nn.Linear | nn.Conv2d, remaining: Tensor, room: Room | None = None) -> None:
         super().__init__()
         assert fits(layer), layer
-        self.weight = nn.Parameter(layer.weight.detach()[remaining], requires_grad=layer.weight.requires_grad)
+        self.weight = nn.Parameter(picked(layer.weight.detach(), remaining), requires_grad=layer.weight.requires_grad)
         self.bias = None
         if layer.bias is not None:
             self.bias = nn.Parameter(layer.bias.detach().clone(), requires_grad=layer.bias.requires_grad)
@@ -89,28 +89,29 @@ class _Product(Function):
         size = x.shape[2:] or (1, 1)
         plan = pattern.plan(size[0], size[1], len(x))
         laid = _lay(x, plan.x_pad, room)
-        ctx.plan, ctx.order, ctx.shape, ctx.room = plan, pattern.order, x.shape, room
+        ctx.plan, ctx.pattern, ctx.shape, ctx.room = plan, pattern, x.shape, room
         ctx.save_for_backward(weight, laid)  # which may be x itself
         start = weight.new_zeros(pattern.shape[0]) if bias is None else bias
-        return _products(plan.forward, weight, start, laid, plan.y_size, None if x.dim() == 2 else room)
+        size = plan.y_size
+        return _products(pattern.by_output, plan.forward, weight, start, laid, size, None if x.dim() == 2 else room)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        (weight, seen), plan, shape = ctx.saved_tensors, ctx.plan, ctx.shape
+        (weight, seen), plan, pattern, shape = ctx.saved_tensors, ctx.plan, ctx.pattern, ctx.shape
         to_x, to_weight, to_bias, *_ = ctx.needs_input_grad
         laid = _lay(grad, plan.y_pad, ctx.room)
         x = remaining = bias = None
         if to_x:
-            start, sorted_ = weight.new_zeros(shape[1]), weight.index_select(0, ctx.order)
-            x = _products(
-                plan.to_input, sorted_, start, laid, shape[2:] or (1, 1), None if len(shape) == 2 else ctx.room
-            )
+            entries, order = pattern.by_input
+            start, room = weight.new_zeros(shape[1]), None if len(shape) == 2 else ctx.room
+            turned = weight.index_select(0, order)
+            x = _products(entries, plan.to_input, turned, start, laid, shape[2:] or (1, 1), room)
         if to_weight:
             remaining = torch.zeros_like(weight)
-            first, row, x_at, y_at, plane, run = plan.to_weight
+            table, x_at, y_at, plane, run = plan.to_weight
             flat = (seen.view(-1).numpy(), x_at, laid.view(-1).numpy(), y_at)
-            _kernels().dots(first, row, *flat, plane, run, len(grad), remaining.numpy())
+            _kernels().dots(*pattern.by_output, table, *flat, plane, run, len(grad), remaining.numpy())
         if to_bias:
             bias = laid.flatten(1).sum(1)
         return x, remaining, bias, None, None
@@ -120,21 +121,27 @@ _product = cast("Callable[[Tensor, Tensor, Tensor | None, Pattern, Room], Tensor
 
 
 def _products(
-    runs: IndexRuns, value: Tensor, start: Tensor, laid: Tensor, size: Sequence[int], room: Room | None
+    entries: Entries,
+    runs: IndexRuns,
+    value: Tensor,
+    start: Tensor,
+    laid: Tensor,
+    size: Sequence[int],
+    room: Room | None,
 ) -> Tensor:
     """Images (N, O, H, W) in channels_last, in memory of a room, or rows (N, O) that lie by column, of laid-out planes.
 
     No view of another tensor: what comes next may change it in place.
     """
     count, channels = laid.shape[-1], len(start)
-    first, row, x_at, y_at, plane, run = runs
-    entries = (first, row, value.detach().numpy(), start.detach().numpy(), laid.view(-1).numpy(), x_at)
+    table, x_at, y_at, plane, run = runs
+    given = (*entries, table, value.detach().numpy(), start.detach().numpy(), laid.view(-1).numpy(), x_at)
     if room is None:
         out = torch.empty_strided((count, channels), (1, count))
-        _kernels().products(*entries, out.detach().t().view(-1).numpy(), y_at, plane, run, count)
+        _kernels().products(*given, out.detach().t().view(-1).numpy(), y_at, plane, run, count)
     else:
         last = room.take((count, *size, channels))
-        _kernels().images(*entries, last.numpy(), run)
+        _kernels().images(*given, last.numpy(), run)
         out = torch.empty(0)
         out.set_(last.untyped_storage(), 0, (count, channels, *size), last.permute(0, 3, 1, 2).stride())
     return out

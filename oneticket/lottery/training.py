@@ -16,6 +16,7 @@ from oneticket.compact.compact import Compact, compact
 from oneticket.data.batches import batches, test_batches
 from oneticket.data.data import Data
 from oneticket.data.facts import per_epoch
+from oneticket.ground.allocator import give_back
 from oneticket.ground.canon import digest
 from oneticket.ground.errors import TrainingError
 from oneticket.ground.threads import threads
@@ -35,6 +36,7 @@ from oneticket.training.ranks import Agreement, same, spread
 from oneticket.training.watch import Keeper, Watcher, finite, watched
 
 ZERO = 1e-8  # a trained weight below this is zero by itself ("natural sparsity", Caron et al., 2020)
+LARGE = 1 << 20  # weights; of smaller networks what is freed is not worth giving back
 
 T = TypeVar("T")
 
@@ -66,6 +68,9 @@ def run_training(job: TrainingRequest, context: RunContext) -> Trained:
     model.to(context.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     look = 1 if context.device.type == "cpu" else 50
     slim = _slim(job, context, model)
+    large = mask.total >= LARGE
+    if large:
+        give_back()  # what masks and patterns took while they were made
     network, together, stopping, draws = slim.network, list[Watcher](), context.stop, streams
     if context.ranks > 1:
         network = spread(network, mask=mask.digest, about=about)
@@ -100,6 +105,8 @@ def run_training(job: TrainingRequest, context: RunContext) -> Trained:
         weight.grad = None  # gradients and moments take as much memory as the weights, and nobody reads them now
     for optimizer in optimizers:
         optimizer.state.clear()
+    if large:
+        give_back()
     slim.restore()
     losses = run.losses[start:stop].to("cpu", torch.float32)
     if not job.measured or context.rank:

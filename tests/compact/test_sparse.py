@@ -15,6 +15,8 @@ LAYERS: dict[str, tuple[nn.Module, tuple[int, ...]]] = {
     "linear": (nn.Linear(40, 30), (16, 40)),
     "linear without bias": (nn.Linear(7, 5, bias=False), (3, 7)),
     "linear of more dimensions": (nn.Linear(20, 30), (4, 6, 20)),
+    "linear of several blocks": (nn.Linear(784, 300), (3, 784)),
+    "linear of more inputs than two bytes count": (nn.Linear(70_000, 2), (3, 70_000)),
     "one input": (nn.Linear(1, 1), (1, 1)),
     "3x3": (nn.Conv2d(8, 12, 3, padding=1), (16, 8, 9, 7)),
     "3x3 inside": (nn.Conv2d(8, 12, 3, bias=False), (16, 8, 9, 7)),
@@ -74,6 +76,18 @@ def test_nothing_is_computed_that_nobody_asks_for() -> None:
     assert sparse.bias.grad.tolist() == [2.0] * 5
     with torch.no_grad():
         assert torch.allclose(sparse(torch.ones(2, 6)), layer(torch.ones(2, 6)))
+
+
+def test_a_pattern_takes_two_bytes_a_weight_and_six_more_for_the_gradient_of_its_input() -> None:
+    remaining = torch.rand(60, 80, 3, 3, generator=torch.Generator().manual_seed(0)) < 0.1
+    layer = Sparse(nn.Conv2d(80, 60, 3, padding=1), remaining)
+    count, pattern = len(layer.weight), layer.pattern
+    layer(torch.ones(2, 80, 4, 4)).sum().backward()
+    assert pattern.by_output.place.nbytes == 2 * count
+    assert "by_input" not in vars(pattern)
+    layer(torch.ones(2, 80, 4, 4, requires_grad=True)).sum().backward()
+    entries, order = pattern.by_input
+    assert (entries.place.nbytes, order.nbytes) == (2 * count, 4 * count)
 
 
 def test_sizes_may_change_from_batch_to_batch() -> None:

@@ -13,9 +13,10 @@ def test_the_first_truth_value_is_the_lowest_bit_and_padding_is_zero(count):
     assert torch.equal(from_bytes(packed, count), values)
 
 
-def test_every_byte_comes_back():
-    every = torch.arange(256, dtype=torch.uint8)
-    assert torch.equal(to_bytes(from_bytes(every, 2048)), every)
+@pytest.mark.parametrize("times", [1, 600])
+def test_every_byte_comes_back(times):
+    every = torch.arange(256, dtype=torch.uint8).repeat(times)
+    assert torch.equal(to_bytes(from_bytes(every, 2048 * times)), every)
 
 
 @pytest.mark.parametrize(
