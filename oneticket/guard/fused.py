@@ -69,3 +69,13 @@ def written(tensor: int, places: int, count: int, size: int) -> bool:
         else:
             found |= carray(_int64(tensor), at[i] + 1)[at[i]]
     return bool(found != 0)
+
+
+@_compiled
+def any_written(table: int, rows: int) -> bool:
+    """`written` for each row of a table of int64 at that address: tensor, places, count, size."""
+    entries = carray(_int64(table), 4 * rows)
+    for i in range(0, 4 * rows, 4):  # noqa: SIM110 - numba has no generators in any
+        if written(entries[i], entries[i + 1], entries[i + 2], entries[i + 3]):
+            return True
+    return False

@@ -17,7 +17,7 @@ from oneticket.guard.audit import Audit
 from oneticket.guard.check import digest, named, owns, steppers, to_hold
 from oneticket.guard.narrow import warn
 from oneticket.guard.optimizer_state import flat, moments
-from oneticket.guard.parameter_guard import ParameterGuard, eager, parameter_at
+from oneticket.guard.parameter_guard import ParameterGuard, parameter_at
 from oneticket.guard.stepping import Held, Stepping
 from oneticket.guard.zero import leaks, same
 from oneticket.ticket.density import model_weights
@@ -131,8 +131,8 @@ class Guard:
                 if self._holds:
                     around = Stepping(model, self._holds, self._held, gates=self._gates)
                     around.before(optimizer)
-                    self._handles.append(optimizer.register_step_pre_hook(eager(around.before)))
-                    self._handles.append(optimizer.register_step_post_hook(eager(around.after)))
+                    self._handles.append(optimizer.register_step_pre_hook(around.before))
+                    self._handles.append(optimizer.register_step_post_hook(around.after))
         except BaseException:
             self.detach()
             raise

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from types import SimpleNamespace
 from typing import Any
 
 import torch
@@ -43,16 +44,17 @@ def flat(optimizer: Optimizer, parameter: Tensor) -> list[Tensor]:
     return [m[at : at + parameter.numel()].view_as(parameter) for m in whole]
 
 
-def keeps_zeros(optimizer: Optimizer, arguments: tuple[object, ...]) -> bool:
+def keeps_zeros(optimizer: Optimizer, before: tuple[int, ...]) -> bool:
     """Whether a step leaves a weight of +0.0 alone, and its moments, where gradient and moments are zero.
 
     It does if the optimizer treats every entry by itself, as `ELEMENTWISE` do, and makes 0 - lr * 0 / (0 + eps) of it;
     if its settings are numbers that make no NaN of this and turn no sign; and if nothing else acts within the step: no
-    closure and no hooks but those of one guard. Not asked here: in float16 an `eps` of 1e-8 is zero.
+    hooks but those of one guard, and `before` the step no others. Not asked here: whether the step had a closure; in
+    float16 an `eps` of 1e-8 is zero.
     """
     return (
         kind(optimizer) in ELEMENTWISE
-        and arguments == ((optimizer,), {})
+        and before == (*optimizer._optimizer_step_pre_hooks,)
         and [*map(acting, step_hooks(optimizer))] == [1, 1, 0, 0]
         and all(map(_tame, optimizer.param_groups))
     )
@@ -91,11 +93,6 @@ def acting(hooks: Mapping[int, Callable[..., Any]]) -> int:
     return sum(not getattr(hook, "writes_nothing", False) for hook in hooks.values()) if hooks else 0
 
 
-def exchanged() -> bool:
-    """Whether ranks may exchange gradients, which are then written where torch counts no write."""
-    return DISTRIBUTED and dist.is_initialized()
-
-
 def captured() -> bool:
     """Whether the work is recorded to run later, when no check of writes can be made."""
     return torch.cuda.is_initialized() and torch.cuda.is_current_stream_capturing()  # type: ignore[no-untyped-call]
@@ -122,7 +119,8 @@ def _tame(group: Mapping[str, Any]) -> bool:
 ELEMENTWISE = frozenset({SGD, Adam, AdamW, NAdam, RAdam, RMSprop, Adagrad, Adadelta})
 """What other optimizers leave is zeroed after every step, weights and moments."""
 
-DISTRIBUTED = dist.is_available()
+RANKS = dist.distributed_c10d if dist.is_available() else SimpleNamespace(_world=SimpleNamespace(default_pg=None))
+"""Where torch keeps the default process group. `dist.is_initialized`, in every step, takes four calls to ask for it."""
 
 EPS = 1e-30
 """The least `eps` that is above zero in every dtype but float16."""

@@ -4,24 +4,28 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable
+from functools import cache
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.graph import increment_version
+from torch.compiler import is_dynamo_compiling
 from torch.utils.hooks import RemovableHandle
 
 from oneticket.ground.errors import GuardError
 from oneticket.guard.packed import clear, packed
-from oneticket.guard.zero import WORDS, Lies, hastened, some, written, zero
+from oneticket.guard.zero import WORDS, Lies, some, zero
 from oneticket.ticket.shards import PLAIN, local, shard, sharded
 
 
 class ParameterGuard:
     """Keeps the pruned weights of one parameter at zero. It holds only a weak reference to the parameter.
 
-    Of a sharded parameter it holds the part on this rank. `handle`: the gate's, if there is one.
+    Of a sharded parameter it holds the part on this rank. `handle`: the gate's, if there is one. `places`: some pruned
+    weights, as indices into memory.
     """
 
-    __slots__ = ("_gated", "_lies", "_places", "_read", "handle", "keep", "shape", "sharded")
+    __slots__ = ("_gated", "_lies", "_outside", "handle", "keep", "places", "read", "shape", "sharded")
 
     def __init__(self, like: Tensor, remaining: Tensor) -> None:
         self.shape, self.sharded = remaining.shape, sharded(like)
@@ -29,10 +33,11 @@ class ParameterGuard:
         self.keep = torch.empty_like(here, dtype=torch.int8)
         self.keep.copy_(remaining).neg_()
         self._lies = Lies(self.keep)
-        self._places = some(self.keep.as_strided((self.keep.numel(),), (1,)) == 0)
+        self.places = some(self.keep.as_strided((self.keep.numel(),), (1,)) == 0)
+        self._outside = outside()
         self.handle: RemovableHandle | None = None
         self._gated: weakref.ref[Tensor] | None = None
-        self._read: tuple[Callable[[], Tensor | None], int, int] = (lambda: None, 0, 0)
+        self.read: tuple[Callable[[], Tensor | None], int, int] = (lambda: None, 0, 0)
 
     def fits(self, parameter: Tensor) -> bool:
         """Whether the pattern lies over this parameter, of which the same part must be here."""
@@ -46,31 +51,48 @@ class ParameterGuard:
     def follow(self, parameter: Tensor, *, gate: bool) -> None:
         """Take this parameter's device and width and, if asked, gate it; it may be another object than last time."""
         if (device := local(parameter).device) != self.keep.device:
-            self.keep, self._places = self.keep.to(device), self._places.to(device)
+            self.keep, self.places = self.keep.to(device), self.places.to(device)
             self._lies = Lies(self.keep)
+        self._lies.follow(self.keep)
         if gate and not self.gates(parameter):
             self.ungate()
             self._gated = weakref.ref(parameter)
-            hook = eager(self.gate)
-            self.handle = parameter.register_post_accumulate_grad_hook(hook)  # type: ignore[no-untyped-call]
+            self.handle = parameter.register_post_accumulate_grad_hook(self.gate)  # type: ignore[no-untyped-call]
 
     def gate(self, parameter: Tensor) -> None:
         """Zero the gradient at pruned weights."""
+        if is_dynamo_compiling():
+            self._outside(self.gate, parameter)
+            return
         if (grad := parameter.grad) is None:
             return
-        if hastened(grad, self._lies):  # at every step of every parameter, so nothing else is asked then
-            self._read = weakref.ref(grad), grad._version, grad.data_ptr()
+        lies = self._lies
+        if (  # at every step of every parameter, so all of it stands here, and nothing else is asked then
+            lies.kernel is not None
+            and type(grad) is Tensor
+            and grad.is_cpu
+            and grad.layout == STRIDED
+            and grad.stride() == lies.stride
+            and grad.numel() == lies.count
+        ):
+            address = grad.data_ptr()
+            lies.kernel(address, lies.address, lies.count, grad.element_size())
+            increment_version(grad)
+            self.read = weakref.ref(grad), grad._version, address
             return
         if grad.layout != torch.strided:
             raise GuardError(f"a {grad.layout} gradient cannot be gated; use sparse=False or prune other weights")
         here = local(grad)
         self.clear(here)
-        self._read = weakref.ref(here), here._version, here.data_ptr()
+        self.read = weakref.ref(here), here._version, here.data_ptr()
 
     def gated(self, grad: Tensor) -> bool:
         """Whether torch counted no write to a gradient since it was gated."""
-        here, (read, version, address) = local(grad), self._read
-        return read() is here and here._version == version and here.data_ptr() == address
+        read, version, address = self.read
+        here = read()
+        if here is not grad and (here is None or here is not local(grad)):
+            return False
+        return here._version == version and here.data_ptr() == address
 
     def gates(self, parameter: Tensor) -> bool:
         """Whether the gate hangs on this very parameter."""
@@ -108,14 +130,6 @@ class ParameterGuard:
         here = local(parameter)
         return here.is_cpu and here.dtype != torch.float16 and here.stride() == self.keep.stride()
 
-    def calm(self, parameter: Tensor) -> bool:
-        """Whether a step that keeps zeros kept those of a plain parameter: its gradient is unchanged since the gate.
-
-        Writes that torch does not count (`.data`, NumPy) mostly go everywhere, so some pruned weights are checked too.
-        """
-        grad = parameter.grad
-        return (grad is None or self.gated(grad)) and not written(local(parameter), self._places)
-
 
 def eager(hook: Callable[..., None]) -> Callable[..., None]:
     """The hook, kept out of graphs where a whole step is compiled: it asks what none knows.
@@ -125,12 +139,23 @@ def eager(hook: Callable[..., None]) -> Callable[..., None]:
     outside = torch.compiler.disable(hook)  # type: ignore[no-untyped-call]
 
     def called(*arguments: object) -> None:
-        if torch.compiler.is_compiling():
+        if is_dynamo_compiling():
             outside(*arguments)
         else:
             hook(*arguments)
 
     return called
+
+
+@cache
+def outside() -> Callable[..., None]:
+    """Calls a hook with its arguments outside of any graph: what `eager` does, for hooks that ask by themselves."""
+    called: Callable[..., None] = torch.compiler.disable(_call)  # type: ignore[no-untyped-call]
+    return called
+
+
+def _call(hook: Callable[..., None], *arguments: object) -> None:
+    hook(*arguments)
 
 
 def parameter_at(model: nn.Module, name: str) -> nn.Parameter | None:
@@ -140,3 +165,6 @@ def parameter_at(model: nn.Module, name: str) -> nn.Parameter | None:
     for part in path:
         module = module._modules.get(part) if module is not None else None
     return module._parameters.get(last) if module is not None else None
+
+
+STRIDED = torch.strided

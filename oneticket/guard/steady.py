@@ -60,7 +60,8 @@ class Steady:
         for one in hooks:
             where = one.hooks_dict_ref()
             hangs += [] if where is None else [(where, one.id, where.get(one.id))]
-        self._dicts, self._keys, self._things = zip(*hangs, strict=True)
+        once = {(id(where), key): (where, key, thing) for where, key, thing in hangs}
+        self._dicts, self._keys, self._things = zip(*once.values(), strict=True)
         here = [*map(local, self._tensors)]
         self._known = (
             plain and all(type(one) in PLAIN for one in here) and all(isinstance(one, dict) for one in self._dicts)
@@ -68,13 +69,14 @@ class Steady:
         self._sizes = [*map(len, self._states)]
         self._shards = [(one, part) for one, part in zip(self._tensors, here, strict=True) if sharded(one)]
         self._tensors = here
+        self._addresses = [*map(ADDRESS, self._tensors)] if self._known else []
+        self._trained = [*map(TRAINED, self._weights)]
         self.renew()
 
     def renew(self) -> None:
-        """Take what was written for known."""
+        """Take what was written into the tensors, where they lie, for known."""
         if self._known:
-            self._versions, self._addresses = [*map(VERSION, self._tensors)], [*map(ADDRESS, self._tensors)]
-            self._trained = [*map(TRAINED, self._weights)]
+            self._versions = [*map(VERSION, self._tensors)]
 
     def same(self, optimizer: Optimizer) -> bool:
         """Whether these are the very tensors, where they were, and torch counted no write to them."""

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
-from itertools import chain
+from collections.abc import Callable, Collection, Mapping
 
 from torch import nn
+from torch.compiler import is_dynamo_compiling
 from torch.optim import Optimizer
+from torch.optim.optimizer import _global_optimizer_post_hooks, _global_optimizer_pre_hooks
 
-from oneticket.guard.optimizer_state import captured, exchanged, keeps_zeros, moments, step_hooks
-from oneticket.guard.parameter_guard import ParameterGuard
+from oneticket.guard.optimizer_state import RANKS, captured, keeps_zeros, moments
+from oneticket.guard.parameter_guard import ParameterGuard, outside
 from oneticket.guard.steady import Steady
-from oneticket.guard.zero import hasten
+from oneticket.guard.zero import Spots, hasten
+from oneticket.ticket.shards import local
 
 Held = list[tuple[nn.Parameter, ParameterGuard]]
 """Parameters that are held, each once, with their holds."""
@@ -32,17 +34,21 @@ class Stepping:
         "_keeps",
         "_model",
         "_names",
+        "_outside",
         "_plain",
         "_pre",
+        "_spots",
         "_steady",
         "_steps",
+        "_swept",
     )
 
     def __init__(self, model: nn.Module, names: Collection[str], find: Callable[[], Held], *, gates: bool) -> None:
         self._model, self._names, self._find, self._gates = model, names, find, gates
+        self._outside = outside()
         self._steady: Steady | None = None
         self._held: Held = []
-        self._steps, self._keeps, self._plain = 0, False, False
+        self._steps, self._swept, self._keeps, self._plain = 0, 0, False, False
         self._pre: tuple[int, ...] = ()
         self._asked: object = None
 
@@ -51,46 +57,59 @@ class Stepping:
 
         Weights too, since weight decay would add them to the moments.
         """
-        hasten()
+        if is_dynamo_compiling():
+            self._outside(self.before, optimizer)
+            return
         self._steps += 1
         self._pre = (*optimizer._optimizer_step_pre_hooks,)
         doubt = self._steps % SWEEP == 0 or (not self._plain and captured())
         if doubt or self._steady is None or not self._steady.same(optimizer):
             self._sweep(optimizer)
         if self._gates:
-            doubt = doubt or exchanged()
+            doubt = doubt or RANKS._world.default_pg is not None  # ranks write where torch counts no write
             for parameter, hold in self._held:
-                if parameter.grad is not None and (doubt or not hold.gated(parameter.grad)):
-                    hold.gate(parameter)
+                if (grad := parameter.grad) is not None:
+                    read, version, address = hold.read
+                    same = read() is grad and grad._version == version and grad.data_ptr() == address
+                    if doubt or not (same or hold.gated(grad)):
+                        hold.gate(parameter)
 
-    def after(self, optimizer: Optimizer, *arguments: object) -> None:
+    def after(self, optimizer: Optimizer, arguments: tuple[object, ...], settings: Mapping[str, object]) -> None:
         """What the step wrote is zeroed, unless it is known to be zero."""
-        if self._steady is not None and self._keeps_zeros(optimizer, arguments):
-            self._steady.renew()
+        if is_dynamo_compiling():
+            self._outside(self.after, optimizer, arguments, settings)
             return
+        if self._plain and self._gates and len(arguments) == 1 and not settings:
+            asked = [
+                *self._pre,
+                *optimizer._optimizer_step_pre_hooks,
+                *optimizer._optimizer_step_post_hooks,
+                *_global_optimizer_pre_hooks,
+                *_global_optimizer_post_hooks,
+                *map(tuple, map(dict.values, optimizer.param_groups)),
+            ]
+            if asked != self._asked:
+                self._asked, self._keeps = asked, keeps_zeros(optimizer, self._pre)
+            if self._keeps and self._steady is not None and not self._spots.written():
+                self._steady.renew()
+                return
         self._sweep(optimizer)
         if self._gates:
             for parameter, hold in self._held:
                 hold.gate(parameter)
 
-    def _keeps_zeros(self, optimizer: Optimizer, arguments: tuple[object, ...]) -> bool:
-        """Whether the step surely left zero what was zero: by its kind and settings, and by what stands there now."""
-        if not (self._plain and self._gates) or arguments != ((optimizer,), {}):
-            return False
-        settings = [(*group.values(),) for group in optimizer.param_groups]
-        asked = (self._pre, (*chain(*step_hooks(optimizer)),), settings)
-        if asked != self._asked:
-            alone = self._pre == (*optimizer._optimizer_step_pre_hooks,)
-            self._asked, self._keeps = asked, alone and keeps_zeros(optimizer, arguments)
-        return self._keeps and all(hold.calm(parameter) for parameter, hold in self._held)
-
     def _sweep(self, optimizer: Optimizer) -> None:
         """Zero all weights and moments, without a check of writes."""
+        hasten(self._steps - self._swept)
+        self._swept = self._steps
         self._held = self._find()
         for parameter, hold in self._held:
             for tensor in (parameter, *moments(optimizer, parameter)):
                 hold.clear(tensor)
         self._plain = all(hold.plain(parameter) for parameter, hold in self._held)
+        self._spots = (
+            Spots((local(parameter), hold.places) for parameter, hold in self._held) if self._plain else Spots(())
+        )
         gates = [hold.handle for _, hold in self._held if hold.handle is not None]
         self._steady = Steady(self._model, self._names, optimizer, gates)
 

@@ -11,8 +11,10 @@ ms with blocks of 1 MiB, 0.58 with 256 KiB (in turn, busy machine, n = 60).
 from __future__ import annotations
 
 import sys
+from array import array
+from collections.abc import Iterable
 from functools import cache
-from itertools import count
+from itertools import chain, starmap
 from types import ModuleType
 
 import torch
@@ -48,29 +50,17 @@ def zero(tensor: Tensor, keep: Tensor, *, room: int | None = None) -> None:
 
 
 class Lies:
-    """How a pattern lies in memory; `address` is None where no kernel reaches it."""
+    """How a pattern lies in memory. `kernel`: zeroes by a pattern that lies there; None where there is none."""
 
-    __slots__ = ("address", "count", "stride")
+    __slots__ = ("address", "count", "kernel", "stride")
 
     def __init__(self, keep: Tensor) -> None:
-        self.stride, self.count, self.address = keep.stride(), keep.numel(), keep.data_ptr() if keep.is_cpu else None
+        self.stride, self.count, self.address = keep.stride(), keep.numel(), keep.data_ptr()
+        self.follow(keep)
 
-
-def hastened(tensor: Tensor, keep: Lies) -> bool:
-    """Zero a tensor by a kernel if there is one for it; whether it was done."""
-    if (
-        _KERNELS
-        and keep.address is not None
-        and type(tensor) is Tensor
-        and tensor.is_cpu
-        and tensor.layout == STRIDED
-        and tensor.stride() == keep.stride
-        and tensor.numel() == keep.count
-    ):
-        _KERNELS[0].gate(tensor.data_ptr(), keep.address, keep.count, tensor.element_size())
-        increment_version(tensor)
-        return True
-    return False
+    def follow(self, keep: Tensor) -> None:
+        """Take the kernel for the pattern; it may have been loaded since."""
+        self.kernel = _KERNELS[0].gate if _KERNELS and keep.is_cpu else None
 
 
 def some(dead: Tensor) -> Tensor:
@@ -88,6 +78,24 @@ def written(tensor: Tensor, places: Tensor) -> bool:
         found: bool = _KERNELS[0].written(tensor.data_ptr(), places.data_ptr(), places.numel(), tensor.element_size())
         return found
     return bool(torch.take(tensor.detach().as_strided((tensor.numel(),), (1,)), places).any())
+
+
+class Spots:
+    """Some places in each of several tensors, as `written` takes them, that are read together."""
+
+    __slots__ = ("_pairs", "_table")
+
+    def __init__(self, pairs: Iterable[tuple[Tensor, Tensor]]) -> None:
+        self._pairs = [*pairs]
+        rows = [(one.data_ptr(), at.data_ptr(), at.numel(), one.element_size()) for one, at in self._pairs]
+        self._table = array("q", chain.from_iterable(rows))
+
+    def written(self) -> bool:
+        """Whether any of the tensors, which lie where they lay, is not zero at one of its places."""
+        if _KERNELS:
+            found: bool = _KERNELS[0].any_written(self._table.buffer_info()[0], len(self._pairs))
+            return found
+        return any(starmap(written, self._pairs))
 
 
 def leaks(tensor: Tensor, keep: Tensor) -> int:
@@ -108,12 +116,15 @@ def same(keep: Tensor, packed: Tensor) -> bool:
     return all(torch.equal(to_bytes(some != 0), bits) for some, bits in pieces)
 
 
-def hasten() -> None:
-    """Count one more step of the guards. After enough steps the kernels are loaded, if numba is installed.
+def hasten(steps: int) -> None:
+    """Count so many more steps of the guards. After enough steps the kernels are loaded, if numba is installed.
 
-    They give the same bits. If numba is loaded already, they are used at once.
+    They give the same bits. If numba is loaded already, they are used from now on.
     """
-    if not _KERNELS and ("numba" in sys.modules or next(_STEPS) >= PAYS) and (found := kernels()) is not None:
+    if _KERNELS:
+        return
+    _STEPS[0] += steps
+    if ("numba" in sys.modules or _STEPS[0] > PAYS) and (found := kernels()) is not None:
         _KERNELS.append(found)
 
 
@@ -134,8 +145,6 @@ WORDS: dict[torch.dtype, torch.dtype] = {
     torch.bfloat16: torch.int16,
 }
 
-STRIDED = torch.strided
-
 PLACES = 64
 """Entries of a tensor that are looked at after a step."""
 
@@ -146,4 +155,4 @@ PAYS = 5000
 """Steps in which the kernels save about the second that numba takes to load."""
 
 _KERNELS: list[ModuleType] = []
-_STEPS = count()
+_STEPS = [0]

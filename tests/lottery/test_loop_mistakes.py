@@ -376,7 +376,7 @@ def test_hooks_that_count_leave_the_guard_its_trust() -> None:
     """They write nothing, so a step that keeps zeros is still known to."""
     for level in Search(net(), sgd, levels=1):
         holds = level.number > 0  # a full mask holds nothing and has no hooks
-        assert keeps_zeros(level.optimizer, ((level.optimizer,), {})) == holds
+        assert keeps_zeros(level.optimizer, (*level.optimizer._optimizer_step_pre_hooks,)) == holds
         level.optimizer.register_step_pre_hook(lambda *_: None)
-        assert not keeps_zeros(level.optimizer, ((level.optimizer,), {}))
+        assert not keeps_zeros(level.optimizer, (*level.optimizer._optimizer_step_pre_hooks,))
         turn(level)
