@@ -2,7 +2,9 @@
 
 Every side is a process of its own that imports the same, builds the same network of 10 million weights and trains some
 steps; its peak (VmHWM of Linux) minus the floor's, over the number of prunable weights. Lower bounds hold for nothing
-but what is resident: allocators keep some memory that was freed.
+but what is resident: allocators keep some memory that was freed, and pages of libraries count, as llvmlite's do. What
+loading the kernels takes is a row of its own, and a part of every row in which a layer is sparse. The side "first" has
+the data decoded, and nothing compiled or measured.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ import torch
 from benchmarks.row import Row, absent, row
 from benchmarks.side import ENVIRONMENT, ROOT
 from benchmarks.stacks import Floor
+from oneticket.compact.sparse import Sparse
 from oneticket.ground.streams import Streams
 from oneticket.lottery.run_context import RunContext
 from oneticket.lottery.search import Rewound, level, network
@@ -55,6 +58,15 @@ def made_up(weights: dict[str, torch.Tensor], deepest: int) -> dict[str, torch.T
 def peak(side: str, deepest: int) -> int:
     """Train here, in this process, and say its peak in bytes."""
     torch.set_num_threads(1)
+    if side == "kernels":
+        dense = torch.nn.Linear(64, 64)
+        optimizer = torch.optim.SGD(dense.parameters(), lr=0.1)
+        dense(torch.ones(64, 64, requires_grad=True)).sum().backward()  # so that torch has loaded what it loads
+        optimizer.step()
+        before = resident("VmRSS")
+        layer = Sparse(torch.nn.Linear(64, 64), torch.ones(64, 64, dtype=torch.bool))
+        layer(torch.ones(64, 64, requires_grad=True)).sum().backward()
+        return resident("VmRSS") - before
     spec, context = SearchSpec.read(SPEC), RunContext()
     data = context.data(spec.data, spec.task)
     model = build(spec.model, inputs=data.inputs, outputs=len(data.classes), seed=0)
@@ -76,19 +88,29 @@ def peak(side: str, deepest: int) -> int:
         rewound = Rewound(weights={name: value.detach() for name, value in model.state_dict().items()}, record=record)
         del model
         do(level(spec, 0, deepest, rewound=rewound, pruned_at=at if deepest else None, context=context), context)
-    found = re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())
+    return resident("VmHWM")
+
+
+def resident(what: str) -> int:
+    """Bytes of this process by the kernel's count: now ("VmRSS") or at most ("VmHWM")."""
+    found = re.search(rf"{what}:\s+(\d+) kB", Path("/proc/self/status").read_text())
     assert found
     return 1024 * int(found[1])
 
 
 def apart(side: str, deepest: int = 0) -> int:
     """The same in a process of its own; side "first" is a training where nothing was compiled and measured before."""
-    asked = [sys.executable, "-m", "benchmarks.memory", "training" if side == "first" else side, str(deepest)]
+    if side != "first":
+        return _apart(side, deepest, {})
     with TemporaryDirectory() as empty:
-        cache = {"ONETICKET_CACHE": empty} if side == "first" else {}
-        env = {**ENVIRONMENT, **cache}
-        done = subprocess.run(asked, check=True, stdout=subprocess.PIPE, text=True, cwd=ROOT, env=env)
-    return int(done.stdout)
+        cache = {"ONETICKET_CACHE": empty, "NUMBA_CACHE_DIR": empty}
+        _apart("floor", 0, cache)  # which decodes the data
+        return _apart("training", deepest, cache)
+
+
+def _apart(side: str, deepest: int, cache: dict[str, str]) -> int:
+    asked, env = [sys.executable, "-m", "benchmarks.memory", side, str(deepest)], {**ENVIRONMENT, **cache}
+    return int(subprocess.run(asked, check=True, stdout=subprocess.PIPE, text=True, cwd=ROOT, env=env).stdout)
 
 
 def rows(rounds: int = ROUNDS, levels: tuple[int, ...] = LEVELS) -> list[Row]:
@@ -102,8 +124,10 @@ def rows(rounds: int = ROUNDS, levels: tuple[int, ...] = LEVELS) -> list[Row]:
     mask = Mask.full({name: model.get_parameter(name) for name in prunable(model)})
     taken: dict[tuple[str, int], list[float]] = {(side, n): [] for n in levels for side in ("training", "level")}
     taken["first", FIRST] = []
+    kernels: list[float] = []
     for _ in range(rounds):
         floor = apart("floor")
+        kernels.append(apart("kernels") / mask.total)
         for side, deepest in taken:
             taken[side, deepest].append((apart(side, deepest) - floor) / mask.total)
     stored = sum(bits.numel() for bits in mask.pack().values())
@@ -115,6 +139,7 @@ def rows(rounds: int = ROUNDS, levels: tuple[int, ...] = LEVELS) -> list[Row]:
     target = {"training": "<= 1.5", "first": "<= 2", "level": "<= 5"}
     return [
         row("mask as held and stored, per prunable weight", [8 * stored / mask.total], "bits", target="<= 1.001"),
+        row("memory of numba and the kernels, loaded and run once, per prunable weight", kernels, "bytes"),
         *(
             row(f"{what}: {side}, level {n}", found, "bytes", target=target[side], note=f"{note[side]}; peak (VmHWM)")
             for (side, n), found in sorted(taken.items(), key=lambda each: each[0][0], reverse=True)
