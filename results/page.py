@@ -19,13 +19,12 @@ from oneticket.charts.crossing import crossing_chart
 from oneticket.charts.decomposition import decomposition_chart
 from oneticket.charts.scores import scores_chart
 from oneticket.charts.theme import Chart
-from oneticket.claims.claim import Verdict
-from oneticket.claims.family import family
+from oneticket.claims.family import Family, family
 from oneticket.ground.errors import SpecError
 from oneticket.report.contents import MASK_OR_WEIGHTS, SOURCES
 from oneticket.report.decomposition import COLUMNS, decomposition_rows, decomposition_tables
 from oneticket.report.export import join_rows, write_rows
-from oneticket.report.judged import verdict_table
+from oneticket.report.judged import every_level, verdict_table
 from oneticket.report.page import CLAIMS, verdict_row
 from oneticket.report.rivals import USUAL, rival_tables
 from oneticket.stats.decomposition import decompositions
@@ -71,10 +70,13 @@ def page(folder: Path, rows: Rows) -> str:
 
 
 def _sections(folder: Path, rows: Rows) -> Iterator[str]:
-    if verdicts := verdict_table(judged(folder, rows)):
+    found = judged(folder, rows)
+    if verdicts := verdict_table(found.verdicts):
         yield "## Verdicts\n"
         yield from table_lines(verdicts)[2:]
         yield "`claims.csv` has each with its rule.\n"
+        if not all(rung.stated for rung in found.ladder) and (ladder := every_level(found.ladder)):
+            yield from table_lines(ladder)
     if crossing_chart(rows) is not None:
         yield "## Over the size of the target\n"
         yield "![Scores, and gains over the target's own ticket, over its number of training examples](crossing.svg)\n"
@@ -105,17 +107,17 @@ def table_lines(table: ReportTable) -> list[str]:
     return [*lines, *("| " + " | ".join(row) + " |" for row in table.rows), "", table.caption, ""]
 
 
-def judged(folder: Path, rows: Rows) -> tuple[Verdict, ...]:
-    """The verdicts on the claims that the page's study asks about; none where it has no study."""
+def judged(folder: Path, rows: Rows) -> Family:
+    """The verdicts on the claims that the page's study asks about, and at every other level; none without a study."""
     files = folder / "study.toml", ROOT / "studies" / f"{folder.name}.toml"
     file = next((file for file in files if file.exists()), None)
     if file is None:
-        return ()
+        return Family(verdicts=(), ladder=())
     study = read_study(file)
     levels = {row["level"]: row["density"] for row in rows if row["level"]}
     near = {density: nearest_level(density, levels) for density in study.densities or ()}
     stated = {density: level for density, level in near.items() if level is not None}
-    return family(rows, study.claims, margin=study.margin, stated=stated, complexity=study.complexity).verdicts
+    return family(rows, study.claims, margin=study.margin, stated=stated, complexity=study.complexity)
 
 
 def chart(drawn: Chart, file: Path) -> None:
@@ -141,7 +143,7 @@ def draw(folder: Path, rows: Rows) -> None:
 def remake(folder: Path, files: Sequence[Path]) -> None:
     """The page, its rows, charts and tables as files; nothing is written where rows or words are refused."""
     rows = join_rows(files or [own_rows(folder)])
-    text, verdicts, taken = page(folder, rows), judged(folder, settled(rows)), decompositions(settled(rows))
+    text, verdicts, taken = page(folder, rows), judged(folder, settled(rows)).verdicts, decompositions(settled(rows))
     if files:
         write_rows(rows, own_rows(folder))
     draw(folder, rows)
