@@ -11,6 +11,7 @@ from oneticket.board.index import Index
 from oneticket.board.layers import Outcomes
 from oneticket.board.reports import Reports
 from oneticket.board.view import StoreView
+from oneticket.ground.errors import SpecError
 from oneticket.lottery.run_context import RunContext
 from oneticket.store.store import Store
 from oneticket.study.file import SHIPPED, read_study
@@ -29,7 +30,10 @@ class Board:
         self.view = StoreView(self.store)
         self.index = Index(self.view)
         self.outcomes = Outcomes(self.store)
-        named = {_called(name): name for name in studies}
+        named: dict[str, str] = {}
+        for name in dict.fromkeys(studies):
+            if (other := named.setdefault(_called(name), name)) != name:
+                raise SpecError(f"{other} and {name} are both studies called {_called(name)}: show one of them")
         shipped = {file.stem: file.stem for file in SHIPPED.glob("*.toml")}
         self.given = tuple(named)
         self.reports = Reports(self.view, {**shipped, **named})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from html import escape
 from urllib.parse import quote, urlencode
@@ -17,6 +18,19 @@ Part = Html | str | int | None
 """What may stand in an element: HTML, text that is escaped, a number, or nothing."""
 
 
+def shown(text: str) -> str:
+    """A text with what cannot be shown, or hides or turns around what stands beside it, written out.
+
+    >>> shown("a\x1b[31m\u202eb")
+    'a\\x1b[31m\\u202eb'
+    """
+    return UNSEEN.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
+
+
+UNSEEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+"""Control characters, those that change the direction of writing, and halves of a character: no page can hold those."""
+
+
 def tag(name: str, /, *inside: Part, **attributes: Part | bool) -> Html:
     """An element. `class_` is the attribute `class`, `data_a` is `data-a`; None and False leave an attribute out.
 
@@ -25,7 +39,7 @@ def tag(name: str, /, *inside: Part, **attributes: Part | bool) -> Html:
     """
     given = {key.rstrip("_").replace("_", "-"): value for key, value in attributes.items()}
     words = "".join(
-        f" {key}" if value is True else f' {key}="{escape(str(value))}"'
+        f" {key}" if value is True else f' {key}="{escape(shown(str(value)))}"'
         for key, value in given.items()
         if value is not None and value is not False
     )
@@ -39,7 +53,9 @@ def joined(*parts: Part) -> Html:
     '<b>x</b>&lt;'
     """
     return Html(
-        "".join(part if isinstance(part, Html) else escape(str(part)) for part in parts if part not in (None, ""))
+        "".join(
+            part if isinstance(part, Html) else escape(shown(str(part))) for part in parts if part not in (None, "")
+        )
     )
 
 
@@ -54,7 +70,7 @@ def link(words: Part, /, *steps: str, **query: str | int) -> Html:
 
 def address(*steps: str, **query: str | int) -> str:
     """The address of a page of the board."""
-    path = "/" + "/".join(quote(step, safe="") for step in steps)
+    path = "/" + "/".join(quote(step, safe="", errors="replace") for step in steps)
     return f"{path}?{urlencode(query)}" if query else path
 
 
@@ -75,10 +91,10 @@ def _cell(cell: Part, name: str, kind: str | None) -> Html:
     return tag("td", cell, class_=" ".join(filter(None, kinds)) or None, data_label=name)
 
 
-def section(name: str, title: str, *inside: Part, live: bool = True) -> Html:
-    """A section with its heading. A `live` section is replaced when its content has changed."""
+def section(name: str, title: str, *inside: Part) -> Html:
+    """A section with its heading."""
     heading = tag("h2", title, id=f"{name}-title")
-    return tag("section", heading, *inside, id=name, aria_labelledby=f"{name}-title", data_live=live)
+    return tag("section", heading, *inside, id=name, aria_labelledby=f"{name}-title")
 
 
 def note(words: Part) -> Html:
@@ -103,10 +119,12 @@ def page(title: str, *inside: Part, store: str, every: float | None = None) -> H
     )
     where = tag("p", tag("b", "oneticket board"), " ", tag("span", store, class_="soft"))
     lost = tag("p", id="lost", role="status", hidden=True)
+    still = tag("p", "Without JavaScript this page stays as it is until you load it again.", class_="soft")
     body = tag(
         "body",
         tag("nav", where, tag("ul", *menu), aria_label="Pages"),
         tag("div", lost, tag("main", tag("h1", title), *inside), class_="page"),
+        None if every is None else tag("noscript", still),
         data_every=None if every is None else f"{every:g}",
     )
     return Html("<!DOCTYPE html>\n" + tag("html", head, body, lang="en"))

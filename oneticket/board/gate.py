@@ -11,6 +11,9 @@ from urllib.parse import parse_qsl, unquote
 
 from oneticket.ground.errors import OneticketError
 
+OWN = (None, "same-origin", "none")
+"""Of Sec-Fetch-Site; another port of this machine is `same-site`, and not the board's own."""
+
 LONGEST = 2000
 """Bytes of a path or of a query that are looked at."""
 
@@ -54,7 +57,7 @@ class Gate:
             return
         refused = self._refusal(scope)
         answer = await asyncio.to_thread(self._answer, scope) if refused is None else refused
-        body = answer.body.encode() if isinstance(answer.body, str) else answer.body
+        body = answer.body.encode("utf-8", "backslashreplace") if isinstance(answer.body, str) else answer.body
         headers = self._headers(scope)
         mark = f'"{hashlib.sha256(body).hexdigest()[:32]}"'
         same = answer.status == 200 and headers.get("if-none-match") == mark
@@ -78,10 +81,13 @@ class Gate:
         origin = headers.get("origin")
         if origin is not None and origin not in {f"http://{host}" for host in self._hosts}:
             return _plain(403, "This board answers no other page.")
-        if headers.get("sec-fetch-site") == "cross-site" and headers.get("sec-fetch-mode") != "navigate":
+        own = headers.get("sec-fetch-site") in OWN
+        if not own and headers.get("sec-fetch-mode") != "navigate":
             return _plain(403, "This board answers no other page.")
         if scope["method"] not in ("GET", "HEAD"):
             return _plain(405, "This board is read-only: GET and HEAD.")
+        if not scope["raw_path"].startswith(b"/"):
+            return _plain(400, "This is no address of the board.")
         if len(scope["raw_path"]) > LONGEST or len(scope["query_string"]) > LONGEST:
             return _plain(414, "This address is too long.")
         return None

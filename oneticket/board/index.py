@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import threading
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -13,11 +14,14 @@ from oneticket.ground import clock
 from oneticket.ground.errors import OneticketError
 from oneticket.ground.metric import Metric, score_of
 from oneticket.stats.words import percent
+from oneticket.store import names
+from oneticket.store.mark import Mark
 from oneticket.store.step import Step
 from oneticket.study.described import described
 from oneticket.study.steps import ConsensusStep, FileStep, TransferStep, read_step
 
 BATCH, PAUSE = 100, 1.0  # outcomes read at once, and seconds between two looks for new ones
+LATER = 30.0  # seconds until what could not be read is tried again
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,6 +45,10 @@ class Index:
     def __init__(self, view: StoreView) -> None:
         self._view, self._over = view, threading.Event()
         self._entries: dict[str, Entry] = {}
+        self._marks: dict[str, Mark] = {}
+        self._again: dict[str, float] = {}
+        self._count = 0
+        self._sorted: tuple[tuple[int, int], list[Entry]] = ((-1, -1), [])
         self._words: dict[str, str] = {}
         self._sources: dict[str, str] = {}
         self._thread = threading.Thread(target=self._run, daemon=True, name="board index")
@@ -50,14 +58,22 @@ class Index:
         self._thread.start()
 
     def stop(self) -> None:
-        """End, and wait until that has come about."""
+        """End, and wait until that has come about, but not for a place that does not answer."""
         self._over.set()
-        self._thread.join()
+        self._thread.join(LATER)
 
     def entries(self, seen: Seen) -> list[Entry]:
         """Those of the outcomes that were read so far, by what they are."""
-        found = [entry for entry in list(self._entries.values()) if entry.key in seen.outcomes]
-        return sorted(found, key=lambda entry: (entry.kind, _natural(entry.what), entry.source, entry.key))
+        state, (known, found) = (seen.number, self._count), self._sorted
+        if state != known:  # thousands of entries are put in order when there are others, not for each page
+            entries = [entry for entry in list(self._entries.values()) if entry.key in seen.outcomes]
+            found = sorted(entries, key=lambda entry: (entry.kind, _natural(entry.what), entry.source, entry.key))
+            self._sorted = (state, found)
+        return found
+
+    def kinds(self, seen: Seen) -> dict[str, int]:
+        """How many of those that were read are of each kind."""
+        return Counter(entry.kind for entry in list(self._entries.values()) if entry.key in seen.outcomes)
 
     def troubles(self, seen: Seen) -> dict[str, str]:
         """Outcomes that cannot be used, and why."""
@@ -80,17 +96,19 @@ class Index:
         sources = self._found_on(definitions)
         self._words |= {key: described(defined) for key, defined in definitions.items()}
         for key in keys:
-            size, defined, head = seen.outcomes[key], definitions.get(key), heads.get(key)
+            size, defined, head = seen.outcomes[key].size, definitions.get(key), heads.get(key)
             about: dict[str, Any] = {"key": key, "size": size, "what": self._words.get(key, described(defined))}
             about |= {"kind": str(defined["kind"]) if defined else "unknown", "source": sources.get(key, "")}
             if head is None:
-                trouble = next((why for name, why in store.ignored.items() if key in name), "it cannot be read")
+                trouble = store.ignored.get(names.name(key, names.OUTCOME), "it cannot be read")
                 self._entries[key] = Entry(**about, trouble=trouble)
             elif head.size != size:
                 trouble = f"it is cut short or overlong: {size:,} bytes, its head says {head.size:,}"
                 self._entries[key] = Entry(**about, trouble=trouble)
             else:
                 self._entries[key] = replace(Entry(**about), **_told(head.record))  # type: ignore[arg-type]
+            self._marks[key] = seen.outcomes[key]
+        self._count += 1
 
     def _found_on(self, definitions: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
         """Where the tickets of transfers were found, by the first step that they need."""
@@ -103,8 +121,8 @@ class Index:
 
     def lacking(self, seen: Seen) -> list[str]:
         """The outcomes that were not read yet, or were replaced since."""
-        known = self._entries
-        return [key for key, size in seen.outcomes.items() if key not in known or known[key].size != size]
+        marks = self._marks
+        return [key for key, mark in seen.outcomes.items() if marks.get(key) != mark]
 
     def _run(self) -> None:
         rest = 0.0
@@ -112,11 +130,33 @@ class Index:
             began = clock.now()
             try:
                 seen = self._view.look()
-                lacking = self.lacking(seen)
-                self.read(seen, lacking[:BATCH])
+                lacking = self.lacking(seen) or self._to_try_again(seen)
+                self._read_all(seen, lacking[:BATCH])
                 rest = clock.now() - began if len(lacking) > BATCH else PAUSE
-            except OneticketError:  # the store cannot be read now; the pages show that
+            except Exception:  # the store cannot be read now; the pages show that
                 rest = PAUSE
+
+    def _read_all(self, seen: Seen, keys: Sequence[str]) -> None:
+        """Read these outcomes; one that cannot be read keeps no other from it."""
+        try:
+            self.read(seen, keys)
+        except Exception:
+            for key in keys:
+                self._read_alone(seen, key)
+
+    def _read_alone(self, seen: Seen, key: str) -> None:
+        try:
+            self.read(seen, [key])
+        except Exception as error:
+            mark, why = seen.outcomes[key], f"it cannot be read: {error}"
+            self._entries[key] = Entry(key=key, kind="unknown", what=described(None), size=mark.size, trouble=why)
+            self._marks[key], self._again[key] = mark, clock.now() + LATER
+            self._count += 1
+
+    def _to_try_again(self, seen: Seen) -> list[str]:
+        """The outcomes that the place refused a while ago."""
+        due = [key for key, at in self._again.items() if at < clock.now()]
+        return [key for key in due if self._again.pop(key) and key in seen.outcomes]
 
 
 def _natural(words: str) -> list[tuple[int, str]]:
@@ -131,7 +171,7 @@ def _told(record: Mapping[str, Any]) -> dict[str, str]:
         metric = Metric.of(record).name if score is not None else ""
         density = percent(float(record["density"])) if "density" in record else ""
         return {"score": "" if score is None else f"{float(score):.4f}", "metric": metric, "density": density}
-    except (OneticketError, KeyError, TypeError, ValueError):
+    except (OneticketError, KeyError, TypeError, ValueError, ArithmeticError):
         return {}
 
 
@@ -139,7 +179,7 @@ def _place(defined: Mapping[str, Any]) -> str:
     """Such as `digits:a (sgd)`, a file's id, or of how many searches a consensus is; empty if not known."""
     try:
         found = read_step(Step(kind=defined["kind"], args=defined["args"]))
-    except (KeyError, TypeError, OneticketError):
+    except Exception:  # of any kind: see `described`
         return ""
     if isinstance(found, FileStep):
         return f"{found.kind} {found.id[:12]}"

@@ -11,12 +11,13 @@ from torch import Tensor
 
 from oneticket.ground.errors import OneticketError, StoreError
 from oneticket.store import entry, names
+from oneticket.store.mark import Mark
 from oneticket.store.step import Outcome
 from oneticket.store.store import Store
 from oneticket.study.steps import FILES, LOSSES, ConsensusStep, FileStep, LevelStep, TransferStep, pruned_at
 from oneticket.ticket.ticket import Ticket
 
-KEPT = 4  # outcomes in memory
+KEPT = 2**28  # bytes of outcomes in memory
 LARGEST = 2**30  # bytes of an outcome that is read for a page
 
 
@@ -71,21 +72,20 @@ def shared(one: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> list[Share
 
 
 class Outcomes:
-    """Whole outcomes of a store, the last few of them kept in memory. Damaged ones are left where they are."""
+    """Whole outcomes of a store, the last few of them in memory as long as they fit. Damaged ones are left alone."""
 
     def __init__(self, store: Store) -> None:
         self._store, self._lock = store, threading.Lock()
-        self._kept: OrderedDict[tuple[str, int], Outcome] = OrderedDict()
+        self._kept: OrderedDict[tuple[str, Mark], Outcome] = OrderedDict()
 
-    def get(self, key: str, size: int) -> Outcome:
+    def get(self, key: str, mark: Mark) -> Outcome:
         """The outcome at an address, fully checked; StoreError if it is damaged, removed or very large."""
         with self._lock:
-            if (key, size) not in self._kept:
-                self._kept[key, size] = self._read(key, size)
-                while len(self._kept) > KEPT:
-                    self._kept.popitem(last=False)
-            self._kept.move_to_end((key, size))
-            return self._kept[key, size]
+            found = self._kept.pop((key, mark), None) or self._read(key, mark.size)
+            self._kept[key, mark] = found
+            while sum(kept.size for _, kept in self._kept) > KEPT:
+                self._kept.popitem(last=False)
+            return found
 
     def _read(self, key: str, size: int) -> Outcome:
         if size > LARGEST:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 
 from oneticket.board.board import Board
@@ -25,6 +24,7 @@ from oneticket.board.pieces import (
 )
 from oneticket.board.view import Seen
 from oneticket.ground.errors import SpecError
+from oneticket.store import names
 from oneticket.store.plans import KeptPlan
 from oneticket.store.step import VERSIONS
 
@@ -54,7 +54,7 @@ def outcomes(board: Board, request: Request) -> Answer:
     if kind and kind not in VERSIONS:
         raise SpecError(f"kind: expected one of {', '.join(VERSIONS)}, got {kind!r}")
     every = board.index.entries(seen)
-    found = [entry for entry in every if _fits(entry, kind, words)]
+    found = [entry for entry in every if kind in ("", entry.kind) and fits(entry, words)]
     pages = max(1, -(-len(found) // PAGE))
     number = min(_number(query, "page", 1), pages)
     shown = found[PAGE * (number - 1) : PAGE * number]
@@ -96,9 +96,8 @@ def _state(board: Board, seen: Seen) -> Iterator[Part]:
         yield note("There is no store here yet. It is made by the first run, and shows up here by itself.")
         return
     troubles = board.index.troubles(seen)
-    unread = [
-        f"{name}: {why}" for name, why in list(board.store.ignored.items()) if not any(key in name for key in troubles)
-    ]
+    known = {names.name(key, names.OUTCOME) for key in troubles}
+    unread = [f"{name}: {why}" for name, why in list(board.store.ignored.items()) if name not in known]
     bad = [f"{key[:SHORT]}: {why}; a run makes it anew" for key, why in troubles.items()]
     aside = [f"{name}: damaged, and set aside; `oneticket store gc` removes it" for name in seen.aside]
     lines = [*bad, *unread, *aside]
@@ -107,14 +106,14 @@ def _state(board: Board, seen: Seen) -> Iterator[Part]:
         yield notice([f"{len(lines):,} damaged or unreadable:", *lines[:LISTED], *more])
     waiting = len(seen.defined - seen.outcomes.keys())
     counts = [
-        f"{several(len(seen.outcomes), 'outcome')} ({size(sum(seen.outcomes.values()))})",
+        f"{several(len(seen.outcomes), 'outcome')} ({size(sum(mark.size for mark in seen.outcomes.values()))})",
         f"{len(seen.under_way):,} under way",
         f"{waiting:,} planned and not done",
     ]
     yield tag("p", link(counts[0], "outcomes"), f", {counts[1]}, {counts[2]}.")
     if not seen.outcomes and not seen.under_way:
         yield note("Nothing is done here yet: `oneticket study demo` takes a minute.")
-    kinds = Counter(entry.kind for entry in board.index.entries(seen))
+    kinds = board.index.kinds(seen)
     if kinds:
         named = [
             joined(link(kind, "outcomes", kind=kind), f" ({count:,})")
@@ -178,10 +177,10 @@ def _turn(number: int, pages: int, kind: str, words: str) -> Html:
     return tag("p", before, " " if before and after else None, after)
 
 
-def _fits(entry: Entry, kind: str, words: str) -> bool:
-    """Whether it is of the kind, and each word is part of what is shown of it or begins its address."""
+def fits(entry: Entry, words: str) -> bool:
+    """Whether each word is part of what is shown of it or begins its address."""
     text = f"{entry.what} {entry.source} {entry.kind} {'damaged' if entry.trouble else ''}".lower()
-    return kind in ("", entry.kind) and all(w in text or entry.key.startswith(w) for w in words.lower().split())
+    return all(word in text or entry.key.startswith(word) for word in words.lower().split())
 
 
 def _number(query: Mapping[str, str], name: str, least: int) -> int:

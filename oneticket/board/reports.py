@@ -22,6 +22,9 @@ from oneticket.study.resolve import plan_of
 ASKED, SHARE, PAUSE = 30.0, 0.1, 0.5
 """Seconds for which a study is followed that a page was asked for; the largest part of the time; between two looks."""
 
+PATIENCE = 2.0
+"""Seconds that the end of the board waits for a report that is being made."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Drawn:
@@ -70,10 +73,10 @@ class Reports:
         self._thread.start()
 
     def stop(self) -> None:
-        """End, and wait until that has come about."""
+        """End, and wait a moment for it: to plan and draw a large study takes minutes, and its thread only reads."""
         self._over.set()
         self._wake.set()
-        self._thread.join()
+        self._thread.join(PATIENCE)
 
     def knows(self, study: str) -> bool:
         """Whether it was named, or ships."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import socket
 from collections.abc import Sequence
@@ -9,6 +10,9 @@ from collections.abc import Sequence
 from oneticket.board.gate import Gate, Site, loopback
 from oneticket.ground.errors import OneticketError, SpecError
 from oneticket.ground.extras import naming_extras
+
+SILENT = 20.0
+"""Seconds in which a request must come on a new connection."""
 
 
 class PortError(OneticketError):
@@ -43,16 +47,30 @@ class BoardServer:
     @naming_extras()
     def __init__(self, site: Site, sockets: list[socket.socket]) -> None:
         import uvicorn
+        from uvicorn.protocols.http.h11_impl import H11Protocol
+
+        class Line(H11Protocol):
+            """A connection, which is closed if no request came on it for a while: it takes a place from others."""
+
+            def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+                super().connection_made(transport)
+                self.loop.call_later(SILENT, self.hang_up)
+
+            def hang_up(self) -> None:
+                """End it, unless it has asked for something since."""
+                if self.cycle is None:
+                    self.transport.close()
 
         self._sockets = sockets
         gate = Gate(site, hosts=loopback(port_of(sockets)))
         config = uvicorn.Config(
             gate,
-            http="h11",
+            http=Line,
             loop="asyncio",
             ws="none",
             lifespan="off",
             log_config=None,
+            log_level="critical",  # what others send is no matter for this terminal
             access_log=False,
             proxy_headers=False,
             server_header=False,

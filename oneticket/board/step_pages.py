@@ -11,6 +11,7 @@ from oneticket.board.drawn import curve, share
 from oneticket.board.elements import Html, Part, joined, link, note, page, section, table, tag
 from oneticket.board.gate import Answer, Request
 from oneticket.board.layers import Layers, Shared, layers, losses, shared
+from oneticket.board.pages import fits
 from oneticket.board.pieces import EVERY, SHORT, running
 from oneticket.board.view import Seen
 from oneticket.ground.canon import dumps
@@ -38,7 +39,7 @@ def step(board: Board, request: Request) -> Answer | None:
         parts += _done(board, seen, key, kind, request.query)
     else:
         parts.append(section("running", "State", _state(seen, key)))
-    parts.append(section("asked", "What it is asked for", _asked(board, defined), live=False))
+    parts.append(section("asked", "What it is asked for", _asked(board, defined)))
     return Answer(body=page(what, *parts, store=board.store.url, every=None if state == "done" else EVERY))
 
 
@@ -53,15 +54,15 @@ def compare(board: Board, request: Request) -> Answer:
     try:
         found = [_masks(board, seen, query, side) for side in ("a", "b")]
         rows = shared(*(masks.remaining(level) for masks, level in found))
-    except StoreError as error:
-        body = section("notice", "Not compared", tag("p", str(error)), live=False)
+    except (StoreError, SpecError) as error:
+        body = section("notice", "Not compared", tag("p", str(error)))
         return Answer(body=page("Compare two tickets", form, body, store=board.store.url))
     words = board.index.words([one, other])
     names = [
         words[key] if words[key].startswith(f"level {level} of ") else f"{words[key]}, at level {level}"
         for key, (_, level) in zip((one, other), found, strict=True)
     ]
-    body = section("shared", "Side by side", _side_by_side(rows, names), live=False)
+    body = section("shared", "Side by side", _side_by_side(rows, names))
     return Answer(body=page("Compare two tickets", form, body, store=board.store.url))
 
 
@@ -79,18 +80,18 @@ def _done(board: Board, seen: Seen, key: str, kind: str, query: Mapping[str, str
         whole = board.outcomes.get(key, seen.outcomes[key]) if kind in (*WITH_MASKS, "transfer") else None
         masks = layers(kind, whole) if whole else None
     except StoreError as error:
-        yield section("damaged", "Not readable", tag("p", f"Its tensors are not shown: {error}"), live=False)
+        yield section("damaged", "Not readable", tag("p", f"Its tensors are not shown: {error}"))
     if whole is not None and (points := losses(kind, whole)):
         drawn = curve(points, start=0, total=points[-1][0])
-        yield section("curve", "Training loss", drawn, note("Over the steps of this training."), live=False)
+        yield section("curve", "Training loss", drawn, note("Over the steps of this training."))
     if masks is not None:
-        yield section("layers", "Density of each layer", *_layers(key, masks, query), live=False)
+        yield section("layers", "Density of each layer", *_layers(key, masks, query))
     head = board.store.heads([key]).get(key)
     if head is not None:
-        yield section("record", "Record", _facts(head.record), live=False)
+        yield section("record", "Record", _facts(head.record))
     provenance = board.store.provenances([key]).get(key)
     if provenance:
-        yield section("made", "When, where and how", _facts(provenance), live=False)
+        yield section("made", "When, where and how", _facts(provenance))
 
 
 def _layers(key: str, masks: Layers, query: Mapping[str, str]) -> Iterator[Part]:
@@ -162,10 +163,15 @@ def _level(masks: Layers, given: str) -> int:
 
 
 def _form(board: Board, seen: Seen, query: Mapping[str, str]) -> Html:
-    found = [entry for entry in board.index.entries(seen) if entry.kind in WITH_MASKS and not entry.trouble]
-    sides = []
+    every = [entry for entry in board.index.entries(seen) if entry.kind in WITH_MASKS and not entry.trouble]
+    words = query.get("q", "").strip()
+    found = [entry for entry in every if fits(entry, words)]
+    sides: list[Part] = []
+    if len(every) > OFFERED or words:
+        search = tag("input", type="search", name="q", value=words, placeholder="words of them, such as digits:b")
+        sides.append(tag("label", "Offer only those with", search, class_="wide"))
     for side, name in (("a", "First"), ("b", "Second")):
-        chosen = [entry for entry in found if entry.key == query.get(side)]
+        chosen = [entry for entry in every if entry.key == query.get(side)]
         offered = [*chosen, *(entry for entry in found[:OFFERED] if entry not in chosen)]
         options = [tag("option", "choose", value="")]
         options += [
@@ -176,7 +182,7 @@ def _form(board: Board, seen: Seen, query: Mapping[str, str]) -> Html:
         level = query.get(f"{side}_level", "")
         box = tag("input", name=f"{side}_level", value=level, inputmode="numeric", placeholder="sparsest", size=8)
         sides.append(tag("label", "at level", box))
-    more = note(f"The first {OFFERED} of {len(found):,}; the others by the link on their own page.")
+    more = note(f"The first {OFFERED} of {len(found):,} are offered; words above find the others.")
     return joined(
         tag("form", *sides, tag("button", "Compare", type="submit"), method="get"),
         more if len(found) > OFFERED else None,

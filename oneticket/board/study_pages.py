@@ -28,8 +28,9 @@ def study(board: Board, request: Request) -> Answer | None:
     report = board.reports.ask(name) if board.reports.knows(name) else None
     parts = kept.parts if kept else _parts(report)
     steps = kept.steps if kept else [key for keys in parts.values() for key in keys]
-    mine = {key: held for key, held in seen.under_way.items() if key in set(steps)}
-    lost = {key: why for key, why in seen.failures.items() if key in set(steps) and key not in seen.outcomes}
+    own = set(steps)
+    mine = {key: held for key, held in seen.under_way.items() if key in own}
+    lost = {key: why for key, why in seen.failures.items() if key in own and key not in seen.outcomes}
     title = kept.title if kept else report.plan.title if report and report.plan else ""
     body = [
         note(title) if title else None,

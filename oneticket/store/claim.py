@@ -153,10 +153,10 @@ class Claims:
 
 
 def _parsed(content: bytes | None) -> dict[str, Any]:
-    """The content of a claim; empty if it is missing or was cut short."""
+    """The content of a claim; empty if it is missing, was cut short or is none."""
     try:
         read = json.loads(content or b"")
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return read if isinstance(read, dict) else {}
 
@@ -166,11 +166,12 @@ def _gone(content: bytes) -> bool:
     held = _parsed(content)
     if os.name != "posix" or held.get("machine") != _machine():  # elsewhere, to ask for a process can end it
         return False
-    with contextlib.suppress(PermissionError):
-        try:
-            os.kill(int(held["pid"]), 0)
-        except ProcessLookupError:
-            return True
+    try:
+        os.kill(int(held["pid"]), 0)
+    except ProcessLookupError:
+        return True
+    except (PermissionError, KeyError, TypeError, ValueError, OverflowError):  # not ours, or no number of a process
+        return False
     return False
 
 

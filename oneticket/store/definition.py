@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -27,14 +28,25 @@ def parse(data: bytes, key: str) -> dict[str, Any]:
     """Kind, version, arguments and the addresses of needs; ValueError unless their digest is the address."""
     try:
         plain = json.loads(data)
-        whole = isinstance(plain, dict) and plain.keys() == {"kind", "version", "args", "needs"}
-        if not whole or canon.dumps(plain).encode() != data:
+        if not _whole(plain) or canon.dumps(plain).encode() != data:
             raise ValueError("it is damaged: no definition of a step")
     except RecursionError as error:
         raise ValueError("it is damaged: no definition of a step") from error
     if canon.digest([plain["kind"], plain["version"], plain["args"], plain["needs"]]) != key:
         raise ValueError("it is damaged, or that of another step")
     return dict(plain)
+
+
+def _whole(plain: object) -> bool:
+    """Whether it has the four parts of a definition, each of its type: readers rely on them, whoever wrote it."""
+    if not (isinstance(plain, dict) and plain.keys() == TYPES.keys()):
+        return False
+    return all(type(plain[name]) is kind for name, kind in TYPES.items()) and all(
+        isinstance(need, str) and re.fullmatch("[0-9a-f]{64}", need) for need in plain["needs"]
+    )
+
+
+TYPES = {"kind": str, "version": int, "args": dict, "needs": list}
 
 
 def decode(data: bytes, key: str, find: Callable[[str], Step]) -> Step:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import re
+import stat
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Protocol
@@ -60,9 +62,10 @@ class FolderFiles:
         with _told("read", self.url):
             for name in names:
                 try:
-                    with open(f"{self.path}/{name}", "rb") as file:
-                        found[name] = file.read(most)
-                except (FileNotFoundError, NotADirectoryError):
+                    with open(f"{self.path}/{name}", "rb", opener=_at_once) as file:
+                        if stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                            found[name] = file.read(most)
+                except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
                     continue
         return found
 
@@ -109,6 +112,8 @@ class FolderFiles:
         with _told("list", self.url):
             for folder in (self.path, *self.path.glob("*/"), *self.path.glob("format-*/*/")):
                 with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+                    if folder != self.path and folder.is_symlink():  # `marks` does not follow it either
+                        continue
                     found[folder.relative_to(self.path).as_posix()] = folder.stat().st_mtime_ns
         return found
 
@@ -234,8 +239,23 @@ def _told(doing: str, url: str) -> Iterator[None]:
         raise StoreError(f"cannot {doing} the store {url}: {reason}") from error
 
 
+def _at_once(path: str, flags: int) -> int:
+    """Open without waiting: a pipe in place of a file must not hold up whoever reads."""
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
+
+
+@contextlib.contextmanager
+def _no_file() -> Iterator[None]:
+    """Nothing is said of a name behind which no file is: it was removed, or is a link to nowhere or to itself."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
+            raise
+
+
 def _marks(folder: str, start: str) -> Iterator[tuple[str, Mark]]:
-    """The files in a folder and those below it; what is removed meanwhile is left out."""
+    """The plain files in a folder and those below it; what is removed meanwhile is left out."""
     try:
         with os.scandir(folder) as opened:
             entries = list(opened)
@@ -245,7 +265,9 @@ def _marks(folder: str, start: str) -> Iterator[tuple[str, Mark]]:
         if entry.is_dir(follow_symlinks=False):
             yield from _marks(entry.path, f"{start}{entry.name}/")
             continue
-        with contextlib.suppress(FileNotFoundError):
+        with _no_file():
             of = os.stat(entry.path)
+            if not stat.S_ISREG(of.st_mode):
+                continue
             proof = f"{of.st_ino}.{of.st_mtime_ns}.{of.st_ctime_ns}"
             yield f"{start}{entry.name}", Mark(of.st_size, proof, of.st_ctime_ns)

@@ -306,7 +306,7 @@ class Store:
 
     def _noted(self, asked: Mapping[str, str]) -> dict[str, Mapping[str, Any]]:
         """The content of these notes, by key; missing or damaged ones are left out."""
-        said = self._said(asked, lambda data, name: note.read(data, NOTE, name), "it is not used")
+        said = self._said(asked, _mapping, "it is not used")
         return {asked[name]: value for name, value in said.items()}
 
     def _said(self, asked: Iterable[str], parse: Callable[[bytes, str], Any], then: str) -> dict[str, Any]:
@@ -329,6 +329,14 @@ class Store:
             self.ignored[about] = str(why)
             if not isinstance(self.files, ReadOnly):
                 tell(f"{self.url}/{name}" if name else self.url, why, then)
+
+
+def _mapping(data: bytes, name: str) -> Mapping[str, Any]:
+    """The value of a note of a store, which is a mapping; raises StoreError for any other."""
+    value = note.read(data, NOTE, name)
+    if not isinstance(value, Mapping):
+        raise StoreError("it is damaged: its value is no mapping")
+    return value
 
 
 _OTHER = (

@@ -57,11 +57,15 @@ def under_way(said: Mapping[str, Any]) -> UnderWay:
         return UnderWay(who=who)
 
 
+MOST = 2**53
+"""Steps of a training that a page can still draw: whole numbers that a float holds."""
+
+
 def _position(given: Mapping[str, Any]) -> Position:
     """Raises KeyError, TypeError or ValueError for anything but the report of a training."""
     position, start, total, each = (int(given[name]) for name in ("position", "start", "total", "each"))
     lr, seconds = float(given["lr"]), float(given["seconds"])
-    if not (0 <= start <= position <= total and each > 0 and math.isfinite(lr) and 0 <= seconds < math.inf):
+    if not (0 <= start <= position <= total < MOST and each > 0 and math.isfinite(lr) and 0 <= seconds < math.inf):
         raise ValueError("no position of a training")
     means = [(start + each * number, mean) for number, mean in enumerate(given["losses"], 1)]
     losses = tuple((at, float(mean)) for at, mean in means if mean is not None and math.isfinite(mean) and at <= total)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -24,10 +25,13 @@ def test_a_board_that_is_asked_to_end_does(name: str, tmp_path: Path) -> None:
         asked = http.client.HTTPConnection("127.0.0.1", port)
         asked.request("GET", "/studies/demo")  # begins a report
         assert asked.getresponse().status == 200  # and the line stays open
+        with socket.create_connection(("127.0.0.1", port)) as line:
+            line.sendall(b"\x16\x03\x01 no request\r\n\r\n")
+            assert line.recv(100).split()[1] == b"400"
         process.send_signal(getattr(signal, name))
         _, err = process.communicate(timeout=FOREVER)
     assert (process.returncode, err.splitlines()[-1]) == (0, "the board has ended")
-    assert "Traceback" not in err
+    assert "Traceback" not in err and "request" not in err  # what others send is not told here
     asked.close()
     for each in listening(port):
         each.close()

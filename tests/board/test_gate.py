@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -9,7 +10,9 @@ from typing import Any
 
 import pytest
 from boards import Reply, Served
+from waiting import until
 
+from oneticket.board import serve as board_serve
 from oneticket.board.serve import PortError, listening, port_of
 from oneticket.ground.errors import SpecError
 from oneticket.store.step import Outcome, Step
@@ -72,6 +75,8 @@ def test_no_other_page_may_ask(served: Served) -> None:
     assert served.get("/", origin=f"http://127.0.0.1:{served.port}").status == 200
     assert served.get("/board.js", sec_fetch_site="cross-site", sec_fetch_mode="no-cors").status == 403
     assert served.get("/", sec_fetch_site="cross-site", sec_fetch_mode="navigate").status == 200
+    assert served.get("/board.js", sec_fetch_site="same-site", sec_fetch_mode="no-cors").status == 403
+    assert served.get("/board.js", sec_fetch_site="same-origin", sec_fetch_mode="no-cors").status == 200
 
 
 def test_it_can_only_be_looked_at(served: Served) -> None:
@@ -126,6 +131,23 @@ def test_what_is_too_long_or_no_request_is_refused(served: Served) -> None:
     assert served.get("/outcomes?kind=none").status == 400
     assert served.get("/outcomes?page=99999999999999999999").status == 200
     assert served.get("/outcomes?page=-1&q=%ff%00").status == 200
+
+
+def test_what_is_no_path_is_refused(served: Served) -> None:
+    for target in ("*", "outcomes", f"http://127.0.0.1:{served.port}/", "http://evil.example/"):
+        assert served.get(target).status == 400, target
+
+
+def test_connections_that_ask_nothing_do_not_keep_others_out(
+    tmp_path: Path, serve: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(board_serve, "SILENT", 0.05)
+    with serve(tmp_path) as running, contextlib.ExitStack() as lines:
+        for number in range(120):
+            line = lines.enter_context(socket.create_connection(("127.0.0.1", running.port)))
+            line.sendall(b"GET" if number % 2 else b"")  # says nothing, or begins and does not end
+        assert line.recv(100) == b""
+        until(lambda: running.get("/").status == 200, "an answer")
 
 
 def test_what_is_unchanged_is_not_sent_again(served: Served) -> None:
