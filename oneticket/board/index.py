@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import threading
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -19,6 +18,7 @@ from oneticket.store.mark import Mark
 from oneticket.store.step import Step
 from oneticket.study.described import described
 from oneticket.study.steps import ConsensusStep, FileStep, TransferStep, read_step
+from oneticket.ticket.names import natural
 
 BATCH, PAUSE = 100, 1.0  # outcomes read at once, and seconds between two looks for new ones
 LATER = 30.0  # seconds until what could not be read is tried again
@@ -67,7 +67,7 @@ class Index:
         state, (known, found) = (seen.number, self._count), self._sorted
         if state != known:  # thousands of entries are put in order when there are others, not for each page
             entries = [entry for entry in list(self._entries.values()) if entry.key in seen.outcomes]
-            found = sorted(entries, key=lambda entry: (entry.kind, _natural(entry.what), entry.source, entry.key))
+            found = sorted(entries, key=lambda entry: (entry.kind, natural(entry.what), entry.source, entry.key))
             self._sorted = (state, found)
         return found
 
@@ -157,11 +157,6 @@ class Index:
         """The outcomes that the place refused a while ago."""
         due = [key for key, at in self._again.items() if at < clock.now()]
         return [key for key in due if self._again.pop(key) and key in seen.outcomes]
-
-
-def _natural(words: str) -> list[tuple[int, str]]:
-    """Words in an order in which level 5 comes before level 11."""
-    return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d{1,9})", words)]
 
 
 def _told(record: Mapping[str, Any]) -> dict[str, str]:

@@ -84,7 +84,7 @@ class StoreView:
         now = listed.get(names.UNDER_WAY)
         failed = {name: now.files[name] for name in names.holding(names.FAILURE, now.files)} if now else {}
         if any(before.get(folder) is not room for folder, room in listed.items()) or before.keys() - listed.keys():
-            self._forget_told(before, listed)
+            self._forget_ignored(before, listed)
         gone = before.keys() - rooms.keys() - {names.UNDER_WAY}
         if seen.number < 0 or gone or any(before.get(folder) is not room for folder, room in rooms.items()):
             seen = self._gathered(rooms)
@@ -95,8 +95,8 @@ class StoreView:
         self._rooms, self._failed = listed, failed  # only now: what could not be read is read again at the next look
         return seen
 
-    def _forget_told(self, before: Mapping[str, _Room], now: Mapping[str, _Room]) -> None:
-        """Forget what was told of a damaged file that is gone, or another one by now."""
+    def _forget_ignored(self, before: Mapping[str, _Room], now: Mapping[str, _Room]) -> None:
+        """Forget why a damaged file was ignored that is gone, or another one by now."""
         for name in list(self.store.ignored):
             mark = _mark(now, name)
             if mark != _mark(before, name) or (mark is None and "/" in name):

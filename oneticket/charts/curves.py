@@ -16,6 +16,7 @@ from oneticket.stats.regroup import parts, settled
 from oneticket.stats.stats import mean_interval
 from oneticket.stats.summary import Line, Row
 from oneticket.stats.words import counts, percent, within
+from oneticket.ticket.names import naturally
 
 FLOOR = 1e-4  # of a loss on a logarithmic axis
 
@@ -30,7 +31,7 @@ def curves_chart(curves: Sequence[Row]) -> Chart | None:
     blocks: list[tuple[str, Group, list[Record]]] = []
     models = len({row["model"] for row in curves}) > 1
     for part, taken in split.items():
-        for target in sorted({_target(row) for row in taken}):
+        for target in sorted({_target(row) for row in taken}, key=naturally):
             here = [row for row in taken if _target(row) == target]
             level = max(row["level"] for row in here)
             kept = [percent(row["density"]) for row in here if row["level"] == level and row["arm"] not in WHOLE]

@@ -18,6 +18,7 @@ from oneticket.lottery.arms import WHOLE
 from oneticket.stats.regroup import parts, settled, sources_of
 from oneticket.stats.summary import Line, Row, Summary, over, places, summary
 from oneticket.stats.words import counts, label_place, percent, within, words_of
+from oneticket.ticket.names import natural
 
 LEVELS, WIDTH, STEP, SIDE = 3, 180, 14, 18
 
@@ -63,7 +64,7 @@ def controls_chart(rows: Sequence[Row], missing: Sequence[Row] = ()) -> Chart | 
     for record in every:
         record |= {"line": called[record["source"]], "few": record["n"] != usual, "many": f"n = {record['n']}"}
     scales = {metric: _scale(panels, metric) for metric in {panel.metric for panel in panels}}
-    sources = sorted({record["line"] for record in every})
+    sources = sorted({record["line"] for record in every}, key=natural)
     drawn = [
         _draw(panel, scales[panel.metric], sources[start : start + theme.MOST], number)
         for number, (panel, start) in enumerate(

@@ -14,6 +14,7 @@ from oneticket.charts.theme import Chart, Record
 from oneticket.stats.stats import mean_interval
 from oneticket.stats.summary import Row
 from oneticket.stats.words import counts, percent
+from oneticket.ticket.names import naturally
 
 WIDTH, ROW, TEXT = 190, 18, 5
 MANY = 36  # layers in a panel
@@ -32,7 +33,10 @@ def layers_chart(rows: Sequence[Row]) -> Chart | None:
         search = (row["model"], f"{row['source_data']} ({row['source_optimizer']})")
         groups.setdefault(search, {}).setdefault((row["level"], row["layer"], row["position"]), []).append(row)
     named, models = theme.short(source for _, source in groups), len({model for model, _ in groups}) > 1
-    shown = {search: [_record(tile) for tile in tiles.values()] for search, tiles in sorted(groups.items())}
+    shown = {
+        search: [_record(tile) for tile in tiles.values()]
+        for search, tiles in sorted(groups.items(), key=lambda each: naturally(each[0]))
+    }
     every = [record for records in shown.values() for record in records]
     least = min((record["mean"] for record in every if record["mean"] > 0), default=0.01)
     for record in every:

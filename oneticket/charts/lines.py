@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -11,6 +11,7 @@ import altair as alt
 from oneticket.charts import theme
 from oneticket.stats.summary import Line, rank
 from oneticket.stats.words import words_of
+from oneticket.ticket.names import natural
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,7 +52,7 @@ def groups(lines: Iterable[Line], target: Line | None = None) -> list[Group]:
             called[line] = words_of(line.arm).label + (f" from {named[line.source]}" if said else "")
         return Group(title=title, called={**called, **{line: OWN for line in own if line in called}}, detail=detail)
 
-    sources = sorted({line.source for line in away})
+    sources = sorted({line.source for line in away}, key=natural)
     if len(sources) < 2:
         first = [line for line in tickets if line not in own][:1]
         return [group("", each, "ticket") for each in _spread(ordered, first)]
@@ -65,12 +66,18 @@ def groups(lines: Iterable[Line], target: Line | None = None) -> list[Group]:
     return made + [group("of the target", each, detail=True) for each in _spread([*own, *rest], own) if rest]
 
 
-def looks(names: Sequence[str], colors: Sequence[str] = theme.PALETTE) -> tuple[alt.Color, alt.Shape, alt.StrokeDash]:
-    """Colour, shape and dash of the field `line`, each name with its own; one legend above the panel has all three."""
-    shown = theme.legend(names, symbolStrokeWidth=0)
+def looks(
+    names: Sequence[str], colors: Sequence[str] = theme.PALETTE, *, levels: Collection[str] = ()
+) -> tuple[alt.Color, alt.Shape, alt.StrokeDash]:
+    """Colour, shape and dash of the field `line`, each name with its own; one legend above the panel has all three.
+
+    `levels`: those that are drawn as a level line without points, and so in the legend, too.
+    """
+    shown, shapes = theme.legend(names, symbolStrokeWidth=0), theme.marks(names, theme.SHAPES)
+    shapes.range = [theme.BAR if name in levels else shape for name, shape in zip(names, shapes.range, strict=True)]
     return (
         alt.Color("line:N", scale=theme.marks(names, colors), legend=shown),
-        alt.Shape("line:N", scale=theme.marks(names, theme.SHAPES), legend=shown),
+        alt.Shape("line:N", scale=shapes, legend=shown),
         alt.StrokeDash("line:N", scale=theme.marks(names, theme.DASHES), legend=shown),
     )
 

@@ -12,6 +12,7 @@ from oneticket.ground.metric import Metric, named
 from oneticket.stats.regroup import parts, settled
 from oneticket.stats.summary import Line, Row, Setting, Summary, over, summary
 from oneticket.stats.words import counts, percent, words_of
+from oneticket.ticket.names import natural, naturally
 
 At = tuple[str, str, int]
 OWN, RANDOM = "own", "global-random"
@@ -25,7 +26,7 @@ def sources_chart(rows: Sequence[Row], missing: Sequence[Row] = ()) -> Chart | N
     """
     made = []
     for title, found, lacking in _blocks(rows, missing):
-        for optimizer in sorted({one.setting.optimizer for one in found}):
+        for optimizer in sorted({one.setting.optimizer for one in found}, key=natural):
             taken = [one for one in found if {one.setting.optimizer, one.line.optimizer} == {optimizer}]
             gone = [row for row in lacking if {row["target_optimizer"], row["source_optimizer"]} == {optimizer}]
             side = {(one.line.data or "", one.setting.data, one.level): one for one in taken}
@@ -42,7 +43,7 @@ def optimizers_chart(rows: Sequence[Row], missing: Sequence[Row] = ()) -> Chart 
     """
     made = []
     for title, found, lacking in _blocks(rows, missing):
-        for data in sorted({one.setting.data for one in found}):
+        for data in sorted({one.setting.data for one in found}, key=natural):
             taken = [one for one in found if one.setting.data == data == one.line.data]
             gone = [row for row in lacking if row["target_data"] == data == row["source_data"]]
             side = {(one.line.optimizer or "", one.setting.optimizer, one.level): one for one in taken}
@@ -107,14 +108,15 @@ def _matrix(
     tickets = {at: one for at, one in side.items() if one.line.arm in ("ticket", "own")}
     tiles = [
         _tile(at, tickets.get(at), rivals, kept.get(at[2], f"level {at[2]}"), against)
-        for at in sorted({*tickets, *none})
+        for at in sorted({*tickets, *none}, key=lambda at: (naturally(at[:2]), at[2]))
     ]
     if not rivals or all(tile.source == tile.target for tile in tiles):
         return None
     sources, targets = ({tile.source: None for tile in tiles}, {tile.target: None for tile in tiles})
     title = f"{title}, against {words_of(against).phrase}"
     metric = found[0].setting.metric
-    return Matrix(title=title, metric=metric, sources=sorted(sources), targets=sorted(targets), tiles=tiles)
+    ends = [sorted(names, key=natural) for names in (sources, targets)]
+    return Matrix(title=title, metric=metric, sources=ends[0], targets=ends[1], tiles=tiles)
 
 
 def _tile(at: At, one: Summary | None, rivals: Mapping[tuple[Setting, int], Summary], kept: str, against: str) -> Tile:

@@ -15,6 +15,7 @@ from oneticket.ground.metric import Metric
 from oneticket.stats.stats import mean_interval, paired
 from oneticket.stats.summary import Row
 from oneticket.stats.words import counts, percent, within
+from oneticket.ticket.names import natural, naturally
 
 
 def overlap_chart(overlaps: Sequence[Row]) -> Chart | None:
@@ -31,14 +32,17 @@ def overlap_chart(overlaps: Sequence[Row]) -> Chart | None:
         return None
     called = theme.short(row[end] for row in overlaps for end in ("a", "b"))
     models = len({model for model, _ in groups}) > 1
-    shown = {search: [_record(rows, called) for rows in pairs.values()] for search, pairs in sorted(groups.items())}
+    shown = {
+        search: [_record(rows, called) for rows in pairs.values()]
+        for search, pairs in sorted(groups.items(), key=lambda each: naturally(each[0]))
+    }
     every = [record for records in shown.values() for record in records]
     x = theme.density_axis(record["density"] for record in every)
     top = math.ceil(10 * max(max(r["mean"], r["high"] or 0.0, r["chance"]) for r in every)) / 10
     drawn: list[theme.Panel] = []
     for (model, a), records in shown.items():
         title = f"{model}, {called[a]}" if models else called[a]
-        names = sorted({record["line"] for record in records})
+        names = sorted({record["line"] for record in records}, key=natural)
         for start in range(0, len(names), theme.MOST):
             here = names[start : start + theme.MOST]
             inside = [record for record in records if record["line"] in here]

@@ -150,7 +150,8 @@ def _draw(panel: _Panel, records: list[Record], *, x: alt.X, y: alt.Scale, numbe
     tooltip = {"line": "arm", "kept": "weights kept", "score": f"{metric.heading} [95 %]", "n": "n"}
     tooltip["over"] = f"{metric.units} {metric.above} dense [95 %]"
     names = list(panel.group.called.values())
-    color, shape, dash = looks(names)
+    levels = [called for line, called in panel.group.called.items() if line.arm in WHOLE]
+    color, shape, dash = looks(names, levels=levels)
     rule = alt.Chart().transform_filter("datum.dense")
     line = theme.picked(alt.Chart().transform_filter("!datum.whole"), ["line"]).encode(x=x, color=color)
     level = theme.picked(alt.Chart().transform_filter("datum.whole && !datum.dense"), ["line"]).encode(color=color)

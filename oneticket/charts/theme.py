@@ -26,6 +26,8 @@ SHADE = "#999933"
 BELOW, EVEN, ABOVE = "#E08A3C", "#fdfdfd", "#5B9BD5"
 ON_TILE, PALE = "#1c1c1c", "#f4f4f4"  # the same in light and dark: words on tiles, and tiles without a colour
 SHAPES = ("circle", "square", "triangle-up", "diamond", "cross", "triangle-down")
+BAR = "M-1.6,-0.22L1.6,-0.22L1.6,0.22L-1.6,0.22Z"
+"""The sign in a legend of what is drawn as a level line, as a path in a square from -1 to 1."""
 DASHES = ((1, 0), (6, 3), (2, 2), (9, 3, 2, 3), (12, 4), (4, 2, 1, 2))
 MOST = len(PALETTE)
 """Lines that a panel can distinguish: each has its own colour, shape and dash."""

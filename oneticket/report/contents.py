@@ -22,6 +22,7 @@ from oneticket.stats.summary import Row, places, summary
 from oneticket.stats.table import lean, tables
 from oneticket.stats.words import MISSING, arm_place, counts, percent, words_of
 from oneticket.study.findings import Findings
+from oneticket.ticket.names import naturally
 
 NAMED = 3  # places where trainings stayed at the commonest class
 LISTED = 40  # groups of missing cells on the page; the file has every cell
@@ -183,7 +184,7 @@ def _missing(cells: Sequence[Row]) -> ReportTable | None:
         groups.setdefault((_part(cell), cell["model"], source, target, arm), []).append(cell)
     rows = [
         (*group, *(_numbers(cell[name] for cell in alike) for name in ("level", "replicate")), str(len(alike)))
-        for group, alike in sorted(groups.items())
+        for group, alike in sorted(groups.items(), key=lambda each: naturally(each[0]))
     ]
     kinds = f"; {LISTED} of {len(rows)} kinds are listed" if len(rows) > LISTED else ""
     table = ReportTable(

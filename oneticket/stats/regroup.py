@@ -9,6 +9,7 @@ from typing import Any
 from oneticket.ground.errors import SpecError
 from oneticket.ground.metric import Metric
 from oneticket.stats.summary import Row, filled, is_own_ticket, setting_of
+from oneticket.ticket.names import natural
 
 
 def parts(rows: Iterable[Row]) -> dict[str, list[Row]]:
@@ -22,7 +23,7 @@ def parts(rows: Iterable[Row]) -> dict[str, list[Row]]:
 def sources_of(rows: Iterable[Row]) -> list[str]:
     """The sources of all rows, such as `svhn (sgd)`, sorted by name, so that their colours are always the same."""
     found = [row for row in filled(rows) if row.get("source_data")]
-    return sorted({f"{row['source_data']} ({row['source_optimizer']})" for row in found})
+    return sorted({f"{row['source_data']} ({row['source_optimizer']})" for row in found}, key=natural)
 
 
 def settled(rows: Iterable[Row]) -> list[Row]:
@@ -71,7 +72,7 @@ def pooled(rows: Iterable[Row]) -> list[Row]:
     for replicates in groups.values():
         for group in replicates.values():
             names = {
-                name: " and ".join(sorted({row[name] for row in group if row[name]})) or None
+                name: " and ".join(sorted({row[name] for row in group if row[name]}, key=natural)) or None
                 for name in ("source_optimizer", "target_optimizer")
             }
             means = {

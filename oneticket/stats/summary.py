@@ -15,6 +15,7 @@ from oneticket.stats.settings import same
 from oneticket.stats.stats import Interval, Paired, mean_interval, paired
 from oneticket.stats.words import arm_place, words_of
 from oneticket.study.settings import SETTINGS
+from oneticket.ticket.names import natural, naturally
 
 Row = Mapping[str, Any]
 
@@ -277,10 +278,10 @@ def _where(row: Row) -> str:
 
 def _order(one: Summary) -> tuple[Any, ...]:
     setting = one.setting
-    place = (setting.model, setting.data, setting.optimizer, setting.head or "", setting.part or "")
-    return (*place, setting.equal or "", setting.metric.name, rank(one.line), one.level)
+    place = (setting.model, setting.data, setting.optimizer, setting.head, setting.part, setting.equal)
+    return naturally((*place, setting.metric.name)), rank(one.line), one.level
 
 
-def rank(line: Line) -> tuple[int, str, str]:
-    """The place of a line in tables and legends."""
-    return *arm_place(line.arm), line.source
+def rank(line: Line) -> tuple[int, str, list[tuple[int, str]]]:
+    """The place of a line in tables and legends: arms in their usual order, sources by name, 20 before 100."""
+    return *arm_place(line.arm), natural(line.source)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from pathlib import Path
 
 from oneticket.ground.errors import FileError, PruneError
@@ -42,6 +42,11 @@ def natural(name: str) -> list[tuple[int, str]]:
     """
     parts = re.split(r"(\d{1,9})", name)
     return [(int(part), "") if part.isdecimal() else (-1, part) for part in parts]
+
+
+def naturally(names: Iterable[str | None]) -> list[list[tuple[int, str]]]:
+    """Sorts several names together, such as a network, its data and its optimizer; nothing comes first."""
+    return [natural(name or "") for name in names]
 
 
 def book_file(folder: str | os.PathLike[str], replicate: int) -> Path:

@@ -1,8 +1,13 @@
 from __future__ import annotations
 
+import json
+
 import pytest
 
+from oneticket.charts.scores import scores_chart
+from oneticket.charts.theme import BAR
 from oneticket.ground.errors import SpecError
+from oneticket.stats.regroup import sources_of
 from oneticket.stats.summary import summary
 from oneticket.stats.table import SHOWN, tables, text
 
@@ -94,3 +99,27 @@ def test_text_is_aligned(study) -> None:
     title, *lines, caption = text(table).splitlines()
     assert (title, caption) == (table.title, table.caption)
     assert len({len(line) for line in lines}) == 1
+
+
+def test_names_with_numbers_stand_in_the_order_of_their_numbers(study) -> None:
+    rows = study(optimizers=["sgd"])
+    both = [
+        {**row, **{end: f"set-{size}" if row[end] else None for end in ("source_data", "target_data")}}
+        for size in (100, 20)
+        for row in rows
+    ]
+    assert [table.title.split(" ")[2] for table in tables(both)] == ["set-20", "set-100"]
+    assert sources_of(both) == ["set-20 (sgd)", "set-100 (sgd)"]
+    moved = [{**row, "target_data": "elsewhere"} for row in both if row["arm"] == "ticket"]
+    (table,) = tables(moved)
+    assert [row[0] for row in table.rows] == ["ticket from set-20 (sgd)", "ticket from set-100 (sgd)"]
+
+
+def test_the_legend_shows_a_level_line_as_a_line(study) -> None:
+    rows = study(optimizers=["sgd"])
+    level = [{**row, "arm": "dense-rewound"} for row in rows if row["arm"] == "dense"]
+    whose = {
+        name: next(row[name] for row in rows if row["arm"] == "ticket") for name in ("source_data", "source_optimizer")
+    }
+    drawn = json.dumps(scores_chart([*rows, *({**row, **whose} for row in level)]).to_dict())
+    assert drawn.count(json.dumps(BAR)) == 1
