@@ -9,6 +9,7 @@ from cyclopts import App, CycloptsError
 from cyclopts.exceptions import MissingArgumentError, UnknownCommandError, UnknownOptionError, UnusedCliTokensError
 
 from oneticket.cli.help import ALL, HELP
+from oneticket.ground.errors import SpecError
 
 MOST = 20  # arguments that a command may lack
 
@@ -22,23 +23,28 @@ def told(error: CycloptsError, app: App, tokens: Sequence[str]) -> str:
     if isinstance(error, UnusedCliTokensError):
         return _too_many([*map(str, error.unused_tokens or ())], app, chain)
     if isinstance(error, UnknownOptionError | MissingArgumentError):
-        lacking, other = _lacking(app, tokens)
-        other = error if isinstance(error, UnknownOptionError) else other
-        first = (
-            _no_option(other) if isinstance(other, UnknownOptionError) else told(other, app, tokens) if other else ""
-        )
-        return "\n".join(filter(None, [first, needs(name, lacking) if lacking else ""])) or str(error)
+        lacking, unknown, other = _lacking(app, tokens)
+        unknown = unknown or ([error] if isinstance(error, UnknownOptionError) else [])
+        others = other if isinstance(other, str) else told(other, app, tokens) if other else ""
+        first = _no_options(unknown) if unknown else ""
+        return "\n".join(filter(None, [first, others, needs(name, lacking) if lacking else ""])) or str(error)
     return str(error)
 
 
-def _no_option(error: UnknownOptionError) -> str:
-    """That there is no option of that name, and which was probably meant."""
-    name = " ".join(error.command_chain or ())
-    option = (error.token.keyword or error.token.value).split("=")[0]
-    known = {each for argument in error.argument_collection if argument.parse for each in argument.names}
-    hint = f"; did you mean {near}?" if (near := meant(option, known)) else ";"
-    every = ALL if name in HELP and HELP[name].common else "--help"
-    return f"{name}: unknown option {option}{hint} `{' '.join(['oneticket', name, every])}` lists all options"
+def _no_options(errors: Sequence[UnknownOptionError]) -> str:
+    """That there are no options of these names, and which were probably meant."""
+    from oneticket.stats.words import listed
+
+    name = " ".join(errors[0].command_chain or ())
+    known = {each for argument in errors[0].argument_collection if argument.parse for each in argument.names}
+    options = [(error.token.keyword or error.token.value).split("=")[0] for error in errors]
+    near = [meant(option, known) for option in options]
+    every = f"`{' '.join(['oneticket', name, ALL if name in HELP and HELP[name].common else '--help'])}`"
+    if len(options) == 1:
+        hint = f"; did you mean {near[0]}?" if near[0] else ";"
+        return f"{name}: unknown option {options[0]}{hint} {every} lists all options"
+    each = [f"{option} (did you mean {flag}?)" if flag else option for option, flag in zip(options, near, strict=True)]
+    return f"{name}: unknown options {listed(each)}; {every} lists all options"
 
 
 def _no_command(word: str, app: App, chain: Sequence[str]) -> str:
@@ -89,36 +95,40 @@ def meant(option: str, known: Collection[str]) -> str:
     return near[0] if near else ""
 
 
-def _lacking(app: App, tokens: Sequence[str]) -> tuple[list[str], CycloptsError | None]:
-    """All arguments that a command needs and does not get, and what else is wrong with those that it gets.
+def _lacking(app: App, tokens: Sequence[str]) -> tuple[list[str], list[UnknownOptionError], CycloptsError | str | None]:
+    """All arguments that a command needs and does not get, all options that it does not have, and one other mistake.
 
     Something is put in the place of each until nothing more is missed. Nothing where a flag lacks its value.
     """
-    lacking, given, unknown = list[str](), list(tokens), None
+    lacking, given, unknown = list[str](), list(tokens), list[UnknownOptionError]()
     for _ in range(MOST):
         try:
             command, bound, _ = app.parse_args(given, exit_on_error=False, print_error=False)
         except MissingArgumentError as error:
             argument = error.argument
             if argument is None or not set(argument.names).isdisjoint(given):
-                return [], None
+                return [], [], None
             positional = not argument.field_info.is_keyword
             lacking.append(argument.name.lstrip("-").upper() if positional else argument.name)
             given += ["x"] if positional else [argument.name, "x"]
         except UnknownOptionError as error:
             # What else is lacking is told beside it.
-            unknown, word = unknown or error, error.token.keyword or error.token.value
+            word = error.token.keyword or error.token.value
+            unknown.append(error)
             at = next((number for number, each in enumerate(given) if each.partition("=")[0] == word), None)
             if at is None:
-                return lacking, unknown
+                return lacking, unknown, None
             valued = "=" not in given[at] and not (given[at + 1 : at + 2] or ["-"])[0].startswith("-")
             del given[at : at + 1 + valued]
         except CycloptsError as error:
-            return lacking, unknown or error
+            return lacking, unknown, error
         else:
             more = getattr(command, "lacking", None)
-            return [*lacking, *(more(bound.arguments) if more else ())], unknown
-    return lacking, unknown
+            try:
+                return [*lacking, *(more(bound.arguments) if more else ())], unknown, None
+            except SpecError as error:  # the file of settings cannot be read, so what it lacks is not known
+                return lacking, unknown, str(error)
+    return lacking, unknown, None
 
 
 MEANT: Mapping[str, tuple[str, ...]] = {

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
+from oneticket.ground.errors import SpecError
+
 if TYPE_CHECKING:
     from oneticket.lottery.run_context import RunContext
 
@@ -94,9 +96,11 @@ class How:
         """The run context they describe; SpecError for a missing device."""
         from oneticket.lottery.run_context import RunContext, device
 
-        return RunContext(
-            device=device(self.device), compact=self.compact, compiled=self.compile, threads=self.threads, **more
-        )
+        try:
+            chosen = device(self.device)
+        except SpecError as error:
+            raise SpecError(f"--{error}") from None
+        return RunContext(device=chosen, compact=self.compact, compiled=self.compile, threads=self.threads, **more)
 
 
 HOW = How()

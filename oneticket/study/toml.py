@@ -29,6 +29,7 @@ def toml(path: Path) -> dict[str, Any]:
 
     Dotted keys and brackets are counted in the text, because the parser takes time and stack for deep ones.
     """
+    text = ""
     try:
         text = _text(_bytes(path))
         _check_text(text)
@@ -37,7 +38,7 @@ def toml(path: Path) -> dict[str, Any]:
     except OSError as error:
         raise SpecError(f"{path}: cannot be read: {error.strerror}") from None
     except (ValueError, RecursionError) as error:
-        raise SpecError(f"{path}: not a TOML file: {_first(error)}") from None
+        raise SpecError(f"{path}: not a TOML file: {_placed(error, text)}") from None
     except SpecError as error:
         raise SpecError(f"{path}: {error}") from None
     return table
@@ -118,22 +119,26 @@ def _check_text(text: str) -> None:
     """Refuse brackets and dotted keys that are too deep; what stands in texts and comments does not count."""
     bare = _bare(text)
     if deep := _DOTTED.search(bare):
-        raise SpecError(f"line {_line(bare, deep)}: a key of more than {DEEPEST} parts, which is the most here")
+        raise SpecError(f"line {_line(bare, deep.start())}: a key of more than {DEEPEST} parts, which is the most here")
     if long := _DIGITS.search(bare):
-        raise SpecError(f"line {_line(bare, long)}: more than {MOST_DIGITS} digits, which is the most of a number here")
+        raise SpecError(
+            f"line {_line(bare, long.start())}: more than {MOST_DIGITS} digits, which is the most of a number here"
+        )
     depth = 0
     for bracket in _BRACKET.finditer(bare):
         depth = max(depth + (1 if bracket[0] in "[{" else -1), 0)
         if depth > DEEPEST:
-            raise SpecError(f"line {_line(bare, bracket)}: more than {DEEPEST} brackets within each other")
+            raise SpecError(f"line {_line(bare, bracket.start())}: more than {DEEPEST} brackets within each other")
 
 
 def _bare(text: str) -> str:
-    """The text with an x for everything quoted, and without comments, in one pass."""
+    """The text with an x and its line ends for everything quoted, and without comments, in one pass."""
     parts, at = [], 0
     while opened := _OPENING.search(text, at):
-        parts += [text[at : opened.start()], "" if opened[0] == "#" else "x"]
-        at = _end(text, opened.end(), opened[0])
+        end = _end(text, opened.end(), opened[0])
+        lines = "\n" * text.count("\n", opened.start(), end)
+        parts += [text[at : opened.start()], "" if opened[0] == "#" else "x", lines]
+        at = end
     return "".join([*parts, text[at:]])
 
 
@@ -169,8 +174,36 @@ def _walk(table: Mapping[str, Any]) -> Iterator[tuple[tuple[str, ...], Any]]:
         left += [((*path, str(name)), each) for name, each in inner]
 
 
-def _line(text: str, found: re.Match[str]) -> int:
-    return text.count("\n", 0, found.start()) + 1
+def _line(text: str, place: int) -> int:
+    return text.count("\n", 0, place) + 1
+
+
+def _placed(error: Exception, text: str) -> str:
+    """The error in one line; for what is open at the end of the text, with the line in which it begins."""
+    said, at_end = _first(error), "(at end of document)"
+    if at_end not in said:
+        return said
+    opened = _opened(text)
+    if opened is None:
+        return said.replace(at_end, f"(at line {_line(text, len(text.rstrip()))}, the last one)")
+    begins = f"begins at line {_line(text, opened)}"
+    return said.replace(at_end, f"that {begins}" if said.startswith("Un") else f"(at the end of what {begins})")
+
+
+def _opened(text: str) -> int | None:
+    """Where the innermost bracket or text begins that is open at the end; None if all are closed."""
+    opened, at = list[int](), 0
+    while found := _MARK.search(text, at):
+        mark, at = found[0], found.end()
+        if mark in _CLOSING:
+            at = _end(text, at, mark)
+            if len(mark) == 3 and (at < found.end() + 3 or text[at - 3 : at] != mark):
+                return found.start()
+        elif mark in "[{":
+            opened.append(found.start())
+        elif mark != "\n":
+            del opened[-1:]
+    return opened[-1] if opened else None
 
 
 def _first(error: Exception) -> str:

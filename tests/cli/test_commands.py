@@ -141,8 +141,10 @@ MISTAKES = {
     "--out a --data digits --model mlp --modell x": (2, "--modell"),
     "--out a --data digits --model mlp --rows /proc/none/r.csv": (2, "can be written to"),
     "--out a --data digits --model mlp --rows r.txt": (2, "unknown ending '.txt'"),
-    "--out a --data digits --model mlp --device tpu": (2, "device: expected auto or an available one"),
+    "--out a --data digits --model mlp --device tpu": (2, "--device: expected auto or an available one"),
     "--out a --data digits --model mlp --spec none.toml": (2, "none.toml: cannot be read"),
+    "--spec none.toml": (2, "none.toml: cannot be read"),
+    "--spec none.toml --modell x": (2, "unknown option --modell"),
     "--out a --data ./nowhere --model mlp": (1, "nowhere"),
     "--out /proc/nothing --data digits --model mlp": (1, "/proc/nothing"),
 }

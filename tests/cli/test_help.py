@@ -106,6 +106,11 @@ def test_all_that_is_missing_is_told_at_once(words: str, said: str, capsys: pyte
     [
         ("find --learning-rate 3", "did you mean --lr?"),
         ("find --batch_size 3", "did you mean --batch?"),
+        ("find --learning-rate 3 --xyz 4", "unknown options --learning-rate (did you mean --lr?) and --xyz;"),
+        (
+            "find --xyz --learning-rate=3 --uvw 4",
+            "unknown options --xyz, --learning-rate (did you mean --lr?), and --uvw;",
+        ),
         ("find --Replicate 3", "did you mean --replicates?"),
         ("transfer a --arms reinit", "did you mean --controls?"),
         ("study a --tensorboard x", "did you mean --track?"),
