@@ -49,6 +49,11 @@ class Walk(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self._path: list[nn.Module] = []
         self._inside = 0
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """No: torch would import its compiler at the first operation, a second of CPU time; a walk compiles nothing."""
+        return False
+
     def run(self, positional: Sequence[Any], named: Mapping[str, Any], answers: Sequence[bool] = ()) -> list[bool]:
         """One forward pass in the network's present mode; the answers that it got.
 

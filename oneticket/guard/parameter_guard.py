@@ -8,6 +8,7 @@ from functools import cache
 
 import torch
 from torch import Tensor, nn
+from torch._compile import _disable_dynamo
 from torch.autograd.graph import increment_version
 from torch.compiler import is_dynamo_compiling
 from torch.utils.hooks import RemovableHandle
@@ -136,11 +137,11 @@ def eager(hook: Callable[..., None]) -> Callable[..., None]:
 
     Torch's own wrapper is entered only there. Between the other calls of a training step it takes some 8 us.
     """
-    outside = torch.compiler.disable(hook)  # type: ignore[no-untyped-call]
+    away = outside()
 
     def called(*arguments: object) -> None:
         if is_dynamo_compiling():
-            outside(*arguments)
+            away(hook, *arguments)
         else:
             hook(*arguments)
 
@@ -149,9 +150,12 @@ def eager(hook: Callable[..., None]) -> Callable[..., None]:
 
 @cache
 def outside() -> Callable[..., None]:
-    """Calls a hook with its arguments outside of any graph: what `eager` does, for hooks that ask by themselves."""
-    called: Callable[..., None] = torch.compiler.disable(_call)  # type: ignore[no-untyped-call]
-    return called
+    """Calls a hook with its arguments outside of any graph: what `eager` does, for hooks that ask by themselves.
+
+    `torch.compiler.disable` would import torch's compiler, a second of CPU time, for loops too that compile nothing.
+    What torch's optimizers use instead imports it with the first call, and this one is called only where it compiles.
+    """
+    return _disable_dynamo(_call)
 
 
 def _call(hook: Callable[..., None], *arguments: object) -> None:

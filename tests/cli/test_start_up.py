@@ -89,6 +89,21 @@ def test_a_search_begins_to_train_without_what_it_does_not_need(tmp_path: Path) 
     assert (done.stdout, done.returncode) == ("[]\n", 0), done.stderr[-2000:]
 
 
+PRUNED = """
+import sys
+from oneticket.lottery.search import search
+from oneticket.lottery.spec import SearchSpec
+asked = {"data": "digits", "model": "lenet-300-100", "training": {"budget": "2it"}, "rewind": "1it"}
+assert search(SearchSpec.read(asked), levels=2).records[2]["density"] < 0.65
+print("torch._dynamo" in sys.modules)
+"""
+
+
+def test_a_pruned_level_traces_holds_and_trains_without_torchs_compiler(tmp_path: Path) -> None:
+    done = subprocess.run([sys.executable, "-c", PRUNED], capture_output=True, text=True, check=False, cwd=tmp_path)
+    assert done.stdout == "False\n", done.stderr[-2000:]
+
+
 def test_nothing_is_collected_while_a_command_is_imported_and_all_is_afterwards() -> None:
     assert gc.isenabled()
     with loading():
