@@ -1,7 +1,7 @@
 """Charts for notebooks, as Altair charts: of rows, of a book, of a ticket. They need the extra `lab`.
 
 A notebook shows them as pictures, without a network. `alt.renderers.enable("jupyter", offline=True)` makes them
-answer to the pointer; `chart.save("chart.svg")` and the rest of Altair work as ever.
+interactive. `chart.save("chart.svg")` and the rest of Altair work as usual.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ def accuracy(
 ) -> Inline:
     """The scores of trained networks over the share of weights that remain, with 95 % intervals, in the rows' metric.
 
-    `rows`: what `transfer` or `study.run` gives, a DataFrame of its rows, or a file that `--rows` wrote. One panel
-    for each target, one line for each source and arm; dashed is the dense network. Raises SpecError for no rows and for
-    a table that is none of ours, MissingExtra without Altair.
+    `rows`: what `transfer` or `study.run` gives, a DataFrame of its rows, or a file that `--rows` wrote. There is a
+    panel for each target and a line for each source and network; the dense network is dashed. Raises SpecError for no
+    rows and for a table without the columns of our rows, MissingExtra without Altair.
 
     >>> row = {"model": "mlp", "target_data": "digits:b", "target_optimizer": "sgd", "replicate": 0}
     >>> dense = {**row, "arm": "dense", "level": 0, "density": 1.0, "accuracy": 0.9}

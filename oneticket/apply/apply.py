@@ -36,7 +36,7 @@ class Applied:
     - `left`: names in the ticket that were not used.
     - `mask`: the mask to hold in this model, by the model's names.
     - `whole`: all weights of the model, those without a mask too.
-    - `names`: name in the ticket -> name in the model, of all that was transferred.
+    - `names`: name in the ticket -> name in the model, for each transferred tensor.
     """
 
     matched: tuple[str, ...]

@@ -75,13 +75,13 @@ class How:
     threads: Annotated[
         int | None,
         Parameter(
-            help="CPU threads of one training; equal numbers give equal bits. Default: what a study's file says or 1; "
-            "all cores for a single search or transfer."
+            help="CPU threads of one training; equal numbers give equal bits. Default for a study: the number in its "
+            "file, or 1; for a single search or transfer: all cores."
         ),
     ] = None
     together: Annotated[
         int,
-        Parameter(help="Train up to this many alike networks as one program; meant for small networks on a GPU."),
+        Parameter(help="Train up to this many similar networks as one program; meant for small networks on a GPU."),
     ] = 1
     compact: Annotated[
         bool,

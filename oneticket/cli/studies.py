@@ -54,7 +54,7 @@ def study(
     measure: Annotated[
         bool,
         Parameter(
-            help="With --dry-run: time a few optimizer steps of each kind of training that nothing is known of.",
+            help="With --dry-run: time a few optimizer steps of each kind of training whose duration is unknown.",
             negative="",
         ),
     ] = False,

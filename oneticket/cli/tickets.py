@@ -16,9 +16,7 @@ READING = "reading tickets"
 
 Key = Annotated[
     str | None,
-    Parameter(
-        help="Of a checkpoint with more than a state dict: the entry to read, such as model.state.", metavar="NAME"
-    ),
+    Parameter(help="Which entry of a checkpoint is the state dict, such as model.state.", metavar="NAME"),
 ]
 
 
@@ -29,7 +27,7 @@ def show(
     level: Annotated[int | None, Parameter(help="The level whose layers are shown. Default: the last.")] = None,
     json: Json = False,
 ) -> int:
-    """Print what a ticket or book says of itself: model, data, optimizer, rewind point, scores, layers."""
+    """Print what is in a ticket or book: model, data, optimizer, rewind point, scores, layers."""
     from oneticket.cli.show import show as command
 
     return command(file, level=level, json=json)
@@ -75,7 +73,7 @@ def consensus(
     ],
     weights: Annotated[
         Literal["initial", "mean"],
-        Parameter(help="Start from the weights that all searches began from, or from the mean of those rewound to."),
+        Parameter(help="Weights to start from: the initial ones of all searches, or the mean of their rewound ones."),
     ] = "initial",
     run_code: Annotated[
         bool, Parameter(help="Run the code of a network that the books name by import path.", negative="")

@@ -78,10 +78,10 @@ def joint_name(data: Mapping[str, Any]) -> str:
 class DataSpec(Spec):
     """A dataset, or several at once, the part of it to use, and the shape and augmentation of its images.
 
-    `flip` and `crop` left out become the set's usual ones, so that `plain()` is complete.
+    If `flip` or `crop` is not given, it becomes what is usual for the dataset, so that `plain()` is complete.
 
-    A list of names is several sets that share the other settings; in a list of specs each has its own settings. A
-    network has a head for each set, over one trunk. Their images are brought to the first set's shape.
+    A list of names means several datasets that share the other settings. In a list of specs, each has its own. The
+    network has one trunk and a head for each dataset. Images are brought to the first dataset's shape.
 
     >>> DataSpec(name="cifar10:a").plain()["crop"], DataSpec(name="cifar10:a").half
     (4, 'a')
@@ -97,32 +97,33 @@ class DataSpec(Spec):
         "images, Parquet or CSV files, a .parquet, .csv, .npz or .txt file, or your own function as "
         "'file.py:function'. Add :a or :b for one of two fixed halves of the training part."
     )
-    classes: int | None = Field(None, ge=2, description="Use only this many classes, the first ones; all if left out.")
+    classes: int | None = Field(None, ge=2, description="Use only the first classes, this many. Default: all.")
     per_class: int | None = Field(
         None,
         ge=1,
-        description="Use only this many training examples of each class; all if left out. The test set stays whole.",
+        description="Use only this many training examples of each class. The test set stays whole. Default: all.",
     )
     size: int | None = Field(
-        None, ge=1, le=4096, description="Height and width of the images in pixels; the set's own if left out."
+        None, ge=1, le=4096, description="Height and width of the images in pixels. Default: the dataset's own."
     )
     channels: Literal[1, 3] | None = Field(
-        None, description="Colour channels: 1 turns colour to grey, 3 repeats grey; the set's own if left out."
+        None, description="Colour channels: 1 turns colour to grey, 3 repeats grey. Default: the dataset's own."
     )
     fit: Literal["resize", "pad"] = Field(
-        "resize", description="How images get to another size: resized, or padded with black on all sides."
+        "resize", description="How images are brought to another size: resized, or padded with black on all sides."
     )
     flip: bool | None = Field(
         None,
         validate_default=True,
-        description="Mirror training images left to right at random; what is usual for the set if left out.",
+        description="Mirror training images left to right at random. Default: what is usual for the dataset.",
     )
     crop: int | None = Field(
         None,
         ge=0,
         le=256,
         validate_default=True,
-        description="Shift training images at random by up to this many pixels; 0 for none, the usual if left out.",
+        description="Shift training images at random by up to this many pixels; 0 for none. Default: what is usual for "
+        "the dataset.",
     )
 
     missing: Annotated[Literal["refuse", "fill"], Later(neutral="refuse", since="0.2")] = Field(
@@ -131,30 +132,30 @@ class DataSpec(Spec):
         "of the training rows.",
     )
     label: Annotated[str | None, Later(neutral=None, since="0.2")] = Field(
-        None, description="Column of a table that holds the labels; label, labels, target, class or y if left out."
+        None, description="Column of a table that holds the labels. Default: label, labels, target, class or y."
     )
     length: Annotated[int | None, Later(neutral=None, since="0.2")] = Field(
         None,
         ge=1,
         le=65_536,
-        description="Bytes of a text that a network reads at once; those of the longest training text, 256 at most, or "
-        "32 of a long text if left out.",
+        description="How many bytes of a text the network reads at once. Default: the longest training text, at most "
+        "256; 32 for one long text.",
     )
 
     draw: Annotated[int | None, Later(neutral=None, since="0.2")] = Field(
         None,
         ge=0,
         lt=2**63,
-        description="Which random draw of per_class examples to use; the same fixed ones if left out.",
+        description="Which random draw of per_class examples to use. Default: one fixed draw.",
     )
     classes_from: Annotated[int, Later(neutral=0, since="0.2")] = Field(
-        0, ge=0, description="The first class to use, counted from 0: with classes, one part of a set's classes."
+        0, ge=0, description="The first class to use, counted from 0. With classes, it selects a range of the classes."
     )
     test_examples: Annotated[int | None, Later(neutral=None, since="0.2")] = Field(
         None,
         ge=1,
-        description="Measure on at most this many test examples, always the same ones, of each class equally many; all "
-        "if left out.",
+        description="Measure on at most this many test examples: always the same ones, equally many of each class. "
+        "Default: all.",
     )
 
     beside: Annotated[tuple[DataSpec, ...], Later(neutral=[], since="0.2")] = Field(
@@ -163,8 +164,8 @@ class DataSpec(Spec):
     temperature: Annotated[float, Later(neutral=1.0, since="0.2")] = Field(
         1.0,
         gt=0,
-        description="How examples of several datasets are drawn: in proportion to size^(1/temperature), by size at 1, "
-        "nearly equally at 100.",
+        description="How examples of several datasets are drawn: in proportion to size^(1/temperature). 1 draws by "
+        "size, 100 draws nearly equally.",
     )
 
     @property

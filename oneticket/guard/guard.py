@@ -38,24 +38,24 @@ def attach(
     At once and after every step, pruned weights and the optimizer moments of their shape are exactly zero. Under the
     rule "gate+project" gradients are also zeroed as they accumulate and again before the step, so that clipping and
     optimizers that mix entries (LARS, LAMB, Muon) see zeros; "project" leaves gradients alone. A full mask costs
-    nothing; a frozen parameter is projected; tied parameters share one mask. Flat state, as LBFGS has, is zero at
-    pruned weights because the gradients were; that takes the gate, from its first step on. What only happens to have a
-    parameter's shape, as preconditioners of square layers in Shampoo or SOAP, is taken for a moment and zeroed.
-    An optimizer within an optimizer, as Lookahead has, is held too; a wrapper whose step runs no hooks is refused.
-    Moments of a tensor class of their own, as of 8 bits in torchao, are held if their class can hold zeros: GuardError
-    at the first step if not, as with 4 bits.
+    nothing; a frozen parameter is projected; tied parameters share one mask. Flat state, as in LBFGS, is zero at pruned
+    weights only under "gate+project" from the first step on, since it is made of gradients. State that has a
+    parameter's shape by coincidence, as preconditioners of square layers in Shampoo or SOAP, is taken for a moment and
+    zeroed. An optimizer within an optimizer, as in Lookahead, is held too; a wrapper whose step runs no hooks is
+    refused. Moments in a tensor class of their own, such as torchao's 8 bits, are held if that class can represent
+    zero; if not, as with 4 bits, the first step raises GuardError.
 
     The mask's names may differ from the model's by what wrappers add or by one prefix: see `match`. Of parameters that
     ranks share (FSDP2, other DTensors cut by `Shard` or `Replicate`) each rank holds and audits its own shards. Ranks
     that share or copy a model (DDP) compare mask and rule, by one collective: all hold it, or all raise the same error.
 
-    A held model can be moved and converted by `model.to`, but where torch swaps parameters to do so (sharded ones, or
-    by `torch.__future__.set_swap_module_params_on_conversion`) it refuses, "Couldn't swap": do that before.
+    A held model can be moved and converted by `model.to`. Where torch swaps parameters for that (sharded ones, or under
+    `torch.__future__.set_swap_module_params_on_conversion`), torch refuses with "Couldn't swap": convert before you
+    attach.
 
     Loading weights into the model undoes the projection until the next step; `Guard.audit` detects it. On the CPU,
-    writes that torch does not count (through `.data`, NumPy) are zeroed with the next step if some checked weights show
-    them, or else, as in moments alone, within `SWEEP` steps; entries without a write that an optimizer keeps at zero
-    are skipped.
+    some writes do not reach torch's version counter (through `.data`, NumPy). The guard checks a sample of weights: if
+    it shows such a write, the next step zeroes it. Any other, such as one into moments, is zeroed within `SWEEP` steps.
 
     Raises GuardError, with nothing changed, if names, shapes, dtypes, optimizers or ranks do not fit or a parameter is
     guarded already; PruneError for an invalid mask. Warns once of layers whose weight gradient torch may compute by a
@@ -141,7 +141,7 @@ class Guard:
         _ATTACHED.add(self)
 
     def audit(self) -> Audit:
-        """Check all that is promised; raises GuardError that names every violation."""
+        """Check that the mask holds in weights, moments and hooks; raises GuardError that names every violation."""
         if self not in _ATTACHED:
             raise GuardError("the guard was detached and holds nothing")
         wrong, found, seen = [], 0, set()

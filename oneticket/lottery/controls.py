@@ -48,9 +48,10 @@ Tensors = Mapping[str, Tensor]
 class Source:
     """The source of a comparison: a ticket and, as far as they are known, other results of its search.
 
-    `rewind`: all rewind weights, the pruned ones too. `zeros`: which weights the dense network brought to zero itself.
+    `rewind`: all rewind weights, the pruned ones too. `zeros`: which weights training the dense network made zero.
     `positive`: which of the ticket's weights the training of its level left above zero (`TrainedLevel.positive`).
-    `initial`: the weights that the search began from, W_0. `own`: the target's own, of a search from the same W_0.
+    `initial`: the weights that the search began from, W_0. `own`: the source that a search on the target itself gives,
+    from the same W_0.
 
     A control is a function of a source, of new weights by name, and of a generator for its draws; it returns a ticket:
 
@@ -121,14 +122,14 @@ def layerwise_random_kept(source: Source, new: Tensors, generator: torch.Generat
 def global_random(source: Source, new: Tensors, generator: torch.Generator) -> Ticket:
     """The mask permuted over all layers at once, new weights: the paper's random ticket (Morcos et al., 2019).
 
-    It keeps of the ticket its density alone, so that all tickets of one network and density share it.
+    It keeps only the ticket's density, so all tickets of one network and density share it.
     """
     mask = source.ticket.mask
     return _with(source.ticket, mask=_first(mask, torch.randperm(mask.total, generator=generator)), weights=new)
 
 
 def corrected_random(source: Source, new: Tensors, generator: torch.Generator) -> Ticket:
-    """As global random, but natural zeros are taken last: does a ticket beat chance beyond what training drops itself?
+    """As global random, but natural zeros are taken last: is a ticket better than what training prunes by itself?
 
     Without natural zeros it is the global random ticket. Raises TransferError if they are unknown. Caron et al., 2020.
     """
@@ -141,7 +142,7 @@ def corrected_random(source: Source, new: Tensors, generator: torch.Generator) -
 
 
 def signs(source: Source, new: Tensors, generator: torch.Generator) -> Ticket:
-    """Same mask, new magnitudes under the ticket's signs: are the signs what is won? (Zhou et al., 2019)"""
+    """Same mask, new magnitudes under the ticket's signs: are the signs enough? (Zhou et al., 2019)"""
     given, weights = source.ticket, dict(new)
     for name in given.mask:
         weights[name] = torch.copysign(new[name], given.weights[name])
@@ -199,7 +200,7 @@ def mask_init(source: Source, new: Tensors, generator: torch.Generator) -> Ticke
     """
     if source.initial is None:
         raise TransferError(
-            "mask-init needs the weights that the source's search began from; give a book that tells of it"
+            "mask-init needs the weights that the source's search began from; give a book that names its search"
         )
     return _with(source.ticket, mask=source.ticket.mask, weights=source.initial)
 

@@ -183,7 +183,7 @@ class Search:
 
     @property
     def weight_counts(self) -> Density:
-        """How many weights remain there, may be pruned, and are in the whole model."""
+        """How many weights remain at that level, may be pruned, and are in the whole model."""
         return Density(remaining=self.mask.remaining, total=self.mask.total, whole=model_weights(self._inner))
 
     @property
@@ -191,7 +191,9 @@ class Search:
         """The finished levels as a book; PruneError before there is one."""
         deepest = self._at.level - 1
         if deepest < self._first:
-            raise PruneError("search.book: no level is finished; a level is, when the loop's body is done with it")
+            raise PruneError(
+                "search.book: no level is finished; a level is finished when the body of the loop has ended"
+            )
         said = {name: self._asked[name] for name in ("rewind", "prunable", "seed", "rule")}
         return Book(
             weights=self._at.kept[self._step],

@@ -92,22 +92,22 @@ class ModelSpec(Spec):
         default=(),
         max_length=100,
         validate_default=True,
-        description="mlp only: units of each hidden layer, input side first; 100, 100 unless given.",
+        description="mlp only: units of each hidden layer, input side first. Default: 100,100.",
     )
     stem: Literal["auto", "small", "imagenet"] = Field(
         default="auto",
         description="resnet-18 and resnet-50 only: the first layers. 'imagenet' is a 7x7 convolution of stride 2 and a"
         " pooling, 'small' a 3x3 convolution; 'auto' takes 'imagenet' for images of 64 pixels or more in height and"
-        " width. Name it when a ticket is to move between small and large images.",
+        " width. Set it if a ticket is to be transferred between small and large images.",
     )
     prunable: tuple[str, ...] = Field(
         default=(),
-        description="Name patterns of the weights that may be pruned, such as 'layer1.*'; '!pattern' takes some out."
+        description="Name patterns of the weights that may be pruned, such as 'layer1.*'; '!pattern' excludes some."
         " Empty: all weights of linear, convolution, attention and recurrent layers except the output layer.",
     )
     head: str = Field(
         default="",
-        description="Your own models and those of libraries: the dotted name of the output layer, where it is not the"
+        description="Your own models and those of libraries: the dotted name of the output layer, if it is not the"
         " last linear or convolution layer with as many outputs as the data needs.",
     )
     args: dict[str, JsonValue] = Field(

@@ -46,9 +46,9 @@ Rate = Annotated[float, Field(ge=0, lt=1)]
 class OptimizerSpec(Spec):
     """An optimizer and its learning-rate schedule.
 
-    A field left out takes the default of the named optimizer or schedule, and is None (milestones: empty) where it does
-    not apply; given where it does not apply, it is refused. So the spec always shows every setting in force. Of an
-    optimizer of your own, None leaves a setting to its function.
+    A field that is not given takes the default of the named optimizer or schedule. A field that does not apply is None
+    (milestones: empty), and giving it is an error. So the spec always shows every setting in force. For an optimizer of
+    your own, None means that your function chooses.
 
     >>> spec = OptimizerSpec(name="sgd")
     >>> spec.lr, spec.momentum, spec.weight_decay, spec.betas
@@ -62,7 +62,7 @@ class OptimizerSpec(Spec):
     kind: ClassVar[str] = "optimizer"
     name: Annotated[str, OPTIMIZERS] = Field(
         description="The optimizer. muon trains the hidden weight matrices of linear layers, and AdamW the rest. Your"
-        " own, as 'file.py:function', gets the settings that are given and trains each network alone and masked.",
+        " own, as 'file.py:function', receives the settings that you give; each network then trains alone and masked.",
     )
     lr: Annotated[float, Field(gt=0)] | None = Field(
         default=None,
@@ -72,7 +72,7 @@ class OptimizerSpec(Spec):
     rest_lr: Annotated[float, Field(gt=0)] | None = Field(
         default=None,
         validate_default=True,
-        description="muon only: learning rate of its AdamW; 0.001.",
+        description="muon only: learning rate of its AdamW. Usual: 0.001.",
     )
     momentum: Rate | None = Field(
         default=None, validate_default=True, description="Momentum: sgd 0.9, rmsprop 0, muon 0.95."
@@ -93,8 +93,8 @@ class OptimizerSpec(Spec):
     )
     schedule: Annotated[str, SCHEDULES] = Field(
         default="constant",
-        description="constant; step: times gamma at each milestone; cosine: down to 0 at the end of training; or your"
-        " own factor as 'file.py:function'.",
+        description="constant; step: multiplied by gamma at each milestone; cosine: down to 0 at the end of training;"
+        " or your own factor as 'file.py:function'.",
     )
     milestones: tuple[Time, ...] = Field(
         default=(),
@@ -102,13 +102,13 @@ class OptimizerSpec(Spec):
         description="step only: the times at which the learning rate drops, such as 80ep and 120ep, all in one unit.",
     )
     gamma: Annotated[float, Field(gt=0)] | None = Field(
-        default=None, validate_default=True, description="step only: the factor at each milestone; 0.1."
+        default=None, validate_default=True, description="step only: the factor at each milestone. Usual: 0.1."
     )
     warmup: Time = Field(default=When(count=0, unit="it"), description="Linear warm-up of the learning rate.")
 
     @property
     def elementwise(self) -> bool:
-        """Whether every weight is known to be updated by itself, so that weights may be left out or stacked."""
+        """Whether each weight is known to be updated by itself, so that weights can be skipped and networks stacked."""
         return self.name in OPTIMIZERS and self.name not in MIXING
 
     @field_validator("lr", "rest_lr", "momentum", "nesterov", "betas", "weight_decay")

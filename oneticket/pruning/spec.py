@@ -59,17 +59,17 @@ class PruningSpec(Spec):
         "weight",
         description="What is pruned together: weight; channel (weights of one input channel), filter (weights of one"
         " output channel), block:RxC, such as block:16x4, head (of attention); or N:M, such as 2:4, so that of each M"
-        " inputs' weights N at least stay. All but weight need scope layerwise.",
+        " inputs' weights at least N remain. All but weight need scope layerwise.",
     )
     shots: Literal["iterative", "one-shot"] = Field(
         "iterative",
-        description="iterative: rank again after each level's training; one-shot: take all masks from dense.",
+        description="iterative: rank again after each level's training; one-shot: rank once, after the dense training.",
     )
-    allow_empty: bool = Field(True, description="Whether a layer may lose its last weight, or unit.")
+    allow_empty: bool = Field(True, description="Whether a layer may lose its last weight or unit.")
 
     @property
     def units(self) -> tuple[str, int, int]:
-        """The granularity taken apart: its kind, `block` with R and C and `N:M` with N and M; others with zeros.
+        """The granularity as a kind and two numbers: R and C of a `block`, N and M of `N:M`, zeros for all others.
 
         >>> PruningSpec(scope="layerwise", granularity="2:4").units
         ('N:M', 2, 4)

@@ -35,9 +35,9 @@ def search(
     """Find tickets: train, prune and rewind, `levels` times (0 to 100), and return the book.
 
     It does what `oneticket find` does. `subsets`: of sets with `per_class` examples, the same ones in all replicates
-    (`fixed`) or drawn anew for each (`replicate`). `store`: the folder or URL in which each finished level is kept;
-    both reuse what they find there; None keeps nothing. `progress`: True shows it anywhere, False nowhere, None in a
-    notebook or at a terminal. `track`: trackers, as `tensorboard:logs`. `context`: device, threads and the like.
+    (`fixed`) or drawn anew for each (`replicate`). `store`: the folder or URL in which each finished level is kept and
+    found again, here and by the command; None keeps nothing. `progress`: True shows it, False does not, None shows it
+    in a notebook or at a terminal. `track`: trackers, such as `tensorboard:logs`. `context`: device, threads and so on.
 
     Raises SpecError when the rewind point lies beyond the training or a level would prune nothing, StoreError if the
     store refuses, KeyboardInterrupt after a checkpoint when interrupted, and what data, model and training raise.

@@ -40,9 +40,10 @@ STORE = ".oneticket"
 
 @dataclass(frozen=True, kw_only=True)
 class StudyRun:
-    """A study that was run: what is trained by now, and what follows from it.
+    """A study that was run: its rows, findings, verdicts and report, as far as its networks are trained.
 
-    `done`, `reused`: how many steps this run did, and found. `failed`: what did not work, in a line for each reason.
+    `done`: how many steps this run did. `reused`: how many it found in the store. `failed`: a line for each reason why
+    a step failed.
     """
 
     plan: Plan
@@ -53,7 +54,7 @@ class StudyRun:
 
     @cached_property
     def findings(self) -> Findings:
-        """All that the store has of the study: rows, masks by layer, overlaps, curves, cost."""
+        """Everything that the store has of the study: rows, masks by layer, overlaps, curves, cost."""
         return findings(self.plan, self.store)
 
     @property
@@ -63,7 +64,7 @@ class StudyRun:
 
     @property
     def verdicts(self) -> tuple[Verdict, ...]:
-        """What came of each claim that the study asks about."""
+        """The verdict on each claim of the study."""
         return tuple(judged(self.findings).verdicts)
 
     def table(self) -> DataFrame:
@@ -93,13 +94,13 @@ def run(
     engine: Literal["auto", "inline", "ray"] | Engine = "auto",
     context: RunContext | None = None,
 ) -> StudyRun:
-    """Run what a study asks for and the store does not have yet; a second run trains nothing.
+    """Run the steps of a study that are not in the store yet; a second run trains nothing.
 
-    It is `oneticket study`, and shares its store. `study`: a file, the name of a shipped one, `mine.py:function`, or
-    what such a file holds as a mapping, a StudySpec or a Plan. `replicates`: only these, as `6-9`, `0,3` or numbers, so
-    that machines can share a study; the others count as missing. `store`: a folder or URL; None keeps nothing.
-    `engine`: as on the command line. `progress`, `track`, `context`: as for `search`; unless the context says how many,
-    a training has the study's threads.
+    It does what `oneticket study` does, in the same store. `study`: a file, the name of a shipped one,
+    `mine.py:function`, the content of such a file as a mapping, a StudySpec or a Plan. `replicates`: only these, as
+    `6-9`, `0,3` or numbers, so that machines can share a study; the others count as missing. `store`: a folder or URL;
+    None keeps nothing. `engine`: as on the command line. `progress`, `track`, `context`: as for `search`; unless the
+    context says how many, a training has the study's threads.
 
     One step that fails does not stop the others: a warning says so, and `failed` why. Raises SpecError for a mistake in
     the study, DataError for data that are not available, StoreError if the store refuses, and KeyboardInterrupt after a

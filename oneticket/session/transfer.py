@@ -49,18 +49,18 @@ def transfer(
     context: RunContext | None = None,
     run_code: bool = False,
 ) -> Rows:
-    """Train a ticket on a target beside the dense network and controls; one row for each trained network.
+    """Train a ticket, the dense network and controls on a target, and return a row for each trained network.
 
-    It does what `oneticket transfer` does. `spec`: the target; a mapping takes task, optimizer, training and seed from
-    the source where it leaves them out. `source`: a ticket, a book, their file, a folder of books, or several
+    It does what `oneticket transfer` does. `spec`: the target; a mapping without task, optimizer, training or seed
+    takes them from the source. `source`: a ticket, a book, their file, a folder of books, or several
     books, which are the replicates. `levels`: which of a book's levels; all but the dense one unless given.
     `replicates`: how often to train a single ticket or book, each time with another output layer, order and controls.
     `subsets`: of a target with `per_class` examples, the same ones in all replicates, or drawn anew (`replicate`).
     `head_start`: whether target steps inside rewound weights count (`lottery/accounting`). `store`, `progress`,
     `track`, `context`: as for `search`. `run_code`: whether code that the source's file names may be run.
-    A warning says how many examples the source's search saw of the target's, where its data are here.
+    A warning says how many examples of the target the source's search used, if the source's data are available.
 
-    Raises SpecError for a level or arm that the source does not have; TransferError if it does not say its network,
+    Raises SpecError for a level or arm that the source does not have; TransferError if it does not name its network,
     does not fit the target, or names code that may not run; StoreError, DataError and KeyboardInterrupt as `search`
     does. Morcos et al. 2019, arXiv 1906.02773.
 

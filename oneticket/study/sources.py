@@ -33,8 +33,8 @@ def _differ(names: tuple[str, ...]) -> tuple[str, ...]:
 
 Subsets = Literal["fixed", "replicate"]
 SUBSETS = (
-    "Which per_class examples a set takes: replicate draws them anew for each replicate, the same for sources and "
-    "targets; fixed takes the same ones in all."
+    "Which per_class examples are used. fixed: the same ones in all replicates; replicate: new ones for each "
+    "replicate, the same for sources and targets."
 )
 
 Several = Annotated[tuple[str, ...], Field(min_length=2)]

@@ -92,8 +92,9 @@ FROM_SOURCE = ("task", "optimizer", "training", "seed")  # a transfer's defaults
 
 
 COUNTED = (
-    "Whether steps of the target inside rewound weights count: equal begins what was rewound on the target's own data "
-    "at step k of its schedule and all else at step 0, so that all see as many; paper begins all at step 0."
+    "Where training on the target begins. equal: at step k of the schedule for weights that were already trained for k "
+    "steps on the target's own data, and at step 0 for all others, so that all see equally many steps of the target. "
+    "paper: always at step 0."
 )
 
 
@@ -128,17 +129,17 @@ class ComparisonSpec(Spec):
     transfer: TransferSpec
     controls: tuple[Annotated[str, CONTROLS], ...] = Field(
         ("reinit", "global-random"),
-        description="Controls beside the dense network and the ticket, separated by commas, your own as"
-        " 'file.py:function'; none for no others.",
+        description="Controls to train beside the dense network and the ticket, separated by commas; your own as"
+        " 'file.py:function'. none: no controls.",
     )
-    levels: tuple[int, ...] = Field((), description="Source levels to transfer, such as 5,10,20; all unless given.")
+    levels: tuple[int, ...] = Field((), description="Source levels to transfer, such as 5,10,20. Default: all.")
     head_start: HeadStart = Field("equal", description=COUNTED)
     replicates: int | None = Field(
         None,
         ge=1,
         le=10_000,
         description="How often to train one ticket or book on the target, each time with another output layer, data"
-        " order and controls; of a folder each book is a replicate.",
+        " order and controls. In a folder, each book is one replicate.",
     )
     subsets: Subsets = Field("fixed", description=SUBSETS)
 
@@ -153,12 +154,12 @@ class TrainedSpec(Spec):
     training: Settings = Field(default_factory=dict, description="Fields of TrainingSpec.")
     source_training: Settings = Field(default_factory=dict, description="The same for searches of sources alone.")
     target_training: Settings = Field(
-        default_factory=dict, description="The same for trainings on targets alone, and the targets' own searches."
+        default_factory=dict, description="The same for trainings on targets and for the targets' own searches."
     )
     rewind: Time | None = Field(
-        None, description="The rewind point of searches; what is usual for the task unless given, as one epoch."
+        None, description="The rewind point of searches. Default: what is usual for the task, such as one epoch."
     )
-    source_rewind: Time | None = Field(None, description="That of searches of sources; as rewind unless given.")
+    source_rewind: Time | None = Field(None, description="The rewind point of searches of sources. Default: rewind.")
 
 
 class SetSpec(TrainedSpec):
@@ -174,7 +175,7 @@ class SetSpec(TrainedSpec):
 
 
 class PropertiesSpec(Spec):
-    """What a study states of a set, whatever it takes of it: how simple it is stands in no small subset."""
+    """What a study states about a whole dataset, since a small part of it does not show how simple the dataset is."""
 
     kind: ClassVar[str] = "properties"
 
@@ -197,18 +198,18 @@ class ComplexitySpec(Spec):
     kind: ClassVar[str] = "complexity"
 
     score: float | None = Field(
-        None, description="The score of a dense network from which on a target is simple; 0.85 of accuracy."
+        None, description="A target is simple if its dense network reaches this score. Default: an accuracy of 0.85."
     )
     classes: int = Field(10, ge=1, description="The most classes of a simple target.")
     sets: dict[str, PropertiesSpec] = Field(
         default_factory=dict,
-        description="What is known of sets beyond this study, by their names here or everywhere: score, classes, "
-        "examples. Without it a scarce target is judged by what the study's dense networks reach on it.",
+        description="Known facts about whole datasets, by their names in the study or everywhere: score, classes, "
+        "examples. Without them, a target with few examples is judged by the study's own dense networks.",
     )
 
 
 class PartSpec(TrainedSpec):
-    """A grid: every source transferred to every target. What is left out is as the study says.
+    """A grid: every source is transferred to every target. Fields that are not given are the study's.
 
     >>> PartSpec(sources=["digits:a"], targets=["digits:b"], levels=[20, 5]).levels
     (5, 20)
@@ -217,20 +218,20 @@ class PartSpec(TrainedSpec):
     kind: ClassVar[str] = "part"
 
     sources: Sources = Field(
-        description="Where tickets are found: sets of the study, or datasets; a list of them is one ticket for all, a "
-        "table with `consensus` what several searches agree on."
+        description="Where tickets are found: sets of the study, or datasets. A list within the list is one ticket for "
+        "several datasets; a table with `consensus` is what several searches agree on."
     )
-    targets: Sets | None = Field(None, description="Where they are transferred; the sources unless given.")
-    models: Names | None = Field(None, description="Models of the study, or known ones; may be left out if it has one.")
-    optimizers: Names | None = Field(None, description="Optimizers for sources and targets alike, each with each.")
+    targets: Sets | None = Field(None, description="Where they are transferred. Default: the sources.")
+    models: Names | None = Field(None, description="Models of the study, or known ones. Default: the study's only one.")
+    optimizers: Names | None = Field(None, description="Optimizers for sources and for targets, in all pairs.")
     source_optimizers: Names | None = Field(None, description="Optimizers that tickets are found with.")
     target_optimizers: Names | None = Field(None, description="Optimizers that train tickets on the targets.")
     arms: Arms | None = Field(None, description="What is trained on the targets.")
     levels: Levels | None = Field(None, description="Which levels of the sources are transferred.")
     replicates: Replicates | None = Field(None, description="How often all of it is done.")
-    task: TaskSpec | None = Field(None, description="What its networks are trained for; the study's task unless given.")
+    task: TaskSpec | None = Field(None, description="What its networks are trained for. Default: the study's task.")
     pruning: Settings = Field(default_factory=dict, description="Fields of PruningSpec.")
-    equal: Equals | None = Field(None, description="At what its sources are compared: epochs, steps, or both.")
+    equal: Equals | None = Field(None, description="Compare its sources at equal epochs, steps, or both.")
     head: Head | None = Field(None, description="The output layer on the targets.")
     head_start: HeadStart | None = Field(None, description="Whether target steps inside rewound weights count.")
 
@@ -253,7 +254,7 @@ class StudySpec(TrainedSpec):
 
     kind: ClassVar[str] = "study"
 
-    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$", description="The file's name unless given.")
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$", description="Default: the file's name.")
     title: str = Field("", description="The report's title.")
     note: str = Field("", description="What a reader of the report must know.")
     levels: Levels = Field(
@@ -269,9 +270,9 @@ class StudySpec(TrainedSpec):
     task: TaskSpec = Field(TaskSpec(), description="What all networks are trained for.")
     equal: Equals | None = Field(
         None,
-        description="At what sources are compared: epochs (each trains as many of its own), steps (each trains as many "
-        "as the first source of its part takes for them; of times in steps it checks that they are equal), or both, "
-        "all of it twice; as written unless given.",
+        description="How sources are compared. epochs: each trains for the same number of its own epochs. steps: each "
+        "trains for as many steps as the first source of its part (times in steps must agree). Both: everything is "
+        "trained twice. Default: as written.",
     )
     pruning: Settings = Field(default_factory=dict, description="Fields of PruningSpec for all searches.")
     claims: tuple[Annotated[str, CLAIMS], ...] = Field(
@@ -281,18 +282,18 @@ class StudySpec(TrainedSpec):
         tuple(FIGURES), description="What the report draws, in this order; your own as 'file.py:function'."
     )
     margin: float | None = Field(
-        None, gt=0, description="The difference in the metric, in its unit, that counts as none; 0.02 of accuracy."
+        None, gt=0, description="The largest difference in the metric that counts as none. Default: 0.02 of accuracy."
     )
     densities: Densities | None = Field(
         None,
-        description="The densities at which claims are judged, such as 0.17 and 0.035: for each the nearest of the "
-        "levels, at most a tenth away; the sparsest level alone unless given.",
+        description="The densities at which claims are judged, such as 0.17 and 0.035. Each means the nearest level, "
+        "at most a tenth away. Default: the sparsest level.",
     )
     complexity: ComplexitySpec = Field(
         ComplexitySpec(), description="Which targets are simple and which sources more complex, for claim C5."
     )
     sets: dict[str, SetSpec] = Field(default_factory=dict, description="Datasets by the names they go by here.")
     models: dict[str, ModelSpec] = Field(default_factory=dict, description="Models by the names they go by here.")
-    optimizers: dict[str, OptimizerSpec] = Field(default_factory=dict, description="Optimizers, likewise.")
+    optimizers: dict[str, OptimizerSpec] = Field(default_factory=dict, description="Optimizers by their names here.")
     parts: dict[str, PartSpec] = Field(min_length=1, description="The grids.")
-    take: tuple[str, ...] = Field((), description="Which parts; all unless given.")
+    take: tuple[str, ...] = Field((), description="Which parts to run. Default: all.")

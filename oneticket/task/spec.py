@@ -69,6 +69,6 @@ classification, language, regression; your own: 'file.py:function' or 'package.m
     kind: ClassVar[str] = "task"
     name: Annotated[str, TASKS] = Field(
         "classification",
-        description="What is trained for: classification, regression or language, or your own loss and measures as "
-        f"'file.py:function'. What is not given is for language: {usual('language')}.",
+        description="What the network learns: classification, regression or language, or your own loss and measures as "
+        f"'file.py:function'. Usual settings of language: {usual('language')}.",
     )

@@ -42,5 +42,5 @@ class TrainingSpec(Spec):
 
     @property
     def folds(self) -> bool:
-        """Whether units without input are folded into the layers behind them."""
+        """Whether units without remaining inputs are folded into the next layer."""
         return self.guard.endswith("+fold")

@@ -92,7 +92,7 @@ def test_a_figure_is_drawn(rows: dict[str, str], tmp_path: Path) -> None:
     figure = figure_named(rows["figure"])
     assert figure.title == "Remaining weights" and figure.draw(found) is None
     drawn = figure.draw(replace(found, rows=[{"living": 7}]))
-    assert drawn is not None and drawn.to_dict()["data"] == {"values": [{"living": 7}]}
+    assert drawn is not None and drawn.to_dict()["data"] == {"values": [{"remaining": 7}]}
 
 
 def test_an_unknown_row_is_told_among_the_others(rows: dict[str, str]) -> None:
