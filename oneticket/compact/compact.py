@@ -16,7 +16,7 @@ from oneticket.compact.choose import forms as choose
 from oneticket.compact.fold import Folded, steady
 from oneticket.compact.fold import fold as fold_in
 from oneticket.compact.orphans import NAME, adopt, orphans
-from oneticket.compact.pattern import picked
+from oneticket.compact.pattern import picked, place
 from oneticket.compact.proof import differs, known
 from oneticket.compact.room import Room
 from oneticket.compact.sparse import Sparse
@@ -76,7 +76,7 @@ class Compact:
     def _write(self, name: str, value: Tensor, tensor: Tensor) -> None:
         index = self.cuts.get(name, ...)
         if self._bare(name):
-            tensor.zero_().masked_scatter_(self.whole[name].to(tensor.device), value)
+            place(value, self.whole.pack()[name], tensor)
             return
         if self.forms.get(name) == "sparse":
             remaining = self.whole[name][index].to(value.device)

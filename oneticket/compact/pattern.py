@@ -10,6 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from oneticket.ticket.bits import from_bytes
+
 Array = np.ndarray[Any, Any]
 BLOCK = 2**16  # weights for which there are numbers of eight bytes at once
 LONGEST, SHORTEST = 4096, 64  # numbers of a run: five runs stay in the first cache, and a loop over one pays
@@ -154,6 +156,28 @@ def picked(values: Tensor, remaining: Tensor) -> Tensor:
         found[begin : begin + len(part)] = part
         begin += len(part)
     return found
+
+
+def place(values: Tensor, packed: Tensor, out: Tensor) -> None:
+    """Write values where the bits of `Mask.pack` are set, in their order, and zeros elsewhere: `picked` undone.
+
+    Block by block too, where the tensor lies in that order.
+
+    >>> out = torch.ones(2, 2)
+    >>> place(torch.tensor([1.0, 3.0, 4.0]), torch.tensor([13], dtype=torch.uint8), out)
+    >>> out
+    tensor([[1., 0.],
+            [3., 4.]])
+    """
+    if not out.is_contiguous() or out.device.type != "cpu":
+        out.zero_().masked_scatter_(from_bytes(packed, out.numel()).view(out.shape).to(out.device), values)
+        return
+    begin = 0
+    for some, bits in zip(torch.split(out.view(-1), BLOCK), torch.split(packed, BLOCK // 8), strict=True):
+        remaining = from_bytes(bits, len(some))
+        end = begin + int(remaining.count_nonzero())
+        some.zero_().masked_scatter_(remaining, values[begin:end])
+        begin = end
 
 
 def _table(channels: int, plane: int, inside: Array) -> Array | None:

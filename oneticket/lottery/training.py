@@ -12,6 +12,7 @@ from typing import TypeVar
 import torch
 from torch import nn
 
+from oneticket.compact.alone import alone
 from oneticket.compact.compact import Compact, compact
 from oneticket.data.batches import batches, test_batches
 from oneticket.data.data import Data
@@ -77,41 +78,51 @@ def run_training(job: TrainingRequest, context: RunContext) -> Trained:
         agreement = Agreement(context.stop, every=look)
         together, stopping = [agreement], agreement.stop
         draws = replace(streams, root=streams.seed("forward", "rank", context.rank))
-    optimizers = build_optimizers(job.optimizer, slim.network, head=head(model))
-    with guarded(slim.network, optimizers, slim.mask, rule=training.guard.removesuffix("+fold")) as guard:
-        run = Run.begin(network, optimizers, precision=training.precision, position=start, total=total, about=about)
-        if context.checkpoint is not None and checkpoint.load(context.checkpoint, run):
-            context.spent = run.spent
-        elif context.checkpoint is not None and context.checkpoint.read() is not None:
-            context.how = "; ".join(
-                filter(
-                    None, [context.how, "begun anew: its checkpoint was of other work, another form, or other threads"]
+    names = head(model)
+    with alone(slim):
+        optimizers = build_optimizers(job.optimizer, slim.network, head=names)
+        with guarded(slim.network, optimizers, slim.mask, rule=training.guard.removesuffix("+fold")) as guard:
+            run = Run.begin(network, optimizers, precision=training.precision, position=start, total=total, about=about)
+            if context.checkpoint is not None and checkpoint.load(context.checkpoint, run):
+                context.spent = run.spent
+            elif context.checkpoint is not None and context.checkpoint.read() is not None:
+                context.how = "; ".join(
+                    filter(
+                        None,
+                        [context.how, "begun anew: its checkpoint was of other work, another form, or other threads"],
+                    )
                 )
+            run.measure = partial(_measures, slim.network, data, task)
+            if context.ranks > 1:
+                same("checkpoint", f"{run.position:08x}", run.device, TrainingError)
+            share = {"rank": context.rank, "ranks": context.ranks}
+            feed = batches(data, batch=training.batch, streams=streams, start=run.position, stop=stop, **share)
+            steps = train(
+                run,
+                feed,
+                task=task,
+                training=training,
+                optimizer=job.optimizer,
+                streams=draws,
+                per_epoch=epoch,
+                stop=stop,
             )
-        run.measure = partial(_measures, slim.network, data, task)
-        if context.ranks > 1:
-            same("checkpoint", f"{run.position:08x}", run.device, TrainingError)
-        share = {"rank": context.rank, "ranks": context.ranks}
-        feed = batches(data, batch=training.batch, streams=streams, start=run.position, stop=stop, **share)
-        steps = train(
-            run, feed, task=task, training=training, optimizer=job.optimizer, streams=draws, per_epoch=epoch, stop=stop
-        )
-        slot = None if context.rank else context.checkpoint
-        with Keeper(slot, seconds=context.every, stop=stopping) as keep:
-            for _ in watched(steps, run, [*together, finite(stop, every=50), keep, *context.watchers]):
-                pass
-        guard.audit()
-    for weight in network.parameters():
-        weight.grad = None  # gradients and moments take as much memory as the weights, and nobody reads them now
-    for optimizer in optimizers:
-        optimizer.state.clear()
-    if large:
-        give_back()
-    slim.restore()
+            slot = None if context.rank else context.checkpoint
+            with Keeper(slot, seconds=context.every, stop=stopping) as keep:
+                for _ in watched(steps, run, [*together, finite(stop, every=50), keep, *context.watchers]):
+                    pass
+            guard.audit()
+        for weight in network.parameters():
+            weight.grad = None  # gradients and moments take as much memory as the weights, and nobody reads them now
+        for optimizer in optimizers:
+            optimizer.state.clear()
+        if large:
+            give_back()
+        if job.measured and not context.rank:
+            found = measure(slim.network, test_batches(data), task, data.scale)
     losses = run.losses[start:stop].to("cpu", torch.float32)
     if not job.measured or context.rank:
         return Trained(losses=losses, record={}, zeros=Mask({}))
-    found = measure(slim.network, test_batches(data), task, data.scale)
     if not math.isfinite(found.loss):
         raise TrainingError(f"the test loss after {stop} steps is {found.loss}; try a lower --lr, or --clip 1.0")
     if wrong := [f"{name} is {score}" for name, score in found.scores.items() if not math.isfinite(score)]:
