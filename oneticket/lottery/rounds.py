@@ -8,7 +8,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from itertools import islice
 
 from torch import Tensor, nn
@@ -19,7 +19,7 @@ from oneticket.lottery.snapshot import live
 from oneticket.lottery.spec import MOST_LEVELS
 from oneticket.pruning.criteria import Criterion
 from oneticket.pruning.evidence import Evidence, Losses
-from oneticket.pruning.prune import shots, written
+from oneticket.pruning.prune import prune, shots, written
 from oneticket.pruning.spec import PruningSpec
 from oneticket.pruning.units import Units
 from oneticket.ticket.contract import Contract
@@ -89,5 +89,9 @@ def close_level(
         model=model,
         losses=losses,
     )
-    masks = islice(shots(rule, evidence, units=units, criterion=criterion), MOST_LEVELS if one_shot else 1)
+    masks: Iterable[Mask]
+    if one_shot:
+        masks = islice(shots(rule, evidence, units=units, criterion=criterion), MOST_LEVELS)
+    else:  # whose scores are gone before the mask is written
+        masks = [prune(rule, evidence, units=units, criterion=criterion)]
     return written(pruned_at, mask, masks, number + 1)

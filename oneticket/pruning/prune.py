@@ -58,7 +58,7 @@ def written(pruned_at: Tensors, mask: Mask, masks: Iterable[Mask], level: int) -
     after = {name: at.clone() for name, at in pruned_at.items()}
     for number, left in enumerate(masks, start=level):
         for name in mask:
-            after[name].masked_fill_(mask[name].logical_and_(~left[name]), number)
+            after[name].masked_fill_(left[name].logical_not_().logical_and_(mask[name]), number)
         mask = left
     return after
 
