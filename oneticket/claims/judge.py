@@ -45,7 +45,7 @@ def judge(
 
     `level`: by default the sparsest that all pairs have. `beside`: the same tickets compared with other arms, for the
     notes. `metric`: the metric to name if there are no pairs. `more`: further notes. Pairs that cannot be compared are
-    left out and named. Pairs whose dense network did not train are set aside, and a note says what all pairs show.
+    excluded and named. Pairs whose dense network did not train are excluded too, and a note gives the result of all.
     Without pairs the verdict is `not tested`, with the reason. Raises SpecError for a margin that is not above 0.
 
     >>> asked = Question(name="mine", statement="Mine win.", rows="my tickets", against="reinit")

@@ -19,7 +19,7 @@ EXIT_CODES = "Exit codes: 0 done, 1 something failed, 2 a mistake in the request
 class CommandHelp:
     """How a command is shown: its group, its examples, and where it has very many flags, the common ones in order.
 
-    `usage`: what stands behind its name where the arguments may be left out; made from its signature unless given.
+    `usage`: the text after its name if arguments are optional; by default made from its signature.
     """
 
     group: str
@@ -140,7 +140,9 @@ HELP: dict[str, CommandHelp] = {
             "oneticket export mine.safetensors --weights trained.safetensors \\\n    --to c --int8 --out mine.c",
         ),
     ),
-    "store": CommandHelp(group="Store", examples=("oneticket store ls", "oneticket store verify")),
+    "store": CommandHelp(
+        group="Store", examples=("oneticket store ls", "oneticket store gc --dry-run", "oneticket store verify")
+    ),
     "completion": CommandHelp(group="Shell", examples=('eval "$(oneticket completion bash)"',), usage="[SHELL]"),
 }
 """The commands in the order of the overview."""

@@ -97,7 +97,7 @@ class DataSpec(Spec):
         "images, Parquet or CSV files, a .parquet, .csv, .npz or .txt file, or your own function as "
         "'file.py:function'. Add :a or :b for one of two fixed halves of the training part."
     )
-    classes: int | None = Field(None, ge=2, description="Use only the first classes, this many. Default: all.")
+    classes: int | None = Field(None, ge=2, description="Use only this many classes, from the first on. Default: all.")
     per_class: int | None = Field(
         None,
         ge=1,
@@ -149,7 +149,7 @@ class DataSpec(Spec):
         description="Which random draw of per_class examples to use. Default: one fixed draw.",
     )
     classes_from: Annotated[int, Later(neutral=0, since="0.2")] = Field(
-        0, ge=0, description="The first class to use, counted from 0. With classes, it selects a range of the classes."
+        0, ge=0, description="The first class to use, counted from 0. Together with classes it selects a range."
     )
     test_examples: Annotated[int | None, Later(neutral=None, since="0.2")] = Field(
         None,

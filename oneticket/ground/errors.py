@@ -20,7 +20,7 @@ class DataError(OneticketError):
 
 
 class SelectionError(SpecError, DataError):
-    """A dataset that is there has not what is asked of it: so many classes or examples, or such a setting."""
+    """A dataset does not have what the spec asks for: enough classes or examples, or a setting that it supports."""
 
 
 class ModelError(OneticketError):
@@ -32,7 +32,7 @@ class PruneError(OneticketError):
 
 
 class FileError(OneticketError):
-    """A ticket or book file is damaged, foreign, untruthful or from a newer version."""
+    """A ticket or book file is damaged, of another kind, inconsistent or from a newer version."""
 
 
 class TransferError(OneticketError):
@@ -52,7 +52,7 @@ class StoreError(OneticketError):
 
 
 class KeptWarning(UserWarning):
-    """Something that was kept is not used: it is damaged, of something else, or of another version."""
+    """A stored file is not used: it is damaged, belongs to something else, or is of another version."""
 
 
 def tell(path: object, why: object, then: str = "it is made anew") -> None:
@@ -74,7 +74,7 @@ def unknown(kind: str, given: object, known: Iterable[str]) -> str:
 
 
 def nearest(given: object, names: Sequence[str]) -> str:
-    """The name that was probably meant, or nothing: the same in other letters, one that begins so, or a near one.
+    """The name that was probably meant, or nothing: equal but for case and hyphens, with this beginning, or similar.
 
     >>> nearest("gpu", ["cpu", "cuda"]), nearest("AdamW", ["adam", "adamw"]), nearest("resnet20", ["resnet-20", "mlp"])
     ('cuda', 'adamw', 'resnet-20')

@@ -34,7 +34,7 @@ class Metric:
         return self.name.replace("_", " ")
 
     def gain(self, score: float, other: float) -> float:
-        """By how much a score is better than another: above 0 it is better, whichever way the metric counts.
+        """By how much a score is better than another: above 0 is better, also if lower scores are better.
 
         >>> METRICS["accuracy"].gain(0.75, 0.5), METRICS["rmse"].gain(50.0, 54.0)
         (0.25, 4.0)
@@ -92,13 +92,13 @@ class Metric:
         return f"{self.score(mean)} ({self.score_interval_words(low, high, n)})"
 
     def score_interval_words(self, low: float | None, high: float | None, n: int) -> str:
-        """What stands in brackets behind a mean score: no end of its interval lies beyond the metric's bounds."""
+        """The text in brackets after a mean score: its interval stays within the metric's bounds."""
         if low is None or high is None:
             return self.interval_words(low, high, n)
         return self.interval_words(self.clipped(low), self.clipped(high), n)
 
     def interval_words(self, low: float | None, high: float | None, n: int) -> str:
-        """What stands in brackets behind a mean."""
+        """The text in brackets after a mean."""
         if low is None or high is None:
             return f"n = {n}, no interval"
         return f"95 % CI {self.written(low)} to {self.written(high)}, n = {n}"

@@ -1,4 +1,4 @@
-"""Tickets in Accelerate: a guard over what an Accelerator prepared, in its checkpoints, too."""
+"""Tickets in Accelerate: a guard over a prepared model and its optimizers, and its state in checkpoints."""
 
 from __future__ import annotations
 

@@ -25,9 +25,9 @@ class TicketCallback(pl.Callback):
 
     It writes no weights: call `ticket.apply(module)` once, before the first `fit`, so that a second continues from the
     first; give the same `head`, `names` and `fresh`. While a `fit` runs, `guard` holds the mask. At its end, also after
-    an exception or an interrupt, the guard is removed and `audit` is the proof. Checkpoints contain what was held, and
-    `fit(ckpt_path=...)` continues without more; those of a level contain the search's state, for `resume`. A level
-    counts the steps that were made, a round of several optimizers as one.
+    an exception or an interrupt, the guard is removed, and `audit` has its last audit. Checkpoints say what was held,
+    and `fit(ckpt_path=...)` continues from them; those of a level also have the search's state, for `resume`. A level
+    counts the optimizer's steps, a round of several optimizers as one.
 
     A Trainer takes one of these callbacks; masks of several layers are one mask. Raises what `oneticket.attach` raises,
     from within `fit`, and GuardError for another ticket's checkpoint, whose weights are then in the model.
@@ -63,7 +63,7 @@ class TicketCallback(pl.Callback):
 
     @property
     def guard(self) -> Guard | None:
-        """What holds the mask while a fit runs."""
+        """The guard of the mask while a fit runs."""
         return self._holding.guard
 
     @property
@@ -107,8 +107,8 @@ class TicketCallback(pl.Callback):
 def resume(search: Search, checkpoint: str | Path) -> None:
     """Bring a search to where a checkpoint was saved, before its loop; then `fit(level.model, ckpt_path=checkpoint)`.
 
-    Read as tensors and plain values alone, so that a hostile file runs no code. Raises FileError when no search's state
-    is in it, and what `Search.load_state_dict` raises.
+    It reads only tensors and plain values, so a hostile file runs no code. Raises FileError for a file without a
+    search's state, and what `Search.load_state_dict` raises.
     """
     try:
         with get_filesystem(checkpoint).open(str(checkpoint), "rb") as file:

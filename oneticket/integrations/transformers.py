@@ -23,10 +23,10 @@ class TicketCallback(TrainerCallback):
 
     It writes no weights: call `ticket.apply(model)` once, before the first `train()`, so that a second continues from
     the first; give the same `head`, `names` and `fresh`. While it trains, `guard` holds the mask; at the end the guard
-    is removed and `audit` is the proof. A Trainer does not report that it failed: use the callback as a context manager
-    around `train()`, call `detach()`, or train again with the same callback.
+    is removed, and `audit` has its last audit. A Trainer does not report that it failed: use the callback as a context
+    manager around `train()`, call `detach()`, or train again with the same callback.
 
-    Checkpoints contain what was held, in `trainer_state.json`, and `resume_from_checkpoint` continues without more; a
+    Checkpoints say what was held, in `trainer_state.json`, and `resume_from_checkpoint` continues from them; a
     level's search is written next to it, to `oneticket.safetensors`, for `resume`. A level counts the optimizer's
     steps: accumulated batches and steps that a GradScaler skips do not count.
 
@@ -60,7 +60,7 @@ class TicketCallback(TrainerCallback):
 
     @property
     def guard(self) -> Guard | None:
-        """What holds the mask while a training runs."""
+        """The guard of the mask while a training runs."""
         return self._holding.guard
 
     @property

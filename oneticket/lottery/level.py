@@ -113,7 +113,7 @@ class Level:
         return self._first if self._counter is None else self._counter.steps
 
     def step(self, *_: object) -> None:
-        """Mark the end of a step. Only loops whose optimizers take turns need it; otherwise steps are counted without.
+        """Mark the end of a step. Only loops whose optimizers take turns need it; all others are counted by themselves.
 
         Arguments from a framework are ignored. Raises TrainingError when the level is over, and where no optimizer
         stepped or all stepped more than once; GuardError when none is attached.
@@ -178,7 +178,7 @@ class Level:
             self.small.restore()
 
     def fill(self, mask: Mask) -> None:
-        """Take another full mask in the place of a full one, of which a guard holds nothing."""
+        """Replace a full mask by another full one; a guard holds nothing under either."""
         self.mask = mask
         if self.guard is not None:
             self.guard.mask = named(self.model, mask)
@@ -221,7 +221,7 @@ class Level:
             self.small.close()
 
     def close(self) -> None:
-        """Let go of the model: no guard holds it any more, and no more steps are taken."""
+        """Release the model: remove the guard, and refuse further steps."""
         self.over = True
         self._let_go()
         self._watch.remove()

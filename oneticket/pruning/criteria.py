@@ -1,4 +1,4 @@
-"""Criteria: a score for every weight; the lowest go first.
+"""Criteria: a score for every weight; the lowest are pruned first.
 
 A criterion looks at the evidence of a trained level and scores every entry of each prunable tensor, pruned ones too;
 selection looks at the remaining ones only. Your own is a function from `Evidence` to scores, by name, of the weights'
@@ -26,12 +26,12 @@ def magnitude(evidence: Evidence) -> Tensors:
 
 
 def magnitude_at_init(evidence: Evidence) -> Tensors:
-    """|w| before training: what magnitude knows without any data (Frankle et al., 2021)."""
+    """|w| before training: magnitude without any data (Frankle et al., 2021)."""
     return {name: weight.detach().abs() for name, weight in evidence.initial.items()}
 
 
 def random(evidence: Evidence) -> Tensors:
-    """A uniform draw for every weight: the floor for every criterion."""
+    """A uniform draw for every weight: the baseline for every criterion."""
     return {
         name: torch.rand(evidence.trained[name].shape, generator=evidence.generator)
         for name in sorted(evidence.trained)
@@ -39,7 +39,7 @@ def random(evidence: Evidence) -> Tensors:
 
 
 def saliency(evidence: Evidence) -> Tensors:
-    """|w x dL/dw| after training, over 8 training batches: what the loss loses without it, to first order.
+    """|w x dL/dw| after training, over 8 training batches: the change of the loss without the weight, to first order.
 
     Mozer and Smolensky (1989); at initialisation it is SNIP (Lee et al., 2019).
     """
@@ -72,7 +72,7 @@ def score(criterion: str | Criterion, evidence: Evidence) -> dict[str, Tensor]:
 
 
 def named(criterion: str | Criterion) -> str:
-    """A criterion's name: of a function where it is written, as an import path."""
+    """A criterion's name; for a function, its import path."""
     if isinstance(criterion, str):
         return criterion
     return f"{criterion.__module__}:{getattr(criterion, '__qualname__', type(criterion).__name__)}"

@@ -1,4 +1,4 @@
-"""Evidence: what a criterion may look at. Each kind is made when it is first asked for, and costs nothing before."""
+"""Evidence: what a criterion may look at. Each kind is computed when it is first used."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ BATCHES = 8
 
 @dataclass(frozen=True, kw_only=True)
 class Evidence:
-    """What is known at the end of a level's training, of the prunable weights, by name.
+    """What is known about the prunable weights at the end of a level's training, by name.
 
     - `mask`: which of them remain. `trained`: their values now. `initial`: as the network was initialised.
     - `generator`: for criteria that draw.
-    - `gradients(batches)` and `activations(batches)`: measured on training batches in evaluation mode, where there is a
-      model and its losses; `Search` has them of `evidence=`, and our own searches of their data.
+    - `gradients(batches)` and `activations(batches)`: measured on training batches in evaluation mode. They need a
+      model and its losses: `Search` takes the losses of `evidence=`, and our own searches those of their data.
 
     >>> layer = nn.Linear(2, 1, bias=False)
     >>> mask = Mask.full({"weight": layer.weight})
@@ -52,9 +52,9 @@ class Evidence:
         return self.initial_of()
 
     def gradients(self, batches: int = BATCHES) -> dict[str, Tensor]:
-        """The loss's gradient with respect to each prunable weight, of its shape, averaged over so many batches.
+        """The loss's gradient with respect to each prunable weight, in its shape, averaged over this many batches.
 
-        In evaluation mode, pruned weights included. Raises PruneError where there is nothing to measure on.
+        It is measured in evaluation mode, for pruned weights too. Raises PruneError without a model and losses.
         """
         model = self._model("gradients")
         taken = {name: model.get_parameter(name) for name in self.mask}
@@ -73,10 +73,10 @@ class Evidence:
         return {name: one.detach().cpu() for name, one in found.items()}
 
     def activations(self, batches: int = BATCHES) -> dict[str, Tensor]:
-        """The mean square of what each prunable weight is multiplied by, over so many batches.
+        """The mean square of the input that each prunable weight is multiplied by, over this many batches.
 
         It has the weight's number of dimensions and its inputs along dimension 1, such as (1, inputs) of a linear layer
-        and (1, channels, 1, 1) of a convolution with one group. Raises PruneError where there is nothing to measure on,
+        and (1, channels, 1, 1) of a convolution with one group. Raises PruneError without a model and losses,
         and for a layer that is neither.
         """
         model, seen = self._model("activations"), dict[str, list[Tensor]]()

@@ -132,7 +132,7 @@ class ComparisonSpec(Spec):
         description="Controls to train beside the dense network and the ticket, separated by commas; your own as"
         " 'file.py:function'. none: no controls.",
     )
-    levels: tuple[int, ...] = Field((), description="Source levels to transfer, such as 5,10,20. Default: all.")
+    levels: tuple[int, ...] = Field((), description="Source levels to transfer, such as 5,10. Default: all but 0.")
     head_start: HeadStart = Field("equal", description=COUNTED)
     replicates: int | None = Field(
         None,
