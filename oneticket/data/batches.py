@@ -138,9 +138,12 @@ def _normalised(data: Data, found: Iterable[Batch]) -> Iterator[Batch]:
     rate = torch.tensor(data.std, dtype=torch.float64).mul(units).reciprocal().float().view(row).to(data.device)
     ends = torch.tensor([*accumulate(member.outputs for member in data.members)], device=data.device)
     for inputs, targets in found:
-        y = targets.to(data.device, non_blocking=True)
-        own = torch.bucketize(y, ends, right=True) if data.members else slice(None)
-        yield inputs.to(data.device, non_blocking=True).sub(mean[own]).mul_(rate[own]), y
+        x, y = inputs.to(data.device, non_blocking=True), targets.to(data.device, non_blocking=True)
+        if data.members:
+            own = torch.bucketize(y, ends, right=True)
+            yield x.sub(mean[own]).mul_(rate[own]), y
+        else:
+            yield x.sub(mean).mul_(rate), y
 
 
 def _image(data: Data) -> Shape:
