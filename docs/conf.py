@@ -24,7 +24,7 @@ html_show_copyright = False
 html_show_sphinx = False
 pygments_style = "default"
 html_static_path = ["_static"]
-html_css_files = ["cards.css", "notebooks.css"]
+html_css_files = ["cards.css", "notebooks.css", "narrow.css"]
 
 default_role = "code"
 smartquotes = False

@@ -120,7 +120,7 @@ def _side_by_side(rows: list[Shared], names: list[str]) -> Html:
     )
     chance = second / max(total, 1)
     said = (
-        f"Of the {first:,} weights that live in the first, {both:,} live in the second, too: "
+        f"Of the {first:,} weights that remain in the first, {both:,} remain in the second, too: "
         f"{percent(both / max(first, 1))}. Two random masks of these densities would share {percent(chance)}."
     )
     body = []

@@ -146,8 +146,9 @@ FIGURES: Table[Figure] = NAMES.filled(
         ),
         "layers": _figure(
             "layers",
-            caption="The share of each layer's weights that live at every level of a search, as means over replicates: "
-            "pruning over all layers at once empties some of them early. Intervals and counts are under the pointer.",
+            caption="The share of each layer's weights that remain at every level of a search, as means over "
+            "replicates: pruning over all layers at once empties some of them early. Intervals and counts are under "
+            "the pointer.",
             needs="a search",
             draw=lambda found: layers_chart(found.layers),
         ),

@@ -69,7 +69,7 @@ def layers_chart(rows: Sequence[Row]) -> Chart | None:
         else f"Half of the widest 95 % Student t interval: {100 * widest:.2g} percentage points."
     )
     subtitle = [
-        f"Colour: mean share of a layer's weights that live; {counts([record['n'] for record in every])}.",
+        f"Colour: mean share of a layer's weights that remain; {counts([record['n'] for record in every])}.",
         spread,
         "Layers from the input down; a crossed tile is a layer that is empty in a replicate or more.",
     ]

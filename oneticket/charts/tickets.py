@@ -10,6 +10,7 @@ import altair as alt
 from oneticket.charts import theme
 from oneticket.charts.layers import layers_chart
 from oneticket.charts.scores import scores_chart
+from oneticket.charts.sheet import sheet
 from oneticket.charts.theme import Chart
 from oneticket.ground.errors import SpecError
 from oneticket.ground.metric import score_of
@@ -19,7 +20,7 @@ from oneticket.ticket.book import Book
 from oneticket.ticket.mask import Mask
 from oneticket.ticket.names import natural
 
-WIDTH, ROW = 300, 22
+ROW, BAR = 34, 12
 
 
 def mask_chart(mask: Mask) -> Chart:
@@ -35,23 +36,25 @@ def mask_chart(mask: Mask) -> Chart:
     for name in names:
         total = prod(shapes[name])
         share = counts[name] / total if total else 1.0
-        said = {"said": f"{percent(share)} of {total:,}", "remaining": f"{counts[name]:,}"}
-        bars.append({"layer": name.removesuffix(".weight"), "share": share, **said})
+        layer, said = name.removesuffix(".weight"), f"{percent(share)} of {total:,}"
+        words = {"said": said, "line": f"{layer} · {said}", "remaining": f"{counts[name]:,}"}
+        bars.append({"layer": layer, "share": share, **words})
     reach = "weights that remain, from 0 % to 100 %"
     axis = alt.Axis(format="%", description=reach)
     x = alt.X("share:Q", title="weights that remain", scale=alt.Scale(domain=[0, 1]), axis=axis)
-    y = alt.Y("layer:N", sort=[bar["layer"] for bar in bars], title=None)
+    y = alt.Y("layer:N", sort=[bar["layer"] for bar in bars], axis=None)
     base = alt.Chart(alt.InlineData(values=bars)).encode(x=x, y=y)
     tooltip = {"layer": "layer", "said": "weights that remain", "remaining": "in number"}
     layers = [
-        theme.with_tooltip(base, tooltip, "bar", color=theme.PALETTE[0], height=ROW - 8),
-        base.mark_text(align="left", dx=5, color=theme.INK, aria=False).encode(text="said:N"),
+        theme.with_tooltip(base, tooltip, "bar", color=theme.PALETTE[0], height=BAR, yOffset=BAR / 2),
+        # Above its bar, since a name of many parts has no room beside it.
+        base.mark_text(align="left", dy=-BAR + 1, limit=theme.WHOLE, color=theme.INK, aria=False).encode(
+            text="line:N", x=alt.value(0)
+        ),
     ]
-    panel = alt.layer(*layers).properties(width=WIDTH, height=ROW * len(bars))
+    panel = alt.layer(*layers).properties(width=theme.WHOLE, height=ROW * len(bars))
     words = f"In all {percent(mask.density)} of {mask.total:,} remain"
-    chart = alt.concat(panel, title=alt.Title("Where the weights are", subtitle=words))
-    chart.config = alt.Config(**theme.LOOK)
-    return chart
+    return sheet([panel], title="Where the weights are", subtitle=[words])
 
 
 def book_layers_chart(book: Book) -> Chart:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from html import escape
@@ -97,7 +98,7 @@ def text(value: object, *, most: int = 120) -> str:
 
 def _bars(part: Bars) -> str:
     lines = "".join(
-        f'<div style="{WRAP}">{text(bar.name)}</div>{_bar(bar)}<div style="white-space:nowrap">{text(bar.said)}</div>'
+        f'<div style="{PARTS}">{_parts(bar.name)}</div>{_bar(bar)}<div style="{LINE}">{text(bar.said)}</div>'
         for bar in part.bars[:MOST]
     )
     left = len(part.bars) - MOST
@@ -106,12 +107,17 @@ def _bars(part: Bars) -> str:
     return f'{title}<div style="{BARS}">{lines}</div>{more}' if part.bars else ""
 
 
+def _parts(name: str) -> str:
+    """A name that is broken behind its dots and slashes where it has little room."""
+    return re.sub(r"(?<=[./])(?=\w)", "<wbr>", text(name))
+
+
 def _bar(bar: Bar) -> str:
     width = round(WIDTH * min(max(bar.share, 0.0), 1.0), 1)
     filled = f'<rect width="{width}" height="{HEIGHT}" rx="2" fill="{FILL}"/>' if width else ""
     empty = f'<rect width="{WIDTH}" height="{HEIGHT}" rx="2" fill="currentColor" opacity="0.15"/>'
     return (
-        f'<svg width="{WIDTH}" height="{HEIGHT}" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" '
+        f'<svg width="100%" height="{HEIGHT}" viewBox="0 0 {WIDTH} {HEIGHT}" preserveAspectRatio="none" role="img" '
         f'aria-label="{text(bar.name)}: {text(bar.said)}">{empty}{filled}</svg>'
     )
 
@@ -131,9 +137,16 @@ def _line(row: Iterable[str]) -> str:
 
 
 def _cell(kind: str, value: str, *, first: bool) -> str:
-    style = f"text-align:{'left' if first else 'right'};padding:0.1em 0.7em 0.1em 0;border:0;background:none"
-    return f'<{kind} style="{style}">{text(value)}</{kind}>'
+    where = "left" if first else "right"
+    style = (
+        f"text-align:{where};vertical-align:top;padding:0.1em 0 0.1em {0 if first else APART};border:0;background:none"
+    )
+    return f'<{kind} style="{style}">{text(value) if first else _TIED.sub(NBSP, text(value))}</{kind}>'
 
+
+NBSP = "\N{NO-BREAK SPACE}"
+_TIED = re.compile(r"(?<=±) | (?=%)|(?<=\(n) | (?=\d+\))")
+"""Spaces at which a number is not broken where a table has little room: before its interval it may be."""
 
 MOST = 12  # bars of one part
 LONGEST = 600  # characters of a note
@@ -144,13 +157,16 @@ BOX = (
     "display:inline-block;box-sizing:border-box;max-width:100%;padding:0.6em 0.9em;border:1px solid "
     "rgba(128,128,128,0.45);border-radius:0.5em;line-height:1.45;font-size:0.95em;color:inherit;background:none"
 )
-FACTS = "display:grid;grid-template-columns:max-content minmax(0,1fr);column-gap:1em"
+FACTS = "display:grid;grid-template-columns:fit-content(38%) minmax(0,1fr);column-gap:1em"
 BARS = (
-    "display:grid;grid-template-columns:minmax(0,max-content) max-content max-content;column-gap:0.8em;"
-    "align-items:center"
+    f"display:grid;grid-template-columns:auto minmax(24px,{WIDTH}px) max-content;column-gap:0.8em;"
+    "align-items:center;justify-content:start"
 )
-TABLE = "border-collapse:collapse;margin:0;border:0;font-size:inherit;white-space:nowrap;color:inherit;width:auto"
+APART = "clamp(0.25em,1.5vw,0.7em)"  # between columns, less on a telephone
+TABLE = "border-collapse:collapse;margin:0;border:0;font-size:0.95em;color:inherit;width:auto"
 SOFT = "opacity:0.75"
 WRAP = "overflow-wrap:anywhere"
+LINE = "white-space:nowrap"
+PARTS = "overflow-wrap:break-word"
 ABOVE = "margin-top:0.5em"
 """Styles stand in each element: what sanitizes notebooks drops style sheets, and a card must not touch the page's."""

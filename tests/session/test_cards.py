@@ -39,7 +39,7 @@ class Page(HTMLParser):
         assert all(value is not None and "url(" not in value for _, value in attrs)
         assert not {name for name, _ in attrs} & {"src", "href", "onload", "onclick"}
         self.tags.append(tag)
-        if not self.get_starttag_text().endswith("/>"):  # type: ignore[union-attr]
+        if tag != "wbr" and not self.get_starttag_text().endswith("/>"):  # type: ignore[union-attr]
             self.open.append(tag)
 
     def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
@@ -49,7 +49,7 @@ class Page(HTMLParser):
         assert self.open.pop() == tag
 
     def handle_data(self, data: str) -> None:
-        self.words += data
+        self.words += data.replace("\N{NO-BREAK SPACE}", " ")
 
 
 def ticket() -> Ticket:

@@ -110,7 +110,8 @@ def test_a_notebook_draws_without_a_network_in_the_pages_colours() -> None:
     spoken = re.findall(r'aria-label="((?:test accuracy|weights kept)[^"]*)"', html)
     assert "weights kept, from 83 % to 67 %, logarithmic" in spoken, spoken
     assert any(re.fullmatch(r"test accuracy \(%\), from \d\d(\.\d)? to \d\d(\.\d)?", each) for each in spoken), spoken
-    assert 'fill="currentColor"' in html and re.search(r"<rect[^>]*>", html)[0].endswith('fill="none"/>')  # type: ignore[index]
+    assert 'fill="currentColor"' in html and not re.search(r'<rect[^>]*fill="(white|#ffffff)"', html)
+    assert 'width="330"' in html and "width:100%;max-width:480px;min-width:320px" in html, "fits a telephone unshrunk"
     with alt.renderers.enable("mimetype"):
         bundle = book().plot()._repr_mimebundle_()
     assert "vegalite" in str(bundle) and "text/html" not in str(bundle), (
