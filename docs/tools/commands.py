@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from docutils import nodes
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
@@ -17,6 +19,7 @@ class Commands(SphinxDirective):
         self.env.note_reread()
         first = "\n.. _cyclopts-oneticket-"
         _, _, rest = commands.generate_docs(output_format="rst").partition(first)
+        rest = re.sub(r"(oneticket \w+) \1\b", r"\1", rest)  # a usage of our own begins with the command's name too
         return self.parse_text_to_nodes(first + rest, allow_section_headings=True)
 
 
