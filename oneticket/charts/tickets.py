@@ -52,9 +52,9 @@ def mask_chart(mask: Mask) -> Chart:
             text="line:N", x=alt.value(0)
         ),
     ]
-    panel = alt.layer(*layers).properties(width=theme.WHOLE, height=ROW * len(bars))
-    words = f"In all {percent(mask.density)} of {mask.total:,} remain"
-    return sheet([panel], title="Where the weights are", subtitle=[words])
+    panel = alt.LayerChart(layer=layers, width=theme.WHOLE, height=ROW * len(bars))
+    whole = f"In all {percent(mask.density)} of {mask.total:,} remain"
+    return sheet([panel], title="Where the weights are", subtitle=[whole])
 
 
 def book_layers_chart(book: Book) -> Chart:
