@@ -22,6 +22,7 @@ from typing import Any
 
 from page import table_lines
 
+from oneticket.ground.metric import METRICS
 from oneticket.publish.shipped import ZOO
 from oneticket.report.export import read_rows, write_rows
 from oneticket.stats.equivalence import Equivalence, non_inferior
@@ -31,6 +32,7 @@ from oneticket.stats.words import number, percent, within
 from oneticket.ticket.describe import data, network
 from oneticket.ticket.ticket import Ticket
 
+ACCURACY = METRICS["accuracy"]
 CONTROLS = "own,reinit,layerwise-random"
 MARGIN = 0.01
 """Half of what counts as no difference elsewhere: who takes a ticket wants next to nothing lost."""
@@ -160,7 +162,7 @@ def levels(searched: Sequence[Mapping[str, Any]]) -> ReportTable:
         (
             str(level),
             percent(density[level]),
-            within(test.difference),
+            within(test.difference, ACCURACY, signed=True),
             "—" if test.p is None else number(test.p),
             "ships" if level == chosen else "",
         )
@@ -169,11 +171,11 @@ def levels(searched: Sequence[Mapping[str, Any]]) -> ReportTable:
     n = next(iter(found.values())).difference.n
     return ReportTable(
         title="The searches, on their own data",
-        header=("level", "density", "above dense", "p", ""),
+        header=("level", "density", "minus dense (points)", "p", ""),
         rows=tuple(body),
-        caption="Accuracy above the dense network's in the same search, with its 90 % interval; "
-        f"n = {n} searches. p: of the one-sided t-test against a loss of {MARGIN:g}. Levels are tested in order until "
-        f"one is above 0.05; none below a density of {percent(SPARSEST)} ships.",
+        caption="Accuracy minus the dense network's in the same search, with its 90 % interval; "
+        f"n = {n} searches. p: of the one-sided t-test against a loss of {ACCURACY.size(MARGIN)}. Levels are tested in "
+        f"order until one is above 0.05; none below a density of {percent(SPARSEST)} ships.",
     )
 
 
