@@ -19,7 +19,7 @@ Part = Html | str | int | None
 
 
 def shown(text: str) -> str:
-    """A text with what cannot be shown, or hides or turns around what stands beside it, written out.
+    r"""A text with what cannot be shown, or hides or turns around what stands beside it, written out.
 
     >>> shown("a\x1b[31m\u202eb")
     'a\\x1b[31m\\u202eb'

@@ -46,7 +46,7 @@ def natural(name: str) -> list[tuple[int, str]]:
 
 def naturally(names: Iterable[str | None]) -> list[list[tuple[int, str]]]:
     """Sorts several names together, such as a network, its data and its optimizer; nothing comes first."""
-    return [natural(name or "") for name in names]
+    return [natural(str(name or "")) for name in names]
 
 
 def book_file(folder: str | os.PathLike[str], replicate: int) -> Path:

@@ -155,7 +155,7 @@ def test_own_code_nested_weights_and_open_sizes(
     code, _, err = oneticket_cli(f"{words} --key ema", capsys)
     assert code == 1 and "last.ckpt: has no 0.2.bias" in err
     code, _, err = oneticket_cli(f"{words} --to dense --out d.safetensors --dynamic 2", capsys)
-    assert code == 2 and "dynamic: only a program" in err
+    assert code == 2 and "dynamic: only an ONNX program" in err
     if not missing():
         code, out, err = oneticket_cli(
             "export own --level 2 --run-code --to onnx --out m.onnx --rounds 1 --dynamic 9", capsys
@@ -193,7 +193,7 @@ def test_what_a_file_says_is_not_obeyed_by_the_terminal(tmp_path: Path, capsys: 
     with zipfile.ZipFile(tmp_path / "other.npz", "w") as made:
         made.writestr("\x1b[31mred", b"x")
     code, _, err = oneticket_cli(f"import {tmp_path / 'other.npz'} --out {tmp_path / 'x.safetensors'}", capsys)
-    assert (code, "\x1b" in err, "it holds \\x1b[31mred" in err) == (1, False, True), err
+    assert (code, "\x1b" in err, "got one with \\x1b[31mred" in err) == (1, False, True), err
 
 
 def test_a_c_program_tells_what_it_takes(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:

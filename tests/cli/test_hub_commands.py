@@ -136,7 +136,8 @@ def test_which_one_fits(capsys: pytest.CaptureFixture[str]) -> None:
 def test_the_lines_that_are_told_run(capsys: pytest.CaptureFixture[str]) -> None:
     """The Python of `--for DATASET`, as it stands, with an optimizer."""
     _, out, _ = oneticket_cli("zoo --for digits", capsys)
-    lines = [line[2:] for line in out.partition("To use ")[2].splitlines()[1:] if line.startswith("  ")]
+    use = out.partition("To use ")[2].partition("These do not fit")[0]
+    lines = [line[2:] for line in use.splitlines()[1:] if line.startswith("  ")]
     code = lines[lines.index("import oneticket") :]
     code.insert(-1, "import torch\noptimizer = torch.optim.SGD(model.parameters(), lr=0.1)")
     exec("\n".join(code), {})

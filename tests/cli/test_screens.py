@@ -131,7 +131,7 @@ def test_json_for_other_programs(capsys: pytest.CaptureFixture[str]) -> None:
     assert list(read("store verify --json", capsys, status=1)["damaged"]) == [kept[0]["key"]]
     assert {"digits-a", "resnet-20-cifar10"} <= {entry["name"] for entry in read("zoo --json", capsys)}
     costs = read("export digits-a --rounds 1 --json", capsys)
-    assert {"dense", "compact"} <= {form["form"] for form in costs["forms"]} and costs["sentence"]
+    assert {"dense", "csr"} <= {form["form"] for form in costs["forms"]} and costs["sentence"]
 
 
 def test_a_new_study_file_runs(capsys: pytest.CaptureFixture[str]) -> None:

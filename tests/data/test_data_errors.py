@@ -269,7 +269,7 @@ BAD_PLACES = {
     differing_sizes: "images differ in size .*set size",
     corrupt_parquet: "cannot read this Parquet file",
     parquet_with_a_name_that_is_no_text: "cannot read this Parquet file",
-    parquet_with_a_name_twice: "cannot read this Parquet file: Multiple matches for FieldRef.Name.label",
+    parquet_with_a_name_twice: 'cannot read this Parquet file: \'Field "label" exists 2 times',
     parquet_that_names_a_device: "cannot decode an image ./dev/zero.: it is no file",
     parquet_without_images: "columns that cannot be inputs: 'image' .lists.",
     parquet_without_labels: "no label column",

@@ -166,7 +166,7 @@ def test_arms_are_akin_and_other_trainings_are_not() -> None:
     "asked", [{"name": "ray"}, {"address": "auto"}, {"ranks": 2}, {"name": "inline", "address": "auto"}]
 )
 def test_ray_does_one_training_per_worker(asked: dict[str, object]) -> None:
-    with pytest.raises(SpecError, match=r"together: .* take --engine inline|neither an address nor ranks"):
+    with pytest.raises(SpecError, match=r"together: .* use --engine inline|neither an address nor ranks"):
         Engine(together=2, **asked)
     with pytest.raises(SpecError, match="together: expected at least 1, got 0"):
         Engine(together=0)

@@ -402,11 +402,11 @@ def test_what_has_no_c_form_is_refused_by_layer(tmp_path: Path) -> None:
     ones = Mask({"weight": torch.ones(2, 4) > 0})
     for model, example, words in (
         (nn.Linear(4, 2).double(), torch.ones(2, 4).double(), "one float32 tensor as input, got float64"),
-        (Said(lambda x: x.mean()), torch.ones(2, 4), "only those over all positions of a channel have a C form"),
+        (Said(lambda x: x.mean()), torch.ones(2, 4), "only means and maxima over all positions of a channel"),
         (Said(lambda x: x.double()), torch.ones(2, 4), "it gives float64, not float32"),
         (Said(lambda x: x / 0), torch.ones(2, 4), "it divides by zero"),
-        (Said(lambda x: F.pad(x, (1, 1), value=1.0)), torch.ones(2, 3, 4), "only those of zeros have a C form"),
-        (Said(lambda x: F.pad(x, (-1, 1))), torch.ones(2, 3, 4), "none that cuts off"),
+        (Said(lambda x: F.pad(x, (1, 1), value=1.0)), torch.ones(2, 3, 4), "only padding with zeros has a C form"),
+        (Said(lambda x: F.pad(x, (-1, 1))), torch.ones(2, 3, 4), "no negative padding"),
         (Said(lambda x: torch.clamp(x, torch.zeros(4))), torch.ones(2, 4), "set to NaN, or to several numbers"),
         (
             Said(lambda x: torch.ones(1, 4) * 2),

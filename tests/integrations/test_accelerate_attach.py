@@ -187,7 +187,7 @@ def test_a_search_goes_on_within_a_level_to_the_same_book(tmp_path, digits):
 
     searched(oneticket.Search(network(), **settings), stop_at=6)
     assert [one.name for one in sorted((tmp_path / "kept").glob("[os][pc]*"))] == ["optimizer.bin", "scheduler.bin"]
-    with pytest.raises(GuardError, match=r"stands at level 1, step 3 .* at level 0, step 0 .* `resume"):
+    with pytest.raises(GuardError, match=r"saved at level 1, step 3 .* at level 0, step 0 .* `resume"):
         searched(oneticket.Search(network(), **settings), stop_at=12, saved=tmp_path / "kept")
     search = oneticket.Search(network(), **settings)
     resume(search, tmp_path / "kept")

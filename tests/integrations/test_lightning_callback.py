@@ -293,7 +293,7 @@ def test_a_search_goes_on_within_a_level_to_the_same_book(tmp_path, digits):
     path = tmp_path / "1-step=12.ckpt"
     search = oneticket.Search(resumed, **settings)
     for level in search:
-        with pytest.raises(GuardError, match=r"stands at level 1, step 12 .* at level 0, step 0 .* `resume"):
+        with pytest.raises(GuardError, match=r"saved at level 1, step 12 .* at level 0, step 0 .* `resume"):
             trainer(TicketCallback(level), epochs=3).fit(resumed, batches(digits), ckpt_path=path)
         break
     assert free(resumed)

@@ -252,7 +252,7 @@ def test_a_search_goes_on_within_a_level_to_the_same_book(data):
     assert (said["level"], said["steps"]) == (1, 4)
     search = oneticket.Search(resumed, **asked)
     for level in search:
-        with pytest.raises(GuardError, match=r"stands at level 1, step 4 .* at level 0, step 0 .* `resume"):
+        with pytest.raises(GuardError, match=r"saved at level 1, step 4 .* at level 0, step 0 .* `resume"):
             Trainer(resumed, settings(), train_dataset=data, callbacks=[TicketCallback(level)]).train(path)
         break
     assert free(resumed)
