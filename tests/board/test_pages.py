@@ -136,7 +136,7 @@ def test_two_tickets_side_by_side(store: Path, serve: Serve) -> None:
         same = served.get(f"/compare?a={keys[0]}&a_level=1&b={keys[0]}&b_level=1").text
         other = served.get(f"/compare?a={keys[0]}&a_level=0&b={keys[-1]}").text
         none = served.get(f"/compare?a={keys[0]}&b={'0' * 64}").text
-    assert "live in the second, too: 100 %. Two random masks of these densities would share 80 %." in text(same)
+    assert "remain in the second, too: 100 %. Two random masks of these densities would share 80 %." in text(same)
     assert "Density by layer" in text(other)
     assert "no outcome of this store lies at" in text(none)
 
