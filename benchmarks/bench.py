@@ -37,7 +37,7 @@ PARTS = (
         "replicates",
         "levels",
         "deep",
-        "cuda",
+        "gpu",
         "memory",
         "selection",
         "imports",
