@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import NamedTuple
 
 import torch
@@ -92,15 +93,15 @@ class Places(NamedTuple):
     lost: Tensor
 
 
-class _Link:
+class _Link(ABC):
     """A tensor of the model's size, and what it mirrors: the network's, and a part of the orphans."""
 
     trains = False
 
     def __init__(self, mirrors: Mirrors, name: str, whole: Tensor, part: Tensor) -> None:
         self.mirrors, self.name, self.whole, self.part = mirrors, name, whole, part
-        self._version, self._seen, self._clock = whole._version, part._version, self._time()
         self._rest_is_zero = False
+        self.mark()
 
     @property
     def moved(self) -> bool:
@@ -165,9 +166,9 @@ class _Link:
         flat = flat.index_copy_(0, at.kept, part.reshape(-1))
         return flat if lost is None else flat.index_copy_(0, at.lost, lost)
 
+    @abstractmethod
     def places(self) -> Places | None:
         """Where the network's numbers lie in the model's tensor; None if both are alike."""
-        raise NotImplementedError
 
     def traced(self) -> Tensor:
         """What is computed of it passes its gradient on to the network."""
@@ -178,11 +179,12 @@ class _Link:
         return None
 
     def set_grad(self, value: Tensor | None) -> None:
-        """Replace the gradient."""
+        """Replace the gradient: only parameters have one."""
+        raise TypeError(f"{self.name}: only parameters have a gradient, got {type(value).__name__}")
 
+    @abstractmethod
     def lost_part(self) -> Tensor | None:
         """Its part of the orphans, or of their gradient."""
-        raise NotImplementedError
 
     def read(self) -> None:
         """Copy what the network has."""
@@ -194,7 +196,8 @@ class _Link:
             self._rest_is_zero = True
 
     def _time(self) -> int:
-        raise NotImplementedError
+        """Moves on when the network may have changed `part` past torch's count."""
+        return 0
 
 
 class Pair(_Link):
@@ -291,9 +294,6 @@ class Gradient(_Link):
 
     def places(self) -> Places | None:
         return self._pair.places()
-
-    def _time(self) -> int:
-        return 0
 
 
 def _same(one: Tensor | None, other: Tensor | None) -> bool:

@@ -118,8 +118,7 @@ class ParameterGuard:
         if here.shape != self.keep.shape:
             raise GuardError(
                 f"this rank has {tuple(here.shape)} of a gradient or moment, but {tuple(self.keep.shape)} of its "
-                "parameter; "
-                f"shard both in the same way"
+                "parameter; shard both in the same way"
             )
         zero(here, self.keep)
 
