@@ -11,5 +11,5 @@ def oneticket_cli(words: str, capsys: pytest.CaptureFixture[str]) -> tuple[int, 
     """Run a command in this process: exit code, standard output, standard error."""
     with pytest.raises(SystemExit) as left:
         main(words.split())
-    told = capsys.readouterr()
-    return int(left.value.code or 0), told.out, told.err
+    printed = capsys.readouterr()
+    return int(left.value.code or 0), printed.out, printed.err

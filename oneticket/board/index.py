@@ -106,7 +106,7 @@ class Index:
                 trouble = f"it is cut short or overlong: {size:,} bytes, its head says {head.size:,}"
                 self._entries[key] = Entry(**about, trouble=trouble)
             else:
-                self._entries[key] = replace(Entry(**about), **_told(head.record))  # type: ignore[arg-type]
+                self._entries[key] = replace(Entry(**about), **_fields(head.record))  # type: ignore[arg-type]
             self._marks[key] = seen.outcomes[key]
         self._count += 1
 
@@ -159,7 +159,7 @@ class Index:
         return [key for key in due if self._again.pop(key) and key in seen.outcomes]
 
 
-def _told(record: Mapping[str, Any]) -> dict[str, str]:
+def _fields(record: Mapping[str, Any]) -> dict[str, str]:
     """A record's score and density as text; empty where they are missing or malformed."""
     try:
         score = score_of(record)

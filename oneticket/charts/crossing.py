@@ -154,7 +154,9 @@ def _draw(records: list[Record], title: str, metric: Metric, group: Group, *, ze
     axis = theme.metric_axis(metric, said, theme.reach(records), signed=zero, tickCount=5)
     y, low = (alt.Y(f"{end}:Q", title=said, scale=alt.Scale(zero=False), axis=axis) for end in ("mean", "low"))
     tooltip = {"line": "arm", "size": "training examples", "said": f"{said} [95 %]", "n": "n"}
-    color, shape, dash = looks(list(group.called.values()))
+    lines = {record["line"] for record in records}
+    names = list(group.called.values())
+    color, shape, dash = looks(names, drawn=[name for name in names if name in lines])
     base = alt.Chart().encode(x=x, color=color)
     layers = [
         base.transform_filter("isValid(datum.low)").mark_rule(opacity=0.5, aria=False).encode(y=low, y2="high:Q"),

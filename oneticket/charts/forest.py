@@ -79,7 +79,7 @@ def controls_chart(rows: Sequence[Row], missing: Sequence[Row] = ()) -> Chart | 
         missing_in_all(missing, rows),
     ]
     params = theme.picks(["line"], views) if len(sources) > 1 else []
-    return sheet(drawn, title="Tickets beside their controls", subtitle=subtitle, params=params)
+    return sheet(drawn, title="Gains over the controls", subtitle=subtitle, params=params)
 
 
 def _differences(block: Sequence[Summary], level: int) -> list[Record]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
 
 import altair as alt
 
@@ -67,13 +68,20 @@ def groups(lines: Iterable[Line], target: Line | None = None) -> list[Group]:
 
 
 def looks(
-    names: Sequence[str], colors: Sequence[str] = theme.PALETTE, *, levels: Collection[str] = ()
+    names: Sequence[str],
+    colors: Sequence[str] = theme.PALETTE,
+    *,
+    levels: Collection[str] = (),
+    drawn: Sequence[str] | None = None,
 ) -> tuple[alt.Color, alt.Shape, alt.StrokeDash]:
     """Colour, shape and dash of the field `line`, each name with its own; one legend above the panel has all three.
 
-    `levels`: those that are drawn as a level line without points, and so in the legend, too.
+    `levels`: those that are drawn as a level line without points, and so in the legend, too. `drawn`: the names that
+    the panel draws, where it does not draw all; the legend lists these alone.
     """
-    shown, shapes = theme.legend(names, symbolStrokeWidth=0), theme.marks(names, theme.SHAPES)
+    listed: dict[str, Any] = {} if drawn is None else {"values": list(drawn)}
+    shown = theme.legend(names if drawn is None else drawn, symbolStrokeWidth=0, **listed)
+    shapes = theme.marks(names, theme.SHAPES)
     shapes.range = [theme.BAR if name in levels else shape for name, shape in zip(names, shapes.range, strict=True)]
     return (
         alt.Color("line:N", scale=theme.marks(names, colors), legend=shown),

@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal
 from cyclopts import App, CycloptsError, Group, Parameter
 
 from oneticket.cli.help import ALL, EXIT_CODES, HELP, CommonFlags, groups
-from oneticket.cli.mistakes import told
+from oneticket.cli.mistakes import error_message
 from oneticket.cli.parameters import sound
 from oneticket.ground.allocator import uncollected
 from oneticket.ground.errors import KeptWarning, OneticketError, SpecError
@@ -77,10 +77,10 @@ def main(tokens: list[str] | None = None) -> None:
     try:
         with uncollected():
             chosen = application(shown) if asked else application(only=only)
-        with naming_extras(), _kept_told():
+        with naming_extras(), _kept_warnings_in_lines():
             code = chosen(tokens, exit_on_error=False, print_error=False)
     except CycloptsError as error:
-        tell(f"oneticket: {told(error, application(), tokens)}", style="red")
+        tell(f"oneticket: {error_message(error, application(), tokens)}", style="red")
         code = USAGE
     except SpecError as error:
         tell(f"oneticket: {error}", style="red")
@@ -100,7 +100,7 @@ def main(tokens: list[str] | None = None) -> None:
 
 
 @contextlib.contextmanager
-def _kept_told() -> Iterator[None]:
+def _kept_warnings_in_lines() -> Iterator[None]:
     """Report each stored file that is not used in one line; show other warnings as usual."""
     with warnings.catch_warnings():
         warnings.simplefilter("default", KeptWarning)

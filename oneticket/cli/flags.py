@@ -138,10 +138,10 @@ def read(spec: type[S], given: Mapping[str, Any], *, flagged: Mapping[str, Any],
     try:
         return spec.read(given)
     except SpecError as error:
-        raise SpecError("\n".join(_told(spec, line, flagged, file) for line in str(error).splitlines())) from None
+        raise SpecError("\n".join(_error_line(spec, line, flagged, file) for line in str(error).splitlines())) from None
 
 
-def _told(spec: type[Spec], line: str, flagged: Mapping[str, Any], file: Path | None) -> str:
+def _error_line(spec: type[Spec], line: str, flagged: Mapping[str, Any], file: Path | None) -> str:
     """A mistake with where it was made."""
     where, _, rest = line.partition(": ")
     path = tuple(where.removeprefix(spec.kind).removeprefix(".").split(".")) if where != spec.kind else ()

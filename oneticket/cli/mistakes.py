@@ -14,7 +14,7 @@ from oneticket.ground.errors import SpecError
 MOST = 20  # arguments that a command may lack
 
 
-def told(error: CycloptsError, app: App, tokens: Sequence[str]) -> str:
+def error_message(error: CycloptsError, app: App, tokens: Sequence[str]) -> str:
     """The mistake in words."""
     chain = tuple(error.command_chain or ())
     name = " ".join(chain)
@@ -25,7 +25,7 @@ def told(error: CycloptsError, app: App, tokens: Sequence[str]) -> str:
     if isinstance(error, UnknownOptionError | MissingArgumentError):
         lacking, unknown, other = _lacking(app, tokens)
         unknown = unknown or ([error] if isinstance(error, UnknownOptionError) else [])
-        others = other if isinstance(other, str) else told(other, app, tokens) if other else ""
+        others = other if isinstance(other, str) else error_message(other, app, tokens) if other else ""
         first = _no_options(unknown) if unknown else ""
         return "\n".join(filter(None, [first, others, needs(name, lacking) if lacking else ""])) or str(error)
     return str(error)

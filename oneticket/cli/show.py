@@ -211,8 +211,8 @@ def _settings(value: object) -> str:
     """A mapping of settings in a line, what is not set left out; anything else as the word that it is."""
     if not isinstance(value, Mapping):
         return describe.word(value)
-    told = sorted(value.items(), key=lambda item: item[0] != "name")  # the name leads
-    said = [f"{describe.word(k)} {_word(v)}".removeprefix("name ") for k, v in told if v not in (None, [], {})]
+    entries = sorted(value.items(), key=lambda item: item[0] != "name")  # the name leads
+    said = [f"{describe.word(k)} {_word(v)}".removeprefix("name ") for k, v in entries if v not in (None, [], {})]
     return ", ".join(said)
 
 

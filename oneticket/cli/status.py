@@ -41,7 +41,7 @@ class _Shown:
     def __init__(self) -> None:
         self._console = err()
         self._open: list[str] = []
-        self._told = set[str]()
+        self._printed = set[str]()
         self._spinner: Spinner | None = None
 
     @contextmanager
@@ -70,8 +70,8 @@ class _Shown:
             self._open.pop()
 
     def _tell(self, words: str) -> None:
-        if words not in self._told:
-            self._told.add(words)
+        if words not in self._printed:
+            self._printed.add(words)
             self._console.print(plain(f"{words} ..."), soft_wrap=True)
 
     def _drawn(self) -> Spinner:

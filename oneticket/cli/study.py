@@ -80,8 +80,7 @@ def study(
 
 def report(name: str, *, out: Path, show: bool, store: str) -> int:
     """Write the report of a study's finished steps, and print its place and the verdicts."""
-    import webbrowser
-
+    from oneticket.cli.browser import NO_BROWSER, graphical_browser
     from oneticket.report.contents import judged
     from oneticket.report.page import write_report
     from oneticket.report.stated import doubts
@@ -100,7 +99,11 @@ def report(name: str, *, out: Path, show: bool, store: str) -> int:
     missing = f"; {len(found.missing)} of {len(plan.cells)} cells are not trained yet" if found.missing else ""
     say(f"{len(written)} files, {out / 'report.html'} first{missing}")
     if show:
-        webbrowser.open((out / "report.html").resolve().as_uri())
+        page, browser = (out / "report.html").resolve().as_uri(), graphical_browser()
+        if browser is None:
+            tell(f"{NO_BROWSER}; open {page} yourself")
+        else:
+            browser.open(page)
     return 0
 
 

@@ -101,7 +101,9 @@ def loaded(optimizer: Optimizer, small: Compact, state: State) -> State:
 def alike(states: Iterable[Mapping[str, Any] | None]) -> bool:
     """Whether these states of parameters have the same entries and the same age, so that some may be joined."""
     found = [state or {} for state in states]
-    ages = {tuple((key, float(one[key])) for key in sorted(one) if not _shaped(one[key])) for one in map(_told, found)}
+    ages = {
+        tuple((key, float(one[key])) for key in sorted(one) if not _shaped(one[key])) for one in map(_values, found)
+    }
     return len(ages) <= 1 and len({frozenset(state) for state in found}) <= 1
 
 
@@ -153,7 +155,7 @@ def _names(optimizer: Optimizer, small: Compact) -> dict[int, str]:
     return {at: names[id(one)] for at, one in enumerate(stepped) if id(one) in names}
 
 
-def _told(state: Mapping[str, Any]) -> State:
+def _values(state: Mapping[str, Any]) -> State:
     return {key: value for key, value in state.items() if value is not None}
 
 

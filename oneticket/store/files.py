@@ -59,7 +59,7 @@ class FolderFiles:
     def read(self, names: Iterable[str], *, end: int | None = None) -> dict[str, bytes]:
         """See `Files`."""
         found, most = {}, -1 if end is None else end
-        with _told("read", self.url):
+        with _errors_in_words("read", self.url):
             for name in names:
                 try:
                     with open(f"{self.path}/{name}", "rb", opener=_at_once) as file:
@@ -71,29 +71,29 @@ class FolderFiles:
 
     def size(self, name: str) -> int | None:
         """See `Files`."""
-        with _told("read", self.url), contextlib.suppress(FileNotFoundError, NotADirectoryError):
+        with _errors_in_words("read", self.url), contextlib.suppress(FileNotFoundError, NotADirectoryError):
             return (self.path / name).stat().st_size
         return None
 
     def write(self, contents: Mapping[str, bytes]) -> None:
         """See `Files`; by a rename."""
-        with _told("write to", self.url):
+        with _errors_in_words("write to", self.url):
             for name, data in contents.items():
                 disk.replace(self.path / name, data)
 
     def create(self, name: str, data: bytes) -> bool:
         """See `Files`; by the system's exclusive creation."""
-        with _told("write to", self.url):
+        with _errors_in_words("write to", self.url):
             return disk.create(self.path / name, data)
 
     def move(self, name: str, to: str) -> None:
         """See `Files`."""
-        with _told("write to", self.url):
+        with _errors_in_words("write to", self.url):
             (self.path / name).rename(self.path / to)
 
     def remove(self, names: Iterable[str]) -> None:
         """See `Files`."""
-        with _told("write to", self.url):
+        with _errors_in_words("write to", self.url):
             for name in names:
                 (self.path / name).unlink(missing_ok=True)
 
@@ -103,13 +103,13 @@ class FolderFiles:
 
     def marks(self, under: str = "") -> dict[str, Mark]:
         """See `Files`; a replaced file is another one, and writing into a file changes its times."""
-        with _told("list", self.url):
+        with _errors_in_words("list", self.url):
             return dict(_marks(f"{self.path}/{under}".rstrip("/"), f"{under}/".lstrip("/")))
 
     def stamps(self) -> dict[str, int] | None:
         """See `Files`; the times of the folders' last changes. A change within the same tick of the clock leaves it."""
         found = {}
-        with _told("list", self.url):
+        with _errors_in_words("list", self.url):
             for folder in (self.path, *self.path.glob("*/"), *self.path.glob("format-*/*/")):
                 with contextlib.suppress(FileNotFoundError, NotADirectoryError):
                     if folder != self.path and folder.is_symlink():  # `marks` does not follow it either
@@ -230,7 +230,7 @@ def files_at(url: str | os.PathLike[str] | None) -> Files:
 
 
 @contextlib.contextmanager
-def _told(doing: str, url: str) -> Iterator[None]:
+def _errors_in_words(doing: str, url: str) -> Iterator[None]:
     """Turn any error of a filesystem into StoreError, with its own words."""
     try:
         yield

@@ -44,7 +44,7 @@ class Remote:
         names = list(names)
         starts = [None if end is None else 0] * len(names)
         found = {}
-        with self._told("read"):
+        with self._errors_in_words("read"):
             read = self.fs.cat_ranges(self._paths(names), starts, [end] * len(names)) if names else []
             for name, content in zip(names, read, strict=True):
                 if isinstance(content, OSError) and content.errno == errno.EINVAL:
@@ -57,14 +57,14 @@ class Remote:
 
     def size(self, name: str) -> int | None:
         """See `Files`."""
-        with self._told("read"), contextlib.suppress(FileNotFoundError):
+        with self._errors_in_words("read"), contextlib.suppress(FileNotFoundError):
             self.fs.invalidate_cache()
             return int(self.fs.info(*self._paths([name]))["size"])
         return None
 
     def write(self, contents: Mapping[str, bytes]) -> None:
         """See `Files`."""
-        with self._told("write to"):
+        with self._errors_in_words("write to"):
             paths = dict(zip(self._paths(contents), contents.values(), strict=True))
             if self.atomic:
                 self.fs.pipe(paths)
@@ -83,7 +83,7 @@ class Remote:
 
     def create(self, name: str, data: bytes) -> bool:
         """See `Files`; `data` must be unique to this process, since the content that is there in the end decides."""
-        with self._told("write to"):
+        with self._errors_in_words("write to"):
             (path,) = self._paths([name])
             if not self.atomic:
                 self.fs.makedirs(posixpath.dirname(path), exist_ok=True)
@@ -98,7 +98,7 @@ class Remote:
 
     def move(self, name: str, to: str) -> None:
         """See `Files`; on an object store a copy, then a removal."""
-        with self._told("write to"):
+        with self._errors_in_words("write to"):
             old, new = self._paths([name, to])
             if self.atomic:
                 self.fs.cp_file(old, new)
@@ -108,7 +108,7 @@ class Remote:
 
     def remove(self, names: Iterable[str]) -> None:
         """See `Files`."""
-        with self._told("write to"):
+        with self._errors_in_words("write to"):
             for path in self._paths(names):
                 with contextlib.suppress(FileNotFoundError):
                     self.fs.rm_file(path)
@@ -119,7 +119,7 @@ class Remote:
 
     def marks(self, under: str = "") -> dict[str, Mark]:
         """See `Files`; proofs are the object store's own tags of content, and where it gives none there are none."""
-        with self._told("list"):
+        with self._errors_in_words("list"):
             self.fs.invalidate_cache()
             found: dict[str, Any] = self.fs.find(f"{self.root}/{under}".rstrip("/"), detail=True)
         start = f"{self.root}/"
@@ -135,7 +135,7 @@ class Remote:
         return [f"{self.root}/{name}" for name in names]
 
     @contextlib.contextmanager
-    def _told(self, doing: str) -> Iterator[None]:
+    def _errors_in_words(self, doing: str) -> Iterator[None]:
         """Turn any error of a foreign filesystem, of which there is no list, into StoreError with its own words."""
         try:
             yield

@@ -38,7 +38,7 @@ FIGURES = Table(
         "scores": "Scores over density",
         "sources-and-targets": "Sources and targets",
         "optimizers": "Optimizers",
-        "controls": "Tickets beside their controls",
+        "controls": "Gains over the controls",
         "mask-or-weights": "Mask or weights?",
         "crossing": "From which size on a target's own ticket is better",
         "layers": "Where the weights remain",

@@ -85,7 +85,7 @@ class _Told:
 
     def step(self, step: Step, outcome: Outcome, *, seconds: float | None = None) -> None:
         run = None if self.failed else run_of(step, outcome, seconds)
-        with self._told():
+        with self._first_error():
             if run is None:
                 return
             live, self.live = self.live, None
@@ -98,7 +98,7 @@ class _Told:
     def begin(self, step: Step) -> None:
         run = None if self.failed else begun_run(step)
         begin = getattr(self.runs, "begin", None)
-        with self._told():
+        with self._first_error():
             self._drop()
             if run is not None and begin is not None and not self.runs.has(run):
                 self.live, self.shown = (run.key, begin(run)), 0
@@ -107,7 +107,7 @@ class _Told:
         if self.live is None or self.failed:
             return
         losses, done = run.losses[run.start :], run.position - run.start
-        with self._told():
+        with self._first_error():
             if done < self.shown:  # another training: one of the step's needs is done again
                 self._drop()
             elif values := [(at, {CURVE: loss}) for at, loss in points(losses, self.shown, done)]:
@@ -115,7 +115,7 @@ class _Told:
                 self.live[1].log([*values[:-1], (self.shown, {**values[-1][1], **_now(run, self.shown, len(losses))})])
 
     def close(self) -> None:
-        with self._told():
+        with self._first_error():
             self._drop()
             self.runs.close()
 
@@ -125,7 +125,7 @@ class _Told:
             live[1].drop()
 
     @contextmanager
-    def _told(self) -> Iterator[None]:
+    def _first_error(self) -> Iterator[None]:
         try:
             yield
         except Exception as error:  # any error of a foreign package

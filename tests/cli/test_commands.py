@@ -233,8 +233,10 @@ def data():
     rows = pandas.read_csv("t.csv")
     assert set(rows.arm) == {"dense", "ticket", "own", "reinit"} and set(rows.target_images) == {45}
     exit_code, _, err = oneticket_cli("transfer as --data digits", capsys)
-    told = "digits holds images 1 x 8 x 8; the network takes vectors of 13 numbers, and one cannot be turned into the"
-    assert (exit_code, told in " ".join(err.split())) == (1, True), err
+    expected = (
+        "digits holds images 1 x 8 x 8; the network takes vectors of 13 numbers, and one cannot be turned into the"
+    )
+    assert (exit_code, expected in " ".join(err.split())) == (1, True), err
 
 
 def test_mistakes_in_a_file_are_told_by_their_place(capsys: pytest.CaptureFixture[str]) -> None:

@@ -19,9 +19,9 @@ def test_the_demo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytes
     def run() -> str:
         with pytest.raises(SystemExit) as left:
             main(["demo"])
-        told = capsys.readouterr()
-        assert left.value.code == 0, told.err
-        return told.err + told.out
+        printed = capsys.readouterr()
+        assert left.value.code == 0, printed.err
+        return printed.err + printed.out
 
     said = run()
     folder = tmp_path / "demo"

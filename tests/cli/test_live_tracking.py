@@ -68,19 +68,19 @@ def heard(where: str) -> list[dict[str, object]]:
 def test_a_training_is_shown_while_it_runs_and_stays_as_it_is(capsys: pytest.CaptureFixture[str]) -> None:
     code, _, err = oneticket_cli(f"{FIND} --out a --track mine.py:Live:live.jsonl", capsys)
     assert code == 0, err
-    told = heard("live.jsonl")
-    runs = [said["run"] for said in told if said["event"] == "begin"]
+    events = heard("live.jsonl")
+    runs = [said["run"] for said in events if said["event"] == "begin"]
     assert len(runs) == 2, "both levels; the first steps are not measured"
     for run in runs:
-        points = [point for said in told if said["event"] == "log" and said["run"] == run for point in said["points"]]  # type: ignore[attr-defined]
-        (end,) = (said for said in told if said["event"] == "end" and said["run"] == run)
+        points = [point for said in events if said["event"] == "log" and said["run"] == run for point in said["points"]]  # type: ignore[attr-defined]
+        (end,) = (said for said in events if said["event"] == "end" and said["run"] == run)
         assert [[at, values["train_loss"]] for at, values in points] == end["losses"]
         assert [at for at, _ in points] == list(range(1, 37))
         assert all(values["lr"] == 0.02 for at, values in points)
         measured = [values for _, values in points if "accuracy" in values]
         assert len(measured) == 8
         assert all(0 <= values["accuracy"] <= 1 for values in measured)
-    assert told[-1]["event"] == "close"
+    assert events[-1]["event"] == "close"
     code, _, err = oneticket_cli(f"{FIND} --out b --store other", capsys)
     assert code == 0, err
     assert book_file("a", 0).read_bytes() == book_file("b", 0).read_bytes()

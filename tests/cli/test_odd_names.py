@@ -37,7 +37,7 @@ SETTINGS = {
 }
 
 
-def told(words: str, name: str, capsys: pytest.CaptureFixture[str]) -> tuple[int, str]:
+def refused(words: str, name: str, capsys: pytest.CaptureFixture[str]) -> tuple[int, str]:
     with pytest.raises(SystemExit) as left:
         main([word.replace("NAME", name) for word in words.split()])
     out, err = capsys.readouterr()
@@ -53,7 +53,7 @@ def _in_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("words", [*SETTINGS, "zoo NAME", "push digits-a ./NAME", "study x --track wandb:NAME"])
 def test_a_nul_is_told_with_its_setting(words: str, capsys: pytest.CaptureFixture[str]) -> None:
-    code, err = told(words, "a\0b", capsys)
+    code, err = refused(words, "a\0b", capsys)
     assert code == 2 and r"a\x00b" in err and "It contains a NUL character, which no name can contain." in err
     assert f"for {SETTINGS.get(words, '')}" in err
     assert os.listdir() == ["empty"]
@@ -61,7 +61,7 @@ def test_a_nul_is_told_with_its_setting(words: str, capsys: pytest.CaptureFixtur
 
 @pytest.mark.parametrize("words", SETTINGS)
 def test_a_long_name_is_told_with_its_setting(words: str, capsys: pytest.CaptureFixture[str]) -> None:
-    code, err = told(words, "é" * 130, capsys)
+    code, err = refused(words, "é" * 130, capsys)
     length = 260 + len(next(word for word in words.split() if "NAME" in word).partition("NAME")[2].partition("/")[0])
     assert code == 2
     assert f"for {SETTINGS[words]}. A file or folder has a name of at most 255 bytes, one here has {length}." in err
@@ -94,7 +94,7 @@ def test_names_of_255_bytes_are_written(capsys: pytest.CaptureFixture[str]) -> N
 )
 def test_odd_files_are_told(words: str, said: str, capsys: pytest.CaptureFixture[str]) -> None:
     os.mkfifo("fifo")
-    assert said in told(words, "", capsys)[1]
+    assert said in refused(words, "", capsys)[1]
 
 
 def test_in_python_too() -> None:

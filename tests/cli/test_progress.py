@@ -152,10 +152,10 @@ def test_a_log_has_a_line_for_a_phase_that_takes_long(
 ) -> None:
     def heard(words: str) -> str:
         """What was told from there on, once the timer of the last phase rang."""
-        told: list[str] = []
+        printed: list[str] = []
         with phase(words):
-            until(lambda: told.append(capsys.readouterr().err) or words in "".join(told), words)
-        return "".join(told)
+            until(lambda: printed.append(capsys.readouterr().err) or words in "".join(printed), words)
+        return "".join(printed)
 
     with telling(quiet=False), phase("planning"):
         pass
@@ -186,10 +186,10 @@ def test_a_terminal_shows_a_phase_while_it_lasts(
 def test_each_level_is_told_in_a_line(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     code, _, err = oneticket_cli(f"{FIND} --out a", capsys)
     assert code == 0, err
-    told = err.splitlines()
-    assert any(line.startswith("digits: 10 classes.") for line in told), err
+    printed = err.splitlines()
+    assert any(line.startswith("digits: 10 classes.") for line in printed), err
     score, time = r"\d+\.\d %", r"[\d.]+ (s|min)"
-    levels = [line for line in told if line.startswith("level ")]
+    levels = [line for line in printed if line.startswith("level ")]
     assert len(levels) == 3
     assert re.fullmatch(rf"level 0 · 100 % · accuracy {score} · {time}", levels[0])
     assert re.fullmatch(rf"level 2 · 64 % · accuracy {score} \(dense {score}\) · {time}", levels[2])
@@ -227,9 +227,9 @@ def test_each_training_of_a_study_is_a_line_with_its_arm_and_its_place(folder: P
     assert code == 0, err
     lines = [line for line in err.splitlines() if " · " in line]
     scored = re.compile(r"(.+) · accuracy \d+\.\d %( \(dense \d+\.\d %\))? · \d+ s")
-    told = [found[1] for found in map(scored.fullmatch, lines) if found]
-    assert len(told) == len(lines), "percent, as in tables"
-    assert sorted(told) == sorted(
+    printed = [found[1] for found in map(scored.fullmatch, lines) if found]
+    assert len(printed) == len(lines), "percent, as in tables"
+    assert sorted(printed) == sorted(
         [
             *("a · level 0 · 100 %", "b · level 0 · 100 %", "b · dense · 100 %"),
             *("a to b · ticket · level 1 · 80 %", "a to b · reinit · level 1 · 80 %"),
@@ -244,5 +244,5 @@ def test_what_stands_for_another_arm_is_called_by_its_own(folder: Path, capsys: 
     words = "transfer book --data digits:b --per-class 5 --levels 1 --controls own,own-reinit,reinit --budget 3it"
     code, _, err = oneticket_cli(words, capsys)
     assert code == 0, err
-    told = {line.partition(" · ")[0] for line in err.splitlines() if " · level 1 · " in line}
-    assert told == {"ticket", "own", "own-reinit", "reinit"}
+    printed = {line.partition(" · ")[0] for line in err.splitlines() if " · level 1 · " in line}
+    assert printed == {"ticket", "own", "own-reinit", "reinit"}

@@ -153,14 +153,33 @@ def test_a_new_study_file_runs(capsys: pytest.CaptureFixture[str]) -> None:
     assert oneticket_cli("study short.toml --json", capsys)[0] == 2
 
 
-def test_a_report_is_opened(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    opened: list[str] = []
-    monkeypatch.setattr(webbrowser, "open", opened.append)
+def test_a_report_is_opened_but_not_by_a_text_browser(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One would take the terminal, and wait for its user."""
+    page = Path("report/report.html").resolve().as_uri()
     assert oneticket_cli("init", capsys)[0] == 0
-    assert oneticket_cli("report study.toml --out report", capsys)[0] == 0
-    assert opened == []
-    assert oneticket_cli("report study.toml --out report --open", capsys)[0] == 0
-    assert opened == [Path("report/report.html").resolve().as_uri()]
+    _browser("lynx", monkeypatch, TERM="xterm")
+    assert webbrowser.get().basename == "lynx", "Python itself would open it"
+    code, _, err = oneticket_cli("report study.toml --out report --open", capsys)
+    assert (code, f"no browser with windows was found, so none was opened; open {page} yourself" in err) == (0, True)
+    assert not Path("opened").exists()
+    _browser("mine", monkeypatch, BROWSER=str(Path("bin/mine").resolve()))
+    code, _, err = oneticket_cli("report study.toml --out report --open", capsys)
+    assert (code, Path("opened").read_text().split(), page in err) == (0, [page], False)
+
+
+def _browser(name: str, monkeypatch: pytest.MonkeyPatch, **environment: str) -> None:
+    """The only browser there is: a command of that name, which writes what it opens into the file `opened`."""
+    Path("bin").mkdir(exist_ok=True)
+    Path("bin", name).write_text('#!/bin/sh\necho "$1" >> opened\n')
+    Path("bin", name).chmod(0o755)
+    for variable in ("DISPLAY", "WAYLAND_DISPLAY", "BROWSER", "TERM"):
+        monkeypatch.delenv(variable, raising=False)
+    for variable, value in {**environment, "PATH": f"{Path('bin').resolve()}{os.pathsep}{os.defpath}"}.items():
+        monkeypatch.setenv(variable, value)
+    monkeypatch.setattr(webbrowser, "_tryorder", None)  # so that Python looks for browsers again
+    monkeypatch.setattr(webbrowser, "_browsers", {})
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])

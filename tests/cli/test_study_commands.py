@@ -153,7 +153,7 @@ def test_sets_that_count_as_published_are_named(
     Path("mine.toml").write_text(STUDY.replace("digits:b", "mnist").replace("per_class = 10", "per_class = 1"))
     looks = ("status mine.toml", "study mine.toml --dry-run")
 
-    def told(line: str) -> list[str]:
+    def printed(line: str) -> list[str]:
         return [line in oneticket_cli(command, capsys)[1] for command in looks]
 
     def said(name: str) -> list[list[str]]:
@@ -161,13 +161,15 @@ def test_sets_that_count_as_published_are_named(
 
     not_read, absent = "not read yet, and counted as published: mnist", "not available, and counted as published: mnist"
     monkeypatch.setenv("ONETICKET_DATA", str(tmp_path / "data"))
-    assert told(not_read) == [True, True] and told(absent) == [False, False] and said("not_read") == [["mnist"]] * 2
+    assert (
+        printed(not_read) == [True, True] and printed(absent) == [False, False] and said("not_read") == [["mnist"]] * 2
+    )
     monkeypatch.setenv("ONETICKET_DATA", str(tmp_path / "nothing"))
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    assert told(absent) == [True, True] and told(not_read) == [False, False] and said("absent") == [["mnist"]] * 2
+    assert printed(absent) == [True, True] and printed(not_read) == [False, False] and said("absent") == [["mnist"]] * 2
     monkeypatch.setenv("ONETICKET_DATA", str(tmp_path / "data"))
     plan_of("mine.toml", RunContext())  # as a run does
-    assert told("counted as published") == [False, False] and said("not_read") == said("absent") == [[], []]
+    assert printed("counted as published") == [False, False] and said("not_read") == said("absent") == [[], []]
 
 
 def test_the_store_on_the_command_line(capsys: pytest.CaptureFixture[str]) -> None:

@@ -59,9 +59,9 @@ def _check_progress(words: str, capsys: pytest.CaptureFixture[str]) -> None:
         assert isinstance(shown.screen, BarScreen)
         shown.observe(step(words), "lost")
         shown.observe(step(words), "drifted")
-    told = capsys.readouterr().err
-    assert f"the first steps of ./{ODD[words]} with sgd" in told
-    assert f"the first steps of ./{ODD[words]} with sgd, replicate 0: the process that worked on it is gone" in told
+    printed = capsys.readouterr().err
+    assert f"the first steps of ./{ODD[words]} with sgd" in printed
+    assert f"the first steps of ./{ODD[words]} with sgd, replicate 0: the process that worked on it is gone" in printed
 
 
 def test_several_lines_stay_several(capsys: pytest.CaptureFixture[str]) -> None:

@@ -7,7 +7,7 @@ import pytest
 from made import SETS, findings
 
 from oneticket.charts.chart import still, write
-from oneticket.charts.figures import FIGURES
+from oneticket.charts.figures import FIGURES, HERO
 from oneticket.charts.hero import hero_chart
 from oneticket.charts.sheet import apart, first
 from oneticket.charts.theme import PALETTE, SHAPES
@@ -52,6 +52,17 @@ def test_the_crossing_shows_scores_and_gains_at_every_size() -> None:
     gains = [record for record in drawn["datasets"][drawn["concat"][1]["data"]["name"]] if "from" in record["line"]]
     assert {record["size"]: round(record["mean"], 3) for record in gains} == {100: 0.05, 1000: -0.05}
     assert all(record["n"] == 2 for record in records(drawn) if "n" in record)
+
+
+def test_the_crossing_lists_the_lines_of_a_panel_alone_in_the_same_colours() -> None:
+    looks = []
+    for panel in spec(SIZED, sized())["concat"][:2]:
+        colors = [layer["encoding"]["color"] for layer in panel["layer"] if "color" in layer["encoding"]]
+        assert all(color == colors[0] for color in colors)
+        looks.append((colors[0]["legend"]["values"], colors[0]["scale"]))
+    (scores, of_scores), (gains, of_gains) = looks
+    own = "the target's own ticket"
+    assert own in scores and gains == [line for line in scores if line != own] and of_gains == of_scores
 
 
 def test_the_crossing_needs_two_sizes_and_an_own_ticket() -> None:
@@ -287,6 +298,14 @@ def test_controls_are_compared_with_their_own_ticket() -> None:
     assert len(records(drawn)) == 3 * (2 * 2 * len(controls) - 2 * 3), (
         "on its own data no ticket is compared with itself"
     )
+
+
+def test_every_figure_has_its_own_title() -> None:
+    """Both above the figure and in its picture."""
+    titles = [HERO.title, *(figure.title for figure in FIGURES.values())]
+    assert len(titles) == len(set(titles))
+    drawn = [hero_chart(findings(**SMALL).rows).to_dict(), spec("controls", findings(**SMALL))]
+    assert [each["title"]["text"] for each in drawn] == [HERO.title, FIGURES["controls"].title]
 
 
 def test_nothing_can_be_fetched() -> None:

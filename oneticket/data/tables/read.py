@@ -126,7 +126,12 @@ def rows_of(
         columns=columns,
         filled={"filled": {column.name: column.fill for column in filled}} if filled else {},
         unscaled=tuple(np.flatnonzero(~scaled).tolist()),
-        notes=(*_told(columns), *_gaps(filled), *_odd(tables, train, columns), *_index(tables[train].column_names)),
+        notes=(
+            *_column_notes(columns),
+            *_gaps(filled),
+            *_odd(tables, train, columns),
+            *_index(tables[train].column_names),
+        ),
     )
 
 
@@ -172,7 +177,7 @@ def _gaps(filled: Mapping[Column, int]) -> list[str]:
     return [f"Missing values are filled: {_few(words)}"] if words else []
 
 
-def _told(columns: Sequence[Column]) -> list[str]:
+def _column_notes(columns: Sequence[Column]) -> list[str]:
     """The input columns in a sentence."""
     plain = [column.name for column in columns if column.kind == "number"]
     truths = [column.name for column in columns if column.kind == "truth value"]
