@@ -137,7 +137,13 @@ def _side_by_side(rows: list[Shared], names: list[str]) -> Html:
         *(tag("li", name, class_=side) for name, side in zip(names, ("first", "second"), strict=True)),
         class_="legend",
     )
-    return joined(legend, tag("p", said), tag("div", table("Density by layer", header, body, words=2), class_="layers"))
+    assumed = note(
+        "Weights are compared by their places, which is sound for searches that began from the same weights: of one "
+        "seed and replicate, and of a network that does not draw others for another number of outputs."
+    )
+    return joined(
+        legend, tag("p", said), assumed, tag("div", table("Density by layer", header, body, words=2), class_="layers")
+    )
 
 
 def _masks(board: Board, seen: Seen, query: Mapping[str, str], side: str) -> tuple[Layers, int]:

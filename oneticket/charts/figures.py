@@ -157,8 +157,8 @@ FIGURES: Table[Figure] = NAMES.filled(
             caption="The share of a mask's remaining weights that another search's mask keeps, too, by density, beside "
             "what two random masks of that density share (dashed). Points are means over replicates, bars their 95 % "
             "Student t intervals.",
-            needs="two searches of one model",
-            draw=lambda found: overlap_chart(found.overlaps),
+            needs="two searches of one model that begin from the same weights",
+            draw=lambda found: overlap_chart(found.overlaps, found.not_compared),
         ),
         "curves": _figure(
             "curves",

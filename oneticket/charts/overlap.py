@@ -17,13 +17,15 @@ from oneticket.stats.summary import Row
 from oneticket.stats.words import counts, percent, within
 from oneticket.ticket.names import natural, naturally
 
+NAMED = 3  # pairs that are left out and named
 
-def overlap_chart(overlaps: Sequence[Row]) -> Chart | None:
+
+def overlap_chart(overlaps: Sequence[Row], not_compared: Sequence[str] = ()) -> Chart | None:
     """The share of a mask's remaining weights that remain in another's too, over density; None without two searches.
 
     One panel per search, or several if it is compared with many; one line per compared search, each pair once. Points
     are means over replicates, bars 95 % Student t intervals; the dashed line is the share for two random masks of these
-    densities.
+    densities. `not_compared`: a sentence for each pair that is left out; the first few are under the title.
     """
     groups: dict[tuple[str, str], dict[tuple[str, int], list[Row]]] = {}
     for row in overlaps:
@@ -52,6 +54,10 @@ def overlap_chart(overlaps: Sequence[Row]) -> Chart | None:
         f"Points: mean share of a mask's weights that the other mask keeps too; {counts([r['n'] for r in every])}.",
         "Bars: 95 % Student t intervals, cut at 0 and 100 %; one replicate has none. Dashed line: what two "
         "random masks share.",
+        *not_compared[:NAMED],
+        f"{len(not_compared) - NAMED} further pairs are left out for such reasons."
+        if len(not_compared) > NAMED
+        else "",
     ]
     params = [*theme.zooms(views), *theme.picks(["line"], views)]
     return sheet(drawn, title="Do searches find the same weights?", subtitle=subtitle, params=params)

@@ -11,7 +11,7 @@ from oneticket.study.cells import Cell
 from oneticket.study.design import Kept, kept_designs, trained
 from oneticket.study.grid import Plan
 from oneticket.study.ledger import ledger
-from oneticket.study.masks import layers, masks, overlaps
+from oneticket.study.masks import layers, masks, not_compared, overlaps
 from oneticket.study.plan import searches
 from oneticket.study.protocol import Protocol, protocol
 from oneticket.study.rows import Row, rows
@@ -32,6 +32,7 @@ class Findings:
     - `overlaps`: per pair of searches of one model and replicate, and per level: model, a, b (such as `cifar10 (sgd)`),
         replicate, level, density, overlap (share of a's remaining weights that remain in b too), chance (the same share
         of a random mask of b's density).
+    - `not_compared`: a sentence for each pair of them that begins from other weights, and so is not in `overlaps`.
     - `curves`: training loss: part, model, arm, source_data, source_optimizer, target_data, target_optimizer, level,
       density, replicate, step (of the schedule), loss (mean over the steps since the last point).
     - `ledger`: per search: model, source_data, source_optimizer, replicates, levels, trainings, steps, examples, and
@@ -52,6 +53,7 @@ class Findings:
     protocol: Protocol
     designs: Sequence[Kept] = ()
     trained: int = 0
+    not_compared: Sequence[str] = ()
 
     __repr__ = brief
 
@@ -73,6 +75,7 @@ def findings(plan: Plan, store: Store) -> Findings:
         protocol=protocol(cells),
         designs=kept_designs(plan, store),
         trained=trained(plan, store),
+        not_compared=not_compared(found),
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from oneticket.data.facts import per_epoch
@@ -163,13 +163,21 @@ def _check_crossing(arm: str, source: Origin, own: Origin) -> None:
             f"arm {arm}: the source's search has seed {source.search.get('seed')}, the target's own "
             f"{own.search['seed']}, so they begin from other weights; give both the same"
         )
-    drawn = MODELS.is_own(source.network["spec"]["name"]) and source.network != own.network
-    if drawn and unlike_start([source.network, own.network], seed=own.search["seed"]) is not None:
+    if not begin_alike(source.network, own.network, seed=own.search["seed"]):
         raise SpecError(
             f"arm {arm}: the source has {source.network['classes']} outputs, the target's own "
             f"{own.network['classes']}, and {own.network['spec']['name']} draws other weights for them, though from "
             "one seed; give sets of as many classes, or a model that makes its output layer last"
         )
+
+
+def begin_alike(one: Mapping[str, Any], other: Mapping[str, Any], *, seed: int) -> bool:
+    """Whether two networks (as `Origin.network`) begin from one W_0, output layers apart, by that seed.
+
+    Known networks of one spec do, so nothing is built for them.
+    """
+    drawn = MODELS.is_own(one["spec"]["name"]) and one != other
+    return not drawn or unlike_start([one, other], seed=seed) is None
 
 
 def _check_head(head: str, has: int, needs: int) -> None:

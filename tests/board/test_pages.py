@@ -161,7 +161,10 @@ def test_figures_and_verdicts_fill_for_a_study_that_was_named(store: Path, serve
             assert drawn.headers["content-type"].startswith("image/svg+xml") and drawn.text.startswith("<svg")
             assert "prefers-color-scheme: dark" in drawn.text and "immutable" in drawn.headers["cache-control"]
         assert served.get(pictures[0].replace("/figures/0/0", "/figures/0/99")).status == 404
-        assert "Not drawn yet, for want of what it shows: two searches of one model." in text(page)
+        assert (
+            "Not drawn yet, for want of what it shows: two searches of one model that begin from the same weights."
+            in text(page)
+        )
         shutil.rmtree(store)
         until(lambda: "There is no store here yet" in text(served.get("/").text), "the store gone")
         assert served.get(pictures[-1]).status == 200

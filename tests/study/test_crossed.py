@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import pandas
 import pytest
 from commands import oneticket_cli
 
+from oneticket.charts.overlap import overlap_chart
 from oneticket.engine.inline import run
 from oneticket.ground.errors import SpecError
 from oneticket.lottery.arms import CROSSED, OF_TARGET
@@ -18,6 +20,7 @@ from oneticket.lottery.search import initial_weights, search
 from oneticket.lottery.spec import SearchSpec, TransferSpec
 from oneticket.lottery.transfer import transfer
 from oneticket.store.store import Store
+from oneticket.study.findings import findings
 from oneticket.study.grid import plan
 from oneticket.study.origins import file_origin, search_origin
 from oneticket.study.plan import transfer_cells
@@ -127,6 +130,36 @@ def test_a_model_that_draws_its_weights_by_its_outputs_is_crossed_among_as_many_
     other = search_origin(spec.but(data="digits:b"), levels=1, replicate=0, context=PLACE)
     to = TARGET.but(data="digits:b")
     assert len(transfer_cells(to, origin=origin, own=other, arms=CROSSED, levels=(1,), context=PLACE)) == len(CROSSED)
+
+
+def test_masks_of_searches_that_began_from_other_weights_are_not_compared(tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text(HEAD_FIRST)
+    sources = ["digits:a", "digits:b", {"name": "digits", "classes": 3, "per_class": 10}]
+    study = StudySpec(
+        name="mine",
+        levels=[1],
+        arms=["dense", "ticket"],
+        replicates=2,
+        training=QUICK,
+        rewind="2it",
+        models={"mine": {"name": f"{tmp_path}/mine.py:Net", "head": "out"}, "known": {"name": "mlp", "widths": [4]}},
+        sets={name: {"data": data} for name, data in zip("abc", sources, strict=True)},
+        parts={"all": {"sources": [*"abc"], "targets": ["b"], "models": ["mine", "known"]}},
+        optimizers={"sgd": {"name": "sgd"}},
+    )
+    planned, store = plan(study, PLACE), Store(tmp_path / "store")
+    assert not run([cell.step for cell in planned.cells], store=store, context=RunContext()).failed
+    found = findings(planned, store)
+    compared = {(row["model"], row["a"], row["b"]) for row in found.overlaps}
+    names = ["a (sgd)", "b (sgd)", "c (sgd)"]
+    assert compared == {("mine", *names[:2]), *(("known", *pair) for pair in combinations(names, 2))}
+    assert found.not_compared == [
+        f"{name} and c (sgd) are not compared: their searches begin from other weights, since mine draws others for "
+        "10 and 3 outputs, though from one seed."
+        for name in names[:2]
+    ]
+    subtitle = " ".join(overlap_chart(found.overlaps, found.not_compared).to_dict()["title"]["subtitle"])
+    assert all(sentence in subtitle for sentence in found.not_compared)
 
 
 def test_a_target_that_is_its_own_source_has_no_crossed_arms() -> None:
