@@ -20,6 +20,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from oneticket.ground import canon
 from oneticket.ground.errors import SpecError, TransferError
 from oneticket.lottery.rounds import mask_at
 from oneticket.lottery.run_context import RunContext
@@ -44,8 +45,8 @@ def consensus(books: Sequence[Book], *, weights: Weights = "initial", run_code: 
     searches. The output layer is the first book's: sets differ in their classes, and a transfer makes a new one.
     `run_code`: whether the network may be code that a book names by import path, which "initial" builds.
 
-    Raises SpecError for fewer than two books, TransferError for books that do not name their search, or differ in
-    network, seed, replicate, scope or count, and for a granularity other than weight.
+    Raises SpecError for fewer than two books, TransferError for books that do not name their search, are of one and the
+    same search, or differ in network, seed, replicate, scope or count, and for a granularity other than weight.
 
     >>> from oneticket.lottery.search import search
     >>> quick = {"model": "lenet-300-100", "training": {"budget": "1ep"}, "rewind": "1it"}
@@ -60,6 +61,7 @@ def consensus(books: Sequence[Book], *, weights: Weights = "initial", run_code: 
     for spec in specs:
         check_code(spec.model, run_code=run_code, how="run_code=True")
         check_code(spec.pruning, run_code=run_code, how="run_code=True")
+    _check_votes(books)
     _check_start(books, specs[0].seed, replicate)
     first, levels = books[0], min(each.levels for each in books)
     pruned_at = vote([each.pruned_at for each in books], levels=levels, scope=specs[0].pruning.scope)
@@ -127,6 +129,8 @@ def agreed_search(
     (1.0, 0.8, 0.64)
     """
     asked, context = [SearchSpec.read(spec) for spec in specs], context or RunContext()
+    if twice := [number for number, spec in enumerate(asked, start=1) if spec in asked[: number - 1]]:
+        raise SpecError(f"search {twice[0]} is given twice, so it would vote twice; give each search once")
     rewound = [do(rewind_weights(spec, replicate, context), context) for spec in asked]
     pruned_at: Tensors | None = None
     for number in range(levels):
@@ -192,6 +196,18 @@ def _alike(books: Sequence[Book]) -> tuple[list[SearchSpec], int]:
                     "that differ in their data alone"
                 )
     return specs, replicate_of(books[0])
+
+
+def _check_votes(books: Sequence[Book]) -> None:
+    """Refuse two books of one search: it would have two votes, also where one of them is deeper or has other scores."""
+    first: dict[str, int] = {}
+    for number, each in enumerate(books, start=1):
+        seen = {name: each.lineage.get(name) for name in ("search", "data_digest")}
+        before = first.setdefault(canon.dumps(seen), number)
+        if before < number:
+            raise TransferError(
+                f"book {number} is of the same search as book {before}, which would vote twice; give each search once"
+            )
 
 
 def _trunk(each: Book) -> dict[str, Any]:

@@ -23,6 +23,8 @@ def consensus_origin(origins: Sequence[Origin], *, weights: Weights, every_level
     Raises SpecError for searches that cannot be voted on.
     """
     first = origins[0]
+    if len({each.rewind.key for each in origins}) < len(origins):
+        raise SpecError(f"{called}: one search is given twice, so it would vote twice; name each set once")
     for each in origins[1:]:
         if (each.layers, each.remaining) != (first.layers, first.remaining):
             raise SpecError(

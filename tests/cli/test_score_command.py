@@ -65,6 +65,17 @@ def test_a_book_is_carried_several_times(capsys: pytest.CaptureFixture[str]) -> 
     assert sorted(pandas.read_csv("rows.csv").replicate) == [0, 0, 1, 1]
 
 
+def test_a_book_does_not_agree_with_its_copy(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("copy.safetensors").write_bytes(Path("book.safetensors").read_bytes())
+    for other in ("book.safetensors", "copy.safetensors"):
+        code, _, err = oneticket_cli(f"consensus book.safetensors {other} --out agreed.safetensors", capsys)
+        assert (code, "book 2 is of the same search as book 1, which would vote twice" in " ".join(err.split())) == (
+            1,
+            True,
+        )
+        assert not Path("agreed.safetensors").exists()
+
+
 def test_what_does_not_fit_is_told_and_the_file_is_left(capsys: pytest.CaptureFixture[str]) -> None:
     untouched = Path("ticket.safetensors").read_bytes()
     carry = "--data digits:b --controls none --rows rows.csv --quiet"

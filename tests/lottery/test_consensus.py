@@ -97,9 +97,25 @@ def _global(books: list[Book]) -> bool:
 
 def test_what_all_keep_is_the_consensus_of_equals() -> None:
     one = found(0)
-    agreed = Book.consensus([one, one, one])
+    agreed = Book.consensus([one, alike(one)])
     assert all(agreed.pruned_at[name].equal(at) for name, at in one.pruned_at.items())
     assert [record["agreed"] for record in agreed.records] == [1.0] * (LEVELS + 1)
+
+
+def alike(book: Book) -> Book:
+    """What a search would find on other data of the same effect."""
+    return replace(book, lineage={**book.lineage, "data_digest": "0" * 64})
+
+
+def test_a_search_votes_once_however_often_its_book_is_given() -> None:
+    one, other = found(0), found(1)
+    shallow = search({"data": DATA[0], **QUICK}, levels=1)
+    scored = replace(one, records=[{**record, "accuracy": 0.5} for record in one.records])
+    for again in (one, shallow, scored):
+        with pytest.raises(TransferError, match="book 3 is of the same search as book 1, which would vote twice"):
+            Book.consensus([one, other, again])
+    with pytest.raises(SpecError, match="search 2 is given twice, so it would vote twice"):
+        agreed_search([{"data": DATA[0], **QUICK}] * 2, levels=1)
 
 
 def test_what_all_keep_is_kept(books: list[Book]) -> None:
@@ -147,7 +163,7 @@ def test_votes_at_every_level_keep_one_mask_for_all() -> None:
     assert agreed.mask(1) == Book.consensus(first).mask(1), "before the first vote nobody knows of the others"
     apart = Book.consensus([search(spec, levels=LEVELS) for spec in specs])
     assert agreed.mask(LEVELS) != apart.mask(LEVELS)
-    same = agreed_search([specs[0], specs[0]], levels=LEVELS)
+    same = agreed_search([specs[0], {**specs[0], "data": {**DATA[1], "fit": "pad"}}], levels=LEVELS)
     assert same.mask(LEVELS) == search(specs[0], levels=LEVELS).mask(LEVELS), "one that agrees with itself goes alone"
 
 
