@@ -1,7 +1,8 @@
 """Which form of a layer is faster on this machine: measured once for each size of layer and batch, and stored.
 
-A layer is sparse below a density that a short calibration on one thread finds: its dense form is timed, and its sparse
-form at two densities. The sparse time is linear in the density, so the three times give the break-even density. The
+A layer is sparse below a density that a short calibration finds: its dense form is timed, on as many threads as it will
+have, and its sparse form, which takes one, at three densities. Between two of them its time is about linear in the
+density, which gives the break-even density. The
 first result is stored in the cache folder, so that every process of a machine makes the same choice and repeated work
 gives equal bits. The choice changes speed and rounding, nothing else.
 """
@@ -26,16 +27,15 @@ from oneticket.ground.canon import digest
 from oneticket.ground.errors import StoreError, tell
 from oneticket.ground.phase import phase
 from oneticket.ground.streams import Streams
-from oneticket.ground.threads import threads
 
 Layer = nn.Linear | nn.Conv2d
 SMALLEST = 1 << 13  # weights times places of an input; below, a step is all overhead and no form pays
-DENSEST = 0.5  # no layer was faster above it, so none is measured
-MARGIN = 0.8  # of the dense time; more than one thread helps the dense form alone
-SAMPLES = (0.03, 0.3)
+DENSEST = 0.9  # above it no layer gains more than noise, so none is measured
+MARGIN = 0.95  # of the dense time
+SAMPLES = (0.03, 0.3, 0.8)
 MOST, FEWEST = 1 << 20, 64  # weights that are measured of a layer, and outputs
 ROUNDS, TIMES = 5, 3  # of all forms in turn, and of each form in a round
-STEP = 1.25  # densities are rounded to this factor, so that a little noise changes none
+STEP = 1.1  # densities are rounded to this factor, so that a little noise changes none
 
 
 def forms(
@@ -51,7 +51,8 @@ def forms(
 
 def worth(layer: Layer, shape: tuple[int, ...]) -> float:
     """The density up to which a layer that fits is sparse, for inputs of that shape; 0 for never."""
-    about = json.dumps([repr(layer), [*shape], torch.backends.cpu.get_cpu_capability(), os.cpu_count(), FORMAT])
+    machine = [torch.backends.cpu.get_cpu_capability(), os.cpu_count(), torch.get_num_threads()]
+    about = json.dumps([repr(layer), [*shape], *machine, FORMAT])
     if about not in _KNOWN:
         path = disk.cache_folder() / "forms" / f"{digest(about)}.json"
         found = _read(path, about)
@@ -85,15 +86,21 @@ def _calibrate(layer: Layer, shape: tuple[int, ...]) -> float:
     x = torch.randn(shape, generator=generator)
     if isinstance(layer, nn.Conv2d):
         x = x.contiguous(memory_format=torch.channels_last)
-    some: list[nn.Module] = [*(Sparse(like, draws < density) for density in SAMPLES), like]
-    with threads(1):
+
+    def seconds(*densities: float) -> list[float]:
+        some: list[nn.Module] = [*(Sparse(like, draws < density) for density in densities), like]
         for each in some:
             _seconds(each, x)  # the first one compiles
         rounds = [[_seconds(each, x) for each in some] for _ in range(ROUNDS)]
-    few, many, dense = (median(seconds) for seconds in zip(*rounds, strict=True))
-    slope = (many - few) / (SAMPLES[1] - SAMPLES[0])
-    spare = MARGIN * dense - few
-    at = SAMPLES[0] + spare / slope if slope > 0 else DENSEST * (spare >= 0)  # small layers: no slower when denser
+        return [median(taken) for taken in zip(*rounds, strict=True)]
+
+    low, middle, high = SAMPLES
+    few, many, dense = seconds(low, middle)
+    if many <= MARGIN * dense:  # the dearest is measured only where it can pay
+        low, middle = middle, high
+        few, many, dense = seconds(low, middle)
+    slope, spare = (many - few) / (middle - low), MARGIN * dense - few
+    at = low + spare / slope if slope > 0 else DENSEST * (spare >= 0)  # small layers: no slower when denser
     return next((round(mark, 4) for mark in MARKS if mark <= at), 0.0)
 
 
@@ -140,7 +147,7 @@ def _read(path: Path, about: str) -> float | None:
         return None
 
 
-MARKS = [DENSEST / STEP**n for n in range(25)]
+MARKS = [DENSEST / STEP**n for n in range(60)]
 KIND = "density below which a layer is sparse"
-FORMAT = 3  # of what is kept; raised when the kernels change
+FORMAT = 5  # of what is kept; raised when the kernels change
 _KNOWN: dict[str, float] = {}

@@ -19,6 +19,7 @@ from oneticket.compact.orphans import NAME, adopt, orphans
 from oneticket.compact.pattern import picked, place
 from oneticket.compact.proof import differs, known
 from oneticket.compact.room import Room
+from oneticket.compact.row import join
 from oneticket.compact.sparse import Sparse
 from oneticket.compact.trace_forward import look
 from oneticket.compact.units import KeptUnits, Stop, trace
@@ -207,6 +208,8 @@ def _compact(model: nn.Module, mask: Mask, *, example: Tensor, units: bool, spar
         owner = name.rpartition(".")[0]
         layer: Any = network.get_submodule(owner)
         network.set_submodule(owner, Sparse(layer, left[name], room).train(layer.training))
+    if thin:
+        join(network)
     if lost:
         adopt(network, torch.cat(lost))
     return Compact(

@@ -73,7 +73,7 @@ class Pattern:
         for lives in torch.split(remaining.reshape(outputs, places), max(1, BLOCK // places)):
             rows, place = lives.numpy().nonzero()
             counts.append(np.bincount(rows, minlength=len(lives)))
-            found.append(place.astype(_narrow(places)))
+            found.append(place.astype(narrow(places)))
         by_output = Entries(_begins(np.concatenate(counts)), np.concatenate(found))
         return cls(shape=(outputs, inputs, high, wide), padding=padding, by_output=by_output)
 
@@ -89,7 +89,7 @@ class Pattern:
         for some in _blocks(place):
             counts += np.bincount(some // size, minlength=inputs)
         begins = _begins(counts)
-        order, turned, begin = np.empty(len(place), np.int32), np.empty(len(place), _narrow(outputs * size)), 0
+        order, turned, begin = np.empty(len(place), np.int32), np.empty(len(place), narrow(outputs * size)), 0
         to = begins[:-1].astype(np.int64)  # where the next weight of each channel goes
         for some in _blocks(place):
             channel = some // size
@@ -191,7 +191,8 @@ def _table(channels: int, plane: int, inside: Array) -> Array | None:
     return begins.astype(np.int32) if channels * plane < 2**31 else begins
 
 
-def _narrow(places: int) -> type[np.unsignedinteger[Any]]:
+def narrow(places: int) -> type[np.unsignedinteger[Any]]:
+    """The numbers that so many places need."""
     return np.uint16 if places <= 2**16 else np.uint32
 
 

@@ -16,6 +16,8 @@ from torch import Tensor, nn
 from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 
+from oneticket.compact.blocks import Blocks
+from oneticket.compact.chain import Link, product
 from oneticket.compact.pattern import Entries, IndexRuns, Pattern, picked
 from oneticket.compact.room import Room
 
@@ -58,19 +60,19 @@ class Sparse(nn.Module):
         if layer.bias is not None:
             self.bias = nn.Parameter(layer.bias.detach().clone(), requires_grad=layer.bias.requires_grad)
         self.linear, self.room = isinstance(layer, nn.Linear), room or Room()
-        padding = (0, 0) if isinstance(layer, nn.Linear) else cast("tuple[int, int]", layer.padding)
-        self.pattern = Pattern.of(remaining[:, :, None, None] if self.linear else remaining, padding)
+        self.pattern: Pattern | Blocks
+        if isinstance(layer, nn.Linear):
+            self.pattern = Blocks.of(remaining)
+        else:
+            self.pattern = Pattern.of(remaining, cast("tuple[int, int]", layer.padding))
 
     def forward(self, x: Tensor) -> Tensor:
         """(..., I) to (..., O), or (N, C, H, W) to (N, O, H', W'); ValueError for inputs of another size."""
         x = x.float()  # under autocast it may come narrower
+        if isinstance(self.pattern, Blocks):
+            return product(x, (Link(self.pattern, floor=False),), (self.weight, self.bias))
         room = self.room if torch.is_grad_enabled() else Room()  # what is only measured, often larger, is not kept
         inputs, kernel = self.pattern.shape[1], self.pattern.shape[2:]
-        if self.linear:
-            if not x.dim() or x.shape[-1] != inputs:
-                raise ValueError(f"expected (..., {inputs}), got {tuple(x.shape)}")
-            out = _product(x.reshape(-1, inputs), self.weight, self.bias, self.pattern, room)
-            return out if x.dim() == 2 else out.reshape(*x.shape[:-1], -1)
         padded = [size + 2 * pad for size, pad in zip(x.shape[-2:], self.pattern.padding, strict=True)]
         if x.dim() != 4 or x.shape[1] != inputs or padded[0] < kernel[0] or padded[1] < kernel[1]:
             raise ValueError(f"expected (N, {inputs}, H, W), no smaller than the kernel, got {tuple(x.shape)}")

@@ -15,7 +15,7 @@ import torch
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from oneticket.compact.choose import DENSEST, SMALLEST
+from oneticket.compact.choose import SMALLEST
 from oneticket.compact.flops import flops
 from oneticket.compact.sparse import Sparse, fits, usable
 from oneticket.export.agreement import differs, tolerance
@@ -32,6 +32,7 @@ from oneticket.ground.errors import ModelError, PruneError, SpecError
 from oneticket.ticket.mask import Mask
 
 ROUNDS = 30
+DENSEST = 0.5  # of a layer in the sparse form
 SHORTEST = 0.001  # seconds of the dense network between two readings of the clock, at least, to hide their cost
 TIMES = 3  # such intervals in a turn; the shortest counts, since other programs only ever add time
 

@@ -1,0 +1,88 @@
+"""Layers in a row, whose sparse linear layers are called together with the ReLUs and small layers behind them."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.module import _has_any_global_hook
+
+from oneticket.compact.blocks import Blocks, whole
+from oneticket.compact.chain import Link, product
+from oneticket.compact.sparse import Sparse
+
+SMALL = 1 << 13  # weights of a dense layer that is called with a sparse one before it: alone it is all overhead
+
+
+def join(network: nn.Module) -> None:
+    """Let every `nn.Sequential` that has a sparse linear layer call it together with what follows.
+
+    The modules stay as they are. Each is called by itself whenever hooks would see that it is not, or under autocast.
+    """
+    for module in network.modules():
+        plain = isinstance(module, nn.Sequential) and type(module).forward is nn.Sequential.forward
+        if plain and any(isinstance(each, Sparse) and each.linear for each in module.children()):
+            module.forward = Row(module)
+
+
+class Row:
+    """The forward pass of a container; copies of it have their own."""
+
+    def __init__(self, container: nn.Module) -> None:
+        self._container = weakref.ref(container)  # which has this: a cycle would keep its memory for a while
+
+    def __call__(self, x: Any) -> Any:
+        container = self._container()
+        assert container is not None
+        layers: list[Any] = [*container._modules.values()]
+        alone = torch.is_autocast_enabled("cpu") or _has_any_global_hook()  # type: ignore[no-untyped-call]
+        at = 0
+        while at < len(layers):
+            found = None if alone or type(layers[at]) is not Sparse else _chain(layers, at)
+            if found is None:
+                x, at = layers[at](x), at + 1
+            else:
+                links, tensors, at = found
+                x = product(x.float(), links, tensors)
+        return x
+
+    def __deepcopy__(self, memo: Mapping[int, Any]) -> Row:
+        container = self._container()
+        return Row(memo[id(container)])
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Row, (self._container(),)
+
+
+def _chain(layers: Sequence[nn.Module], at: int) -> tuple[list[Link], list[Tensor | None], int] | None:
+    """The sparse linear layer at a place and what can be called together with it, up to another place; or None."""
+    links: list[Link] = []
+    tensors: list[Tensor | None] = []
+    while at < len(layers) and not _hooked(layer := layers[at]):
+        if type(layer) is nn.ReLU and links:
+            links[-1], at = links[-1]._replace(floor=True), at + 1
+            continue
+        held = layer._parameters
+        weight, bias = held.get("weight"), held.get("bias")
+        blocks = _blocks(layer, weight) if weight is not None else None
+        if blocks is None or (links and links[-1].blocks.outputs != blocks.inputs):
+            break
+        links.append(Link(blocks, floor=False))
+        tensors += (weight, bias)
+        at += 1
+    return (links, tensors, at) if links else None
+
+
+def _blocks(layer: nn.Module, weight: Tensor) -> Blocks | None:
+    """Where the weights are of a linear layer that is sparse or small."""
+    if type(layer) is Sparse:
+        return layer.pattern if isinstance(layer.pattern, Blocks) else None
+    small = type(layer) is nn.Linear and weight.numel() <= SMALL and weight.dtype == torch.float32
+    return whole(*weight.shape) if small and weight.is_cpu and weight.is_contiguous() else None
+
+
+def _hooked(layer: nn.Module) -> bool:
+    return bool(layer._forward_hooks or layer._forward_pre_hooks or layer._backward_hooks or layer._backward_pre_hooks)
