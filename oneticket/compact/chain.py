@@ -51,7 +51,7 @@ class _Chain(Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, links: Sequence[Link], *tensors: Tensor | None) -> Tensor:
         count, forward, widest = len(x), _kernels().forward, _widest()
-        seen = [x.detach().t().contiguous()]  # which may be x itself
+        seen = [_turned(x.detach())]  # which may be x itself
         for (blocks, floor), weight, bias in zip(links, tensors[::2], tensors[1::2], strict=True):
             assert weight is not None
             out = torch.empty(blocks.outputs, count)
@@ -62,7 +62,7 @@ class _Chain(Function):
         ctx.links = links
         ctx.save_for_backward(*tensors[::2], *(seen if links[-1].floor else seen[:-1]))
         # As a dense layer's lie: noise that is drawn in memory's order is the same, and what follows is as fast.
-        return torch.empty(count, len(seen[-1])).copy_(seen[-1].t())
+        return _turned(seen[-1], anew=True)
 
     @staticmethod
     @once_differentiable
@@ -71,9 +71,7 @@ class _Chain(Function):
         weights, seen = saved[: len(links)], saved[len(links) :]
         count, backward, widest = len(grad), _kernels().backward, _widest()
         found: list[Tensor | None] = [None] * (2 * len(links) + 2)
-        turned = grad.t().contiguous()
-        if links[-1].floor and turned.data_ptr() == grad.data_ptr():
-            turned = turned.clone()  # the kernel writes into it
+        turned = _turned(grad, anew=links[-1].floor)  # the kernel writes into it
         for number in reversed(range(len(links))):
             (blocks, floor), weight, at = links[number], weights[number], 2 * number + 2
             to_weight = torch.empty_like(weight) if wanted[at] else None
@@ -99,6 +97,16 @@ class _Chain(Function):
         else:
             found[0] = turned.t()
         return tuple(found)
+
+
+def _turned(matrix: Tensor, *, anew: bool = False) -> Tensor:
+    """The matrix turned round, in a row; one that lies by column need not be copied, unless asked."""
+    there = matrix.t()
+    if there.is_contiguous():
+        return there.clone() if anew else there
+    matrix, made = matrix.contiguous(), torch.empty(there.shape)
+    _kernels().turned(matrix.data_ptr(), made.data_ptr(), *matrix.shape)
+    return made
 
 
 @cache

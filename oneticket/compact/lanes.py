@@ -122,6 +122,29 @@ def _dots(entries: int) -> Any:
     return dots
 
 
+def _turn() -> Any:
+    """LANES rows of as many numbers, turned round: y[i][j] = x[j][i]; rows are x_row and y_row bytes apart."""
+
+    @intrinsic
+    def turn(_: Any, x: Any, x_row: Any, y: Any, y_row: Any) -> Any:
+        def code(context: Any, builder: Any, _: Any, arguments: Any) -> Any:
+            x, x_row, y, y_row = arguments
+            vector, half = ir.VectorType(FLOAT, LANES), LANES // 2
+            rows = [_load(builder, _at(builder, x, WORD(i), x_row, vector)) for i in range(LANES)]
+            zipped = [[lane // 2 + lane % 2 * LANES + part * half for lane in range(LANES)] for part in (0, 1)]
+            for _ in range(LANES.bit_length() - 1):  # each time, rows become twice as many columns side by side
+                pairs = zip(rows[:half], rows[half:], strict=True)
+                rows = [_picked(builder, one, other, lanes) for one, other in pairs for lanes in zipped]
+            for i, row in enumerate(rows):
+                _store(builder, row, _at(builder, y, WORD(i), y_row, vector))
+            return context.get_dummy_value()
+
+        whole = types.intp
+        return types.void(whole, whole, whole, whole), code
+
+    return turn
+
+
 def _pointer() -> Any:
     """From an address to a pointer at float32 numbers, for `carray`."""
 
@@ -221,4 +244,4 @@ def _add(builder: Any, one: Any, other: Any, total: Any) -> Any:
 
 gather128, gather64, gather16, gather1 = map(_gather, (128, 64, 16, 1))
 scatter128, scatter64, scatter16, scatter1 = map(_scatter, (128, 64, 16, 1))
-dots, dot, floats = _dots(ENTRIES), _dots(1), _pointer()
+dots, dot, turn, floats = _dots(ENTRIES), _dots(1), _turn(), _pointer()
