@@ -13,6 +13,7 @@ from oneticket.stats.settings import same
 from oneticket.stats.summary import Line, Row, Setting, Summary, filled, summary
 from oneticket.stats.words import words_of
 from oneticket.study.settings import SETTINGS, UPDATE
+from oneticket.ticket.names import separate
 
 # Networks that differ in their first layer round to slightly different densities.
 SAME_DENSITY = 0.05
@@ -29,7 +30,7 @@ class ClaimData:
     @property
     def set(self) -> str:
         """The name without the half."""
-        return halved(self.name)[0]
+        return halved(self.plain)[0]
 
     def apart(self, other: ClaimData) -> bool:
         """Whether the two share no set. A name such as `cifar10+svhn` stands for several sets, and each counts.
@@ -38,18 +39,23 @@ class ClaimData:
         >>> svhn.apart(both), svhn.apart(ClaimData(name="digits", classes=10, examples=9))
         (False, True)
         """
-        mine, theirs = ({halved(name)[0] for name in one.name.split("+")} for one in (self, other))
+        mine, theirs = ({halved(name)[0] for name in separate(one.name)} for one in (self, other))
         return not mine & theirs
 
     @property
     def several(self) -> bool:
         """Whether it is several sets at once: those of one joint search, or of the searches of a consensus."""
-        return "+" in self.name
+        return len(separate(self.name)) > 1
+
+    @property
+    def plain(self) -> str:
+        """The name as its user wrote it, where it is one set: without the quotes of a name with a `+` of its own."""
+        return self.name if self.several else separate(self.name)[0]
 
     @property
     def half(self) -> str | None:
         """Which half of the training part it is, or None."""
-        return halved(self.name)[1]
+        return halved(self.plain)[1]
 
 
 @dataclass(frozen=True, kw_only=True)

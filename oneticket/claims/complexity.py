@@ -97,7 +97,7 @@ class Complexity:
         return found
 
     def _known(self, label: str, data: ClaimData, score: float | None, metric: Metric) -> Properties:
-        stated = self.rule.sets.get(label) or self.rule.sets.get(data.name) or self.rule.sets.get(data.set)
+        stated = next(filter(None, map(self.rule.sets.get, (label, data.name, data.plain, data.set))), None)
         stated = stated or PropertiesSpec()
         return Properties(
             score=score if stated.score is None else stated.score,

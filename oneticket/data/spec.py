@@ -11,6 +11,7 @@ from pydantic import Field, ValidationInfo, field_validator, model_validator
 from oneticket.ground.errors import unknown
 from oneticket.ground.spec import Code, Later, Spec
 from oneticket.ground.table import Table
+from oneticket.ticket.names import joined
 
 # The known sets, each with its usual flip and crop. Digits mean something else mirrored; ImageNet and Places365 are
 # streamed, where every training image is a random resized crop already.
@@ -72,7 +73,7 @@ def joint_name(data: Mapping[str, Any]) -> str:
     >>> joint_name({"name": "cifar10", "beside": [{"name": "svhn"}]})
     'cifar10+svhn'
     """
-    return "+".join(str(each["name"]) for each in (data, *data.get("beside", ())))
+    return joined(str(each["name"]) for each in (data, *data.get("beside", ())))
 
 
 class DataSpec(Spec):
@@ -176,7 +177,7 @@ class DataSpec(Spec):
     @property
     def called(self) -> str:
         """The name, or of several sets all names: `cifar10+svhn`."""
-        return "+".join(each.name for each in self.members)
+        return joined(each.name for each in self.members)
 
     @property
     def set(self) -> str:

@@ -26,7 +26,7 @@ from oneticket.models.spec import KINDS, MODELS, ModelSpec, library_of
 from oneticket.task.inputs import Inputs
 from oneticket.ticket.describe import at, data, scores, word
 from oneticket.ticket.match import match, name_changes
-from oneticket.ticket.names import listed
+from oneticket.ticket.names import listed, separate
 from oneticket.ticket.ticket import Ticket
 
 Make = Callable[[Inputs, int], nn.Module]
@@ -279,7 +279,7 @@ def _distance(row: Mapping[str, Any], facts: Facts) -> float:
 
 def _same_set(label: str, spec: DataSpec) -> bool:
     """Whether a set's label, with its settings, or one of several joined by `+`, is of the same set."""
-    return any(one.partition("(")[0].removesuffix(":a").removesuffix(":b") == spec.set for one in label.split("+"))
+    return any(one.partition("(")[0].removesuffix(":a").removesuffix(":b") == spec.set for one in separate(label))
 
 
 def network_words(ticket: Ticket) -> str:

@@ -8,6 +8,7 @@ from oneticket.stats.report_table import ReportTable
 from oneticket.stats.stats import CONFIDENCE, paired
 from oneticket.stats.summary import Line, Row, Summary, places, summary
 from oneticket.stats.words import MISSING, percent, within
+from oneticket.ticket.names import separate
 
 
 def source_tables(rows: Iterable[Row]) -> list[ReportTable]:
@@ -73,4 +74,4 @@ def _column(there: Sequence[Summary]) -> dict[Line, str]:
 
 def _single(one: Summary) -> bool:
     """Whether the source is one dataset."""
-    return "+" not in str(one.row.get("source_name") or one.line.data)
+    return len(separate(str(one.row.get("source_name") or one.line.data))) == 1

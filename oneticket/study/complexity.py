@@ -10,6 +10,7 @@ from oneticket.study.sources import ConsensusSpec
 from oneticket.study.spec import StudySpec
 from oneticket.task.spec import TASKS
 from oneticket.task.task import task_of
+from oneticket.ticket.names import joined
 
 
 def check_complexity(study: StudySpec) -> None:
@@ -48,6 +49,6 @@ def _names(study: StudySpec) -> Iterator[str]:
             for one in several:
                 names = (one,) if isinstance(one, str) else one
                 found += [name for name in names if name not in study.sets]
-                yield "+".join(names)
+                yield joined(names)
     for name in found:
         yield from (name, halved(name)[0])

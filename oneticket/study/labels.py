@@ -11,6 +11,7 @@ from oneticket.ground.spec import Spec
 from oneticket.models.spec import ModelSpec
 from oneticket.optim.spec import OptimizerSpec
 from oneticket.study.spec import SetSpec, StudySpec
+from oneticket.ticket.names import quoted
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,8 +43,8 @@ def _joined(study: StudySpec, used: SetSpec) -> str:
     if not data.beside or data.temperature != 1:
         return data_label(data)
     same = {each.data: name for name, each in reversed(study.sets.items())}
-    names = (_name(used.but(data=each), study.sets) or same.get(each) or data_label(each) for each in data.members)
-    return "+".join(names)
+    known = ((_name(used.but(data=each), study.sets) or same.get(each), each) for each in data.members)
+    return "+".join(quoted(name) if name else data_label(each) for name, each in known)
 
 
 def _name(spec: Spec, known: Mapping[str, Spec]) -> str | None:
@@ -59,7 +60,7 @@ def data_label(data: DataSpec) -> str:
     >>> data_label(DataSpec(name=["cifar10", "svhn"], temperature=2))
     'cifar10+svhn(temperature=2)'
     """
-    names = [_label(each.plain(), DataSpec.read(each.name).plain()) for each in data.members]
+    names = [_label(each.plain(), DataSpec.read(each.name).plain(), quoted(each.name)) for each in data.members]
     return "+".join(names) + (f"(temperature={data.temperature:g})" if data.temperature != 1 else "")
 
 
@@ -69,13 +70,13 @@ def model_label(model: ModelSpec) -> str:
     >>> model_label(ModelSpec(name="vgg-11", width=0.125))
     'vgg-11(width=0.125)'
     """
-    return _label(model.plain(), ModelSpec.read(model.name).plain())
+    return _label(model.plain(), ModelSpec.read(model.name).plain(), model.name)
 
 
-def _label(chosen: Mapping[str, Any], usual: Mapping[str, Any]) -> str:
+def _label(chosen: Mapping[str, Any], usual: Mapping[str, Any], called: str) -> str:
     unusual = [f"{name}={_word(value)}" for name, value in chosen.items() if value != usual[name]]
-    return str(chosen["name"]) + (f"({', '.join(unusual)})" if unusual else "")
+    return called + (f"({', '.join(unusual)})" if unusual else "")
 
 
 def _word(value: object) -> str:
-    return "-".join(map(str, value)) if isinstance(value, list) else str(value)
+    return quoted("-".join(map(str, value)) if isinstance(value, list) else str(value))

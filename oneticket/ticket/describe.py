@@ -10,6 +10,7 @@ from typing import Any, Protocol, TypeGuard
 
 from oneticket.ground.errors import SpecError
 from oneticket.ground.metric import Metric, score_of
+from oneticket.ticket.names import joined
 
 
 class Spoken(Protocol):
@@ -37,7 +38,7 @@ def network(thing: Spoken) -> str:
 
 def data(thing: Spoken) -> str:
     """The data it was found on as the file names them, several sets joined by `+`; empty if it does not."""
-    return word("+".join(word(name) for each in _sets(thing) if (name := at(each, "name"))))
+    return word(joined(word(name) for each in _sets(thing) if (name := at(each, "name"))))
 
 
 def columns(thing: Spoken) -> str:

@@ -1,7 +1,8 @@
-"""Names: what a tensor's name may be, how errors list them, and which files of a folder are books."""
+"""Names: what a tensor's name may be, how errors list them, how datasets are joined, which files are books."""
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from collections.abc import Collection, Iterable
@@ -32,6 +33,45 @@ def listed(names: Collection[str], most: int = 6) -> str:
     first = sorted(names)[:most]
     rest = len(names) - len(first)
     return (", ".join(first) or "none") + (f" and {rest} more" if rest else "")
+
+
+def quoted(name: str) -> str:
+    """A dataset's name as it stands in a joint name: in double quotes if it could be read as several.
+
+    >>> quoted("cifar10"), quoted("./with+without")
+    ('cifar10', '"./with+without"')
+    """
+    return json.dumps(name, ensure_ascii=False) if "+" in name or '"' in name else name
+
+
+def joined(names: Iterable[str]) -> str:
+    """The names of datasets as one; `separate` gives them back.
+
+    >>> joined(["cifar10", "svhn"]), joined(["./with+without", "svhn"])
+    ('cifar10+svhn', '"./with+without"+svhn')
+    """
+    return "+".join(map(quoted, names))
+
+
+def separate(name: str) -> list[str]:
+    """The names of datasets that `joined` made one; what stands behind a name in parentheses stays with it.
+
+    >>> separate('"./with+without"+svhn(label="x+y")')
+    ['./with+without', 'svhn(label="x+y")']
+    """
+    found = [part for part in _PARTS.findall(name) if part]
+    return [_unquoted(part) for part in found] or [name]
+
+
+_PARTS = re.compile(r'(?:"(?:[^"\\]|\\.)*"|[^+])*')
+
+
+def _unquoted(part: str) -> str:
+    try:
+        said, end = json.JSONDecoder().raw_decode(part)
+    except ValueError:
+        return part
+    return said + part[end:] if isinstance(said, str) else part
 
 
 def natural(name: str) -> list[tuple[int, str]]:

@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
+import numpy
 import pytest
 import torch
+from commands import oneticket_cli
 
+from oneticket.claims.cells import grid
+from oneticket.claims.complexity import Complexity
 from oneticket.cli.app import main
 from oneticket.data.images.adapt import adapt
 from oneticket.ground.errors import DataError, StoreError
+from oneticket.report.export import read_rows
 from oneticket.store.store import Store
+from oneticket.study.file import read_study
 
 FIND = "find --data digits:a --model mlp --widths 4 --levels 1 --budget 2it --batch 8 --rewind 1it"
 SETTINGS = {
@@ -103,3 +110,45 @@ def test_in_python_too() -> None:
     many = torch.zeros(1, 1, 1, 1, dtype=torch.uint8).expand(10**9, 1, 8, 8)  # which take one byte
     with pytest.raises(DataError, match=r"^1,000,000,000 images of 1 x 4096 x 4096 would take .* set a smaller size"):
         adapt(many, (1, 4096, 4096), "resize")
+
+
+SEVERAL = """
+levels = [1]
+arms = ["dense", "ticket", "own"]
+replicates = 1
+rewind = "1it"
+training = {budget = "3it", batch = 16}
+complexity = {sets = {"./in+out" = {classes = 7}}}
+models = {net = {name = "mlp", widths = [8]}}
+optimizers = {sgd = "sgd"}
+parts = {p = {sources = ["./in+out:a", ["./in+out:a", "./other"]], targets = ["./in+out:b"]}}
+"""
+
+
+def test_a_plus_in_a_path_makes_no_second_set(capsys: pytest.CaptureFixture[str]) -> None:
+    draw = numpy.random.default_rng(0)
+    for folder in ("in+out", "other"):
+        Path(folder).mkdir()
+        for part in ("train", "test"):
+            rows = "".join(f"{x:.3f},{y:.3f},{n % 3}\n" for n, (x, y) in enumerate(draw.normal(size=(60, 2))))
+            Path(folder, f"{part}.csv").write_text("x,y,label\n" + rows)
+    Path("mine.toml").write_text(SEVERAL)
+    for command in (
+        "study mine.toml --engine inline --quiet",
+        "report mine.toml --out report",
+        "find --data ./in+out:a --model mlp --widths 8 --levels 1 --rewind 1it --budget 3it --out book --quiet",
+        "transfer book --data ./in+out:b --levels 1 --controls own --rows rows.csv --quiet",
+    ):
+        code, _, err = oneticket_cli(command, capsys)
+        assert code == 0, (command, err)
+    assert "./in+out:a" in oneticket_cli("show book", capsys)[1]
+    study = grid(read_rows(Path("report/rows.csv")))
+    sources = {source.name: source for _, source in study.tickets}
+    single, both = sources['"./in+out:a"'], sources['"./in+out:a"+./other']
+    assert (single.several, single.set, single.half) == (False, "./in+out", "a")
+    assert (both.several, both.half) == (True, None)
+    assert not both.apart(single) and both.apart(replace(single, name="./in"))
+    stated = Complexity(rule=read_study(Path("mine.toml")).complexity, study=study)
+    assert {stated.source(cell).classes for cell, source in study.tickets if source is single} == {7}
+    (row,) = (row for row in read_rows(Path("rows.csv")) if row["arm"] == "ticket")
+    assert (row["source_name"], row["target_data"]) == ('"./in+out:a"', '"./in+out:b"')
