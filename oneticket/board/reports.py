@@ -62,7 +62,7 @@ class Reports:
 
     def __init__(self, view: StoreView, named: Mapping[str, str]) -> None:
         self._view, self._named = view, dict(named)
-        self._store = Store(view.store.url, read_only=True)
+        self._store = Store(view.store.location, read_only=True)
         self._reports: dict[str, Report] = {}
         self._asked: dict[str, float] = {}
         self._over, self._wake = threading.Event(), threading.Event()

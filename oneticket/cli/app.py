@@ -19,6 +19,7 @@ from oneticket.cli.parameters import sound
 from oneticket.ground.allocator import uncollected
 from oneticket.ground.errors import KeptWarning, OneticketError, SpecError
 from oneticket.ground.extras import naming_extras
+from oneticket.ground.url import without_password
 from oneticket.session.terminal import any_encoding, out, tell
 
 DONE, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
@@ -80,13 +81,13 @@ def main(tokens: list[str] | None = None) -> None:
         with naming_extras(), _kept_warnings_in_lines():
             code = chosen(tokens, exit_on_error=False, print_error=False)
     except CycloptsError as error:
-        tell(f"oneticket: {error_message(error, application(), tokens)}", style="red")
+        tell(f"oneticket: {without_password(error_message(error, application(), tokens))}", style="red")
         code = USAGE
     except SpecError as error:
-        tell(f"oneticket: {error}", style="red")
+        tell(f"oneticket: {without_password(str(error))}", style="red")
         code = USAGE
     except OneticketError as error:
-        tell(f"oneticket: {error}", style="red")
+        tell(f"oneticket: {without_password(str(error))}", style="red")
         code = FAILED
     except OSError as error:
         with contextlib.suppress(OSError):

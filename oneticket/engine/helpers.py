@@ -68,16 +68,22 @@ class Helper:
     """A process, with the lines to and from it. It ignores Ctrl-C, and stops when this process ends."""
 
     def __init__(self, store: Store, context: RunContext) -> None:
-        about = {"url": store.url, "every": context.every, "compact": context.compact, "compiled": context.compiled}
+        about = {
+            "url": store.location,
+            "every": context.every,
+            "compact": context.compact,
+            "compiled": context.compiled,
+        }
         options = json.dumps({**about, "threads": context.threads})
         self.over = threading.Event()
         self.process = subprocess.Popen(
-            [sys.executable, "-P", "-c", "from oneticket.engine.helpers import main; main()", options],
+            [sys.executable, "-P", "-c", "from oneticket.engine.helpers import main; main()"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
             start_new_session=True,
         )
+        _say(self.process.stdin, options)  # not in its command line, which all users of the machine can read
 
     def do(self, key: str) -> Answer | None:
         """Have it do the step; None if it is no more."""
@@ -136,10 +142,13 @@ def _end(crew: Sequence[Helper]) -> None:
 
 
 def main() -> None:
-    """Do the steps whose addresses come in lines, until an empty one or none comes; printed text goes elsewhere."""
+    """Do the steps whose addresses come in lines, after one of options, until an empty one or none comes.
+
+    Printed text goes elsewhere.
+    """
     with os.fdopen(os.dup(1), "wb") as answers:
         os.dup2(2, 1)
-        worker = Worker(**json.loads(sys.argv[1]), device="cpu", share=ClusterShare(), ranks=1)
+        worker = Worker(**json.loads(sys.stdin.readline()), device="cpu", share=ClusterShare(), ranks=1)
         heard: queue.Queue[str] = queue.Queue()
 
         def listen() -> None:

@@ -30,7 +30,7 @@ def make_together(step: Step, store: Store, context: RunContext, *, ranks: int, 
     from ray.train.torch import TorchConfig, TorchTrainer
     from ray.train.v2.api.exceptions import TrainingFailedError
 
-    given = {"url": store.url, "key": step.key, "every": context.every, "ranks": ranks, "threads": context.threads}
+    given = {"url": store.location, "key": step.key, "every": context.every, "ranks": ranks, "threads": context.threads}
     scaling = ScalingConfig(num_workers=ranks, use_gpu=bool(share.gpus), resources_per_worker=share.resources)
     with tempfile.TemporaryDirectory(prefix="ranks-", ignore_cleanup_errors=True) as folder:
         trainer = TorchTrainer(

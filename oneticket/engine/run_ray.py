@@ -102,7 +102,7 @@ class _Crew:
         kind: Any = ray.remote(**options)(Worker)  # type: ignore[call-overload]
         for _ in range(min(lacking, room)):
             worker = kind.remote(
-                url=self.store.url,
+                url=self.store.location,
                 device=self.context.device.type,
                 every=self.context.every,
                 compact=self.context.compact,

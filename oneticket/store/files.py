@@ -17,9 +17,13 @@ from oneticket.store.mark import Mark
 
 
 class Files(Protocol):
-    """Bytes by name under one URL. Every method raises StoreError, in words, when the place refuses."""
+    """Bytes by name under one URL. Every method raises StoreError, in words, when the place refuses.
+
+    `location` opens the same files from anywhere. `url` is what to show of it: without a password.
+    """
 
     url: str
+    location: str
 
     def read(self, names: Iterable[str], *, end: int | None = None) -> dict[str, bytes]:
         """The content, or its first `end` bytes, of those that exist."""
@@ -54,7 +58,7 @@ class FolderFiles:
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(os.path.abspath(path))
-        self.url = str(self.path)
+        self.url = self.location = str(self.path)
 
     def read(self, names: Iterable[str], *, end: int | None = None) -> dict[str, bytes]:
         """See `Files`."""
@@ -122,7 +126,7 @@ class ReadOnly:
     """Files for those who only look: what would change anything raises StoreError, and nothing is changed."""
 
     def __init__(self, files: Files) -> None:
-        self._files, self.url = files, files.url
+        self._files, self.url, self.location = files, files.url, files.location
 
     def read(self, names: Iterable[str], *, end: int | None = None) -> dict[str, bytes]:
         """See `Files`."""
@@ -167,7 +171,7 @@ class ReadOnly:
 class MemoryFiles:
     """Files in this process's memory, for a run of which nothing is to be kept."""
 
-    url = "memory:"
+    url = location = "memory:"
 
     def __init__(self) -> None:
         self._files: dict[str, bytes] = {}

@@ -12,6 +12,7 @@ from typing import Any
 import fsspec  # type: ignore[import-untyped]
 
 from oneticket.ground.errors import StoreError
+from oneticket.ground.url import without_password
 from oneticket.store.mark import Mark
 
 OBJECTS = {"s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "memory"}
@@ -28,13 +29,14 @@ class Remote:
     """
 
     def __init__(self, url: str) -> None:
-        self.url = url if url.endswith("://") else url.rstrip("/")
+        self.location = url if url.endswith("://") else url.rstrip("/")
+        self.url = without_password(self.location)
         try:
-            self.fs, root = fsspec.core.url_to_fs(self.url)
+            self.fs, root = fsspec.core.url_to_fs(self.location)
         except ImportError as error:
-            raise StoreError(f"the store {url} needs a package that is not installed: {error}") from error
+            raise StoreError(f"the store {self.url} needs a package that is not installed: {error}") from error
         except Exception as error:
-            raise StoreError(f"the store {url} cannot be opened: {_words(error)}") from error
+            raise StoreError(f"the store {self.url} cannot be opened: {self._words(error)}") from error
         self.root = root.rstrip("/")
         known = {self.fs.protocol} if isinstance(self.fs.protocol, str) else set(self.fs.protocol)
         self.atomic = bool(known & OBJECTS)
@@ -140,8 +142,8 @@ class Remote:
         try:
             yield
         except Exception as error:
-            raise StoreError(f"cannot {doing} the store {self.url}: {_words(error)}") from error
+            raise StoreError(f"cannot {doing} the store {self.url}: {self._words(error)}") from error
 
-
-def _words(error: Exception) -> str:
-    return str(error) or type(error).__name__
+    def _words(self, error: Exception) -> str:
+        """The error's own words, which may name the URL, or a path that begins with it."""
+        return without_password(str(error)) or type(error).__name__

@@ -34,9 +34,10 @@ UNUSED = "it is not used; a run makes it anew"
 class Store:
     """Outcomes of steps, and the files stored with them. Any number of processes and machines may share one.
 
-    `url`: a folder, or anything that fsspec can open (`s3://bucket/prefix`); `store.url` opens the same store from
-    anywhere. None keeps outcomes in memory, as long as this store is used. Nothing is read or written before it is
-    asked for. Every method raises StoreError, in words, if the place refuses.
+    `url`: a folder, or anything that fsspec can open (`s3://bucket/prefix`); None keeps outcomes in memory, as long as
+    this store is used. `store.location` opens the same store from anywhere; `store.url` is what to show of it, without
+    a password. Nothing is read or written before it is asked for. Every method raises StoreError, in words, if the
+    place refuses.
 
     Everything read is checked: every file is bound to its address and name, and holds a digest. A damaged file, or one
     of another address, counts as absent and is reported (KeptWarning) in one line with its path; if `read_only`, in
@@ -55,7 +56,7 @@ class Store:
         self.files: Files = ReadOnly(files) if read_only else files
         self.claims = Claims(self.files)
         self.designs, self.plans = Designs(self.files, self._tell), Plans(self.files, self._tell)
-        self.url = self.files.url
+        self.url, self.location = self.files.url, self.files.location
         self._steps: dict[str, Step] = {}
         self._defined: set[str] | None = None
         self.ignored: dict[str, str] = {}

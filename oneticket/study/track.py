@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from typing import Protocol
 
 from oneticket.ground.errors import SpecError, StoreError
+from oneticket.ground.url import without_password
 from oneticket.store.step import Outcome, Step
 from oneticket.study.tracked_run import POINTS, begun_run, points, run_of
 from oneticket.study.trackers import CURVE, TRACKERS, LiveRun, TrackerRuns
@@ -131,10 +132,10 @@ class _Told:
         except Exception as error:  # any error of a foreign package
             if not self.failed:
                 self.failed = True
-                words = str(error).strip() or type(error).__name__
+                what = without_password(f"{self.text}: {str(error).strip() or type(error).__name__}")
                 raise StoreError(
-                    f"tracker {self.text}: {words}; nothing more is shown there, and the study goes on; run it again "
-                    "to fill in what is missing"
+                    f"tracker {what}; nothing more is shown there, and the study goes on; run it again to fill in what "
+                    "is missing"
                 ) from error
 
 

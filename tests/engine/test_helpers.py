@@ -95,6 +95,7 @@ def test_one_process_and_two_leave_equal_stores_and_tell_of_the_same(tmp_path, c
     }
     assert len(piles.failed) == REPLICATES and set(piles.not_run) == set(serial.not_run)
     assert "elsewhere" not in told and "lost" not in told
+    assert two.url not in " ".join(map(str, crew[0].process.args)), "all users of a machine see its command lines"
     assert [helper.process.returncode for helper in crew] == [0]
     threads = {json.dumps(each.get("threads")) for each in two.provenances({step.key for step in piles.done}).values()}
     assert threads == {"1"}
