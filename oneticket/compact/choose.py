@@ -110,7 +110,9 @@ def _like(layer: Layer, most: int) -> Layer:
     new: Layer = (
         skip_init(nn.Linear, layer.in_features, outputs)  # type: ignore[no-untyped-call]
         if isinstance(layer, nn.Linear)
-        else skip_init(nn.Conv2d, layer.in_channels, outputs, layer.kernel_size, padding=layer.padding)  # type: ignore[no-untyped-call]
+        else skip_init(  # type: ignore[no-untyped-call]
+            nn.Conv2d, layer.in_channels, outputs, layer.kernel_size, stride=layer.stride, padding=layer.padding
+        )
     )
     for weight in new.parameters():
         nn.init.constant_(weight, 0.01)
@@ -149,5 +151,5 @@ def _read(path: Path, about: str) -> float | None:
 
 MARKS = [DENSEST / STEP**n for n in range(60)]
 KIND = "density below which a layer is sparse"
-FORMAT = 5  # of what is kept; raised when the kernels change
+FORMAT = 6  # of what is kept; raised when the kernels change
 _KNOWN: dict[str, float] = {}

@@ -1,4 +1,4 @@
-"""Where the remaining weights of a layer are, and over which runs of numbers its products go."""
+"""Where the remaining weights of a convolution are, and by which products of them it is computed."""
 
 from __future__ import annotations
 
@@ -10,45 +10,29 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from oneticket.compact import windows
+from oneticket.compact.windows import Window
 from oneticket.ticket.bits import from_bytes
 
 Array = np.ndarray[Any, Any]
 BLOCK = 2**16  # weights for which there are numbers of eight bytes at once
-LONGEST, SHORTEST = 4096, 64  # numbers of a run: five runs stay in the first cache, and a loop over one pays
 
 
 class Entries(NamedTuple):
-    """The remaining weights channel by channel, in the words of `kernels.products`."""
+    """The remaining weights channel by channel, in the words of `tiles.convolve`."""
 
     first: Array
     place: Array
 
 
-class IndexRuns(NamedTuple):
-    """One product, in the words of `kernels.products`."""
+class Products(NamedTuple):
+    """The products of a convolution for one size of images.
 
-    table: Array | None
-    x_at: Array
-    y_at: Array
-    plane: int
-    run: int
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class KernelPlan:
-    """The products of a layer for one size of batch and image; sizes and borders are (height, width).
-
-    Inputs are stored with borders `x_pad`, gradients of the output with borders `y_pad`. `forward` reads inputs and
-    gives outputs without borders; `to_weight` reads inputs and gradients; `to_input` reads gradients and gives those of
-    the input, without borders.
+    `to_input`: for each phase of input pixels, of the height and of the width, the entries of `Pattern.by_input`.
     """
 
-    x_pad: tuple[int, int]
-    y_pad: tuple[int, int]
-    y_size: tuple[int, int]
-    forward: IndexRuns
-    to_weight: IndexRuns
-    to_input: IndexRuns
+    forward: Window
+    to_input: list[Window]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -61,11 +45,12 @@ class Pattern:
 
     shape: tuple[int, int, int, int]
     padding: tuple[int, int]
+    stride: tuple[int, int]
     by_output: Entries
-    _plans: dict[tuple[int, int, int], KernelPlan] = field(default_factory=dict)
+    _known: dict[tuple[int, ...], Products] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, remaining: Tensor, padding: tuple[int, int]) -> Pattern:
+    def of(cls, remaining: Tensor, padding: tuple[int, int], stride: tuple[int, int]) -> Pattern:
         """The pattern of a bool tensor (O, C, KH, KW)."""
         outputs, inputs, high, wide = remaining.shape
         places = inputs * high * wide
@@ -75,67 +60,57 @@ class Pattern:
             counts.append(np.bincount(rows, minlength=len(lives)))
             found.append(place.astype(narrow(places)))
         by_output = Entries(_begins(np.concatenate(counts)), np.concatenate(found))
-        return cls(shape=(outputs, inputs, high, wide), padding=padding, by_output=by_output)
+        return cls(shape=(outputs, inputs, high, wide), padding=padding, stride=stride, by_output=by_output)
 
     @cached_property
     def by_input(self) -> tuple[Entries, Tensor]:
         """Of every input channel, the places (O, KH, KW) of its weights, and which of `by_output` each is: int32.
 
-        A stable sort by input channel, block by block: numbers of eight bytes are needed for one block alone.
+        With a stride, those channels phase by phase: of the kernel's rows, and of its columns. A stable sort, block by
+        block: numbers of eight bytes are needed for one block alone.
         """
         outputs, inputs, high, wide = self.shape
         (first, place), size = self.by_output, high * wide
-        counts = np.zeros(inputs, np.int64)
+        groups = inputs * self.stride[0] * self.stride[1]
+        counts = np.zeros(groups, np.int64)
         for some in _blocks(place):
-            counts += np.bincount(some // size, minlength=inputs)
+            counts += np.bincount(self._group(some), minlength=groups)
         begins = _begins(counts)
         order, turned, begin = np.empty(len(place), np.int32), np.empty(len(place), narrow(outputs * size)), 0
-        to = begins[:-1].astype(np.int64)  # where the next weight of each channel goes
+        to = begins[:-1].astype(np.int64)  # where the next weight of each group goes
         for some in _blocks(place):
-            channel = some // size
-            sort = channel.argsort(kind="stable")
-            channel, count = channel[sort], np.bincount(channel, minlength=inputs)
-            at = to[channel] + np.arange(len(some)) - (count.cumsum() - count)[channel]
+            group = self._group(some)
+            sort = group.argsort(kind="stable")
+            group, count = group[sort], np.bincount(group, minlength=groups)
+            at = to[group] + np.arange(len(some)) - (count.cumsum() - count)[group]
             output = np.searchsorted(first, begin + sort, side="right") - 1
             order[at], turned[at] = begin + sort, output * size + some[sort] % size
             to, begin = to + count, begin + len(some)
         return Entries(begins, turned), torch.from_numpy(order)
 
-    def plan(self, height: int, width: int, count: int) -> KernelPlan:
-        """The products for images of that size and batches of that many."""
-        key = (height, width, count)
-        if key not in self._plans:
-            self._plans[key] = self._plan(*key)
-        return self._plans[key]
+    def _group(self, place: Array) -> Array:
+        """Which phase and input channel places belong to, as a number."""
+        _, inputs, high, wide = self.shape
+        channel: Array = place // (high * wide)
+        if self.stride == (1, 1):
+            return channel
+        row, column = place // wide % high % self.stride[0], place % wide % self.stride[1]
+        channel += (row * self.stride[1] + column) * inputs
+        return channel
 
-    def _plan(self, height: int, width: int, count: int) -> KernelPlan:
-        outputs, inputs, high, wide = self.shape
-        x_pad, y_pad = self.padding, (high - 1 - self.padding[0], wide - 1 - self.padding[1])
-        out = (height + x_pad[0] - y_pad[0], width + x_pad[1] - y_pad[1])
-        x_wide, y_wide = width + 2 * x_pad[1], out[1] + 2 * y_pad[1]
-        x_plane, y_plane = (height + 2 * x_pad[0]) * x_wide, (out[0] + 2 * y_pad[0]) * y_wide
-        i, j = np.arange(high)[:, None], np.arange(wide)
-        # An input meets a kernel place where an output meets the opposite one.
-        x_row = _table(inputs, x_plane, i * x_wide + j)
-        y_row = _table(outputs, y_plane, (high - 1 - i) * y_wide + (wide - 1 - j))
-        over, back = _run(out[1], count), _run(width, count)
-        read = _at(out, x_wide, (0, 0), count, over)
-        inner = _at(out, y_wide, y_pad, count, over)
-        plain = _at(out, out[1], (0, 0), count, over)
-        return KernelPlan(
-            x_pad=x_pad,
-            y_pad=y_pad,
-            y_size=out,
-            forward=IndexRuns(x_row, read, plain, out[0] * out[1] * count, over),
-            to_weight=IndexRuns(x_row, read, inner, y_plane * count, over),
-            to_input=IndexRuns(
-                y_row,
-                _at((height, width), y_wide, (0, 0), count, back),
-                _at((height, width), width, (0, 0), count, back),
-                height * width * count,
-                back,
-            ),
-        )
+    def size(self, height: int, width: int) -> tuple[int, int]:
+        """Of the output, for images of that size."""
+        each = zip((height, width), self.padding, self.shape[2:], self.stride, strict=True)
+        rows, columns = ((size + 2 * pad - kernel) // step + 1 for size, pad, kernel, step in each)
+        return rows, columns
+
+    def products(self, height: int, width: int) -> Products:
+        """For images of that size."""
+        size = (height, width)
+        if size not in self._known:
+            given, out = (self.shape, self.padding, self.stride, size), self.size(*size)
+            self._known[size] = Products(windows.forward(*given, out), windows.backward(*given, out))
+        return self._known[size]
 
 
 def picked(values: Tensor, remaining: Tensor) -> Tensor:
@@ -180,17 +155,6 @@ def place(values: Tensor, packed: Tensor, out: Tensor) -> None:
         begin = end
 
 
-def _table(channels: int, plane: int, inside: Array) -> Array | None:
-    """Where the run of each place begins: int32 (channels x places of a kernel,), int64 if that is too small.
-
-    None where it is the place itself, as in a linear layer.
-    """
-    if plane == inside.size == 1:
-        return None
-    begins = (np.arange(channels)[:, None] * plane + inside.ravel()).ravel()
-    return begins.astype(np.int32) if channels * plane < 2**31 else begins
-
-
 def narrow(places: int) -> type[np.unsignedinteger[Any]]:
     """The numbers that so many places need."""
     return np.uint16 if places <= 2**16 else np.uint32
@@ -203,17 +167,3 @@ def _blocks(place: Array) -> list[Array]:
 def _begins(counts: Array) -> Array:
     """Where each channel's entries begin, and the end of the last: int32 (channels + 1,)."""
     return np.concatenate([[0], counts.cumsum()]).astype(np.int32)
-
-
-def _run(wide: int, count: int) -> int:
-    """The longest equal part of a row of pixels that is not too long: some whole pixels, or a part of one's batch."""
-    pixels = [count * wide // parts for parts in range(1, wide + 1) if wide % parts == 0]
-    batches = [count // parts for parts in range(1, count + 1) if count % parts == 0]
-    fitting = [size for size in pixels + batches if size >= SHORTEST]
-    return next((size for size in fitting if size <= LONGEST), min(fitting, default=wide * count))
-
-
-def _at(size: tuple[int, int], wide: int, corner: tuple[int, int], count: int, run: int) -> Array:
-    """Where the runs of an area begin, in planes that are `wide`, with its corner there: int64."""
-    begins = (np.arange(size[0])[:, None] + corner[0]) * wide + corner[1]
-    return (begins * count + np.arange(0, size[1] * count, run)).ravel()

@@ -1,16 +1,17 @@
 """A layer that stores and computes with its remaining weights only: a sparse linear or convolution layer.
 
 Its parameter `weight` is the vector of remaining weights, so the optimizer's work and memory shrink with the density.
-The products are those of `kernels`: on a CPU, in float32, with stride 1.
+The products are those of `linear_kernels` and `tiles`: on a CPU, in float32.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import cache
 from types import ModuleType
 from typing import Any, cast, final
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.autograd import Function
@@ -18,12 +19,15 @@ from torch.autograd.function import once_differentiable
 
 from oneticket.compact.blocks import Blocks
 from oneticket.compact.chain import Link, product
-from oneticket.compact.pattern import Entries, IndexRuns, Pattern, picked
+from oneticket.compact.pattern import Entries, Pattern, picked
 from oneticket.compact.room import Room
+from oneticket.compact.windows import Window
+
+Array = np.ndarray[Any, Any]
 
 
 def fits(layer: nn.Module) -> bool:
-    """Whether a layer has a sparse form: float32 on the CPU; of convolutions those with stride 1 and without groups."""
+    """Whether a layer has a sparse form: float32 on the CPU; of convolutions those without groups and dilation."""
     if type(layer) not in (nn.Linear, nn.Conv2d):
         return False
     weight = cast("Tensor", layer.weight)
@@ -32,7 +36,7 @@ def fits(layer: nn.Module) -> bool:
     if isinstance(layer, nn.Linear):
         return True
     assert isinstance(layer, nn.Conv2d)
-    plain = layer.stride == layer.dilation == (1, 1) and layer.groups == 1 and layer.padding_mode == "zeros"
+    plain = layer.dilation == (1, 1) and layer.groups == 1 and layer.padding_mode == "zeros"
     if not plain or isinstance(layer.padding, str):
         return False
     return all(pad < size for pad, size in zip(layer.padding, layer.kernel_size, strict=True))
@@ -64,7 +68,8 @@ class Sparse(nn.Module):
         if isinstance(layer, nn.Linear):
             self.pattern = Blocks.of(remaining)
         else:
-            self.pattern = Pattern.of(remaining, cast("tuple[int, int]", layer.padding))
+            padding, stride = cast("tuple[tuple[int, int], tuple[int, int]]", (layer.padding, layer.stride))
+            self.pattern = Pattern.of(remaining, padding, stride)
 
     def forward(self, x: Tensor) -> Tensor:
         """(..., I) to (..., O), or (N, C, H, W) to (N, O, H', W'); ValueError for inputs of another size."""
@@ -76,88 +81,87 @@ class Sparse(nn.Module):
         padded = [size + 2 * pad for size, pad in zip(x.shape[-2:], self.pattern.padding, strict=True)]
         if x.dim() != 4 or x.shape[1] != inputs or padded[0] < kernel[0] or padded[1] < kernel[1]:
             raise ValueError(f"expected (N, {inputs}, H, W), no smaller than the kernel, got {tuple(x.shape)}")
-        return _product(x, self.weight, self.bias, self.pattern, room)
+        return _convolution(x, self.weight, self.bias, self.pattern, room)
 
     def extra_repr(self) -> str:
         """For `print(network)`."""
         return f"{len(self.weight)} remaining weights of {self.pattern.shape}"
 
 
-class _Product(Function):
-    """Images (N, C, H, W) or rows (N, C), remaining weights (n,), bias (O,) or None -> images or rows of O channels."""
+class _Convolution(Function):
+    """Images (N, C, H, W), remaining weights (n,), bias (O,) or None -> images of O channels, in channels_last."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, pattern: Pattern, room: Room) -> Tensor:
-        size = x.shape[2:] or (1, 1)
-        plan = pattern.plan(size[0], size[1], len(x))
-        laid = _lay(x, plan.x_pad, room)
-        ctx.plan, ctx.pattern, ctx.shape, ctx.room = plan, pattern, x.shape, room
-        ctx.save_for_backward(weight, laid)  # which may be x itself
-        start = weight.new_zeros(pattern.shape[0]) if bias is None else bias
-        size = plan.y_size
-        return _products(pattern.by_output, plan.forward, weight, start, laid, size, None if x.dim() == 2 else room)
+        x = x.contiguous(memory_format=torch.channels_last)
+        ctx.pattern, ctx.room = pattern, room
+        ctx.save_for_backward(weight, x)
+        window, start = pattern.products(x.shape[2], x.shape[3]).forward, _start(weight, bias, pattern.shape[0])
+        out = _images(room, len(x), len(start), *window.size)
+        _convolve(pattern.by_output, weight, start, x, window, out, room)
+        return out
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        (weight, seen), plan, pattern, shape = ctx.saved_tensors, ctx.plan, ctx.pattern, ctx.shape
+        (weight, seen), pattern, room = ctx.saved_tensors, ctx.pattern, ctx.room
         to_x, to_weight, to_bias, *_ = ctx.needs_input_grad
-        laid = _lay(grad, plan.y_pad, ctx.room)
-        x = remaining = bias = None
+        grad = grad.contiguous(memory_format=torch.channels_last)
+        products = pattern.products(seen.shape[2], seen.shape[3])
+        x = remaining = None
         if to_x:
+            x, start = _images(room, *seen.shape), weight.new_zeros(pattern.shape[1])
             entries, order = pattern.by_input
-            start, room = weight.new_zeros(shape[1]), None if len(shape) == 2 else ctx.room
             turned = weight.index_select(0, order)
-            x = _products(entries, plan.to_input, turned, start, laid, shape[2:] or (1, 1), room)
+            for at, window in enumerate(products.to_input):
+                begin = at * pattern.shape[1]
+                some = Entries(entries.first[begin : begin + pattern.shape[1] + 1], entries.place)
+                _convolve(some, turned, start, grad, window, x, room)
         if to_weight:
             remaining = torch.zeros_like(weight)
-            table, x_at, y_at, plane, run = plan.to_weight
-            flat = (seen.view(-1).numpy(), x_at, laid.view(-1).numpy(), y_at)
-            _kernels().dots(*pattern.by_output, table, *flat, plane, run, len(grad), remaining.numpy())
-        if to_bias:
-            bias = laid.flatten(1).sum(1)
-        return x, remaining, bias, None, None
+            _gradients(pattern.by_output, seen, products.forward, grad, remaining, room)
+        return x, remaining, grad.sum((0, 2, 3)) if to_bias else None, None, None
 
 
-_product = cast("Callable[[Tensor, Tensor, Tensor | None, Pattern, Room], Tensor]", _Product.apply)
+def _convolve(
+    entries: Entries, value: Tensor, start: Tensor, x: Tensor, window: Window, out: Tensor, room: Room
+) -> None:
+    """Write one product into its pixels of `out`."""
+    if not (len(x) and all(window.size)):
+        return
+    lanes = window.lanes(len(x))
+    given = (entries.first, window.offsets(entries.place, lanes), value.detach().numpy(), start.detach().numpy())
+    read = (_pixels(x), window.read(lanes), window.column, room.take((window.room(lanes),)).numpy())
+    _kernels().convolve(*given, *read, _pixels(out).reshape(-1), window.written(*out.shape[1:]))
 
 
-def _products(
-    entries: Entries,
-    runs: IndexRuns,
-    value: Tensor,
-    start: Tensor,
-    laid: Tensor,
-    size: Sequence[int],
-    room: Room | None,
-) -> Tensor:
-    """Images (N, O, H, W) in channels_last, in memory of a room, or rows (N, O) that lie by column, of laid-out planes.
+def _gradients(entries: Entries, x: Tensor, window: Window, grad: Tensor, out: Tensor, room: Room) -> None:
+    """Add the gradients of remaining weights to `out`."""
+    lanes, pixels = window.lanes(len(x)), grad.shape[3]
+    given = (entries.first, window.offsets(entries.place, lanes), _pixels(x), window.read(lanes), window.column)
+    laid, turned = (room.take((size,)).numpy() for size in (window.room(lanes), grad.shape[1] * pixels * lanes))
+    plain = np.arange(pixels, dtype=np.int32)
+    _kernels().gradients(*given, laid, _pixels(grad), plain, turned, out.numpy())
+
+
+def _images(room: Room, count: int, channels: int, *size: int) -> Tensor:
+    """Images (N, C, H, W) in channels_last, of any values, in memory of a room.
 
     No view of another tensor: what comes next may change it in place.
     """
-    count, channels = laid.shape[-1], len(start)
-    table, x_at, y_at, plane, run = runs
-    given = (*entries, table, value.detach().numpy(), start.detach().numpy(), laid.view(-1).numpy(), x_at)
-    if room is None:
-        out = torch.empty_strided((count, channels), (1, count))
-        _kernels().products(*given, out.detach().t().view(-1).numpy(), y_at, plane, run, count)
-    else:
-        last = room.take((count, *size, channels))
-        _kernels().images(*given, last.numpy(), run)
-        out = torch.empty(0)
-        out.set_(last.untyped_storage(), 0, (count, channels, *size), last.permute(0, 3, 1, 2).stride())
-    return out
+    last, out = room.take((count, *size, channels)), torch.empty(0)
+    return out.set_(last.untyped_storage(), 0, (count, channels, *size), last.permute(0, 3, 1, 2).stride())
 
 
-def _lay(x: Tensor, pad: tuple[int, int], room: Room) -> Tensor:
-    """Images (N, C, H, W) or rows (N, C) as planes (C, H + 2 pad, W + 2 pad, N) with zero borders."""
-    x = x.detach()
-    if x.dim() == 2:
-        return x.t().contiguous().view(x.shape[1], 1, 1, len(x))
-    count, channels, height, width = x.shape
-    laid = room.take((channels, height + 2 * pad[0], width + 2 * pad[1], count))
-    _kernels().lay(x.permute(0, 2, 3, 1).numpy(), laid.numpy(), *pad)
-    return laid
+def _pixels(x: Tensor) -> Array:
+    return x.detach().permute(0, 2, 3, 1).numpy()
+
+
+def _start(weight: Tensor, bias: Tensor | None, outputs: int) -> Tensor:
+    return weight.new_zeros(outputs) if bias is None else bias
+
+
+_convolution = cast("Callable[[Tensor, Tensor, Tensor | None, Pattern, Room], Tensor]", _Convolution.apply)
 
 
 def usable() -> bool:
@@ -172,6 +176,6 @@ def usable() -> bool:
 @cache
 def _kernels() -> ModuleType:
     """Numba takes half a second to import: only where a layer is sparse."""
-    from oneticket.compact import kernels
+    from oneticket.compact import tiles
 
-    return kernels
+    return tiles

@@ -56,10 +56,10 @@ def test_what_is_kept_decides(folder: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_small_and_unfit_layers_stay_masked_and_are_not_measured(folder: Path) -> None:
-    layers = {"small": nn.Linear(10, 10), "strided": nn.Conv2d(64, 64, 3, stride=2)}
+    layers = {"small": nn.Linear(10, 10), "dilated": nn.Conv2d(64, 64, 3, dilation=2)}
     bits = {name: remaining(layer, 0.01) for name, layer in layers.items()}
-    shapes = {"small": (8, 10), "strided": (8, 64, 9, 9)}
-    assert choose.forms(layers, bits, shapes) == {"small": "masked", "strided": "masked"}
+    shapes = {"small": (8, 10), "dilated": (8, 64, 9, 9)}
+    assert choose.forms(layers, bits, shapes) == {"small": "masked", "dilated": "masked"}
     assert not folder.exists()
 
 
