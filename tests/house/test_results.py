@@ -12,7 +12,7 @@ from oneticket.ground.errors import SpecError
 from oneticket.report.export import join_rows
 
 RESULTS = Path(__file__).parents[2] / "results"
-PAGES = ("beyond-images", "crossing", "images", "minutes", "several")
+PAGES = ("beyond-images", "crossing", "images", "images-paper", "minutes", "several")
 
 
 @pytest.fixture(scope="module")
