@@ -1,4 +1,4 @@
-"""What the engines cost: a study of small trainings inline (torch's own threads, and one) and by Ray, one thread each.
+"""What the engines cost: a study of small trainings inline (torch's threads, and one), by processes and by Ray.
 
 LeNet-300-100 on digits: 4 searches of 7 levels, 120 epochs each, into a new store for every engine and round, the
 engines in turn.
@@ -16,14 +16,14 @@ from pathlib import Path
 import torch
 
 from benchmarks.row import Row, row
-from oneticket.engine import inline, run_ray
+from oneticket.engine import inline, processes, run_ray
 from oneticket.lottery.run_context import RunContext
 from oneticket.lottery.spec import SearchSpec
 from oneticket.store.step import Step
 from oneticket.store.store import Store
 from oneticket.study.origins import search_origin
 
-ENGINES = ("inline, torch's threads", "inline, 1 thread", "ray, 2 workers")
+ENGINES = ("inline, torch's threads", "inline, 1 thread", "processes, 2 workers", "ray, 2 workers")
 SEARCHES, LEVELS, BUDGET = 4, 6, "120ep"
 
 
@@ -47,6 +47,8 @@ def once(engine: str, budget: str) -> tuple[float, float]:
 
         if engine.startswith("ray"):
             piles = run_ray.run(plan, store=store, context=RunContext(), observe=observe)
+        elif engine.startswith("processes"):
+            piles = processes.run(plan, store=store, context=RunContext(), observe=observe)
         else:
             if engine == ENGINES[1]:
                 torch.set_num_threads(1)
@@ -65,15 +67,16 @@ def apart(engine: str, budget: str) -> tuple[float, float]:
 
 
 def rows(rounds: int = 2) -> list[Row]:
-    """Whole runs by Ray over inline, with and without its start, and what a step costs beside its work."""
+    """Whole runs by several workers over inline, with and without their start; what a step costs beside its work."""
     runs = [{engine: apart(engine, BUDGET) for engine in ENGINES} for _ in range(rounds)]
     short = {engine: apart(engine, "2it") for engine in ENGINES}
-    ray, found = ENGINES[2], []
-    for other in ENGINES[:2]:
-        found.append(row(f"{ray} / {other}", [run[ray][0] / run[other][0] for run in runs]))
-        started = [(run[ray][0] - run[ray][1]) / run[other][0] for run in runs]
-        found.append(row(f"{ray} / {other}, but for its start", started))
-    found.append(row("ray: seconds to the first step", [run[ray][1] for run in runs], "s"))
+    found = []
+    for several in ENGINES[2:]:
+        for other in ENGINES[:2]:
+            found.append(row(f"{several} / {other}", [run[several][0] / run[other][0] for run in runs]))
+            started = [(run[several][0] - run[several][1]) / run[other][0] for run in runs]
+            found.append(row(f"{several} / {other}, but for its start", started))
+        found.append(row(f"{several}: seconds to the first step", [run[several][1] for run in runs], "s"))
     for engine, (took, start) in short.items():
         each = 1000 * (took - start) / (SEARCHES * (LEVELS + 2))
         found.append(row(f"{engine}: a step that trains next to nothing", [each], "ms"))

@@ -1,8 +1,8 @@
 """LeNet-300-100 on Fashion-MNIST, 20 levels x 4 replicates, whole process; an epoch of the others is multiplied.
 
 On 2 cores, from an empty store to the last outcome, two epochs a level. oneticket does all of it, as `oneticket study`
-with two workers of one thread each. The usual stack and the floor do an epoch beside every such run, and their time is
-multiplied: an epoch costs them the same at every level.
+does by default: two processes of one thread each. The usual stack and the floor do an epoch beside every such run, and
+their time is multiplied: an epoch costs them the same at every level.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ def small(context: RunContext) -> Plan:
 def study(name: str) -> float:
     """Seconds of the whole process, on an empty store."""
     with tempfile.TemporaryDirectory() as folder:
-        asked = [sys.executable, "-m", "oneticket", "study", f"benchmarks/whole.py:{name}", "--engine", "ray"]
+        asked = [sys.executable, "-m", "oneticket", "study", f"benchmarks/whole.py:{name}"]
         began = time.perf_counter()
         subprocess.run([*asked, "--device", "cpu", "--store", folder, "--quiet"], check=True, cwd=ROOT, env=ENVIRONMENT)
         return time.perf_counter() - began

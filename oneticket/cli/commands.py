@@ -9,6 +9,7 @@ from cyclopts import Parameter
 
 from oneticket.cli.parameters import HOW, KEEP, How, Keep, Quiet, Rows, SpecFile, Track
 from oneticket.cli.status import loading, telling
+from oneticket.engine.nursery import expected
 
 
 def find(
@@ -71,7 +72,7 @@ def demo(
     quiet: Quiet = False,
 ) -> int:
     """Run the whole method in a minute: find tickets on half of scikit-learn's digits, transfer to the other half."""
-    with telling(quiet=quiet):
+    with telling(quiet=quiet), expected():
         with loading():
             from oneticket.cli.demo import demo as command
         return command(out=out, store=store, quiet=quiet)

@@ -11,7 +11,6 @@ from oneticket.cli.session import run_steps
 from oneticket.cli.status import telling
 from oneticket.cli.tables import print_tables
 from oneticket.engine.engine import Engine
-from oneticket.engine.helpers import cores
 from oneticket.ground.phase import phase
 from oneticket.lottery.run_context import RunContext
 from oneticket.report.export import write_rows
@@ -67,8 +66,9 @@ def demo(*, out: Path, store: str, quiet: bool) -> int:
     read = [step for origin in origins for step in bound(origin)]
     keep_study(asked, kept)
     names = called(asked.cells, places=True)
-    engine = Engine(name="inline", processes=cores())
-    piles = run_steps(steps, store=kept, context=context, quiet=quiet, engine=engine, read=read, each=True, names=names)
+    piles = run_steps(
+        steps, store=kept, context=context, quiet=quiet, engine=Engine(), read=read, each=True, names=names
+    )
     for origin in origins:
         save_book(origin, kept, book_file(out / f"digits-a-{origin.search['optimizer']['name']}", origin.replicate))
     if piles.failed:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -9,6 +10,7 @@ from cyclopts import App, Parameter
 
 from oneticket.cli.parameters import HOW, KEEP, How, Json, Keep, Quiet, Track
 from oneticket.cli.status import loading, telling
+from oneticket.engine.nursery import expected
 from oneticket.ground.allocator import uncollected
 from oneticket.ground.phase import phase
 
@@ -31,8 +33,11 @@ def study(
         bool, Parameter(help="Print what there is to do and how long it may take; run nothing.", negative="")
     ] = False,
     engine: Annotated[
-        Literal["auto", "inline", "ray"],
-        Parameter(help="inline: in this process. ray: several at once. auto: ray where it is installed and helps."),
+        Literal["auto", "inline", "processes", "ray"],
+        Parameter(
+            help="inline: in this process. processes: several at once on this machine's cores. ray: several at once on "
+            "GPUs or a cluster. auto: what fits the plan and the machine."
+        ),
     ] = "auto",
     address: Annotated[
         str | None,
@@ -40,7 +45,7 @@ def study(
     ] = None,
     cpus: Annotated[
         float | None,
-        Parameter(help="CPU cores for one training under ray. Default: its threads."),
+        Parameter(help="CPU cores for one training of several at once. Default: its threads."),
     ] = None,
     gpus: Annotated[
         float | None, Parameter(help="Share of a GPU for one training under ray, such as 0.25. Default: 1 on CUDA.")
@@ -65,7 +70,8 @@ def study(
     quiet: Quiet = False,
 ) -> int:
     """Run a study: all trainings of its grid that are not in the store yet, here or on a cluster."""
-    with telling(quiet=quiet or json):
+    several = engine in ("auto", "processes") and not (dry_run or address or gpus or ranks > 1 or how.together > 1)
+    with telling(quiet=quiet or json), expected() if several else nullcontext():
         with loading():
             from oneticket.cli.study import study as command
             from oneticket.engine.engine import Engine

@@ -153,11 +153,7 @@ def _foresee(
         tell(reading)
     tell_published(context)
     side = at_once([cell.step for cell in plan.cells], store=store, context=context, engine=engine)
-    where = (
-        "in this process"
-        if side == 1
-        else f"{side} at once under Ray" + (" on this machine" if not engine.address else "")
-    )
+    where = "in this process" if side == 1 else f"{side} at once on this machine"
     wall = one.seconds / side
     cost = f", {price * wall / 3600:.2f} at {price:g} an hour" if price is not None else ""
     unknown = f", and {one.unknown} trainings whose time is not known" if one.unknown else ""

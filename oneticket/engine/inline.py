@@ -1,4 +1,4 @@
-"""The inline engine: steps one after the other in this process, or several together or in parallel, each done once."""
+"""The inline engine: steps one after the other in this process, or several together, each done once."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from collections.abc import Iterable
 from functools import partial
 
 from oneticket.engine.execute import PAUSE, attempting, making
-from oneticket.engine.helpers import helping
 from oneticket.engine.scheduler import Front
 from oneticket.engine.scheduler import Observer as Observer
 from oneticket.engine.scheduler import Piles as Piles
@@ -26,19 +25,17 @@ def run(
     context: RunContext,
     observe: Observer | None = None,
     together: int = 1,
-    processes: int = 1,
 ) -> Piles:
     """Do the steps that are not in the store yet. A failing branch does not stop the others.
 
-    `together`: how many steps may be done in parallel, with similar trainings as one program. `processes`: how many
-    processes of this machine may do steps, this one included (`engine.helpers`).
+    `together`: how many steps may be done in parallel, with similar trainings as one program.
 
     `observe(step, event)` receives the end of every step: "done", "reused", "failed" or "not run"; and before that, as
     it happens, "begun", "elsewhere" (another process runs it; it is checked again later), "lost" (that process is gone;
     the step is begun again), and "there already" or "drifted" (another process stored the same, or another outcome).
     """
     front = Front(steps, store=store, observe=observe, longest_first=together > 1)
-    with threads(context.threads), helping(front, store=store, context=context, processes=processes):
+    with threads(context.threads):
         while front.left:
             taken = front.take_akin(together)
             if not taken:

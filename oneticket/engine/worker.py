@@ -21,7 +21,8 @@ from oneticket.store.store import Store
 class Answer(TypedDict):
     """The result of a step: that of `attempt`, or "stopped", "failed", "broke" or "lost" with an error's kind and text.
 
-    `warnings`: the warnings about files that were not used.
+    Of the worker itself, "up" once it has started, and "gone" if it is no more. `warnings`: the warnings about files
+    that were not used.
     """
 
     said: str
@@ -31,7 +32,7 @@ class Answer(TypedDict):
 
 
 class Worker:
-    """Keeps store and data between steps, since a new process must read them again. Ray makes it an actor."""
+    """Keeps store and data between steps, since a new process must read them again."""
 
     def __init__(
         self,
@@ -63,28 +64,29 @@ class Worker:
             threads=self._threads,
         )
 
-    def hello(self) -> None:
+    def hello(self) -> Answer:
         """Answer, once this process is up."""
+        return answer("up")
 
     def do(self, key: str) -> Answer:
         """Do the step at an address."""
         torch.set_num_threads(self._threads)  # holds for the thread that calls it
         with warnings.catch_warnings(record=True) as heard:
             warnings.simplefilter("always", KeptWarning)
-            answer = self._do(key)
-        return {**answer, "warnings": [str(one.message) for one in heard if issubclass(one.category, KeptWarning)]}
+            said = self._do(key)
+        return {**said, "warnings": [str(one.message) for one in heard if issubclass(one.category, KeptWarning)]}
 
     def _do(self, key: str) -> Answer:
         try:
-            return _answer(attempt(self.store.step(key), self.store, self.context, self._make))
+            return answer(attempt(self.store.step(key), self.store, self.context, self._make))
         except KeyboardInterrupt:
-            return _answer("stopped")
+            return answer("stopped")
         except Lost as error:
-            return _answer("lost", error)
+            return answer("lost", error)
         except Broken as error:
-            return _answer("broke", error)
+            return answer("broke", error)
         except OneticketError as error:
-            return _answer("failed", error)
+            return answer("failed", error)
 
     def stop(self) -> None:
         """Ask the step under way to write a checkpoint and stop; called while `do` runs."""
@@ -99,5 +101,6 @@ class Worker:
         return make if self._ranks == 1 else partial(make_together, ranks=self._ranks, share=self._share)
 
 
-def _answer(said: str, error: Exception | None = None) -> Answer:
-    return {"said": said, "error": type(error).__name__, "text": str(error or ""), "warnings": []}
+def answer(said: str, error: BaseException | None = None, *, text: str = "") -> Answer:
+    """An answer without warnings; its text is that of the error, unless given."""
+    return {"said": said, "error": type(error).__name__, "text": text or str(error or ""), "warnings": []}

@@ -1,9 +1,22 @@
-"""How many CPU threads torch computes with. Another number sums in another order, so results differ by rounding."""
+"""How many CPU threads torch computes with, and how many cores there are.
+
+Another number of threads sums in another order, so results differ by rounding.
+"""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+
+
+def cores() -> int:
+    """How many cores this process may use.
+
+    >>> cores() >= 1
+    True
+    """
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @contextmanager

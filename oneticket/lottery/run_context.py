@@ -49,9 +49,9 @@ class RunContext:
     those that share one training, each with its share of every batch. `watchers` observe the trained network. `compact`
     makes it smaller: it skips dead units, and computes with remaining weights only where that is faster. `compiled`: a
     mode of `torch.compile`, or None. Both change speed and rounding, nothing else; `how` names what the last training
-    used. `threads`: CPU threads of a training; None leaves torch's own number, or one under Ray. Another number changes
-    rounding. `pretend`: plan also with known sets that are not available; `unread`: also with sets that were never read
-    here, where addresses are not looked up, since nothing is stored yet.
+    used. `threads`: CPU threads of a training; None leaves torch's own number, and gives workers one. Another number
+    changes rounding. `pretend`: plan also with known sets that are not available; `unread`: also with sets that were
+    never read here, where addresses are not looked up, since nothing is stored yet.
     """
 
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))

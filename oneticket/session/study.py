@@ -91,7 +91,7 @@ def run(
     store: str | os.PathLike[str] | None = STORE,
     progress: bool | None = None,
     track: Sequence[str] = (),
-    engine: Literal["auto", "inline", "ray"] | Engine = "auto",
+    engine: Literal["auto", "inline", "processes", "ray"] | Engine = "auto",
     context: RunContext | None = None,
 ) -> StudyRun:
     """Run the steps of a study that are not in the store yet; a second run trains nothing.
