@@ -17,6 +17,7 @@ from oneticket.compact.compact import Compact, compact, hooked
 from oneticket.compact.mirror import Mirrors
 from oneticket.compact.moments import alike, give_back, loaded, saved, take_over
 from oneticket.compact.settings import Settings
+from oneticket.compact.shown import COMPILED, compiled
 from oneticket.ground.errors import GuardError
 from oneticket.guard.check import named, steppers
 from oneticket.guard.guard import attach
@@ -37,9 +38,10 @@ class Compacted:
     The model stays the loop's. Its tensors keep their names, shapes and addresses, and show what is trained: values,
     and gradients by `.grad`, zero where weights are pruned. They may be clipped, averaged, put into the loss, saved,
     copied, loaded, written or stepped by a further optimizer, all together or one by one, and the network follows; the
-    model itself can be called and trained, at its full cost. Modes and settings of its modules, as a dropout rate, are
-    the network's too. Clipping by `network.parameters()` is faster, with the same result. Views and `detach()` of the
-    model's tensors are current until the next step. After writing into their memory by NumPy, call `renew`.
+    model itself can be called and trained, at its full cost, and `backward(inputs=...)` and `torch.autograd.grad` may
+    name its parameters. Modes and settings of its modules, as a dropout rate, are the network's too. Clipping by
+    `network.parameters()` is faster, with the same result. Views and `detach()` of the model's tensors are current
+    until the next step. After writing into their memory by NumPy, call `renew`.
 
     The optimizer stays the loop's, with its groups and schedulers: its parameters and moments are the network's until
     the block ends, then the model's again, with pruned moments at zero. Its `state_dict` is always that of the model,
@@ -57,8 +59,8 @@ class Compacted:
     wrapper for several devices, or in another block; for a model that has to be kept whole (hooks, parametrizations,
     tensors of other classes, code whose outputs differ), with the reason; and as `attach` does. What the network cannot
     follow is a GuardError at once or at the next step: conversion to another dtype or device, replaced modules and
-    tensors, new hooks, `requires_grad` changed, a parameter of the model added to the optimizer, and
-    `torch.autograd.grad` by parameters of the model. `backward(inputs=...)` is to name the network's.
+    tensors, new hooks, `requires_grad` changed, a parameter of the model added to the optimizer, `torch.compile` of
+    either, and DistributedDataParallel of the model, which is to wrap `network`.
 
     >>> import torch
     >>> model, x = nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 1)), torch.ones(8, 4)
@@ -157,6 +159,8 @@ class Compacted:
 
     def _called(self) -> None:
         """A batch is about to go through the network."""
+        if compiled():
+            raise GuardError(COMPILED)
         if not self._open:
             if torch.is_grad_enabled():
                 raise GuardError(

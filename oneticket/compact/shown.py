@@ -8,7 +8,10 @@ from typing import Any, Protocol, cast
 
 import torch
 from torch import Tensor, nn
+from torch._C._dynamo.eval_frame import get_eval_frame_callback
+from torch.compiler import is_dynamo_compiling
 
+from oneticket.compact.asked import gradients, leaves, refuse_averaging
 from oneticket.ground.errors import GuardError
 
 Function = Callable[..., Any]
@@ -72,6 +75,11 @@ class ShownTensor(Tensor):
         return _copied(self).__reduce_ex__(protocol)  # type: ignore[no-untyped-call]
 
 
+def compiled() -> bool:
+    """Whether this is called within a function that `torch.compile` made, or is about to become a part of one."""
+    return is_dynamo_compiling() or get_eval_frame_callback() is not None
+
+
 def mirror(tensor: Tensor, link: Mirrored) -> None:
     """Let this tensor, of one of torch's own classes, show what the network has."""
     vars(tensor)[AT] = link
@@ -86,6 +94,8 @@ def release(tensor: Tensor) -> None:
 
 def run(func: Function, args: tuple[Any, ...], named: Mapping[str, Any]) -> Any:
     """Do what is asked of tensors, some of which are mirrors."""
+    if compiled():
+        raise GuardError(COMPILED)
     name = getattr(func, "__name__", "")
     field = getattr(getattr(func, "__self__", None), "__name__", "") if name in ("__get__", "__set__") else ""
     links: list[Mirrored] = [*_links((args, [*named.values()]))]
@@ -96,6 +106,10 @@ def run(func: Function, args: tuple[Any, ...], named: Mapping[str, Any]) -> Any:
         if args[1] is not None and args[1].shape != own.whole.shape:
             raise RuntimeError(f"{own.name}: a gradient of shape {[*args[1].shape]}, expected {[*own.whole.shape]}")
         return own.set_grad(args[1])
+    if func is torch.autograd.backward and named.get("inputs"):
+        return func(*args, **{**named, "inputs": leaves(*_asked(named["inputs"]))})
+    if func is torch.autograd.grad:
+        return gradients(args[0], *_asked(args[1]), args[2:], named)
     if name in REFUSED:
         raise GuardError(f"{links[0].name}: {REFUSED[name]}")
     if name in PLAIN or (name == "__get__" and field not in READ):
@@ -121,6 +135,12 @@ def run(func: Function, args: tuple[Any, ...], named: Mapping[str, Any]) -> Any:
             if not link.trains:
                 link.pass_on()
     return given
+
+
+def _asked(inputs: Any) -> tuple[list[Any], list[Any]]:
+    """The tensors by which gradients are asked for, and what each of them mirrors."""
+    given = [inputs] if isinstance(inputs, Tensor) else [*inputs]
+    return given, [vars(one).get(AT) if isinstance(one, ShownParameter) else None for one in given]
 
 
 def _set(link: Mirrored, field: str, func: Function, args: tuple[Any, ...]) -> None:
@@ -154,7 +174,10 @@ def _links(given: Any) -> Iterator[Any]:
 def _traced(given: Any) -> Any:
     """The same with the network's tensors, through which gradients go, in the place of trained parameters."""
     if isinstance(given, ShownParameter):
-        return vars(given)[AT].traced() if given.requires_grad and AT in vars(given) else given
+        if not given.requires_grad or AT not in vars(given):
+            return given
+        refuse_averaging(given, vars(given)[AT].name)
+        return vars(given)[AT].traced()
     if isinstance(given, list | tuple):
         made = [_traced(each) for each in given]
         return type(given)(*made) if hasattr(given, "_fields") else type(given)(made)
@@ -170,6 +193,11 @@ def _copied(mirror: Tensor, *, clone: bool = False) -> Tensor:
         vars(made).update({key: each for key, each in vars(mirror).items() if key != AT})
     return made
 
+
+COMPILED = (
+    "torch.compile cannot follow a smaller network that trains in a model's place, since the model's tensors show what "
+    "is computed elsewhere; call it uncompiled, or compile the model and hold the mask by attach"
+)
 
 BARE: Callable[[], contextlib.AbstractContextManager[None]] = torch._C.DisableTorchFunctionSubclass
 """Within it tensors are what they are."""
@@ -188,7 +216,7 @@ PLAIN = frozenset(
         *("size", "dim", "ndimension", "numel", "nelement", "stride", "storage_offset", "element_size", "data_ptr"),
         *("is_contiguous", "is_floating_point", "is_complex", "is_signed", "is_pinned", "is_shared", "is_same_size"),
         *("is_inference", "get_device", "untyped_storage", "__len__", "__hash__", "retain_grad", "requires_grad_"),
-        *("zeros_like", "ones_like", "empty_like", "full_like", "rand_like", "randn_like"),
+        *("zeros_like", "ones_like", "empty_like", "full_like", "rand_like", "randn_like", "_is_view"),
     )
 )
 """Methods that ask for no values."""
@@ -207,7 +235,5 @@ HOOK = (
 REFUSED = {
     "register_hook": HOOK,
     "register_post_accumulate_grad_hook": HOOK,
-    "grad": "torch.autograd.grad asks for a gradient by a parameter that the smaller network has in its place; ask by "
-    "the network's parameters",
 }
 """Functions that cannot be right."""

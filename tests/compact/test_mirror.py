@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+import torch.distributed as dist
 from torch import Tensor, nn, optim
 from torch.optim.swa_utils import AveragedModel
 
@@ -17,6 +18,7 @@ from oneticket.compact.in_loop import Compacted
 from oneticket.ground.errors import GuardError
 from oneticket.guard.guard import attach
 
+COMPILED = "torch.compile cannot follow a smaller network"
 ROWS = torch.randn(8, 6, generator=torch.Generator().manual_seed(2))
 MASK = {
     "0.weight": torch.rand(9, 6, generator=torch.Generator().manual_seed(3)) < 0.4,
@@ -237,7 +239,61 @@ def squares(loop: Loop) -> Tensor:
     return sum((p.square().sum() for p in loop.model.parameters()), torch.zeros(()))
 
 
+def asked(loop: Loop) -> None:
+    loop.optimizer.zero_grad()
+    loop.loss().backward(inputs=[*loop.model.parameters()])
+    loop.note(loop.model[0].weight.grad)
+    loop.optimizer.step()
+
+
+def given(loop: Loop) -> None:
+    """Gradients by the model's parameters, of which a guard does not make those of pruned weights zero."""
+    loop.optimizer.zero_grad()
+    named = dict(loop.model.named_parameters())
+    found = torch.autograd.grad(loop.loss(), [*named.values()])
+    for (name, parameter), gradient in zip(named.items(), found, strict=True):
+        parameter.grad = gradient * MASK[name] if name in MASK else gradient
+        loop.note(parameter.grad)
+    if isinstance(loop.held, Compacted):
+        assert all((found[[*named].index(name)][~remaining] == 0).all() for name, remaining in MASK.items())
+    loop.optimizer.step()
+
+
+def flat_minimum(loop: Loop) -> None:
+    """The norm of the gradient is in the loss."""
+    loop.optimizer.zero_grad()
+    found = torch.autograd.grad(loss := loop.loss(), [loop.model[6].bias], create_graph=True)
+    (loss + 1e-3 * sum(each.square().sum() for each in found)).backward()
+    loop.optimizer.step()
+
+
+def distributed(module: nn.Module, use: Callable[[nn.Module], object]) -> None:
+    """Use it in DistributedDataParallel, in a group of this process alone."""
+    dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
+    try:
+        use(nn.parallel.DistributedDataParallel(module))
+    finally:
+        dist.destroy_process_group()
+
+
+def wrapped(loop: Loop) -> None:
+    """Several steps of what is called, in a wrapper for several processes."""
+
+    def steps(outer: nn.Module) -> None:
+        for _ in range(2):
+            loop.optimizer.zero_grad()
+            (outer(ROWS) - 1).square().sum().backward()
+            loop.note(loop.model[0].weight.grad)
+            loop.optimizer.step()
+
+    distributed(loop.called, steps)
+
+
 LOOPS: dict[str, Callable[[Loop], object]] = {
+    "backward by the model's parameters": asked,
+    "gradients by the model's parameters": given,
+    "gradients in the loss": flat_minimum,
+    "DistributedDataParallel": wrapped,
     "clip_grad_norm_": between(lambda loop: loop.note(nn.utils.clip_grad_norm_(loop.model.parameters(), 0.5))),
     "clip_grad_norm_, foreach": between(lambda loop: nn.utils.clip_grad_norm_(loop.early, 0.5, foreach=True)),
     "clip_grad_norm_ of a list from before": between(lambda loop: nn.utils.clip_grad_norm_(loop.early, 0.5)),
@@ -399,9 +455,21 @@ REFUSED: dict[str, tuple[Callable[[Loop], object], str]] = {
     "half": (lambda loop: loop.model.half(), "0.weight: a model cannot be converted or moved"),
     "double": (lambda loop: loop.model[1].double(), "cannot be converted or moved"),
     "meta": (moved, "0.bias, 0.weight, .*: replaced in Sequential"),
-    "autograd.grad": (
-        lambda loop: torch.autograd.grad(loop.loss(), [*loop.model.parameters()]),
-        "0.weight: torch.autograd.grad asks",
+    "autograd.grad, batched": (
+        lambda loop: torch.autograd.grad(loop.loss(), [*loop.model.parameters()], torch.ones(2), is_grads_batched=True),
+        "0.weight: is_grads_batched is not supported",
+    ),
+    "backward by some": (
+        lambda loop: (loop.loss().backward(inputs=[loop.model[0].weight]), loop.optimizer.step()),
+        "no gradient reached 0.bias, .*, but others",
+    ),
+    "torch.compile of the model": (lambda loop: torch.compile(loop.model, backend="eager")(ROWS), COMPILED),
+    "torch.compile of the network": (lambda loop: torch.compile(loop.called, backend="eager")(ROWS), COMPILED),
+    "torch.compile of a step": (lambda loop: torch.compile(plain, backend="eager")(loop), COMPILED),
+    "model.compile()": (lambda loop: (loop.model.compile(backend="eager"), loop.model(ROWS)), COMPILED),
+    "DistributedDataParallel of the model": (
+        lambda loop: distributed(loop.model, lambda wrapped: wrapped(ROWS)),
+        "0.weight: DistributedDataParallel averages .* wrap that",
     ),
     "written after a step into what was taken before": (late, "0.weight was written through a tensor"),
     "a graph from before": (before, "0.bias, 0.weight, .*: the gradient is of a forward pass from before"),
