@@ -17,7 +17,7 @@ from typing import Any, cast
 import numpy as np
 from numba import carray, njit  # type: ignore[attr-defined]
 
-from oneticket.compact.lanes import (
+from oneticket.ground.lanes import (
     ENTRIES,
     LANES,
     dot,

@@ -28,6 +28,14 @@ def join(network: nn.Module) -> None:
             module.forward = Row(module)
 
 
+def by_column(network: nn.Module) -> bool:
+    """Whether a network copies its inputs, unless their memory lies by column."""
+    if not isinstance(vars(network).get("forward"), Row):
+        return False
+    first = next(layer for layer in network.children() if type(layer) is not nn.Flatten)
+    return type(first) is Sparse and first.linear
+
+
 class Row:
     """The forward pass of a container; copies of it have their own."""
 

@@ -20,7 +20,15 @@ Batch = tuple[torch.Tensor, torch.Tensor]
 
 
 def batches(
-    data: Data, *, batch: int, streams: Streams, start: int, stop: int, rank: int = 0, ranks: int = 1
+    data: Data,
+    *,
+    batch: int,
+    streams: Streams,
+    start: int,
+    stop: int,
+    rank: int = 0,
+    ranks: int = 1,
+    columns: bool = False,
 ) -> Iterator[Batch]:
     """Training batches of inputs and targets for the absolute steps start, ..., stop - 1.
 
@@ -29,6 +37,8 @@ def batches(
 
     Step s lies in epoch e = s // per_epoch. An epoch's order comes from the stream ("order", e), its flips and crops
     from ("augment", e). A batch therefore depends on nothing before it, and a resumed run sees the same, bit for bit.
+
+    With `columns`, bytes on the CPU are given in memory that lies by column, for networks that read it so.
 
     Of several ranks each gets its share, an equal part of every batch; SpecError if the batch has no such parts.
 
@@ -49,25 +59,25 @@ def batches(
             yield inputs.index_select(0, rows), targets.index_select(0, rows)
     elif isinstance(data.train, Stream):
         orders = ((rows.tolist(), draws.tolist()) for rows, draws in plan)
-        yield from _normalised(data, data.train.read(orders, pinned=data.device.type == "cuda"))
+        yield from _normalised(data, data.train.read(orders, pinned=data.device.type == "cuda"), columns)
     else:
-        yield from _normalised(data, _augmented(data, data.train, plan))
+        yield from _normalised(data, _augmented(data, data.train, plan), columns)
 
 
-def test_batches(data: Data, batch: int | None = None) -> Iterator[Batch]:  # noqa: PT028
+def test_batches(data: Data, batch: int | None = None, *, columns: bool = False) -> Iterator[Batch]:  # noqa: PT028
     """All test examples once, in order, inputs as in training but for flips and crops; the last batch may be short.
 
-    Targets that are numbers are in their own unit.
+    Targets that are numbers are in their own unit. `columns`: as for `batches`.
 
     Batches are small on a CPU unless the size is given: what a convolution makes of 128 images still fits into a cache,
     and ResNet-20 takes half the time that it takes with 512.
     """
     batch = batch or (128 if data.device.type == "cpu" else 1024)
     if isinstance(data.test, Stream):
-        yield from _normalised(data, data.test.whole(batch, pinned=data.device.type == "cuda"))
+        yield from _normalised(data, data.test.whole(batch, pinned=data.device.type == "cuda"), columns)
     else:
         parts = zip(torch.split(data.test.inputs, batch), torch.split(data.test.targets, batch), strict=True)
-        yield from _normalised(data, parts)
+        yield from _normalised(data, parts, columns)
 
 
 test_batches.__test__ = False  # type: ignore[attr-defined]  # its name is no test's
@@ -126,7 +136,7 @@ def _once(data: Data, part: Examples, wanted: int) -> bool:
     return not moved and data.inputs.kind != "tokens" and part.inputs.numel() <= SMALL and wanted >= len(part)
 
 
-def _normalised(data: Data, found: Iterable[Batch]) -> Iterator[Batch]:
+def _normalised(data: Data, found: Iterable[Batch], columns: bool = False) -> Iterator[Batch]:
     """(x - mean) / std per channel or number, on the device, by each example's own set; tokens as they are."""
     if data.inputs.kind == "tokens":
         for inputs, targets in found:
@@ -137,6 +147,9 @@ def _normalised(data: Data, found: Iterable[Batch]) -> Iterator[Batch]:
     mean = torch.tensor(data.mean, dtype=torch.float64).mul(units).float().view(row).to(data.device)
     rate = torch.tensor(data.std, dtype=torch.float64).mul(units).reciprocal().float().view(row).to(data.device)
     ends = torch.tensor([*accumulate(member.outputs for member in data.members)], device=data.device)
+    if columns and not data.members and data.device.type == "cpu":
+        yield from _by_column(data, found, mean, rate)
+        return
     for inputs, targets in found:
         x, y = inputs.to(data.device, non_blocking=True), targets.to(data.device, non_blocking=True)
         if data.members:
@@ -144,6 +157,14 @@ def _normalised(data: Data, found: Iterable[Batch]) -> Iterator[Batch]:
             yield x.sub(mean[own]).mul_(rate[own]), y
         else:
             yield x.sub(mean).mul_(rate), y
+
+
+def _by_column(data: Data, found: Iterable[Batch], mean: torch.Tensor, rate: torch.Tensor) -> Iterator[Batch]:
+    from oneticket.data.columns import scaled  # numba, which the network has loaded
+
+    each = [one.expand(1, *data.inputs.shape).flatten().contiguous() for one in (mean, rate)]
+    for x, y in found:
+        yield scaled(x, *each) if x.dtype == torch.uint8 else x.sub(mean).mul_(rate), y
 
 
 def _image(data: Data) -> Shape:

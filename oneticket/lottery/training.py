@@ -14,6 +14,7 @@ from torch import nn
 
 from oneticket.compact.alone import alone
 from oneticket.compact.compact import Compact, compact
+from oneticket.compact.row import by_column
 from oneticket.data.batches import batches, test_batches
 from oneticket.data.data import Data
 from oneticket.data.facts import per_epoch
@@ -78,7 +79,7 @@ def run_training(job: TrainingRequest, context: RunContext) -> Trained:
         agreement = Agreement(context.stop, every=look)
         together, stopping = [agreement], agreement.stop
         draws = replace(streams, root=streams.seed("forward", "rank", context.rank))
-    names = head(model)
+    names, columns = head(model), by_column(slim.network)
     with alone(slim):
         optimizers = build_optimizers(job.optimizer, slim.network, head=names)
         with guarded(slim.network, optimizers, slim.mask, rule=training.guard.removesuffix("+fold")) as guard:
@@ -92,11 +93,13 @@ def run_training(job: TrainingRequest, context: RunContext) -> Trained:
                         [context.how, "begun anew: its checkpoint was of other work, another form, or other threads"],
                     )
                 )
-            run.measure = partial(_measures, slim.network, data, task)
+            run.measure = partial(_measures, slim.network, data, task, columns)
             if context.ranks > 1:
                 same("checkpoint", f"{run.position:08x}", run.device, TrainingError)
             share = {"rank": context.rank, "ranks": context.ranks}
-            feed = batches(data, batch=training.batch, streams=streams, start=run.position, stop=stop, **share)
+            feed = batches(
+                data, batch=training.batch, streams=streams, start=run.position, stop=stop, columns=columns, **share
+            )
             steps = train(
                 run,
                 feed,
@@ -119,7 +122,7 @@ def run_training(job: TrainingRequest, context: RunContext) -> Trained:
         if large:
             give_back()
         if job.measured and not context.rank:
-            found = measure(slim.network, test_batches(data), task, data.scale)
+            found = measure(slim.network, test_batches(data, columns=columns), task, data.scale)
     losses = run.losses[start:stop].to("cpu", torch.float32)
     if not job.measured or context.rank:
         return Trained(losses=losses, record={}, zeros=Mask({}))
@@ -153,9 +156,9 @@ def run_training(job: TrainingRequest, context: RunContext) -> Trained:
     )
 
 
-def _measures(network: nn.Module, data: Data, task: Task) -> dict[str, float]:
+def _measures(network: nn.Module, data: Data, task: Task, columns: bool) -> dict[str, float]:
     """The measures of a network under way, on the test set."""
-    found = measure(network, test_batches(data), task, data.scale)
+    found = measure(network, test_batches(data, columns=columns), task, data.scale)
     return {**found.scores, "loss": found.loss}
 
 

@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from oneticket.compact.row import join
+from oneticket.compact.row import by_column, join
 from oneticket.compact.sparse import Sparse
 
 ROWS: dict[str, tuple[list[nn.Module], tuple[int, ...]]] = {
@@ -145,6 +145,13 @@ def test_a_copy_calls_its_own_layers() -> None:
             weight.zero_()
     torch.testing.assert_close(other(x), before)
     assert other.forward is not joined.forward
+
+
+def test_which_networks_read_their_inputs_by_column() -> None:
+    layers = [nn.Flatten(), nn.Linear(6, 5), nn.ReLU(), nn.Linear(5, 4)]
+    plain, joined = thinned(layers)
+    first, last = thinned(layers, dense=2)[1], thinned([nn.ReLU(), *layers])[1]
+    assert [by_column(net) for net in (plain, joined, first, last, joined[1])] == [False, True, False, False, False]
 
 
 def test_nothing_keeps_it_alive() -> None:

@@ -181,3 +181,14 @@ def test_an_abandoned_stream_stops_its_workers(photos, monkeypatch, workers):
 def test_shifting_a_streamed_set_is_refused(streamed):
     with pytest.raises(DataError, match="set crop=0"):
         load(DataSpec(name="places365", crop=4))
+
+
+def test_batches_by_column_are_the_same_to_the_bit(data):
+    for made in (
+        lambda **how: batches(data, batch=35, streams=STREAMS, start=0, stop=2, **how),
+        lambda **how: test_batches(data, 35, **how),
+    ):
+        plain, turned = [*made()], [*made(columns=True)]
+        assert equal(plain, turned)
+        whole = data.inputs.kind == "image" and data.device.type == "cpu"
+        assert not whole or turned[-1][0].flatten(1).t().is_contiguous()

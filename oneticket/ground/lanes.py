@@ -129,13 +129,9 @@ def _turn() -> Any:
     def turn(_: Any, x: Any, x_row: Any, y: Any, y_row: Any) -> Any:
         def code(context: Any, builder: Any, _: Any, arguments: Any) -> Any:
             x, x_row, y, y_row = arguments
-            vector, half = ir.VectorType(FLOAT, LANES), LANES // 2
+            vector = ir.VectorType(FLOAT, LANES)
             rows = [_load(builder, _at(builder, x, WORD(i), x_row, vector)) for i in range(LANES)]
-            zipped = [[lane // 2 + lane % 2 * LANES + part * half for lane in range(LANES)] for part in (0, 1)]
-            for _ in range(LANES.bit_length() - 1):  # each time, rows become twice as many columns side by side
-                pairs = zip(rows[:half], rows[half:], strict=True)
-                rows = [_picked(builder, one, other, lanes) for one, other in pairs for lanes in zipped]
-            for i, row in enumerate(rows):
+            for i, row in enumerate(_turned(builder, rows)):
                 _store(builder, row, _at(builder, y, WORD(i), y_row, vector))
             return context.get_dummy_value()
 
@@ -145,12 +141,49 @@ def _turn() -> Any:
     return turn
 
 
-def _pointer() -> Any:
-    """From an address to a pointer at float32 numbers, for `carray`."""
+def _scale() -> Any:
+    """LANES rows of as many bytes, turned round and scaled: y[i][j] = (x[j][i] - mean[i]) * rate[i].
+
+    `mean`, `rate`: addresses of float32 numbers. Nothing is reordered or contracted.
+    """
+
+    @intrinsic
+    def scale(_: Any, x: Any, x_row: Any, mean: Any, rate: Any, y: Any, y_row: Any) -> Any:
+        def code(context: Any, builder: Any, _: Any, arguments: Any) -> Any:
+            x, x_row, mean, rate, y, y_row = arguments
+            small, vector = ir.VectorType(ir.IntType(8), LANES), ir.VectorType(FLOAT, LANES)
+            rows = [builder.load(_at(builder, x, WORD(j), x_row, small)) for j in range(LANES)]
+            for row in rows:
+                row.align = 1
+            for i, each in enumerate(_turned(builder, rows)):
+                number = builder.sitofp(builder.zext(each, ir.VectorType(INDEX, LANES)), vector)
+                less = builder.fsub(number, _splat(builder, _number(builder, mean, WORD(i)), LANES))
+                scaled = builder.fmul(less, _splat(builder, _number(builder, rate, WORD(i)), LANES))
+                _store(builder, scaled, _at(builder, y, WORD(i), y_row, vector))
+            return context.get_dummy_value()
+
+        whole = types.intp
+        return types.void(*[whole] * 6), code
+
+    return scale
+
+
+def _turned(builder: Any, rows: list[Any]) -> list[Any]:
+    """The columns of LANES rows of as many numbers."""
+    half = LANES // 2
+    zipped = [[lane // 2 + lane % 2 * LANES + part * half for lane in range(LANES)] for part in (0, 1)]
+    for _ in range(LANES.bit_length() - 1):  # each time, twice as many numbers of a column lie side by side
+        pairs = zip(rows[:half], rows[half:], strict=True)
+        rows = [_picked(builder, one, other, lanes) for one, other in pairs for lanes in zipped]
+    return rows
+
+
+def _pointer(word: Any) -> Any:
+    """From an address to a pointer at such words, for `carray`."""
 
     @intrinsic
     def pointer(_: Any, address: Any) -> Any:
-        kind: Any = types.CPointer(types.float32)  # type: ignore[no-untyped-call]
+        kind: Any = types.CPointer(word)  # type: ignore[no-untyped-call]
 
         def code(context: Any, builder: Any, _: Any, arguments: Any) -> Any:
             return builder.inttoptr(arguments[0], context.get_value_type(kind))
@@ -244,4 +277,5 @@ def _add(builder: Any, one: Any, other: Any, total: Any) -> Any:
 
 gather128, gather64, gather16, gather1 = map(_gather, (128, 64, 16, 1))
 scatter128, scatter64, scatter16, scatter1 = map(_scatter, (128, 64, 16, 1))
-dots, dot, turn, floats = _dots(ENTRIES), _dots(1), _turn(), _pointer()
+dots, dot, turn, scale = _dots(ENTRIES), _dots(1), _turn(), _scale()
+floats, bytes_at = _pointer(types.float32), _pointer(types.uint8)
