@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import Any, Never, final
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from oneticket.compact.compact import Compact
 from oneticket.compact.proof import known
@@ -22,21 +22,20 @@ def alone(small: Compact) -> Iterator[None]:
     objects. Weights stay where they are if not on the CPU, if they share memory with others, or if the model has code
     other than torch's or ours, which might read them.
     """
-    away: list[tuple[Any, Tensor]] = []
+    away: list[tuple[Any, torch.Size, tuple[int, ...]]] = []
     try:
         if small.network is not small.model and known(small.model):
             for name in small.whole:
                 one: Any = small.model.get_parameter(name)
                 if _whole(small, name, one):
-                    away.append((one, torch.empty_like(one, device="meta", requires_grad=False)))
+                    away.append((one, one.shape, one.stride()))
                     one.data = one.new_empty(0)
                     one.__class__ = Absent
         yield
     finally:
-        for one, like in away:
-            made = torch.empty_like(like, device="cpu").zero_()
+        for one, shape, stride in away:
             one.__class__ = nn.Parameter
-            one.data = made
+            one.data = torch.empty_strided(shape, stride, dtype=one.dtype).zero_()
         small.restore()
 
 

@@ -5,6 +5,8 @@ have, and its sparse form, which takes one, at three densities. Between two of t
 density, which gives the break-even density. The
 first result is stored in the cache folder, so that every process of a machine makes the same choice and repeated work
 gives equal bits. The choice changes speed and rounding, nothing else.
+
+Of a large network, a process of its own measures and compiles: the compiler would stay in this one's memory (80 MB).
 """
 
 from __future__ import annotations
@@ -13,9 +15,10 @@ import contextlib
 import json
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -23,16 +26,20 @@ from torch.nn.utils import skip_init
 
 from oneticket.compact.sparse import Sparse, fits, usable
 from oneticket.ground import clock, disk, note
+from oneticket.ground.allocator import keep_freed
 from oneticket.ground.canon import digest
+from oneticket.ground.elsewhere import elsewhere
 from oneticket.ground.errors import StoreError, tell
 from oneticket.ground.phase import phase
 from oneticket.ground.streams import Streams
+from oneticket.ground.threads import threads
 
 Layer = nn.Linear | nn.Conv2d
 SMALLEST = 1 << 13  # weights times places of an input; below, a step is all overhead and no form pays
 DENSEST = 0.9  # above it no layer gains more than noise, so none is measured
 MARGIN = 0.95  # of the dense time
 SAMPLES = (0.03, 0.3, 0.8)
+LARGE = 1 << 20  # weights to measure; of fewer a process of its own takes longer than its memory is worth
 MOST, FEWEST = 1 << 20, 64  # weights that are measured of a layer, and outputs
 ROUNDS, TIMES = 5, 3  # of all forms in turn, and of each form in a round
 STEP = 1.1  # densities are rounded to this factor, so that a little noise changes none
@@ -46,33 +53,87 @@ def forms(
     `remaining`: bool, of the shapes of the weights or of their kept parts; `inputs`: the shape of each layer's input,
     the batch included.
     """
-    return {name: _form(layer, remaining[name], inputs[name]) for name, layer in layers.items()}
+    density = {name: int(each.count_nonzero()) / each.numel() for name, each in remaining.items() if each.numel()}
+    thin = [
+        name
+        for name, layer in layers.items()
+        if density.get(name, 1) <= DENSEST and _fits(layer, remaining[name], inputs[name])
+    ]
+    if not thin or not usable():
+        return dict.fromkeys(layers, "masked")
+    _learn([(layers[name], inputs[name]) for name in thin])
+    sparse = {name for name in thin if density[name] <= worth(layers[name], inputs[name])}
+    return {name: "sparse" if name in sparse else "masked" for name in layers}
 
 
 def worth(layer: Layer, shape: tuple[int, ...]) -> float:
     """The density up to which a layer that fits is sparse, for inputs of that shape; 0 for never."""
+    found = _kept(layer, shape)
+    if found is None:
+        with phase(MEASURING):
+            found = _keep(layer, shape, _calibrate(layer, shape))
+    return found
+
+
+def measure(asked: Mapping[str, Any]) -> list[float]:
+    """What `worth` measures, of threads, layers and shapes as `_learn` writes them: for a process of its own."""
+    keep_freed()  # as the processes do that train large networks
+    with threads(asked["threads"]):
+        return [_calibrate(KINDS[kind](**sizes, device="meta"), tuple(shape)) for kind, sizes, shape in asked["layers"]]
+
+
+def _learn(asked: Sequence[tuple[Layer, tuple[int, ...]]]) -> None:
+    """Have another process measure the layers of a large network that are not known yet, all at once."""
+    lacking = {_about(*each): each for each in asked if _kept(*each) is None}
+    if sum(layer.weight.numel() for layer, _ in lacking.values()) < LARGE:
+        return
+    with phase(MEASURING):
+        layers = [_written(*each) for each in lacking.values()]
+        found = elsewhere("compact.choose:measure", {"threads": torch.get_num_threads(), "layers": layers})
+    for (layer, shape), each in zip(lacking.values(), found or (), strict=False):
+        _keep(layer, shape, each)
+
+
+def _written(layer: Layer, shape: tuple[int, ...]) -> tuple[str, dict[str, object], tuple[int, ...]]:
+    if isinstance(layer, nn.Linear):
+        return "linear", {"in_features": layer.in_features, "out_features": layer.out_features}, shape
+    sizes = {"in_channels": layer.in_channels, "out_channels": layer.out_channels, "stride": layer.stride}
+    return "convolution", {**sizes, "kernel_size": layer.kernel_size, "padding": layer.padding}, shape
+
+
+def _about(layer: Layer, shape: tuple[int, ...]) -> tuple[str, Path]:
+    """What is measured, and the file that keeps it."""
     machine = [torch.backends.cpu.get_cpu_capability(), os.cpu_count(), torch.get_num_threads()]
     about = json.dumps([repr(layer), [*shape], *machine, FORMAT])
+    return about, disk.cache_folder() / "forms" / f"{digest(about)}.json"
+
+
+def _kept(layer: Layer, shape: tuple[int, ...]) -> float | None:
+    """What is known by now."""
+    about, path = _about(layer, shape)
     if about not in _KNOWN:
-        path = disk.cache_folder() / "forms" / f"{digest(about)}.json"
         found = _read(path, about)
         if found is None:
-            with phase("measuring once which layers are faster sparse on this machine"):
-                found = _calibrate(layer, shape)
-            with contextlib.suppress(OSError):  # a folder that cannot be written: known to this process alone
-                if not disk.create(path, note.write(KIND, about, found).encode()):
-                    there = _read(path, about)  # another process measured meanwhile
-                    found = found if there is None else there
+            return None
         _KNOWN[about] = found
     return _KNOWN[about]
 
 
-def _form(layer: Layer, remaining: Tensor, shape: tuple[int, ...]) -> str:
+def _keep(layer: Layer, shape: tuple[int, ...], found: float) -> float:
+    """Keep what was measured; of several processes that measure, all take what the first one kept."""
+    about, path = _about(layer, shape)
+    with contextlib.suppress(OSError):  # a folder that cannot be written: known to this process alone
+        if not disk.create(path, note.write(KIND, about, found).encode()):
+            there = _read(path, about)
+            found = found if there is None else there
+    _KNOWN[about] = found
+    return found
+
+
+def _fits(layer: Layer, remaining: Tensor, shape: tuple[int, ...]) -> bool:
+    """Whether a layer has a sparse form, and is so large that a form matters."""
     places = shape[1:-1] if isinstance(layer, nn.Linear) else shape[2:]
-    if remaining.numel() * math.prod(places) < SMALLEST or not fits(layer):
-        return "masked"
-    density = int(remaining.count_nonzero()) / remaining.numel()
-    return "sparse" if density <= DENSEST and usable() and density <= worth(layer, shape) else "masked"
+    return remaining.numel() * math.prod(places) >= SMALLEST and fits(layer)
 
 
 def _calibrate(layer: Layer, shape: tuple[int, ...]) -> float:
@@ -150,6 +211,8 @@ def _read(path: Path, about: str) -> float | None:
 
 
 MARKS = [DENSEST / STEP**n for n in range(60)]
+KINDS: dict[str, Any] = {"linear": nn.Linear, "convolution": nn.Conv2d}
+MEASURING = "measuring once which layers are faster sparse on this machine"
 KIND = "density below which a layer is sparse"
 FORMAT = 6  # of what is kept; raised when the kernels change
 _KNOWN: dict[str, float] = {}

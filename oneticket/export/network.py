@@ -42,7 +42,7 @@ def masked(model: nn.Module, mask: Mask) -> Made:
     >>> masked(net, Mask({"weight": torch.tensor([[False, True]])})).network.weight[0, 0].item()
     0.0
     """
-    mask.project(dict(model.named_parameters(remove_duplicate=False)))  # names and shapes
+    mask.check(dict(model.named_parameters(remove_duplicate=False)))
     network = duplicate(model).eval()
     parameters = dict(network.named_parameters(remove_duplicate=False))  # TorchScript has no get_parameter
     with torch.no_grad():

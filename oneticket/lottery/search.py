@@ -126,7 +126,7 @@ def level(
         start=contract.step,
     )
     ended = {name: model.get_parameter(name).detach().cpu() for name in mask}
-    positive = Mask({name: _positive(weight, rewound.weights[name]) & mask[name] for name, weight in ended.items()})
+    positive = mask.where(_positive, ended, rewound.weights)
     pruned_at = close_level(
         spec.pruning,
         model,
@@ -259,7 +259,7 @@ def _fresh(known: Mapping[str, Any], streams: Streams) -> nn.Module:
 
 
 def _positive(weight: Tensor, first: Tensor) -> Tensor:
-    """Which weights are above zero, those at exactly zero by their first values; in memory of a byte a weight."""
+    """Which weights are above zero, those at exactly zero by their first values."""
     return (weight == 0).logical_and_(first > 0).logical_or_(weight > 0)
 
 

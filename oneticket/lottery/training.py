@@ -131,9 +131,7 @@ def run_training(job: TrainingRequest, context: RunContext) -> Trained:
     if wrong := [f"{name} is {score}" for name, score in found.scores.items() if not math.isfinite(score)]:
         raise TrainingError(f"task {task.name}: expected finite scores after {stop} steps; {', '.join(wrong)}")
     trained = {name: model.get_parameter(name).detach().cpu() for name in mask}
-    small = {name: (weights < ZERO).logical_and_(weights > -ZERO) for name, weights in trained.items()}
-    zeros = Mask({name: each.logical_and_(mask[name]) for name, each in small.items()})
-    del small
+    zeros = mask.where(lambda weights: (weights < ZERO).logical_and_(weights > -ZERO), trained)
     return Trained(
         losses=losses,
         zeros=zeros,

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from oneticket.ground.errors import PruneError, SpecError
 from oneticket.pruning.evidence import Evidence
+from oneticket.pruning.scores import Scores
 from oneticket.pruning.spec import CRITERIA as NAMES
 
 Tensors = Mapping[str, Tensor]
@@ -22,12 +23,12 @@ Criterion = Callable[[Evidence], Tensors]
 
 def magnitude(evidence: Evidence) -> Tensors:
     """|w| after training, as in Han et al. (2015) and the paper."""
-    return {name: weight.detach().abs() for name, weight in evidence.trained.items()}
+    return Scores(torch.abs, evidence.trained)
 
 
 def magnitude_at_init(evidence: Evidence) -> Tensors:
     """|w| before training: magnitude without any data (Frankle et al., 2021)."""
-    return {name: weight.detach().abs() for name, weight in evidence.initial.items()}
+    return Scores(torch.abs, evidence.initial)
 
 
 def random(evidence: Evidence) -> Tensors:
@@ -43,12 +44,13 @@ def saliency(evidence: Evidence) -> Tensors:
 
     Mozer and Smolensky (1989); at initialisation it is SNIP (Lee et al., 2019).
     """
-    gradients = evidence.gradients()
-    return {name: (weight.detach() * gradients[name]).abs() for name, weight in evidence.trained.items()}
+    return Scores(lambda weight, gradient: (weight * gradient).abs(), evidence.trained, evidence.gradients())
 
 
-def score(criterion: str | Criterion, evidence: Evidence) -> dict[str, Tensor]:
+def score(criterion: str | Criterion, evidence: Evidence) -> Tensors:
     """Scores by a criterion, named or given: tensors of the weights' shapes, on the CPU.
+
+    They may be `Scores`, which are computed where they are read: read them before the weights change.
 
     Raises PruneError for an unknown name, and for one of your own that fails or does not score every prunable weight.
 
@@ -64,6 +66,8 @@ def score(criterion: str | Criterion, evidence: Evidence) -> dict[str, Tensor]:
         scores = function(evidence)
     if not isinstance(scores, Mapping):
         raise PruneError(f"criterion {called!r}: expected scores by name, got {type(scores).__name__}")
+    if isinstance(scores, Scores) and not set(evidence.mask) - set(scores):
+        return scores
     if lacking := [name for name in evidence.mask if not isinstance(scores.get(name), Tensor)]:
         raise PruneError(f"criterion {called!r}: expected a tensor of scores for {', '.join(lacking)}, got none")
     if unreal := [name for name in evidence.mask if scores[name].is_complex()]:

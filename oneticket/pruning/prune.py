@@ -14,6 +14,7 @@ from oneticket.pruning.evidence import Evidence
 from oneticket.pruning.select import checked, select
 from oneticket.pruning.spec import PruningSpec
 from oneticket.pruning.units import Family, Units
+from oneticket.ticket.bits import BLOCK, from_bytes
 from oneticket.ticket.mask import Mask
 
 Tensors = Mapping[str, Tensor]
@@ -55,10 +56,13 @@ def written(pruned_at: Tensors, mask: Mask, masks: Iterable[Mask], level: int) -
     >>> written(w, full, [first], 2)["w"]
     tensor([1, 0, 2], dtype=torch.uint8)
     """
-    after = {name: at.clone() for name, at in pruned_at.items()}
+    after = {name: at.clone(memory_format=torch.contiguous_format) for name, at in pruned_at.items()}
     for number, left in enumerate(masks, start=level):
-        for name in mask:
-            after[name].masked_fill_(left[name].logical_not_().logical_and_(mask[name]), number)
+        stays = left.pack()
+        for name, bits in mask.pack().items():
+            going = torch.split(bits & ~stays[name], BLOCK // 8)
+            for at, some in zip(torch.split(after[name].view(-1), BLOCK), going, strict=True):
+                at.masked_fill_(from_bytes(some, len(at)), number)
         mask = left
     return after
 
@@ -139,7 +143,7 @@ def _within(spec: PruningSpec, mask: Mask, scores: Tensors, units: Units) -> Mas
     if not any(share.prune for share in shares):
         return None
     may_go = Mask({name: mask[name] & ~best for name, best in stay.items()})
-    left = select(may_go, {name: scores[name] for name in stay}, shares)
+    left = select(may_go, scores, shares)
     return Mask({**mask, **{name: left[name] | best for name, best in stay.items()}})
 
 

@@ -10,12 +10,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from functools import reduce
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from oneticket.ground.errors import PruneError
 from oneticket.pruning.allocate import Share
+from oneticket.pruning.scores import Rule, Scores, Values
 from oneticket.ticket.bits import from_bytes, to_bytes
 from oneticket.ticket.mask import Mask
 
@@ -23,8 +25,16 @@ PIECE = 3 * 2**13
 DIGIT = 13
 FEW = 2**16
 
-Piece = tuple[Tensor, Tensor]
-"""The scores of at most PIECE weights, and bytes that mark the remaining ones."""
+
+class Piece(NamedTuple):
+    """At most PIECE weights: what `rule` makes their scores of, and bytes that mark the remaining ones."""
+
+    rule: Rule
+    values: Values
+    packed: Tensor
+
+    def scores(self) -> Tensor:
+        return self.rule(*self.values)
 
 
 def select(mask: Mask, scores: Mapping[str, Tensor], shares: Iterable[Share], *, allow_empty: bool = True) -> Mask:
@@ -43,9 +53,9 @@ def select(mask: Mask, scores: Mapping[str, Tensor], shares: Iterable[Share], *,
     remaining, left = mask.counts, mask.pack()
     for share in shares:
         names = sorted(share.names)
-        flat = {name: checked(name, scores, mask) for name in names}
-        dtype = reduce(torch.promote_types, (values.dtype for values in flat.values()), torch.float32)
-        pieces = {name: _pieces(flat[name], left[name]) for name in names}
+        pieces = {name: _pieces(name, scores, mask, left[name]) for name in names}
+        dtypes = (some[0].rule(*(each[:0] for each in some[0].values)).dtype for some in pieces.values())
+        dtype = reduce(torch.promote_types, dtypes, torch.float32)
         kept = {} if allow_empty else {name: _best(pieces[name]) for name in names if remaining[name]}
         may_go = sum(remaining[name] for name in names) - len(kept)
         if share.prune > may_go:
@@ -64,28 +74,36 @@ def select(mask: Mask, scores: Mapping[str, Tensor], shares: Iterable[Share], *,
 
 def checked(name: str, scores: Mapping[str, Tensor], mask: Mask) -> Tensor:
     """The scores of a tensor, 1-D on the CPU; PruneError for NaN at a remaining weight, or another shape."""
-    if name not in scores or scores[name].shape != mask.shapes[name]:
-        came = tuple(scores[name].shape) if name in scores else "nothing"
-        raise PruneError(f"{name}: expected scores of shape {mask.shapes[name]}, got {came}")
-    values = scores[name].detach().to("cpu").reshape(-1)
-    highest = torch.stack([part.max() for part in torch.split(values, PIECE) if len(part)] or [torch.zeros(())])
-    if highest.isnan().any() and (wrong := int((values.isnan() & mask[name].view(-1)).count_nonzero())):
+    _pieces(name, scores, mask, mask.pack()[name])
+    return scores[name].detach().to("cpu").reshape(-1)
+
+
+def _pieces(name: str, scores: Mapping[str, Tensor], mask: Mask, packed: Tensor) -> list[Piece]:
+    """The pieces of a tensor, with checked scores; `packed`: the bytes in which they mark what remains."""
+    given, shape = Scores.read(scores), mask.shapes[name]
+    if name not in given or given.shape(name) != shape:
+        came = given.shape(name) if name in given else "nothing"
+        raise PruneError(f"{name}: expected scores of shape {shape}, got {came}")
+    found = [
+        Piece(given.rule, values, some)
+        for values, some in zip(given.split(name, PIECE), torch.split(packed, PIECE // 8), strict=True)
+    ]
+    sums = torch.stack(
+        [piece.scores().sum() for piece in found]
+    )  # NaN where a score is, or for infinities of both signs
+    if sums.isnan().any() and (wrong := int((given[name].cpu().isnan() & mask[name]).count_nonzero())):
         raise PruneError(f"{name}: {wrong} scores are NaN; did the training diverge?")
-    return values
-
-
-def _pieces(values: Tensor, packed: Tensor) -> list[Piece]:
-    return list(zip(torch.split(values, PIECE), torch.split(packed, PIECE // 8), strict=True))
+    return found
 
 
 def _best(pieces: Sequence[Piece]) -> int:
     """The flat index of the highest score of a remaining weight, the last of equals."""
     top, place = None, 0
     for number in reversed(range(len(pieces))):
-        values, packed = pieces[number]
+        values = pieces[number].scores()
         if top is not None and values.max() <= top:
             continue
-        where = from_bytes(packed, len(values)).nonzero().squeeze(1)
+        where = from_bytes(pieces[number].packed, len(values)).nonzero().squeeze(1)
         if len(where) and (top is None or values[where].max() > top):
             top = values[where].max()
             place = number * PIECE + int(where[values[where] == top][-1])
@@ -95,19 +113,19 @@ def _best(pieces: Sequence[Piece]) -> int:
 def _prune(pieces: Sequence[Piece], count: int, remaining: int, dtype: torch.dtype) -> None:
     """Remove the `count` lowest remaining weights from the pieces' bytes."""
     last, ties = _end(pieces, count, remaining, dtype)
-    for values, packed in pieces:
-        values = values.to(dtype)
-        kept = from_bytes(packed, len(values)).logical_and_(values >= last)
+    for piece in pieces:
+        values = piece.scores().to(dtype)
+        kept = from_bytes(piece.packed, len(values)).logical_and_(values >= last)
         if ties:
             going = (kept & (values == last)).nonzero()[:ties, 0]
             kept.index_fill_(0, going, False)
             ties -= len(going)
-        packed.copy_(to_bytes(kept))
+        piece.packed.copy_(to_bytes(kept))
 
 
 def _end(pieces: Sequence[Piece], count: int, remaining: int, dtype: torch.dtype) -> tuple[float, int]:
     """The score of the last of the `count` lowest, and how many with that score are among them."""
-    few = max(FEW, sum(len(values) for values, _ in pieces) // 16)
+    few = max(FEW, sum(len(piece.values[0]) for piece in pieces) // 16)
     shift, prefix = torch.finfo(dtype).bits, 0
     while shift and remaining > few:
         down = max(shift - DIGIT, 0)
@@ -133,8 +151,10 @@ def _keys(piece: Piece, dtype: torch.dtype, shift: int, prefix: int) -> tuple[Te
 
     Adding 0 makes -0.0 the 0.0 that it equals.
     """
-    values, packed = piece
-    keys, wanted = _mirror((values.to(dtype) + 0.0).view(WORDS[dtype])), from_bytes(packed, len(values))
+    values = piece.scores()
+    values = values.to(dtype)
+    values = values + 0.0 if values is piece.values[0] else values.add_(0.0)  # a new tensor if it is not one yet
+    keys, wanted = _mirror(values.view(WORDS[dtype])), from_bytes(piece.packed, len(values))
     if shift < torch.finfo(dtype).bits:
         wanted.logical_and_((keys >> shift) == prefix)
     return keys, wanted

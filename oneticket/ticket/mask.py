@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Self
 
 import torch
@@ -14,7 +14,7 @@ from oneticket.ground.canon import digest
 from oneticket.ground.card import card_by
 from oneticket.ground.errors import PruneError
 from oneticket.ticket import names
-from oneticket.ticket.bits import from_bytes, size, to_bytes
+from oneticket.ticket.bits import BLOCK, from_bytes, size, to_bytes
 from oneticket.ticket.values import copied, from_raw, raw
 
 
@@ -124,6 +124,23 @@ class Mask(Mapping[str, Tensor]):
         bits = {name: hashlib.sha256(bits).hexdigest() for name, bits in self._bits.items()}
         return digest({name: [list(shape), bits[name]] for name, shape in self._shapes.items()})
 
+    def where(self, rule: Callable[..., Tensor], *of: Mapping[str, Tensor]) -> Mask:
+        """The remaining weights of which a rule on their values is true; in little memory, since asked block by block.
+
+        `of`: one mapping or several to tensors of the mask's shapes on the CPU. `rule`: entry by entry, from blocks of
+        them to bool.
+
+        >>> weights = {"w": torch.tensor([0.0, 2.0, 3.0])}
+        >>> Mask({"w": torch.tensor([True, True, False])}).where(lambda weight: weight > 1, weights)["w"]
+        tensor([False,  True, False])
+        """
+        found = self.pack()
+        for name, bits in found.items():
+            flat = [torch.split(each[name].detach().reshape(-1), BLOCK) for each in of]
+            for some, *values in zip(torch.split(bits, BLOCK // 8), *flat, strict=True):
+                some.bitwise_and_(to_bytes(rule(*values)))
+        return Mask.unpack(found, self._shapes)
+
     def without(self, dropped: Collection[str]) -> Mask:
         """The mask without these names: they become dense by policy."""
         packed = {name: bits for name, bits in self.pack().items() if name not in dropped}
@@ -134,14 +151,24 @@ class Mask(Mapping[str, Tensor]):
 
         Raises PruneError for a masked name that is missing or has another shape.
         """
-        for name, shape in self._shapes.items():
-            if name not in tensors or tuple(tensors[name].shape) != shape:
-                found = tuple(tensors[name].shape) if name in tensors else "no such tensor"
-                raise PruneError(f"mask {name!r}: expected a tensor of shape {shape}, got {found}")
+        self.check(tensors)
         return {
             name: torch.where(self[name].to(tensor.device), tensor, 0) if name in self._shapes else tensor
             for name, tensor in tensors.items()
         }
+
+    def project_(self, tensors: Mapping[str, Tensor]) -> None:
+        """The same in place, for CPU tensors that nobody else has."""
+        self.check(tensors)
+        for name in self._shapes:
+            tensors[name].masked_fill_(self[name].logical_not_(), 0)
+
+    def check(self, tensors: Mapping[str, Tensor]) -> None:
+        """Raise PruneError for a masked name that is missing, or a tensor that has another shape."""
+        for name, shape in self._shapes.items():
+            if name not in tensors or tuple(tensors[name].shape) != shape:
+                found = tuple(tensors[name].shape) if name in tensors else "no such tensor"
+                raise PruneError(f"mask {name!r}: expected a tensor of shape {shape}, got {found}")
 
     def __le__(self, other: Mask) -> bool:
         if not isinstance(other, Mask):

@@ -6,7 +6,6 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from torch import Tensor, nn
@@ -62,7 +61,8 @@ class Ticket:
         for name in self.mask:
             if name in weights and not weights[name].is_floating_point():
                 raise PruneError(f"mask {name!r}: only floating-point weights can be pruned, got {weights[name].dtype}")
-        object.__setattr__(self, "weights", MappingProxyType(self.mask.project(weights)))
+        self.mask.project_(weights)
+        object.__setattr__(self, "weights", weights)
         if strange := [name for name in self.contract.head_names if name not in weights]:
             raise PruneError(f"contract.head: {unknown('weight', strange[0], weights)}")
         for name in ("model", "lineage", "evidence"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -77,3 +78,36 @@ def test_measuring_touches_neither_threads_nor_random_state() -> None:
     choose.worth(layer, (16, 200))
     assert torch.get_num_threads() == threads
     assert torch.equal(torch.get_rng_state(), before)
+
+
+LAYERS: dict[str, nn.Module] = {
+    "flat": nn.Linear(256, 128),
+    "image": nn.Conv2d(16, 16, (3, 1), padding=(1, 0), bias=False),
+}
+INPUTS = {"flat": (32, 256), "image": (8, 16, 12, 12)}
+
+
+def refused(*_: object) -> float:
+    """In the place of a measurement that is another process's."""
+    raise AssertionError("measured here")
+
+
+def test_another_process_measures_the_layers_of_a_large_network(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    bits = {name: remaining(layer, 0.1) for name, layer in LAYERS.items()}
+    monkeypatch.setattr(choose, "LARGE", 1)
+    monkeypatch.setattr(choose, "_calibrate", refused)
+    found = choose.forms(LAYERS, bits, INPUTS)
+    assert len([*folder.iterdir()]) == 2 and all(0 <= value <= choose.DENSEST for value in choose._KNOWN.values())
+    monkeypatch.setattr(choose, "_KNOWN", {})
+    monkeypatch.setattr(choose, "elsewhere", refused)
+    assert choose.forms(LAYERS, bits, INPUTS) == found
+
+
+@pytest.mark.parametrize("broken", ["no such program", "false", ""])
+def test_without_another_process_they_are_measured_here(
+    broken: str, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(choose, "LARGE", 1)
+    monkeypatch.setattr(sys, "executable", broken)
+    choose.forms({"flat": LAYERS["flat"]}, {"flat": remaining(LAYERS["flat"], 0.1)}, INPUTS)
+    assert len([*folder.iterdir()]) == 1

@@ -109,6 +109,15 @@ def test_the_face_is_small_documented_and_complete() -> None:
         _ = oneticket.Tickt  # type: ignore[attr-defined]
 
 
+LEVELS = """
+from oneticket.compact import choose
+from oneticket.lottery.search import search
+choose.worth = lambda layer, shape: 1.0
+search({"data": "digits", "model": {"name": "mlp", "widths": [300]}, "training": {"budget": "2it"}, "rewind": "1it",
+        "pruning": {"fraction": 0.9}}, levels=1)
+assert "oneticket.compact.linear_kernels" in __import__("sys").modules"""
+
+
 @pytest.mark.parametrize(
     ("code", "absent"),
     [
@@ -120,6 +129,7 @@ def test_the_face_is_small_documented_and_complete() -> None:
         ("import oneticket.cli.app", ["torch", "numpy", "pandas", "datasets", "scipy", "altair"]),
         ("import oneticket.cli.find", ["pandas", "pyarrow.dataset", "scipy", "torch._dynamo", "sympy"]),
         ("import oneticket.study.spec", ["torch", "numpy"]),
+        (LEVELS, ["sympy", "torch._dynamo"]),  # a third of a second, and 35 MB that stay
     ],
 )
 def test_imports_stay_light(code: str, absent: list[str]) -> None:

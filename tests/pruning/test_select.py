@@ -14,6 +14,7 @@ from oneticket.ground.errors import PruneError, SpecError
 from oneticket.pruning.allocate import SCOPES, Share, allocate
 from oneticket.pruning.criteria import CRITERIA, score
 from oneticket.pruning.evidence import Evidence
+from oneticket.pruning.scores import Scores
 from oneticket.pruning.select import FEW, PIECE, select
 from oneticket.ticket.mask import Mask
 
@@ -193,12 +194,53 @@ def test_a_layer_keeps_its_best_weight_when_asked() -> None:
         select(mask, scores, [Share(names=tuple(SHAPES), prune=23)], allow_empty=False)
 
 
-def test_nan_is_refused_only_where_a_weight_lives() -> None:
+RULES: dict[str, tuple[Callable[..., Tensor], int]] = {
+    "magnitude": (torch.abs, 1),
+    "saliency": (lambda weight, gradient: (weight * gradient).abs(), 2),
+    "signed": (torch.neg, 1),
+    "the values themselves": (lambda weight: weight, 1),
+}
+
+
+@given(
+    kind=st.sampled_from(sorted(KINDS)),
+    rule=st.sampled_from(sorted(RULES)),
+    dtype=st.sampled_from([torch.float32, torch.float16, torch.float64]),
+    seed=st.integers(0, 2**31),
+    fraction=st.sampled_from([0.001, 0.2, 0.999]),
+    allow_empty=st.booleans(),
+)
+@settings(max_examples=50, deadline=None)
+def test_scores_that_are_computed_piece_by_piece_give_the_same_mask(
+    kind: str, rule: str, dtype: torch.dtype, seed: int, fraction: float, allow_empty: bool
+) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    function, count = RULES[rule]
+    shapes = {"b": (3, 5, 51, 97), "a": (7,), "c": (2, PIECE + 1)}
+    of = [
+        {name: KINDS[kind](torch.randn(shape, generator=generator)).to(dtype) for name, shape in shapes.items()}
+        for _ in range(count)
+    ]
+    if kind == "infinities" and count > 1:
+        of[1] = {name: values.sign() + 2 for name, values in of[1].items()}  # infinity times zero is NaN
+    before = [{name: values.clone() for name, values in each.items()} for each in of]
+    of = [{**each, "b": each["b"].to(memory_format=torch.channels_last)} for each in of]
+    lazy, mask = Scores(function, *of), Mask({n: torch.rand(s, generator=generator) < 0.7 for n, s in shapes.items()})
+    share = [Share(names=("a", "b", "c"), prune=int(fraction * (mask.remaining - 3)))]
+    found = select(mask, lazy, share, allow_empty=allow_empty)
+    assert found == select(mask, dict(lazy), share, allow_empty=allow_empty)
+    assert all(torch.equal(each[name], was[name]) for each, was in zip(of, before, strict=True) for name in shapes)
+
+
+@pytest.mark.parametrize("made", [dict, lambda given: Scores(torch.abs, given)])
+def test_nan_is_refused_only_where_a_weight_lives(made: Callable[[dict[str, Tensor]], Mapping[str, Tensor]]) -> None:
     mask = Mask({"w": torch.tensor([True, True, False])})
     share = [Share(names=("w",), prune=1)]
     with pytest.raises(PruneError, match="w: 1 scores are NaN"):
-        select(mask, {"w": torch.tensor([1.0, torch.nan, 1.0])}, share)
-    assert select(mask, {"w": torch.tensor([1.0, 2.0, torch.nan])}, share)["w"].tolist() == [False, True, False]
+        select(mask, made({"w": torch.tensor([1.0, torch.nan, 1.0])}), share)
+    for last in (torch.nan, -torch.inf):  # whose sum with the infinity is NaN too
+        scores = made({"w": torch.tensor([1.0, torch.inf, last])})
+        assert select(mask, scores, share)["w"].tolist() == [False, True, False]
 
 
 def test_wrong_shapes_and_names_are_told() -> None:
@@ -207,6 +249,8 @@ def test_wrong_shapes_and_names_are_told() -> None:
         select(mask, {"w": torch.ones(3)}, [Share(names=("w",), prune=1)])
     with pytest.raises(PruneError, match="w: expected scores of shape .* got nothing"):
         select(mask, {}, [Share(names=("w",), prune=1)])
+    with pytest.raises(PruneError, match=r"w: expected scores of shape \(2,\), got \(3,\)"):
+        select(mask, Scores(torch.abs, {"w": torch.ones(3)}), [Share(names=("w",), prune=1)])
     with pytest.raises(PruneError, match="only 2 may"):
         select(mask, {"w": torch.ones(2)}, [Share(names=("w",), prune=3)])
 
@@ -240,7 +284,7 @@ def test_criteria_score_every_weight_and_repeat(criterion: str) -> None:
         for batch in range(1, 4):
             yield sum((batch * one.square()).sum() for one in model.parameters())  # type: ignore[misc]
 
-    def scores(seed: int) -> dict[str, Tensor]:
+    def scores(seed: int) -> Mapping[str, Tensor]:
         known = {"mask": Mask.full(trained), "trained": trained, "initial_of": lambda: initial}
         draw = torch.Generator().manual_seed(seed)
         return score(criterion, Evidence(**known, generator=draw, model=model, losses=losses))
