@@ -14,7 +14,7 @@ from oneticket.compact.blocks import Blocks, whole
 from oneticket.compact.chain import Link, product
 from oneticket.compact.sparse import Sparse
 
-SMALL = 1 << 13  # weights of a dense layer that is called with a sparse one before it: alone it is all overhead
+SMALL = 1 << 15  # weights of a dense layer that is called with the sparse one before it, where it takes no longer
 
 
 def join(network: nn.Module) -> None:

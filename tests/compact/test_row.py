@@ -24,7 +24,7 @@ ROWS: dict[str, tuple[list[nn.Module], tuple[int, ...]]] = {
     "dropout between": ([nn.Linear(20, 30), nn.ReLU(), nn.Dropout(), nn.Linear(30, 7), nn.ReLU()], (16, 20)),
     "ReLU first": ([nn.ReLU(), nn.Linear(20, 30), nn.Tanh(), nn.Linear(30, 7)], (200, 20)),
     "more dimensions": ([nn.Linear(20, 30), nn.ReLU(), nn.Linear(30, 7)], (3, 5, 20)),
-    "a dense layer too large": ([nn.Linear(20, 300), nn.ReLU(), nn.Linear(300, 100), nn.ReLU()], (64, 20)),
+    "a dense layer too large": ([nn.Linear(20, 300), nn.ReLU(), nn.Linear(300, 120), nn.ReLU()], (64, 20)),
     "no example": ([nn.Linear(20, 30), nn.ReLU(), nn.Linear(30, 7)], (0, 20)),
 }
 
