@@ -116,6 +116,33 @@ class Standardised(nn.Linear):
         return F.linear(x, weight.where(weight > 0, torch.zeros(())), self.bias) * torch.tensor(2.0)
 
 
+class Excited(nn.Module):
+    """Squeeze-and-excite: every channel times a number computed of all their means."""
+
+    def __init__(self, *gate: nn.Module, how: Callable[[Tensor, Tensor], Tensor]) -> None:
+        super().__init__()
+        self.conv, self.gate, self.how = nn.Conv2d(3, 8, 3, padding=1), nn.Sequential(*gate), how
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = F.relu(self.conv(x))
+        return F.relu(self.how(x, self.gate(x.mean((2, 3), keepdim=True))) - 0.1)
+
+
+def convolved() -> list[nn.Module]:
+    return [nn.Conv2d(8, 2, 1), nn.SiLU(), nn.Conv2d(2, 8, 1), nn.Hardsigmoid()]
+
+
+def flattened() -> list[nn.Module]:
+    return [nn.Flatten(), nn.Linear(8, 2), nn.ReLU(), nn.Linear(2, 8), nn.Sigmoid()]
+
+
+def neighbours(x: Tensor, y: Tensor) -> Tensor:
+    """The same of neighbouring channels, in the order of axes in which efficient channel attention writes it."""
+    kernel = torch.tensor([[[0.2, 0.5, -0.3]]])
+    each = F.conv1d(y.squeeze(-1).transpose(-1, -2), kernel, padding=1)
+    return x * each.transpose(-1, -2).unsqueeze(-1).sigmoid().expand_as(x)
+
+
 def in_place(x: Tensor) -> Tensor:
     y = x * 2
     z = y - 1
@@ -152,6 +179,17 @@ LAYERS: dict[str, Callable[[], nn.Module]] = {
     "global largest": lambda: Said(lambda x: x.amax((-1, -2), keepdim=True)),
     "residual": lambda: Both(nn.Conv2d(3, 3, 3, padding=1), nn.Identity(), lambda a, b: F.relu(a + b)),
     "products": lambda: Both(nn.Conv2d(3, 3, 1), nn.Sigmoid(), lambda a, b: a * b - a),
+    "squeeze and excite": lambda: Excited(*convolved(), how=lambda x, y: y * x),
+    "squeeze and excite, linear": lambda: Excited(
+        *flattened(), how=lambda x, y: x * y.view(len(y), 8, 1, 1).expand_as(x)
+    ),
+    "squeeze and excite, in place": lambda: Excited(*convolved(), how=lambda x, y: x.mul_(y)),
+    "squeeze and excite, twice read": lambda: Excited(*convolved(), how=lambda x, y: x * y - y.expand(-1, -1, 9, 11)),
+    "a number for each channel": lambda: Excited(*convolved(), how=lambda x, y: (x - y).relu() + y),
+    "numbers for each channel of lines": lambda: Both(
+        nn.Flatten(2), nn.Sequential(nn.Flatten(2), nn.AdaptiveMaxPool1d(1)), lambda a, b: a * b
+    ),
+    "neighbouring channels": lambda: Excited(how=neighbours),
     "less": lambda: Said(lambda x: 1 - (-x) - torch.rsub(x, x.relu())),
     "clamps": lambda: Said(lambda x: x.clamp_min(-0.5).clamp_max(torch.tensor(0.5)) + x.clamp(0.1, math.inf)),
     "one number for each input": lambda: nn.Sequential(nn.Flatten(), nn.Linear(297, 1), nn.Tanh(), nn.Flatten(0)),
@@ -228,13 +266,14 @@ def test_every_layer_computes_what_torch_does(name: str) -> None:
 def several() -> nn.Sequential:
     """A network of most kinds of layers, dense and sparse ones."""
     net = nn.Sequential(
-        *(nn.Conv2d(3, 13, 3, stride=2, padding=1), nn.BatchNorm2d(13), nn.ReLU(), nn.MaxPool2d(2, 2, 1)),
+        Excited(*convolved(), how=lambda x, y: x * y),
+        *(nn.Conv2d(8, 13, 3, stride=2, padding=1), nn.BatchNorm2d(13), nn.ReLU(), nn.MaxPool2d(2, 2, 1)),
         *(nn.Conv2d(13, 7, 3, padding=1), nn.Hardtanh(), nn.AdaptiveAvgPool2d(2), nn.Flatten()),
         *(nn.Linear(28, 30), nn.GELU(), nn.Linear(30, 3), nn.Softmax(1)),
     ).eval()
     with torch.no_grad():
-        net[4].weight.mul_(torch.arange(819).reshape(7, 13, 3, 3) % 9 == 0)
-        net[8].weight.mul_(torch.arange(840).reshape(30, 28) % 11 == 0)
+        net[5].weight.mul_(torch.arange(819).reshape(7, 13, 3, 3) % 9 == 0)
+        net[9].weight.mul_(torch.arange(840).reshape(30, 28) % 11 == 0)
     return net
 
 
@@ -367,6 +406,24 @@ def test_units_that_nobody_reads_are_not_written() -> None:
     assert "fc1 (Linear): 35 numbers" in made.c.program.layers[0]
 
 
+@needs_compiler
+def test_a_pruned_squeeze_and_excite_block_is_written_as_masked() -> None:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        net, x = (
+            nn.Sequential(Excited(*convolved(), how=lambda x, y: x * y), nn.Conv2d(8, 4, 3)).eval(),
+            torch.randn(4, 3, 9, 11),
+        )
+        mask = {name: torch.rand_like(one) < 0.4 for name, one in net.named_parameters() if name.endswith("weight")}
+    mask["1.weight"][:, :3] = False  # three channels that the block's own means alone read
+    made = export(net, Mask(mask), to="c", example=x, int8=True)
+    exact = export(net, Mask(mask), to="c", example=x)
+    assert exact.c is not None and made.c is not None and exact.c.library is not None and made.c.error < 0.05
+    (want,) = outputs(masked(net, Mask(mask)).network, x)
+    close(exact.c.library(x), want)
+    assert "mul_by_channel(" in exact.c.program.source
+
+
 class Refused(nn.Module):
     """Layers that C has no form of, between those that it has."""
 
@@ -414,6 +471,16 @@ def test_what_has_no_c_form_is_refused_by_layer(tmp_path: Path) -> None:
             "its output does not depend on its input|other shapes",
         ),
         (Said(lambda x: x[:, :2]), torch.ones(2, 4), "slice has no C form"),
+        (Said(lambda x: x.transpose(1, 2)), torch.ones(2, 3, 4), "only axes of one number may change their places"),
+        (Said(lambda x: x.mean((2,), keepdim=True) - x), torch.ones(2, 3, 4), "values of different shapes"),
+        (Said(lambda x: x * x.amax((1,), keepdim=True)), torch.ones(2, 3, 4), "only means and maxima over all"),
+        (Said(lambda x: x.unsqueeze(2) * x.unsqueeze(3)), torch.ones(2, 3, 4), "values of different shapes"),
+        (Said(lambda x: x.unsqueeze(2).expand(-1, -1, 2, -1)), torch.ones(2, 3, 4), "only a number for each channel"),
+        (
+            Said(lambda x: x.mean((2,), keepdim=True).expand(-1, -1, 4).relu()),
+            torch.ones(2, 3, 4),
+            "only a number for each channel is repeated",
+        ),
         (nn.Conv2d(1, 1, 3), torch.ones(1, 9, 11), "its input has no axis of the batch"),
         (nn.Linear(4, 2), [torch.ones(2, 4), torch.ones(2, 4)], "takes 2 positional arguments but 3"),
         (nn.Bilinear(4, 4, 2), [torch.ones(2, 4), torch.ones(2, 4)], "one float32 tensor as input, got float32 .* and"),

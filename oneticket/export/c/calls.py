@@ -11,9 +11,11 @@ import numpy as np
 
 from oneticket.export.c import packing
 from oneticket.export.c.layers import (
+    BINARY,
     Adaptive,
     Affine,
     Binary,
+    Channelwise,
     Concat,
     Conv,
     Layer,
@@ -125,6 +127,12 @@ def _binary(text: Text, layer: Binary, _: str) -> None:
     text.call(text.kernel(layer.kind), *given, math.prod(layer.shape))
 
 
+def _channelwise(text: Text, layer: Channelwise, _: str) -> None:
+    function = text.kernel("channelwise", f"{layer.kind}_by_channel", OPERATION=BINARY[layer.kind].c)
+    given = [text.at(value) for value in (*layer.inputs, layer.output)]
+    text.call(function, *given, layer.shape[0], math.prod(layer.shape[1:]))
+
+
 def _pointwise(text: Text, layer: Pointwise, _: str) -> None:
     if text.at(layer.inputs[0]) != text.at(layer.output):
         _copied(text, layer.inputs[0], text.at(layer.output), math.prod(layer.shape))
@@ -158,6 +166,7 @@ CALLS: dict[type[Layer], Callable[[Text, Any, str], None]] = {
     Pool: _pool,
     Adaptive: _adaptive,
     Binary: _binary,
+    Channelwise: _channelwise,
     Pointwise: _pointwise,
     Concat: _concat,
     Softmax: _softmax,

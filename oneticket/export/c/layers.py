@@ -181,8 +181,19 @@ class Binary(Layer):
     kind: str
 
     def _compute(self, *values: Tensor) -> Tensor:
-        one, other = values
-        return one + other if self.kind == "add" else one - other if self.kind == "sub" else one * other
+        return BINARY[self.kind].torch(*values)
+
+
+@final
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Channelwise(Layer):
+    """A value, and for each of its channels one number of another value: add, sub or mul, as in squeeze-and-excite."""
+
+    kind: str
+
+    def _compute(self, *values: Tensor) -> Tensor:
+        x = values[0].reshape(-1, *self.shape)
+        return BINARY[self.kind].torch(x, values[1].reshape(*x.shape[:2], *[1] * (x.dim() - 2)))
 
 
 @final
@@ -243,6 +254,21 @@ def conv_shape(shape: Sequence[int]) -> tuple[int, int, int]:
     channels, *size = shape
     rows, columns = size if len(size) == 2 else (1, math.prod(size))
     return channels, rows, columns
+
+
+class Operation(NamedTuple):
+    """An operation on two numbers in torch, and its sign in C."""
+
+    torch: Callable[[Tensor, Tensor], Tensor]
+    c: str
+
+
+BINARY = {
+    "add": Operation(torch.add, "+"),
+    "sub": Operation(torch.sub, "-"),
+    "mul": Operation(torch.mul, "*"),
+}
+"""Kind of `Binary` and `Channelwise` -> its operation."""
 
 
 class Function(NamedTuple):

@@ -6,10 +6,10 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from oneticket.export.c.layers import Affine, Binary, Conv, Network, Pointwise, Prelu, conv_shape
+from oneticket.export.c.layers import Affine, Binary, Channelwise, Conv, Network, Pointwise, Prelu, conv_shape
 from oneticket.export.c.packing import plane, tile
 
-IN_PLACE = (Affine, Binary, Pointwise, Prelu)
+IN_PLACE = (Affine, Binary, Channelwise, Pointwise, Prelu)
 """Layers that may overwrite their first input."""
 
 

@@ -3,16 +3,32 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch.fx import Node
 
-from oneticket.export.c.layers import Adaptive, Binary, Concat, Conv, Linear, Pad, Pool, Prelu, Softmax, conv_shape
+from oneticket.export.c.layers import (
+    Adaptive,
+    Conv,
+    Linear,
+    Pad,
+    Pool,
+    Prelu,
+    Softmax,
+    conv_shape,
+)
+from oneticket.export.c.several import (
+    Step,
+    binary,
+    concat,
+    divided,
+    expanded,
+    permuted,
+    subtracted,
+    transposed,
+)
 from oneticket.export.c.walk import Refused, Walk, shape_of
-
-Step = Callable[[Walk, Node, dict[str, Any]], None]
 
 
 def _pair(value: Any, default: int, lines: bool) -> tuple[int, int]:
@@ -97,36 +113,6 @@ def _reduced(kind: str) -> Step:
     return step
 
 
-def _binary(kind: str) -> Step:
-    def step(walk: Walk, node: Node, a: dict[str, Any]) -> None:
-        one, other = a["self"], a["other"]
-        if a.get("alpha", 1) != 1:
-            raise Refused("a sum with a factor (alpha) has no C form here")
-        if one in walk.values and other in walk.values:
-            if not walk.image(one) == walk.image(other) == shape_of(node):
-                raise Refused(f"it combines values of different shapes, {walk.image(one)} and {walk.image(other)}")
-            walk.add(node, Binary, [one, other], kind=kind)
-            return
-        less = kind == "sub" and one not in walk.values
-        one, other = (one, other) if one in walk.values else (other, one)
-        if walk.image(one) != shape_of(node):
-            raise Refused(f"a constant makes {shape_of(node)} of {walk.image(one)}")
-        number = walk.channels(other, shape_of(node))
-        scale, shift = (number, torch.zeros_like(number)) if kind == "mul" else (torch.ones_like(number), number)
-        walk.affine(node, one, -scale if less else scale, -shift if kind == "sub" and not less else shift)
-
-    return step
-
-
-def _divided(walk: Walk, node: Node, a: dict[str, Any]) -> None:
-    if a["other"] in walk.values or a.get("rounding_mode") or walk.image(a["self"]) != shape_of(node):
-        raise Refused("only divisions by a constant have a C form")
-    number = 1 / walk.channels(a["other"], shape_of(node))
-    if not bool(number.isfinite().all()):
-        raise Refused("it divides by zero, or by a number whose inverse is beyond float32")
-    walk.affine(node, a["self"], number, torch.zeros_like(number))
-
-
 def _softmax(log: bool) -> Step:
     def step(walk: Walk, node: Node, a: dict[str, Any]) -> None:
         axis = a["dim"] % (len(shape_of(node)) + 1) - 1
@@ -135,12 +121,6 @@ def _softmax(log: bool) -> Step:
         walk.add(node, Softmax, [a["self"]], axis=axis, log=log)
 
     return step
-
-
-def _concat(walk: Walk, node: Node, a: dict[str, Any]) -> None:
-    if a["dim"] % (len(shape_of(node)) + 1) != 1:
-        raise Refused("only concatenations along the channels have a C form")
-    walk.add(node, Concat, a["tensors"])
 
 
 def _prelu(walk: Walk, node: Node, a: dict[str, Any]) -> None:
@@ -164,10 +144,6 @@ def _activation(name: str, *settings: str | float) -> Step:
 
 def _negated(walk: Walk, node: Node, a: dict[str, Any]) -> None:
     walk.affine(node, a["self"], -torch.ones(1), torch.zeros(1))
-
-
-def _subtracted(walk: Walk, node: Node, a: dict[str, Any]) -> None:
-    _binary("sub")(walk, node, {**a, "self": a["other"], "other": a["self"]})
 
 
 def _padded(walk: Walk, node: Node, a: dict[str, Any]) -> None:
@@ -222,13 +198,16 @@ STEPS: dict[str, Step] = {
     "pad": _padded,
     "mean": _reduced("avg"),
     "amax": _reduced("max"),
-    "add": _binary("add"),
-    "sub": _binary("sub"),
-    "mul": _binary("mul"),
-    "div": _divided,
-    "rsub": _subtracted,
+    "add": binary("add"),
+    "sub": binary("sub"),
+    "mul": binary("mul"),
+    "div": divided,
+    "rsub": subtracted,
     "neg": _negated,
-    **dict.fromkeys(("cat", "concat"), _concat),
+    **dict.fromkeys(("expand", "expand_as"), expanded),
+    "permute": permuted,
+    "transpose": transposed,
+    **dict.fromkeys(("cat", "concat"), concat),
     "softmax": _softmax(log=False),
     "log_softmax": _softmax(log=True),
     "relu": _activation("relu"),

@@ -19,7 +19,10 @@ class Refused(Exception):
 
 
 class Walk:
-    """The state within a program: constants, numbered values and their shapes, and the layers."""
+    """The state within a program: constants, numbered values and their shapes, and the layers.
+
+    `repeated`: a value that only repeats another one's numbers over the positions of each channel -> that other one.
+    """
 
     def __init__(self, program: Any) -> None:
         signature = program.graph_signature
@@ -28,6 +31,7 @@ class Walk:
         names |= getattr(signature, "inputs_to_lifted_tensor_constants", {})
         self.constants: dict[Node, Tensor] = {}
         self.values: dict[Node, int] = {}
+        self.repeated: dict[Node, Node] = {}
         self.layers: dict[int, Layer] = {}
         self.shapes: dict[int, Shape] = {}
         for node in program.graph.nodes:
