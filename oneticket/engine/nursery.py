@@ -1,8 +1,8 @@
 """The nursery: a process that has imported all that a worker needs, and becomes one more worker whenever asked.
 
-A worker of its own takes 1.5 s to import PyTorch; one that is forked from the nursery takes some 20 ms, and shares the
-memory of what was imported. The nursery itself does nothing else, so it is safe to fork. It imports no torch until it
-runs, so that a command can start it before its own imports.
+A worker of its own takes 1.5 s to import PyTorch and numba; one that is forked from the nursery takes some 20 ms, and
+shares the memory of what was imported. The nursery itself does nothing else, so it is safe to fork. It imports no torch
+until it runs, so that a command can start it before its own imports.
 """
 
 from __future__ import annotations
@@ -90,8 +90,10 @@ def take() -> Nursery:
 
 def main() -> None:
     """Be a nursery: a byte with a socket makes a worker that listens to it; the end of standard input ends it."""
-    from oneticket.engine.processes import serve  # what takes the time
+    from oneticket.engine.processes import serve  # takes the time that `import torch` takes
+    from oneticket.guard import zero
 
+    zero.load()
     with socket.socket(fileno=os.dup(0)) as door:
         os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
         os.dup2(2, 1)
