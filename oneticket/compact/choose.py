@@ -214,5 +214,5 @@ MARKS = [DENSEST / STEP**n for n in range(60)]
 KINDS: dict[str, Any] = {"linear": nn.Linear, "convolution": nn.Conv2d}
 MEASURING = "measuring once which layers are faster sparse on this machine"
 KIND = "density below which a layer is sparse"
-FORMAT = 6  # of what is kept; raised when the kernels change
+FORMAT = 7  # of what is kept; raised when the kernels change
 _KNOWN: dict[str, float] = {}

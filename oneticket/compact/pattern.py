@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -25,14 +26,13 @@ class Entries(NamedTuple):
     place: Array
 
 
-class Products(NamedTuple):
-    """The products of a convolution for one size of images.
+class Product(NamedTuple):
+    """One product of a convolution: `place` of its entries, and what `tiles` calls `begins`."""
 
-    `to_input`: for each phase of input pixels, of the height and of the width, the entries of `Pattern.by_input`.
-    """
-
-    forward: Window
-    to_input: list[Window]
+    window: Window
+    lanes: int
+    begins: Array
+    place: Array
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -47,7 +47,7 @@ class Pattern:
     padding: tuple[int, int]
     stride: tuple[int, int]
     by_output: Entries
-    _known: dict[tuple[int, ...], Products] = field(default_factory=dict)
+    _known: dict[tuple[int, ...], list[Product]] = field(default_factory=dict)
 
     @classmethod
     def of(cls, remaining: Tensor, padding: tuple[int, int], stride: tuple[int, int]) -> Pattern:
@@ -104,13 +104,35 @@ class Pattern:
         rows, columns = ((size + 2 * pad - kernel) // step + 1 for size, pad, kernel, step in each)
         return rows, columns
 
-    def products(self, height: int, width: int) -> Products:
-        """For images of that size."""
-        size = (height, width)
-        if size not in self._known:
-            given, out = (self.shape, self.padding, self.stride, size), self.size(*size)
-            self._known[size] = Products(windows.forward(*given, out), windows.backward(*given, out))
-        return self._known[size]
+    def forward(self, height: int, width: int, count: int) -> Product:
+        """The product with so many images of that size."""
+        key = (height, width, count)
+        if key not in self._known:
+            window = windows.forward(*self._sizes(height, width))
+            self._known[key] = [self._product(window, count, self.by_output)]
+        return self._known[key][0]
+
+    def to_input(self, height: int, width: int, count: int) -> list[Product]:
+        """The products that give the gradient of as many, for each phase of input rows and pixels that has weights."""
+        key, inputs = (height, width, count, 0), self.shape[1]
+        if key not in self._known:
+            (first, place), _ = self.by_input
+            found = enumerate(windows.backward(*self._sizes(height, width)))
+            some = [(window, first[at * inputs : (at + 1) * inputs + 1]) for at, window in found if all(window.size)]
+            self._known[key] = [
+                self._product(window, count, Entries(begins, place))
+                for window, begins in some
+                if begins[0] < begins[-1]
+            ]
+        return self._known[key]
+
+    def _sizes(self, height: int, width: int) -> tuple[Any, ...]:
+        return self.shape, self.padding, self.stride, (height, width), self.size(height, width)
+
+    def _product(self, window: Window, count: int, entries: Entries) -> Product:
+        lanes, outputs = window.lanes(count), len(entries.first) - 1
+        few = window.block(lanes, int(entries.first[-1] - entries.first[0]) // outputs)
+        return Product(window, lanes, _divided(entries, few * self.shape[2] * self.shape[3]), entries.place)
 
 
 def picked(values: Tensor, remaining: Tensor) -> Tensor:
@@ -167,3 +189,17 @@ def _blocks(place: Array) -> list[Array]:
 def _begins(counts: Array) -> Array:
     """Where each channel's entries begin, and the end of the last: int32 (channels + 1,)."""
     return np.concatenate([[0], counts.cumsum()]).astype(np.int32)
+
+
+def _divided(entries: Entries, size: int) -> Array:
+    """Where the entries of each channel begin in each block of so many places: int32 (blocks + 1, channels)."""
+    (first, place), blocks = entries, 1
+    if len(place):
+        blocks += int(place.max()) // size
+    begins = np.empty((blocks + 1, len(first) - 1), np.int32)
+    begins[0], begins[-1] = first[:-1], first[1:]
+    if blocks > 1:
+        ends = (np.arange(1, blocks) * size).astype(place.dtype)
+        for channel, (begin, end) in enumerate(pairwise(first)):
+            begins[1:-1, channel] = begin + np.searchsorted(place[begin:end], ends)
+    return begins

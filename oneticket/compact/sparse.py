@@ -6,6 +6,7 @@ The products are those of `linear_kernels` and `tiles`: on a CPU, in float32.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from functools import cache
 from types import ModuleType
@@ -19,9 +20,8 @@ from torch.autograd.function import once_differentiable
 
 from oneticket.compact.blocks import Blocks
 from oneticket.compact.chain import Link, product
-from oneticket.compact.pattern import Entries, Pattern, picked
+from oneticket.compact.pattern import Pattern, Product, picked
 from oneticket.compact.room import Room
-from oneticket.compact.windows import Window
 
 Array = np.ndarray[Any, Any]
 
@@ -96,9 +96,9 @@ class _Convolution(Function):
         x = x.contiguous(memory_format=torch.channels_last)
         ctx.pattern, ctx.room = pattern, room
         ctx.save_for_backward(weight, x)
-        window, start = pattern.products(x.shape[2], x.shape[3]).forward, _start(weight, bias, pattern.shape[0])
-        out = _images(room, len(x), len(start), *window.size)
-        _convolve(pattern.by_output, weight, start, x, window, out, room)
+        out = _images(room, len(x), pattern.shape[0], *pattern.size(x.shape[2], x.shape[3]))
+        start = weight.new_zeros(out.shape[1]) if bias is None else bias
+        _convolve(pattern.forward(x.shape[2], x.shape[3], len(x)), weight, start, x, out, room)
         return out
 
     @staticmethod
@@ -107,38 +107,32 @@ class _Convolution(Function):
         (weight, seen), pattern, room = ctx.saved_tensors, ctx.pattern, ctx.room
         to_x, to_weight, to_bias, *_ = ctx.needs_input_grad
         grad = grad.contiguous(memory_format=torch.channels_last)
-        products = pattern.products(seen.shape[2], seen.shape[3])
-        x = remaining = None
+        size, x, remaining = (*seen.shape[2:], len(seen)), None, None
         if to_x:
             x, start = _images(room, *seen.shape), weight.new_zeros(pattern.shape[1])
-            entries, order = pattern.by_input
-            turned = weight.index_select(0, order)
-            for at, window in enumerate(products.to_input):
-                begin = at * pattern.shape[1]
-                some = Entries(entries.first[begin : begin + pattern.shape[1] + 1], entries.place)
-                _convolve(some, turned, start, grad, window, x, room)
+            turned, products = weight.index_select(0, pattern.by_input[1]), pattern.to_input(*size)
+            if len(products) < math.prod(pattern.stride):  # some inputs reach no output
+                x.zero_()
+            for product in products:
+                _convolve(product, turned, start, grad, x, room)
         if to_weight:
             remaining = torch.zeros_like(weight)
-            _gradients(pattern.by_output, seen, products.forward, grad, remaining, room)
+            _gradients(pattern.forward(*size), seen, grad, remaining, room)
         return x, remaining, grad.sum((0, 2, 3)) if to_bias else None, None, None
 
 
-def _convolve(
-    entries: Entries, value: Tensor, start: Tensor, x: Tensor, window: Window, out: Tensor, room: Room
-) -> None:
+def _convolve(product: Product, value: Tensor, start: Tensor, x: Tensor, out: Tensor, room: Room) -> None:
     """Write one product into its pixels of `out`."""
-    if not (len(x) and all(window.size)):
-        return
-    lanes = window.lanes(len(x))
-    given = (entries.first, window.offsets(entries.place, lanes), value.detach().numpy(), start.detach().numpy())
+    window, lanes, begins, place = product
+    given = (begins, window.offsets(place, lanes), value.detach().numpy(), start.detach().numpy())
     read = (_pixels(x), window.read(lanes), window.column, room.take((window.room(lanes),)).numpy())
     _kernels().convolve(*given, *read, _pixels(out).reshape(-1), window.written(*out.shape[1:]))
 
 
-def _gradients(entries: Entries, x: Tensor, window: Window, grad: Tensor, out: Tensor, room: Room) -> None:
+def _gradients(product: Product, x: Tensor, grad: Tensor, out: Tensor, room: Room) -> None:
     """Add the gradients of remaining weights to `out`."""
-    lanes, pixels = window.lanes(len(x)), grad.shape[3]
-    given = (entries.first, window.offsets(entries.place, lanes), _pixels(x), window.read(lanes), window.column)
+    (window, lanes, begins, place), pixels = product, grad.shape[3]
+    given = (begins, window.offsets(place, lanes), _pixels(x), window.read(lanes), window.column)
     laid, turned = (room.take((size,)).numpy() for size in (window.room(lanes), grad.shape[1] * pixels * lanes))
     plain = np.arange(pixels, dtype=np.int32)
     _kernels().gradients(*given, laid, _pixels(grad), plain, turned, out.numpy())
@@ -155,10 +149,6 @@ def _images(room: Room, count: int, channels: int, *size: int) -> Tensor:
 
 def _pixels(x: Tensor) -> Array:
     return x.detach().permute(0, 2, 3, 1).numpy()
-
-
-def _start(weight: Tensor, bias: Tensor | None, outputs: int) -> Tensor:
-    return weight.new_zeros(outputs) if bias is None else bias
 
 
 _convolution = cast("Callable[[Tensor, Tensor, Tensor | None, Pattern, Room], Tensor]", _Convolution.apply)

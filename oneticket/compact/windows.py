@@ -15,8 +15,9 @@ import numpy as np
 Array = np.ndarray[Any, Any]
 Size = tuple[int, int]
 Sizes = tuple[int, int, int, int]
-SIDE = 16  # images of a tile come in multiples of it
+SIDE, LONG = 16, 128  # of `tiles`: images of a tile come in multiples of the first
 LONGEST = 256  # numbers of a run, from which on more images in a tile gain nothing
+FIRST, FEW = 1 << 13, 12  # numbers that a block of entries reads for one run, and its entries of one output
 CACHE = 1 << 18  # numbers that are read for one row of the output, and stay in the second cache
 ROOM = 1 << 19  # numbers of laid rows at once, unless one output row reads more
 PAGE = 1024  # numbers; rows that are multiples of it apart would share few places of the first cache
@@ -26,13 +27,17 @@ PAGE = 1024  # numbers; rows that are multiples of it apart would share few plac
 class Window:
     """One product of a layer, in the words of `tiles.convolve`.
 
-    `begins`: int32, where each kernel place's run begins, in laid pixels. `size`: rows and pixels of what is written;
-    `corner`, `stride`: (height, width), where its first pixel is among those of the whole, and how far to the next.
+    `channels`: of what is read. `top`: rows of zeros above it, or, if negative, rows of it that are not read. `high`,
+    `across`: laid rows and pixels that one output reads; `step`: laid rows to the next output row; `wide`: pixels of a
+    laid row; `column`: int32, where each pixel goes in it. `begins`: int32, where each kernel place's run begins, in
+    laid pixels. `size`: rows and pixels of what is written; `corner`, `stride`: (height, width), where its first pixel
+    is among those of the whole, and how far to the next.
     """
 
     channels: int
     top: int
     high: int
+    across: int
     step: int
     wide: int
     column: Array
@@ -43,10 +48,16 @@ class Window:
 
     def lanes(self, count: int) -> int:
         """How many images of so many make a tile."""
-        blocks = -(-count // SIDE)
+        blocks = max(1, -(-count // SIDE))
         most = min(LONGEST // self.size[1], CACHE // (self.high * self.channels * self.wide)) // SIDE
         tiles = -(-blocks // max(1, most))
-        return SIDE * -(-blocks // max(1, tiles))
+        return SIDE * -(-blocks // tiles)
+
+    def block(self, lanes: int, entries: int) -> int:
+        """How many channels make a block, whose numbers stay in the first cache; `entries`: of an output."""
+        reads = self.high * (min(LONG, self.size[1] * lanes) + (self.across - 1) * lanes)
+        blocks = min(-(-self.channels * reads // FIRST), entries // FEW)
+        return -(-self.channels // max(1, blocks))
 
     def offsets(self, place: Array, lanes: int) -> Array:
         """Where the runs of entries begin, in laid numbers: int32."""
@@ -78,6 +89,7 @@ def forward(shape: Sizes, padding: Size, stride: Size, size: Size, out: Size) ->
         channels=channels,
         top=padding[0],
         high=high,
+        across=wide,
         step=stride[0],
         wide=row,
         column=(at % stride[1] * part + at // stride[1]).astype(np.int32),
@@ -105,6 +117,7 @@ def backward(shape: Sizes, padding: Size, stride: Size, size: Size, out: Size) -
                     channels=shape[0],
                     top=above,
                     high=high,
+                    across=reach,
                     step=1,
                     wide=wide,
                     column=column.astype(np.int32),

@@ -36,6 +36,9 @@ LAYERS: dict[str, tuple[nn.Module, tuple[int, ...]]] = {
     "rows of every length of vectors": (nn.Conv2d(3, 20, 3), (17, 3, 5, 17)),
     "rows a multiple of a page apart": (nn.Conv2d(2, 3, 3, padding=1), (3, 2, 4, 62)),
     "more rows than there is room for": (nn.Conv2d(64, 3, 3, padding=1), (3, 64, 12, 200)),
+    "channels of several blocks": (nn.Conv2d(64, 5, 3, padding=1), (33, 64, 4, 8)),
+    "many channels for outputs that read few": (nn.Conv2d(90, 40, 5, padding=2), (3, 90, 6, 7)),
+    "no images": (nn.Conv2d(3, 4, 3, padding=1), (0, 3, 5, 6)),
     "stride 2": (nn.Conv2d(5, 6, 3, stride=2, padding=1), (18, 5, 9, 8)),
     "stride 2 without padding": (nn.Conv2d(5, 6, 3, stride=2), (3, 5, 8, 10)),
     "1x1 with stride 2": (nn.Conv2d(5, 6, 1, stride=2, bias=False), (18, 5, 8, 7)),
@@ -137,6 +140,28 @@ def test_memory_is_used_again_but_never_while_anything_refers_to_it() -> None:
     assert copied.room is not sparse.room
     with torch.no_grad():
         assert sparse(x).data_ptr() != address  # what is only measured is not kept
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+def test_what_lay_in_memory_before_changes_no_bit(stride: int) -> None:
+    layer = nn.Conv2d(7, 18, 3, padding=1, stride=stride)
+    remaining = torch.rand(layer.weight.shape, generator=torch.Generator().manual_seed(0)) < 0.3
+    shape = (50, 7, 30, 35)
+    x = torch.randn(shape, generator=torch.Generator().manual_seed(1))
+    results = []
+    for before in (0.0, float("nan")):
+        sparse = Sparse(layer, remaining)
+        for images in (torch.full(shape, before), x):
+            sparse.zero_grad()
+            images.requires_grad_().grad = None
+            out = sparse(images)
+            out.square().sum().backward()
+            result = (out.detach().clone(), images.grad.clone(), sparse.weight.grad.clone(), sparse.bias.grad.clone())
+            del out
+        results.append(result)
+    for one, other in zip(*results, strict=True):
+        assert one.isfinite().all()
+        assert torch.equal(one, other)
 
 
 def test_nan_and_infinity_pass() -> None:
