@@ -8,15 +8,24 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 
 def cores() -> int:
-    """How many cores this process may use.
+    """How many cores this process may use, within its container too.
 
     >>> cores() >= 1
     True
     """
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    here = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    try:
+        time, _, period = _LIMIT.read_text("ascii").partition(" ")
+        return max(1, min(here, int(time) // int(period)))
+    except (OSError, ValueError, ZeroDivisionError):  # no container, or one without a limit
+        return here
+
+
+_LIMIT = Path("/sys/fs/cgroup/cpu.max")
 
 
 @contextmanager
