@@ -13,7 +13,7 @@ from torch import Tensor
 from oneticket.compact.pattern import BLOCK, narrow
 
 Array = np.ndarray[Any, Any]
-ROWS = 64  # inputs of a block at least: 128 examples of each are 32 kB, which stay in the first cache
+ROWS = 48  # inputs of a block at least: 128 examples of each are 24 kB, which stay in the first cache
 FEW = 12  # weights that an output has in a block at least, on average: shorter loops cost more than they save
 
 

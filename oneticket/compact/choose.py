@@ -77,7 +77,10 @@ def worth(layer: Layer, shape: tuple[int, ...]) -> float:
 
 def measure(asked: Mapping[str, Any]) -> list[float]:
     """What `worth` measures, of threads, layers and shapes as `_learn` writes them: for a process of its own."""
+    from oneticket.data.columns import scaled  # numba
+
     keep_freed()  # as the processes do that train large networks
+    scaled(torch.zeros(1, 1, dtype=torch.uint8), torch.ones(1), torch.ones(1))  # compiled here for who trains then
     with threads(asked["threads"]):
         return [_calibrate(KINDS[kind](**sizes, device="meta"), tuple(shape)) for kind, sizes, shape in asked["layers"]]
 
