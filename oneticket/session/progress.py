@@ -47,7 +47,7 @@ class View:
     shown: float = field(default_factory=lambda: clock.now())
     over: int = 0
     left: float = 0.0
-    share: float = 0.0
+    share: float | None = None
     pace: Pace = field(default_factory=lambda: Pace())
     under_way: dict[str, str] = field(default_factory=dict)
 
@@ -60,7 +60,7 @@ class View:
             self.screen.line(f"{self._said(step)}: {TOLD[event]}")
         if event in ("begun", "lost"):
             self.under_way[step.key] = self._said(step)
-            self.share = self.pace.part = 0.0
+            self.share, self.pace.part = None, 0.0
         elif event not in ("there already", "drifted"):
             self.under_way.pop(step.key, None)
         if event in ENDS:
@@ -81,8 +81,8 @@ class View:
     def watch(self, run: Run) -> None:
         """See a training's position, as a watcher; looks at the clock, never at the device."""
         works = [self._work(key) for key in self.under_way] or [Work()]
-        self.share = min((run.position - run.start) / (works[0].updates or len(run.losses)), 1.0)
-        self.pace.at(self.share * sum(each.examples for each in works))
+        share = self.share = min((run.position - run.start) / (works[0].updates or len(run.losses)), 1.0)
+        self.pace.at(share * sum(each.examples for each in works))
         self._show()
 
     @contextmanager

@@ -31,7 +31,7 @@ class Screen(Protocol):
         """Show work other than training."""
 
     def update(self, *, done: int, part: float | None, now: str, rest: str) -> None:
-        """Show how many steps are done, which part of the one under way, which it is, how long the rest may take."""
+        """Show how many steps are done, which is under way and how far (None: not known), how long the rest takes."""
 
 
 class LogScreen:
@@ -53,7 +53,7 @@ class LogScreen:
 
     def update(self, *, done: int, part: float | None, now: str, rest: str) -> None:
         """See `Screen`."""
-        under_way = f"{now}, {part:.0%}" if part is not None else ""
+        under_way = now if part is None else f"{now}, {part:.0%}"
         self.line("; ".join(filter(None, [f"{done}/{self.total} done", under_way, rest])))
 
 

@@ -147,6 +147,16 @@ def test_plain_lines_come_now_and_then(time: Clock, capsys: pytest.CaptureFixtur
     assert lines == ["0/3 done; the first steps of digits:a with sgd, replicate 0, 5%"]
 
 
+def test_what_workers_train_is_named_without_a_percentage(time: Clock, capsys: pytest.CaptureFixture[str]) -> None:
+    some = steps(3)
+    with view(some) as shown:
+        shown.observe(some[0], "begun")
+        time.time += LogScreen.every
+        shown.observe(some[1], "begun")
+    lines = capsys.readouterr().err.splitlines()
+    assert lines == ["0/3 done; the first steps of digits:a with sgd, replicate 0 and 1 more"]
+
+
 def test_a_log_has_a_line_for_a_phase_that_takes_long(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
