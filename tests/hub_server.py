@@ -211,8 +211,8 @@ class _Handler(BaseHTTPRequestHandler):
         self._send(status, json.dumps(value).encode(), {"Content-Type": "application/json"})
 
     def _fail(self, status: int, code: str, words: str, headers: dict[str, str] | None = None) -> None:
-        told = {"X-Error-Message": words, **({"X-Error-Code": code} if code else {}), **(headers or {})}
-        self._send(status, json.dumps({"error": words}).encode(), {"Content-Type": "application/json", **told})
+        extra = {"X-Error-Message": words, **({"X-Error-Code": code} if code else {}), **(headers or {})}
+        self._send(status, json.dumps({"error": words}).encode(), {"Content-Type": "application/json", **extra})
 
     def endless(self, marks: dict[str, str]) -> None:
         """A body in chunks without an end; it stops when the client hangs up, or after 200 MB."""

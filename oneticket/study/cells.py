@@ -120,7 +120,7 @@ class Cell:
         }
 
 
-def told_apart(origins: Iterable[Origin]) -> dict[str, dict[str, str | None]]:
+def distinct_labels(origins: Iterable[Origin]) -> dict[str, dict[str, str | None]]:
     """What planned searches are called in tables of searches, by the address of their first level.
 
     Several of one replicate that are called the same, as at equal epochs and at equal steps, go by what they differ in.

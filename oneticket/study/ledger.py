@@ -7,7 +7,7 @@ from typing import Any
 
 from oneticket.store.step import Step
 from oneticket.store.store import Store
-from oneticket.study.cells import Cell, Origin, told_apart
+from oneticket.study.cells import Cell, Origin, distinct_labels
 from oneticket.study.plan import closure
 from oneticket.study.rows import Row
 from oneticket.study.steps import LevelStep, read_step, training_step, trains
@@ -18,7 +18,7 @@ def ledger(origins: Iterable[Origin], cells: Sequence[Cell], store: Store) -> li
     another optimizer, in one replicate. Several sources may spare the same one.
     """
     groups: dict[tuple[tuple[str, object], ...], list[Origin]] = {}
-    called = told_apart(origins := list(origins))
+    called = distinct_labels(origins := list(origins))
     for origin in origins:
         groups.setdefault(tuple(called[origin.levels[0].key].items()), []).append(origin)
     tickets = [cell for cell in cells if cell.arm == "ticket" and cell.origin]

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from oneticket.store.store import Store
-from oneticket.study.cells import Origin, told_apart
+from oneticket.study.cells import Origin, distinct_labels
 from oneticket.study.plan import begin_alike
 from oneticket.study.rows import Row
 from oneticket.study.steps import LevelStep
@@ -44,7 +44,7 @@ class Masks:
 
 def masks(origins: Iterable[Origin], store: Store) -> list[Masks]:
     """The masks of those searches that have begun."""
-    found, called = [], told_apart(origins := list(origins))
+    found, called = [], distinct_labels(origins := list(origins))
     for origin in origins:
         there = (store.find(step) for step in reversed(origin.levels) if store.has(step))
         last = next((outcome for outcome in there if outcome is not None), None)

@@ -69,14 +69,14 @@ def tracker(text: str) -> Tracker:
             runs = opened(where)
         if lacking := [name for name in ("has", "write", "close") if not callable(getattr(runs, name, None))]:
             raise SpecError(f"tracker {kind!r}: expected methods has, write and close, got none for {lacking}")
-        return _Told(text, runs)
+        return _Tracked(text, runs)
     except ImportError as error:
         raise SpecError(
             f"tracker {kind}: a package is not installed ({error}); pip install 'oneticket[{kind}]'"
         ) from error
 
 
-class _Told:
+class _Tracked:
     """A tracker whose runs are written once, and of which only the first failure is reported."""
 
     def __init__(self, text: str, runs: TrackerRuns) -> None:

@@ -58,10 +58,10 @@ def test_export_import_and_what_is_told(capsys: pytest.CaptureFixture[str]) -> N
     save_file({name: remaining.float() for name, remaining in ticket.mask.items()}, "m.safetensors")
     save_file({name: value + 0 for name, value in Book.load("a").weights.items()}, "w.safetensors")
     code, out, err = oneticket_cli(
-        "import m.safetensors --weights w.safetensors --step 1 --out told.safetensors", capsys
+        "import m.safetensors --weights w.safetensors --step 1 --out given.safetensors", capsys
     )
     assert (code, "Inferred" in out) == (0, False), err
-    assert Ticket.load("told.safetensors").weights["fc1.weight"].equal(ticket.weights["fc1.weight"])
+    assert Ticket.load("given.safetensors").weights["fc1.weight"].equal(ticket.weights["fc1.weight"])
 
     code, out, err = oneticket_cli("export mine.safetensors", capsys)
     assert code == 1 and "names no network; in Python: oneticket.export.export" in err

@@ -180,9 +180,9 @@ def test_networks_for_other_inputs_than_images_do_too(optimizer: str, name: str)
     net = build(spec, inputs=inputs, outputs=outputs_of(spec.name, inputs), seed=0)
     small = agree(net, structured(net), OPTIMIZERS[optimizer], x=batch(inputs, COUNT))
     assert small.removed == GONE[name] and not small.note
-    told = {stop.layer: stop.at for stop in small.stopped if "a size may stand in the code" in stop.why}
+    stops = {stop.layer: stop.at for stop in small.stopped if "a size may stand in the code" in stop.why}
     where = {f"block{n}.attention.v_proj": f"block{n}.attention (Attention)" for n in (1, 2)}
-    assert told == (where if name == "byte-gpt" else {}), "heads have one size: their values stay"
+    assert stops == (where if name == "byte-gpt" else {}), "heads have one size: their values stay"
 
 
 @pytest.mark.parametrize("density", [0.2, 0.02])

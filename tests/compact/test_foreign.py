@@ -158,7 +158,7 @@ def test_compact_or_not_it_trains_alike(name: str, optimizer: str) -> None:
         for key, bits in remaining.items():
             made.get_parameter(key).mul_(bits)
     images, labels = torch.randn(40, 100), torch.randint(5, (40,))
-    told = {}
+    results = {}
     for side in ("masked", "compact"):
         model = MODELS[name]()
         model.load_state_dict(made.state_dict())
@@ -178,11 +178,11 @@ def test_compact_or_not_it_trains_alike(name: str, optimizer: str) -> None:
             evaluated = network.eval()(images)
         if small is not None:
             small.restore()
-        told[side] = (losses, evaluated, dict(model.named_parameters()))
-    assert told["compact"][0] == pytest.approx(told["masked"][0], rel=1e-4)
-    assert torch.allclose(told["compact"][1], told["masked"][1], rtol=1e-3, atol=1e-4)
-    for key, weight in told["masked"][2].items():
-        assert torch.allclose(told["compact"][2][key], weight, rtol=1e-3, atol=1e-4), key
+        results[side] = (losses, evaluated, dict(model.named_parameters()))
+    assert results["compact"][0] == pytest.approx(results["masked"][0], rel=1e-4)
+    assert torch.allclose(results["compact"][1], results["masked"][1], rtol=1e-3, atol=1e-4)
+    for key, weight in results["masked"][2].items():
+        assert torch.allclose(results["compact"][2][key], weight, rtol=1e-3, atol=1e-4), key
 
 
 def test_what_is_known_and_what_can_be_proved_is_made_smaller() -> None:

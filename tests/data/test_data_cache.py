@@ -42,9 +42,9 @@ def test_damaged_entry_is_made_again(home, harm):
     path.write_bytes(
         {"truncated": whole[:-2], "flipped": whole[:-1] + b"\xff", "emptied": b"", "foreign": b"not safetensors"}[harm]
     )
-    with pytest.warns(KeptWarning, match=f"{path}: .*; it is made anew") as told:
+    with pytest.warns(KeptWarning, match=f"{path}: .*; it is made anew") as caught:
         again = cached("key", make)
-    assert (again.sum, len(told)) == (first.sum, 1)
+    assert (again.sum, len(caught)) == (first.sum, 1)
     assert path.read_bytes() == whole
 
 

@@ -85,8 +85,10 @@ def test_numbers_truth_values_and_categories(tmp_path):
     assert data.train.targets[:3].tolist() == [0, 1, 0]
     assert (data.mean[0], data.std[0]) == (31.5, pytest.approx(np.arange(24).std()))
     assert (data.mean[1:], data.std[1:]) == ((0.0,) * 4, (1.0,) * 4), "what is 0 or 1 is not scaled"
-    told = "Inputs: columns age; true or false smokes; categories colour (blue, green, red). Label: column label."
-    assert told in str(data.reading)
+    columns_line = (
+        "Inputs: columns age; true or false smokes; categories colour (blue, green, red). Label: column label."
+    )
+    assert columns_line in str(data.reading)
     assert "24 test rows are also training rows" in str(data.reading)
     inputs = ["age", "smokes", "colour=blue", "colour=green", "colour=red"]
     assert data.columns == {"label": "label", "inputs": inputs}

@@ -117,9 +117,9 @@ BAD_BOOKS = {
 
 @pytest.mark.parametrize("case", BAD_BOOKS)
 def test_bad_books(case, tmp_path):
-    content, settings, told = BAD_BOOKS[case]
+    content, settings, message = BAD_BOOKS[case]
     (tmp_path / "book.txt").write_bytes(content)
-    with pytest.raises(DataError, match=told):
+    with pytest.raises(DataError, match=message):
         load(DataSpec(name=str(tmp_path / "book.txt"), **settings), targets="tokens")
 
 

@@ -108,9 +108,9 @@ def test_a_damaged_note_is_told_once_and_made_anew(harm: Callable[[bytes], bytes
     (note,) = notes(cache)
     sound = note.read_bytes()
     note.write_bytes(harm(sound))
-    with pytest.warns(KeptWarning, match=f"{note}: .*; it is made anew") as told:
+    with pytest.warns(KeptWarning, match=f"{note}: .*; it is made anew") as caught:
         found = RunContext().facts(DataSpec(name=str(table)))
-    assert len(told) == 1 and whole(found) == whole(computed)
+    assert len(caught) == 1 and whole(found) == whole(computed)
     assert note.read_bytes() == sound
 
 

@@ -104,7 +104,7 @@ class Memory:
         raise AssertionError(why)
 
 
-told = {
+answers = {
     "plain": words(),
     "mask": words(another_mask=True),
     "weights": words(other_weights=True),
@@ -114,24 +114,24 @@ told = {
 asked, slot = [], Memory()
 try:
     train(slot=slot, stop=lambda: rank == 0 and (asked.append(1) or len(asked) == 7))
-    told["stopped"] = False
+    answers["stopped"] = False
 except KeyboardInterrupt:
-    told["stopped"] = True
-told["writes"] = slot.writes
+    answers["stopped"] = True
+answers["writes"] = slot.writes
 # What the first rank kept, both go on from.
 box = [Memory.data]
 dist.broadcast_object_list(box, src=0)
 Memory.data = box[0] if rank else Memory.data
-told["resumed"] = words(slot=Memory())
+answers["resumed"] = words(slot=Memory())
 Memory.data = None if rank else box[0]
-told["apart"] = words(slot=Memory())
-print(json.dumps(told))
+answers["apart"] = words(slot=Memory())
+print(json.dumps(answers))
 dist.destroy_process_group()
 """
 
 
 @pytest.fixture(scope="module")
-def told(tmp_path_factory) -> tuple[dict, dict]:
+def answers(tmp_path_factory) -> tuple[dict, dict]:
     """What two ranks say of the same trainings and refusals."""
     folder = tmp_path_factory.mktemp("ranks")
     (folder / "script.py").write_text(SCRIPT)
@@ -149,8 +149,8 @@ def told(tmp_path_factory) -> tuple[dict, dict]:
 
 
 @pytest.mark.slow
-def test_both_ranks_have_the_same_weights_and_one_of_them_the_record(told) -> None:
-    first, second = (rank["plain"] for rank in told)
+def test_both_ranks_have_the_same_weights_and_one_of_them_the_record(answers) -> None:
+    first, second = (rank["plain"] for rank in answers)
     assert first["weights"] == second["weights"]
     assert first["losses"] == second["losses"]
     assert first["pruned"] == second["pruned"] == 0
@@ -168,20 +168,20 @@ def test_both_ranks_have_the_same_weights_and_one_of_them_the_record(told) -> No
         ("apart", "TrainingError", "ranks differ in their checkpoint"),
     ],
 )
-def test_what_ranks_cannot_share_is_refused_by_all_of_them(told, case, kind, words) -> None:
-    assert told[0][case] == told[1][case]
-    assert told[0][case][0] == kind
-    assert words in told[0][case][1]
+def test_what_ranks_cannot_share_is_refused_by_all_of_them(answers, case, kind, words) -> None:
+    assert answers[0][case] == answers[1][case]
+    assert answers[0][case][0] == kind
+    assert words in answers[0][case][1]
     if case in ("mask", "apart"):
-        assert "but not rank 1 (" in told[0][case][1]
+        assert "but not rank 1 (" in answers[0][case][1]
 
 
 @pytest.mark.slow
-def test_when_one_rank_is_asked_to_stop_all_do_and_go_on_to_the_same_weights(told) -> None:
-    assert [rank["stopped"] for rank in told] == [True, True]
-    assert [rank["writes"] for rank in told] == [1, 0], "the first rank alone keeps checkpoints"
-    assert told[0]["resumed"] == told[0]["plain"]
-    assert told[1]["resumed"] == told[1]["plain"]
+def test_when_one_rank_is_asked_to_stop_all_do_and_go_on_to_the_same_weights(answers) -> None:
+    assert [rank["stopped"] for rank in answers] == [True, True]
+    assert [rank["writes"] for rank in answers] == [1, 0], "the first rank alone keeps checkpoints"
+    assert answers[0]["resumed"] == answers[0]["plain"]
+    assert answers[1]["resumed"] == answers[1]["plain"]
 
 
 def test_shares_of_a_batch_are_the_batch() -> None:

@@ -66,8 +66,8 @@ def test_a_search_and_all_arms_of_a_transfer_by_the_engine_alone_and_together(ki
     side = inline.run(steps, store=together, context=RunContext(), together=4)
     assert not alone.failed and not side.failed
     assert set(alone.done) == set(side.done) == set(closure(steps))
-    told = {together.provenance(step).get("how", "") for step in closure(steps)}
-    assert any(said.endswith("together") for said in told), told
+    ways = {together.provenance(step).get("how", "") for step in closure(steps)}
+    assert any(said.endswith("together") for said in ways), ways
     for step in closure(steps):
         assert_close(together.get(step), apart.get(step))
     again = inline.run(steps, store=apart, context=RunContext())

@@ -135,12 +135,14 @@ def test_a_step_that_kills_its_worker_fails_with_words_and_a_broken_one_with_its
     store = Store(own / "store")
     piles = RUN[engine](plan, store=store, context=RunContext(), observe=lambda step, event: heard.update([event]))
     assert len(piles.done) == 2 + 2 * 3
-    told = {step.args["model"]["name"].partition(":")[2]: error for step, error in piles.failed}
-    assert all(type(error) is StoreError for error in told.values())
-    assert "its worker was lost 2 times; if memory ran out, give it a larger share" in str(told["Deadly"])
-    assert "broke off with KeyError" in str(told["Broken"]) and "a mistake of the model's own" in str(told["Broken"])
+    errors = {step.args["model"]["name"].partition(":")[2]: error for step, error in piles.failed}
+    assert all(type(error) is StoreError for error in errors.values())
+    assert "its worker was lost 2 times; if memory ran out, give it a larger share" in str(errors["Deadly"])
+    assert "broke off with KeyError" in str(errors["Broken"]) and "a mistake of the model's own" in str(
+        errors["Broken"]
+    )
     assert heard["lost"] == 1
-    assert set(store.failures().values()) == {str(error) for error in told.values()}
+    assert set(store.failures().values()) == {str(error) for error in errors.values()}
 
 
 DRIVER = """

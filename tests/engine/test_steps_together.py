@@ -71,8 +71,8 @@ def test_together_and_one_by_one_leave_equal_stores(tmp_path: Path) -> None:
         assert_close(together.get(step), apart.get(step))
         assert together.provenance(step)["device"] == apart.provenance(step)["device"] == "cpu"
         assert "together" not in apart.provenance(step).get("how", "")
-    told = Counter(together.provenance(step).get("how", "") for step in closure(plan))
-    assert told["3 together"] + told["2 together"] > len(closure(plan)) / 2
+    ways = Counter(together.provenance(step).get("how", "") for step in closure(plan))
+    assert ways["3 together"] + ways["2 together"] > len(closure(plan)) / 2
     again = inline.run(plan, store=together, context=RunContext(), together=3)
     assert not again.done and set(again.reused) == set(closure(plan))
     assert not [path for path in (tmp_path / "together").rglob("*") if "under-way" in path.parts and path.is_file()]
@@ -193,7 +193,7 @@ def test_find_and_transfer_together(
     code, _, err = oneticket_cli(words, capsys)
     assert code == 0, err
     store = Store(tmp_path / ".oneticket")
-    told = Counter(str(about.get("how")) for about in store.provenances(store.keys()).values())
-    assert told["2 together"] >= 6
+    ways = Counter(str(about.get("how")) for about in store.provenances(store.keys()).values())
+    assert ways["2 together"] >= 6
     code, _, err = oneticket_cli(f"{find} --together 0 --out other", capsys)
     assert (code, "expected at least 1" in err) == (2, True)

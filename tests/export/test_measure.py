@@ -170,8 +170,8 @@ def test_structures_are_told_apart() -> None:
 def test_the_search_is_believed_before_the_eye(granularity: str, said: str) -> None:
     four = Mask({"w": torch.tensor([True, False, True, False]).repeat(4, 2) & (torch.arange(32).reshape(4, 8) != 8)})
     assert structure(four, granularity) == said
-    told = sentence([row("dense", 1, 1), row("masked", 1, 1)], four, granularity)
-    assert told.lower().startswith(f"{said} at 47 %") and ("NVIDIA" in told) is (said == "2:4")
+    text = sentence([row("dense", 1, 1), row("masked", 1, 1)], four, granularity)
+    assert text.lower().startswith(f"{said} at 47 %") and ("NVIDIA" in text) is (said == "2:4")
 
 
 @pytest.mark.parametrize(

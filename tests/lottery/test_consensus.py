@@ -148,8 +148,8 @@ def test_it_is_a_book_like_any_other(books: list[Book], tmp_path: Any) -> None:
     agreed = Book.consensus(books)
     agreed.save(tmp_path / "book.safetensors")
     assert Book.load(tmp_path / "book.safetensors").id == agreed.id
-    told = card(agreed, name="all")
-    assert "consensus: of 3 searches" in told and "digits:b, classes 4" in told
+    text = card(agreed, name="all")
+    assert "consensus: of 3 searches" in text and "digits:b, classes 4" in text
     spec = TransferSpec(data=DATA[1], training=QUICK["training"])
     record = transfer(spec, source=Source(ticket=agreed[2], rewind=agreed.weights)).record
     assert record["living"] == agreed.mask(2).remaining and record["classes"] == 4

@@ -193,9 +193,9 @@ def test_weights_that_no_gradient_reaches_are_told_before_they_are_pruned() -> N
     with pytest.warns(UserWarning, match=words):
         Search(Modes().eval(), sgd, levels=1, example=data(0)[0])
     model = Modes().eval()
-    with pytest.warns(UserWarning, match=words) as told:
+    with pytest.warns(UserWarning, match=words) as caught:
         drive(Search(model, sgd, levels=2), lambda rows: model(rows)["one"])
-    assert len(told) == 1
+    assert len(caught) == 1
     drive(Search(model := Modes().eval(), sgd, levels=1, head=["one", "two"]), lambda rows: model(rows)["one"])
     model = First()  # a body that is frozen for a while
     model.b.requires_grad_(False)
@@ -208,9 +208,11 @@ def test_weights_that_no_gradient_reaches_are_told_before_they_are_pruned() -> N
 def test_a_start_whose_head_is_wrong_is_told_with_the_line_that_corrects_it() -> None:
     drive(old := Search(model := First(), sgd, levels=1, fraction=0.5, head="b"), model)
     ticket, model = old.book[1], First()
-    with pytest.warns(UserWarning, match=r"come from classifier\.weight, which the search prunes: the ticket") as told:
+    with pytest.warns(
+        UserWarning, match=r"come from classifier\.weight, which the search prunes: the ticket"
+    ) as caught:
         drive(Search(model, sgd, levels=1, fraction=0.5, start=ticket), model)
-    line = str(told[0].message).partition("search with ")[2]
+    line = str(caught[0].message).partition("search with ")[2]
     settings: dict[str, Any] = eval(f"dict({line})", {"ticket": ticket})
     ticket.apply(model := First(), head="keep")
     drive(search := Search(model, sgd, levels=1, fraction=0.5, **settings), model)
@@ -233,9 +235,11 @@ class Wide(First):
 def test_what_stays_dense_is_told_when_the_heads_are_known() -> None:
     model = Wide()
     search = Search(model, sgd, levels=1, fraction=0.5)  # by the guess, b would stay dense
-    with pytest.warns(UserWarning, match=r"most of .* stay dense \(classifier\.weight, 320: the output layer") as told:
+    with pytest.warns(
+        UserWarning, match=r"most of .* stay dense \(classifier\.weight, 320: the output layer"
+    ) as caught:
         drive(search, model)
-    assert len(told) == 1
+    assert len(caught) == 1
     with pytest.warns(UserWarning, match=r"most of .* stay dense \(classifier\.weight, 320: the output layer"):
         Search(Wide(), sgd, levels=1, example=torch.rand(2, 6))
 
@@ -336,11 +340,11 @@ def test_a_hidden_layer_recorded_for_the_head_is_told_at_the_first_pass() -> Non
     assert ticket.apply(model).fresh == ("b.bias", "b.weight")
     with (
         ticket.attach(model, sgd(model)),
-        pytest.warns(UserWarning, match="the outputs of First come from classifier.bias, classifier.weight") as told,
+        pytest.warns(UserWarning, match="the outputs of First come from classifier.bias, classifier.weight") as caught,
     ):
         model(torch.rand(2, 6))
     known: dict[str, Any] = {"ticket": ticket}
-    exec(str(told[0].message).partition("If that is wrong: ")[2].partition(", then apply")[0], known)
+    exec(str(caught[0].message).partition("If that is wrong: ")[2].partition(", then apply")[0], known)
     ticket = known["ticket"]
     assert ticket.contract.head == CLASSIFIER
     assert ticket.apply(model).fresh == tuple(sorted(CLASSIFIER))

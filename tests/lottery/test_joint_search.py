@@ -50,8 +50,8 @@ def test_a_book_of_several_sets_has_all_heads_and_says_whose_they_are() -> None:
     shares = [record["accuracy on digits:a"], record["accuracy on digits:b"]]
     assert record["accuracy"] == record["score"] == pytest.approx(sum(shares) / 2, abs=1e-6)
     assert record["commonest"] == pytest.approx((0.1 + 0.25) / 2, abs=0.01)
-    told = card(book, name="both")
-    assert "outputs: digits:a 0 to 9, digits:b 10 to 13" in told and "; digits:b, classes 4" in told
+    text = card(book, name="both")
+    assert "outputs: digits:a 0 to 9, digits:b 10 to 13" in text and "; digits:b, classes 4" in text
 
 
 def test_a_killed_search_goes_on_to_the_same_bits(tmp_path: Path) -> None:

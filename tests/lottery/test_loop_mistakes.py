@@ -100,7 +100,7 @@ class First(ByHand):
         self.groups.param_groups[0]["lr"] = 0.5
 
 
-def told_without(search: Search) -> Iterator[None]:
+def called_without(search: Search) -> Iterator[None]:
     """Weights are written by hand, and the level is told of steps."""
     for level in search:
         for _ in range(2):
@@ -112,7 +112,7 @@ def told_without(search: Search) -> Iterator[None]:
             level.step()
 
 
-def told_late(search: Search) -> Iterator[None]:
+def called_late(search: Search) -> Iterator[None]:
     """Level 0 is told of each epoch."""
     for level in search:
         for _ in range(3):
@@ -131,7 +131,7 @@ def forgotten(search: Search) -> Iterator[None]:
         turn(level)
 
 
-def told_of_nothing(search: Search) -> Iterator[None]:
+def called_for_nothing(search: Search) -> Iterator[None]:
     for level in search:
         level.step()
         yield
@@ -153,10 +153,10 @@ MISTAKES: dict[str, tuple[Loop, type[Exception], str, int]] = {
     "of one's own": (scheduled(ByHand), TrainingError, "level 1 is open", 2),
     "of groups alone": (scheduled(Groups), TrainingError, "level 1 is open", 2),
     "by number": (scheduled(First), TrainingError, "level 1 is open", 2),
-    "told without a step": (told_without, TrainingError, "but no optimizer of the level stepped", 2),
-    "told late": (told_late, TrainingError, "level 0: 3 optimizer steps, but one call of level.step", 1),
+    "called without a step": (called_without, TrainingError, "but no optimizer of the level stepped", 2),
+    "called late": (called_late, TrainingError, "level 0: 3 optimizer steps, but one call of level.step", 1),
     "forgotten": (forgotten, TrainingError, "level 0: 2 optimizer steps, but one call of level.step", 1),
-    "told of nothing": (told_of_nothing, TrainingError, "level.step was called, but no optimizer", 1),
+    "called for nothing": (called_for_nothing, TrainingError, "level.step was called, but no optimizer", 1),
 }
 
 
@@ -231,17 +231,17 @@ def _parts(level: Level) -> tuple[Any, Any]:
 
 
 # What a loop may do: optimizers, the loop of one level, the steps that it makes, those told of.
-def accumulating(level: Level, told: bool) -> None:
+def accumulating(level: Level, calls_step: bool) -> None:
     for step in range(6):
         backward(level.model, step)
         if step % 3 == 2:
             level.optimizer.step()
             level.optimizer.zero_grad()
-        if told:
+        if calls_step:
             level.step()
 
 
-def scaled(level: Level, told: bool) -> None:
+def scaled(level: Level, calls_step: bool) -> None:
     scaler = torch.amp.GradScaler("cpu", init_scale=8.0)
     for step, factor in enumerate((torch.inf, torch.inf, 1.0, torch.inf, 1.0)):
         for one in level.attached:
@@ -251,11 +251,11 @@ def scaled(level: Level, told: bool) -> None:
         for one in level.attached:
             scaler.step(one)
         scaler.update()
-        if told:
+        if calls_step:
             level.step()
 
 
-def closed(level: Level, told: bool) -> None:
+def closed(level: Level, calls_step: bool) -> None:
     for step in range(2):
 
         def closure(step: int = step) -> torch.Tensor:
@@ -266,41 +266,41 @@ def closed(level: Level, told: bool) -> None:
             return loss
 
         level.optimizer.step(closure)
-        if told:
+        if calls_step:
             level.step()
 
 
-def rounds(level: Level, told: bool) -> None:
+def rounds(level: Level, calls_step: bool) -> None:
     for step in range(2):
         backward(level.model, step)
         for one in level.attached:
             one.step()
-        if told:
+        if calls_step:
             level.step()
 
 
-def critic(level: Level, told: bool) -> None:
+def critic(level: Level, calls_step: bool) -> None:
     """The first steps three times as often as the second."""
     for step in range(6):
         backward(level.model, step)
         level.attached[0].step()
         if step % 3 == 2:
             level.attached[1].step()
-            if told:
+            if calls_step:
                 level.step()
 
 
-def ended_early(level: Level, told: bool) -> None:
+def ended_early(level: Level, calls_step: bool) -> None:
     """The second stops."""
     for step in range(2):
         backward(level.model, step)
         for one in level.attached[: 2 - step]:
             one.step()
-        if told:
+        if calls_step:
             level.step()
 
 
-def beside(level: Level, told: bool) -> None:
+def beside(level: Level, calls_step: bool) -> None:
     """Another network is trained in the same loop, and a copy of this one."""
     discriminator, twin = net(3), net(4)
     for step in range(2):
@@ -308,21 +308,21 @@ def beside(level: Level, told: bool) -> None:
             backward(model, step)
             torch.optim.SGD(model.parameters(), lr=0.1).step()
         turn(level)
-        if told:
+        if calls_step:
             level.step()
 
 
-def restored(level: Level, told: bool) -> None:
+def restored(level: Level, calls_step: bool) -> None:
     """Weights are loaded within the level, and a GradScaler leaves the next step out."""
     turn(level)
-    if told:
+    if calls_step:
         level.step()
     level.model.load_state_dict(level.mask.project(copy(net(5))))
     for _ in range(3):
-        if told:
+        if calls_step:
             level.step()
     turn(level)
-    if told:
+    if calls_step:
         level.step()
 
 
@@ -357,17 +357,17 @@ RIGHT: dict[str, tuple[Callable[[nn.Module], Any], Callable[[Level, bool], None]
 }
 
 
-@pytest.mark.parametrize("told", [False, True], ids=["counted", "told"])
+@pytest.mark.parametrize("calls_step", [False, True], ids=["counted", "called"])
 @pytest.mark.parametrize("name", RIGHT)
-def test_a_loop_that_is_right_is_not_told_of_a_mistake_and_its_steps_are_counted(name: str, told: bool) -> None:
+def test_a_loop_that_is_right_is_not_told_of_a_mistake_and_its_steps_are_counted(name: str, calls_step: bool) -> None:
     optimizer_fn, drive, *steps = RIGHT[name]
     model, ends = net(), []
     search = Search(model, optimizer_fn, levels=1, rewind="2it")
     for level in search:
-        drive(level, told)
+        drive(level, calls_step)
         ends.append(copy(model))
-    assert [record["steps"] for record in search.book.records] == [steps[told]] * 2
-    if steps[told] == 2:
+    assert [record["steps"] for record in search.book.records] == [steps[calls_step]] * 2
+    if steps[calls_step] == 2:
         assert same(search.book.weights, ends[0])
     assert hooks(model, level.attached[0]) == len(_global_optimizer_pre_hooks) == 0
 

@@ -123,10 +123,10 @@ def test_a_ticket_that_does_not_fit_writes_nothing() -> None:
 def test_zeros_that_are_there_are_told_once() -> None:
     words = r"28\.6 % of the weights that may be pruned are exactly zero already \(0\.weight\).*start='zeros'"
     search = Search(sparse(), sgd, levels=1)  # which may still be brought to where another stood
-    with pytest.warns(UserWarning, match=words) as told:
+    with pytest.warns(UserWarning, match=words) as caught:
         loop(search)
-    assert len(told) == 1
-    assert told[0].filename.endswith("loops.py")
+    assert len(caught) == 1
+    assert caught[0].filename.endswith("loops.py")
     fresh = net()
     nn.init.zeros_(fresh[2].weight)  # as the last layer of a residual branch often is
     with warnings.catch_warnings():
@@ -151,9 +151,9 @@ def test_a_large_share_that_stays_dense_is_told_once_with_both_densities() -> No
         r"a pattern; out.weight, 48: the output layer; .*at the last level, density 0.125 of 256 prunable weights, "
         r"0.9055 of all 2,371; prunable="
     )
-    with pytest.warns(UserWarning, match=words) as told:
+    with pytest.warns(UserWarning, match=words) as caught:
         search = Search(Experts(), sgd, levels=3, fraction=0.5, head="out")
-    assert len(told) == 1
+    assert len(caught) == 1
     assert "density 1 of 256 prunable weights, 1 of all 2,371" in repr(search)
     with warnings.catch_warnings():
         warnings.simplefilter("error")

@@ -145,8 +145,8 @@ def test_fresh_values_are_those_of_the_written_rule(name):
         elif isinstance(layer, torch.nn.LayerNorm):
             assert same(layer.state_dict(), torch.nn.LayerNorm(layer.normalized_shape).state_dict())
         elif isinstance(layer, torch.nn.Embedding):
-            told = layer.weight[0 if layer.padding_idx is None else 1 :].detach()
-            assert told.std().item() == pytest.approx(0.3, rel=4 / told.numel() ** 0.5)
+            drawn = layer.weight[0 if layer.padding_idx is None else 1 :].detach()
+            assert drawn.std().item() == pytest.approx(0.3, rel=4 / drawn.numel() ** 0.5)
         elif isinstance(layer, torch.nn.Conv1d | torch.nn.Conv2d | torch.nn.Linear):
             assert layer.bias is None or not layer.bias.any()
             weight = layer.weight.detach()

@@ -53,8 +53,8 @@ def test_any_set_counts_by_its_numbers(
     verdict = simple_targets(rows_of(source, target, dense=dense, home=home))
     assert (verdict.outcome == "holds") == tested and (verdict.outcome == "not tested") != tested
     assert "at most 10 classes, and a dense accuracy of at least 85.0 %" in verdict.rule
-    told = " ".join(verdict.notes)
-    assert f"{target[0]} (dense {100 * dense:.1f} %, {target[1]} classes, {target[2]:,} examples)" in told
+    notes = " ".join(verdict.notes)
+    assert f"{target[0]} (dense {100 * dense:.1f} %, {target[1]} classes, {target[2]:,} examples)" in notes
 
 
 def test_a_scarce_target_of_a_simple_set_is_simple_where_the_study_says_so() -> None:

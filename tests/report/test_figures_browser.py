@@ -122,8 +122,10 @@ def test_marks_speak_what_is_true(driver: Any, page: Path) -> None:
     )
     densities = {percent for label in spoken for percent in re.findall(r"weights kept: ([\d.]+ %)", label)}
     assert len(spoken) > 20 and {"33 %", "1.2 %"} <= densities
-    told = re.compile(r"arm: .+; accuracy \(%\) \[95 %\]: (\d+\.\d+) (\[\d+\.\d+, \d+\.\d+\]|\(n = 1\)); n: \d")
-    found = [told.search(label) for label in spoken]
+    label_of_a_point = re.compile(
+        r"arm: .+; accuracy \(%\) \[95 %\]: (\d+\.\d+) (\[\d+\.\d+, \d+\.\d+\]|\(n = 1\)); n: \d"
+    )
+    found = [label_of_a_point.search(label) for label in spoken]
     assert [label for label, one in zip(spoken, found, strict=True) if not one] == []
     assert max(float(one[1]) for one in found if one) > 50
 

@@ -239,13 +239,13 @@ def test_the_effect_is_scipys_paired_t_test_of_the_replicates_means() -> None:
 def test_every_cell_is_a_comparison_whose_interval_holds_together_with_the_others() -> None:
     gaps = {"svhn": 0.05, "cifar100": 0.0, "fashion": -0.05}
     rows = [row for target, gap in gaps.items() for row in beside(gap, source="cifar10", target=target, against="own")]
-    told = across_datasets(rows).comparisons
-    assert {one.where: one.outcome for one in told} == {
+    comparisons = across_datasets(rows).comparisons
+    assert {one.where: one.outcome for one in comparisons} == {
         "svhn under sgd": "holds",
         "cifar100 under sgd": "holds",
         "fashion under sgd": "fails",
     }
-    for one in told:
+    for one in comparisons:
         found = [
             [row["accuracy"] for row in rows if row["arm"] == arm and one.where.startswith(row["target_data"])]
             for arm in ("ticket", "own")
@@ -254,8 +254,10 @@ def test_every_cell_is_a_comparison_whose_interval_holds_together_with_the_other
         bounds = test.confidence_interval(1 - 0.05 / 3)
         assert one.paired.p == pytest.approx(test.pvalue, rel=1e-6)
         assert (one.together.low, one.together.high) == pytest.approx((bounds.low, bounds.high), rel=1e-6)
-    assert {(one.what, one.against) for one in told} == {("the ticket from cifar10 (sgd)", "the target's own ticket")}
-    assert {(one.level, one.model) for one in told} == {(20, "vgg-11")}
+    assert {(one.what, one.against) for one in comparisons} == {
+        ("the ticket from cifar10 (sgd)", "the target's own ticket")
+    }
+    assert {(one.level, one.model) for one in comparisons} == {(20, "vgg-11")}
 
 
 def test_what_is_seen_alone_may_not_be_seen_in_a_family() -> None:
@@ -377,8 +379,8 @@ def test_what_makes_the_evidence_weak_is_said() -> None:
 def test_the_stricter_controls_are_in_the_notes(name: str, arm: str) -> None:
     about = {key: value for key, value in ABOUT[name].items() if key != "against"}
     rows = beside(0.05, **ABOUT[name]) + network(arm, mean=0.64, **about)
-    told = CLAIMS[name](rows).notes
-    assert sum("+1.0 points (95 % CI 0.6 to 1.4, n = 3), above 0." in note for note in told) == 1
+    comparisons = CLAIMS[name](rows).notes
+    assert sum("+1.0 points (95 % CI 0.6 to 1.4, n = 3), above 0." in note for note in comparisons) == 1
 
 
 @pytest.mark.parametrize("name", ["C2", "C6"])
@@ -396,10 +398,10 @@ def test_the_targets_own_ticket_with_its_own_head_is_in_the_notes(name: str) -> 
     """Its search trained it with the output layer that it rewound; beside a new layer alone it might look weak."""
     target = ABOUT[name]["target"]
     rows = beside(0.05, **ABOUT[name]) + network("own-search", target, target, 0.67)
-    told = (
+    comparisons = (
         "Against the target's own ticket as its search trained it: −2.0 points (95 % CI −2.4 to −1.6, n = 3), below 0."
     )
-    assert told in CLAIMS[name](rows).notes
+    assert comparisons in CLAIMS[name](rows).notes
 
 
 def test_some_cells_lack_a_control() -> None:
@@ -462,9 +464,9 @@ def test_which_claims_a_ticket_is_for(source: str, target: str, by: str, claims:
     rows += network("dense", source, target, 0.9 if target in ("fashion", "mnist") else 0.6, levels=[0])
     if (source, by) != (target, "sgd"):
         rows += network("own", target, target, 0.65)
-    told = {verdict.claim: verdict for verdict in verdicts(rows, CLAIMS)}
+    comparisons = {verdict.claim: verdict for verdict in verdicts(rows, CLAIMS)}
     name = f"the ticket from {source} ({by})"
-    assert {claim for claim, one in told.items() if any(name == cell.what for cell in one.comparisons)} == claims
+    assert {claim for claim, one in comparisons.items() if any(name == cell.what for cell in one.comparisons)} == claims
 
 
 def test_of_one_set_the_largest_source_counts() -> None:

@@ -105,8 +105,8 @@ def test_an_arm_that_is_not_there_is_named_and_not_guessed() -> None:
 @pytest.mark.parametrize("arms", [("dense", "ticket", "own", "reinit"), ("dense", "own"), ("ticket",)])
 def test_without_an_arm_that_takes_a_ticket_apart_there_is_nothing(arms: tuple[str, ...]) -> None:
     made = findings(**SETS, arms=arms)
-    told = contents(made).taken_apart
-    assert (told.lines, told.tables, told.rows) == ((), (), ())
+    parts = contents(made).taken_apart
+    assert (parts.lines, parts.tables, parts.rows) == ((), (), ())
     assert FIGURES["mask-or-weights"].draw(made) is None
 
 
@@ -135,11 +135,11 @@ def test_parts_and_what_sources_are_compared_at_are_never_mixed() -> None:
 def test_the_report_says_it_in_a_sentence_a_table_a_file_and_a_figure(tmp_path: Path) -> None:
     made = crossed()
     files = write_report(made, tmp_path)
-    told = contents(made).taken_apart
-    assert len(told.tables) == len(told.lines) == 2
+    parts = contents(made).taken_apart
+    assert len(parts.tables) == len(parts.lines) == 2
     page, text = (file.read_text("utf-8") for file in files[:2])
     page = page.replace("\N{NO-BREAK SPACE}", " ")
-    for line in told.lines:
+    for line in parts.lines:
         assert line.partition(",")[0] in text and line.partition(",")[0] in page
     assert "## Mask or weights?" in text and 'id="mask-or-weights"' in page
     assert (tmp_path / "figures" / "mask-or-weights.png").is_file()

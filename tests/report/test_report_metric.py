@@ -257,8 +257,8 @@ def test_cards_and_lists_of_real_rows_choose_the_same_best_target(diabetes: Find
         cells = [re.sub(" (rmse|fit)", "", row[3]) for row in score_table(scored).rows]
         standing = standings(describe.scores(ticket))
         controls = next(one for one in standing if one.rival == "controls")
-        told = re.sub(r" (rmse|fit)", "", str([one.lines for one in standing]))
-        said.append((gains, cells, told))
+        lines = re.sub(r" (rmse|fit)", "", str([one.lines for one in standing]))
+        said.append((gains, cells, lines))
         hardest = {
             (one["data"], one["optimizer"]): min(
                 each["difference"]["mean"]

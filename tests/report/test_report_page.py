@@ -97,8 +97,8 @@ def test_no_word_of_a_user_becomes_markup(evil: Path) -> None:
     assert all(not (attributes.get("src") or "").startswith("x") for attributes in page.all("img"))
     assert not any(name.startswith("on") for _, attributes in page.elements for name in attributes)
     assert page.words.count(EVIL) >= 4  # title, heading, note, tables
-    told = (evil / "report.md").read_text("utf-8")
-    assert not re.search(r"(?<!\\)<", told)
+    shown = (evil / "report.md").read_text("utf-8")
+    assert not re.search(r"(?<!\\)<", shown)
 
 
 def test_the_page_asks_for_nothing_outside_itself(evil: Path) -> None:
@@ -183,8 +183,8 @@ def test_one_replicate_has_no_intervals_and_says_so(tmp_path: Path) -> None:
 def test_parts_that_trained_one_setting_differently_stand_apart(tmp_path: Path) -> None:
     one, other = (reported(part=name, **SMALL) for name in ("long", "short"))
     rows = [*one.rows, *({**row, "accuracy": row["accuracy"] / 2} for row in other.rows)]
-    told = contents(replace(one, rows=rows, plan=replace(one.plan, claims=())))
-    assert [table.title.partition(":")[0] for table in told.tables] == ["long", "long", "short", "short"]
+    shown = contents(replace(one, rows=rows, plan=replace(one.plan, claims=())))
+    assert [table.title.partition(":")[0] for table in shown.tables] == ["long", "long", "short", "short"]
 
 
 class _Never(tuple[Any, ...]):
@@ -220,7 +220,7 @@ def test_a_real_study_is_reported_from_its_store(tmp_path: Path) -> None:
 
 
 def test_methods_tell_the_protocol_as_run() -> None:
-    told = " ".join(methods(reported(**SMALL)))
+    shown = " ".join(methods(reported(**SMALL)))
     for fact in (
         "vgg-11, for images of 3 × 32 × 32",
         "cifar10 (10 classes, 5,000 training examples; mirrored at random; shifted at random by up to 4 pixels)",
@@ -235,7 +235,7 @@ def test_methods_tell_the_protocol_as_run() -> None:
         "trained on cpu",
         "Morcos et al., 2019",
     ):
-        assert fact in told, fact
+        assert fact in shown, fact
 
 
 @pytest.mark.parametrize(
@@ -276,4 +276,4 @@ def _empty(protocol: Any) -> Findings:
 
 def test_methods_do_not_tell_what_was_not_planned() -> None:
     assert methods(_empty({})) == ()
-    assert [told.partition(":")[0] for told in methods(_empty({"target": {"head": ["fresh"]}}))] == ["Transfer"]
+    assert [shown.partition(":")[0] for shown in methods(_empty({"target": {"head": ["fresh"]}}))] == ["Transfer"]

@@ -16,8 +16,8 @@ CI = r"95 % CI −?[\d.]+ to −?[\d.]+"
 
 def said(rows) -> str:
     """The sentence with its numbers taken out: what is claimed."""
-    told = re.sub(rf"[\d.]+ % \({CI}, n = 3\)", "#", sentence(rows).removeprefix(START))
-    return re.sub(r"[+−]?[\d.]+ points", "#", re.sub(rf" \({CI}\)|, {CI}(?=\))", "", told))
+    text = re.sub(rf"[\d.]+ % \({CI}, n = 3\)", "#", sentence(rows).removeprefix(START))
+    return re.sub(r"[+−]?[\d.]+ points", "#", re.sub(rf" \({CI}\)|, {CI}(?=\))", "", text))
 
 
 def test_the_usual_case_with_its_numbers(study) -> None:
@@ -187,17 +187,17 @@ CROSSES = ["mask-only", "weights-only", "mask-init", "own-reinit", "layerwise-ra
 def test_of_many_networks_the_usual_ones_are_told_and_the_others_counted(study) -> None:
     arms = ["dense", "ticket", "own", "reinit", "layerwise-random", "global-random", *CROSSES]
     rows = study(optimizers=["sgd"], arms=arms, spread=0.002)
-    told = sentence(rows)
-    assert told.endswith("; 5 other networks beside it are not listed here.")
-    assert not [arm for arm in CROSSES if words_of(arm).phrase in told]
+    text = sentence(rows)
+    assert text.endswith("; 5 other networks beside it are not listed here.")
+    assert not [arm for arm in CROSSES if words_of(arm).phrase in text]
     (table,) = rival_tables(rows)
     usual = ("own", "reinit", "layerwise-random", "global-random", "dense")
     assert table.header[2:] == ("accuracy (%)", *(f"minus {words_of(arm).label}" for arm in usual))
 
 
 def test_few_networks_are_told_whatever_they_are(study) -> None:
-    told = sentence(study(optimizers=["sgd"], arms=["ticket", *CROSSES], spread=0.002))
-    assert not [arm for arm in CROSSES if words_of(arm).phrase not in told]
+    text = sentence(study(optimizers=["sgd"], arms=["ticket", *CROSSES], spread=0.002))
+    assert not [arm for arm in CROSSES if words_of(arm).phrase not in text]
 
 
 def test_a_table_says_what_the_sentence_says(study) -> None:

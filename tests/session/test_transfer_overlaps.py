@@ -23,10 +23,10 @@ def search(data: Any, **how: Any) -> Book:
 
 def transfer(source: Any, data: Any, **how: Any) -> list[str]:
     """What is warned of."""
-    with warnings.catch_warnings(record=True) as told:
+    with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         oneticket.transfer({"data": data}, source=source, controls=[], **how)
-    return [str(one.message) for one in told if "shares examples" in str(one.message)]
+    return [str(one.message) for one in caught if "shares examples" in str(one.message)]
 
 
 def table(path: Path, numbers: range) -> str:

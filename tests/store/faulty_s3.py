@@ -62,13 +62,13 @@ def proxied(server: str) -> Iterator[Proxy]:
             where = urlsplit(proxy.server)
             line = http.client.HTTPConnection(where.hostname or "", where.port)
             line.request(self.command, self.path, body, dict(self.headers))
-            told = line.getresponse()
-            content, headers = told.read(), dict(told.getheaders())
+            answer = line.getresponse()
+            content, headers = answer.read(), dict(answer.getheaders())
             line.close()
             if spoil == "lost after":
                 self.close_connection = True
                 return
-            self.send(told.status, headers, content, short=spoil == "cut short")
+            self.send(answer.status, headers, content, short=spoil == "cut short")
 
         def send(self, status: int, headers: dict[str, str], content: bytes, *, short: bool = False) -> None:
             self.send_response(status)

@@ -165,9 +165,9 @@ def test_damage_is_found_told_and_costs_one_piece_of_work(
     root = copied(pristine, tmp_path)
     path, _ = two(root, kind)
     path.write_bytes(DAMAGES[damage](path.read_bytes()))
-    with pytest.warns(KeptWarning) as told:
+    with pytest.warns(KeptWarning) as caught:
         assert use(root) == undisturbed
-    assert [str(one.message).partition(": ")[0] for one in told] == [str(path)]
+    assert [str(one.message).partition(": ")[0] for one in caught] == [str(path)]
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         if kind not in ("provenance", "drift"):  # what these say is lost, and so is told again
@@ -183,9 +183,9 @@ def test_two_swapped_files_are_found_and_told(
     first, second = one.read_bytes(), other.read_bytes()
     one.write_bytes(second)
     other.write_bytes(first)
-    with pytest.warns(KeptWarning) as told:
+    with pytest.warns(KeptWarning) as caught:
         assert use(root) == undisturbed
-    assert sorted(str(line.message).partition(": ")[0] for line in told) == sorted(map(str, (one, other)))
+    assert sorted(str(line.message).partition(": ")[0] for line in caught) == sorted(map(str, (one, other)))
 
 
 @pytest.mark.parametrize("kind", [kind for kind, like in KINDS.items() if like.startswith("store")])
@@ -210,7 +210,7 @@ def test_a_worker_hands_on_what_it_found(pristine: Path, tmp_path: Path) -> None
     root = copied(pristine, tmp_path)
     path, _ = two(root, "checkpoint")
     path.write_bytes(flipped(0.5)(path.read_bytes()))
-    told = {"device": "cpu", "every": 20.0, "compact": True, "compiled": None, "threads": 1, "ranks": 1}
-    answer = Worker(url=str(root / "store"), share=ClusterShare(), **told).do(path.name.partition(".")[0])
+    caught = {"device": "cpu", "every": 20.0, "compact": True, "compiled": None, "threads": 1, "ranks": 1}
+    answer = Worker(url=str(root / "store"), share=ClusterShare(), **caught).do(path.name.partition(".")[0])
     assert answer["said"] == "done"
     assert [line.partition(": ")[0] for line in answer["warnings"]] == [str(path)]

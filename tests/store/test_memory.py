@@ -9,7 +9,7 @@ from oneticket.store.step import Outcome, Step
 from oneticket.store.store import Store
 
 
-def told(files: Files) -> list[object]:
+def answers(files: Files) -> list[object]:
     """What files answer to the same questions."""
     files.write({"a/one": b"1234", "a/two": b"2", "b/three": b"3"})
     said: list[object] = [files.create("a/one", b"other"), files.create("c", b"new"), files.size("c"), files.size("d")]
@@ -19,8 +19,8 @@ def told(files: Files) -> list[object]:
 
 
 def test_memory_answers_as_a_folder_does(tmp_path: Path) -> None:
-    in_folder = told(files_at(tmp_path / "folder"))
-    assert told(files_at(None)) == in_folder
+    in_folder = answers(files_at(tmp_path / "folder"))
+    assert answers(files_at(None)) == in_folder
     assert in_folder[:4] == [False, True, 3, None]
 
 

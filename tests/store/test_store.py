@@ -177,9 +177,9 @@ def test_an_entry_that_was_cut_short_is_absent_and_made_anew(url: str) -> None:
     good, name = content(store), names.name(steps[0].key, names.OUTCOME)
     for left in (0, 5, 300, len(good[name]) - 1):
         store.files.write({name: good[name][:left]})
-        with pytest.warns(KeptWarning, match=f"{name}: it is (empty|cut short)") as told:
+        with pytest.warns(KeptWarning, match=f"{name}: it is (empty|cut short)") as caught:
             done = run(steps, store=Store(store.url), context=RunContext()).done
-        assert ([step.key for step in done], len(told)) == ([steps[0].key], 1)
+        assert ([step.key for step in done], len(caught)) == ([steps[0].key], 1)
         assert content(store) == good
 
 

@@ -213,9 +213,9 @@ def test_outcomes_of_another_format_are_named_and_left_alone(url: str, capsys: p
     earlier = {f"{key[:2]}/{key}.safetensors": old, f"{key[:2]}/{key}.json": b"{}", f"{key[:2]}/{key}.step.json": b"{}"}
     newer = {f"format-9/{key[:2]}/{key}.safetensors": b"whatever comes"}
     store.files.write(earlier | newer)
-    with pytest.warns(KeptWarning) as told:
+    with pytest.warns(KeptWarning) as caught:
         assert len(run(steps, store=store, context=RunContext()).done) == 2
-    assert [str(one.message) for one in told] == [
+    assert [str(one.message) for one in caught] == [
         f"{store.url}: files of format 1 (3), written by an earlier version and bound to no address, are not used: "
         "what is asked for is made anew; `oneticket store gc` removes them",
         f"{store.url}: files of format 9 (1), written by a newer version, are not read by this one: upgrade, or choose "

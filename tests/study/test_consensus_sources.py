@@ -80,8 +80,8 @@ def test_its_rows_have_a_name_and_all_that_its_searches_saw(tmp_path: Path) -> N
         assert tickets[name]["living"] == tickets["low"]["living"]
     same = {row["arm"]: row["score"] for row in found if row["source_data"] == names[1] and row["level"] == 2}
     assert same["ticket"] == same["mask-init"], "it starts from the weights that all began from"
-    told = {origin.called.data for origin in searches(planned.cells)}
-    assert {"low", "high", f"low in {names[2]}", f"high in {names[2]}"} <= told
+    shown = {origin.called.data for origin in searches(planned.cells)}
+    assert {"low", "high", f"low in {names[2]}", f"high in {names[2]}"} <= shown
     assert findings(planned, store).ledger
 
 
@@ -99,8 +99,8 @@ def test_a_report_tells_the_settings_of_every_search(tmp_path: Path) -> None:
     planned, store = made("low", END, arms=["ticket"], sets=sets, equal=["steps"], **times), Store(tmp_path)
     run([cell.step for cell in planned.cells], store=store, context=RunContext())
     write_report(findings(planned, store), tmp_path / "report")
-    told = (tmp_path / "report" / "report.md").read_text()
-    assert "consensus(low, high) 18 steps" in told and "3 epochs and 9 steps" in told
+    shown = (tmp_path / "report" / "report.md").read_text()
+    assert "consensus(low, high) 18 steps" in shown and "3 epochs and 9 steps" in shown
 
 
 @pytest.mark.parametrize("source", [END, EACH])

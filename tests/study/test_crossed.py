@@ -86,7 +86,7 @@ def test_own_reinit_is_reinit_of_the_target_s_own_search_whatever_the_source() -
 def test_what_crosses_nothing_in_common_is_refused() -> None:
     origin = search_origin(SPEC, levels=1, replicate=0, context=PLACE)
 
-    def told(own: SearchSpec, arm: str) -> str:
+    def refusal(own: SearchSpec, arm: str) -> str:
         target = search_origin(own, levels=1, replicate=0, context=PLACE)
         with pytest.raises(SpecError) as error:
             transfer_cells(TARGET, origin=origin, own=target, arms=(arm,), levels=(1,), context=PLACE)
@@ -94,13 +94,13 @@ def test_what_crosses_nothing_in_common_is_refused() -> None:
 
     at = SPEC.but(data=TARGET.data)
     for arm in CROSSED:
-        assert "has seed 0, the target's own 3, so they begin from other weights" in told(at.but(seed=3), arm)
-        assert "give sets of the same inputs" in told(at.but(data=TARGET.data.but(size=16)), arm)
+        assert "has seed 0, the target's own 3, so they begin from other weights" in refusal(at.but(seed=3), arm)
+        assert "give sets of the same inputs" in refusal(at.but(data=TARGET.data.but(size=16)), arm)
         with pytest.raises(SpecError, match=f"arm {arm}: the target's own search is not planned"):
             transfer_cells(TARGET, origin=origin, own=None, arms=(arm,), levels=(1,), context=PLACE)
     whole = SPEC.but(model=SPEC.model.but(prunable=("*", "fc2.weight")))
     origin = search_origin(whole, levels=1, replicate=0, context=PLACE)
-    assert "prunable weights" in told(whole.but(data=TARGET.data), "mask-only")
+    assert "prunable weights" in refusal(whole.but(data=TARGET.data), "mask-only")
 
 
 HEAD_FIRST = """from torch import nn

@@ -13,7 +13,7 @@ from oneticket.lottery.run_context import RunContext
 from oneticket.report.methods import methods
 from oneticket.stats.summary import is_own_ticket
 from oneticket.store.store import Store
-from oneticket.study.cells import told_apart
+from oneticket.study.cells import distinct_labels
 from oneticket.study.findings import findings
 from oneticket.study.grid import Plan, plan
 from oneticket.study.plan import closure, searches
@@ -63,13 +63,13 @@ def test_epochs_are_each_source_s_own_and_steps_are_the_first_one_s() -> None:
     assert lengths(made(turned)) == {("steps", "few"): (15, 5), ("steps", "more"): (15, 5)}
     assert lengths(made(equal="steps")) == lengths(made({"equal": "steps"}))
     cosine = {"sgd": {"name": "sgd", "schedule": "step", "milestones": ["1ep", "2ep"], "warmup": "1ep"}}
-    told = {
+    shown = {
         cell.origin.called.data: cell.origin.search["optimizer"]
         for cell in made({"equal": "steps"}, optimizers=cosine).cells
         if cell.origin
     }
-    assert told["few"]["milestones"] == ["1ep", "2ep"] and told["few"]["warmup"] == "1ep"
-    assert told["more"]["milestones"] == ["2it", "4it"] and told["more"]["warmup"] == "2it"
+    assert shown["few"]["milestones"] == ["1ep", "2ep"] and shown["few"]["warmup"] == "1ep"
+    assert shown["more"]["milestones"] == ["2it", "4it"] and shown["more"]["warmup"] == "2it"
 
 
 def test_both_are_all_cells_twice_and_what_is_the_same_is_done_once(tmp_path: Path) -> None:
@@ -98,22 +98,24 @@ def test_both_are_all_cells_twice_and_what_is_the_same_is_done_once(tmp_path: Pa
     ]
     assert {row["source_data"] for row in known.layers} == {row["source_data"] for row in known.ledger}
     assert len({*map(str, known.overlaps)}) == len(known.overlaps)
-    told = " ".join(methods(known))
-    assert "Sources were compared at equal epochs, not steps: few 6 steps (3 epochs) and more 15 steps (3 epoch" in told
-    assert "Sources were compared at equal steps, not epochs: few 6 steps (3 epochs) and more 6 steps (1.2 ep" in told
+    shown = " ".join(methods(known))
+    assert (
+        "Sources were compared at equal epochs, not steps: few 6 steps (3 epochs) and more 15 steps (3 epoch" in shown
+    )
+    assert "Sources were compared at equal steps, not epochs: few 6 steps (3 epochs) and more 6 steps (1.2 ep" in shown
 
 
 def test_what_is_left_out_is_told_as_it_comes_out(tmp_path: Path) -> None:
-    def told(**changes: Any) -> str:
+    def shown(**changes: Any) -> str:
         return " ".join(methods(findings(made(**changes), Store(tmp_path))))
 
-    assert "compared at equal epochs, not steps" in told()
-    assert "compared at equal steps, not epochs" in told(source_training={"budget": "7it"}, source_rewind="2it")
+    assert "compared at equal epochs, not steps" in shown()
+    assert "compared at equal steps, not epochs" in shown(source_training={"budget": "7it"}, source_rewind="2it")
     sets = {**STUDY["sets"], "more": {**STUDY["sets"]["more"], "source_training": {"budget": "2ep"}}}
-    assert "compared at neither equal steps nor equal epochs: few 6 steps (3 epochs) and more 10" in told(sets=sets)
+    assert "compared at neither equal steps nor equal epochs: few 6 steps (3 epochs) and more 10" in shown(sets=sets)
     same = {**STUDY["sets"], "more": {"data": {"name": "digits:b", "per_class": 4}}}
-    assert "compared at equal steps and equal epochs" in told(sets=same)
-    assert "were compared at" not in told(parts={"p": {"sources": ["few"], "targets": ["there"]}})
+    assert "compared at equal steps and equal epochs" in shown(sets=same)
+    assert "were compared at" not in shown(parts={"p": {"sources": ["few"], "targets": ["there"]}})
 
 
 @pytest.mark.parametrize(
@@ -153,8 +155,8 @@ def test_own_searches_take_the_settings_of_targets() -> None:
 
 def test_the_budget_of_own_searches_is_told_with_the_targets_not_with_the_sources(tmp_path: Path) -> None:
     longer = made({"arms": ["ticket", "own"]}, target_training={"budget": "9it"})
-    told = " ".join(methods(findings(longer, Store(tmp_path))))
-    assert "Sources: 3 epochs for each training" in told and "; targets and their own searches: 9 steps for" in told
+    shown = " ".join(methods(findings(longer, Store(tmp_path))))
+    assert "Sources: 3 epochs for each training" in shown and "; targets and their own searches: 9 steps for" in shown
 
 
 def test_nearer_settings_go_over_farther_ones_and_a_role_s_over_the_rest() -> None:
@@ -208,7 +210,7 @@ def test_mistakes_are_told_with_the_table_that_has_them() -> None:
 
 def test_searches_that_are_called_the_same_go_by_what_differs() -> None:
     found = searches(made({"equal": ["epochs", "steps"]}, replicates=2).cells)
-    assert sorted({str(one["source_data"]) for one in told_apart(found).values()}) == [
+    assert sorted({str(one["source_data"]) for one in distinct_labels(found).values()}) == [
         "few",
         "more (budget 3ep, rewind 1ep)",
         "more (budget 6it, rewind 2it)",

@@ -243,9 +243,9 @@ def test_studies_say_it_for_all_and_for_each_part(tmp_path: Path) -> None:
         ("old", "mask-only", "a"): 0,
     }
     assert {row["head"] for row in table.values()} == {"fresh"}
-    told = " ".join(methods(findings(made, store)))
-    assert "began at step 2 of its schedule, all others at step 0, so that all networks were trained for" in told
-    assert "is ahead by those steps (Morcos et al., 2019)" in told
+    text = " ".join(methods(findings(made, store)))
+    assert "began at step 2 of its schedule, all others at step 0, so that all networks were trained for" in text
+    assert "is ahead by those steps (Morcos et al., 2019)" in text
     paper = plan(StudySpec.read({**STUDY, "head_start": "paper"}), PLACE)
     assert {cell.start for cell in paper.cells if cell.arm != "own-search"} == {0}
     alone = {**STUDY, "arms": ["dense", "ticket"], "parts": {"old": STUDY["parts"]["old"]}}

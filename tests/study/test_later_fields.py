@@ -110,8 +110,8 @@ def test_what_was_written_down_keeps_its_meaning(name: str) -> None:
     fresh = Changed.read({**OLD, "optimizer": name})
     assert (fresh.warm, fresh.identity()["warm"]) == ("yes", "yes")
     assert Changed.recall(fresh.identity()) == fresh
-    told = NewSearch.read({**OLD, "training": {"extra": [1], "ema": 0.5}}).identity()["training"]
-    assert (told["extra"], told["ema"]) == ([1], 0.5)
+    stored = NewSearch.read({**OLD, "training": {"extra": [1], "ema": 0.5}}).identity()["training"]
+    assert (stored["extra"], stored["ema"]) == ([1], 0.5)
 
 
 def test_a_name_alone_and_a_mistake_are_read_as_ever() -> None:

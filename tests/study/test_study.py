@@ -179,10 +179,10 @@ def test_a_need_that_is_found_damaged_late_costs_itself_alone(tmp_path: Path) ->
     last.unlink()
     for path in (rewind, above):  # heads are whole: only reading the tensors shows it
         path.write_bytes(good[path][:-1] + bytes([good[path][-1] ^ 1]))
-    with pytest.warns(KeptWarning) as told:
+    with pytest.warns(KeptWarning) as caught:
         piles = run(steps, store=Store(tmp_path), context=context)
     assert [step.key for step in piles.done] == [steps[2].key]
-    assert sorted(str(one.message).partition(": its content")[0] for one in told) == sorted(map(str, (rewind, above)))
+    assert sorted(str(one.message).partition(": its content")[0] for one in caught) == sorted(map(str, (rewind, above)))
     assert {path: path.read_bytes() for path in tmp_path.rglob("*.safetensors")} == good
 
 

@@ -61,7 +61,7 @@ def read(**files: str) -> StudySpec:
     return read_study(Path("mine.toml"))
 
 
-def told(**files: str) -> str:
+def refusal(**files: str) -> str:
     with pytest.raises(SpecError) as error:
         plan(read(**files), RunContext())
     return str(error.value)
@@ -199,7 +199,9 @@ def test_take_plans_some_parts(here: Path) -> None:
     two = BASE + '\n[parts.home]\nsources = ["half-a"]\nlevels = [1]\n'
     assert parts(plan(read(mine=two), RunContext())) == {"halves": 3 * 3, "home": 3 * 2}
     assert parts(plan(read(mine='take = ["home"]\n' + two), RunContext())) == {"home": 3 * 2}
-    assert told(mine='take = ["hom"]\n' + two) == "take: unknown part 'hom'; did you mean 'home'? Known: halves, home"
+    assert (
+        refusal(mine='take = ["hom"]\n' + two) == "take: unknown part 'hom'; did you mean 'home'? Known: halves, home"
+    )
 
 
 def test_images_of_two_sizes_in_one_part(here: Path) -> None:
@@ -207,9 +209,9 @@ def test_images_of_two_sizes_in_one_part(here: Path) -> None:
         '{name = "digits:a"', '{name = "digits:a", size = 16'
     )
     words = "parts.halves: arm own: images 1 x 16 x 16 and images 1 x 8 x 8; give the sets one size and channels"
-    assert told(mine=large) == words
+    assert refusal(mine=large) == words
     sized = large.replace('{name = "digits:b"', '{name = "digits:b", size = 8')
-    assert told(mine=sized) == words, "an MLP for larger images has other weights"
+    assert refusal(mine=sized) == words, "an MLP for larger images has other weights"
     sized = sized.replace('"mlp"', '"vgg-11"')
     both = sized.replace('sources = ["half-a"]', 'sources = ["half-a", "half-b"]')
     made = plan(read(mine="replicates = 1\n" + both), RunContext())
@@ -318,20 +320,20 @@ def test_images_of_two_sizes_in_one_part(here: Path) -> None:
 )
 def test_mistakes_are_told_with_their_place(change: tuple[str, str], words: str, here: Path) -> None:
     assert change[0] in BASE
-    assert told(mine=BASE.replace(*change)) == words
+    assert refusal(mine=BASE.replace(*change)) == words
 
 
 def test_mistakes_in_an_included_file_are_that_files(here: Path) -> None:
     include = 'include = "base.toml"\n'
-    assert told(base=BASE.replace("[1, 2]", "[-1, 2]"), mine=include) == (
+    assert refusal(base=BASE.replace("[1, 2]", "[-1, 2]"), mine=include) == (
         "base.toml:1: levels.0: input should be greater than or equal to 0, got -1"
     )
     own = include + '[parts.halves]\narms = ["dense", "tickt"]\n'
-    assert told(base=BASE, mine=own) == f"mine.toml:3: parts.halves.arms.1: {TICKT}"
-    assert told(base="levels = 1 2", mine=include) == (
+    assert refusal(base=BASE, mine=own) == f"mine.toml:3: parts.halves.arms.1: {TICKT}"
+    assert refusal(base="levels = 1 2", mine=include) == (
         "base.toml: not a TOML file: Expected newline or end of document after a statement (at line 1, column 12)"
     )
-    both = told(base=BASE.replace('"mlp"', '{name = "mlp", width = 0}'), mine=include + "replicates = 0\n")
+    both = refusal(base=BASE.replace('"mlp"', '{name = "mlp", width = 0}'), mine=include + "replicates = 0\n")
     assert both.splitlines() == [
         "mine.toml:2: replicates: input should be greater than or equal to 1, got 0",
         "base.toml:5: models.mlp.width: input should be greater than 0, got 0",
@@ -381,10 +383,10 @@ def test_a_place_has_a_line(where: tuple[str, ...], line: int | None, tmp_path: 
 
 def test_files_that_are_not_there_or_include_themselves(here: Path) -> None:
     shipped = ", ".join(sorted(file.stem for file in SHIPPED.glob("*.toml")))
-    assert told(base='include = "mine.toml"', mine='include = "base.toml"') == (
+    assert refusal(base='include = "mine.toml"', mine='include = "base.toml"') == (
         "mine.toml: includes itself: mine.toml -> base.toml -> mine.toml; take one include out"
     )
-    assert told(mine='include = "nothing.toml"') == "nothing.toml: no such file; expected a study file (.toml)"
+    assert refusal(mine='include = "nothing.toml"') == "nothing.toml: no such file; expected a study file (.toml)"
     for name, words in (
         (
             "nothing.toml",
@@ -485,7 +487,7 @@ def chain(count: int, each: str) -> dict[str, str]:
     ids=lambda value: value[:20],
 )
 def test_limits_are_told_before_anything_is_parsed(text: str, words: str, here: Path) -> None:
-    assert told(mine=text).startswith(f"mine.toml: {words}")
+    assert refusal(mine=text).startswith(f"mine.toml: {words}")
 
 
 def test_what_stands_in_texts_and_comments_does_not_count(here: Path) -> None:
@@ -498,10 +500,10 @@ def test_what_stands_in_texts_and_comments_does_not_count(here: Path) -> None:
 
 def test_files_that_include_too_many(here: Path) -> None:
     limit = "includes may take a study to at most"
-    assert told(**chain(1200, 'include = "NEXT"')) == (
+    assert refusal(**chain(1200, 'include = "NEXT"')) == (
         f"n19.toml: {limit} 20 files in a row; write some of them into one file"
     )
-    twice = told(**chain(15, 'include = ["NEXT", "NEXT"]'))
+    twice = refusal(**chain(15, 'include = ["NEXT", "NEXT"]'))
     assert limit + " 100 files in all" in twice
     assert read(**chain(18, 'include = "NEXT"')).levels == (1, 2)
 
@@ -513,9 +515,9 @@ def test_files_that_are_none(here: Path) -> None:
         ("loop", "Too many levels of symbolic links"),
         ("folder", "Is a directory"),
     ):
-        assert told(mine=f'include = "{name}.toml"') == f"{name}.toml: cannot be read: {words}"
-    assert "more than 262,144 bytes" in told(mine='include = "/dev/zero"')
-    assert told(mine='include = "a\\u0000b"') == r"'a\x00b': cannot be the name of a file: embedded null byte"
+        assert refusal(mine=f'include = "{name}.toml"') == f"{name}.toml: cannot be read: {words}"
+    assert "more than 262,144 bytes" in refusal(mine='include = "/dev/zero"')
+    assert refusal(mine='include = "a\\u0000b"') == r"'a\x00b': cannot be the name of a file: embedded null byte"
 
 
 def test_encodings(here: Path) -> None:
@@ -545,4 +547,4 @@ def test_encodings(here: Path) -> None:
 )
 def test_settings_have_bounds(change: tuple[str, str], words: str, here: Path) -> None:
     assert change[0] in BASE
-    assert words in told(mine=BASE.replace(*change))
+    assert words in refusal(mine=BASE.replace(*change))

@@ -60,8 +60,8 @@ def test_a_replicate_draws_its_own_and_sources_and_targets_share_it(tmp_path: Pa
     known = findings(found, store)
     assert known.protocol["study"]["draw"] == [0, 1]
     assert [label for label, _ in known.protocol["called"]["data"]] == ["a", "b"]
-    told = " ".join(methods(known))
-    assert "every replicate drew its own" in told and told.count("digits:a") == 1
+    text = " ".join(methods(known))
+    assert "every replicate drew its own" in text and text.count("digits:a") == 1
     assert len({row["data_digest"] for row in known.rows}) == 2
 
 

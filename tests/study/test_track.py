@@ -261,18 +261,18 @@ def test_mistakes_are_told_before_anything_runs(tmp_path: Path, monkeypatch: pyt
         ("wandb", "tracker wandb: expected wandb:FOLDER, got 'wandb'"),
         ("tensorboard:", "tracker tensorboard: expected tensorboard:FOLDER, got 'tensorboard:'"),
     ):
-        with pytest.raises(SpecError) as told:
+        with pytest.raises(SpecError) as refused:
             tracker(text)
-        assert str(told.value) == words
+        assert str(refused.value) == words
     for kind in KINDS:
         pytest.importorskip(PACKAGES[kind])
-        with pytest.raises(SpecError) as told:
+        with pytest.raises(SpecError) as refused:
             tracker(f"{kind}:{tmp_path}/file/runs")
-        assert str(told.value) == f"tracker {kind}: the folder {tmp_path}/file/runs cannot be made: Not a directory"
+        assert str(refused.value) == f"tracker {kind}: the folder {tmp_path}/file/runs cannot be made: Not a directory"
     for kind in ("tensorboard", "wandb"):
-        with pytest.raises(SpecError) as told:
+        with pytest.raises(SpecError) as refused:
             tracker(f"{kind}:s3://bucket/runs")
-        assert str(told.value) == f"tracker {kind}: expected a folder, got s3://bucket/runs"
+        assert str(refused.value) == f"tracker {kind}: expected a folder, got s3://bucket/runs"
     with pytest.raises(StoreError, match="tracker mlflow: http://127.0.0.1:9 cannot be opened: "):
         tracker("mlflow:http://127.0.0.1:9")
     monkeypatch.setitem(sys.modules, "wandb", None)
@@ -288,11 +288,11 @@ import os, socket, sys, threading
 asked = []
 def watch(name):
     kept = getattr(socket.socket, name)
-    def told(self, address, *rest):
+    def watched(self, address, *rest):
         if self.family != socket.AF_UNIX:
             asked.append(address)
         return kept(self, address, *rest)
-    setattr(socket.socket, name, told)
+    setattr(socket.socket, name, watched)
 for name in ("connect", "connect_ex", "sendto"):
     watch(name)
 found = socket.getaddrinfo

@@ -111,10 +111,10 @@ COLUMNS: dict[str, tuple[Any, str]] = {
 def test_the_columns_of_a_table_are_told_and_settings_of_images_are_not(case: str) -> None:
     columns, words = COLUMNS[case]
     ticket = made(model={"kind": "vectors"}, lineage={"search": SEARCH, "columns": columns})
-    told = [line for line in card(ticket, name="x").splitlines() if line.startswith(("- columns", "- data:"))]
-    assert told[0] == "- data: fashion_mnist:a"
-    assert len(told) == 1 + bool(words)
-    assert told[-1].startswith(f"- columns: {words}") or not words
+    lines = [line for line in card(ticket, name="x").splitlines() if line.startswith(("- columns", "- data:"))]
+    assert lines[0] == "- data: fashion_mnist:a"
+    assert len(lines) == 1 + bool(words)
+    assert lines[-1].startswith(f"- columns: {words}") or not words
 
 
 def test_what_is_not_known_or_not_measured_is_said_to_be_so() -> None:

@@ -216,9 +216,9 @@ def test_a_file_that_names_code_runs_none(mine: Path) -> None:
     (mine / "mine.py").write_text("raise SystemExit('run')")
     name, ticket = shipped()[0]
     spec = {"name": "mine.py:Net"}
-    told = Ticket(
+    scored = Ticket(
         mask=ticket.mask, weights=ticket.weights, contract=ticket.contract, model={**ticket.model, "spec": spec}
     )
-    facts, _ = facts_of(DataSpec(name="digits"), [(name, told)])
-    (fit,) = onto_data([(name, told)], DataSpec(name="digits"), facts)
+    facts, _ = facts_of(DataSpec(name="digits"), [(name, scored)])
+    (fit,) = onto_data([(name, scored)], DataSpec(name="digits"), facts)
     assert isinstance(fit, Fit), "whatever is said of it, nothing was run"

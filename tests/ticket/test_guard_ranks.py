@@ -1,7 +1,7 @@
 """Two ranks under DistributedDataParallel: they agree on the mask, it holds, and the weights are the same bits."""
 
 import pytest
-from two_ranks import NEEDS, told
+from two_ranks import NEEDS, answers
 
 pytestmark = [pytest.mark.slow, NEEDS]
 
@@ -31,7 +31,7 @@ tell(pruned=weight[~living].abs().sum().item(), moved=(weight - first)[living].a
 
 @pytest.mark.parametrize(("buckets", "given"), [("copies", "inner"), ("views", "wrapper"), ("copies", "compiled")])
 def test_the_mask_holds_on_both_ranks_and_the_weights_agree(tmp_path, buckets, given):
-    first, second = told(TRAINED, tmp_path, buckets, given)
+    first, second = answers(TRAINED, tmp_path, buckets, given)
     assert first["pruned"] == second["pruned"] == 0.0
     assert first["moved"] > 0
     assert first["weights"] == second["weights"]
@@ -81,7 +81,7 @@ WORDS = {
 
 
 def test_ranks_that_do_not_agree_all_refuse_in_the_same_words(tmp_path):
-    first, second = told(REFUSED, tmp_path)
+    first, second = answers(REFUSED, tmp_path)
     for row, words in WORDS.items():
         if words:
             assert first[row] == second[row]

@@ -5,7 +5,7 @@ from importlib.util import find_spec
 
 import pytest
 from optimizers import TABLE
-from two_ranks import NEEDS, told
+from two_ranks import NEEDS, answers
 
 pytestmark = [pytest.mark.slow, NEEDS]
 
@@ -127,7 +127,7 @@ ROWS = [
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
-    return told(TRAINED, tmp_path_factory.mktemp("ranks"), json.dumps(ROWS))
+    return answers(TRAINED, tmp_path_factory.mktemp("ranks"), json.dumps(ROWS))
 
 
 @pytest.mark.parametrize(("row", "way"), ROWS)
@@ -199,7 +199,7 @@ tell(straight=straight, resumed=resumed_bits, loaded=loaded, seen=seen, said=sai
 
 
 def test_a_sharded_checkpoint_resumes_to_the_bit_and_a_dense_one_is_told_and_projected(tmp_path):
-    for rank in told(KEPT, tmp_path):
+    for rank in answers(KEPT, tmp_path):
         assert rank["straight"] == rank["resumed"]
         assert rank["loaded"] == []
         assert "0.weight: pruned weights that are not zero" in rank["seen"]
@@ -288,7 +288,7 @@ WORDS = {
 
 @pytest.fixture(scope="module")
 def refused(tmp_path_factory):
-    return told(REFUSED, tmp_path_factory.mktemp("refused"))
+    return answers(REFUSED, tmp_path_factory.mktemp("refused"))
 
 
 @pytest.mark.parametrize("row", WORDS)

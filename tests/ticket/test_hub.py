@@ -25,14 +25,14 @@ GOLDEN = Path(__file__).parent / "golden"
 TICKET, BOOK = (GOLDEN / f"{kind}.safetensors" for kind in ("ticket", "book"))
 ATTACKS = Path(__file__).parents[2] / "attacks"
 
-TOLD = """
+OUTCOME = """
 import json, sys
 from oneticket.ground.errors import OneticketError
 from oneticket.ticket.book import Book
 from oneticket.ticket.contract import Contract
 from oneticket.ticket.mask import Mask
 from oneticket.ticket.ticket import Ticket
-def told(make):
+def outcome(make):
     try:
         made = make()
         return made if isinstance(made, str) else made.id
@@ -46,7 +46,7 @@ def elsewhere(code: str, endpoint: str, home: Path, **more: str) -> Any:
     kept = {name: value for name, value in os.environ.items() if not name.upper().endswith("_PROXY")}
     here = {"HF_ENDPOINT": endpoint, "HF_HOME": str(home), "HF_HUB_OFFLINE": "0", "HF_HUB_DISABLE_XET": "1"}
     quiet = {"HF_HUB_DISABLE_TELEMETRY": "1", "HF_HUB_DISABLE_PROGRESS_BARS": "1", "OMP_NUM_THREADS": "1"}
-    code = f"{TOLD}\n{code}\nprint(json.dumps(said))"
+    code = f"{OUTCOME}\n{code}\nprint(json.dumps(said))"
     done = forked.run("-c", code, env={**kept, **here, **quiet, **more}, warn=["error::UserWarning"])
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
@@ -58,18 +58,18 @@ def test_round_trip_at_a_revision_and_offline(lfs: bool, tmp_path: Path, ticket:
         code = f"""
 ticket, book = Ticket.load({str(TICKET)!r}), Book.load({str(BOOK)!r})
 said = [
-    told(lambda: ticket.push_to_hub("me/made", private=True, license="mit")),
-    told(lambda: ticket.push_to_hub("me/made", revision="try", message="Again")),
-    told(lambda: Ticket.from_pretrained("me/made")),
-    told(lambda: Ticket.from_pretrained("hf://me/made", revision="try")),
-    told(lambda: book.push_to_hub("me/made", revision="try")),
-    told(lambda: Book.from_pretrained("me/made", revision="try")),
-    told(lambda: Ticket.from_pretrained("me/made", revision="try", level=2)),
-    told(lambda: Ticket.from_pretrained("me/made", revision="none")),
-    told(lambda: Ticket.from_pretrained("me/made", revision="../../main")),
-    told(lambda: Ticket.from_pretrained("me/made", filename="other.safetensors")),
-    told(lambda: Ticket.from_pretrained("me/nowhere")),
-    told(lambda: Ticket.from_pretrained("me/made", largest=100)),
+    outcome(lambda: ticket.push_to_hub("me/made", private=True, license="mit")),
+    outcome(lambda: ticket.push_to_hub("me/made", revision="try", message="Again")),
+    outcome(lambda: Ticket.from_pretrained("me/made")),
+    outcome(lambda: Ticket.from_pretrained("hf://me/made", revision="try")),
+    outcome(lambda: book.push_to_hub("me/made", revision="try")),
+    outcome(lambda: Book.from_pretrained("me/made", revision="try")),
+    outcome(lambda: Ticket.from_pretrained("me/made", revision="try", level=2)),
+    outcome(lambda: Ticket.from_pretrained("me/made", revision="none")),
+    outcome(lambda: Ticket.from_pretrained("me/made", revision="../../main")),
+    outcome(lambda: Ticket.from_pretrained("me/made", filename="other.safetensors")),
+    outcome(lambda: Ticket.from_pretrained("me/nowhere")),
+    outcome(lambda: Ticket.from_pretrained("me/made", largest=100)),
 ]
 """
         said = elsewhere(code, server.url, tmp_path, HF_TOKEN="hf_test")
@@ -92,23 +92,23 @@ said = [
         assert any("/upload/" in line for line in server.log) == lfs
 
     again = """said = [
-        told(lambda: Ticket.from_pretrained("me/made")),
-        told(lambda: Ticket.from_pretrained("me/made", revision="try", level=2)),
-        told(lambda: Ticket.from_pretrained("me/other")),
-        told(lambda: Ticket.from_pretrained("me/made", revision="old")),
-        told(lambda: Ticket.load(%r).push_to_hub("me/made")),
+        outcome(lambda: Ticket.from_pretrained("me/made")),
+        outcome(lambda: Ticket.from_pretrained("me/made", revision="try", level=2)),
+        outcome(lambda: Ticket.from_pretrained("me/other")),
+        outcome(lambda: Ticket.from_pretrained("me/made", revision="old")),
+        outcome(lambda: Ticket.load(%r).push_to_hub("me/made")),
     ]""" % str(TICKET)  # noqa: UP031
     said = elsewhere(again, server.url, tmp_path, HF_HUB_OFFLINE="1", HF_TOKEN="hf_test")
     assert said[:2] == [ticket.id, book[2].id]
     assert "HF_HUB_OFFLINE" in said[2] and "holds no ticket.safetensors or book.safetensors of it: fetch" in said[2]
     assert "of it at 'old'" in said[3] and "could not be pushed" in said[4]
-    gone = elsewhere('said = told(lambda: Ticket.from_pretrained("me/made"))', server.url, tmp_path)
+    gone = elsewhere('said = outcome(lambda: Ticket.from_pretrained("me/made"))', server.url, tmp_path)
     assert gone == ticket.id, "a server that is gone is answered for by the cache"
 
 
 def test_without_a_right_nothing_is_pushed(tmp_path: Path) -> None:
     with Hub() as server:
-        push = f"said = told(lambda: Ticket.load({str(TICKET)!r}).push_to_hub('me/made'))"
+        push = f"said = outcome(lambda: Ticket.load({str(TICKET)!r}).push_to_hub('me/made'))"
         assert "could not be pushed to the Hub" in elsewhere(push, server.url, tmp_path)
         assert server.repos == {}
         server.closed = True
@@ -134,7 +134,7 @@ def test_a_hostile_server_is_refused_and_leaves_nothing(tmp_path: Path, ticket: 
             server.put(
                 f"mallory/{lie}", {"ticket.safetensors": TICKET.read_bytes() if lie == "elsewhere" else b"x" * 999}
             )
-        code = f"said = [told(lambda: Ticket.from_pretrained(f'mallory/{{lie}}')) for lie in {list(lies)}]"
+        code = f"said = [outcome(lambda: Ticket.from_pretrained(f'mallory/{{lie}}')) for lie in {list(lies)}]"
         for (lie, words), said in zip(lies.items(), elsewhere(code, server.url, home), strict=True):
             assert said.startswith(f"FileError: mallory/{lie}: " if words else ticket.id), said
             assert words in said, lie
@@ -149,7 +149,7 @@ def test_what_the_hub_holds_is_checked_like_any_file(tmp_path: Path) -> None:
     with Hub() as server:
         for name in bad:
             server.put(f"mallory/{name}", {"ticket.safetensors": (ATTACKS / f"{name}.safetensors").read_bytes()})
-        code = f"said = [told(lambda: Ticket.from_pretrained(f'mallory/{{name}}')) for name in {list(bad)}]"
+        code = f"said = [outcome(lambda: Ticket.from_pretrained(f'mallory/{{name}}')) for name in {list(bad)}]"
         said = elsewhere(code, server.url, tmp_path)
     for found, words in zip(said, bad.values(), strict=True):
         assert found.startswith("FileError: ") and words in found and "\x1b" not in found
@@ -159,8 +159,8 @@ def test_folder_round_trip(tmp_path: Path, ticket: Ticket, book: Book, monkeypat
     ticket.save_pretrained(tmp_path / "mine", license="mit")
     assert sorted(path.name for path in (tmp_path / "mine").iterdir()) == ["README.md", "ticket.safetensors"]
     assert (tmp_path / "mine" / "ticket.safetensors").read_bytes() == TICKET.read_bytes()
-    told = (tmp_path / "mine" / "README.md").read_text("utf-8")
-    assert "# mine\n" in told and 'from_pretrained("path/to/this/folder")' in told
+    text = (tmp_path / "mine" / "README.md").read_text("utf-8")
+    assert "# mine\n" in text and 'from_pretrained("path/to/this/folder")' in text
     for where in (tmp_path / "mine", str(tmp_path / "mine"), (tmp_path / "mine").as_uri(), str(TICKET)):
         assert Ticket.from_pretrained(where) == ticket
     assert book.push_to_hub((tmp_path / "all").as_uri()) == str(tmp_path / "all")

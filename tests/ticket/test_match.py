@@ -6,7 +6,7 @@ import torch
 from torch import nn
 from torch.distributed.algorithms._checkpoint.checkpoint_wrapper import checkpoint_wrapper
 from two_ranks import NEEDS
-from two_ranks import told as told_by_ranks
+from two_ranks import answers as answers_of_ranks
 
 import oneticket
 from oneticket.apply.renames import given
@@ -442,7 +442,7 @@ tell(words=words, untouched=untouched, written=written, fresh=fresh, names=list(
 @pytest.mark.slow
 @NEEDS
 def test_a_ticket_is_written_into_shards_and_a_rank_that_refuses_tells_the_other(tmp_path):
-    for said in told_by_ranks(SHARDED, tmp_path):
+    for said in answers_of_ranks(SHARDED, tmp_path):
         words = said.pop("words")
         assert said == {"untouched": True, "written": True, "fresh": True, "names": ["1.bias", "1.weight"], "dead": 0.0}
         assert words[0].startswith("GuardError: the ranks do not agree, and nothing was written") and len(words) == 1

@@ -100,11 +100,11 @@ def test_sliced_is_for_whoever_calls_and_however() -> None:
 def test_the_rule_knows_what_is_faulty(name: str) -> None:
     layer = (LAYERS | OTHERS)[name]().to(memory_format=LAST)
     optimizer = torch.optim.SGD(layer.parameters())
-    with warnings.catch_warnings(record=True) as told:
+    with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         attach(layer, optimizer, {}).detach()
     # A kernel of one channel lies alike in both layouts, so that its images are looked at.
-    assert (bool(told) or bool(layer._forward_pre_hooks)) == (name in LAYERS)
+    assert (bool(caught) or bool(layer._forward_pre_hooks)) == (name in LAYERS)
     assert bool(layer._forward_pre_hooks) == (name == "one channel")
 
 
@@ -112,12 +112,12 @@ def test_a_loop_of_ones_own_is_warned_once_with_names_and_lines_that_help() -> N
     model = Shortcut(memory_format=LAST)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
     layouts = [weight.stride() for weight in model.parameters()]
-    with pytest.warns(UserWarning, match=r"gradients of downsample may be wrong.*oneDNN#6035") as told:
+    with pytest.warns(UserWarning, match=r"gradients of downsample may be wrong.*oneDNN#6035") as caught:
         attach(model, optimizer, {}).detach()
     assert [weight.stride() for weight in model.parameters()] == layouts
-    assert told[0].filename == __file__
+    assert caught[0].filename == __file__
     attach(model, optimizer, {}).detach()  # a second time nothing is said, or it would be an error here
-    images, said = torch.randn(20, 8, 8, 3).permute(0, 3, 1, 2), str(told[0].message)
+    images, said = torch.randn(20, 8, 8, 3).permute(0, 3, 1, 2), str(caught[0].message)
     names = {"model": copy.deepcopy(model), "images": images, "torch": torch}
     for line in re.findall(r"\n    (.*)", said):
         exec(line, names)  # the lines as they are printed
@@ -145,11 +145,11 @@ def test_images_in_channels_last_are_enough_and_seen_in_the_first_training_pass(
     images = images if last else images.contiguous()
     attach(model, torch.optim.SGD(model.parameters()), {}).detach()
     copied = copy.deepcopy(model)
-    with sliced(model), torch.set_grad_enabled(grad), warnings.catch_warnings(record=True) as told:
+    with sliced(model), torch.set_grad_enabled(grad), warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         for each in (model, model, copied):
             each(images)
-    assert len(told) == (2 if last and grad else 0)  # a copy is another model
+    assert len(caught) == (2 if last and grad else 0)  # a copy is another model
     assert bool(model.downsample._forward_pre_hooks) == (not grad)
 
 

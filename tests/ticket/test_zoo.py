@@ -43,8 +43,8 @@ def test_what_ships_may_be_shared() -> None:
     """Every one says a licence of the data that it was found on, and none is for non-commercial use alone."""
     for entry in zoo.entries():
         assert entry.thing is not None
-        told = card(entry.thing, name=entry.name, data_license=shipped.DATA_LICENCES.get(entry.name))
-        licence = told.rpartition("- the data it was found on: ")[2].strip()
+        text = card(entry.thing, name=entry.name, data_license=shipped.DATA_LICENCES.get(entry.name))
+        licence = text.rpartition("- the data it was found on: ")[2].strip()
         assert licence != "not known" and "non-commercial" not in licence, entry.name
 
 

@@ -30,7 +30,7 @@ def tell(**found):
 """
 
 
-def told(script: str, folder: Path, *arguments: str) -> list[dict]:
+def answers(script: str, folder: Path, *arguments: str) -> list[dict]:
     """What both ranks told at their end."""
     path = [str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")]
     environment = {

@@ -293,8 +293,8 @@ def test_a_measure_may_be_called_as_a_column_of_rows_is(name: str, tmp_path) -> 
     assert not run([cell.step for cell in cells], store=store, context=RunContext()).failed
     (row,), record = rows(cells, store), store.get(cells[0].step).record
     assert (row["metric"], row["score"]) == (name, record[name])
-    told = {"precision": "float32", "start": 0, "guard": "gate+project", "key": cells[0].step.key, "arm": "dense"}
-    assert row[name] == told[name]
+    expected = {"precision": "float32", "start": 0, "guard": "gate+project", "key": cells[0].step.key, "arm": "dense"}
+    assert row[name] == expected[name]
 
 
 @pytest.mark.parametrize(("kept", "asked"), [("none", "mean"), ("mean", "none")])
