@@ -42,6 +42,7 @@ SAMPLES = (0.03, 0.3, 0.8)
 LARGE = 1 << 20  # weights to measure; of fewer a process of its own takes longer than its memory is worth
 MOST, FEWEST = 1 << 20, 64  # weights that are measured of a layer, and outputs
 ROUNDS, TIMES = 5, 3  # of all forms in turn, and of each form in a round
+ENOUGH = 0.05  # seconds in a round from which on a form is not timed again
 STEP = 1.1  # densities are rounded to this factor, so that a little noise changes none
 
 
@@ -189,7 +190,7 @@ def _seconds(layer: nn.Module, x: Tensor) -> float:
     x = x.detach().requires_grad_()
     seen: list[float] = []
     grad = None
-    for _ in range(TIMES):
+    while len(seen) < TIMES and sum(seen) < ENOUGH:
         for each in (x, *layer.parameters()):
             each.grad = None
         began = clock.worked()
