@@ -36,7 +36,7 @@ def mask_at(pruned_at: Tensors, number: int) -> Mask:
     >>> mask_at({"w": tensor([0, 1, 2], dtype=uint8)}, 1)["w"]
     tensor([ True, False,  True])
     """
-    return Mask({name: (at == 0) | (at > number) for name, at in pruned_at.items()})
+    return Mask.full(pruned_at).where(lambda at: (at == 0).logical_or_(at > number), pruned_at)
 
 
 def level_mask(rule: PruningSpec, pruned_at: Tensors, number: int, *, first: int = 0) -> Mask:

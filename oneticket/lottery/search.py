@@ -22,13 +22,14 @@ from oneticket.data.batches import batches
 from oneticket.data.data import Data
 from oneticket.data.facts import per_epoch
 from oneticket.ground import canon
+from oneticket.ground.allocator import give_back
 from oneticket.ground.errors import SpecError
 from oneticket.ground.streams import Streams
 from oneticket.lottery.outline import network, rewind_step
 from oneticket.lottery.rounds import close_level, level_mask, mask_at, open_level
 from oneticket.lottery.run_context import RunContext
 from oneticket.lottery.spec import MOST_LEVELS, SearchSpec
-from oneticket.lottery.training import do
+from oneticket.lottery.training import LARGE, do
 from oneticket.lottery.training_request import TrainingRequest, Work
 from oneticket.models.build import build_network
 from oneticket.models.parts import heads, prunable
@@ -138,6 +139,8 @@ def level(
         losses=lambda model: _losses(spec, model, data, streams),
         units=units,
     )
+    if mask.total >= LARGE:
+        give_back()  # what pruning took, before the next level is opened
     return TrainedLevel(
         pruned_at=pruned_at,
         zeros=trained.zeros,

@@ -53,8 +53,13 @@ class Mask(Mapping[str, Tensor]):
     @classmethod
     def full(cls, like: Mapping[str, Tensor | tuple[int, ...]]) -> Self:
         """The full mask of the given tensors or shapes: nothing is pruned."""
-        shapes = {name: tuple(thing.shape if isinstance(thing, Tensor) else thing) for name, thing in like.items()}
-        return cls({name: torch.ones(shape, dtype=torch.bool) for name, shape in shapes.items()})
+        made = cls({})
+        for name in sorted(like):
+            shape = tuple(thing.shape if isinstance(thing := like[name], Tensor) else thing)
+            total = math.prod(shape)
+            made._shapes[names.check(name, "mask")] = shape
+            made._bits[name] = b"\xff" * (total // 8) + bytes([2 ** (total % 8) - 1] * (total % 8 > 0))
+        return made
 
     @classmethod
     def unpack(cls, packed: Mapping[str, Tensor], shapes: Mapping[str, tuple[int, ...]]) -> Self:

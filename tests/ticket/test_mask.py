@@ -42,6 +42,24 @@ def test_counts_are_what_the_tensors_say(made):
     assert list(mask) == sorted(mask)
 
 
+@given(masks())
+def test_full_is_the_mask_of_ones(made):
+    (mask,) = made
+    ones = Mask({name: torch.ones(shape, dtype=torch.bool) for name, shape in mask.shapes.items()})
+    assert Mask.full(mask) == Mask.full(mask.shapes) == ones
+    assert Mask.full(mask).digest == ones.digest
+
+
+@pytest.mark.parametrize("shape", [*SHAPES, (3, 2, 300, 257)])
+def test_where_is_the_rule_on_remaining_weights(shape):
+    generator = torch.Generator().manual_seed(0)
+    mask = Mask({"w": torch.rand(shape, generator=generator) < 0.5})
+    one, other = ({"w": torch.randn(shape, generator=generator)} for _ in range(2))
+    if len(shape) == 4:
+        one = {"w": one["w"].to(memory_format=torch.channels_last)}
+    assert torch.equal(mask.where(torch.gt, one, other)["w"], (one["w"] > other["w"]) & mask["w"])
+
+
 @given(masks(count=3))
 def test_subset_is_a_partial_order(made):
     a, b, c = made
@@ -65,6 +83,8 @@ def test_projection_is_idempotent_and_kills_what_is_not_finite(made):
         assert torch.equal(once[name], twice[name])
         assert not torch.signbit(once[name]).any()
         assert values[name].isnan().sum() == (~remaining).sum(), "the input was changed"
+    mask.project_(values)
+    assert all(torch.equal(values[name], once[name]) and not torch.signbit(values[name]).any() for name in mask)
 
 
 def test_a_mask_cannot_be_changed():
