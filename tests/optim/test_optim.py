@@ -9,11 +9,12 @@ import torch
 from sklearn.datasets import load_digits
 from torch import nn
 from torch.nn import functional as F
+from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
 
 from oneticket.ground.errors import ModelError, SpecError
 from oneticket.guard.optimizer_state import kind
 from oneticket.optim.build import build
-from oneticket.optim.eager import _light
+from oneticket.optim.eager import eager
 from oneticket.optim.schedule import lr_factor, set_lr
 from oneticket.optim.spec import OPTIMIZERS, OptimizerSpec
 
@@ -137,7 +138,7 @@ def test_muon_takes_hidden_matrices_and_adamw_the_rest():
     spec = OptimizerSpec(name="muon", rest_lr=0.003, weight_decay=0.02)
     muon, rest = build(spec, model, head=("head.weight", "head.bias"))
     assert muon.param_groups[0]["param_names"] == ["body.weight"]
-    assert (type(muon), type(rest)) == (torch.optim.Muon, torch.optim.AdamW)
+    assert (kind(muon), kind(rest)) == (torch.optim.Muon, torch.optim.AdamW)
     assert (rest.param_groups[0]["lr"], rest.param_groups[0]["weight_decay"]) == (0.003, 0.02)
 
 
@@ -241,12 +242,69 @@ def test_no_optimizer_imports_the_compiler_and_bits_are_torchs(name):
         code = [sys.executable, "-c", before + STEPS, name]
         return subprocess.run(code, capture_output=True, text=True, check=True).stdout.split(maxsplit=1)
 
-    (light, bits), (torchs, torchs_bits) = stepped(""), stepped("import torch._dynamo")
+    plain = "import oneticket.optim.build as build; build.eager = lambda kind: kind\n"
+    (light, bits), (torchs, torchs_bits) = stepped(""), stepped(plain)
     assert (light, torchs) == ("False", "True")
     assert bits == torchs_bits
 
 
+SGDS = {
+    "momentum": {"momentum": 0.9},
+    "nesterov and decay": {"momentum": 0.9, "nesterov": True, "weight_decay": 0.1},
+    "maximize": {"momentum": 0.5, "maximize": True, "dampening": 0.1},
+    "no momentum": {},
+    "rate in a tensor": {"momentum": 0.9, "lr": torch.tensor(0.1)},
+    "not fused": {"momentum": 0.9, "fused": False},
+}
+
+
+@pytest.mark.parametrize("name", SGDS)
+def test_sgd_steps_to_torchs_bits(name):
+    """Over parameters in groups, without a gradient, of two dtypes, and with a closure."""
+    found = []
+    for made in (torch.optim.SGD, eager(torch.optim.SGD)):
+        draws = torch.Generator().manual_seed(0)
+        weights = [
+            torch.randn(size, generator=draws, dtype=dtype).requires_grad_()
+            for size, dtype in ((5, torch.float32), (3, torch.float32), (4, torch.float64), (2, torch.float32))
+        ]
+        groups = [{"params": weights[:1]}, {"params": weights[1:], "lr": 0.05}]
+        sgd = made(groups, **{"lr": 0.1, "fused": True, **SGDS[name]})
+        for step in range(6):
+            for weight in weights:
+                weight.grad = torch.randn(weight.shape, generator=draws, dtype=weight.dtype)
+            weights[3].grad = weights[3].grad if step != 2 else None
+            weights[2].grad = weights[2].grad if step < 2 else None
+            assert sgd.step(*[lambda: 3.0][: step == 4]) == (3.0 if step == 4 else None)
+        moments = [value for weight in weights for value in sgd.state[weight].values()]
+        found.append([*weights, *(value for value in moments if value is not None)])
+    assert len(found[0]) == len(found[1])
+    assert all(torch.equal(one, other) for one, other in zip(*found, strict=True))
+
+
+def test_hooks_run_once_around_our_steps_and_may_change_their_arguments():
+    weight, seen = torch.ones(2, requires_grad=True), []
+    sgd = eager(torch.optim.SGD)([weight], lr=0.1)
+    handles = [
+        sgd.register_step_pre_hook(lambda one, given, named: seen.append(("before", one is sgd, given, named))),
+        sgd.register_step_post_hook(lambda one, given, named: seen.append(("after", one is sgd, given, named))),
+        register_optimizer_step_pre_hook(lambda *_: seen.append("global before")),
+        register_optimizer_step_post_hook(lambda *_: seen.append("global after")),
+    ]
+    sgd.step()
+    alone = ("before", True, (sgd,), {}), ("after", True, (sgd,), {})
+    assert seen == ["global before", *alone, "global after"]
+    handles.append(sgd.register_step_pre_hook(lambda one, _, named: ((one, lambda: 7.0), named)))
+    assert sgd.step() == 7.0
+    with torch.profiler.profile() as profile:
+        sgd.step()
+    assert any(event.key == "Optimizer.step#SGD.step" for event in profile.key_averages())
+    assert len(seen) == 12
+    for handle in handles:
+        handle.remove()
+
+
 def test_a_guard_takes_our_optimizers_for_torchs():
-    made = _light(torch.optim.SGD)([torch.zeros(2, requires_grad=True)])
+    made = eager(torch.optim.SGD)([torch.zeros(2, requires_grad=True)])
     assert kind(made) is torch.optim.SGD and type(made) is not torch.optim.SGD
     assert kind(torch.optim.Adam([torch.zeros(2, requires_grad=True)])) is torch.optim.Adam
