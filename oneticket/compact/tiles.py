@@ -283,7 +283,7 @@ def convolve(
     past = channels % SIDE == 0 and out.ctypes.data % (4 * SIDE) == 0  # what is read next is far more than the caches
     laid[:] = 0
     for begin in range(0, len(images), lanes):
-        count, base, done = min(lanes, len(images) - begin), 0, 0
+        count, base, done = min(lanes, len(images) - begin), np.int64(0), np.int64(0)
         for h in range(rows):
             base, done = _lay(images, begin, count, h * step, base, done, read, column, laid)
             for p in range(0, run, LONG):
@@ -300,7 +300,7 @@ def convolve(
                 for i in range(0, length, SIDE):
                     w, b = (p + i) // lanes, (p + i) % lanes
                     to = start + (begin + b) * image + h * line + w * pixel
-                    for c in range(0, channels, SIDE):
+                    for c in range(0, channels if b < count else 0, SIDE):
                         turn(sums, c * ROW + i, ROW, channels - c, count - b, out, to + c, image, past)
 
 
@@ -326,7 +326,7 @@ def gradients(
     run, size = pixels * lanes, images.shape[3] * wide * lanes
     laid[:] = 0
     for begin in range(0, len(images), lanes):
-        count, base, done = min(lanes, len(images) - begin), 0, 0
+        count, base, done = min(lanes, len(images) - begin), np.int64(0), np.int64(0)
         if count < lanes:
             laid[:] = 0
             turned[:] = 0
