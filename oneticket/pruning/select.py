@@ -8,6 +8,7 @@ over threads, since synchronising at every piece would cost more than it gains.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from functools import reduce
 from typing import NamedTuple
@@ -88,10 +89,10 @@ def _pieces(name: str, scores: Mapping[str, Tensor], mask: Mask, packed: Tensor)
         Piece(given.rule, values, some)
         for values, some in zip(given.split(name, PIECE), torch.split(packed, PIECE // 8), strict=True)
     ]
-    sums = torch.stack(
-        [piece.scores().sum() for piece in found]
-    )  # NaN where a score is, or for infinities of both signs
-    if sums.isnan().any() and (wrong := int((given[name].cpu().isnan() & mask[name]).count_nonzero())):
+    # A sum is NaN where a score is, or for infinities of both signs. As numbers: small tensors between the pieces'
+    # memory would let none of it be used again.
+    unclear = any(math.isnan(piece.scores().sum().item()) for piece in found)
+    if unclear and (wrong := int((given[name].cpu().isnan() & mask[name]).count_nonzero())):
         raise PruneError(f"{name}: {wrong} scores are NaN; did the training diverge?")
     return found
 
