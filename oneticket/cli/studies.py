@@ -71,6 +71,7 @@ def study(
 ) -> int:
     """Run a study: all trainings of its grid that are not in the store yet, here or on a cluster."""
     several = engine in ("auto", "processes") and not (dry_run or address or gpus or ranks > 1 or how.together > 1)
+    several = several and how.device in ("auto", "cpu")
     with telling(quiet=quiet or json), expected() if several else nullcontext():
         with loading():
             from oneticket.cli.study import study as command

@@ -13,7 +13,7 @@ from oneticket.engine.execute import PAUSE, attempt
 from oneticket.engine.scheduler import Front, Piles
 from oneticket.engine.worker import Answer
 from oneticket.ground import errors
-from oneticket.ground.errors import OneticketError, StoreError
+from oneticket.ground.errors import OneticketError, SpecError, StoreError
 from oneticket.lottery.run_context import RunContext
 from oneticket.store.step import Step
 from oneticket.store.store import Store
@@ -25,7 +25,7 @@ LOSSES = 4
 class Workers(Protocol):
     """Where an engine's workers come from, and how one talks to them. A worker is any value that stands for one.
 
-    `starts`: how many workers in a row may fail to start.
+    `starts`: how often in a row workers may fail to start. If others are up by then, those alone go on.
     """
 
     starts: int
@@ -58,13 +58,22 @@ def reachable(store: Store) -> None:
         )
 
 
+def named(front: Front) -> None:
+    """Raise SpecError for steps that name code of this program's main module, which workers do not have."""
+    if (name := front.of_main) is not None:
+        raise SpecError(
+            f"__main__:{name} is defined in the program itself, where workers cannot find it; move it to a file of its "
+            f'own, as "mine.py:{name}", or take the engine inline'
+        )
+
+
 def walk(front: Front, workers: Workers, *, store: Store, context: RunContext) -> Piles:
     """Do the steps of the front, as many at once as there is room for.
 
     A step whose worker is lost is begun again, from its last checkpoint, unless it was lost too often. Once the context
     asks to stop, all running steps write a checkpoint. All workers have ended when this returns or raises.
 
-    Raises StoreError for workers that do not start, and KeyboardInterrupt when asked to stop.
+    Raises StoreError if no worker starts, and KeyboardInterrupt when asked to stop.
     """
     crew = _Crew(front=front, workers=workers, store=store, context=context)
     try:
@@ -92,13 +101,15 @@ class _Crew:
     busy: dict[Any, Step] = field(default_factory=dict)
     idle: list[Any] = field(default_factory=list)
     losses: Counter[str] = field(default_factory=Counter)
+    most: int | None = None
 
     def hire(self) -> None:
         """Ask for as many workers as there are steps to begin, and as there is room for."""
         lacking = self.front.ready - len(self.idle) - len(self.coming)
         if lacking > 0:
-            room = self.workers.room() - len(self.idle) - len(self.coming) - len(self.busy)
-            self.coming |= {self.workers.start() for _ in range(min(lacking, room))}
+            room = self.workers.room() if self.most is None else min(self.most, self.workers.room())
+            free = room - len(self.idle) - len(self.coming) - len(self.busy)
+            self.coming |= {self.workers.start() for _ in range(min(lacking, free))}
 
     def hand_out(self) -> None:
         """Give every worker at rest a step; what needs a file of this machine is done here."""
@@ -120,19 +131,27 @@ class _Crew:
         if not (self.busy or self.coming):
             threading.Event().wait(PAUSE)
             return
+        failed = ""
         for worker, answer in self.workers.heard(PAUSE):
             step = self.busy.pop(worker, None)
             for line in answer["warnings"]:
                 warnings.warn(line, errors.KeptWarning, stacklevel=2)
             if worker in self.coming:
                 self.coming.discard(worker)
-                self._came(worker, answer)
+                if answer["said"] == "gone":
+                    self.workers.end(worker)
+                    failed = answer["text"]
+                else:
+                    self.losses.pop("", None)
+                    self.idle.append(worker)
             elif step is not None:
                 self._rest_or_end(worker, answer)
                 self._sort(step, answer)
             elif worker in self.idle:  # lost while it was at rest
                 self.idle.remove(worker)
                 self.workers.end(worker)
+        if failed:
+            self._failed_to_start(failed)
 
     def stop(self) -> None:
         """Ask all steps under way to write a checkpoint and stop, and wait until they have."""
@@ -149,17 +168,19 @@ class _Crew:
         self.coming.clear()
         self.busy.clear()
 
-    def _came(self, worker: Any, answer: Answer) -> None:
-        """A worker is up, or failed to start."""
-        if answer["said"] != "gone":
-            self.losses.pop("", None)
-            self.idle.append(worker)
-            return
-        self.workers.end(worker)
+    def _failed_to_start(self, words: str) -> None:
+        """Count one failure, of however many workers: they may have one cause. Go on with fewer, if there are any."""
         self.losses[""] += 1
-        if (often := self.losses[""]) >= self.workers.starts:
-            raise StoreError(f"workers failed to start {often} times; the last error: {answer['text']}")
-        threading.Event().wait(PAUSE * often)
+        if (often := self.losses[""]) < self.workers.starts:
+            threading.Event().wait(PAUSE * often)
+            return
+        self.most = len(self.idle) + len(self.busy)
+        if not self.most:
+            raise StoreError(f"workers failed to start {often} times; the last error: {words}")
+        many = f"{self.most} worker{'s' * (self.most > 1)}"
+        warnings.warn(
+            f"workers failed to start {often} times, so {many} must do: {words}", errors.KeptWarning, stacklevel=2
+        )
 
     def _rest_or_end(self, worker: Any, answer: Answer) -> None:
         """A worker is at rest after its step; after a broken one, it ends with whatever state that left behind."""

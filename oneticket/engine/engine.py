@@ -80,7 +80,10 @@ def run(
     """Do the steps that are not in the store yet, with that engine; each engine's `run` documents events and errors."""
     steps = tuple(steps)
     store.define(*steps)  # all of them, also those that are done: a definition may have been lost
-    match _taken(steps, store, context, engine):
+    taken = _taken(steps, store, context, engine)
+    if taken != "processes":
+        nursery.needless()
+    match taken:
         case "ray":
             share = engine.share(context)
             options = {"address": engine.address, "share": share, "ranks": engine.ranks}
@@ -110,7 +113,7 @@ def _taken(steps: tuple[Step, ...], store: Store, context: RunContext, engine: E
     if alone or (helps == "ray" and importlib.util.find_spec("ray") is None):
         return "inline"
     front = Front(steps, store=store)
-    return helps if front.left >= WORTH and front.wide >= 2 else "inline"
+    return helps if front.left >= WORTH and front.wide >= 2 and front.of_main is None else "inline"
 
 
 def _room(engine: Engine, context: RunContext) -> int:

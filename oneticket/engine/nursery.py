@@ -37,11 +37,14 @@ class Nursery:
 
     def __init__(self) -> None:
         self._door, theirs = socket.socketpair()
+        said = _standard_error()
         with theirs:
             self.process = subprocess.Popen(
                 [sys.executable, "-P", "-c", CODE],
                 stdin=theirs.fileno(),
-                env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+                stdout=said,
+                stderr=said,
+                env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, searched()))},
                 start_new_session=True,
             )
 
@@ -54,10 +57,13 @@ class Nursery:
 
     def lost(self) -> bool:
         """Whether it ended by itself. Its number stays its own until `end`, for the sake of its workers."""
-        return (
-            self.process.returncode is not None
-            or os.waitid(os.P_PID, self.process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
-        )
+        if self.process.returncode is not None:
+            return True
+        try:
+            return os.waitid(os.P_PID, self.process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+        except ChildProcessError:  # this process ignores SIGCHLD, or others in it wait for any child
+            self.process.poll()  # its number may be another's by now
+            return True
 
     def end(self) -> None:
         """End it and all its workers, at once."""
@@ -79,8 +85,7 @@ def expected() -> Iterator[None]:
     try:
         yield
     finally:
-        while _expected:
-            _expected.pop().end()
+        needless()
 
 
 def take() -> Nursery:
@@ -88,20 +93,51 @@ def take() -> Nursery:
     return _expected.pop() if _expected else Nursery()
 
 
+def needless() -> None:
+    """End the expected nursery: the run that it was expected for has no use for it, and may take all night."""
+    while _expected:
+        _expected.pop().end()
+
+
+def searched() -> list[str]:
+    """The folders in which imports are searched, without what `sys.path` holds that is no text, as Python does."""
+    return [each for each in sys.path if isinstance(each, str)]
+
+
+def _standard_error() -> int:
+    """What a nursery and its workers write to: both standard streams must be open, or sockets take their numbers."""
+    try:
+        os.fstat(2)
+    except OSError:
+        return subprocess.DEVNULL
+    return subprocess.DEVNULL if sys.__stderr__ is None else 2
+
+
 def main() -> None:
-    """Be a nursery: a byte with a socket makes a worker that listens to it; the end of standard input ends it."""
-    from oneticket.engine.processes import serve  # takes the time that `import torch` takes
+    """Be a nursery: a byte with a socket makes a worker that listens to it; the end of standard input ends it.
+
+    Whoever ends a job by signals sends them to all its processes. They are for the run alone, which asks its workers
+    for checkpoints; all end when it does.
+    """
+    for number in DEAF:
+        signal.signal(number, _deaf)  # not SIG_IGN, which programs that a worker starts would inherit
+    os.register_at_fork(after_in_child=_hear_again)
+    from oneticket.engine.processes import refuse, serve  # takes the time that `import torch` takes
     from oneticket.guard import zero
 
-    zero.load()
+    with contextlib.suppress(Exception):  # no room for compiled kernels, for example: then workers see to themselves
+        zero.load()
     with socket.socket(fileno=os.dup(0)) as door:
         os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-        os.dup2(2, 1)
+        sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]  # workers are killed at the end
         signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for workers
         gc.freeze()
         while fds := socket.recv_fds(door, 1, 1)[1]:
             with socket.socket(fileno=fds[0]) as line:
-                _fork(line, serve, door)
+                try:
+                    _fork(line, serve, door)
+                except OSError as error:  # no memory, or too many processes; the workers that are there go on
+                    refuse(line, error)
 
 
 def _fork(line: socket.socket, serve: Callable[[socket.socket], None], door: socket.socket) -> None:
@@ -113,11 +149,38 @@ def _fork(line: socket.socket, serve: Callable[[socket.socket], None], door: soc
     try:
         door.close()
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        for number in DEAF:  # a fork of this worker hears again, the worker does not
+            signal.signal(number, _deaf)
+        _draw_anew()
         serve(line)
         code = 0
     except BaseException:
         traceback.print_exc()
     finally:
-        sys.stdout.flush()
-        sys.stderr.flush()
+        with contextlib.suppress(Exception):
+            sys.stdout.flush()
+            sys.stderr.flush()
         os._exit(code)
+
+
+def _draw_anew() -> None:
+    """Give numpy's global generator its own state in each worker; forks would all draw the same numbers.
+
+    It is for a user's own code alone. Python gives its own generator a new state, and torch's is seeded for each step.
+    """
+    if (numpy := sys.modules.get("numpy")) is not None:
+        numpy.random.seed()
+
+
+def _deaf(number: int, frame: object) -> None: ...
+
+
+def _hear_again() -> None:
+    for number in DEAF:
+        signal.signal(number, signal.SIG_DFL)
+
+
+DEAF = [
+    getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1", "SIGUSR2") if hasattr(signal, name)
+]
+"""What is sent to all processes of a job by those who end it: a service manager, a queue, a closed terminal."""

@@ -20,7 +20,7 @@ from typing import Any
 
 from oneticket.engine import nursery
 from oneticket.engine.cluster import ClusterShare
-from oneticket.engine.crew import reachable, walk
+from oneticket.engine.crew import named, reachable, walk
 from oneticket.engine.nursery import Nursery
 from oneticket.engine.scheduler import Front, Observer, Piles
 from oneticket.engine.worker import Answer, Worker, answer
@@ -57,6 +57,7 @@ def run(
     front = Front(steps, store=store, observe=observe, longest_first=True)
     if not front.left:
         return front.piles()
+    named(front)
     workers = Processes(store=store, context=context, most=most or cores())
     with contextlib.closing(workers):
         return walk(front, workers, store=store, context=context)
@@ -111,7 +112,7 @@ class Processes:
             "compact": context.compact,
             "compiled": context.compiled,
         }
-        line.say(json.dumps({"path": sys.path, "worker": {**about, "threads": context.threads or 1}}))
+        line.say(json.dumps({"path": nursery.searched(), "worker": {**about, "threads": context.threads or 1}}))
         return line
 
     def give(self, worker: _Line, key: str) -> None:
@@ -143,6 +144,12 @@ class Processes:
         with contextlib.suppress(KeyError, ValueError):
             self._lines.unregister(worker.socket)
         worker.socket.close()
+
+
+def refuse(line: socket.socket, error: OSError) -> None:
+    """Say why no worker will listen to this line."""
+    with contextlib.suppress(OSError):
+        line.sendall(json.dumps(answer("gone", text=f"no process could be forked: {error}")).encode() + b"\n")
 
 
 def serve(line: socket.socket) -> None:

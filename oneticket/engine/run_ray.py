@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from oneticket.engine.cluster import ClusterShare, cluster, fitting
-from oneticket.engine.crew import reachable, walk
+from oneticket.engine.crew import named, reachable, walk
 from oneticket.engine.scheduler import Front, Observer, Piles
 from oneticket.engine.worker import Answer, Worker, answer
 from oneticket.ground.errors import SpecError
@@ -45,6 +45,7 @@ def run(
     front = Front(steps, store=store, observe=observe, longest_first=True)
     if not front.left:
         return front.piles()
+    named(front)
     with cluster(address):
         actors = _Actors(store=store, context=context, share=share, ranks=ranks)
         return walk(front, actors, store=store, context=context)

@@ -11,6 +11,7 @@ from typing import Concatenate, ParamSpec, TypeVar
 
 from oneticket.engine.execute import PAUSE
 from oneticket.ground import clock
+from oneticket.ground.canon import joined
 from oneticket.ground.errors import OneticketError
 from oneticket.store.step import Step
 from oneticket.store.store import Store
@@ -20,6 +21,7 @@ from oneticket.study.steps import akin
 Observer = Callable[[Step, str], None]
 P = ParamSpec("P")
 R = TypeVar("R")
+MAIN = '"__main__:'
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,9 +86,10 @@ class Front:
         return len(self._left)
 
     @property
-    def portable(self) -> bool:
-        """Whether a process that knows addresses alone could do all that is left: none needs a file of this one."""
-        return all(self._order[key].file is None for key in self._left)
+    def of_main(self) -> str | None:
+        """A function or class of this program's main module that a step which is left names; no worker can find it."""
+        texts = (joined(step.args) for key, step in self._order.items() if key in self._left)
+        return next((text.partition(MAIN)[2].partition('"')[0] for text in texts if MAIN in text), None)
 
     @property
     @_one_at_a_time

@@ -52,7 +52,10 @@ class StoreError(OneticketError):
 
 
 class KeptWarning(UserWarning):
-    """A stored file is not used: it is damaged, belongs to something else, or is of another version."""
+    """A stored file is not used: it is damaged, belongs to something else, or is of another version.
+
+    Or a run goes on with fewer workers than there is room for, since no more start.
+    """
 
 
 def tell(path: object, why: object, then: str = "it is made anew") -> None:

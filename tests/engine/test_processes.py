@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
+import warnings
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,10 +16,10 @@ import torch
 from gated import GATE, checkpoints, kill, open_gate, outcomes, slow, steps, trained, trained_by_two
 from waiting import until
 
-from oneticket.engine import crew, inline, nursery, processes
+from oneticket.engine import crew, engine, inline, nursery, processes
 from oneticket.engine.engine import Engine
 from oneticket.engine.nursery import Nursery, expected
-from oneticket.ground.errors import SpecError, StoreError
+from oneticket.ground.errors import KeptWarning, SpecError, StoreError
 from oneticket.lottery.run_context import RunContext
 from oneticket.store.step import Step
 from oneticket.store.store import Store
@@ -69,6 +73,106 @@ def test_workers_that_cannot_start_are_told(tmp_path, seen, monkeypatch) -> None
         processes.run(steps(), store=Store(tmp_path), context=RunContext(), most=1)
 
 
+FORKS_ONCE = """
+import os
+from oneticket.engine.nursery import main
+fork, forks = os.fork, []
+
+def one():
+    if forks:
+        raise BlockingIOError(11, "no further process")
+    forks.append(1)
+    return fork()
+
+os.fork = one
+main()
+"""
+
+
+def test_where_no_further_worker_can_be_forked_those_that_are_there_go_on(own, seen, monkeypatch) -> None:
+    monkeypatch.setattr(nursery, "CODE", FORKS_ONCE)
+    monkeypatch.setattr(crew, "PAUSE", 0.01)
+    open_gate(own, GATE)
+    with warnings.catch_warnings(record=True) as heard:
+        warnings.simplefilter("always")
+        context = RunContext(stop=lambda: bool(heard and open_gate(own)))
+        piles = processes.run(steps(slow(), levels=0), store=Store(own / "store"), context=context, most=3)
+    assert len(piles.done) == 4 and len(trained(own)) == 1
+    (said,) = heard
+    assert said.category is KeptWarning
+    assert str(said.message).startswith("workers failed to start 3 times, so 1 worker must do: no process could")
+    assert "no further process" in str(said.message) and len(seen) == 1
+
+
+TALKS = """
+import os
+import numpy as np
+from own_networks import Slow
+
+class Talks(Slow):
+    def __init__(self, shape, classes):
+        super().__init__(shape, classes)
+        print(f"{os.getpid()} drew {np.random.random()}")
+"""
+
+
+def test_workers_are_heard_draw_other_numbers_and_leave_signals_to_the_run(own, seen, capfd) -> None:
+    """Queues and service managers send SIGTERM to all processes of a job; the run's own answer is a checkpoint."""
+    (own / "talking_networks.py").write_text(TALKS)
+    spec, heard, sent = slow().but(model="talking_networks:Talks"), list[str](), list[int]()
+    open_gate(own, GATE)
+
+    def harm() -> bool:
+        if not sent and trained_by_two(own):
+            for number in nursery.DEAF:
+                os.killpg(seen[0].process.pid, number)
+                sent.append(number)
+            open_gate(own)
+        return False
+
+    store, context = Store(own / "store"), RunContext(stop=harm)
+    plan = steps(spec, levels=0)
+    piles = processes.run(plan, store=store, context=context, observe=lambda step, event: heard.append(event), most=2)
+    assert (len(piles.done), len(seen), "lost" in heard, signal.SIGTERM in sent) == (4, 1, False, True)
+    first = {pid: drawn for pid, _, drawn in reversed([line.split() for line in capfd.readouterr().err.splitlines()])}
+    assert len(first) == 2 == len(set(first.values()))
+    sys.modules.pop("talking_networks", None)
+
+
+CLOSED = """
+import os, sys
+for number in (0, 1, 2):
+    os.close(number)
+os.execv(sys.executable, [sys.executable, "-c", sys.argv[1]])
+"""
+RUNS = """
+import sys
+from pathlib import Path
+sys.path += [Path(), {tests!r}]
+from gated import steps
+from oneticket.engine import processes
+from oneticket.lottery.run_context import RunContext
+from oneticket.store.store import Store
+print("nowhere")
+processes.run(steps(replicates=1), store=Store("store"), context=RunContext(), most=1)
+"""
+
+
+def test_standard_streams_may_be_closed_and_the_path_of_imports_may_hold_anything(tmp_path) -> None:
+    code = RUNS.format(tests=str(Path(__file__).parents[1]))
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    subprocess.run([sys.executable, "-c", CLOSED, code], cwd=tmp_path, env=environment, check=True)
+    assert len(outcomes(Store(tmp_path / "store"))) == 3
+
+
+def test_a_nursery_that_somebody_else_waited_for_is_lost(seen, monkeypatch) -> None:
+    monkeypatch.setattr(nursery, "CODE", "")
+    one = nursery.take()
+    os.waitpid(one.process.pid, 0)
+    assert one.lost() and one.lost()
+    one.end()
+
+
 def test_what_breaks_off_while_workers_are_heard_ends_them(tmp_path, seen) -> None:
     def observe(step: Step, event: str) -> None:
         if event == "done":
@@ -92,9 +196,12 @@ def test_an_expected_nursery_is_taken_once_and_an_unused_one_ends(tmp_path, seen
         raise SpecError("mine")
     assert len(seen) == 2
     assert seen[1].process.returncode == -signal.SIGKILL
+    with expected():
+        engine.run(steps(replicates=1), store=Store(tmp_path), context=RunContext())
+        assert seen[2].process.returncode == -signal.SIGKILL, "a run inline has no use for it"
     monkeypatch.setattr(nursery, "cores", lambda: 1)
     with expected():
-        assert len(seen) == 2
+        assert len(seen) == 3
 
 
 def test_what_cannot_be_run_is_refused_before_anything_is_started(tmp_path, seen, monkeypatch) -> None:
@@ -109,6 +216,8 @@ def test_what_cannot_be_run_is_refused_before_anything_is_started(tmp_path, seen
         Engine(name="processes", gpus=0.5)
     with pytest.raises(SpecError, match="workers train one network at a time"):
         Engine(name="processes", together=2)
+    with pytest.raises(SpecError, match=r"__main__:Net is defined in the program itself.*as \"mine.py:Net\""):
+        processes.run([replace(steps()[0], args={"model": "__main__:Net"})], store=store, context=RunContext())
     monkeypatch.setattr(nursery, "able", lambda: False)
     with pytest.raises(SpecError, match="needs Linux"):
         processes.run(steps(), store=store, context=RunContext())

@@ -263,5 +263,6 @@ def test_auto_takes_several_processes_for_wide_plans_only(tmp_path, monkeypatch)
     engine.run(wide, store=Store("memory://y"), context=context)
     engine.run(wide, store=store, context=context, engine=Engine(cpus=2))
     engine.run(wide, store=store, context=context, engine=Engine(name="inline"))
+    engine.run([replace(each, args={**each.args, "a": "__main__:b"}) for each in wide], store=store, context=context)
     engine.run(narrow, store=store, context=replace(context), engine=Engine(ranks=2))
-    assert taken == ["processes", *["inline"] * 5, "ray"]
+    assert taken == ["processes", *["inline"] * 6, "ray"]
