@@ -139,6 +139,7 @@ def test_none_does_stacked(name: str, count: int) -> None:
 def test_none_does_compacted_to_any_width(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(choose, "worth", lambda layer, shape: 1.0)  # every layer that has a sparse form takes it
     monkeypatch.setattr(choose, "SMALLEST", 1)
+    monkeypatch.setattr(choose, "DENSEST", 0.5)  # so that not all of them are sparse
     net, seen = made(ModelSpec(name=name, width=CUT[name])), set()
     for width in range(1, 17):
         form = FORMS[(width + [*CUT].index(name)) % len(FORMS)]  # each form at each width, of one of the models
