@@ -73,6 +73,12 @@ def source_digest(path: str, kind: str) -> str:
 def _files(path: str, kind: str) -> list[Path]:
     """The file that defines a function, and the user's file that names it, which decides which function it is."""
     found = own(path, kind)
+    if path.startswith("__main__:") and not hasattr(sys.modules["__main__"], "__file__"):  # a notebook, python -c
+        name = path.partition(":")[2]
+        raise SpecError(
+            f"{kind} {path!r}: it is in no file, so changed code could not be told from old; write it to a file and "
+            f"name it as 'mine.py:{name}'"
+        )
     try:
         written = inspect.getsourcefile(inspect.unwrap(found))
     except TypeError:  # built in, or an object that can be called

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from oneticket.ground.errors import SpecError
 from oneticket.ground.import_path import source_digest
 
 WRAPPING = "def wrapped(f):\n    def g(*a):\n        return f(*a)\n    return g\n"
@@ -89,3 +90,12 @@ def _written(folder: Path, files: dict[str, str], monkeypatch: pytest.MonkeyPatc
 def _named(folder: Path, name: str) -> str:
     """A module of a package by its name, a file alone by its path."""
     return f"{name.removesuffix('.py').replace('/', '.')}:score" if "/" in name else f"{folder / name}:score"
+
+
+def test_code_of_a_main_module_without_a_file_is_refused_in_words(monkeypatch) -> None:
+    """A notebook's, or that of `python -c`: an address could not tell changed code from old."""
+    main = sys.modules["__main__"]
+    monkeypatch.setattr(main, "score", lambda: 1, raising=False)
+    monkeypatch.delattr(main, "__file__", raising=False)
+    with pytest.raises(SpecError, match=r"model '__main__:score': it is in no file, .* as 'mine\.py:score'"):
+        source_digest("__main__:score", "model")
