@@ -61,4 +61,4 @@ class Blocks:
 @lru_cache(maxsize=64)
 def whole(outputs: int, inputs: int) -> Blocks:
     """The blocks of a small layer of which all weights remain."""
-    return Blocks.of(torch.ones(outputs, inputs, dtype=torch.bool))
+    return Blocks.of(torch.ones(outputs, inputs, dtype=torch.bool, device="cpu"))

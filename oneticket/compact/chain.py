@@ -7,8 +7,8 @@ copies and what autograd keeps of each layer.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from functools import cache
+from collections.abc import Callable, Sequence
+from functools import cache, wraps
 from types import ModuleType
 from typing import Any, NamedTuple, cast
 
@@ -30,7 +30,7 @@ class Link(NamedTuple):
 def product(x: Tensor, links: Sequence[Link], tensors: Sequence[Tensor | None]) -> Tensor:
     """(..., I) float32 to (..., O) through layers in a row; `tensors`: weights and bias, or None, of each.
 
-    Weights are in the order of `Blocks.place`. ValueError for inputs of another size.
+    Weights are in the order of `Blocks.place`. ValueError for tensors of another size, or not float32 on the CPU.
     """
     inputs = links[0].blocks.inputs
     if not x.dim() or x.shape[-1] != inputs:
@@ -38,11 +38,29 @@ def product(x: Tensor, links: Sequence[Link], tensors: Sequence[Tensor | None]) 
     for each in (x, *tensors):  # the kernels read memory as it lies
         if each is not None and not (each.dtype == torch.float32 and each.is_cpu):
             raise ValueError(f"expected float32 on the CPU, got {each.dtype} on {each.device}")
-    for (blocks, _), weight in zip(links, tensors[::2], strict=True):
+    for (blocks, _), weight, bias in zip(links, tensors[::2], tensors[1::2], strict=True):
         if weight is None or weight.numel() != len(blocks.place) or not weight.is_contiguous():
             raise ValueError(f"expected {len(blocks.place)} weights in a row, got {weight}")
+        if bias is not None and bias.shape != (blocks.outputs,):
+            raise ValueError(f"expected a bias of {blocks.outputs} numbers, got {tuple(bias.shape)}")
     out = cast("Tensor", _Chain.apply(x if x.dim() == 2 else x.reshape(-1, inputs), links, *tensors))  # type: ignore[no-untyped-call]
-    return out if x.dim() == 2 else out.reshape(*x.shape[:-1], -1)
+    return out if x.dim() == 2 else out.reshape(*x.shape[:-1], links[-1].blocks.outputs)
+
+
+def once(backward: Callable[..., Any]) -> Callable[..., Any]:
+    """As `once_differentiable`, which lets a second derivative be lost where the gradient that comes in is a constant.
+
+    So it is in a penalty on gradients: what comes from `out.sum()` needs no gradient. Here every second one raises.
+    """
+    inner = once_differentiable(backward)
+
+    @wraps(backward)
+    def called(ctx: Any, *grads: Tensor) -> Any:
+        if torch.is_grad_enabled():  # only under `create_graph`
+            return inner(ctx, *(grad.detach().requires_grad_() for grad in grads))
+        return inner(ctx, *grads)
+
+    return called
 
 
 class _Chain(Function):
@@ -54,8 +72,8 @@ class _Chain(Function):
         seen = [_turned(x.detach())]  # which may be x itself
         for (blocks, floor), weight, bias in zip(links, tensors[::2], tensors[1::2], strict=True):
             assert weight is not None
-            out = torch.empty(blocks.outputs, count)
-            start = 0 if bias is None else bias.data_ptr()
+            out, constants = _empty(blocks.outputs, count), None if bias is None else bias.contiguous()
+            start = 0 if constants is None else constants.data_ptr()
             read = seen[-1].data_ptr()
             forward(blocks.begins, blocks.place, weight.data_ptr(), start, read, out.data_ptr(), count, floor, widest)
             seen.append(out)
@@ -65,9 +83,10 @@ class _Chain(Function):
         return _turned(seen[-1], anew=True)
 
     @staticmethod
-    @once_differentiable
+    @once
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        links, saved, wanted = ctx.links, ctx.saved_tensors, ctx.needs_input_grad
+        links, wanted = ctx.links, ctx.needs_input_grad
+        saved = [one.contiguous() for one in ctx.saved_tensors]  # hooks of saved tensors may lay them out otherwise
         weights, seen = saved[: len(links)], saved[len(links) :]
         count, backward, widest = len(grad), _kernels().backward, _widest()
         found: list[Tensor | None] = [None] * (2 * len(links) + 2)
@@ -75,9 +94,9 @@ class _Chain(Function):
         for number in reversed(range(len(links))):
             (blocks, floor), weight, at = links[number], weights[number], 2 * number + 2
             to_weight = torch.empty_like(weight) if wanted[at] else None
-            to_bias = torch.empty(blocks.outputs) if wanted[at + 1] else None
+            to_bias = _empty(blocks.outputs) if wanted[at + 1] else None
             more = any(wanted[:at])  # of what lies before this layer
-            to_x = torch.empty(blocks.inputs, count) if more else None
+            to_x = _empty(blocks.inputs, count) if more else None
             backward(
                 blocks.begins,
                 blocks.place,
@@ -104,9 +123,14 @@ def _turned(matrix: Tensor, *, anew: bool = False) -> Tensor:
     there = matrix.t()
     if there.is_contiguous():
         return there.clone() if anew else there
-    matrix, made = matrix.contiguous(), torch.empty(there.shape)
+    matrix, made = matrix.contiguous(), _empty(*there.shape)
     _kernels().turned(matrix.data_ptr(), made.data_ptr(), *matrix.shape)
     return made
+
+
+def _empty(*size: int) -> Tensor:
+    """What the kernels write, whatever torch makes by default."""
+    return torch.empty(size, dtype=torch.float32, device="cpu")
 
 
 @cache

@@ -147,8 +147,12 @@ def _calibrate(layer: Layer, shape: tuple[int, ...]) -> float:
     """
     generator = Streams(root=0, replicate=0).generator("shuffle")
     like = _like(layer, max(FEWEST, MOST * len(layer.weight) // layer.weight.numel()))
-    draws = torch.rand(like.weight.shape, generator=generator)
-    x = torch.randn(shape, generator=generator)
+    kind: dict[str, Any] = {
+        "generator": generator,
+        "dtype": torch.float32,
+        "device": "cpu",
+    }  # whatever the defaults are
+    draws, x = torch.rand(like.weight.shape, **kind), torch.randn(shape, **kind)
     if isinstance(layer, nn.Conv2d):
         x = x.contiguous(memory_format=torch.channels_last)
 
@@ -173,10 +177,16 @@ def _like(layer: Layer, most: int) -> Layer:
     """A layer of the same size, but with at most so many outputs, and with gradients of its own."""
     outputs = min(most, len(layer.weight))
     new: Layer = (
-        skip_init(nn.Linear, layer.in_features, outputs)  # type: ignore[no-untyped-call]
+        skip_init(nn.Linear, layer.in_features, outputs, dtype=torch.float32)  # type: ignore[no-untyped-call]
         if isinstance(layer, nn.Linear)
         else skip_init(  # type: ignore[no-untyped-call]
-            nn.Conv2d, layer.in_channels, outputs, layer.kernel_size, stride=layer.stride, padding=layer.padding
+            nn.Conv2d,
+            layer.in_channels,
+            outputs,
+            layer.kernel_size,
+            stride=layer.stride,
+            padding=layer.padding,
+            dtype=torch.float32,
         )
     )
     for weight in new.parameters():

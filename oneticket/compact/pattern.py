@@ -84,13 +84,14 @@ class Pattern:
             group, count = group[sort], np.bincount(group, minlength=groups)
             at = to[group] + np.arange(len(some)) - (count.cumsum() - count)[group]
             output = np.searchsorted(first, begin + sort, side="right") - 1
-            order[at], turned[at] = begin + sort, output * size + some[sort] % size
+            order[at], turned[at] = begin + sort, output * size + some[sort].astype(np.int64) % size
             to, begin = to + count, begin + len(some)
         return Entries(begins, turned), torch.from_numpy(order)
 
     def _group(self, place: Array) -> Array:
         """Which phase and input channel places belong to, as a number."""
         _, inputs, high, wide = self.shape
+        place = place.astype(np.int64)  # with a stride there may be more groups than places
         channel: Array = place // (high * wide)
         if self.stride == (1, 1):
             return channel

@@ -35,7 +35,7 @@ class Room:
         """A float32 tensor of any values, contiguous, that begins at a multiple of 64 bytes, as torch's do."""
         size = math.prod(shape)
         if size < SMALLEST:
-            return torch.empty(*shape)
+            return torch.empty(*shape, dtype=torch.float32, device="cpu")
         spare = self._spare.setdefault(size, [])
         try:  # asking first whether there is one would let two threads ask for the last
             whole = spare.pop()

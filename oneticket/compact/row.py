@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import weakref
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -20,12 +19,14 @@ SMALL = 1 << 15  # weights of a dense layer that is called with the sparse one b
 def join(network: nn.Module) -> None:
     """Let every `nn.Sequential` that has a sparse linear layer call it together with what follows.
 
-    The modules stay as they are. Each is called by itself whenever hooks would see that it is not, or under autocast.
+    The modules stay as they are. Each is called by itself whenever hooks or a `forward` of its own would see that it is
+    not, or under autocast.
     """
     for module in network.modules():
         plain = isinstance(module, nn.Sequential) and type(module).forward is nn.Sequential.forward
+        plain = plain and "forward" not in vars(module)
         if plain and any(isinstance(each, Sparse) and each.linear for each in module.children()):
-            module.forward = Row(module)
+            module.forward = Row(module._modules)
 
 
 def by_column(network: nn.Module) -> bool:
@@ -37,15 +38,16 @@ def by_column(network: nn.Module) -> bool:
 
 
 class Row:
-    """The forward pass of a container; copies of it have their own."""
+    """The forward pass of a container; copies of it have their own, with the copied layers.
 
-    def __init__(self, container: nn.Module) -> None:
-        self._container = weakref.ref(container)  # which has this: a cycle would keep its memory for a while
+    It knows the container's layers alone: with the container itself it would make a cycle, whose memory stays a while.
+    """
 
-    def __call__(self, x: Any) -> Any:
-        container = self._container()
-        assert container is not None
-        layers: list[Any] = [*container._modules.values()]
+    def __init__(self, layers: Mapping[str, Any]) -> None:
+        self._layers = layers
+
+    def __call__(self, input: Any) -> Any:
+        x, layers = input, [*self._layers.values()]
         alone = torch.is_autocast_enabled("cpu") or _has_any_global_hook()  # type: ignore[no-untyped-call]
         at = 0
         while at < len(layers):
@@ -56,13 +58,6 @@ class Row:
                 links, tensors, at = found
                 x = product(x.float(), links, tensors)
         return x
-
-    def __deepcopy__(self, memo: Mapping[int, Any]) -> Row:
-        container = self._container()
-        return Row(memo[id(container)])
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return Row, (self._container(),)
 
 
 def _chain(layers: Sequence[nn.Module], at: int) -> tuple[list[Link], list[Tensor | None], int] | None:
@@ -93,4 +88,6 @@ def _blocks(layer: nn.Module, weight: Tensor) -> Blocks | None:
 
 
 def _hooked(layer: nn.Module) -> bool:
-    return bool(layer._forward_hooks or layer._forward_pre_hooks or layer._backward_hooks or layer._backward_pre_hooks)
+    """Whether a call of the layer is more than its class's `forward`."""
+    hooks = layer._forward_hooks or layer._forward_pre_hooks or layer._backward_hooks or layer._backward_pre_hooks
+    return bool(hooks or "forward" in layer.__dict__)

@@ -16,10 +16,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.autograd import Function
-from torch.autograd.function import once_differentiable
 
 from oneticket.compact.blocks import Blocks
-from oneticket.compact.chain import Link, product
+from oneticket.compact.chain import Link, once, product
 from oneticket.compact.pattern import Pattern, Product, picked
 from oneticket.compact.room import Room
 
@@ -81,6 +80,12 @@ class Sparse(nn.Module):
         padded = [size + 2 * pad for size, pad in zip(x.shape[-2:], self.pattern.padding, strict=True)]
         if x.dim() != 4 or x.shape[1] != inputs or padded[0] < kernel[0] or padded[1] < kernel[1]:
             raise ValueError(f"expected (N, {inputs}, H, W), no smaller than the kernel, got {tuple(x.shape)}")
+        for name, one, size in (
+            ("weight", self.weight, len(self.pattern.by_output.place)),
+            ("bias", self.bias, self.pattern.shape[0]),
+        ):  # the kernels do not look where memory ends
+            if one is not None and one.shape != (size,):
+                raise ValueError(f"expected a {name} of {size} numbers, got {tuple(one.shape)}")
         return _convolution(x, self.weight, self.bias, self.pattern, room)
 
     def extra_repr(self) -> str:
@@ -102,9 +107,10 @@ class _Convolution(Function):
         return out
 
     @staticmethod
-    @once_differentiable
+    @once
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         (weight, seen), pattern, room = ctx.saved_tensors, ctx.pattern, ctx.room
+        seen = seen.contiguous(memory_format=torch.channels_last)  # hooks of saved tensors may lay it out otherwise
         to_x, to_weight, to_bias, *_ = ctx.needs_input_grad
         grad = grad.contiguous(memory_format=torch.channels_last)
         size, x, remaining = (*seen.shape[2:], len(seen)), None, None
@@ -143,7 +149,7 @@ def _images(room: Room, count: int, channels: int, *size: int) -> Tensor:
 
     No view of another tensor: what comes next may change it in place.
     """
-    last, out = room.take((count, *size, channels)), torch.empty(0)
+    last, out = room.take((count, *size, channels)), torch.empty(0, dtype=torch.float32, device="cpu")
     return out.set_(last.untyped_storage(), 0, (count, channels, *size), last.permute(0, 3, 1, 2).stride())
 
 

@@ -27,7 +27,7 @@ def scaled(x: Tensor, mean: Tensor, rate: Tensor) -> Tensor:
     ([[2.0, 6.0], [4.0, 10.0]], (1, 2))
     """
     (count, *shape), x, mean, rate = x.shape, x.contiguous(), mean.contiguous(), rate.contiguous()
-    made = torch.empty(mean.numel(), count)
+    made = torch.empty(mean.numel(), count, dtype=torch.float32, device="cpu")
     _scaled(x.data_ptr(), mean.data_ptr(), rate.data_ptr(), made.data_ptr(), mean.numel(), count)
     return made.t().view(count, *shape)
 

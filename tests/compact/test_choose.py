@@ -72,6 +72,16 @@ def test_a_folder_that_cannot_be_written_is_no_matter(tmp_path: Path, monkeypatc
     assert first == choose.worth(layer, (4, 64, 4, 4))
 
 
+def test_measuring_asks_for_no_defaults_of_torch() -> None:
+    layers = (nn.Linear(200, 100), nn.Conv2d(16, 16, 3)), ((16, 200), (4, 16, 8, 8))
+    torch.set_default_dtype(torch.float64)
+    try:
+        with torch.device("meta"):
+            assert all(choose.worth(layer, shape) <= choose.DENSEST for layer, shape in zip(*layers, strict=True))
+    finally:
+        torch.set_default_dtype(torch.float32)
+
+
 def test_measuring_touches_neither_threads_nor_random_state() -> None:
     layer = nn.Linear(200, 100)
     before, threads = torch.get_rng_state(), torch.get_num_threads()

@@ -26,6 +26,7 @@ ROWS: dict[str, tuple[list[nn.Module], tuple[int, ...]]] = {
     "more dimensions": ([nn.Linear(20, 30), nn.ReLU(), nn.Linear(30, 7)], (3, 5, 20)),
     "a dense layer too large": ([nn.Linear(20, 300), nn.ReLU(), nn.Linear(300, 120), nn.ReLU()], (64, 20)),
     "no example": ([nn.Linear(20, 30), nn.ReLU(), nn.Linear(30, 7)], (0, 20)),
+    "no example of more dimensions": ([nn.Linear(20, 30), nn.ReLU(), nn.Linear(30, 7)], (0, 5, 20)),
 }
 
 
@@ -111,6 +112,16 @@ def test_hooks_see_every_layer() -> None:
     assert seen[4:] == [*joined, joined]
 
 
+def test_a_forward_of_its_own_is_called() -> None:
+    _, joined = thinned([nn.Linear(6, 5), nn.ReLU(), nn.Linear(5, 4)])
+    x = torch.randn(3, 6)
+    joined[1].forward = torch.tanh
+    torch.testing.assert_close(joined(x), joined[2](joined[0](x).tanh()))
+    joined.forward = torch.neg
+    join(joined)
+    assert torch.equal(joined(x), -x)
+
+
 def test_a_layer_that_is_replaced_is_called() -> None:
     _, joined = thinned([nn.Linear(6, 5), nn.ReLU(), nn.Linear(5, 4)])
     joined[1] = nn.Tanh()
@@ -147,6 +158,48 @@ def test_a_copy_calls_its_own_layers() -> None:
     assert other.forward is not joined.forward
 
 
+def test_a_shallow_copy_outlives_the_network() -> None:
+    _, joined = thinned([nn.Linear(6, 5), nn.ReLU()])
+    x, other = torch.randn(3, 6), copy.copy(joined)
+    before = joined(x)
+    del joined
+    assert torch.equal(other(input=x), before)
+
+
+def test_defaults_of_torch_change_nothing() -> None:
+    plain, joined = thinned([nn.Linear(6, 5), nn.ReLU(), nn.Linear(5, 4)])
+    x = torch.randn(70, 6)
+    for dtype in (torch.float64, torch.bfloat16):
+        torch.set_default_dtype(dtype)
+        try:
+            with torch.device("meta"):
+                found = joined(x)
+                grads = torch.autograd.grad(found.square().sum(), [*joined.parameters()])
+        finally:
+            torch.set_default_dtype(torch.float32)
+        torch.testing.assert_close(found, plain(x))
+        again = torch.autograd.grad(joined(x).square().sum(), [*joined.parameters()])
+        torch.testing.assert_close(grads, again)
+
+
+def test_saved_tensors_may_be_laid_out_otherwise() -> None:
+    _, joined = thinned([nn.Linear(6, 5), nn.ReLU(), nn.Linear(5, 4)])
+    x = torch.randn(70, 6)
+    expected = torch.autograd.grad(joined(x).square().sum(), [*joined.parameters()])
+    with torch.autograd.graph.saved_tensors_hooks(lambda one: one.clone().t().contiguous().t(), lambda one: one):
+        out = joined(x)
+    torch.testing.assert_close(torch.autograd.grad(out.square().sum(), [*joined.parameters()]), expected)
+
+
+def test_a_second_derivative_is_refused_though_the_gradient_is_a_constant() -> None:
+    _, joined = thinned([nn.Linear(6, 5), nn.ReLU(), nn.Linear(5, 4)], dense=1)
+    x = torch.randn(3, 6, requires_grad=True)
+    out = joined(x)
+    (slope,) = torch.autograd.grad(out.sum(), x, create_graph=True)
+    with pytest.raises(RuntimeError, match="differentiate twice"):
+        (out.square().mean() + slope.square().sum()).backward()
+
+
 def test_which_networks_read_their_inputs_by_column() -> None:
     layers = [nn.Flatten(), nn.Linear(6, 5), nn.ReLU(), nn.Linear(5, 4)]
     plain, joined = thinned(layers)
@@ -172,6 +225,17 @@ def test_what_the_kernels_cannot_read_is_refused() -> None:
         joined.double()(torch.ones(2, 6))
     with pytest.raises(ValueError, match=r"expected \(\.\.\., 6\), got \(2, 5\)"):
         joined.float()(torch.ones(2, 5))
+    joined[0].bias = nn.Parameter(torch.ones(4))
+    with pytest.raises(ValueError, match=r"expected a bias of 5 numbers, got \(4,\)"):
+        joined(torch.ones(2, 6))
+
+
+def test_a_bias_may_be_every_second_number_of_another_tensor() -> None:
+    plain, joined = thinned([nn.Linear(6, 5), nn.ReLU(), nn.Linear(5, 4)], dense=1)
+    some = torch.randn(8)
+    for net in (plain, joined):
+        net[2].bias = nn.Parameter(some[::2])
+    compare(plain, joined, torch.randn(3, 6))
 
 
 def test_it_gives_the_same_bits_again() -> None:

@@ -45,6 +45,8 @@ LAYERS: dict[str, tuple[nn.Module, tuple[int, ...]]] = {
     "7x7 with stride 2": (nn.Conv2d(3, 8, 7, stride=2, padding=3), (4, 3, 19, 20)),
     "stride as large as the kernel": (nn.Conv2d(3, 8, 4, stride=4), (4, 3, 18, 16)),
     "strides 3 and 1": (nn.Conv2d(3, 4, (2, 3), stride=(3, 1), padding=(1, 2)), (4, 3, 8, 7)),
+    "more groups of pixels than two bytes count": (nn.Conv2d(20_000, 1, (3, 1), stride=3), (1, 20_000, 3, 4)),
+    "a kernel of more places than two bytes count": (nn.Conv2d(1, 2, 256), (2, 1, 257, 256)),
     "one pixel with stride 2": (nn.Conv2d(5, 6, 3, stride=2, padding=1), (7, 5, 1, 1)),
     "more rows than there is room for, with stride 2": (
         nn.Conv2d(64, 3, 3, stride=2, padding=1),
@@ -107,6 +109,40 @@ def test_a_pattern_takes_two_bytes_a_weight_and_six_more_for_the_gradient_of_its
     layer(torch.ones(2, 80, 4, 4, requires_grad=True)).sum().backward()
     entries, order = pattern.by_input
     assert (entries.place.nbytes, order.nbytes) == (2 * count, 4 * count)
+
+
+def test_defaults_of_torch_and_the_layout_of_what_was_saved_change_nothing() -> None:
+    layer = nn.Conv2d(3, 4, 3, padding=1)
+    sparse, x = Sparse(layer, torch.ones(layer.weight.shape, dtype=torch.bool)), torch.randn(5, 3, 6, 7)
+    torch.set_default_dtype(torch.float64)
+    try:
+        with torch.autograd.graph.saved_tensors_hooks(
+            lambda one: one.clone(memory_format=torch.contiguous_format), lambda one: one
+        ):
+            out = sparse(x)
+        out.sum().backward()
+    finally:
+        torch.set_default_dtype(torch.float32)
+    layer(x).sum().backward()
+    torch.testing.assert_close(out, layer(x), rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(sparse.weight.grad, layer.weight.grad.flatten(), rtol=1e-4, atol=1e-3)
+
+
+def test_a_second_derivative_of_a_convolution_is_refused() -> None:
+    layer = nn.Conv2d(3, 4, 3)
+    sparse = Sparse(layer, torch.ones(layer.weight.shape, dtype=torch.bool))
+    x = torch.randn(2, 3, 6, 7, requires_grad=True)
+    (slope,) = torch.autograd.grad(sparse(x).sum(), x, create_graph=True)
+    with pytest.raises(RuntimeError, match="differentiate twice"):
+        slope.square().sum().backward()
+
+
+def test_parameters_of_another_size_are_refused() -> None:
+    sparse = Sparse(nn.Conv2d(2, 3, 1), torch.ones(3, 2, 1, 1, dtype=torch.bool))
+    for name, size in (("bias", 3), ("weight", 6)):
+        setattr(sparse, name, nn.Parameter(torch.ones(2)))
+        with pytest.raises(ValueError, match=rf"expected a {name} of {size} numbers, got \(2,\)"):
+            sparse(torch.ones(1, 2, 3, 3))
 
 
 def test_sizes_may_change_from_batch_to_batch() -> None:
