@@ -129,8 +129,8 @@ def test_images_and_crossing_as_counted_by_hand() -> None:
         "sources": 10 * 2 * 2 * (shared + 5 * per_source),
     }
     crossing = plan(read_study(Path("crossing")), RunContext(pretend=True))
-    # Per replicate and size: dense, rewound dense, and 5 arms at 2 levels.
-    assert parts(crossing) == {"mlp": 10 * 6 * (2 + 2 * 5), "resnet-20": 10 * 6 * (2 + 2 * 5)}
+    # Per replicate and size: dense, rewound dense, and 6 arms at 2 levels.
+    assert parts(crossing) == {"mlp": 10 * 6 * (2 + 2 * 6), "resnet-20": 10 * 6 * (2 + 2 * 6)}
 
 
 def test_several_as_counted_by_hand() -> None:
