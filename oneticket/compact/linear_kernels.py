@@ -11,12 +11,13 @@ at 80 % density, 92 and 112 at 20 %, 18 and 27 at 3 %.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
-from numba import carray, njit  # type: ignore[attr-defined]
+from numba import carray  # type: ignore[attr-defined]
 
+from oneticket.ground import lanes
+from oneticket.ground.compiled import compiled
 from oneticket.ground.lanes import (
     ENTRIES,
     LANES,
@@ -37,15 +38,7 @@ from oneticket.ground.lanes import (
 Array = np.ndarray[Any, Any]
 
 
-def _compiled(kernel: Callable[..., None]) -> Callable[..., None]:
-    how: dict[str, Any] = {"nogil": True, "boundscheck": False, "error_model": "numpy", "fastmath": {"reassoc", "nsz"}}
-    try:
-        return cast("Callable[..., None]", njit(cache=True, **how)(kernel))
-    except RuntimeError:  # no folder to keep it in
-        return cast("Callable[..., None]", njit(**how)(kernel))
-
-
-@_compiled
+@compiled(lanes, fastmath={"reassoc", "nsz"})
 def forward(
     begins: Array, place: Array, value: int, bias: int, x: int, y: int, count: int, floor: bool, widest: int
 ) -> None:
@@ -77,7 +70,7 @@ def forward(
         lane += 128 if left >= 128 and widest == 128 else 64 if left >= 64 else 16 if left >= 16 else 1
 
 
-@_compiled
+@compiled(lanes, fastmath={"reassoc", "nsz"})
 def backward(
     begins: Array,
     place: Array,
@@ -151,7 +144,7 @@ def backward(
             lane += 128 if left >= 128 and widest == 128 else 64 if left >= 64 else 16 if left >= 16 else 1
 
 
-@_compiled
+@compiled(lanes, fastmath={"reassoc", "nsz"})
 def turned(x: int, y: int, rows: int, columns: int) -> None:
     """y[j, i] = x[i, j] for a matrix x of so many rows and columns.
 

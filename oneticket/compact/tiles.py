@@ -26,21 +26,17 @@ from typing import Any
 
 import numpy as np
 from llvmlite import ir  # type: ignore[import-untyped]
-from numba import njit, types
+from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic, models, register_model
+
+from oneticket.ground.compiled import SUMS, compiled
 
 Array = np.ndarray[Any, Any]
 SIDE = 16  # of the squares that are turned round
 LONG, MIDDLE, SHORT = 8 * SIDE, 4 * SIDE, SIDE  # numbers of a run whose sums are in registers at once
 ROW = LONG + SIDE  # so that rows of sums are no multiple of 4096 bytes apart
 FLOAT, INT = ir.FloatType(), ir.IntType(32)
-HOW: dict[str, Any] = {
-    "nogil": True,
-    "boundscheck": False,
-    "error_model": "numpy",
-    "fastmath": {"contract", "reassoc", "nsz"},
-}
 
 
 def _emitted(make: Callable[..., Any]) -> Any:
@@ -246,15 +242,7 @@ def _store(builder: Any, numbers: Any, pointer: Any, mask: Any) -> None:
     builder.call(called, [numbers, pointer, INT(4), mask])
 
 
-def _compiled(kernel: Callable[..., Any]) -> Any:
-    """Sums may be reordered, as in any matrix product, but NaN and infinity keep their meaning."""
-    try:
-        return njit(cache=True, **HOW)(kernel)
-    except RuntimeError:  # no folder to keep it in
-        return njit(**HOW)(kernel)
-
-
-@_compiled
+@compiled(fastmath=SUMS)
 def convolve(
     begins: Array,
     offset: Array,
@@ -304,7 +292,7 @@ def convolve(
                         turn(sums, c * ROW + i, ROW, channels - c, count - b, out, to + c, image, past)
 
 
-@_compiled
+@compiled(fastmath=SUMS)
 def gradients(
     begins: Array,
     offset: Array,
@@ -345,7 +333,7 @@ def gradients(
                 at += SHORT
 
 
-@_compiled
+@compiled(fastmath=SUMS)
 def _sum(
     like: Any, begins: Array, offset: Array, value: Array, bias: Array, laid: Array, shift: int, sums: Array
 ) -> None:
@@ -357,7 +345,7 @@ def _sum(
             store(total, sums, o * ROW)
 
 
-@_compiled
+@compiled(fastmath=SUMS)
 def _dot(like: Any, begins: Array, offset: Array, laid: Array, shift: int, grad: Array, plane: int, out: Array) -> None:
     for block in range(len(begins) - 1):
         for o in range(begins.shape[1]):
@@ -366,7 +354,7 @@ def _dot(like: Any, begins: Array, offset: Array, laid: Array, shift: int, grad:
                 out[k] += dot(given, load(like, laid, offset[k] + shift))
 
 
-@_compiled
+@compiled(fastmath=SUMS)
 def _lay(
     images: Array,
     begin: int,
@@ -397,7 +385,7 @@ def _lay(
     return base, max(done, row + high)
 
 
-@_compiled
+@compiled(fastmath=SUMS)
 def _lay_row(images: Array, begin: int, count: int, h: int, lanes: int, wide: int, column: Array, laid: Array) -> None:
     """Row `h` of images `begin`, ... as (C, wide, lanes)."""
     _, height, width, channels = images.shape

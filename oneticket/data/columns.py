@@ -6,14 +6,13 @@ numba kernel, for networks that have numba loaded anyway.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, cast
-
 import numpy as np
 import torch
-from numba import carray, njit  # type: ignore[attr-defined]
+from numba import carray  # type: ignore[attr-defined]
 from torch import Tensor
 
+from oneticket.ground import lanes
+from oneticket.ground.compiled import compiled
 from oneticket.ground.lanes import LANES, bytes_at, floats, scale
 
 
@@ -32,15 +31,7 @@ def scaled(x: Tensor, mean: Tensor, rate: Tensor) -> Tensor:
     return made.t().view(count, *shape)
 
 
-def _compiled(kernel: Callable[..., None]) -> Callable[..., None]:
-    how: dict[str, Any] = {"nogil": True, "boundscheck": False, "error_model": "numpy"}
-    try:
-        return cast("Callable[..., None]", njit(cache=True, **how)(kernel))
-    except RuntimeError:  # no folder to keep it in
-        return cast("Callable[..., None]", njit(**how)(kernel))
-
-
-@_compiled
+@compiled(lanes)
 def _scaled(x: int, mean: int, rate: int, y: int, numbers: int, count: int) -> None:
     """All addresses."""
     whole, lanes = numbers // LANES * LANES, count // LANES * LANES

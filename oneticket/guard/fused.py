@@ -6,18 +6,12 @@ read as integers. Numba takes half a second to import, so only `zero.hasten` imp
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
-from numba import carray, njit, types  # type: ignore[attr-defined]
+from numba import carray, types  # type: ignore[attr-defined]
 from numba.extending import intrinsic
 
-
-def _compiled(kernel: Callable[..., Any]) -> Any:
-    try:
-        return njit(nogil=True, cache=True)(kernel)
-    except RuntimeError:  # no folder to keep it in
-        return njit(nogil=True)(kernel)
+from oneticket.ground.compiled import compiled
 
 
 def _pointer(word: Any) -> Any:
@@ -38,7 +32,7 @@ def _pointer(word: Any) -> Any:
 _int8, _int16, _int32, _int64 = map(_pointer, (types.int8, types.int16, types.int32, types.int64))
 
 
-@_compiled
+@compiled()
 def gate(tensor: int, keep: int, count: int, size: int) -> None:
     """Zero `count` entries at the address `tensor` where the bytes at `keep`, 0 and -1, are 0."""
     pattern = carray(_int8(keep), count)
@@ -56,7 +50,7 @@ def gate(tensor: int, keep: int, count: int, size: int) -> None:
             eight[i] &= pattern[i]
 
 
-@_compiled
+@compiled()
 def written(tensor: int, places: int, count: int, size: int) -> bool:
     """Whether an entry is not +0.0 at any of `count` places, int64 at that address."""
     at = carray(_int64(places), count)
@@ -71,7 +65,7 @@ def written(tensor: int, places: int, count: int, size: int) -> bool:
     return bool(found != 0)
 
 
-@_compiled
+@compiled()
 def any_written(table: int, rows: int) -> bool:
     """`written` for each row of a table of int64 at that address: tensor, places, count, size."""
     entries = carray(_int64(table), 4 * rows)

@@ -1,0 +1,72 @@
+"""Kernels on disk: what other modules changed is noticed, and a full disk breaks nothing off."""
+
+from __future__ import annotations
+
+import errno
+import importlib.util
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+pytest.importorskip("numba")
+
+PART = """
+from numba import njit
+@njit
+def factor():
+    return {factor}
+"""
+KERNEL = """
+import part
+from oneticket.ground.compiled import compiled
+@compiled(part)
+def times(x):
+    return part.factor() * x
+"""
+
+
+def read(name: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """The module as its file is now."""
+    spec = importlib.util.spec_from_file_location(name, folder / f"{name}.py")
+    assert spec and spec.loader
+    made = importlib.util.module_from_spec(spec)
+    monkeypatch.setitem(sys.modules, name, made)
+    spec.loader.exec_module(made)
+    return made
+
+
+def kernel(folder: Path, factor: int, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """The module of a kernel that multiplies by a factor, which another module says."""
+    from oneticket.ground import compiled
+
+    compiled._digest.cache_clear()
+    (folder / "part.py").write_text(PART.format(factor=factor))
+    if not (folder / "kernel.py").exists():
+        (folder / "kernel.py").write_text(KERNEL)
+    read("part", folder, monkeypatch)
+    return read("kernel", folder, monkeypatch)
+
+
+def test_what_a_kernel_is_made_of_dates_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = kernel(tmp_path, 2, monkeypatch)
+    assert first.times(5) == 10
+    assert [*tmp_path.rglob("*.nbc")]
+    again = kernel(tmp_path, 2, monkeypatch)
+    assert again.times(5) == 10
+    assert sum(again.times.stats.cache_hits.values()) == 1
+    changed = kernel(tmp_path, 3, monkeypatch)
+    assert changed.times(5) == 15
+    assert not changed.times.stats.cache_hits
+
+
+def test_a_full_disk_breaks_nothing_off(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from numba.core import caching
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(caching.IndexDataCacheFile, "save", full)
+    assert kernel(tmp_path, 2, monkeypatch).times(5) == 10
+    assert not [*tmp_path.rglob("*.nbc")]
