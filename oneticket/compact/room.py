@@ -13,6 +13,7 @@ from torch import Tensor
 
 LINE = 16  # numbers of the caches' lines
 SMALLEST = 1 << 15  # numbers; smaller blocks come out of the allocator's own store
+SPARE = 4  # times what was ever in use at once, of which more is not kept: images may come in ever new sizes
 
 
 class Room:
@@ -30,6 +31,7 @@ class Room:
 
     def __init__(self) -> None:
         self._spare: dict[int, list[Any]] = {}
+        self._made = self._most = 0  # numbers of all blocks, lent or spare, and the most that were lent at once
 
     def take(self, shape: Sequence[int]) -> Tensor:
         """A float32 tensor of any values, contiguous, that begins at a multiple of 64 bytes, as torch's do."""
@@ -40,12 +42,23 @@ class Room:
         try:  # asking first whether there is one would let two threads ask for the last
             whole = spare.pop()
         except IndexError:
-            whole = np.empty(size + LINE, np.float32)
-            skipped = -(whole.ctypes.data // 4) % LINE
-            whole = whole[skipped : skipped + size]
+            whole = self._new(size)
         lent = whole[:]  # which dies with the tensor's memory
         weakref.finalize(lent, spare.append, whole).atexit = False
         return torch.from_numpy(lent).view(*shape)
+
+    def _new(self, size: int) -> Any:
+        """A block; all spare ones go where they are too many. Batches of two sizes never come to that."""
+        spare = sum(each * len(blocks) for each, blocks in [*self._spare.items()])
+        self._most = max(self._most, self._made - spare + size)
+        if spare > SPARE * self._most:
+            for blocks in [*self._spare.values()]:
+                blocks.clear()
+            self._made -= spare
+        self._made += size
+        whole = np.empty(size + LINE, np.float32)
+        skipped = -(whole.ctypes.data // 4) % LINE
+        return whole[skipped : skipped + size]
 
     def __deepcopy__(self, memo: object) -> Room:
         return Room()

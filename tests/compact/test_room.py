@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import tracemalloc
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
@@ -33,3 +34,14 @@ def test_threads_are_lent_different_memory() -> None:
 
     with ThreadPoolExecutor(4) as threads:
         assert all(threads.map(work, range(4)))
+
+
+def test_ever_new_sizes_do_not_add_up() -> None:
+    room = Room()
+    tracemalloc.start()
+    try:
+        for size in range(1 << 16, 1 << 17, 1 << 10):
+            room.take((size,))
+        assert tracemalloc.get_traced_memory()[0] < 6 * 4 * (1 << 17)
+    finally:
+        tracemalloc.stop()
