@@ -15,7 +15,6 @@ from typing import Any, NamedTuple, cast
 import torch
 from torch import Tensor
 from torch.autograd import Function
-from torch.autograd.function import once_differentiable
 
 from oneticket.compact.blocks import Blocks
 
@@ -48,19 +47,25 @@ def product(x: Tensor, links: Sequence[Link], tensors: Sequence[Tensor | None]) 
 
 
 def once(backward: Callable[..., Any]) -> Callable[..., Any]:
-    """As `once_differentiable`, which lets a second derivative be lost where the gradient that comes in is a constant.
+    """A backward pass whose gradients have no derivative: to ask for one raises RuntimeError.
 
-    So it is in a penalty on gradients: what comes from `out.sum()` needs no gradient. Here every second one raises.
+    Torch's `once_differentiable` lets it be lost in silence where the gradient that comes in is a constant, as in a
+    penalty on gradients: what comes from `out.sum()` needs none.
     """
-    inner = once_differentiable(backward)
 
     @wraps(backward)
     def called(ctx: Any, *grads: Tensor) -> Any:
-        if torch.is_grad_enabled():  # only under `create_graph`
-            return inner(ctx, *(grad.detach().requires_grad_() for grad in grads))
-        return inner(ctx, *grads)
+        with torch.no_grad():
+            found = backward(ctx, *grads)
+        if not torch.is_grad_enabled():
+            return found
+        refuse: Any = torch._C._functions.DelayedError(SECOND, len(found))  # under `create_graph`
+        return refuse(*(None if one is None else one.detach().requires_grad_() for one in found))
 
     return called
+
+
+SECOND = b"sparse layers have no second derivatives, as a penalty on gradients needs; train the model under `attach`"
 
 
 class _Chain(Function):

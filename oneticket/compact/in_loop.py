@@ -60,7 +60,8 @@ class Compacted:
     tensors of other classes, code whose outputs differ), with the reason; and as `attach` does. What the network cannot
     follow is a GuardError at once or at the next step: conversion to another dtype or device, replaced modules and
     tensors, new hooks, `requires_grad` changed, a parameter of the model added to the optimizer, `torch.compile` of
-    either, and DistributedDataParallel of the model, which is to wrap `network`.
+    either, and DistributedDataParallel of the model, which is to wrap `network`. Second derivatives, as a penalty on
+    gradients needs them, are a RuntimeError: sparse layers have none.
 
     >>> import torch
     >>> model, x = nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 1)), torch.ones(8, 4)
