@@ -122,7 +122,7 @@ def main() -> None:
     for number in DEAF:
         signal.signal(number, _deaf)  # not SIG_IGN, which programs that a worker starts would inherit
     os.register_at_fork(after_in_child=_hear_again)
-    from oneticket.engine.processes import refuse, serve  # takes the time that `import torch` takes
+    from oneticket.engine.line import refuse, serve  # takes the time that `import torch` takes
     from oneticket.guard import zero
 
     with contextlib.suppress(Exception):  # no room for compiled kernels, for example: then workers see to themselves

@@ -8,22 +8,18 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
-import queue
 import selectors
 import socket
 import sys
-import threading
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
 from oneticket.engine import nursery
-from oneticket.engine.cluster import ClusterShare
 from oneticket.engine.crew import named, reachable, walk
 from oneticket.engine.nursery import Nursery
 from oneticket.engine.scheduler import Front, Observer, Piles
-from oneticket.engine.worker import Answer, Worker, answer
+from oneticket.engine.worker import Answer, answer
 from oneticket.ground.errors import SpecError
 from oneticket.ground.threads import cores
 from oneticket.lottery.run_context import RunContext
@@ -144,36 +140,3 @@ class Processes:
         with contextlib.suppress(KeyError, ValueError):
             self._lines.unregister(worker.socket)
         worker.socket.close()
-
-
-def refuse(line: socket.socket, error: OSError) -> None:
-    """Say why no worker will listen to this line."""
-    with contextlib.suppress(OSError):
-        line.sendall(json.dumps(answer("gone", text=f"no process could be forked: {error}")).encode() + b"\n")
-
-
-def serve(line: socket.socket) -> None:
-    """Be a worker: do the steps whose addresses come in lines, until an empty one; end at once where the line ends."""
-    asked, answers = line.makefile("r"), line.makefile("w")  # not closed: a thread may be reading
-    about = json.loads(asked.readline())
-    sys.path[:] = about["path"]
-    worker = Worker(**about["worker"], device="cpu", share=ClusterShare(), ranks=1)
-    heard: queue.Queue[str] = queue.Queue()
-
-    def say(words: Answer) -> None:
-        with contextlib.suppress(OSError):
-            answers.write(json.dumps(words) + "\n")
-            answers.flush()
-
-    def listen() -> None:
-        with contextlib.suppress(OSError):
-            while said := asked.readline():
-                if not said.strip():
-                    worker.stop()
-                heard.put(said.strip())
-        os._exit(1)
-
-    threading.Thread(target=listen, daemon=True).start()
-    say(answer("up"))
-    while key := heard.get():
-        say(worker.do(key))
