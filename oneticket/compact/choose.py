@@ -147,12 +147,9 @@ def _calibrate(layer: Layer, shape: tuple[int, ...]) -> float:
     """
     generator = Streams(root=0, replicate=0).generator("shuffle")
     like = _like(layer, max(FEWEST, MOST * len(layer.weight) // layer.weight.numel()))
-    kind: dict[str, Any] = {
-        "generator": generator,
-        "dtype": torch.float32,
-        "device": "cpu",
-    }  # whatever the defaults are
-    draws, x = torch.rand(like.weight.shape, **kind), torch.randn(shape, **kind)
+    kind: dict[str, Any] = {"dtype": torch.float32, "device": "cpu"}  # whatever the defaults are
+    draws = torch.rand(like.weight.shape, generator=generator, **kind)
+    x = torch.randn(shape, generator=generator, **kind)
     if isinstance(layer, nn.Conv2d):
         x = x.contiguous(memory_format=torch.channels_last)
 
