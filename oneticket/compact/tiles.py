@@ -1,4 +1,4 @@
-"""Convolutions with remaining weights only, by numba kernels (long: numba dates compiled kernels by their one file).
+"""Convolutions with remaining weights only, by numba kernels (long: the kernels, and the vectors they are written in).
 
 Images are taken some at a time, a tile, and laid out as (H, C, W, B): rows of pixels, of each pixel the B images side
 by side, with zeros around them. A weight that joins input channel c to output channel o at kernel place (i, j) then
