@@ -115,12 +115,12 @@ def _about(layer: Layer, shape: tuple[int, ...]) -> tuple[str, Path]:
 def _kept(layer: Layer, shape: tuple[int, ...]) -> float | None:
     """What is known by now."""
     about, path = _about(layer, shape)
-    if about not in _KNOWN:
+    if path not in _KNOWN:
         found = _read(path, about)
         if found is None:
             return None
-        _KNOWN[about] = found
-    return _KNOWN[about]
+        _KNOWN[path] = found
+    return _KNOWN[path]
 
 
 def _keep(layer: Layer, shape: tuple[int, ...], found: float) -> float:
@@ -130,7 +130,7 @@ def _keep(layer: Layer, shape: tuple[int, ...], found: float) -> float:
         if not disk.create(path, note.write(KIND, about, found).encode()):
             there = _read(path, about)
             found = found if there is None else there
-    _KNOWN[about] = found
+    _KNOWN[path] = found
     return found
 
 
@@ -226,4 +226,4 @@ KINDS: dict[str, Any] = {"linear": nn.Linear, "convolution": nn.Conv2d}
 MEASURING = "measuring once which layers are faster sparse on this machine"
 KIND = "density below which a layer is sparse"
 FORMAT = 7  # of what is kept; raised when the kernels change
-_KNOWN: dict[str, float] = {}
+_KNOWN: dict[Path, float] = {}  # by its file: in another cache folder other processes may have measured otherwise

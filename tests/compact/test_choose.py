@@ -56,6 +56,19 @@ def test_what_is_kept_decides(folder: Path, monkeypatch: pytest.MonkeyPatch) -> 
         assert note.read(kept.read_text(), choose.KIND, about) == found <= choose.DENSEST
 
 
+def test_each_cache_folder_decides_for_itself(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    layer = nn.Linear(256, 128)
+    choose.worth(layer, (32, 256))
+    (kept,) = folder.iterdir()
+    about = json.loads(kept.read_text())["of"]
+    for name, density in (("one", 0.5), ("other", 0.25)):  # as other processes measured them
+        (tmp_path / name / "forms").mkdir(parents=True)
+        (tmp_path / name / "forms" / kept.name).write_text(note.write(choose.KIND, about, density))
+    for name, density in (("one", 0.5), ("other", 0.25), ("one", 0.5)):
+        monkeypatch.setenv("ONETICKET_CACHE", str(tmp_path / name))
+        assert choose.worth(layer, (32, 256)) == density
+
+
 def test_small_and_unfit_layers_stay_masked_and_are_not_measured(folder: Path) -> None:
     layers = {"small": nn.Linear(10, 10), "dilated": nn.Conv2d(64, 64, 3, dilation=2)}
     bits = {name: remaining(layer, 0.01) for name, layer in layers.items()}

@@ -93,7 +93,8 @@ def assert_close(one: Trained, other: Trained) -> None:
 @pytest.mark.parametrize("name", ["mlp", "conv-2", "resnet-20"])
 def test_alike_trainings_are_one_program_and_leave_what_they_leave_alone(name: str, digits: Data) -> None:
     # Few steps: where a rounding turns a ReLU of a narrow network, a step later losses differ by a thousandth.
-    few = {"model": MODELS[name], "remaining": 0.9, "training": QUICK.but(budget="4it")}
+    # Above `DENSEST` no layer is measured, so that this machine's speed does not decide which sums are rounded how.
+    few = {"model": MODELS[name], "remaining": 0.95, "training": QUICK.but(budget="4it")}
     jobs = [partial(job, digits, replicate, **few) for replicate in range(3)]
     at_once, apart, seen = both(jobs)
     assert seen.groups == [[0, 1, 2]]
