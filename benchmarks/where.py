@@ -28,12 +28,13 @@ CASES = {
 WARM = 3
 PARTS = {  # in this order: the first that a function's file or name fits
     "backward": ("torch/autograd/", "torch/_tensor.py", "run_backward", ":backward"),
-    "guard": ("oneticket/ticket/",),
+    "forward": ("torch/nn/", "torch/overrides", "oneticket/models/", "oneticket/compact/", "oneticket/guard/narrow"),
+    "guard": ("oneticket/guard/",),
     "optimizer": ("torch/optim/", "oneticket/optim/", "torch/utils/_foreach_utils"),
     "batch": ("oneticket/data/",),
-    "forward": ("torch/nn/", "oneticket/models/", "oneticket/compact/"),
 }
 LOOP = "loop"
+ORDER = ("forward", "backward", "optimizer", "guard", "batch", LOOP)
 
 
 class Watch:
@@ -70,7 +71,7 @@ def shares(profiler: cProfile.Profile, seconds: float) -> dict[str, float]:
         else:
             own[part(file, name)] += alone
     own[LOOP] = seconds - sum(own[part] for part in PARTS)
-    return {part: own[part] / seconds for part in ("forward", "backward", "optimizer", "guard", "batch", LOOP)}
+    return {part: own[part] / seconds for part in ORDER}
 
 
 def followed(made: Ours, steps: int, profiler: cProfile.Profile | None) -> float:
