@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numba import carray  # type: ignore[attr-defined]
 
-from oneticket.ground import lanes
+from oneticket.ground import lanes, vectors
 from oneticket.ground.compiled import compiled
 from oneticket.ground.lanes import (
     ENTRIES,
@@ -36,9 +36,10 @@ from oneticket.ground.lanes import (
 )
 
 Array = np.ndarray[Any, Any]
+kernel = compiled(lanes, vectors, fastmath={"reassoc", "nsz"})
 
 
-@compiled(lanes, fastmath={"reassoc", "nsz"})
+@kernel
 def forward(
     begins: Array, place: Array, value: int, bias: int, x: int, y: int, count: int, floor: bool, widest: int
 ) -> None:
@@ -70,7 +71,7 @@ def forward(
         lane += 128 if left >= 128 and widest == 128 else 64 if left >= 64 else 16 if left >= 16 else 1
 
 
-@compiled(lanes, fastmath={"reassoc", "nsz"})
+@kernel
 def backward(
     begins: Array,
     place: Array,
@@ -144,7 +145,7 @@ def backward(
             lane += 128 if left >= 128 and widest == 128 else 64 if left >= 64 else 16 if left >= 16 else 1
 
 
-@compiled(lanes, fastmath={"reassoc", "nsz"})
+@kernel
 def turned(x: int, y: int, rows: int, columns: int) -> None:
     """y[j, i] = x[i, j] for a matrix x of so many rows and columns.
 

@@ -1,12 +1,11 @@
-"""Convolutions with remaining weights only, by numba kernels (long: the kernels, and the vectors they are written in).
+"""Convolutions with remaining weights only, by numba kernels.
 
 Images are taken some at a time, a tile, and laid out as (H, C, W, B): rows of pixels, of each pixel the B images side
 by side, with zeros around them. A weight that joins input channel c to output channel o at kernel place (i, j) then
 adds, for every row of the output, its multiple of one contiguous run of numbers. So a convolution is a sparse matrix
 times shifted rows, without unfolding. `windows` finds where runs begin: `offset`. Rows are laid out just before they
 are read, and sums go back into images (N, H, W, C) at once, so that all of it happens in the second cache. The sums of
-`LONG` numbers of one output channel are in registers while its weights are gone through: the kernels compute with
-vectors of many numbers, a type of their own, which LLVM divides into the registers of the machine.
+`LONG` numbers of one output channel are in registers while its weights are gone through (`registers`).
 
 Entries are gone through block by block of what they read, so that it stays in the first cache. What is written goes
 past the caches, which whole activations exceed anyway.
@@ -17,232 +16,24 @@ sparse 4.8 / 3.3 / 2.7 / 31. Runs that do not begin at multiples of 64 bytes tak
 must. Of the narrow ones most of the rest is memory: 16 channels at 0.01 % took 2.5 of the 4.0 ms of 10 %.
 """
 
-# ruff: noqa: ARG001 - numba asks for the names of what an intrinsic takes
-
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from llvmlite import ir  # type: ignore[import-untyped]
-from numba import types
-from numba.core import cgutils
-from numba.extending import intrinsic, models, register_model
 
+from oneticket.compact import registers
+from oneticket.compact.registers import SIDE, add, dot, filled, load, store, turn, zeros
+from oneticket.ground import vectors
 from oneticket.ground.compiled import SUMS, compiled
 
 Array = np.ndarray[Any, Any]
-SIDE = 16  # of the squares that are turned round
 LONG, MIDDLE, SHORT = 8 * SIDE, 4 * SIDE, SIDE  # numbers of a run whose sums are in registers at once
 ROW = LONG + SIDE  # so that rows of sums are no multiple of 4096 bytes apart
-FLOAT, INT = ir.FloatType(), ir.IntType(32)
+kernel = compiled(registers, vectors, fastmath=SUMS)
 
 
-def _emitted(make: Callable[..., Any]) -> Any:
-    """A function of kernels that is written in LLVM's words."""
-    return intrinsic(prefer_literal=True)(make)
-
-
-class Numbers(types.Type):
-    """The type of a vector of so many float32."""
-
-    def __init__(self, count: int) -> None:
-        self.count = count
-        super().__init__(name=f"Numbers({count})")
-
-
-@register_model(Numbers)
-class _NumbersModel(models.PrimitiveModel):
-    def __init__(self, manager: Any, kind: Numbers) -> None:
-        super().__init__(manager, kind, ir.VectorType(FLOAT, kind.count))  # type: ignore[no-untyped-call]
-
-
-@_emitted
-def zeros(_: Any, count: Any) -> Any:
-    """A vector of so many zeros; the kernels below take one to know how long their vectors are."""
-    kind = Numbers(count.literal_value)
-    return kind(count), lambda context, *_: context.get_constant_null(kind)
-
-
-@_emitted
-def filled(_: Any, like: Numbers, number: Any) -> Any:
-    """A vector of that number."""
-
-    def code(_: Any, builder: Any, __: Any, given: Any) -> Any:
-        return _filled(builder, ir.VectorType(FLOAT, like.count), given[1])
-
-    return like(like, types.float32), code
-
-
-@_emitted
-def load(_: Any, like: Numbers, array: Any, at: Any) -> Any:
-    """array[at : at + count]."""
-
-    def code(context: Any, builder: Any, _: Any, given: Any) -> Any:
-        return builder.load(_place(context, builder, array, given[1], given[2], like.count), align=4)
-
-    return like(like, array, types.intp), code
-
-
-@_emitted
-def store(_: Any, numbers: Numbers, array: Any, at: Any) -> Any:
-    """array[at : at + count] = numbers."""
-
-    def code(context: Any, builder: Any, _: Any, given: Any) -> Any:
-        builder.store(given[0], _place(context, builder, array, given[1], given[2], numbers.count), align=4)
-        return context.get_dummy_value()
-
-    return types.void(numbers, array, types.intp), code
-
-
-@_emitted
-def add(_: Any, numbers: Numbers, factor: Any, others: Any) -> Any:
-    """numbers + factor * others."""
-
-    def code(_: Any, builder: Any, __: Any, given: Any) -> Any:
-        return _multiply_add(builder, _filled(builder, given[0].type, given[1]), given[2], given[0])
-
-    return numbers(numbers, types.float32, numbers), code
-
-
-@_emitted
-def dot(_: Any, numbers: Numbers, others: Any) -> Any:
-    """The sum of numbers * others, by way of vectors of 16."""
-
-    def code(_: Any, builder: Any, __: Any, given: Any) -> Any:
-        parts = [[*range(at, at + SIDE)] for at in range(0, numbers.count, SIDE)]
-        pairs = [[_picked(builder, each, each, part) for each in given] for part in parts]
-        sums = [builder.fmul(one, other) for one, other in pairs[:2]]
-        for at, (one, other) in enumerate(pairs[2:]):
-            sums[at % 2] = _multiply_add(builder, one, other, sums[at % 2])
-        total = builder.fadd(*sums) if len(sums) > 1 else sums[0]
-        kind = ir.FunctionType(FLOAT, [FLOAT, total.type])
-        reduce = _declared(builder, kind, f"llvm.vector.reduce.fadd.v{SIDE}f32")
-        return builder.call(reduce, [FLOAT(-0.0), total], fastmath=("reassoc",))
-
-    return types.float32(numbers, numbers), code
-
-
-@_emitted
-def turn(
-    _: Any, source: Any, at: Any, step: Any, rows: Any, columns: Any, target: Any, to: Any, stride: Any, past: Any
-) -> Any:
-    """target[to + stride * j + i] = source[at + step * i + j] for i < rows, j < columns; of both 16 at most.
-
-    `past`: write whole rows past the cache. They must begin at multiples of 64 bytes.
-    """
-
-    def code(context: Any, builder: Any, _: Any, given: Any) -> Any:
-        source_, at_, step_, rows_, columns_, target_, to_, stride_, past_ = given
-
-        def square(high: Any, wide: Any, write: Callable[[Any, Any, Any], None]) -> None:
-            read = []
-            for i in range(SIDE):
-                pointer = _place(context, builder, source, source_, _step(builder, at_, step_, i, high), SIDE)
-                read.append(_load(builder, pointer, _first(builder, wide, high, i)))
-            for j, row in enumerate(_turned(builder, read)):
-                pointer = _place(context, builder, target, target_, _step(builder, to_, stride_, j, wide), SIDE)
-                write(row, pointer, _first(builder, high, wide, j))
-
-        def keep(row: Any, pointer: Any, mask: Any) -> None:
-            _store(builder, row, pointer, mask)
-
-        def stream(row: Any, pointer: Any, _: Any) -> None:
-            written = builder.store(row, pointer, align=4 * SIDE)
-            written.set_metadata("nontemporal", builder.module.add_metadata([INT(1)]))
-
-        whole = builder.and_(*(builder.icmp_signed(">=", each, each.type(SIDE)) for each in (rows_, columns_)))
-        with builder.if_else(whole) as (then, otherwise):
-            with then, builder.if_else(past_) as (yes, no):
-                with yes:
-                    square(None, None, stream)
-                with no:
-                    square(None, None, keep)
-            with otherwise:
-                square(rows_, columns_, keep)
-        return context.get_dummy_value()
-
-    five = (types.intp,) * 5
-    return types.void(source, *five[:4], target, *five[:2], types.boolean), code
-
-
-def _step(builder: Any, at: Any, step: Any, count: int, limit: Any) -> Any:
-    """So many steps on, or `at` itself if that is at the limit: even an empty mask is slow where memory ends."""
-    steps = step.type(count)
-    if limit is not None:
-        steps = builder.select(builder.icmp_signed("<", steps, limit), steps, step.type(0))
-    return builder.add(at, builder.mul(step, steps))
-
-
-def _declared(builder: Any, kind: Any, name: str) -> Any:
-    return cgutils.get_or_insert_function(builder.module, kind, name)  # type: ignore[no-untyped-call]
-
-
-def _place(context: Any, builder: Any, kind: Any, array: Any, at: Any, count: int) -> Any:
-    pointer = builder.gep(context.make_array(kind)(context, builder, array).data, [at])
-    return builder.bitcast(pointer, ir.VectorType(FLOAT, count).as_pointer())
-
-
-def _picked(builder: Any, one: Any, other: Any, places: list[int]) -> Any:
-    """Of two vectors, numbered one after the other, the numbers at those places."""
-    return builder.shuffle_vector(one, other, ir.Constant(ir.VectorType(INT, len(places)), places))
-
-
-def _filled(builder: Any, vector: Any, number: Any) -> Any:
-    one = builder.insert_element(ir.Constant(vector, ir.Undefined), number, INT(0))
-    return _picked(builder, one, one, [0] * vector.count)
-
-
-def _multiply_add(builder: Any, one: Any, other: Any, more: Any) -> Any:
-    vector = more.type
-    kind = ir.FunctionType(vector, [vector] * 3)
-    called = _declared(builder, kind, f"llvm.fmuladd.v{vector.count}f32")
-    return builder.call(called, [one, other, more])
-
-
-def _turned(builder: Any, rows: list[Any]) -> list[Any]:
-    """A square of vectors, transposed: in each round, two rows exchange every second block of `size` numbers."""
-    size, count = 1, len(rows)
-    while size < count:
-        low = [at if not at & size else count + at - size for at in range(count)]
-        high = [at + size if not at & size else count + at for at in range(count)]
-        pairs = [(rows[at], rows[at + size]) for at in range(count) if not at & size]
-        places = [at for at in range(count) if not at & size]
-        for at, (one, other) in zip(places, pairs, strict=True):
-            rows[at], rows[at + size] = _picked(builder, one, other, low), _picked(builder, one, other, high)
-        size *= 2
-    return rows
-
-
-def _first(builder: Any, count: Any, limit: Any, at: int) -> Any:
-    """Which numbers of a vector are meant: the first `count`, if `at` is below `limit`; None for all."""
-    if count is None:
-        return None
-    few = builder.select(builder.icmp_signed("<", limit.type(at), limit), count, count.type(0))
-    kind = ir.VectorType(INT, SIDE)
-    return builder.icmp_signed("<", ir.Constant(kind, [*range(SIDE)]), _filled(builder, kind, builder.trunc(few, INT)))
-
-
-def _load(builder: Any, pointer: Any, mask: Any) -> Any:
-    if mask is None:
-        return builder.load(pointer, align=4)
-    vector = pointer.type.pointee
-    kind = ir.FunctionType(vector, [pointer.type, INT, mask.type, vector])
-    called = _declared(builder, kind, f"llvm.masked.load.v{SIDE}f32.p0")
-    return builder.call(called, [pointer, INT(4), mask, ir.Constant(vector, [0.0] * SIDE)])
-
-
-def _store(builder: Any, numbers: Any, pointer: Any, mask: Any) -> None:
-    if mask is None:
-        builder.store(numbers, pointer, align=4)
-        return
-    kind = ir.FunctionType(ir.VoidType(), [numbers.type, pointer.type, INT, mask.type])
-    called = _declared(builder, kind, f"llvm.masked.store.v{SIDE}f32.p0")
-    builder.call(called, [numbers, pointer, INT(4), mask])
-
-
-@compiled(fastmath=SUMS)
+@kernel
 def convolve(
     begins: Array,
     offset: Array,
@@ -292,7 +83,7 @@ def convolve(
                         turn(sums, c * ROW + i, ROW, channels - c, count - b, out, to + c, image, past)
 
 
-@compiled(fastmath=SUMS)
+@kernel
 def gradients(
     begins: Array,
     offset: Array,
@@ -333,7 +124,7 @@ def gradients(
                 at += SHORT
 
 
-@compiled(fastmath=SUMS)
+@kernel
 def _sum(
     like: Any, begins: Array, offset: Array, value: Array, bias: Array, laid: Array, shift: int, sums: Array
 ) -> None:
@@ -345,7 +136,7 @@ def _sum(
             store(total, sums, o * ROW)
 
 
-@compiled(fastmath=SUMS)
+@kernel
 def _dot(like: Any, begins: Array, offset: Array, laid: Array, shift: int, grad: Array, plane: int, out: Array) -> None:
     for block in range(len(begins) - 1):
         for o in range(begins.shape[1]):
@@ -354,7 +145,7 @@ def _dot(like: Any, begins: Array, offset: Array, laid: Array, shift: int, grad:
                 out[k] += dot(given, load(like, laid, offset[k] + shift))
 
 
-@compiled(fastmath=SUMS)
+@kernel
 def _lay(
     images: Array,
     begin: int,
@@ -385,7 +176,7 @@ def _lay(
     return base, max(done, row + high)
 
 
-@compiled(fastmath=SUMS)
+@kernel
 def _lay_row(images: Array, begin: int, count: int, h: int, lanes: int, wide: int, column: Array, laid: Array) -> None:
     """Row `h` of images `begin`, ... as (C, wide, lanes)."""
     _, height, width, channels = images.shape

@@ -11,7 +11,7 @@ import torch
 from numba import carray  # type: ignore[attr-defined]
 from torch import Tensor
 
-from oneticket.ground import lanes
+from oneticket.ground import lanes, vectors
 from oneticket.ground.compiled import compiled
 from oneticket.ground.lanes import LANES, bytes_at, floats, scale
 
@@ -31,7 +31,7 @@ def scaled(x: Tensor, mean: Tensor, rate: Tensor) -> Tensor:
     return made.t().view(count, *shape)
 
 
-@compiled(lanes)
+@compiled(lanes, vectors)
 def _scaled(x: int, mean: int, rate: int, y: int, numbers: int, count: int) -> None:
     """All addresses."""
     whole, lanes = numbers // LANES * LANES, count // LANES * LANES

@@ -18,8 +18,11 @@ from llvmlite import ir  # type: ignore[import-untyped]
 from numba import types
 from numba.extending import intrinsic
 
-FLAGS = ("contract", "reassoc", "nsz")  # sums may be reordered, but NaN and infinity keep their meaning
-WORD, FLOAT, INDEX = ir.IntType(64), ir.FloatType(), ir.IntType(32)
+from oneticket.ground.compiled import SUMS
+from oneticket.ground.vectors import FLOAT, INDEX, filled, picked, turned
+
+FLAGS = tuple(sorted(SUMS))
+WORD = ir.IntType(64)
 ENTRIES, LANES = 4, 16
 """Entries whose gradients are summed at once, and lanes that each takes at a time."""
 
@@ -48,16 +51,16 @@ def _gather(width: int) -> Any:
             x, place, value, begin, end, row, start, fresh, floor, out = arguments
             vector, places = ir.VectorType(FLOAT, width), _places(context, builder, signature.args[1], place)
             to = builder.inttoptr(out, vector.as_pointer())
-            before = builder.select(fresh, _splat(builder, start, width), _load(builder, to))
+            before = builder.select(fresh, filled(builder, start, width), _load(builder, to))
 
             def entry(k: Any, sums: Any) -> list[Any]:
-                weight = _splat(builder, _number(builder, value, k), width)
+                weight = filled(builder, _number(builder, value, k), width)
                 return [_add(builder, weight, _load(builder, _at(builder, x, places(k), row, vector)), sums[0])]
 
             (total,) = _loop(builder, begin, end, 1, [before], entry)
             zero = ir.Constant(vector, [0.0] * width)
             under = builder.and_(
-                builder.fcmp_ordered("<=", total, zero), _splat(builder, floor, width)
+                builder.fcmp_ordered("<=", total, zero), filled(builder, floor, width)
             )  # not so of NaN, as in torch's
             _store(builder, builder.select(under, zero, total), to)
             return context.get_dummy_value()
@@ -82,7 +85,7 @@ def _scatter(width: int) -> Any:
 
             def entry(k: Any, _: Any) -> list[Any]:
                 to = _at(builder, x, places(k), row, vector)
-                weight = _splat(builder, _number(builder, value, k), width)
+                weight = filled(builder, _number(builder, value, k), width)
                 _store(builder, _add(builder, weight, factor, _load(builder, to)), to)
                 return []
 
@@ -131,7 +134,7 @@ def _turn() -> Any:
             x, x_row, y, y_row = arguments
             vector = ir.VectorType(FLOAT, LANES)
             rows = [_load(builder, _at(builder, x, WORD(i), x_row, vector)) for i in range(LANES)]
-            for i, row in enumerate(_turned(builder, rows)):
+            for i, row in enumerate(turned(builder, rows)):
                 _store(builder, row, _at(builder, y, WORD(i), y_row, vector))
             return context.get_dummy_value()
 
@@ -155,10 +158,10 @@ def _scale() -> Any:
             rows = [builder.load(_at(builder, x, WORD(j), x_row, small)) for j in range(LANES)]
             for row in rows:
                 row.align = 1
-            for i, each in enumerate(_turned(builder, rows)):
+            for i, each in enumerate(turned(builder, rows)):
                 number = builder.sitofp(builder.zext(each, ir.VectorType(INDEX, LANES)), vector)
-                less = builder.fsub(number, _splat(builder, _number(builder, mean, WORD(i)), LANES))
-                scaled = builder.fmul(less, _splat(builder, _number(builder, rate, WORD(i)), LANES))
+                less = builder.fsub(number, filled(builder, _number(builder, mean, WORD(i)), LANES))
+                scaled = builder.fmul(less, filled(builder, _number(builder, rate, WORD(i)), LANES))
                 _store(builder, scaled, _at(builder, y, WORD(i), y_row, vector))
             return context.get_dummy_value()
 
@@ -166,16 +169,6 @@ def _scale() -> Any:
         return types.void(*[whole] * 6), code
 
     return scale
-
-
-def _turned(builder: Any, rows: list[Any]) -> list[Any]:
-    """The columns of LANES rows of as many numbers."""
-    half = LANES // 2
-    zipped = [[lane // 2 + lane % 2 * LANES + part * half for lane in range(LANES)] for part in (0, 1)]
-    for _ in range(LANES.bit_length() - 1):  # each time, twice as many numbers of a column lie side by side
-        pairs = zip(rows[:half], rows[half:], strict=True)
-        rows = [_picked(builder, one, other, lanes) for one, other in pairs for lanes in zipped]
-    return rows
 
 
 def _pointer(word: Any) -> Any:
@@ -199,14 +192,14 @@ def _sums(builder: Any, vectors: Sequence[Any]) -> Any:
     while size > len(vectors):
         size //= 2
         some = [
-            builder.fadd(*(_picked(builder, one, one, half) for half in _halves(2 * size, 2 * size)), FLAGS)
+            builder.fadd(*(picked(builder, one, one, half) for half in _halves(2 * size, 2 * size)), FLAGS)
             for one in some
         ]
     # Now each has as many lanes as there are vectors; two make one, in whose halves they lie, until one is left.
     while len(some) > 1:
         pairs = zip(some[::2], some[1::2], strict=True)
         halves = _halves(2 * len(vectors), len(some))
-        some = [builder.fadd(*(_picked(builder, one, other, half) for half in halves), FLAGS) for one, other in pairs]
+        some = [builder.fadd(*(picked(builder, one, other, half) for half in halves), FLAGS) for one, other in pairs]
     return some[0]
 
 
@@ -215,10 +208,6 @@ def _halves(lanes: int, size: int) -> list[list[int]]:
     half = size // 2
     first = [lane for lane in range(lanes) if lane % size < half]
     return [first, [lane + half for lane in first]]
-
-
-def _picked(builder: Any, one: Any, other: Any, lanes: Sequence[int]) -> Any:
-    return builder.shuffle_vector(one, other, ir.Constant(ir.VectorType(INDEX, len(lanes)), lanes))
 
 
 def _loop(
@@ -264,11 +253,6 @@ def _load(builder: Any, pointer: Any) -> Any:
 
 def _store(builder: Any, value: Any, pointer: Any) -> None:
     builder.store(value, pointer).align = 4
-
-
-def _splat(builder: Any, value: Any, width: int) -> Any:
-    none = ir.Constant(ir.VectorType(value.type, width), ir.Undefined)
-    return _picked(builder, builder.insert_element(none, value, INDEX(0)), none, [0] * width)
 
 
 def _add(builder: Any, one: Any, other: Any, total: Any) -> Any:
