@@ -196,7 +196,7 @@ def turns(sides: Sequence[Run], x: Tensor) -> list[list[tuple[float, float]]]:
     for side in sides:
         for _ in range(3):
             side(x)
-        took = seconds(side, x, 3)[1]
+        took = min(seconds(side, x, 3)[0] for _ in range(5))  # one reading may hold a pause of this process
         calls.append(max(3, round(STRETCH / took)))
     found: list[list[tuple[float, float]]] = [[] for _ in sides]
     for number in range(ROUNDS):

@@ -2,17 +2,17 @@
 
 `python benchmarks/guard.py` prints medians, with n and the quartiles. A ratio is of neighbouring blocks of steps of one
 and the same network, to which the guard is attached for every other block, so that both sides have the same memory;
-one thread, batch 128, 10 % of the weights remain or, at level 0, all.
+one thread, batch 128, 10 % of the weights remain or, at level 0, all; numba is loaded.
 """
 
 from __future__ import annotations
 
 import gc
+import importlib
 import statistics
 import time
 from typing import Any
 
-import numba  # noqa: F401 - guards take its kernels at once
 import torch
 from torch import nn
 from torch.nn.functional import cross_entropy
@@ -109,6 +109,7 @@ def kept(network: str) -> float:
 
 def rows() -> list[dict[str, Any]]:
     """All that is measured here."""
+    importlib.import_module("numba")  # so that guards take its kernels at once
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     made = []

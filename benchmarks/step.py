@@ -1,8 +1,9 @@
 """What one step costs: oneticket's loop beside the floor, and the choices within it beside what was not chosen.
 
 `python -m benchmarks.step` prints a line for each. The floor is a bare PyTorch loop over normalised images in memory:
-no masks, no logging, no augmentation, torch's own optimizer. Both sides take turns, a few steps each, in one process; a
-ratio is the median of those of neighbouring turns. Level 0: a full mask, guarded; batch 128; images are noise.
+no masks, no logging, no augmentation, torch's own optimizer, fused. Both sides take turns, a few steps each, in one
+process; a ratio is the median of those of neighbouring turns. Level 0: a full mask, guarded; batch 128; images are
+noise.
 """
 
 from __future__ import annotations
@@ -251,8 +252,8 @@ def rows() -> list[Row]:
 
 
 OPTIMIZERS: dict[str, Callable[[nn.Module], torch.optim.Optimizer]] = {
-    "sgd": lambda model: torch.optim.SGD(model.parameters(), lr=0.02, momentum=0.9, weight_decay=1e-4),
-    "adam": lambda model: torch.optim.Adam(model.parameters(), lr=1e-3),
+    "sgd": lambda model: torch.optim.SGD(model.parameters(), lr=0.02, momentum=0.9, weight_decay=1e-4, fused=True),
+    "adam": lambda model: torch.optim.Adam(model.parameters(), lr=1e-3, fused=True),
 }
 
 if __name__ == "__main__":

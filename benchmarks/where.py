@@ -1,7 +1,8 @@
 """Where a step's time goes: the share of forward, backward, optimizer, guard, batch and the loop itself.
 
 Python's own profiler follows some steps of a training; the time of every function, and of every operation called from
-it, belongs to the part whose file it stands in. Profiling makes a step longer, by how much is said; one thread.
+it, belongs to the part whose file it stands in, or to the backward pass that called it. Profiling makes a step longer,
+by how much is said; shares are means of the runs; one thread.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import cProfile
 import pstats
 import time
 from collections import Counter
+from statistics import mean, median
 from typing import Any
 
 import torch
@@ -21,16 +23,17 @@ from oneticket.lottery.run_context import RunContext
 from oneticket.training.loop import Run
 
 CASES = {
-    "LeNet-300-100, level 0": ("lenet-300-100", 0, 100),
-    "LeNet-300-100, level 15": ("lenet-300-100", 15, 100),
-    "ResNet-20, level 0": ("resnet-20", 0, 6),
+    "LeNet-300-100, level 0": ("lenet-300-100", 0, 100, True),
+    "LeNet-300-100, level 15": ("lenet-300-100", 15, 100, True),
+    "LeNet-300-100, level 15, masked": ("lenet-300-100", 15, 100, False),
+    "ResNet-20, level 0": ("resnet-20", 0, 6, True),
 }
-WARM = 3
+WARM, RUNS = 3, 3
 PARTS = {  # in this order: the first that a function's file or name fits
     "backward": ("torch/autograd/", "torch/_tensor.py", "run_backward", ":backward"),
     "forward": ("torch/nn/", "torch/overrides", "oneticket/models/", "oneticket/compact/", "oneticket/guard/narrow"),
     "guard": ("oneticket/guard/",),
-    "optimizer": ("torch/optim/", "oneticket/optim/", "torch/utils/_foreach_utils"),
+    "optimizer": ("torch/optim/", "oneticket/optim/", "torch/utils/_foreach_utils", "training/update"),
     "batch": ("oneticket/data/",),
 }
 LOOP = "loop"
@@ -65,11 +68,13 @@ def shares(profiler: cProfile.Profile, seconds: float) -> dict[str, float]:
     own: Counter[str] = Counter()
     table: dict[Any, Any] = pstats.Stats(profiler).stats  # type: ignore[attr-defined]
     for (file, _, name), (_, _, alone, _, callers) in table.items():
-        if file == "~" and "run_backward" not in name:
-            for (caller_file, _, caller), (_, _, called, _) in callers.items():
-                own[part(caller_file, caller)] += called
-        else:
-            own[part(file, name)] += alone
+        here, lent = part(file, name), 0.0
+        for (caller_file, _, caller), (_, _, called, _) in callers.items():
+            above = part(caller_file, caller)
+            if (file == "~" and here == LOOP) or (here, above) == ("forward", "backward"):
+                own[above] += called
+                lent += called
+        own[here] += alone - lent
     own[LOOP] = seconds - sum(own[part] for part in PARTS)
     return {part: own[part] / seconds for part in ORDER}
 
@@ -88,15 +93,16 @@ def rows(steps: float = 1.0) -> list[Row]:
         return [absent(f"a step of {case}", why, unit="ms") for case in CASES]
     torch.set_num_threads(1)
     found = []
-    for case, (model, level, count) in CASES.items():
-        many, made = max(2, round(steps * count)), stack("ours", model, level=level, context=RunContext())
+    for case, (model, level, count, compact) in CASES.items():
+        many = max(2, round(steps * count))
+        made = stack("ours", model, level=level, context=RunContext(compact=compact))
         assert isinstance(made, Ours)
-        plain = [1000 * followed(made, many, None) / many for _ in range(3)]
-        profiler = cProfile.Profile()
-        seconds = followed(made, many, profiler)
-        each = shares(profiler, seconds)
-        longer = 1000 * seconds / many / sorted(plain)[1]
-        points = [{"case": case, "part": part, "share": share} for part, share in each.items()]
+        plain = [1000 * followed(made, many, None) / many for _ in range(RUNS)]
+        profilers = [cProfile.Profile() for _ in range(RUNS)]
+        seconds = [followed(made, many, profiler) for profiler in profilers]
+        each = [shares(profiler, took) for profiler, took in zip(profilers, seconds, strict=True)]
+        longer = 1000 * median(seconds) / many / median(plain)
+        points = [{"case": case, "part": part, "share": mean(one[part] for one in each)} for part in ORDER]
         note = f"profiled, it takes {longer:.2f} of the time"
         found.append({**row(f"a step of {case}", plain, "ms", note=note), "points": points})
     return found

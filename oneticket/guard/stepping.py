@@ -100,7 +100,7 @@ class Stepping:
 
     def _sweep(self, optimizer: Optimizer) -> None:
         """Zero all weights and moments, without a check of writes."""
-        hasten(self._steps - self._swept)
+        hasten(self._steps - self._swept, (parameter.numel() for parameter, _ in self._held))
         self._swept = self._steps
         self._held = self._find()
         for parameter, hold in self._held:

@@ -273,7 +273,7 @@ from oneticket.guard.guard import attach
 weight = torch.nn.Parameter(torch.ones(50))
 optimizer = torch.optim.SGD([weight], lr=0.1, momentum=0.9)
 guard = attach(torch.nn.ParameterDict({"w": weight}), optimizer, {"w": torch.arange(50) % 2 == 0})
-zero.PAYS = 3
+zero.LOADING = 3 * zero.SAVED_A_TENSOR
 for step in range(70):
     weight.square().sum().backward()
     optimizer.step()
