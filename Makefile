@@ -34,7 +34,7 @@ gpu: $(VENV)/.ready-dev
 fuzz: $(VENV)/.ready-dev
 	$(BIN)/pytest -m fuzz
 
-bench: $(VENV)/.ready
+bench: $(VENV)/.ready-bench
 	$(BIN)/python -m benchmarks.bench $(PARTS) $(if $(RESUME),--resume $(RESUME))
 
 pictures: $(VENV)/.ready-dev
@@ -55,6 +55,10 @@ $(VENV)/.ready: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit("oneticket needs Python 3.11 or newer, got " + sys.version.split()[0] if sys.version_info < (3, 11) else 0)'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[lab]'
+	@touch $@
+
+$(VENV)/.ready-bench: $(VENV)/.ready
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[bench]'
 	@touch $@
 
 # The report is tested in a real browser where one is there or can be had; those tests say why they skip.

@@ -43,7 +43,7 @@ PARTS = (
         "imports",
         "where",
     ),
-    *("together", "engines", "export", "planning", "stores"),
+    *("together", "engines", "export", "planning", "stores", "demo"),
 )
 """The modules beside this one that have `rows()`, in the order of the page."""
 

@@ -25,19 +25,21 @@ def kept(parts: Iterable[str]) -> dict[str, Part]:
     return {part: json.loads(file.read_text()) for part, file in files.items() if file.is_file()}
 
 
-def number(found: float | None) -> str:
-    """Three digits that count; nothing for nothing."""
-    return "" if found is None else f"{found:,.0f}" if abs(found) >= 1000 else f"{found:.3g}"
+def number(found: float | None, digits: int = 3) -> str:
+    """So many digits that count; nothing for nothing."""
+    return "" if found is None else f"{found:,.0f}" if abs(found) >= 1000 else f"{found:.{digits}g}"
 
 
 def cells(found: Row) -> tuple[str, ...]:
     """A row of the table: what, measured, low to high, n, target, met or missed, note."""
     measured, unit = value(found), found.get("unit", "")
-    asked = bound(found)
+    asked, digits = bound(found), 3
+    while asked and measured and digits < 6 and measured != asked[1] and float(f"{measured:.{digits}g}") == asked[1]:
+        digits += 1  # on which side of the target it is must be seen
     spread = f"{number(found['low'])} to {number(found['high'])}" if found.get("n", 0) > 1 else ""
     return (
         found["what"],
-        "not measured" if measured is None else f"{number(measured)} {unit}",
+        "not measured" if measured is None else f"{number(measured, digits)} {unit}",
         spread,
         str(found.get("n") or ""),
         f"{'≤' if asked[0] == '<=' else '≥'} {number(asked[1])} {unit}" if asked else "",

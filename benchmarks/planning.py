@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks.process import Spent, in_turn, over_torch, spent
-from benchmarks.row import Row, absent
+from benchmarks.process import Spent, first_words, in_turn, over_torch, spent
+from benchmarks.row import Row, absent, row
 from benchmarks.side import lacking
 
 ROUNDS = 5
@@ -46,9 +47,21 @@ def rows(rounds: int = ROUNDS) -> list[Row]:
         searches = {FIRST: lambda: anew("benchmarks.first"), WHOLE: lambda: anew("oneticket")}
         found = in_turn(sides if why else {**sides, **searches}, rounds)
     shown = [over_torch(name, found, name, target) for name, target in TARGETS.items()]
+    shown += [heard(words, rounds) for words in (("status", "paper"), ("study", "paper", "--dry-run"))]
     if why:
         return [*shown, absent(f"{FIRST} / import torch", why, target="<= 2.5")]
     return [*shown, over_torch(FIRST, found, FIRST, "<= 2.5"), over_torch(WHOLE, found, WHOLE, "")]
+
+
+def heard(words: Sequence[str], rounds: int) -> Row:
+    """When a command first says something, with an empty store and an empty cache."""
+    taken = []
+    for _ in range(rounds):
+        with tempfile.TemporaryDirectory() as folder:
+            asked = ["-m", "oneticket", *words, "--store", f"{folder}/store"]
+            taken.append(first_words(asked, cache=f"{folder}/cache"))
+    what = f"oneticket {' '.join(words)}, first time: to its first words on a terminal"
+    return row(what, taken, "s", target="<= 0.5", note="wall time")
 
 
 def find(data: str, out: Path, folder: str, *, module: str = "oneticket") -> Spent:

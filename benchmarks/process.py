@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 from benchmarks.row import Row, row
@@ -23,18 +24,39 @@ class Spent(NamedTuple):
     wall: float
 
 
-def spent(arguments: Sequence[str], *, cache: str = "") -> Spent:
-    """What a Python process with these arguments took, on one thread; `cache`: its cache folder."""
-    around = {**ENVIRONMENT, "OMP_NUM_THREADS": "1", **({"ONETICKET_CACHE": cache} if cache else {})}
-    began = time.perf_counter()
-    process = subprocess.Popen(
-        [sys.executable, *arguments], cwd=ROOT, env=around, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
+def spent(arguments: Sequence[str], *, cache: str = "", folder: str | Path = ROOT, threads: int | None = 1) -> Spent:
+    """What a Python process with these arguments took; `cache`: its cache folder; `threads`: None for its own."""
+    process, began = started(arguments, subprocess.DEVNULL, cache=cache, folder=folder, threads=threads)
     _, status, used = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
         raise RuntimeError(f"{' '.join(arguments)}: ended with {process.returncode}")
     return Spent(cpu=used.ru_utime + used.ru_stime, wall=time.perf_counter() - began)
+
+
+def first_words(arguments: Sequence[str], *, cache: str = "") -> float:
+    """Wall seconds until a Python process prints something on its terminal; it is ended then."""
+    ours, theirs = os.openpty()
+    try:
+        process, began = started(arguments, theirs, cache=cache)
+        os.read(ours, 1)
+        taken = time.perf_counter() - began
+        process.kill()
+        process.wait()
+        return taken
+    finally:
+        os.close(theirs)
+        os.close(ours)
+
+
+def started(
+    arguments: Sequence[str], to: int, *, cache: str = "", folder: str | Path = ROOT, threads: int | None = 1
+) -> tuple[subprocess.Popen[bytes], float]:
+    """A Python process that prints there, and when it was started."""
+    around = {**ENVIRONMENT, "PYTHONPATH": str(ROOT), **({"ONETICKET_CACHE": cache} if cache else {})}
+    around |= {} if threads is None else {"OMP_NUM_THREADS": str(threads)}
+    began = time.perf_counter()
+    return subprocess.Popen([sys.executable, *arguments], cwd=folder, env=around, stdout=to, stderr=to), began
 
 
 def in_turn(sides: Mapping[str, Callable[[], Spent]], rounds: int) -> dict[str, list[Spent]]:

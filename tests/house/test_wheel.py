@@ -167,7 +167,7 @@ def test_every_module_of_an_extra_is_one_that_the_project_file_asks_for() -> Non
     from oneticket.ground.extras import EXTRAS
 
     extras = PROJECT["optional-dependencies"]
-    assert set(EXTRAS) == set(extras) - {"docs", "dev"}
+    assert set(EXTRAS) == set(extras) - {"docs", "dev", "bench"}
     for extra, brought in EXTRAS.items():
         for each in brought:
             package = each.rpartition(":")[2]
