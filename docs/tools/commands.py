@@ -8,7 +8,7 @@ from docutils import nodes
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
-from oneticket.cli.app import app as commands
+from oneticket.cli.dispatch import app as commands
 
 
 class Commands(SphinxDirective):

@@ -14,7 +14,7 @@ from sphinx.environment import BuildEnvironment
 from sphinx.errors import SphinxError
 
 import oneticket
-from oneticket.cli.app import app as commands
+from oneticket.cli.dispatch import app as commands
 
 # Everything public in these has an entry; the other modules are inner rooms, or are entered through these.
 ROOMS = (

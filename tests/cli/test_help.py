@@ -8,7 +8,7 @@ import shlex
 import pytest
 from commands import oneticket_cli
 
-from oneticket.cli.app import COMMANDS, app
+from oneticket.cli.dispatch import COMMANDS, app
 from oneticket.cli.flags import flags
 from oneticket.cli.help import ALL, HELP
 from oneticket.cli.mistakes import MEANT

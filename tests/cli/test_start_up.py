@@ -109,3 +109,22 @@ def test_nothing_is_collected_while_a_command_is_imported_and_all_is_afterwards(
     with loading():
         assert not gc.isenabled()
     assert gc.isenabled()
+
+
+INTERRUPTED = """
+import runpy, sys
+class CtrlC:
+    def find_spec(name, path=None, target=None):
+        if name in ("cyclopts", "rich", "oneticket.session"):
+            raise KeyboardInterrupt
+sys.meta_path.insert(0, CtrlC)
+sys.argv = ["oneticket", "store", "ls"]
+"""
+
+
+@pytest.mark.parametrize(
+    "begin", ["runpy.run_module('oneticket', run_name='__main__')", "from oneticket.cli.app import main; main()"]
+)
+def test_ctrl_c_in_the_first_moment_is_one_line(begin: str) -> None:
+    done = subprocess.run([sys.executable, "-c", INTERRUPTED + begin], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (130, "oneticket: interrupted; run the same command to go on\n")

@@ -20,7 +20,8 @@ import pytest
 import torch
 from safetensors.numpy import load_file
 
-from oneticket.cli.app import app, main
+from oneticket.cli.app import main
+from oneticket.cli.dispatch import app
 from oneticket.cli.flags import collect, from_file, read
 from oneticket.ground.errors import FileError
 from oneticket.study.file import SHIPPED, read_study

@@ -126,7 +126,8 @@ assert "oneticket.compact.linear_kernels" in __import__("sys").modules"""
             "import oneticket; oneticket.Ticket, oneticket.Book, oneticket.attach",
             ["pydantic", "datasets", "pandas", "rich"],
         ),
-        ("import oneticket.cli.app", ["torch", "numpy", "pandas", "datasets", "scipy", "altair"]),
+        ("import oneticket.cli.app", ["cyclopts", "rich", "pydantic", "oneticket.cli.dispatch"]),
+        ("import oneticket.cli.dispatch", ["torch", "numpy", "pandas", "datasets", "scipy", "altair"]),
         ("import oneticket.cli.find", ["pandas", "pyarrow.dataset", "scipy", "torch._dynamo", "sympy"]),
         ("import oneticket.study.spec", ["torch", "numpy"]),
         (LEVELS, ["sympy", "torch._dynamo"]),  # a third of a second, and 35 MB that stay
