@@ -42,7 +42,7 @@ class Hub:
     """The server: `with Hub() as hub`, then `hub.url`.
 
     `log` holds method and path of each request; `lfs`: files go the way of large ones; `closed`: commits are refused;
-    `sent`: bytes of endless bodies.
+    `busy`: how many lists are refused before the first is given; `sent`: bytes of endless bodies.
     """
 
     repos: dict[str, Repo] = field(default_factory=dict)
@@ -50,6 +50,7 @@ class Hub:
     objects: Files = field(default_factory=dict)
     log: list[str] = field(default_factory=list)
     closed: bool = False
+    busy: int = 0
     lfs: bool = False
     sent: int = 0
 
@@ -87,6 +88,9 @@ class _Handler(BaseHTTPRequestHandler):
             self._resolve(found[1], unquote(found[2]), unquote(found[3]))
         elif found := re.fullmatch(r"/elsewhere/(.+)", url.path):
             self._send(200, self.hub.objects[found[1]])
+        elif url.path == "/api/models" and self.hub.busy:
+            self.hub.busy -= 1
+            self._fail(503, "", "too many of you")
         elif url.path == "/api/models":
             author, tag = (parse_qs(url.query).get(name, [""])[0] for name in ("author", "filter"))
             named = [repo for repo in self.hub.repos if repo.startswith(f"{author}/")]

@@ -90,8 +90,8 @@ def zoo(
     where: Annotated[
         str | None,
         Parameter(
-            help="A shipped ticket's name, a file or a Hub repository (user/name) for its card; or a folder, a Hub user"
-            " or a Hub collection to list."
+            help="A shipped ticket's name, a file or a Hub repository (user/name) for its card; or a folder, a Hub"
+            " user (hf://user) or a Hub collection to list."
         ),
     ] = None,
     /,

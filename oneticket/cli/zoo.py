@@ -32,7 +32,7 @@ def zoo(where: str | None, *, fits: str | None, json: bool) -> int:
         return 0
     found = list(entries(where if path is None else path))
     if not found and where is not None:
-        raise FileError(f"{where}: no tickets there, and none of that name ships with the package; see `oneticket zoo`")
+        raise FileError(f"{where}: no tickets there; `oneticket zoo` lists the shipped ones")
     if fits is not None:
         tell_fits(
             fits, found, called={entry.name: _called(entry.name, where, alone=path is not None) for entry in found}

@@ -10,6 +10,7 @@ from typing import Any
 from oneticket.data.cache import writable
 from oneticket.ground import disk, note
 from oneticket.ground.errors import DataError, StoreError, tell
+from oneticket.ground.logs import silenced
 
 KIND = "files of a set from the Hub"
 PATIENCE = 10.0
@@ -99,7 +100,7 @@ def _load(path: str, name: str | None = None, data_files: Mapping[str, list[str]
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Without the progress bars of either library."""
+    """Without the progress bars and the logs of either library."""
     import datasets.utils.logging as theirs
     from huggingface_hub.utils.tqdm import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
 
@@ -107,7 +108,8 @@ def _quiet() -> Iterator[None]:
     theirs.disable_progress_bar()
     disable_progress_bars()
     try:
-        yield
+        with silenced("datasets", "huggingface_hub"):
+            yield
     finally:
         if bars:
             theirs.enable_progress_bar()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 import warnings
 from collections.abc import Callable, Iterator
 from importlib.util import find_spec
@@ -17,6 +16,7 @@ from oneticket.export.agreement import differs, tolerance
 from oneticket.export.example import Example, arguments, leaves, parts
 from oneticket.export.sizes import Dynamic, Open, open_axes, others
 from oneticket.ground.errors import ModelError
+from oneticket.ground.logs import silenced
 
 PACKAGES = ("onnx", "onnxscript", "onnxruntime")
 LARGEST = 2**31 - 1  # bytes of one protobuf message
@@ -124,17 +124,9 @@ def _forget(message: Any) -> None:
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
     """Silence the exporter and its optimizer, which warn about themselves and about missing packages."""
-    logs = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript")]
-    before = [log.level for log in logs]
-    for log in logs:
-        log.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        for log, level in zip(logs, before, strict=True):
-            log.setLevel(level)
+    with silenced("torch.onnx", "onnxscript"), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
 
 
 def _reason(error: BaseException) -> str:

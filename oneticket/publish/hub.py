@@ -13,7 +13,7 @@ from oneticket.ground import disk
 from oneticket.ground.errors import FileError
 from oneticket.publish import remote
 from oneticket.publish.card import card
-from oneticket.publish.shipped import named
+from oneticket.publish.shipped import missing, named
 from oneticket.ticket import file
 from oneticket.ticket.book import Book
 from oneticket.ticket.names import listed
@@ -115,8 +115,9 @@ def _check_folder(folder: Path, *, other: str) -> None:
 def parse(where: str | os.PathLike[str], *, writing: bool = False, several: bool = False) -> Path | str:
     """A local path, or the id of a Hub repository (`several`: or of a user or collection); raises FileError.
 
-    A local path comes first; a path object and a `file://` URL are always local, `hf://` never. For `writing`, a new
-    folder must look like one: ./name.
+    A local path comes first; a path object and a `file://` URL are always local, `hf://` never. A user is named with
+    `hf://` only: a bare word is more likely a shipped ticket's name, misspelt. For `writing`, a new folder must look
+    like one: ./name.
 
     >>> parse("hf://user/name"), parse("user/name"), parse("file:///some/folder").as_posix()
     ('user/name', 'user/name', '/some/folder')
@@ -124,14 +125,14 @@ def parse(where: str | os.PathLike[str], *, writing: bool = False, several: bool
     if isinstance(where, os.PathLike):
         return Path(where)
     scheme, mark, rest = where.partition("://")
-    pattern = _SEVERAL if several else remote.REPO
-    kinds = "a Hub user, collection or repository" if several else "a Hub id, user/name"
+    kinds = "a Hub collection or repository" if several else "a Hub id, user/name"
     if mark and scheme == "file":
         url = urlsplit(where)
         if url.netloc not in ("", "localhost") or not url.path:
             raise FileError(f"{where}: expected file:///folder/of/this/machine")
         return Path(url2pathname(url.path))
-    if mark and scheme == "hf" and pattern.fullmatch(rest):
+    pattern = _SEVERAL if several else remote.REPO
+    if mark and scheme == "hf" and (pattern.fullmatch(rest) or (several and _USER.fullmatch(rest))):
         return rest
     if mark:
         raise FileError(f"{where}: expected a file, a folder, file:///folder, or {kinds}, such as hf://user/name")
@@ -150,6 +151,9 @@ def parse(where: str | os.PathLike[str], *, writing: bool = False, several: bool
         raise FileError(
             f"{where}: no folder here, and not {kinds}; say ./{where} to make the folder, user/name for the Hub"
         )
+    if _USER.fullmatch(where):
+        hub = f"For a Hub user, write hf://{where}" if several else "A repository on the Hub is user/name"
+        raise FileError(f"{missing(where)}. {hub}")
     raise FileError(f"{where or 'the empty path'}: No such file or folder, and not {kinds}")
 
 
@@ -171,4 +175,5 @@ def inside(folder: Path, name: str) -> Path:
     return folder / name
 
 
-_SEVERAL = re.compile(rf"{remote.WORD}|{remote.REPO.pattern}|{remote.COLLECTION.pattern}", re.ASCII)
+_USER = re.compile(remote.WORD, re.ASCII)
+_SEVERAL = re.compile(rf"{remote.REPO.pattern}|{remote.COLLECTION.pattern}", re.ASCII)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from oneticket.ground.errors import FileError
+from oneticket.ground.logs import silenced
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
@@ -19,6 +21,16 @@ MOST = 200
 """The most repositories of a user or collection that are listed."""
 
 
+@contextmanager
+def _silent() -> Iterator[None]:
+    """Without the log of the Hub's library: it asks again where the Hub is busy, and we say what came of it."""
+    import huggingface_hub.utils.logging  # noqa: F401  # sets the level of its log when it is first imported
+
+    with silenced("huggingface_hub"):
+        yield
+
+
+@_silent()
 def repositories(where: str) -> list[str]:
     """The ids of a Hub user's tickets, or of a collection's models, or the one repository; raises FileError."""
     from huggingface_hub.errors import RepositoryNotFoundError
@@ -37,6 +49,7 @@ def repositories(where: str) -> list[str]:
     return [where]
 
 
+@_silent()
 def fetch(repo: str, revision: str | None, names: Sequence[str], largest: int) -> Path:
     """Ask for a file's name, size and version, then fetch it, and no more bytes than announced."""
     from huggingface_hub import hf_hub_url
@@ -110,6 +123,7 @@ def _cached(repo: str, revision: str | None, names: Sequence[str], reason: str) 
     )
 
 
+@_silent()
 def commit(repo: str, files: Mapping[str, bytes], *, private: bool | None, revision: str | None, message: str) -> str:
     """One commit with all files, so that the repository gets all of them or none."""
     from huggingface_hub import CommitOperationAdd

@@ -37,10 +37,20 @@ def located(where: str | os.PathLike[str]) -> Path:
     >>> located("digits-a") == shipped()["digits-a"]
     True
     """
-    text, names = os.fsdecode(where), shipped()
+    text = os.fsdecode(where)
     path = named(text) or Path(text)
     if text and os.path.lexists(path):  # Path makes the empty text this folder, which is not meant
         return path
+    raise FileError(missing(text))
+
+
+def missing(text: str) -> str:
+    """A sentence on a place that is not there, with the nearest names: of shipped tickets, and of what lies beside it.
+
+    >>> missing("digit-a").partition(";")[2].partition("?")[0]
+    " did you mean 'digits-a'"
+    """
+    path, names = Path(text), shipped()
     there = sorted(entry.name for entry in path.parent.iterdir()) if text and path.parent.is_dir() else []
     near = difflib.get_close_matches(path.name, [*names, *there], n=3)
     known = f"shipped are {', '.join(names)}" if names else "none is shipped"
@@ -50,7 +60,7 @@ def located(where: str | os.PathLike[str]) -> Path:
         hint = (
             f"did you mean {' or '.join(repr(name) for name in near)}?" if near else "nothing there has a name near it"
         )
-    raise FileError(f"{text or 'the empty path'}: No such file or folder, and no shipped ticket; {hint} ({known})")
+    return f"{text or 'the empty path'}: No such file or folder, and no shipped ticket; {hint} ({known})"
 
 
 DATA_LICENCES = {

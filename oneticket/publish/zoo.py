@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import difflib
 import os
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,16 +31,10 @@ class ZooEntry:
 def single(where: str) -> Path | None:
     """The file of a single ticket or book, fetched from the Hub if need be; None for a place of several.
 
-    Raises FileError for a missing place, and for a near miss of a shipped name, which is not looked up on the Hub.
+    Raises FileError for a missing place.
     """
     if path := named(where):
         return path
-    word = re.fullmatch(remote.WORD, where, re.ASCII) and not os.path.lexists(where)
-    if word and (near := difflib.get_close_matches(where, shipped(), n=1)):
-        raise FileError(
-            f"{where}: No such file or folder, and no shipped ticket; did you mean {near[0]!r}? "
-            f"hf://{where} asks the Hub for a user of that name"
-        )
     place = hub.parse(where, several=True)
     if isinstance(place, str):
         one = remote.REPO.fullmatch(place) and not remote.COLLECTION.fullmatch(place)

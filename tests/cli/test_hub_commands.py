@@ -155,6 +155,7 @@ def test_the_hub_from_the_command_line(tmp_path: Path) -> None:
             "HF_HUB_DISABLE_TELEMETRY": "1",
         }
         done = forked.run("-m", "oneticket", *words, env={**kept, **here, **how})
+        assert done.returncode or not done.stderr, done.stderr
         return done.returncode, done.stdout if done.returncode == 0 else done.stderr
 
     with Hub() as server:
@@ -169,12 +170,21 @@ def test_the_hub_from_the_command_line(tmp_path: Path) -> None:
         server.put("ann/bad", {"ticket.safetensors": b"\x80pickle!" * 9})
         server.put("bob/book", {"book.safetensors": BOOK.read_bytes()})
         server.collections["ann/sparse-things-0123456789abcdef01234567"] = ["ann/good", "bob/book", "bob/gone"]
-        code, out = run("zoo", "ann")
+        server.busy = 1
+        code, out = run("zoo", "hf://ann")
+        assert server.busy == 0, "asked again without a word"
         assert code == 0 and "ann/good" in out and "ann/bad: bad:" in out and "a pickle" in out and "bob" not in out
         assert "ann/ticket: bad: the repository on the Hub holds no" in out, "its main branch has none"
         code, out = run("zoo", "ann/sparse-things-0123456789abcdef01234567")
         assert code == 0 and "1 to 17.9 %" in out and "bob/gone: bad:" in out
         code, out = run("zoo", "ann/good")
         assert code == 0 and out.startswith("# ann/good") and 'from_pretrained("ann/good")' in out
-        code, out = run("zoo", "nobody")
-        assert code == 1 and "no tickets there, and none of that name ships" in out
+        code, out = run("zoo", "hf://nobody")
+        assert code == 1 and "hf://nobody: no tickets there; " in out
+        asked = len(server.log)
+        for words in (("zoo", "ann"), ("zoo", "digits_a", "--for", "digits"), ("zoo", "ann", "--json")):
+            code, out = run(*words)
+            assert code == 1 and f"{words[1]}: No such file or folder, and no shipped ticket; " in out
+            assert f". For a Hub user, write hf://{words[1]}" in out
+            assert ("did you mean 'digits-a'?" in out) == (words[1] == "digits_a")
+        assert len(server.log) == asked, "nothing leaves the machine"

@@ -200,7 +200,9 @@ def test_a_push_that_fails_leaves_the_folder_as_it_was(
     ("where", "options", "words"),
     [
         ("", {}, "the empty path: No such file or folder"),
-        ("none", {}, "No such file or folder, and not a Hub id"),
+        ("none", {}, "none: No such file or folder, and no shipped ticket; nothing there has a name near it"),
+        ("digit-a", {}, "did you mean 'digits-a'? (shipped are conv-4-cifar10, digits-a,"),
+        ("digit-a", {}, "). A repository on the Hub is user/name"),
         ("../none", {}, "No such file or folder, and not a Hub id"),
         ("some/best.safetensors", {}, "No such file or folder"),
         (Path("user/name"), {}, "No such file or folder"),

@@ -64,9 +64,12 @@ def test_one_ticket_is_told_from_a_place_of_several(ships: Path, ticket: Ticket)
     assert zoo.single("digits-a") == shipped.ZOO / "digits-a.safetensors"
     assert zoo.single("mine.safetensors") == Path("mine.safetensors")
     assert zoo.single((ships / "mine.safetensors").as_uri()) == ships / "mine.safetensors"
-    assert zoo.single(".") is zoo.single("nobody") is zoo.single("hf://digits_a") is None
-    with pytest.raises(FileError, match="digits_a: .*did you mean 'digits-a'"):
-        zoo.single("digits_a")
+    assert zoo.single(".") is zoo.single("hf://nobody") is zoo.single("hf://digits_a") is None
+    for place in (zoo.single, lambda where: list(zoo.entries(where))):
+        with pytest.raises(FileError, match="digits_a: .*did you mean 'digits-a'.*a Hub user, write hf://digits_a"):
+            place("digits_a")
+        with pytest.raises(FileError, match="nobody: .*shipped are digits-a,.*For a Hub user, write hf://nobody"):
+            place("nobody")
     (ships / "digits_a").mkdir()
     assert zoo.single("digits_a") is None, "what is there goes first"
 
@@ -111,5 +114,5 @@ def test_a_folder_is_listed_with_its_bad_files(ships: Path, ticket: Ticket, book
     assert found["one.safetensors"].thing == ticket and found["two/book.safetensors"].thing == book
     assert found["one.safetensors"].size == (GOLDEN / "ticket.safetensors").stat().st_size
     assert [entry.thing for entry in zoo.entries(ships / "one.safetensors")] == [ticket]
-    with pytest.raises(FileError, match="not a Hub user"):
+    with pytest.raises(FileError, match="not a Hub collection or repository"):
         list(zoo.entries("./nowhere"))
