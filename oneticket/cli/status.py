@@ -79,7 +79,7 @@ class _Shown:
         if self._spinner is None:
             from rich.spinner import Spinner
 
-            self._spinner = Spinner("dots")
+            self._spinner = Spinner("line" if self._console.options.ascii_only else "dots")
         self._spinner.update(text=plain(f"{self._open[-1]} ...") if self._open else "")
         return self._spinner
 

@@ -130,7 +130,7 @@ def _facts(key: str, kept: Store, head: Head) -> Iterator[tuple[str, object]]:
     yield "kind", f"{_kind(defined)}, version {defined.get('version', MISSING)}"
     yield from ((f"  {name}", value) for name, value in defined.get("args", {}).items())
     needs = kept.definitions(defined.get("needs", ()))
-    yield from (("needs", f"{need[:SHORT]}  {described(needs.get(need))}") for need in defined.get("needs", ()))
+    yield from (("needs", f"{need[:SHORT]} {described(needs.get(need))}") for need in defined.get("needs", ()))
     yield "record", ""
     yield from ((f"  {name}", value) for name, value in head.record.items())
     provenance = kept.provenances([key]).get(key, {})

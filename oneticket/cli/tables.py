@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from itertools import groupby, zip_longest
@@ -34,20 +33,29 @@ def print_tables(rows: Sequence[Row], *, levels: Collection[int] | None = None) 
 
 
 def print_table(table: ReportTable) -> None:
-    """Print one table, with its title above and its caption below; plain text where there is no terminal.
+    """Print one table, with its title above and its caption below; where there is no terminal, in plain lines.
 
     A table that is too wide is broken between columns, and below the first part come the others, each with the first
     column again. Names and numbers are never broken.
     """
     console = out()
+    if not console.is_terminal:
+        _print_plain([(table.title,), *_shown(table), (table.caption,), ()])
+        return
     show(console, table.title, style="bold", hang=GAP)
-    header, *rows = _shown(table)
-    whole = not console.is_terminal and ("COLUMNS" not in os.environ or _natural(header, *rows) <= console.width)
-    for columns in [dict.fromkeys(range(len(header)), WIDE)] if whole else blocks([header, *rows], console.width):
-        _print_lines(console, [[line[number] for number in columns] for line in (header, *rows)], [*columns.values()])
+    cells = _shown(table)
+    for columns in blocks(cells, console.width):
+        _print_lines(console, [[line[number] for number in columns] for line in cells], [*columns.values()])
     for line in broken(table.caption, console.width):
         console.print(plain(line), style="dim", soft_wrap=True)
     console.print()
+
+
+def _print_plain(lines: Iterable[Sequence[str]]) -> None:
+    """Print lines for other programs, with a tab between two cells: a tab in a cell is escaped."""
+    file = out().file  # rich would turn tabs into spaces
+    for line in lines:
+        file.write("\t".join(map(safe, line)).rstrip() + "\n")
 
 
 def _print_lines(console: Console, lines: Sequence[Sequence[str]], most: Sequence[int]) -> None:
@@ -74,11 +82,6 @@ def print_markdown(text: str) -> None:
             show(console, line, hang=GAP * line.startswith("- ")) if not code else console.print(
                 plain(line), soft_wrap=True
             )
-
-
-def _natural(*lines: Sequence[str]) -> int:
-    """How wide lines are whose cells are whole."""
-    return sum(max(map(cell_len, column)) + GAP for column in zip(*lines, strict=True))
 
 
 def _lines(lines: Sequence[Sequence[str]], most: Sequence[int]) -> Iterator[str]:
@@ -138,6 +141,9 @@ def _least(column: Sequence[str]) -> int:
 
 def print_facts(facts: Iterable[tuple[str, object]]) -> None:
     """Print names and values, one a line."""
+    if not out().is_terminal:
+        _print_plain((name, str(value)) for name, value in facts)
+        return
     drawn = Drawn(box=None, show_header=False)
     drawn.add_column(style="bold", no_wrap=True)
     drawn.add_column(overflow="fold")
@@ -151,4 +157,3 @@ CELL = re.compile(r"(?<=\| )(?:[^|\\]|\\.)*(?= \|)")
 
 GAP = 2  # spaces between columns
 WHOLE = 22  # signs of a cell that is not broken
-WIDE = 10_000  # signs of a column that nothing limits

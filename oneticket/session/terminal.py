@@ -5,7 +5,6 @@ from __future__ import annotations
 import codecs
 import io
 import json
-import os
 import re
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -15,7 +14,7 @@ from rich.cells import cell_len
 from rich.console import Console
 from rich.text import Text
 
-PLAIN = {"—": "-", "−": "-", "×": "x", "±": "+-", "…": "...", "’": "'"}
+PLAIN = {"—": "-", "−": "-", "×": "x", "±": "+-", "…": "...", "’": "'", "·": "-", "–": "-", "→": "->", "≥": ">="}
 """Replacements for characters of our own texts that a terminal may lack."""
 
 TIED = re.compile(r"`[^`]{,40}`|\bn = \d+|\b\d+ %(?: CI\b)?|\d [kMG]?B\b|\b\d[\d,.]* (?:min|ms|h|s)\b|\S+ ± \S+")
@@ -37,9 +36,8 @@ def drawn(away: Callable[[], None]) -> Iterator[None]:
 
 
 def out() -> Console:
-    """Standard output: as wide as the terminal or COLUMNS, or wide enough for most tables without either."""
-    console = _console(stderr=False)
-    return console if console.is_terminal or "COLUMNS" in os.environ else _console(stderr=False, width=160)
+    """Standard output."""
+    return _console(stderr=False)
 
 
 def err(*, quiet: bool = False) -> Console:
@@ -64,9 +62,9 @@ def show(console: Console, words: object, *, style: str = "", hang: int = 0) -> 
 
 
 def paragraph(words: object, *, indent: int = 0, style: str = "") -> None:
-    """A paragraph on standard output, broken between words where the terminal ends, all of it indented."""
+    """A paragraph on standard output, indented; on a terminal broken between words where it ends."""
     console = out()
-    for line in broken(str(words), max(20, console.width - indent)):
+    for line in broken(str(words), max(20, console.width - indent)) if console.is_terminal else [str(words)]:
         console.print(Text(" " * indent) + plain(line), style=style, soft_wrap=True)
 
 
@@ -141,10 +139,10 @@ def any_encoding() -> None:
             stream.reconfigure(errors="oneticket")
 
 
-def _console(*, stderr: bool, quiet: bool = False, width: int | None = None) -> Console:
+def _console(*, stderr: bool, quiet: bool = False) -> Console:
     for away in DRAWN:
         away()
-    return Console(stderr=stderr, quiet=quiet, width=width, markup=False, emoji=False, highlight=False)
+    return Console(stderr=stderr, quiet=quiet, markup=False, emoji=False, highlight=False)
 
 
 def _plain_json(value: object) -> object:

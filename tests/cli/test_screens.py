@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 from commands import oneticket_cli
 
-from oneticket.cli.tables import GAP, blocks, print_table
+from oneticket.cli.tables import GAP, blocks, print_facts, print_table
 from oneticket.report.export import read_rows
-from oneticket.session.terminal import drawn, say, tell
+from oneticket.session.terminal import drawn, paragraph, say, tell
 from oneticket.stats.report_table import ReportTable
 from oneticket.stats.scores import scores
 from oneticket.study.file import read_study
@@ -30,11 +30,47 @@ def _in_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "80")
 
 
+@pytest.fixture
+def _a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {"FORCE_COLOR": "1", "TERM": "xterm"}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.delenv("NO_COLOR", raising=False)
+
+
+def printed(capsys: pytest.CaptureFixture[str]) -> tuple[str, str]:
+    """What was printed, without colours and lines that were taken away again."""
+    shown = [re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", each) for each in capsys.readouterr()]
+    return shown[0], re.sub(r"^.*\r", "", shown[1], flags=re.M)
+
+
+def test_what_is_piped_is_lines_with_tabs(capsys: pytest.CaptureFixture[str]) -> None:
+    """Other programs read them: nothing is padded or broken, whatever COLUMNS says."""
+    words, caption = "x" * 200, "word " * 40
+    print_table(ReportTable(title="t", header=("a", "b"), rows=((words, "1"), ("tab\t", "")), caption=caption))
+    print_facts([("name", words), ("  inner", "")])
+    say(caption)
+    paragraph(caption)
+    ends = caption.rstrip()
+    lines = ["t", "a\tb", f"{words}\t1", "tab\\t", ends, "", f"name\t{words}", "  inner", caption, caption]
+    assert capsys.readouterr().out.split("\n") == [*lines, ""]
+
+
+@pytest.mark.parametrize("words", ["show digits-a", "store show {key} --store kept", "store ls --store kept", "zoo"])
+def test_what_a_command_pipes_has_no_padding(words: str, capsys: pytest.CaptureFixture[str]) -> None:
+    if "kept" in words:
+        assert oneticket_cli(f"{FIND} --out a --store kept", capsys)[0] == 0
+        words = words.format(key=read("store ls --store kept --json", capsys)[0]["key"])
+    code, out, _ = oneticket_cli(words, capsys)
+    assert code == 0 and "\t" in out
+    assert not [line for line in out.splitlines() if line != line.rstrip() or re.search("  .*\t|\t.*  ", line[2:])]
+
+
 def table(*widths: int) -> ReportTable:
     header = tuple(f"c{number}" for number in range(len(widths)))
     return ReportTable(title="A table", header=header, rows=(tuple("x" * width for width in widths),), caption="Cells.")
 
 
+@pytest.mark.usefixtures("_a_terminal")
 @pytest.mark.parametrize("widths", [(27, 13, 13, 13, 13, 13), (44, 13, 13), (5, 5), (20, 22, 22, 22), (80, 3)])
 def test_a_table_is_broken_between_columns(widths: tuple[int, ...], capsys: pytest.CaptureFixture[str]) -> None:
     wide = table(*widths)
@@ -44,15 +80,16 @@ def test_a_table_is_broken_between_columns(widths: tuple[int, ...], capsys: pyte
     assert all(width == widths[number] for block in made for number, width in block.items())
     if widths[0] < 60:
         print_table(table(*widths))
-        out = capsys.readouterr().out
+        out, _ = printed(capsys)
         assert max(map(len, out.splitlines())) <= 80
         assert all(f" {'x' * width} " in out for width in widths), "no cell is split"
 
 
+@pytest.mark.usefixtures("_a_terminal")
 def test_long_words_are_broken_between_words(capsys: pytest.CaptureFixture[str]) -> None:
     words = "ticket at level 7 on fashion_mnist(per_class=20) with sgd, replicate 1, and so on"
     print_table(ReportTable(title="t", header=("entry", "what", "size"), rows=(("a" * 12, words, "1 kB"),), caption=""))
-    out = capsys.readouterr().out
+    out, _ = printed(capsys)
     assert max(map(len, out.splitlines())) <= 80
     assert set(words.split()) <= set(out.split())
 

@@ -142,5 +142,12 @@ def test_every_command_prints_in_every_encoding(encoding: str, tmp_path: Path, m
 
 def test_signs_that_are_lacking_have_others_in_their_place(monkeypatch: pytest.MonkeyPatch) -> None:
     code, (stream, _) = run("--version", "ascii", monkeypatch)
-    print("0.5 ± 0.1, −1 × 2 — … é中\udcff", file=stream)
-    assert (code, text(stream).split("\n")[1]) == (0, "0.5 +- 0.1, -1 x 2 - ... \\xe9\\u4e2d\\udcff")
+    print("0.5 ± 0.1, −1 × 2 — … · é中\udcff", file=stream)
+    assert (code, text(stream).split("\n")[1]) == (0, "0.5 +- 0.1, -1 x 2 - ... - \\xe9\\u4e2d\\udcff")
+
+
+@pytest.mark.usefixtures("_a_terminal")
+def test_what_turns_while_a_command_reads_has_signs_of_the_encoding(monkeypatch: pytest.MonkeyPatch) -> None:
+    code, (_, stream) = run("verify digits-a", "ascii", monkeypatch)
+    assert (code, "reading tickets ..." in text(stream)) == (0, True)
+    assert "\\u" not in text(stream)

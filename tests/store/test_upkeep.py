@@ -134,7 +134,7 @@ def test_ls_has_a_line_per_entry(done: Store, capsys: pytest.CaptureFixture[str]
     assert command.ls(store=done.url) == 0
     said = capsys.readouterr().out
     for step in search():
-        line = rf"{step.key[:12]}  level {step.args['level']} of digits:a with sgd, replicate 0 .* kB  20..-"
+        line = rf"{step.key[:12]}\tlevel {step.args['level']} of digits:a with sgd, replicate 0\t.* kB\t20..-"
         assert re.search(line, said)
     assert re.search(r"3 entries, [\d.]+ kB, \d+ s of work; 1 came out differently a second time\.", said)
     assert command.ls(store=done.url, kind="rewind") == 0
@@ -149,7 +149,7 @@ def test_ls_shows_what_was_written_before_definitions_were(tmp_path: Path, capsy
     put(store)
     store.files.remove([names.name(STEP.key, names.PROVENANCE)])
     assert command.ls(store=store.url) == 0
-    assert f"{STEP.key[:12]}  of an unknown step" in capsys.readouterr().out
+    assert f"{STEP.key[:12]}\tof an unknown step" in capsys.readouterr().out
 
 
 def test_show_tells_all_about_one(done: Store, capsys: pytest.CaptureFixture[str]) -> None:
