@@ -125,7 +125,7 @@ def inputs_like(inputs: Inputs, count: int) -> Example:
     if inputs.vocabulary is None:
         return batch(inputs.example(1), count)
     blank = inputs.example(count)
-    return torch.arange(blank.numel()).remainder(inputs.vocabulary).view_as(blank)
+    return torch.arange(blank.numel(), device="cpu").remainder(inputs.vocabulary).view_as(blank)
 
 
 def trained_weights(path: Path, ticket: Ticket, key: str | None) -> Checkpoint:

@@ -35,7 +35,7 @@ def alone(small: Compact) -> Iterator[None]:
     finally:
         for one, shape, stride in away:
             one.__class__ = nn.Parameter
-            one.data = torch.empty_strided(shape, stride, dtype=one.dtype).zero_()
+            one.data = torch.empty_strided(shape, stride, dtype=one.dtype, device="cpu").zero_()
         small.restore()
 
 

@@ -76,8 +76,8 @@ class Check(Ledger):
         size, more = len(there.inputs) // there.groups, len(there.outputs) // there.groups
         _same(len(found) == groups * size)
         blocks = found.view(groups, size)
-        _same(torch.equal(blocks, blocks[:, :1] // size * size + torch.arange(size)))
-        kept = (blocks[:, :1] // size * more + torch.arange(more)).flatten()
+        _same(torch.equal(blocks, blocks[:, :1] // size * size + torch.arange(size, device="cpu")))
+        kept = (blocks[:, :1] // size * more + torch.arange(more, device="cpu")).flatten()
         _same(len(kept) == count)
         self._note(self.outputs, name, kept)
         return there.outputs[kept] if fresh else inputs

@@ -11,7 +11,6 @@ Of a large network, a process of its own measures and compiles: the compiler wou
 
 from __future__ import annotations
 
-import contextlib
 import json
 import math
 import os
@@ -81,7 +80,8 @@ def measure(asked: Mapping[str, Any]) -> list[float]:
     from oneticket.data.columns import scaled  # numba
 
     keep_freed()  # as the processes do that train large networks
-    scaled(torch.zeros(1, 1, dtype=torch.uint8), torch.ones(1), torch.ones(1))  # compiled here for who trains then
+    one = torch.ones(1, dtype=torch.float32, device="cpu")
+    scaled(one.to(torch.uint8).view(1, 1), one, one)  # compiled here for who trains then
     with threads(asked["threads"]):
         return [_calibrate(KINDS[kind](**sizes, device="meta"), tuple(shape)) for kind, sizes, shape in asked["layers"]]
 
@@ -116,7 +116,11 @@ def _kept(layer: Layer, shape: tuple[int, ...]) -> float | None:
     """What is known by now."""
     about, path = _about(layer, shape)
     if path not in _KNOWN:
-        found = _read(path, about)
+        try:
+            found = _read(path, about)
+        except OSError as error:  # for now
+            tell(path, error, ANEW)
+            found = None
         if found is None:
             return None
         _KNOWN[path] = found
@@ -126,10 +130,17 @@ def _kept(layer: Layer, shape: tuple[int, ...]) -> float | None:
 def _keep(layer: Layer, shape: tuple[int, ...], found: float) -> float:
     """Keep what was measured; of several processes that measure, all take what the first one kept."""
     about, path = _about(layer, shape)
-    with contextlib.suppress(OSError):  # a folder that cannot be written: known to this process alone
-        if not disk.create(path, note.write(KIND, about, found).encode()):
+    text = note.write(KIND, about, found).encode()
+    try:
+        if not disk.create(path, text):
             there = _read(path, about)
+            if there is None:  # damaged
+                disk.replace(path, text)
             found = found if there is None else there
+    except OSError as error:
+        if path.parent not in _TOLD:
+            _TOLD.add(path.parent)
+            tell(path.parent, error, "each process measures for itself, and may differ from others by rounding")
     _KNOWN[path] = found
     return found
 
@@ -209,21 +220,21 @@ def _seconds(layer: nn.Module, x: Tensor) -> float:
 
 
 def _read(path: Path, about: str) -> float | None:
-    """The stored measurement; None if there is none, or if it is damaged, which is reported and removes the file."""
+    """The stored measurement; None if there is none, or if it is damaged, which is reported. Raises OSError."""
     try:
         return float(note.read(path.read_bytes(), KIND, about))
     except (FileNotFoundError, NotADirectoryError):
         return None
-    except (OSError, StoreError) as error:
-        with contextlib.suppress(OSError):
-            path.unlink()
-        tell(path, error, "it is measured anew")
+    except StoreError as error:
+        tell(path, error, ANEW)
         return None
 
 
 MARKS = [DENSEST / STEP**n for n in range(60)]
 KINDS: dict[str, Any] = {"linear": nn.Linear, "convolution": nn.Conv2d}
 MEASURING = "measuring once which layers are faster sparse on this machine"
+ANEW = "it is measured anew"
 KIND = "density below which a layer is sparse"
 FORMAT = 7  # of what is kept; raised when the kernels change
+_TOLD: set[Path] = set()
 _KNOWN: dict[Path, float] = {}  # by its file: in another cache folder other processes may have measured otherwise

@@ -106,7 +106,9 @@ def left_out(model: nn.Module, mask: Mapping[str, Tensor], made: Cuts) -> dict[s
     for name, index in made.items():
         tensor = tensors(model)[name]
         if tensor.requires_grad:
-            rest[name] = mask[name].clone() if name in mask else torch.ones(tensor.shape, dtype=torch.bool)
+            rest[name] = (
+                mask[name].clone() if name in mask else torch.ones(tensor.shape, dtype=torch.bool, device="cpu")
+            )
             rest[name][index] = False
     return rest
 

@@ -51,12 +51,14 @@ def fold(model: nn.Module, remaining: Mapping[str, Tensor], example: Tensor) -> 
         return Folded(remaining=remaining, shifts=shifts, steady={})
     work, roots = smaller(model, {}).train(), walk.roots()
     layers: dict[str, Any] = {name: work.get_submodule(name) for name in walk.layers}
-    ever = torch.zeros(len(roots), dtype=torch.bool)
+    ever = torch.zeros(len(roots), dtype=torch.bool, device="cpu")
     with torch.no_grad():
         for name, remains in remaining.items():
             work.get_parameter(name).masked_fill_(~remains.to(example.device), 0)
         for name in layers:
-            remaining.setdefault(f"{name}.weight", torch.ones(layers[name].weight.shape, dtype=torch.bool))
+            remaining.setdefault(
+                f"{name}.weight", torch.ones(layers[name].weight.shape, dtype=torch.bool, device="cpu")
+            )
         while (constant := _constant(walk, roots, remaining, layers)).any():
             ever |= constant
             seen = _middles(work, layers, example)
@@ -96,7 +98,7 @@ def _constant(walk: Record, roots: Tensor, remaining: Mapping[str, Tensor], laye
     reaches, alone = reaching(walk, roots, remaining), torch.bincount(roots, minlength=len(roots)) == 1
     alone[roots[[NONE, *walk.read, *walk.holds, *walk.mixed]]] = False
     for name, (into, _) in walk.layers.items():
-        if not _absorbing(walk, layers, name, torch.zeros(())) and name not in walk.followed:
+        if not _absorbing(walk, layers, name, torch.zeros((), device="cpu")) and name not in walk.followed:
             alone[roots[into]] = False
     found = torch.zeros_like(alone)
     for name, (_, out) in walk.layers.items():

@@ -72,7 +72,7 @@ class Following:
         found = None if labels is None else along(labels, dim, x.shape[dim])
         if found is None:
             self.hold(labels, why)
-            return torch.full((x.shape[dim],), NONE)
+            return torch.full((x.shape[dim],), NONE, device="cpu")
         return found
 
     def certain(self, tensor: Tensor) -> bool:

@@ -62,10 +62,10 @@ def places(some: Tensor, whole: Tensor) -> Tensor | None:
     """
     mine, theirs = some.argsort(stable=True), whole.argsort(stable=True)
     wanted, there = some[mine].contiguous(), whole[theirs].contiguous()
-    nth = torch.arange(len(some)) - torch.searchsorted(wanted, wanted)
+    nth = torch.arange(len(some), device="cpu") - torch.searchsorted(wanted, wanted)
     at = torch.searchsorted(there, wanted) + nth
     if len(some) and (not len(whole) or bool((at >= len(whole)).any()) or not torch.equal(there[at], wanted)):
         return None
-    found = torch.empty(len(some), dtype=torch.long)
+    found = torch.empty(len(some), dtype=torch.long, device="cpu")
     found[mine] = theirs[at] if len(some) else mine
     return found

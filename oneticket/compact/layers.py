@@ -61,7 +61,7 @@ def _noise(units: Following, name: str, layer: Any, x: Tensor, _: Tensor) -> Ten
     if not layer.training:
         return labels
     if labels is None:  # where the layer draws for units too, `Wide` would draw for these numbers as well
-        units.ledger.noise(name, Noise(units=torch.empty(0, dtype=torch.long), dim=0, order=()))
+        units.ledger.noise(name, Noise(units=torch.empty(0, dtype=torch.long, device="cpu"), dim=0, order=()))
         return None
     units.mixed(labels)
     dims = [dim for dim in range(labels.dim()) if varies(labels, dim)]

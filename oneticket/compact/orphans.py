@@ -29,7 +29,7 @@ def adopt(network: nn.Module, values: Tensor) -> None:
 def orphans(network: nn.Module) -> Tensor:
     """The values of the orphans; none if none were adopted."""
     adopted = network._parameters.get(NAME)
-    return torch.empty(0) if adopted is None else adopted.detach()
+    return torch.empty(0, device="cpu") if adopted is None else adopted.detach()
 
 
 class _Beside(Function):

@@ -115,12 +115,12 @@ class Record(Ledger):
 
     def roots(self) -> Tensor:
         """Per unit the one that stands for all that are one with it."""
-        return torch.tensor([self._root(unit) for unit in range(len(self._parents))], dtype=torch.long)
+        return torch.tensor([self._root(unit) for unit in range(len(self._parents))], dtype=torch.long, device="cpu")
 
     def _new(self, count: int) -> Tensor:
         first = len(self._parents)
         self._parents.extend(range(first, first + count))
-        return torch.arange(first, first + count)
+        return torch.arange(first, first + count, device="cpu")
 
     def _root(self, unit: int) -> int:
         while self._parents[unit] != unit:

@@ -67,7 +67,9 @@ def _moved(units: Following, call: TracedCall) -> Found:
         if not isinstance(each, Tensor):
             return each
         labels = units.of(each)
-        return (torch.full((1,) * each.dim(), NONE) if labels is None else labels).expand(call.was(each).shape)
+        return (torch.full((1,) * each.dim(), NONE, device="cpu") if labels is None else labels).expand(
+            call.was(each).shape
+        )
 
     made = call.function(**tree_map(labelled, dict(call.named)))
     return [tight(each) for each in ([made] if isinstance(made, Tensor) else made)]

@@ -176,7 +176,11 @@ def _pass(
 def _stop(record: Record, check: Check, stays: Tensor) -> None:
     """Keep the units of the step at which a smaller network differed; all units if none of that step are removed."""
     step = check.there
-    units = torch.cat([labels.flatten() for labels in step.units]) if step.units else torch.empty(0, dtype=torch.long)
+    units = (
+        torch.cat([labels.flatten() for labels in step.units])
+        if step.units
+        else torch.empty(0, dtype=torch.long, device="cpu")
+    )
     if bool(stays[units].all()):
         units = (~stays).nonzero().squeeze(1)
     record.keep(
@@ -256,9 +260,9 @@ def reaching(
     """
     layers = []
     for name, (inputs, outputs) in reversed(record.layers.items()):
-        remains = remaining.get(f"{name}.weight", torch.ones(len(outputs), len(inputs), dtype=torch.bool))
+        remains = remaining.get(f"{name}.weight", torch.ones(len(outputs), len(inputs), dtype=torch.bool, device="cpu"))
         layers.append((roots[inputs], roots[outputs], remains.flatten(2).any(2) if remains.dim() > 2 else remains))
-    reaches = torch.zeros(len(roots), dtype=torch.bool)
+    reaches = torch.zeros(len(roots), dtype=torch.bool, device="cpu")
     reaches[roots[[NONE, *(ends if ends is not None else {*record.read, *record.holds})]]] = True
     while True:
         count = -1

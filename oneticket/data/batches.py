@@ -103,13 +103,13 @@ def _draws(data: Data, rows: torch.Tensor, generator: torch.Generator) -> torch.
     if isinstance(data.train, Stream):
         return roll(count, generator)[:, 0]
     if not data.flip and not data.crop:
-        return torch.empty(count, 0)
+        return torch.empty(count, 0, device="cpu")
     dice, shape = roll(count, generator), _image(data)
     if not data.members:
         return aim(dice, shape, flip=data.flip, crop=data.crop)
-    ends = torch.tensor([*accumulate(member.examples for member in data.members)])
+    ends = torch.tensor([*accumulate(member.examples for member in data.members)], device="cpu")
     each = [aim(dice, shape, flip=member.flip, crop=member.crop, within=data.crop) for member in data.members]
-    return torch.stack(each)[torch.bucketize(rows, ends, right=True), torch.arange(count)]
+    return torch.stack(each)[torch.bucketize(rows, ends, right=True), torch.arange(count, device="cpu")]
 
 
 def _augmented(data: Data, part: Examples, plan: Iterable[Batch]) -> Iterator[Batch]:
@@ -144,8 +144,15 @@ def _normalised(data: Data, found: Iterable[Batch], columns: bool = False) -> It
         return
     floats = isinstance(data.train, Examples) and data.train.inputs.is_floating_point()
     units, row = 1.0 if floats else 255.0, (len(data.members) or 1, -1, *[1] * (len(data.inputs.shape) - 1))
-    mean = torch.tensor(data.mean, dtype=torch.float64).mul(units).float().view(row).to(data.device)
-    rate = torch.tensor(data.std, dtype=torch.float64).mul(units).reciprocal().float().view(row).to(data.device)
+    mean = torch.tensor(data.mean, dtype=torch.float64, device="cpu").mul(units).float().view(row).to(data.device)
+    rate = (
+        torch.tensor(data.std, dtype=torch.float64, device="cpu")
+        .mul(units)
+        .reciprocal()
+        .float()
+        .view(row)
+        .to(data.device)
+    )
     ends = torch.tensor([*accumulate(member.outputs for member in data.members)], device=data.device)
     if columns and not data.members and data.device.type == "cpu":
         yield from _by_column(data, found, mean, rate)

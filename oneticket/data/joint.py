@@ -69,15 +69,15 @@ def order(data: Data, generator: torch.Generator) -> torch.Tensor:
     and the places of all sets are mixed.
     """
     if data.temperature == 1:
-        return torch.randperm(len(data.train), generator=generator)
+        return torch.randperm(len(data.train), generator=generator, device="cpu")
     sizes = [member.examples for member in data.members]
     places, first = [], 0
     for size, count in zip(sizes, shares(sizes, data.temperature), strict=True):
-        rounds = [torch.randperm(size, generator=generator) for _ in range(-(-count // size))]
-        places.append(first + torch.cat([*rounds, torch.empty(0, dtype=torch.int64)])[:count])
+        rounds = [torch.randperm(size, generator=generator, device="cpu") for _ in range(-(-count // size))]
+        places.append(first + torch.cat([*rounds, torch.empty(0, dtype=torch.int64, device="cpu")])[:count])
         first += size
     mixed = torch.cat(places)
-    return mixed[torch.randperm(len(mixed), generator=generator)]
+    return mixed[torch.randperm(len(mixed), generator=generator, device="cpu")]
 
 
 def shares(sizes: Sequence[int], temperature: float) -> list[int]:

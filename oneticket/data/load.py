@@ -188,7 +188,7 @@ def _streamed(request: DataRequest, source: DataSource, workers: int) -> _Loaded
 
     def count() -> Made:
         rows = np.linspace(0, len(train) - 1, min(len(train), _SAMPLE)).astype(np.int64)
-        counts = torch.zeros(shape[0], 256, dtype=torch.int64)
+        counts = torch.zeros(shape[0], 256, dtype=torch.int64, device="cpu")
         for images, _ in stream(raw.train, train[rows]).whole(64):
             counts += histogram(images)
         return {"counts": counts}, None

@@ -31,7 +31,7 @@ def moments(inputs: torch.Tensor) -> Moments:
 def from_histogram(counts: torch.Tensor) -> Moments:
     """The moments of 8-bit images, given the counts (C, 256) of their values."""
     share = counts.double() / counts.sum(1, keepdim=True)
-    values = torch.arange(256, dtype=torch.float64) / 255
+    values = torch.arange(256, dtype=torch.float64, device="cpu") / 255
     mean = share @ values
     return _plain(mean, (share * (values - mean[:, None]) ** 2).sum(1))
 

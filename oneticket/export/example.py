@@ -96,7 +96,7 @@ def resized(example: Example, sizes: Sequence[Mapping[int, int]]) -> Example:
     def one(tensor: Tensor, size: Mapping[int, int]) -> Tensor:
         if size and tensor.is_floating_point():
             shape = [size.get(axis, length) for axis, length in enumerate(tensor.shape)]
-            noise = torch.randn(shape, generator=generator).to(tensor.device, tensor.dtype)
+            noise = torch.randn(shape, generator=generator, device="cpu").to(tensor.device, tensor.dtype)
             spread = float(tensor.float().std()) if tensor.numel() > 1 else 0.0
             return noise * spread if spread > 0 else noise
         for axis, length in size.items():

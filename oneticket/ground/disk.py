@@ -5,14 +5,26 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import tempfile
 import uuid
 from collections.abc import Mapping
 from pathlib import Path
 
 
 def cache_folder() -> Path:
-    """Where what can be made again is kept: ONETICKET_CACHE, or ~/.cache/oneticket."""
-    return Path(os.path.expanduser(os.environ.get("ONETICKET_CACHE") or "~/.cache/oneticket"))
+    """Where what can be made again is kept: ONETICKET_CACHE, or ~/.cache/oneticket.
+
+    A user without a home has one in the folder of temporary files.
+
+    >>> cache_folder().is_absolute()
+    True
+    """
+    asked = os.path.expanduser(os.environ.get("ONETICKET_CACHE") or "~/.cache/oneticket")
+    if asked.startswith("~"):  # no HOME, and a user whom the system does not know
+        asked = os.path.join(
+            tempfile.gettempdir(), f"oneticket-{os.getuid()}" if hasattr(os, "getuid") else "oneticket"
+        )
+    return Path(os.path.abspath(asked))
 
 
 def read(path: Path) -> bytearray:

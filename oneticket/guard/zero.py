@@ -42,7 +42,7 @@ def zero(tensor: Tensor, keep: Tensor, *, room: int | None = None) -> None:
         return
     # Block by block, so that what is widened stays in the cache.
     total = bits.numel()
-    wide = torch.empty(max(1, min(total, (room or ROOM) // bits.element_size())), dtype=bits.dtype)
+    wide = torch.empty(max(1, min(total, (room or ROOM) // bits.element_size())), dtype=bits.dtype, device="cpu")
     bits, keep = (each.as_strided((total,), (1,)) for each in (bits, keep))
     for at in range(0, total, len(wide)):
         block = bits[at : at + len(wide)]
@@ -65,7 +65,7 @@ class Lies:
 
 def some(dead: Tensor) -> Tensor:
     """Positions of some entries that are True, the first among them, spread over a flat tensor."""
-    among = torch.arange(0, len(dead), max(1, len(dead) // (64 * PLACES)))
+    among = torch.arange(0, len(dead), max(1, len(dead) // (64 * PLACES)), device="cpu")
     found = among[dead[among]]
     found = found[:: max(1, len(found) // PLACES)][:PLACES]
     first = dead.view(torch.uint8).argmax().view(1) if dead.any() else among[:0]
@@ -134,7 +134,8 @@ def load() -> None:
     It takes 0.45 s: numba learns at its first kernel which functions it knows.
     """
     if (found := kernels()) is not None:
-        number, keep = torch.zeros(1), torch.zeros(1, dtype=torch.int8)
+        number = torch.zeros(1, dtype=torch.float32, device="cpu")
+        keep = torch.zeros(1, dtype=torch.int8, device="cpu")
         found.gate(number.data_ptr(), keep.data_ptr(), 1, number.element_size())
 
 

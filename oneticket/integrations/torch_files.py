@@ -114,7 +114,7 @@ class _Tensors:
         if max(storage.claimed, count, last + 1) > held:
             raise FileError(f"a tensor claims {max(count, storage.claimed)} numbers, which the file does not hold")
         if not count:
-            return torch.empty(size, dtype=storage.dtype)
+            return torch.empty(size, dtype=storage.dtype, device="cpu")
         return self.numbers(entry, storage.dtype).as_strided(size, stride, offset)
 
     def numbers(self, entry: zipfile.ZipInfo, dtype: torch.dtype) -> Tensor:

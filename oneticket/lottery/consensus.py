@@ -156,7 +156,10 @@ def _scores(pruned_at: Sequence[Tensors], masks: Sequence[Mask], number: int) ->
     most = len(masks) * (number + 1) + 1
     scores = {}
     for name, at in pruned_at[0].items():
-        votes, kept = torch.zeros(at.shape, dtype=torch.float64), torch.zeros(at.shape, dtype=torch.float64)
+        votes, kept = (
+            torch.zeros(at.shape, dtype=torch.float64, device="cpu"),
+            torch.zeros(at.shape, dtype=torch.float64, device="cpu"),
+        )
         for each, mask in zip(pruned_at, masks, strict=True):
             votes += mask[name]
             kept += torch.where(mask[name], number + 1, each[name].double())

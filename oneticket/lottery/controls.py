@@ -100,7 +100,7 @@ def permuted_weights(source: Source, new: Tensors, generator: torch.Generator) -
     for name, remaining in given.mask.items():
         values = given.weights[name].clone()
         left = values[remaining]
-        values[remaining] = left[torch.randperm(len(left), generator=generator)]
+        values[remaining] = left[torch.randperm(len(left), generator=generator, device="cpu")]
         weights[name] = values
     return _with(given, mask=given.mask, weights=weights)
 
@@ -125,7 +125,9 @@ def global_random(source: Source, new: Tensors, generator: torch.Generator) -> T
     It keeps only the ticket's density, so all tickets of one network and density share it.
     """
     mask = source.ticket.mask
-    return _with(source.ticket, mask=_first(mask, torch.randperm(mask.total, generator=generator)), weights=new)
+    return _with(
+        source.ticket, mask=_first(mask, torch.randperm(mask.total, generator=generator, device="cpu")), weights=new
+    )
 
 
 def corrected_random(source: Source, new: Tensors, generator: torch.Generator) -> Ticket:
@@ -136,7 +138,7 @@ def corrected_random(source: Source, new: Tensors, generator: torch.Generator) -
     mask = source.ticket.mask
     if source.zeros is None:
         raise TransferError("corrected-random needs to know which weights the source's dense network brought to zero")
-    order = torch.randperm(mask.total, generator=generator)
+    order = torch.randperm(mask.total, generator=generator, device="cpu")
     zero = torch.cat([source.zeros[name].flatten() for name in mask])[order]
     return _with(source.ticket, mask=_first(mask, torch.cat([order[~zero], order[zero]])), weights=new)
 
@@ -219,7 +221,7 @@ def _own(source: Source, arm: str) -> Source:
 
 def _first(mask: Mask, order: Tensor) -> Mask:
     """As many remaining weights as in `mask`: the first ones in an order over all layers' weights."""
-    flat = torch.zeros(mask.total, dtype=torch.bool)
+    flat = torch.zeros(mask.total, dtype=torch.bool, device="cpu")
     flat[order[: mask.remaining]] = True
     parts = torch.split(flat, [remaining.numel() for remaining in mask.values()])
     return Mask({name: part.view(mask[name].shape) for name, part in zip(mask, parts, strict=True)})
@@ -228,7 +230,7 @@ def _first(mask: Mask, order: Tensor) -> Mask:
 def _layerwise(mask: Mask, generator: torch.Generator) -> Mask:
     shuffled = {}
     for name, remaining in mask.items():
-        shuffled[name] = remaining.flatten()[torch.randperm(remaining.numel(), generator=generator)].view(
+        shuffled[name] = remaining.flatten()[torch.randperm(remaining.numel(), generator=generator, device="cpu")].view(
             remaining.shape
         )
     return Mask(shuffled)

@@ -53,7 +53,7 @@ class Progress:
     def over(self, model: nn.Module, prunable_names: Iterable[str]) -> Progress:
         """The same where nothing is pruned yet, and other weights may be."""
         kept = {step: kept_for(model, prunable_names, copies) for step, copies in self.kept.items()}
-        pruned_at = {name: torch.zeros(kept[0][name].shape, dtype=torch.uint8) for name in prunable_names}
+        pruned_at = {name: torch.zeros(kept[0][name].shape, dtype=torch.uint8, device="cpu") for name in prunable_names}
         return replace(self, kept=kept, pruned_at=pruned_at)
 
     def plain(self, asked: Mapping[str, Any]) -> dict[str, Any]:
@@ -75,7 +75,7 @@ class Progress:
 def begun(weights: Tensors, prunable_names: Iterable[str], mask: Mask | None) -> Progress:
     """Before the first level: of all that may be pruned, or of what remains in a mask."""
     if mask is None:
-        pruned_at = {name: torch.zeros(weights[name].shape, dtype=torch.uint8) for name in prunable_names}
+        pruned_at = {name: torch.zeros(weights[name].shape, dtype=torch.uint8, device="cpu") for name in prunable_names}
         return Progress(level=0, kept={0: weights}, pruned_at=pruned_at)
     dense = {"level": 0, "density": 1.0, "model_density": 1.0, "living": mask.total, "steps": 0}
     return Progress(

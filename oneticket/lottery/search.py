@@ -113,7 +113,9 @@ def level(
     names = prunable(model, spec.model.prunable)
     shapes = {name: model.get_parameter(name).shape for name in names}
     units = find(spec.pruning, model, names)
-    pruned_at = pruned_at or {name: torch.zeros(shape, dtype=torch.uint8) for name, shape in shapes.items()}
+    pruned_at = pruned_at or {
+        name: torch.zeros(shape, dtype=torch.uint8, device="cpu") for name, shape in shapes.items()
+    }
     mask, contract = level_mask(spec.pruning, pruned_at, number), _contract(spec, rewound)
     open_level(model, mask, rewound.weights, contract)
     trained = yield TrainingRequest(

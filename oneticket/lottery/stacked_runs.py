@@ -162,7 +162,7 @@ def _train(members: Sequence[_Member]) -> bool:
 def _stacked(members: Sequence[_Member]) -> Mask:
     """The masks of all, as that of the stack; a name that one lacks is dense in it."""
     shapes = {name: shape for member in members for name, shape in member.job.mask.shapes.items()}
-    full = {name: torch.ones(shape, dtype=torch.bool) for name, shape in shapes.items()}
+    full = {name: torch.ones(shape, dtype=torch.bool, device="cpu") for name, shape in shapes.items()}
     return Mask({name: torch.stack([each.job.mask.get(name, full[name]) for each in members]) for name in shapes})
 
 

@@ -55,7 +55,7 @@ def blank(network: Mapping[str, Any], remaining: int | None = None) -> Ticket:
     if remaining is not None:
         left, first = remaining, {}
         for name, full in mask.items():
-            first[name] = (torch.arange(full.numel()) < left).view(full.shape)
+            first[name] = (torch.arange(full.numel(), device="cpu") < left).view(full.shape)
             left -= min(left, full.numel())
         mask = Mask(first)
     contract = Contract(rewind="0it", step=0, head=simplest(heads(model)))

@@ -54,10 +54,12 @@ def _make_room(layer: nn.Module) -> None:
     """
     for name, weight in layer._parameters.items():
         if weight is not None:
-            layer._parameters[name] = nn.Parameter(torch.empty(weight.shape, dtype=weight.dtype), weight.requires_grad)
+            layer._parameters[name] = nn.Parameter(
+                torch.empty(weight.shape, dtype=weight.dtype, device="cpu"), weight.requires_grad
+            )
     for name, buffer in layer._buffers.items():
         if buffer is not None:
-            layer._buffers[name] = torch.empty(buffer.shape, dtype=buffer.dtype)
+            layer._buffers[name] = torch.empty(buffer.shape, dtype=buffer.dtype, device="cpu")
 
 
 def initialise(net: Net) -> Net:

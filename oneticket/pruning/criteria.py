@@ -34,7 +34,7 @@ def magnitude_at_init(evidence: Evidence) -> Tensors:
 def random(evidence: Evidence) -> Tensors:
     """A uniform draw for every weight: the baseline for every criterion."""
     return {
-        name: torch.rand(evidence.trained[name].shape, generator=evidence.generator)
+        name: torch.rand(evidence.trained[name].shape, generator=evidence.generator, dtype=torch.float32, device="cpu")
         for name in sorted(evidence.trained)
     }
 

@@ -36,11 +36,13 @@ class WeightLayout:
         return self._second(shape) if self.inputs_first else self._first(shape)
 
     def _first(self, shape: torch.Size) -> tuple[Tensor, Tensor]:
-        return along(torch.arange(shape[0]) % (shape[0] // self.gates), 0, shape), torch.zeros(1, dtype=torch.long)
+        return along(torch.arange(shape[0], device="cpu") % (shape[0] // self.gates), 0, shape), torch.zeros(
+            1, dtype=torch.long, device="cpu"
+        )
 
     def _second(self, shape: torch.Size) -> tuple[Tensor, Tensor]:
-        part = torch.arange(shape[0]) // (shape[0] // self.groups)
-        return along(part * shape[1], 0, shape), along(torch.arange(shape[1]), 1, shape)
+        part = torch.arange(shape[0], device="cpu") // (shape[0] // self.groups)
+        return along(part * shape[1], 0, shape), along(torch.arange(shape[1], device="cpu"), 1, shape)
 
 
 def along(values: Tensor, dim: int, shape: torch.Size) -> Tensor:

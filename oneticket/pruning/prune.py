@@ -125,7 +125,10 @@ def _wholes(spec: PruningSpec, mask: Mask, scores: Tensors, units: Units) -> Mas
 
 def _means(family: Family, mask: Mask, scores: Tensors) -> tuple[Tensor, Tensor]:
     """Which units have remaining weights, and the mean of those weights' scores."""
-    sums, counts = torch.zeros(family.count, dtype=torch.float64), torch.zeros(family.count, dtype=torch.float64)
+    sums, counts = (
+        torch.zeros(family.count, dtype=torch.float64, device="cpu"),
+        torch.zeros(family.count, dtype=torch.float64, device="cpu"),
+    )
     for name in family.parts:
         remains, of = mask[name].flatten(), family.of(name).flatten()
         values = checked(name, scores, mask).double().where(remains, 0)

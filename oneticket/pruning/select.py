@@ -131,7 +131,7 @@ def _end(pieces: Sequence[Piece], count: int, remaining: int, dtype: torch.dtype
     while shift and remaining > few:
         down = max(shift - DIGIT, 0)
         low = prefix << shift - down if shift < torch.finfo(dtype).bits else -(1 << DIGIT - 1)
-        counts = torch.zeros(1 + 2**DIGIT, dtype=torch.int64)
+        counts = torch.zeros(1 + 2**DIGIT, dtype=torch.int64, device="cpu")
         for piece in pieces:
             keys, wanted = _keys(piece, dtype, shift, prefix)
             counts += torch.bincount((keys >> down).sub_(low - 1).mul_(wanted), minlength=len(counts))
@@ -162,7 +162,7 @@ def _keys(piece: Piece, dtype: torch.dtype, shift: int, prefix: int) -> tuple[Te
 
 
 def _score(key: int, dtype: torch.dtype) -> float:
-    return _mirror(torch.tensor([key], dtype=WORDS[dtype])).view(dtype).item()
+    return _mirror(torch.tensor([key], dtype=WORDS[dtype], device="cpu")).view(dtype).item()
 
 
 def _mirror(words: Tensor) -> Tensor:

@@ -106,10 +106,10 @@ def _grid(spec: PruningSpec, name: str, how: WeightLayout, shape: torch.Size) ->
             f"granularity {spec.granularity}: {name} has {outputs} outputs of {own} {what} each, no multiple of "
             f"{high} x {wide}; {_out(name)}"
         )
-    columns = torch.arange(width) // wide
+    columns = torch.arange(width, device="cpu") // wide
     if kind == "N:M":
-        columns = columns[:, None] * places + torch.arange(places)
-    rows = torch.arange(outputs) // high * (inputs * places // wide)
+        columns = columns[:, None] * places + torch.arange(places, device="cpu")
+    rows = torch.arange(outputs, device="cpu") // high * (inputs * places // wide)
     return along(rows, how.out, shape), columns.view([1 if n == how.out else size for n, size in enumerate(shape)])
 
 
@@ -146,8 +146,8 @@ def _head(model: nn.Module, name: str, heads: int, reader: str) -> Parts:
             f"that heads have weights in common; {_out(name)}"
         )
     dim = 1 - how.out if name == reader else how.out
-    number = torch.arange(mine) % whole // (whole // heads)
-    return along(number, dim, shapes[name]), torch.zeros(1, dtype=torch.long)
+    number = torch.arange(mine, device="cpu") % whole // (whole // heads)
+    return along(number, dim, shapes[name]), torch.zeros(1, dtype=torch.long, device="cpu")
 
 
 def _get(module: nn.Module, path: str) -> object:

@@ -72,9 +72,9 @@ class _Sets:
 
     def __init__(self, heads: Sequence[Head]) -> None:
         tests = [head.tests for head in heads]
-        self._ends = torch.tensor([*accumulate(head.outputs for head in heads)])
-        self._owner = torch.repeat_interleave(torch.tensor([head.outputs for head in heads]))
-        self._weight = torch.tensor([sum(tests) / (len(tests) * each) for each in tests])
+        self._ends = torch.tensor([*accumulate(head.outputs for head in heads)], device="cpu")
+        self._owner = torch.repeat_interleave(torch.tensor([head.outputs for head in heads], device="cpu"))
+        self._weight = torch.tensor([sum(tests) / (len(tests) * each) for each in tests], device="cpu")
 
     def loss(self, output: Tensor, target: Tensor, reduction: str, smoothing: float = 0.0) -> Tensor:
         """Cross-entropy over the own set's outputs; label smoothing is over these only."""

@@ -34,7 +34,8 @@ def from_bytes(packed: Tensor, count: int) -> Tensor:
     """
     if len(packed) <= BLOCK:
         return _EIGHTS.index_select(0, packed.int()).view(torch.bool)[:count]
-    found = torch.empty(len(packed), dtype=torch.int64)  # by blocks, since an index takes half as much as what it gives
+    # By blocks, since an index takes half as much as what it gives.
+    found = torch.empty(len(packed), dtype=torch.int64, device="cpu")
     for some, out in zip(torch.split(packed, BLOCK), torch.split(found, BLOCK), strict=True):
         torch.index_select(_EIGHTS, 0, some.int(), out=out)
     return found.view(torch.bool)[:count]
@@ -44,4 +45,5 @@ BLOCK = 2**17
 """Bytes that are unpacked at once."""
 
 _GATHER = 0x0102040810204080
-_EIGHTS = (torch.arange(256)[:, None] >> torch.arange(8) & 1).bool().view(torch.int64).squeeze(1)
+_PLACES = torch.arange(8, device="cpu")
+_EIGHTS = (torch.arange(256, device="cpu")[:, None] >> _PLACES & 1).bool().view(torch.int64).squeeze(1)

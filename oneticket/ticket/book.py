@@ -104,7 +104,9 @@ class Book:
         for level in range(1, len(masks)):
             if not masks[level] <= masks[level - 1]:
                 raise PruneError(f"book: the mask of level {level} does not lie within the mask of level {level - 1}")
-        pruned_at = {name: torch.zeros(shape, dtype=torch.uint8) for name, shape in masks[0].shapes.items()}
+        pruned_at = {
+            name: torch.zeros(shape, dtype=torch.uint8, device="cpu") for name, shape in masks[0].shapes.items()
+        }
         for level in range(len(masks) - 1, 0, -1):
             for name, remaining in masks[level].items():
                 pruned_at[name].masked_fill_(~remaining, level)
@@ -142,11 +144,11 @@ class Book:
     @property
     def densities(self) -> tuple[float, ...]:
         """The remaining share of the prunable weights, per level, counted without building a mask."""
-        deaths = torch.zeros(len(self), dtype=torch.int64)
+        deaths = torch.zeros(len(self), dtype=torch.int64, device="cpu")
         for at in self.pruned_at.values():
             deaths += torch.bincount(at.flatten(), minlength=len(self))
         total = int(deaths.sum())
-        dead = deaths.index_fill(0, torch.tensor(0), 0).cumsum(0).tolist()
+        dead = deaths.index_fill(0, torch.tensor(0, device="cpu"), 0).cumsum(0).tolist()
         return tuple((total - gone) / total if total else 1.0 for gone in dead)
 
     @property

@@ -180,7 +180,7 @@ def _ticket(meta: dict[str, Any], groups: dict[str, dict[str, Tensor]]) -> Ticke
             raise FileError(
                 f"live/{name}: the mask keeps {remaining} weights, the file {tuple(values.shape)} of {values.dtype}"
             )
-        weights[name] = torch.zeros(math.prod(shapes[name]), dtype=values.dtype)
+        weights[name] = torch.zeros(math.prod(shapes[name]), dtype=values.dtype, device="cpu")
         weights[name] = weights[name].reshape(shapes[name]).masked_scatter_(mask[name], values)
     return Ticket(
         mask=mask,

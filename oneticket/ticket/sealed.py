@@ -98,7 +98,11 @@ def decode(data: bytes | bytearray, kind: str, of: str) -> tuple[Head, dict[str,
 
     def tensor(part: memoryview, code: str, shape: tuple[int, ...]) -> Tensor:
         dtype = DTYPES[code]
-        return torch.frombuffer(part, dtype=dtype).reshape(shape) if len(part) else torch.empty(shape, dtype=dtype)
+        return (
+            torch.frombuffer(part, dtype=dtype).reshape(shape)
+            if len(part)
+            else torch.empty(shape, dtype=dtype, device="cpu")
+        )
 
     said, parts = check(bytearray(data) if isinstance(data, bytes) else data, kind, of)
     return said, {name: tensor(part, *said.tensors[name]) for name, part in parts.items()}

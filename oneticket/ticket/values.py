@@ -63,7 +63,11 @@ def raw(tensor: Tensor) -> bytes:
 
 def from_raw(data: bytes | bytearray | memoryview, dtype: torch.dtype, shape: tuple[int, ...]) -> Tensor:
     """A new tensor with a copy of these bytes."""
-    return torch.frombuffer(bytearray(data), dtype=dtype).reshape(shape) if data else torch.empty(shape, dtype=dtype)
+    return (
+        torch.frombuffer(bytearray(data), dtype=dtype).reshape(shape)
+        if data
+        else torch.empty(shape, dtype=dtype, device="cpu")
+    )
 
 
 def table_of(tensors: Mapping[str, Tensor]) -> Table:

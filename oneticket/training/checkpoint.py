@@ -183,5 +183,5 @@ def _state(
 
 
 def _copy(value: Tensor) -> Tensor:
-    host = torch.empty(value.shape, dtype=value.dtype, pin_memory=value.is_cuda)
+    host = torch.empty(value.shape, dtype=value.dtype, pin_memory=value.is_cuda, device="cpu")
     return host.copy_(value, non_blocking=value.is_cuda)

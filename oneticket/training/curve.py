@@ -55,7 +55,7 @@ class Curve:
         if count > 0:
             end = seen.until + count * seen.each
             means = run.losses[seen.until : end].detach().view(count, seen.each).mean(1)
-            host = torch.empty(count, dtype=means.dtype, pin_memory=means.is_cuda)
+            host = torch.empty(count, dtype=means.dtype, pin_memory=means.is_cuda, device="cpu")
             host.copy_(means, non_blocking=means.is_cuda)
             copied = torch.cuda.current_stream(run.device).record_event() if means.is_cuda else None
             seen.coming.append((host, copied))

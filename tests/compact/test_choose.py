@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import sys
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -56,6 +58,23 @@ def test_what_is_kept_decides(folder: Path, monkeypatch: pytest.MonkeyPatch) -> 
         assert note.read(kept.read_text(), choose.KIND, about) == found <= choose.DENSEST
 
 
+def test_a_file_that_cannot_be_read_for_now_is_left(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    layer = nn.Linear(256, 128)
+    choose.worth(layer, (32, 256))
+    (kept,) = folder.iterdir()
+    before = kept.read_bytes()
+    monkeypatch.setattr(choose, "_KNOWN", {})
+
+    def busy(path: Path) -> bytes:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(Path, "read_bytes", busy)
+        with pytest.warns(KeptWarning, match="Too many open files"):
+            choose.worth(layer, (32, 256))
+    assert kept.read_bytes() == before
+
+
 def test_each_cache_folder_decides_for_itself(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     layer = nn.Linear(256, 128)
     choose.worth(layer, (32, 256))
@@ -77,11 +96,15 @@ def test_small_and_unfit_layers_stay_masked_and_are_not_measured(folder: Path) -
     assert not folder.exists()
 
 
-def test_a_folder_that_cannot_be_written_is_no_matter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_folder_that_cannot_be_written_is_told_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("ONETICKET_CACHE", str(tmp_path / "file"))
     layer = nn.Conv2d(64, 64, 3, padding=1)
-    first = choose.worth(layer, (4, 64, 4, 4))
+    with pytest.warns(KeptWarning, match="file/forms: .*; each process measures for itself"):
+        first = choose.worth(layer, (4, 64, 4, 4))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        choose.worth(nn.Conv2d(64, 32, 3, padding=1), (4, 64, 4, 4))
     assert first == choose.worth(layer, (4, 64, 4, 4))
 
 

@@ -235,6 +235,22 @@ def test_two_networks_stand_in_one_program(tmp_path: Path) -> None:
 
 
 @needs_compiler
+def test_a_library_ignores_what_torch_makes_by_default() -> None:
+    model, x = tiny(), torch.ones(2, 3)
+    want = c_form(model, x).library
+    assert want is not None
+    torch.set_default_dtype(torch.float64)
+    try:
+        with torch.device("meta"):
+            made = c_form(model, x).library
+            assert made is not None
+            found = [made(x), want(x)]
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert all(one.dtype is torch.float32 and torch.equal(one, want(x)) for one in found)
+
+
+@needs_compiler
 def test_threads_may_run_at_once() -> None:
     model, _, x = pruned("conv-4", 1.0)
     library = c_form(model, x).library

@@ -37,6 +37,14 @@ def read(name: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType
     return made
 
 
+@pytest.fixture(autouse=True)
+def beside(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Kernels are kept beside their sources, whatever NUMBA_CACHE_DIR says."""
+    from numba.core import config
+
+    monkeypatch.setattr(config, "CACHE_DIR", "")
+
+
 def kernel(folder: Path, factor: int, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     """The module of a kernel that multiplies by a factor, which another module says."""
     from oneticket.ground import compiled

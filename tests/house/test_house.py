@@ -49,6 +49,22 @@ def test_every_draw_names_its_generator() -> None:
     assert not wrong, "\n".join(wrong)
 
 
+NEW = ("empty", "zeros", "ones", "full", "arange", "tensor", "eye", "linspace", "rand", "randn", "randint", "randperm")
+
+
+def test_every_new_tensor_names_its_device() -> None:
+    """A program may have set another default device."""
+    wrong = [
+        f"{path}:{node.lineno}: {ast.unparse(node)} without device="
+        for path, tree in TREES.items()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call)
+        and ast.unparse(node.func) in {f"torch.{name}" for name in NEW}
+        and not {"device", None} & {word.arg for word in node.keywords}
+    ]
+    assert not wrong, "\n".join(wrong)
+
+
 def test_no_test_depends_on_how_busy_the_machine_is() -> None:
     """They wait for events, by `waiting.until` or with `FOREVER` as the limit of what is broken."""
     wrong = []

@@ -10,7 +10,7 @@ from oneticket.data.images.adapt import Shape
 
 def roll(count: int, generator: torch.Generator) -> torch.Tensor:
     """Random int64 numbers (count, 3): what each image draws for its flip and its vertical and horizontal shift."""
-    return torch.randint(1 << 62, (count, 3), generator=generator)
+    return torch.randint(1 << 62, (count, 3), generator=generator, device="cpu")
 
 
 def aim(dice: torch.Tensor, shape: Shape, *, flip: bool, crop: int, within: int | None = None) -> torch.Tensor:

@@ -26,7 +26,11 @@ def int8(network: Network) -> Network:
 
 
 def _rounded(layer: Weighted) -> Weighted:
-    largest = layer.weight.flatten(1).abs().amax(1) if layer.weight[0].numel() else torch.zeros(len(layer.weight))
+    largest = (
+        layer.weight.flatten(1).abs().amax(1)
+        if layer.weight[0].numel()
+        else torch.zeros(len(layer.weight), dtype=torch.float32, device="cpu")
+    )
     scale = torch.where(largest / STEPS > 0, largest / STEPS, 1.0)  # also where float32 has no such small step
     each = scale.view(-1, *[1] * (layer.weight.dim() - 1))
     levels = (layer.weight / each).round().clamp(-STEPS, STEPS).to(torch.int8)

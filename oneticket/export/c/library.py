@@ -132,7 +132,7 @@ class CLibrary:
         self.shape = (self.outputs,) if shape is None else shape
         self._run: Any = run
         self._run.argtypes = [ctypes.c_void_p] * 3
-        self._memory = torch.empty(held, dtype=torch.uint8)
+        self._memory = torch.empty(held, dtype=torch.uint8, device="cpu")
         self._own = threading.local()
         if held:
             file = Path(values) if values is not None else path.with_name(f"{stem}.bin")
@@ -150,7 +150,7 @@ class CLibrary:
             got = f"{x.dtype} {tuple(x.shape)} on {x.device}"
             raise ModelError(f"c: expected float32 inputs of {self.inputs} numbers each on the CPU, got {got}")
         x = x if x.is_contiguous() else x.contiguous()
-        found = torch.empty((rows, *self.shape))
+        found = torch.empty((rows, *self.shape), dtype=torch.float32, device="cpu")
         begin, end, scratch = x.data_ptr(), found.data_ptr(), self._scratch()
         for row in range(rows):
             if code := self._run(begin + 4 * self.inputs * row, end + 4 * self.outputs * row, scratch):
@@ -161,7 +161,7 @@ class CLibrary:
         """The address of this thread's scratch memory."""
         own = self._own.__dict__
         if "memory" not in own:
-            own["memory"] = torch.empty(self.scratch)
+            own["memory"] = torch.empty(self.scratch, dtype=torch.float32, device="cpu")
             own["address"] = own["memory"].data_ptr()
         address: int = own["address"]
         return address

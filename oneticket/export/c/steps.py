@@ -50,7 +50,9 @@ def _linear(walk: Walk, node: Node, a: dict[str, Any]) -> None:
     weight = walk.constant(a["weight"])
     if len(shape_of(node)) != 1:
         raise Refused("a linear layer on several positions of one input has no C form here; flatten before it")
-    bias = torch.zeros(len(weight)) if a["bias"] is None else walk.constant(a["bias"])
+    bias = (
+        torch.zeros(len(weight), dtype=torch.float32, device="cpu") if a["bias"] is None else walk.constant(a["bias"])
+    )
     walk.add(node, Linear, [a["input"]], weight=weight, bias=bias)
 
 
@@ -63,7 +65,9 @@ def _conv(walk: Walk, node: Node, a: dict[str, Any]) -> None:
         padding = (rows, columns)
     else:
         padding = (0, 0) if a["padding"] == "valid" else _pair(a["padding"], 0, lines)
-    bias = torch.zeros(len(weight)) if a["bias"] is None else walk.constant(a["bias"])
+    bias = (
+        torch.zeros(len(weight), dtype=torch.float32, device="cpu") if a["bias"] is None else walk.constant(a["bias"])
+    )
     size = {"stride": stride, "padding": padding, "dilation": dilation, "groups": a["groups"]}
     walk.add(node, Conv, [a["input"]], weight=kernel, bias=bias, image=conv_shape(walk.image(a["input"])), **size)
 
@@ -143,7 +147,12 @@ def _activation(name: str, *settings: str | float) -> Step:
 
 
 def _negated(walk: Walk, node: Node, a: dict[str, Any]) -> None:
-    walk.affine(node, a["self"], -torch.ones(1), torch.zeros(1))
+    walk.affine(
+        node,
+        a["self"],
+        -torch.ones(1, dtype=torch.float32, device="cpu"),
+        torch.zeros(1, dtype=torch.float32, device="cpu"),
+    )
 
 
 def _padded(walk: Walk, node: Node, a: dict[str, Any]) -> None:

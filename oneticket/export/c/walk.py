@@ -88,7 +88,7 @@ class Walk:
     def channels(self, value: Any, shape: Shape) -> Tensor:
         """A number or a constant as one number for all or for each channel of a shape; raises Refused otherwise."""
         if isinstance(value, int | float):
-            return torch.tensor([float(value)])
+            return torch.tensor([float(value)], dtype=torch.float32, device="cpu")
         whole = self.constant(value).broadcast_to((1, *shape))[0].reshape(*shape[:1], -1)
         whole = whole if shape else whole[:, None]
         if not torch.equal(whole, whole[:, :1].expand_as(whole)):
@@ -97,7 +97,11 @@ class Walk:
 
     def setting(self, value: Any) -> float:
         """A number or a constant of one number; raises Refused otherwise, and for NaN."""
-        found = self.constant(value) if isinstance(value, Node) else torch.tensor([float(value)])
+        found = (
+            self.constant(value)
+            if isinstance(value, Node)
+            else torch.tensor([float(value)], dtype=torch.float32, device="cpu")
+        )
         if found.numel() != 1 or bool(found.isnan()):
             raise Refused("it is set to NaN, or to several numbers")
         return float(found)
