@@ -27,16 +27,14 @@ class Link(NamedTuple):
 
 
 def product(x: Tensor, links: Sequence[Link], tensors: Sequence[Tensor | None]) -> Tensor:
-    """(..., I) float32 to (..., O) through layers in a row; `tensors`: weights and bias, or None, of each.
+    """(..., I) to (..., O) through layers in a row, in float32; `tensors`: weights and bias, or None, of each.
 
-    Weights are in the order of `Blocks.place`. ValueError for tensors of another size, or not float32 on the CPU.
+    Weights are in the order of `Blocks.place`. ValueError for tensors of another size, and those `taken` refuses.
     """
     inputs = links[0].blocks.inputs
     if not x.dim() or x.shape[-1] != inputs:
         raise ValueError(f"expected (..., {inputs}), got {tuple(x.shape)}")
-    for each in (x, *tensors):  # the kernels read memory as it lies
-        if each is not None and not (each.dtype == torch.float32 and each.is_cpu):
-            raise ValueError(f"expected float32 on the CPU, got {each.dtype} on {each.device}")
+    x = taken(x, *tensors)
     for (blocks, _), weight, bias in zip(links, tensors[::2], tensors[1::2], strict=True):
         if weight is None or weight.numel() != len(blocks.place) or not weight.is_contiguous():
             raise ValueError(f"expected {len(blocks.place)} weights in a row, got {weight}")
@@ -44,6 +42,15 @@ def product(x: Tensor, links: Sequence[Link], tensors: Sequence[Tensor | None]) 
             raise ValueError(f"expected a bias of {blocks.outputs} numbers, got {tuple(bias.shape)}")
     out = cast("Tensor", _Chain.apply(x if x.dim() == 2 else x.reshape(-1, inputs), links, *tensors))  # type: ignore[no-untyped-call]
     return out if x.dim() == 2 else out.reshape(*x.shape[:-1], links[-1].blocks.outputs)
+
+
+def taken(x: Tensor, *tensors: Tensor | None) -> Tensor:
+    """The input as float32; ValueError unless weights are float32 on the CPU, and the input there and no wider."""
+    x = x if x.dtype == torch.float64 else x.float()  # under autocast it may come narrower
+    for each in (x, *tensors):  # the kernels read memory as it lies
+        if each is not None and not (each.dtype == torch.float32 and each.is_cpu):
+            raise ValueError(f"expected float32 on the CPU, got {each.dtype} on {each.device}")
+    return x
 
 
 def once(backward: Callable[..., Any]) -> Callable[..., Any]:

@@ -23,12 +23,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import skip_init
 
-from oneticket.compact.sparse import Sparse, fits, usable
+from oneticket.compact.sparse import Sparse, fits
 from oneticket.ground import clock, disk, note
 from oneticket.ground.allocator import keep_freed
 from oneticket.ground.canon import digest
 from oneticket.ground.elsewhere import elsewhere
 from oneticket.ground.errors import StoreError, tell
+from oneticket.ground.extras import numba_works
 from oneticket.ground.phase import phase
 from oneticket.ground.streams import Streams
 from oneticket.ground.threads import threads
@@ -59,7 +60,7 @@ def forms(
         for name, layer in layers.items()
         if density.get(name, 1) <= DENSEST and _fits(layer, remaining[name], inputs[name])
     ]
-    if not thin or not usable():
+    if not thin or not numba_works():
         return dict.fromkeys(layers, "masked")
     _learn([(layers[name], inputs[name]) for name in thin])
     sparse = {name for name in thin if density[name] <= worth(layers[name], inputs[name])}

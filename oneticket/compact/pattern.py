@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import pairwise
@@ -17,6 +18,7 @@ from oneticket.ticket.bits import from_bytes
 
 Array = np.ndarray[Any, Any]
 BLOCK = 2**16  # weights for which there are numbers of eight bytes at once
+LATEST = 32  # sizes of images and batches whose products are kept, each pass by itself
 
 
 class Entries(NamedTuple):
@@ -107,25 +109,31 @@ class Pattern:
 
     def forward(self, height: int, width: int, count: int) -> Product:
         """The product with so many images of that size."""
-        key = (height, width, count)
-        if key not in self._known:
-            window = windows.forward(*self._sizes(height, width))
-            self._known[key] = [self._product(window, count, self.by_output)]
-        return self._known[key][0]
+        made = self._latest((height, width, count), lambda: self._forward(height, width, count))
+        return made[0]
 
     def to_input(self, height: int, width: int, count: int) -> list[Product]:
         """The products that give the gradient of as many, for each phase of input rows and pixels that has weights."""
-        key, inputs = (height, width, count, 0), self.shape[1]
-        if key not in self._known:
-            (first, place), _ = self.by_input
-            found = enumerate(windows.backward(*self._sizes(height, width)))
-            some = [(window, first[at * inputs : (at + 1) * inputs + 1]) for at, window in found if all(window.size)]
-            self._known[key] = [
-                self._product(window, count, Entries(begins, place))
-                for window, begins in some
-                if begins[0] < begins[-1]
-            ]
-        return self._known[key]
+        return self._latest((height, width, count, 0), lambda: self._to_input(height, width, count))
+
+    def _latest(self, key: tuple[int, ...], make: Callable[[], list[Product]]) -> list[Product]:
+        """What is known by that key, or made now; only what was asked for last stays, as images may have any size."""
+        found = self._known.pop(key, None)
+        self._known[key] = found = make() if found is None else found
+        for old in [*self._known][:-LATEST]:
+            self._known.pop(old, None)
+        return found
+
+    def _forward(self, height: int, width: int, count: int) -> list[Product]:
+        return [self._product(windows.forward(*self._sizes(height, width)), count, self.by_output)]
+
+    def _to_input(self, height: int, width: int, count: int) -> list[Product]:
+        ((first, place), _), inputs = self.by_input, self.shape[1]
+        found = enumerate(windows.backward(*self._sizes(height, width)))
+        some = [(window, first[at * inputs : (at + 1) * inputs + 1]) for at, window in found if all(window.size)]
+        return [
+            self._product(window, count, Entries(begins, place)) for window, begins in some if begins[0] < begins[-1]
+        ]
 
     def _sizes(self, height: int, width: int) -> tuple[Any, ...]:
         return self.shape, self.padding, self.stride, (height, width), self.size(height, width)

@@ -56,7 +56,7 @@ class Row:
                 x, at = layers[at](x), at + 1
             else:
                 links, tensors, at = found
-                x = product(x.float(), links, tensors)
+                x = product(x, links, tensors)
         return x
 
 

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.autograd import Function
 
 from oneticket.compact.blocks import Blocks
-from oneticket.compact.chain import Link, once, product
+from oneticket.compact.chain import Link, once, product, taken
 from oneticket.compact.pattern import Pattern, Product, picked
 from oneticket.compact.room import Room
 
@@ -71,10 +71,10 @@ class Sparse(nn.Module):
             self.pattern = Pattern.of(remaining, padding, stride)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(..., I) to (..., O), or (N, C, H, W) to (N, O, H', W'); ValueError for inputs of another size."""
-        x = x.float()  # under autocast it may come narrower
+        """(..., I) to (..., O), or (N, C, H, W) to (N, O, H', W'); ValueError for another size or dtype."""
         if isinstance(self.pattern, Blocks):
             return product(x, (Link(self.pattern, floor=False),), (self.weight, self.bias))
+        x = taken(x, self.weight, self.bias)
         room = self.room if torch.is_grad_enabled() else Room()  # what is only measured, often larger, is not kept
         inputs, kernel = self.pattern.shape[1], self.pattern.shape[2:]
         padded = [size + 2 * pad for size, pad in zip(x.shape[-2:], self.pattern.padding, strict=True)]
@@ -158,15 +158,6 @@ def _pixels(x: Tensor) -> Array:
 
 
 _convolution = cast("Callable[[Tensor, Tensor, Tensor | None, Pattern, Room], Tensor]", _Convolution.apply)
-
-
-def usable() -> bool:
-    """Whether the kernels can be had; numba may be missing, or refuse its surroundings."""
-    try:
-        _kernels()
-    except ImportError:
-        return False
-    return True
 
 
 @cache

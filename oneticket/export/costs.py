@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from oneticket.compact.choose import SMALLEST
 from oneticket.compact.flops import flops
-from oneticket.compact.sparse import Sparse, fits, usable
+from oneticket.compact.sparse import Sparse, fits
 from oneticket.export.agreement import differs, tolerance
 from oneticket.export.c import c_form
 from oneticket.export.c.library import compiler
@@ -29,6 +29,7 @@ from oneticket.export.sparse import csr
 from oneticket.ground import clock
 from oneticket.ground.brief import brief
 from oneticket.ground.errors import ModelError, PruneError, SpecError
+from oneticket.ground.extras import numba_works
 from oneticket.ticket.mask import Mask
 
 ROUNDS = 30
@@ -238,7 +239,7 @@ def _sparse(made: Made) -> Made | None:
         owner, _, last = name.rpartition(".")
         layer: Any = network.get_submodule(owner)
         few = remains.numel() >= SMALLEST and int(remains.sum()) <= DENSEST * remains.numel()
-        if owner and last == "weight" and few and fits(layer) and usable():
+        if owner and last == "weight" and few and fits(layer) and numba_works():
             network.set_submodule(owner, Sparse(layer, remains).eval())
             chosen += 1
     note = f"{chosen} of {len(made.mask)} layers sparse"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 
 from oneticket.ground.errors import OneticketError
 
@@ -23,6 +24,16 @@ EXTRAS: dict[str, tuple[str, ...]] = {
     "onnx": ("onnx", "onnxscript", "onnxruntime"),
 }
 """Extra -> what it brings, as `module` or, where their names differ, `module:package`."""
+
+
+@cache
+def numba_works() -> bool:
+    """Whether kernels can be compiled here: numba may be missing, or refuse its surroundings with any error."""
+    try:
+        from oneticket.ground import compiled  # noqa: F401
+    except Exception:  # of numpy, whose other version raises SystemError, too
+        return False
+    return True
 
 
 class MissingExtra(OneticketError, ImportError):

@@ -21,6 +21,7 @@ import torch
 from torch import Tensor
 from torch.autograd.graph import increment_version
 
+from oneticket.ground.extras import numba_works
 from oneticket.guard.packed import values
 from oneticket.ticket.bits import to_bytes
 from oneticket.ticket.shards import local
@@ -129,7 +130,7 @@ def hasten(steps: int, sizes: Iterable[int]) -> None:
 
 
 def load() -> None:
-    """Load numba and a kernel now, if numba is installed, so that processes forked from this one need not.
+    """Load numba and a kernel now, if numba works, so that processes forked from this one need not.
 
     It takes 0.45 s: numba learns at its first kernel which functions it knows.
     """
@@ -141,11 +142,11 @@ def load() -> None:
 
 @cache
 def kernels() -> ModuleType | None:
-    """Those of `fused`; None where numba is missing, or refuses its surroundings."""
-    try:
-        from oneticket.guard import fused
-    except ImportError:
+    """Those of `fused`; None where numba does not work."""
+    if not numba_works():
         return None
+    from oneticket.guard import fused
+
     return fused
 
 

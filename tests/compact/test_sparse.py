@@ -9,6 +9,8 @@ import pytest
 import torch
 from torch import nn
 
+from oneticket.compact.pattern import LATEST
+from oneticket.compact.row import join
 from oneticket.compact.sparse import Sparse, fits
 
 LAYERS: dict[str, tuple[nn.Module, tuple[int, ...]]] = {
@@ -143,6 +145,33 @@ def test_parameters_of_another_size_are_refused() -> None:
         setattr(sparse, name, nn.Parameter(torch.ones(2)))
         with pytest.raises(ValueError, match=rf"expected a {name} of {size} numbers, got \(2,\)"):
             sparse(torch.ones(1, 2, 3, 3))
+
+
+@pytest.mark.parametrize("layer", [nn.Linear(3, 4), nn.Conv2d(3, 4, 1)], ids=["linear", "convolution"])
+def test_other_dtypes_are_refused(layer: nn.Linear | nn.Conv2d) -> None:
+    """What would be computed in float32 is no float64."""
+    sparse = Sparse(layer, torch.ones(layer.weight.shape, dtype=torch.bool))
+    row, x = nn.Sequential(sparse, nn.ReLU()), torch.ones(3, 3, 3, 3)
+    join(row)
+    for each in (sparse, row):
+        with pytest.raises(ValueError, match=r"expected float32 on the CPU, got torch.float64 on cpu"):
+            each(x.double())
+        with pytest.raises(ValueError, match=r"expected float32 on the CPU, got torch.float64 on cpu"):
+            each.double()(x)
+        each.float()(x)
+
+
+def test_of_many_sizes_only_the_latest_are_kept() -> None:
+    layer = nn.Conv2d(2, 3, 3, padding=1)
+    sparse = Sparse(layer, torch.ones(layer.weight.shape, dtype=torch.bool))
+    for width in (*range(1, 2 * LATEST), 1, 2 * LATEST):
+        x = torch.ones(1, 2, 4, width, requires_grad=True)
+        out = sparse(x)
+        torch.testing.assert_close(out, layer(x), rtol=1e-4, atol=1e-4)
+        out.sum().backward()
+    assert len(sparse.pattern._known) == LATEST
+    kept = sparse.pattern.forward(4, 1, 1)
+    assert kept is sparse.pattern.forward(4, 1, 1), "the latest but one"
 
 
 def test_sizes_may_change_from_batch_to_batch() -> None:

@@ -8,12 +8,12 @@ import pytest
 import torch
 from torch import nn
 
-from oneticket.compact.sparse import usable
 from oneticket.export.c.library import compiler
 from oneticket.export.costs import Ratio, Row, interval, measure
 from oneticket.export.onnx import missing
 from oneticket.export.verdict import sentence, structure
 from oneticket.ground.errors import ModelError, SpecError
+from oneticket.ground.extras import numba_works
 from oneticket.models.build import build
 from oneticket.models.spec import ModelSpec
 from oneticket.pruning.evidence import Evidence
@@ -82,8 +82,8 @@ def test_sparse_layers_store_what_lives_and_where() -> None:
     shapes = {name: model.get_parameter(name).shape for name in names}
     mask = Mask({name: (torch.arange(shape.numel()) % 11 == 0).reshape(shape) for name, shape in shapes.items()})
     rows = {each.form: each for each in measure(model, mask, torch.zeros(2, 1, 8, 8), rounds=1)}
-    assert "compact" not in rows and ("sparse" in rows) == usable()
-    if usable():
+    assert "compact" not in rows and ("sparse" in rows) == numba_works()
+    if numba_works():
         sparse = rows["sparse"]
         assert sparse.numbers == sparse.remaining == rows["masked"].remaining
         assert sparse.madds == mask.remaining + 1000 and sparse.note == "2 of 2 layers sparse"

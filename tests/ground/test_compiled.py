@@ -1,4 +1,4 @@
-"""Kernels on disk: what other modules changed is noticed, and a full disk breaks nothing off."""
+"""Kernels on disk: what other modules changed is noticed, and full disks and damaged files break nothing off."""
 
 from __future__ import annotations
 
@@ -78,3 +78,49 @@ def test_a_full_disk_breaks_nothing_off(tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.setattr(caching.IndexDataCacheFile, "save", full)
     assert kernel(tmp_path, 2, monkeypatch).times(5) == 10
     assert not [*tmp_path.rglob("*.nbc")]
+
+
+DAMAGES = {"empty": lambda data: b"", "cut off": lambda data: data[: len(data) // 2], "of others": lambda data: b"{}"}
+
+
+@pytest.mark.parametrize("suffix", ["nbc", "nbi"])
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_file_breaks_nothing_off_and_heals(
+    suffix: str, damage: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert kernel(tmp_path, 2, monkeypatch).times(5) == 10
+    (path,) = tmp_path.rglob(f"*.{suffix}")
+    path.write_bytes(DAMAGES[damage](path.read_bytes()))
+    again = kernel(tmp_path, 2, monkeypatch)
+    assert again.times(5) == 10 and not again.times.stats.cache_hits
+    healed = kernel(tmp_path, 2, monkeypatch)
+    assert healed.times(5) == 10 and sum(healed.times.stats.cache_hits.values()) == 1
+
+
+def test_an_index_that_cannot_be_read_when_a_kernel_is_kept_breaks_nothing_off(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = kernel(tmp_path, 2, monkeypatch)
+    assert one.times(5) == 10
+    (path,) = tmp_path.rglob("*.nbi")
+    path.write_bytes(b"")
+    one.times._cache.load_overload = lambda *_: None  # the file is damaged after it was read
+    assert one.times(0.5) == 1
+    assert not [*tmp_path.rglob("*.nb?")]
+
+
+def test_data_that_another_process_wrote_for_other_types_or_sources_are_not_taken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = kernel(tmp_path, 2, monkeypatch)
+    assert one.times(5) == 10
+    (index,), (path,) = tmp_path.rglob("*.nbi"), tmp_path.rglob("*.nbc")
+    ours = path.read_bytes()
+    index.unlink()
+    assert kernel(tmp_path, 2, monkeypatch).times(0.5) == 1  # its data have the same name
+    path.write_bytes(ours)  # as where both were saved at once
+    again = kernel(tmp_path, 2, monkeypatch)
+    assert again.times(0.5) == 1 and not again.times.stats.cache_hits
+    assert kernel(tmp_path, 3, monkeypatch).times(5) == 15
+    path.write_bytes(ours)
+    assert kernel(tmp_path, 3, monkeypatch).times(5) == 15
