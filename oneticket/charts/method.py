@@ -47,7 +47,7 @@ def method_picture(rows: Iterable[Row], *, levels: int, theme: Theme = "light") 
         f"A dense network is trained, its smallest weights are pruned, the rest is rewound, {levels} times. What is "
         f"left, {density} of the weights, is a ticket in a file. It is transferred to other data or optimizers."
     )
-    scores = "; ".join(f"{_name(one)}: {_score(one)}" for one in shown)
+    scores = f"{' '.join(_heading(shown))}: " + "; ".join(f"{_name(one)}: {_score(one)}" for one in shown)
     parts = [
         _words(24, 34, "Find it once", colors, weight=600),
         _network(24, 60, colors, kept=1.0),
@@ -100,19 +100,19 @@ def _file(colors: _Colors) -> list[str]:
         f'<path d="{sheet}" fill="none" stroke="{colors.ticket}" stroke-width="2.5" stroke-linejoin="round"/>',
         _network(52, 352, colors, kept=0.12, scale=0.55),
         _words(86, 452, "ticket file", colors, anchor="middle"),
-        _arrow(146, 356, 178, 338, colors),
-        _arrow(146, 414, 178, 432, colors),
-        _words(186, 342, "new data", colors),
-        _words(186, 444, "another", colors),
-        _words(186, 468, "optimizer", colors),
+        _arrow(138, 356, 168, 338, colors),
+        _arrow(138, 414, 168, 432, colors),
+        _words(174, 342, "new data", colors),
+        _words(174, 450, "another", colors),
+        _words(174, 474, "optimizer", colors),
     ]
 
 
 def _bars(shown: Sequence[Summary], colors: _Colors) -> list[str]:
-    left, right, top, step = 500, 626, 306, 44
-    metric = shown[0].setting.metric
+    left, right, top, step = 508, 630, 306, 44
     best = max(one.score.mean for one in shown)
-    made = [_words(302, 290, f"test {metric.label} on {shown[-1].setting.data}", colors, size=SIZE, fill=colors.faint)]
+    said = enumerate(_heading(shown))
+    made = [_words(302, 266 + 24 * at, line, colors, size=SIZE, fill=colors.faint) for at, line in said]
     for number, one in enumerate(shown):
         y = top + step * number
         color = {"ticket": colors.ticket, "dense": colors.dense}.get(one.line.arm, colors.control)
@@ -127,8 +127,19 @@ def _bars(shown: Sequence[Summary], colors: _Colors) -> list[str]:
     n = f"n = {' to '.join(map(str, numbers))}; thin lines: 95 % interval"
     return [
         *made,
-        _words(right + 76, top + step * len(shown) + 18, n, colors, anchor="end", size=SIZE, fill=colors.faint),
+        _words(right + 72, top + step * len(shown) + 18, n, colors, anchor="end", size=SIZE, fill=colors.faint),
     ]
+
+
+def _heading(shown: Sequence[Summary]) -> tuple[str, str]:
+    """What the bars show, and of which optimizers: with others, scores may differ."""
+    setting = shown[0].setting
+    found, trained = next((one.line.optimizer for one in shown if one.line.arm == "ticket"), None), setting.optimizer
+    how = f"found and trained with {trained}" if found == trained else f"trained with {trained}"
+    return f"test {setting.metric.label} on {setting.data},", how if found in (
+        None,
+        trained,
+    ) else f"found with {found}, {how}"
 
 
 def _name(one: Summary) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,18 +34,13 @@ def _of_ticket(row: dict[str, Any], ticket: Ticket, *, level: int) -> dict[str, 
     return {**row, "source_id": ticket.id} if is_it else row
 
 
-def _same_optimizer(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The rows of tickets under the optimizer that found them, and of networks that no source has."""
-    return [row for row in rows if row["source_optimizer"] in (None, row["target_optimizer"])]
-
-
 def demo(*, out: Path, store: str, quiet: bool) -> int:
     """Find, transfer, compare; write books, a ticket, rows and a chart to `out`, and print the result in a sentence."""
     from oneticket.charts.chart import write
     from oneticket.charts.scores import scores_chart
     from oneticket.report.page import write_report
     from oneticket.report.verdict import sentence
-    from oneticket.stats.regroup import pooled
+    from oneticket.stats.regroup import pooled, same_optimizer
 
     study, kept = read_study(Path("demo")), Store(store)
     context = RunContext(threads=study.threads)
@@ -89,5 +83,5 @@ def demo(*, out: Path, store: str, quiet: bool) -> int:
         for name, file in left.items():
             say(f"{name:7} {file}")
         say("\nAs the report judges it, over both optimizers, each ticket under its own:")
-        paragraph(sentence(pooled(_same_optimizer(found))))
+        paragraph(sentence(pooled(same_optimizer(found))))
     return 0

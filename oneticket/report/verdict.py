@@ -50,16 +50,17 @@ def _sentence(one: Rivals, place: str) -> str:
         against = listed([_named(rival, ticket) for rival in one.shown], "or") or "anything"
         claim = f"no interval can be given, and no claim is made about how it compares with {against}"
         return f"{start} in one replicate (n = 1): {claim}{end}"
-    seen = listed([_seen(ticket, rival) for rival in one.shown], "and")
+    seen = listed([compared(ticket, rival) for rival in one.shown], "and")
     bounds = ticket.setting.metric.score_interval_words(low, high, n)
     return f"{start} ({bounds}){': ' if seen else ''}{seen}{end}"
 
 
-def _seen(ticket: Summary, rival: Summary) -> str:
-    compared, name, metric = over(ticket, rival), _named(rival, ticket), ticket.setting.metric
-    if compared is None:
+def compared(ticket: Summary, rival: Summary) -> str:
+    """How a ticket compares with another network, as `0.9 points above the dense network (95 % CI 0.5 to 1.2)`."""
+    found, name, metric = over(ticket, rival), _named(rival, ticket), ticket.setting.metric
+    if found is None:
         return f"not comparable with {name} (no replicate in common)"
-    difference, seen = compared.difference, compared.sign
+    difference, seen = found.difference, found.sign
     if difference.low is None or difference.high is None or seen is None:
         return f"not comparable with {name} (only one replicate in common)"
     if seen and difference.low == difference.high:

@@ -36,6 +36,11 @@ def settled(rows: Iterable[Row]) -> list[Row]:
     return [{**row, "arm": "ticket"} if row["arm"] == "own" and setting_of(row) in owned else row for row in rows]
 
 
+def same_optimizer(rows: Iterable[Row]) -> list[Row]:
+    """The rows of tickets and controls under the optimizer of their source, and of networks without a source."""
+    return [row for row in filled(rows) if row.get("source_optimizer") in (None, row["target_optimizer"])]
+
+
 def pooled(rows: Iterable[Row]) -> list[Row]:
     """The rows averaged over the optimizers of source and target: one per arm, level and replicate.
 

@@ -82,3 +82,10 @@ def test_the_rows_are_those_of_the_shipped_demo(pictures: ModuleType) -> None:
     assert {row["arm"] for row in rows} == {*study.arms}
     assert {row["level"] for row in rows if row["level"]} == {*study.levels}
     assert {one.score.n for one in summary(rows)} == {study.replicates}
+
+
+def test_the_headline_says_of_which_optimizers_it_is_and_what_the_demo_says_of_all() -> None:
+    (headline,) = re.findall(r"<!-- headline.*?-->\n(.*?)\n<!--", README)
+    assert headline.startswith("**Found and trained with SGD")
+    assert "not shown to differ from the same mask with new weights (+3.9 points [−1.3, 9.1])" in headline
+    assert headline.endswith("it is 6.0 points below the dense network [4.8, 7.2] (n = 3, 95 % t intervals).")
