@@ -219,14 +219,22 @@ def test_every_model_loses_dead_units_and_work(model: str) -> None:
         assert len(small.network.get_parameter(f"{name}.weight")) == len(net.get_parameter(f"{name}.weight")) - gone
 
 
+@pytest.mark.parametrize("worth", [0.0, 0.5])
 @pytest.mark.parametrize("model", ["conv-2", "resnet-20", "vgg-11"])
-def test_float32_agrees_to_its_rounding(model: str) -> None:
+def test_float32_agrees_to_its_rounding(model: str, worth: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(choose, "worth", lambda *_: worth)
     net = known(model)
     assert agree(net, structured(net), SGD, dtype=torch.float32, tolerance=1e-3).removed
 
 
+@pytest.fixture
+def sparse(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every layer of few remaining weights is sparse, however fast this machine is."""
+    monkeypatch.setattr(choose, "worth", lambda *_: 0.5)
+
+
 @pytest.mark.parametrize("optimizer", ["sgd-nesterov", "adamw", "rmsprop"])
-def test_sparse_layers_agree_to_float32(optimizer: str) -> None:
+def test_sparse_layers_agree_to_float32(optimizer: str, sparse: None) -> None:
     net = build(ModelSpec(name="lenet-300-100"), inputs=Inputs(shape=SHAPE), outputs=10, seed=0)
     small = agree(net, random(net, 0.01), OPTIMIZERS[optimizer], dtype=torch.float32, tolerance=1e-3)
     assert small.forms["fc1.weight"] == "sparse" and small.removed
@@ -331,7 +339,7 @@ def test_what_cannot_be_traced_keeps_its_units_and_says_so(make: type[Plain], wh
     assert small.network is net and small.mask == structured(net)
 
 
-def test_what_cannot_be_traced_may_still_be_sparse() -> None:
+def test_what_cannot_be_traced_may_still_be_sparse(sparse: None) -> None:
     net = made(lambda: Reads(nn.Identity()))
     net.fc1, net.fc2 = made(lambda: nn.Linear(200, 2000)), made(lambda: nn.Linear(2000, 10))
     small = agree(net, random(net, 0.01), SGD, dtype=torch.float32, tolerance=1e-4)

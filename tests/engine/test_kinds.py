@@ -11,6 +11,7 @@ import torch
 from own_sets import missed_by_the_mean
 from tables import KINDS, OPTIMIZERS, SOURCE_ALONE
 
+from oneticket.compact import choose
 from oneticket.engine import inline
 from oneticket.lottery.controls import Source
 from oneticket.lottery.run_context import RunContext
@@ -32,7 +33,9 @@ TRAINING = {"budget": "8it", "batch": 32}
 
 
 @pytest.fixture(autouse=True)
-def _alike(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def _alike(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One thread, and forms that do not depend on how fast this machine is."""
+    monkeypatch.setattr(choose, "worth", lambda *_: 0.5)
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
