@@ -8,10 +8,12 @@ from typing import Any
 import altair as alt
 
 from oneticket.charts import theme
+from oneticket.charts.legends import WIDER, legend
 from oneticket.charts.sheet import Heading, layered, sheet
 from oneticket.charts.theme import Chart
 
 Points = list[dict[str, Any]]
+LETTERS = 18  # of a line beside a bar
 
 
 def levels_chart(points: Points) -> Chart:
@@ -29,7 +31,7 @@ def levels_chart(points: Points) -> Chart:
     x = theme.density_axis(record["density"] for record in records)
     most = 1.08 * max(record["high"] for record in records)
     y = alt.Y("seconds:Q", title="seconds per level", scale=alt.Scale(domain=[0, most], nice=False))
-    color = alt.Color("side:N", scale=theme.marks(sides), legend=theme.legend(sides))
+    color = alt.Color("side:N", scale=theme.marks(sides), legend=legend(sides, room=640))
     shape = alt.Shape("side:N", scale=theme.marks(sides, theme.SHAPES), legend=None)
     tips = [
         alt.Tooltip(f"{name}:N", title=title)
@@ -57,12 +59,16 @@ def where_chart(points: Points) -> Chart:
     records = [{**point, "order": order[point["part"]], "said": f"{100 * point['share']:.1f} %"} for point in points]
     x = alt.X("share:Q", title="share of a step's time", stack="zero", axis=alt.Axis(format=".0%"))
     x.scale = alt.Scale(domain=[0, 1], nice=False)
-    y = alt.Y("case:N", sort=cases, title=None, axis=alt.Axis(ticks=False))
-    color = alt.Color("part:N", scale=theme.marks(parts), legend=theme.legend(parts))
+    room = max(len(line) for case in cases for line in theme.folded(case, LETTERS))
+    axis = theme.names_axis(cases, LETTERS, labelPadding=6, minExtent=round((1 + WIDER) * theme.LETTER * room))
+    y = alt.Y("case:N", sort=cases, title=None, axis=axis)
+    color = alt.Color("part:N", scale=theme.marks(parts), legend=legend(parts, room=640))
     tips = [alt.Tooltip(f"{name}:N", title=name) for name in ("case", "part")] + [alt.Tooltip("said:N", title="share")]
     bars = alt.Chart().mark_bar(size=30).encode(x=x, y=y, color=color, order="order:Q", tooltip=tips)
     drawn = layered([bars], records, Heading("One thread, batch 128"), width=640, height=50 * len(cases))
-    return sheet([drawn], title="Where a step's time goes", subtitle=["Seen by Python's profiler, itself included."])
+    return sheet(
+        [drawn], title="Where a step's time goes", subtitle=["Measured by Python's profiler, itself included."]
+    )
 
 
 CHARTS = {"levels": levels_chart, "where": where_chart}

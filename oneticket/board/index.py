@@ -34,7 +34,6 @@ class Entry:
     size: int
     source: str = ""
     score: str = ""
-    metric: str = ""
     density: str = ""
     trouble: str = ""
 
@@ -163,9 +162,8 @@ def _fields(record: Mapping[str, Any]) -> dict[str, str]:
     """A record's score and density as text; empty where they are missing or malformed."""
     try:
         score = score_of(record)
-        metric = Metric.of(record).name if score is not None else ""
         density = percent(float(record["density"])) if "density" in record else ""
-        return {"score": "" if score is None else f"{float(score):.4f}", "metric": metric, "density": density}
+        return {"score": "" if score is None else Metric.of(record).score(float(score)), "density": density}
     except (OneticketError, KeyError, TypeError, ValueError, ArithmeticError):
         return {}
 

@@ -27,6 +27,7 @@ from oneticket.ground.errors import SpecError
 from oneticket.store import names
 from oneticket.store.plans import KeptPlan
 from oneticket.store.step import VERSIONS
+from oneticket.ticket.names import natural
 
 PAGE = 50  # outcomes on a page
 
@@ -64,7 +65,7 @@ def outcomes(board: Board, request: Request) -> Answer:
         (
             link(entry.what, "steps", entry.key),
             entry.source or "—",
-            f"{entry.score} {entry.metric}" if entry.score else "damaged" if entry.trouble else "—",
+            entry.score or ("damaged" if entry.trouble else "—"),
             entry.density or "—",
             entry.kind,
             size(entry.size).replace(" ", "\N{NO-BREAK SPACE}"),
@@ -81,11 +82,31 @@ def outcomes(board: Board, request: Request) -> Answer:
         tag("div", table(said, header, rows, words=2), class_="outcomes")
         if rows
         else note("No outcome fits." if every else "No outcomes yet."),
-        _turn(number, pages, kind, words),
+        _turn(("outcomes",), number, pages, {"kind": kind, "q": words}),
     )
     listed = section("list", "List", body)
     every_seconds = EVERY if lacking else None
     return Answer(body=page("Outcomes", _filter(kind, words), listed, store=board.store.url, every=every_seconds))
+
+
+def planned(board: Board, request: Request) -> Answer:
+    """The steps that are planned and not done, some at a time, and the state of each."""
+    seen = board.view.look()
+    waiting = sorted(seen.defined - seen.outcomes.keys())
+    pages = max(1, -(-len(waiting) // PAGE))
+    number = min(_number(request.query, "page", 1), pages)
+    words = board.index.words(waiting[PAGE * (number - 1) : PAGE * number])
+    rows = [
+        (link(what, "steps", key), seen.state(key), tag("code", key[:SHORT]))
+        for key, what in sorted(words.items(), key=lambda each: (natural(each[1]), each[0]))
+    ]
+    said = f"{several(len(waiting), 'step')}, page {number} of {pages}"
+    body = joined(
+        table(said, ("what", "state", "address"), rows, words=2) if rows else note("Nothing is planned."),
+        _turn(("planned",), number, pages, {}),
+    )
+    listed = section("list", "List", body)
+    return Answer(body=page("Planned and not done", listed, store=board.store.url, every=EVERY))
 
 
 def _state(board: Board, seen: Seen) -> Iterator[Part]:
@@ -108,9 +129,10 @@ def _state(board: Board, seen: Seen) -> Iterator[Part]:
     counts = [
         f"{several(len(seen.outcomes), 'outcome')} ({size(sum(mark.size for mark in seen.outcomes.values()))})",
         f"{len(seen.under_way):,} under way",
-        f"{waiting:,} planned and not done",
     ]
-    yield tag("p", link(counts[0], "outcomes"), f", {counts[1]}, {counts[2]}.")
+    told = f"{waiting:,} planned and not done"
+    there = link(told, "planned") if waiting else told
+    yield tag("p", link(counts[0], "outcomes"), f", {counts[1]}, ", there, ".")
     if not seen.outcomes and not seen.under_way:
         yield note("Nothing is done here yet: `oneticket study demo` takes a minute.")
     kinds = board.index.kinds(seen)
@@ -152,7 +174,7 @@ def _card(seen: Seen, plan: KeptPlan) -> Html:
         note(plan.title) if plan.title else None,
         progress(counts),
         tag("p", cells),
-        note(f"Steps: {steps}. Last run begun {moment(plan.date)}."),
+        note(joined(f"Steps: {steps}. Last run begun ", moment(plan.date), ".")),
     )
 
 
@@ -170,10 +192,10 @@ def _filter(kind: str, words: str) -> Html:
     )
 
 
-def _turn(number: int, pages: int, kind: str, words: str) -> Html:
-    given = {name: value for name, value in (("kind", kind), ("q", words)) if value}
-    before = link("← before", "outcomes", **given, page=number - 1) if number > 1 else None
-    after = link("after →", "outcomes", **given, page=number + 1) if number < pages else None
+def _turn(steps: tuple[str, ...], number: int, pages: int, query: Mapping[str, str]) -> Html:
+    given = {name: value for name, value in query.items() if value}
+    before = link("← before", *steps, **given, page=number - 1) if number > 1 else None
+    after = link("after →", *steps, **given, page=number + 1) if number < pages else None
     return tag("p", before, " " if before and after else None, after)
 
 

@@ -55,14 +55,14 @@ def notice(lines: Iterable[str]) -> Html:
     return tag("div", *(tag("p", line) for line in lines), class_="notice", role="status")
 
 
-def moment(date: str) -> str:
-    """A time as it is read.
+def moment(date: str) -> Html:
+    """A time as it is read; a style keeps it in one line.
 
     >>> moment("2026-05-01T20:16:02Z")
-    '2026-05-01, 20:16 UTC'
+    '<time datetime="2026-05-01T20:16:02Z">2026-05-01, 20:16 UTC</time>'
     """
     day, _, clocked = date.partition("T")
-    return f"{day}, {clocked[:5]} UTC"
+    return tag("time", f"{day}, {clocked[:5]} UTC", datetime=date)
 
 
 def several(count: int, word: str) -> str:

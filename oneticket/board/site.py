@@ -54,6 +54,7 @@ KEY, ANY, NUMBER = "[0-9a-f]{64}", r"(?s:.+)", r"\d{1,3}"
 PAGES: tuple[tuple[tuple[str, ...], Page], ...] = (
     ((), pages.overview),
     (("outcomes",), pages.outcomes),
+    (("planned",), pages.planned),
     (("studies", ANY), study_pages.study),
     (("studies", ANY, "figures", NUMBER, NUMBER), study_pages.panel),
     (("steps", KEY), step_pages.step),

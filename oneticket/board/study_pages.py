@@ -62,7 +62,7 @@ def _progress(seen: Seen, parts: Mapping[str, Iterable[str]], steps: Iterable[st
         rows.append((part, progress(counts), *(f"{counts[state]:,}" for state in STATES), f"{sum(counts.values()):,}"))
     header = ("part", "", *STATES, "in all")
     begun = (
-        note(f"Last run begun {moment(kept.date)}.")
+        note(joined("Last run begun ", moment(kept.date), "."))
         if kept
         else note("The store has no plan of it: it was not run yet.")
     )
@@ -81,13 +81,14 @@ def _verdicts(report: Report | None, kept: KeptPlan | None) -> Html:
     other = kept is not None and known != set(kept.cells)
     cards = Html(answers(report.verdicts, linked=False))
     doing = f" {report.doing.capitalize()} what came since." if report.doing else ""
+    partly = "; they may change until all are there" if report.done < report.cells else ""
     return joined(
         notice(
             ["The store was last run with another plan of this study: other data, another file, or another version."]
         )
         if other
         else None,
-        note(f"From {report.done:,} of {report.cells:,} cells; they may change until all are there.{doing}"),
+        note(f"From {report.done:,} of {report.cells:,} cells{partly}.{doing}"),
         cards or note("No claim can be judged yet."),
     )
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import altair as alt
 
 from oneticket.charts import theme
+from oneticket.charts.legends import legend
 from oneticket.charts.sheet import Heading, layered, sheet
 from oneticket.charts.theme import Chart, Record
 from oneticket.stats.summary import Row
@@ -49,7 +50,7 @@ def _draw(records: list[Record], searches: list[str], unit: str, reach: alt.Scal
     y = alt.Y("search:N", sort=searches, title=None, scale=alt.Scale(paddingInner=0.3), axis=axis)
     x = alt.X("time:Q", title=f"time ({unit})", scale=reach, axis=alt.Axis(tickCount=4))
     color = alt.Color(
-        "kind:N", scale=theme.marks(kinds, theme.PALETTE[1::-1]), legend=theme.legend(kinds, room=theme.WHOLE - 140)
+        "kind:N", scale=theme.marks(kinds, theme.PALETTE[1::-1]), legend=legend(kinds, room=theme.WHOLE - 140)
     )
     tooltip = {"search": "search", "kind": "time of", "said": "time", "work": "work", "n": "replicates"}
     base = alt.Chart().encode(y=y, x=x, yOffset=alt.YOffset("kind:N", sort=kinds))

@@ -64,7 +64,7 @@ def crossing_chart(rows: Sequence[Row], missing: Sequence[Row] = ()) -> Chart | 
         missing_in_all(missing, rows),
     ]
     name = named(rows)
-    return sheet(drawn, title=f"{name[:1].upper()}{name[1:]} over the size of the target", subtitle=subtitle)
+    return sheet(drawn, title=f"{name[:1].upper()}{name[1:]} over the size of the target", subtitle=subtitle, across=2)
 
 
 def _panels(rows: Sequence[Row]) -> list[_Panel]:
@@ -156,7 +156,7 @@ def _draw(records: list[Record], title: str, metric: Metric, group: Group, *, ze
     tooltip = {"line": "arm", "size": "training examples", "said": f"{said} [95 %]", "n": "n"}
     lines = {record["line"] for record in records}
     names = list(group.called.values())
-    color, shape, dash = looks(names, drawn=[name for name in names if name in lines])
+    color, shape, dash = looks(names, places=group.places, drawn=[name for name in names if name in lines])
     base = alt.Chart().encode(x=x, color=color)
     layers = [
         base.transform_filter("isValid(datum.low)").mark_rule(opacity=0.5, aria=False).encode(y=low, y2="high:Q"),

@@ -8,6 +8,7 @@ from typing import Any
 import altair as alt
 
 from oneticket.charts import theme
+from oneticket.charts.legends import legend
 from oneticket.charts.lines import Group, groups
 from oneticket.charts.sheet import Heading, layered, sheet
 from oneticket.charts.theme import Chart, Record
@@ -15,7 +16,7 @@ from oneticket.lottery.arms import WHOLE
 from oneticket.stats.regroup import parts, settled
 from oneticket.stats.stats import mean_interval
 from oneticket.stats.summary import Line, Row
-from oneticket.stats.words import counts, percent, within
+from oneticket.stats.words import counts, percent, within, without
 from oneticket.ticket.names import naturally
 
 FLOOR = 1e-4  # of a loss on a logarithmic axis
@@ -46,15 +47,12 @@ def curves_chart(curves: Sequence[Row]) -> Chart | None:
     if not blocks:
         return None
     blocks.sort(key=lambda block: block[1].detail)
-    drawn = [
-        _draw(title, records, list(group.called.values()), number)
-        for number, (title, group, records) in enumerate(blocks)
-    ]
+    drawn = [_draw(title, records, group, number) for number, (title, group, records) in enumerate(blocks)]
     numbers = [record["n"] for *_, records in blocks for record in records]
     views = [f"panel_{number}" for number in range(len(drawn))]
     subtitle = [
         f"Lines: mean training loss over the steps since the last point; {counts(numbers)}. Black: the dense network.",
-        "Bands: 95 % Student t intervals over replicates; cut at the edges; one replicate has none.",
+        f"Bands: 95 % Student t intervals over replicates; cut at the edges{without(numbers)}.",
     ]
     first = sum(not group.detail for _, group, _ in blocks)
     params = [*theme.zooms(views), *theme.picks(["line"], views)]
@@ -107,7 +105,7 @@ def _ends(line: Sequence[Record]) -> Record:
     return {"steps": f"{first['step']:,} to {last['step']:,}", "first": first["loss"], "last": last["loss"]}
 
 
-def _draw(title: str, records: list[Record], names: list[str], number: int) -> alt.LayerChart:
+def _draw(title: str, records: list[Record], group: Group, number: int) -> alt.LayerChart:
     x = alt.X("step:Q", title="training step", scale=alt.Scale(nice=False), axis=alt.Axis(grid=False, tickCount=5))
     means = [record["mean"] for record in records]
     low_end, high_end = min(means) / 1.3, max(means) * 1.2
@@ -118,9 +116,10 @@ def _draw(title: str, records: list[Record], names: list[str], number: int) -> a
         for end in ("mean", "low")
     )
     tooltip = {"line": "arm", "steps": "steps", "first": "loss at first [95 %]", "last": "at last [95 %]", "n": "n"}
-    shown = theme.legend(names, symbolType="stroke", symbolSize=300)
-    color = alt.Color("line:N", scale=theme.marks(names), legend=shown)
-    dash = alt.StrokeDash("line:N", scale=theme.marks(names, theme.DASHES), legend=shown)
+    names = list(group.called.values())
+    shown = legend(names, symbolType="stroke", symbolSize=300)
+    color = alt.Color("line:N", scale=theme.marks(names, places=group.places), legend=shown)
+    dash = alt.StrokeDash("line:N", scale=theme.marks(names, theme.DASHES, group.places), legend=shown)
     dense = alt.Chart().transform_filter("datum.dense").encode(x=x, color=alt.value(theme.BLACK))
     line = theme.picked(alt.Chart().transform_filter("!datum.dense"), ["line"]).encode(x=x, color=color)
     valid = "isValid(datum.low)"

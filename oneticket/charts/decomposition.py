@@ -14,7 +14,7 @@ from oneticket.charts.theme import Chart, Record
 from oneticket.ground.metric import named as named_metrics
 from oneticket.stats.decomposition import EFFECTS, PARTS, Decomposition, decompositions
 from oneticket.stats.summary import Row
-from oneticket.stats.words import counts, percent, within
+from oneticket.stats.words import counts, percent, within, without
 
 SHOWN = ("total", *PARTS)
 
@@ -50,9 +50,10 @@ def decomposition_chart(rows: Sequence[Row], missing: Sequence[Row] = ()) -> Cha
         title = Heading(f"{model}, {place}" if models else place, _lacking(block))
         drawn.append(_draw(shown[number], block[0], title, x, _scale(alike), number))
     views = [f"panel_{number}" for number in range(len(drawn))]
+    numbers = [record["n"] for record in records]
     subtitle = [
-        f"Points: mean paired gain in test {named_metrics(rows)}, above 0 better; "
-        f"{counts([record['n'] for record in records])}. Bars: 95 % Student t intervals; one replicate has none.",
+        f"Points: mean paired gain in test {named_metrics(rows)}, above 0 better; {counts(numbers)}. "
+        f"Bars: 95 % Student t intervals{without(numbers)}.",
         "Black: the ticket minus the target's own = mask + weights + interaction.",
         missing_in_all(missing, rows),
     ]

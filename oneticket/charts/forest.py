@@ -10,6 +10,7 @@ import altair as alt
 
 from oneticket.charts import theme
 from oneticket.charts.gaps import missing_in_all
+from oneticket.charts.legends import legend
 from oneticket.charts.sheet import Heading, layered, sheet
 from oneticket.charts.theme import Chart, Record
 from oneticket.ground.metric import Metric
@@ -17,7 +18,7 @@ from oneticket.ground.metric import named as named_metrics
 from oneticket.lottery.arms import WHOLE
 from oneticket.stats.regroup import parts, settled, sources_of
 from oneticket.stats.summary import Line, Row, Summary, over, places, summary
-from oneticket.stats.words import counts, label_place, percent, within, words_of
+from oneticket.stats.words import counts, label_place, percent, within, without, words_of
 from oneticket.ticket.names import natural
 
 LEVELS, WIDTH, STEP, SIDE = 3, 180, 14, 18
@@ -60,7 +61,7 @@ def controls_chart(rows: Sequence[Row], missing: Sequence[Row] = ()) -> Chart | 
     if not every:
         return None
     called = theme.short(sources_of(rows))
-    usual = mode(record["n"] for record in every)
+    usual = mode(numbers := [record["n"] for record in every])
     for record in every:
         record |= {"line": called[record["source"]], "few": record["n"] != usual, "many": f"n = {record['n']}"}
     scales = {metric: _scale(panels, metric) for metric in {panel.metric for panel in panels}}
@@ -74,8 +75,8 @@ def controls_chart(rows: Sequence[Row], missing: Sequence[Row] = ()) -> Chart | 
     views = [f"panel_{number}" for number in range(len(drawn))]
     subtitle = [
         f"Points: mean paired difference in test {named_metrics(rows)}; right of 0 the ticket is better. "
-        f"{counts([record['n'] for record in every])}; n is said where it is not {usual}.",
-        "Bars: 95 % Student t intervals; filled points: the interval excludes 0. One replicate has no bar.",
+        f"{counts(numbers)}; n is said where it is not {usual}.",
+        f"Bars: 95 % Student t intervals{without(numbers)}; filled points: the interval excludes 0.",
         missing_in_all(missing, rows),
     ]
     params = theme.picks(["line"], views) if len(sources) > 1 else []
@@ -145,9 +146,7 @@ def _draw(panel: _Panel, reach: alt.Scale, sources: Sequence[str], number: int) 
     tips = {"line": "ticket found on", "control": "minus", "kept": "weights kept"}
     tips |= {"difference": f"difference in {metric.units} [95 %]", "n": "n"}
     tips |= {"ticket": f"{metric.heading} of the ticket", "rival": "of the control"}
-    shown = (
-        theme.legend(here, title="ticket found on", room=theme.WHOLE - 160, values=here) if len(sources) > 1 else None
-    )
+    shown = legend(here, title="ticket found on", room=theme.WHOLE - 160, values=here) if len(sources) > 1 else None
     color = alt.Color("line:N", scale=theme.marks(sources), legend=shown)
     shape = alt.Shape("line:N", scale=theme.marks(sources, theme.SHAPES), legend=shown)
     base = theme.picked(alt.Chart(), ["line"]) if len(sources) > 1 else alt.Chart()

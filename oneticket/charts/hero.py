@@ -10,6 +10,7 @@ import altair as alt
 from oneticket.charts import theme
 from oneticket.charts.sheet import Heading, layered, sheet
 from oneticket.charts.theme import Chart, Record
+from oneticket.ground.metric import Metric
 from oneticket.ground.metric import named as named_metrics
 from oneticket.stats.regroup import parts, settled
 from oneticket.stats.summary import Row, Summary, places, summary
@@ -27,8 +28,8 @@ def hero_chart(rows: Sequence[Row], stated: Iterable[int] = ()) -> Chart | None:
 
     The level is the sparsest of the `stated` ones that a target has, else its sparsest one. Rows of a panel are the
     dense network, every ticket, its mask with new weights, and a random ticket; each has its name at its left and its
-    number at its right. Points are means, bars 95 % Student t intervals, the dashed line the dense network. Raises
-    SpecError as `summary` does.
+    number at its right. Panels of one set and metric have one scale. Points are means, bars 95 % Student t intervals,
+    the dashed line the dense network. Raises SpecError as `summary` does.
     """
     stated, split = set(stated), parts(settled(rows))
     models = len({row["model"] for row in rows}) > 1
@@ -42,7 +43,14 @@ def hero_chart(rows: Sequence[Row], stated: Iterable[int] = ()) -> Chart | None:
     if not blocks:
         return None
     called = theme.short(one.line.source for _, shown in blocks for one in shown if one.line.source)
-    drawn = [_draw(title, shown, called) for title, shown in blocks]
+    alike: dict[tuple[str, Metric], list[Record]] = {}
+    each = [_records(shown, called) for _, shown in blocks]
+    for (_, shown), records in zip(blocks, each, strict=True):
+        alike.setdefault(_kind(shown), []).extend(records)
+    drawn = [
+        _draw(title, shown, records, theme.reach(alike[_kind(shown)]))
+        for (title, shown), records in zip(blocks, each, strict=True)
+    ]
     subtitle = [
         f"Points: mean test {named_metrics(rows)}; bars: 95 % Student t intervals, "
         f"{counts([one.score.n for _, shown in blocks for one in shown])}. Dashed: the dense network.",
@@ -62,16 +70,27 @@ def _shown(block: Sequence[Summary], stated: set[int]) -> list[Summary]:
     return [one for one in here if one.line.arm in ("dense", "ticket", "reinit", random)]
 
 
-def _draw(title: str, shown: Sequence[Summary], called: Mapping[str, str]) -> alt.LayerChart:
+def _kind(shown: Sequence[Summary]) -> tuple[str, Metric]:
+    """What panels of one scale have in common."""
+    return shown[0].setting.data, shown[0].setting.metric
+
+
+def _records(shown: Sequence[Summary], called: Mapping[str, str]) -> list[Record]:
     several = len({one.line.source for one in shown if one.line.arm == "reinit"}) > 1
-    records = [_record(one, called, several=several) for one in shown]
+    return [_record(one, called, several=several) for one in shown]
+
+
+def _draw(title: str, shown: Sequence[Summary], records: list[Record], ends: tuple[float, float]) -> alt.LayerChart:
     metric, names = shown[0].setting.metric, [record["line"] for record in records]
-    low, high = theme.reach(records)
-    span = (high - low) or abs(high) or 1.0
-    reach = alt.Scale(domain=[low - 0.06 * span, high + NUMBERS * span], nice=False, zero=False)
+    low, high = ends
+    if low == high:
+        low, high = (metric.clipped(low + part * (abs(low) or 1.0)) for part in (-0.05, 0.05))
+    ticks = _ticks(low, high)
+    low, high = ticks[0], ticks[-1]
+    reach = alt.Scale(domain=[low - 0.06 * (high - low), high + NUMBERS * (high - low)], nice=False, zero=False)
     y = alt.Y("line:N", sort=names, title=None, axis=theme.names_axis(names, SIDE, grid=False))
     title_x = f"test {metric.heading}"
-    axis = theme.metric_axis(metric, title_x, (low, high), values=_ticks(low, high), titleAnchor="start", grid=True)
+    axis = theme.metric_axis(metric, title_x, (low, high), values=ticks, titleAnchor="start", grid=True)
     x, begin = (alt.X(f"{end}:Q", title=title_x, scale=reach, axis=axis) for end in ("mean", "low"))
     color = alt.Color("kind:N", scale=alt.Scale(domain=KINDS, range=LOOKS), legend=None)
     shape = alt.Shape("kind:N", scale=alt.Scale(domain=KINDS, range=theme.SHAPES[:4]), legend=None)
@@ -110,12 +129,15 @@ def _record(one: Summary, called: Mapping[str, str], *, several: bool) -> Record
 
 
 def _ticks(low: float, high: float) -> list[float]:
-    """Two to four round numbers between both.
+    """Four to seven round numbers from below the one to above the other.
 
-    >>> _ticks(0.72, 0.98)
-    [0.8, 0.9]
+    >>> _ticks(0.55, 0.98), _ticks(0.72, 0.98)
+    ([0.5, 0.6, 0.7, 0.8, 0.9, 1.0], [0.7, 0.8, 0.9, 1.0])
     """
-    span = (high - low) or abs(high) or 1.0
-    power = 10.0 ** math.floor(math.log10(span))
-    step = next(step * power for step in (0.1, 0.2, 0.5, 1.0, 2.0, 5.0) if span / (step * power) < 4)
-    return [round(step * number, 12) for number in range(math.ceil(low / step), math.floor(high / step) + 1)]
+    power = 10.0 ** math.floor(math.log10(high - low))
+    made: list[list[float]] = []
+    for step in (power * part for part in (0.1, 0.2, 0.5, 1.0, 2.0)):
+        first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
+        made.append([round(step * number, 12) for number in range(first, last + 1)])
+    enough = [ticks for ticks in made if len(ticks) >= 4]
+    return next((ticks for ticks in enough if len(ticks) <= 6), enough[-1])

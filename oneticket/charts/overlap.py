@@ -14,7 +14,7 @@ from oneticket.charts.theme import Chart, Record
 from oneticket.ground.metric import Metric
 from oneticket.stats.stats import mean_interval, paired
 from oneticket.stats.summary import Row
-from oneticket.stats.words import counts, percent, within
+from oneticket.stats.words import counts, percent, within, without
 from oneticket.ticket.names import natural, naturally
 
 NAMED = 3  # pairs that are left out and named
@@ -50,10 +50,11 @@ def overlap_chart(overlaps: Sequence[Row], not_compared: Sequence[str] = ()) -> 
             inside = [record for record in records if record["line"] in here]
             drawn.append(_draw(inside, f"{title}, compared with", here, x, top, len(drawn)))
     views = [f"panel_{number}" for number in range(len(drawn))]
+    numbers = [record["n"] for record in every]
     subtitle = [
-        f"Points: mean share of a mask's weights that the other mask keeps too; {counts([r['n'] for r in every])}.",
-        "Bars: 95 % Student t intervals, cut at 0 and 100 %; one replicate has none. Dashed line: what two "
-        "random masks share.",
+        f"Points: mean share of a mask's weights that the other mask keeps too; {counts(numbers)}.",
+        f"Bars: 95 % Student t intervals, cut at 0 and 100 %{without(numbers)}. Dashed line: what two random masks "
+        "share.",
         *not_compared[:NAMED],
         f"{len(not_compared) - NAMED} further pairs are left out for such reasons."
         if len(not_compared) > NAMED

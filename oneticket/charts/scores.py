@@ -151,7 +151,7 @@ def _draw(panel: _Panel, records: list[Record], *, x: alt.X, y: alt.Scale, numbe
     tooltip["over"] = f"{metric.units} {metric.above} dense [95 %]"
     names = list(panel.group.called.values())
     levels = [called for line, called in panel.group.called.items() if line.arm in WHOLE]
-    color, shape, dash = looks(names, levels=levels)
+    color, shape, dash = looks(names, places=panel.group.places, levels=levels)
     rule = alt.Chart().transform_filter("datum.dense")
     line = theme.picked(alt.Chart().transform_filter("!datum.whole"), ["line"]).encode(x=x, color=color)
     level = theme.picked(alt.Chart().transform_filter("datum.whole && !datum.dense"), ["line"]).encode(color=color)
@@ -233,13 +233,10 @@ def _alike(setting: Setting) -> tuple[str, str, Metric]:
 
 
 def _natural(panels: list[_Panel]) -> str:
-    """What the dense networks brought to zero by themselves; nothing where that was not measured."""
+    """What the dense networks brought to zero by themselves; nothing where that was not measured, or shades nothing."""
     zeros = [panel.zeros for panel in panels if panel.zeros is not None]
-    if not zeros:
+    if max(zeros, default=0.0) <= NATURAL:
         return ""
-    if max(zeros) <= NATURAL:
-        few = f"no more than {percent(max(zeros))}" if max(zeros) else "none"
-        return f"No density is shaded: training by itself brought {few} of the dense networks' weights to zero."
     span = " to ".join(dict.fromkeys((percent(min(zeros)), percent(max(zeros)))))
     return (
         "Shaded: densities at which pruning takes only what the dense network brought to zero by itself "

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 import altair as alt
 
+from oneticket.charts.legends import legend_height
 from oneticket.charts.theme import INK, LETTER, LOOK, WHOLE, WIDTH, Chart, Panel, Param, Record, folded
 
 APART = "panels apart"
@@ -39,19 +40,22 @@ def sheet(
     subtitle: Iterable[str],
     params: Sequence[Param] = (),
     first: int | None = None,
+    across: int = 0,
 ) -> Chart:
-    """The panels in rows of two, or three of many, under one title, or one that is twice as wide.
+    """The panels in rows under one title; one alone is twice as wide. Headings in a row begin at one height.
 
-    Empty lines of the subtitle are left out.
+    Empty lines of the subtitle are left out. `across`: how many stand in a row, by default two, or three of many.
 
     `first`: how many panels a page shows unasked, where not all; the others are details.
     `params`: what a reader may change. They stand here, with the views that they act in, since Altair numbers and
     merges those of panels as it goes.
     """
-    across = min(len(panels), 2 if len(panels) <= 4 else 3)
+    across = min(len(panels), across or (2 if len(panels) <= 4 else 3))
     alone = len(panels) == 1 and panels[0].width == WIDTH
     if alone:  # a plot by itself takes the room of two
         panels[0].width = WIDTH + WHOLE
+    for start in range(0, len(panels), across):
+        _align(panels[start : start + across])
     room = (2 if alone else across) * WHOLE
     said = [piece for line in subtitle if line for piece in folded(line, round(room / LETTER))]
     chart = alt.concat(*panels, columns=across, spacing=36, title=alt.Title(title, subtitle=said))
@@ -62,6 +66,25 @@ def sheet(
     if params:
         chart.params = list(params)
     return chart
+
+
+def _align(row: Sequence[Panel]) -> None:
+    """Make headings of a row begin at one height: plots are aligned, and what is between has many heights."""
+    heights = [_above(panel) for panel in row]
+    for panel, height in zip(row, heights, strict=True):
+        if isinstance(panel.title, alt.Title):
+            panel.title.offset = TITLE["offset"] + max(heights) - height
+
+
+def _above(panel: Panel) -> int:
+    """Pixels of a panel's title and legend."""
+    lines = (panel.title[part] for part in ("text", "subtitle")) if isinstance(panel.title, alt.Title) else ()
+    title, below = (0 if said is alt.Undefined else len(said) for said in lines) if lines else (0, 0)
+    colors = (getattr(layer.encoding, "color", None) for layer in getattr(panel, "layer", ()))
+    legends = (color["legend"] for color in colors if isinstance(color, alt.Color))
+    legend = next((legend for legend in legends if isinstance(legend, alt.Legend)), None)
+    height = 0 if legend is None or legend["columns"] is alt.Undefined else legend_height(legend) + 8
+    return 16 * title + 14 * below + 6 * bool(below) + height
 
 
 def layered(layers: Sequence[alt.Chart], records: Sequence[Record], heading: Heading, **size: Any) -> alt.LayerChart:

@@ -78,23 +78,10 @@ def short(sources: Iterable[str]) -> dict[str, str]:
     return {name: name.rpartition(" (")[0] or name if one else name for name in named}
 
 
-def marks(names: Sequence[str], looks: Sequence[Any] = PALETTE) -> alt.Scale:
-    """A scale that gives every name a look, starting again after the last look."""
-    return alt.Scale(domain=list(names), range=[looks[n % len(looks)] for n in range(len(names))])
-
-
-def legend(names: Sequence[str], title: str | None = None, *, room: int = WHOLE - 66, **options: Any) -> alt.Legend:
-    """A legend above a panel, in as many columns as fit its width; longer names are wrapped."""
-    lines = {name: folded(name, int((room - SYMBOL) / LETTER)) for name in names}
-    columns = 1
-    for tried in range(min(len(names), 3), 1, -1):
-        widest = [max(len(name) for name in names[column::tried]) for column in range(tried)]
-        if sum(SYMBOL + LETTER * letters for letters in widest) <= room:
-            columns = tried
-            break
-    label = f"{json.dumps(lines)}[datum.label]"
-    look: dict[str, Any] = {"orient": "top", "direction": "horizontal", "symbolOpacity": 1, "labelExpr": label}
-    return alt.Legend(title=title, columns=columns, **look, **options)
+def marks(names: Sequence[str], looks: Sequence[Any] = PALETTE, places: Sequence[int] | None = None) -> alt.Scale:
+    """A scale that gives every name a look: by its own place or the one in `places`; after the last comes the first."""
+    places = range(len(names)) if places is None else places
+    return alt.Scale(domain=list(names), range=[looks[place % len(looks)] for place in places])
 
 
 def density_axis(values: Iterable[float], field: str = "density", named: Iterable[float] = ()) -> alt.X:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from decimal import Decimal
 
 from oneticket.ground.metric import NOISE, Metric, number
 from oneticket.lottery.arms import ARMS, Arm
@@ -14,10 +15,10 @@ MISSING = "—"
 def percent(density: float) -> str:
     """A density in percent, to two significant digits.
 
-    >>> percent(1.0), percent(0.32768), percent(0.0353), percent(0.0012)
-    ('100 %', '33 %', '3.5 %', '0.12 %')
+    >>> percent(1.0), percent(0.32768), percent(0.0353), percent(0.0012), percent(5.8e-7)
+    ('100 %', '33 %', '3.5 %', '0.12 %', '0.000058 %')
     """
-    return f"{float(f'{100 * density:.2g}'):g} %"
+    return f"{Decimal(f'{100 * density:.2g}').normalize():f} %"
 
 
 def plus_minus(interval: Interval, metric: Metric | None = None) -> str:
@@ -97,6 +98,15 @@ def counts(numbers: list[int]) -> str:
     low, high = min(numbers), max(numbers)
     span = str(low) if low == high else f"{low} to {high}"
     return f"n = {span} replicate{'' if high == 1 else 's'}"
+
+
+def without(numbers: Iterable[int]) -> str:
+    """What follows a word on intervals where there is a mean of one replicate; nothing where there is none.
+
+    >>> without([1, 3]), without([3])
+    ('; one replicate has none', '')
+    """
+    return "; one replicate has none" * (1 in numbers)
 
 
 def words_of(arm: str) -> Arm:

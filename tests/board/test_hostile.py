@@ -147,7 +147,7 @@ def test_a_damaged_file_that_was_made_anew_is_not_told_any_more(tmp_path: Path, 
             beside.rename(path)
         until(lambda: "damaged or unreadable" not in text(served.get("/").text), "the warning gone")
         served.read()
-        assert text(served.get("/outcomes").text).count("0.5000 accuracy") == 2
+        assert text(served.get("/outcomes").text).count("50.0 %") == 2
         assert "2 of 3 cells" in text(served.get("/").text)
 
 

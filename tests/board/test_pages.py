@@ -111,6 +111,8 @@ def test_every_page_of_a_study_is_whole_escaped_and_changes_nothing(store: Path,
         assert " style=" not in page and "javascript:" not in page, path
     assert "<script>alert(1)</script>" in text(pages["/studies/halves"])
     assert "5 of 5 cells" in text(pages["/"])
+    assert re.search(r"begun <time[^>]*>\d{4}-\d\d-\d\d, \d\d:\d\d UTC</time>", pages["/"])
+    assert re.search(r"\d\d\.\d %", text(pages["/outcomes"])) and "accuracy" not in text(pages["/outcomes"])
     assert files(store) == before
 
 
@@ -126,6 +128,16 @@ def test_a_search_shows_the_density_of_each_layer_at_each_level(store: Path, ser
     assert f"{total:,} of {total:,} prunable weights remain at level 0: 100 %" in dense
     assert re.search(rf"61\d of {total:,} prunable weights remain at level 1: 80 %", sparsest)
     assert "fc1.weight" in sparsest and "Training loss" in sparsest
+
+
+def test_what_is_planned_and_not_done_can_be_looked_up(store: Path, serve: Serve) -> None:
+    kept = Store(store)
+    key = next(key for key, defined in kept.definitions(kept.keys()).items() if defined["kind"] == "transfer")
+    (store / names.name(key, names.OUTCOME)).unlink()
+    with serve(store) as served:
+        front, listed = served.get("/").text, served.get("/planned").text
+    assert "1 planned and not done" in text(front) and "/planned" in links(front)
+    assert "1 step, page 1 of 1" in text(listed) and f"/steps/{key}" in links(listed) and "to do" in text(listed)
 
 
 def test_two_tickets_side_by_side(store: Path, serve: Serve) -> None:
@@ -154,6 +166,7 @@ def test_figures_and_verdicts_fill_for_a_study_that_was_named(store: Path, serve
     with serve(store, str(file)) as served:
         until(lambda: "From 5 of 5 cells" in text(served.get("/studies/halves").text), "the report")
         page = served.get("/studies/halves").text
+        assert "they may change" not in text(page)
         pictures = [html.unescape(found) for found in re.findall(r'<img src="([^"]*)"', page)]
         assert {path.split("/")[4] for path in pictures} == {"0", "1"}  # the one under the verdicts, and the scores
         for path in pictures:

@@ -8,8 +8,9 @@ import xml.etree.ElementTree as xml
 import pytest
 
 from oneticket.charts.chart import still, write
+from oneticket.charts.legends import legend
 from oneticket.charts.scores import scores_chart
-from oneticket.charts.theme import DARK, MOST
+from oneticket.charts.theme import DARK, LETTER, MOST, PALETTE
 from oneticket.ground.errors import SpecError, StoreError
 from oneticket.lottery.arms import ARMS
 
@@ -125,6 +126,38 @@ def test_no_two_lines_of_a_panel_look_alike(study, sources) -> None:
         shown += [(" ".join(panel["title"]["text"]), name) for name in names]
     assert len(spec["concat"]) > 2
     assert len({name for _, name in shown}) >= len(arms) - 1, "every arm stands somewhere"
+
+
+def test_an_arm_has_one_colour_in_all_panels_and_a_random_ticket_stands_beside_each_ticket(study) -> None:
+    sources = [("digits:a", "sgd"), ("digits:a", "adam")]
+    spec = scores_chart(study(arms=["dense", "ticket", "reinit", "global-random"], sources=sources)).to_dict()
+    titles = [" ".join(panel["title"]["text"]) for panel in spec["concat"]]
+    assert not any("of the target" in title for title in titles)
+    looks: dict[str, set[str]] = {}
+    for panel in spec["concat"]:
+        scale = panel["layer"][-1]["encoding"]["color"]["scale"]
+        for name, color in zip(scale["domain"], scale["range"], strict=True):
+            looks.setdefault(name, set()).add(color)
+    arms = {"ticket": PALETTE[0], "new weights, same mask": PALETTE[1], "global random": PALETTE[2]}
+    assert {name: looks[name] for name in arms} == {name: {color} for name, color in arms.items()}
+    assert not {color for name in looks if " from " in name for color in looks[name]} & set(arms.values())
+    beside = [panel["layer"][-1]["encoding"]["color"]["scale"]["domain"] for panel in spec["concat"]]
+    assert beside.count(list(arms)) == len(sources) * 2
+
+
+def test_headings_of_a_row_begin_at_one_height(study) -> None:
+    arms = ["dense", "ticket", "reinit", "signs", "global-random"]
+    sources = [("digits:a", "sgd"), ("a set with a name that takes two lines", "adam")]
+    drawn = still(scores_chart(study(arms=arms, sources=sources, levels=[5, 20])).to_dict(), "row")
+    places = re.findall(r'role-title"><g transform="translate\([-\d.]+,([-\d.]+)\)', drawn)[:-1]  # the sheet comes last
+    assert len(places) == 6 and len(set(places[:3])) == len(set(places[3:])) == 1
+
+
+def test_names_of_a_legend_do_not_run_into_each_other_in_a_wider_font() -> None:
+    names = ["ticket from cifar10-20000", "dense", "rewound dense"]
+    assert legend(names)["columns"] == 1
+    two = legend(["new weights, mask", "ticket"])
+    assert two["columns"] == 2 and two["columnPadding"] > 14 + 0.15 * LETTER * len("new weights, mask")
 
 
 def test_a_rewound_dense_network_is_a_level_line_and_leaves_the_axis_to_what_is_pruned(study) -> None:
