@@ -1,7 +1,7 @@
 """Make the tickets that ship, and their page: `python results/shipped.py FOLDER [search|carry|page] [NAME ...]`.
 
-1. `search`: some searches of one kind, replicates 0 to n - 1, by `oneticket find`.
-2. `carry`: the level by `chosen_level`, out of replicate 0, never out of the best one; then that very ticket on sets
+1. `search`: replicates 0 to n - 1 of one search, by `oneticket find`.
+2. `carry`: the level by `chosen_level`, of replicate 0, not of the best replicate; then that very ticket on sets
    that it did not see, by `oneticket transfer`, beside the dense network, the target's own ticket and controls.
 3. `page`: into the package with it, and `results/zoo` written anew.
 
@@ -144,7 +144,7 @@ def section(name: str, path: Path, searched: Sequence[Mapping[str, Any]]) -> lis
         f"{network(ticket)}, found on {data(ticket)}, level {ticket.lineage['level']}: {ticket.mask.remaining:,} of "
         f"{ticket.mask.total:,} prunable weights remain, {percent(ticket.density)}; {path.stat().st_size:,} bytes."
     )
-    made = [f"oneticket find {recipe.find} --replicates {recipe.searches} --levels {recipe.levels} --out {name}"]
+    made = [f"oneticket find {recipe.find} --replicates {recipe.searches} --levels {recipe.levels} --out searches/{name}"]
     made += [
         f"oneticket transfer {name} --data {target} {recipe.training} --controls {CONTROLS} "
         f"--replicates {recipe.replicates}"

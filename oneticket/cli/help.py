@@ -84,11 +84,11 @@ HELP: dict[str, CommandHelp] = {
         examples=("oneticket zoo", "oneticket zoo digits-a", "oneticket zoo --for mine.py:model"),
         usage="[OPTIONS] [WHERE]",
     ),
-    "show": CommandHelp(group="Start", examples=("oneticket show digits-a", "oneticket show digits-a --level 7")),
+    "show": CommandHelp(group="Start", examples=("oneticket show digits-a", "oneticket show half-a --level 7")),
     "find": CommandHelp(
         group="Find and transfer",
         examples=(
-            "oneticket find --data digits:a --model lenet-300-100 --out digits-a",
+            "oneticket find --data digits:a --model lenet-300-100 --out half-a",
             "oneticket find --data cifar10 --model resnet-20 --levels 14 \\\n    --optimizer adam --out tickets",
         ),
         common=(
@@ -99,8 +99,8 @@ HELP: dict[str, CommandHelp] = {
     "transfer": CommandHelp(
         group="Find and transfer",
         examples=(
-            "oneticket transfer digits-a --data digits:b --optimizer adam",
-            "oneticket transfer digits-a --data digits:b --levels 5,11 \\\n    --controls reinit,own --rows rows.csv",
+            "oneticket transfer half-a --data digits:b --optimizer adam",
+            "oneticket transfer half-a --data digits:b --levels 5,11 \\\n    --controls reinit,own --rows rows.csv",
         ),
         common=(
             *("data", "optimizer", "lr", "budget", "batch", "levels", "controls", "replicates", "head"),
@@ -135,7 +135,7 @@ HELP: dict[str, CommandHelp] = {
     "export": CommandHelp(
         group="Deploy",
         examples=(
-            "oneticket export digits-a --level 7",
+            "oneticket export half-a --level 7",
             "oneticket export mine.safetensors --weights trained.safetensors \\\n    --to onnx --out mine.onnx",
             "oneticket export mine.safetensors --weights trained.safetensors \\\n    --to c --int8 --out mine.c",
         ),

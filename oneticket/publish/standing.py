@@ -35,7 +35,7 @@ class Gain:
 class Standing:
     """How a ticket compares with one `rival`: a key of `RIVALS`.
 
-    `gains`: one for each target, worst first, over the rival's arm that is hardest to beat there. `compared`: for how
+    `gains`: one for each target, worst first, over the rival's arm that is strongest there. `compared`: for how
     many differences their intervals hold simultaneously.
     """
 
@@ -90,12 +90,12 @@ def standings(scores: Iterable[Score]) -> list[Standing]:
         theirs = [row for row in theirs if metric_of(row) == usual]
         if usual is None or not theirs:
             continue
-        hardest: dict[tuple[str, str], Gain] = {}
+        strongest: dict[tuple[str, str], Gain] = {}
         for row in theirs:
             gain, target = _gain(row, len(theirs)), (row["data"], word(row["optimizer"]))
-            if target not in hardest or gain.mean < hardest[target].mean:
-                hardest[target] = gain
-        gains = tuple(sorted(hardest.values(), key=lambda each: each.mean))
+            if target not in strongest or gain.mean < strongest[target].mean:
+                strongest[target] = gain
+        gains = tuple(sorted(strongest.values(), key=lambda each: each.mean))
         made.append(Standing(rival=rival, metric=usual, gains=gains, compared=len(theirs)))
     return made
 
@@ -155,12 +155,12 @@ def _is_control(arm: str) -> bool:
 RIVALS: dict[str, tuple[str, Callable[[str], bool]]] = {
     "dense": ("the dense network", lambda arm: arm == "dense"),
     "own": ("the target's own ticket", lambda arm: arm == "own"),
-    "controls": ("its hardest control", _is_control),
+    "controls": ("its strongest control", _is_control),
 }
 """The baselines of a ticket: in words, and their arms. Controls are what it must beat to be a winning ticket."""
 
 ADJUSTED = (
-    "In each line the intervals hold together at 95 %: Bonferroni over all targets and, where the hardest control of "
+    "In each line the intervals hold together at 95 %: Bonferroni over all targets and, where the strongest control of "
     "each is taken, over all controls."
 )
 """How the intervals of a `Standing` are adjusted, for captions."""

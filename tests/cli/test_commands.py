@@ -41,15 +41,15 @@ def _in_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_find_show_verify_transfer(capsys: pytest.CaptureFixture[str]) -> None:
-    code, out, err = oneticket_cli(f"{FIND} --out digits-a", capsys)
+    code, out, err = oneticket_cli(f"{FIND} --out half-a", capsys)
     assert code == 0, err
     assert "8 steps done" in err or "10 steps done" in err
     assert "digits: 10 classes. Training: 1,437 images from the rest of its images. Test: 360 images from" in err
     assert "dense" in out and "ticket from digits:a (sgd)" in out
-    code, _, err = oneticket_cli(f"{FIND} --out digits-a", capsys)
+    code, _, err = oneticket_cli(f"{FIND} --out half-a", capsys)
     assert (code, "0 steps done" in err, "10 reused" in err) == (0, True, True)
 
-    code, out, _ = oneticket_cli("show digits-a", capsys)
+    code, out, _ = oneticket_cli("show half-a", capsys)
     assert code == 0
     for said in (
         "lenet-300-100",
@@ -63,11 +63,11 @@ def test_find_show_verify_transfer(capsys: pytest.CaptureFixture[str]) -> None:
         "n = 2",
     ):
         assert said in out, said
-    code, out, _ = oneticket_cli("verify digits-a", capsys)
+    code, out, _ = oneticket_cli("verify half-a", capsys)
     assert (code, out.count(": good.")) == (0, 2)
 
     code, out, err = oneticket_cli(
-        "transfer digits-a --data digits:b --optimizer adam --controls reinit,global-random,own --levels 1,3 "
+        "transfer half-a --data digits:b --optimizer adam --controls reinit,global-random,own --levels 1,3 "
         "--rows rows.csv",
         capsys,
     )
@@ -82,8 +82,8 @@ def test_find_show_verify_transfer(capsys: pytest.CaptureFixture[str]) -> None:
     assert (rows.start + rows.steps).nunique() == 1, "all arms have one budget"
     assert set(rows[rows.arm == "own"].start) == {3} and set(rows[rows.arm != "own"].start) == {0}
 
-    book = oneticket.Book.load("digits-a", replicate=1)
-    ticket = oneticket.Ticket.load("digits-a", density=0.5)
+    book = oneticket.Book.load("half-a", replicate=1)
+    ticket = oneticket.Ticket.load("half-a", density=0.5)
     ticket.save("one.safetensors")
     assert len(book) == 4
     code, out, _ = oneticket_cli("show one.safetensors", capsys)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+from pathlib import Path
 
 import pytest
 from commands import oneticket_cli
@@ -12,10 +13,12 @@ from oneticket.cli.dispatch import COMMANDS, app
 from oneticket.cli.flags import flags
 from oneticket.cli.help import ALL, HELP
 from oneticket.cli.mistakes import MEANT
+from oneticket.publish.shipped import shipped
 from oneticket.study.spec import ComparisonSpec, FindSpec
 
 FLAGS = {"find": FindSpec, "transfer": ComparisonSpec}
 
+ROOT = Path(__file__).parents[2]
 EXAMPLES = [(name, example) for name, entry in HELP.items() for example in entry.examples]
 
 
@@ -49,6 +52,14 @@ def test_a_long_command_shows_its_common_flags_required_ones_first(
         assert re.search(rf"--{flag.name}\b", out), flag.name
         assert flag.field.description, flag.name
     assert " STR" not in out.replace("STR...", "")
+
+
+def test_no_example_writes_what_is_then_taken_for_a_shipped_ticket() -> None:
+    """A path goes before a shipped name, so that afterwards the name would mean that folder or file."""
+    pages = [ROOT / "README.md", *(ROOT / "docs").rglob("*.md"), *(ROOT / "results").rglob("*.md")]
+    written = " ".join([*(example for _, example in EXAMPLES), *(page.read_text() for page in pages)])
+    names = re.findall(r"--out[ =]+([\w./-]+)", written)
+    assert len(names) > 20 and not {*names} & {*shipped()}
 
 
 def test_flags_say_what_their_values_are() -> None:

@@ -113,7 +113,7 @@ def test_what_ships_fits_80_columns() -> None:
     lines = text.decode().replace("\r", "").splitlines()
     assert done.returncode == 0 and max(map(len, lines)) <= 80
     said = " ".join(" ".join(lines).split())
-    for words in ("worst: ", "best: ", "Beside the dense network", "Beside its hardest control", "Bonferroni"):
+    for words in ("worst: ", "best: ", "Beside the dense network", "Beside its strongest control", "Bonferroni"):
         assert words in said
 
 

@@ -146,7 +146,7 @@ PRINTED = {
     "why.md": ("3277 of 3277 pruned weights moved",),
 }
 LEFT = {
-    "tour.md": ("digits-a/book-0.safetensors", "rows.csv", "mine.safetensors", "own.safetensors"),
+    "tour.md": ("half-a/book-0.safetensors", "rows.csv", "mine.safetensors", "own.safetensors"),
     "researcher.md": ("report/report.html", "report/claims.csv"),
     "data.md": ("people/book-0.safetensors", "book/book-0.safetensors"),
     "several.md": ("both/book-0.safetensors",),

@@ -259,7 +259,7 @@ def test_cards_and_lists_of_real_rows_choose_the_same_best_target(diabetes: Find
         controls = next(one for one in standing if one.rival == "controls")
         lines = re.sub(r" (rmse|fit)", "", str([one.lines for one in standing]))
         said.append((gains, cells, lines))
-        hardest = {
+        strongest = {
             (one["data"], one["optimizer"]): min(
                 each["difference"]["mean"]
                 for each in scored
@@ -268,7 +268,7 @@ def test_cards_and_lists_of_real_rows_choose_the_same_best_target(diabetes: Find
             )
             for one in scored
         }
-        assert METRICS["rmse"].written(max(hardest.values()), signed=True) in controls.lines[-1]
+        assert METRICS["rmse"].written(max(strongest.values()), signed=True) in controls.lines[-1]
         assert ("Lower rmse is better." in card(ticket, name="user/name")) == (found is diabetes)
     (one, *shown), (other, *mirror) = said
     assert close_all(one, other) and shown == mirror
@@ -329,7 +329,7 @@ def test_scores_and_cards_keep_metric_and_direction(study: Callable[..., Rows]) 
     scored = Ticket(**known, lineage=lineage)
     said = card(scored, name="user/name")
     assert "mine.py:task" in said and "task" not in card(Ticket(**known), name="user/name")
-    assert "Lower error is better." in said and "beside its hardest control" in said
+    assert "Lower error is better." in said and "beside its strongest control" in said
     by_accuracy = [one for one in scores(ticket, rows) if one["arm"] == "reinit"]
     assert "metric" not in by_accuracy[0] and close(by_accuracy[0]["difference"]["mean"], anew["difference"]["mean"])
 

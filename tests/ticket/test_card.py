@@ -90,7 +90,7 @@ def test_a_card_says_what_the_file_says() -> None:
     ):
         assert line in found, line
     assert (
-        "- beside its hardest control, the only set: +3.1 points over layerwise-random (95 % CI 1.0 to 5.2, n = 5), "
+        "- beside its strongest control, the only set: +3.1 points over layerwise-random (95 % CI 1.0 to 5.2, n = 5), "
         "on svhn" in found
     )
 

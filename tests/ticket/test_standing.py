@@ -40,7 +40,7 @@ def test_one_target_is_not_widened() -> None:
     assert found.lines[0].startswith("the only set: +1.2 points (")
 
 
-def test_of_controls_the_hardest_counts_and_all_are_in_the_adjustment() -> None:
+def test_of_controls_the_strongest_counts_and_all_are_in_the_adjustment() -> None:
     rows = [
         row("here", "reinit", [0.02, 0.03]),
         row("here", "layerwise-random", [0.01, 0.02]),
