@@ -144,7 +144,9 @@ def section(name: str, path: Path, searched: Sequence[Mapping[str, Any]]) -> lis
         f"{network(ticket)}, found on {data(ticket)}, level {ticket.lineage['level']}: {ticket.mask.remaining:,} of "
         f"{ticket.mask.total:,} prunable weights remain, {percent(ticket.density)}; {path.stat().st_size:,} bytes."
     )
-    made = [f"oneticket find {recipe.find} --replicates {recipe.searches} --levels {recipe.levels} --out searches/{name}"]
+    made = [
+        f"oneticket find {recipe.find} --replicates {recipe.searches} --levels {recipe.levels} --out searches/{name}"
+    ]
     made += [
         f"oneticket transfer {name} --data {target} {recipe.training} --controls {CONTROLS} "
         f"--replicates {recipe.replicates}"

@@ -6,23 +6,28 @@ import json
 import math
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 
 from oneticket.data.facts import Facts
 from oneticket.data.spec import DataSpec, own_path
 from oneticket.ground.errors import SpecError
-from oneticket.publish.fit import Fit, facts_of, into_model, network_words, onto_data, wanted
+from oneticket.lottery.run_context import RunContext
+from oneticket.lottery.transfer import network_of
+from oneticket.publish.fit import Fit, facts_of, into_model, network_words, onto_data, same_set, wanted
 from oneticket.publish.hub import parse
 from oneticket.publish.shipped import named
-from oneticket.publish.standing import ADJUSTED, Standing, standings
+from oneticket.publish.standing import ADJUSTED, standings
 from oneticket.publish.zoo import ZooEntry
 from oneticket.session.terminal import paragraph, say
+from oneticket.study.overlaps import used
 from oneticket.ticket.book import Book
 from oneticket.ticket.describe import data, percent, scores, word
 from oneticket.ticket.ticket import Ticket
 
 ORDER = (
-    "Order: first what keeps your colours, then by how far a ticket is above its dense network on that one of its sets "
-    "that is most like yours: the same set, or the nearest in number of classes and examples."
+    "Order: first what keeps your colours, then by the lower end of the interval of a ticket's difference to its dense "
+    "network, on that one of its sets that is most like yours: the same set, or the nearest in number of classes and "
+    'examples. "Best" is said only if that end is above 0.'
 )
 
 
@@ -44,7 +49,9 @@ def tell_fits(what: str, found: Sequence[ZooEntry], *, called: Mapping[str, str]
         if facts.reading is not None:
             paragraph(facts.reading)
         paragraph(_holds(facts, sized))
-        fits = sorted(onto_data(tickets, asked, facts, sized=sized), key=_rank)
+        context = RunContext()
+        found_fits = (_with_use(one, asked, facts, context) for one in onto_data(tickets, asked, facts, sized=sized))
+        fits = sorted(found_fits, key=_rank)
     else:
         facts, fits = None, into_model(tickets, asked)
     good, bad = [one for one in fits if not one.problem], [one for one in fits if one.problem]
@@ -67,6 +74,19 @@ def _holds(facts: Facts, sized: bool) -> str:
     return f"It holds {inputs}, {targets}, {facts.examples:,} training examples."
 
 
+def _with_use(one: Fit, spec: DataSpec, facts: Facts, context: RunContext) -> Fit:
+    """With a note where the ticket's search trained on examples of the set: its scores there say less.
+
+    Only asked of the same set, and of inputs of the same shape: sets are slow to read.
+    """
+    near = not one.problem and (same_set(data(one.ticket), spec) or network_of(one.ticket)[1] == facts.inputs)
+    train, test = used(one.ticket, spec, context) if near else (0, 0)
+    noun = "images" if facts.inputs.kind == "images" else "examples"
+    parts = [f"{train:,} of these {noun}" if train else "", f"{test:,} of the test {noun}" if test else ""]
+    said = " and ".join(filter(None, parts))
+    return replace(one, notes=(*one.notes, f"The search used {said}.")) if said else one
+
+
 def _classes(facts: Facts) -> bool:
     return facts.reading is None or bool(facts.reading.classes)
 
@@ -79,7 +99,8 @@ def _tell_good(good: Sequence[Fit], what: str, facts: Facts | None, called: Mapp
     """The tickets that fit, the best one first, and the lines to use that one."""
     for number, one in enumerate(good):
         say()
-        head = "Fits" if facts is None else "Fits best" if number == 0 else "Fits too"
+        lead = None if facts is None else _lead(one)
+        head = "Fits too" if facts and number else "Fits best" if lead and lead > 0 else "Fits"
         say(f"{head}: {word(one.name)}", style="bold")
         remains = f"{percent(one.ticket.density)} of its prunable weights remain"
         paragraph(f"A ticket for {network_words(one.ticket)}, found on {data(one.ticket) or '—'}; {remains}.", indent=2)
@@ -124,18 +145,17 @@ def _in_brackets(parts: Sequence[str]) -> str:
 
 def _rank(one: Fit) -> tuple[bool, bool, float]:
     """The place of a ticket that fits a dataset: see `ORDER`."""
-    return bool(one.problem), one.loses, -_gain(one, standings(scores(one.ticket)))
+    return bool(one.problem), one.loses, -_lead(one)
 
 
-def _gain(one: Fit, found: Sequence[Standing]) -> float:
-    dense = [
-        gain.mean
-        for standing in found
-        if standing.rival == "dense"
-        for gain in standing.gains
-        if gain.data == one.alike
-    ]
-    return dense[0] if dense else -math.inf
+def _lead(one: Fit) -> float:
+    """What it is at least above its dense network on the set most like the user's: the lower end of the interval.
+
+    Without an interval, or with one of no width, nothing is known.
+    """
+    found = (each for each in standings(scores(one.ticket)) if each.rival == "dense")
+    gain = next((gain for each in found for gain in each.gains if gain.data == one.alike), None)
+    return -math.inf if gain is None or gain.low is None or gain.low == gain.high else gain.low
 
 
 def _use(name: str, what: str, facts: Facts | None, names: Mapping[str, str]) -> Iterator[str]:

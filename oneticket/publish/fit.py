@@ -228,7 +228,7 @@ def _onto(name: str, ticket: Ticket, spec: DataSpec, facts: Facts, sized: bool) 
     if like.kind != yours.kind or (like.kind != "images" and like != yours):
         return Fit(name=name, ticket=ticket, problem=f"takes {like}, the data holds {yours}")
     notes = _brought(ticket, network, like, facts) if like.kind == "images" and sized else ()
-    own_data = (f"It was found on {data(ticket)}.",) if _same_set(data(ticket), spec) else ()
+    own_data = (f"It was found on {data(ticket)}.",) if same_set(data(ticket), spec) else ()
     return Fit(
         name=name,
         ticket=ticket,
@@ -268,7 +268,7 @@ def _most_alike(ticket: Ticket, spec: DataSpec, facts: Facts) -> str:
     The distance is by ratio: twice as many classes is as far as twice as many examples.
     """
     rows = {row["data"]: row for row in scores(ticket)}
-    return min(rows, key=lambda label: (not _same_set(label, spec), _distance(rows[label], facts)), default="")
+    return min(rows, key=lambda label: (not same_set(label, spec), _distance(rows[label], facts)), default="")
 
 
 def _distance(row: Mapping[str, Any], facts: Facts) -> float:
@@ -277,7 +277,7 @@ def _distance(row: Mapping[str, Any], facts: Facts) -> float:
     return sum(ratios) if len(ratios) == len(there) else math.inf
 
 
-def _same_set(label: str, spec: DataSpec) -> bool:
+def same_set(label: str, spec: DataSpec) -> bool:
     """Whether a set's label, with its settings, or one of several joined by `+`, is of the same set."""
     return any(one.partition("(")[0].removesuffix(":a").removesuffix(":b") == spec.set for one in separate(label))
 

@@ -8,14 +8,17 @@ from contextlib import suppress
 from oneticket.data.find import find
 from oneticket.data.overlap import Selection
 from oneticket.data.sources import DataRequest
-from oneticket.ground.errors import DataError, SpecError
+from oneticket.data.spec import DataSpec
+from oneticket.ground.errors import DataError, SpecError, TransferError
 from oneticket.ground.spec import own_code
 from oneticket.lottery.run_context import RunContext
 from oneticket.lottery.spec import SearchSpec
 from oneticket.study.cells import Cell, Origin
+from oneticket.study.origins import file_origin
 from oneticket.study.steps import TransferStep, training_step
 from oneticket.task.inputs import Inputs
 from oneticket.task.task import task_of
+from oneticket.ticket.ticket import Ticket
 
 
 def overlaps(cells: Iterable[Cell], context: RunContext) -> tuple[str, ...]:
@@ -49,6 +52,23 @@ def overlaps(cells: Iterable[Cell], context: RunContext) -> tuple[str, ...]:
                 before = most.get(pair, found)
                 most[pair] = max(before[0], found[0]), max(before[1], found[1])
     return tuple(_said(source, target, *counts) for (source, target), counts in most.items() if any(counts))
+
+
+def used(ticket: Ticket, data: DataSpec, context: RunContext) -> tuple[int, int]:
+    """How many training and test examples of a set the search of a ticket trained on; 0 where that is not known.
+
+    They are compared as the ticket's network is given them.
+
+    >>> used(Ticket.load("digits-a"), DataSpec(name="digits"), RunContext())
+    (719, 0)
+    >>> used(Ticket.load("digits-a"), DataSpec(name="digits:b"), RunContext())
+    (0, 0)
+    """
+    with suppress(DataError, SpecError, TransferError):
+        origin = file_origin(ticket, None, 0)
+        if source := _selection(origin, context):
+            return source.shared(context.selection(data, inputs=Inputs.read(origin.network)))
+    return 0, 0
 
 
 def _called(origin: Origin, whole: Origin | None) -> str:

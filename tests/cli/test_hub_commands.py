@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -119,7 +120,10 @@ def test_what_ships_fits_80_columns() -> None:
 
 def test_which_one_fits(capsys: pytest.CaptureFixture[str]) -> None:
     code, out, _ = oneticket_cli("zoo --for digits", capsys)
-    assert code == 0 and out.index("Fits best: ") < out.index("Fits too: ") < out.index("To use ")
+    heads = ["Fits: resnet-20-cifar10", *(f"Fits too: {name}" for name in ("digits-a", "lenet-", "conv-4-cifar10"))]
+    places = [out.index(words) for words in (*heads, "To use resnet-20-cifar10")]
+    assert code == 0 and places == sorted(places), "by the lower end of the interval, not by the mean"
+    assert out.count("The search used 719 of these images.") == out.count("The search used") == 1
     assert "oneticket transfer " in out and "ticket.attach(model, optimizer)" in out
     Path("mine.py").write_text("import torch\n\ndef model():\n    return torch.nn.Linear(3, 3)\n")
     code, out, _ = oneticket_cli("zoo --for mine.py:model", capsys)
@@ -131,6 +135,20 @@ def test_which_one_fits(capsys: pytest.CaptureFixture[str]) -> None:
         assert code == 0 and f'from_pretrained("{name}")' in out and f"oneticket transfer {name} " in out
     code, out, err = oneticket_cli("zoo --for nothing", capsys)
     assert (code, out) == (2, "") and "--for: unknown model or dataset 'nothing'" in err
+
+
+@pytest.mark.parametrize(("low", "head"), [(0.002, "Fits best: near"), (-0.002, "Fits: near"), (None, "Fits: far")])
+def test_best_is_said_only_of_what_is_shown(low: float | None, head: str, capsys: pytest.CaptureFixture[str]) -> None:
+    shipped = Ticket.load("digits-a")
+    bounds = {"far": (0.04, -0.1, 0.18), "near": (0.01, low, None if low is None else 0.02 - low)}
+    for name, (mean, *ends) in bounds.items():
+        gain = {"mean": mean, "low": ends[0], "high": ends[1], "n": 5}
+        score = {"mean": 0.9, "low": 0.88, "high": 0.92, "n": 5}
+        row = {"data": "digits:b", "optimizer": "sgd", "arm": "dense", **score, "difference": gain}
+        parts = {key: getattr(shipped, key) for key in ("mask", "weights", "contract", "model", "lineage")}
+        Ticket(**parts, evidence={"scores": [row]}).save(f"lot/{name}.safetensors")
+    code, out, _ = oneticket_cli("zoo lot --for digits", capsys)
+    assert code == 0 and re.findall("^Fits.*: (?=far|near).*", out, re.M)[0] == f"{head}.safetensors"
 
 
 def test_the_lines_that_are_told_run(capsys: pytest.CaptureFixture[str]) -> None:
