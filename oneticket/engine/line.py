@@ -22,6 +22,7 @@ def refuse(line: socket.socket, error: OSError) -> None:
 
 def serve(line: socket.socket) -> None:
     """Be a worker: do the steps whose addresses come in lines, until an empty one; end at once where the line ends."""
+    os.register_at_fork(after_in_child=lambda: _leave(line))
     asked, answers = line.makefile("r"), line.makefile("w")  # not closed: a thread may be reading
     about = json.loads(asked.readline())
     sys.path[:] = about["path"]
@@ -45,3 +46,9 @@ def serve(line: socket.socket) -> None:
     say(answer("up"))
     while key := heard.get():
         say(worker.do(key))
+
+
+def _leave(line: socket.socket) -> None:
+    """Close the line in a process that a user's code forked: the line ends with the worker, not with the last fork."""
+    with contextlib.suppress(OSError):
+        os.close(line.detach())  # `close` would wait for the files that were made of it

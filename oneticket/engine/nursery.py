@@ -18,35 +18,38 @@ import traceback
 import warnings
 from collections.abc import Callable, Iterator
 
+from oneticket.ground.errors import StoreError
+from oneticket.ground.interpreter import start, startable
 from oneticket.ground.threads import cores
 
 CODE = "from oneticket.engine.nursery import main; main()"
 
 
 def able() -> bool:
-    """Whether this system can fork a process that has imported PyTorch: macOS may end it, Windows cannot.
+    """Whether a process that has imported PyTorch can be started and forked: macOS may end it, Windows cannot.
 
     >>> able() == (sys.platform == "linux")
     True
     """
-    return sys.platform == "linux"
+    return sys.platform == "linux" and startable()
 
 
 class Nursery:
-    """The process, with the socket on which it is asked for workers. It ignores Ctrl-C, and ends when this one does."""
+    """The process, with the socket on which it is asked for workers. It ignores Ctrl-C, and ends when this one does.
+
+    Raises StoreError where no process can be started.
+    """
 
     def __init__(self) -> None:
-        self._door, theirs = socket.socketpair()
         said = _standard_error()
-        with theirs:
-            self.process = subprocess.Popen(
-                [sys.executable, "-P", "-c", CODE],
-                stdin=theirs.fileno(),
-                stdout=said,
-                stderr=said,
-                env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, searched()))},
-                start_new_session=True,
-            )
+        try:
+            self._door, theirs = socket.socketpair()
+            with theirs, contextlib.ExitStack() as failed:
+                failed.callback(self._door.close)
+                self.process = start(CODE, stdin=theirs.fileno(), stdout=said, stderr=said)
+                failed.pop_all()
+        except OSError as error:
+            raise StoreError(f"no process could be started for workers: {error}; use --engine inline") from None
 
     def born(self) -> socket.socket:
         """The socket of a new worker; it is closed at the other end if that process ends, or never began."""
@@ -81,7 +84,8 @@ _expected: list[Nursery] = []
 def expected() -> Iterator[None]:
     """Start a nursery for the first run within the block, which imports while this process does; none on one core."""
     if able() and cores() > 1:
-        _expected.append(Nursery())
+        with contextlib.suppress(StoreError):  # the run may need none
+            _expected.append(Nursery())
     try:
         yield
     finally:
@@ -97,11 +101,6 @@ def needless() -> None:
     """End the expected nursery: the run that it was expected for has no use for it, and may take all night."""
     while _expected:
         _expected.pop().end()
-
-
-def searched() -> list[str]:
-    """The folders in which imports are searched, without what `sys.path` holds that is no text, as Python does."""
-    return [each for each in sys.path if isinstance(each, str)]
 
 
 def _standard_error() -> int:

@@ -10,7 +10,6 @@ import contextlib
 import json
 import selectors
 import socket
-import sys
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
@@ -20,7 +19,8 @@ from oneticket.engine.crew import named, reachable, walk
 from oneticket.engine.nursery import Nursery
 from oneticket.engine.scheduler import Front, Observer, Piles
 from oneticket.engine.worker import Answer, answer
-from oneticket.ground.errors import SpecError
+from oneticket.ground.errors import SpecError, StoreError
+from oneticket.ground.interpreter import searched
 from oneticket.ground.threads import cores
 from oneticket.lottery.run_context import RunContext
 from oneticket.store.step import Step
@@ -49,7 +49,7 @@ def run(
     if context.device.type != "cpu":
         raise SpecError(f"the engine processes trains on CPUs, not on {context.device}; use --engine ray, or inline")
     if not nursery.able():
-        raise SpecError(f"the engine processes needs Linux, not {sys.platform}; use --engine ray, or inline")
+        raise SpecError("the engine processes needs Linux and a Python to start; use --engine ray, or inline")
     front = Front(steps, store=store, observe=observe, longest_first=True)
     if not front.left:
         return front.piles()
@@ -98,7 +98,8 @@ class Processes:
     def start(self) -> _Line:
         """A new process, from a new nursery if this one was lost."""
         if self.nurseries[-1].lost():
-            self.nurseries.append(nursery.take())
+            with contextlib.suppress(StoreError):  # the lost one brings none: workers that are there go on
+                self.nurseries.append(nursery.take())
         line = _Line(self.nurseries[-1].born())
         self._lines.register(line.socket, selectors.EVENT_READ, line)
         context = self.context
@@ -108,7 +109,7 @@ class Processes:
             "compact": context.compact,
             "compiled": context.compiled,
         }
-        line.say(json.dumps({"path": nursery.searched(), "worker": {**about, "threads": context.threads or 1}}))
+        line.say(json.dumps({"path": searched(), "worker": {**about, "threads": context.threads or 1}}))
         return line
 
     def give(self, worker: _Line, key: str) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import os
 import signal
 import subprocess
@@ -14,11 +16,12 @@ from pathlib import Path
 import pytest
 import torch
 from gated import GATE, checkpoints, kill, open_gate, outcomes, slow, steps, trained, trained_by_two
-from waiting import until
+from waiting import FOREVER, until
 
 from oneticket.engine import crew, engine, inline, nursery, processes
 from oneticket.engine.engine import Engine
 from oneticket.engine.nursery import Nursery, expected
+from oneticket.ground import interpreter
 from oneticket.ground.errors import KeptWarning, SpecError, StoreError
 from oneticket.lottery.run_context import RunContext
 from oneticket.store.step import Step
@@ -163,6 +166,67 @@ def test_standard_streams_may_be_closed_and_the_path_of_imports_may_hold_anythin
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
     subprocess.run([sys.executable, "-c", CLOSED, code], cwd=tmp_path, env=environment, check=True)
     assert len(outcomes(Store(tmp_path / "store"))) == 3
+
+
+def refused(*_: object, **more: object) -> None:
+    raise BlockingIOError(errno.EAGAIN, "no further process")
+
+
+def test_where_no_nursery_can_be_started_the_run_says_so_and_keeps_no_socket(tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(interpreter.subprocess, "Popen", refused)
+    monkeypatch.setattr(nursery, "cores", lambda: 2)
+    before = sorted(os.listdir("/proc/self/fd"))
+    with expected(), pytest.raises(StoreError, match=r"no process could be started for workers: .*no further process"):
+        processes.run(steps(), store=Store(tmp_path), context=RunContext(), most=1)
+    assert sorted(os.listdir("/proc/self/fd")) == before
+
+
+def test_a_lost_nursery_that_none_can_replace_brings_no_workers(tmp_path, seen, monkeypatch) -> None:
+    monkeypatch.setattr(nursery, "CODE", "raise SystemExit(1)")
+    monkeypatch.setattr(crew, "PAUSE", 0.01)
+    workers = processes.Processes(store=Store(tmp_path), context=RunContext(), most=1)
+    with contextlib.closing(workers):
+        until(seen[0].lost, "the end of the nursery")
+        monkeypatch.setattr(nursery, "start", refused)
+        line = workers.start()
+        ((worker, answer),) = workers.heard(FOREVER)
+        assert worker is line and answer["said"] == "gone" and workers.nurseries == seen
+        workers.end(line)
+
+
+def test_a_program_that_brings_its_own_python_has_no_nursery(seen, monkeypatch) -> None:
+    monkeypatch.setattr(sys, "frozen", True, raising=False)
+    monkeypatch.setattr(nursery, "cores", lambda: 2)
+    with expected():
+        assert not nursery.able() and seen == []
+
+
+FORKS = """
+import os, signal
+from oneticket.engine import line
+from oneticket.engine.nursery import main
+
+class Forks(line.Worker):
+    def do(self, key):
+        if os.fork() == 0:
+            signal.pause()
+        os._exit(1)
+
+line.Worker = Forks
+main()
+"""
+
+
+def test_a_worker_is_lost_although_what_it_forked_goes_on(tmp_path, seen, monkeypatch) -> None:
+    monkeypatch.setattr(nursery, "CODE", FORKS)
+    workers = processes.Processes(store=Store(tmp_path), context=RunContext(), most=1)
+    with contextlib.closing(workers):
+        line = workers.start()
+        assert [answer["said"] for _, answer in workers.heard(FOREVER)] == ["up"]
+        workers.give(line, "key")
+        assert [answer["said"] for _, answer in workers.heard(FOREVER)] == ["gone"]
+        workers.end(line)
+        assert not seen[0].lost()
 
 
 def test_a_nursery_that_somebody_else_waited_for_is_lost(seen, monkeypatch) -> None:
