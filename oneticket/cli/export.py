@@ -14,6 +14,7 @@ from oneticket.export.c import CForm
 from oneticket.export.costs import Row, measure
 from oneticket.export.example import Example, batch
 from oneticket.export.forms import export as bring
+from oneticket.export.ratio import written
 from oneticket.export.verdict import sentence
 from oneticket.ground.errors import FileError, ModelError, SpecError
 from oneticket.integrations.checkpoint import Checkpoint, by_names, check_key
@@ -70,9 +71,8 @@ def export(
         facts.append(("written", f"{', '.join(map(str, made.files))}, as {made.form}, {made.size:,} bytes"))
         held = f"outputs within {made.tolerance:.2g} of the masked network's, relative to the largest or 1"
         facts += c_facts(made.c, held) if made.c else [("checked", held)]
-        facts += [
-            ("left out", f"{count} unit{'s' if count > 1 else ''} of {layer}") for layer, count in made.removed.items()
-        ]
+        gone = [f"{count} unit{'s' * (count > 1)} of {layer}" for layer, count in made.removed.items()]
+        facts += [("removed", ", ".join(gone))] if gone else []
         facts += [("note", made.note)] if made.note else []
     rows = measure(model, ticket.mask, example, rounds=rounds, int8=int8)
     granularity = at(ticket.lineage, "search", "pruning", "granularity")
@@ -173,13 +173,14 @@ def table(rows: Sequence[Row], batch_size: int) -> ReportTable:
     ]
     many = torch.get_num_threads()
     threads = f"{many} thread{'s' * (many > 1)}"
+    count = rows[0].ratio.n
     notes = "".join(f" {row.form}: {row.note}." for row in rows if row.note)
     return ReportTable(
         title="What each form costs on this machine",
         header=("form", "bytes", "zipped", "numbers", "remaining", "multiply-adds", "ms a batch", "ratio of times"),
         rows=tuple(cells),
         caption=(
-            f"Batches of {batch_size} on the CPU, {threads}, n = {rows[0].ratio.n} rounds in "
+            f"Batches of {batch_size} on the CPU, {threads}, n = {count} round{'s' * (count > 1)} in "
             "which all forms take turns: median and quartiles; ratios of times of one round: median and its 95 % "
             f"interval. Multiply-adds of one input; — not counted.{notes}"
         ),
@@ -187,8 +188,10 @@ def table(rows: Sequence[Row], batch_size: int) -> ReportTable:
 
 
 def _ratio(row: Row) -> str:
-    if row.form == row.baseline:
+    """The ratio to the dense network, and that to the unpruned network in the same program, if it is another."""
+    if row.form == "dense":
         return "1"
-    low, high = row.ratio.low, row.ratio.high
-    bounds = "no interval" if low is None or high is None else f"{low:.2f} to {high:.2f}"
-    return f"{row.ratio.median:.2f} ({bounds}) to {row.baseline}"
+    said = [f"{written(row.to_dense.median)} ({row.to_dense.bounds}) to dense"]
+    if row.baseline != "dense":
+        said.append(f"{written(row.ratio.median)} ({row.ratio.bounds}) to {row.baseline}")
+    return "; ".join(said)

@@ -57,7 +57,7 @@ class Compact:
         kinds = Counter(self.forms.values())
         gone = sum(self.removed.values())
         said = [f"{kinds['sparse']} of {len(self.forms)} layers sparse"] if kinds["sparse"] else []
-        said += [f"{gone} units left out"] if gone else []
+        said += [f"{gone} unit{'s' * (gone > 1)} removed"] if gone else []
         at = list(dict.fromkeys(f"at {stop.at}: {stop.why}" for stop in self.stopped))
         more = f", and at {len(at) - FEW} more" if len(at) > FEW else ""
         said += [f"dead units stay {', '.join(at[:FEW])}{more}"] if at else []

@@ -72,7 +72,7 @@ class Compacted:
     ...         small.network(x).square().mean().backward()
     ...         optimizer.step()
     ...     print(small, small.network[0].out_features)
-    1 units left out 2
+    1 unit removed 2
     >>> model[0].out_features, model[2].weight[0, 1].item(), optimizer.state[model[2].weight]["momentum_buffer"].shape
     (3, 0.0, torch.Size([1, 3]))
     """
@@ -206,7 +206,7 @@ def check(model: nn.Module, optimizers: Sequence[Optimizer]) -> None:
         )
     for one in optimizers:
         if kind(one) not in ELEMENTWISE:
-            kinds = listed(sorted(each.__name__ for each in ELEMENTWISE))
+            kinds = listed([each.__name__ for each in ELEMENTWISE], most=len(ELEMENTWISE))
             raise GuardError(
                 f"{type(one).__name__}: a smaller network trains as the masked one only under optimizers that "
                 f"update every entry by itself, which is known of torch's {kinds}; use attach"

@@ -7,7 +7,6 @@ import math
 import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from itertools import count
 from statistics import median
 from typing import Any
 
@@ -22,9 +21,10 @@ from oneticket.export.agreement import differs, tolerance
 from oneticket.export.c import c_form
 from oneticket.export.c.library import compiler
 from oneticket.export.example import Example, arguments, leaves, outputs
-from oneticket.export.network import Made, compacted, masked
-from oneticket.export.onnx import missing, onnx_bytes, session
+from oneticket.export.network import Made, compacted, masked, unpruned
+from oneticket.export.onnx import INSTALL, missing, onnx_bytes, session
 from oneticket.export.plain import plain
+from oneticket.export.ratio import Ratio, ratio
 from oneticket.export.sparse import csr
 from oneticket.ground import clock
 from oneticket.ground.brief import brief
@@ -39,30 +39,13 @@ TIMES = 3  # such intervals in a turn; the shortest counts, since other programs
 
 
 @dataclass(frozen=True, kw_only=True)
-class Ratio:
-    """The median of the rounds' time ratios, and its 95 % interval by order statistics; no interval below n = 6."""
-
-    median: float
-    low: float | None
-    high: float | None
-    n: int
-
-    @property
-    def sign(self) -> int:
-        """-1 (faster) or 1 (slower) if the interval, rounded to the two decimals shown, excludes 1; else 0."""
-        if self.low is None or self.high is None:
-            return 0
-        return int(round(self.low, 2) > 1) - int(round(self.high, 2) < 1)
-
-
-@dataclass(frozen=True, kw_only=True)
 class Row:
     """The measurements of one form of the network.
 
     `size`, `zipped`: bytes of its file, and of the file compressed; `numbers`: stored parameters, `remaining` those
     that may differ from zero; `madds`: multiply-adds of one input's forward pass (None where not counted); `seconds`:
-    the median time of a batch, `spread` its quartiles; `ratio`: its time over that of `baseline` in the same round;
-    `removed`: how many units were removed; `note`: remarks.
+    the median time of a batch, `spread` its quartiles; `ratio`: its time over that of the form `baseline` in the same
+    round, `to_dense` that over the dense network's in PyTorch; `removed`: how many units were removed; `note`: remarks.
     """
 
     form: str
@@ -75,6 +58,7 @@ class Row:
     spread: tuple[float, float]
     ratio: Ratio
     baseline: str
+    to_dense: Ratio
     removed: int = 0
     note: str = ""
 
@@ -87,10 +71,11 @@ def measure(
     """Measure the network's forms: file size, stored numbers, multiply-adds and time.
 
     Forms: "dense" (unpruned), "masked" (pruned weights zero), and where they differ from these "compact" (dead units
-    removed), "sparse" (`compact.sparse`), "csr", "onnx", "onnx-compact" and, with a C compiler, "c"; with `int8` also
-    "c-int8". In each of `rounds` rounds every form computes the batch once, in changing order; time ratios are within a
-    round, over "dense", or for "onnx-compact" over "onnx". Evaluation mode, no gradients, torch's current number of
-    threads; the programs run on the CPU only. A form with other outputs is left out, and a note at "dense" says so.
+    removed), "sparse" (`compact.sparse`), "csr", "onnx", "onnx-compact" and, with a C compiler, "c-dense" (the unpruned
+    network as C) and "c"; with `int8` also "c-int8". In each of `rounds` rounds every form computes the batch once, in
+    changing order; time ratios are within a round, over "dense", and for what the ticket itself gives "onnx-compact"
+    over "onnx" and "c" over "c-dense". Evaluation mode, no gradients, torch's current number of threads; the programs
+    run on the CPU only. A note at "dense" says which forms are not measured, such as one with other outputs, and why.
     Raises PruneError if the mask does not fit the model, ModelError for an example that does not fit, SpecError for
     `rounds` below 1.
 
@@ -116,7 +101,9 @@ def measure(
     with contextlib.suppress(PruneError):  # no linear layer lost a weight
         sides.append(_side("csr", csr(model, mask), example))
     device = leaves(example)[0].device
-    if device.type == "cpu" and not missing():
+    if device.type == "cpu" and missing():
+        sides[0] = sides[0].noted(f"ONNX Runtime not measured: {INSTALL}")
+    elif device.type == "cpu":
         try:
             sides.append(_program("onnx", wholes, example))
             if small.removed:
@@ -125,12 +112,15 @@ def measure(
             sides[0] = sides[0].noted(str(error))
     if device.type == "cpu" and compiler():
         try:
-            sides.append(_c(small, example))
+            pruned = mask.remaining < mask.total
+            if pruned:
+                sides.append(_c("c-dense", unpruned(model, mask), example))
+            sides.append(_c("c", small, example, baseline="c-dense" if pruned else "dense"))
             if int8:
-                sides.append(_c(small, example, int8=True))
+                sides.append(_c("c-int8", small, example))
         except ModelError as error:
             sides[0] = sides[0].noted(str(error).replace("\n", "; "))
-    for side in [side for side in sides[1:] if side.form != "c-int8"]:  # its error is in the note
+    for side in [side for side in sides[1:] if side.form not in ("c-dense", "c-int8")]:  # compared by `c_form`
         try:
             apart = differs(want, side.run(example), near=near)
         except ModelError as error:
@@ -141,7 +131,7 @@ def measure(
     sides = [side for side in sides if side.baseline in {other.form for other in sides}]
     seconds = _times([lambda side=side: side.run(example) for side in sides], rounds, device)  # type: ignore[misc]
     by_form = {side.form: taken for side, taken in zip(sides, seconds, strict=True)}
-    return tuple(side.row(by_form[side.form], by_form[side.baseline]) for side in sides)
+    return tuple(side.row(by_form[side.form], by_form[side.baseline], by_form["dense"]) for side in sides)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -160,10 +150,8 @@ class _Side:
     def noted(self, note: str) -> _Side:
         return replace(self, note="; ".join(filter(None, (self.note or self.made.note, note))))
 
-    def row(self, seconds: Sequence[float], baseline: Sequence[float]) -> Row:
+    def row(self, seconds: Sequence[float], baseline: Sequence[float], dense: Sequence[float]) -> Row:
         numbers, remaining = self.numbers or _numbers(self.made)
-        ratios = [mine / theirs for mine, theirs in zip(seconds, baseline, strict=True)]
-        low, high = interval(ratios)
         ordered = sorted(seconds)
         return Row(
             form=self.form,
@@ -174,25 +162,12 @@ class _Side:
             madds=self.madds,
             seconds=median(seconds),
             spread=(ordered[len(ordered) // 4], ordered[-1 - len(ordered) // 4]),
-            ratio=Ratio(median=median(ratios), low=low, high=high, n=len(ratios)),
+            ratio=ratio(seconds, baseline),
             baseline=self.baseline,
+            to_dense=ratio(seconds, dense),
             removed=sum(self.made.removed.values()),
             note=self.note or self.made.note,
         )
-
-
-def interval(values: Sequence[float], confidence: float = 0.95) -> tuple[float | None, float | None]:
-    """A confidence interval of the median: the k-th value from either end, k by the binomial; None below six values.
-
-    >>> interval([3.0, 1.0, 2.0, 5.0, 4.0, 6.0, 7.0]), interval([1.0, 2.0])
-    ((1.0, 7.0), (None, None))
-    """
-    n, beyond = len(values), 0.0
-    for k in count():
-        beyond += 2 * math.comb(n, k) / 2**n
-        if beyond > 1 - confidence:
-            break
-    return (sorted(values)[k - 1], sorted(values)[n - k]) if k else (None, None)
 
 
 def _side(form: str, made: Made, example: Example) -> _Side:
@@ -212,20 +187,22 @@ def _program(form: str, made: Made, example: Example, *, baseline: str = "dense"
     return _Side(form=form, made=made, run=session(data), data=data, madds=madds, baseline=baseline)
 
 
-def _c(made: Made, example: Example, *, int8: bool = False) -> _Side:
+def _c(name: str, made: Made, example: Example, *, baseline: str = "dense") -> _Side:
     """The compiled C form; its bytes are those of its tables, and of its instructions where known."""
+    int8 = name == "c-int8"
     form = c_form(made.network, example, embedded=0, int8=int8)  # values in a file of their own compile sooner
     assert form.library
     run = form.library
     data = form.program.tables + bytes(form.code or 0)
     numbers = (form.program.numbers, _numbers(made)[1])
     return _Side(
-        form="c-int8" if int8 else "c",
+        form=name,
         made=made,
         run=lambda each: (run(leaves(each)[0]),),
         data=data,
         madds=form.madds,
         note=f"outputs within {form.error:.2g} of the masked network's, of the largest" if int8 else "",
+        baseline=baseline,
         numbers=numbers,
     )
 

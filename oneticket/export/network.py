@@ -52,6 +52,26 @@ def masked(model: nn.Module, mask: Mask) -> Made:
     return Made(network=network, mask=mask)
 
 
+def unpruned(model: nn.Module, mask: Mask) -> Made:
+    """A copy of the model in evaluation mode in which no pruned weight is zero, for programs that skip zeros.
+
+    Training under a mask leaves zeros in pruned places. They get a value too small to matter, and large enough to cost
+    what any other number does.
+
+    >>> net = nn.Linear(2, 1)
+    >>> pruned = masked(net, Mask({"weight": torch.tensor([[False, True]])}))
+    >>> unpruned(pruned.network, pruned.mask).network.weight.count_nonzero().item()
+    2
+    """
+    made = masked(model, Mask.full(mask))
+    parameters = dict(made.network.named_parameters(remove_duplicate=False))
+    with torch.no_grad():
+        for name, remaining in mask.items():
+            parameter = parameters[name]
+            parameter.masked_fill_(~remaining.to(parameter.device) & (parameter == 0), SMALL)
+    return made
+
+
 def compacted(model: nn.Module, mask: Mask, example: Example) -> Made:
     """The network without dead units (`compact.units`); kept whole where that is unsure.
 
@@ -100,3 +120,7 @@ def linears(network: nn.Module, mask: Mask) -> dict[str, Any]:
     if not found:
         raise PruneError("no linear layer lost a weight, so none has a sparse form; ask for dense, compact or onnx")
     return found
+
+
+SMALL = 1e-6
+"""A weight that changes outputs by less than rounding does, or by little more."""

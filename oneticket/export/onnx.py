@@ -19,13 +19,14 @@ from oneticket.ground.errors import ModelError
 from oneticket.ground.logs import silenced
 
 PACKAGES = ("onnx", "onnxscript", "onnxruntime")
+INSTALL = "pip install 'oneticket[onnx]'"
 LARGEST = 2**31 - 1  # bytes of one protobuf message
 
 
 def missing() -> str:
     """Which of the packages is not installed and what to do; empty if all are installed."""
     absent = [name for name in PACKAGES if find_spec(name) is None]
-    return f"onnx needs {', '.join(absent)}: pip install 'oneticket[onnx]'" if absent else ""
+    return f"onnx needs {', '.join(absent)}: {INSTALL}" if absent else ""
 
 
 def onnx_bytes(network: nn.Module, example: Example, *, dynamic: Dynamic = ()) -> bytes:

@@ -3,57 +3,72 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
 
 from oneticket.export.costs import Row
+from oneticket.export.ratio import LEAST, Ratio, written
 from oneticket.export.sparse import GROUP, MOST
 from oneticket.ticket.mask import Mask
 
 
 def sentence(rows: Sequence[Row], mask: Mask, granularity: str = "") -> str:
-    """The result of `measure` in a sentence; a form is called faster or slower only if its interval excludes 1.
+    """The result of `measure` in words; a form is called faster or slower only if its interval excludes 1.
 
-    `granularity`: how the mask was pruned, if known (`structure`). ONNX Runtime computes in another way, so of its
-    programs only the ratio of the one without removed units to the one with them counts for the ticket. The last part
-    names the fastest form, whatever the cause.
+    `granularity`: how the mask was pruned, if known (`structure`). The end names the fastest form, and says whether the
+    ticket itself is why. ONNX Runtime and C compute in another way than PyTorch, so of their programs only the ratio to
+    the unpruned one counts for the ticket.
     """
     found = {row.form: row for row in rows}
     how = structure(mask, granularity)
-    said = [f"{how.capitalize()} at {100 * mask.density:.2g} % of the prunable weights"]
-    said[0] += f": this network is {_judged(found['masked'], ' in dense form')}"
+    said = [f"{how.capitalize()} at {float(f'{100 * mask.density:.2g}'):g} % of the prunable weights"]
+    said[0] += f": in dense form {_judged(found['masked'].ratio)}"
     gone = max((row.removed for row in rows), default=0)
-    said.append(f"{gone} unit{'s' if gone > 1 else ''} can be left out" if gone else "no unit can be left out")
+    said.append(f"{gone} unit{'s' if gone > 1 else ''} can be removed" if gone else "no unit can be removed")
     names = {
-        "compact": "without them it is",
+        "compact": f"without {'them' if gone > 1 else 'it'}",
         "sparse": "with sparse layers",
         "csr": "with CSR layers",
         "c": "as C",
         "c-int8": "as C of 8-bit weights",
     }
-    said += [f"{words} {_judged(found[form])}" for form, words in names.items() if form in found]
-    if "onnx-compact" in found:
-        said.append(f"in ONNX Runtime, beside the whole network there, {_judged(found['onnx-compact'])}")
+    said += [f"{words} {_judged(found[form].to_dense)}" for form, words in names.items() if form in found]
+    beside = [row for row in rows if row.baseline in WHOLE and row.baseline != "dense"]
+    said += [f"{row.form} beside {WHOLE[row.baseline]}: {_judged(row.ratio)}" for row in beside]
     if how == f"{MOST}:{GROUP}":
         said.append("the sparse units of NVIDIA GPUs, for which 2:4 is made, were not measured")
-    faster = [row for row in rows if row.form not in ("dense", "onnx") and row.ratio.sign < 0]
-    best = min(faster, key=lambda row: row.ratio.median, default=None)
-    end = f"The ticket gives speed here as {best.form}" if best else "The ticket gives no speed here"
-    return f"{'; '.join(said)}. {end}.{_fastest(rows)}"
+    return f"{'; '.join(said)}. {_end(found, pruned=mask.remaining < mask.total)}"
 
 
-def _fastest(rows: Sequence[Row]) -> str:
-    """The fastest form, and its share of the dense network's time; empty if none is faster."""
-    dense = next(row for row in rows if row.form == "dense")
-    best = min(rows, key=lambda row: row.seconds)
-    if best.form == "dense" or round(best.seconds / dense.seconds, 2) >= 1:
-        return ""
-    words = {"onnx": "ONNX Runtime (--to onnx)", "onnx-compact": "ONNX Runtime (--to compact, into a .onnx file)"}
-    words |= {"c": "the C program (--to c)", "c-int8": "the C program of 8-bit weights (--to c --int8)"}
-    named = words.get(best.form, f"the form {best.form}")
-    return f" The least time here takes {named}: {best.seconds / dense.seconds:.2f} of the dense network's in PyTorch."
+def _end(found: Mapping[str, Row], *, pruned: bool) -> str:
+    """Which form is the fastest, and whether the ticket itself is why."""
+    if not found["masked"].to_dense.decided:
+        return f"Not decided which form is fastest, and whether the ticket is why: {LEAST} rounds or more are needed."
+    faster = [row for row in found.values() if row.form in FASTEST and row.to_dense.sign < 0]
+    if not faster:
+        return "No form is faster here than dense PyTorch. The ticket gives no speed here."
+    best = min(faster, key=lambda row: row.to_dense.median)
+    said = f"Fastest here: {FASTEST[best.form]}, {written(best.to_dense.median)} of dense PyTorch."
+    if best.form not in ("c", "c-int8") and "c" in found:
+        said += f" As C: {written(found['c'].to_dense.median)}."
+    if not pruned:
+        return f"{said} Nothing is pruned, so the ticket is not why."
+    gives = [row for row in faster if row.ratio.sign < 0 and (row.form in IN_TORCH or row.baseline != "dense")]
+    same = found.get("c", best) if best.form == "c-int8" else best  # that its weights have fewer bits is not the ticket
+    if same in gives:
+        share = "" if same.form in IN_TORCH else f" in part: {same.form} takes {_share(same)}"
+        return f"{said} The ticket itself is why{share}."
+    if not gives:
+        return f"{said} The ticket is not why: it gives no speed here."
+    other = min(gives, key=lambda row: row.ratio.median)
+    return f"{said} The ticket is not why, but gives speed as {other.form}: {_share(other)}."
+
+
+def _share(row: Row) -> str:
+    """The ticket's own part in a form's time."""
+    return f"{written(row.ratio.median)} of {WHOLE[row.baseline]}"
 
 
 def structure(mask: Mask, granularity: str = "") -> str:
@@ -112,12 +127,28 @@ def _at_most(few: int, group: int, remaining: Tensor) -> bool:
     return bool((remaining.movedim(1, -1).reshape(-1, group).sum(1) <= few).all())
 
 
-def _judged(row: Row, where: str = "") -> str:
-    word = {-1: "faster", 0: "not faster", 1: "slower"}[row.ratio.sign]
-    ratio = row.ratio
-    bounds = "no interval" if ratio.low is None or ratio.high is None else f"{ratio.low:.2f} to {ratio.high:.2f}"
-    return f"{word}{where} (ratio {ratio.median:.2f}, {bounds}, n = {ratio.n})"
+def _judged(ratio: Ratio) -> str:
+    word = {-1: "faster", 0: "not faster", 1: "slower"}[ratio.sign] if ratio.decided else "not decided"
+    return f"{word} (ratio {written(ratio.median)}, {ratio.bounds}, n = {ratio.n})"
 
+
+FASTEST = {
+    "masked": "the pruned network (`--to dense`)",
+    "compact": "the network without those units (`--to compact`)",
+    "sparse": "sparse layers in PyTorch",
+    "csr": "CSR layers (`--to csr`)",
+    "onnx": "ONNX Runtime (`--to onnx`)",
+    "onnx-compact": "ONNX Runtime without those units (`--to compact`, into a .onnx file)",
+    "c": "the C program (`--to c`)",
+    "c-int8": "the C program of 8-bit weights (`--to c --int8`)",
+}
+"""Forms of the ticket, in words, and how they are written."""
+
+IN_TORCH = ("masked", "compact", "sparse", "csr")
+"""Forms that PyTorch computes, as it does the dense network: only the ticket makes the difference."""
+
+WHOLE = {"dense": "dense PyTorch", "onnx": "the whole network in ONNX Runtime", "c-dense": "the unpruned network as C"}
+"""What forms are compared with, in words."""
 
 TOLD = {
     "weight": "unstructured",

@@ -16,6 +16,7 @@ from oneticket.stats.stats import CONFIDENCE
 from oneticket.stats.words import arm_place, counts, listed, margin_words, percent, words_of
 from oneticket.study.findings import Findings
 from oneticket.study.labels import model_label
+from oneticket.study.rows import COMPACT
 from oneticket.task.inputs import AXES
 
 
@@ -242,8 +243,7 @@ def _margin(findings: Findings) -> str:
 
 def _hardware(findings: Findings) -> str:
     devices = _each(str(row["device"]) for row in sorted(findings.rows, key=_device) if row.get("device"))
-    less = ("layers sparse", "units left out")
-    compact = sum(any(words in str(row.get("how")) for words in less) for row in findings.rows)
+    compact = sum(any(said.search(str(row.get("how"))) for said in COMPACT.values()) for row in findings.rows)
     how = (
         f" {compact} of {len(findings.rows)} were trained without dead units, or with their remaining weights "
         "alone; both give the weights of masked training up to rounding."

@@ -6,7 +6,7 @@ import os
 import signal
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 
@@ -24,6 +24,7 @@ from oneticket.store.step import Step
 from oneticket.store.store import Store
 from oneticket.study.described import describe
 from oneticket.study.plan import closure
+from oneticket.study.rows import COMPACT
 from oneticket.study.steps import trains
 
 INLINE = Engine(name="inline")
@@ -65,11 +66,12 @@ def run_steps(
 
         here = replace(context, watchers=(*context.watchers, shown.watch, *(one.watch for one in heard)), stop=asked)
         piles = run(steps, store=store, context=here, observe=observe, engine=engine)
-        for line in (*_how(piles.done, store), *_mixed((*piles.done, *piles.reused), store)):
+        how = [str(each.get("how", "")) for each in store.provenances({step.key for step in piles.done}).values()]
+        for line in (*computed(how), *_mixed((*piles.done, *piles.reused), store)):
             shown.screen.line(line)
         spent = clock.spoken(clock.now() - began)
         shown.screen.line(
-            f"{len(piles.done)} steps done in {spent}, {len(piles.reused)} reused from {_near(store.url)}"
+            f"{_steps(len(piles.done))} done in {spent}, {len(piles.reused)} reused from {_near(store.url)}"
         )
     return piles
 
@@ -92,17 +94,26 @@ def _near(url: str) -> str:
     return url.removeprefix(os.getcwd() + os.sep)
 
 
-def _how(done: Sequence[Step], store: Store) -> Iterator[str]:
-    """How the networks were computed, where it was not as they stand."""
-    provenances = store.provenances({step.key for step in done}).values()
-    said = Counter(part for each in provenances for part in str(each.get("how", "")).split("; ") if part)
-    plain = {words: sum(count for part, count in said.items() if words in part) for words in COMPACT}
+def computed(how: Iterable[str]) -> Iterator[str]:
+    """How the networks of some steps were computed, where it was not as they stand; from what each step says of it.
+
+    >>> for line in computed(["1 of 2 layers sparse; 1 unit removed", "2 units left out", "compiled, default", ""]):
+    ...     print(line.partition(":")[0])
+    sparse layers in 1 step and dead units skipped in 2 steps
+    1 step
+    """
+    said = Counter(part for each in how for part in each.split("; ") if part)
+    plain = {kind: sum(count for part, count in said.items() if found.search(part)) for kind, found in COMPACT.items()}
     if any(plain.values()):
-        kinds = " and ".join(f"{COMPACT[words]} in {count} steps" for words, count in plain.items() if count)
+        kinds = " and ".join(f"{kind} in {_steps(count)}" for kind, count in plain.items() if count)
         yield f"{kinds}: the results differ by rounding alone (--no-compact turns this off)"
     for part, count in said.items():
-        if not any(words in part for words in COMPACT):
-            yield f"{count} steps: {part}"
+        if not any(found.search(part) for found in COMPACT.values()):
+            yield f"{_steps(count)}: {part}"
+
+
+def _steps(count: int) -> str:
+    return f"{count} step{'s' * (count != 1)}"
 
 
 def _mixed(steps: Sequence[Step], store: Store) -> Iterator[str]:
@@ -115,9 +126,6 @@ def _mixed(steps: Sequence[Step], store: Store) -> Iterator[str]:
             f"the store mixes numbers of CPU threads ({each}), so these results differ by rounding; for equal bits "
             "take one number for --threads and a new --store"
         )
-
-
-COMPACT = {"layers sparse": "sparse layers", "units left out": "dead units skipped"}
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -32,6 +33,12 @@ COLUMNS = (
     *(f"source_{name}" for name in SETTINGS),
     *("data_digest", "key"),
 )
+
+COMPACT = {
+    "sparse layers": re.compile("layers sparse"),
+    "dead units skipped": re.compile("units? (removed|left out)"),
+}
+"""What made a network cheaper to train, and the words of a row's `how` that say so: "left out" in earlier rows."""
 
 
 class Rows(list[Row]):

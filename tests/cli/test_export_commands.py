@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 import zipfile
 from pathlib import Path
 
@@ -34,8 +36,8 @@ def test_export_import_and_what_is_told(capsys: pytest.CaptureFixture[str]) -> N
     for said in ("dense", "masked", "csr", "zipped", "multiply-adds", "n = 6 rounds", "the ticket's own, of step 1"):
         assert said in out, said
     assert (
-        "Unstructured at 9 % of the prunable weights: this network is" in " ".join(out.split())
-        and "The ticket gives" in out
+        "Unstructured at 9 % of the prunable weights: in dense form " in " ".join(out.split())
+        and "ticket" in out.splitlines()[-1]
     )
     assert "to dense" in out and ("to onnx" in out or missing() or "onnx-compact" not in out)
 
@@ -187,6 +189,12 @@ def test_a_ticket_of_channels_is_called_so(capsys: pytest.CaptureFixture[str]) -
     assert code == 0, err
     code, out, err = oneticket_cli("export c --level 2 --rounds 1", capsys)
     assert (code, "Structured by input channels at" in out) == (0, True), err + out
+    assert "Not decided which form is fastest" in out and "n = 1 round in" in out
+    code, out, err = oneticket_cli("export c --level 2 --rounds 1 --to compact --out s.safetensors --json", capsys)
+    assert code == 0, err
+    said = json.loads(out)
+    assert re.fullmatch(r"\d+ units? of fc1(, \d+ units? of fc2)?", said["removed"]), said["removed"]
+    assert all({"ratio", "baseline", "to_dense"} <= form.keys() for form in said["forms"])
 
 
 def test_what_a_file_says_is_not_obeyed_by_the_terminal(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

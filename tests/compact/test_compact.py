@@ -327,8 +327,8 @@ def test_what_stopped_it_is_told_in_a_line() -> None:
             net.get_parameter(name).mul_(lives)
     small = compact(net, mask, example=images(torch.float32))
     assert [(stop.layer, stop.units) for stop in small.stopped] == [(f"h.{n}.attn.c_attn", 4) for n in (0, 1)]
-    assert str(small).startswith("32 units left out; dead units stay at h.0.attn (CausalAttention): view does")
-    assert "; " not in str(small).partition("units left out; ")[2], "parts of it are counted by that sign"
+    assert str(small).startswith("32 units removed; dead units stay at h.0.attn (CausalAttention): view does")
+    assert "; " not in str(small).partition("units removed; ")[2], "parts of it are counted by that sign"
 
 
 @pytest.mark.parametrize(("make", "why"), [(Reads, "what numbers a tensor holds"), (Random, "may go another way")])

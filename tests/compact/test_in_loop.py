@@ -158,7 +158,7 @@ REFUSED: dict[str, tuple[Callable[[nn.Module], Any], Made, str]] = {
     "an optimizer of somebody's own": (
         lambda model: model,
         lambda net: Mine(net.parameters(), lr=0.1),
-        "Mine: a smaller network trains as the masked one only under",
+        "known of torch's Adadelta, Adagrad, Adam, AdamW, NAdam, RAdam, RMSprop, SGD; use attach",
     ),
     "an optimizer of another network": (
         lambda model: model,

@@ -69,6 +69,7 @@ def test_a_library_computes_what_the_masked_network_does(name: str, tmp_path: Pa
     assert made.size == sum(file.stat().st_size for file in made.files)
     (want,) = outputs(masked(model, mask).network, x)
     library = CLibrary(tmp_path / "net.so")
+    assert repr(library) == f"CLibrary(name='net', inputs={x[0].numel()}, shape=(10,))"
     close(library(x), want)
     close(library(x[3:4].transpose(-1, -2).contiguous().transpose(-1, -2)), want[3:4])
     assert made.c is not None and made.c.ram == 4 * (library.inputs + library.outputs + library.scratch)

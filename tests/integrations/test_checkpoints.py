@@ -85,6 +85,11 @@ UNCLEAR: dict[str, tuple[Any, str | None, str]] = {
         "several state dicts, model, net;.*--key",
     ),
     "none known": ({"epoch": 3, "weights": WEIGHTS}, None, "no state dict under .*`--key`, of weights"),
+    "of many": (
+        {f"part {number}": WEIGHTS for number in range(10)},
+        None,
+        ", ".join(f"part {number}" for number in range(10)) + "$",
+    ),
     "no such key": ({"model": WEIGHTS, "ema": WEIGHTS}, "emma", "no entry 'emma' with tensors; .*: ema, model"),
     "flat and a key": (WEIGHTS, "model", "no entry 'model' with tensors; entries with tensors: none"),
     "not a state dict": ({"model": WEIGHTS | {"extra": 3}}, None, "expected names and tensors, got int under 'extra'"),

@@ -56,7 +56,7 @@ def test_a_compact_search_is_the_masked_search(optimizer: str) -> None:
     training = {"budget": "8it"} if optimizer == "rmsprop" else {}
     asked, context = spec(optimizer={"name": optimizer, "weight_decay": 1e-3}, training=training), RunContext()
     found = search(asked, levels=4, context=context)
-    assert "2 of 2 layers sparse" in context.how and "units left out" in context.how
+    assert "2 of 2 layers sparse" in context.how and "units removed" in context.how
     plain = RunContext(compact=False)
     close(found, search(asked, levels=4, context=plain))
     assert plain.how == ""
@@ -73,7 +73,7 @@ def narrow(budget: str) -> str:
 @pytest.mark.convolutions
 def test_a_narrow_net_with_batch_normalisation_too(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(choose, "DENSEST", 0.0)  # no layer is sparse, however fast this machine found it
-    assert "units left out" in narrow("20it")
+    assert "units removed" in narrow("20it")
 
 
 @pytest.mark.convolutions
@@ -119,7 +119,7 @@ def test_folding_is_written_into_the_contract(optimizer: str, tmp_path: Path) ->
     )
     context = RunContext()
     found = search(asked, levels=4, context=context)
-    assert "units left out" in context.how
+    assert "units removed" in context.how
     assert found.contract.dead == "zero-held+folded"
     found.save(tmp_path / "book.safetensors")
     assert Book.load(tmp_path / "book.safetensors").contract == found.contract

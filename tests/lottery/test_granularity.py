@@ -75,7 +75,7 @@ def test_a_search_finds_what_was_planned(granularity: str, model: dict[str, Any]
 def test_channels_that_nobody_reads_are_left_out_of_the_compact_network() -> None:
     context = RunContext()
     book, images = search(spec("channel", CONV), levels=2, context=context), torch.zeros(8, 1, 8, 8)
-    assert "units left out" in context.how
+    assert "units removed" in context.how
     ticket, model = book[2], network(book)
     ticket.apply(model, head="keep")
     small = compact(model, ticket.mask, example=images, sparse=False)

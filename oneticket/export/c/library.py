@@ -20,6 +20,7 @@ from torch import Tensor
 
 from oneticket.export.c.writer import Program
 from oneticket.ground import disk
+from oneticket.ground.brief import line
 from oneticket.ground.errors import FileError, ModelError, SpecError
 
 COMPILERS = ("cc", "gcc", "clang")
@@ -128,6 +129,7 @@ class CLibrary:
             raise FileError(
                 f"{path}: expected a library made by `oneticket export --build`, of the name {stem}: {error}"
             ) from error
+        self.name = stem
         self.inputs, self.outputs, self.scratch, held = (int(one) for one in sizes)
         self.shape = (self.outputs,) if shape is None else shape
         self._run: Any = run
@@ -156,6 +158,9 @@ class CLibrary:
             if code := self._run(begin + 4 * self.inputs * row, end + 4 * self.outputs * row, scratch):
                 raise ModelError(f"c: {REASONS[code]}")
         return found
+
+    def __repr__(self) -> str:
+        return line("CLibrary", [("name", self.name), ("inputs", self.inputs), ("shape", self.shape)])
 
     def _scratch(self) -> int:
         """The address of this thread's scratch memory."""
