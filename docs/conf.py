@@ -25,6 +25,7 @@ html_show_sphinx = False
 pygments_style = "default"
 html_static_path = ["_static"]
 html_css_files = ["cards.css", "notebooks.css", "narrow.css"]
+html_js_files = ["narrow.js"]
 
 default_role = "code"
 smartquotes = False

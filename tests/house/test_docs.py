@@ -76,6 +76,11 @@ def commands(text: str) -> Iterator[list[str]]:
             yield words[1:]
 
 
+def test_commands_fit_the_width_of_a_page() -> None:
+    shell = [text for page in DOCS.glob("*.md") for kind, text in blocks(page.name) if kind in ("sh", "console")]
+    assert len(shell) > 10 and [line for text in shell for line in text.splitlines() if len(line) > 80] == []
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("page", NEEDS)
 @pytest.mark.filterwarnings(
