@@ -83,13 +83,21 @@ class Metric:
         """
         return f"{self.size(mean, signed=signed)} ({self.interval_words(low, high, n)})"
 
-    def score_words(self, mean: float, low: float | None, high: float | None, n: int) -> str:
-        """A mean score in words: `96.3 % (95 % CI 95.5 to 97.1, n = 3)`; the interval within the metric's bounds.
+    def within(self, mean: float, low: float | None, high: float | None, n: int, *, signed: bool = False) -> str:
+        """A mean with the bounds of its interval, as in a cell; with n where there is no interval.
 
-        >>> METRICS["accuracy"].score_words(0.844, 0.652, 1.035, 3)
-        '84.4 % (95 % CI 65.2 to 100.0, n = 3)'
+        `signed`: for a difference, with a plus sign above 0; else it is a score, whose bounds are within the metric's.
+
+        >>> METRICS["accuracy"].within(0.98, 0.94, 1.02, 3), METRICS["accuracy"].within(0.98, None, None, 1)
+        ('98.0 [94.0, 100.0]', '98.0 (n = 1)')
+        >>> METRICS["accuracy"].within(0.02, 0.01, 0.03, 5, signed=True)
+        '+2.0 [1.0, 3.0]'
         """
-        return f"{self.score(mean)} ({self.score_interval_words(low, high, n)})"
+        written = self.written(mean, signed=signed)
+        if low is None or high is None:
+            return f"{written} (n = {n})"
+        low, high = (low, high) if signed else (self.clipped(low), self.clipped(high))
+        return f"{written} [{self.written(low)}, {self.written(high)}]"
 
     def score_interval_words(self, low: float | None, high: float | None, n: int) -> str:
         """The text in brackets after a mean score: its interval stays within the metric's bounds."""

@@ -134,6 +134,17 @@ ARMS = Table(
 )
 """All networks of a comparison, in the order of lines in tables and legends; `lottery/controls` makes them."""
 
+
+def words_of(arm: str) -> Arm:
+    """An arm's name, and what it keeps; a control of the user's own by its path.
+
+    >>> words_of("reinit").label, words_of("mine.py:control").phrase
+    ('new weights, same mask', 'the control mine.py:control')
+    """
+    own = Arm(label=arm, phrase=f"the control {arm}", keeps="a control of the study's own")
+    return ARMS.get(arm, own)
+
+
 CONTROLS = Table(kind="control", rows={name: arm for name, arm in ARMS.items() if name not in ("dense", "ticket")})
 """Arms that a transfer can compare with the dense network and the ticket."""
 

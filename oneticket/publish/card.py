@@ -5,12 +5,11 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Mapping
 
 from oneticket.ground.errors import SpecError
-from oneticket.ground.metric import Metric, score_of
-from oneticket.publish.standing import ADJUSTED, standings
+from oneticket.publish.card_scores import card_scores
+from oneticket.publish.markdown import MOST_ROWS, bullets, table
 from oneticket.ticket.book import Book
 from oneticket.ticket.density import Density
 from oneticket.ticket.describe import (
@@ -19,21 +18,13 @@ from oneticket.ticket.describe import (
     at,
     columns,
     data_settings,
-    gained_words,
-    metric_of,
     network,
-    number,
     percent,
-    score_words,
-    scores,
     several_heads,
-    sound_metric,
     text,
     word,
 )
 from oneticket.ticket.ticket import Ticket
-
-MOST_ROWS = 200
 
 
 def card(
@@ -65,13 +56,13 @@ def card(
     parts = (
         _front(thing, license),
         f"# {text(name)}\n\n{_sentence(thing, ticket.weight_counts)}",
-        f"## From where\n\n{_bullets(_lineage(thing))}",
-        f"## How it begins\n\n{_bullets(_contract(thing))}",
-        f"## Scores\n\n{_scores(thing)}",
+        f"## From where\n\n{bullets(_lineage(thing))}",
+        f"## How it begins\n\n{bullets(_contract(thing))}",
+        f"## Scores\n\n{card_scores(thing)}",
         _levels(thing) if isinstance(thing, Book) else "",
         f"## Density per layer{' at the sparsest level' if isinstance(thing, Book) else ''}\n\n{_layers(ticket)}",
         f"## How to use it\n\n{_use(thing, name if where is None else where)}",
-        f"## Licence\n\n{_bullets(_licences(thing, license, data_license))}",
+        f"## Licence\n\n{bullets(_licences(thing, license, data_license))}",
     )
     return "\n\n".join(part for part in parts if part) + "\n"
 
@@ -135,54 +126,12 @@ def _contract(thing: Ticket | Book) -> Iterator[tuple[str, str]]:
         yield "outputs", text(found)
 
 
-def _scores(thing: Ticket | Book) -> str:
-    rows = list(scores(thing))
-    if not rows:
-        evidence = thing.evidence if isinstance(thing, Ticket) else {}
-        single, metric = score_of(evidence), sound_metric(evidence)
-        known = (
-            f" One training in the search left {_single(single, metric)}: n = 1." if number(single) and metric else ""
-        )
-        return f"Not measured: no scores over several trainings came with this file.{known}"
-    lines = [
-        (
-            *(text(row[name]) for name in ("data", "optimizer", "arm")),
-            text(score_words(row, metric_of(row))),
-            text(gained_words(row["difference"], metric_of(row))) if row["difference"] else "—",
-        )
-        for row in rows
-    ]
-    words = sorted({text(row["what"]) for row in rows if row.get("what")})
-    metrics = list(dict.fromkeys(metric_of(row) for row in rows))
-    name = text(metrics[0].label) if len(metrics) == 1 else "score"
-    note = (
-        "In brackets the 95 % interval of the mean and the number of trainings; the last column is by how much the "
-        "ticket is better than that network, on paired seeds."
-    )
-    note += "".join(f" Lower {text(one.label)} is better." for one in metrics if not one.larger)
-    table = _table(("data", "optimizer", "arm", name, "ticket better by"), lines)
-    return "\n\n".join([table, note + "".join(f" {word}." for word in words), *_standings(rows)])
-
-
-def _standings(rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    """The worst and the best target against each rival, and a note on the intervals; empty without scores."""
-    found = [f"- beside {one.rival_words}, {text('; '.join(one.lines))}" for one in standings(rows)]
-    return ["\n".join(found), f"Differences, above 0 where the ticket is better. {ADJUSTED}"] if found else []
-
-
-def _single(score: float, metric: Metric) -> str:
-    """A score of one training, with its name and direction."""
-    if metric.name == "accuracy":
-        return f"an accuracy of {metric.score(score)}"
-    return f"{metric.written(score)} {text(metric.label)}{'' if metric.larger else ' (lower is better)'}"
-
-
 def _levels(book: Book) -> str:
     lines = [
         (str(n), percent(counts.prunable), percent(counts.model), f"{counts.remaining:,}")
         for n, counts in enumerate(book.weight_counts)
     ]
-    return f"## Levels\n\n{_table(('level', 'density', 'of all weights', 'remaining'), lines)}"
+    return f"## Levels\n\n{table(('level', 'density', 'of all weights', 'remaining'), lines)}"
 
 
 def _layers(ticket: Ticket) -> str:
@@ -198,7 +147,7 @@ def _layers(ticket: Ticket) -> str:
     ]
     dense = [text(name) for name in ticket.weights if name not in shapes]
     shown = ", ".join(dense[:12]) + (f" and {len(dense) - 12} more" if len(dense) > 12 else "")
-    return f"{_table(('layer', 'shape', 'remaining', 'density'), lines)}\n\nDense by policy: {shown or 'nothing'}."
+    return f"{table(('layer', 'shape', 'remaining', 'density'), lines)}\n\nDense by policy: {shown or 'nothing'}."
 
 
 def _use(thing: Ticket | Book, where: str) -> str:
@@ -234,16 +183,6 @@ def _settings(value: object, depth: int = 0) -> str:
     return ", ".join(
         _settings(v, depth + 1) if k == "name" else f"{text(k)} {_settings(v, depth + 1)}" for k, v in given[:MOST_ROWS]
     )
-
-
-def _bullets(facts: Iterator[tuple[str, str]]) -> str:
-    return "\n".join(f"- {name}: {value}" for name, value in facts)
-
-
-def _table(header: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
-    more = f"\n\n{len(lines) - MOST_ROWS} more rows are not shown." if len(lines) > MOST_ROWS else ""
-    rows = [header, ["---"] * len(header), *lines[:MOST_ROWS]]
-    return "\n".join(f"| {' | '.join(row)} |" for row in rows) + more
 
 
 TOLD = ("search", "replicate", "level", "columns", "heads", "consensus")

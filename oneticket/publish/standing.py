@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from oneticket.ground.metric import Metric
-from oneticket.lottery.arms import CROSSED, OF_TARGET, WHOLE
+from oneticket.lottery.arms import CROSSED, OF_TARGET, WHOLE, words_of
 from oneticket.ticket.describe import metric_of, word
 
 CONFIDENCE = 0.95
@@ -63,7 +63,7 @@ class Standing:
 
     def amount(self, gain: Gain) -> str:
         """A gain with its interval and n, and with the arm if the rival has several."""
-        arm = f" over {word(gain.arm)}" if self.rival == "controls" else ""
+        arm = f" over {word(words_of(gain.arm).phrase)}" if self.rival == "controls" else ""
         if gain.low is not None and gain.low == gain.high:  # no spread: most likely all predict one class
             return f"{self.metric.size(gain.mean, signed=True)}{arm} in all {gain.n} pairs"
         bounds = self.metric.interval_words(gain.low, gain.high, gain.n)

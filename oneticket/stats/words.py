@@ -6,7 +6,8 @@ from collections.abc import Iterable, Sequence
 from decimal import Decimal
 
 from oneticket.ground.metric import NOISE, Metric, number
-from oneticket.lottery.arms import ARMS, Arm
+from oneticket.lottery.arms import ARMS
+from oneticket.lottery.arms import words_of as words_of
 from oneticket.stats.stats import Interval
 
 MISSING = "—"
@@ -49,12 +50,12 @@ def within(interval: Interval, metric: Metric | None = None, *, signed: bool = F
     >>> within(Interval(mean=0.98, low=0.94, high=1.02, n=3), METRICS["accuracy"])
     '98.0 [94.0, 100.0]'
     """
-    write = number if metric is None else metric.written
-    mean = f"{'+' * (signed and interval.mean > NOISE)}{write(interval.mean)}"
+    if metric is not None:
+        return metric.within(interval.mean, interval.low, interval.high, interval.n, signed=signed)
+    mean = f"{'+' * (signed and interval.mean > NOISE)}{number(interval.mean)}"
     if interval.low is None or interval.high is None:
         return f"{mean} (n = {interval.n})"
-    bound = (lambda end: end) if metric is None or signed else metric.clipped
-    return f"{mean} [{write(bound(interval.low))}, {write(bound(interval.high))}]"
+    return f"{mean} [{number(interval.low)}, {number(interval.high)}]"
 
 
 def gained(interval: Interval, metric: Metric) -> str:
@@ -107,16 +108,6 @@ def without(numbers: Iterable[int]) -> str:
     ('; one replicate has none', '')
     """
     return "; one replicate has none" * (1 in numbers)
-
-
-def words_of(arm: str) -> Arm:
-    """An arm's name, and what it keeps; a control of the user's own by its path.
-
-    >>> words_of("reinit").label, words_of("mine.py:control").phrase
-    ('new weights, same mask', 'the control mine.py:control')
-    """
-    own = Arm(label=arm, phrase=f"the control {arm}", keeps="a control of the study's own")
-    return ARMS.get(arm, own)
 
 
 def arm_place(arm: str) -> tuple[int, str]:

@@ -126,16 +126,6 @@ def sound_metric(row: Mapping[str, Any]) -> Metric | None:
         return None
 
 
-def score_words(value: Mapping[str, Any], metric: Metric) -> str:
-    """A mean score of a sound row in words, with its interval and n.
-
-    >>> from oneticket.ground.metric import METRICS
-    >>> score_words({"mean": 0.912, "low": 0.9, "high": 0.924, "n": 5}, METRICS["accuracy"])
-    '91.2 % (95 % CI 90.0 to 92.4, n = 5)'
-    """
-    return metric.score_words(value["mean"], value["low"], value["high"], value["n"])
-
-
 def score(record: Mapping[str, Any]) -> str:
     """What one network scored, in its metric's unit; empty where no sound number was recorded.
 
@@ -144,11 +134,6 @@ def score(record: Mapping[str, Any]) -> str:
     """
     value, metric = score_of(record), sound_metric(record)
     return metric.score(value) if number(value) and metric is not None else ""
-
-
-def gained_words(value: Mapping[str, Any], metric: Metric) -> str:
-    """The same of a difference: `+2.0 points (95 % CI 0.7 to 3.3, n = 5)`."""
-    return metric.gained_words(value["mean"], value["low"], value["high"], value["n"])
 
 
 def number(value: object) -> TypeGuard[float]:

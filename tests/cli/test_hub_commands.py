@@ -17,6 +17,7 @@ from hub_server import Hub
 from waiting import FOREVER
 
 from oneticket.ticket.book import Book
+from oneticket.ticket.describe import scores
 from oneticket.ticket.ticket import Ticket
 
 ROOT = Path(__file__).parents[2]
@@ -96,11 +97,30 @@ def test_zoo(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 
 def test_what_ships_fits_80_columns() -> None:
     """Worst and best, beside the dense network and the controls; no line is wider than the terminal."""
+    lines = on_a_terminal("zoo")
+    assert max(map(len, lines)) <= 80
+    said = " ".join(" ".join(lines).split())
+    for words in ("worst: ", "best: ", "Beside the dense network", "Beside its strongest control", "Bonferroni"):
+        assert words in said
+
+
+def test_a_network_of_a_card_is_one_line_of_80_columns() -> None:
+    """In words as on the other pages, and no interval is broken."""
+    lines = on_a_terminal("zoo digits-a")
+    assert max(map(len, lines)) <= 80
+    rows = [line for line in lines if re.search(r"\[−?\d+\.\d, −?\d+\.\d\]  5 ?$|in all 5 .*5 ?$|—  5 ?$", line)]
+    assert len(rows) == sum(1 for _ in scores(Ticket.load("digits-a"))) == 20
+    names = {re.split(r"  +", row.strip())[0] for row in rows}
+    assert names == {"dense", "ticket", "the target's own ticket", "new weights, same mask", "layerwise random"}
+
+
+def on_a_terminal(words: str) -> list[str]:
+    """The lines of a command on a terminal of 80 columns."""
     import pty
 
     leader, follower = pty.openpty()
     done = subprocess.run(
-        [sys.executable, "-m", "oneticket", "zoo"],
+        [sys.executable, "-m", "oneticket", *words.split()],
         stdout=follower,
         env={**os.environ, "TERM": "dumb", "COLUMNS": "80"},
         check=False,
@@ -111,11 +131,8 @@ def test_what_ships_fits_80_columns() -> None:
     with contextlib.suppress(OSError):
         while part := os.read(leader, 2**16):
             text += part
-    lines = text.decode().replace("\r", "").splitlines()
-    assert done.returncode == 0 and max(map(len, lines)) <= 80
-    said = " ".join(" ".join(lines).split())
-    for words in ("worst: ", "best: ", "Beside the dense network", "Beside its strongest control", "Bonferroni"):
-        assert words in said
+    assert done.returncode == 0
+    return text.decode().replace("\r", "").splitlines()
 
 
 def test_which_one_fits(capsys: pytest.CaptureFixture[str]) -> None:

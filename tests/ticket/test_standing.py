@@ -59,7 +59,7 @@ def test_what_is_made_of_the_target_or_of_all_weights_is_no_control(arm: str) ->
 
 def test_trainings_that_all_ended_at_one_score_have_no_narrow_interval() -> None:
     (found,) = standings([row("here", "reinit", [0.0, 0.0, 0.0]), row("there", "reinit", [0.1, 0.2, 0.3])])
-    assert found.lines[0] == "worst: 0.0 points over reinit in all 3 pairs, on here"
+    assert found.lines[0] == "worst: 0.0 points over the same mask with new weights in all 3 pairs, on here"
 
 
 def test_one_training_has_no_interval() -> None:
