@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -30,6 +29,7 @@ from oneticket.data.subset import Ints
 from oneticket.ground.canon import digest
 from oneticket.ground.errors import DataError
 from oneticket.ground.extras import naming_extras
+from oneticket.ground.threads import cores
 from oneticket.task.inputs import Inputs
 from oneticket.task.spec import Targets
 
@@ -68,7 +68,7 @@ def load(
     try:
         source = find(request)
         if source.streams:
-            crew = min(8, os.cpu_count() or 1) if workers is None else workers
+            crew = min(8, cores()) if workers is None else workers
             found = _streamed(request, source, crew)
         else:
             found = _held(request, source, device)

@@ -2,7 +2,8 @@
 
 Each answer is stored with the mark of its file, and counts only if the file has the same mark in a current listing. So
 an index that is lost, damaged, old, or written by two processes changes no answer: what it cannot prove is read. A file
-that changed within a moment of the index itself is not proven by its times, and read too.
+that changed within a moment of the index itself is not proven by its times, and read too. An index forged on purpose,
+with the marks of the files as they are, does change what `ls` and `status` show; `verify` reads the files themselves.
 """
 
 from __future__ import annotations

@@ -28,7 +28,7 @@ def pictures() -> ModuleType:
 
 def test_it_is_one_screen_and_links() -> None:
     assert len(README.split()) <= 600
-    assert README.splitlines().index("make demo     # again: everything is reused, in seconds") < 30
+    assert README.splitlines().index("make demo     # again: all is reused, in seconds") < 30
 
 
 def test_every_link_leads_somewhere() -> None:
