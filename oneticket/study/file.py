@@ -22,9 +22,9 @@ DEEPEST, MOST_FILES = 20, 100
 def read_study(path: Path) -> StudySpec:
     """The study that a file describes; a name without a folder and an ending is one of those that are shipped.
 
-    `include` names files (in the same folder) under this one, table by table, the last one on top. Raises SpecError for
-    a file that is missing, no TOML, or includes itself or too many, and for every mistake, with its file, line and
-    place.
+    `include` names files (from the same folder) or else shipped studies, which lie under this one, table by table, the
+    last one on top. Raises SpecError for a file that is missing, no TOML, or includes itself or too many, and for every
+    mistake, with its file, line and place.
 
     >>> read_study(Path("demo")).replicates
     3
@@ -62,20 +62,26 @@ def _layers(path: Path, within: tuple[str, ...], read: list[Path]) -> list[Layer
         limit = f"{DEEPEST} files in a row" if len(within) >= DEEPEST else f"{MOST_FILES} files in all"
         raise SpecError(f"{path}: includes may take a study to at most {limit}; write some of them into one file")
     read.append(path)
-    table = _table(path, first=not within)
+    table = _table(path)
     include = table.pop("include", [])
     names = [include] if isinstance(include, str) else include
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         raise SpecError(f"{path}: include: expected the name of a file, or a list of them, got {short(include)}")
-    found = [layer for name in names for layer in _layers(path.parent / name, (*within, real), read)]
+    found = [layer for name in names for layer in _layers(_included(path, name), (*within, real), read)]
     return [*found, (path, table)]
 
 
-def _table(path: Path, *, first: bool) -> dict[str, Any]:
+def _included(path: Path, name: str) -> Path:
+    """The file that a study includes: one beside it, else a shipped one of that name, with or without its ending."""
+    beside, stem = path.parent / name, name.removesuffix(".toml")
+    return SHIPPED / f"{stem}.toml" if stem in _shipped() and not os.path.lexists(beside) else beside
+
+
+def _table(path: Path) -> dict[str, Any]:
     if os.path.lexists(path):
         return toml(path)
-    shipped = f"; or one that is shipped: {', '.join(_shipped())}" if first else ""
-    raise SpecError(f"{path}: no such file; expected a study file (.toml){shipped}")
+    shipped = ", ".join(_shipped())
+    raise SpecError(f"{path}: no such file; expected a study file (.toml); or one that is shipped: {shipped}")
 
 
 def _place(line: str, layers: list[Layer]) -> str:

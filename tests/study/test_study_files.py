@@ -188,6 +188,13 @@ def test_a_variant_is_three_lines(here: Path) -> None:
     assert len(plan(mine, RunContext()).cells) == 2 * (1 + 2)
 
 
+@pytest.mark.parametrize("name", ["demo", "demo.toml"])
+def test_a_shipped_study_is_included_by_its_name_unless_a_file_of_that_name_lies_beside(here: Path, name: str) -> None:
+    assert read(mine=f'include = "{name}"\nreplicates = 5').levels == read_study(Path("demo")).levels
+    (here / name).write_text(BASE)
+    assert read(mine=f'include = "{name}"').levels == (1, 2)
+
+
 def test_the_last_include_lies_on_top_and_tables_are_merged(here: Path) -> None:
     top = '[optimizers.sgd]\nlr = 0.2\n[parts.halves]\nlevels = [3]\n[sets]\nall = {data = "digits"}\n'
     mine = read(base=BASE, top=top, mine='include = ["base.toml", "top.toml"]\nname = "named"\n')
@@ -386,7 +393,9 @@ def test_files_that_are_not_there_or_include_themselves(here: Path) -> None:
     assert refusal(base='include = "mine.toml"', mine='include = "base.toml"') == (
         "mine.toml: includes itself: mine.toml -> base.toml -> mine.toml; take one include out"
     )
-    assert refusal(mine='include = "nothing.toml"') == "nothing.toml: no such file; expected a study file (.toml)"
+    assert refusal(mine='include = "nothing.toml"') == (
+        f"nothing.toml: no such file; expected a study file (.toml); or one that is shipped: {shipped}"
+    )
     for name, words in (
         (
             "nothing.toml",
