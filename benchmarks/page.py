@@ -77,7 +77,7 @@ def page(parts: dict[str, Part], abouts: dict[str, str]) -> None:
     lines += [
         f"Written by `make bench`. Targets: {len(aims)}; met: {met}; missed: {len(aims) - met - without}; not "
         f"measured: {without}. Values are medians; beside them the lowest and the highest, or quartiles where the "
-                "note says so. The sides of a ratio are measured in turn, in one run; absolute times vary between machines.",
+        "note says so. The sides of a ratio are measured in turn, in one run; absolute times vary between machines.",
         "",
         "The floor is a bare PyTorch loop over images in memory with a fused optimizer, without masks or logging. The "
         "usual stack reads each image by a dataset, transforms it by torchvision, batches it by a data loader, and "
