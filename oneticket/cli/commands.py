@@ -47,7 +47,7 @@ def transfer(
 ) -> int:
     """Train tickets on other data or with another optimizer, and compare with the dense network and controls.
 
-    Settings that are not given (model, training, optimizer) are those of the source.
+    The network is always the source's. Training and optimizer settings that you do not give are the source's.
     """
     with telling(quiet=quiet):
         with loading():

@@ -95,6 +95,8 @@ def save_book(origin: Origin, store: Store, file: Path) -> Book | None:
 
 def make_folder(out: Path) -> None:
     """Make the folder before any work, so that what is found can be written; StoreError if the disk refuses."""
+    if out.is_file():
+        raise SpecError(f"--out {out}: is a file; `--out` names a folder")
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:

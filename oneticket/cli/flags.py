@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from inspect import Parameter as Argument
@@ -16,7 +17,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from oneticket.cli.mistakes import needs
-from oneticket.ground.errors import SpecError
+from oneticket.ground.errors import OneticketError, SpecError
 from oneticket.ground.spec import Spec, over, tables
 from oneticket.ground.when import When
 from oneticket.study.spec import FROM_SOURCE
@@ -155,6 +156,34 @@ def _error_line(spec: type[Spec], line: str, flagged: Mapping[str, Any], file: P
     return f"{'.'.join(path) or spec.kind if unnamed or flag is None else f'--{flag.name}'}: {rest}"
 
 
+def as_options(spec: type[Spec], words: str, *, flagged: Mapping[str, Any], file: Path | None = None) -> str:
+    """The words of a mistake with options in place of settings: `scope = "layerwise"` is `--scope layerwise`.
+
+    Settings that stand in `file`, and that no flag overrides, stay as they are written there.
+    """
+    lines = []
+    for line in words.splitlines():
+        where, _, rest = line.partition(": ")
+        said = SETTING.sub(lambda found: _as_option(spec, found, flagged, file), rest or line)
+        if rest and re.fullmatch(rf"({'|'.join(spec.model_fields)})(\.\w+)+", where):
+            told = _error_line(spec, f"{spec.kind}.{where}: {said}", flagged, file)
+            # What begins with an option needs no other name.
+            said = said if said.startswith("`--") and told.startswith(where) else told
+        elif rest:
+            said = f"{where}: {said}"
+        lines.append(said)
+    return "\n".join(lines)
+
+
+def _as_option(spec: type[Spec], found: re.Match[str], flagged: Mapping[str, Any], file: Path | None) -> str:
+    path = tuple(found["path"].split("."))
+    named = (flag for flag in flags(spec) if path in (flag.path[-len(path) :], (flag.name.replace("-", "_"),)))
+    flag = next(named, None)
+    if flag is None or (flagged.get(flag.variable) is None and within(from_file(file), flag.path)):
+        return found[0]
+    return f"`--{flag.name} {found['value']}`"
+
+
 def _names(flag: Flag, path: tuple[str, ...]) -> bool:
     """Whether a mistake at that path concerns the flag's value; a mistake of a whole spec concerns its name."""
     return path[: len(flag.path)] == flag.path or (flag.path[-1] == "name" and path == flag.path[:-1])
@@ -183,7 +212,7 @@ def _value(text: str, flag: Flag) -> Any:
     if kind is str:
         return text
     if get_origin(kind) is tuple or any(get_origin(option) is tuple for option in get_args(kind)):
-        return [_plain(part.strip()) for part in text.split(",") if part.strip() not in ("", "none")]
+        return [_plain(part.strip()) for part in text.split(",") if part.strip()] if text.strip() != "none" else []
     return _plain(text)
 
 
@@ -219,6 +248,9 @@ def _text(value: object) -> str:
     return str(value) if isinstance(value, str | int | float | When) else json.dumps(value)
 
 
+SETTING = re.compile(r'`(?P<path>[a-z_.]+) = (?P<quote>"?)(?P<value>[^`"]*)(?P=quote)`')
+"""A setting in a message, as a file of settings would have it."""
+
 WORDS: Mapping[Any, str] = {int: "INT", float: "FLOAT", When: "TIME"}
 """What stands for a value in the help, by its kind."""
 
@@ -245,7 +277,11 @@ def with_flags(
             if absent := lacking(kwargs):
                 raise SpecError(needs(command.__name__, absent))
             given = {name: kwargs.pop(name, None) for name in made}
-            return command(*args, given=given, **kwargs)
+            try:
+                return command(*args, given=given, **kwargs)
+            except OneticketError as error:
+                error.args = (as_options(spec, str(error), flagged=given, file=kwargs.get("spec")),)
+                raise
 
         wrapped.__name__, wrapped.__doc__ = command.__name__, command.__doc__
         wrapped.lacking = lacking  # type: ignore[attr-defined]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect
 from collections.abc import Collection, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 from rich.filesize import decimal
@@ -30,7 +31,7 @@ def ls(*, store: str, kind: str | None = None, json: bool = False) -> int:
     """Print a line per entry, those of one kind if asked, by kind and date, and what all of them come to."""
     if kind is not None and kind not in VERSIONS:
         raise SpecError(f"--kind: {unknown('kind', kind, VERSIONS)}")
-    kept = Store(store)
+    kept = _kept(store)
     with kept.indexed() as sizes:
         entries = {key: sizes[name] for name, key in names.holding(names.OUTCOME, sizes).items()}
         definitions, provenances = kept.definitions(entries), kept.provenances(entries)
@@ -74,7 +75,7 @@ def ls(*, store: str, kind: str | None = None, json: bool = False) -> int:
 
 def show(key: str, *, store: str) -> int:
     """Print all that is known of the entry whose address begins so: definition, record, provenance, needs, tensors."""
-    kept = Store(store)
+    kept = _kept(store)
     key = _whole(key, kept)
     head = kept.heads([key]).get(key)
     if head is None:
@@ -89,7 +90,7 @@ def show(key: str, *, store: str) -> int:
 
 def gc(*, store: str, keep: Collection[str] | None = None, dry_run: bool = False) -> int:
     """Remove what nobody needs, and with `keep` all but those addresses; or only say what would be removed."""
-    kept = Store(store)
+    kept = _kept(store)
     debris = upkeep.gc(kept, keep=keep, dry_run=dry_run)
     if debris:
         rows = tuple((each.name, each.why, decimal(each.size)) for each in sorted(debris, key=lambda each: each.name))
@@ -103,7 +104,7 @@ def gc(*, store: str, keep: Collection[str] | None = None, dry_run: bool = False
 
 def verify(*, store: str, json: bool = False) -> int:
     """Prove that every entry is what it says, and set aside those that are not; 1 if there were any."""
-    kept = Store(store)
+    kept = _kept(store)
     good = bad = 0
     if json:
         found = dict(upkeep.verify(kept))
@@ -120,6 +121,13 @@ def verify(*, store: str, json: bool = False) -> int:
     ending = f", {bad} damaged and set aside: the next run makes them anew" if bad else ""
     say(f"{kept.url}: {good} entries are good{ending}" if good or bad else f"{kept.url}: no entries, nothing to verify")
     return 1 if bad else 0
+
+
+def _kept(store: str) -> Store:
+    """The store there; SpecError if there is none, which a slip in its name would otherwise make an empty one."""
+    if "://" not in store and not Path(store).exists():
+        raise SpecError(f"--store {store}: there is no such folder")
+    return Store(store)
 
 
 def _facts(key: str, kept: Store, head: Head) -> Iterator[tuple[str, object]]:

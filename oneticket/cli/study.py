@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from oneticket.cli import store as store_commands
+from oneticket.cli.find import make_folder
 from oneticket.cli.parameters import How
 from oneticket.cli.session import run_steps
 from oneticket.cli.study_status import parts_of, published, tell_changes, tell_published
@@ -89,6 +90,7 @@ def report(name: str, *, out: Path, show: bool, store: str) -> int:
     context = RunContext(pretend=True)
     with phase("planning"):
         plan = plan_of(name, context)
+    make_folder(out)
     tell_changes(plan, Store(store))
     found = findings(plan, Store(store))
     written = write_report(found, out)

@@ -16,7 +16,7 @@ from oneticket.data.sources import DataRequest, DataSource, Raw
 from oneticket.data.subset import Ints, choose, class_range, fewer, half
 from oneticket.ground.errors import DataError, SelectionError
 from oneticket.task.inputs import Inputs
-from oneticket.task.spec import Kind, Targets
+from oneticket.task.spec import TARGETS, Kind, Targets
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,7 +52,10 @@ def check_request(request: DataRequest, source: DataSource, raw: Content) -> Non
     """Refuse targets that the task has no use for, and settings that have no effect on such a set."""
     spec, where = request.spec, source.where
     if request.targets not in (raw.targets, "given"):
-        raise SelectionError(f"{where}: gives {TOLD[raw.targets]}, but the task asks for {TOLD[request.targets]}")
+        gives, wants = TOLD[raw.targets], TOLD[request.targets]
+        usual = next((name for name, kind in TARGETS.items() if kind == raw.targets), "")
+        remedy = f'; set `task = "{usual}"`' if usual else ""
+        raise SelectionError(f"{where}: gives {gives}, but the task asks for {wants}{remedy}")
     if raw.targets != "classes":
         for name, unused in (("classes", None), ("per_class", None), ("classes_from", 0)):
             if getattr(spec, name) != unused:

@@ -273,6 +273,15 @@ def over(below: Any, above: Any) -> Any:
     return {**below, **{name: over(below[name], value) if name in below else value for name, value in above.items()}}
 
 
+EXPECTED = {
+    "float_parsing": "expected a number",
+    "float_type": "expected a number",
+    "int_parsing": "expected a whole number",
+    "int_type": "expected a whole number",
+    "int_from_float": "expected a whole number",
+}
+"""What is said of a value that is no number."""
+
 MOST_MISTAKES = 20
 """How many mistakes of one spec are listed."""
 
@@ -288,13 +297,22 @@ def _mistake(cls: type[Spec], mistake: Mapping[str, Any]) -> str:
     path = [str(part) for part in mistake["loc"] if not str(part).startswith("function-")]
     if mistake["type"] == "extra_forbidden":
         return f"{'.'.join([cls.kind, *path[:-1]])}: {unknown('field', path[-1], _fields(cls, path[:-1]))}"
-    reason = mistake["msg"].removeprefix("Value error, ").replace("a valid tuple", "a list")
+    if mistake["type"] == "missing" and mistake["loc"] and isinstance(mistake["loc"][-1], int):
+        # A tuple of fixed length is too short: the mistake is that of the whole value.
+        return f"{'.'.join([cls.kind, *path[:-1]])}: {_too_few(cls, path[:-1])}, got {short(mistake['input'])}"
+    reason = EXPECTED.get(mistake["type"], mistake["msg"])
+    reason = reason.removeprefix("Value error, ").replace("a valid tuple", "a list")
     shown = "" if mistake["type"] in ("missing", "value_error") else f", got {short(mistake['input'])}"
     return f"{'.'.join([cls.kind, *path])}: {reason[:1].lower()}{reason[1:]}{shown}"
 
 
 def _fields(cls: type[BaseModel], path: list[str]) -> list[str]:
-    """The fields of the spec at that path, through tables of named specs too."""
+    """The fields of the spec at that path."""
+    return list(_model(cls, path).model_fields)
+
+
+def _model(cls: type[BaseModel], path: list[str]) -> type[BaseModel]:
+    """The spec at that path, through tables of named specs too."""
     parts = iter(path)
     for part in parts:
         field = cls.model_fields.get(part)
@@ -305,7 +323,17 @@ def _fields(cls: type[BaseModel], path: list[str]) -> list[str]:
         if not (isinstance(inner, type) and issubclass(inner, BaseModel)):
             break
         cls = inner
-    return list(cls.model_fields)
+    return cls
+
+
+def _too_few(cls: type[BaseModel], path: list[str]) -> str:
+    """How many values the field at that path takes, with an example if it has one."""
+    *outer, name = path
+    field = _model(cls, outer).model_fields.get(name)
+    kinds = (field.annotation, *get_args(field.annotation)) if field else ()
+    count = next((len(get_args(kind)) for kind in kinds if get_origin(kind) is tuple), None)
+    example = f", such as {field.examples[0]}" if field and field.examples else ""
+    return f"expected {count or 'more'} values{example}"
 
 
 def short(value: object) -> str:

@@ -30,8 +30,8 @@ def rewind_step(spec: SearchSpec, facts: Facts) -> int:
     step, total = spec.rewind.steps(epoch), spec.training.budget.steps(epoch)
     if step >= total:
         raise SpecError(
-            f"search.rewind: {spec.rewind} is step {step}, but training.budget {spec.training.budget} ends at step "
-            f"{total} ({epoch} steps an epoch); rewind earlier or train longer"
+            f'search.rewind: {spec.rewind} is step {step}, but `training.budget = "{spec.training.budget}"` ends at '
+            f"step {total} ({epoch} steps an epoch); rewind earlier or train longer"
         )
     return step
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -35,6 +35,12 @@ def never() -> bool:
 
 MOST_THREADS = 1024
 CLASSIFICATION = TaskSpec()
+LACKING: Mapping[str, Callable[[], str]] = {
+    "cuda": lambda: "no CUDA device was found" if torch.version.cuda else "this PyTorch has no CUDA",
+    "mps": lambda: "no MPS device was found" if torch.backends.mps.is_built() else "this PyTorch has no MPS",
+}
+"""Why there is no device of that kind."""
+
 KEPT = 3  # datasets held in memory at once, of any size: a source, a target, and one more
 MOST_KEPT = 2**29  # bytes up to which more are, such as each replicate's draw of a few examples
 
@@ -158,6 +164,7 @@ def device(name: str = "auto") -> torch.device:
         usable = ", ".join(k for k, there in here.items() if there)
         near = nearest(kind, ["auto", *here])
         lacking = ", which is not available here" if not here.get(near, True) else ""
+        why = f"; {LACKING[kind]()}" if kind in LACKING else ""
         hint = f"; did you mean {near!r}{lacking}?" if near and near != kind else ""
-        raise SpecError(f"device: expected auto or an available one ({usable}), got {name!r}{hint}")
+        raise SpecError(f"device: expected auto or an available one ({usable}), got {name!r}{why}{hint}")
     return torch.device(name)

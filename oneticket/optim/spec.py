@@ -84,6 +84,7 @@ class OptimizerSpec(Spec):
         default=None,
         validate_default=True,
         description="Betas of adam, adamw, nadam and muon's AdamW: 0.9,0.999.",
+        examples=["0.9,0.999"],
     )
     weight_decay: Annotated[float, Field(ge=0)] | None = Field(
         default=None,

@@ -86,8 +86,9 @@ class PruningSpec(Spec):
     def _layerwise(self) -> Self:
         if self.granularity != "weight" and self.scope != "layerwise":
             raise ValueError(
-                f"granularity {self.granularity} needs scope layerwise, got scope {self.scope}: units of different "
-                "layers have different sizes, so how many weights remain would depend on which layer loses units"
+                f'`granularity = "{self.granularity}"` needs `scope = "layerwise"`, got {self.scope}: units of '
+                "different layers have different sizes, so how many weights remain would depend on which layer loses "
+                "units"
             )
         return self
 

@@ -40,6 +40,7 @@ def load_ticket(
 
 def load_book(path: str | os.PathLike[str], *, replicate: int | None = None) -> Book:
     """See `Book.load`."""
+    path = located(path)
     if os.path.isdir(path):
         path = _of_folder(path, 0 if replicate is None else replicate)
     elif replicate is not None and os.path.exists(path):

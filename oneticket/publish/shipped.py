@@ -52,7 +52,9 @@ def missing(text: str) -> str:
     """
     path, names = Path(text), shipped()
     there = sorted(entry.name for entry in path.parent.iterdir()) if text and path.parent.is_dir() else []
-    near = difflib.get_close_matches(path.name, [*names, *there], n=3)
+    without = {name: Path(name).stem for name in [*names, *there]}  # names alike in their ending alone are not near
+    stems = difflib.get_close_matches(path.stem, {*without.values()}, n=3)
+    near = [name for stem in stems for name in without if without[name] == stem][:3]
     known = f"shipped are {', '.join(names)}" if names else "none is shipped"
     if len(path.parts) > 1 and not there:
         hint = f"the folder {path.parent} is empty or not there"

@@ -31,6 +31,8 @@ def read_study(path: Path) -> StudySpec:
     """
     if path.parent == Path() and not path.suffix and not os.path.isfile(path):
         if path.name not in _shipped():
+            if path.is_dir():
+                raise SpecError(f"{path}: is a folder; give the path of a study file (.toml)")
             raise SpecError(f"{unknown('study', path.name, _shipped())}; or give the path of a study file (.toml)")
         path = SHIPPED / f"{path}.toml"
     layers = _layers(path, (), [])

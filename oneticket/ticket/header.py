@@ -50,9 +50,9 @@ def length(start: bytes, most: int) -> int:
     found = int.from_bytes(start[:8], "little")
     if len(start) < 8 or found > min(most - 8, LARGEST):
         known = next(
-            (what for magic, what in _FOREIGN.items() if start.startswith(magic)), "truncated or no safetensors"
+            (what for magic, what in _FOREIGN.items() if start.startswith(magic)), "truncated or no safetensors header"
         )
-        raise FileError(f"{'empty' if not start else known}: expected a safetensors file, got {most} bytes of else")
+        raise FileError(f"{known}: not a ticket or book" if start else "the file is empty")
     afford(_PER_BYTE * found, f"a header of {found:,} bytes")
     return found
 

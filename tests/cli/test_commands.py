@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pandas
 import pytest
+import torch
 from commands import oneticket_cli
 from waiting import FOREVER, until
 
@@ -129,10 +130,10 @@ MISTAKES = {
     "--out a --data digit --model mlp": (2, "--data: unknown dataset 'digit'; did you mean 'digits'"),
     "--out a --data digits --model lenet": (2, "--model: unknown model 'lenet'; did you mean 'lenet-300-100'"),
     "--out a --data digits --model mlp --lr -1": (2, "--lr: input should be greater than 0, got -1"),
-    "--out a --data digits --model mlp --lr fast": (2, "--lr: input should be a valid number"),
+    "--out a --data digits --model mlp --lr fast": (2, "--lr: expected a number, got 'fast'"),
     "--out a --data digits --model mlp --rewind 3": (2, "--rewind: expected a time such as '2ep' (epochs)"),
     "--out a --data digits --model mlp --rewind 99ep": (2, "rewind earlier or train longer"),
-    "--out a --data digits --model mlp --levels many": (2, "--levels: input should be a valid integer"),
+    "--out a --data digits --model mlp --levels many": (2, "--levels: expected a whole number, got 'many'"),
     "--out a --data digits --model mlp --optimizer sdg": (
         2,
         "--optimizer: unknown optimizer 'sdg'; did you mean 'sgd'",
@@ -141,6 +142,20 @@ MISTAKES = {
     "--out a --data digits --model mlp --modell x": (2, "--modell"),
     "--out a --data digits --model mlp --rows /proc/none/r.csv": (2, "can be written to"),
     "--out a --data digits --model mlp --rows r.txt": (2, "unknown ending '.txt'"),
+    "--out a --data diabetes --model mlp": (2, "diabetes: gives numbers, but the task asks for classes; set `--task r"),
+    "--out a --data digits --model mlp --task regression": (2, "asks for numbers; set `--task classification`"),
+    "--out a --data digits --model mlp --granularity channel": (
+        2,
+        "oneticket: `--granularity channel` needs `--scope layerwise`, got global: ",
+    ),
+    "--out a --data digits --model mlp --budget 1ep --rewind 2ep": (
+        2,
+        "oneticket: --rewind: 2ep is step 44, but `--budget 1ep` ends at step 22",
+    ),
+    "--out a --data digits --model mlp --optimizer adam --betas 0.9": (
+        2,
+        "--betas: expected 2 values, such as 0.9,0.999, got [0.9]",
+    ),
     "--out a --data digits --model mlp --device tpu": (2, "--device: expected auto or an available one"),
     "--out a --data digits --model mlp --spec none.toml": (2, "none.toml: cannot be read"),
     "--spec none.toml": (2, "none.toml: cannot be read"),
@@ -158,6 +173,47 @@ def test_mistakes_are_told_and_leave_nothing(words: str, capsys: pytest.CaptureF
     assert expected in err
     assert "Traceback" not in err
     assert not [file for file in tmp_path.rglob("*.safetensors") if "cache" not in file.parts]
+
+
+OTHERS = {
+    "find --data ./no-label.csv --model mlp --out a": (1, "its columns are a, b; name it with `--label COLUMN`"),
+    "find --data digits --model mlp --budget 1ep --spec s.toml --out a": (
+        2,
+        's.toml:2: search.pruning: `granularity = "channel"` needs `--scope layerwise`, got global',
+    ),
+    "find --data digits --model mlp --out no-label.csv": (2, "--out no-label.csv: is a file; `--out` names a folder"),
+    "report demo --out no-label.csv": (2, "--out no-label.csv: is a file; `--out` names a folder"),
+    "show no-label.csv": (1, "no-label.csv: truncated or no safetensors header: not a ticket or book"),
+    "show empty.safetensors": (1, "empty.safetensors: the file is empty"),
+    "verify nope.safetensors": (1, "nothing there has a name near it"),
+    "verify emty.safetensors": (1, "did you mean 'empty.safetensors'?"),
+    "study folder": (2, "folder: is a folder; give the path of a study file (.toml)"),
+    "transfer digits-a --data digits:b --controls none,reinit": (2, "--controls: unknown control 'none'"),
+    "store ls --store nope": (2, "--store nope: there is no such folder"),
+}
+
+
+@pytest.mark.parametrize("words", OTHERS)
+def test_a_mistake_names_the_options_and_says_what_to_do(words: str, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("folder").mkdir()
+    Path("empty.safetensors").touch()
+    Path("no-label.csv").write_text("a,b\n1,2\n3,4\n")
+    Path("s.toml").write_text('[search]\npruning = {granularity = "channel"}\n')
+    code, expected = OTHERS[words]
+    came, out, err = oneticket_cli(words, capsys)
+    assert (came, out) == (code, "") and expected in err, err
+
+
+def test_a_missing_device_says_why(capsys: pytest.CaptureFixture[str]) -> None:
+    absent = [name for name, there in (("cuda", torch.cuda), ("mps", torch.backends.mps)) if not there.is_available()]
+    for name in absent:
+        code, _, err = oneticket_cli(f"find --data digits --model mlp --out a --device {name}", capsys)
+        assert code == 2 and re.search(f"(this PyTorch has no|no) {name.upper()}", err), err
+
+
+def test_a_book_that_is_not_there_has_a_suggestion() -> None:
+    with pytest.raises(oneticket.OneticketError, match="did you mean 'digits-a'"):
+        oneticket.Book.load("digit-a")
 
 
 def test_a_folder_of_another_search_is_left_alone(capsys: pytest.CaptureFixture[str]) -> None:

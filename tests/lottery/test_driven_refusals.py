@@ -138,7 +138,7 @@ SETTINGS: dict[str, tuple[dict[str, Any], type[Exception], str]] = {
     "few levels": ({"levels": True}, SpecError, "levels: expected a whole number"),
     "fraction": ({"fraction": 1.0}, SpecError, "pruning.fraction"),
     "criterion": ({"criterion": "size"}, SpecError, "pruning.criterion"),
-    "units": ({"granularity": "channel"}, SpecError, "granularity channel needs scope layerwise"),
+    "units": ({"granularity": "channel"}, SpecError, '`granularity = "channel"` needs `scope = "layerwise"`'),
     "rewind": ({"rewind": "500"}, SpecError, "rewind: expected a time such as '2ep'"),
     "epoch": ({"rewind": "2ep"}, SpecError, "rewind: 2ep needs epoch=, the number of optimizer steps in one epoch"),
     "prunable": ({"prunable": ["conv.*"]}, ModelError, "'conv.*' matches no weight of Sequential"),

@@ -295,7 +295,7 @@ def test_what_does_not_fit_is_refused_before_anything_runs() -> None:
         tiny(take=["grd"])
     with pytest.raises(SpecError, match=r"parts.grid.optimizers: several are defined \(sgd, adam\); name those"):
         tiny(parts={"grid": {"sources": ["a"]}})
-    with pytest.raises(SpecError, match=r"search.rewind: 9it is step 9, but training.budget 6it ends"):
+    with pytest.raises(SpecError, match=r"search.rewind: 9it is step 9, but `training.budget = .6it.` ends"):
         tiny(rewind="9it")
     big = {**TINY["sets"], "big": {"data": {"name": "digits:b", "size": 16}}}
     with pytest.raises(SpecError, match=r"parts.p: arm own: images .*; give the sets one size and channels"):

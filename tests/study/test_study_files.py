@@ -243,8 +243,7 @@ def test_images_of_two_sizes_in_one_part(here: Path) -> None:
         ),
         (
             ('targets = ["half-b"]', 'targets = ["half-b"]\nreplicates = "many"'),
-            "mine.toml:17: parts.halves.replicates: input should be a valid integer, unable to parse string as an "
-            "integer, got 'many'",
+            "mine.toml:17: parts.halves.replicates: expected a whole number, got 'many'",
         ),
         (
             ('targets = ["half-b"]', 'targets = ["half-c"]'),
@@ -284,8 +283,8 @@ def test_images_of_two_sizes_in_one_part(here: Path) -> None:
         ),
         (
             ("levels =", 'rewind = "99ep"\nlevels ='),
-            "parts.halves, source digits:a: search.rewind: 99ep is step 99, but training.budget 15ep ends at step 15 "
-            "(1 steps an epoch); rewind earlier or train longer",
+            'parts.halves, source digits:a: search.rewind: 99ep is step 99, but `training.budget = "15ep"` ends at step '
+            "15 (1 steps an epoch); rewind earlier or train longer",
         ),
         (
             ("levels =", "complexity.sets.digts = {score = 0.9}\nlevels ="),

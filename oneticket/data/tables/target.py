@@ -91,10 +91,13 @@ def target_column(columns: Sequence[str], asked: str | None, where: str, *, labe
     found = found or [name for name in columns if name.casefold() == "y"] or [n for n in columns if n in labels]
     if not found:
         names = ", ".join((*USUAL, "y"))
-        raise DataError(f"{where}: no label column ({names}); its columns are {listed(columns)}; name it with label")
+        raise DataError(
+            f'{where}: no label column ({names}); its columns are {listed(columns)}; name it with `label = "COLUMN"`'
+        )
     if len(found) > 1:
         raise DataError(
-            f"{where}: {' and '.join(map(repr, found[:3]))} could each be the label column; name it with label, and "
+            f"{where}: {' and '.join(map(repr, found[:3]))} could each be the label column; name it with "
+            '`label = "COLUMN"`, and '
             "take the other out of the files if it is no input"
         )
     return found[0]
