@@ -34,7 +34,9 @@ def consensus(sources: Sequence[Path], *, out: Path, weights: Weights, run_code:
         file = book_file(out, replicate) if folder else out
         book.save(file)
         agreed = percent(float(book.records[-1]["agreed"]))
-        say(f"{file}: level {book.levels} at {percent(book.densities[-1])}, of which all {len(sources)} keep {agreed}")
+        searches = "both searches" if len(sources) == 2 else f"all {len(sources)} searches"
+        remain = percent(book.densities[-1])
+        say(f"{file}: level {book.levels}: {remain} remain; {searches} keep {agreed} of them")
     return 0
 
 

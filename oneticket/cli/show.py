@@ -47,7 +47,8 @@ def show(path: Path, *, level: int | None, json: bool) -> int:
     print_facts(
         [("book", path), ("replicates", replicates), *_common(first), ("levels", f"0 to {deepest}"), *_cost(books)]
     )
-    print_table(_levels(books, deepest))
+    if any(score_of(record) is not None for book in books.values() for record in book.records):
+        print_table(_levels(books, deepest))
     print_table(layers(first, level))
     return 0
 

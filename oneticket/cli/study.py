@@ -151,8 +151,8 @@ def _foresee(
         "parts share count in each part, and once in all.",
     )
     print_table(table)
-    for reading in context.readings():
-        tell(reading)
+    for line in context.said_of_data():
+        tell(line)
     tell_published(context)
     side = at_once([cell.step for cell in plan.cells], store=store, context=context, engine=engine)
     where = "in this process" if side == 1 else f"{side} at once on this machine"

@@ -148,7 +148,14 @@ def _reading(spec: DataSpec, parts: Sequence[Data], classes: tuple[str, ...]) ->
         classes=classes,
         train=part("training", sum(len(each.train) for each in parts)),
         test=part("test", sum(len(each.test) for each in parts)),
-        notes=tuple(dict.fromkeys(str(each).removesuffix(".") for each in readings)),
+        notes=(
+            *dict.fromkeys(str(each).removesuffix(".") for each in readings),
+            *(
+                line
+                for name, each in zip(spec.members, parts, strict=True)
+                for line in each.reading.selected(name.called, len(each.train))
+            ),
+        ),
         about=readings[0].about.partition(",")[0],
         noun=readings[0].noun if len({each.noun for each in readings}) == 1 else ("example", "examples"),
     )

@@ -70,6 +70,16 @@ class Reading:
         fewer = f" of {counted(part.classes, 'class', 'classes')}" if part.classes < len(self.classes) else ""
         return f"{counted(part.examples, *self.noun)}{fewer} from {part.origin}"
 
+    def selected(self, name: str, examples: int) -> tuple[str, ...]:
+        """How many of the training examples a selection of that name has; nothing where it has all.
+
+        >>> both = Part(origin="a file", examples=30, classes=2)
+        >>> Reading(where="pet", classes=("cat", "dog"), train=both, test=both).selected("pet:a", 15)
+        ('pet:a: 15 of 30 images',)
+        """
+        whole = self.train.examples
+        return () if examples == whole else (f"{name}: {examples:,} of {counted(whole, *self.noun)}",)
+
     def plain(self) -> dict[str, Any]:
         """As JSON values; `Reading.read` takes them back."""
         return asdict(self)

@@ -78,6 +78,7 @@ class RunContext:
     not_read: set[str] = field(default_factory=set)
     _data: OrderedDict[object, Data] = field(default_factory=OrderedDict, repr=False)
     _facts: dict[object, Facts] = field(default_factory=dict, repr=False)
+    _called: dict[object, str] = field(default_factory=dict, repr=False)
     _selections: dict[object, Selection] = field(default_factory=dict, repr=False)
 
     __repr__ = brief
@@ -103,6 +104,14 @@ class RunContext:
         self._data.move_to_end(key)
         return self._data[key]
 
+    def said_of_data(self) -> tuple[str, ...]:
+        """How each set was read, and how much of it each selection takes; in lines, without doubles."""
+        lines = [str(reading) for reading in self.readings()]
+        for key, facts in self._facts.items():
+            if facts.reading is not None:
+                lines += facts.reading.selected(self._called[key], facts.examples)
+        return tuple(dict.fromkeys(lines))
+
     def readings(self) -> tuple[Reading, ...]:
         """How each set was read whose facts were asked for, without doubles."""
         return tuple(dict.fromkeys(facts.reading for facts in self._facts.values() if facts.reading))
@@ -115,6 +124,7 @@ class RunContext:
         """
         targets = task_of(task).targets
         key = (spec.identity().text, targets, inputs)
+        self._called[key] = spec.called
         if key not in self._facts:
             published = nominal(spec, inputs) if self.pretend and targets == "classes" else None
             request = DataRequest(spec=spec, targets=targets, inputs=inputs)

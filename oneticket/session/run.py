@@ -56,9 +56,9 @@ def run_steps(
             store.find(step)
     works = None if progress is False else work(everything, context)
     seen = view(everything, progress=progress, store=store if each else None, names=names, works=works)
-    with tracking(track, store) as heard, seen as shown, stop_requests() as asked:
-        for reading in context.readings():
-            shown.screen.line(reading)
+    with tracking(track, store) as heard, seen as shown, stop_requests(lambda: shown.screen.line(STOPPING)) as asked:
+        for line in context.said_of_data():
+            shown.screen.line(line)
 
         def observe(step: Step, event: str) -> None:
             for observe_one in (shown.observe, *(each.observe for each in heard)):
@@ -128,21 +128,26 @@ def _mixed(steps: Sequence[Step], store: Store) -> Iterator[str]:
         )
 
 
+STOPPING = "stopping after this step; Ctrl-C again stops at once"
+
+
 @contextmanager
 def stop_requests(on_request: Callable[[], None] | None = None) -> Iterator[Callable[[], bool]]:
     """Turn the first Ctrl-C or SIGTERM into a request to stop after the step under way, when a checkpoint is written.
 
-    `on_request` is called at the first signal. A second signal ends the program at once, with the last checkpoint as it
+    `on_request` is called at the first signal, in a thread of its own: the main thread may be within a line that it
+    prints, and hold what another line needs. A second signal ends the program at once, with the last checkpoint as it
     is. Only the main thread receives signals; in another thread nothing is caught.
     """
-    asked: list[int] = []
+    asked, told = list[int](), list[threading.Thread]()
 
     def ask(number: int, _frame: object) -> None:
         if asked:
             raise KeyboardInterrupt
         asked.append(number)
         if on_request is not None:
-            on_request()
+            told.append(threading.Thread(target=on_request))
+            told[0].start()
 
     heard = (signal.SIGINT, signal.SIGTERM) if threading.current_thread() is threading.main_thread() else ()
     before = {number: signal.signal(number, ask) for number in heard}
@@ -151,3 +156,5 @@ def stop_requests(on_request: Callable[[], None] | None = None) -> Iterator[Call
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+        for thread in told:
+            thread.join()

@@ -46,6 +46,7 @@ def test_find_show_verify_transfer(capsys: pytest.CaptureFixture[str]) -> None:
     assert code == 0, err
     assert "8 steps done" in err or "10 steps done" in err
     assert "digits: 10 classes. Training: 1,437 images from the rest of its images. Test: 360 images from" in err
+    assert "digits:a: 719 of 1,437 images" in err.splitlines()
     assert "dense" in out and "ticket from digits:a (sgd)" in out
     code, _, err = oneticket_cli(f"{FIND} --out half-a", capsys)
     assert (code, "0 steps done" in err, "10 reused" in err) == (0, True, True)

@@ -65,6 +65,16 @@ def test_what_a_command_pipes_has_no_padding(words: str, capsys: pytest.CaptureF
     assert not [line for line in out.splitlines() if line != line.rstrip() or re.search("  .*\t|\t.*  ", line[2:])]
 
 
+def test_a_consensus_says_what_its_searches_keep_and_shows_no_scores(capsys: pytest.CaptureFixture[str]) -> None:
+    for words in ("--out a", "--out b --optimizer adam"):
+        assert oneticket_cli(f"{FIND} {words}", capsys)[0] == 0
+    code, out, err = oneticket_cli("consensus a b --out both", capsys)
+    assert code == 0, err
+    assert re.search(r": level 2: 64 % remain; both searches keep \d+ % of them$", out, re.M)
+    assert "Scores of the search" in oneticket_cli("show a", capsys)[1]
+    assert "Scores of the search" not in oneticket_cli("show both", capsys)[1]
+
+
 def table(*widths: int) -> ReportTable:
     header = tuple(f"c{number}" for number in range(len(widths)))
     return ReportTable(title="A table", header=header, rows=(tuple("x" * width for width in widths),), caption="Cells.")

@@ -343,6 +343,7 @@ def test_asked_to_stop_a_study_writes_a_checkpoint_and_goes_on(name: str, capsys
     Path("asked").touch()
     code, _, err = oneticket_cli(words, capsys)
     assert (code, err.splitlines()[-1]) == (130, "oneticket: interrupted; run the same command to go on")
+    assert "stopping after this step; Ctrl-C again stops at once" in err.splitlines()
     assert len([*Path(".oneticket").rglob("under-way/*.safetensors")]) == 1
     assert oneticket_cli(words, capsys)[0] == 0
     one, other = (

@@ -46,9 +46,7 @@ def test_diabetes_is_a_set_of_numbers_in_its_own_unit():
     assert (whole.min(), whole.max()) == (25, 346) and whole.mean() == pytest.approx(152.13, abs=0.01)
     assert data.scale.mean[0] == pytest.approx(float(data.train.targets.mean()), rel=1e-6)
     assert load(DataSpec(name="diabetes"), targets="numbers").digest == data.digest
-    with pytest.raises(
-        DataError, match='diabetes: gives numbers, but the task asks for classes; set `task = "regression"`'
-    ):
+    with pytest.raises(DataError, match="gives numbers, but the task asks for classes; set `task = .regression.`"):
         load(DataSpec(name="diabetes"))
 
 

@@ -283,8 +283,8 @@ def test_images_of_two_sizes_in_one_part(here: Path) -> None:
         ),
         (
             ("levels =", 'rewind = "99ep"\nlevels ='),
-            'parts.halves, source digits:a: search.rewind: 99ep is step 99, but `training.budget = "15ep"` ends at step '
-            "15 (1 steps an epoch); rewind earlier or train longer",
+            'parts.halves, source digits:a: search.rewind: 99ep is step 99, but `training.budget = "15ep"` ends at '
+            "step 15 (1 steps an epoch); rewind earlier or train longer",
         ),
         (
             ("levels =", "complexity.sets.digts = {score = 0.9}\nlevels ="),
