@@ -53,8 +53,8 @@ def check_request(request: DataRequest, source: DataSource, raw: Content) -> Non
     spec, where = request.spec, source.where
     if request.targets not in (raw.targets, "given"):
         gives, wants = TOLD[raw.targets], TOLD[request.targets]
-        usual = next((name for name, kind in TARGETS.items() if kind == raw.targets), "")
-        remedy = f'; set `task = "{usual}"`' if usual else ""
+        task = next((name for name, kind in TARGETS.items() if kind == raw.targets), "")
+        remedy = f'; set `task = "{task}"`' if task else ""
         raise SelectionError(f"{where}: gives {gives}, but the task asks for {wants}{remedy}")
     if raw.targets != "classes":
         for name, unused in (("classes", None), ("per_class", None), ("classes_from", 0)):

@@ -89,7 +89,7 @@ def test_names_of_255_bytes_are_written(capsys: pytest.CaptureFixture[str]) -> N
         ("import fifo --out o", "fifo: is not a regular file"),
         ("import /dev/zero --out o", "/dev/zero: is not a regular file"),
         ("import . --out o", ".: expected a file, got a folder"),
-        ("score empty empty.csv", "empty: empty"),
+        ("score empty empty.csv", "empty: the file is empty"),
         ("study /dev/null", "/dev/null: levels: field required"),
         ("push digits-a ~nobody-of-that-name/x/" + "y" * 300, "File name too long"),
         ("find --data ~nobody-of-that-name/x --model mlp --out o", "not found; looked in ~nobody-of-that-name/x"),

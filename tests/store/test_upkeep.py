@@ -182,8 +182,11 @@ def test_show_names_those_that_come_near(done: Store) -> None:
 
 
 def test_gc_and_verify_say_what_they_did(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert command.verify(store=str(tmp_path / "mistyped")) == 0
-    assert capsys.readouterr().out == f"{tmp_path / 'mistyped'}: no entries, nothing to verify\n"
+    for absent in (command.ls, command.gc, command.verify):
+        with pytest.raises(SpecError, match="--store .*mistyped: there is no such folder"):
+            absent(store=str(tmp_path / "mistyped"))
+    assert command.verify(store=str(tmp_path)) == 0
+    assert capsys.readouterr().out == f"{tmp_path}: no entries, nothing to verify\n"
     store, steps = Store(tmp_path), search()
     run(steps, store=store, context=RunContext())
     assert (command.gc(store=store.url), command.verify(store=store.url)) == (0, 0)
