@@ -271,7 +271,7 @@ def test_mistakes_in_a_study_are_told_before_anything_runs(
         ("study mine.toml --replicates 3-1", "--replicates: expected replicates such as 6-9 or 0,3, got '3-1'"),
         ("study mine.toml --replicates two", "--replicates: expected replicates such as 6-9 or 0,3, got 'two'"),
         ("study mine.toml --engine inline --store s4://x", "s4"),
-        ("store show 00", "none of the 0 entries"),
+        ("store show 00", "--store .oneticket: there is no such folder"),
         ("store ls --kind lvel", "unknown kind 'lvel'; did you mean 'level'"),
     ],
 )
