@@ -54,6 +54,7 @@ def figure_named(name: str) -> Figure:
     FIGURES.known(name)
     if not FIGURES.is_own(name):
         return FIGURES[name]
+    FIGURES.renew(name)
     function = FIGURES.own(name)
     title, _, caption = (inspect.getdoc(function) or function.__name__).partition("\n")
 

@@ -188,7 +188,10 @@ def takes_level(given: str | Claim) -> bool:
 
 
 def _function(given: str | Claim) -> Callable[..., Any]:
-    return CLAIMS.resolve(given) if isinstance(given, str) else given
+    if not isinstance(given, str):
+        return given
+    CLAIMS.renew(given)
+    return CLAIMS.resolve(given)
 
 
 def _verdict(given: str | Claim, rows: Sequence[Row], settings: dict[str, Any]) -> Verdict:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from oneticket.ground.errors import StoreError
-from oneticket.lottery.arms import CROSSED
+from oneticket.ground.errors import SpecError, StoreError
+from oneticket.ground.spec import Spec, own_code
+from oneticket.ground.table import Table
+from oneticket.lottery.arms import ARMS, CROSSED
 from oneticket.lottery.consensus import consensus
 from oneticket.lottery.controls import Source
 from oneticket.lottery.grouping import Placed, placed
@@ -15,18 +17,22 @@ from oneticket.lottery.run_context import RunContext
 from oneticket.lottery.search import book, initial_weights, level, level_ticket, rewind_weights
 from oneticket.lottery.training_request import Work
 from oneticket.lottery.transfer import blank, train_arm
+from oneticket.models.spec import ModelSpec
 from oneticket.store.step import Outcome, Step
 from oneticket.study.origins import search_of
 from oneticket.study.steps import (
     Blank,
     ConsensusStep,
+    Digests,
     FileStep,
     LevelStep,
     RewindStep,
     SourceTicket,
+    StudyStep,
     TransferStep,
     pruned_at,
     read_step,
+    recalled,
 )
 from oneticket.ticket.book import Book
 from oneticket.ticket.describe import replicate_of
@@ -57,7 +63,49 @@ def bind(step: Step, needs: Needs, records: Sequence[Mapping[str, Any]]) -> Book
 
 
 def _work(step: Step, needs: Needs, context: RunContext) -> Work[Outcome]:
-    match asked := read_step(step):
+    asked = read_step(step)
+    code = [*_code(asked, needs)]
+    _check_code(code)
+    done = yield from _done(asked, needs, context)
+    _check_code(code)  # a notebook may have planned something else meanwhile
+    return done
+
+
+def _code(asked: StudyStep, needs: Needs) -> Iterator[tuple[Table[Any], str, str | None]]:
+    """The user's own code that a step runs, as a table and a path, each with its digest in the plan."""
+    specs: list[tuple[Digests, Spec]] = []
+    match asked:
+        case ConsensusStep():
+            specs = [(level.digests, level.spec) for level in map(LevelStep.read, asked.needs[1::2])]
+        case TransferStep():
+            specs = [(asked.digests, asked.spec), (asked.digests, _model(asked.source, needs))]
+            if ARMS.is_own(asked.arm):
+                yield ARMS, asked.arm, asked.digests.get("control_digest")
+        case RewindStep() | LevelStep():
+            specs = [(asked.digests, asked.spec)]
+    for digests, spec in specs:
+        yield from ((table, path, digests.get(f"{table.kind}_digest")) for table, path in own_code(spec))
+
+
+def _model(source: Blank | SourceTicket, needs: Needs) -> ModelSpec:
+    """The network that a transfer trains."""
+    if not isinstance(source, Blank) and source.file is None:
+        return source.searched.spec.model
+    network = source.network if isinstance(source, Blank) else needs[0].record["model"]
+    return recalled(ModelSpec, network["spec"])
+
+
+def _check_code(code: Iterable[tuple[Table[Any], str, str | None]]) -> None:
+    """Refuse code that is not what the step's address says: its outcome would be reused for what the plan meant."""
+    for table, path, planned in code:
+        if table.executed(path) != planned:
+            raise SpecError(
+                f"{table.kind} {path!r}: its code changed since the study was planned; run the same command again"
+            )
+
+
+def _done(asked: StudyStep, needs: Needs, context: RunContext) -> Work[Outcome]:
+    match asked:
         case RewindStep():
             return RewindStep.encode((yield from rewind_weights(asked.spec, asked.replicate, context)))
         case LevelStep():

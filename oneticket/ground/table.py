@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from types import ModuleType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from oneticket.ground.errors import OneticketError, SpecError, unknown
-from oneticket.ground.import_path import is_path, own, source_digest
+from oneticket.ground.import_path import is_path, module_of, own
+from oneticket.ground.own_source import renew, source_digest
 
 if TYPE_CHECKING:
     from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
@@ -26,7 +28,7 @@ class Table(Mapping[str, Row]):
     the same names: that of a spec's module, which needs no torch, and the one that is `filled` where the work is done.
     As an annotation, `name: Annotated[str, TABLE]`, it restricts a spec's field to its names and paths.
 
-    `digests`: from a path and the kind to the digest of the code there.
+    `digests`: from a path, the kind and whether edited files are executed anew to the digest of the code there.
 
     >>> scopes = Table(kind="scope", rows={"global": "one threshold", "layerwise": "one in every layer"})
     >>> scopes.check("mine.py:scope"), scopes.is_own("mine.py:scope"), scopes.is_own("global")
@@ -40,7 +42,7 @@ or 'package.module:function'
 
     kind: str
     rows: Mapping[str, Row]
-    digests: Callable[[str, str], str] = source_digest
+    digests: Callable[[str, str, bool], str] = source_digest
 
     def __getitem__(self, name: str) -> Row:
         return self.rows[name]
@@ -103,8 +105,24 @@ or 'package.module:function'
         return found
 
     def digest(self, name: str) -> str:
-        """SHA-256 of the text of a user's own, for addresses; empty for a row, which is known by its name."""
-        return self.digests(name, self.kind) if self.is_own(name) else ""
+        """SHA-256 of the text of a user's own, for addresses; empty for a row, which is known by its name.
+
+        An edited file is executed anew, so that what is planned is what the file says now.
+        """
+        return self.digests(name, self.kind, True) if self.is_own(name) else ""
+
+    def executed(self, name: str) -> str:
+        """The digest of what this process runs under that name, whatever became of the file."""
+        return self.digests(name, self.kind, False) if self.is_own(name) else ""
+
+    def module(self, name: str) -> ModuleType:
+        """The module that a user's own is found in, another one after each time that an edited file was executed."""
+        return module_of(name, self.kind)
+
+    def renew(self, name: str) -> None:
+        """Execute a user's edited file anew, for what is in no address."""
+        if self.is_own(name):
+            renew(name, self.kind)
 
     @contextmanager
     def blamed(self, name: str, error: type[OneticketError] = SpecError) -> Iterator[None]:

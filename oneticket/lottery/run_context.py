@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from types import ModuleType
 from typing import TYPE_CHECKING
 
 import torch
@@ -18,6 +19,7 @@ from oneticket.data.spec import DataSpec
 from oneticket.ground.brief import brief
 from oneticket.ground.errors import DataError, SelectionError, SpecError, nearest
 from oneticket.ground.phase import phase
+from oneticket.ground.spec import Spec, own_code
 from oneticket.task.inputs import Inputs
 from oneticket.task.spec import TaskSpec
 from oneticket.task.task import task_of
@@ -93,7 +95,7 @@ class RunContext:
         `inputs`: what a network takes that was found on other data; images are brought to it.
         """
         targets = task_of(task).targets
-        key = (spec.identity().text, targets, inputs)
+        key = (spec.identity().text, targets, inputs, _modules(spec))
         if key not in self._data:
             while len(self._data) >= KEPT and sum(data.bytes for data in self._data.values()) > MOST_KEPT:
                 self._data.popitem(last=False)
@@ -122,8 +124,9 @@ class RunContext:
         With `pretend`, a known set that is not available counts as published, and its name is noted in `absent`; with
         `unread`, so does one that was never read here, noted in `not_read`.
         """
+        _renew(spec, task)
         targets = task_of(task).targets
-        key = (spec.identity().text, targets, inputs)
+        key = (spec.identity().text, targets, inputs, _modules(spec))
         self._called[key] = spec.called
         if key not in self._facts:
             published = nominal(spec, inputs) if self.pretend and targets == "classes" else None
@@ -147,7 +150,8 @@ class RunContext:
 
     def selection(self, spec: DataSpec, task: TaskSpec = CLASSIFICATION, inputs: Inputs | None = None) -> Selection:
         """Which examples that is; of a known set that is not available, with `pretend`, what is selected."""
-        key = (spec.identity().text, task_of(task).targets, inputs)
+        _renew(spec, task)
+        key = (spec.identity().text, task_of(task).targets, inputs, _modules(spec))
         if key not in self._selections:
             facts = self.facts(spec, task, inputs)
             there = facts.reading is not None
@@ -158,6 +162,18 @@ class RunContext:
                 else Selection(digest=facts.digest)
             )
         return self._selections[key]
+
+
+def _renew(*specs: Spec) -> None:
+    """Execute edited files of the user's own data and task anew, before anything is planned with them."""
+    for spec in specs:
+        for table, path in own_code(spec):
+            table.renew(path)
+
+
+def _modules(spec: DataSpec) -> tuple[ModuleType, ...]:
+    """Where the user's own data come from: what was read by edited code is read again."""
+    return tuple(table.module(path) for table, path in own_code(spec))
 
 
 def device(name: str = "auto") -> torch.device:

@@ -13,6 +13,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from types import ModuleType
 from typing import Any
 
 import torch
@@ -33,6 +34,7 @@ from oneticket.lottery.training import LARGE, do
 from oneticket.lottery.training_request import TrainingRequest, Work
 from oneticket.models.build import build_network
 from oneticket.models.parts import heads, prunable
+from oneticket.models.spec import MODELS, library_of
 from oneticket.pruning.units import find
 from oneticket.task.heads import with_heads
 from oneticket.task.task import task_of
@@ -246,16 +248,22 @@ def unlike_start(networks: Sequence[Mapping[str, Any]], *, seed: int, replicate:
     >>> [unlike_start([known, {**known, **other}], seed=0) for other in ({"classes": 3}, {"shape": [1, 2, 3]})]
     [None, 1]
     """
-    first, *others = (_below(canon.dumps(dict(known)), seed, replicate) for known in networks)
+    first, *others = (_below(canon.dumps(dict(known)), seed, replicate, _module(known)) for known in networks)
     return next((at for at, mark in enumerate(others, start=1) if mark != first), None)
 
 
 @lru_cache(maxsize=64)
-def _below(known: str, seed: int, replicate: int) -> str:
-    """A digest of W_0 without its output layer."""
+def _below(known: str, seed: int, replicate: int, _module: ModuleType | None) -> str:
+    """A digest of W_0 without its output layer; a user's edited code makes another one."""
     model = _fresh(json.loads(known), Streams(root=seed, replicate=replicate))
     above = {*flat(heads(model))}
     return canon.digest(fingerprint({name: w for name, w in model.state_dict().items() if name not in above}))
+
+
+def _module(known: Mapping[str, Any]) -> ModuleType | None:
+    """Where the user's own network comes from."""
+    name = known["spec"]["name"]
+    return MODELS.module(name) if MODELS.is_own(name) and not library_of(name) else None
 
 
 def _fresh(known: Mapping[str, Any], streams: Streams) -> nn.Module:

@@ -10,7 +10,7 @@ from pydantic import Field, JsonValue, ValidationInfo, field_validator
 
 from oneticket.ground import canon
 from oneticket.ground.errors import ModelError
-from oneticket.ground.import_path import source_digest
+from oneticket.ground.own_source import source_digest
 from oneticket.ground.spec import Spec
 from oneticket.ground.table import Table
 from oneticket.task.spec import Kind
@@ -29,11 +29,11 @@ def library_of(name: str) -> str:
     return library if library in LIBRARIES else ""
 
 
-def _code(path: str, kind: str) -> str:
+def _code(path: str, kind: str, anew: bool) -> str:
     """A model's code in an address: the digest of its text or, for a library, of its name and version."""
     library = library_of(path)
     if not library:
-        return source_digest(path, kind)
+        return source_digest(path, kind, anew)
     try:
         version = metadata.version(library)
     except metadata.PackageNotFoundError as error:

@@ -19,7 +19,7 @@ from oneticket.data.facts import Facts
 from oneticket.data.load import load
 from oneticket.data.spec import USUAL, DataSpec, own_path
 from oneticket.ground.errors import DataError, ModelError, OneticketError, SpecError, TransferError, unknown
-from oneticket.ground.import_path import own
+from oneticket.ground.own_source import renew
 from oneticket.lottery.transfer import network_of
 from oneticket.models.build import build, layout
 from oneticket.models.spec import KINDS, MODELS, ModelSpec, library_of
@@ -77,7 +77,7 @@ def wanted(what: str) -> Make | DataSpec:
 
 
 def _of_function(path: str) -> Make | DataSpec:
-    found = own(path, "model or dataset")
+    found = renew(path, "model or dataset")
     if isinstance(found, nn.Module):
         return _copied(found)
     try:

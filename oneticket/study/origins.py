@@ -45,8 +45,8 @@ def search_origin(
     """
     if not 0 <= levels <= MOST_LEVELS:
         raise SpecError(f"levels: expected 0 to {MOST_LEVELS}, got {levels}")
-    facts = context.facts(spec.data, spec.task)
-    digests = {"data_digest": facts.digest, **code_digests(spec)}
+    facts, code = context.facts(spec.data, spec.task), code_digests(spec)
+    digests = {"data_digest": facts.digest, **code}
     rewind = RewindStep(spec=spec, replicate=replicate, digests=digests).step
     steps: list[Step] = []
     for number in range(levels + 1):
@@ -54,7 +54,7 @@ def search_origin(
         planned = LevelStep(spec=spec, replicate=replicate, digests=digests, number=number, needs=needs)
         steps.append(planned.step)
     known = network(spec, context)
-    layers, remaining = _counted(spec.pruning, canon.dumps(known), levels)
+    layers, remaining = _counted(spec.pruning, canon.dumps(known), levels, canon.dumps(code))
     for level, (above, here) in enumerate(pairwise(remaining), start=1):
         if here == above:
             raise SpecError(
@@ -123,7 +123,7 @@ def code_digests(*specs: Spec) -> dict[str, str]:
 
 
 @lru_cache(maxsize=256)
-def _counted(rule: PruningSpec, network: str, levels: int) -> tuple[tuple[str, ...], tuple[int, ...]]:
+def _counted(rule: PruningSpec, network: str, levels: int, _code: str) -> tuple[tuple[str, ...], tuple[int, ...]]:
     """The names of the prunable weights in the model's order, and how many remain at each level: needs no scores."""
     known = json.loads(network)
     spec = ModelSpec.recall(known["spec"])

@@ -6,7 +6,7 @@ import inspect
 from pathlib import Path
 
 from oneticket.ground.errors import SpecError
-from oneticket.ground.import_path import own
+from oneticket.ground.own_source import renew
 from oneticket.lottery.run_context import RunContext
 from oneticket.study.file import read_study
 from oneticket.study.grid import Plan, plan
@@ -22,7 +22,7 @@ def plan_of(name: str, place: RunContext) -> Plan:
     """
     if ":" not in name or Path(name).exists():
         return _named(name, place)
-    function = own(name, "study")
+    function = renew(name, "study")
     try:
         inspect.signature(function).bind(place)
     except TypeError as error:

@@ -61,6 +61,7 @@ def tracker(text: str) -> Tracker:
         kind, where = path[1], path[2]
     elif kind.endswith(".py"):
         raise SpecError(f"tracker {text!r}: expected file.py:function:WHERE")
+    TRACKERS.renew(kind)
     opened = TRACKERS.resolve(kind)
     if not where:
         raise SpecError(f"tracker {kind}: expected {kind}:FOLDER, got {text!r}")

@@ -15,8 +15,11 @@ from commands import oneticket_cli
 from sklearn.datasets import load_digits
 from torch.nn import functional as F
 
+from oneticket.charts.figures import figure_named
 from oneticket.data.batches import batches
 from oneticket.data.spec import DataSpec
+from oneticket.engine.execute import alone
+from oneticket.engine.handlers import work
 from oneticket.ground.errors import SpecError
 from oneticket.ground.streams import Streams
 from oneticket.lottery.run_context import RunContext
@@ -26,6 +29,7 @@ from oneticket.optim.build import build as build_optimizers
 from oneticket.optim.schedule import lr_factor
 from oneticket.optim.spec import OptimizerSpec
 from oneticket.pruning.allocate import allocate
+from oneticket.store.step import Step
 from oneticket.study.file import read_study
 from oneticket.study.grid import plan
 from oneticket.study.origins import search_origin
@@ -262,6 +266,51 @@ def test_another_text_is_other_work_where_it_must_be(here: Path) -> None:
         now = keys()
         assert {kind for kind in before if before[kind] != now[kind]} == changed, name
         before = now
+
+
+def test_steps_that_were_planned_refuse_code_that_was_edited_since(here: Path) -> None:
+    for name, text in PARTS.items():
+        Path(f"{name}.py").write_text(HEAD + text)
+    Path("mine.toml").write_text(STUDY.format(**{name: f"{name}.py:{name}" for name in PARTS}))
+
+    def steps() -> dict[str, Step]:
+        cells = plan(read_study(Path("mine.toml")), RunContext()).cells
+        (origin, *_) = (cell.origin for cell in cells if cell.origin)
+        own = {cell.arm.rpartition(":")[2]: cell.step for cell in cells}
+        return {**own, "rewind": origin.rewind, "level": origin.levels[-1]}
+
+    planned = steps()
+    assert planned.keys() == EVERYTHING
+    for name, changed in CHANGES.items():
+        kind = {"data": "dataset", "control": "arm"}.get(name, name)
+        Path(f"{name}.py").write_text(HEAD + PARTS[name] + "# another text\n")
+        steps()
+        for each in changed:
+            if f"{'dataset' if name == 'data' else name}_digest" not in planned[each].args:
+                continue  # a step that it needs runs it
+            with pytest.raises(SpecError, match=f"^{kind} '{name}.py:{name}': its code changed since the study was"):
+                alone(work(planned[each], [], RunContext()))
+        Path(f"{name}.py").write_text(HEAD + PARTS[name])
+        assert {each: step.key for each, step in steps().items()} == {each: s.key for each, s in planned.items()}
+
+
+def test_what_is_known_of_a_network_and_of_data_is_of_the_code_that_runs_now(here: Path) -> None:
+    """In one process, and with one context."""
+    for name in ("data", "model"):
+        Path(f"{name}.py").write_text(HEAD + PARTS[name])
+    spec, context = SearchSpec(data="data.py:data", model="model.py:model"), RunContext()
+    before = search_origin(spec, levels=1, replicate=0, context=context)
+    Path("data.py").write_text(HEAD + PARTS["data"].replace("[:160]", "[:150]"))
+    Path("model.py").write_text(HEAD + PARTS["model"].replace("12", "24"))
+    after = search_origin(spec, levels=1, replicate=0, context=context)
+    assert after.remaining[0] - before.remaining[0] == 12 * (64 + 10)
+    assert context.facts(spec.data).examples == 150 == len(context.data(spec.data).train.inputs)
+
+
+def test_an_edited_figure_is_drawn_as_it_is_now(here: Path) -> None:
+    for title in ("One", "Two"):
+        Path("mine.py").write_text(f'def figure(findings):\n    """{title}."""\n')
+        assert figure_named("mine.py:figure").title == title
 
 
 def test_what_a_books_file_names_is_run_only_if_told(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
