@@ -118,13 +118,12 @@ def _kept(layer: Layer, shape: tuple[int, ...]) -> float | None:
     about, path = _about(layer, shape)
     if path not in _KNOWN:
         try:
-            found = _read(path, about)
-        except OSError as error:  # for now
-            tell(path, error, ANEW)
-            found = None
-        if found is None:
+            _KNOWN[path] = float(note.read(path.read_bytes(), KIND, about))
+        except (FileNotFoundError, NotADirectoryError):
             return None
-        _KNOWN[path] = found
+        except (OSError, StoreError) as error:  # it cannot be read for now, or is damaged
+            tell(path, error, "it is measured anew")
+            return None
     return _KNOWN[path]
 
 
@@ -134,10 +133,10 @@ def _keep(layer: Layer, shape: tuple[int, ...], found: float) -> float:
     text = note.write(KIND, about, found).encode()
     try:
         if not disk.create(path, text):
-            there = _read(path, about)
-            if there is None:  # damaged
+            try:
+                found = float(note.read(path.read_bytes(), KIND, about))
+            except StoreError:  # damaged, which was told when it was to be read
                 disk.replace(path, text)
-            found = found if there is None else there
     except OSError as error:
         if path.parent not in _TOLD:
             _TOLD.add(path.parent)
@@ -220,21 +219,9 @@ def _seconds(layer: nn.Module, x: Tensor) -> float:
     return min(seen)
 
 
-def _read(path: Path, about: str) -> float | None:
-    """The stored measurement; None if there is none, or if it is damaged, which is reported. Raises OSError."""
-    try:
-        return float(note.read(path.read_bytes(), KIND, about))
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    except StoreError as error:
-        tell(path, error, ANEW)
-        return None
-
-
 MARKS = [DENSEST / STEP**n for n in range(60)]
 KINDS: dict[str, Any] = {"linear": nn.Linear, "convolution": nn.Conv2d}
 MEASURING = "measuring once which layers are faster sparse on this machine"
-ANEW = "it is measured anew"
 KIND = "density below which a layer is sparse"
 FORMAT = 7  # of what is kept; raised when the kernels change
 _TOLD: set[Path] = set()

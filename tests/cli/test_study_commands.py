@@ -187,7 +187,7 @@ def test_the_store_on_the_command_line(capsys: pytest.CaptureFixture[str]) -> No
     code, out, _ = oneticket_cli("store verify", capsys)
     assert code == 1 and f"{STEPS - 1} entries are good, 1 damaged" in out
     code, _, err = oneticket_cli("study mine.toml --engine inline", capsys)
-    assert code == 0 and "1 steps done" in err and f"{STEPS - 1} reused" in err
+    assert code == 0 and "1 step done" in err and f"{STEPS - 1} reused" in err
     assert oneticket_cli("store verify", capsys)[0] == 0
     code, out, _ = oneticket_cli("store gc --dry-run", capsys)
     assert code == 0 and "damaged, and set aside" in out

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -219,6 +220,11 @@ def test_your_own_task_runs_a_search_and_its_text_is_in_the_address(tmp_path) ->
     (tmp_path / "apart.py").write_text("nothing = 1\n")
     assert address() == first
     (tmp_path / "weights.py").write_text("SECOND = 1.0\n")
+    with pytest.raises(SpecError, match="weights.py changed since it was imported; restart Python"):
+        address()
+    for name, module in [*sys.modules.items()]:
+        if str(getattr(module, "__file__", "")).startswith(str(tmp_path)):
+            del sys.modules[name]  # as in a new process
     assert address() != first, "a module beside the file that it imports is part of the address"
     with pytest.raises(SpecError, match=r"expected a oneticket\.Task, got int"):
         task_of(TaskSpec(name=f"{tmp_path}/mine.py:other"))
