@@ -57,10 +57,12 @@ def machine() -> str:
 
     said = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else ""
     named = re.search(r"model name\s*: (.+)", said)
+    kind = re.search(r"cpu family\s*: (\d+)\s+model\s*: (\d+)", said)  # names alone do not tell generations apart
     gpu = f", {torch.cuda.get_device_name()}" if torch.cuda.is_available() else ""
     last, edited = (git(*asked, "--", "oneticket", "benchmarks") for asked in (["log", "-1", "--format=%h"], ["diff"]))
     versions = f"torch {torch.__version__}, numba {numba.__version__}, Python {platform.python_version()}"
     cpu = named[1].strip() if named else platform.machine()
+    cpu += f" (family {kind[1]}, model {kind[2]})" if kind else ""
     return f"{os.cpu_count()} cores of {cpu}{gpu}; {versions}, oneticket {__version__} {last}{'+' * bool(edited)}"
 
 
