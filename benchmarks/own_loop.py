@@ -172,7 +172,7 @@ CASES = [
     ("lenet-300-100", (1, 28, 28), 128, 0.02, "Compacted", 12, 40),
     ("resnet-20", (3, 32, 32), 128, 0.1, "Compacted", 1, 12),
     ("MLP of 1 M", (1, 28, 28), 128, 0.1, "attach", 4, 40),
-    ("MLP of 10 M", (1, 28, 28), 128, 0.1, "attach", 1, 20),
+    ("MLP of 10 M", (1, 28, 28), 128, 0.1, "attach", 1, 80),
     *(("lenet-300-100", (1, 28, 28), 128, 0.1, peer, 12, 40) for peer in HELD if peer not in ("attach", "Compacted")),
 ]
 TARGETS = {
