@@ -225,14 +225,21 @@ def tables(field: FieldInfo) -> Iterator[Table[Any]]:
             left += get_args(one)
 
 
-def own_code(spec: Spec) -> Iterator[tuple[Table[Any], str]]:
-    """Each path to the user's own code in a spec or a spec within it, with its table of names.
+def own_code(spec: Spec) -> tuple[tuple[Table[Any], str], ...]:
+    """Each path to the user's own code in a spec or a spec within it, with its table of names; found once.
 
     >>> class Search(Spec):
     ...     criterion: Annotated[str, Table(kind="criterion", rows={"magnitude": "the smallest"})] = "magnitude"
     >>> [(table.kind, path) for table, path in own_code(Search(criterion="mine.py:score"))]
     [('criterion', 'mine.py:score')]
     """
+    if "_own_code" not in spec.__dict__:
+        spec.__dict__["_own_code"] = tuple(_own_code(spec))
+    known: tuple[tuple[Table[Any], str], ...] = spec.__dict__["_own_code"]
+    return known
+
+
+def _own_code(spec: Spec) -> Iterator[tuple[Table[Any], str]]:
     for name, places, marks in _coded(type(spec)):
         value = getattr(spec, name)
         named = value if isinstance(value, tuple) else (value,)
