@@ -15,10 +15,10 @@ from oneticket.charts.sheet import Heading, layered, sheet
 from oneticket.charts.theme import Chart, Record
 from oneticket.ground.metric import Metric
 from oneticket.ground.metric import named as named_metrics
-from oneticket.lottery.arms import WHOLE
+from oneticket.lottery.arms import WHOLE, words_of
 from oneticket.stats.regroup import parts, settled, sources_of
 from oneticket.stats.summary import Line, Row, Summary, over, places, summary
-from oneticket.stats.words import counts, label_place, percent, within, without, words_of
+from oneticket.stats.words import counts, label_place, percent, within, without
 from oneticket.ticket.names import natural
 
 LEVELS, WIDTH, STEP, SIDE = 3, 180, 14, 18

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from oneticket.lottery.arms import words_of
 from oneticket.stats.summary import Row
-from oneticket.stats.words import arm_place, words_of
+from oneticket.stats.words import arm_place
 
 NAMED = 4
 

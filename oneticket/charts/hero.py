@@ -12,9 +12,10 @@ from oneticket.charts.sheet import Heading, layered, sheet
 from oneticket.charts.theme import Chart, Record
 from oneticket.ground.metric import Metric
 from oneticket.ground.metric import named as named_metrics
+from oneticket.lottery.arms import words_of
 from oneticket.stats.regroup import parts, settled
 from oneticket.stats.summary import Row, Summary, places, summary
-from oneticket.stats.words import counts, percent, plus_minus, within, words_of
+from oneticket.stats.words import counts, percent, plus_minus, within
 
 WIDTH, SIDE, FIRST = 210, 17, 6  # pixels of a plot, letters of a line beside it, panels that are shown unasked
 NUMBERS = 0.75  # room for the numbers at the right, beside that of the points

@@ -11,9 +11,8 @@ import altair as alt
 
 from oneticket.charts import theme
 from oneticket.charts.legends import legend
-from oneticket.lottery.arms import OF_TARGET
+from oneticket.lottery.arms import OF_TARGET, words_of
 from oneticket.stats.summary import Line, rank
-from oneticket.stats.words import words_of
 from oneticket.ticket.names import natural
 
 

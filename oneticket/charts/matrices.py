@@ -9,9 +9,10 @@ from oneticket.charts.heat import Matrix, Tile, heats, levels_of, scale_of
 from oneticket.charts.sheet import sheet
 from oneticket.charts.theme import Chart
 from oneticket.ground.metric import Metric, named
+from oneticket.lottery.arms import words_of
 from oneticket.stats.regroup import parts, settled
 from oneticket.stats.summary import Line, Row, Setting, Summary, over, summary
-from oneticket.stats.words import counts, percent, words_of
+from oneticket.stats.words import counts, percent
 from oneticket.ticket.names import natural, naturally
 
 At = tuple[str, str, int]

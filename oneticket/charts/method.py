@@ -8,8 +8,9 @@ from itertools import pairwise
 from typing import Literal
 from xml.sax.saxutils import escape
 
+from oneticket.lottery.arms import words_of
 from oneticket.stats.summary import Row, Summary, summary
-from oneticket.stats.words import percent, words_of
+from oneticket.stats.words import percent
 
 WIDTH, HEIGHT = 720, 512
 SIZE = 19  # of letters: 10 pixels where the picture is 390 pixels wide

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from oneticket.data.spec import halved
 from oneticket.ground.errors import SpecError
 from oneticket.ground.metric import METRICS, Metric
+from oneticket.lottery.arms import words_of
 from oneticket.stats.settings import same
 from oneticket.stats.summary import Line, Row, Setting, Summary, filled, summary
-from oneticket.stats.words import words_of
 from oneticket.study.settings import SETTINGS, UPDATE
 from oneticket.ticket.names import separate
 

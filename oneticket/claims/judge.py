@@ -13,7 +13,8 @@ from oneticket.claims.pairs import Pair, comparisons, pooled
 from oneticket.claims.pool import Pool
 from oneticket.ground.errors import SpecError
 from oneticket.ground.metric import METRICS, Metric
-from oneticket.stats.words import percent, words_of
+from oneticket.lottery.arms import words_of
+from oneticket.stats.words import percent
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

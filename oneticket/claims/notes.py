@@ -11,11 +11,12 @@ from oneticket.claims.decided import Decided
 from oneticket.claims.pairs import Pair, names, pooled, some
 from oneticket.claims.pool import Pool
 from oneticket.ground.metric import Metric, number
+from oneticket.lottery.arms import words_of
 from oneticket.stats.equivalence import equivalent
 from oneticket.stats.power import NOISE
 from oneticket.stats.settings import changes, renamed
 from oneticket.stats.stats import bootstrap_interval
-from oneticket.stats.words import gained, listed, words_of
+from oneticket.stats.words import gained, listed
 
 
 def beside(pairs: Iterable[Pair], level: int, cells: int) -> list[str]:

@@ -9,6 +9,7 @@ from typing import Any
 
 from oneticket.claims.claim import Verdict
 from oneticket.claims.family import Family, family
+from oneticket.lottery.arms import words_of
 from oneticket.report.decomposition import decomposition_lines, decomposition_rows, decomposition_tables
 from oneticket.report.judged import every_level
 from oneticket.report.methods import methods
@@ -20,7 +21,7 @@ from oneticket.stats.report_table import ReportTable
 from oneticket.stats.sources import source_tables
 from oneticket.stats.summary import Row, places, summary
 from oneticket.stats.table import lean, tables
-from oneticket.stats.words import MISSING, arm_place, counts, percent, words_of
+from oneticket.stats.words import MISSING, arm_place, counts, percent
 from oneticket.study.findings import Findings
 from oneticket.ticket.names import naturally
 

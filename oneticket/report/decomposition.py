@@ -6,11 +6,12 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from oneticket.ground.metric import Metric
+from oneticket.lottery.arms import words_of
 from oneticket.stats.decomposition import EFFECTS, PARTS, Decomposition
 from oneticket.stats.report_table import ReportTable
 from oneticket.stats.stats import Paired
 from oneticket.stats.table import lean
-from oneticket.stats.words import MISSING, listed, percent, within, words_of
+from oneticket.stats.words import MISSING, listed, percent, within
 
 COLUMNS = (
     *("part", "equal", "model", "target_data", "target_optimizer", "head", "source_data", "source_optimizer"),

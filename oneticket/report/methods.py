@@ -8,12 +8,12 @@ from typing import Any
 
 from oneticket.data.spec import DataSpec, joint_name
 from oneticket.ground.metric import METRICS, Metric
-from oneticket.lottery.arms import CROSSED, OF_TARGET, WHOLE
+from oneticket.lottery.arms import CROSSED, OF_TARGET, WHOLE, words_of
 from oneticket.models.spec import ModelSpec
 from oneticket.pruning.spec import CRITERIA, SCOPES
 from oneticket.report.settings import COMPARED, DRAWN, HEADS, PRUNED, SHOTS, STARTS, length, optimizer, span
 from oneticket.stats.stats import CONFIDENCE
-from oneticket.stats.words import arm_place, counts, listed, margin_words, percent, words_of
+from oneticket.stats.words import arm_place, counts, listed, margin_words, percent
 from oneticket.study.findings import Findings
 from oneticket.study.labels import model_label
 from oneticket.study.rows import COMPACT

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from itertools import groupby
 
 from oneticket.ground.metric import Metric
-from oneticket.lottery.arms import ARMS, WHOLE
+from oneticket.lottery.arms import ARMS, WHOLE, words_of
 from oneticket.stats.regroup import settled
 from oneticket.stats.report_table import ReportTable
 from oneticket.stats.summary import Line, Row, Summary, over, places, summary
-from oneticket.stats.words import MISSING, percent, within, words_of
+from oneticket.stats.words import MISSING, percent, within
 
 USUAL = ("own", "reinit", "layerwise-random", "global-random", "dense")
 """The arms that answer the usual questions. Arms that separate mask from weights are in `report/decomposition`."""

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from itertools import groupby
 
-from oneticket.lottery.arms import WHOLE
+from oneticket.lottery.arms import WHOLE, words_of
 from oneticket.report.rivals import Rivals, name, rivals
 from oneticket.stats.regroup import settled
 from oneticket.stats.summary import Row, Summary, over, places, summary
-from oneticket.stats.words import listed, percent, words_of
+from oneticket.stats.words import listed, percent
 
 
 def sentence(rows: Iterable[Row]) -> str:

@@ -18,11 +18,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from oneticket.ground.metric import Metric
-from oneticket.lottery.arms import WHOLE
+from oneticket.lottery.arms import WHOLE, words_of
 from oneticket.stats.regroup import parts, settled
 from oneticket.stats.stats import Paired, paired
 from oneticket.stats.summary import Line, Row, Setting, Summary, places, summary
-from oneticket.stats.words import words_of
 
 Scores = Mapping[str, Mapping[int, float]]
 """Arm -> score by replicate."""

@@ -7,9 +7,10 @@ from typing import Any
 
 from oneticket.ground.errors import SpecError
 from oneticket.ground.metric import Metric
+from oneticket.lottery.arms import words_of
 from oneticket.stats.report_table import ReportTable
 from oneticket.stats.stats import Interval
-from oneticket.stats.words import MISSING, gained, plus_minus, words_of
+from oneticket.stats.words import MISSING, gained, plus_minus
 
 
 def score_table(found: Sequence[Mapping[str, Any]]) -> ReportTable:

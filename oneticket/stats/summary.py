@@ -10,10 +10,10 @@ from typing import Any
 
 from oneticket.ground.errors import SpecError
 from oneticket.ground.metric import Metric, score_of
-from oneticket.lottery.arms import ARMS
+from oneticket.lottery.arms import ARMS, words_of
 from oneticket.stats.settings import same
 from oneticket.stats.stats import Interval, Paired, mean_interval, paired
-from oneticket.stats.words import arm_place, words_of
+from oneticket.stats.words import arm_place
 from oneticket.study.settings import SETTINGS
 from oneticket.ticket.names import natural, naturally
 

@@ -7,7 +7,6 @@ from decimal import Decimal
 
 from oneticket.ground.metric import NOISE, Metric, number
 from oneticket.lottery.arms import ARMS
-from oneticket.lottery.arms import words_of as words_of
 from oneticket.stats.stats import Interval
 
 MISSING = "—"

@@ -15,7 +15,7 @@ from oneticket.claims.claims import verdicts
 from oneticket.data.find import HUB
 from oneticket.data.spec import DataSpec
 from oneticket.ground.table import Table
-from oneticket.lottery.arms import ARMS, CONTROLS
+from oneticket.lottery.arms import ARMS, CONTROLS, words_of
 from oneticket.lottery.controls import Source
 from oneticket.lottery.run_context import RunContext
 from oneticket.lottery.search import search
@@ -23,7 +23,6 @@ from oneticket.lottery.spec import SearchSpec, TransferSpec
 from oneticket.lottery.transfer import transfer
 from oneticket.optim.schedule import lr_factor
 from oneticket.optim.spec import OptimizerSpec
-from oneticket.stats.words import words_of
 from oneticket.store.store import Store
 from oneticket.study.findings import findings
 from oneticket.study.grid import plan

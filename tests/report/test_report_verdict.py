@@ -5,10 +5,10 @@ import re
 import pytest
 
 from oneticket.ground.errors import SpecError
+from oneticket.lottery.arms import words_of
 from oneticket.report.rivals import rival_tables
 from oneticket.report.verdict import sentence
 from oneticket.stats.regroup import pooled
-from oneticket.stats.words import words_of
 
 START = "At 1.2 % of the weights on digits:b under sgd, the ticket from digits:a (sgd) reached "
 CI = r"95 % CI −?[\d.]+ to −?[\d.]+"
