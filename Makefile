@@ -5,6 +5,8 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+# Whatever is started here starts more processes, and each would compile the whole package anew.
+unexport PYTHONDONTWRITEBYTECODE
 # What trains convolutions is tested twice: the second time as on a CPU without AVX-512, in memory that is never clean.
 OLDER_CPU := ONEDNN_MAX_CPU_ISA=AVX2 ATEN_CPU_CAPABILITY=avx2 MALLOC_PERTURB_=85 \
 	$(if $(filter x86_64,$(shell uname -m)),NUMBA_CPU_NAME=haswell NUMBA_CPU_FEATURES=)

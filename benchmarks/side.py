@@ -13,6 +13,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 DATA = ROOT.parent / "shared" / "data"
 os.environ.setdefault("ONETICKET_DATA", str(DATA))
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # else each process compiles our modules anew, and no others
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")  # every side says itself how many it takes
 ENVIRONMENT = {name: value for name, value in os.environ.items() if name not in THREADS}
 

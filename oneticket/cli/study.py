@@ -28,7 +28,6 @@ from oneticket.store.store import Store
 from oneticket.study.design import keep_study
 from oneticket.study.estimate import Estimate, estimate
 from oneticket.study.grid import Plan
-from oneticket.study.plan import closure
 from oneticket.study.replicates import of_replicates
 from oneticket.study.resolve import plan_of
 
@@ -67,7 +66,7 @@ def study(
         raise SpecError("--price: goes with --dry-run")
     if measure:
         raise SpecError("--measure: goes with --dry-run")
-    tell_changes(plan, kept)
+    tell_changes(plan.steps, kept)
     keep_study(plan, kept)  # the whole study, whichever part of it runs here
     steps = [cell.step for cell in asked.cells]
     names = called(asked.cells, places=True)
@@ -91,7 +90,7 @@ def report(name: str, *, out: Path, show: bool, store: str) -> int:
     with phase("planning"):
         plan = plan_of(name, context)
     make_folder(out)
-    tell_changes(plan, Store(store))
+    tell_changes(plan.steps, Store(store))
     found = findings(plan, Store(store))
     written = write_report(found, out)
     for verdict in judged(found).verdicts:
@@ -120,7 +119,7 @@ def clear(names: Sequence[str], *, dry_run: bool, store: str) -> int:
                 f"--keep {name}: its steps cannot be planned without {listed(sorted(context.absent))}; make that data "
                 "available"
             )
-        keep = (keep or set()) | {step.key for step in closure(cell.step for cell in plan.cells)}
+        keep = (keep or set()) | {step.key for step in plan.steps}
     return store_commands.gc(store=store, keep=keep, dry_run=dry_run)
 
 

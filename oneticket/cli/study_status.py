@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from oneticket.cli.tables import print_table
+from oneticket.ground.allocator import uncollected
 from oneticket.ground.phase import phase
 from oneticket.lottery.run_context import RunContext
 from oneticket.session.called import Called, called
@@ -25,22 +26,26 @@ from oneticket.study.stale_data import changes
 def status(name: str, *, json: bool, store: str) -> int:
     """Print how far a study is, who is at it, and what failed."""
     kept = Store(store)
-    with phase("planning"):
+    with phase("planning"), uncollected():
         context = RunContext(pretend=True, unread=not kept.keys())
         plan = plan_of(name, context)
-    everything = closure(cell.step for cell in plan.cells)
-    with kept.indexed():
-        tell_changes(plan, kept)
+        everything = plan.steps
+    with kept.indexed(), uncollected():
+        tell_changes(everything, kept)
         there, held, failed = kept.there(step.key for step in everything), kept.claims.holders(), kept.failures()
 
     def state(step: Step) -> str:
         marks = (("done", there), ("under way", held), ("failed", failed))
         return next((word for word, keys in marks if step.key in keys), "to do")
 
-    names = called(plan.cells, places=False)
+    open_steps = [step for step in everything if state(step) in OPEN]
+    names = called(plan.cells, places=False) if open_steps else {}
 
     def said(step: Step) -> str:
         return describe(step, names.get(step.key, Called()).arm)
+
+    def why(step: Step) -> str:
+        return str(held.get(step.key) or failed[step.key])
 
     rows = []
     for part, cells in parts_of(plan):
@@ -50,14 +55,12 @@ def status(name: str, *, json: bool, store: str) -> int:
     counts = Counter(map(state, everything))
     rows.append(("all", str(len(plan.cells)), str(len(everything)), *(str(counts[word]) for word in STATES)))
     if json:
-        named = {step.key: (said(step), state(step)) for step in everything if state(step) in STATES[1:3]}
-        reasons = {key: str(held.get(key) or failed[key]) for key in named}
         parts = [{"part": row[0], **dict(zip(COUNTED, map(int, row[1:]), strict=True))} for row in rows]
-        open_steps = [
-            {"key": key, "what": what, "state": word, "why": reasons[key]} for key, (what, word) in named.items()
+        listed_steps = [
+            {"key": step.key, "what": said(step), "state": state(step), "why": why(step)} for step in open_steps
         ]
-        said_of = {"study": plan.name, "store": kept.url, **published(context)}
-        say_json({**said_of, "parts": parts, "steps": open_steps})
+        about = {"study": plan.name, "store": kept.url, **published(context)}
+        say_json({**about, "parts": parts, "steps": listed_steps})
         return 0
     table = ReportTable(
         title=f"{plan.name} in {kept.url}",
@@ -67,10 +70,8 @@ def status(name: str, *, json: bool, store: str) -> int:
     )
     print_table(table)
     tell_published(context)
-    for step in everything:
-        if state(step) in ("under way", "failed"):
-            why = held.get(step.key) or failed[step.key]
-            say(f"{state(step)}: {said(step)}: {why}")
+    for step in open_steps:
+        say(f"{state(step)}: {said(step)}: {why(step)}")
     return 0
 
 
@@ -88,9 +89,9 @@ def tell_published(context: RunContext) -> None:
         say(f"not read yet, and counted as published: {listed(sorted(context.not_read))}")
 
 
-def tell_changes(plan: Plan, store: Store) -> None:
-    """Print which data have changed."""
-    for line in changes(plan, store):
+def tell_changes(steps: Iterable[Step], store: Store) -> None:
+    """Print which data of these steps have changed."""
+    for line in changes(steps, store):
         tell(line, style="yellow")
 
 
@@ -101,4 +102,5 @@ def parts_of(plan: Plan) -> Iterator[tuple[str, tuple[Cell, ...]]]:
 
 
 STATES = ("done", "under way", "failed", "to do")
+OPEN = STATES[1:3]
 COUNTED = ("cells", "steps", *STATES)

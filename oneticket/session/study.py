@@ -117,7 +117,7 @@ def run(
         planned = _plan(study, context)
     asked = of_replicates(planned, replicates)
     check_tables(planned)
-    for doubt in (*planned.doubts, *changes(planned, kept)):
+    for doubt in (*planned.doubts, *changes(planned.steps, kept)):
         warnings.warn(doubt, UserWarning, stacklevel=2)
     keep_study(planned, kept)  # the whole study, whichever part of it runs here
     names = called(asked.cells, places=True)

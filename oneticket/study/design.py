@@ -14,7 +14,6 @@ from oneticket.store.plans import FOLDER
 from oneticket.store.store import Store
 from oneticket.study.cells import Cell
 from oneticket.study.grid import Plan
-from oneticket.study.plan import closure
 from oneticket.study.spec import CLAIMS
 from oneticket.study.steps import training_step
 
@@ -85,7 +84,7 @@ def keep_plan(plan: Plan, store: Store) -> None:
     parts: dict[str, list[str]] = {}
     for cell in plan.cells:
         parts.setdefault(cell.part or plan.name, []).append(cell.step.key)
-    steps = [step.key for step in closure(cell.step for cell in plan.cells)]
+    steps = [step.key for step in plan.steps]
     store.plans.write(plan.name, title=plan.title, parts=parts, steps=steps)
 
 

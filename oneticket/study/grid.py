@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import product
 from typing import Any, TypeVar
 
@@ -21,6 +22,7 @@ from oneticket.lottery.run_context import RunContext
 from oneticket.lottery.spec import SearchSpec, TransferSpec
 from oneticket.models.spec import ModelSpec
 from oneticket.optim.spec import OptimizerSpec
+from oneticket.store.step import Step
 from oneticket.study.cells import Cell, Origin
 from oneticket.study.complexity import check_complexity
 from oneticket.study.consensus import consensus_origin
@@ -31,7 +33,7 @@ from oneticket.study.labels import Labels, called_in
 from oneticket.study.merge import Role, located, naming, rewind, stated, training
 from oneticket.study.origins import search_origin
 from oneticket.study.overlaps import overlaps
-from oneticket.study.plan import BLANK, transfer_cells
+from oneticket.study.plan import BLANK, closure, transfer_cells
 from oneticket.study.sources import ConsensusSpec
 from oneticket.study.spec import FIGURES, ComplexitySpec, PartSpec, SetSpec, StudySpec, TrainedSpec
 from oneticket.task.inputs import ALIKE, Inputs
@@ -69,6 +71,11 @@ class Plan:
     doubts: tuple[str, ...] = ()
 
     __repr__ = brief
+
+    @cached_property
+    def steps(self) -> tuple[Step, ...]:
+        """All its steps and what they need, each once, every need before what needs it."""
+        return closure(cell.step for cell in self.cells)
 
 
 def plan(study: StudySpec, context: RunContext) -> Plan:

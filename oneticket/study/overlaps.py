@@ -15,7 +15,7 @@ from oneticket.lottery.run_context import RunContext
 from oneticket.lottery.spec import SearchSpec
 from oneticket.study.cells import Cell, Origin
 from oneticket.study.origins import file_origin
-from oneticket.study.steps import TransferStep, training_step
+from oneticket.study.steps import TransferStep
 from oneticket.task.inputs import Inputs
 from oneticket.task.task import task_of
 from oneticket.ticket.ticket import Ticket
@@ -33,12 +33,13 @@ def overlaps(cells: Iterable[Cell], context: RunContext) -> tuple[str, ...]:
     asked: set[tuple[str, ...]] = set()
     sources: dict[str, Selection | None] = {}
     for cell in cells:
+        if cell.step.kind != TransferStep.kind:
+            continue
         for origin in cell.origin.each if cell.origin else ():
             several = bool(cell.origin and cell.origin.of)
             pair = _called(origin, cell.origin), str(cell.called.data)
             again = (_name(origin), *pair, cell.part)
-            step = training_step(cell.step)
-            if again in asked or not isinstance(step, TransferStep):
+            if again in asked:
                 continue
             asked.add(again)
             if again[0] not in sources:
@@ -46,7 +47,8 @@ def overlaps(cells: Iterable[Cell], context: RunContext) -> tuple[str, ...]:
             source = sources[again[0]]
             if source is None:
                 continue
-            target = context.selection(step.spec.data, step.spec.task, Inputs.read(origin.network))
+            spec = TransferStep.read(cell.step).spec
+            target = context.selection(spec.data, spec.task, Inputs.read(origin.network))
             if several or source.digest != target.digest:
                 found = source.shared(target)
                 before = most.get(pair, found)

@@ -8,8 +8,6 @@ from typing import Any
 from oneticket.ground.canon import dumps
 from oneticket.store.step import Step
 from oneticket.store.store import Store
-from oneticket.study.grid import Plan
-from oneticket.study.plan import closure
 from oneticket.study.steps import training_step
 
 DIGEST = "data_digest"
@@ -17,13 +15,15 @@ DIGEST = "data_digest"
 
 def changed(steps: Iterable[Step], store: Store) -> dict[str, tuple[str, str]]:
     """The datasets, by name, of which the store holds work under another digest alone: (that digest, the one now)."""
+    if not (kept := store.keys()):
+        return {}
     asked = [step for step in steps if DIGEST in step.args]
     there = store.there(step.key for step in asked)
     lacking = [step for step in asked if step.key not in there]
     if not lacking:
         return {}
     known: dict[str, str] = {}
-    for plain in store.definitions(store.keys()).values():
+    for plain in store.definitions(kept).values():
         if DIGEST in plain.get("args", {}):
             known[_else(plain["kind"], plain["args"])] = plain["args"][DIGEST]
     if not known:
@@ -36,11 +36,11 @@ def changed(steps: Iterable[Step], store: Store) -> dict[str, tuple[str, str]]:
     return found
 
 
-def changes(planned: Plan, store: Store) -> list[str]:
-    """Which data are not what they were when the store's work was done, in a line each."""
+def changes(steps: Iterable[Step], store: Store) -> list[str]:
+    """Which data of these steps are not what they were when the store's work was done, in a line each."""
     return [
         f"{name} is not what it was: digest {before[:12]} then, {now[:12]} now; what was trained on it is done anew"
-        for name, (before, now) in changed(closure(cell.step for cell in planned.cells), store).items()
+        for name, (before, now) in changed(steps, store).items()
     ]
 
 

@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from oneticket.data.subset import Ints
+from oneticket.data.tables.kinds import as_array
 from oneticket.ground.errors import DataError
 
 LABELS = ("label", "labels", "fine_label", "class", "target")
@@ -47,7 +48,7 @@ def numbered(
         if values is None:
             labels[split] = np.full(len(column), HIDDEN, np.int64)
         elif kind == "whole numbers":
-            labels[split] = np.array(values.to_numpy(), dtype=np.int64)
+            labels[split] = as_array(values).astype(np.int64)
         else:
             labels[split] = np.array([numbers.get(value, HIDDEN) for value in values.to_pylist()], dtype=np.int64)
     return [str(name) for name in names], labels

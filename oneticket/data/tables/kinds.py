@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -30,7 +32,16 @@ def plain(column: pa.ChunkedArray) -> pa.ChunkedArray:
 def numbers(column: pa.ChunkedArray) -> NDArray[np.float64]:
     """Numbers or truth values as float64 (N,), NaN where missing."""
     # Not "safe", which refuses whole numbers beyond 2^53; their neighbours are one number to any network.
-    return np.asarray(pc.cast(plain(column), pa.float64(), safe=False).to_numpy(zero_copy_only=False))
+    return as_array(pc.fill_null(pc.cast(plain(column), pa.float64(), safe=False), np.nan))
+
+
+def as_array(column: pa.ChunkedArray) -> NDArray[Any]:
+    """Numbers without gaps (N,), copied; pyarrow's own way to NumPy imports pandas, which takes 0.15 s.
+
+    >>> as_array(pa.chunked_array([[2, 3], [5]]))
+    array([2, 3, 5])
+    """
+    return np.array(np.from_dlpack(column.combine_chunks()))
 
 
 KINDS: dict[str, tuple[str, ...]] = {
