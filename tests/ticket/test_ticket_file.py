@@ -200,7 +200,7 @@ def _umask(folder: Path) -> int:
         ("folder/plain/t.safetensors", "File exists"),
         ("", "cannot be written"),
         ("folder", "Is a directory"),
-        ("nul\x00", "null byte"),
+        ("nul\x00", "embedded null"),
         ("n" * 300, "name too long"),
     ],
 )
@@ -221,7 +221,7 @@ def test_a_place_that_cannot_be_written_is_named(ticket, tmp_path, monkeypatch, 
         ("none", "No such file or directory"),
         ("folder", "is a folder; expected a file"),
         ("pipe", "is not a regular file"),
-        ("nul\x00", "null byte"),
+        ("nul\x00", "embedded null"),
         ("", "No such file or directory"),
     ],
 )
