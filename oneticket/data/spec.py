@@ -86,8 +86,9 @@ class DataSpec(Spec):
 
     >>> DataSpec(name="cifar10:a").plain()["crop"], DataSpec(name="cifar10:a").half
     (4, 'a')
-    >>> [(each.name, each.crop) for each in DataSpec(name=["cifar10", "mnist"], per_class=500).members]
-    [('cifar10', 4), ('mnist', 0)]
+    >>> two = DataSpec(name=["cifar10:a", "mnist"], per_class=500)
+    >>> [(each.name, each.crop) for each in two.members], two.called, two.set
+    ([('cifar10:a', 4), ('mnist', 0)], 'cifar10:a+mnist', 'cifar10')
     """
 
     kind: ClassVar[str] = "data"
@@ -171,7 +172,7 @@ class DataSpec(Spec):
 
     @property
     def members(self) -> tuple[DataSpec, ...]:
-        """Each set by itself."""
+        """Each set by itself; of one set that set."""
         return (self.but(beside=(), temperature=1.0), *self.beside) if self.beside else (self,)
 
     @property
@@ -181,18 +182,18 @@ class DataSpec(Spec):
 
     @property
     def set(self) -> str:
-        """The name without the half."""
+        """The name without the half; of several sets the first one's."""
         return halved(self.name)[0]
 
     @property
     def half(self) -> Literal["a", "b"] | None:
-        """Which half of the training part is used, or None for all."""
+        """Which half of the training part is used, or None for all; of several sets the first one's."""
         return halved(self.name)[1]
 
     @model_validator(mode="before")
     @classmethod
     def _several(cls, given: Any) -> Any:
-        """A list of sets, or of names with shared settings, as the first one with the others in `others`."""
+        """A list of sets, or of names with shared settings, as the first one with the others in `beside`."""
         if isinstance(given, list | tuple):
             if not given:
                 raise ValueError("expected at least one dataset, got none")

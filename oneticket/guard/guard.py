@@ -109,6 +109,18 @@ class Guard:
 
     The parameters stay the model's own: nothing is renamed, wrapped or re-parametrised, and copies of the model are
     unguarded. Parameters are looked up by name at every step, so one that was replaced is held from the next step on.
+
+    >>> model = nn.Linear(2, 2)
+    >>> optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    >>> guard = attach(model, optimizer, {"weight": torch.tensor([[True, False], [True, True]])})
+    >>> model(torch.ones(1, 2)).sum().backward()
+    >>> optimizer.step()
+    >>> guard.audit().remaining, list(guard.parameters()), sorted(guard.state_dict())
+    (3, ['weight'], ['mask', 'rule'])
+    >>> guard.load_state_dict(guard.state_dict())
+    >>> guard.detach()
+    >>> guard
+    Guard(Mask(1 tensors, 3 of 4 weights remain, density 0.75), rule='gate+project', detached)
     """
 
     def __init__(

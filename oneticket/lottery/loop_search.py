@@ -88,6 +88,10 @@ class Search:
     ...         level.optimizer.step()
     >>> search.book.densities, search.dense["2.weight"]
     ((1.0, 0.8125, 0.65625), 'the output layer')
+    >>> [record["steps"] for record in search.records], search.mask.remaining
+    ([3, 2, 2], 17)
+    >>> print(search.weight_counts)
+    density 0.5312 of 32 prunable weights, 0.7414 of all 58
     """
 
     def __init__(
@@ -173,7 +177,7 @@ class Search:
 
     @property
     def mask(self) -> Mask:
-        """The mask of the level that is trained now, or next."""
+        """The mask of the level that is trained now, or next; after the last level, that of one more level."""
         return self._at.mask
 
     @property
@@ -183,7 +187,7 @@ class Search:
 
     @property
     def weight_counts(self) -> Density:
-        """How many weights remain at that level, may be pruned, and are in the whole model."""
+        """How many weights remain in `mask`, may be pruned, and are in the whole model."""
         return Density(remaining=self.mask.remaining, total=self.mask.total, whole=model_weights(self._inner))
 
     @property
@@ -213,6 +217,9 @@ class Search:
         """The state of the search, at any time: `{"tensors": name -> tensor, "facts": JSON}`.
 
         It holds no training: save the model and the optimizer of an open level yourself.
+
+        >>> sorted(Search(nn.Linear(2, 2), levels=1, head="").state_dict())
+        ['facts', 'tensors']
         """
         level = self._level
         at = self._at
@@ -229,6 +236,16 @@ class Search:
         state if the loop loads it: restore both. Other weights than the state was saved with are a GuardError at the
         first step. A level without steps begins again. Raises SpecError, also while a level is open, and PruneError for
         broken tensors; then nothing is changed.
+
+        >>> def sgd(model):
+        ...     return torch.optim.SGD(model.parameters(), lr=0.1)
+        >>> first, second = (Search(nn.Linear(2, 2), sgd, levels=1, fraction=0.5, head="") for _ in range(2))
+        >>> for level in first:
+        ...     level.model(torch.ones(1, 2)).sum().backward()
+        ...     level.optimizer.step()
+        >>> second.load_state_dict(first.state_dict())
+        >>> second
+        Search(2 of 2 levels done, density 0.25 of 4 prunable weights, 0.5 of all 6)
         """
         if self._level is not None:
             raise SpecError(f"search state: level {self._level.number} is open; load the state before the loop")

@@ -60,6 +60,12 @@ class RunContext:
     used. `threads`: CPU threads of a training; None leaves torch's own number, and gives workers one. Another number
     changes rounding. `pretend`: plan also with known sets that are not available; `unread`: also with sets that were
     never read here, where addresses are not looked up, since nothing is stored yet.
+
+    Raises SpecError for a number of threads below 1 or above 1024.
+
+    >>> context = RunContext(device=device("cpu"), threads=1)
+    >>> context, context.stop()
+    (RunContext(threads=1), False)
     """
 
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
@@ -92,7 +98,12 @@ class RunContext:
     def data(self, spec: DataSpec, task: TaskSpec = CLASSIFICATION, inputs: Inputs | None = None) -> Data:
         """The dataset of that spec with the targets that the task needs, loaded once.
 
-        `inputs`: what a network takes that was found on other data; images are brought to it.
+        `inputs`: what a network takes that was found on other data; images are brought to it. Raises DataError for a
+        set that is not available.
+
+        >>> data = RunContext().data(DataSpec(name="digits:a"))
+        >>> data.train.inputs.shape, data.outputs
+        (torch.Size([719, 1, 8, 8]), 10)
         """
         targets = task_of(task).targets
         key = (spec.identity().text, targets, inputs, _modules(spec))
@@ -107,7 +118,13 @@ class RunContext:
         return self._data[key]
 
     def said_of_data(self) -> tuple[str, ...]:
-        """How each set was read, and how much of it each selection takes; in lines, without doubles."""
+        """How each set was read, and how much of it each selection takes; in lines, without doubles.
+
+        >>> context = RunContext()
+        >>> _ = context.facts(DataSpec(name="digits:a"))
+        >>> context.said_of_data()[1:]
+        ('digits:a: 719 of 1,437 images',)
+        """
         lines = [str(reading) for reading in self.readings()]
         for key, facts in self._facts.items():
             if facts.reading is not None:
@@ -115,14 +132,24 @@ class RunContext:
         return tuple(dict.fromkeys(lines))
 
     def readings(self) -> tuple[Reading, ...]:
-        """How each set was read whose facts were asked for, without doubles."""
+        """How each set was read whose facts were asked for, without doubles.
+
+        >>> context = RunContext()
+        >>> _ = context.facts(DataSpec(name="digits:a"))
+        >>> [reading.train.examples for reading in context.readings()]
+        [1437]
+        """
         return tuple(dict.fromkeys(facts.reading for facts in self._facts.values() if facts.reading))
 
     def facts(self, spec: DataSpec, task: TaskSpec = CLASSIFICATION, inputs: Inputs | None = None) -> Facts:
         """What planning must know of that dataset; its digest is part of the address of every step that uses it.
 
         With `pretend`, a known set that is not available counts as published, and its name is noted in `absent`; with
-        `unread`, so does one that was never read here, noted in `not_read`.
+        `unread`, so does one that was never read here, noted in `not_read`. Raises DataError for any other set that is
+        not available, SelectionError for one that lacks what the spec asks for.
+
+        >>> RunContext().facts(DataSpec(name="digits", classes=3, per_class=10)).examples
+        30
         """
         _renew(spec, task)
         targets = task_of(task).targets
@@ -149,7 +176,13 @@ class RunContext:
         return self._facts[key]
 
     def selection(self, spec: DataSpec, task: TaskSpec = CLASSIFICATION, inputs: Inputs | None = None) -> Selection:
-        """Which examples that is; of a known set that is not available, with `pretend`, what is selected."""
+        """Which examples that is; of a known set that is not available, with `pretend`, what is selected.
+
+        >>> context = RunContext()
+        >>> first, second = (context.selection(DataSpec(name=half)) for half in ("digits:a", "digits:b"))
+        >>> first.shared(first), first.shared(second)
+        ((719, 0), (0, 0))
+        """
         _renew(spec, task)
         key = (spec.identity().text, task_of(task).targets, inputs, _modules(spec))
         if key not in self._selections:

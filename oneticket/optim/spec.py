@@ -109,7 +109,11 @@ class OptimizerSpec(Spec):
 
     @property
     def elementwise(self) -> bool:
-        """Whether each weight is known to be updated by itself, so that weights can be skipped and networks stacked."""
+        """Whether each weight is known to be updated by itself, so that weights can be skipped and networks stacked.
+
+        >>> OptimizerSpec(name="sgd").elementwise, OptimizerSpec(name="muon").elementwise
+        (True, False)
+        """
         return self.name in OPTIMIZERS and self.name not in MIXING
 
     @field_validator("lr", "rest_lr", "momentum", "nesterov", "betas", "weight_decay")

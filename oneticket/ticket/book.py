@@ -1,4 +1,4 @@
-"""The book: all levels of one search."""
+"""The book: all levels of one search (long: one class, with an example of each method)."""
 
 from __future__ import annotations
 
@@ -43,11 +43,15 @@ class Book:
     `book[level]` is a ticket, `len(book)` is `levels + 1`, and iterating runs through the tickets. Raises PruneError
     when the parts do not fit, SpecError for a level or density that is not there.
 
-    >>> book = Book(weights={"w": torch.tensor([3.0, 2.0, 1.0, 4.0])}, levels=2,
+    >>> book = Book(weights={"w": torch.tensor([3.0, 2.0, 1.0, 4.0]), "b": torch.zeros(4)}, levels=2,
     ...             pruned_at={"w": torch.tensor([0, 2, 1, 0], dtype=torch.uint8)},
     ...             contract=Contract(rewind="0it", step=0))
     >>> book.densities, book[1].weights["w"].tolist(), book.at(density=0.5).lineage["level"]
     ((1.0, 0.75, 0.5), [3.0, 2.0, 0.0, 4.0], 2)
+    >>> book.model_densities, book.density(2), book.mask(2)["w"].tolist()
+    ((1.0, 0.875, 0.75), 0.5, [True, False, False, True])
+    >>> print(book.weight_counts[2])
+    density 0.5 of 4 prunable weights, 0.75 of all 8
     """
 
     weights: Mapping[str, Tensor] = field(repr=False)
@@ -84,7 +88,12 @@ class Book:
             object.__setattr__(self, name, facts(getattr(self, name), f"book.{name}"))
 
     def with_head(self, *names: str) -> Book:
-        """The same book with another contract.head, as `Ticket.with_head`."""
+        """The same book with another contract.head, as `Ticket.with_head`.
+
+        >>> weights, start = {"out.weight": torch.ones(1, 2)}, Contract(rewind="0it", step=0)
+        >>> Book(weights=weights, pruned_at={}, levels=0, contract=start).with_head("out").contract.head
+        ('out.weight',)
+        """
         return replace(self, contract=replace(self.contract, head=heads.named(names, self.weights)))
 
     @classmethod
@@ -98,7 +107,13 @@ class Book:
         lineage: Mapping[str, Any] | None = None,
         records: Sequence[Mapping[str, Any]] = (),
     ) -> Book:
-        """The book of these masks, level 0 (full) first; raises PruneError unless each lies within the one before."""
+        """The book of these masks, level 0 (full) first; raises PruneError unless each lies within the one before.
+
+        >>> masks = [Mask({"w": torch.tensor(each)}) for each in ([True, True], [True, False])]
+        >>> book = Book.from_masks(masks, weights={"w": torch.ones(2)}, contract=Contract(rewind="0it", step=0))
+        >>> book.pruned_at["w"]
+        tensor([0, 1], dtype=torch.uint8)
+        """
         if not masks or masks[0].remaining != masks[0].total:
             raise PruneError("book: the masks must begin with level 0, which is full")
         for level in range(1, len(masks)):
@@ -137,7 +152,7 @@ class Book:
         )
 
     def mask(self, level: int) -> Mask:
-        """The mask of a level."""
+        """The mask of a level; raises SpecError for a level that is not there."""
         self._check(level)
         return Mask({name: _above(at, level) for name, at in self.pruned_at.items()})
 
@@ -163,15 +178,39 @@ class Book:
         return tuple(Density(remaining=round(each * total), total=total, whole=whole) for each in self.densities)
 
     def plot(self) -> Inline:
-        """The score of each level over its density, as an Altair chart: `plot.levels`."""
+        """The score of each level over its density, as an Altair chart: `plot.levels`.
+
+        Raises SpecError for a book whose records hold no scores, MissingExtra without Altair.
+
+        >>> start, records = Contract(rewind="0it", step=0), [{"accuracy": 0.9}]
+        >>> book = Book(weights={}, pruned_at={}, levels=0, contract=start, records=records)
+        >>> book.plot().to_dict()["title"]["text"]
+        'Accuracy as weights are pruned'
+        """
         return cast("Inline", door("plot:levels")(self))
 
     def plot_layers(self) -> Inline:
-        """How many weights remain in each layer at each level, as an Altair chart: `plot.layers`."""
+        """How many weights remain in each layer at each level, as an Altair chart: `plot.layers`.
+
+        Raises SpecError for a book without prunable weights, MissingExtra without Altair.
+
+        >>> masks, weights = [Mask.full({"fc.weight": (2,)})], {"fc.weight": torch.ones(2)}
+        >>> book = Book.from_masks(masks, weights=weights, contract=Contract(rewind="0it", step=0))
+        >>> book.plot_layers().to_dict()["title"]["text"]
+        'Where the weights remain'
+        """
         return cast("Inline", door("plot:layers")(self))
 
     def table(self) -> DataFrame:
-        """The levels as a pandas DataFrame: density, remaining weights, and the fields of each record."""
+        """The levels as a pandas DataFrame: density, remaining weights, and the fields of each record.
+
+        Raises MissingExtra without pandas.
+
+        >>> start, records = Contract(rewind="0it", step=0), [{"accuracy": 0.9}]
+        >>> book = Book(weights={}, pruned_at={}, levels=0, contract=start, records=records)
+        >>> list(book.table().columns)
+        ['density', 'model_density', 'living', 'accuracy']
+        """
         return cast("DataFrame", door("stats.frame:of_book")(self))
 
     _repr_html_ = card_by("ticket.cards:of_book")
@@ -181,7 +220,7 @@ class Book:
         return f"Book(levels 0 to {self.levels}, at the sparsest {sparsest}, rewind {self.contract.rewind})"
 
     def density(self, level: int) -> float:
-        """The density of a level."""
+        """The density of a level; raises SpecError for a level that is not there."""
         self._check(level)
         return self.densities[level]
 
@@ -203,7 +242,12 @@ class Book:
 
     @property
     def id(self) -> str:
-        """SHA-256, as 64 hex digits, over weights, levels, contract, model and lineage; never over records."""
+        """SHA-256, as 64 hex digits, over weights, levels, contract, model and lineage; never over records.
+
+        >>> book = Book(weights={}, pruned_at={}, levels=0, contract=Contract(rewind="0it", step=0))
+        >>> len(book.id), book.id == replace(book, records=[{"accuracy": 0.9}]).id
+        (64, True)
+        """
         return digest(
             {
                 "kind": "book",
@@ -223,13 +267,28 @@ class Book:
         """The book of the weights that most of several searches keep; see `lottery/consensus`.
 
         All must have begun from the same weights. `weights`: start from those, or from the "mean" of all `weights`.
+
+        >>> from oneticket import search
+        >>> quick = {"model": {"name": "mlp", "widths": [4]}, "training": {"budget": "1it"}, "rewind": "0it"}
+        >>> books = [search({"data": half, **quick}, levels=1) for half in ("digits:a", "digits:b")]
+        >>> book = Book.consensus(books)
+        >>> book.densities == books[0].densities, book.records[0]["agreed"]
+        (True, 1.0)
         """
         found: Book = door("lottery.consensus:consensus")(books, weights=weights, run_code=run_code)
         return found
 
     @classmethod
     def load(cls, path: str | os.PathLike[str], *, replicate: int | None = None) -> Book:
-        """A book from its file, or from a folder of books by `replicate` (by default 0); raises FileError."""
+        """A book from its file, or from a folder of books by `replicate` (by default 0); raises FileError.
+
+        >>> from tempfile import TemporaryDirectory
+        >>> book = Book(weights={}, pruned_at={}, levels=0, contract=Contract(rewind="0it", step=0))
+        >>> with TemporaryDirectory() as folder:
+        ...     book.save(f"{folder}/book-0.safetensors")
+        ...     Book.load(folder, replicate=0) == book
+        True
+        """
         found: Book = door("publish.load:load_book")(path, replicate=replicate)
         return found
 
@@ -237,12 +296,28 @@ class Book:
     def from_pretrained(
         cls, where: str | os.PathLike[str], *, revision: str | None = None, filename: str = "book.safetensors"
     ) -> Book:
-        """A book from a file, a folder, a `file://` URL or a Hub repository, as `Ticket.from_pretrained` finds it."""
+        """A book from a file, a folder, a `file://` URL or a Hub repository, as `Ticket.from_pretrained` finds it.
+
+        >>> from tempfile import TemporaryDirectory
+        >>> book = Book(weights={}, pruned_at={}, levels=0, contract=Contract(rewind="0it", step=0))
+        >>> with TemporaryDirectory() as folder:
+        ...     _ = book.push_to_hub(folder)
+        ...     Book.from_pretrained(folder) == book
+        True
+        """
         found: Book = door("publish.load:book_from")(where, revision=revision, filename=filename)
         return found
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the book's file, whole or not at all; raises FileError."""
+        """Write the book's file, whole or not at all; raises FileError.
+
+        >>> from tempfile import TemporaryDirectory
+        >>> book = Book(weights={}, pruned_at={}, levels=0, contract=Contract(rewind="0it", step=0))
+        >>> with TemporaryDirectory() as folder:
+        ...     book.save(f"{folder}/mine.safetensors")
+        ...     Book.load(f"{folder}/mine.safetensors") == book
+        True
+        """
         door("ticket.file:save")(self, path)
 
     def push_to_hub(
@@ -254,7 +329,17 @@ class Book:
         license: str | None = None,
         data_license: str | None = None,
     ) -> str:
-        """Put the book and its card on the Hugging Face Hub in one commit, or into a folder: `hub.publish`."""
+        """Put the book and its card on the Hugging Face Hub in one commit, or into a folder: `hub.publish`.
+
+        Returns their place: the commit's page, or the folder. Raises FileError, with nothing changed.
+
+        >>> from tempfile import TemporaryDirectory
+        >>> book = Book(weights={}, pruned_at={}, levels=0, contract=Contract(rewind="0it", step=0))
+        >>> with TemporaryDirectory() as folder:
+        ...     _ = book.push_to_hub(folder)
+        ...     sorted(os.listdir(folder))
+        ['README.md', 'book.safetensors']
+        """
         link: str = door("publish.hub:publish")(
             self, where, private=private, revision=revision, license=license, data_license=data_license
         )

@@ -76,18 +76,33 @@ class Contract:
 
     @property
     def format(self) -> int:
-        """The lowest number of the file format that can say it: 2 for several outputs or one without own tensors."""
+        """The lowest number of the file format that can say it: 2 for several outputs or one without own tensors.
+
+        >>> [Contract(rewind="0it", step=0, head=head).format for head in (("fc.weight",), (("a",), ("b",)), ((),))]
+        [1, 2, 2]
+        """
         return 1 if not self.head or isinstance(self.head[0], str) else 2
 
     def plain(self) -> dict[str, Any]:
-        """The complete JSON form: `Contract.read(contract.plain()) == contract`."""
+        """The complete JSON form: `Contract.read(contract.plain()) == contract`.
+
+        >>> contract = Contract(rewind="2ep", step=782)
+        >>> contract.plain()["rewind"], Contract.read(contract.plain()) == contract
+        ('2ep', True)
+        """
         return {**asdict(self), "head": heads.plain(self.heads)}
 
     __repr__ = brief
 
     @classmethod
     def read(cls, plain: object) -> Contract:
-        """Build from the JSON form; raises FileError for a field that is missing or unknown or cannot be honoured."""
+        """Build from the JSON form; raises FileError for a field that is missing or unknown or cannot be honoured.
+
+        >>> Contract.read({"rewind": "2ep"})
+        Traceback (most recent call last):
+            ...
+        oneticket.ground.errors.FileError: contract.step: missing; every field must be written down
+        """
         if not isinstance(plain, Mapping):
             raise FileError(f"contract: expected a mapping, got {type(plain).__name__}")
         known = [field.name for field in fields(cls)]

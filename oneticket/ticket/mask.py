@@ -29,6 +29,8 @@ class Mask(Mapping[str, Tensor]):
     >>> mask = Mask({"fc.weight": torch.tensor([[True, False], [True, True]])})
     >>> mask.remaining, mask.total, mask.density
     (3, 4, 0.75)
+    >>> mask.counts, mask.shapes
+    ({'fc.weight': 3}, {'fc.weight': (2, 2)})
     >>> mask <= Mask.full(mask)
     True
     """
@@ -52,7 +54,11 @@ class Mask(Mapping[str, Tensor]):
 
     @classmethod
     def full(cls, like: Mapping[str, Tensor | tuple[int, ...]]) -> Self:
-        """The full mask of the given tensors or shapes: nothing is pruned."""
+        """The full mask of the given tensors or shapes: nothing is pruned.
+
+        >>> Mask.full({"fc.weight": (3, 2)}).remaining
+        6
+        """
         made = cls({})
         for name in sorted(like):
             shape = tuple(thing.shape if isinstance(thing := like[name], Tensor) else thing)
@@ -63,7 +69,11 @@ class Mask(Mapping[str, Tensor]):
 
     @classmethod
     def unpack(cls, packed: Mapping[str, Tensor], shapes: Mapping[str, tuple[int, ...]]) -> Self:
-        """The mask whose `pack()` is given; raises PruneError for wrong names, sizes or padding."""
+        """The mask whose `pack()` is given; raises PruneError for wrong names, sizes or padding.
+
+        >>> Mask.unpack({"fc.weight": torch.tensor([0b101], dtype=torch.uint8)}, {"fc.weight": (3,)})["fc.weight"]
+        tensor([ True, False,  True])
+        """
         if set(packed) != set(shapes):
             raise PruneError(
                 f"packed mask: bits and shapes must have the same names; bits {names.listed(set(packed))}, "
@@ -84,7 +94,11 @@ class Mask(Mapping[str, Tensor]):
         return made
 
     def pack(self) -> dict[str, Tensor]:
-        """Name -> uint8, 1-D: eight weights a byte, the first in the lowest bit, padding bits zero."""
+        """Name -> uint8, 1-D: eight weights a byte, the first in the lowest bit, padding bits zero.
+
+        >>> Mask({"fc.weight": torch.tensor([True, False, True])}).pack()
+        {'fc.weight': tensor([5], dtype=torch.uint8)}
+        """
         return {name: from_raw(bits, torch.uint8, (len(bits),)) for name, bits in self._bits.items()}
 
     def __getitem__(self, name: str) -> Tensor:
@@ -125,7 +139,11 @@ class Mask(Mapping[str, Tensor]):
 
     @property
     def digest(self) -> str:
-        """SHA-256 over names, shapes and bits, as 64 hex digits."""
+        """SHA-256 over names, shapes and bits, as 64 hex digits.
+
+        >>> Mask.full({"fc.weight": (2,)}).digest == Mask({"fc.weight": torch.tensor([True, True])}).digest
+        True
+        """
         bits = {name: hashlib.sha256(bits).hexdigest() for name, bits in self._bits.items()}
         return digest({name: [list(shape), bits[name]] for name, shape in self._shapes.items()})
 
@@ -147,7 +165,11 @@ class Mask(Mapping[str, Tensor]):
         return Mask.unpack(found, self._shapes)
 
     def without(self, dropped: Collection[str]) -> Mask:
-        """The mask without these names: they become dense by policy."""
+        """The mask without these names: they become dense by policy. Names that it does not have are ignored.
+
+        >>> list(Mask.full({"conv.weight": (2, 2), "fc.weight": (2,)}).without(["fc.weight"]))
+        ['conv.weight']
+        """
         packed = {name: bits for name, bits in self.pack().items() if name not in dropped}
         return Mask.unpack(packed, {name: self._shapes[name] for name in packed})
 
@@ -155,6 +177,10 @@ class Mask(Mapping[str, Tensor]):
         """New tensors whose pruned entries are exactly +0.0, NaN and infinity included; other names come through as is.
 
         Raises PruneError for a masked name that is missing or has another shape.
+
+        >>> mask = Mask({"fc.weight": torch.tensor([True, False])})
+        >>> mask.project({"fc.weight": torch.tensor([3.0, math.nan]), "fc.bias": torch.ones(1)})
+        {'fc.weight': tensor([3., 0.]), 'fc.bias': tensor([1.])}
         """
         self.check(tensors)
         return {
@@ -163,13 +189,25 @@ class Mask(Mapping[str, Tensor]):
         }
 
     def project_(self, tensors: Mapping[str, Tensor]) -> None:
-        """The same in place, for CPU tensors that nobody else has."""
+        """The same in place, for CPU tensors that nobody else has. Raises PruneError as `project` does.
+
+        >>> weights = {"fc.weight": torch.tensor([3.0, 4.0])}
+        >>> Mask({"fc.weight": torch.tensor([True, False])}).project_(weights)
+        >>> weights["fc.weight"]
+        tensor([3., 0.])
+        """
         self.check(tensors)
         for name in self._shapes:
             tensors[name].masked_fill_(self[name].logical_not_(), 0)
 
     def check(self, tensors: Mapping[str, Tensor]) -> None:
-        """Raise PruneError for a masked name that is missing, or a tensor that has another shape."""
+        """Raise PruneError for a masked name that is missing, or a tensor that has another shape.
+
+        >>> Mask.full({"fc.weight": (2,)}).check({"fc.weight": torch.zeros(3)})
+        Traceback (most recent call last):
+            ...
+        oneticket.ground.errors.PruneError: mask 'fc.weight': expected a tensor of shape (2,), got (3,)
+        """
         for name, shape in self._shapes.items():
             if name not in tensors or tuple(tensors[name].shape) != shape:
                 found = tuple(tensors[name].shape) if name in tensors else "no such tensor"

@@ -47,6 +47,10 @@ class Ticket:
     >>> ticket = Ticket(mask=mask, weights=weights, contract=Contract(rewind="0it", step=0))
     >>> ticket.density, ticket.weights["fc.weight"].tolist()
     (0.5, [[0.5, 0.0]])
+    >>> print(ticket.weight_counts)
+    density 0.5 of 2 prunable weights, 0.6667 of all 3
+    >>> ticket.model_density == ticket.weight_counts.model
+    True
     """
 
     mask: Mask
@@ -84,7 +88,12 @@ class Ticket:
         return Density(remaining=self.mask.remaining, total=self.mask.total, whole=count_weights(self.weights))
 
     def plot_layers(self) -> Inline:
-        """How many weights remain in each layer, as an Altair chart: `plot.layers`; MissingExtra without Altair."""
+        """How many weights remain in each layer, as an Altair chart: `plot.layers`; MissingExtra without Altair.
+
+        >>> chart = Ticket.load("digits-a").plot_layers()
+        >>> chart.to_dict()["title"]["text"]
+        'Where the weights are'
+        """
         drawn: Inline = door("plot:layers")(self)
         return drawn
 
@@ -95,7 +104,12 @@ class Ticket:
 
     @property
     def id(self) -> str:
-        """SHA-256, as 64 hex digits, over mask, weights, contract, model and lineage; never over evidence."""
+        """SHA-256, as 64 hex digits, over mask, weights, contract, model and lineage; never over evidence.
+
+        >>> ticket = Ticket.load("digits-a")
+        >>> len(ticket.id), ticket.id == replace(ticket, evidence={}).id, ticket.id == ticket.with_head().id
+        (64, True, False)
+        """
         return digest(
             {
                 "kind": "ticket",
@@ -121,6 +135,9 @@ class Ticket:
         If there is no such path, the name is that of a ticket that ships with the package (`oneticket zoo` lists them).
         Of a folder it takes replicate 0 by default. Raises FileError for a bad file or a missing choice, SpecError for
         a level or density that the book does not hold.
+
+        >>> Ticket.load("digits-a")
+        Ticket(density 0.1074 of 49,200 prunable weights, 0.1323 of all 50,610, rewind 1ep)
         """
         found: Ticket = door("publish.load:load_ticket")(path, level=level, density=density, replicate=replicate)
         return found
@@ -142,6 +159,13 @@ class Ticket:
         commit of the Hub. `level`, `density`: choose from a book, as in `load`. `filename`: the file there, by default
         `ticket.safetensors` or else `book.safetensors`. `largest`: the most bytes to fetch, by default 4 GiB. Raises
         FileError, with what was tried.
+
+        >>> from tempfile import TemporaryDirectory
+        >>> ticket = Ticket.load("digits-a")
+        >>> with TemporaryDirectory() as folder:
+        ...     _ = ticket.push_to_hub(folder)
+        ...     Ticket.from_pretrained(folder) == ticket
+        True
         """
         found: Ticket = door("publish.load:ticket_from")(
             where, revision=revision, level=level, density=density, filename=filename, largest=largest
@@ -162,13 +186,28 @@ class Ticket:
         return replace(self, contract=replace(self.contract, head=heads.named(names, self.weights)))
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the ticket's file, whole or not at all; raises FileError."""
+        """Write the ticket's file, whole or not at all; raises FileError.
+
+        >>> from tempfile import TemporaryDirectory
+        >>> ticket = Ticket.load("digits-a")
+        >>> with TemporaryDirectory() as folder:
+        ...     ticket.save(f"{folder}/mine.safetensors")
+        ...     Ticket.load(f"{folder}/mine.safetensors") == ticket
+        True
+        """
         door("ticket.file:save")(self, path)
 
     def save_pretrained(
         self, folder: str | os.PathLike[str], *, license: str | None = None, data_license: str | None = None
     ) -> None:
-        """Write `ticket.safetensors` and its card, README.md, into a folder; raises FileError, nothing changed."""
+        """Write `ticket.safetensors` and its card, README.md, into a folder; raises FileError, nothing changed.
+
+        >>> from tempfile import TemporaryDirectory
+        >>> with TemporaryDirectory() as folder:
+        ...     Ticket.load("digits-a").save_pretrained(folder)
+        ...     sorted(os.listdir(folder))
+        ['README.md', 'ticket.safetensors']
+        """
         door("publish.hub:publish")(self, Path(folder), license=license, data_license=data_license)
 
     def push_to_hub(
@@ -181,7 +220,15 @@ class Ticket:
         license: str | None = None,
         data_license: str | None = None,
     ) -> str:
-        """Put the ticket and its card on the Hugging Face Hub in one commit, or into a folder: `hub.publish`."""
+        """Put the ticket and its card on the Hugging Face Hub in one commit, or into a folder: `hub.publish`.
+
+        Returns their place: the commit's page, or the folder. Raises FileError, with nothing changed.
+
+        >>> from tempfile import TemporaryDirectory
+        >>> with TemporaryDirectory() as folder:
+        ...     Ticket.load("digits-a").push_to_hub(folder) == folder
+        True
+        """
         link: str = door("publish.hub:publish")(
             self,
             where,
@@ -201,7 +248,16 @@ class Ticket:
         names: Mapping[str, str | None] | None = None,
         fresh: Sequence[str] = (),
     ) -> Applied:
-        """Write the weights into the model in place; its names may differ: `apply.apply`."""
+        """Write the weights into the model in place; its names may differ: `apply.apply`.
+
+        Raises TransferError, with the model untouched, when anything does not fit.
+
+        >>> sizes = {"fc1": (64, 300), "fc2": (300, 100), "fc3": (100, 3)}
+        >>> model = nn.ModuleDict({name: nn.Linear(*size) for name, size in sizes.items()})
+        >>> applied = Ticket.load("digits-a").apply(model)
+        >>> applied.matched, applied.fresh
+        (('fc1.weight', 'fc1.bias', 'fc2.weight', 'fc2.bias'), ('fc3.bias', 'fc3.weight'))
+        """
         applied: Applied = door("apply.apply:apply")(self, model, head=head, names=names, fresh=fresh)
         return applied
 
@@ -219,6 +275,14 @@ class Ticket:
 
         The model may have been wrapped since. Where a head stays fresh, the first forward pass warns if the model's
         outputs come from layers that the ticket gave its values. Raises TransferError as `apply` does, and GuardError.
+
+        >>> import torch
+        >>> sizes = {"fc1": (64, 300), "fc2": (300, 100), "fc3": (100, 3)}
+        >>> model = nn.ModuleDict({name: nn.Linear(*size) for name, size in sizes.items()})
+        >>> optimizer = torch.optim.SGD(model.parameters(), lr=0.02)
+        >>> with Ticket.load("digits-a").attach(model, optimizer) as guard:
+        ...     guard.audit().remaining, int(model["fc1"].weight.count_nonzero())
+        (5284, 2349)
         """
         held: Guard = door("apply.attach:attach")(
             self, model, optimizer, head=head, names=names, fresh=fresh, rule=rule

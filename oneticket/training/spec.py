@@ -42,5 +42,9 @@ class TrainingSpec(Spec):
 
     @property
     def folds(self) -> bool:
-        """Whether units without remaining inputs are folded into the next layer."""
+        """Whether units without remaining inputs are folded into the next layer.
+
+        >>> TrainingSpec(guard="gate+project+fold").folds, TrainingSpec().folds
+        (True, False)
+        """
         return self.guard.endswith("+fold")
