@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ from oneticket.ground.errors import SpecError, unknown
 from oneticket.ground.spec import over, short
 from oneticket.study.complexity import check_complexity
 from oneticket.study.spec import StudySpec
-from oneticket.study.toml import located, toml
+from oneticket.study.toml import depth_of, located, toml, with_field
 
 Layer = tuple[Path, Mapping[str, Any]]
 
@@ -29,13 +29,7 @@ def read_study(path: Path) -> StudySpec:
     >>> read_study(Path("demo")).replicates
     3
     """
-    if path.parent == Path() and not path.suffix and not os.path.isfile(path):
-        if path.name not in _shipped():
-            if path.is_dir():
-                raise SpecError(f"{path}: is a folder; give the path of a study file (.toml)")
-            raise SpecError(f"{unknown('study', path.name, _shipped())}; or give the path of a study file (.toml)")
-        path = SHIPPED / f"{path}.toml"
-    layers = _layers(path, (), [])
+    layers = _layers(_file(path), (), [])
     merged: dict[str, Any] = {}
     for _, layer in layers:
         # A study's name is a label: another name does not make it another thing.
@@ -47,8 +41,25 @@ def read_study(path: Path) -> StudySpec:
         check_complexity(study)
         return study
     except SpecError as error:
-        lines = [_place(line.removeprefix("study."), layers) for line in str(error).splitlines()]
+        lines = [_placed(line.removeprefix("study."), layers) for line in str(error).splitlines()]
         raise SpecError("\n".join(lines)) from None
+
+
+def placed(path: Path, said: str) -> str:
+    """Mistakes found in the plan of a study file, each with its file and line; as they are where no file has them."""
+    layers = _layers(_file(path), (), [])
+    return "\n".join(_placed(line, layers) if _depth(line, layers) else line for line in said.splitlines())
+
+
+def _file(path: Path) -> Path:
+    """The study file of that path, or a shipped one of that name."""
+    if path.parent != Path() or path.suffix or os.path.isfile(path):
+        return path
+    if path.name in _shipped():
+        return SHIPPED / f"{path}.toml"
+    if path.is_dir():
+        raise SpecError(f"{path}: is a folder; give the path of a study file (.toml)")
+    raise SpecError(f"{unknown('study', path.name, _shipped())}; or give the path of a study file (.toml)")
 
 
 def _layers(path: Path, within: tuple[str, ...], read: list[Path]) -> list[Layer]:
@@ -86,19 +97,21 @@ def _table(path: Path) -> dict[str, Any]:
     raise SpecError(f"{path}: no such file; expected a study file (.toml); or one that is shipped: {shipped}")
 
 
-def _place(line: str, layers: list[Layer]) -> str:
-    """A mistake with the file that made it: the topmost with anything at that place."""
-    where = line.partition(": ")[0].split(".")
+def _placed(line: str, layers: Sequence[Layer]) -> str:
+    """A mistake with the file that made it: the topmost with most of that place."""
+    path, _ = max(reversed(layers), key=lambda layer: _depth(line, [layer]))
+    return located(path, _place(line), line)
 
-    def depth(layer: Layer) -> int:
-        table: Any = layer[1]
-        for number, part in enumerate(where):
-            if not isinstance(table, Mapping) or part not in table:
-                return number
-            table = table[part]
-        return len(where)
 
-    return located(max(reversed(layers), key=depth)[0], where, line)
+def _depth(line: str, layers: Sequence[Layer]) -> int:
+    """How much of a mistake's place any of these files has."""
+    return max(depth_of(table, with_field(_place(line), line)) for _, table in layers)
+
+
+def _place(line: str) -> tuple[str, ...]:
+    """The place that a mistake begins with: `parts.halves` of `parts.halves, source digits:a: ...`."""
+    where = line.partition(": ")[0].partition(", ")[0]
+    return () if where == StudySpec.kind else tuple(where.split("."))
 
 
 def _shipped() -> list[str]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from oneticket.ground.errors import SpecError
 from oneticket.ground.own_source import renew
 from oneticket.lottery.run_context import RunContext
-from oneticket.study.file import read_study
+from oneticket.study.file import placed, read_study
 from oneticket.study.grid import Plan, plan
 
 
@@ -35,7 +35,11 @@ def plan_of(name: str, place: RunContext) -> Plan:
 
 def _named(name: str, place: RunContext) -> Plan:
     try:
-        return plan(read_study(Path(name)), place)
+        study = read_study(Path(name))
+        try:
+            return plan(study, place)
+        except SpecError as error:
+            raise SpecError(placed(Path(name), str(error))) from None
     except SpecError as error:
         said = str(error)
         raise SpecError(said if said.startswith(name) else f"{name}: {said}") from None

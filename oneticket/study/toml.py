@@ -46,9 +46,18 @@ def toml(path: Path) -> dict[str, Any]:
 
 def located(path: Path, where: Sequence[str], said: str) -> str:
     """A message with the file and the line of its place; for an unknown field with the field's own line."""
-    field = re.search(r": unknown field '([^']*)'", said)
-    number = line_of(path, (*where, field[1]) if field else where)
+    number = line_of(path, with_field(where, said))
     return f"{path}:{f'{number}:' if number else ''} {said}"
+
+
+def with_field(where: Sequence[str], said: str) -> tuple[str, ...]:
+    """The place that a message is about: for an unknown field the field's own.
+
+    >>> with_field(("training",), "training: unknown field 'bacth'; did you mean 'batch'?")
+    ('training', 'bacth')
+    """
+    field = _UNKNOWN.search(said)
+    return (*where, field["name"]) if field else tuple(where)
 
 
 def line_of(path: Path, where: Sequence[str]) -> int | None:
@@ -60,10 +69,10 @@ def line_of(path: Path, where: Sequence[str]) -> int | None:
     try:
         text = _text(_bytes(path))
         ends = _ends(text)
-        low, high, deep = 0, len(ends) - 1, _depth(tomllib.loads(text), where)
+        low, high, deep = 0, len(ends) - 1, depth_of(tomllib.loads(text), where)
         while low < high:
             middle = (low + high) // 2
-            if _depth(tomllib.loads(text[: ends[middle]]), where) >= deep:
+            if depth_of(tomllib.loads(text[: ends[middle]]), where) >= deep:
                 high = middle
             else:
                 low = middle + 1
@@ -87,16 +96,23 @@ def _ends(text: str) -> list[int]:
     return [*ends, len(text)]
 
 
-def _depth(table: Any, where: Sequence[str]) -> int:
-    """How many segments of a place exist."""
-    for number, part in enumerate(where):
-        if isinstance(table, list) and part.isdigit() and int(part) < len(table):
-            table = table[int(part)]
-        elif isinstance(table, Mapping) and part in table:
-            table = table[part]
-        else:
-            return number
-    return len(where)
+def depth_of(table: Any, where: Sequence[str]) -> int:
+    """How many segments of a place exist; a key with dots takes several.
+
+    >>> depth_of({"parts": {"v1.5": {"levels": [3]}}}, ("parts", "v1", "5", "levels", "0", "x"))
+    5
+    """
+    at = 0
+    while at < len(where):
+        if isinstance(table, list) and where[at].isdigit() and int(where[at]) < len(table):
+            table, at = table[int(where[at])], at + 1
+            continue
+        keys = ((end, ".".join(where[at:end])) for end in range(at + 1, len(where) + 1))
+        found = next((each for each in keys if isinstance(table, Mapping) and each[1] in table), None)
+        if found is None:
+            break
+        at, table = found[0], table[found[1]]
+    return at
 
 
 def _bytes(path: Path) -> bytes:
@@ -210,6 +226,7 @@ def _first(error: Exception) -> str:
     return str(error).partition("\n")[0][:200] or type(error).__name__
 
 
+_UNKNOWN = re.compile(r""": unknown field (?P<quote>['"])(?P<name>.*?)(?P=quote)[;.]""")
 _DOTTED = re.compile(rf"(?<![\w-])[\w-]++(?:[ \t]*+\.[ \t]*+[\w-]++){{{DEEPEST},}}")
 _DIGITS = re.compile(rf"[\d_]{{{MOST_DIGITS + 1}}}")
 _BRACKET = re.compile(r"[\[\]{}]")

@@ -17,6 +17,7 @@ from oneticket.lottery.run_context import RunContext
 from oneticket.study.file import SHIPPED, read_study
 from oneticket.study.grid import Plan, plan
 from oneticket.study.plan import closure, searches
+from oneticket.study.resolve import plan_of
 from oneticket.study.spec import StudySpec
 from oneticket.study.toml import line_of, toml
 
@@ -239,7 +240,7 @@ def test_images_of_two_sizes_in_one_part(here: Path) -> None:
         (("[1, 2]", '"deep"'), "mine.toml:1: levels: input should be a list, got 'deep'"),
         (
             ("levels =", "replicate = 2\nlevels ="),
-            f"mine.toml: study: unknown field 'replicate'; did you mean 'replicates'? Known: {FIELDS}",
+            f"mine.toml:1: study: unknown field 'replicate'; did you mean 'replicates'? Known: {FIELDS}",
         ),
         (
             ('targets = ["half-b"]', 'targets = ["half-b"]\nreplicates = "many"'),
@@ -339,11 +340,41 @@ def test_mistakes_in_an_included_file_are_that_files(here: Path) -> None:
     assert refusal(base="levels = 1 2", mine=include) == (
         "base.toml: not a TOML file: Expected newline or end of document after a statement (at line 1, column 12)"
     )
+    misspelled, over = BASE.replace("sources =", "sorces ="), include + "[parts.halves]\nlevels = [1]\n"
+    assert "base.toml:15: parts.halves: unknown field 'sorces'; did you" in refusal(base=misspelled, mine=over)
     both = refusal(base=BASE.replace('"mlp"', '{name = "mlp", width = 0}'), mine=include + "replicates = 0\n")
     assert both.splitlines() == [
         "mine.toml:2: replicates: input should be greater than or equal to 1, got 0",
         "base.toml:5: models.mlp.width: input should be greater than 0, got 0",
     ]
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (("levels =", 'training.budgt = "1ep"\nlevels ='), "mine.toml:1: training: unknown field 'budgt'; did you"),
+        (
+            ("\n\n[parts", '\n\n[sets."v1.5"]\ndata = "digits"\ndta = 3\n\n[parts'),
+            "mine.toml:16: sets.v1.5: unknown field 'dta'; did",
+        ),
+        (
+            ('targets = ["half-b"]', 'targets = ["half-b"]\n[parts.halves.training]\nbatch = 3\nbudgt = "1ep"'),
+            "mine.toml:19: parts.halves.training: unknown field 'budgt'; did you mean 'budget'?",
+        ),
+        (
+            ("levels =", 'rewind = "99ep"\nlevels ='),
+            "mine.toml:15: parts.halves, source digits:a: search.rewind: 99ep is step 99",
+        ),
+        (('"half-b"]', '"half-c"]'), "mine.toml:14: parts.halves: unknown set 'half-c'"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_mistakes_that_the_plan_shows_have_the_line_too(change: tuple[str, str], words: str, here: Path) -> None:
+    assert change[0] in BASE
+    Path("mine.toml").write_text(BASE.replace(*change))
+    with pytest.raises(SpecError) as error:
+        plan_of("mine.toml", RunContext())
+    assert str(error.value).startswith(words)
 
 
 LINES = """# a comment with [ and "
