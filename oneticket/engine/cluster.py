@@ -19,6 +19,7 @@ from typing import Any
 
 import oneticket
 from oneticket.ground.errors import SpecError, StoreError
+from oneticket.ground.stop_signals import STOPS
 
 CARRIED = ("ONETICKET_DATA", "ONETICKET_CACHE")
 """Variables that the workers' environment takes from here, besides the folders that Python imports from."""
@@ -128,7 +129,7 @@ def _unchanged() -> Iterator[None]:
     """Let Ray come or go without its warnings and log, and keep signals and environment as they were."""
     environment, logged = dict(os.environ), logging.root.manager.disable
     main = threading.current_thread() is threading.main_thread()
-    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    handlers = {number: signal.getsignal(number) for number in STOPS}
     logging.disable(logging.CRITICAL)
     os.environ.update(SILENT)
     try:

@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterator
 
 from oneticket.ground.errors import StoreError
 from oneticket.ground.interpreter import start, startable
+from oneticket.ground.stop_signals import STOPS
 from oneticket.ground.threads import cores
 
 CODE = "from oneticket.engine.nursery import main; main()"
@@ -179,7 +180,5 @@ def _hear_again() -> None:
         signal.signal(number, signal.SIG_DFL)
 
 
-DEAF = [
-    getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1", "SIGUSR2") if hasattr(signal, name)
-]
+DEAF = [*STOPS, *(getattr(signal, name) for name in ("SIGUSR1", "SIGUSR2") if hasattr(signal, name))]
 """What is sent to all processes of a job by those who end it: a service manager, a queue, a closed terminal."""

@@ -15,9 +15,11 @@ from oneticket.engine.scheduler import Piles
 from oneticket.ground import clock
 from oneticket.ground.allocator import keep_freed
 from oneticket.ground.phase import phase
+from oneticket.ground.stop_signals import HANGUP, heard
 from oneticket.lottery.run_context import RunContext
 from oneticket.session.called import Called
 from oneticket.session.progress import view
+from oneticket.session.terminal import leave_closed_terminal
 from oneticket.session.track import tracking
 from oneticket.session.work import work
 from oneticket.store.step import Step
@@ -56,15 +58,15 @@ def run_steps(
             store.find(step)
     works = None if progress is False else work(everything, context)
     seen = view(everything, progress=progress, store=store if each else None, names=names, works=works)
-    with tracking(track, store) as heard, seen as shown, stop_requests(lambda: shown.screen.line(STOPPING)) as asked:
+    with tracking(track, store) as trackers, seen as shown, stop_requests(lambda: shown.screen.line(STOPPING)) as asked:
         for line in context.said_of_data():
             shown.screen.line(line)
 
         def observe(step: Step, event: str) -> None:
-            for observe_one in (shown.observe, *(each.observe for each in heard)):
+            for observe_one in (shown.observe, *(each.observe for each in trackers)):
                 observe_one(step, event)
 
-        here = replace(context, watchers=(*context.watchers, shown.watch, *(one.watch for one in heard)), stop=asked)
+        here = replace(context, watchers=(*context.watchers, shown.watch, *(one.watch for one in trackers)), stop=asked)
         piles = run(steps, store=store, context=here, observe=observe, engine=engine)
         how = [str(each.get("how", "")) for each in store.provenances({step.key for step in piles.done}).values()]
         for line in (*computed(how), *_mixed((*piles.done, *piles.reused), store)):
@@ -133,15 +135,19 @@ STOPPING = "stopping after this step; Ctrl-C again stops at once"
 
 @contextmanager
 def stop_requests(on_request: Callable[[], None] | None = None) -> Iterator[Callable[[], bool]]:
-    """Turn the first Ctrl-C or SIGTERM into a request to stop after the step under way, when a checkpoint is written.
+    """Turn the first Ctrl-C, SIGTERM or SIGHUP into a request to stop after the step under way, with a checkpoint.
 
     `on_request` is called at the first signal, in a thread of its own: the main thread may be within a line that it
     prints, and hold what another line needs. A second signal ends the program at once, with the last checkpoint as it
-    is. Only the main thread receives signals; in another thread nothing is caught.
+    is; but a SIGHUP does not, because a terminal that closes can send it twice. An ignored SIGHUP stays ignored.
+    Only the main thread receives signals; in another thread nothing is caught.
     """
     asked, told = list[int](), list[threading.Thread]()
 
     def ask(number: int, _frame: object) -> None:
+        leave_closed_terminal()
+        if asked and number == HANGUP:
+            return
         if asked:
             raise KeyboardInterrupt
         asked.append(number)
@@ -149,8 +155,8 @@ def stop_requests(on_request: Callable[[], None] | None = None) -> Iterator[Call
             told.append(threading.Thread(target=on_request))
             told[0].start()
 
-    heard = (signal.SIGINT, signal.SIGTERM) if threading.current_thread() is threading.main_thread() else ()
-    before = {number: signal.signal(number, ask) for number in heard}
+    main = threading.current_thread() is threading.main_thread()
+    before = {number: signal.signal(number, ask) for number in (heard() if main else ())}
     try:
         yield lambda: bool(asked)
     finally:

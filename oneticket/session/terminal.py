@@ -5,7 +5,9 @@ from __future__ import annotations
 import codecs
 import io
 import json
+import os
 import re
+import select
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -137,6 +139,17 @@ def any_encoding() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="oneticket")
+
+
+def leave_closed_terminal() -> None:
+    """Let what is still printed go nowhere where the terminal was closed: each line would be an error."""
+    for number in (1, 2):
+        waiting = select.poll()
+        waiting.register(number)
+        if any(event & select.POLLHUP for _, event in waiting.poll(0)):
+            nowhere = os.open(os.devnull, os.O_RDWR)
+            os.dup2(nowhere, number)
+            os.close(nowhere)
 
 
 def _console(*, stderr: bool, quiet: bool = False) -> Console:
