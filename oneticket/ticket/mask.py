@@ -167,9 +167,13 @@ class Mask(Mapping[str, Tensor]):
     def without(self, dropped: Collection[str]) -> Mask:
         """The mask without these names: they become dense by policy. Names that it does not have are ignored.
 
+        Raises PruneError for a single text in place of names.
+
         >>> list(Mask.full({"conv.weight": (2, 2), "fc.weight": (2,)}).without(["fc.weight"]))
         ['conv.weight']
         """
+        if isinstance(dropped, str):
+            raise PruneError(f"expected names, such as [{dropped!r}], got the text {dropped!r}")
         packed = {name: bits for name, bits in self.pack().items() if name not in dropped}
         return Mask.unpack(packed, {name: self._shapes[name] for name in packed})
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import doctest
 import importlib.util
+import inspect
 import os
 import re
 import shutil
@@ -20,6 +21,7 @@ import pytest
 import torch
 from safetensors.numpy import load_file
 
+import oneticket
 from oneticket.cli.app import main
 from oneticket.cli.dispatch import app
 from oneticket.cli.flags import collect, from_file, read
@@ -218,6 +220,26 @@ def searched(site: Path, words: str) -> str:
     flags = ["--headless", "--no-sandbox", "--disable-gpu", "--virtual-time-budget=60000", "--dump-dom"]
     page = f"file://{site}/search.html?q={words}"
     return subprocess.run(["chromium", *flags, page], capture_output=True, text=True, check=True).stdout
+
+
+def test_every_public_name_has_an_example_of_its_own_or_in_its_class() -> None:
+    lacking = []
+    for name in oneticket.__all__:
+        thing = getattr(oneticket, name)
+        if not inspect.isclass(thing):
+            lacking += [name] if callable(thing) and not examples(thing) else []
+            continue
+        shown = " ".join(example.source for example in examples(thing))
+        for member, value in vars(thing).items():
+            bare = getattr(value, "__func__", value)  # of a class method
+            if not member.startswith("_") and (callable(bare) or isinstance(bare, property)):
+                shows = examples(bare) or re.search(rf"\.{member}\b", shown)
+                lacking += [] if shows else [f"{name}.{member}"]
+    assert lacking == []
+
+
+def examples(thing: object) -> list[doctest.Example]:
+    return doctest.DocTestParser().get_examples(inspect.getdoc(thing) or "")
 
 
 @pytest.mark.slow

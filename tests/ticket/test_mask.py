@@ -126,6 +126,12 @@ def test_without_leaves_names_out():
     assert mask.without(["fc.weight", "ghost"]) == Mask.full({"w": (2,)})
 
 
+def test_a_text_is_no_collection_of_names() -> None:
+    """`in` would find a name within it: here "weight"."""
+    with pytest.raises(PruneError, match=r"expected names, such as \['fc.weight'\], got the text 'fc.weight'"):
+        Mask.full({"weight": (2,)}).without("fc.weight")
+
+
 @pytest.mark.parametrize(
     ("given_", "words"),
     [
