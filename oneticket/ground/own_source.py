@@ -152,11 +152,13 @@ def _files(path: str, kind: str) -> list[tuple[ModuleType | None, Path]]:
 
 def _imported_from(file: Path) -> ModuleType | None:
     """The module that was imported from a file in the usual way."""
+    name = file.name  # thousands of modules are compared with it
     for module in [*sys.modules.values()]:
         where = vars(module).get("__file__") if isinstance(module, ModuleType) else None
         if (
             isinstance(where, str)
-            and where.endswith(file.name)
+            and where.endswith(name)
+            and os.path.basename(where) == name
             and executed_text(module) is None
             and _same(where, file)
         ):

@@ -39,10 +39,14 @@ def read(name: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType
 
 @pytest.fixture(autouse=True)
 def beside(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Kernels are kept beside their sources, whatever NUMBA_CACHE_DIR says."""
+    """Kernels are kept beside their sources, whatever NUMBA_CACHE_DIR says; and these are read as they are now.
+
+    Python takes a file for the one that it compiled if it is as long and of the same second.
+    """
     from numba.core import config
 
     monkeypatch.setattr(config, "CACHE_DIR", "")
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
 
 
 def kernel(folder: Path, factor: int, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
