@@ -23,10 +23,10 @@ from typing import Any
 from page import table_lines
 
 from oneticket.ground.metric import METRICS
+from oneticket.publish.card_scores import card_scores
 from oneticket.publish.shipped import ZOO
 from oneticket.report.export import read_rows, write_rows
 from oneticket.stats.equivalence import Equivalence, non_inferior
-from oneticket.stats.score_table import score_table
 from oneticket.stats.table import ReportTable
 from oneticket.stats.words import number, percent, within
 from oneticket.ticket.describe import data, network
@@ -152,7 +152,7 @@ def section(name: str, path: Path, searched: Sequence[Mapping[str, Any]]) -> lis
         f"--replicates {recipe.replicates}"
         for target in recipe.targets
     ]
-    scores = table_lines(score_table(ticket.evidence["scores"]))
+    scores = ["### Transfers", "", card_scores(ticket).replace("### ", "#### "), ""]
     return [f"## {name}", "", text, "", "```bash", *made, "```", "", *table_lines(levels(searched)), *scores]
 
 

@@ -6,11 +6,10 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from oneticket.cli.tables import print_table
+from oneticket.cli.tables import print_scores
 from oneticket.ground.errors import FileError, SpecError
 from oneticket.report.export import read_rows
 from oneticket.session.terminal import say
-from oneticket.stats.score_table import score_table
 from oneticket.stats.scores import scores, target_of
 from oneticket.stats.words import listed
 from oneticket.ticket.file import load
@@ -38,7 +37,7 @@ def score(file: Path, rows: Sequence[Path], *, out: Path | None) -> int:
         evidence={**ticket.evidence, "scores": [*kept, *found]},
     )
     scored.save(out or file)
-    print_table(score_table([*kept, *found]))
+    print_scores(scored)
     again = sorted(new & {target_of(one) for one in before})
     said = [f"written into {os.fspath(out or file)}"]
     said += [f"in the place of earlier scores: {listed([f'{data} ({how})' for data, how in again])}"] if again else []

@@ -7,14 +7,13 @@ from dataclasses import asdict
 from math import prod
 from pathlib import Path
 
-from oneticket.cli.tables import print_facts, print_table
+from oneticket.cli.tables import print_facts, print_scores, print_table
 from oneticket.ground.errors import SpecError
 from oneticket.ground.metric import Metric, score_of
 from oneticket.publish.preview import Preview, preview
 from oneticket.publish.shipped import located
 from oneticket.session.terminal import say, say_json
 from oneticket.stats.report_table import ReportTable
-from oneticket.stats.score_table import score_table
 from oneticket.stats.stats import mean_interval
 from oneticket.stats.words import percent, plus_minus
 from oneticket.ticket import describe
@@ -34,8 +33,7 @@ def show(path: Path, *, level: int | None, json: bool) -> int:
                 raise SpecError(f"--level: {path} is a single ticket, not a book")
             print_facts([("ticket", path), *_common(thing), ("density", density(thing)), *_evidence(thing)])
             print_table(layers(thing))
-            if scores := list(describe.scores(thing)):
-                print_table(score_table(scores))
+            print_scores(thing)
             return 0
     books = {replicate_of(thing): thing for _, thing in found}
     first = next(iter(books.values()))

@@ -13,6 +13,7 @@ from rich.text import Text
 
 from oneticket.session.terminal import broken, out, plain, safe, say, show, words_of
 from oneticket.stats.report_table import ReportTable
+from oneticket.ticket.describe import Spoken, scores
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -32,6 +33,18 @@ def print_tables(rows: Sequence[Row], *, levels: Collection[int] | None = None) 
         say(f"{COLUMNS} of {there} levels are shown; the rows have them all.")
 
 
+def print_scores(thing: Spoken) -> None:
+    """Print the scores in a ticket's file, as its card has them: one table per set and optimizer."""
+    from oneticket.publish.card_scores import score_tables, scores_note
+
+    rows = list(scores(thing))
+    for table in (shown := score_tables(rows)):
+        caption = scores_note(rows) if table is shown[-1] else ""
+        print_table(
+            ReportTable(title=f"Scores on {table.place}", header=table.header, rows=table.rows, caption=caption)
+        )
+
+
 def print_table(table: ReportTable) -> None:
     """Print one table, with its title above and its caption below; where there is no terminal, in plain lines.
 
@@ -40,13 +53,13 @@ def print_table(table: ReportTable) -> None:
     """
     console = out()
     if not console.is_terminal:
-        _print_plain([(table.title,), *_shown(table), (table.caption,), ()])
+        _print_plain([(table.title,), *_shown(table), *([(table.caption,)] if table.caption else []), ()])
         return
     show(console, table.title, style="bold", hang=GAP)
     cells = _shown(table)
     for columns in blocks(cells, console.width):
         _print_lines(console, [[line[number] for number in columns] for line in cells], [*columns.values()])
-    for line in broken(table.caption, console.width):
+    for line in broken(table.caption, console.width) if table.caption else ():
         console.print(plain(line), style="dim", soft_wrap=True)
     console.print()
 

@@ -1,8 +1,9 @@
-"""The scores of a card: a table for each set, narrow enough for a terminal, and the worst and the best set."""
+"""The scores of a ticket or book: a table for each set, narrow enough for a terminal; and what a card says of them."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
 
@@ -11,7 +12,7 @@ from oneticket.lottery.arms import words_of
 from oneticket.publish.markdown import table
 from oneticket.publish.standing import ADJUSTED, standings
 from oneticket.ticket.book import Book
-from oneticket.ticket.describe import metric_of, number, scores, sound_metric, text
+from oneticket.ticket.describe import metric_of, number, scores, sound_metric, text, word
 from oneticket.ticket.ticket import Ticket
 
 
@@ -25,6 +26,41 @@ def card_scores(thing: Ticket | Book) -> str:
             f" One training in the search left {_single(single, metric)}: n = 1." if number(single) and metric else ""
         )
         return f"Not measured: no scores over several trainings came with this file.{known}"
+    made = list[str]()
+    for one in score_tables(rows):
+        lines = [(text(name), *numbers) for name, *numbers in one.rows]
+        made += [f"### {text(one.place)}", table([text(name) for name in one.header], lines)]
+    return "\n\n".join([*made, scores_note(rows, text), *_standings(rows)])
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScoreTable:
+    """What networks scored on one set with one optimizer, in words and numbers that are safe on a terminal."""
+
+    place: str
+    header: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+
+def score_tables(rows: Sequence[Mapping[str, Any]]) -> list[ScoreTable]:
+    """A table for each set, optimizer and metric of sound scores, in the order in which they have them."""
+    places: dict[tuple[str, str, Metric], int] = {}
+    for row in rows:
+        places.setdefault(_set_of(row), len(places))
+    made = []
+    for (data, optimizer, metric), group in groupby(sorted(rows, key=lambda row: places[_set_of(row)]), key=_set_of):
+        made.append(
+            ScoreTable(
+                place=", ".join(filter(None, (data, optimizer))),
+                header=("network", metric.heading, f"ticket better by ({metric.units})", "n"),
+                rows=tuple(_line(row, metric) for row in group),
+            )
+        )
+    return made
+
+
+def scores_note(rows: Sequence[Mapping[str, Any]], spoken: Callable[[object], str] = word) -> str:
+    """What explains the tables; `spoken` makes the words of a file safe."""
     note = (
         "In brackets the 95 % interval of the mean; n is the number of trainings. The third column compares "
         "in pairs of one seed: it is above 0 where the ticket is better than that network."
@@ -32,35 +68,18 @@ def card_scores(thing: Ticket | Book) -> str:
     if any(map(_alike, rows)):
         note += ' "In all": every training ended there, as one does that names one class alone.'
     metrics = list(dict.fromkeys(metric_of(row) for row in rows))
-    note += "".join(f" Lower {text(one.label)} is better." for one in metrics if not one.larger)
-    words = sorted({text(row["what"]) for row in rows if row.get("what")})
-    note += "".join(f" {word}." for word in words)
-    return "\n\n".join([*_tables(rows), note, *_standings(rows)])
-
-
-def _tables(rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    """A heading and a table for each set, optimizer and metric, in the order in which the file has them."""
-    places: dict[tuple[str, str, Metric], int] = {}
-    for row in rows:
-        places.setdefault(_set_of(row), len(places))
-    made = []
-    for (data, optimizer, metric), group in groupby(sorted(rows, key=lambda row: places[_set_of(row)]), key=_set_of):
-        header = ("network", text(metric.heading), f"ticket better by ({text(metric.units)})", "n")
-        made += [
-            f"### {', '.join(filter(None, (data, optimizer)))}",
-            table(header, [_line(row, metric) for row in group]),
-        ]
-    return made
+    note += "".join(f" Lower {spoken(one.label)} is better." for one in metrics if not one.larger)
+    return note + "".join(f" {what}." for what in sorted({spoken(row["what"]) for row in rows if row.get("what")}))
 
 
 def _set_of(row: Mapping[str, Any]) -> tuple[str, str, Metric]:
-    return text(row["data"]), text(row["optimizer"]), metric_of(row)
+    return word(row["data"]), word(row["optimizer"]), metric_of(row)
 
 
 def _line(row: Mapping[str, Any], metric: Metric) -> tuple[str, ...]:
     above = row["difference"]
     return (
-        text(words_of(row["arm"]).label),
+        word(words_of(row["arm"]).label),
         _within(row, metric),
         _within(above, metric, signed=True) if above else "—",
         f"{row['n']:,}",

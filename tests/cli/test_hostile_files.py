@@ -218,4 +218,4 @@ def test_names_and_scores_are_shown_as_they_are(capsys: pytest.CaptureFixture[st
     assert r"[/]\x1b[31mred" in out and "Dense by policy: [b]x." in out
     saved()
     code, out, err = oneticket_cli("show t.safetensors", capsys)
-    assert "What transfers of this ticket showed" in out and "50.0" in out, err
+    assert "Scores on " in out and "50.0" in out, err

@@ -55,8 +55,8 @@ def test_a_ticket_is_carried_and_scored(capsys: pytest.CaptureFixture[str]) -> N
     assert len(Ticket.load("scored.safetensors").evidence["scores"]) == 8
     code, out, err = oneticket_cli("show scored.safetensors", capsys)
     assert code == 0, err
-    assert "What transfers of this ticket showed" in out
-    assert "digits:b (sgd)" in out
+    assert out.count("\tticket better by (points)\tn\n") == 2, "a table for each optimizer, with tabs in a pipe"
+    assert "Scores on digits:b, sgd\nnetwork\taccuracy (%)\t" in out
 
 
 def test_a_book_is_carried_several_times(capsys: pytest.CaptureFixture[str]) -> None:

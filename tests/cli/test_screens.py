@@ -55,6 +55,18 @@ def test_what_is_piped_is_lines_with_tabs(capsys: pytest.CaptureFixture[str]) ->
     assert capsys.readouterr().out.split("\n") == [*lines, ""]
 
 
+@pytest.mark.usefixtures("_a_terminal")
+def test_scores_of_a_ticket_are_printed_as_on_its_card_one_line_each(capsys: pytest.CaptureFixture[str]) -> None:
+    arm = re.compile(r"^ (dense|ticket |the target's own|new weights,|layerwise) .*\d|ticket better by")
+    shown = []
+    for words in ("zoo digits-a", "show digits-a"):
+        code, out, err = oneticket_cli(words, capsys)
+        assert code == 0, err
+        lines = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", out).splitlines()
+        shown.append([line for line in lines if arm.search(line)])
+    assert shown[0] == shown[1] and len(shown[0]) == 4 * (1 + 5)
+
+
 @pytest.mark.parametrize("words", ["show digits-a", "store show {key} --store kept", "store ls --store kept", "zoo"])
 def test_what_a_command_pipes_has_no_padding(words: str, capsys: pytest.CaptureFixture[str]) -> None:
     if "kept" in words:

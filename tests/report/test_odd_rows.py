@@ -11,21 +11,21 @@ import pytest
 import torch
 
 from oneticket.ground.errors import OneticketError, SpecError
+from oneticket.publish.card_scores import score_tables
 from oneticket.report.export import read_rows, write_rows
-from oneticket.stats.score_table import score_table
 from oneticket.stats.scores import scores
 from oneticket.study.rows import COLUMNS
+from oneticket.ticket import describe
 from oneticket.ticket.contract import Contract
 from oneticket.ticket.mask import Mask
 from oneticket.ticket.ticket import Ticket
 
-TICKET = Ticket(
-    mask=Mask(
-        {"w": torch.tensor([[True, False]])},
-    ),
-    weights={"w": torch.ones(1, 2)},
-    contract=Contract(rewind="0it", step=0, head=()),
-)
+KNOWN = {
+    "mask": Mask({"w": torch.tensor([[True, False]])}),
+    "weights": {"w": torch.ones(1, 2)},
+    "contract": Contract(rewind="0it", step=0, head=()),
+}
+TICKET = Ticket(**KNOWN)
 ROW = {
     **dict.fromkeys(COLUMNS),
     "model": "mlp",
@@ -57,7 +57,9 @@ def test_any_cell_is_scored_or_refused(column: str, tmp_path: Path) -> None:
             rows = [{**row, column: value} if whole or not at else row for at, row in enumerate(ROWS)]
             pandas.DataFrame(rows).to_csv(tmp_path / "rows.csv", index=False)
             try:
-                score_table(scores(TICKET, read_rows(tmp_path / "rows.csv")))
+                found = scores(TICKET, read_rows(tmp_path / "rows.csv"))
+                scored = Ticket(**KNOWN, evidence={"scores": found})
+                assert score_tables([*describe.scores(scored)])
             except OneticketError:
                 continue
 

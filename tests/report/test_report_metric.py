@@ -22,12 +22,12 @@ from oneticket.ground.errors import SpecError
 from oneticket.ground.metric import METRICS, Metric
 from oneticket.lottery.run_context import RunContext
 from oneticket.publish.card import card
+from oneticket.publish.card_scores import score_tables
 from oneticket.publish.standing import standings
 from oneticket.report.contents import contents
 from oneticket.report.judged import comparisons
 from oneticket.report.methods import methods
 from oneticket.report.verdict import sentence
-from oneticket.stats.score_table import score_table
 from oneticket.stats.scores import scores
 from oneticket.stats.summary import over, summary
 from oneticket.stats.table import tables, text
@@ -254,7 +254,7 @@ def test_cards_and_lists_of_real_rows_choose_the_same_best_target(diabetes: Find
         scored = scores(bare, rows)
         ticket = Ticket(**known, evidence={"scores": scored})
         gains = [one["difference"] and one["difference"]["mean"] for one in scored]
-        cells = [re.sub(" (rmse|fit)", "", row[3]) for row in score_table(scored).rows]
+        cells = [row[2] for table in score_tables(list(describe.scores(ticket))) for row in table.rows]
         standing = standings(describe.scores(ticket))
         controls = next(one for one in standing if one.rival == "controls")
         lines = re.sub(r" (rmse|fit)", "", str([one.lines for one in standing]))
@@ -323,7 +323,6 @@ def test_scores_and_cards_keep_metric_and_direction(study: Callable[..., Rows]) 
     assert all((one["metric"], one["better"]) == ("error", "lower") for one in found)
     anew = next(one for one in found if one["arm"] == "reinit")
     assert anew["difference"]["mean"] > 0, "the ticket is better than new weights: its error is lower"
-    assert "error" in score_table(found).header and "better" in score_table(found).caption
     lineage = {"search": {"task": {"name": "mine.py:task"}}}
     known = {"mask": mask, "weights": ticket.weights, "contract": ticket.contract, "evidence": {"scores": found}}
     scored = Ticket(**known, lineage=lineage)
