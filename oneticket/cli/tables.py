@@ -11,6 +11,7 @@ from rich.cells import cell_len
 from rich.table import Table as Drawn
 from rich.text import Text
 
+from oneticket.publish.score_tables import score_tables, scores_note
 from oneticket.session.terminal import broken, out, plain, safe, say, show, words_of
 from oneticket.stats.report_table import ReportTable
 from oneticket.ticket.describe import Spoken, scores
@@ -35,8 +36,6 @@ def print_tables(rows: Sequence[Row], *, levels: Collection[int] | None = None) 
 
 def print_scores(thing: Spoken) -> None:
     """Print the scores in a ticket's file, as its card has them: one table per set and optimizer."""
-    from oneticket.publish.card_scores import score_tables, scores_note
-
     rows = list(scores(thing))
     for table in (shown := score_tables(rows)):
         caption = scores_note(rows) if table is shown[-1] else ""

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from oneticket.ground.errors import OneticketError, SpecError
-from oneticket.publish.card_scores import score_tables
+from oneticket.publish.score_tables import score_tables
 from oneticket.report.export import read_rows, write_rows
 from oneticket.stats.scores import scores
 from oneticket.study.rows import COLUMNS

@@ -22,7 +22,7 @@ from oneticket.ground.errors import SpecError
 from oneticket.ground.metric import METRICS, Metric
 from oneticket.lottery.run_context import RunContext
 from oneticket.publish.card import card
-from oneticket.publish.card_scores import score_tables
+from oneticket.publish.score_tables import score_tables
 from oneticket.publish.standing import standings
 from oneticket.report.contents import contents
 from oneticket.report.judged import comparisons
