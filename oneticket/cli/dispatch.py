@@ -51,6 +51,7 @@ def application(shown: Literal["common", "all"] | None = None, *, only: str | No
             "usage": f"Usage: oneticket {name} {entry.usage}" if entry.usage else None,
         }
         if isinstance(command, App):
+            about |= {"group_commands": Group("Commands"), "default_parameter": SETTINGS["default_parameter"]}
             for field, value in about.items():
                 setattr(command, field, value)
             made.command(command)

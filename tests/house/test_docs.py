@@ -12,9 +12,11 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Iterator
+from html import unescape
 from pathlib import Path
 from types import ModuleType
 from unittest import mock
+from urllib.parse import unquote, urlsplit
 
 import numpy as np
 import pytest
@@ -201,6 +203,8 @@ def test_the_site_builds_without_a_warning_and_without_the_network(tmp_path: Pat
     assert 'href="../_modules/oneticket/ticket/ticket.html#Ticket.apply"' in tickets, "a link to the source"
     assert "floorplan" not in re.findall(r'<div class="sidebar-tree">.*?</div>', pages["index.html"], re.S)[0]
     assert "--granularity" in pages["cli.html"]
+    # Not viewcode's pages of source, which link to entries by names of its own.
+    assert not [link for link in dead(site) if not link.startswith("_modules/")]
     for name in ("researcher", "practitioner", "deployer"):  # they were run, and are seen
         page = pages[f"notebooks/{name}.html"]
         assert "oneticket-card" in page and "Traceback" not in page
@@ -213,6 +217,38 @@ def test_the_site_builds_without_a_warning_and_without_the_network(tmp_path: Pat
         assert not fetched, (name, fetched)
     if shutil.which("chromium"):
         assert 'class="context"' in searched(site, "consensus"), "results have excerpts, from a disk too"
+
+
+def dead(site: Path) -> Iterator[str]:
+    """The links that lead nowhere: to a page or a place that the site does not have, or into a reader's own files."""
+    pages = {path: path.read_text() for path in site.rglob("*.html")}
+    places = {path: {unescape(name) for name in re.findall(r'\bid="([^"]+)"', text)} for path, text in pages.items()}
+    for path, text in pages.items():
+        for link in map(unescape, re.findall(r'<a\b[^>]*?\bhref="([^"]*)"', text)):
+            there = urlsplit(link)
+            target = (path.parent / unquote(there.path)).resolve() if there.path else path
+            known = target.exists() and (not there.fragment or unquote(there.fragment) in places.get(target, ()))
+            if there.scheme not in ("http", "https") and (there.scheme or not known) and link != "#":
+                yield f"{path.relative_to(site)}: {link}"
+
+
+def test_the_page_of_commands_is_as_the_program_says_and_has_no_dead_links(tmp_path: Path) -> None:
+    pytest.importorskip("sphinx", reason="the site is built with sphinx")
+    tools = f"import sys\nsys.path.insert(0, {str(DOCS)!r})\nextensions = ['tools.commands']\n"
+    (tmp_path / "conf.py").write_text(tools)
+    (tmp_path / "index.rst").write_text((DOCS / "cli.rst").read_text().replace(":doc:`the specs <api/specs>`", ""))
+    words = [sys.executable, "-m", "sphinx", "-W", "-q", "-b", "html", str(tmp_path), str(tmp_path / "site")]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert [link for link in dead(tmp_path / "site") if link.startswith("index.html")] == []
+    page = unescape(re.sub(r"<[^>]+>", "", (tmp_path / "site" / "index.html").read_text()))
+    for usage in (
+        "oneticket find --out PATH --data DATA --model MODEL [OPTIONS]",
+        "oneticket transfer --data DATA [OPTIONS] SOURCE",
+        "oneticket store ls [OPTIONS]",
+    ):
+        assert f"{usage}\n" in page
+    assert "-m sphinx" not in page and "file:///name" in page and "[Default: False]" not in page
 
 
 def searched(site: Path, words: str) -> str:
