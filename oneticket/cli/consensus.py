@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from oneticket.cli.find import make_folder
-from oneticket.ground.errors import FileError, SpecError
+from oneticket.ground.errors import SpecError, WrongFileError
 from oneticket.lottery.consensus import consensus as agree
 from oneticket.lottery.spec import Weights
 from oneticket.session.sources import sources_at
@@ -45,7 +45,7 @@ def _books(path: Path) -> dict[int, Book]:
     found: dict[int, Book] = {}
     for replicate, (file, thing) in sources_at(path).items():
         if not isinstance(thing, Book):
-            raise FileError(
+            raise WrongFileError(
                 f"{file}: is a single ticket; a consensus needs books, which record the level at which each weight was "
                 "pruned"
             )

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from oneticket.cli.find import make_folder, save_book
+from oneticket.cli.mistakes import exit_code
 from oneticket.cli.session import run_steps
 from oneticket.cli.status import telling
 from oneticket.cli.tables import print_tables
@@ -66,7 +67,7 @@ def demo(*, out: Path, store: str, quiet: bool) -> int:
     for origin in origins:
         save_book(origin, kept, book_file(out / f"digits-a-{origin.search['optimizer']['name']}", origin.replicate))
     if piles.failed:
-        return 1
+        return exit_code(error for _, error in piles.failed)
     ticket = out / "ticket.safetensors"
     taken = Book.load(out / "digits-a-sgd")[max(study.levels)]
     taken.save(ticket)

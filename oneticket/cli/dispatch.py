@@ -14,15 +14,13 @@ from typing import Annotated, Any, Literal
 from cyclopts import App, CycloptsError, Group, Parameter
 
 from oneticket.cli.help import ALL, EXIT_CODES, HELP, CommonFlags, groups
-from oneticket.cli.mistakes import error_message
+from oneticket.cli.mistakes import FAILED, USAGE, error_message, exit_code
 from oneticket.cli.parameters import sound
 from oneticket.ground.allocator import uncollected
-from oneticket.ground.errors import KeptWarning, OneticketError, SpecError
+from oneticket.ground.errors import KeptWarning, OneticketError
 from oneticket.ground.extras import naming_extras
 from oneticket.ground.url import without_password
 from oneticket.session.terminal import any_encoding, out, tell
-
-DONE, FAILED, USAGE = 0, 1, 2
 
 
 def completion(
@@ -84,12 +82,9 @@ def run(tokens: list[str] | None = None) -> int:
     except CycloptsError as error:
         tell(f"oneticket: {without_password(error_message(error, application(), tokens))}", style="red")
         code = USAGE
-    except SpecError as error:
-        tell(f"oneticket: {without_password(str(error))}", style="red")
-        code = USAGE
     except OneticketError as error:
         tell(f"oneticket: {without_password(str(error))}", style="red")
-        code = FAILED
+        code = exit_code([error])
     except OSError as error:
         with contextlib.suppress(OSError):
             what = f"{error.filename}" if error.filename else "cannot write the output"

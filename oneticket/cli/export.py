@@ -135,7 +135,7 @@ def trained_weights(path: Path, ticket: Ticket, key: str | None) -> Checkpoint:
         check_key(key, found)
         return replace(found, tensors=by_names(found.tensors, ticket.weights))
     except FileError as error:
-        raise FileError(f"{path}: {error}") from None
+        raise type(error)(f"{path}: {error}") from None
 
 
 def network(ticket: Ticket, trained: Ticket, *, run_code: bool) -> nn.Module:

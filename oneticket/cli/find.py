@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from oneticket.cli.flags import collect, from_file, read
+from oneticket.cli.mistakes import exit_code
 from oneticket.cli.parameters import How
 from oneticket.cli.session import run_steps
 from oneticket.cli.tables import print_tables
@@ -73,7 +74,7 @@ def find(
         if words := next(filter(None, map(dense_share, saved)), ""):
             say(words)
         say(f"books and rows are in {out}; `oneticket show {out}` prints the card")
-    return 1 if piles.failed else 0
+    return exit_code(error for _, error in piles.failed)
 
 
 def dense_share(book: Book | None) -> str:

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 from oneticket.cli.tables import print_markdown
-from oneticket.ground.errors import FileError
+from oneticket.ground.errors import WrongFileError
 from oneticket.publish.card import card
 from oneticket.publish.hub import NAMES, find, parse, publish
 from oneticket.publish.shipped import DATA_LICENCES, located, named
@@ -49,7 +49,7 @@ def pull(
 ) -> int:
     """Fetch, check, write the file, and print how the card of what was fetched begins."""
     if to.is_dir():
-        raise FileError(f"--out {to}: is a folder; expected the file to write, such as {to}/ticket.safetensors")
+        raise WrongFileError(f"--out {to}: is a folder; expected the file to write, such as {to}/ticket.safetensors")
     thing: Ticket | Book
     where = _file(where)
     if level is None and density is None:

@@ -3,15 +3,28 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from cyclopts import App, CycloptsError
 from cyclopts.exceptions import MissingArgumentError, UnknownCommandError, UnknownOptionError, UnusedCliTokensError
 
 from oneticket.cli.help import ALL, HELP
-from oneticket.ground.errors import SpecError
+from oneticket.ground.errors import RequestError, SpecError
+
+DONE, FAILED, USAGE = 0, 1, 2
+"""The exit codes that `help.EXIT_CODES` describes."""
 
 MOST = 20  # arguments that a command may lack
+
+
+def exit_code(errors: Iterable[BaseException]) -> int:
+    """The code for what went wrong: 2 if all of it is a mistake in the request, 1 if anything failed, 0 if nothing did.
+
+    >>> exit_code([]), exit_code([SpecError()]), exit_code([SpecError(), OSError()])
+    (0, 2, 1)
+    """
+    kinds = {USAGE if isinstance(error, RequestError) else FAILED for error in errors}
+    return FAILED if FAILED in kinds else USAGE if kinds else DONE
 
 
 def error_message(error: CycloptsError, app: App, tokens: Sequence[str]) -> str:

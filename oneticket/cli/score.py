@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from oneticket.cli.tables import print_scores
-from oneticket.ground.errors import FileError, SpecError
+from oneticket.ground.errors import SpecError, WrongFileError
 from oneticket.report.export import read_rows
 from oneticket.session.terminal import say
 from oneticket.stats.scores import scores, target_of
@@ -20,7 +20,7 @@ def score(file: Path, rows: Sequence[Path], *, out: Path | None) -> int:
     """Add scores to the ticket; new scores of a target replace old ones. The id stays: it covers no evidence."""
     ticket = load(file)
     if not isinstance(ticket, Ticket):
-        raise FileError(
+        raise WrongFileError(
             f"{file}: is a book; scores belong to one ticket: `oneticket pull {file} --level N` takes it out"
         )
     if not rows:

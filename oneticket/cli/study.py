@@ -9,6 +9,7 @@ from typing import Any
 
 from oneticket.cli import store as store_commands
 from oneticket.cli.find import make_folder
+from oneticket.cli.mistakes import exit_code
 from oneticket.cli.parameters import How
 from oneticket.cli.session import run_steps
 from oneticket.cli.study_status import parts_of, published, tell_changes, tell_published
@@ -75,7 +76,7 @@ def study(
     )
     if not (quiet or piles.failed):
         say(f"`oneticket report {name} --out report` writes its report")
-    return 1 if piles.failed else 0
+    return exit_code(error for _, error in piles.failed)
 
 
 def report(name: str, *, out: Path, show: bool, store: str) -> int:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from oneticket.cli.flags import collect, from_file, read
+from oneticket.cli.mistakes import exit_code
 from oneticket.cli.parameters import How
 from oneticket.cli.session import run_steps
 from oneticket.cli.tables import print_tables
@@ -61,4 +62,4 @@ def transfer(
         print_tables(found)
         for line in (sentence(found), *decomposition_lines(decompositions(found))):
             say(line)
-    return 1 if piles.failed else 0
+    return exit_code(error for _, error in piles.failed)

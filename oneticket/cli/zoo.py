@@ -8,7 +8,7 @@ from pathlib import Path
 from oneticket.cli.fit import tell_fits
 from oneticket.cli.hub import print_card
 from oneticket.cli.tables import print_table
-from oneticket.ground.errors import FileError, SpecError
+from oneticket.ground.errors import SpecError, WrongFileError
 from oneticket.publish.hub import parse
 from oneticket.publish.standing import ADJUSTED, standings
 from oneticket.publish.zoo import ZooEntry, entries, single
@@ -32,7 +32,7 @@ def zoo(where: str | None, *, fits: str | None, json: bool) -> int:
         return 0
     found = list(entries(where if path is None else path))
     if not found and where is not None:
-        raise FileError(f"{where}: no tickets there; `oneticket zoo` lists the shipped ones")
+        raise WrongFileError(f"{where}: no tickets there; `oneticket zoo` lists the shipped ones")
     if fits is not None:
         tell_fits(
             fits, found, called={entry.name: _called(entry.name, where, alone=path is not None) for entry in found}

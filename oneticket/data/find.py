@@ -15,7 +15,7 @@ from oneticket.data.roles import role, split_of
 from oneticket.data.sources import DataRequest, DataSource
 from oneticket.data.spec import FILES, own_path
 from oneticket.data.texts.plain import plain_text
-from oneticket.ground.errors import DataError
+from oneticket.ground.errors import DataError, WrongDataError
 
 
 def home() -> Path | None:
@@ -49,7 +49,7 @@ def find(request: DataRequest, *, fetch: bool = True) -> DataSource:
     repo, config = HUB.get(name) or _repo(name)
     if not repo:
         advice = ARCHIVES.get(name, "check the path")
-        raise DataError(f"dataset {name!r} not found; looked in {looked}; {advice}")
+        raise WrongDataError(f"dataset {name!r} not found; looked in {looked}; {advice}")
     try:
         parts = hub.fetched(repo, config, fetch=fetch)
     except DataError as error:
@@ -91,10 +91,10 @@ def _local(place: Path, request: DataRequest, *, streams: bool) -> DataSource | 
     if files := files_of(place, ".csv"):
         return folder_of_tables(place, files, request)
     if books := _books(place):
-        raise DataError(f"{place}: holds plain texts; name one: {', '.join(books[:5])}")
+        raise WrongDataError(f"{place}: holds plain texts; name one: {', '.join(books[:5])}")
     configs = sorted(child for child in place.iterdir() if child.is_dir() and files_of(child))
     if len(configs) > 1:
-        raise DataError(
+        raise WrongDataError(
             f"{place}: holds several sets; name one: {', '.join(f'{place}/{child.name}' for child in configs)}"
         )
     if configs:
@@ -102,7 +102,9 @@ def _local(place: Path, request: DataRequest, *, streams: bool) -> DataSource | 
     if any(role(child.name) == "train" for child in found.folders):
         raise DataError(f"{place}: split 'train' is empty; expected at least one image of each class")
     if not any(place.iterdir()):
-        raise DataError(f"{place}: the folder is empty; expected train/<class>/*.png, <split>-*.parquet or <split>.csv")
+        raise WrongDataError(
+            f"{place}: the folder is empty; expected train/<class>/*.png, <split>-*.parquet or <split>.csv"
+        )
     kept = sorted(path for path in place.rglob("*") if path.is_file())
     return loaded(hub.local(place), kept, str(place), request, streams=streams)
 

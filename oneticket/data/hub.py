@@ -9,7 +9,7 @@ from typing import Any
 
 from oneticket.data.cache import writable
 from oneticket.ground import disk, note
-from oneticket.ground.errors import DataError, StoreError, tell
+from oneticket.ground.errors import DataError, StoreError, WrongDataError, tell
 from oneticket.ground.logs import silenced
 
 KIND = "files of a set from the Hub"
@@ -51,7 +51,7 @@ def local(root: Path) -> Mapping[str, Any]:
     try:
         return _load(str(root))
     except Exception as error:
-        raise DataError(
+        raise WrongDataError(
             f"{root}: neither an image folder (train/<class>/*.png), nor <split>-*.parquet, nor anything that the "
             f"datasets library can load: {_first(error)}"
         ) from None

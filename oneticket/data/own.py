@@ -13,7 +13,7 @@ from oneticket.data.kinds import raw
 from oneticket.data.sources import DataRequest, DataSource, Raw
 from oneticket.data.spec import USUAL
 from oneticket.data.undisturbed import undisturbed
-from oneticket.ground.errors import DataError, unknown
+from oneticket.ground.errors import DataError, WrongDataError, unknown
 
 Array = NDArray[Any]
 
@@ -39,7 +39,7 @@ def own(request: DataRequest) -> DataSource:
         parts = {name: (arrays[f"{name}_inputs"], arrays[f"{name}_targets"]) for name in ("train", "test")}
         classes = about.get("classes")
         if classes is not None and (isinstance(classes, str) or not isinstance(classes, Sequence | np.ndarray)):
-            raise DataError(f"{path}: classes: expected the names of the classes in a list, got {classes!r}")
+            raise WrongDataError(f"{path}: classes: expected the names of the classes in a list, got {classes!r}")
         return raw(
             parts,
             path,
@@ -59,17 +59,19 @@ def _unpacked(made: object, path: str) -> tuple[dict[str, Array], Mapping[str, A
     expected = f"expected {', '.join(ARRAYS)} as a tuple or a mapping, or two torch datasets"
     if isinstance(made, Mapping):
         if strange := [name for name in made if name not in (*ARRAYS, *ABOUT)]:
-            raise DataError(f"{path}: {unknown('name', str(strange[0]), (*ARRAYS, *ABOUT))}")
+            raise WrongDataError(f"{path}: {unknown('name', str(strange[0]), (*ARRAYS, *ABOUT))}")
         if missing := [name for name in ARRAYS if made.get(name) is None]:
-            raise DataError(f"{path}: no {', '.join(missing)}; {expected}")
+            raise WrongDataError(f"{path}: no {', '.join(missing)}; {expected}")
         return {name: _array(made[name], f"{path}: {name}") for name in ARRAYS}, made
     if not isinstance(made, tuple | list):
-        raise DataError(f"{path}: {expected}; got {type(made).__name__}")
+        raise WrongDataError(f"{path}: {expected}; got {type(made).__name__}")
     if len(made) == len(ARRAYS):
         return {name: _array(value, f"{path}: {name}") for name, value in zip(ARRAYS, made, strict=True)}, {}
     if len(made) != 2 or not all(map(_mapped, made)):
         kinds = ", ".join(type(one).__name__ for one in made[:8]) or "nothing"
-        raise DataError(f"{path}: {expected}, which have a length and give an example for each number; got {kinds}")
+        raise WrongDataError(
+            f"{path}: {expected}, which have a length and give an example for each number; got {kinds}"
+        )
     arrays = {}
     for name, part in zip(("train", "test"), made, strict=True):
         arrays[f"{name}_inputs"], arrays[f"{name}_targets"] = _stacked(part, f"{path}: {name}")
@@ -87,14 +89,16 @@ def _stacked(part: Any, where: str) -> tuple[Array, Array]:
     for number in range(len(part)):
         example = part[number]
         if not isinstance(example, tuple | list) or len(example) != 2:
-            raise DataError(f"{where}: example {number}: expected an input and a target, got {type(example).__name__}")
+            raise WrongDataError(
+                f"{where}: example {number}: expected an input and a target, got {type(example).__name__}"
+            )
         for column, value in zip(columns, example, strict=True):
             column.append(_array(value, f"{where}: example {number}"))
             if column[-1].shape != column[0].shape:
                 shapes = f"{column[-1].shape}, the first has {column[0].shape}"
-                raise DataError(f"{where}: example {number} has the shape {shapes}; make them one")
+                raise WrongDataError(f"{where}: example {number} has the shape {shapes}; make them one")
     if not columns[0]:
-        raise DataError(f"{where}: the dataset is empty; expected at least one example")
+        raise WrongDataError(f"{where}: the dataset is empty; expected at least one example")
     return np.stack(columns[0]), np.stack(columns[1])
 
 
@@ -105,9 +109,9 @@ def _array(value: object, where: str) -> Array:
     try:
         made = np.asarray(value)
     except ValueError as error:  # lists of unlike lengths
-        raise DataError(f"{where}: cannot be one array: {error}") from None
+        raise WrongDataError(f"{where}: cannot be one array: {error}") from None
     if made.dtype.kind not in "biuf":
-        raise DataError(
+        raise WrongDataError(
             f"{where}: expected numbers in one array, got dtype {made.dtype}; make texts numbers, and classes "
             "numbers from 0"
         )
@@ -117,4 +121,4 @@ def _array(value: object, where: str) -> Array:
 def _count(value: Any, where: str) -> int | None:
     if value is None or (isinstance(value, int | np.integer) and not isinstance(value, bool) and value >= 1):
         return None if value is None else int(value)
-    raise DataError(f"{where}: expected a whole number of 1 or more, got {value!r}")
+    raise WrongDataError(f"{where}: expected a whole number of 1 or more, got {value!r}")

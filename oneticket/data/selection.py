@@ -14,7 +14,7 @@ from oneticket.data.reading import Reading
 from oneticket.data.settle import check_classes
 from oneticket.data.sources import DataRequest, DataSource, Raw
 from oneticket.data.subset import Ints, choose, class_range, fewer, half
-from oneticket.ground.errors import DataError, SelectionError
+from oneticket.ground.errors import DataError, SelectionError, WrongDataError
 from oneticket.task.inputs import Inputs
 from oneticket.task.spec import TARGETS, Kind, Targets
 
@@ -77,7 +77,7 @@ def brought_to(request: DataRequest, own: Inputs, where: str) -> Inputs:
     """What the inputs are brought to: a network's or the set's own, as the spec changes them."""
     spec, like = request.spec, request.inputs
     if like and like.kind != own.kind:
-        raise DataError(f"{where} holds {own}; the network takes {like}, and one cannot be turned into the other")
+        raise WrongDataError(f"{where} holds {own}; the network takes {like}, and one cannot be turned into the other")
     if own.kind == "images":
         channels, height, width = like.shape if like else own.shape
         return Inputs(shape=(spec.channels or channels, spec.size or height, spec.size or width))

@@ -11,7 +11,15 @@ class OneticketError(Exception):
     """Base of every error that tells users what to correct. Any other exception is our bug."""
 
 
-class SpecError(OneticketError):
+class RequestError(OneticketError):
+    """What was asked for is wrong: another name, file, value or combination is the remedy. The exit code is then 2.
+
+    All other errors of ours are failures, with exit code 1: the request was right, but the world refused, a file is
+    damaged, or a training failed.
+    """
+
+
+class SpecError(RequestError):
     """A setting is unknown, impossible or of the wrong unit."""
 
 
@@ -23,11 +31,15 @@ class SelectionError(SpecError, DataError):
     """A dataset does not have what the spec asks for: enough classes or examples, or a setting that it supports."""
 
 
-class ModelError(OneticketError):
+class WrongDataError(RequestError, DataError):
+    """There is no such dataset, or it is not of a kind that the request can mean."""
+
+
+class ModelError(RequestError):
     """A model cannot be built, or has no part that the request names."""
 
 
-class PruneError(OneticketError):
+class PruneError(RequestError):
     """A pruning request cannot be done exactly as asked."""
 
 
@@ -35,8 +47,16 @@ class FileError(OneticketError):
     """A ticket or book file is damaged, of another kind, inconsistent or from a newer version."""
 
 
+class WrongFileError(RequestError, FileError):
+    """There is no such ticket, book or checkpoint, or it is not of the kind, or has not the part, that is asked for."""
+
+
 class TransferError(OneticketError):
     """A ticket and a model do not fit; the model is untouched."""
+
+
+class WrongSourceError(RequestError, TransferError):
+    """These sources do not go together, or they need what the request does not allow."""
 
 
 class GuardError(OneticketError):
@@ -49,6 +69,10 @@ class TrainingError(OneticketError):
 
 class StoreError(OneticketError):
     """Results cannot be kept or read back."""
+
+
+class WrongStoreError(RequestError, StoreError):
+    """What should be a store's or a cluster's address is none."""
 
 
 class KeptWarning(UserWarning):

@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import Tensor
 
-from oneticket.ground.errors import FileError
+from oneticket.ground.errors import FileError, WrongFileError
 from oneticket.ticket.match import match, name_changes, plain
 from oneticket.ticket.names import listed
 
@@ -62,7 +62,7 @@ def checkpoint(found: Mapping[Any, Any], key: str | None = None) -> Checkpoint:
         nearest = [path for path in known if path.count(".") == min(one.count(".") for one in known)]
         if len({id(entries[path]) for path in nearest}) != 1:  # one state dict may have two names
             said = f"several state dicts, {listed(nearest)}" if nearest else f"no state dict under {listed(KEYS)}"
-            raise FileError(f"holds {said}; say which entry to read, `--key`, of {listed(entries, SHOWN)}")
+            raise WrongFileError(f"holds {said}; say which entry to read, `--key`, of {listed(entries, SHOWN)}")
         key = nearest[0]
     made = _stripped(dict(entries[key]), lightning=LIGHTNING in found and key == "state_dict")
     others = tuple(path for path in entries if path != key)
@@ -73,7 +73,7 @@ def check_key(key: str | None, *found: Checkpoint) -> None:
     """Raise FileError unless the entry that was asked for was read in one of these files."""
     if key is not None and key not in [one.key for one in found]:
         entries = [entry for one in found for entry in (one.key, *one.others) if entry]
-        raise FileError(f"no entry {key[:LONGEST]!r} with tensors; entries with tensors: {listed(entries, SHOWN)}")
+        raise WrongFileError(f"no entry {key[:LONGEST]!r} with tensors; entries with tensors: {listed(entries, SHOWN)}")
 
 
 def agreed(masks: Mapping[str, Tensor], weights: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
@@ -104,7 +104,7 @@ def by_names(tensors: Mapping[str, Tensor], wanted: Collection[str]) -> dict[str
     pairs = match(wanted, tensors, error=FileError)
     lacking = [name for name in wanted if name not in pairs and not name.endswith("num_batches_tracked")]
     if lacking:
-        raise FileError(f"has no {listed(lacking)}; it has {listed(tensors)}")
+        raise WrongFileError(f"has no {listed(lacking)}; it has {listed(tensors)}")
     return {name: tensors[goal] for name, goal in pairs.items()}
 
 

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from oneticket.data import npz
 from oneticket.ground import archive
-from oneticket.ground.errors import FileError
+from oneticket.ground.errors import FileError, WrongFileError
 from oneticket.integrations import torch_files
 from oneticket.integrations.checkpoint import Checkpoint, checkpoint
 
@@ -37,7 +37,7 @@ def read_checkpoint(path: str | os.PathLike[str], *, key: str | None = None) -> 
     try:
         if not os.path.isfile(path):
             there = "is not a regular file" if os.path.exists(path) else "no such file"
-            raise FileError("expected a file, got a folder" if os.path.isdir(path) else there)
+            raise WrongFileError("expected a file, got a folder" if os.path.isdir(path) else there)
         with open(path, "rb") as file:
             start = file.read(9)
             if start.startswith(b"PK\x03\x04"):
@@ -48,7 +48,7 @@ def read_checkpoint(path: str | os.PathLike[str], *, key: str | None = None) -> 
         known = next((what for magic, what in _FOREIGN.items() if start.startswith(magic)), known)
         raise FileError(f"{known}; expected .safetensors, .npz, or a .pth that torch.save wrote since version 1.6")
     except FileError as error:
-        raise FileError(f"{path}: {error}") from None
+        raise type(error)(f"{path}: {error}") from None
     except (OSError, ValueError, MemoryError) as error:
         reason = (isinstance(error, OSError) and error.strerror) or _short(error)
         raise FileError(f"{path}: cannot be read: {reason}") from error
@@ -58,7 +58,7 @@ def _from_safetensors(path: str | os.PathLike[str]) -> dict[str, Tensor]:
     try:
         with safetensors.safe_open(path, framework="pt") as opened:
             if "oneticket" in (opened.metadata() or {}):
-                raise FileError("is a ticket or book already; load it with Ticket.load")
+                raise WrongFileError("is a ticket or book already; load it with Ticket.load")
         return load_file(path)
     except safetensors.SafetensorError as error:
         raise FileError(f"damaged, or no safetensors: {_short(error)}") from None

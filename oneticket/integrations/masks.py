@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.parametrize import is_parametrized
 
-from oneticket.ground.errors import FileError, OneticketError, PruneError, unknown
+from oneticket.ground.errors import FileError, OneticketError, PruneError, RequestError, WrongFileError, unknown
 from oneticket.integrations import open_lth
 from oneticket.integrations.checkpoint import Checkpoint, agreed, check_key
 from oneticket.integrations.foreign import read_checkpoint
@@ -113,7 +113,7 @@ def read_ticket(
     Raises FileError for a file that cannot be read or holds something else, and for a missing step.
     """
     if format != "auto" and format not in FORMATS:
-        raise FileError(unknown("format", format, ["auto", *FORMATS]))
+        raise WrongFileError(unknown("format", format, ["auto", *FORMATS]))
     source = read_checkpoint(path, key=key)
     kind = _kind(Path(path), source.tensors, weights is not None) if format == "auto" else format
     try:
@@ -124,7 +124,8 @@ def read_ticket(
         contract = replace(GIVEN, rewind=rewind, step=at, head=head)
         ticket = FORMATS[kind](source.tensors, second.tensors, contract)
     except OneticketError as error:
-        raise FileError(f"{path}: read as {kind}: {error}") from None
+        sort = WrongFileError if isinstance(error, RequestError) else FileError
+        raise sort(f"{path}: read as {kind}: {error}") from None
     read = {name: str(one) for name, one in (("file", source), ("weights", second)) if str(one)}
     imported = ticket.lineage["imported"] | {"step": how} | ({"read": read} if read else {})
     return replace(ticket, lineage={**ticket.lineage, "imported": imported})
@@ -136,11 +137,11 @@ def _second(
     """The file of the weights that masks belong to; None for a file that has its own."""
     alone = kind in ("torch-prune", "zeros") or (kind == "open-lth" and bool(open_lth.parts(tensors)[0]))
     if alone and weights is not None:
-        raise FileError("it has its own weights; leave the second file out")
+        raise WrongFileError("it has its own weights; leave the second file out")
     if kind == "open-lth" and not alone and weights is None:
         return open_lth.rewound(path)
     if not alone and weights is None:
-        raise FileError("holds masks; give the file of the weights that they belong to (`--weights`)")
+        raise WrongFileError("holds masks; give the file of the weights that they belong to (`--weights`)")
     return weights
 
 
@@ -149,7 +150,9 @@ def _rewind(weights: Path, kind: str, step: int | None) -> tuple[str, int, str]:
     if (at := open_lth.point(weights)) is not None:
         return *open_lth.rewind(at, step, whose=weights.name), "given" if at.epoch else "file name"
     if kind == "open-lth" and step is None:
-        raise FileError(f"{weights.name}: the name does not say the step that its weights are of; give it, `--step`")
+        raise WrongFileError(
+            f"{weights.name}: the name does not say the step that its weights are of; give it, `--step`"
+        )
     return f"{step or 0}it", step or 0, "assumed" if step is None else "given"
 
 

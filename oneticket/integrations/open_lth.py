@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-from oneticket.ground.errors import FileError
+from oneticket.ground.errors import WrongFileError
 
 MASK = "mask.pth"
 
@@ -42,7 +42,7 @@ def rewound(mask: Path) -> Path:
     """
     models = [(found, path) for path in mask.absolute().parent.glob("model_ep*.pth") if (found := point(path))]
     if not models:
-        raise FileError(
+        raise WrongFileError(
             "holds masks, and no model_ep*_it*.pth lies beside it; give the file of the weights (`--weights`)"
         )
     return mask.with_name(min(models)[1].name)
@@ -59,17 +59,17 @@ def rewind(at: Point, step: int | None, *, whose: str = "the file") -> tuple[str
     epoch, iteration = at
     if not epoch:
         if step not in (None, iteration):
-            raise FileError(f"{whose}: the name says step {iteration}, --step says {step}")
+            raise WrongFileError(f"{whose}: the name says step {iteration}, --step says {step}")
         return f"{iteration}it", iteration
     words = f"epoch {epoch}, iteration {iteration}"
     if step is None:
-        raise FileError(
+        raise WrongFileError(
             f"{whose}: the name says {words}, and not how many iterations make an epoch; give the step, `--step`: "
             f"{epoch} x iterations per epoch + {iteration}"
         )
     per_epoch, rest = divmod(step - iteration, epoch)
     if rest or per_epoch <= iteration:
-        raise FileError(
+        raise WrongFileError(
             f"{whose}: the name says {words}, which is step {epoch} x iterations per epoch + {iteration}, not {step}"
         )
     return (f"{epoch}ep", step) if not iteration else (f"{step}it", step)

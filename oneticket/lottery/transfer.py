@@ -17,7 +17,8 @@ from torch import nn
 from oneticket.apply.apply import apply
 from oneticket.data.facts import per_epoch
 from oneticket.data.spec import DataSpec
-from oneticket.ground.errors import ModelError, SpecError, TransferError
+from oneticket.ground.errors import ModelError, SpecError, TransferError, WrongSourceError
+from oneticket.ground.extras import MissingExtra
 from oneticket.ground.spec import Spec, own_code
 from oneticket.ground.streams import Streams
 from oneticket.lottery.accounting import Seen, check_start, first_step
@@ -121,7 +122,7 @@ def network_of(thing: Ticket | Book, *, whose: str = "the ticket") -> tuple[Mode
     try:
         spec = ModelSpec.recall(known)
         named = None if MODELS.is_own(spec.name) else layout(spec, inputs=inputs, outputs=outputs)
-    except (SpecError, ModelError) as error:
+    except (SpecError, ModelError, MissingExtra) as error:
         raise TransferError(f"{whose}: model.spec: {error}") from error
     there = {name: tuple(weight.shape) for name, weight in thing.weights.items()}
     if named is not None and named != there:
@@ -174,7 +175,7 @@ def check_code(spec: Spec, *, run_code: bool, how: str, named: Collection[str] =
     found = [f"{table.kind} {path}" for table, path in own_code(spec) if path not in theirs]
     if found and not run_code:
         given = f" with arguments {spec.args}" if isinstance(spec, ModelSpec) and spec.args else ""
-        raise TransferError(
+        raise WrongSourceError(
             f"the source names code: {', '.join(found)}{given}; if you trust the source, allow it to run: {how}"
         )
 

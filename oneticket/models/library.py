@@ -10,6 +10,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from oneticket.ground.errors import ModelError, unknown
+from oneticket.ground.extras import MissingExtra
 from oneticket.models.spec import LIBRARIES, ModelSpec
 from oneticket.task.inputs import Inputs
 
@@ -18,8 +19,8 @@ def make(spec: ModelSpec, inputs: Inputs, outputs: int) -> nn.Module:
     """The network that `library:name` names, made from its settings alone; weights are never fetched.
 
     Of timm, `spec.args` are arguments of `timm.create_model`; of Transformers, fields of the class's configuration,
-    where image size, channels and outputs come from the data. Raises ModelError if the data are no images, the library
-    is not installed, has no such network for images, or refuses the arguments.
+    where image size, channels and outputs come from the data. Raises ModelError if the data are no images, or the
+    library has no such network for images or refuses the arguments; MissingExtra if it is not installed.
     """
     if inputs.kind != "images":
         raise ModelError(f"model {spec.name!r} is built for images; the data holds {inputs}; take a model of your own")
@@ -28,7 +29,7 @@ def make(spec: ModelSpec, inputs: Inputs, outputs: int) -> nn.Module:
         raise ModelError(f"model {spec.name!r}: {', '.join(taken)} would load weights; models are built untrained here")
     try:
         return _MAKERS[library](_imported(library, spec.name), name, spec.args, inputs.shape, outputs)
-    except ModelError:
+    except (ModelError, MissingExtra):
         raise
     except Exception as error:
         raise ModelError(f"model {spec.name!r} failed while it was made: {type(error).__name__}: {error}") from error
@@ -38,7 +39,7 @@ def _imported(library: str, path: str) -> ModuleType:
     try:
         return import_module(library)
     except ImportError as error:
-        raise ModelError(f"model {path!r} needs {library}: pip install {library} ({error})") from error
+        raise MissingExtra(f"model {path!r} needs {library}: pip install {library} ({error})", name=library) from error
 
 
 def _timm(timm: Any, name: str, args: dict[str, Any], shape: tuple[int, ...], outputs: int) -> nn.Module:

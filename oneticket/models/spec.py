@@ -9,7 +9,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field, JsonValue, ValidationInfo, field_validator
 
 from oneticket.ground import canon
-from oneticket.ground.errors import ModelError
+from oneticket.ground.extras import MissingExtra
 from oneticket.ground.own_source import source_digest
 from oneticket.ground.spec import Spec
 from oneticket.ground.table import Table
@@ -37,7 +37,7 @@ def _code(path: str, kind: str, anew: bool) -> str:
     try:
         version = metadata.version(library)
     except metadata.PackageNotFoundError as error:
-        raise ModelError(f"model {path!r} needs {library}: pip install {library} ({error})") from error
+        raise MissingExtra(f"model {path!r} needs {library}: pip install {library} ({error})", name=library) from error
     return hashlib.sha256(f"{library} {version}".encode()).hexdigest()
 
 

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
 from oneticket.ground import disk
-from oneticket.ground.errors import FileError
+from oneticket.ground.errors import FileError, WrongFileError
 from oneticket.publish import remote
 from oneticket.publish.card import card
 from oneticket.publish.shipped import missing, named
@@ -45,18 +45,20 @@ def find(
     if isinstance(place, str):
         return remote.fetch(place, revision, names, largest)
     if revision is not None:
-        raise FileError(
+        raise WrongFileError(
             f"{where}: revision {revision!r} was asked for, but only Hub repositories have any: leave it out"
         )
     if not os.path.lexists(place):
-        raise FileError(f"{place}: No such file or folder")
+        raise WrongFileError(f"{place}: No such file or folder")
     if not place.is_dir():
         return place
     for name in names:
         if os.path.lexists(path := inside(place, name)):
             return path
     there = [entry.name for entry in place.iterdir() if entry.suffix == ".safetensors"]
-    raise FileError(f"{place}: the folder holds no {' or '.join(names)}; its ticket and book files: {listed(there)}")
+    raise WrongFileError(
+        f"{place}: the folder holds no {' or '.join(names)}; its ticket and book files: {listed(there)}"
+    )
 
 
 def publish(
@@ -92,11 +94,11 @@ def publish(
         )
     for name, given in (("private", private), ("revision", revision), ("message", message)):
         if given:
-            raise FileError(f"{place}: {name!r} is for a Hub repository; this is a plain folder: leave it out")
+            raise WrongFileError(f"{place}: {name!r} is for a Hub repository; this is a plain folder: leave it out")
     try:
         for path in (place / name for name in files):
             if (place.exists() and not place.is_dir()) or path.is_dir():
-                raise FileError(f"{path}: expected a folder with plain files in it; nothing was changed")
+                raise WrongFileError(f"{path}: expected a folder with plain files in it; nothing was changed")
         _check_folder(place, other=NAMES[not isinstance(thing, Book)])
         disk.replace_all({place / name: data for name, data in files.items()})
     except OSError as error:
@@ -107,9 +109,9 @@ def publish(
 def _check_folder(folder: Path, *, other: str) -> None:
     """Refuse to replace the user's own README, or to leave a second file that could be taken for the published one."""
     if os.path.lexists(folder / other):
-        raise FileError(f"{folder}: holds {other} already; a folder holds one of them, choose another")
+        raise WrongFileError(f"{folder}: holds {other} already; a folder holds one of them, choose another")
     if (readme := folder / CARD).is_file() and OURS not in readme.read_bytes()[: 2**16]:
-        raise FileError(f"{readme}: is there and is no ticket's card; choose another folder, or move it away")
+        raise WrongFileError(f"{readme}: is there and is no ticket's card; choose another folder, or move it away")
 
 
 def parse(where: str | os.PathLike[str], *, writing: bool = False, several: bool = False) -> Path | str:
@@ -129,32 +131,32 @@ def parse(where: str | os.PathLike[str], *, writing: bool = False, several: bool
     if mark and scheme == "file":
         url = urlsplit(where)
         if url.netloc not in ("", "localhost") or not url.path:
-            raise FileError(f"{where}: expected file:///folder/of/this/machine")
+            raise WrongFileError(f"{where}: expected file:///folder/of/this/machine")
         return Path(url2pathname(url.path))
     pattern = _SEVERAL if several else remote.REPO
     if mark and scheme == "hf" and (pattern.fullmatch(rest) or (several and _USER.fullmatch(rest))):
         return rest
     if mark:
-        raise FileError(f"{where}: expected a file, a folder, file:///folder, or {kinds}, such as hf://user/name")
+        raise WrongFileError(f"{where}: expected a file, a folder, file:///folder, or {kinds}, such as hf://user/name")
     path = Path(os.path.expanduser(where))
     if where and os.path.lexists(path):
         return path
     if pattern.fullmatch(where) and path.suffix != ".safetensors":
         if writing and os.path.lexists(path.parts[0]):
-            raise FileError(
+            raise WrongFileError(
                 f"{where}: a folder {path.parts[0]!r} is here; say ./{where} to write into it, hf://{where} for the Hub"
             )
         return where
     if writing and where:
         if where[0] in "./~" or path.is_absolute():
             return path
-        raise FileError(
+        raise WrongFileError(
             f"{where}: no folder here, and not {kinds}; say ./{where} to make the folder, user/name for the Hub"
         )
     if _USER.fullmatch(where):
         hub = f"For a Hub user, write hf://{where}" if several else "A repository on the Hub is user/name"
-        raise FileError(f"{missing(where)}. {hub}")
-    raise FileError(f"{where or 'the empty path'}: No such file or folder, and not {kinds}")
+        raise WrongFileError(f"{missing(where)}. {hub}")
+    raise WrongFileError(f"{where or 'the empty path'}: No such file or folder, and not {kinds}")
 
 
 def inside(folder: Path, name: str) -> Path:

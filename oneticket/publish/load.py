@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from oneticket.ground.errors import FileError
+from oneticket.ground.errors import WrongFileError
 from oneticket.publish import hub
 from oneticket.publish.shipped import located
 from oneticket.ticket import file
@@ -26,12 +26,12 @@ def load_ticket(
     found = load_book(path, replicate=replicate) if replicate is not None or os.path.isdir(path) else file.load(path)
     if isinstance(found, Ticket):
         if level is not None or density is not None:
-            raise FileError(f"{path}: holds one ticket; `level` and `density` choose from a book: leave them out")
+            raise WrongFileError(f"{path}: holds one ticket; `level` and `density` choose from a book: leave them out")
         return found
     if level is not None and density is not None:
-        raise FileError(f"{path}: got both a level and a density; choose one with either, not both")
+        raise WrongFileError(f"{path}: got both a level and a density; choose one with either, not both")
     if level is None and density is None:
-        raise FileError(
+        raise WrongFileError(
             f"{path}: a book of levels 0 to {found.levels}, density 1 to {found.density(found.levels):.4g}; "
             f"choose one by level or density (command line: --level {found.levels}; Python: level={found.levels})"
         )
@@ -44,10 +44,10 @@ def load_book(path: str | os.PathLike[str], *, replicate: int | None = None) -> 
     if os.path.isdir(path):
         path = _of_folder(path, 0 if replicate is None else replicate)
     elif replicate is not None and os.path.exists(path):
-        raise FileError(f"{path}: `replicate` chooses from a folder of books, this is one file: leave it out")
+        raise WrongFileError(f"{path}: `replicate` chooses from a folder of books, this is one file: leave it out")
     found = file.load(path)
     if not isinstance(found, Book):
-        raise FileError(f"{path}: expected a book, got a ticket; use Ticket.load")
+        raise WrongFileError(f"{path}: expected a book, got a ticket; use Ticket.load")
     return found
 
 
@@ -76,5 +76,5 @@ def _of_folder(folder: str | os.PathLike[str], replicate: int) -> Path:
     paths = book_files(folder)
     if replicate not in paths:
         there = f"replicates {listed([str(number) for number in paths])}" if paths else "no books"
-        raise FileError(f"{folder}: no book of replicate {replicate}; the folder holds {there}")
+        raise WrongFileError(f"{folder}: no book of replicate {replicate}; the folder holds {there}")
     return book_file(folder, replicate)

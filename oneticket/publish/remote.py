@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from oneticket.ground.errors import FileError
+from oneticket.ground.errors import FileError, WrongFileError
 from oneticket.ground.logs import silenced
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ def repositories(where: str) -> list[str]:
             found = api.get_collection(where).items
             return [item.item_id for item in found if item.item_type == "model" and REPO.fullmatch(item.item_id)][:MOST]
     except RepositoryNotFoundError:
-        raise FileError(f"{where}: the Hub has no such collection") from None
+        raise WrongFileError(f"{where}: the Hub has no such collection") from None
     except Exception as error:
         raise FileError(f"{where}: the Hub did not list its repositories: {_first(error)}") from None
     return [where]
@@ -57,7 +57,7 @@ def fetch(repo: str, revision: str | None, names: Sequence[str], largest: int) -
 
     api, at = _api(), f" at {revision!r}" if revision else ""
     if (revision is not None and not _REVISION.fullmatch(revision)) or ".." in (revision or ""):
-        raise FileError(f"{repo}: expected a commit, branch or tag as revision, got {revision!r}")
+        raise WrongFileError(f"{repo}: expected a commit, branch or tag as revision, got {revision!r}")
     for name in names:
         try:
             url = hf_hub_url(repo, name, revision=revision, endpoint=api.endpoint)
@@ -65,11 +65,11 @@ def fetch(repo: str, revision: str | None, names: Sequence[str], largest: int) -
         except EntryNotFoundError:
             continue
         except RevisionNotFoundError:
-            raise FileError(f"{repo}: the Hub has this repository, but nothing{at}") from None
+            raise WrongFileError(f"{repo}: the Hub has this repository, but nothing{at}") from None
         except (HFValidationError, HfHubHTTPError) as error:
             if isinstance(error, HfHubHTTPError) and error.response.status_code >= 500:
                 return _cached(repo, revision, names, f"the Hub failed: {_first(error)}")
-            raise FileError(
+            raise WrongFileError(
                 f"{repo}: no such file or folder here, and the Hub did not provide one: {_first(error)}"
             ) from None
         except Exception as error:  # no network or offline mode: the HTTP library has many classes of errors
@@ -80,7 +80,7 @@ def fetch(repo: str, revision: str | None, names: Sequence[str], largest: int) -
         if size > largest:
             raise FileError(f"{repo}: {name} has {size:,} bytes; at most {largest:,} are fetched (`largest`)")
         return _download(api, repo, revision, name, size)
-    raise FileError(f"{repo}: the repository on the Hub holds no {' or '.join(names)}{at}")
+    raise WrongFileError(f"{repo}: the repository on the Hub holds no {' or '.join(names)}{at}")
 
 
 def _download(api: HfApi, repo: str, revision: str | None, name: str, size: int) -> Path:

@@ -6,7 +6,7 @@ import difflib
 import os
 from pathlib import Path
 
-from oneticket.ground.errors import FileError
+from oneticket.ground.errors import WrongFileError
 
 ZOO = Path(__file__).parents[1] / "zoo"
 
@@ -41,7 +41,7 @@ def located(where: str | os.PathLike[str]) -> Path:
     path = named(text) or Path(text)
     if text and os.path.lexists(path):  # Path makes the empty text this folder, which is not meant
         return path
-    raise FileError(missing(text))
+    raise WrongFileError(missing(text))
 
 
 def missing(text: str) -> str:

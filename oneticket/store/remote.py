@@ -11,7 +11,7 @@ from typing import Any
 
 import fsspec  # type: ignore[import-untyped]
 
-from oneticket.ground.errors import StoreError
+from oneticket.ground.errors import StoreError, WrongStoreError
 from oneticket.ground.url import without_password
 from oneticket.store.mark import Mark
 
@@ -35,6 +35,8 @@ class Remote:
             self.fs, root = fsspec.core.url_to_fs(self.location)
         except ImportError as error:
             raise StoreError(f"the store {self.url} needs a package that is not installed: {error}") from error
+        except ValueError as error:  # so fsspec refuses what is no URL that it knows
+            raise WrongStoreError(f"the store {self.url} cannot be opened: {self._words(error)}") from error
         except Exception as error:
             raise StoreError(f"the store {self.url} cannot be opened: {self._words(error)}") from error
         self.root = root.rstrip("/")

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 
 from oneticket.ground import disk
 from oneticket.ground.canon import dumps
-from oneticket.ground.errors import FileError, OneticketError
+from oneticket.ground.errors import FileError, OneticketError, WrongFileError
 from oneticket.ground.memory import afford
 from oneticket.ticket import header, names
 from oneticket.ticket.header import Table, shown
@@ -73,11 +73,14 @@ def _opened(path: str | os.PathLike[str], read: Callable[[BinaryIO, int], T]) ->
     try:
         mode = os.stat(path).st_mode
         if not stat.S_ISREG(mode):
-            raise FileError("is a folder; expected a file" if stat.S_ISDIR(mode) else "is not a regular file")
+            raise WrongFileError("is a folder; expected a file" if stat.S_ISDIR(mode) else "is not a regular file")
         with open(path, "rb") as file:
             return read(file, os.fstat(file.fileno()).st_size)
     except OneticketError as error:
-        raise FileError(f"{path}: {plain(error)}") from None
+        sort = WrongFileError if isinstance(error, WrongFileError) else FileError
+        raise sort(f"{path}: {plain(error)}") from None
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise WrongFileError(f"{path}: cannot be read: {error.strerror}") from error
     except (OSError, ValueError) as error:
         reason = (isinstance(error, OSError) and error.strerror) or str(error)
         raise FileError(f"{path}: cannot be read: {reason}") from error
@@ -112,7 +115,7 @@ def _parse(text: bytes) -> tuple[dict[str, Any], Table]:
     """The metadata and, per tensor, dtype and shape."""
     extra, entries = header.parse(text)
     if not isinstance(extra, dict) or KEY not in extra:
-        raise FileError(f"a safetensors file but not a ticket or book: it has no {KEY!r} metadata")
+        raise WrongFileError(f"a safetensors file but not a ticket or book: it has no {KEY!r} metadata")
     if len(extra) != 1 or not isinstance(extra[KEY], str):
         raise FileError(f"expected the one metadata key {KEY!r} with text, got {names.listed(extra)}")
     meta = header.json_of(extra[KEY].encode("utf-8", "replace"), "the metadata")

@@ -8,7 +8,7 @@ import re
 from collections.abc import Collection, Iterable
 from pathlib import Path
 
-from oneticket.ground.errors import FileError, PruneError
+from oneticket.ground.errors import FileError, PruneError, WrongFileError
 
 LONGEST = 512
 
@@ -111,7 +111,9 @@ def books_in(folder: str | os.PathLike[str]) -> dict[int, Path]:
     """The same; FileError if there is none."""
     found = book_files(folder)
     if not found:
-        raise FileError(f"{folder}: the folder holds no book-0.safetensors; `oneticket find --out {folder}` makes one")
+        raise WrongFileError(
+            f"{folder}: the folder holds no book-0.safetensors; `oneticket find --out {folder}` makes one"
+        )
     return found
 
 

@@ -161,7 +161,7 @@ MISTAKES = {
     "--out a --data digits --model mlp --spec none.toml": (2, "none.toml: cannot be read"),
     "--spec none.toml": (2, "none.toml: cannot be read"),
     "--spec none.toml --modell x": (2, "unknown option --modell"),
-    "--out a --data ./nowhere --model mlp": (1, "nowhere"),
+    "--out a --data ./nowhere --model mlp": (2, "nowhere"),
     "--out /proc/nothing --data digits --model mlp": (1, "/proc/nothing"),
 }
 
@@ -177,7 +177,7 @@ def test_mistakes_are_told_and_leave_nothing(words: str, capsys: pytest.CaptureF
 
 
 OTHERS = {
-    "find --data ./no-label.csv --model mlp --out a": (1, "its columns are a, b; name it with `--label COLUMN`"),
+    "find --data ./no-label.csv --model mlp --out a": (2, "its columns are a, b; name it with `--label COLUMN`"),
     "find --data digits --model mlp --budget 1ep --spec s.toml --out a": (
         2,
         's.toml:2: search.pruning: `granularity = "channel"` needs `--scope layerwise`, got global',
@@ -186,8 +186,8 @@ OTHERS = {
     "report demo --out no-label.csv": (2, "--out no-label.csv: is a file; `--out` names a folder"),
     "show no-label.csv": (1, "no-label.csv: truncated or no safetensors header: not a ticket or book"),
     "show empty.safetensors": (1, "empty.safetensors: the file is empty"),
-    "verify nope.safetensors": (1, "nothing there has a name near it"),
-    "verify emty.safetensors": (1, "did you mean 'empty.safetensors'?"),
+    "verify nope.safetensors": (2, "nothing there has a name near it"),
+    "verify emty.safetensors": (2, "did you mean 'empty.safetensors'?"),
     "study folder": (2, "folder: is a folder; give the path of a study file (.toml)"),
     "transfer digits-a --data digits:b --controls none,reinit": (2, "--controls: unknown control 'none'"),
     "store ls --store nope": (2, "--store nope: there is no such folder"),
@@ -255,7 +255,7 @@ def net(classes):
         keys.add(pandas.read_csv(f"{width}/rows.csv").key[0])
     assert len(keys) == 2
     for words, status, expected in [
-        ("", 1, "if you trust the source, allow it to run: --run-code"),
+        ("", 2, "if you trust the source, allow it to run: --run-code"),
         ("--run-code", 0, ""),
     ]:
         asked = f"transfer 80 --data digits:b --levels 0 --controls none --budget 2it --quiet {words}"
@@ -263,7 +263,7 @@ def net(classes):
         assert (exit_code, expected in err) == (status, True), err
     Path("wrong_shape.py").write_text(code.format(7, 8))
     exit_code, _, err = oneticket_cli("find --data digits --model wrong_shape:net --levels 0 --out w", capsys)
-    assert (exit_code, "fails on images of shape (2, 1, 8, 8)" in err) == (1, True), err
+    assert (exit_code, "fails on images of shape (2, 1, 8, 8)" in err) == (2, True), err
 
 
 def test_own_data_is_what_it_returns_and_its_code(capsys: pytest.CaptureFixture[str]) -> None:
@@ -293,7 +293,7 @@ def data():
     expected = (
         "digits holds images 1 x 8 x 8; the network takes vectors of 13 numbers, and one cannot be turned into the"
     )
-    assert (exit_code, expected in " ".join(err.split())) == (1, True), err
+    assert (exit_code, expected in " ".join(err.split())) == (2, True), err
 
 
 def test_mistakes_in_a_file_are_told_by_their_place(capsys: pytest.CaptureFixture[str]) -> None:
@@ -314,13 +314,13 @@ def test_bad_sources_are_told(capsys: pytest.CaptureFixture[str]) -> None:
     Path("text.safetensors").write_text("hello")
     for command in ("show", "verify", "transfer"):
         more = " --data digits" if command == "transfer" else ""
-        for source, expected in [
-            ("nowhere", "o such file"),
-            ("empty", "holds no book"),
-            ("text.safetensors", "text.safetensors"),
+        for source, status, expected in [
+            ("nowhere", 2, "o such file"),
+            ("empty", 2, "holds no book"),
+            ("text.safetensors", 1, "text.safetensors"),
         ]:
             code, _, err = oneticket_cli(f"{command} {source}{more}", capsys)
-            assert (code, expected in err) == (1, True), (command, source, err)
+            assert (code, expected in err) == (status, True), (command, source, err)
     oneticket_cli(f"{FIND} --out a --quiet", capsys)
     for words, expected in [
         ("--levels 9", "--levels: a/book-0.safetensors holds levels 0 to 3, got 9"),

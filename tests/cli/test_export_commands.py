@@ -66,7 +66,7 @@ def test_export_import_and_what_is_told(capsys: pytest.CaptureFixture[str]) -> N
     assert Ticket.load("given.safetensors").weights["fc1.weight"].equal(ticket.weights["fc1.weight"])
 
     code, out, err = oneticket_cli("export mine.safetensors", capsys)
-    assert code == 1 and "names no network; in Python: oneticket.export.export" in err
+    assert code == 2 and "names no network; in Python: oneticket.export.export" in err
 
     code, out, err = oneticket_cli(
         "export a --level 1 --weights d.safetensors --to csr --out c.safetensors --rounds 1", capsys
@@ -79,21 +79,21 @@ def test_export_import_and_what_is_told(capsys: pytest.CaptureFixture[str]) -> N
 
 MISTAKES = {
     "export a.safetensors --to onnx": (2, "--to and --out go together"),
-    "export none.safetensors": (1, "none.safetensors"),
+    "export none.safetensors": (2, "none.safetensors"),
     "export none.safetensors --to tflite --out x": (2, "--to"),
     "export none.safetensors --rounds 0": (2, "--rounds"),
-    "import none.pth --out t.safetensors": (1, "none.pth: no such file"),
+    "import none.pth --out t.safetensors": (2, "none.pth: no such file"),
     "import bad.pth --out t.safetensors": (1, "bad.pth: a bare pickle, which could run code"),
     "import words.npz --out t.safetensors --step -1": (2, "--step"),
     "import words.npz --out t.safetensors": (1, "words.npz: unknown content"),
-    "import ones.safetensors --out t.safetensors --format zeros": (1, "read as zeros: no weight is partly zero"),
-    "import ones.safetensors --out t.safetensors": (1, "holds masks; give the file of the weights"),
-    "import mask.pth --out t.safetensors": (1, "lies beside it; give the file of the weights (`--weights`)"),
-    "import some.safetensors --out t.safetensors --head fc.weigth": (1, "did you mean 'fc.weight'"),
+    "import ones.safetensors --out t.safetensors --format zeros": (2, "read as zeros: no weight is partly zero"),
+    "import ones.safetensors --out t.safetensors": (2, "holds masks; give the file of the weights"),
+    "import mask.pth --out t.safetensors": (2, "lies beside it; give the file of the weights (`--weights`)"),
+    "import some.safetensors --out t.safetensors --head fc.weigth": (2, "did you mean 'fc.weight'"),
     "import ones.safetensors --out t.safetensors --weights bad.pth": (1, "bad.pth: a bare pickle"),
-    "import ones.safetensors --out t.safetensors --format torch-prune": (1, "no NAME_orig with its NAME_mask"),
+    "import ones.safetensors --out t.safetensors --format torch-prune": (2, "no NAME_orig with its NAME_mask"),
     "import nested.pth --out t.safetensors --key emma": (
-        1,
+        2,
         "no entry 'emma' with tensors; entries with tensors: ema, net",
     ),
     "export ones.safetensors --key net": (2, "--key belongs to --weights"),
@@ -139,7 +139,7 @@ def test_own_code_nested_weights_and_open_sizes(
     assert code == 0, err
     Path("ran").unlink()
     code, _, err = oneticket_cli("export own --level 2 --rounds 1", capsys)
-    assert code == 1 and "theirs:small" in err and "--run-code" in err and not Path("ran").exists()
+    assert code == 2 and "theirs:small" in err and "--run-code" in err and not Path("ran").exists()
 
     ticket = Ticket.load("own", level=2)
     trained = {f"model.module.{name}": value + 1 for name, value in ticket.weights.items()}
@@ -155,7 +155,7 @@ def test_own_code_nested_weights_and_open_sizes(
     )
 
     code, _, err = oneticket_cli(f"{words} --key ema", capsys)
-    assert code == 1 and "last.ckpt: has no 0.2.bias" in err
+    assert code == 2 and "last.ckpt: has no 0.2.bias" in err
     code, _, err = oneticket_cli(f"{words} --to dense --out d.safetensors --dynamic 2", capsys)
     assert code == 2 and "dynamic: only an ONNX program" in err
     if not missing():
@@ -174,7 +174,7 @@ def test_import_says_what_it_read_and_which_step(capsys: pytest.CaptureFixture[s
     assert Ticket.load("t.safetensors").contract.step == 50
     Path("model_ep0_it50.pth").rename("model_ep2_it0.pth")
     code, _, err = oneticket_cli("import mask.pth --out u.safetensors", capsys)
-    assert code == 1 and "--step" in err and not Path("u.safetensors").exists()
+    assert code == 2 and "--step" in err and not Path("u.safetensors").exists()
     code, out, err = oneticket_cli("import mask.pth --step 200 --out u.safetensors", capsys)
     assert (code, "2ep (step 200), as --step says" in out) == (0, True), err + out
 

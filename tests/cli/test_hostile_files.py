@@ -132,7 +132,7 @@ def test_the_code_of_a_search_is_not_run_unasked(capsys: pytest.CaptureFixture[s
         assert code == 1 and "lineage.search.model: hostile:make is not model.spec" in " ".join(err.split()), err
     saved({"model.spec": {"name": "hostile:make"}, "lineage.search.model": {"name": "hostile:make"}})
     code, _, err = oneticket_cli("transfer t.safetensors --data digits:b --controls own", capsys)
-    assert code == 1 and "--run-code" in err
+    assert code == 2 and "--run-code" in err
     assert not (tmp_path / "ran").exists()
 
 
@@ -143,7 +143,7 @@ def test_the_code_of_a_later_book_is_not_run_unasked(capsys: pytest.CaptureFixtu
     lineage = put(found.lineage, ["search", "pruning", "criterion"], "hostile.py:score")
     replace(found, lineage={**lineage, "replicate": 1}).save("books/book-1.safetensors")
     code, _, err = oneticket_cli("transfer books --data digits:b --controls own --quiet", capsys)
-    assert code == 1 and "the source names code: criterion hostile.py:score" in " ".join(err.split()), err
+    assert code == 2 and "the source names code: criterion hostile.py:score" in " ".join(err.split()), err
     assert not (tmp_path / "ran").exists()
 
 

@@ -65,7 +65,8 @@ def test_push_and_pull_a_folder(capsys: pytest.CaptureFixture[str]) -> None:
 )
 def test_mistakes_write_nothing(words: str, expected: str, capsys: pytest.CaptureFixture[str]) -> None:
     code, out, err = oneticket_cli(words, capsys)
-    assert (code, out) == (1, "") and err.startswith("oneticket: ") and expected in err
+    damaged = "attacks" in words
+    assert (code, out) == (1 if damaged else 2, "") and err.startswith("oneticket: ") and expected in err
     assert list(Path().iterdir()) == []
 
 
@@ -88,7 +89,7 @@ def test_zoo(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
     code, out, _ = oneticket_cli("zoo digits-a", capsys)
     assert code == 0 and out.startswith("# digits-a") and "## Licence" in out and 'from_pretrained("digits-a")' in out
     code, out, err = oneticket_cli("zoo digits_a", capsys)
-    assert (code, out) == (1, "") and "did you mean 'digits-a'" in err
+    assert (code, out) == (2, "") and "did you mean 'digits-a'" in err
     code, out, _ = oneticket_cli("zoo ships", capsys)
     assert code == 0 and "oneticket zoo ships/NAME" in out and "oneticket zoo ships --for mine.py:model" in out
     code, out, _ = oneticket_cli("zoo ships/digits-a.safetensors", capsys)
@@ -215,11 +216,11 @@ def test_the_hub_from_the_command_line(tmp_path: Path) -> None:
         code, out = run("zoo", "ann/good")
         assert code == 0 and out.startswith("# ann/good") and 'from_pretrained("ann/good")' in out
         code, out = run("zoo", "hf://nobody")
-        assert code == 1 and "hf://nobody: no tickets there; " in out
+        assert code == 2 and "hf://nobody: no tickets there; " in out
         asked = len(server.log)
         for words in (("zoo", "ann"), ("zoo", "digits_a", "--for", "digits"), ("zoo", "ann", "--json")):
             code, out = run(*words)
-            assert code == 1 and f"{words[1]}: No such file or folder, and no shipped ticket; " in out
+            assert code == 2 and f"{words[1]}: No such file or folder, and no shipped ticket; " in out
             assert f". For a Hub user, write hf://{words[1]}" in out
             assert ("did you mean 'digits-a'?" in out) == (words[1] == "digits_a")
         assert len(server.log) == asked, "nothing leaves the machine"

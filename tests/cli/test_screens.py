@@ -123,7 +123,7 @@ SAID = {
     "find --data digts --model lenet-300-10 --out o": 2,
     "transfer digits-a --data digits:b --controls renit": 2,
     "export digits-a level=3": 2,
-    "show nope": 1,
+    "show nope": 2,
     "show digits-a": 0,
     "verify digits-a": 0,
     "zoo digits-a": 0,

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from oneticket.ground.errors import ModelError
+from oneticket.ground.extras import MissingExtra
 from oneticket.models.build import build
 from oneticket.models.parts import head, prunable, random_forward
 from oneticket.models.spec import MODELS, ModelSpec
@@ -236,9 +237,9 @@ def test_weights_are_never_fetched(wrong):
 
 @pytest.mark.skipif(importlib.util.find_spec("timm") is not None, reason="timm is installed")
 def test_a_library_that_is_not_installed_is_named():
-    with pytest.raises(ModelError, match="model 'timm:resnet18' needs timm: pip install timm"):
+    with pytest.raises(MissingExtra, match="model 'timm:resnet18' needs timm: pip install timm"):
         of("timm:resnet18")
-    with pytest.raises(ModelError, match="pip install timm"):
+    with pytest.raises(MissingExtra, match="pip install timm"):
         MODELS.digest("timm:resnet18")
 
 

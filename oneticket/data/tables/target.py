@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from oneticket.data.roles import assign
 from oneticket.data.tables.kinds import kind_of, numbers, plain
-from oneticket.ground.errors import DataError
+from oneticket.ground.errors import DataError, WrongDataError
 from oneticket.task.spec import Targets
 from oneticket.ticket.names import listed
 
@@ -57,7 +57,7 @@ def targets_of(
     targets that the column does not give.
     """
     if wanted == "tokens":
-        raise DataError(
+        raise WrongDataError(
             f"{where}: holds examples with a target each; the task language needs a plain text, as book.txt"
         )
     train, _ = assign(tables, [], where)
@@ -85,17 +85,17 @@ def target_column(columns: Sequence[str], asked: str | None, where: str, *, labe
     """
     if asked is not None:
         if asked not in columns:
-            raise DataError(f"{where}: no column {asked!r} to be the label; its columns are {listed(columns)}")
+            raise WrongDataError(f"{where}: no column {asked!r} to be the label; its columns are {listed(columns)}")
         return asked
     found = [name for name in columns if name.casefold() in USUAL]
     found = found or [name for name in columns if name.casefold() == "y"] or [n for n in columns if n in labels]
     if not found:
         names = ", ".join((*USUAL, "y"))
-        raise DataError(
+        raise WrongDataError(
             f'{where}: no label column ({names}); its columns are {listed(columns)}; name it with `label = "COLUMN"`'
         )
     if len(found) > 1:
-        raise DataError(
+        raise WrongDataError(
             f"{where}: {' and '.join(map(repr, found[:3]))} could each be the label column; name it with "
             '`label = "COLUMN"`, and '
             "take the other out of the files if it is no input"
@@ -129,7 +129,7 @@ def as_classes(
         raise DataError(f"{where}, split {train!r}: has no targets; nothing can be learned from it")
     values = sorted(pc.unique(there[train]).to_pylist()) if names is None else list(range(len(names)))
     if names is None and kinds[train] != "truth values" and FEWEST * len(values) > len(there[train]):
-        raise DataError(
+        raise WrongDataError(
             f"{where}: {len(values):,} different {kinds[train]} in {len(there[train]):,} rows, and a class has at "
             f"least {FEWEST} on average; to predict a number, use the task regression; else name another column with "
             "label"
