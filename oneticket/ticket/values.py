@@ -97,12 +97,15 @@ def fingerprint(tensors: Mapping[str, Tensor]) -> dict[str, list[object]]:
 
 
 def facts(value: Mapping[str, Any], what: str) -> Mapping[str, Any]:
-    """A copy of a JSON mapping as read back from JSON text; raises SpecError for values that JSON does not have."""
+    """A copy of a JSON mapping as read back from JSON text.
+
+    Raises SpecError for values that JSON does not have, or that are nested more than `DEEPEST` deep.
+    """
     if not isinstance(value, Mapping):
         raise SpecError(f"{what}: expected a mapping that JSON can hold, got {type(value).__name__}")
     try:
         plain: dict[str, Any] = json.loads(dumps(_plain(value)))
-    except (TypeError, ValueError, RecursionError) as error:
+    except (TypeError, ValueError) as error:
         raise SpecError(f"{what}: expected plain, finite JSON values: {error}") from None
     return MappingProxyType(plain)
 
@@ -119,14 +122,19 @@ def _open(value: object) -> object:
     return dict(value) if isinstance(value, MappingProxyType) else value
 
 
-def _plain(value: object) -> object:
+def _plain(value: object, depth: int = 0) -> object:
     """Read-only mappings as dicts, for the JSON writer; names that are not text are refused, not renamed."""
+    if depth > DEEPEST:
+        raise ValueError(f"nested more than {DEEPEST} deep")
     if isinstance(value, Mapping):
         if not all(isinstance(key, str) for key in value):
             raise TypeError(f"names must be text, got {next(key for key in value if not isinstance(key, str))!r}")
-        return {key: _plain(inner) for key, inner in value.items()}
-    return [_plain(inner) for inner in value] if isinstance(value, list | tuple) else value
+        return {key: _plain(inner, depth + 1) for key, inner in value.items()}
+    return [_plain(inner, depth + 1) for inner in value] if isinstance(value, list | tuple) else value
 
+
+DEEPEST = 64
+"""How deep values may be nested. Without a bound, what one version of Python writes another could not read."""
 
 DTYPES: dict[str, torch.dtype] = {
     "F64": torch.float64,

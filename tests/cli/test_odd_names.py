@@ -105,7 +105,7 @@ def test_odd_files_are_told(words: str, said: str, capsys: pytest.CaptureFixture
 
 
 def test_in_python_too() -> None:
-    with pytest.raises(StoreError, match="cannot list the store .*: embedded null byte"):
+    with pytest.raises(StoreError, match="cannot list the store .*: embedded null"):
         Store("a\0b").keys()
     many = torch.zeros(1, 1, 1, 1, dtype=torch.uint8).expand(10**9, 1, 8, 8)  # which take one byte
     with pytest.raises(DataError, match=r"^1,000,000,000 images of 1 x 4096 x 4096 would take .* set a smaller size"):

@@ -556,7 +556,8 @@ def test_files_that_are_none(here: Path) -> None:
     ):
         assert refusal(mine=f'include = "{name}.toml"') == f"{name}.toml: cannot be read: {words}"
     assert "more than 262,144 bytes" in refusal(mine='include = "/dev/zero"')
-    assert refusal(mine='include = "a\\u0000b"') == r"'a\x00b': cannot be the name of a file: embedded null byte"
+    nameless = refusal(mine='include = "a\\u0000b"')
+    assert nameless.startswith(r"'a\x00b': cannot be the name of a file: ") and "embedded null" in nameless
 
 
 def test_encodings(here: Path) -> None:

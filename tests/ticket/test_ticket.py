@@ -1,5 +1,6 @@
 import copy
 import dataclasses
+import json
 import math
 
 import pytest
@@ -76,6 +77,11 @@ def test_identity_counts_every_tensor_and_its_dtype(ticket, name):
         ({"weights": [1]}, PruneError, "expected a mapping from name to tensor, got list"),
         ({"model": {"lr": math.nan}}, SpecError, "ticket.model: expected plain, finite JSON"),
         ({"lineage": {1: 2}}, SpecError, "names must be text, got 1"),
+        (
+            {"model": {"x": json.loads("[" * 65 + "]" * 65)}},
+            SpecError,
+            "nested more than 64 deep",
+        ),
         ({"evidence": {"x": torch.ones(1)}}, SpecError, "ticket.evidence"),
         ({"evidence": "good"}, SpecError, "expected a mapping that JSON can hold, got str"),
     ],
@@ -84,6 +90,12 @@ def test_refusals(ticket, change, error, words):
     with pytest.raises(error) as caught:
         dataclasses.replace(ticket, **change)
     assert words in str(caught.value)
+
+
+def test_what_is_nested_as_deep_as_may_be_is_read_back(ticket, tmp_path):
+    deep = dataclasses.replace(ticket, model={"x": json.loads("[" * 64 + "]" * 64)})
+    deep.save(tmp_path / "deep.safetensors")
+    assert Ticket.load(tmp_path / "deep.safetensors") == deep
 
 
 def test_load_takes_a_ticket_out_of_a_file_a_book_or_a_folder(ticket, book, tmp_path):
