@@ -10,6 +10,9 @@ HANGUP = getattr(signal, "SIGHUP", None)
 STOPS = tuple(number for number in (signal.SIGINT, signal.SIGTERM, HANGUP) if number is not None)
 
 
-def heard() -> tuple[signal.Signals, ...]:
-    """Those that this process answers: all, but SIGHUP where it is ignored, as under nohup, which lets a run go on."""
-    return tuple(number for number in STOPS if number != HANGUP or signal.getsignal(number) != signal.SIG_IGN)
+def to_answer() -> tuple[signal.Signals, ...]:
+    """Those that a run answers in this process.
+
+    SIGHUP only where it would end the process: under nohup it is ignored, and a program may use it for itself.
+    """
+    return tuple(number for number in STOPS if number != HANGUP or signal.getsignal(number) == signal.SIG_DFL)

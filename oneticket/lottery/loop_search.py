@@ -23,7 +23,7 @@ from oneticket.lottery.loop_settings import batch, check, names, split, when
 from oneticket.lottery.progress import begun, read
 from oneticket.lottery.resumed import digest_of
 from oneticket.lottery.retired import Retired
-from oneticket.lottery.rounds import close_level, level_mask, open_level
+from oneticket.lottery.rounds import close_level, level_mask, mask_at, open_level
 from oneticket.lottery.snapshot import kept, live, unwrapped
 from oneticket.pruning.criteria import Criterion, named
 from oneticket.pruning.evidence import Losses
@@ -89,9 +89,9 @@ class Search:
     >>> search.book.densities, search.dense["2.weight"]
     ((1.0, 0.8125, 0.65625), 'the output layer')
     >>> [record["steps"] for record in search.records], search.mask.remaining
-    ([3, 2, 2], 17)
+    ([3, 2, 2], 21)
     >>> print(search.weight_counts)
-    density 0.5312 of 32 prunable weights, 0.7414 of all 58
+    density 0.6562 of 32 prunable weights, 0.8103 of all 58
     """
 
     def __init__(
@@ -177,8 +177,8 @@ class Search:
 
     @property
     def mask(self) -> Mask:
-        """The mask of the level that is trained now, or next; after the last level, that of one more level."""
-        return self._at.mask
+        """The mask of the level that is trained now, or next; after the last level, that level's."""
+        return mask_at(self._at.pruned_at, min(self._at.level, self.levels))
 
     @property
     def records(self) -> tuple[Mapping[str, Any], ...]:
@@ -245,7 +245,7 @@ class Search:
         ...     level.optimizer.step()
         >>> second.load_state_dict(first.state_dict())
         >>> second
-        Search(2 of 2 levels done, density 0.25 of 4 prunable weights, 0.5 of all 6)
+        Search(2 of 2 levels done, density 0.5 of 4 prunable weights, 0.6667 of all 6)
         """
         if self._level is not None:
             raise SpecError(f"search state: level {self._level.number} is open; load the state before the loop")

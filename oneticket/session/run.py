@@ -15,7 +15,7 @@ from oneticket.engine.scheduler import Piles
 from oneticket.ground import clock
 from oneticket.ground.allocator import keep_freed
 from oneticket.ground.phase import phase
-from oneticket.ground.stop_signals import HANGUP, heard
+from oneticket.ground.stop_signals import HANGUP, to_answer
 from oneticket.lottery.run_context import RunContext
 from oneticket.session.called import Called
 from oneticket.session.progress import view
@@ -139,8 +139,8 @@ def stop_requests(on_request: Callable[[], None] | None = None) -> Iterator[Call
 
     `on_request` is called at the first signal, in a thread of its own: the main thread may be within a line that it
     prints, and hold what another line needs. A second signal ends the program at once, with the last checkpoint as it
-    is; but a SIGHUP does not, because a terminal that closes can send it twice. An ignored SIGHUP stays ignored.
-    Only the main thread receives signals; in another thread nothing is caught.
+    is; but a SIGHUP does not, because a terminal that closes can send it twice. SIGHUP is left alone where it is
+    ignored or has a handler. Only the main thread receives signals; in another thread nothing is caught.
     """
     asked, told = list[int](), list[threading.Thread]()
 
@@ -156,7 +156,7 @@ def stop_requests(on_request: Callable[[], None] | None = None) -> Iterator[Call
             told[0].start()
 
     main = threading.current_thread() is threading.main_thread()
-    before = {number: signal.signal(number, ask) for number in (heard() if main else ())}
+    before = {number: signal.signal(number, ask) for number in (to_answer() if main else ())}
     try:
         yield lambda: bool(asked)
     finally:

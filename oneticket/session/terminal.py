@@ -142,11 +142,11 @@ def any_encoding() -> None:
 
 
 def leave_closed_terminal() -> None:
-    """Let what is still printed go nowhere where the terminal was closed: each line would be an error."""
+    """Send output to /dev/null if the terminal, or who read it, is gone: each line would be an error."""
     for number in (1, 2):
         waiting = select.poll()
         waiting.register(number)
-        if any(event & select.POLLHUP for _, event in waiting.poll(0)):
+        if any(event & (select.POLLHUP | select.POLLERR) for _, event in waiting.poll(0)):
             nowhere = os.open(os.devnull, os.O_RDWR)
             os.dup2(nowhere, number)
             os.close(nowhere)

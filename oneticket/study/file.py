@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -41,14 +42,14 @@ def read_study(path: Path) -> StudySpec:
         check_complexity(study)
         return study
     except SpecError as error:
-        lines = [_placed(line.removeprefix("study."), layers) for line in str(error).splitlines()]
+        lines = [_with_line(line.removeprefix("study."), layers) for line in str(error).splitlines()]
         raise SpecError("\n".join(lines)) from None
 
 
-def placed(path: Path, said: str) -> str:
+def with_lines(path: Path, said: str) -> str:
     """Mistakes found in the plan of a study file, each with its file and line; as they are where no file has them."""
     layers = _layers(_file(path), (), [])
-    return "\n".join(_placed(line, layers) if _depth(line, layers) else line for line in said.splitlines())
+    return "\n".join(_with_line(line, layers) if _depth(line, layers) else line for line in said.splitlines())
 
 
 def _file(path: Path) -> Path:
@@ -97,21 +98,33 @@ def _table(path: Path) -> dict[str, Any]:
     raise SpecError(f"{path}: no such file; expected a study file (.toml); or one that is shipped: {shipped}")
 
 
-def _placed(line: str, layers: Sequence[Layer]) -> str:
+def _with_line(line: str, layers: Sequence[Layer]) -> str:
     """A mistake with the file that made it: the topmost with most of that place."""
-    path, _ = max(reversed(layers), key=lambda layer: _depth(line, [layer]))
-    return located(path, _place(line), line)
+    place = _place(line, layers)
+    path, _ = max(reversed(layers), key=lambda layer: depth_of(layer[1], with_field(place, line)))
+    return located(path, place, line)
 
 
 def _depth(line: str, layers: Sequence[Layer]) -> int:
     """How much of a mistake's place any of these files has."""
-    return max(depth_of(table, with_field(_place(line), line)) for _, table in layers)
+    return max(depth_of(table, with_field(_place(line, layers), line)) for _, table in layers)
 
 
-def _place(line: str) -> tuple[str, ...]:
-    """The place that a mistake begins with: `parts.halves` of `parts.halves, source digits:a: ...`."""
-    where = line.partition(": ")[0].partition(", ")[0]
-    return () if where == StudySpec.kind else tuple(where.split("."))
+def _place(line: str, layers: Sequence[Layer]) -> tuple[str, ...]:
+    """The place that a mistake is about.
+
+    Of `parts.halves, source digits:a: search.rewind: ...` it is the part's `rewind` or the study's, if a file has it,
+    else the part.
+    """
+    head, _, rest = line.partition(": ")
+    where = head.partition(", ")[0]
+    place = () if where == StudySpec.kind else tuple(where.split("."))
+    named = _OF_SPEC.match(rest)
+    field = tuple(named[1].split(".")) if named else ()
+    for each in ((*place, *field), field) if field else ():
+        if any(depth_of(table, each) == len(each) for _, table in layers):
+            return each
+    return place
 
 
 def _shipped() -> list[str]:
@@ -119,3 +132,5 @@ def _shipped() -> list[str]:
 
 
 SHIPPED = Path(__file__).parents[1] / "studies"
+
+_OF_SPEC = re.compile(r"(?:search|transfer)\.([\w.]+): ")

@@ -8,7 +8,7 @@ from pathlib import Path
 from oneticket.ground.errors import SpecError
 from oneticket.ground.own_source import renew
 from oneticket.lottery.run_context import RunContext
-from oneticket.study.file import placed, read_study
+from oneticket.study.file import read_study, with_lines
 from oneticket.study.grid import Plan, plan
 
 
@@ -39,7 +39,7 @@ def _named(name: str, place: RunContext) -> Plan:
         try:
             return plan(study, place)
         except SpecError as error:
-            raise SpecError(placed(Path(name), str(error))) from None
+            raise SpecError(with_lines(Path(name), str(error))) from None
     except SpecError as error:
         said = str(error)
-        raise SpecError(said if said.startswith(name) else f"{name}: {said}") from None
+        raise SpecError(said if said.startswith(str(Path(name))) else f"{name}: {said}") from None

@@ -124,7 +124,7 @@ def _open(value: object) -> object:
 
 def _plain(value: object, depth: int = 0) -> object:
     """Read-only mappings as dicts, for the JSON writer; names that are not text are refused, not renamed."""
-    if depth > DEEPEST:
+    if depth > DEEPEST and isinstance(value, Mapping | list | tuple):
         raise ValueError(f"nested more than {DEEPEST} deep")
     if isinstance(value, Mapping):
         if not all(isinstance(key, str) for key in value):
@@ -134,7 +134,7 @@ def _plain(value: object, depth: int = 0) -> object:
 
 
 DEEPEST = 64
-"""How deep values may be nested. Without a bound, what one version of Python writes another could not read."""
+"""How deep mappings and lists may lie within a field; Python's own bound is another in each of its versions."""
 
 DTYPES: dict[str, torch.dtype] = {
     "F64": torch.float64,

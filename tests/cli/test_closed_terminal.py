@@ -12,11 +12,14 @@ from pathlib import Path
 import pytest
 from waiting import FOREVER, until
 
+from oneticket.session.run import stop_requests
+
 pty = pytest.importorskip("pty", reason="no terminals of this kind")
 WORDS = "find --data digits:a --levels 1 --out a"
 COMMAND = [sys.executable, "-m", "oneticket", *WORDS.split()]
 
 OWN = """
+import time
 from pathlib import Path
 from torch import nn
 
@@ -28,6 +31,8 @@ class Told(nn.Module):
     def forward(self, images):
         if self.training:
             Path("training").touch()
+            while not Path("go").exists():
+                time.sleep(0.01)
         return self.head(self.body(images.flatten(1)).relu())
 
 def make(*, shape, classes):
@@ -35,7 +40,8 @@ def make(*, shape, classes):
 """
 
 IN_A_TERMINAL = """
-import fcntl, os, sys, termios
+import fcntl, os, signal, sys, termios
+signal.signal(signal.SIGHUP, signal.SIG_DFL)  # the tests may themselves run under nohup
 os.setsid()
 fcntl.ioctl(0, termios.TIOCSCTTY, 0)
 os.execv(sys.argv[1], sys.argv[1:])
@@ -51,6 +57,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_a_closed_terminal_leaves_a_checkpoint(here: Path) -> None:
     Path("own.py").write_text(OWN)
+    Path("go").touch()
     ours, its = pty.openpty()
     command = [sys.executable, "-c", IN_A_TERMINAL, *COMMAND, "--model", "own.py:make", "--budget", "100000ep"]
     run = subprocess.Popen(command, stdin=its, stdout=its, stderr=its)
@@ -70,14 +77,27 @@ def test_a_closed_terminal_leaves_a_checkpoint(here: Path) -> None:
 
 
 def test_a_run_under_nohup_goes_on(here: Path) -> None:
+    Path("own.py").write_text(OWN)
     with open("said", "wb") as said:
         run = subprocess.Popen(
-            ["nohup", *COMMAND, "--budget", "60ep", "--model", "mlp"],
+            ["nohup", *COMMAND, "--budget", "2ep", "--model", "own.py:make"],
             stdin=subprocess.DEVNULL,
             stdout=said,
             stderr=said,
         )
-    until(lambda: [*here.rglob(".oneticket/**/*.safetensors")] or run.poll() is not None, "the first step")
+    until(lambda: Path("training").exists() or run.poll() is not None, "the first step")
     run.send_signal(signal.SIGHUP)
+    Path("go").touch()
     assert run.wait(timeout=FOREVER) == 0, Path("said").read_text()
-    assert Path("a").is_dir() or Path("a.safetensors").exists()
+    assert [*Path("a").iterdir()]
+
+
+def test_a_program_that_has_its_own_use_for_sighup_keeps_it() -> None:
+    heard = []
+    before = signal.signal(signal.SIGHUP, lambda *_: heard.append("ours"))
+    try:
+        with stop_requests() as asked:
+            os.kill(os.getpid(), signal.SIGHUP)
+        assert heard == ["ours"] and not asked()
+    finally:
+        signal.signal(signal.SIGHUP, before)

@@ -363,7 +363,7 @@ def test_mistakes_in_an_included_file_are_that_files(here: Path) -> None:
         ),
         (
             ("levels =", 'rewind = "99ep"\nlevels ='),
-            "mine.toml:15: parts.halves, source digits:a: search.rewind: 99ep is step 99",
+            "mine.toml:1: parts.halves, source digits:a: search.rewind: 99ep is step 99",
         ),
         (('"half-b"]', '"half-c"]'), "mine.toml:14: parts.halves: unknown set 'half-c'"),
     ],
@@ -375,6 +375,17 @@ def test_mistakes_that_the_plan_shows_have_the_line_too(change: tuple[str, str],
     with pytest.raises(SpecError) as error:
         plan_of("mine.toml", RunContext())
     assert str(error.value).startswith(words)
+
+
+def test_a_mistake_of_the_plan_is_in_the_file_that_sets_it(here: Path) -> None:
+    Path("base.toml").write_text(BASE)
+    Path("mine.toml").write_text('include = "base.toml"\nrewind = "99ep"\n')
+    for path in ("mine.toml", "./mine.toml", str(here / "mine.toml")):
+        with pytest.raises(SpecError) as error:
+            plan_of(path, RunContext())
+        assert str(error.value).startswith(
+            f"{Path(path)}:2: parts.halves, source digits:a: search.rewind: 99ep is step"
+        )
 
 
 LINES = """# a comment with [ and "

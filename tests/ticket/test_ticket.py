@@ -78,7 +78,7 @@ def test_identity_counts_every_tensor_and_its_dtype(ticket, name):
         ({"model": {"lr": math.nan}}, SpecError, "ticket.model: expected plain, finite JSON"),
         ({"lineage": {1: 2}}, SpecError, "names must be text, got 1"),
         (
-            {"model": {"x": json.loads("[" * 65 + "]" * 65)}},
+            {"model": {"x": json.loads("[" * 65 + "1" + "]" * 65)}},
             SpecError,
             "nested more than 64 deep",
         ),
@@ -93,7 +93,7 @@ def test_refusals(ticket, change, error, words):
 
 
 def test_what_is_nested_as_deep_as_may_be_is_read_back(ticket, tmp_path):
-    deep = dataclasses.replace(ticket, model={"x": json.loads("[" * 64 + "]" * 64)})
+    deep = dataclasses.replace(ticket, model={"x": json.loads("[" * 64 + "1" + "]" * 64)})
     deep.save(tmp_path / "deep.safetensors")
     assert Ticket.load(tmp_path / "deep.safetensors") == deep
 
