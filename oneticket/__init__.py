@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from oneticket import study as study
     from oneticket.data.spec import DataSpec as DataSpec
     from oneticket.ground.errors import OneticketError as OneticketError
+    from oneticket.ground.errors import RequestError as RequestError
     from oneticket.guard.guard import Guard as Guard
     from oneticket.guard.guard import attach as attach
     from oneticket.lottery.controls import Source as Source
@@ -45,6 +46,7 @@ _ROOMS = {
     "OptimizerSpec": "optim.spec",
     "RunContext": "lottery.run_context",
     "PruningSpec": "pruning.spec",
+    "RequestError": "ground.errors",
     "Search": "lottery.loop_search",
     "SearchSpec": "lottery.spec",
     "Source": "lottery.controls",

@@ -263,4 +263,7 @@ LIES = {
     "shorter": _shorter,
     "elsewhere": _elsewhere,
     "broken": lambda handler, data, marks: handler._fail(503, "", "out of order"),
+    "throttled": lambda handler, data, marks: handler._fail(429, "", "too many requests"),
+    "forbidden": lambda handler, data, marks: handler._fail(403, "", "no access"),
+    "gated": lambda handler, data, marks: handler._fail(403, "GatedRepo", "ask for access"),
 }

@@ -15,7 +15,7 @@ from oneticket.apply import write_weights
 from oneticket.apply.named_tensors import tensors
 from oneticket.apply.renames import given
 from oneticket.ground.brief import brief
-from oneticket.ground.errors import TransferError, unknown
+from oneticket.ground.errors import WrongTransferError, unknown
 from oneticket.guard.check import renamed
 from oneticket.guard.guard import attached
 from oneticket.ticket.density import Density, model_weights
@@ -132,7 +132,7 @@ def plan(
     used = {name: pairs[name] for name in ticket.weights if name in pairs and pairs[name] not in stays}
     filled = {id(found[goal]): goal for goal in used.values()}
     if tied := sorted(name for name in chosen if id(found[name]) in filled):
-        raise TransferError(_half_fresh(tied, found, chosen | {filled[id(found[name])] for name in tied}))
+        raise WrongTransferError(_half_fresh(tied, found, chosen | {filled[id(found[name])] for name in tied}))
     # A tensor that the model ties to its output layer is transferred for its other role.
     stays = {name for name in stays if id(found[name]) not in filled}
     same = {id(found[name]) for name in stays}
@@ -143,11 +143,11 @@ def plan(
         own -= aside
     missing = {name for name in rest if name not in pairs and name not in optional}
     if missing or own or not used:
-        raise TransferError(
+        raise WrongTransferError(
             _misrecorded(ticket, missing, pairs) or _misfit(missing, own, set(rest) - set(optional), found)
         )
     if head == "fresh" and not ticket.contract.heads and not stays:
-        raise TransferError(
+        raise WrongTransferError(
             "head='fresh': the ticket's contract names no head, so nothing can be left fresh; use head='keep'"
         )
     held = {n: goal for n, goal in used.items() if n in ticket.mask and (head == "sparse" or n not in heads)}
@@ -170,15 +170,15 @@ def _check_guards(mask: Mask, targets: Mapping[str, Tensor]) -> None:
         for name, target in targets.items():
             other = theirs.get(id(target))
             if other is not None and (name not in mask or not torch.equal(mask[name], held.mask[other])):
-                raise TransferError(f"{name}: held by {held!r} with another mask; detach it first")
+                raise WrongTransferError(f"{name}: held by {held!r} with another mask; detach it first")
 
 
 def _check_policy(ticket: Ticket, head: str) -> None:
     if head not in HEADS:
-        raise TransferError(unknown("head policy", head, HEADS))
+        raise WrongTransferError(unknown("head policy", head, HEADS))
     names = ticket.contract.head_names
     if head == "sparse" and not any(name in ticket.mask for name in names):
-        raise TransferError(
+        raise WrongTransferError(
             f"head='sparse': the ticket has no mask on its head ({listed(names)}); use head='keep' or head='fresh'"
         )
 
@@ -186,12 +186,12 @@ def _check_policy(ticket: Ticket, head: str) -> None:
 def _chosen(patterns: Sequence[str], found: Collection[str]) -> set[str]:
     """The names that the patterns choose; wrappers may be left out."""
     if isinstance(patterns, str) or not all(isinstance(pattern, str) for pattern in patterns):
-        raise TransferError(f"fresh: expected a sequence of patterns such as ('pooler.*',), got {patterns!r}")
+        raise WrongTransferError(f"fresh: expected a sequence of patterns such as ('pooler.*',), got {patterns!r}")
     out: set[str] = set()
     for pattern in patterns:
         some = {name for name in found if fnmatchcase(name, pattern) or fnmatchcase(plain(name), pattern)}
         if not some:
-            raise TransferError(f"fresh: {pattern!r} matches no tensor of the model, which has {listed(found)}")
+            raise WrongTransferError(f"fresh: {pattern!r} matches no tensor of the model, which has {listed(found)}")
         out |= some
     return out
 

@@ -32,7 +32,7 @@ def attach(
     except TransferError as error:
         # Where ranks share the model, the other ranks wait for this message.
         if isinstance(model, nn.Module):
-            shards.agree(model, f"TransferError: {error}")
+            shards.agree(model, f"{type(error).__name__}: {error}")
         raise
     held = guard.attach(model, optimizer, applied.mask, rule=rule)
     if head == "fresh" and ticket.contract.heads:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from oneticket.ground.errors import TransferError
+from oneticket.ground.errors import WrongTransferError
 from oneticket.ticket import shards
 
 
 def tensors(model: nn.Module) -> dict[str, Tensor]:
     """The model's own parameters and saved buffers by name, those that are tied or shared under each of their names."""
     if not isinstance(model, nn.Module):
-        raise TransferError(f"expected a torch module, got {type(model).__name__}")
+        raise WrongTransferError(f"expected a torch module, got {type(model).__name__}")
     shards.reshard(model)
     found: dict[str, Tensor] = {}
     for at, module in model.named_modules(remove_duplicate=False):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Mapping
 
-from oneticket.ground.errors import TransferError, unknown
+from oneticket.ground.errors import WrongTransferError, unknown
 from oneticket.ticket.match import plain
 from oneticket.ticket.names import listed
 
@@ -41,29 +41,33 @@ def given(
             out[name] = None
             continue
         if said not in theirs:
-            raise TransferError(f"names[{key!r}] sends {name!r} to a tensor that the model lacks: {_near(said, found)}")
+            raise WrongTransferError(
+                f"names[{key!r}] sends {name!r} to a tensor that the model lacks: {_near(said, found)}"
+            )
         goal = out[name] = theirs[said]
         if taken.setdefault(goal, name) != name:
-            raise TransferError(f"names: {taken[goal]!r} and {name!r} both go to {goal!r}; give one of them None")
+            raise WrongTransferError(f"names: {taken[goal]!r} and {name!r} both go to {goal!r}; give one of them None")
     return out
 
 
 def _check(names: Mapping[str, str | None], wanted: Collection[str], found: Collection[str]) -> None:
     if not isinstance(names, Mapping):
-        raise TransferError(f"names: expected a mapping from the ticket's names to the model's, got {names!r}")
+        raise WrongTransferError(f"names: expected a mapping from the ticket's names to the model's, got {names!r}")
     for key, value in names.items():
         if not isinstance(key, str) or not isinstance(value, str | None):
-            raise TransferError(f"names: expected text to text or None, got {key!r}: {value!r}")
+            raise WrongTransferError(f"names: expected text to text or None, got {key!r}: {value!r}")
         if value is not None and _is_prefix(key) != _is_prefix(value):
-            raise TransferError(
+            raise WrongTransferError(
                 f"names[{key!r}]: a prefix goes to a prefix, with a dot at its end or empty, got {value!r}"
             )
         if value is not None and key.count("*") != value.count("*"):
-            raise TransferError(f"names[{key!r}]: key and value must have the same number of stars, got {value!r}")
+            raise WrongTransferError(f"names[{key!r}]: key and value must have the same number of stars, got {value!r}")
         if not any(_fits(key, name) for name in wanted):
             turned = any(_fits(key, name) for name in found)
             more = "; it is a name in the model: the map goes from the ticket's names to the model's" if turned else ""
-            raise TransferError(f"names[{key!r}] matches no tensor of the ticket, which has {listed(wanted)}{more}")
+            raise WrongTransferError(
+                f"names[{key!r}] matches no tensor of the ticket, which has {listed(wanted)}{more}"
+            )
 
 
 def _is_prefix(key: str) -> bool:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn.parameter import is_lazy
 
-from oneticket.ground.errors import TransferError
+from oneticket.ground.errors import WrongTransferError
 from oneticket.ticket import shards
 
 
@@ -24,7 +24,7 @@ def write(values: Mapping[str, Tensor], targets: Mapping[str, Tensor], mask: Map
     [1.0, 2.0]
     >>> write({"w": torch.tensor([1.0, 1e6])}, {"w": target}, {})
     Traceback (most recent call last):
-    oneticket.ground.errors.TransferError: ticket and model do not fit, nothing was written:
+    oneticket.ground.errors.WrongTransferError: ticket and model do not fit, nothing was written:
     w: values of the ticket's torch.float32 are too large for the model's torch.float16
     """
     meant: dict[int, str] = {}
@@ -42,7 +42,7 @@ def write(values: Mapping[str, Tensor], targets: Mapping[str, Tensor], mask: Map
             wrong.append(f"{name}: {problem}")
     if wrong:
         more = f"\nand {len(wrong) - 8} more" if len(wrong) > 8 else ""
-        raise TransferError(
+        raise WrongTransferError(
             "ticket and model do not fit, nothing was written:\n"
             + "\n".join(sorted(wrong)[:8])
             + more

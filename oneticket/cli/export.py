@@ -16,7 +16,7 @@ from oneticket.export.example import Example, batch
 from oneticket.export.forms import export as bring
 from oneticket.export.ratio import written
 from oneticket.export.verdict import sentence
-from oneticket.ground.errors import FileError, ModelError, SpecError
+from oneticket.ground.errors import FileError, SpecError, WrongModelError
 from oneticket.integrations.checkpoint import Checkpoint, by_names, check_key
 from oneticket.integrations.foreign import read_checkpoint
 from oneticket.lottery.transfer import check_code, network_of
@@ -145,7 +145,9 @@ def network(ticket: Ticket, trained: Ticket, *, run_code: bool) -> nn.Module:
     `network_of`.
     """
     if not ticket.model.get("spec"):
-        raise ModelError("the ticket names no network; in Python: oneticket.export.export(model, ticket.mask, ...)")
+        raise WrongModelError(
+            "the ticket names no network; in Python: oneticket.export.export(model, ticket.mask, ...)"
+        )
     spec, inputs, outputs = network_of(ticket)
     check_code(spec, run_code=run_code, how="--run-code")
     model = build(spec, inputs=inputs, outputs=outputs, seed=0)

@@ -11,7 +11,7 @@ from torch import nn
 
 from oneticket.compact.compact import Compact
 from oneticket.compact.proof import known
-from oneticket.ground.errors import PruneError
+from oneticket.ground.errors import WrongPruneError
 
 
 @contextmanager
@@ -49,7 +49,7 @@ class Absent(nn.Parameter):
     @classmethod
     def __torch_function__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Never:
         """Raise for whatever torch is asked to do with it."""
-        raise PruneError(
+        raise WrongPruneError(
             f"{getattr(func, '__name__', 'torch')}: a smaller network has this model's weights while it trains; "
             "read them from that network, or after the training"
         )

@@ -23,7 +23,7 @@ from oneticket.compact.row import join
 from oneticket.compact.sparse import Sparse
 from oneticket.compact.trace_forward import look
 from oneticket.compact.units import KeptUnits, Stop, trace
-from oneticket.ground.errors import PruneError
+from oneticket.ground.errors import WrongPruneError
 from oneticket.ticket.mask import Mask
 from oneticket.ticket.names import listed
 
@@ -241,10 +241,10 @@ def _shift(net: nn.Module, given: Folded, cuts: cut.Cuts, *, sign: int) -> None:
 def _check(model: nn.Module, mask: Mask) -> None:
     found = dict(model.named_parameters(remove_duplicate=False))
     if absent := set(mask) - set(found):
-        raise PruneError(f"the mask has names that are no parameters of the model: {listed(absent)}")
+        raise WrongPruneError(f"the mask has names that are no parameters of the model: {listed(absent)}")
     for name, shape in mask.shapes.items():
         if tuple(found[name].shape) != shape:
-            raise PruneError(f"{name}: the mask has shape {shape}, the parameter {tuple(found[name].shape)}")
+            raise WrongPruneError(f"{name}: the mask has shape {shape}, the parameter {tuple(found[name].shape)}")
 
 
 def hooked(model: nn.Module) -> str:

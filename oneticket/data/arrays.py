@@ -17,7 +17,7 @@ from oneticket.data.sources import DataSource, Raw, Split, fingerprint
 from oneticket.data.undisturbed import undisturbed
 from oneticket.ground import archive
 from oneticket.ground.canon import digest
-from oneticket.ground.errors import DataError, FileError
+from oneticket.ground.errors import DataError, FileError, WrongDataError, WrongFileError
 from oneticket.task.spec import Targets
 from oneticket.ticket.names import listed
 
@@ -127,7 +127,8 @@ def _read(path: Path) -> tuple[dict[str, NDArray[np.generic]], dict[str, tuple[s
             arrays |= stored.read(entries, about, kinds=stored.NUMBERS + "SU")
             return arrays, pairs, spare
     except (OSError, FileError) as error:
-        raise DataError(f"{path}: cannot read this .npz file: {error}; write it again with numpy.savez") from None
+        sort = WrongDataError if isinstance(error, WrongFileError) else DataError
+        raise sort(f"{path}: cannot read this .npz file: {error}; write it again with numpy.savez") from None
 
 
 def _pairs(arrays: Collection[str], where: str) -> dict[str, tuple[str, str]]:

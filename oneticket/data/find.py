@@ -117,7 +117,7 @@ def _file(place: Path, request: DataRequest) -> DataSource:
         return plain_text(place, request)
     if place.suffix in READERS and role(split_of(place.stem)) is None:
         return single(place, request)
-    raise DataError(
+    raise WrongDataError(
         f"{place}: is a file; expected a folder of images, Parquet or CSV files, or a file that is a whole set: .npz, "
         ".parquet, .csv or .txt"
     )

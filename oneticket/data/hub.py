@@ -47,14 +47,22 @@ def arrow(files: Mapping[str, list[Path]]) -> Mapping[str, Any]:
 
 
 def local(root: Path) -> Mapping[str, Any]:
-    """What `datasets.load_dataset` makes of any other folder, for example one with a metadata.csv."""
+    """What `datasets.load_dataset` makes of any other folder, for example one with a metadata.csv.
+
+    Raises WrongDataError if it holds no files of data, and DataError if they cannot be read.
+    """
+    from datasets.exceptions import DataFilesNotFoundError, DatasetNotFoundError
+
     try:
         return _load(str(root))
-    except Exception as error:
+    except (DataFilesNotFoundError, DatasetNotFoundError) as error:
         raise WrongDataError(
             f"{root}: neither an image folder (train/<class>/*.png), nor <split>-*.parquet, nor anything that the "
             f"datasets library can load: {_first(error)}"
         ) from None
+    except Exception as error:  # damaged files, no right to read, no memory: that library has many classes of errors
+        cause = f"; {_first(error.__cause__)}" if error.__cause__ else ""
+        raise DataError(f"{root}: the datasets library cannot load its files: {_first(error)}{cause}") from None
 
 
 def _fetch(repo: str, config: str | None, path: Path, of: str) -> Mapping[str, Any]:

@@ -10,7 +10,7 @@ from typing import IO
 import numpy as np
 from numpy.typing import NDArray
 
-from oneticket.ground.errors import FileError
+from oneticket.ground.errors import FileError, WrongFileError
 from oneticket.ground.memory import afford
 from oneticket.ticket.names import listed
 
@@ -25,10 +25,10 @@ DEEPEST = 100
 
 
 def names(archive: zipfile.ZipFile) -> list[str]:
-    """The arrays in an archive, by name; FileError for one that holds anything else."""
+    """The arrays in an archive, by name; WrongFileError for one that holds anything else."""
     found = archive.namelist()
     if not found or not all(name.endswith(".npy") for name in found):
-        raise FileError(f"expected a zip archive of arrays only, got one with {listed(found)}")
+        raise WrongFileError(f"expected a zip archive of arrays only, got one with {listed(found)}")
     return [name.removesuffix(".npy") for name in found]
 
 

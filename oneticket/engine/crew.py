@@ -13,7 +13,7 @@ from oneticket.engine.execute import PAUSE, attempt
 from oneticket.engine.scheduler import Front, Piles
 from oneticket.engine.worker import Answer
 from oneticket.ground import errors
-from oneticket.ground.errors import OneticketError, SpecError, StoreError
+from oneticket.ground.errors import OneticketError, SpecError, StoreError, WrongStoreError
 from oneticket.lottery.run_context import RunContext
 from oneticket.store.step import Step
 from oneticket.store.store import Store
@@ -50,9 +50,9 @@ class Workers(Protocol):
 
 
 def reachable(store: Store) -> None:
-    """Raise StoreError for a store that no other process can open."""
+    """Raise WrongStoreError for a store that no other process can open."""
     if store.url.startswith("memory:"):
-        raise StoreError(
+        raise WrongStoreError(
             f"the store {store.url} exists in this process only, and workers cannot reach it; give --store a folder or "
             "an s3:// URL"
         )

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
 from oneticket.export.agreement import differs, tensors_in, tolerance
-from oneticket.ground.errors import ModelError
+from oneticket.ground.errors import ModelError, WrongModelError
 from oneticket.ground.streams import Streams
 
 Example = Tensor | Sequence[Any] | Mapping[str, Any]
@@ -40,12 +40,12 @@ def arguments(example: Example) -> tuple[tuple[Any, ...], dict[str, Any]]:
     found = pytree.tree_leaves(example)
     tensors = [one for one in found if isinstance(one, Tensor)]
     if not tensors or any(one is not None and not isinstance(one, Tensor) for one in found):
-        raise ModelError(
+        raise WrongModelError(
             "example: expected a batch as the model takes it: a tensor, several, or tensors by name; tuples of tensors "
             f"and None may stand for a tensor; got {_describe(example)}"
         )
     if empty := [tuple(one.shape) for one in tensors if not one.numel()]:
-        raise ModelError(f"example: expected tensors that hold something, got one of shape {empty[0]}")
+        raise WrongModelError(f"example: expected tensors that hold something, got one of shape {empty[0]}")
     named = dict(example) if isinstance(example, Mapping) else {}
     several = tuple(example) if isinstance(example, Sequence) else ()
     return (example,) if isinstance(example, Tensor) else several, named
@@ -78,7 +78,7 @@ def outputs(network: nn.Module, example: Example) -> tuple[Tensor, ...]:
     except Exception as error:  # any error of a user's forward pass
         raise ModelError(f"{type(network).__name__} fails on the example: {error}") from error
     if not found:
-        raise ModelError(f"{type(network).__name__}: expected tensors as outputs, got none")
+        raise WrongModelError(f"{type(network).__name__}: expected tensors as outputs, got none")
     return found
 
 

@@ -15,7 +15,7 @@ from oneticket.compact.units import Stop, trace
 from oneticket.export.agreement import differs, tolerance
 from oneticket.export.example import Example, arguments, batch, outputs
 from oneticket.export.plain import duplicate
-from oneticket.ground.errors import PruneError
+from oneticket.ground.errors import WrongPruneError
 from oneticket.ticket.mask import Mask
 
 
@@ -118,7 +118,9 @@ def linears(network: nn.Module, mask: Mask) -> dict[str, Any]:
         if type(layer) is nn.Linear and last == "weight" and owner and count < layer.weight.numel():
             found[owner] = layer
     if not found:
-        raise PruneError("no linear layer lost a weight, so none has a sparse form; ask for dense, compact or onnx")
+        raise WrongPruneError(
+            "no linear layer lost a weight, so none has a sparse form; ask for dense, compact or onnx"
+        )
     return found
 
 

@@ -15,7 +15,7 @@ from torch.utils import _pytree as pytree
 from oneticket.export.agreement import differs, tolerance
 from oneticket.export.example import Example, arguments, leaves, parts
 from oneticket.export.sizes import Dynamic, Open, open_axes, others
-from oneticket.ground.errors import ModelError
+from oneticket.ground.errors import ModelError, WrongModelError
 from oneticket.ground.logs import silenced
 
 PACKAGES = ("onnx", "onnxscript", "onnxruntime")
@@ -84,7 +84,7 @@ def network_bytes(network: nn.Module) -> int:
 
 def _program(network: nn.Module, example: Example, axes: Open) -> bytes:
     if any(tensor.dtype == torch.bfloat16 for tensor in (*network.parameters(), *leaves(example))):
-        raise ModelError(
+        raise WrongModelError(
             "onnx: ONNX Runtime computes no bfloat16 on the CPU, so nothing could be compared; export the network as "
             "float32 or float16: model.float() or model.half()"
         )
@@ -100,7 +100,7 @@ def _program(network: nn.Module, example: Example, axes: Open) -> bytes:
             )
         assert program is not None
         if network_bytes(network) > LARGEST:
-            raise ModelError("onnx: more than 2 GiB of weights do not fit one file; export parts of the network")
+            raise WrongModelError("onnx: more than 2 GiB of weights do not fit one file; export parts of the network")
         made = program.model_proto
         _forget(made)
         data: bytes = made.SerializeToString(deterministic=True)

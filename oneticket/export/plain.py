@@ -16,7 +16,7 @@ from torch.nn.utils.weight_norm import WeightNorm
 
 from oneticket.export.agreement import differs, tolerance
 from oneticket.export.example import Example, outputs
-from oneticket.ground.errors import ModelError
+from oneticket.ground.errors import ModelError, WrongModelError
 from oneticket.ticket.mask import Mask
 from oneticket.ticket.names import listed
 
@@ -66,7 +66,7 @@ def plain(model: nn.Module, mask: Mask, example: Example) -> Plain:
         plain_names |= dict.fromkeys(held - _names(network) - {plain_name}, plain_name)
     names = listed(set(plain_names.values()))
     if apart := differs(before, outputs(network, example), near=tolerance(network, example)):
-        raise ModelError(
+        raise WrongModelError(
             f"{names} is computed from other tensors at each call, and as a fixed tensor {apart}; make it a parameter"
         )
     found, dense = _moved(mask, plain_names, network)

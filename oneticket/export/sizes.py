@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 
 from oneticket.export.example import Example, arguments, batch_axes, leaves, outputs, parts, resized
-from oneticket.ground.errors import ModelError, SpecError, unknown
+from oneticket.ground.errors import ModelError, SpecError, WrongModelError, unknown
 
 Dynamic = Sequence[int] | Mapping[str, Mapping[int, str]]
 """Axes to leave open: numbers, for every input that has them; or per input axis -> name, one name for equal sizes."""
@@ -70,7 +70,7 @@ def others(network: nn.Module, example: Example, axes: Open) -> Iterator[tuple[E
         tried |= sizes.keys()
         yield each, want
     if lacking := [name for name in now if name not in tried]:
-        raise ModelError(f"{lacking[0]}: the network itself accepts only the size {now[lacking[0]]}: {why}")
+        raise WrongModelError(f"{lacking[0]}: the network itself accepts only the size {now[lacking[0]]}: {why}")
 
 
 def _everywhere(tensors: Sequence[Tensor], numbers: Sequence[int]) -> list[dict[int, str]]:
@@ -109,5 +109,5 @@ def input_names(network: nn.Module, example: Example) -> list[str]:
     try:
         given = given or inspect.signature(network.forward).bind(*positional).arguments
     except TypeError as error:
-        raise ModelError(f"{type(network).__name__} does not take the example: {error}") from error
+        raise WrongModelError(f"{type(network).__name__} does not take the example: {error}") from error
     return [name for argument, value in given.items() for name, _ in parts(argument, value)]

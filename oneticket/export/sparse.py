@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from oneticket.export.network import Made, linears, masked
 from oneticket.export.plain import duplicate
-from oneticket.ground.errors import PruneError
+from oneticket.ground.errors import WrongPruneError
 from oneticket.ticket.mask import Mask
 
 GROUP, MOST = 4, 2
@@ -100,7 +100,7 @@ def two_of_four(model: nn.Module, mask: Mask) -> Made:
                 f"{name}: {over} of {remaining.numel() // GROUP} groups have more than {MOST} remaining weights"
             )
     if wrong:
-        raise PruneError(f"the mask is not {MOST}:{GROUP}; nothing was written:\n" + "\n".join(wrong))
+        raise WrongPruneError(f"the mask is not {MOST}:{GROUP}; nothing was written:\n" + "\n".join(wrong))
     return made
 
 
@@ -159,7 +159,7 @@ def on_cuda(network: nn.Module, mask: Mask) -> nn.Module:
         try:
             weight = torch.sparse.to_sparse_semi_structured(layer.weight.detach().contiguous())
         except (RuntimeError, ValueError) as error:
-            raise PruneError(
+            raise WrongPruneError(
                 f"{name}: torch cannot make it semi-structured: {str(error).partition(chr(10))[0]}"
             ) from None
         layer.weight = nn.Parameter(weight, requires_grad=False)

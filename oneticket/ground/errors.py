@@ -14,8 +14,9 @@ class OneticketError(Exception):
 class RequestError(OneticketError):
     """What was asked for is wrong: another name, file, value or combination is the remedy. The exit code is then 2.
 
-    All other errors of ours are failures, with exit code 1: the request was right, but the world refused, a file is
-    damaged, or a training failed.
+    All other errors of ours are failures, with exit code 1: the request was right, but the machine or the network
+    failed, a file is damaged, a training failed, or somebody else's code raised an error. Where an error of one kind
+    can be either, the class that begins with `Wrong` is the request's.
     """
 
 
@@ -32,31 +33,39 @@ class SelectionError(SpecError, DataError):
 
 
 class WrongDataError(RequestError, DataError):
-    """There is no such dataset, or it is not of a kind that the request can mean."""
+    """The dataset does not exist, or is of another kind than was asked for."""
 
 
-class ModelError(RequestError):
-    """A model cannot be built, or has no part that the request names."""
+class ModelError(OneticketError):
+    """A model cannot be built, used or exported."""
 
 
-class PruneError(RequestError):
+class WrongModelError(RequestError, ModelError):
+    """There is no such model, it does not fit what it is asked for, or has no part that the request names."""
+
+
+class PruneError(OneticketError):
+    """Weights cannot be pruned: their scores or values are NaN, or a criterion of the user's own failed."""
+
+
+class WrongPruneError(RequestError, PruneError):
     """A pruning request cannot be done exactly as asked."""
 
 
 class FileError(OneticketError):
-    """A ticket or book file is damaged, of another kind, inconsistent or from a newer version."""
+    """A ticket or book file cannot be read or written, is damaged, inconsistent or from a newer version."""
 
 
 class WrongFileError(RequestError, FileError):
-    """There is no such ticket, book or checkpoint, or it is not of the kind, or has not the part, that is asked for."""
+    """The file does not exist, is of another kind, or lacks the part that was asked for."""
 
 
 class TransferError(OneticketError):
-    """A ticket and a model do not fit; the model is untouched."""
+    """A ticket cannot be transferred; the model is untouched."""
 
 
-class WrongSourceError(RequestError, TransferError):
-    """These sources do not go together, or they need what the request does not allow."""
+class WrongTransferError(RequestError, TransferError):
+    """A ticket and a model, or several sources, do not fit, or the transfer needs what the request does not give."""
 
 
 class GuardError(OneticketError):
@@ -72,7 +81,7 @@ class StoreError(OneticketError):
 
 
 class WrongStoreError(RequestError, StoreError):
-    """What should be a store's or a cluster's address is none."""
+    """A store's address is not valid, or names a store that cannot be used so."""
 
 
 class KeptWarning(UserWarning):

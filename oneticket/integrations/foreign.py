@@ -18,6 +18,7 @@ from oneticket.ground import archive
 from oneticket.ground.errors import FileError, WrongFileError
 from oneticket.integrations import torch_files
 from oneticket.integrations.checkpoint import Checkpoint, checkpoint
+from oneticket.ticket import header
 
 LARGEST = 4 * 2**30
 """Bytes that the arrays of a compressed file may take."""
@@ -44,9 +45,9 @@ def read_checkpoint(path: str | os.PathLike[str], *, key: str | None = None) -> 
                 return _from_zip(file, os.fstat(file.fileno()).st_size, key)
         if start[8:] == b"{":
             return checkpoint(_from_safetensors(path))
-        known = "unknown content" if start else "empty"
-        known = next((what for magic, what in _FOREIGN.items() if start.startswith(magic)), known)
-        raise FileError(f"{known}; expected .safetensors, .npz, or a .pth that torch.save wrote since version 1.6")
+        known = next((what for magic, what in _FOREIGN.items() if start.startswith(magic)), header.foreign(start))
+        sort, known = (WrongFileError, known) if known else (FileError, "unknown content" if start else "empty")
+        raise sort(f"{known}; expected .safetensors, .npz, or a .pth that torch.save wrote since version 1.6")
     except FileError as error:
         raise type(error)(f"{path}: {error}") from None
     except (OSError, ValueError, MemoryError) as error:
@@ -74,7 +75,7 @@ def _from_zip(file: BinaryIO, size: int, key: str | None) -> Checkpoint:
 def _from_torch(entries: zipfile.ZipFile, size: int, key: str | None) -> Checkpoint:
     found = torch_files.read(entries)
     if not isinstance(found, Mapping):
-        raise FileError(f"expected a mapping from name to tensor, got {type(found).__name__}")
+        raise WrongFileError(f"expected a mapping from name to tensor, got {type(found).__name__}")
     made, total = checkpoint(found, key), 0
     for name, tensor in made.tensors.items():
         if not isinstance(name, str) or not isinstance(tensor, Tensor):
@@ -102,5 +103,4 @@ def _short(error: BaseException) -> str:
 _FOREIGN = {
     b"\x80": "a bare pickle, which could run code",
     b"\x93NUMPY": "a single NumPy array without a name",
-    b"\x1f\x8b": "a gzip archive",
 }

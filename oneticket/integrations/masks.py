@@ -12,7 +12,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.parametrize import is_parametrized
 
-from oneticket.ground.errors import FileError, OneticketError, PruneError, RequestError, WrongFileError, unknown
+from oneticket.ground.errors import (
+    FileError,
+    OneticketError,
+    RequestError,
+    WrongFileError,
+    WrongPruneError,
+    unknown,
+)
 from oneticket.integrations import open_lth
 from oneticket.integrations.checkpoint import Checkpoint, agreed, check_key
 from oneticket.integrations.foreign import read_checkpoint
@@ -42,12 +49,14 @@ def from_torch_prune(source: nn.Module | Tensors, *, contract: Contract = GIVEN)
     for name in [name for name in tensors if name.endswith("_orig") and name[:-5] + "_mask" in tensors]:
         whole = name.removesuffix("_orig")
         if whole in tensors:
-            raise PruneError(
+            raise WrongPruneError(
                 f"found both {whole!r} and {name!r}, but a weight has one of these names; remove the other tensor"
             )
         tensors[whole], masks[whole] = tensors.pop(name), tensors.pop(whole + "_mask")
     if not masks:
-        raise PruneError(f"no NAME_orig with its NAME_mask, as torch.nn.utils.prune has; there are {listed(tensors)}")
+        raise WrongPruneError(
+            f"no NAME_orig with its NAME_mask, as torch.nn.utils.prune has; there are {listed(tensors)}"
+        )
     return from_masks(masks, tensors, contract=contract, origin="torch-prune")
 
 
@@ -62,7 +71,7 @@ def from_masks(masks: Tensors, weights: Tensors, *, contract: Contract = GIVEN, 
     tensor([[0., 1.]])
     """
     if not masks:
-        raise PruneError("expected masks by name, got none")
+        raise WrongPruneError("expected masks by name, got none")
     remaining = Mask({name: _as_bool(name, mask) for name, mask in masks.items()})
     return _ticket(remaining, weights, contract, {"from": origin, "inferred": False})
 
@@ -83,7 +92,7 @@ def from_zeros(weights: nn.Module | Tensors, *, contract: Contract = GIVEN) -> T
     looked = {name: tensor != 0 for name, tensor in tensors.items() if tensor.dim() > 1 and tensor.is_floating_point()}
     some = {name: remaining for name, remaining in looked.items() if remaining.any() and not remaining.all()}
     if not some:
-        raise PruneError(
+        raise WrongPruneError(
             f"no weight is partly zero, so nothing says what was pruned; looked at {listed(looked)}. Hand over the "
             "masks, or the checkpoint as it is after pruning was made permanent"
         )
@@ -182,16 +191,16 @@ def _parametrized(model: nn.Module) -> dict[str, Tensor]:
 
 def _as_bool(name: str, mask: Tensor) -> Tensor:
     if not isinstance(mask, Tensor) or mask.layout != torch.strided or mask.is_complex():
-        raise PruneError(f"mask {name!r}: expected truth values, or zeros and ones, got {type(mask).__name__}")
+        raise WrongPruneError(f"mask {name!r}: expected truth values, or zeros and ones, got {type(mask).__name__}")
     strange = mask[(mask != 0) & (mask != 1)]
     if strange.numel():
-        raise PruneError(f"mask {name!r}: expected zeros and ones, got {strange[0].item()}")
+        raise WrongPruneError(f"mask {name!r}: expected zeros and ones, got {strange[0].item()}")
     return mask != 0
 
 
 def _check_tensors(tensors: Tensors) -> None:
     if not isinstance(tensors, Mapping) or not all(isinstance(tensor, Tensor) for tensor in tensors.values()):
-        raise PruneError("weights: expected a state dict, a mapping from name to tensor")
+        raise WrongPruneError("weights: expected a state dict, a mapping from name to tensor")
 
 
 def _ticket(mask: Mask, weights: Tensors, contract: Contract, imported: dict[str, Any]) -> Ticket:

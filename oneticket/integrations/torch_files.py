@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from oneticket.ground import archive
-from oneticket.ground.errors import FileError
+from oneticket.ground.errors import FileError, WrongFileError
 from oneticket.ground.memory import afford
 from oneticket.integrations.opcodes import Call, Machine, need
 from oneticket.ticket.values import DTYPES
@@ -37,7 +37,7 @@ def load(file: BinaryIO) -> Any:
     """`read` of an open file; FileError, which names no file, also for one that is no archive of torch's."""
     with archive.opened(file) as entries:
         if not is_torch(entries):
-            raise FileError("a zip archive, but none that torch.save wrote")
+            raise WrongFileError("a zip archive, but none that torch.save wrote")
         return read(entries)
 
 

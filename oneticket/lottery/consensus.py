@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from oneticket.ground import canon
-from oneticket.ground.errors import SpecError, WrongSourceError
+from oneticket.ground.errors import SpecError, WrongTransferError
 from oneticket.lottery.rounds import mask_at
 from oneticket.lottery.run_context import RunContext
 from oneticket.lottery.search import book, initial_weights, level, rewind_weights, unlike_start
@@ -101,7 +101,7 @@ def vote(pruned_at: Sequence[Tensors], *, levels: int, scope: str) -> dict[str, 
             counts = {sum(each.counts[name] for name in names) for each in masks}
             if len(counts) > 1:
                 kept = " and ".join(map(str, sorted(counts)))
-                raise WrongSourceError(
+                raise WrongTransferError(
                     f"level {number}: the searches keep {kept} weights; give searches with the same pruning settings"
                 )
             shares.append(Share(names=names, prune=sum(mask.counts[name] for name in names) - counts.pop()))
@@ -176,15 +176,15 @@ def _alike(books: Sequence[Book]) -> tuple[list[SearchSpec], int]:
         network_of(each, whose=f"book {number}")
         said = each.lineage.get("search")
         if not isinstance(said, Mapping) or "data" not in said:
-            raise WrongSourceError(
+            raise WrongTransferError(
                 f"book {number} does not say how it was searched for, so not from which weights it began"
             )
         try:
             specs.append(SearchSpec.recall(said))
         except SpecError as error:
-            raise WrongSourceError(f"book {number}: lineage.{error}") from error
+            raise WrongTransferError(f"book {number}: lineage.{error}") from error
     if any(spec.pruning.granularity != "weight" for spec in specs):
-        raise WrongSourceError("a consensus is of single weights; give books of granularity weight")
+        raise WrongTransferError("a consensus is of single weights; give books of granularity weight")
     for number, (each, spec) in enumerate(zip(books, specs, strict=True), start=1):
         for what, here, there in (
             ("model", _trunk(each), _trunk(books[0])),
@@ -194,7 +194,7 @@ def _alike(books: Sequence[Book]) -> tuple[list[SearchSpec], int]:
             ("prunable weights", _shapes(each), _shapes(books[0])),
         ):
             if here != there:
-                raise WrongSourceError(
+                raise WrongTransferError(
                     f"book {number} has another {what} than book 1 ({here} and {there}); a consensus is of searches "
                     "that differ in their data alone"
                 )
@@ -208,7 +208,7 @@ def _check_votes(books: Sequence[Book]) -> None:
         seen = {name: each.lineage.get(name) for name in ("search", "data_digest")}
         before = first.setdefault(canon.dumps(seen), number)
         if before < number:
-            raise WrongSourceError(
+            raise WrongTransferError(
                 f"book {number} is of the same search as book {before}, which would vote twice; give each search once"
             )
 
@@ -225,7 +225,7 @@ def _check_start(books: Sequence[Book], seed: int, replicate: int) -> None:
     """Refuse searches that did not begin from one W_0, output layers apart: their masks cannot be compared."""
     at = unlike_start([each.model for each in books], seed=seed, replicate=replicate)
     if at is not None:
-        raise WrongSourceError(
+        raise WrongTransferError(
             f"book {at + 1} began from other weights than book 1, though from one seed: the model draws them by "
             "its number of outputs; give sets of as many classes"
         )

@@ -35,7 +35,7 @@ import torch
 from torch import Tensor
 
 from oneticket.ground.brief import brief
-from oneticket.ground.errors import TransferError
+from oneticket.ground.errors import WrongTransferError
 from oneticket.ground.table import Table
 from oneticket.lottery.arms import ARMS as NAMES
 from oneticket.ticket.mask import Mask
@@ -137,7 +137,9 @@ def corrected_random(source: Source, new: Tensors, generator: torch.Generator) -
     """
     mask = source.ticket.mask
     if source.zeros is None:
-        raise TransferError("corrected-random needs to know which weights the source's dense network brought to zero")
+        raise WrongTransferError(
+            "corrected-random needs to know which weights the source's dense network brought to zero"
+        )
     order = torch.randperm(mask.total, generator=generator, device="cpu")
     zero = torch.cat([source.zeros[name].flatten() for name in mask])[order]
     return _with(source.ticket, mask=_first(mask, torch.cat([order[~zero], order[zero]])), weights=new)
@@ -158,7 +160,7 @@ def trained_signs(source: Source, new: Tensors, generator: torch.Generator) -> T
     trained signs are unknown, as for a file. Oh et al., 2025.
     """
     if source.positive is None:
-        raise TransferError(
+        raise WrongTransferError(
             "trained-signs needs the signs of the level's trained weights, which files do not keep; give "
             "Source(positive=TrainedLevel.positive), or plan the search and the transfer in one study"
         )
@@ -201,7 +203,7 @@ def mask_init(source: Source, new: Tensors, generator: torch.Generator) -> Ticke
     Raises TransferError if those weights are not known.
     """
     if source.initial is None:
-        raise TransferError(
+        raise WrongTransferError(
             "mask-init needs the weights that the source's search began from; give a book that names its search"
         )
     return _with(source.ticket, mask=source.ticket.mask, weights=source.initial)
@@ -209,13 +211,13 @@ def mask_init(source: Source, new: Tensors, generator: torch.Generator) -> Ticke
 
 def _rewound(source: Source, arm: str) -> Tensors:
     if source.rewind is None:
-        raise TransferError(f"{arm} needs all rewind weights, which a ticket file does not hold; give its book")
+        raise WrongTransferError(f"{arm} needs all rewind weights, which a ticket file does not hold; give its book")
     return source.rewind
 
 
 def _own(source: Source, arm: str) -> Source:
     if source.own is None:
-        raise TransferError(f"{arm} needs the target's own search; give Source(own=...)")
+        raise WrongTransferError(f"{arm} needs the target's own search; give Source(own=...)")
     return source.own
 
 

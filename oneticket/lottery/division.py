@@ -12,7 +12,7 @@ from torch import nn
 from oneticket.apply.graph import Found
 from oneticket.apply.named_tensors import tensors
 from oneticket.apply.outputs import looked_at
-from oneticket.ground.errors import ModelError, OneticketError
+from oneticket.ground.errors import OneticketError, WrongModelError
 from oneticket.lottery.loop_settings import names
 from oneticket.models.parts import GUESS, OUTPUT, known_heads, last_registered, prunable_names, reasons
 from oneticket.ticket.contract import Contract
@@ -56,7 +56,7 @@ class Division:
             names("head", head)
         elif example is not None:
             if (found := looked_at(model, example)) is None:
-                raise ModelError(
+                raise WrongModelError(
                     "example: its forward pass does not show where the outputs come from; name them by head="
                 )
             return cls(model=model, patterns=patterns, heads=found.heads, guessed=False, reached=found.reached)
@@ -120,7 +120,7 @@ class Division:
     def check_in_time(self, guess: Heads, *, sparse: bool) -> None:
         """Raise ModelError where the guess was wrong and weights were pruned by it already."""
         if sparse:
-            raise ModelError(
+            raise WrongModelError(
                 f"the outputs of {type(self.model).__name__} come from {listed(flat(self.heads))}, and not from "
                 f"{listed(flat(guess))}, as was guessed; a search that starts sparse has to know it before its first "
                 f"pass: give Search head={flat(self.heads)!r}, or example="

@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping
 
 from torch import Tensor, nn
 
-from oneticket.ground.errors import PruneError, SpecError
+from oneticket.ground.errors import SpecError, WrongPruneError
 from oneticket.guard.check import named
 from oneticket.models.parts import FLAT, TAKEN, UNNAMED
 from oneticket.ticket.density import Density, model_weights
@@ -36,13 +36,15 @@ def start_mask(
     given = start.mask if isinstance(start, Ticket) else start
     mask = named(model, given if isinstance(given, Mask) else Mask(given))
     if strange := [name for name in mask if name not in found]:
-        raise PruneError(
+        raise WrongPruneError(
             f"start: its mask has {strange[0]}, which this search does not prune: {dense[strange[0]]}; name it by "
             "prunable="
         )
     shapes = {name: tuple(weight.shape) for name, weight in found.items()}
     if wrong := [name for name, shape in mask.shapes.items() if shape != shapes[name]]:
-        raise PruneError(f"start: the mask of {wrong[0]} is {mask.shapes[wrong[0]]}, the weight {shapes[wrong[0]]}")
+        raise WrongPruneError(
+            f"start: the mask of {wrong[0]} is {mask.shapes[wrong[0]]}, the weight {shapes[wrong[0]]}"
+        )
     return Mask({**Mask.full(shapes), **mask})
 
 

@@ -12,7 +12,7 @@ from torch import nn
 
 from oneticket.apply.watch import Watch
 from oneticket.ground.card import card_by
-from oneticket.ground.errors import GuardError, PruneError, SpecError, TrainingError
+from oneticket.ground.errors import GuardError, SpecError, TrainingError, WrongPruneError
 from oneticket.ground.streams import Streams
 from oneticket.guard.guard import attach
 from oneticket.guard.narrow import warn
@@ -195,7 +195,7 @@ class Search:
         """The finished levels as a book; PruneError before there is one."""
         deepest = self._at.level - 1
         if deepest < self._first:
-            raise PruneError(
+            raise WrongPruneError(
                 "search.book: no level is finished; a level is finished when the body of the loop has ended"
             )
         said = {name: self._asked[name] for name in ("rewind", "prunable", "seed", "rule")}

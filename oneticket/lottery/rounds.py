@@ -13,7 +13,7 @@ from itertools import islice
 
 from torch import Tensor, nn
 
-from oneticket.ground.errors import PruneError
+from oneticket.ground.errors import WrongPruneError
 from oneticket.ground.streams import Streams
 from oneticket.lottery.snapshot import live
 from oneticket.lottery.spec import MOST_LEVELS
@@ -46,7 +46,7 @@ def level_mask(rule: PruningSpec, pruned_at: Tensors, number: int, *, first: int
     """
     mask = mask_at(pruned_at, number)
     if number > first and not any((at == number).any() for at in pruned_at.values()):
-        raise PruneError(
+        raise WrongPruneError(
             f"level {number} would prune nothing: {mask.remaining} weights remain, and {rule.fraction} of them, by "
             f"granularity {rule.granularity}, comes to none; ask for fewer levels or a larger fraction"
         )

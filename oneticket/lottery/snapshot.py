@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from oneticket.apply.named_tensors import tensors
-from oneticket.ground.errors import ModelError, PruneError
+from oneticket.ground.errors import WrongModelError, WrongPruneError
 from oneticket.ticket.match import WRAPPERS
 from oneticket.ticket.names import listed
 from oneticket.ticket.shards import sharded
@@ -22,7 +22,7 @@ def unwrapped(model: nn.Module) -> nn.Module:
     Linear(in_features=2, out_features=2, bias=True)
     """
     if not isinstance(model, nn.Module):
-        raise ModelError(f"expected a torch module, got {type(model).__name__}")
+        raise WrongModelError(f"expected a torch module, got {type(model).__name__}")
     while len(model._modules) == 1 and not {**model._parameters, **model._buffers}:
         ((name, inner),) = model._modules.items()
         if inner is None or name not in WRAPPERS:
@@ -38,9 +38,11 @@ def live(model: nn.Module) -> dict[str, Tensor]:
     """
     found = tensors(model)
     if empty := [name for name, value in found.items() if is_lazy(value) or value.is_meta]:
-        raise ModelError(f"{listed(empty)}: no values yet; materialise the model first, by a forward pass or to_empty")
+        raise WrongModelError(
+            f"{listed(empty)}: no values yet; materialise the model first, by a forward pass or to_empty"
+        )
     if shards := [name for name, value in found.items() if sharded(value)]:
-        raise PruneError(
+        raise WrongPruneError(
             f"{listed(shards)}: sharded over ranks, and no rank can rank weights that it does not hold; search with "
             "DDP or on one device, and shard the model when you train the ticket"
         )

@@ -17,7 +17,7 @@ from torch import nn
 from oneticket.apply.apply import apply
 from oneticket.data.facts import per_epoch
 from oneticket.data.spec import DataSpec
-from oneticket.ground.errors import ModelError, SpecError, TransferError, WrongSourceError
+from oneticket.ground.errors import ModelError, SpecError, TransferError, WrongTransferError
 from oneticket.ground.extras import MissingExtra
 from oneticket.ground.spec import Spec, own_code
 from oneticket.ground.streams import Streams
@@ -112,7 +112,9 @@ def network_of(thing: Ticket | Book, *, whose: str = "the ticket") -> tuple[Mode
     begins with `whose` and names the field.
     """
     if at(thing.model, "spec") is None:
-        raise TransferError(f"{whose} does not say which network it is for; apply it to your model with Ticket.apply")
+        raise WrongTransferError(
+            f"{whose} does not say which network it is for; apply it to your model with Ticket.apply"
+        )
     known, outputs = thing.model["spec"], thing.model.get("classes")
     if not isinstance(known, Mapping):
         raise TransferError(f"{whose}: model.spec: expected a mapping, got {word(known)}")
@@ -175,7 +177,7 @@ def check_code(spec: Spec, *, run_code: bool, how: str, named: Collection[str] =
     found = [f"{table.kind} {path}" for table, path in own_code(spec) if path not in theirs]
     if found and not run_code:
         given = f" with arguments {spec.args}" if isinstance(spec, ModelSpec) and spec.args else ""
-        raise WrongSourceError(
+        raise WrongTransferError(
             f"the source names code: {', '.join(found)}{given}; if you trust the source, allow it to run: {how}"
         )
 

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from oneticket.apply.outputs import traced
-from oneticket.ground.errors import ModelError
+from oneticket.ground.errors import ModelError, WrongModelError
 from oneticket.ground.memory import memory
 from oneticket.ground.table import Table
 from oneticket.models import factory, library
@@ -44,7 +44,7 @@ def build(spec: ModelSpec, *, inputs: Inputs, outputs: int, seed: int) -> nn.Mod
     torch.Size([2, 10])
     """
     if outputs < 1:
-        raise ModelError(f"expected outputs of 1 or more, got {outputs}")
+        raise WrongModelError(f"expected outputs of 1 or more, got {outputs}")
     check_kind(spec, inputs)
     with torch.random.fork_rng(devices=[]):
         if MODELS.is_own(spec.name):
@@ -96,13 +96,13 @@ def check_kind(spec: ModelSpec, inputs: Inputs, *, whose: str = "the data") -> N
     >>> check_kind(ModelSpec(name="conv-2"), Inputs(kind="vectors", shape=(16,)), whose="letter")
     Traceback (most recent call last):
         ...
-    oneticket.ground.errors.ModelError: conv-2 is for images; letter holds vectors of 16 numbers; models for vectors: \
-lenet-300-100, mlp
+    oneticket.ground.errors.WrongModelError: conv-2 is for images; letter holds vectors of 16 numbers; models for \
+vectors: lenet-300-100, mlp
     """
     kinds = KINDS.get(spec.name)
     if kinds and inputs.kind not in kinds:
         fit = ", ".join(name for name, each in KINDS.items() if inputs.kind in each) or "your own"
-        raise ModelError(
+        raise WrongModelError(
             f"{spec.name} is for {', '.join(kinds)}; {whose} holds {inputs}; models for {inputs.kind}: {fit}"
         )
 
@@ -113,14 +113,14 @@ def _laid_out(spec: ModelSpec, inputs: Inputs, outputs: int) -> Net:
         with torch.device("meta"):
             return BUILDERS[spec.name](spec, inputs, outputs)
     except (OverflowError, RuntimeError, TypeError, ValueError) as error:
-        raise ModelError(f"{spec.name} for {inputs} and {outputs} outputs cannot be laid out: {error}") from error
+        raise WrongModelError(f"{spec.name} for {inputs} and {outputs} outputs cannot be laid out: {error}") from error
 
 
 def _afford(model: nn.Module, spec: ModelSpec) -> None:
     """Refuse a model that would not fit into memory, before any of it is made."""
     needed, there = sum(value.nbytes for value in model.state_dict().values()), memory()
     if there is not None and needed > there:
-        raise ModelError(
+        raise WrongModelError(
             f"{spec.name} would take {needed:,} bytes of memory, {there:,} are free here; take a smaller model.width, "
             "model.widths or inputs"
         )
@@ -158,7 +158,7 @@ def _try(model: nn.Module, inputs: Inputs, outputs: int) -> None:
     fits = [(2, outputs)] + [(2, inputs.shape[-1], outputs)] * (inputs.kind in ("tokens", "series"))
     if came not in fits:
         sizes = " or ".join(map(str, fits))
-        raise ModelError(f"{type(model).__name__}: expected outputs of shape {sizes} for two inputs, got {came}")
+        raise WrongModelError(f"{type(model).__name__}: expected outputs of shape {sizes} for two inputs, got {came}")
 
 
 def _name_head(model: nn.Module, name: str, inputs: Inputs, outputs: int) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import nn
 
-from oneticket.ground.errors import ModelError
+from oneticket.ground.errors import WrongModelError
 from oneticket.models.layers import Net, scaled
 from oneticket.models.spec import ModelSpec
 from oneticket.task.inputs import Inputs
@@ -19,7 +19,7 @@ def conv(spec: ModelSpec, inputs: Inputs, outputs: int, *, pairs: tuple[int, ...
     before, *size = inputs.shape
     height, width = size[0] >> len(pairs), size[1] >> len(pairs)
     if min(height, width) < 1:
-        raise ModelError(
+        raise WrongModelError(
             f"{spec.name} halves the image {len(pairs)} times, so height and width must be at least {2 ** len(pairs)},"
             f" got {size[0]} x {size[1]}; take a smaller conv, an mlp, a resnet or a vgg"
         )

@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import nn
 
-from oneticket.ground.errors import ModelError, SpecError
+from oneticket.ground.errors import ModelError, SpecError, WrongModelError
 from oneticket.models.spec import MODELS, ModelSpec
 from oneticket.task.inputs import Inputs
 
@@ -24,7 +24,7 @@ def find(path: str) -> Factory:
     try:
         return MODELS.own(path)
     except SpecError as error:
-        raise ModelError(str(error)) from error
+        raise WrongModelError(str(error)) from error
 
 
 def call(factory: Factory, spec: ModelSpec, inputs: Inputs, outputs: int) -> nn.Module:
@@ -40,7 +40,7 @@ def call(factory: Factory, spec: ModelSpec, inputs: Inputs, outputs: int) -> nn.
     try:
         signature = inspect.signature(factory)
     except ValueError as error:
-        raise ModelError(
+        raise WrongModelError(
             f"model {spec.name!r}: its signature cannot be read ({error}); wrap it in a function"
         ) from None
     slots = signature.parameters.values()
@@ -52,7 +52,9 @@ def call(factory: Factory, spec: ModelSpec, inputs: Inputs, outputs: int) -> nn.
     elif "num_classes" in taken or (greedy and ("outputs" not in taken or "outputs" in given)):
         given["num_classes"] = outputs
     elif "outputs" not in taken or "outputs" in given:
-        raise ModelError(f"model {spec.name!r}: {signature} takes none of `classes`, `num_classes`, `outputs`; add one")
+        raise WrongModelError(
+            f"model {spec.name!r}: {signature} takes none of `classes`, `num_classes`, `outputs`; add one"
+        )
     if "shape" in taken:
         given["shape"] = inputs.shape
     also = {"outputs": outputs, "inputs": inputs, "vocabulary": inputs.vocabulary}
@@ -60,9 +62,11 @@ def call(factory: Factory, spec: ModelSpec, inputs: Inputs, outputs: int) -> nn.
     try:
         signature.bind(**given)
     except TypeError as error:
-        raise ModelError(f"model {spec.name!r}: {error}; it takes {signature}, given were {', '.join(given)}") from None
+        raise WrongModelError(
+            f"model {spec.name!r}: {error}; it takes {signature}, given were {', '.join(given)}"
+        ) from None
     with MODELS.blamed(spec.name, ModelError):
         model = factory(**given)
     if not isinstance(model, nn.Module):
-        raise ModelError(f"model {spec.name!r}: expected a torch.nn.Module, got {type(model).__name__}")
+        raise WrongModelError(f"model {spec.name!r}: expected a torch.nn.Module, got {type(model).__name__}")
     return model

@@ -7,7 +7,7 @@ from typing import final
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from oneticket.ground.errors import ModelError
+from oneticket.ground.errors import WrongModelError
 from oneticket.models.layers import Net, scaled
 from oneticket.models.spec import ModelSpec
 from oneticket.task.inputs import Inputs
@@ -81,7 +81,7 @@ def byte_gpt(spec: ModelSpec, inputs: Inputs, outputs: int) -> Net:
     """
     assert inputs.vocabulary is not None
     if outputs != inputs.vocabulary:
-        raise ModelError(
+        raise WrongModelError(
             f"{spec.name} says which of {inputs.vocabulary} tokens comes next, and the data asks for {outputs} outputs;"
             " take text-cnn, or the task language"
         )

@@ -13,7 +13,7 @@ from torch.nn.utils.parametrize import ParametrizationList
 
 from oneticket.apply.named_tensors import tensors
 from oneticket.apply.outputs import traced
-from oneticket.ground.errors import ModelError, unknown
+from oneticket.ground.errors import ModelError, WrongModelError, unknown
 from oneticket.pruning.layers import layout
 from oneticket.ticket.heads import Heads, flat
 
@@ -70,7 +70,7 @@ def last_registered(model: nn.Module, outputs: int | None = None) -> Heads:
     fitting: list[str] = [name for name, layer in layers.items() if outputs in (None, _outputs(layer))]
     if not fitting:
         wanted = "" if outputs is None else f" with {outputs} outputs"
-        raise ModelError(
+        raise WrongModelError(
             f"{type(model).__name__} has no linear or convolution layer{wanted}; name its output layer in the"
             f" model's spec (head) or as its attribute head_name. Layers: {_some(layers)}"
         )
@@ -114,7 +114,7 @@ def prunable_names(model: nn.Module, patterns: Sequence[str], reasons: Mapping[s
     left = tuple(name for name, reason in reasons.items() if not reason)
     if not left:
         listed = (f"{name} ({reason})" for name, reason in reasons.items() if reason != FLAT)
-        raise ModelError(
+        raise WrongModelError(
             f"{type(model).__name__} has nothing to prune with patterns {list(patterns)}. Weights: {_some(listed)}"
         )
     return left
@@ -152,7 +152,7 @@ def reasons(model: nn.Module, patterns: Sequence[str], heads: Heads, output: str
         allowed = names if taken or pattern in names else [name for name in names if name not in out]
         matched = {name for name in allowed if fnmatchcase(name, pattern.removeprefix("!"))}
         if not matched:
-            raise ModelError(
+            raise WrongModelError(
                 f"prunable: {pattern!r} matches no weight of {type(model).__name__}; the output layer is taken by its"
                 f" full name only. Weights: {_some(names)}"
             )
@@ -181,7 +181,7 @@ def _given(model: nn.Module, head: str | Iterable[str | Iterable[str]]) -> Heads
             said = (
                 unknown("output layer", name, filter(None, layers)) if one else unknown("layer or tensor", name, known)
             )
-            raise ModelError(f"{type(model).__name__}: {said}")
+            raise WrongModelError(f"{type(model).__name__}: {said}")
     return tuple(dict.fromkeys([tuple(loose)] * bool(loose) + groups))
 
 
@@ -189,7 +189,7 @@ def _within(model: nn.Module, layer: str) -> tuple[str, ...]:
     """The names of a layer's parameters and saved buffers."""
     found = tuple(name for name in tensors(model) if not layer or name.startswith(f"{layer}."))
     if not found:
-        raise ModelError(f"the output layer {layer!r} of {type(model).__name__} has no parameters of its own")
+        raise WrongModelError(f"the output layer {layer!r} of {type(model).__name__} has no parameters of its own")
     return found
 
 

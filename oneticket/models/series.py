@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import nn
 
-from oneticket.ground.errors import ModelError
+from oneticket.ground.errors import WrongModelError
 from oneticket.models.layers import Net, scaled
 from oneticket.models.spec import ModelSpec
 from oneticket.task.inputs import Inputs
@@ -24,7 +24,7 @@ def series_cnn(spec: ModelSpec, inputs: Inputs, outputs: int) -> Net:
     layers: dict[str, nn.Module] = {}
     for place, kernel in enumerate(KERNELS, start=1):
         if length + 2 < kernel:
-            raise ModelError(
+            raise WrongModelError(
                 f"{spec.name} needs series of 3 steps or more, got {inputs.shape[1]}; take an mlp, or longer series"
             )
         layers[f"conv{place}"] = nn.Conv1d(channels, wide, kernel, stride=2, padding=1)

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from oneticket.ground.errors import ModelError, SpecError
+from oneticket.ground.errors import SpecError, WrongModelError
 from oneticket.ground.table import Table
 from oneticket.optim.eager import eager
 from oneticket.optim.spec import OPTIMIZERS as NAMES
@@ -45,7 +45,7 @@ def build(spec: OptimizerSpec, model: nn.Module, *, head: Collection[str]) -> li
     """
     named: Named = [(name, weight) for name, weight in model.named_parameters() if weight.requires_grad]
     if not named:
-        raise ModelError(f"{type(model).__name__} has no parameter that requires a gradient; unfreeze some")
+        raise WrongModelError(f"{type(model).__name__} has no parameter that requires a gradient; unfreeze some")
     optimizers = _own(spec, named) if OPTIMIZERS.is_own(spec.name) else OPTIMIZERS[spec.name](spec, model, named, head)
     for optimizer in optimizers:
         for group in optimizer.param_groups:
@@ -93,7 +93,7 @@ def _muon(spec: OptimizerSpec, model: nn.Module, named: Named, head: Collection[
     hidden = [(name, weight) for name, weight in named if name in matrices]
     rest = [(name, weight) for name, weight in named if name not in matrices]
     if not hidden:
-        raise ModelError(
+        raise WrongModelError(
             f"muon trains hidden matrices of linear layers, and {type(model).__name__} has none outside its output"
             " layer; take adamw, or a model with hidden linear layers"
         )

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 import torch
 from torch import Tensor
 
-from oneticket.ground.errors import PruneError, SpecError
+from oneticket.ground.errors import PruneError, SpecError, WrongPruneError
 from oneticket.pruning.evidence import Evidence
 from oneticket.pruning.scores import Scores
 from oneticket.pruning.spec import CRITERIA as NAMES
@@ -65,13 +65,15 @@ def score(criterion: str | Criterion, evidence: Evidence) -> Tensors:
     with CRITERIA.blamed(called, PruneError):
         scores = function(evidence)
     if not isinstance(scores, Mapping):
-        raise PruneError(f"criterion {called!r}: expected scores by name, got {type(scores).__name__}")
+        raise WrongPruneError(f"criterion {called!r}: expected scores by name, got {type(scores).__name__}")
     if isinstance(scores, Scores) and not set(evidence.mask) - set(scores):
         return scores
     if lacking := [name for name in evidence.mask if not isinstance(scores.get(name), Tensor)]:
-        raise PruneError(f"criterion {called!r}: expected a tensor of scores for {', '.join(lacking)}, got none")
+        raise WrongPruneError(f"criterion {called!r}: expected a tensor of scores for {', '.join(lacking)}, got none")
     if unreal := [name for name in evidence.mask if scores[name].is_complex()]:
-        raise PruneError(f"criterion {called!r}: expected real scores for {', '.join(unreal)}, got complex numbers")
+        raise WrongPruneError(
+            f"criterion {called!r}: expected real scores for {', '.join(unreal)}, got complex numbers"
+        )
     return {name: scores[name].detach().cpu() for name in evidence.mask}
 
 
@@ -86,7 +88,7 @@ def _found(name: str) -> Criterion:
     try:
         return CRITERIA.resolve(name)
     except SpecError as error:
-        raise PruneError(str(error)) from error
+        raise WrongPruneError(str(error)) from error
 
 
 CRITERIA = NAMES.filled(

@@ -11,7 +11,7 @@ from itertools import islice
 import torch
 from torch import Tensor, nn
 
-from oneticket.ground.errors import PruneError
+from oneticket.ground.errors import WrongPruneError
 from oneticket.guard.narrow import sliced
 from oneticket.ticket.mask import Mask
 
@@ -94,7 +94,7 @@ class Evidence:
         layer, weight = model.get_submodule(name.rpartition(".")[0]), model.get_parameter(name)
         linear = isinstance(layer, nn.Linear)
         if not linear and not (isinstance(layer, nn.Conv1d | nn.Conv2d | nn.Conv3d) and layer.groups == 1):
-            raise PruneError(
+            raise WrongPruneError(
                 f"{name}: activations are measured for linear layers and convolutions with one group only; use another "
                 "criterion"
             )
@@ -108,7 +108,7 @@ class Evidence:
 
     def _model(self, what: str) -> nn.Module:
         if self.model is None or self.losses is None:
-            raise PruneError(
+            raise WrongPruneError(
                 f"the criterion asks for {what}, but there is no data to compute them from; give Search "
                 "evidence=lambda model: (loss(model(x), y) for x, y in batches)"
             )
@@ -118,12 +118,16 @@ class Evidence:
         assert self.losses is not None
         for loss in self.losses(model):
             if not isinstance(loss, Tensor) or loss.numel() != 1:
-                raise PruneError(f"evidence: expected a loss of one number for each batch, got {type(loss).__name__}")
+                raise WrongPruneError(
+                    f"evidence: expected a loss of one number for each batch, got {type(loss).__name__}"
+                )
             yield loss
 
     def _some(self, count: int, what: str) -> None:
         if not count:
-            raise PruneError(f"the criterion asks for {what}, but evidence gave no batch; it must give at least one")
+            raise WrongPruneError(
+                f"the criterion asks for {what}, but evidence gave no batch; it must give at least one"
+            )
 
 
 @contextmanager

@@ -16,7 +16,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from oneticket.ground.errors import PruneError
+from oneticket.ground.errors import PruneError, WrongPruneError
 from oneticket.pruning.allocate import Share
 from oneticket.pruning.scores import Rule, Scores, Values
 from oneticket.ticket.bits import from_bytes, to_bytes
@@ -60,7 +60,7 @@ def select(mask: Mask, scores: Mapping[str, Tensor], shares: Iterable[Share], *,
         kept = {} if allow_empty else {name: _best(pieces[name]) for name in names if remaining[name]}
         may_go = sum(remaining[name] for name in names) - len(kept)
         if share.prune > may_go:
-            raise PruneError(
+            raise WrongPruneError(
                 f"{', '.join(names)}: cannot prune {share.prune} weights, since only {may_go} may be pruned; prune "
                 "fewer"
             )
@@ -84,7 +84,7 @@ def _pieces(name: str, scores: Mapping[str, Tensor], mask: Mask, packed: Tensor)
     given, shape = Scores.read(scores), mask.shapes[name]
     if name not in given or given.shape(name) != shape:
         came = given.shape(name) if name in given else "nothing"
-        raise PruneError(f"{name}: expected scores of shape {shape}, got {came}")
+        raise WrongPruneError(f"{name}: expected scores of shape {shape}, got {came}")
     found = [
         Piece(given.rule, values, some)
         for values, some in zip(given.split(name, PIECE), torch.split(packed, PIECE // 8), strict=True)

@@ -22,7 +22,7 @@ from math import prod
 import torch
 from torch import Tensor, nn
 
-from oneticket.ground.errors import PruneError
+from oneticket.ground.errors import WrongPruneError
 from oneticket.pruning.layers import WeightLayout, along, layout
 from oneticket.pruning.spec import PruningSpec
 
@@ -84,7 +84,7 @@ def find(spec: PruningSpec, model: nn.Module, names: Iterable[str]) -> Units | N
     for name in sorted(wanted):
         shape, how = model.get_parameter(name).shape, layout(model, name)
         if how is None or not prod(shape):
-            raise PruneError(
+            raise WrongPruneError(
                 f"granularity {spec.granularity}: the inputs and outputs of {name} are not known; {_out(name)}"
             )
         if kind in ("channel", "filter"):
@@ -102,7 +102,7 @@ def _grid(spec: PruningSpec, name: str, how: WeightLayout, shape: torch.Size) ->
     high, width, what = (first, inputs * places, "weights") if kind == "block" else (1, inputs, "inputs")
     own = inputs // how.groups if how.inputs_first and kind == "N:M" else width
     if outputs % high or own % wide:
-        raise PruneError(
+        raise WrongPruneError(
             f"granularity {spec.granularity}: {name} has {outputs} outputs of {own} {what} each, no multiple of "
             f"{high} x {wide}; {_out(name)}"
         )
@@ -126,7 +126,7 @@ def _heads(model: nn.Module, wanted: set[str]) -> Units:
             if parts:
                 families[min(parts)] = _family(parts, {name: model.get_parameter(name).shape for name in parts})
     if not families:
-        raise PruneError(
+        raise WrongPruneError(
             f"granularity head: {type(model).__name__} has no attention that is known among the weights to be pruned: "
             "nn.MultiheadAttention and the attentions of Transformers and timm; take another granularity"
         )
@@ -138,10 +138,12 @@ def _head(model: nn.Module, name: str, heads: int, reader: str) -> Parts:
     shapes, how = {each: model.get_parameter(each).shape for each in (name, reader)}, layout(model, name)
     end = layout(model, reader)
     if how is None or end is None:
-        raise PruneError(f"granularity head: the inputs and outputs of {name} and {reader} are not known; {_out(name)}")
+        raise WrongPruneError(
+            f"granularity head: the inputs and outputs of {name} and {reader} are not known; {_out(name)}"
+        )
     whole, mine = shapes[reader][1 - end.out], shapes[name][(1 - how.out) if name == reader else how.out]
     if whole % heads or mine % whole:
-        raise PruneError(
+        raise WrongPruneError(
             f"granularity head: {name} makes {mine} features where {heads} heads of {reader} read {whole}, so "
             f"that heads have weights in common; {_out(name)}"
         )

@@ -18,7 +18,7 @@ from oneticket.apply.named_tensors import tensors
 from oneticket.data.facts import Facts
 from oneticket.data.load import load
 from oneticket.data.spec import USUAL, DataSpec, own_path
-from oneticket.ground.errors import DataError, ModelError, OneticketError, SpecError, TransferError, unknown
+from oneticket.ground.errors import DataError, OneticketError, SpecError, TransferError, WrongModelError, unknown
 from oneticket.ground.own_source import renew
 from oneticket.lottery.transfer import network_of
 from oneticket.models.build import build, layout
@@ -101,7 +101,7 @@ def _built(name: str) -> Make:
     def make(inputs: Inputs, outputs: int) -> nn.Module:
         kinds = KINDS.get(name, (inputs.kind,))
         if inputs.kind not in kinds:
-            raise ModelError(f"takes {inputs}, the model takes {' or '.join(kinds)}")
+            raise WrongModelError(f"takes {inputs}, the model takes {' or '.join(kinds)}")
         return build(ModelSpec(name=name), inputs=inputs, outputs=outputs, seed=0)
 
     return make
@@ -124,7 +124,7 @@ def into_model(tickets: Iterable[tuple[str, Ticket]], make: Make) -> list[Fit]:
     fits = [_into(name, ticket, make) for name, ticket in tickets]
     reasons = {fit.problem for fit in fits}
     if len(fits) > 1 and len(reasons) == 1 and all(fit.unmade for fit in fits):
-        raise ModelError(reasons.pop())
+        raise WrongModelError(reasons.pop())
     return fits
 
 

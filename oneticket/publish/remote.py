@@ -53,7 +53,14 @@ def repositories(where: str) -> list[str]:
 def fetch(repo: str, revision: str | None, names: Sequence[str], largest: int) -> Path:
     """Ask for a file's name, size and version, then fetch it, and no more bytes than announced."""
     from huggingface_hub import hf_hub_url
-    from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, HFValidationError, RevisionNotFoundError
+    from huggingface_hub.errors import (
+        EntryNotFoundError,
+        GatedRepoError,
+        HfHubHTTPError,
+        HFValidationError,
+        RepositoryNotFoundError,
+        RevisionNotFoundError,
+    )
 
     api, at = _api(), f" at {revision!r}" if revision else ""
     if (revision is not None and not _REVISION.fullmatch(revision)) or ".." in (revision or ""):
@@ -67,11 +74,16 @@ def fetch(repo: str, revision: str | None, names: Sequence[str], largest: int) -
         except RevisionNotFoundError:
             raise WrongFileError(f"{repo}: the Hub has this repository, but nothing{at}") from None
         except (HFValidationError, HfHubHTTPError) as error:
-            if isinstance(error, HfHubHTTPError) and error.response.status_code >= 500:
+            status = error.response.status_code if isinstance(error, HfHubHTTPError) else 404
+            if status >= 500:
                 return _cached(repo, revision, names, f"the Hub failed: {_first(error)}")
-            raise WrongFileError(
-                f"{repo}: no such file or folder here, and the Hub did not provide one: {_first(error)}"
-            ) from None
+            # The Hub says 401 for a repository that is not there; a gated one is, but not for everybody.
+            gone = isinstance(error, RepositoryNotFoundError) and not isinstance(error, GatedRepoError)
+            if gone or status == 404:
+                raise WrongFileError(
+                    f"{repo}: no such file or folder here, and the Hub did not provide one: {_first(error)}"
+                ) from None
+            raise FileError(f"{repo}: the Hub did not provide it: {_first(error)}") from None
         except Exception as error:  # no network or offline mode: the HTTP library has many classes of errors
             return _cached(repo, revision, names, f"the Hub was not reached: {_first(error)}")
         size, marks = metadata.size, (metadata.etag or "", metadata.commit_hash or "")

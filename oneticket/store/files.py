@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Protocol
 
 from oneticket.ground import disk
-from oneticket.ground.errors import StoreError
+from oneticket.ground.errors import StoreError, WrongStoreError
 from oneticket.store.mark import Mark
 
 
@@ -221,10 +221,10 @@ def files_at(url: str | os.PathLike[str] | None) -> Files:
         return MemoryFiles()
     given = os.fspath(url).removeprefix("file://")
     if not given.strip():
-        raise StoreError("a store needs a place: expected a folder or a URL, got an empty text")
+        raise WrongStoreError("a store needs a place: expected a folder or a URL, got an empty text")
     if "://" not in given:
         if re.match(r"[A-Za-z][A-Za-z0-9+.-]+:", given):  # one letter is a drive
-            raise StoreError(
+            raise WrongStoreError(
                 f"{given}: expected a folder, or a URL such as s3://bucket/prefix; the folder is ./{given}"
             )
         return FolderFiles(given)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import posixpath
+import re
 import secrets
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
@@ -25,7 +26,8 @@ TAGS = ("ETag", "etag", "md5Hash", "content_md5")
 class Remote:
     """Files under a URL; options and credentials come from the environment and fsspec's own configuration.
 
-    Raises StoreError for a kind of URL that no installed package can open. It makes no connection yet.
+    Raises WrongStoreError for what is no URL of a store, and StoreError for a kind of URL that no installed package can
+    open. It makes no connection yet.
     """
 
     def __init__(self, url: str) -> None:
@@ -42,6 +44,10 @@ class Remote:
         self.root = root.rstrip("/")
         known = {self.fs.protocol} if isinstance(self.fs.protocol, str) else set(self.fs.protocol)
         self.atomic = bool(known & OBJECTS)
+        bucket = self.root.partition("/")[0]
+        if known & OBJECTS - {"memory"} and (not bucket or re.search(r"\s", bucket)):
+            got = f"{bucket!r}, which none can be called" if bucket else "none"
+            raise WrongStoreError(f"the store {self.url}: expected a bucket, as s3://bucket/prefix has, got {got}")
 
     def read(self, names: Iterable[str], *, end: int | None = None) -> dict[str, bytes]:
         """See `Files`; many at once."""

@@ -14,7 +14,7 @@ from torch import Tensor
 from oneticket.ground.canon import digest
 from oneticket.ground.card import card_by
 from oneticket.ground.door import door
-from oneticket.ground.errors import PruneError, SpecError
+from oneticket.ground.errors import SpecError, WrongPruneError
 from oneticket.ticket import heads
 from oneticket.ticket.contract import Contract
 from oneticket.ticket.density import Density, count_weights
@@ -64,22 +64,24 @@ class Book:
 
     def __post_init__(self) -> None:
         if type(self.levels) is not int or not 0 <= self.levels <= MOST_LEVELS:
-            raise PruneError(f"book.levels: expected a whole number from 0 to {MOST_LEVELS}, got {self.levels!r}")
+            raise WrongPruneError(f"book.levels: expected a whole number from 0 to {MOST_LEVELS}, got {self.levels!r}")
         object.__setattr__(self, "weights", held(self.weights, "book weights"))
         object.__setattr__(self, "pruned_at", held(self.pruned_at, "book pruned_at"))
         for name, pruned_at in self.pruned_at.items():
             weight = self.weights.get(name)
             if weight is None or weight.shape != pruned_at.shape or not weight.is_floating_point():
                 found = "no such weight" if weight is None else f"{weight.dtype} {tuple(weight.shape)}"
-                raise PruneError(f"book {name!r}: pruned_at needs a float weight {tuple(pruned_at.shape)}, got {found}")
+                raise WrongPruneError(
+                    f"book {name!r}: pruned_at needs a float weight {tuple(pruned_at.shape)}, got {found}"
+                )
             if pruned_at.dtype != torch.uint8:
-                raise PruneError(f"book {name!r}: pruned_at must be uint8, got {pruned_at.dtype}")
+                raise WrongPruneError(f"book {name!r}: pruned_at must be uint8, got {pruned_at.dtype}")
             if pruned_at.numel() and int(pruned_at.max()) > self.levels:
-                raise PruneError(
+                raise WrongPruneError(
                     f"book {name!r}: a weight is pruned at level {int(pruned_at.max())}, the book ends at {self.levels}"
                 )
         if len(self.records) not in (0, len(self)):
-            raise PruneError(
+            raise WrongPruneError(
                 f"book.records: expected none or {len(self)} (levels 0 to {self.levels}), got {len(self.records)}"
             )
         records = tuple(facts(record, f"book.records[{level}]") for level, record in enumerate(self.records))
@@ -115,10 +117,12 @@ class Book:
         tensor([0, 1], dtype=torch.uint8)
         """
         if not masks or masks[0].remaining != masks[0].total:
-            raise PruneError("book: the masks must begin with level 0, which is full")
+            raise WrongPruneError("book: the masks must begin with level 0, which is full")
         for level in range(1, len(masks)):
             if not masks[level] <= masks[level - 1]:
-                raise PruneError(f"book: the mask of level {level} does not lie within the mask of level {level - 1}")
+                raise WrongPruneError(
+                    f"book: the mask of level {level} does not lie within the mask of level {level - 1}"
+                )
         pruned_at = {
             name: torch.zeros(shape, dtype=torch.uint8, device="cpu") for name, shape in masks[0].shapes.items()
         }

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from oneticket.ground.canon import dumps
-from oneticket.ground.errors import FileError
+from oneticket.ground.errors import FileError, WrongFileError
 from oneticket.ground.memory import afford
 
 Table = Mapping[str, tuple[str, tuple[int, ...]]]
@@ -45,16 +45,27 @@ def compose(metadata: Mapping[str, str], table: Table) -> bytes:
 def length(start: bytes, most: int) -> int:
     """How long the header is after its first 8 bytes, in a file of `most` bytes.
 
-    Raises FileError if these cannot begin such a file, with what they begin instead, or if memory lacks for it.
+    Raises WrongFileError if another kind of file begins so, and says which; FileError for any other that cannot begin
+    such a file, and if memory lacks for it.
     """
     found = int.from_bytes(start[:8], "little")
     if len(start) < 8 or found > min(most - 8, LARGEST):
-        known = next(
-            (what for magic, what in _FOREIGN.items() if start.startswith(magic)), "truncated or no safetensors header"
-        )
-        raise FileError(f"{known}: not a ticket or book" if start else "the file is empty")
+        if known := foreign(start):
+            raise WrongFileError(f"{known}: not a ticket or book")
+        raise FileError("truncated or no safetensors header: not a ticket or book" if start else "the file is empty")
     afford(_PER_BYTE * found, f"a header of {found:,} bytes")
     return found
+
+
+def foreign(start: bytes) -> str:
+    """Which other kind of file begins so, in words, if that is known; else an empty text.
+
+    >>> foreign(b"title = "), foreign(bytes(8))
+    ('a text file', '')
+    """
+    # Of a header's length, the fourth byte is at most 4: no beginning of a ticket or book is text.
+    text = len(start) >= 4 and all(32 <= one < 127 or one in b"\t\n\r" for one in start)
+    return next((what for magic, what in _FOREIGN.items() if start.startswith(magic)), "a text file" if text else "")
 
 
 def parse(header: bytes) -> tuple[object, dict[str, Any]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from typing import Any
 
-from oneticket.ground.errors import FileError, PruneError, SpecError, unknown
+from oneticket.ground.errors import FileError, SpecError, WrongPruneError, unknown
 
 Heads = tuple[tuple[str, ...], ...]
 """Per output the names of its last layers' own tensors; () for an output that comes from tensors with another role."""
@@ -63,7 +63,7 @@ def named(names: Sequence[str], tensors: Collection[str]) -> Head:
     layers = [(name, tuple(n for n in tensors if n.startswith(f"{name}."))) for name in names if name not in loose]
     for name, within in layers:
         if not within:
-            raise PruneError(f"head: {unknown('tensor or layer', name, tensors)}")
+            raise WrongPruneError(f"head: {unknown('tensor or layer', name, tensors)}")
     return check(tuple([loose] * bool(loose) + [within for _, within in layers]))
 
 

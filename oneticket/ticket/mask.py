@@ -12,7 +12,7 @@ from torch import Tensor
 
 from oneticket.ground.canon import digest
 from oneticket.ground.card import card_by
-from oneticket.ground.errors import PruneError
+from oneticket.ground.errors import WrongPruneError
 from oneticket.ticket import names
 from oneticket.ticket.bits import BLOCK, from_bytes, size, to_bytes
 from oneticket.ticket.values import copied, from_raw, raw
@@ -39,13 +39,13 @@ class Mask(Mapping[str, Tensor]):
 
     def __init__(self, remaining: Mapping[str, Tensor]) -> None:
         if not isinstance(remaining, Mapping):
-            raise PruneError(f"mask: expected a mapping from name to bool tensor, got {type(remaining).__name__}")
+            raise WrongPruneError(f"mask: expected a mapping from name to bool tensor, got {type(remaining).__name__}")
         for name, tensor in remaining.items():
             names.check(name, "mask")
             if not isinstance(tensor, Tensor):
-                raise PruneError(f"mask {name!r}: expected a bool tensor, got {type(tensor).__name__}")
+                raise WrongPruneError(f"mask {name!r}: expected a bool tensor, got {type(tensor).__name__}")
             if tensor.dtype != torch.bool or tensor.layout != torch.strided or tensor.is_meta:
-                raise PruneError(
+                raise WrongPruneError(
                     f"mask {name!r}: expected a dense bool tensor, got {tensor.dtype}, layout {tensor.layout}, "
                     f"on {tensor.device}; from zeros and ones use `values != 0`"
                 )
@@ -75,19 +75,19 @@ class Mask(Mapping[str, Tensor]):
         tensor([ True, False,  True])
         """
         if set(packed) != set(shapes):
-            raise PruneError(
+            raise WrongPruneError(
                 f"packed mask: bits and shapes must have the same names; bits {names.listed(set(packed))}, "
                 f"shapes {names.listed(set(shapes))}"
             )
         for name, bits in packed.items():
             total = math.prod(shapes[name])
             if bits.dtype != torch.uint8 or bits.dim() != 1 or bits.numel() != size(total):
-                raise PruneError(
+                raise WrongPruneError(
                     f"packed mask {name!r}: shape {tuple(shapes[name])} needs {size(total)} uint8 in one dimension, "
                     f"got {bits.dtype} {tuple(bits.shape)}"
                 )
             if total % 8 and int(bits[-1]) >> total % 8:
-                raise PruneError(f"packed mask {name!r}: the padding bits of the last byte are not zero")
+                raise WrongPruneError(f"packed mask {name!r}: the padding bits of the last byte are not zero")
         made = cls({})
         made._shapes = {name: tuple(shapes[name]) for name in sorted(shapes)}
         made._bits = {name: raw(copied(packed[name])) for name in made._shapes}
@@ -173,7 +173,7 @@ class Mask(Mapping[str, Tensor]):
         ['conv.weight']
         """
         if isinstance(dropped, str):
-            raise PruneError(f"expected names, such as [{dropped!r}], got the text {dropped!r}")
+            raise WrongPruneError(f"expected names, such as [{dropped!r}], got the text {dropped!r}")
         packed = {name: bits for name, bits in self.pack().items() if name not in dropped}
         return Mask.unpack(packed, {name: self._shapes[name] for name in packed})
 
@@ -210,12 +210,12 @@ class Mask(Mapping[str, Tensor]):
         >>> Mask.full({"fc.weight": (2,)}).check({"fc.weight": torch.zeros(3)})
         Traceback (most recent call last):
             ...
-        oneticket.ground.errors.PruneError: mask 'fc.weight': expected a tensor of shape (2,), got (3,)
+        oneticket.ground.errors.WrongPruneError: mask 'fc.weight': expected a tensor of shape (2,), got (3,)
         """
         for name, shape in self._shapes.items():
             if name not in tensors or tuple(tensors[name].shape) != shape:
                 found = tuple(tensors[name].shape) if name in tensors else "no such tensor"
-                raise PruneError(f"mask {name!r}: expected a tensor of shape {shape}, got {found}")
+                raise WrongPruneError(f"mask {name!r}: expected a tensor of shape {shape}, got {found}")
 
     def __le__(self, other: Mask) -> bool:
         if not isinstance(other, Mask):

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import NamedTuple
 
-from oneticket.ground.errors import OneticketError, TransferError
+from oneticket.ground.errors import OneticketError, WrongTransferError
 from oneticket.ticket.names import listed
 
 
@@ -29,7 +29,7 @@ def match(
     found: Mapping[str, object],
     *,
     optional: Collection[str] = (),
-    error: type[OneticketError] = TransferError,
+    error: type[OneticketError] = WrongTransferError,
 ) -> dict[str, str]:
     """Name asked for -> the model's name, among those in `found`; names without a match are left out.
 

@@ -8,7 +8,7 @@ import re
 from collections.abc import Collection, Iterable
 from pathlib import Path
 
-from oneticket.ground.errors import FileError, PruneError, WrongFileError
+from oneticket.ground.errors import FileError, WrongFileError, WrongPruneError
 
 LONGEST = 512
 
@@ -16,11 +16,11 @@ LONGEST = 512
 def check(name: object, what: str) -> str:
     """The name itself; raises PruneError unless it is text of 1 to 512 characters that UTF-8 can write."""
     if not isinstance(name, str):
-        raise PruneError(f"{what}: a name must be text, got {name!r}")
+        raise WrongPruneError(f"{what}: a name must be text, got {name!r}")
     if not 0 < len(name) <= LONGEST:
-        raise PruneError(f"{what}: a name must have 1 to {LONGEST} characters, got {len(name)}: {name[:40]!r}")
+        raise WrongPruneError(f"{what}: a name must have 1 to {LONGEST} characters, got {len(name)}: {name[:40]!r}")
     if any("\ud800" <= character <= "\udfff" for character in name):
-        raise PruneError(f"{what}: the name {name!r} cannot be written as UTF-8")
+        raise WrongPruneError(f"{what}: the name {name!r} cannot be written as UTF-8")
     return name
 
 

@@ -14,7 +14,7 @@ from torch.optim import Optimizer
 from oneticket.ground.canon import digest
 from oneticket.ground.card import card_by
 from oneticket.ground.door import door
-from oneticket.ground.errors import PruneError, unknown
+from oneticket.ground.errors import WrongPruneError, unknown
 from oneticket.ticket import heads
 from oneticket.ticket.contract import Contract
 from oneticket.ticket.density import Density, count_weights
@@ -63,12 +63,12 @@ class Ticket:
     def __post_init__(self) -> None:
         weights = held(self.weights, "ticket weights")
         for name in self.mask:
-            if name in weights and not weights[name].is_floating_point():
-                raise PruneError(f"mask {name!r}: only floating-point weights can be pruned, got {weights[name].dtype}")
+            if (one := weights.get(name)) is not None and not one.is_floating_point():
+                raise WrongPruneError(f"mask {name!r}: only floating-point weights can be pruned, got {one.dtype}")
         self.mask.project_(weights)
         object.__setattr__(self, "weights", weights)
         if strange := [name for name in self.contract.head_names if name not in weights]:
-            raise PruneError(f"contract.head: {unknown('weight', strange[0], weights)}")
+            raise WrongPruneError(f"contract.head: {unknown('weight', strange[0], weights)}")
         for name in ("model", "lineage", "evidence"):
             object.__setattr__(self, name, facts(getattr(self, name), f"ticket.{name}"))
 

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from oneticket.ground.canon import dumps
-from oneticket.ground.errors import FileError, PruneError, SpecError
+from oneticket.ground.errors import FileError, PruneError, SpecError, WrongPruneError
 from oneticket.ticket import names
 from oneticket.ticket.header import Table, ordered
 
@@ -26,13 +26,13 @@ def held(tensors: Mapping[str, Tensor], what: str) -> Mapping[str, Tensor]:
     Raises PruneError for a name, type, dtype or layout that a file cannot hold, and for values that are not finite.
     """
     if not isinstance(tensors, Mapping):
-        raise PruneError(f"{what}: expected a mapping from name to tensor, got {type(tensors).__name__}")
+        raise WrongPruneError(f"{what}: expected a mapping from name to tensor, got {type(tensors).__name__}")
     for name, tensor in tensors.items():
         where = f"{what} {names.check(name, what)!r}"
         if not isinstance(tensor, Tensor):
-            raise PruneError(f"{where}: expected a tensor, got {type(tensor).__name__}")
+            raise WrongPruneError(f"{where}: expected a tensor, got {type(tensor).__name__}")
         if tensor.dtype not in CODES or tensor.layout != torch.strided or tensor.is_meta:
-            raise PruneError(
+            raise WrongPruneError(
                 f"{where}: expected a dense tensor with values, of dtype {', '.join(map(str, CODES))}, "
                 f"got {tensor.dtype}, layout {tensor.layout}, on {tensor.device}"
             )

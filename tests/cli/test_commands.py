@@ -184,7 +184,7 @@ OTHERS = {
     ),
     "find --data digits --model mlp --out no-label.csv": (2, "--out no-label.csv: is a file; `--out` names a folder"),
     "report demo --out no-label.csv": (2, "--out no-label.csv: is a file; `--out` names a folder"),
-    "show no-label.csv": (1, "no-label.csv: truncated or no safetensors header: not a ticket or book"),
+    "show no-label.csv": (2, "no-label.csv: a text file: not a ticket or book"),
     "show empty.safetensors": (1, "empty.safetensors: the file is empty"),
     "verify nope.safetensors": (2, "nothing there has a name near it"),
     "verify emty.safetensors": (2, "did you mean 'empty.safetensors'?"),
@@ -317,7 +317,7 @@ def test_bad_sources_are_told(capsys: pytest.CaptureFixture[str]) -> None:
         for source, status, expected in [
             ("nowhere", 2, "o such file"),
             ("empty", 2, "holds no book"),
-            ("text.safetensors", 1, "text.safetensors"),
+            ("text.safetensors", 2, "text.safetensors: a text file"),
         ]:
             code, _, err = oneticket_cli(f"{command} {source}{more}", capsys)
             assert (code, expected in err) == (status, True), (command, source, err)

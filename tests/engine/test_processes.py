@@ -22,7 +22,7 @@ from oneticket.engine import crew, engine, inline, nursery, processes
 from oneticket.engine.engine import Engine
 from oneticket.engine.nursery import Nursery, expected
 from oneticket.ground import interpreter
-from oneticket.ground.errors import KeptWarning, SpecError, StoreError
+from oneticket.ground.errors import KeptWarning, SpecError, StoreError, WrongStoreError
 from oneticket.lottery.run_context import RunContext
 from oneticket.store.step import Step
 from oneticket.store.store import Store
@@ -270,7 +270,7 @@ def test_an_expected_nursery_is_taken_once_and_an_unused_one_ends(tmp_path, seen
 
 def test_what_cannot_be_run_is_refused_before_anything_is_started(tmp_path, seen, monkeypatch) -> None:
     store = Store(tmp_path)
-    with pytest.raises(StoreError, match="memory://x exists in this process only"):
+    with pytest.raises(WrongStoreError, match="memory://x exists in this process only"):
         processes.run(steps(), store=Store("memory://x"), context=RunContext())
     with pytest.raises(SpecError, match="trains on CPUs, not on cuda"):
         processes.run(steps(), store=store, context=RunContext(device=torch.device("cuda")))

@@ -13,7 +13,7 @@ from gated import GATE, ITERATIONS, checkpoints, kill, open_gate, outcomes, slow
 from oneticket.engine import inline, run_ray
 from oneticket.engine.cluster import ClusterShare
 from oneticket.engine.engine import Engine
-from oneticket.ground.errors import SpecError, StoreError
+from oneticket.ground.errors import SpecError, StoreError, WrongStoreError
 from oneticket.lottery.run_context import RunContext
 from oneticket.store.store import Store
 
@@ -92,7 +92,7 @@ def kill_a_worker_and_a_node(own: Path) -> None:
 
 def test_what_cannot_be_run_is_refused_before_anything_is_started(tmp_path) -> None:
     plan, store = steps(), Store(tmp_path)
-    with pytest.raises(StoreError, match="memory://x exists in this process only"):
+    with pytest.raises(WrongStoreError, match="memory://x exists in this process only"):
         run_ray.run(plan, store=Store("memory://x"), context=RunContext())
     with pytest.raises(SpecError, match="1 GPUs do not fit the device cpu"):
         run_ray.run(plan, store=store, context=RunContext(), share=ClusterShare(gpus=1))

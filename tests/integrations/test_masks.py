@@ -220,7 +220,7 @@ HOSTILE: dict[str, tuple[Callable[[Path], Path], str]] = {
     ),
     "one.npy": (lambda p: text(p, array("(1,)", bytes(4))), "a single NumPy array"),
     "empty.pth": (lambda p: text(p, b""), "empty"),
-    "words.pth": (lambda p: text(p, b"hello, this is no file of tensors"), "unknown content"),
+    "words.pth": (lambda p: text(p, b"hello, this is no file of tensors"), "a text file"),
     "huge.safetensors": (lambda p: text(p, (2**40).to_bytes(8, "little") + b"{}"), "no safetensors"),
     "ticket.safetensors": (a_ticket, "is a ticket or book already"),
     "none.pth": (lambda p: p, "no such file"),

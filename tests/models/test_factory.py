@@ -6,7 +6,7 @@ import sys
 import pytest
 import torch
 
-from oneticket.ground.errors import ModelError
+from oneticket.ground.errors import ModelError, WrongModelError
 from oneticket.ground.extras import MissingExtra
 from oneticket.models.build import build
 from oneticket.models.parts import head, prunable, random_forward
@@ -173,8 +173,9 @@ def test_each_way_to_take_the_classes_and_to_name_the_head(own, name, fields, la
     ],
 )
 def test_each_mistake_has_its_message(own, name, fields, message):
-    with pytest.raises(ModelError, match=message):
+    with pytest.raises(ModelError, match=message) as caught:
         own(name, **fields)
+    assert isinstance(caught.value, WrongModelError) == (name not in ("breaks", "of_another_shape")), "their own errors"
 
 
 def test_a_module_that_is_not_there():
@@ -258,3 +259,11 @@ def test_a_librarys_version_is_part_of_the_address():
     pytest.importorskip("transformers", reason="Transformers is an optional package")
     assert MODELS.digest(VIT) == MODELS.digest("transformers:ResNetForImageClassification")
     assert MODELS.digest(VIT) != MODELS.digest("torch.nn:Linear") and len(MODELS.digest(VIT)) == 64
+
+
+def test_settings_that_a_library_refuses_are_a_mistake_and_others_a_failure():
+    pytest.importorskip("transformers", reason="Transformers is an optional package")
+    for setting, kind in (({"hidden_size": "wide"}, WrongModelError), ({"hidden_act": "nosuch"}, ModelError)):
+        with pytest.raises(ModelError, match="failed while it was made") as caught:
+            of(VIT, **{**TINY, **setting})
+        assert type(caught.value) is kind

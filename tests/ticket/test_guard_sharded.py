@@ -276,7 +276,7 @@ WORDS = {
         "rank 1: Mask(4 tensors",
     ],
     "another rule": ["rank 0: Mask(4", "rule 'gate+project'", "rank 1: Mask(4", "rule 'project'"],
-    "no mask": ["rank 0: Mask(4", "rank 1: PruneError: mask '0.weight': expected a bool tensor, got int"],
+    "no mask": ["rank 0: Mask(4", "rank 1: WrongPruneError: mask '0.weight': expected a bool tensor, got int"],
     "another optimizer": ["rank 0: Mask(4", "rank 1: GuardError: no optimizer has 0.bias"],
     "made before": ["no optimizer has 0.bias", "sharded or converted after its optimizer was made"],
     "by two": ["0.bias: it lies on the ranks as", "_StridedShard", "let one wrapper alone shard it"],

@@ -446,4 +446,4 @@ def test_a_ticket_is_written_into_shards_and_a_rank_that_refuses_tells_the_other
         words = said.pop("words")
         assert said == {"untouched": True, "written": True, "fresh": True, "names": ["1.bias", "1.weight"], "dead": 0.0}
         assert words[0].startswith("GuardError: the ranks do not agree, and nothing was written") and len(words) == 1
-        assert "rank 1: TransferError: names['0.'] sends '0.0.bias' to a tensor that the model lacks" in words[0]
+        assert "rank 1: WrongTransferError: names['0.'] sends '0.0.bias' to a tensor that the model lacks" in words[0]

@@ -21,7 +21,7 @@ from torch import Tensor
 from oneticket.export.c.writer import Program
 from oneticket.ground import disk
 from oneticket.ground.brief import line
-from oneticket.ground.errors import FileError, ModelError, SpecError
+from oneticket.ground.errors import FileError, ModelError, SpecError, WrongModelError
 
 COMPILERS = ("cc", "gcc", "clang")
 FLAGS = ("-std=c99", "-O3", "-ffp-contract=fast", "-shared", "-fPIC")
@@ -146,11 +146,11 @@ class CLibrary:
     def __call__(self, x: Tensor) -> Tensor:
         """(N, ...) float32 on the CPU to (N, *shape), one input after the other; raises ModelError for other inputs."""
         if not isinstance(x, Tensor):
-            raise ModelError(f"c: expected a tensor, got {type(x).__name__}")
+            raise WrongModelError(f"c: expected a tensor, got {type(x).__name__}")
         rows = x.shape[0] if x.dim() else 0
         if x.dtype is not torch.float32 or not x.is_cpu or x.numel() != rows * self.inputs:
             got = f"{x.dtype} {tuple(x.shape)} on {x.device}"
-            raise ModelError(f"c: expected float32 inputs of {self.inputs} numbers each on the CPU, got {got}")
+            raise WrongModelError(f"c: expected float32 inputs of {self.inputs} numbers each on the CPU, got {got}")
         x = x if x.is_contiguous() else x.contiguous()
         found = torch.empty((rows, *self.shape), dtype=torch.float32, device="cpu")
         begin, end, scratch = x.data_ptr(), found.data_ptr(), self._scratch()

@@ -14,7 +14,7 @@ from oneticket.export.c.layers import Network
 from oneticket.export.c.steps import STEPS
 from oneticket.export.c.walk import Refused, Walk, where
 from oneticket.export.example import Example, batch, batch_axes, leaves
-from oneticket.ground.errors import ModelError
+from oneticket.ground.errors import ModelError, WrongModelError
 
 MOST = 8
 """How many layers an error names."""
@@ -36,11 +36,11 @@ def lower(network: nn.Module, example: Example) -> Network:
     tensors = leaves(example)
     if len(tensors) != 1 or tensors[0].dtype != torch.float32:
         got = " and ".join(f"{str(one.dtype).removeprefix('torch.')} {tuple(one.shape)}" for one in tensors)
-        raise ModelError(f"c: expected one float32 tensor as input, got {got}; {REMEDY}")
+        raise WrongModelError(f"c: expected one float32 tensor as input, got {got}; {REMEDY}")
     if other := {str(one.dtype) for one in network.parameters() if one.dtype != torch.float32}:
-        raise ModelError(f"c: expected float32 weights, got {', '.join(sorted(other))}; convert it: model.float()")
+        raise WrongModelError(f"c: expected float32 weights, got {', '.join(sorted(other))}; convert it: model.float()")
     if batch_axes(network, example) != (0,):
-        raise ModelError(f"c: the first axis of the input is not that of the batch; {REMEDY}")
+        raise WrongModelError(f"c: the first axis of the input is not that of the batch; {REMEDY}")
     one = batch(example, 1)
     given = (one,) if isinstance(one, Tensor) else tuple(one) if isinstance(one, Sequence) else ()
     try:
@@ -71,7 +71,7 @@ def _layers(program: Any) -> Network:
     if refused:
         listed = [f"{name}: {why}" for name, why in refused.items()]
         more = [f"and {len(listed) - MOST} more"] if len(listed) > MOST else []
-        raise ModelError("\n".join(["c: not every layer has a C form; " + REMEDY, *listed[:MOST], *more]))
+        raise WrongModelError("\n".join(["c: not every layer has a C form; " + REMEDY, *listed[:MOST], *more]))
     return walk.finished(outputs[0])
 
 
