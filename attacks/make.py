@@ -131,7 +131,7 @@ ATTACKS: dict[str, tuple[str, str, bytes]] = {
     "zip": ("a zip archive, as torch.save writes", "a zip archive", b"PK\x03\x04\x14\x00\x08\x08" + b"\x00" * 64),
     "pickle": ("a pickle that would run a command", "a pickle", b"\x80\x04cposix\nsystem\n(S'true'\ntR."),
     "png": ("the start of a PNG image", "a PNG image", b"\x89PNG\r\n\x1a\n" + b"\x00" * 32),
-    "text": ("plain text", "truncated or no safetensors", b"accuracy, density\n0.9, 0.05\n"),
+    "text": ("plain text", "a text file", b"accuracy, density\n0.9, 0.05\n"),
     "header-length-huge": ("a header length of 2^64 - 1", "truncated or no safetensors", b"\xff" * 8 + b"{}"),
     "header-length-beyond": ("a header one byte longer than the file", "truncated or no safetensors",
                              (len(GOOD) - 7).to_bytes(8, "little") + GOOD[8:]),

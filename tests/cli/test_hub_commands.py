@@ -65,7 +65,7 @@ def test_push_and_pull_a_folder(capsys: pytest.CaptureFixture[str]) -> None:
 )
 def test_mistakes_write_nothing(words: str, expected: str, capsys: pytest.CaptureFixture[str]) -> None:
     code, out, err = oneticket_cli(words, capsys)
-    damaged = "attacks" in words
+    damaged = "id-wrong" in words
     assert (code, out) == (1 if damaged else 2, "") and err.startswith("oneticket: ") and expected in err
     assert list(Path().iterdir()) == []
 
