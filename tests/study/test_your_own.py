@@ -322,7 +322,7 @@ def test_what_a_books_file_names_is_run_only_if_told(here: Path, capsys: pytest.
     moved = "transfer books --data digits:b --per-class 8 --quiet"
     code, _, err = oneticket_cli(moved, capsys)
     code_named = "names code: optimizer mine.py:optimizer, schedule mine.py:schedule; if you trust the source"
-    assert code == 1 and code_named in err
+    assert code == 2 and code_named in err
     assert oneticket_cli(f"{moved} --run-code", capsys)[0] == 0
     assert oneticket_cli(f"{moved} --optimizer mine.py:optimizer --schedule mine.py:schedule --lr 0.01", capsys)[0] == 0
     other = f"{moved} --optimizer sgd --schedule constant"

@@ -241,7 +241,7 @@ def test_a_ticket_takes_its_task_along_and_runs_its_code_only_if_told(tmp_path, 
     assert code == 0, err
     carry = f"transfer books --data digits:b --controls none {quick} --rows rows.csv"
     code, _, err = oneticket_cli(carry, capsys)
-    assert code == 1 and "the source names code: task mine.py:task" in err
+    assert code == 2 and "the source names code: task mine.py:task" in err
     for more in ("--run-code", "--task mine.py:task"):
         code, _, err = oneticket_cli(f"{carry} {more}", capsys)
         assert code == 0, err
