@@ -135,6 +135,7 @@ class CLibrary:
         self._run: Any = run
         self._run.argtypes = [ctypes.c_void_p] * 3
         self._memory = torch.empty(held, dtype=torch.uint8, device="cpu")
+        self._kind = torch.empty(0, dtype=torch.float32, device="cpu")  # makes others of its kind, sooner than by words
         self._own = threading.local()
         if held:
             file = Path(values) if values is not None else path.with_name(f"{stem}.bin")
@@ -152,7 +153,7 @@ class CLibrary:
             got = f"{x.dtype} {tuple(x.shape)} on {x.device}"
             raise WrongModelError(f"c: expected float32 inputs of {self.inputs} numbers each on the CPU, got {got}")
         x = x if x.is_contiguous() else x.contiguous()
-        found = torch.empty((rows, *self.shape), dtype=torch.float32, device="cpu")
+        found = self._kind.new_empty(rows, *self.shape)
         begin, end, scratch = x.data_ptr(), found.data_ptr(), self._scratch()
         for row in range(rows):
             if code := self._run(begin + 4 * self.inputs * row, end + 4 * self.outputs * row, scratch):

@@ -123,7 +123,7 @@ def _opening(stem: str, text: Text, *, beside: bool) -> str:
     mathematics = re.search(r"\b(INFINITY|\w+f\()", written) is not None
     names = ["math.h"] * mathematics + ["stddef.h", "stdint.h"] + ["stdio.h"] * beside + ["string.h"]
     lines = [f'#include "{stem}.h"', "", *(f"#include <{name}>" for name in names)]
-    return "\n".join(lines) + ("\n\n" + kernel("lanes.c") if "lanes" in written else "")
+    return "\n".join(lines) + ("\n\n" + kernel("lanes.c") if re.search(r"\b(lanes|quad)\b", written) else "")
 
 
 def _payload(tables: Sequence[Table]) -> tuple[bytes, dict[str, int]]:

@@ -9,3 +9,8 @@ typedef float lanes __attribute__((vector_size(16), aligned(4), may_alias));
 #define LANES 1
 typedef float lanes;
 #endif
+#if LANES > 1
+typedef float quad __attribute__((vector_size(16), aligned(4), may_alias));
+#else
+typedef float quad[4];
+#endif
