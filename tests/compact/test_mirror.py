@@ -273,7 +273,13 @@ def distributed(module: nn.Module, use: Callable[[nn.Module], object]) -> None:
     try:
         use(nn.parallel.DistributedDataParallel(module))
     finally:
+        GROUPS.append(dist.group.WORLD)
         dist.destroy_process_group()
+
+
+GROUPS: list[object] = []
+"""Groups that were used, kept: a group that is dropped waits for its thread, which may wait for the interpreter to drop
+a tensor. torch then waits forever (seen once in many runs)."""
 
 
 def wrapped(loop: Loop) -> None:
