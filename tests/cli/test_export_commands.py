@@ -201,7 +201,7 @@ def test_what_a_file_says_is_not_obeyed_by_the_terminal(tmp_path: Path, capsys: 
     with zipfile.ZipFile(tmp_path / "other.npz", "w") as made:
         made.writestr("\x1b[31mred", b"x")
     code, _, err = oneticket_cli(f"import {tmp_path / 'other.npz'} --out {tmp_path / 'x.safetensors'}", capsys)
-    assert (code, "\x1b" in err, "got one with \\x1b[31mred" in err) == (1, False, True), err
+    assert (code, "\x1b" in err, "got one with \\x1b[31mred" in err) == (2, False, True), err
 
 
 def test_a_c_program_tells_what_it_takes(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -286,7 +286,7 @@ def test_the_book_is_shown_and_checked_and_needs_your_own_model(
     assert "good. book" in out
     words = f"transfer {tmp_path / 'mine'} --data digits:b --store {tmp_path / 'store'}"
     code, _, err = oneticket_cli(words, capsys)
-    assert code == 1
+    assert code == 2
     assert "does not say which network it is for; apply it to your model with Ticket.apply" in " ".join(err.split())
 
 

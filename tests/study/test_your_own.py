@@ -328,7 +328,7 @@ def test_what_a_books_file_names_is_run_only_if_told(here: Path, capsys: pytest.
     other = f"{moved} --optimizer sgd --schedule constant"
     assert oneticket_cli(other, capsys)[0] == 0
     code, _, err = oneticket_cli(f"{other} --controls own", capsys)
-    assert code == 1 and "criterion mine.py:criterion, scope mine.py:scope; if you trust the source" in err
+    assert code == 2 and "criterion mine.py:criterion, scope mine.py:scope; if you trust the source" in err
 
 
 BROKEN = """

@@ -156,7 +156,7 @@ def test_nothing_in_a_file_breaks_the_card() -> None:
         contract=Contract(rewind="0it", step=0, head=(NASTY,)),
     )
     tame = made(evidence={"scores": [{**OWN, "difference": None}]})
-    for _ in range(400):
+    for _ in range(60):
         deep = {"n": deep}
     assert "n n n …" in card(made(lineage={"search": {"optimizer": deep}}), name="deep")
     found = card(nasty, name=NASTY)
