@@ -154,9 +154,12 @@ class CLibrary:
             raise WrongModelError(f"c: expected float32 inputs of {self.inputs} numbers each on the CPU, got {got}")
         x = x if x.is_contiguous() else x.contiguous()
         found = self._kind.new_empty(rows, *self.shape)
-        begin, end, scratch = x.data_ptr(), found.data_ptr(), self._scratch()
+        scratch = self._own.__dict__.get("address") or self._scratch()
+        at, to = x.data_ptr(), found.data_ptr()
         for row in range(rows):
-            if code := self._run(begin + 4 * self.inputs * row, end + 4 * self.outputs * row, scratch):
+            if row:
+                at, to = at + 4 * self.inputs, to + 4 * self.outputs
+            if code := self._run(at, to, scratch):
                 raise ModelError(f"c: {REASONS[code]}")
         return found
 
@@ -164,13 +167,10 @@ class CLibrary:
         return line("CLibrary", [("name", self.name), ("inputs", self.inputs), ("shape", self.shape)])
 
     def _scratch(self) -> int:
-        """The address of this thread's scratch memory."""
-        own = self._own.__dict__
-        if "memory" not in own:
-            own["memory"] = torch.empty(self.scratch, dtype=torch.float32, device="cpu")
-            own["address"] = own["memory"].data_ptr()
-        address: int = own["address"]
-        return address
+        """The address of scratch memory for this thread, made now."""
+        memory = torch.empty(max(1, self.scratch), dtype=torch.float32, device="cpu")
+        self._own.memory, self._own.address = memory, memory.data_ptr()
+        return memory.data_ptr()
 
 
 def _copy(path: Path) -> ctypes.CDLL:
