@@ -26,6 +26,7 @@ from oneticket.ground.errors import FileError, ModelError, SpecError, WrongModel
 COMPILERS = ("cc", "gcc", "clang")
 FLAGS = ("-std=c99", "-O3", "-ffp-contract=fast", "-shared", "-fPIC")
 OTHER = "set CC to another C compiler, or to CC=none to write the program unchecked; nothing was written"
+FLOAT = torch.float32
 HERE = "-march=native"
 """The processor's own instructions, if the compiler knows it."""
 
@@ -148,19 +149,20 @@ class CLibrary:
         """(N, ...) float32 on the CPU to (N, *shape), one input after the other; raises ModelError for other inputs."""
         if not isinstance(x, Tensor):
             raise WrongModelError(f"c: expected a tensor, got {type(x).__name__}")
-        rows = x.shape[0] if x.dim() else 0
-        if x.dtype is not torch.float32 or not x.is_cpu or x.numel() != rows * self.inputs:
-            got = f"{x.dtype} {tuple(x.shape)} on {x.device}"
+        shape = x.shape
+        rows = shape[0] if shape else 0
+        if x.dtype is not FLOAT or not x.is_cpu or x.numel() != rows * self.inputs:
+            got = f"{x.dtype} {tuple(shape)} on {x.device}"
             raise WrongModelError(f"c: expected float32 inputs of {self.inputs} numbers each on the CPU, got {got}")
         x = x if x.is_contiguous() else x.contiguous()
         found = self._kind.new_empty(rows, *self.shape)
         scratch = self._own.__dict__.get("address") or self._scratch()
-        at, to = x.data_ptr(), found.data_ptr()
-        for row in range(rows):
-            if row:
-                at, to = at + 4 * self.inputs, to + 4 * self.outputs
-            if code := self._run(at, to, scratch):
+        at, to, run = x.data_ptr(), found.data_ptr(), self._run
+        while rows:
+            if code := run(at, to, scratch):
                 raise ModelError(f"c: {REASONS[code]}")
+            if rows := rows - 1:
+                at, to = at + 4 * self.inputs, to + 4 * self.outputs
         return found
 
     def __repr__(self) -> str:
